@@ -1,0 +1,1 @@
+//! The host daemon of para-virtual sound for Xen.

@@ -1,0 +1,1 @@
+//! Host side of sndif: connections, streams and pacing without I/O.

@@ -1,0 +1,1 @@
+//! Guest side of sndif: connection and stream state machines without I/O.

@@ -1,0 +1,1 @@
+//! Compares the crates' constants and layouts with the C headers.

@@ -1,0 +1,1 @@
+//! Sinks and sources on the host behind one trait.

@@ -1,0 +1,1 @@
+//! PCM samples: silence, gain and level for every sndif format.

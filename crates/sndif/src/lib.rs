@@ -1,0 +1,49 @@
+//! The sndif protocol of Xen para-virtual sound, and nothing else.
+//!
+//! A guest's sound card (the *frontend*) and the host's sound daemon (the *backend*) share pages and
+//! signal each other with event channels. This crate knows what stands in those pages and in
+//! XenStore: packets, ring and event-page arithmetic, the page directory, sample formats, node names.
+//! It performs no I/O, allocates nothing and depends on nothing, so that a kernel module, a daemon, a
+//! unikernel and a fuzzer use the same code.
+//!
+//! The protocol is version 2 of Xen's public header `xen/io/sndif.h` (since Xen 4.11), in [`v2`].
+//! What does not depend on the version — rings, pages, formats, states — stands beside it, so that
+//! another generation can be added as a second module.
+//!
+//! Shared memory is reached only through [`SharedMemory`]: a packet is copied out once, checked, and
+//! never read again.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
+
+mod bytes;
+mod directory;
+mod errno;
+mod format;
+mod memory;
+mod ring;
+pub mod store;
+mod xenbus;
+
+pub mod v2;
+
+pub use directory::{
+    DIRECTORY_REFS, DirectoryWalk, DirectoryWriter, Step as DirectoryStep, Violation as DirectoryViolation, pages_for,
+};
+pub use errno::Errno;
+pub use format::{Format, FormatSet, FormatWidth, UnknownFormat};
+pub use memory::SharedMemory;
+pub use ring::{BackRing, FrontRing, RingFull, RingViolation, SLOTS_OFFSET, ring_slots};
+pub use xenbus::XenbusState;
+
+/// Size in octets of a page in every Xen interface, whatever the guest's own page size is.
+pub const PAGE_BYTES: usize = 4096;
+
+/// A grant reference: the right, numbered by the granting domain, to map one of its pages.
+///
+/// Reference 0 exists but never reaches a driver (the console owns it), so sndif uses it for "none".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GrantRef(pub u32);

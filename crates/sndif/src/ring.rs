@@ -1,0 +1,238 @@
+//! Both ends of a shared request/response ring (`xen/io/ring.h`), with notification hold-off.
+//!
+//! One page: `req_prod`, `req_event`, `rsp_prod`, `rsp_event` (u32 each), padding to 64 octets, then a
+//! power of two of slots which requests and responses share. Producer and consumer indices run
+//! freely; each end keeps its own in private and only ever compares what the other end wrote.
+//!
+//! Hold-off: an end that sleeps first writes into `req_event`/`rsp_event` at which index it wants to
+//! be woken, then looks once more (`arm`); the other end, after publishing, notifies only if the index
+//! passed that mark (`publish`). Both need a full fence between the store and the load.
+
+use core::fmt;
+
+use crate::SharedMemory;
+
+const REQ_PROD: usize = 0;
+const REQ_EVENT: usize = 4;
+const RSP_PROD: usize = 8;
+const RSP_EVENT: usize = 12;
+
+/// Where the slots start in the page.
+pub const SLOTS_OFFSET: usize = 64;
+
+/// Number of slots of `slot_bytes` in one page: the largest power of two that fits.
+#[must_use]
+pub const fn ring_slots(slot_bytes: usize) -> u32 {
+    let mut slots = 1;
+    while SLOTS_OFFSET + 2 * slots * slot_bytes <= crate::PAGE_BYTES {
+        slots *= 2;
+    }
+    slots as u32
+}
+
+/// The other end's producer index claims more than the ring can hold (or than was asked for).
+/// The ring stays broken: every later call reports the violation again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RingViolation {
+    /// What the other end wrote.
+    pub producer: u32,
+    /// The furthest index that it may legally have reached.
+    pub limit: u32,
+}
+
+impl fmt::Display for RingViolation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "producer index {} is past its limit {}", self.producer, self.limit)
+    }
+}
+
+impl core::error::Error for RingViolation {}
+
+/// No free slot: responses have to be taken first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RingFull;
+
+impl fmt::Display for RingFull {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("every slot of the ring is in use")
+    }
+}
+
+impl core::error::Error for RingFull {}
+
+const fn slot_offset<const SLOT: usize>(index: u32) -> usize {
+    SLOTS_OFFSET + (index % ring_slots(SLOT)) as usize * SLOT
+}
+
+/// Whether a step from `old` to `new` passes the mark at which the sleeper wants to be woken.
+const fn passes(old: u32, new: u32, mark: u32) -> bool {
+    new.wrapping_sub(mark) < new.wrapping_sub(old)
+}
+
+/// The backend's end: takes requests, gives responses.
+#[derive(Debug)]
+pub struct BackRing<M, const SLOT: usize> {
+    memory: M,
+    /// Next request to take; ours alone.
+    req_cons: u32,
+    /// Next response to give; ours alone, ahead of the shared index until published.
+    rsp_prod: u32,
+    published: u32,
+    broken: Option<RingViolation>,
+}
+
+impl<M: SharedMemory, const SLOT: usize> BackRing<M, SLOT> {
+    /// Attaches to a page that a frontend has initialised; both indices start at 0.
+    pub fn new(memory: M) -> Self {
+        Self { memory, req_cons: 0, rsp_prod: 0, published: 0, broken: None }
+    }
+
+    /// Takes the next request, copied out of the page once.
+    ///
+    /// # Errors
+    /// [`RingViolation`] when the frontend's producer index is impossible; latched.
+    pub fn take(&mut self) -> Result<Option<[u8; SLOT]>, RingViolation> {
+        if let Some(violation) = self.broken {
+            return Err(violation);
+        }
+        let producer = self.memory.load_acquire(REQ_PROD);
+        let slots = ring_slots(SLOT);
+        // A slot is free for a request only once its response was given, hence the limit counts from
+        // our response index (RING_REQUEST_PROD_OVERFLOW); behind `req_cons` is as impossible.
+        if producer.wrapping_sub(self.rsp_prod) > slots
+            || producer.wrapping_sub(self.rsp_prod) < self.req_cons.wrapping_sub(self.rsp_prod)
+        {
+            let violation = RingViolation { producer, limit: self.rsp_prod.wrapping_add(slots) };
+            self.broken = Some(violation);
+            return Err(violation);
+        }
+        if producer == self.req_cons {
+            return Ok(None);
+        }
+        let mut slot = [0; SLOT];
+        self.memory.read(slot_offset::<SLOT>(self.req_cons), &mut slot);
+        self.req_cons = self.req_cons.wrapping_add(1);
+        Ok(Some(slot))
+    }
+
+    /// Puts a response into the next slot; the frontend sees it after [`publish`](Self::publish).
+    /// One response per taken request: a further one is not written, and `false` returned.
+    pub fn respond(&mut self, response: &[u8; SLOT]) -> bool {
+        if self.rsp_prod == self.req_cons {
+            return false;
+        }
+        let written = self.memory.write(slot_offset::<SLOT>(self.rsp_prod), response);
+        self.rsp_prod = self.rsp_prod.wrapping_add(1);
+        written
+    }
+
+    /// Shows the responses to the frontend; `true` when it asked to be notified of them.
+    #[must_use = "the frontend sleeps until it is notified"]
+    pub fn publish(&mut self) -> bool {
+        if self.published == self.rsp_prod {
+            return false;
+        }
+        self.memory.store_release(RSP_PROD, self.rsp_prod);
+        self.memory.full_fence();
+        let old = core::mem::replace(&mut self.published, self.rsp_prod);
+        passes(old, self.rsp_prod, self.memory.load_acquire(RSP_EVENT))
+    }
+
+    /// Asks for a notification at the next request; `true` when one is there already.
+    #[must_use = "a request that came before the mark was set raises no notification"]
+    pub fn arm(&mut self) -> bool {
+        self.memory.store_release(REQ_EVENT, self.req_cons.wrapping_add(1));
+        self.memory.full_fence();
+        self.memory.load_acquire(REQ_PROD) != self.req_cons
+    }
+}
+
+/// The frontend's end: gives requests, takes responses.
+#[derive(Debug)]
+pub struct FrontRing<M, const SLOT: usize> {
+    memory: M,
+    req_prod: u32,
+    published: u32,
+    rsp_cons: u32,
+    broken: Option<RingViolation>,
+}
+
+impl<M: SharedMemory, const SLOT: usize> FrontRing<M, SLOT> {
+    /// Initialises the page, which holds zeroes and is not granted yet: both event marks become 1.
+    pub fn new(memory: M) -> Self {
+        memory.store_release(REQ_PROD, 0);
+        memory.store_release(REQ_EVENT, 1);
+        memory.store_release(RSP_PROD, 0);
+        memory.store_release(RSP_EVENT, 1);
+        Self { memory, req_prod: 0, published: 0, rsp_cons: 0, broken: None }
+    }
+
+    /// Number of requests that can be put before a response has to be taken.
+    #[must_use]
+    pub fn free(&self) -> u32 {
+        ring_slots(SLOT).saturating_sub(self.in_flight())
+    }
+
+    /// Number of requests put whose response was not taken yet.
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        self.req_prod.wrapping_sub(self.rsp_cons)
+    }
+
+    /// Puts a request into the next slot; the backend sees it after [`publish`](Self::publish).
+    ///
+    /// # Errors
+    /// [`RingFull`] when no slot is free.
+    pub fn put(&mut self, request: &[u8; SLOT]) -> Result<(), RingFull> {
+        if self.free() == 0 {
+            return Err(RingFull);
+        }
+        self.memory.write(slot_offset::<SLOT>(self.req_prod), request);
+        self.req_prod = self.req_prod.wrapping_add(1);
+        Ok(())
+    }
+
+    /// Shows the requests to the backend; `true` when it asked to be notified of them.
+    #[must_use = "the backend sleeps until it is notified"]
+    pub fn publish(&mut self) -> bool {
+        if self.published == self.req_prod {
+            return false;
+        }
+        self.memory.store_release(REQ_PROD, self.req_prod);
+        self.memory.full_fence();
+        let old = core::mem::replace(&mut self.published, self.req_prod);
+        passes(old, self.req_prod, self.memory.load_acquire(REQ_EVENT))
+    }
+
+    /// Takes the next response, copied out of the page once.
+    ///
+    /// # Errors
+    /// [`RingViolation`] when the backend claims more responses than requests were published; latched.
+    pub fn take(&mut self) -> Result<Option<[u8; SLOT]>, RingViolation> {
+        if let Some(violation) = self.broken {
+            return Err(violation);
+        }
+        let producer = self.memory.load_acquire(RSP_PROD);
+        if producer.wrapping_sub(self.rsp_cons) > self.published.wrapping_sub(self.rsp_cons) {
+            let violation = RingViolation { producer, limit: self.published };
+            self.broken = Some(violation);
+            return Err(violation);
+        }
+        if producer == self.rsp_cons {
+            return Ok(None);
+        }
+        let mut slot = [0; SLOT];
+        self.memory.read(slot_offset::<SLOT>(self.rsp_cons), &mut slot);
+        self.rsp_cons = self.rsp_cons.wrapping_add(1);
+        Ok(Some(slot))
+    }
+
+    /// Asks for a notification once `responses` (at least 1) more have come; `true` when one is there
+    /// already.
+    #[must_use = "a response that came before the mark was set raises no notification"]
+    pub fn arm(&mut self, responses: u32) -> bool {
+        self.memory.store_release(RSP_EVENT, self.rsp_cons.wrapping_add(responses.max(1)));
+        self.memory.full_fence();
+        self.memory.load_acquire(RSP_PROD) != self.rsp_cons
+    }
+}

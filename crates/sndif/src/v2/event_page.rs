@@ -1,0 +1,212 @@
+//! Both ends of the event page: 63 slots, written by the backend, read by the frontend.
+//!
+//! `in_cons` (u32, the frontend's) at 0, `in_prod` (u32, the backend's) at 4, padding to 64, slots.
+//! The slot of an event is its index modulo 63. The indices run freely over u32, which is no multiple
+//! of 63, so at the wrap the slot jumps from 3 back to 0 while the events in the slots from 0 on may
+//! not have been read: the producer then waits until the consumer has followed it over the wrap.
+
+use core::fmt;
+
+use super::{Event, PACKET_BYTES};
+use crate::{PAGE_BYTES, SharedMemory};
+
+const IN_CONS: usize = 0;
+const IN_PROD: usize = 4;
+
+/// Where the slots start in the page.
+pub const EVENT_SLOTS_OFFSET: usize = 64;
+
+/// Number of slots.
+pub const EVENT_SLOTS: u32 = ((PAGE_BYTES - EVENT_SLOTS_OFFSET) / PACKET_BYTES) as u32;
+
+const fn slot_offset(index: u32) -> usize {
+    EVENT_SLOTS_OFFSET + (index % EVENT_SLOTS) as usize * PACKET_BYTES
+}
+
+/// The frontend has not confirmed enough events. Nothing was numbered: the next position covers this
+/// one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventPageFull;
+
+impl fmt::Display for EventPageFull {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the frontend has not read its events")
+    }
+}
+
+impl core::error::Error for EventPageFull {}
+
+/// The backend's index claims more events than the page holds; latched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventViolation {
+    /// What the backend wrote.
+    pub producer: u32,
+    /// Up to where we had read.
+    pub consumer: u32,
+}
+
+impl fmt::Display for EventViolation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "event index {} is more than {EVENT_SLOTS} ahead of {}", self.producer, self.consumer)
+    }
+}
+
+impl core::error::Error for EventViolation {}
+
+/// The backend's end.
+#[derive(Debug)]
+pub struct EventProducer<M> {
+    memory: M,
+    producer: u32,
+    /// Id of the next event: gapless from 0 over the connection.
+    next_id: u16,
+}
+
+impl<M: SharedMemory> EventProducer<M> {
+    /// Attaches to a page that a frontend has zeroed.
+    pub fn new(memory: M) -> Self {
+        Self { memory, producer: 0, next_id: 0 }
+    }
+
+    /// Starts with the index at `index`, as after that many events.
+    #[cfg(test)]
+    fn starting_at(memory: M, index: u32) -> Self {
+        memory.store_release(IN_PROD, index);
+        memory.store_release(IN_CONS, index);
+        Self { memory, producer: index, next_id: 0 }
+    }
+
+    /// Whether an event fits. A consumer index that makes no sense counts as "nothing read".
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let consumer = self.memory.load_acquire(IN_CONS);
+        let wrapped_ahead_of_consumer = self.producer < consumer;
+        self.producer.wrapping_sub(consumer) < EVENT_SLOTS && !wrapped_ahead_of_consumer
+    }
+
+    /// Writes a position and shows it; the caller notifies.
+    ///
+    /// # Errors
+    /// [`EventPageFull`]; the event has no number then and nothing is lost but an intermediate position.
+    pub fn push(&mut self, position_bytes: u64) -> Result<(), EventPageFull> {
+        if !self.has_room() {
+            return Err(EventPageFull);
+        }
+        let event = Event { id: self.next_id, position_bytes };
+        self.memory.write(slot_offset(self.producer), &event.emit());
+        self.next_id = self.next_id.wrapping_add(1);
+        self.producer = self.producer.wrapping_add(1);
+        self.memory.store_release(IN_PROD, self.producer);
+        Ok(())
+    }
+}
+
+/// The frontend's end.
+#[derive(Debug)]
+pub struct EventConsumer<M> {
+    memory: M,
+    consumer: u32,
+    broken: Option<EventViolation>,
+}
+
+impl<M: SharedMemory> EventConsumer<M> {
+    /// Starts on a page of zeroes.
+    pub fn new(memory: M) -> Self {
+        Self { memory, consumer: 0, broken: None }
+    }
+
+    #[cfg(test)]
+    fn starting_at(memory: M, index: u32) -> Self {
+        Self { memory, consumer: index, broken: None }
+    }
+
+    /// Copies the next event out of the page, or `None` when all were taken. The slots are given back
+    /// with [`confirm`](Self::confirm).
+    ///
+    /// # Errors
+    /// [`EventViolation`] when the producer index is impossible; latched.
+    pub fn take(&mut self) -> Result<Option<[u8; PACKET_BYTES]>, EventViolation> {
+        if let Some(violation) = self.broken {
+            return Err(violation);
+        }
+        let producer = self.memory.load_acquire(IN_PROD);
+        if producer.wrapping_sub(self.consumer) > EVENT_SLOTS {
+            let violation = EventViolation { producer, consumer: self.consumer };
+            self.broken = Some(violation);
+            return Err(violation);
+        }
+        if producer == self.consumer {
+            return Ok(None);
+        }
+        let mut slot = [0; PACKET_BYTES];
+        self.memory.read(slot_offset(self.consumer), &mut slot);
+        self.consumer = self.consumer.wrapping_add(1);
+        Ok(Some(slot))
+    }
+
+    /// Gives the slots of all taken events back to the backend.
+    pub fn confirm(&self) {
+        self.memory.store_release(IN_CONS, self.consumer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::test_page::TestPage;
+
+    #[test]
+    fn positions_arrive_in_order_with_gapless_ids_over_the_wrap_of_the_index() {
+        for start in [0, u32::MAX - 70, u32::MAX - 3] {
+            let page = TestPage::new();
+            let mut producer = EventProducer::starting_at(&page, start);
+            let mut consumer = EventConsumer::starting_at(&page, start);
+            let (mut sent, mut seen) = (0_u64, 0_u64);
+            while seen < 300 {
+                while producer.push(sent).is_ok() {
+                    sent += 1;
+                }
+                while let Ok(Some(packet)) = consumer.take() {
+                    let event = Event::parse(&packet).unwrap();
+                    assert_eq!((u64::from(event.id), event.position_bytes), (seen, seen));
+                    seen += 1;
+                }
+                consumer.confirm();
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_page_numbers_nothing() {
+        let page = TestPage::new();
+        let mut producer = EventProducer::new(&page);
+        for position in 0..u64::from(EVENT_SLOTS) {
+            producer.push(position).unwrap();
+        }
+        assert_eq!(producer.push(1000), Err(EventPageFull));
+        let mut consumer = EventConsumer::new(&page);
+        while let Ok(Some(_)) = consumer.take() {}
+        consumer.confirm();
+        producer.push(2000).unwrap();
+        let event = Event::parse(&consumer.take().unwrap().unwrap()).unwrap();
+        assert_eq!(event, Event { id: 63, position_bytes: 2000 });
+    }
+
+    #[test]
+    fn an_impossible_producer_index_is_latched() {
+        let page = TestPage::new();
+        let mut consumer = EventConsumer::new(&page);
+        page.store_release(IN_PROD, EVENT_SLOTS + 1);
+        let violation = consumer.take().unwrap_err();
+        page.store_release(IN_PROD, 1);
+        assert_eq!(consumer.take(), Err(violation));
+    }
+
+    #[test]
+    fn an_impossible_consumer_index_only_stops_our_events() {
+        let page = TestPage::new();
+        let mut producer = EventProducer::new(&page);
+        page.store_release(IN_CONS, 5);
+        assert_eq!(producer.push(1), Err(EventPageFull));
+    }
+}

@@ -1,0 +1,1 @@
+//! Test doubles: a model of the Linux frontend and a hostile frontend.

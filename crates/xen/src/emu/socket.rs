@@ -1,0 +1,83 @@
+//! One packet with its file descriptors, in or out.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
+};
+
+use super::wire::{MAX_MAP_REFS, MAX_MESSAGE};
+
+/// Most descriptors in one packet.
+const MAX_FDS: usize = MAX_MAP_REFS;
+
+/// Sends one packet. `EAGAIN` on a non-blocking socket whose reader does not read.
+pub(super) fn send(socket: BorrowedFd<'_>, octets: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(Errno::TOOBIG);
+    }
+    let sent = rustix::net::sendmsg(socket, &[IoSlice::new(octets)], &mut ancillary, SendFlags::NOSIGNAL)?;
+    if sent == octets.len() { Ok(()) } else { Err(Errno::MSGSIZE) }
+}
+
+/// What came out of a socket.
+pub(super) enum Received {
+    /// A whole packet and the descriptors that came with it.
+    Packet(Vec<u8>, Vec<OwnedFd>),
+    /// A packet longer than any message, or with more descriptors than any message.
+    Truncated,
+    /// The other end is closed.
+    End,
+}
+
+/// Receives one packet.
+pub(super) fn receive(socket: BorrowedFd<'_>) -> Result<Received, Errno> {
+    let mut octets = vec![0; MAX_MESSAGE];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut parts = [IoSliceMut::new(&mut octets)];
+    let message = rustix::net::recvmsg(socket, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    let mut fds = Vec::new();
+    for part in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = part {
+            fds.extend(rights);
+        }
+    }
+    if message.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+        return Ok(Received::Truncated);
+    }
+    if message.bytes == 0 {
+        return Ok(Received::End);
+    }
+    octets.truncate(message.bytes);
+    Ok(Received::Packet(octets, fds))
+}
+
+/// Connects a packet socket to the hypervisor at `path`.
+pub(super) fn connect(path: &Path) -> Result<OwnedFd, Errno> {
+    let socket =
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket)
+}
+
+/// Listens at `path`, replacing what a dead hypervisor left there.
+pub(super) fn listen(path: &Path, kind: SocketType) -> Result<OwnedFd, Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, kind, flags, None)?;
+    match rustix::fs::unlink(path) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(error) => return Err(error),
+    }
+    rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+    rustix::fs::chmod(path, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR)?;
+    rustix::net::listen(&socket, 128)?;
+    Ok(socket)
+}

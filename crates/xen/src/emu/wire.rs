@@ -1,0 +1,275 @@
+//! What a domain and the emulated hypervisor say to each other.
+//!
+//! Every message is one packet of a `SOCK_SEQPACKET` socket: little-endian 32-bit words, the first of
+//! which is the operation (request) or the status (reply). A reply may carry file descriptors; a
+//! request never does. Lengths are exact: a packet that is longer or shorter than its operation
+//! needs, or holds an unknown number anywhere, is malformed and costs its sender the connection.
+
+use sndif::GrantRef;
+
+use crate::{Access, DomainId, Port, Refusal};
+
+/// Spoken by both ends; a domain built from another version is refused at once.
+pub(crate) const VERSION: u32 = 1;
+/// Grant references in one map request: each may need a descriptor in the reply, and the kernel
+/// passes at most 253 at once.
+pub(crate) const MAX_MAP_REFS: usize = 128;
+/// Pages of one grant request.
+pub(crate) const MAX_GRANT_PAGES: u32 = 4096;
+/// Octets of the longest message.
+pub(crate) const MAX_MESSAGE: usize = 4 * (3 + 2 * MAX_MAP_REFS);
+
+/// Names an allocation or a mapping for the life of the hypervisor; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Token(pub u64);
+
+/// What a domain asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// First message of a domain: who it is. The reply carries the liveness descriptor.
+    Hello { version: u32, domain: DomainId },
+    /// Counters of the whole machine; allowed before `Hello`.
+    Stats,
+    /// A new connection to the store; the reply carries it.
+    Store,
+    /// Zeroed pages that `to` may map. Reply: token, lowest reference; descriptor of the memory.
+    Grant { to: DomainId, pages: u32, access: Access },
+    /// Takes the right back. With `deferred`, pages that are still mapped are forgotten when the last
+    /// mapping goes, instead of the request being refused.
+    EndAccess { token: Token, deferred: bool },
+    /// Reply: token, then descriptor index and page for each reference; descriptors.
+    Map { from: DomainId, access: Access, refs: Vec<GrantRef> },
+    /// The pages of an earlier `Map` are unmapped.
+    Unmap { token: Token },
+    /// Reply: port; descriptors to receive from and to send to.
+    AllocUnbound { remote: DomainId },
+    /// As `AllocUnbound`.
+    BindInterdomain { remote: DomainId, port: Port },
+    /// Closes one of the sender's ports.
+    Close { port: Port },
+}
+
+impl Request {
+    /// The octets of this request.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut words = Vec::with_capacity(8);
+        match self {
+            Request::Hello { version, domain } => words.extend([1, *version, domain.0.into()]),
+            Request::Stats => words.push(2),
+            Request::Store => words.push(3),
+            Request::Grant { to, pages, access } => words.extend([4, to.0.into(), *pages, access_word(*access)]),
+            Request::EndAccess { token, deferred } => {
+                words.push(5);
+                words.extend(token_words(*token));
+                words.push((*deferred).into());
+            }
+            Request::Map { from, access, refs } => {
+                words.extend([6, from.0.into(), access_word(*access)]);
+                words.extend(refs.iter().map(|reference| reference.0));
+            }
+            Request::Unmap { token } => {
+                words.push(7);
+                words.extend(token_words(*token));
+            }
+            Request::AllocUnbound { remote } => words.extend([8, remote.0.into()]),
+            Request::BindInterdomain { remote, port } => words.extend([9, remote.0.into(), port.0]),
+            Request::Close { port } => words.extend([10, port.0]),
+        }
+        octets(&words)
+    }
+
+    /// The request in `octets`, or `None` if they are malformed.
+    pub fn parse(octets: &[u8]) -> Option<Self> {
+        let words = words(octets)?;
+        let (operation, arguments) = words.split_first()?;
+        Some(match (operation, arguments) {
+            (1, &[version, id]) => Request::Hello { version, domain: domain(id)? },
+            (2, []) => Request::Stats,
+            (3, []) => Request::Store,
+            (4, &[to, pages, rights]) => Request::Grant { to: domain(to)?, pages, access: access(rights)? },
+            (5, &[low, high, deferred]) => Request::EndAccess { token: token(low, high), deferred: flag(deferred)? },
+            (6, &[from, rights, ref refs @ ..]) if !refs.is_empty() && refs.len() <= MAX_MAP_REFS => Request::Map {
+                from: domain(from)?,
+                access: access(rights)?,
+                refs: refs.iter().map(|&reference| GrantRef(reference)).collect(),
+            },
+            (7, &[low, high]) => Request::Unmap { token: token(low, high) },
+            (8, &[remote]) => Request::AllocUnbound { remote: domain(remote)? },
+            (9, &[remote, port]) => Request::BindInterdomain { remote: domain(remote)?, port: Port(port) },
+            (10, &[port]) => Request::Close { port: Port(port) },
+            _ => return None,
+        })
+    }
+}
+
+/// What the hypervisor answers, descriptors aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Reply {
+    /// Done; the words that the operation promises.
+    Done(Vec<u32>),
+    /// Refused, and which of several references was the reason (0 where there is only one).
+    Refused { refusal: Refusal, index: u32 },
+}
+
+impl Reply {
+    /// A refusal that concerns no particular reference.
+    pub fn refused(refusal: Refusal) -> Self {
+        Reply::Refused { refusal, index: 0 }
+    }
+
+    /// The octets of this reply.
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Reply::Done(results) => {
+                let mut words = vec![0];
+                words.extend(results);
+                octets(&words)
+            }
+            Reply::Refused { refusal, index } => octets(&[refusal_word(*refusal), *index]),
+        }
+    }
+
+    /// The reply in `octets`, or `None` if they are malformed.
+    pub fn parse(octets: &[u8]) -> Option<Self> {
+        let words = words(octets)?;
+        match *words.split_first()? {
+            (0, results) => Some(Reply::Done(results.to_vec())),
+            (&status, &[index]) => Some(Reply::Refused { refusal: refusal(status)?, index }),
+            _ => None,
+        }
+    }
+}
+
+/// The token in two words, low one first.
+pub(crate) fn token_words(token: Token) -> [u32; 2] {
+    [(token.0 & 0xffff_ffff) as u32, (token.0 >> 32) as u32]
+}
+
+/// The token that two words hold.
+pub(crate) fn token(low: u32, high: u32) -> Token {
+    Token(u64::from(low) | u64::from(high) << 32)
+}
+
+fn octets(words: &[u32]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_le_bytes()).collect()
+}
+
+fn words(octets: &[u8]) -> Option<Vec<u32>> {
+    let (words, rest) = octets.as_chunks::<4>();
+    rest.is_empty().then(|| words.iter().map(|word| u32::from_le_bytes(*word)).collect())
+}
+
+fn domain(word: u32) -> Option<DomainId> {
+    u16::try_from(word).ok().map(DomainId)
+}
+
+fn flag(word: u32) -> Option<bool> {
+    match word {
+        0 => Some(false),
+        1 => Some(true),
+        _ => None,
+    }
+}
+
+fn access_word(access: Access) -> u32 {
+    match access {
+        Access::ReadOnly => 0,
+        Access::ReadWrite => 1,
+    }
+}
+
+fn access(word: u32) -> Option<Access> {
+    Some(if flag(word)? { Access::ReadWrite } else { Access::ReadOnly })
+}
+
+/// Refusals in the order of their status words, which start at 1.
+const REFUSALS: [Refusal; 12] = [
+    Refusal::NoSuchGrant,
+    Refusal::GrantedToAnother,
+    Refusal::ReadOnly,
+    Refusal::Revoked,
+    Refusal::StillMapped,
+    Refusal::NoSuchPort,
+    Refusal::ReservedForAnother,
+    Refusal::Bound,
+    Refusal::Quota,
+    Refusal::NoResources,
+    Refusal::BadArgument,
+    Refusal::Unspecified,
+];
+
+fn refusal_word(refusal: Refusal) -> u32 {
+    REFUSALS.iter().zip(1..).find_map(|(known, word)| (*known == refusal).then_some(word)).unwrap_or(12)
+}
+
+fn refusal(word: u32) -> Option<Refusal> {
+    let index = usize::try_from(word).ok()?.checked_sub(1)?;
+    REFUSALS.get(index).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn examples() -> Vec<Request> {
+        let token = Token(0x1_0000_0002);
+        vec![
+            Request::Hello { version: VERSION, domain: DomainId(7) },
+            Request::Stats,
+            Request::Store,
+            Request::Grant { to: DomainId(0), pages: 3, access: Access::ReadOnly },
+            Request::EndAccess { token, deferred: true },
+            Request::Map { from: DomainId(3), access: Access::ReadWrite, refs: vec![GrantRef(8); MAX_MAP_REFS] },
+            Request::Unmap { token },
+            Request::AllocUnbound { remote: DomainId(65535) },
+            Request::BindInterdomain { remote: DomainId(1), port: Port(u32::MAX) },
+            Request::Close { port: Port(1) },
+        ]
+    }
+
+    #[test]
+    fn every_request_survives_the_wire() {
+        for request in examples() {
+            let octets = request.encode();
+            assert!(octets.len() <= MAX_MESSAGE);
+            assert_eq!(Request::parse(&octets), Some(request));
+        }
+    }
+
+    #[test]
+    fn every_reply_survives_the_wire() {
+        for refusal in REFUSALS {
+            let reply = Reply::Refused { refusal, index: 5 };
+            assert_eq!(Reply::parse(&reply.encode()), Some(reply));
+        }
+        let reply = Reply::Done(vec![1, 2, 3]);
+        assert_eq!(Reply::parse(&reply.encode()), Some(reply));
+    }
+
+    #[test]
+    fn wrong_lengths_and_numbers_are_malformed() {
+        for request in examples() {
+            let octets = request.encode();
+            assert_eq!(Request::parse(&octets[..octets.len() - 1]), None);
+            let mut longer = octets.clone();
+            longer.extend([0; 4]);
+            assert_eq!(Request::parse(&longer), None, "{request:?}");
+        }
+        assert_eq!(Request::parse(&[]), None);
+        assert_eq!(Request::parse(&octets(&[0])), None);
+        assert_eq!(Request::parse(&octets(&[11])), None);
+        assert_eq!(Request::parse(&octets(&[1, VERSION, 65536])), None);
+        assert_eq!(Request::parse(&octets(&[4, 0, 1, 2])), None);
+        assert_eq!(Request::parse(&octets(&[6, 0, 1])), None);
+        assert_eq!(Reply::parse(&octets(&[13, 0])), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_octets_parse_or_are_refused(octets: Vec<u8>) {
+            if let Some(request) = Request::parse(&octets) {
+                proptest::prop_assert_eq!(request.encode(), octets);
+            }
+        }
+    }
+}

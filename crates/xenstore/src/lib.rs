@@ -1,0 +1,66 @@
+//! XenStore: wire codec, client and a small server.
+//!
+//! XenStore is Xen's tree of small values by which domains find each other: a toolstack describes a device there, and
+//! the two drivers of that device exchange their states, grant references and event channels through it.
+//!
+//! * [`wire`], [`path`], [`perm`] and [`StoreErrno`] are the protocol: total parsers, no I/O.
+//! * [`Client`] speaks it over a Unix socket or over `/dev/xen/xenbus`.
+//! * [`server`] is a store for machines without Xen: quotas, permissions, transactions and watches, driven by its
+//!   owner's poll loop. Debian's `xenstore-ls` and its sisters work against it.
+//!
+//! Everything that arrives from the other side is untrusted: lengths are bounded before memory is reserved, watch
+//! events are merged into a bounded set, and names are escaped before they are shown.
+//!
+//! Sources of facts: `xen/include/public/io/xs_wire.h`, `docs/misc/xenstore.txt` of the Xen project.
+//!
+//! ```
+//! use xenstore::{Client, server};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let socket = dir.path().join("socket");
+//! let server = server::spawn(&socket)?;
+//! let mut store = Client::connect(&socket)?;
+//!
+//! store.watch("/local/domain/1", "guest")?;
+//! store.transaction(|t| {
+//!     t.write("/local/domain/1/name", b"music")?;
+//!     t.write("/local/domain/1/state", b"4")
+//! })?;
+//! assert_eq!(store.read_string("/local/domain/1/name")?, "music");
+//!
+//! let event = store.wait_event(std::time::Duration::from_secs(1))?.expect("watches fire once at the start");
+//! assert_eq!(event.token, "guest");
+//! # drop(server);
+//! # Ok(())
+//! # }
+//! ```
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::cast_possible_truncation,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic
+    )
+)]
+
+pub mod client;
+mod dirty;
+mod errno;
+mod error;
+#[doc(hidden)]
+pub mod fuzzing;
+pub mod path;
+pub mod perm;
+pub mod server;
+pub mod wire;
+
+pub use client::{Client, Reply, Request, Ticket, Transaction, WatchEvent};
+pub use errno::StoreErrno;
+pub use error::{Error, Result};
+pub use path::PathError;
+pub use perm::{Access, Perm};
