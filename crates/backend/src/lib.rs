@@ -1,1 +1,26 @@
-//! Host side of sndif: connections, streams and pacing without I/O.
+//! Host side of sndif, without I/O.
+//!
+//! The daemon brings requests, store states and the time; this crate decides. [`Handshake`] is a
+//! device's XenBus state machine, [`Stream`] one stream of a connected card: it owns the private
+//! mirror of the guest's buffer, knows how far it is written and how far it is played, and when the
+//! guest is to be told. Nothing here reads a clock, opens a file or starts a thread, so the daemon, the
+//! tests and the fuzzers run the same code.
+//!
+//! Time is a `u64` of nanoseconds since any fixed moment; it must not run backwards.
+
+#![forbid(unsafe_code)]
+
+mod clock;
+mod frontier;
+mod handshake;
+mod negotiate;
+mod open;
+mod reporter;
+mod stream;
+mod volume;
+
+pub use handshake::{Action, Handshake};
+pub use negotiate::{DeviceLimits, HostLimits, Offer, Refusal};
+pub use open::Geometry;
+pub use stream::{Counters, Outcome, Pace, Stream, StreamConfig};
+pub use volume::VOLUME_RANGE_MDB;

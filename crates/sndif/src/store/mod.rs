@@ -54,6 +54,9 @@ pub mod node {
     pub const SAMPLE_FORMATS: &str = "sample-formats";
     /// Any level: largest buffer in octets.
     pub const BUFFER_SIZE: &str = "buffer-size";
+    /// Stream, an extension of this project: octets at the end of the buffer that a frontend keeps for
+    /// volume and mute flags; the ring of frames ends before them. Missing means 0.
+    pub const CONTROL_SIZE: &str = "control-size";
     /// Backend, an extension of this project: "1" when SET_VOLUME and GET_VOLUME work.
     pub const FEATURE_VOLUME: &str = "feature-volume";
     /// Backend, an extension of this project: "1" when MUTE and UNMUTE work.

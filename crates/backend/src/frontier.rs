@@ -1,0 +1,160 @@
+//! How far a playback ring is written and how far its frames are taken.
+//!
+//! Positions are octets since OPEN; the octet at position `p` lies at offset `p` modulo the ring's
+//! size. WRITE only names an offset, so what it means follows from where the guest may be:
+//!
+//! * at the frontier: it appends;
+//! * between what the guest knows to be played and what the host has taken: it rewrites, partly too late;
+//! * between what is taken and the frontier (a rewind, or sound over silence): the frontier moves to its end;
+//! * beyond the frontier: the guest skipped forward, and what lay there before is played.
+
+/// The written and taken parts of one ring.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Frontier {
+    ring_bytes: u64,
+    /// Octets that the host has taken out of the mirror.
+    taken: u64,
+    /// Octets that the guest has written; `taken <= written <= taken + ring_bytes`.
+    written: u64,
+}
+
+impl Frontier {
+    pub(crate) fn new(ring_bytes: u32) -> Self {
+        Self { ring_bytes: u64::from(ring_bytes), taken: 0, written: 0 }
+    }
+
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Octets that can be taken.
+    pub(crate) fn pending(&self) -> u64 {
+        self.written - self.taken
+    }
+
+    /// Notes a WRITE of `length` octets at `offset`; both lie within the ring. `known` is the position
+    /// that the guest was last told, from which on it may rewrite.
+    pub(crate) fn write(&mut self, offset: u32, length: u32, known: u64) {
+        let (offset, length) = (u64::from(offset), u64::from(length));
+        if length == 0 {
+            return;
+        }
+        let phase = self.taken % self.ring_bytes;
+        let ahead = (offset + self.ring_bytes - phase) % self.ring_bytes;
+        let appends = (self.written % self.ring_bytes) == offset;
+        let behind = (self.ring_bytes - ahead) % self.ring_bytes;
+        let end = if appends {
+            self.written + length
+        } else if behind <= self.taken.saturating_sub(known) {
+            (self.taken - behind + length).max(self.taken)
+        } else {
+            self.taken + ahead + length
+        };
+        self.written = end.min(self.taken + self.ring_bytes);
+    }
+
+    /// The next octets to take, at most `max`: offset and length of a stretch that does not wrap.
+    pub(crate) fn next_stretch(&self, max: u64) -> (usize, usize) {
+        let offset = self.taken % self.ring_bytes;
+        let length = self.pending().min(max).min(self.ring_bytes - offset);
+        // Both are below the ring's size, which came from a u32.
+        (offset as usize, length as usize)
+    }
+
+    /// Notes that `octets` of the stretch were taken.
+    pub(crate) fn take(&mut self, octets: u64) {
+        self.taken += octets.min(self.pending());
+    }
+
+    /// Notes that `octets` were captured: written by the host and, with that, taken.
+    pub(crate) fn produce(&mut self, octets: u64) {
+        self.taken += octets;
+        self.written = self.taken;
+    }
+
+    /// Ends a run: the next one starts at the beginning of the ring. Linux forgets its own position at
+    /// `prepare` but goes on counting ours, so both wrap to offset 0 (protocol notes, "STOP").
+    pub(crate) fn wrap(&mut self, reported: u64) -> u64 {
+        let end = self.taken.max(reported).next_multiple_of(self.ring_bytes);
+        self.taken = end;
+        self.written = end;
+        end
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(taken: u64, written: u64) -> Frontier {
+        Frontier { ring_bytes: 1000, taken, written }
+    }
+
+    #[test]
+    fn a_write_at_the_frontier_appends() {
+        let mut ring = at(5300, 5700);
+        ring.write(700, 300, 5300);
+        assert_eq!(ring.written(), 6000);
+        ring.write(0, 300, 5300);
+        assert_eq!(ring.written(), 6300);
+    }
+
+    #[test]
+    fn a_write_behind_the_frontier_moves_it_to_its_own_end() {
+        let mut ring = at(5300, 5900);
+        ring.write(400, 100, 5300);
+        assert_eq!(ring.written(), 5500);
+    }
+
+    #[test]
+    fn a_rewrite_from_what_the_guest_believes_unplayed_comes_partly_too_late() {
+        let mut ring = at(5300, 5900);
+        ring.write(200, 400, 5150);
+        assert_eq!(ring.written(), 5600);
+        let mut ring = at(5300, 5900);
+        ring.write(200, 50, 5150);
+        assert_eq!(ring.written(), 5300, "wholly too late: nothing is left to play");
+    }
+
+    #[test]
+    fn skipping_forward_moves_the_frontier() {
+        let mut ring = at(5300, 5400);
+        ring.write(600, 100, 5300);
+        assert_eq!(ring.written(), 5700);
+    }
+
+    #[test]
+    fn the_frontier_never_passes_a_whole_ring() {
+        let mut ring = at(5300, 6300);
+        ring.write(300, 1000, 5300);
+        assert_eq!(ring.written(), 6300);
+    }
+
+    #[test]
+    fn a_dry_ring_takes_a_whole_one_at_its_frontier() {
+        let mut ring = at(5000, 5000);
+        ring.write(0, 1000, 5000);
+        assert_eq!(ring.written(), 6000);
+        assert_eq!(ring.next_stretch(u64::MAX), (0, 1000));
+    }
+
+    #[test]
+    fn stretches_do_not_wrap() {
+        let mut ring = at(5900, 6400);
+        assert_eq!(ring.next_stretch(u64::MAX), (900, 100));
+        ring.take(100);
+        assert_eq!(ring.next_stretch(150), (0, 150));
+    }
+
+    #[test]
+    fn the_next_run_starts_at_the_beginning_of_the_ring() {
+        let mut ring = at(5300, 5900);
+        assert_eq!(ring.wrap(5300), 6000);
+        assert_eq!(ring.wrap(6000), 6000, "a second STOP changes nothing");
+        assert_eq!(ring.wrap(6004), 7000, "one frame past the end was reported");
+    }
+}

@@ -1,0 +1,252 @@
+//! The backend's side of a device's XenBus state machine (sndif.h, "STATE DIAGRAMS").
+//!
+//! Inputs are what the store says now; a watch may have swallowed states in between, so nothing here
+//! counts on having seen every step.
+
+use sndif::XenbusState;
+
+/// How long a frontend that was connected to an earlier daemon gets to notice that it ended.
+const STALE_FRONTEND_NS: u64 = 1_000_000_000;
+
+/// What the daemon has to do, in the order given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Stop all streams of the device, unmap, unbind.
+    Release,
+    /// Write our state.
+    SetState(XenbusState),
+    /// Read the transport nodes, map, bind; then call [`Handshake::connected`].
+    Connect,
+}
+
+/// State machine of one device.
+#[derive(Debug)]
+pub struct Handshake {
+    state: XenbusState,
+    /// A frontend of an earlier connection has to step back first, until then at most.
+    stale_until_ns: Option<u64>,
+}
+
+impl Handshake {
+    /// A device that was just found, with the frontend's state: an earlier daemon may have left it
+    /// connected. Then it is told that this ended before a new connection is offered.
+    #[must_use]
+    pub fn new(frontend: XenbusState, now_ns: u64) -> (Self, Vec<Action>) {
+        use XenbusState as S;
+        let stale = matches!(frontend, S::Initialised | S::Connected | S::Reconfiguring);
+        let state = if stale { S::Closed } else { S::InitWait };
+        let stale_until_ns = stale.then(|| now_ns.saturating_add(STALE_FRONTEND_NS));
+        (Self { state, stale_until_ns }, vec![Action::SetState(state)])
+    }
+
+    /// Our state.
+    #[must_use]
+    pub fn state(&self) -> XenbusState {
+        self.state
+    }
+
+    /// When [`update`](Self::update) wants to be called though nothing changed.
+    #[must_use]
+    pub fn next_wake_ns(&self) -> Option<u64> {
+        self.stale_until_ns
+    }
+
+    /// Reacts to the frontend's state, to whether the toolstack still wants the device (`online`) and to
+    /// whether the transport nodes differ from those that the connection was made with (`moved`).
+    pub fn update(&mut self, frontend: XenbusState, online: bool, moved: bool, now_ns: u64) -> Vec<Action> {
+        use XenbusState as S;
+        let mut actions = Vec::new();
+        if !online {
+            // The toolstack waits for Closed before it removes the nodes; a frontend that is still
+            // connected gets to see Closing only through its own directory, so we do not wait for it.
+            self.stale_until_ns = None;
+            self.leave(S::Closed, &mut actions);
+            return actions;
+        }
+        match frontend {
+            // The frontend came back without our having seen its other states.
+            S::Initialised | S::Connected if self.state == S::Connected && moved => {
+                self.leave(S::InitWait, &mut actions);
+            }
+            S::Initialised if self.state == S::InitWait => actions.push(Action::Connect),
+            S::Initialised | S::Connected if self.state != S::Connected => self.offer_if_overdue(now_ns, &mut actions),
+            S::Initialised | S::Connected => {}
+            // Reconfiguring: applications still hold the device, the frontend waits for our offer.
+            // Closing: Linux, when its driver is removed, waits for InitWait.
+            S::Unknown
+            | S::Initialising
+            | S::InitWait
+            | S::Reconfiguring
+            | S::Reconfigured
+            | S::Closing
+            | S::Closed => {
+                self.stale_until_ns = None;
+                self.leave(S::InitWait, &mut actions);
+            }
+        }
+        actions
+    }
+
+    /// Offers a connection to a frontend that does not step back: it never noticed the end of the last.
+    fn offer_if_overdue(&mut self, now_ns: u64, actions: &mut Vec<Action>) {
+        if self.stale_until_ns.is_some_and(|until| now_ns >= until) {
+            self.stale_until_ns = None;
+            self.leave(XenbusState::InitWait, actions);
+        }
+    }
+
+    /// The result of [`Action::Connect`].
+    pub fn connected(&mut self, success: bool) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if success {
+            self.state = XenbusState::Connected;
+            actions.push(Action::SetState(self.state));
+        } else {
+            self.broken_into(&mut actions);
+        }
+        actions
+    }
+
+    /// The frontend broke the protocol, or the connection cannot go on: its device closes, and it may
+    /// connect anew once it stepped back.
+    pub fn broken(&mut self) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.broken_into(&mut actions);
+        actions
+    }
+
+    fn broken_into(&mut self, actions: &mut Vec<Action>) {
+        actions.push(Action::Release);
+        actions.push(Action::SetState(XenbusState::Closing));
+        self.state = XenbusState::Closed;
+        actions.push(Action::SetState(self.state));
+    }
+
+    fn leave(&mut self, state: XenbusState, actions: &mut Vec<Action>) {
+        if self.state == XenbusState::Connected {
+            actions.push(Action::Release);
+        }
+        if self.state != state {
+            self.state = state;
+            actions.push(Action::SetState(state));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Action::{Connect, Release, SetState};
+    use super::*;
+    use XenbusState as S;
+
+    fn connected() -> Handshake {
+        let (mut handshake, actions) = Handshake::new(S::Initialising, 0);
+        assert_eq!(actions, [SetState(S::InitWait)]);
+        assert_eq!(handshake.update(S::Initialised, true, false, 0), [Connect]);
+        assert_eq!(handshake.connected(true), [SetState(S::Connected)]);
+        assert_eq!(handshake.update(S::Connected, true, false, 0), []);
+        handshake
+    }
+
+    #[test]
+    fn a_frontend_connects() {
+        connected();
+    }
+
+    #[test]
+    fn driver_removal_finds_the_backend_in_init_wait() {
+        let mut handshake = connected();
+        assert_eq!(handshake.update(S::Closing, true, false, 0), [Release, SetState(S::InitWait)]);
+        assert_eq!(handshake.update(S::Closed, true, false, 0), []);
+        assert_eq!(handshake.update(S::Initialised, true, false, 0), [Connect]);
+    }
+
+    #[test]
+    fn unplugging_ends_in_closed() {
+        let mut handshake = connected();
+        assert_eq!(handshake.update(S::Connected, false, false, 0), [Release, SetState(S::Closed)]);
+        assert_eq!(handshake.update(S::Closed, false, false, 0), []);
+    }
+
+    #[test]
+    fn a_frontend_left_over_from_an_earlier_daemon_is_sent_back_first() {
+        let (mut handshake, actions) = Handshake::new(S::Connected, 0);
+        assert_eq!(actions, [SetState(S::Closed)]);
+        assert_eq!(handshake.update(S::Connected, true, false, 10), []);
+        assert_eq!(handshake.update(S::Initialising, true, false, 20), [SetState(S::InitWait)]);
+        assert_eq!(handshake.update(S::Initialised, true, false, 30), [Connect]);
+    }
+
+    #[test]
+    fn a_left_over_frontend_that_never_steps_back_gets_an_offer_in_time() {
+        let (mut handshake, _) = Handshake::new(S::Connected, 0);
+        let at = handshake.next_wake_ns().unwrap();
+        assert_eq!(handshake.update(S::Connected, true, false, at), [SetState(S::InitWait)]);
+    }
+
+    #[test]
+    fn a_broken_connection_is_taken_up_again_only_after_the_frontend_stepped_back() {
+        let mut handshake = connected();
+        assert_eq!(handshake.broken(), [Release, SetState(S::Closing), SetState(S::Closed)]);
+        assert_eq!(handshake.update(S::Connected, true, false, 1 << 40), []);
+        assert_eq!(handshake.update(S::Initialised, true, false, 1 << 40), []);
+        assert_eq!(handshake.update(S::Initialising, true, false, 1 << 40), [SetState(S::InitWait)]);
+    }
+
+    #[test]
+    fn a_frontend_slow_to_notice_the_connection_does_not_lose_it() {
+        let mut handshake = connected();
+        assert_eq!(handshake.update(S::Initialised, true, false, 0), []);
+    }
+
+    #[test]
+    fn a_frontend_that_restarted_unseen_is_taken_through_init_wait() {
+        let mut handshake = connected();
+        assert_eq!(handshake.update(S::Initialised, true, true, 0), [Release, SetState(S::InitWait)]);
+    }
+
+    #[test]
+    fn every_state_and_event_keeps_release_before_a_new_connection() {
+        // Exhaustive over short histories: whenever Connect is asked for, the last connection was released.
+        let states = [
+            S::Unknown,
+            S::Initialising,
+            S::InitWait,
+            S::Initialised,
+            S::Connected,
+            S::Closing,
+            S::Closed,
+            S::Reconfiguring,
+        ];
+        for first in states {
+            for history in 0..states.len().pow(4) * 3 {
+                let (mut handshake, _) = Handshake::new(first, 0);
+                let mut mapped = false;
+                let mut rest = history;
+                let kind = rest % 3;
+                rest /= 3;
+                for step in 0..4 {
+                    let mut queue = handshake.update(
+                        states[rest % states.len()],
+                        !(kind == 2 && step == 2),
+                        rest % 2 == 0,
+                        step * 600_000_000,
+                    );
+                    rest /= states.len();
+                    while !queue.is_empty() {
+                        match queue.remove(0) {
+                            Release => mapped = false,
+                            Connect => {
+                                assert!(!mapped);
+                                mapped = kind != 1;
+                                queue.extend(handshake.connected(mapped));
+                            }
+                            SetState(_) => {}
+                        }
+                    }
+                    assert_eq!(mapped, handshake.state() == S::Connected);
+                }
+            }
+        }
+    }
+}

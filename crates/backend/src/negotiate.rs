@@ -1,0 +1,213 @@
+//! What a stream may be opened with: store, host policy and host device together.
+//!
+//! Stateless and cheap: Linux asks dozens of times per open.
+
+use std::fmt;
+
+use sndif::store::Limits;
+use sndif::v2::{HwParams, Interval, OpenParams};
+use sndif::{Errno, FormatSet};
+
+/// What the host device can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeviceLimits {
+    /// Formats.
+    pub formats: FormatSet,
+    /// Rates in Hz.
+    pub rates_hz: Interval,
+    /// Channel counts.
+    pub channels: Interval,
+}
+
+impl DeviceLimits {
+    /// A device that takes everything.
+    pub const ANY: Self =
+        Self { formats: FormatSet::ALL, rates_hz: Interval::new(1, 1_536_000), channels: Interval::new(1, 255) };
+}
+
+/// What the host's configuration allows a guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HostLimits {
+    /// Largest shared buffer in octets.
+    pub buffer_bytes_max: u32,
+    /// Shortest period in microseconds.
+    pub period_us_min: u32,
+}
+
+impl Default for HostLimits {
+    /// 4 MiB and 1 ms.
+    fn default() -> Self {
+        Self { buffer_bytes_max: 4 << 20, period_us_min: 1000 }
+    }
+}
+
+/// Everything that bounds a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offer {
+    /// From the guest's store nodes.
+    pub store: Limits,
+    /// From the host's device.
+    pub device: DeviceLimits,
+    /// From the host's configuration.
+    pub host: HostLimits,
+    /// Octets that the frontend keeps at the end of the buffer for volume and mute.
+    pub control_bytes: u32,
+}
+
+/// Why an OPEN cannot be: the answer for the guest and the words for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// For the response.
+    pub errno: Errno,
+    /// For the log.
+    pub reason: &'static str,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.reason, self.errno)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl Offer {
+    /// Largest number of octets of frames in the buffer.
+    fn ring_bytes_max(&self) -> u32 {
+        self.store.buffer_bytes_max.min(self.host.buffer_bytes_max.saturating_sub(self.control_bytes))
+    }
+
+    fn formats(&self) -> FormatSet {
+        self.store.formats.intersection(self.device.formats)
+    }
+
+    /// Answers HW_PARAM_QUERY: never wider than asked, never wider than what OPEN takes.
+    ///
+    /// # Errors
+    /// `EINVAL` when nothing is left.
+    pub fn narrow(&self, asked: &HwParams) -> Result<HwParams, Errno> {
+        let formats = self.formats().intersection(asked.formats);
+        let channels = self.store.channels.intersection(self.device.channels).intersection(asked.channels);
+        let rates_hz = self.store.rates.within(self.device.rates_hz.intersection(asked.rates_hz));
+        if formats.is_empty() || channels.is_empty() || rates_hz.is_empty() {
+            return Err(Errno::EINVAL);
+        }
+        // The smallest frame that is still possible gives the largest buffer.
+        let least_channels = u8::try_from(channels.min).map_err(|_| Errno::EINVAL)?;
+        let frame_bytes = formats.iter().filter_map(|format| format.frame_bytes(least_channels)).min();
+        let buffer_max = self.ring_bytes_max() / frame_bytes.unwrap_or(1).max(1);
+        let period_min = self.period_frames_min(rates_hz.min);
+        let answer = HwParams {
+            formats,
+            rates_hz,
+            channels,
+            buffer_frames: asked.buffer_frames.intersection(Interval::new(period_min.saturating_mul(2), buffer_max)),
+            period_frames: asked.period_frames.intersection(Interval::new(period_min, buffer_max)),
+        };
+        if answer.is_empty() { Err(Errno::EINVAL) } else { Ok(answer) }
+    }
+
+    fn period_frames_min(&self, rate_hz: u32) -> u32 {
+        let frames = u64::from(rate_hz) * u64::from(self.host.period_us_min) / 1_000_000;
+        u32::try_from(frames).unwrap_or(u32::MAX).max(1)
+    }
+
+    /// Checks what an OPEN asks for.
+    ///
+    /// # Errors
+    /// [`Refusal`], with `EINVAL` for all that HW_PARAM_QUERY would not have offered.
+    pub fn check(&self, open: &OpenParams) -> Result<crate::Geometry, Refusal> {
+        let refuse = |reason| Refusal { errno: Errno::EINVAL, reason };
+        if !self.formats().contains(open.format) {
+            return Err(refuse("format not offered"));
+        }
+        let channels = u32::from(open.channels);
+        if !self.store.channels.contains(channels) || !self.device.channels.contains(channels) {
+            return Err(refuse("channel count not offered"));
+        }
+        if !self.store.rates.contains(open.rate_hz) || !self.device.rates_hz.contains(open.rate_hz) {
+            return Err(refuse("rate not offered"));
+        }
+        let frame_bytes = open.format.frame_bytes(open.channels).filter(|&size| size > 0);
+        let frame_bytes = frame_bytes.ok_or(refuse("no whole frames with this format and channel count"))?;
+        let ring_bytes = open.buffer_bytes.checked_sub(self.control_bytes).filter(|&size| size > 0);
+        let ring_bytes = ring_bytes.ok_or(refuse("no room for frames in the buffer"))?;
+        if ring_bytes > self.ring_bytes_max() {
+            return Err(refuse("buffer larger than offered"));
+        }
+        if !ring_bytes.is_multiple_of(frame_bytes) || !open.period_bytes.is_multiple_of(frame_bytes) {
+            return Err(refuse("buffer or period is no whole number of frames"));
+        }
+        if open.period_bytes > ring_bytes {
+            return Err(refuse("period longer than the buffer"));
+        }
+        Ok(crate::Geometry {
+            format: open.format,
+            rate_hz: open.rate_hz,
+            channels: open.channels,
+            frame_bytes,
+            ring_bytes,
+            buffer_bytes: open.buffer_bytes,
+            period_bytes: open.period_bytes,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sndif::{Format, GrantRef};
+
+    fn offer() -> Offer {
+        Offer { store: Limits::DEFAULT, device: DeviceLimits::ANY, host: HostLimits::default(), control_bytes: 0 }
+    }
+
+    fn open() -> OpenParams {
+        OpenParams {
+            rate_hz: 48_000,
+            format: Format::S16Le,
+            channels: 2,
+            buffer_bytes: 7680,
+            directory: GrantRef(9),
+            period_bytes: 1920,
+        }
+    }
+
+    #[test]
+    fn the_answer_is_never_wider_than_asked() {
+        let asked = HwParams {
+            formats: FormatSet::EMPTY.with(Format::S16Le),
+            rates_hz: Interval::exactly(48_000),
+            channels: Interval::exactly(2),
+            buffer_frames: Interval::new(1, 5000),
+            period_frames: Interval::new(200, 1_000_000),
+        };
+        let answer = offer().narrow(&asked).unwrap();
+        assert_eq!(answer.intersection(&asked), answer);
+        assert_eq!(answer.buffer_frames, Interval::new(96, 5000));
+        assert_eq!(answer.period_frames, Interval::new(200, 16_384));
+    }
+
+    #[test]
+    fn the_answer_is_never_empty_but_an_error() {
+        let asked = HwParams { rates_hz: Interval::exactly(96_000), ..HwParams::ANY };
+        assert_eq!(offer().narrow(&asked), Err(Errno::EINVAL));
+    }
+
+    #[test]
+    fn open_is_held_to_the_offer() {
+        let good = open();
+        assert_eq!(offer().check(&good).unwrap().frame_bytes, 4);
+        for (bad, reason) in [
+            (OpenParams { format: Format::Gsm, ..good }, "format not offered"),
+            (OpenParams { channels: 3, ..good }, "channel count not offered"),
+            (OpenParams { rate_hz: 96_000, ..good }, "rate not offered"),
+            (OpenParams { buffer_bytes: 0, ..good }, "no room for frames in the buffer"),
+            (OpenParams { buffer_bytes: u32::MAX, ..good }, "buffer larger than offered"),
+            (OpenParams { buffer_bytes: 7681, ..good }, "buffer or period is no whole number of frames"),
+            (OpenParams { period_bytes: 7684, ..good }, "period longer than the buffer"),
+        ] {
+            assert_eq!(offer().check(&bad).unwrap_err(), Refusal { errno: Errno::EINVAL, reason });
+        }
+    }
+}

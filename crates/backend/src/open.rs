@@ -1,0 +1,42 @@
+//! The shape of an open stream.
+
+use sndif::Format;
+use sndif::v2::Span;
+
+/// What OPEN settled; all sizes in octets unless their name says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Geometry {
+    /// Sample format.
+    pub format: Format,
+    /// Frames per second.
+    pub rate_hz: u32,
+    /// Samples per frame.
+    pub channels: u8,
+    /// Size of a frame.
+    pub frame_bytes: u32,
+    /// Size of the ring of frames: the buffer without the frontend's control area.
+    pub ring_bytes: u32,
+    /// Size of the shared buffer.
+    pub buffer_bytes: u32,
+    /// Size of a period; 0 = no position events.
+    pub period_bytes: u32,
+}
+
+impl Geometry {
+    /// Frames in the ring.
+    #[must_use]
+    pub fn ring_frames(&self) -> u32 {
+        self.ring_bytes / self.frame_bytes
+    }
+
+    /// Frames in a period, or in the ring when the guest wants no events.
+    #[must_use]
+    pub fn period_frames(&self) -> u32 {
+        if self.period_bytes == 0 { self.ring_frames() } else { self.period_bytes / self.frame_bytes }
+    }
+
+    /// Whether `span` lies within the first `size` octets of the buffer.
+    pub(crate) fn holds(span: Span, size: u32) -> bool {
+        span.offset.checked_add(span.length).is_some_and(|end| end <= size)
+    }
+}

@@ -1,0 +1,143 @@
+//! When the guest is told where the stream is.
+//!
+//! Linux counts a period as elapsed only when a position is *past* its end (its test is `>`), so a
+//! position on a boundary wakes nobody: an event is due once the position lies at least a frame behind
+//! a boundary that no earlier event has passed. Events never come more often than once a millisecond;
+//! one then covers several periods.
+
+/// Least time between two events.
+const EVENT_INTERVAL_NS: u64 = 1_000_000;
+
+/// Decides which positions become events.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reporter {
+    /// Octets of a period; 0 = no events wanted.
+    period_bytes: u64,
+    frame_bytes: u64,
+    reported: u64,
+    next_allowed_ns: u64,
+}
+
+impl Reporter {
+    pub(crate) fn new(period_bytes: u32, frame_bytes: u32) -> Self {
+        Self {
+            period_bytes: u64::from(period_bytes),
+            frame_bytes: u64::from(frame_bytes),
+            reported: 0,
+            next_allowed_ns: 0,
+        }
+    }
+
+    /// The position that the guest was last told.
+    pub(crate) fn reported(&self) -> u64 {
+        self.reported
+    }
+
+    /// Whether the guest wants events at all.
+    pub(crate) fn wanted(&self) -> bool {
+        self.period_bytes > 0
+    }
+
+    /// The first position that calls for an event.
+    pub(crate) fn next_due(&self) -> u64 {
+        let next_boundary = match self.reported.checked_rem(self.period_bytes) {
+            None => return u64::MAX,
+            // Not told yet that this very boundary is passed.
+            Some(0) if self.reported > 0 => self.reported,
+            Some(into_period) => self.reported - into_period + self.period_bytes,
+        };
+        next_boundary + self.frame_bytes
+    }
+
+    /// The earliest moment for the next event.
+    pub(crate) fn next_allowed_ns(&self) -> u64 {
+        self.next_allowed_ns
+    }
+
+    /// The event to send for `position`, if one is due at `now_ns`.
+    pub(crate) fn due(&self, position: u64, now_ns: u64) -> Option<u64> {
+        (position >= self.next_due() && now_ns >= self.next_allowed_ns).then_some(position)
+    }
+
+    /// What to tell of a stream that ran dry at `end`: the end itself, or a frame more where the end is a
+    /// period boundary that would wake nobody. `None` when it was told already.
+    pub(crate) fn due_when_dry(&self, end: u64, now_ns: u64) -> Option<u64> {
+        if now_ns < self.next_allowed_ns {
+            return None;
+        }
+        self.dry_position(end)
+    }
+
+    /// Whether the guest is still to be told that the stream ran dry at `end`.
+    pub(crate) fn owes_when_dry(&self, end: u64) -> bool {
+        self.dry_position(end).is_some()
+    }
+
+    fn dry_position(&self, end: u64) -> Option<u64> {
+        let on_boundary = end.checked_rem(self.period_bytes)? == 0;
+        let position = if on_boundary { end + self.frame_bytes } else { end };
+        (position > self.reported && end > 0).then_some(position)
+    }
+
+    /// Sends nothing before `until_ns`.
+    pub(crate) fn hold_until(&mut self, until_ns: u64) {
+        self.next_allowed_ns = until_ns;
+    }
+
+    /// Notes that `position` was sent.
+    pub(crate) fn sent(&mut self, position: u64, now_ns: u64) {
+        self.reported = position;
+        self.next_allowed_ns = now_ns.saturating_add(EVENT_INTERVAL_NS);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_boundary_alone_calls_for_nothing_and_one_frame_past_it_does() {
+        let reporter = Reporter::new(1920, 4);
+        assert_eq!(reporter.due(1920, 0), None);
+        assert_eq!(reporter.due(1924, 0), Some(1924));
+    }
+
+    #[test]
+    fn one_event_covers_all_periods_passed() {
+        let mut reporter = Reporter::new(1920, 4);
+        reporter.sent(reporter.due(3 * 1920 + 4, 0).unwrap(), 0);
+        assert_eq!(reporter.next_due(), 4 * 1920 + 4);
+    }
+
+    #[test]
+    fn a_report_on_a_boundary_leaves_the_wake_up_owed() {
+        let mut reporter = Reporter::new(1920, 4);
+        reporter.sent(1920, 0);
+        assert_eq!(reporter.next_due(), 1924);
+    }
+
+    #[test]
+    fn events_come_once_a_millisecond_at_most() {
+        let mut reporter = Reporter::new(64, 4);
+        reporter.sent(reporter.due(68, 500).unwrap(), 500);
+        assert_eq!(reporter.due(200, 999_999), None);
+        assert_eq!(reporter.due(200, 1_000_500), Some(200));
+    }
+
+    #[test]
+    fn running_dry_on_a_boundary_is_told_one_frame_past_it_and_only_once() {
+        let mut reporter = Reporter::new(1920, 4);
+        assert_eq!(reporter.due_when_dry(1920, 0), Some(1924));
+        reporter.sent(1924, 0);
+        assert_eq!(reporter.due_when_dry(1920, 5_000_000), None);
+        assert_eq!(reporter.due_when_dry(2000, 5_000_000), Some(2000));
+    }
+
+    #[test]
+    fn without_a_period_nothing_is_told() {
+        let reporter = Reporter::new(0, 4);
+        assert!(!reporter.wanted());
+        assert_eq!(reporter.due(1 << 40, 1 << 40), None);
+        assert_eq!(reporter.due_when_dry(4, 1 << 40), None);
+    }
+}

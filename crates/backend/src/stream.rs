@@ -1,0 +1,518 @@
+//! One stream of a connected card.
+//!
+//! The guest's buffer is copied into a private *mirror* when it says WRITE, and the host plays the
+//! mirror: what the guest does to its pages afterwards changes nothing. Capture goes the other way.
+//!
+//! The daemon's part, whenever a request came, the time is due or the host device wants frames:
+//! [`request`](Stream::request) for every packet, then [`frames_to_play`](Stream::frames_to_play) or
+//! [`room_to_capture`](Stream::room_to_capture) until nothing is left, then [`event`](Stream::event).
+
+use std::ops::Range;
+
+use sndif::store::Direction;
+use sndif::v2::{Operation, Request, Response, Span, Trigger};
+use sndif::{Errno, GrantRef, SharedMemory};
+
+use crate::clock::{FrameClock, SECOND_NS};
+use crate::frontier::Frontier;
+use crate::negotiate::{Offer, Refusal};
+use crate::open::Geometry;
+use crate::reporter::Reporter;
+use crate::volume::Volume;
+
+/// How long a full event page is left alone before the next try.
+const EVENT_RETRY_NS: u64 = 5_000_000;
+
+/// Without position events frames are taken this often.
+const UNREPORTED_STEP_NS: u64 = SECOND_NS / 100;
+
+/// What a stream is made for.
+#[derive(Debug, Clone, Copy)]
+pub struct StreamConfig {
+    /// Playback or capture.
+    pub direction: Direction,
+    /// What bounds OPEN.
+    pub offer: Offer,
+    /// Whether the host lets this guest use the stream at all (capture is off until allowed).
+    pub permitted: bool,
+}
+
+/// Who says how many frames are due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// The clock: as many as the time since START.
+    Clock,
+    /// The host device: as many as it takes or gives.
+    Device,
+}
+
+/// What the daemon has to do about a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Answer.
+    Respond(Response),
+    /// Map the buffer, open the host device, call [`Stream::opened`], answer.
+    Open(Geometry, GrantRef),
+    /// The stream is closed and its buffer unmapped: close the host device, answer.
+    Closed(Response),
+    /// Start the host device, answer.
+    Started(Response),
+    /// Hold the host device, answer.
+    Paused(Response),
+    /// Let the host device go on, answer.
+    Resumed(Response),
+    /// Stop the host device and forget what it has queued, send [`Stream::event`], answer.
+    Stopped(Response),
+    /// Volume or mute changed: tell the host device or scale in software, answer.
+    VolumeChanged(Response),
+}
+
+/// What a stream has done since it was created.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Requests answered.
+    pub requests: u64,
+    /// Requests answered with an error.
+    pub errors: u64,
+    /// Position events sent.
+    pub events: u64,
+    /// Position events that found the page full.
+    pub events_deferred: u64,
+    /// Times that the stream ran dry and data came too late.
+    pub xruns: u64,
+    /// Octets played or captured.
+    pub octets: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Run {
+    Stopped,
+    Running,
+    Paused,
+}
+
+#[derive(Debug)]
+struct Open<M> {
+    geometry: Geometry,
+    memory: M,
+    mirror: Vec<u8>,
+    frontier: Frontier,
+    reporter: Reporter,
+    volume: Volume,
+    run: Run,
+    pace: Pace,
+    clock: FrameClock,
+    /// Octets taken when the clock was set.
+    clock_base: u64,
+    /// The stream has caught up with the guest since data last came.
+    dry: bool,
+    /// Position after STOP, still to be told.
+    stop_position: Option<u64>,
+    /// Octets taken by the host device and not heard yet.
+    queued: u64,
+}
+
+/// One stream of a connected card.
+#[derive(Debug)]
+pub struct Stream<M> {
+    config: StreamConfig,
+    open: Option<Open<M>>,
+    counters: Counters,
+    refusal: Option<Refusal>,
+}
+
+impl<M: SharedMemory> Stream<M> {
+    /// A closed stream.
+    #[must_use]
+    pub fn new(config: StreamConfig) -> Self {
+        Self { config, open: None, counters: Counters::default(), refusal: None }
+    }
+
+    /// Direction of the stream.
+    #[must_use]
+    pub fn direction(&self) -> Direction {
+        self.config.direction
+    }
+
+    /// Shape of the open stream.
+    #[must_use]
+    pub fn geometry(&self) -> Option<&Geometry> {
+        self.open.as_ref().map(|open| &open.geometry)
+    }
+
+    /// What it has done.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Whether it is started and not paused.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.run == Run::Running)
+    }
+
+    /// Why the last OPEN was refused, once: for the log.
+    pub fn take_refusal(&mut self) -> Option<Refusal> {
+        self.refusal.take()
+    }
+
+    /// Volume (0.001 dB) and mute per channel, or `None` when nothing changes the samples.
+    #[must_use]
+    pub fn volume(&self) -> Option<(&[i32], &[bool])> {
+        let volume = &self.open.as_ref()?.volume;
+        (!volume.is_neutral()).then_some((&volume.millidecibels, &volume.muted))
+    }
+
+    /// Handles a request at `now_ns`.
+    pub fn request(&mut self, request: &Request, now_ns: u64) -> Outcome {
+        let mut response =
+            Response { id: request.id, opcode: request.operation.opcode(), result: Ok(()), params: None };
+        let mut done = |result: Result<(), Errno>| {
+            response.result = result;
+            response
+        };
+        let outcome = match &request.operation {
+            Operation::QueryHwParams(asked) => match self.config.offer.narrow(asked) {
+                Ok(answer) => {
+                    response.params = Some(answer);
+                    Outcome::Respond(response)
+                }
+                Err(errno) => Outcome::Respond(done(Err(errno))),
+            },
+            Operation::Open(open) => {
+                // OPEN on an open stream closes it first: the old pages are unmapped here.
+                self.open = None;
+                let checked = if self.config.permitted {
+                    self.config.offer.check(open)
+                } else {
+                    Err(Refusal { errno: Errno::EACCES, reason: "not allowed by the host's configuration" })
+                };
+                match checked {
+                    Ok(geometry) => Outcome::Open(geometry, open.directory),
+                    Err(refusal) => {
+                        self.refusal = Some(refusal);
+                        Outcome::Respond(done(Err(refusal.errno)))
+                    }
+                }
+            }
+            // CLOSE comes without OPEN, too, and succeeds.
+            Operation::Close => {
+                self.open = None;
+                Outcome::Closed(response)
+            }
+            Operation::Trigger(trigger) => match self.trigger(*trigger, now_ns) {
+                Ok(()) => match trigger {
+                    Trigger::Start => Outcome::Started(response),
+                    Trigger::Pause => Outcome::Paused(response),
+                    Trigger::Resume => Outcome::Resumed(response),
+                    Trigger::Stop => Outcome::Stopped(response),
+                },
+                Err(errno) => Outcome::Respond(done(Err(errno))),
+            },
+            Operation::Write(span) => Outcome::Respond(done(self.write(*span, now_ns))),
+            Operation::Read(span) => Outcome::Respond(done(self.read(*span))),
+            Operation::GetVolume(span) => Outcome::Respond(done(self.get_volume(*span))),
+            Operation::SetVolume(span) => match self.set_volume(*span) {
+                Ok(()) => Outcome::VolumeChanged(response),
+                Err(errno) => Outcome::Respond(done(Err(errno))),
+            },
+            Operation::Mute(span) | Operation::Unmute(span) => {
+                let mute = matches!(request.operation, Operation::Mute(_));
+                match self.set_mute(*span, mute) {
+                    Ok(()) => Outcome::VolumeChanged(response),
+                    Err(errno) => Outcome::Respond(done(Err(errno))),
+                }
+            }
+        };
+        self.counters.requests += 1;
+        if let Outcome::Respond(Response { result: Err(_), .. }) = outcome {
+            self.counters.errors += 1;
+        }
+        outcome
+    }
+
+    /// Completes an OPEN: the buffer is mapped and the host device is open.
+    pub fn opened(&mut self, geometry: Geometry, memory: M, pace: Pace, silence: impl FnOnce(&mut [u8])) {
+        let mut mirror = vec![0; geometry.ring_bytes as usize];
+        silence(&mut mirror);
+        self.open = Some(Open {
+            geometry,
+            memory,
+            mirror,
+            frontier: Frontier::new(geometry.ring_bytes),
+            reporter: Reporter::new(geometry.period_bytes, geometry.frame_bytes),
+            volume: Volume::new(geometry.channels),
+            run: Run::Stopped,
+            pace,
+            clock: FrameClock::starting(geometry.rate_hz, 0),
+            clock_base: 0,
+            dry: false,
+            stop_position: None,
+            queued: 0,
+        });
+    }
+
+    /// Closes the stream without being asked, as when its connection ends.
+    pub fn close(&mut self) {
+        self.open = None;
+    }
+
+    fn open_mut(&mut self) -> Result<&mut Open<M>, Errno> {
+        self.open.as_mut().ok_or(Errno::EIO)
+    }
+
+    fn trigger(&mut self, trigger: Trigger, now_ns: u64) -> Result<(), Errno> {
+        let open = self.open_mut()?;
+        match trigger {
+            Trigger::Start | Trigger::Resume if open.run != Run::Running => {
+                open.run = Run::Running;
+                open.set_clock(now_ns);
+            }
+            Trigger::Pause if open.run == Run::Running => open.run = Run::Paused,
+            Trigger::Stop => {
+                open.run = Run::Stopped;
+                open.dry = false;
+                open.queued = 0;
+                let position = open.frontier.wrap(open.reporter.reported());
+                if open.reporter.wanted() && position > open.reporter.reported() {
+                    open.stop_position = Some(position);
+                }
+            }
+            Trigger::Start | Trigger::Resume | Trigger::Pause => {}
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, span: Span, now_ns: u64) -> Result<(), Errno> {
+        if self.config.direction != Direction::Playback {
+            return Err(Errno::EINVAL);
+        }
+        let open = self.open.as_mut().ok_or(Errno::EIO)?;
+        let target = open.ring_range(span)?;
+        if span.length == 0 {
+            return Ok(());
+        }
+        let target = open.mirror.get_mut(target).ok_or(Errno::EINVAL)?;
+        if !open.memory.read(span.offset as usize, target) {
+            return Err(Errno::EFAULT);
+        }
+        open.frontier.write(span.offset, span.length, open.reporter.reported());
+        if open.dry {
+            open.dry = false;
+            self.counters.xruns += 1;
+            open.set_clock(now_ns);
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, span: Span) -> Result<(), Errno> {
+        if self.config.direction != Direction::Capture {
+            return Err(Errno::EINVAL);
+        }
+        let open = self.open_mut()?;
+        let range = open.ring_range(span)?;
+        let captured = open.mirror.get(range).ok_or(Errno::EINVAL)?;
+        if captured.is_empty() || open.memory.write(span.offset as usize, captured) {
+            Ok(())
+        } else {
+            Err(Errno::EFAULT)
+        }
+    }
+
+    fn set_volume(&mut self, span: Span) -> Result<(), Errno> {
+        let open = self.open_mut()?;
+        let octets = open.control(span)?;
+        if octets.len() != open.volume.volume_bytes() {
+            return Err(Errno::EINVAL);
+        }
+        open.volume.set(&octets);
+        Ok(())
+    }
+
+    fn get_volume(&mut self, span: Span) -> Result<(), Errno> {
+        let open = self.open_mut()?;
+        let octets = open.volume.octets();
+        if !Geometry::holds(span, open.geometry.buffer_bytes) || span.length as usize != octets.len() {
+            return Err(Errno::EINVAL);
+        }
+        if open.memory.write(span.offset as usize, &octets) { Ok(()) } else { Err(Errno::EFAULT) }
+    }
+
+    fn set_mute(&mut self, span: Span, mute: bool) -> Result<(), Errno> {
+        let open = self.open_mut()?;
+        let flags = open.control(span)?;
+        open.volume.set_mute(&flags, mute)
+    }
+
+    /// The next frames to play, at most `room_frames`: a stretch of the mirror. Say how many were taken
+    /// with [`played`](Self::played) and ask again.
+    pub fn frames_to_play(&mut self, now_ns: u64, room_frames: usize) -> Option<&[u8]> {
+        let open = self.open.as_mut().filter(|open| open.run == Run::Running)?;
+        if self.config.direction != Direction::Playback {
+            return None;
+        }
+        let room = (room_frames as u64).saturating_mul(u64::from(open.geometry.frame_bytes)).min(open.due(now_ns));
+        let whole_frames = |octets: usize| octets - octets % open.geometry.frame_bytes as usize;
+        let (offset, length) = open.frontier.next_stretch(room);
+        let length = whole_frames(length);
+        if length == 0 {
+            open.dry |= open.frontier.pending() < u64::from(open.geometry.frame_bytes) && room > 0;
+            return None;
+        }
+        open.mirror.get(offset..offset + length)
+    }
+
+    /// Notes that the host device took `octets` of the last stretch.
+    pub fn played(&mut self, octets: usize) {
+        if let Some(open) = &mut self.open {
+            open.frontier.take(octets as u64);
+            self.counters.octets += octets as u64;
+        }
+    }
+
+    /// Notes how many frames the host device has taken but not let be heard.
+    pub fn set_queued_frames(&mut self, frames: u64) {
+        if let Some(open) = &mut self.open {
+            open.queued = frames.saturating_mul(u64::from(open.geometry.frame_bytes));
+        }
+    }
+
+    /// Where the next captured frames go, at most `available_frames`: a stretch of the mirror. Say how many
+    /// were filled with [`captured`](Self::captured) and ask again.
+    pub fn room_to_capture(&mut self, now_ns: u64, available_frames: usize) -> Option<&mut [u8]> {
+        let open = self.open.as_mut().filter(|open| open.run == Run::Running)?;
+        if self.config.direction != Direction::Capture {
+            return None;
+        }
+        let frame_bytes = u64::from(open.geometry.frame_bytes);
+        let ring = u64::from(open.geometry.ring_bytes);
+        let offset = open.frontier.taken() % ring;
+        let available = (available_frames as u64).saturating_mul(frame_bytes).min(open.due(now_ns));
+        let length = (available - available % frame_bytes).min(ring - offset);
+        let (offset, length) = (offset as usize, length as usize);
+        if length == 0 { None } else { open.mirror.get_mut(offset..offset + length) }
+    }
+
+    /// Notes that `octets` of the last stretch were filled.
+    pub fn captured(&mut self, octets: usize) {
+        if let Some(open) = &mut self.open {
+            open.frontier.produce(octets as u64);
+            self.counters.octets += octets as u64;
+        }
+    }
+
+    /// The position to tell the guest now, if any. Say with [`event_sent`](Self::event_sent) or
+    /// [`event_deferred`](Self::event_deferred) what became of it.
+    #[must_use]
+    pub fn event(&self, now_ns: u64) -> Option<u64> {
+        let open = self.open.as_ref()?;
+        if open.stop_position.is_some() {
+            return open.stop_position;
+        }
+        if open.run != Run::Running {
+            return None;
+        }
+        let position = open.position();
+        open.reporter
+            .due(position, now_ns)
+            .or_else(|| if open.ran_dry() { open.reporter.due_when_dry(position, now_ns) } else { None })
+    }
+
+    /// Notes that the guest was told `position`.
+    pub fn event_sent(&mut self, position: u64, now_ns: u64) {
+        if let Some(open) = &mut self.open {
+            open.stop_position = open.stop_position.filter(|&stop| stop != position);
+            open.reporter.sent(position, now_ns);
+            self.counters.events += 1;
+        }
+    }
+
+    /// Notes that the event page was full: the position is told later, with what is reached by then.
+    pub fn event_deferred(&mut self, now_ns: u64) {
+        if let Some(open) = &mut self.open {
+            open.reporter.hold_until(now_ns.saturating_add(EVENT_RETRY_NS));
+            self.counters.events_deferred += 1;
+        }
+    }
+
+    /// When the stream wants to be looked at again, if nothing else happens.
+    #[must_use]
+    pub fn next_wake_ns(&self) -> Option<u64> {
+        let open = self.open.as_ref()?;
+        let allowed = open.reporter.next_allowed_ns();
+        if open.stop_position.is_some() {
+            return Some(allowed);
+        }
+        if open.run != Run::Running {
+            return None;
+        }
+        let position = open.position();
+        if position >= open.reporter.next_due() || (open.ran_dry() && open.reporter.owes_when_dry(position)) {
+            return Some(allowed);
+        }
+        if open.pace == Pace::Device {
+            return None;
+        }
+        let step = UNREPORTED_STEP_NS * u64::from(open.geometry.rate_hz) / SECOND_NS;
+        let unreported = open.frontier.taken() + step.max(1) * u64::from(open.geometry.frame_bytes);
+        let mut target = if open.reporter.wanted() { open.reporter.next_due() } else { unreported };
+        if self.config.direction == Direction::Playback {
+            if open.dry {
+                return None;
+            }
+            target = target.min(open.frontier.written());
+        } else {
+            // The mirror holds a ring's worth; what is captured must not outrun it between two looks.
+            target = target.min(open.frontier.taken() + u64::from(open.geometry.ring_bytes));
+        }
+        Some(open.clock.reaches_at((target - open.clock_base).div_ceil(u64::from(open.geometry.frame_bytes))))
+            .map(|at| if open.reporter.wanted() { at.max(allowed) } else { at })
+    }
+}
+
+impl<M: SharedMemory> Open<M> {
+    fn set_clock(&mut self, now_ns: u64) {
+        self.clock = FrameClock::starting(self.geometry.rate_hz, now_ns);
+        self.clock_base = self.frontier.taken();
+    }
+
+    /// Octets that may be moved now as far as time is concerned.
+    fn due(&self, now_ns: u64) -> u64 {
+        match self.pace {
+            Pace::Device => u64::MAX,
+            Pace::Clock => {
+                let reached = self.clock.frames(now_ns).saturating_mul(u64::from(self.geometry.frame_bytes));
+                self.clock_base.saturating_add(reached).saturating_sub(self.frontier.taken())
+            }
+        }
+    }
+
+    /// Octets heard (or captured) since OPEN; never less than the guest was told.
+    fn position(&self) -> u64 {
+        self.frontier.taken().saturating_sub(self.queued).max(self.reporter.reported())
+    }
+
+    /// Everything written was heard.
+    fn ran_dry(&self) -> bool {
+        self.dry && self.queued == 0
+    }
+
+    fn ring_range(&self, span: Span) -> Result<Range<usize>, Errno> {
+        if !Geometry::holds(span, self.geometry.ring_bytes) {
+            return Err(Errno::EINVAL);
+        }
+        let offset = span.offset as usize;
+        Ok(offset..offset + span.length as usize)
+    }
+
+    /// Copies a small range of the buffer that holds volumes or flags.
+    fn control(&self, span: Span) -> Result<Vec<u8>, Errno> {
+        let longest = self.volume.volume_bytes();
+        if !Geometry::holds(span, self.geometry.buffer_bytes) || span.length as usize > longest {
+            return Err(Errno::EINVAL);
+        }
+        let mut octets = vec![0; span.length as usize];
+        if self.memory.read(span.offset as usize, &mut octets) { Ok(octets) } else { Err(Errno::EFAULT) }
+    }
+}

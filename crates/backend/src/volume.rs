@@ -1,0 +1,60 @@
+//! Volume and mute as the shared buffer carries them.
+
+use std::ops::RangeInclusive;
+
+use sndif::Errno;
+
+/// Volumes that are kept, in 0.001 dB; others are brought into the range. −100 dB and below is silence.
+pub const VOLUME_RANGE_MDB: RangeInclusive<i32> = -100_000..=20_000;
+
+/// Volume and mute of each channel of an open stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Volume {
+    pub(crate) millidecibels: Vec<i32>,
+    pub(crate) muted: Vec<bool>,
+}
+
+impl Volume {
+    pub(crate) fn new(channels: u8) -> Self {
+        Self { millidecibels: vec![0; usize::from(channels)], muted: vec![false; usize::from(channels)] }
+    }
+
+    /// Octets that SET_VOLUME and GET_VOLUME exchange.
+    pub(crate) fn volume_bytes(&self) -> usize {
+        self.millidecibels.len() * 4
+    }
+
+    /// Takes one i32 per channel.
+    pub(crate) fn set(&mut self, octets: &[u8]) {
+        for (volume, octets) in self.millidecibels.iter_mut().zip(octets.as_chunks::<4>().0) {
+            *volume = i32::from_le_bytes(*octets).clamp(*VOLUME_RANGE_MDB.start(), *VOLUME_RANGE_MDB.end());
+        }
+    }
+
+    /// One i32 per channel.
+    pub(crate) fn octets(&self) -> Vec<u8> {
+        self.millidecibels.iter().flat_map(|volume| volume.to_le_bytes()).collect()
+    }
+
+    /// Takes one flag per channel and mutes or unmutes those whose flag is set. sndif.h describes one
+    /// octet per flag but draws four, so the length tells which it is.
+    pub(crate) fn set_mute(&mut self, octets: &[u8], mute: bool) -> Result<(), Errno> {
+        let channels = self.muted.len();
+        let stride = match octets.len() {
+            length if length == channels => 1,
+            length if length == channels * 4 => 4,
+            _ => return Err(Errno::EINVAL),
+        };
+        for (muted, flag) in self.muted.iter_mut().zip(octets.chunks(stride)) {
+            if flag.iter().any(|&octet| octet != 0) {
+                *muted = mute;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether every channel passes unchanged.
+    pub(crate) fn is_neutral(&self) -> bool {
+        self.millidecibels.iter().all(|&volume| volume == 0) && self.muted.iter().all(|&muted| !muted)
+    }
+}
