@@ -1,1 +1,31 @@
-//! PCM samples: silence, gain and level for every sndif format.
+//! PCM samples: silence, gain, level and lossless conversion for every sndif format.
+//!
+//! | module | for |
+//! |---|---|
+//! | [`silence`] | filling a buffer with a format's silence |
+//! | [`gain`] | volume and mute per channel, applied in place without allocation |
+//! | [`linear`] | how integer samples lie in memory; lossless conversion between such layouts |
+//! | [`decode`] | any sample that is a number as `f32`, for meters and pictures |
+//! | [`level`] | peak and RMS per channel |
+//! | [`waveform`] | minimum and maximum per column, drawn as text |
+//!
+//! Everywhere a buffer is a sequence of whole frames in interleaved order (one sample per channel,
+//! channel 0 first) that starts at a frame's start. What is left at the end and fills no sample is
+//! left alone; no function panics on any length.
+
+#![forbid(unsafe_code)]
+
+pub mod decode;
+mod g711;
+pub mod gain;
+pub mod level;
+pub mod linear;
+pub mod silence;
+pub mod waveform;
+
+pub use decode::{is_decodable, sample_bytes, samples};
+pub use gain::{Gain, supports_gain};
+pub use level::{Level, level};
+pub use linear::Linear;
+pub use silence::{fill_silence, silence_pattern};
+pub use waveform::{Style, draw, waveform};

@@ -1,0 +1,194 @@
+//! How integer samples lie in memory, and lossless conversion between such layouts.
+//!
+//! A sample is always handled as an `i32` that is *left-justified*: full scale is `i32::MIN` to
+//! `i32::MAX` whatever the width, so that two layouts differ only in how many low bits are zero.
+
+use sndif::Format;
+
+/// The layout of one integer sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Linear {
+    /// Octets that the sample takes, 1 to 4.
+    bytes: u8,
+    /// Significant bits, in the low end of those octets.
+    bits: u8,
+    signed: bool,
+    big_endian: bool,
+}
+
+impl Linear {
+    /// 24 bits signed in three octets, as WAV files have it; the protocol has no such format.
+    pub const S24_PACKED_LE: Self = Self::new(3, 24, true, false);
+
+    const fn new(bytes: u8, bits: u8, signed: bool, big_endian: bool) -> Self {
+        Self { bytes, bits, signed, big_endian }
+    }
+
+    /// The layout of `format`, or `None` for one whose samples are not integers.
+    #[must_use]
+    pub const fn of(format: Format) -> Option<Self> {
+        Some(match format {
+            Format::S8 => Self::new(1, 8, true, false),
+            Format::U8 => Self::new(1, 8, false, false),
+            Format::S16Le => Self::new(2, 16, true, false),
+            Format::S16Be => Self::new(2, 16, true, true),
+            Format::U16Le => Self::new(2, 16, false, false),
+            Format::U16Be => Self::new(2, 16, false, true),
+            Format::S24Le => Self::new(4, 24, true, false),
+            Format::S24Be => Self::new(4, 24, true, true),
+            Format::U24Le => Self::new(4, 24, false, false),
+            Format::U24Be => Self::new(4, 24, false, true),
+            Format::S32Le => Self::new(4, 32, true, false),
+            Format::S32Be => Self::new(4, 32, true, true),
+            Format::U32Le => Self::new(4, 32, false, false),
+            Format::U32Be => Self::new(4, 32, false, true),
+            _ => return None,
+        })
+    }
+
+    /// Octets that one sample takes.
+    #[must_use]
+    pub const fn bytes(self) -> usize {
+        self.bytes as usize
+    }
+
+    /// Significant bits of a sample.
+    #[must_use]
+    pub const fn bits(self) -> u32 {
+        self.bits as u32
+    }
+
+    /// The sample at the start of `octets`, left-justified.
+    ///
+    /// The container's top octet of a 24-bit sample is ignored; octets that are missing count as 0.
+    #[must_use]
+    #[inline(always)]
+    pub fn decode(self, octets: &[u8]) -> i32 {
+        let octets = &octets[..octets.len().min(self.bytes())];
+        let join = |raw: u32, &octet: &u8| raw << 8 | u32::from(octet);
+        let raw = if self.big_endian { octets.iter().fold(0, join) } else { octets.iter().rev().fold(0, join) };
+        let left = raw << (32 - self.bits());
+        (if self.signed { left } else { left ^ SIGN }).cast_signed()
+    }
+
+    /// Writes the left-justified `sample` to the start of `octets`; bits that do not fit are cut off.
+    ///
+    /// The container's top octet of a 24-bit sample becomes the sign (S24) or 0 (U24), as ALSA has it.
+    #[inline(always)]
+    pub fn encode(self, sample: i32, octets: &mut [u8]) {
+        let shift = 32 - self.bits();
+        let raw =
+            if self.signed { (sample >> shift).cast_unsigned() } else { (sample.cast_unsigned() ^ SIGN) >> shift };
+        let put = |(place, octet): (&mut u8, u8)| *place = octet;
+        if self.big_endian {
+            let low = raw.to_be_bytes();
+            octets.iter_mut().zip(low.into_iter().skip(4 - self.bytes())).for_each(put);
+        } else {
+            let low = raw.to_le_bytes();
+            octets.iter_mut().zip(low.into_iter().take(self.bytes())).for_each(put);
+        }
+    }
+
+    /// Whether every sample of this layout can be written as `to` and read back unchanged.
+    #[must_use]
+    pub const fn is_lossless_to(self, to: Self) -> bool {
+        to.bits >= self.bits
+    }
+}
+
+const SIGN: u32 = 1 << 31;
+
+/// Appends the samples of `input` (layout `from`) to `out` in layout `to`.
+///
+/// Lossless when [`Linear::is_lossless_to`] says so; otherwise low bits are cut off. Octets at the end
+/// that fill no sample are dropped.
+pub fn convert(from: Linear, input: &[u8], to: Linear, out: &mut Vec<u8>) {
+    out.reserve(input.len() / from.bytes() * to.bytes());
+    let mut octets = [0; 4];
+    for sample in input.chunks_exact(from.bytes()) {
+        to.encode(from.decode(sample), &mut octets);
+        out.extend_from_slice(&octets[..to.bytes()]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const INTEGERS: usize = 14;
+
+    fn layouts() -> impl Iterator<Item = Linear> {
+        Format::all().filter_map(Linear::of).chain([Linear::S24_PACKED_LE])
+    }
+
+    #[test]
+    fn layouts_are_as_wide_as_the_protocol_says() {
+        assert_eq!(Format::all().filter_map(Linear::of).count(), INTEGERS);
+        for format in Format::all() {
+            if let Some(layout) = Linear::of(format) {
+                assert_eq!(format.frame_bytes(1), Some(u32::from(layout.bytes)), "{format}");
+            }
+        }
+    }
+
+    #[test]
+    fn octets_stand_where_alsa_puts_them() {
+        let cases: [(Format, i32, &[u8]); 8] = [
+            (Format::S16Le, 0x1234_0000, &[0x34, 0x12]),
+            (Format::S16Be, 0x1234_0000, &[0x12, 0x34]),
+            (Format::U16Le, 0, &[0x00, 0x80]),
+            (Format::S24Le, -256, &[0xff, 0xff, 0xff, 0xff]),
+            (Format::S24Be, i32::MIN, &[0xff, 0x80, 0x00, 0x00]),
+            (Format::U24Le, -256, &[0xff, 0xff, 0x7f, 0x00]),
+            (Format::U24Be, 0x1234_5600, &[0x00, 0x92, 0x34, 0x56]),
+            (Format::U32Be, i32::MIN, &[0, 0, 0, 0]),
+        ];
+        for (format, sample, octets) in cases {
+            let layout = Linear::of(format).unwrap();
+            let mut written = [0xAA; 4];
+            layout.encode(sample, &mut written);
+            assert_eq!(&written[..layout.bytes()], octets, "{format}");
+            assert_eq!(layout.decode(octets), sample, "{format}");
+        }
+    }
+
+    #[test]
+    fn rubbish_in_the_top_octet_of_a_24_bit_container_is_ignored() {
+        let s24 = Linear::of(Format::S24Le).unwrap();
+        assert_eq!(s24.decode(&[1, 0, 0, 0x77]), 256);
+        let u24 = Linear::of(Format::U24Be).unwrap();
+        assert_eq!(u24.decode(&[0x77, 0x80, 0, 1]), 256);
+    }
+
+    proptest! {
+        #[test]
+        fn a_wider_or_equal_layout_loses_nothing(samples: Vec<i32>) {
+            for from in layouts() {
+                for to in layouts().filter(|&to| from.is_lossless_to(to)) {
+                    let mut input = Vec::new();
+                    for &sample in &samples {
+                        let mut octets = [0; 4];
+                        from.encode(sample, &mut octets);
+                        input.extend_from_slice(&octets[..from.bytes()]);
+                    }
+                    let (mut there, mut back) = (Vec::new(), Vec::new());
+                    convert(from, &input, to, &mut there);
+                    convert(to, &there, from, &mut back);
+                    prop_assert_eq!(&back, &input);
+                }
+            }
+        }
+
+        #[test]
+        fn any_octets_convert_without_panic(input: Vec<u8>) {
+            for from in layouts() {
+                for to in layouts() {
+                    let mut out = Vec::new();
+                    convert(from, &input, to, &mut out);
+                    prop_assert_eq!(out.len() / to.bytes(), input.len() / from.bytes());
+                }
+            }
+        }
+    }
+}
