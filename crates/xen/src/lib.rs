@@ -1,1 +1,266 @@
-//! Xen as user space sees it: store, grants and event channels, real or emulated.
+//! Xen as user space sees it: the store, grants and event channels.
+//!
+//! One interface, two Xens: the real one through `/dev/xen/*` ([`dev`]), and an emulation for machines
+//! without Xen ([`emu`]) that keeps Xen's rules — permission by domain, no taking back what is still
+//! mapped, and a domain's death takes along what it owned. [`XenSpec`] says which; everything else is
+//! the same:
+//!
+//! ```no_run
+//! use xen::{Access, DomainId, Xen, XenSpec};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let guest = Xen::open(&"emu:/run/user/1000/xen".parse::<XenSpec>()?, Some(DomainId(1)))?;
+//! let page = guest.grant(DomainId(0), 1, Access::ReadWrite)?;
+//! let channel = guest.alloc_unbound(DomainId(0))?;
+//! println!("ring-ref {}, event-channel {}", page.refs()[0].0, channel.port());
+//! # Ok(()) }
+//! ```
+//!
+//! All of user space's unsafe code is here: `memory.rs` (mapping and touching shared
+//! pages) and `dev/ioctl.rs` (the device files). Nothing here runs on a stream's way but
+//! [`SharedMemory`]'s accesses, [`EventChannel::notify`] and [`EventChannel::rearm`].
+
+mod channel;
+pub mod dev;
+pub mod emu;
+mod error;
+mod grant;
+mod limits;
+mod memory;
+mod spec;
+
+use std::fmt;
+use std::os::fd::BorrowedFd;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+pub use channel::EventChannel;
+pub use error::{Error, Refusal, Result};
+pub use grant::{Granted, Mapped, StillMapped};
+pub use limits::raise_fd_limit;
+pub use memory::Access;
+pub use sndif::{GrantRef, SharedMemory};
+pub use spec::{BadXenSpec, XenSpec};
+
+use channel::Kind;
+use grant::{GrantToken, MapToken};
+
+/// A domain: 0 is the host's, guests count from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DomainId(pub u16);
+
+impl fmt::Display for DomainId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for DomainId {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(DomainId)
+    }
+}
+
+/// An event channel's port: its number within its domain. 0 is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Port(pub u32);
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// This process's hold on Xen, as one domain. Clones are the same hold.
+///
+/// What was granted, mapped or bound keeps it open. When the last of all is dropped, or the process
+/// ends, everything is released.
+#[derive(Clone)]
+pub struct Xen {
+    shared: Arc<Shared>,
+}
+
+/// What every grant, mapping and channel of a handle keeps.
+pub(crate) struct Shared {
+    backing: Backing,
+    counters: Counters,
+}
+
+pub(crate) enum Backing {
+    Emu(emu::Guest),
+    Dev(dev::Device),
+}
+
+#[derive(Default)]
+pub(crate) struct Counters {
+    granted_pages: Counter,
+    mapped_pages: Counter,
+    ports: Counter,
+    quarantined_pages: Counter,
+}
+
+/// A number for diagnostics; orders nothing.
+#[derive(Default)]
+pub(crate) struct Counter(AtomicUsize);
+
+impl Counter {
+    pub fn add(&self, count: usize) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub fn sub(&self, count: usize) {
+        self.0.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What a handle and its clones hold at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Pages granted to others.
+    pub granted_pages: usize,
+    /// Pages of others that are mapped.
+    pub mapped_pages: usize,
+    /// Event channels.
+    pub ports: usize,
+    /// Pages that were dropped while still mapped, since the handle was opened.
+    pub quarantined_pages: usize,
+}
+
+impl Xen {
+    /// Opens Xen as `domain`.
+    ///
+    /// The emulation takes any domain, 0 if there is none given. The real Xen knows which domain this
+    /// is; another one is an error.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoEmulation`], [`Error::DeviceMissing`] or [`Error::OtherDomain`] say what to do;
+    /// anything else is the system's.
+    pub fn open(spec: &XenSpec, domain: Option<DomainId>) -> Result<Self> {
+        let backing = match spec {
+            XenSpec::Dev => Backing::Dev(dev::Device::open(domain)?),
+            XenSpec::Emu(dir) => Backing::Emu(emu::Guest::connect(dir, domain.unwrap_or(DomainId(0)))?),
+        };
+        Ok(Self { shared: Arc::new(Shared { backing, counters: Counters::default() }) })
+    }
+
+    /// The domain that this process is, or runs in.
+    #[must_use]
+    pub fn domain(&self) -> DomainId {
+        match &self.shared.backing {
+            Backing::Emu(guest) => guest.domain(),
+            Backing::Dev(device) => device.domain(),
+        }
+    }
+
+    /// A new connection to XenStore with this domain's rights.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be reached.
+    pub fn store(&self) -> Result<xenstore::Client> {
+        match &self.shared.backing {
+            Backing::Emu(guest) => Ok(xenstore::Client::from_fd(guest.store()?)?),
+            Backing::Dev(_) => dev::store(),
+        }
+    }
+
+    /// Allocates `pages` zeroed pages that `to` may map.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] for no pages, too many (4096 at once in the emulation), or a reached limit.
+    pub fn grant(&self, to: DomainId, pages: usize, access: Access) -> Result<Granted> {
+        let (token, refs, shared) = match &self.shared.backing {
+            Backing::Emu(guest) => {
+                let (token, refs, shared) = guest.grant(to, pages, access)?;
+                (GrantToken::Emu(token), refs, shared)
+            }
+            Backing::Dev(device) => {
+                let (allocation, refs, shared) = device.grant(to, pages, access)?;
+                (GrantToken::Dev(allocation), refs, shared)
+            }
+        };
+        Ok(Granted::new(shared, refs, token, Arc::clone(&self.shared)))
+    }
+
+    /// Maps pages that `from` granted us, one behind the other in the order of `refs`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Map`] names the first reference that was refused; then nothing stays mapped.
+    pub fn map(&self, from: DomainId, refs: &[GrantRef], access: Access) -> Result<Mapped> {
+        let (token, shared) = match &self.shared.backing {
+            Backing::Emu(guest) => {
+                let (tokens, shared) = guest.map(from, refs, access)?;
+                (MapToken::Emu(tokens), shared)
+            }
+            Backing::Dev(device) => {
+                let (mapping, shared) = device.map(from, refs, access)?;
+                (MapToken::Dev(mapping), shared)
+            }
+        };
+        Ok(Mapped::new(shared, token, Arc::clone(&self.shared)))
+    }
+
+    /// A new event channel whose other end `remote` may bind.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] if this domain has too many ports.
+    pub fn alloc_unbound(&self, remote: DomainId) -> Result<EventChannel> {
+        let kind = match &self.shared.backing {
+            Backing::Emu(guest) => Kind::Emu(guest.alloc_unbound(remote)?),
+            Backing::Dev(device) => Kind::Dev(device.alloc_unbound(remote)?),
+        };
+        Ok(EventChannel::new(kind, Arc::clone(&self.shared)))
+    }
+
+    /// The other end of a channel that `remote` allocated for us. An event is pending on it at once,
+    /// since notifications may have been sent before there was anybody to receive them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Bind`] if there is no such port, it is another domain's to bind, or is bound.
+    pub fn bind_interdomain(&self, remote: DomainId, port: Port) -> Result<EventChannel> {
+        let kind = match &self.shared.backing {
+            Backing::Emu(guest) => Kind::Emu(guest.bind_interdomain(remote, port)?),
+            Backing::Dev(device) => Kind::Dev(device.bind_interdomain(remote, port)?),
+        };
+        Ok(EventChannel::new(kind, Arc::clone(&self.shared)))
+    }
+
+    /// What this handle and its clones hold.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let counters = &self.shared.counters;
+        Usage {
+            granted_pages: counters.granted_pages.get(),
+            mapped_pages: counters.mapped_pages.get(),
+            ports: counters.ports.get(),
+            quarantined_pages: counters.quarantined_pages.get(),
+        }
+    }
+
+    /// A descriptor that reports `POLLHUP` when the emulated hypervisor ends, or throws us out; `None`
+    /// on real Xen, which does neither.
+    #[must_use]
+    pub fn liveness(&self) -> Option<BorrowedFd<'_>> {
+        match &self.shared.backing {
+            Backing::Emu(guest) => Some(guest.liveness()),
+            Backing::Dev(_) => None,
+        }
+    }
+}
+
+impl fmt::Debug for Xen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Xen").field("domain", &self.domain()).field("usage", &self.usage()).finish_non_exhaustive()
+    }
+}

@@ -62,8 +62,7 @@ pub(super) fn receive(socket: BorrowedFd<'_>) -> Result<Received, Errno> {
 
 /// Connects a packet socket to the hypervisor at `path`.
 pub(super) fn connect(path: &Path) -> Result<OwnedFd, Errno> {
-    let socket =
-        rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
     Ok(socket)
 }

@@ -132,7 +132,7 @@ impl Reply {
     /// The reply in `octets`, or `None` if they are malformed.
     pub fn parse(octets: &[u8]) -> Option<Self> {
         let words = words(octets)?;
-        match *words.split_first()? {
+        match words.split_first()? {
             (0, results) => Some(Reply::Done(results.to_vec())),
             (&status, &[index]) => Some(Reply::Refused { refusal: refusal(status)?, index }),
             _ => None,

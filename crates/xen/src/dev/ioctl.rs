@@ -1,0 +1,120 @@
+//! The `ioctl` calls on Xen's device files, each as a safe function.
+//!
+//! Arguments are built as whole words in a private buffer that is as long as the kernel will read or
+//! write; the layouts stand in [`abi`](super::abi).
+
+use std::ffi::c_void;
+use std::os::fd::BorrowedFd;
+
+use rustix::io::{Errno, Result};
+use rustix::ioctl::{Ioctl, IoctlOutput, Opcode};
+use sndif::GrantRef;
+
+use super::abi;
+
+/// A call whose argument is a buffer and whose result is a small number.
+///
+/// # Invariants
+///
+/// `argument` is at least as long as what the driver reads and writes for `opcode`, given the count
+/// (if any) that stands in it.
+struct Call<'a> {
+    opcode: u32,
+    argument: &'a mut [u64],
+}
+
+// SAFETY: `as_ptr` gives a buffer that is long enough (invariant) and aligned for every argument
+// structure (none needs more than 8), which the driver may read and write, hence IS_MUTATING; it is
+// exclusively borrowed for the life of the value. `output_from_ptr` does not touch the pointer.
+unsafe impl Ioctl for Call<'_> {
+    type Output = u32;
+
+    const IS_MUTATING: bool = true;
+
+    fn opcode(&self) -> Opcode {
+        self.opcode as Opcode
+    }
+
+    fn as_ptr(&mut self) -> *mut c_void {
+        self.argument.as_mut_ptr().cast()
+    }
+
+    unsafe fn output_from_ptr(out: IoctlOutput, _: *mut c_void) -> Result<u32> {
+        u32::try_from(out).map_err(|_| Errno::RANGE)
+    }
+}
+
+fn call(device: BorrowedFd<'_>, opcode: u32, argument: &mut [u64]) -> Result<u32> {
+    let call = Call { opcode, argument };
+    // SAFETY: the callers below, all in this module, keep the invariant of `Call`: the buffer holds
+    // the structure that the driver of `device` expects for `opcode`, with room for what it returns.
+    // A descriptor that is no such device answers ENOTTY.
+    unsafe { rustix::ioctl::ioctl(device, call) }
+}
+
+/// Two 32-bit fields as they lie in memory.
+fn pair(first: u32, second: u32) -> u64 {
+    let mut octets = [0; 8];
+    octets[..4].copy_from_slice(&first.to_ne_bytes());
+    octets[4..].copy_from_slice(&second.to_ne_bytes());
+    u64::from_ne_bytes(octets)
+}
+
+fn halves(word: u64) -> [u32; 2] {
+    let [a, b, c, d, e, f, g, h] = word.to_ne_bytes();
+    [u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])]
+}
+
+/// Binds to `port` of `domain`; the local port.
+pub(super) fn evtchn_bind_interdomain(device: BorrowedFd<'_>, domain: u16, port: u32) -> Result<u32> {
+    call(device, abi::EVTCHN_BIND_INTERDOMAIN, &mut [pair(domain.into(), port)])
+}
+
+/// A local port that `domain` may bind.
+pub(super) fn evtchn_bind_unbound_port(device: BorrowedFd<'_>, domain: u16) -> Result<u32> {
+    call(device, abi::EVTCHN_BIND_UNBOUND_PORT, &mut [pair(domain.into(), 0)])
+}
+
+/// Signals the other end of a local port.
+pub(super) fn evtchn_notify(device: BorrowedFd<'_>, port: u32) -> Result<()> {
+    call(device, abi::EVTCHN_NOTIFY, &mut [pair(port, 0)]).map(|_| ())
+}
+
+/// The offset at which `refs` of `domain` can be mapped.
+pub(super) fn gntdev_map(device: BorrowedFd<'_>, domain: u16, refs: &[GrantRef]) -> Result<u64> {
+    let count = u32::try_from(refs.len()).map_err(|_| Errno::INVAL)?;
+    let mut argument = vec![pair(count, 0), 0];
+    argument.extend(refs.iter().map(|reference| pair(domain.into(), reference.0)));
+    call(device, abi::GNTDEV_MAP_GRANT_REF, &mut argument)?;
+    Ok(argument[1])
+}
+
+/// Gives an offset with `count` references back.
+pub(super) fn gntdev_unmap(device: BorrowedFd<'_>, index: u64, count: u32) -> Result<()> {
+    call(device, abi::GNTDEV_UNMAP_GRANT_REF, &mut [index, pair(count, 0)]).map(|_| ())
+}
+
+/// `count` zeroed pages for `domain`: the offset at which they can be mapped, and their references.
+pub(super) fn gntalloc_alloc(
+    device: BorrowedFd<'_>,
+    domain: u16,
+    writable: bool,
+    count: u32,
+) -> Result<(u64, Vec<GrantRef>)> {
+    let pages = usize::try_from(count).map_err(|_| Errno::INVAL)?;
+    let mut octets = [0; 8];
+    octets[..2].copy_from_slice(&domain.to_ne_bytes());
+    let flags = if writable { abi::GNTALLOC_FLAG_WRITABLE } else { 0 };
+    octets[2..4].copy_from_slice(&flags.to_ne_bytes());
+    octets[4..].copy_from_slice(&count.to_ne_bytes());
+    let mut argument = vec![0; 2 + pages.div_ceil(2)];
+    argument[0] = u64::from_ne_bytes(octets);
+    call(device, abi::GNTALLOC_ALLOC_GREF, &mut argument)?;
+    let refs = argument[2..].iter().flat_map(|word| halves(*word)).take(pages).map(GrantRef).collect();
+    Ok((argument[1], refs))
+}
+
+/// Gives the pages at an offset back.
+pub(super) fn gntalloc_dealloc(device: BorrowedFd<'_>, index: u64, count: u32) -> Result<()> {
+    call(device, abi::GNTALLOC_DEALLOC_GREF, &mut [index, pair(count, 0)]).map(|_| ())
+}

@@ -1,0 +1,233 @@
+//! Real Xen through the device files of its Linux drivers.
+//!
+//! `/dev/xen/evtchn` (one open file for each channel, so that each can be polled by itself),
+//! `/dev/xen/gntdev` (mapping) and `/dev/xen/gntalloc` (granting). No `privcmd`, no foreign mapping:
+//! a process with these files can reach what other domains granted to its domain, and nothing else.
+
+pub mod abi;
+mod ioctl;
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use sndif::GrantRef;
+
+use crate::memory::SharedPages;
+use crate::{Access, DomainId, Error, Port, Refusal, Result};
+
+const EVTCHN: DeviceFile = DeviceFile { path: "/dev/xen/evtchn", module: "xen-evtchn" };
+const GNTDEV: DeviceFile = DeviceFile { path: "/dev/xen/gntdev", module: "xen-gntdev" };
+const GNTALLOC: DeviceFile = DeviceFile { path: "/dev/xen/gntalloc", module: "xen-gntalloc" };
+/// Where dom0's store daemon listens; the environment may say otherwise, as for Xen's own tools.
+const STORE_SOCKET: &str = "/run/xenstored/socket";
+const STORE_SOCKET_VARIABLE: &str = "XENSTORED_PATH";
+const STORE_DEVICE: &str = "/dev/xen/xenbus";
+
+struct DeviceFile {
+    path: &'static str,
+    module: &'static str,
+}
+
+impl DeviceFile {
+    fn open(&self) -> Result<OwnedFd> {
+        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        rustix::fs::open(self.path, flags, Mode::empty()).map_err(|error| match error {
+            Errno::NOENT | Errno::NODEV | Errno::NXIO | Errno::NOTDIR => {
+                Error::DeviceMissing { path: self.path, module: self.module }
+            }
+            error => Error::System { doing: "open a device file of Xen", source: naming(self.path, error) },
+        })
+    }
+}
+
+/// The device files of this domain.
+pub(crate) struct Device {
+    domain: DomainId,
+    gntdev: Arc<OwnedFd>,
+    /// Opened when the first page is granted: a backend never needs it.
+    gntalloc: OnceLock<Arc<OwnedFd>>,
+}
+
+impl Device {
+    /// Opens what every user of Xen needs, and finds out which domain this is.
+    pub fn open(asked: Option<DomainId>) -> Result<Self> {
+        let gntdev = Arc::new(GNTDEV.open()?);
+        drop(EVTCHN.open()?);
+        let actual = own_domain()?;
+        match asked {
+            Some(asked) if asked != actual => Err(Error::OtherDomain { asked, actual }),
+            _ => Ok(Self { domain: actual, gntdev, gntalloc: OnceLock::new() }),
+        }
+    }
+
+    pub fn domain(&self) -> DomainId {
+        self.domain
+    }
+
+    pub fn grant(
+        &self,
+        to: DomainId,
+        pages: usize,
+        access: Access,
+    ) -> Result<(Allocation, Vec<GrantRef>, SharedPages)> {
+        const DOING: &str = "grant pages";
+        let bad = Error::Refused { doing: DOING, refusal: Refusal::BadArgument };
+        let Some(count) = u32::try_from(pages).ok().filter(|count| (1..=1 << 20).contains(count)) else {
+            return Err(bad);
+        };
+        let device = self.gntalloc()?;
+        let writable = access == Access::ReadWrite;
+        let (index, refs) =
+            ioctl::gntalloc_alloc(device.as_fd(), to.0, writable, count).map_err(|error| match error {
+                // The driver's own bound: its parameter `limit`, 1024 pages if nobody set it.
+                Errno::NOSPC => Error::Refused { doing: DOING, refusal: Refusal::Quota },
+                error => Error::system(DOING)(error),
+            })?;
+        let allocation = Allocation { device, index, count };
+        let shared = SharedPages::map_device(allocation.device.as_fd(), index, pages, Access::ReadWrite)
+            .map_err(Error::system("map granted pages"))?;
+        Ok((allocation, refs, shared))
+    }
+
+    pub fn map(&self, from: DomainId, refs: &[GrantRef], access: Access) -> Result<(Mapping, SharedPages)> {
+        let device = Arc::clone(&self.gntdev);
+        let count = u32::try_from(refs.len())
+            .ok()
+            .filter(|count| *count > 0)
+            .ok_or(Error::Refused { doing: "map grants", refusal: Refusal::BadArgument })?;
+        let index = ioctl::gntdev_map(device.as_fd(), from.0, refs).map_err(Error::system("map grants"))?;
+        let mapping = Mapping { device, index, count };
+        // The driver maps every page in `mmap`, checks every status, and undoes all if one failed; it
+        // does not say which.
+        let shared =
+            SharedPages::map_device(mapping.device.as_fd(), index, refs.len(), access).map_err(|error| {
+                match (error.kind(), refs.first()) {
+                    (io::ErrorKind::InvalidInput, Some(first)) => {
+                        Error::Map { from, reference: *first, refusal: Refusal::Unspecified }
+                    }
+                    _ => Error::system("map the pages of another domain")(error),
+                }
+            })?;
+        Ok((mapping, shared))
+    }
+
+    pub fn alloc_unbound(&self, remote: DomainId) -> Result<Channel> {
+        let file = EVTCHN.open()?;
+        let port = ioctl::evtchn_bind_unbound_port(file.as_fd(), remote.0)
+            .map_err(Error::system("allocate an event channel"))?;
+        Ok(Channel { file, port: Port(port) })
+    }
+
+    pub fn bind_interdomain(&self, remote: DomainId, port: Port) -> Result<Channel> {
+        let file = EVTCHN.open()?;
+        match ioctl::evtchn_bind_interdomain(file.as_fd(), remote.0, port.0) {
+            Ok(local) => Ok(Channel { file, port: Port(local) }),
+            Err(Errno::INVAL) => Err(Error::Bind { remote, port, refusal: Refusal::Unspecified }),
+            Err(error) => Err(Error::system("bind an event channel")(error)),
+        }
+    }
+
+    fn gntalloc(&self) -> Result<Arc<OwnedFd>> {
+        if let Some(device) = self.gntalloc.get() {
+            return Ok(Arc::clone(device));
+        }
+        let device = Arc::new(GNTALLOC.open()?);
+        Ok(Arc::clone(self.gntalloc.get_or_init(|| device)))
+    }
+}
+
+/// Pages of `/dev/xen/gntalloc`. Dropping it frees them, once our own mapping and those of the other
+/// domain are gone; until then the kernel keeps them aside.
+pub(crate) struct Allocation {
+    device: Arc<OwnedFd>,
+    index: u64,
+    count: u32,
+}
+
+impl Drop for Allocation {
+    fn drop(&mut self) {
+        let freed = ioctl::gntalloc_dealloc(self.device.as_fd(), self.index, self.count);
+        debug_assert_eq!(freed, Ok(()), "an allocation of our own");
+    }
+}
+
+/// References at an offset of `/dev/xen/gntdev`. Dropped after the memory was unmapped.
+pub(crate) struct Mapping {
+    device: Arc<OwnedFd>,
+    index: u64,
+    count: u32,
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        let freed = ioctl::gntdev_unmap(self.device.as_fd(), self.index, self.count);
+        debug_assert_eq!(freed, Ok(()), "an unmapped mapping of our own");
+    }
+}
+
+/// One port with an open `/dev/xen/evtchn` of its own; closing the file closes the port.
+pub(crate) struct Channel {
+    file: OwnedFd,
+    port: Port,
+}
+
+impl Channel {
+    pub fn port(&self) -> Port {
+        self.port
+    }
+
+    pub fn notify(&self) -> io::Result<()> {
+        Ok(ioctl::evtchn_notify(self.file.as_fd(), self.port.0)?)
+    }
+
+    /// Reads the port, which the driver masked when its event came, and writes it back to unmask it.
+    pub fn acknowledge(&self) -> io::Result<bool> {
+        let mut octets = [0; 64];
+        let count = match rustix::io::read(&self.file, &mut octets) {
+            Ok(count) => count,
+            Err(Errno::AGAIN) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        let ports = &octets[..count];
+        rustix::io::write(&self.file, ports)?;
+        Ok(!ports.is_empty())
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// A connection to the store: dom0's socket if there is one, the kernel's device otherwise.
+pub(crate) fn store() -> Result<xenstore::Client> {
+    let variable = std::env::var_os(STORE_SOCKET_VARIABLE);
+    let socket = variable.as_deref().map_or(Path::new(STORE_SOCKET), Path::new);
+    if variable.is_some() || socket.exists() {
+        return Ok(xenstore::Client::connect(socket)?);
+    }
+    if !Path::new(STORE_DEVICE).exists() {
+        return Err(Error::DeviceMissing { path: STORE_DEVICE, module: "xenfs" });
+    }
+    Ok(xenstore::Client::connect(Path::new(STORE_DEVICE))?)
+}
+
+/// The domain we run in: relative store paths start at its own directory, where the toolstack puts
+/// its number.
+fn own_domain() -> Result<DomainId> {
+    let value = store()?.read_string("domid")?;
+    match value.parse() {
+        Ok(id) => Ok(DomainId(id)),
+        Err(_) => Err(Error::BadDomainNode { value }),
+    }
+}
+
+fn naming(path: &str, error: Errno) -> io::Error {
+    let error = io::Error::from(error);
+    io::Error::new(error.kind(), format!("{path}: {error}"))
+}

@@ -1,0 +1,189 @@
+//! The store of the emulated machine: who is connected to it, and what a toolstack does there.
+
+use std::collections::HashMap;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use xenstore::Perm;
+use xenstore::server::{ConnId, Limits, Server, Store};
+
+use super::machine::ConnectionId;
+use crate::DomainId;
+
+/// Store connections that one connection of a domain may hold.
+const CONNECTIONS_EACH: usize = 64;
+/// Clients of the plain store socket at once.
+const PLAIN_CONNECTIONS: usize = 256;
+
+/// Xen's own quota of 1000 nodes is too small for a domain with a thousand streams; on a real host
+/// the administrator raises it.
+const GUEST_LIMITS: Limits = Limits { nodes: 65_536, watches: 8192, transaction_nodes: 65_536, ..Limits::guest() };
+
+/// What a toolstack would do when domains come and go: attach devices, and detach them.
+///
+/// Called in the hypervisor's loop, as domain 0, with changes being announced afterwards. It must
+/// neither wait nor use the emulation as a client.
+pub trait Toolstack: Send {
+    /// A domain has just started: its own directory (`/local/domain/N`) is made, the domain's
+    /// process waits for the answer to its first message.
+    fn domain_started(&mut self, domain: DomainId, store: &mut Store) {
+        let _ = (domain, store);
+    }
+
+    /// A domain has died: its nodes are gone, `@releaseDomain` is announced. What others own, such as
+    /// the backend's half of its devices, is still there.
+    fn domain_died(&mut self, domain: DomainId, store: &mut Store) {
+        let _ = (domain, store);
+    }
+}
+
+/// No toolstack: devices are attached by hand.
+impl Toolstack for () {}
+
+/// The store with its clients.
+pub(super) struct Stores {
+    server: Server,
+    /// Clients that a domain's connection holds, and which connection that is.
+    owners: HashMap<ConnId, ConnectionId>,
+    toolstack: Box<dyn Toolstack>,
+}
+
+impl Stores {
+    pub fn new() -> Self {
+        let mut store = Store::with_limits(Limits::privileged(), GUEST_LIMITS);
+        make_host(&mut store);
+        Self { server: Server::with_store(store), owners: HashMap::new(), toolstack: Box::new(()) }
+    }
+
+    pub fn set_toolstack(&mut self, toolstack: Box<dyn Toolstack>) {
+        self.toolstack = toolstack;
+    }
+
+    pub fn server(&mut self) -> &mut Server {
+        &mut self.server
+    }
+
+    /// Number of clients.
+    pub fn connections(&self) -> usize {
+        self.server.fds().count()
+    }
+
+    /// A client's end of a new connection that belongs to a domain's connection; `None` if it has
+    /// enough of them, or there are no more descriptors.
+    pub fn open(&mut self, owner: ConnectionId, domain: DomainId) -> Option<OwnedFd> {
+        if self.owners.values().filter(|other| **other == owner).count() >= CONNECTIONS_EACH {
+            return None;
+        }
+        let flags = SocketFlags::CLOEXEC;
+        let (ours, theirs) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).ok()?;
+        let id = self.server.add_connection(ours, domain.0);
+        self.owners.insert(id, owner);
+        Some(theirs)
+    }
+
+    /// Serves a client of the plain socket, or hangs up if there are too many.
+    pub fn accept(&mut self, client: OwnedFd) {
+        if self.server.fds().count() - self.owners.len() < PLAIN_CONNECTIONS {
+            self.server.add_connection(client, 0);
+        }
+    }
+
+    /// Ends the store connections of a domain's connection.
+    pub fn close_all_of(&mut self, owner: ConnectionId) {
+        let ids: Vec<ConnId> = self.owners.iter().filter(|(_, other)| **other == owner).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.server.remove_connection(id);
+        }
+    }
+
+    /// Forgets clients that have ended, and names them.
+    pub fn take_closed(&mut self) -> Vec<ConnId> {
+        let closed = self.server.take_closed();
+        for id in &closed {
+            self.owners.remove(id);
+        }
+        closed
+    }
+
+    /// A domain's first connection is there.
+    pub fn domain_started(&mut self, domain: DomainId) {
+        if domain == DomainId(0) {
+            return;
+        }
+        let mut store = self.server.store_mut();
+        make_domain(&mut store, domain);
+        store.domain_introduced(domain.0);
+        self.toolstack.domain_started(domain, &mut store);
+    }
+
+    /// A domain's last connection is gone.
+    pub fn domain_died(&mut self, domain: DomainId) {
+        if domain == DomainId(0) {
+            return;
+        }
+        let mut store = self.server.store_mut();
+        remove(&mut store, &home(domain));
+        store.domain_released(domain.0);
+        self.toolstack.domain_died(domain, &mut store);
+    }
+}
+
+/// One client's descriptor and what to wait for.
+pub(super) struct Wanted<'a> {
+    pub id: ConnId,
+    pub fd: BorrowedFd<'a>,
+    pub read: bool,
+    pub write: bool,
+}
+
+impl Stores {
+    pub fn wanted(&self) -> impl Iterator<Item = Wanted<'_>> {
+        self.server.fds().map(|interest| Wanted {
+            id: interest.conn,
+            fd: interest.fd,
+            read: interest.read,
+            write: interest.write,
+        })
+    }
+}
+
+fn home(domain: DomainId) -> String {
+    format!("/local/domain/{domain}")
+}
+
+/// What the host's boot scripts write.
+fn make_host(store: &mut Store) {
+    put(store, "/local/domain/0/domid", "0", &[Perm::none(0)]);
+    put(store, "/local/domain/0/name", "Domain-0", &[Perm::none(0)]);
+    put(store, "/tool/xenstored", "", &[Perm::none(0)]);
+}
+
+/// What libxl makes of a new domain: a directory it may read, with places that it may write.
+fn make_domain(store: &mut Store, domain: DomainId) {
+    let home = home(domain);
+    let readable = [Perm::none(0), Perm::read(domain.0)];
+    let own = [Perm::none(domain.0)];
+    put(store, &home, "", &readable);
+    put(store, &format!("{home}/domid"), &domain.to_string(), &readable);
+    if store.read(&format!("{home}/name")).is_err() {
+        put(store, &format!("{home}/name"), &format!("domain-{domain}"), &readable);
+    }
+    put(store, &format!("{home}/device"), "", &readable);
+    put(store, &format!("{home}/control"), "", &readable);
+    for name in ["control/shutdown", "data", "drivers", "feature", "attr", "error", "backend"] {
+        put(store, &format!("{home}/{name}"), "", &own);
+    }
+}
+
+/// Writes a node; what stands there already keeps its value if the new one is empty.
+fn put(store: &mut Store, path: &str, value: &str, perms: &[Perm]) {
+    let written = if value.is_empty() { store.mkdir(path) } else { store.write(path, value.as_bytes()) };
+    let done = written.and_then(|()| store.set_perms(path, perms));
+    // Domain 0's limits are far away; were they reached, the domain would miss a node and say so.
+    debug_assert!(done.is_ok(), "{path}: {done:?}");
+}
+
+fn remove(store: &mut Store, path: &str) {
+    let removed = store.rm(path);
+    debug_assert!(removed.is_ok(), "{path}: {removed:?}");
+}
