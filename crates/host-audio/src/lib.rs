@@ -1,1 +1,27 @@
 //! Sinks and sources on the host behind one trait.
+//!
+//! A [`DeviceSpec`] names what a stream goes to or comes from (`null`, `wav:PATH`, `alsa:PCM`); its
+//! [`HostDevice`] says what is possible and opens a [`Sink`] or a [`Source`] for one stream.
+//!
+//! A program's control thread may call every method of a sink or source: none waits, and those on the
+//! way of a frame neither allocate nor take a lock. Who keeps the time is said by [`Pacing`]: a real device
+//! signals a descriptor once a period; for the others the caller has a clock of its own.
+//!
+//! | device | pacing | where the octets go |
+//! |---|---|---|
+//! | `null` | caller | nowhere; a source is silent |
+//! | `wav` | caller | a ring, then a thread that writes the file; [`finish_all`] at the end |
+//! | `alsa` | device | a ring, then a thread with the PCM |
+
+#![forbid(unsafe_code)]
+
+mod device;
+mod error;
+mod null;
+mod spec;
+pub mod wav;
+
+pub use device::{Capabilities, Direction, HostDevice, Pacing, Sink, Source, StreamLabel, StreamSpec};
+pub use error::Error;
+pub use spec::{DeviceSpec, ParseDeviceError};
+pub use wav::finish_all;

@@ -1,0 +1,246 @@
+//! What every host device offers: capabilities, sinks, sources.
+
+use crate::Error;
+use pcm::Gain;
+use sndif::{Format, FormatSet};
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::os::fd::BorrowedFd;
+
+/// Which way a stream goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// From the guest to the host.
+    Playback,
+    /// From the host to the guest.
+    Capture,
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Playback => "playback",
+            Self::Capture => "capture",
+        })
+    }
+}
+
+/// What a stream wants of a device; the device's own period and buffer may differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamSpec {
+    /// Format of a sample.
+    pub format: Format,
+    /// Frames per second.
+    pub rate_hz: u32,
+    /// Samples per frame.
+    pub channels: u8,
+    /// How often the stream's owner wants to hear of progress, in frames; 0 for no wish.
+    pub period_frames: u32,
+    /// What the stream's owner has room for, in frames.
+    pub buffer_frames: u32,
+}
+
+impl StreamSpec {
+    /// Octets of a frame; 0 for IMA ADPCM with an odd number of channels, which no device opens.
+    #[must_use]
+    pub const fn frame_bytes(&self) -> usize {
+        match self.format.frame_bytes(self.channels) {
+            Some(bytes) => bytes as usize,
+            None => 0,
+        }
+    }
+}
+
+impl fmt::Display for StreamSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} Hz {} channel(s)", self.format, self.rate_hz, self.channels)
+    }
+}
+
+/// Which stream of which guest a sink or source is for; names files, client names and log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StreamLabel {
+    /// Domain id.
+    pub domain: u16,
+    /// Index of the virtual card within the domain.
+    pub card: u16,
+    /// Index of the PCM on the card.
+    pub pcm: u8,
+    /// Index of the stream on the PCM.
+    pub stream: u8,
+}
+
+impl fmt::Display for StreamLabel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}/{}", self.domain, self.card, self.pcm, self.stream)
+    }
+}
+
+/// What a device can do in one direction, for any stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Sample formats.
+    pub formats: FormatSet,
+    /// Frames per second.
+    pub rates_hz: RangeInclusive<u32>,
+    /// Samples per frame.
+    pub channels: RangeInclusive<u32>,
+}
+
+impl Capabilities {
+    /// Rates of a device that has no clock of its own.
+    pub(crate) const ANY_RATE_HZ: RangeInclusive<u32> = 1..=768_000;
+    /// Channel counts of a device that does not care; the protocol has room for 255.
+    pub(crate) const ANY_CHANNELS: RangeInclusive<u32> = 1..=255;
+
+    /// Whether a stream with this `spec` is within them.
+    #[must_use]
+    pub fn allow(&self, spec: &StreamSpec) -> bool {
+        self.formats.contains(spec.format)
+            && self.rates_hz.contains(&spec.rate_hz)
+            && self.channels.contains(&u32::from(spec.channels))
+            && spec.frame_bytes() > 0
+    }
+}
+
+/// Who says when frames are due.
+#[derive(Debug, Clone, Copy)]
+pub enum Pacing<'a> {
+    /// The caller's own clock; the device takes or gives whatever it is asked for.
+    Caller,
+    /// The descriptor becomes readable when the device has moved on, at least once a period while it
+    /// runs, and when it ran dry or failed; [`Sink::acknowledge`] or [`Source::acknowledge`] makes it
+    /// unreadable again.
+    Device(BorrowedFd<'a>),
+}
+
+/// Where a stream's frames go. Dropping it closes the device without waiting for it.
+///
+/// Frames are written at any time; nothing is heard before [`start`](Self::start). A sink that ran dry
+/// goes on by itself when more is written.
+pub trait Sink: Send {
+    /// Who keeps the time.
+    fn pacing(&self) -> Pacing<'_>;
+
+    /// Frames that [`write`](Self::write) would take now.
+    ///
+    /// With [`Pacing::Device`] that keeps the queue short (about two periods), so that what the stream's
+    /// owner rewrites ahead of the play position still takes effect.
+    fn room_frames(&mut self) -> usize;
+
+    /// Takes whole frames from the start of `frames` and says how many.
+    ///
+    /// # Errors
+    /// The device failed for good: the sink is to be dropped.
+    fn write(&mut self, frames: &[u8]) -> Result<usize, Error>;
+
+    /// Frames accepted and not yet heard; 0 with [`Pacing::Caller`].
+    ///
+    /// Accepted minus queued is the device's position: it never goes back, and never runs ahead of time.
+    fn queued_frames(&mut self) -> u64;
+
+    /// Starts playing what is written.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    fn start(&mut self) -> Result<(), Error>;
+
+    /// Holds playing, or goes on. What is queued is kept.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    fn pause(&mut self, on: bool) -> Result<(), Error>;
+
+    /// Forgets what is queued and not heard; a running sink keeps running, and the queue is 0.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    fn flush(&mut self) -> Result<(), Error>;
+
+    /// Stops and forgets what is queued; [`start`](Self::start) makes it run again.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    fn stop(&mut self) -> Result<(), Error>;
+
+    /// Hands the stream's gain to the device. False: the device cannot, the caller scales the samples.
+    fn set_gain(&mut self, gain: &Gain) -> bool {
+        let _ = gain;
+        false
+    }
+
+    /// How often sound was lost: the device ran dry and went on later, or could not keep up.
+    fn xruns(&self) -> u64;
+
+    /// To be called when the pacing descriptor was readable; cheap at any time.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    fn acknowledge(&mut self) -> Result<(), Error>;
+}
+
+/// Where a stream's frames come from. Dropping it closes the device without waiting for it.
+pub trait Source: Send {
+    /// Who keeps the time.
+    fn pacing(&self) -> Pacing<'_>;
+
+    /// Frames that [`read`](Self::read) would give now.
+    fn available_frames(&mut self) -> usize;
+
+    /// Fills the start of `into` with whole frames and says how many.
+    ///
+    /// # Errors
+    /// The device failed for good: the source is to be dropped.
+    fn read(&mut self, into: &mut [u8]) -> Result<usize, Error>;
+
+    /// Starts capturing.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    fn start(&mut self) -> Result<(), Error>;
+
+    /// Holds capturing, or goes on: what is heard in between is not recorded.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    fn pause(&mut self, on: bool) -> Result<(), Error>;
+
+    /// Stops and forgets what was captured and not read.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    fn stop(&mut self) -> Result<(), Error>;
+
+    /// How often sound was lost because nobody read it, or the device could not keep up.
+    fn xruns(&self) -> u64;
+
+    /// To be called when the pacing descriptor was readable; cheap at any time.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    fn acknowledge(&mut self) -> Result<(), Error>;
+}
+
+/// A device of the host, not yet opened.
+///
+/// These methods may wait for the host's device or file system for some milliseconds.
+pub trait HostDevice: Send {
+    /// What it can do in `direction`; it is not held open. A good answer is remembered, so asking often is
+    /// cheap. `who` picks the file where the device's name is a template.
+    ///
+    /// # Errors
+    /// The device is not there, or has no such direction.
+    fn capabilities(&self, who: &StreamLabel, direction: Direction) -> Result<Capabilities, Error>;
+
+    /// Opens it for playback.
+    ///
+    /// # Errors
+    /// The device is not there, is in use, or cannot do what `spec` says.
+    fn open_sink(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Sink>, Error>;
+
+    /// Opens it for capture.
+    ///
+    /// # Errors
+    /// As [`open_sink`](Self::open_sink).
+    fn open_source(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Source>, Error>;
+}

@@ -1,0 +1,126 @@
+//! The device that is not there: swallows what is played, gives silence.
+
+use crate::{Capabilities, Direction, Error, HostDevice, Pacing, Sink, Source, StreamLabel, StreamSpec};
+use sndif::{Format, FormatSet};
+
+/// `null`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NullDevice;
+
+impl HostDevice for NullDevice {
+    fn capabilities(&self, _who: &StreamLabel, _direction: Direction) -> Result<Capabilities, Error> {
+        Ok(Capabilities {
+            formats: FormatSet::ALL,
+            rates_hz: Capabilities::ANY_RATE_HZ,
+            channels: Capabilities::ANY_CHANNELS,
+        })
+    }
+
+    fn open_sink(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Sink>, Error> {
+        Ok(Box::new(self.open(who, spec)?))
+    }
+
+    fn open_source(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Source>, Error> {
+        Ok(Box::new(self.open(who, spec)?))
+    }
+}
+
+impl NullDevice {
+    fn open(self, who: &StreamLabel, spec: &StreamSpec) -> Result<Null, Error> {
+        if !self.capabilities(who, Direction::Playback)?.allow(spec) {
+            return Err(Error::unsupported("null", spec, "a frame must have 1 octet or more, a rate 1 to 768000 Hz"));
+        }
+        Ok(Null { format: spec.format, frame_bytes: spec.frame_bytes(), running: false })
+    }
+}
+
+/// Sink and source at once.
+struct Null {
+    format: Format,
+    frame_bytes: usize,
+    running: bool,
+}
+
+impl Sink for Null {
+    fn pacing(&self) -> Pacing<'_> {
+        Pacing::Caller
+    }
+
+    fn room_frames(&mut self) -> usize {
+        usize::MAX
+    }
+
+    fn write(&mut self, frames: &[u8]) -> Result<usize, Error> {
+        Ok(frames.len() / self.frame_bytes)
+    }
+
+    fn queued_frames(&mut self) -> u64 {
+        0
+    }
+
+    fn start(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn pause(&mut self, _on: bool) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn stop(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn xruns(&self) -> u64 {
+        0
+    }
+
+    fn acknowledge(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+impl Source for Null {
+    fn pacing(&self) -> Pacing<'_> {
+        Pacing::Caller
+    }
+
+    fn available_frames(&mut self) -> usize {
+        if self.running { usize::MAX } else { 0 }
+    }
+
+    fn read(&mut self, into: &mut [u8]) -> Result<usize, Error> {
+        if !self.running {
+            return Ok(0);
+        }
+        let frames = into.len() / self.frame_bytes;
+        pcm::fill_silence(self.format, &mut into[..frames * self.frame_bytes]);
+        Ok(frames)
+    }
+
+    fn start(&mut self) -> Result<(), Error> {
+        self.running = true;
+        Ok(())
+    }
+
+    fn pause(&mut self, on: bool) -> Result<(), Error> {
+        self.running = !on;
+        Ok(())
+    }
+
+    fn stop(&mut self) -> Result<(), Error> {
+        self.running = false;
+        Ok(())
+    }
+
+    fn xruns(&self) -> u64 {
+        0
+    }
+
+    fn acknowledge(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+}

@@ -1,0 +1,134 @@
+//! The text that names a host device: `null`, `wav:PATH`, `alsa:PCM`.
+
+use crate::HostDevice;
+use crate::null::NullDevice;
+use crate::wav::{Template, WavDevice};
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Which host device a stream uses.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum DeviceSpec {
+    /// Nothing: what is played is lost, what is captured is silence.
+    Null,
+    /// A WAV file; the path may hold `{domain}`, `{card}`, `{pcm}` and `{stream}`.
+    Wav(PathBuf),
+    /// An ALSA PCM by its name, such as `default` or `hw:0,0`.
+    Alsa(String),
+}
+
+/// A text that names no host device.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{text}` is not a host device: {reason}; valid are `null`, `wav:PATH` (with {{domain}}, {{card}}, {{pcm}}, \
+     {{stream}} in it) and `alsa:PCM` (a name of `aplay -L`, such as `alsa:default`)"
+)]
+pub struct ParseDeviceError {
+    text: String,
+    reason: String,
+}
+
+impl DeviceSpec {
+    /// The device, not yet opened.
+    #[must_use]
+    pub fn device(&self) -> Box<dyn HostDevice> {
+        match self {
+            Self::Null => Box::new(NullDevice),
+            Self::Wav(path) => Box::new(WavDevice::new(path.clone())),
+            Self::Alsa(_) => Box::new(NotBuilt("ALSA")),
+        }
+    }
+}
+
+/// Stands where a kind of device was left out of the build.
+struct NotBuilt(&'static str);
+
+impl HostDevice for NotBuilt {
+    fn capabilities(&self, _: &crate::StreamLabel, _: crate::Direction) -> Result<crate::Capabilities, crate::Error> {
+        Err(crate::Error::NotBuilt(self.0))
+    }
+
+    fn open_sink(&self, _: &crate::StreamLabel, _: &crate::StreamSpec) -> Result<Box<dyn crate::Sink>, crate::Error> {
+        Err(crate::Error::NotBuilt(self.0))
+    }
+
+    fn open_source(
+        &self,
+        _: &crate::StreamLabel,
+        _: &crate::StreamSpec,
+    ) -> Result<Box<dyn crate::Source>, crate::Error> {
+        Err(crate::Error::NotBuilt(self.0))
+    }
+}
+
+impl FromStr for DeviceSpec {
+    type Err = ParseDeviceError;
+
+    fn from_str(text: &str) -> Result<Self, ParseDeviceError> {
+        let fail = |reason: String| ParseDeviceError { text: text.to_owned(), reason };
+        let (kind, rest) = text.split_once(':').map_or((text, None), |(kind, rest)| (kind, Some(rest)));
+        match (kind, rest) {
+            ("null", None) => Ok(Self::Null),
+            ("null", Some(_)) => Err(fail("`null` takes nothing after it".into())),
+            ("wav", None | Some("")) => Err(fail("`wav:` needs a path".into())),
+            ("wav", Some(path)) => {
+                Template::check(path).map_err(fail)?;
+                Ok(Self::Wav(path.into()))
+            }
+            ("alsa", None | Some("")) => Err(fail("`alsa:` needs the name of a PCM".into())),
+            ("alsa", Some(name)) if name.contains('\0') => Err(fail("a PCM's name has no NUL".into())),
+            ("alsa", Some(name)) => Ok(Self::Alsa(name.into())),
+            _ => Err(fail(format!("there is no kind `{kind}`"))),
+        }
+    }
+}
+
+impl fmt::Display for DeviceSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Wav(path) => write!(f, "wav:{}", path.display()),
+            Self::Alsa(name) => write!(f, "alsa:{name}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_kind_of_device_is_read_and_written_back() {
+        for text in ["null", "wav:/tmp/x{domain}.wav", "alsa:default", "alsa:plug:'hw:0,0'", "alsa:hw:CARD=PCH,DEV=0"] {
+            assert_eq!(text.parse::<DeviceSpec>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_wrong_text_is_refused_with_what_is_valid() {
+        for (text, reason) in [
+            ("", "no kind ``"),
+            ("alsaa:default", "no kind `alsaa`"),
+            ("null:0", "nothing after it"),
+            ("wav", "needs a path"),
+            ("alsa:", "needs the name"),
+            ("wav:{dom}.wav", "`{dom}`"),
+            ("wav:{domain.wav", "`{`"),
+        ] {
+            let error = text.parse::<DeviceSpec>().unwrap_err().to_string();
+            assert!(error.contains(reason), "{error}");
+            assert!(error.contains("valid are `null`, `wav:PATH` (with {domain}"), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_back_as_itself_or_refused(text in "(null|wav|alsa)?:?.{0,20}") {
+            if let Ok(spec) = text.parse::<DeviceSpec>() {
+                prop_assert_eq!(spec.to_string(), text);
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! WAV files: a writer whose file is valid at any moment, a reader, and the device `wav:PATH`.
+//!
+//! A file carries every format whose samples WAV can hold without loss. What differs only in sign or
+//! byte order is stored in WAV's own form (`s8` as unsigned 8 bit, any 24-bit format as three octets,
+//! little-endian), so reading gives the same samples, not always the same octets.
+
+mod encoding;
+mod header;
+mod reader;
+mod sink;
+mod source;
+mod template;
+mod writer;
+
+pub use reader::{WavAudio, read_file};
+pub use sink::finish_all;
+pub use template::numbered;
+pub use writer::Writer;
+
+pub(crate) use template::Template;
+
+use crate::{Capabilities, Direction, Error, HostDevice, Sink, Source, StreamLabel, StreamSpec};
+use encoding::Encoding;
+use sndif::{Format, FormatSet};
+use std::path::PathBuf;
+
+/// The formats that a WAV file can hold: all but the compressed streams.
+#[must_use]
+pub fn writable_formats() -> FormatSet {
+    Format::all().filter(|&format| Encoding::of(format).is_some()).collect()
+}
+
+/// `wav:PATH`.
+pub(crate) struct WavDevice {
+    template: PathBuf,
+}
+
+impl WavDevice {
+    pub(crate) fn new(template: PathBuf) -> Self {
+        Self { template }
+    }
+
+    fn check(&self, who: &StreamLabel, direction: Direction, spec: &StreamSpec) -> Result<PathBuf, Error> {
+        let path = Template::expand(&self.template, who)?;
+        let can = self.capabilities(who, direction)?;
+        if can.allow(spec) {
+            return Ok(path);
+        }
+        let formats: Vec<&str> = can.formats.iter().map(Format::name).collect();
+        let reason = format!(
+            "possible are the formats {}, {} to {} Hz, {} to {} channel(s)",
+            formats.join(" "),
+            can.rates_hz.start(),
+            can.rates_hz.end(),
+            can.channels.start(),
+            can.channels.end()
+        );
+        Err(Error::unsupported(format_args!("`wav:{}`", path.display()), spec, reason))
+    }
+}
+
+impl HostDevice for WavDevice {
+    fn capabilities(&self, who: &StreamLabel, direction: Direction) -> Result<Capabilities, Error> {
+        match direction {
+            Direction::Playback => Ok(Capabilities {
+                formats: writable_formats(),
+                rates_hz: Capabilities::ANY_RATE_HZ,
+                channels: Capabilities::ANY_CHANNELS,
+            }),
+            Direction::Capture => {
+                let info = reader::open(&Template::expand(&self.template, who)?)?.1;
+                let channels = u32::from(info.channels);
+                Ok(Capabilities {
+                    formats: info.encoding.readable_as().collect(),
+                    rates_hz: info.rate_hz..=info.rate_hz,
+                    channels: channels..=channels,
+                })
+            }
+        }
+    }
+
+    fn open_sink(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Sink>, Error> {
+        let path = self.check(who, Direction::Playback, spec)?;
+        let writer = Writer::create_numbered(&path, spec.format, spec.rate_hz, spec.channels)?;
+        Ok(Box::new(sink::WavSink::new(writer, spec)?))
+    }
+
+    fn open_source(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Source>, Error> {
+        let path = self.check(who, Direction::Capture, spec)?;
+        Ok(Box::new(source::WavSource::open(&path, spec)?))
+    }
+}

@@ -1,0 +1,271 @@
+//! Reading WAV files: the header, and whole files.
+//!
+//! `hound` reads integers and 32-bit floats; this also reads what [`Writer`](super::Writer) writes
+//! besides (64-bit floats, mu-law, A-law) and says what is wrong with a file. The tests hold it against
+//! `hound`.
+
+use super::encoding::{Encoding, TAG_A_LAW, TAG_FLOAT, TAG_MU_LAW, TAG_PCM};
+use super::header::{SUB_FORMAT_TAIL, TAG_EXTENSIBLE};
+use crate::Error;
+use sndif::Format;
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
+
+/// A WAV file's content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WavAudio {
+    /// Little-endian; packed 24-bit samples become `S24Le`, four octets each.
+    pub format: Format,
+    /// Frames per second.
+    pub rate_hz: u32,
+    /// Samples per frame.
+    pub channels: u8,
+    /// Whole interleaved frames.
+    pub data: Vec<u8>,
+}
+
+/// What a file's header says; `data_bytes` are whole frames, and are there.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Info {
+    pub encoding: Encoding,
+    pub rate_hz: u32,
+    pub channels: u8,
+    pub data_bytes: u64,
+}
+
+/// Why a file cannot be read.
+#[derive(Debug)]
+enum Fault {
+    Io(io::Error),
+    Format(String),
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Self::Format("truncated: it ends within its header".into()),
+            _ => Self::Io(error),
+        }
+    }
+}
+
+impl Fault {
+    fn format<T>(reason: impl Into<String>) -> Result<T, Self> {
+        Err(Self::Format(reason.into()))
+    }
+
+    fn at(self, path: &Path) -> Error {
+        let path = path.to_owned();
+        match self {
+            Self::Io(reason) => Error::WavFile { path, action: "read", reason },
+            Self::Format(reason) => Error::WavFormat { path, reason },
+        }
+    }
+}
+
+/// Reads the whole file.
+///
+/// # Errors
+/// It cannot be read, is not a WAV file, is truncated (the text says how much is missing), or holds
+/// samples that no format of the protocol can carry.
+pub fn read_file(path: &Path) -> Result<WavAudio, Error> {
+    let (mut file, info) = open(path)?;
+    let format = info.encoding.natural().ok_or_else(|| Fault::Format(unsupported(info.encoding)).at(path))?;
+    let mut samples = vec![0; info.data_bytes as usize];
+    file.read_exact(&mut samples).map_err(|error| Fault::from(error).at(path))?;
+    let mut data = Vec::new();
+    info.encoding.decode(&samples, format, &mut data);
+    Ok(WavAudio { format, rate_hz: info.rate_hz, channels: info.channels, data })
+}
+
+/// Opens a file, reads its header and leaves it at its first sample.
+pub(super) fn open(path: &Path) -> Result<(BufReader<File>, Info), Error> {
+    let attempt = || {
+        // Opening a FIFO would wait for its writer.
+        if !fs::metadata(path)?.is_file() {
+            return Fault::format("not a regular file");
+        }
+        let file = File::open(path)?;
+        let file_bytes = file.metadata()?.len();
+        let mut file = BufReader::new(file);
+        let info = parse(&mut file, file_bytes)?;
+        Ok((file, info))
+    };
+    attempt().map_err(|fault: Fault| fault.at(path))
+}
+
+/// Reads a header of a file that is `file_bytes` long and leaves `file` at its first sample.
+fn parse(file: &mut (impl Read + Seek), file_bytes: u64) -> Result<Info, Fault> {
+    let riff: [u8; 12] = take(file)?;
+    match (&riff[..4], &riff[8..]) {
+        (b"RIFF", b"WAVE") => {}
+        (b"RF64" | b"RIFX" | b"BW64", b"WAVE") => {
+            return Fault::format("a kind of WAV file that is not read here (RF64, BW64 or RIFX)");
+        }
+        _ => return Fault::format("not a WAV file: it does not begin with RIFF and WAVE"),
+    }
+    let mut format = None;
+    loop {
+        let chunk: [u8; 8] = match take(file) {
+            Err(Fault::Format(_)) => return Fault::format("truncated: it has no samples (no `data` chunk)"),
+            chunk => chunk?,
+        };
+        let bytes = u64::from(le32(&chunk[4..]));
+        match &chunk[..4] {
+            b"fmt " => {
+                format = Some(parse_fmt(file, bytes)?);
+            }
+            b"data" => {
+                let Some((encoding, rate_hz, channels)) = format else {
+                    return Fault::format("its samples come before their description (`data` before `fmt `)");
+                };
+                let there = file_bytes.saturating_sub(file.stream_position()?);
+                if bytes > there {
+                    return Fault::format(format!(
+                        "truncated: its header promises {bytes} octets of samples, {} of them are missing",
+                        bytes - there
+                    ));
+                }
+                let frame_bytes = (encoding.bytes() * usize::from(channels)) as u64;
+                return Ok(Info { encoding, rate_hz, channels, data_bytes: bytes / frame_bytes * frame_bytes });
+            }
+            _ => {
+                file.seek(SeekFrom::Current((bytes + bytes % 2).cast_signed()))?;
+            }
+        }
+    }
+}
+
+fn parse_fmt(file: &mut (impl Read + Seek), bytes: u64) -> Result<(Encoding, u32, u8), Fault> {
+    if bytes < 16 {
+        return Fault::format("its `fmt ` chunk is too short");
+    }
+    let mut fmt = [0; 40];
+    let known = bytes.min(40);
+    file.read_exact(&mut fmt[..known as usize])?;
+    file.seek(SeekFrom::Current((bytes - known + bytes % 2).cast_signed()))?;
+
+    let mut tag = le16(&fmt);
+    if tag == TAG_EXTENSIBLE {
+        if known < 40 || fmt[26..] != SUB_FORMAT_TAIL {
+            return Fault::format("its samples are of an extended kind that is not known here");
+        }
+        tag = le16(&fmt[24..]);
+    }
+    let (channels, rate_hz, frame_bytes, bits) = (le16(&fmt[2..]), le32(&fmt[4..]), le16(&fmt[12..]), le16(&fmt[14..]));
+    let Some(channels) = u8::try_from(channels).ok().filter(|&channels| channels > 0) else {
+        return Fault::format(format!("it has {channels} channels; 1 to 255 are possible"));
+    };
+    if rate_hz == 0 {
+        return Fault::format("its rate is 0 Hz");
+    }
+    // Fewer bits than the container has stand at its upper end: the container is what counts.
+    let encoding = Encoding { tag, bits: bits.div_ceil(8).saturating_mul(8) };
+    if encoding.bytes() * usize::from(channels) != usize::from(frame_bytes) {
+        return Fault::format(format!(
+            "its header contradicts itself: {channels} channel(s) of {bits} bits in frames of {frame_bytes} octets"
+        ));
+    }
+    match (tag, encoding.bits) {
+        (TAG_PCM, 8 | 16 | 24 | 32) | (TAG_FLOAT, 32 | 64) | (TAG_A_LAW | TAG_MU_LAW, 8) => {
+            Ok((encoding, rate_hz, channels))
+        }
+        _ => Fault::format(unsupported(encoding)),
+    }
+}
+
+fn unsupported(encoding: Encoding) -> String {
+    format!(
+        "its samples (format tag {}, {} bits) are not read here; PCM of 8, 16, 24 or 32 bits, float of 32 or 64 bits, \
+         A-law and mu-law are",
+        encoding.tag, encoding.bits
+    )
+}
+
+fn take<const N: usize>(file: &mut impl Read) -> Result<[u8; N], Fault> {
+    let mut octets = [0; N];
+    file.read_exact(&mut octets)?;
+    Ok(octets)
+}
+
+fn le16(octets: &[u8]) -> u16 {
+    u16::from_le_bytes([octets[0], octets[1]])
+}
+
+fn le32(octets: &[u8]) -> u32 {
+    u32::from_le_bytes([octets[0], octets[1], octets[2], octets[3]])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::io::Cursor;
+
+    fn parse_octets(octets: &[u8]) -> Result<Info, Fault> {
+        parse(&mut Cursor::new(octets), octets.len() as u64)
+    }
+
+    fn reason(octets: &[u8]) -> String {
+        match parse_octets(octets) {
+            Err(Fault::Format(reason)) => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn sound(format: Format, samples: &[u8]) -> Vec<u8> {
+        let encoding = Encoding::of(format).unwrap();
+        let mut octets = super::super::header::header(encoding, 48_000, 1, samples.len() as u32);
+        octets.extend_from_slice(samples);
+        octets
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_said() {
+        let good = sound(Format::S16Le, &[1, 2, 3, 4]);
+        assert_eq!(parse_octets(&good).unwrap().data_bytes, 4);
+        assert!(reason(&good[..good.len() - 3]).contains("promises 4 octets of samples, 3 of them are missing"));
+        assert!(reason(b"OggS and so on and on").contains("not a WAV file"));
+        assert!(reason(&good[..7]).contains("truncated"));
+        assert!(reason(&good[..36]).contains("no `data` chunk"));
+        let with = |at: usize, octet: u8| {
+            let mut bad = good.clone();
+            bad[at] = octet;
+            reason(&bad)
+        };
+        assert!(with(20, 2).contains("format tag 2, 16 bits"));
+        assert!(with(22, 0).contains("0 channels"));
+        assert!(with(22, 2).contains("contradicts itself"));
+    }
+
+    #[test]
+    fn chunks_that_are_not_known_are_skipped_with_their_padding() {
+        let good = sound(Format::U8, &[1, 2]);
+        let mut odd = good[..12].to_vec();
+        odd.extend_from_slice(b"LIST\x03\0\0\0abc\0");
+        odd.extend_from_slice(&good[12..]);
+        assert_eq!(parse_octets(&odd).unwrap().data_bytes, 2);
+    }
+
+    proptest! {
+        #[test]
+        fn any_octets_are_a_file_or_an_error(octets: Vec<u8>) {
+            let _ = parse_octets(&octets);
+        }
+
+        #[test]
+        fn any_damage_to_a_header_is_a_file_or_an_error(at in 0..88_usize, octet: u8, cut in 0..100_usize) {
+            for format in [Format::S16Le, Format::S24Le, Format::F32Le, Format::MuLaw] {
+                let mut octets = sound(format, &[0; 24]);
+                if let Some(place) = octets.get_mut(at) {
+                    *place = octet;
+                }
+                octets.truncate(octets.len().saturating_sub(cut));
+                if let Ok(info) = parse_octets(&octets) {
+                    prop_assert!(info.data_bytes <= octets.len() as u64);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! A WAV file as a sink: a ring, and a thread that writes what is in it.
+//!
+//! The thread gathers for [`GATHER`] before it writes, so that a file's header is never older than that
+//! and a disk sees few writes.
+
+use super::Writer;
+use crate::{Error, Pacing, Sink, StreamSpec};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+const GATHER: Duration = Duration::from_millis(50);
+/// The ring holds a second, but at least this and at most that many octets.
+const LEAST_RING_BYTES: usize = 256 * 1024;
+const MOST_RING_BYTES: usize = 16 * 1024 * 1024;
+
+/// What a sink and its thread both know.
+#[derive(Default)]
+struct Shared {
+    /// Octets put into the ring, and octets that are in the file.
+    pushed: AtomicU64,
+    written: AtomicU64,
+    /// The sink was dropped: write what is left, then close the file.
+    closed: AtomicBool,
+    /// Do not gather: somebody waits in [`finish_all`].
+    hurry: AtomicBool,
+    /// The thread is through.
+    finished: AtomicBool,
+    /// The file cannot be written; `failure` says why until it was reported.
+    failed: AtomicBool,
+    failure: Mutex<Option<Error>>,
+}
+
+/// Every sink whose thread is not through.
+static WRITERS: Mutex<Vec<(Arc<Shared>, Thread)>> = Mutex::new(Vec::new());
+/// Signalled when a thread has written something or is through.
+static PROGRESS: Condvar = Condvar::new();
+
+fn writers() -> MutexGuard<'static, Vec<(Arc<Shared>, Thread)>> {
+    WRITERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits until all that WAV sinks were given is in their files; for a program that is about to end.
+///
+/// Files of dropped sinks are then closed. Returns false if `timeout` passed before, or a file could not
+/// be written.
+#[must_use]
+pub fn finish_all(timeout: Duration) -> bool {
+    let deadline = Instant::now() + timeout;
+    let mut guard = writers();
+    let waited_for: Vec<(Arc<Shared>, u64)> = guard
+        .iter()
+        .map(|(shared, thread)| {
+            shared.hurry.store(true, Ordering::Release);
+            thread.unpark();
+            (Arc::clone(shared), shared.pushed.load(Ordering::Acquire))
+        })
+        .collect();
+    let through = |(shared, pushed): &(Arc<Shared>, u64)| {
+        let all_written = shared.written.load(Ordering::Acquire) >= *pushed;
+        shared.finished.load(Ordering::Acquire) || (all_written && !shared.closed.load(Ordering::Acquire))
+    };
+    let in_time = loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if waited_for.iter().all(through) {
+            break true;
+        } else if left.is_zero() {
+            break false;
+        }
+        guard = PROGRESS.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0;
+    };
+    let mut written = in_time;
+    for (shared, _) in &waited_for {
+        shared.hurry.store(false, Ordering::Release);
+        written &= !shared.failed.load(Ordering::Acquire);
+    }
+    written
+}
+
+/// See the module's description.
+pub(super) struct WavSink {
+    shared: Arc<Shared>,
+    ring: rtrb::Producer<u8>,
+    frame_bytes: usize,
+    thread: Thread,
+    xruns: u64,
+}
+
+impl WavSink {
+    pub(super) fn new(writer: Writer, spec: &StreamSpec) -> Result<Self, Error> {
+        let frame_bytes = spec.frame_bytes();
+        let second = frame_bytes.saturating_mul(spec.rate_hz as usize);
+        let ring_bytes = second.clamp(LEAST_RING_BYTES, MOST_RING_BYTES) / frame_bytes * frame_bytes;
+        let (ring, consumer) = rtrb::RingBuffer::new(ring_bytes);
+        let shared = Arc::new(Shared::default());
+        let job = Job { writer, ring: consumer, shared: Arc::clone(&shared), frame_bytes };
+        let mut list = writers();
+        let handle = thread::Builder::new()
+            .name("vsnd-wav-write".into())
+            .spawn(move || job.run())
+            .map_err(|reason| Error::Resource { what: "a thread that writes a WAV file", reason })?;
+        let thread = handle.thread().clone();
+        list.push((Arc::clone(&shared), thread.clone()));
+        Ok(Self { shared, ring, frame_bytes, thread, xruns: 0 })
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if !self.shared.failed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let failure = self.shared.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Err(failure.unwrap_or(Error::Resource {
+            what: "the WAV file again",
+            reason: std::io::Error::other("it failed before"),
+        }))
+    }
+}
+
+impl Sink for WavSink {
+    fn pacing(&self) -> Pacing<'_> {
+        Pacing::Caller
+    }
+
+    fn room_frames(&mut self) -> usize {
+        self.ring.slots() / self.frame_bytes
+    }
+
+    fn write(&mut self, frames: &[u8]) -> Result<usize, Error> {
+        self.check()?;
+        let wanted = frames.len() / self.frame_bytes;
+        let free = self.ring.slots();
+        let taken = wanted.min(free / self.frame_bytes);
+        // Cannot fail: there is that much room.
+        let _ = self.ring.push_entire_slice(&frames[..taken * self.frame_bytes]);
+        self.shared.pushed.fetch_add((taken * self.frame_bytes) as u64, Ordering::Release);
+        if taken < wanted {
+            self.xruns += 1;
+        }
+        let capacity = self.ring.buffer().capacity();
+        if free == capacity || free < capacity / 2 {
+            self.thread.unpark();
+        }
+        Ok(taken)
+    }
+
+    fn queued_frames(&mut self) -> u64 {
+        0
+    }
+
+    fn start(&mut self) -> Result<(), Error> {
+        self.check()
+    }
+
+    fn pause(&mut self, _on: bool) -> Result<(), Error> {
+        self.check()
+    }
+
+    /// What was written counts as heard: it stays in the file.
+    fn flush(&mut self) -> Result<(), Error> {
+        self.check()
+    }
+
+    fn stop(&mut self) -> Result<(), Error> {
+        self.check()
+    }
+
+    fn xruns(&self) -> u64 {
+        self.xruns
+    }
+
+    fn acknowledge(&mut self) -> Result<(), Error> {
+        self.check()
+    }
+}
+
+impl Drop for WavSink {
+    fn drop(&mut self) {
+        self.shared.closed.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
+}
+
+/// The thread's side.
+struct Job {
+    writer: Writer,
+    ring: rtrb::Consumer<u8>,
+    shared: Arc<Shared>,
+    frame_bytes: usize,
+}
+
+impl Job {
+    fn run(mut self) {
+        let outcome = loop {
+            // In this order: what was pushed before the sink was dropped is seen below.
+            let closed = self.shared.closed.load(Ordering::Acquire);
+            if let Err(error) = self.write_all() {
+                break Err(error);
+            }
+            if closed {
+                break Ok(());
+            }
+            if self.is_urgent() {
+                thread::park_timeout(Duration::from_millis(1));
+            } else if self.ring.is_empty() {
+                thread::park();
+                if !self.is_urgent() {
+                    thread::park_timeout(GATHER);
+                }
+            }
+        };
+        self.writer.finish();
+        if let Err(error) = outcome {
+            *self.shared.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            self.shared.failed.store(true, Ordering::Release);
+        }
+        self.shared.finished.store(true, Ordering::Release);
+        writers().retain(|(shared, _)| !Arc::ptr_eq(shared, &self.shared));
+        PROGRESS.notify_all();
+    }
+
+    fn is_urgent(&self) -> bool {
+        self.ring.slots() >= self.ring.buffer().capacity() / 2
+            || self.shared.hurry.load(Ordering::Acquire)
+            || self.shared.closed.load(Ordering::Acquire)
+    }
+
+    fn write_all(&mut self) -> Result<(), Error> {
+        let ready = self.ring.slots() / self.frame_bytes * self.frame_bytes;
+        if ready == 0 {
+            return Ok(());
+        }
+        let Ok(chunk) = self.ring.read_chunk(ready) else { return Ok(()) };
+        let (first, second) = chunk.as_slices();
+        self.writer.write(first)?;
+        self.writer.write(second)?;
+        chunk.commit_all();
+        self.shared.written.fetch_add(ready as u64, Ordering::Release);
+        let _guard = writers();
+        PROGRESS.notify_all();
+        Ok(())
+    }
+}
