@@ -126,7 +126,7 @@ mod tests {
         ) {
             let mut set = DirtySet::new(4, 10);
             let mut owed: Vec<(u8, String)> = Vec::new();
-            let mut settle = |owed: &mut Vec<(u8, String)>, got: Option<(u8, String)>| {
+            let settle = |owed: &mut Vec<(u8, String)>, got: Option<(u8, String)>| {
                 if let Some((key, path)) = got {
                     owed.retain(|(k, p)| !(*k == key && crate::path::covers(&path, p)));
                 }

@@ -260,12 +260,8 @@ impl Decoder {
         };
         let len = usize::try_from(header.len).unwrap_or(PAYLOAD_MAX);
         let Some(payload) = rest.get(..len) else { return Ok(None) };
-        let message = Message {
-            kind: header.kind,
-            req_id: header.req_id,
-            tx_id: header.tx_id,
-            payload: payload.to_vec(),
-        };
+        let message =
+            Message { kind: header.kind, req_id: header.req_id, tx_id: header.tx_id, payload: payload.to_vec() };
         self.taken = self.taken.saturating_add(HEADER_BYTES).saturating_add(len);
         Ok(Some(message))
     }

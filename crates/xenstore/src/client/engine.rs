@@ -1,0 +1,297 @@
+//! Requests out, replies and events in: the part of a client that knows what is on its way.
+//!
+//! Replies are matched to requests by their id and checked against what was asked. Events go into a bounded set at
+//! once, so a reply never waits behind events that nobody has taken.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+
+use super::link::{Link, Sent};
+use super::request::{Reply, Request, Ticket};
+use crate::dirty::{DirtySet, PATHS_IN_TOTAL, PATHS_PER_WATCH};
+use crate::errno::StoreErrno;
+use crate::error::{Error, Result};
+use crate::path;
+use crate::wire::{self, Decoder, MESSAGE_MAX, Message, Op};
+
+/// Requests on their way at once. Both ends' socket buffers hold that many whole messages, so neither end can be stuck
+/// writing while the other is.
+pub(super) const WINDOW: usize = 16;
+/// Replies that may lie there unclaimed.
+const UNCLAIMED_MAX: usize = 1024;
+/// Octets taken in per call of `process`, so that a busy store cannot keep the owner's loop from its other work.
+const BUDGET_BYTES: usize = 16 * MESSAGE_MAX;
+
+/// A request that has no reply yet.
+struct Flight {
+    op: Op,
+    path: String,
+    // Nobody waits for it any more: drop the reply when it comes.
+    abandoned: bool,
+}
+
+pub(super) struct Watched {
+    pub(super) path: String,
+    pub(super) token: String,
+}
+
+pub(super) struct Engine {
+    pub(super) link: Link,
+    decoder: Decoder,
+    last_id: u32,
+    flights: BTreeMap<u32, Flight>,
+    replies: BTreeMap<u32, Result<Reply>>,
+    pub(super) watches: BTreeMap<u64, Watched>,
+    pub(super) next_watch: u64,
+    pub(super) dirty: DirtySet<u64>,
+    pub(super) timeout: Duration,
+    closed: bool,
+}
+
+impl Engine {
+    pub(super) fn new(link: Link) -> Self {
+        Self {
+            link,
+            decoder: Decoder::new(),
+            last_id: 0,
+            flights: BTreeMap::new(),
+            replies: BTreeMap::new(),
+            watches: BTreeMap::new(),
+            next_watch: 0,
+            dirty: DirtySet::new(PATHS_PER_WATCH, PATHS_IN_TOTAL),
+            timeout: Duration::from_secs(10),
+            closed: false,
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    fn deadline(&self) -> Instant {
+        let now = Instant::now();
+        // Far enough for a time-out that the clock cannot express.
+        now.checked_add(self.timeout).or_else(|| now.checked_add(Duration::from_secs(1 << 30))).unwrap_or(now)
+    }
+
+    fn timed_out(&self, op: Op, path: &str) -> Error {
+        Error::Timeout { op, path: path.to_owned(), after: self.timeout }
+    }
+
+    /// Any fatal error ends the connection: the first caller learns why, all later ones get `Closed`.
+    fn fatal<T>(&mut self, result: Result<T>) -> Result<T> {
+        if result.is_err() {
+            self.closed = true;
+        }
+        result
+    }
+
+    pub(super) fn submit(&mut self, request: &Request) -> Result<Ticket> {
+        if self.closed {
+            return Err(Error::Closed);
+        }
+        if self.replies.len() >= UNCLAIMED_MAX {
+            return Err(Error::Backlog(self.replies.len()));
+        }
+        let deadline = self.deadline();
+        while self.flights.len() >= WINDOW {
+            if !self.receive(Some(deadline))? {
+                return Err(self.timed_out(request.op, &request.path));
+            }
+        }
+        let id = self.free_id();
+        let mut octets = Vec::with_capacity(MESSAGE_MAX);
+        request.message(id).emit_into(&mut octets)?;
+        let flight = Flight { op: request.op, path: request.path.clone(), abandoned: false };
+        self.flights.insert(id, flight);
+        match self.send(&octets, deadline) {
+            Ok(None) => {}
+            Ok(Some(errno)) => self.refused(id, errno)?,
+            Err(error) => {
+                self.flights.remove(&id);
+                return Err(match error {
+                    Error::Timeout { .. } => self.timed_out(request.op, &request.path),
+                    other => other,
+                });
+            }
+        }
+        Ok(Ticket(id))
+    }
+
+    // Zero is kept free: it is what events carry, and what Linux puts into its own answers to WATCH.
+    fn free_id(&mut self) -> u32 {
+        loop {
+            self.last_id = self.last_id.wrapping_add(1);
+            let id = self.last_id;
+            if id != 0 && !self.flights.contains_key(&id) && !self.replies.contains_key(&id) {
+                return id;
+            }
+        }
+    }
+
+    /// Writes one message, reading meanwhile. A message cut short makes the stream useless.
+    fn send(&mut self, octets: &[u8], deadline: Instant) -> Result<Option<Errno>> {
+        let mut rest = octets;
+        loop {
+            let sent = self.link.write(rest);
+            match self.fatal(sent)? {
+                Sent::All => return Ok(None),
+                Sent::Refused(errno) if rest.len() == octets.len() => return Ok(Some(errno)),
+                Sent::Refused(errno) => {
+                    self.closed = true;
+                    return Err(Error::io("write to the store", errno));
+                }
+                Sent::Some(count) => rest = rest.get(count..).unwrap_or_default(),
+            }
+            let ready = self.link.wait(true, Some(deadline));
+            if !self.fatal(ready)? {
+                self.closed = rest.len() != octets.len();
+                return Err(Error::Timeout { op: Op::Control, path: String::new(), after: self.timeout });
+            }
+            self.receive(Some(Instant::now()))?;
+        }
+    }
+
+    /// Linux answers a WATCH that the store refused with an errno of `write`, not with a reply.
+    fn refused(&mut self, id: u32, errno: Errno) -> Result<()> {
+        let known = [
+            (Errno::INVAL, StoreErrno::Inval),
+            (Errno::ACCESS, StoreErrno::Acces),
+            (Errno::EXIST, StoreErrno::Exist),
+            (Errno::NOENT, StoreErrno::NoEnt),
+            (Errno::NOMEM, StoreErrno::NoMem),
+            (Errno::NOSPC, StoreErrno::NoSpc),
+            (Errno::TOOBIG, StoreErrno::TooBig),
+            (Errno::PERM, StoreErrno::Perm),
+            (Errno::NOSYS, StoreErrno::NoSys),
+        ];
+        let Some(flight) = self.flights.remove(&id) else { return Ok(()) };
+        match known.iter().find(|(known, _)| *known == errno) {
+            Some((_, errno)) => {
+                self.replies.insert(id, Err(Error::Store { op: flight.op, path: flight.path, errno: *errno }));
+                Ok(())
+            }
+            None => {
+                self.closed = true;
+                Err(Error::io("write to the store", errno))
+            }
+        }
+    }
+
+    pub(super) fn wait(&mut self, ticket: &Ticket) -> Result<Reply> {
+        let deadline = self.deadline();
+        loop {
+            if let Some(reply) = self.replies.remove(&ticket.0) {
+                return reply;
+            }
+            if self.closed {
+                return Err(Error::Closed);
+            }
+            if self.flights.get(&ticket.0).is_none_or(|flight| flight.abandoned) {
+                return Err(Error::Ticket);
+            }
+            if !self.receive(Some(deadline))?
+                && let Some(flight) = self.flights.get_mut(&ticket.0)
+            {
+                flight.abandoned = true;
+                let (op, path) = (flight.op, flight.path.clone());
+                return Err(self.timed_out(op, &path));
+            }
+        }
+    }
+
+    /// Waits until `until` for octets and takes in what is there. False if there was nothing.
+    pub(super) fn receive(&mut self, until: Option<Instant>) -> Result<bool> {
+        if self.closed {
+            return Err(Error::Closed);
+        }
+        let ready = self.link.wait(false, until);
+        if !self.fatal(ready)? {
+            return Ok(false);
+        }
+        let mut buffer = [0; MESSAGE_MAX];
+        let mut taken = 0_usize;
+        while taken < BUDGET_BYTES {
+            let count = self.link.read(&mut buffer);
+            let Some(count) = self.fatal(count)? else { break };
+            if count == 0 {
+                self.closed = true;
+                // What came before the end is still good; only a caller with nothing to take sees the end.
+                return if taken > 0 { Ok(true) } else { Err(Error::Closed) };
+            }
+            taken = taken.saturating_add(count);
+            let octets = buffer.get(..count).unwrap_or_default();
+            let done = self.take_in(octets);
+            self.fatal(done)?;
+        }
+        Ok(true)
+    }
+
+    fn take_in(&mut self, mut octets: &[u8]) -> Result<()> {
+        while !octets.is_empty() {
+            let count = self.decoder.push(octets);
+            octets = octets.get(count..).unwrap_or_default();
+            while let Some(message) = self.decoder.next_message()? {
+                self.arrived(message)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn arrived(&mut self, message: Message) -> Result<()> {
+        let op = message.op().ok_or(Error::Protocol("message of an unknown type"))?;
+        if op == Op::WatchEvent {
+            return self.event(&message.payload);
+        }
+        let id = if message.req_id == 0 && matches!(op, Op::Watch | Op::Unwatch) {
+            // Linux makes these replies itself and leaves the id out. They come in the order of the requests.
+            self.flights.iter().find(|(_, flight)| flight.op == op).map(|(id, _)| *id)
+        } else {
+            Some(message.req_id)
+        };
+        let flight = id.and_then(|id| self.flights.remove(&id));
+        let (Some(id), Some(flight)) = (id, flight) else {
+            return Err(Error::Protocol("reply to a request that was not made"));
+        };
+        let reply = if op == Op::Error {
+            // A name that is not on the list is taken for EINVAL, as the list's users have always done.
+            let errno = StoreErrno::from_wire(&message.payload).unwrap_or(StoreErrno::Inval);
+            Err(Error::Store { op: flight.op, path: flight.path, errno })
+        } else if op == flight.op {
+            Ok(Reply { op, payload: message.payload })
+        } else {
+            return Err(Error::Protocol("reply of another type than its request"));
+        };
+        if !flight.abandoned {
+            self.replies.insert(id, reply);
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, payload: &[u8]) -> Result<()> {
+        // Newer stores may append fields: take the first two.
+        let mut fields = payload.split(|octet| *octet == 0);
+        let (Some(at), Some(token), Some(_)) = (fields.next(), fields.next(), fields.next()) else {
+            return Err(Error::Protocol("watch event without path and token"));
+        };
+        let at = path::check_watchable(at).map_err(|_| Error::Protocol("watch event with a bad path"))?;
+        let best = self
+            .watches
+            .iter()
+            .filter(|(_, watch)| watch.token.as_bytes() == token && path::covers(&watch.path, at))
+            .max_by_key(|(_, watch)| watch.path.len());
+        // No such watch: it was for one that has just been taken back.
+        if let Some((key, watch)) = best {
+            self.dirty.push(*key, at, &watch.path);
+        }
+        Ok(())
+    }
+}
+
+/// Takes the one string that a reply consists of; its NUL may be missing.
+pub(super) fn one_string(payload: &[u8]) -> Result<&str> {
+    let text = wire::strings::<1>(payload).map_or(payload, |[text]| text);
+    std::str::from_utf8(text).map_err(|_| Error::Protocol("reply is not text"))
+}

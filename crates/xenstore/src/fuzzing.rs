@@ -1,0 +1,91 @@
+//! Entry points for fuzz targets: any octets, no panic, no unbounded memory. Not part of the API.
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use crate::server::{ConnId, Store};
+use crate::wire::{Decoder, Message, Op};
+use crate::{Client, Request, path, perm};
+
+/// Any octets as a stream of messages, and each payload as a path and as permissions.
+pub fn decoder(mut octets: &[u8]) {
+    let mut decoder = Decoder::new();
+    while !octets.is_empty() {
+        let taken = decoder.push(octets);
+        octets = octets.get(taken..).unwrap_or_default();
+        loop {
+            match decoder.next_message() {
+                Ok(Some(message)) => payload(&message.payload),
+                Ok(None) => break,
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+fn payload(octets: &[u8]) {
+    let _ = path::check(octets);
+    let _ = path::check_watchable(octets);
+    let _ = perm::parse_list(octets);
+    let _ = crate::StoreErrno::from_wire(octets);
+}
+
+/// Any sequence of requests of two guests and domain 0. Of every command the first octet says who, the second what,
+/// the third in which transaction, the fourth how many octets of payload follow.
+pub fn server(mut octets: &[u8]) {
+    let mut store = Store::new();
+    for domain in [1, 2] {
+        store.domain_introduced(domain);
+        let home = path::domain_dir(domain);
+        let _ = store.write(&home, b"").and_then(|()| store.set_perms(&home, &[perm::Perm::none(domain)]));
+    }
+    let mut conns: [ConnId; 3] = [0, 1, 2].map(|domain| store.connect(domain));
+    while let Some(([who, what, tx_id, len], rest)) = octets.split_first_chunk::<4>() {
+        let (payload, rest) = rest.split_at_checked(usize::from(*len)).unwrap_or((rest, &[]));
+        octets = rest;
+        let domain = u16::from(who % 3);
+        let Some(conn) = conns.get_mut(usize::from(domain)) else { return };
+        if !store.is_connected(*conn) {
+            *conn = store.connect(domain);
+        }
+        let message =
+            Message { kind: u32::from(*what), req_id: 1, tx_id: u32::from(*tx_id), payload: payload.to_vec() };
+        let mut request = Vec::new();
+        let _ = message.emit_into(&mut request);
+        if store.input(*conn, &request).is_err() {
+            store.disconnect(*conn);
+        }
+        // The highest bit: this client reads nothing for now.
+        let count = if who & 0x80 == 0 { store.output(*conn).len() } else { 0 };
+        let _ = store.sent(*conn, count);
+        assert!(store.is_within_bounds(), "limits are kept");
+    }
+}
+
+/// Any octets as what a store answers.
+pub fn client(octets: &[u8]) {
+    let Ok((mut store, end)) = UnixStream::pair() else { return };
+    let octets = octets.get(..octets.len().min(64 << 10)).unwrap_or_default();
+    if store.write_all(octets).is_err() || store.shutdown(Shutdown::Write).is_err() {
+        return;
+    }
+    let Ok(mut client) = Client::from_fd(end.into()) else { return };
+    client.set_timeout(Duration::from_millis(100));
+    let _ = client.watch("/a", "t");
+    let _ = client.watch("b", "t");
+    let _ = client.read("/a");
+    let _ = client.directory("/a");
+    let _ = client.get_perms("/a");
+    let _ = client.read_many(&["/a", "b", "/c"]);
+    let _ = client.transaction(|t| t.read("/a"));
+    if let Ok(ticket) = Request::raw(Op::Control, Vec::new()).and_then(|request| client.submit(request)) {
+        let _ = client.wait(ticket);
+    }
+    let _ = client.process();
+    let _ = client.take_events();
+    let _ = client.unwatch("/a", "t");
+    drop(client);
+    let _ = store.read_to_end(&mut Vec::new());
+}

@@ -1,0 +1,202 @@
+//! Nodes, and the optimistic transactions over them.
+//!
+//! Every operation works on an [`Overlay`]: its own changes over the common tree. A single request's overlay is
+//! committed at its end or dropped on an error, so no request is ever half done. A transaction's overlay lives from
+//! start to end and also notes the generation of every node it looked at; if one of those is another by the end, the
+//! transaction is refused with `EAGAIN` and nothing of it happens. So of two that touch one node, the first to end wins.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::limits::Limits;
+use crate::errno::StoreErrno;
+use crate::perm::Perm;
+
+/// One node. `generation` is the commit that made it what it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Node {
+    pub(super) value: Vec<u8>,
+    pub(super) perms: Vec<Perm>,
+    pub(super) children: BTreeSet<String>,
+    pub(super) generation: u64,
+}
+
+impl Node {
+    pub(super) fn owner(&self) -> u16 {
+        self.perms.first().map_or(0, |perm| perm.domain)
+    }
+
+    /// What counts against [`Limits::node_bytes`].
+    pub(super) fn size_bytes(&self) -> usize {
+        self.children.iter().fold(self.value.len(), |sum, name| sum.saturating_add(name.len()).saturating_add(1))
+    }
+}
+
+/// Something that watches may be told of.
+#[derive(Clone, Debug)]
+pub(super) struct Change {
+    /// Only watches at the very path are meant: a node that went away with one above it.
+    pub(super) exact: bool,
+    /// Permissions before and after; who may read under either is told.
+    pub(super) before: Option<Vec<Perm>>,
+    pub(super) after: Option<Vec<Perm>>,
+}
+
+/// Changes by path, each path once however often it changed.
+pub(super) type Changes = BTreeMap<String, Change>;
+
+/// One writer's changes, not yet seen by others.
+#[derive(Debug, Default)]
+pub(super) struct Overlay {
+    /// For transactions: what was there when it was first looked at.
+    seen: Option<BTreeMap<String, Option<u64>>>,
+    edits: BTreeMap<String, Option<Node>>,
+    changes: Changes,
+    /// Nodes that domains own more or less by this.
+    owned: BTreeMap<u16, i64>,
+}
+
+impl Overlay {
+    /// For one request.
+    pub(super) fn single() -> Self {
+        Self::default()
+    }
+
+    /// For many requests, with detection of conflicts.
+    pub(super) fn transaction() -> Self {
+        Self { seen: Some(BTreeMap::new()), ..Self::default() }
+    }
+
+    pub(super) fn owned_more(&self, domain: u16) -> i64 {
+        self.owned.get(&domain).copied().unwrap_or(0)
+    }
+
+    /// Notes that `path` is looked at.
+    pub(super) fn touch(&mut self, tree: &Tree, path: &str, limits: &Limits) -> Result<(), StoreErrno> {
+        let Some(seen) = &mut self.seen else { return Ok(()) };
+        if seen.contains_key(path) {
+            return Ok(());
+        }
+        if seen.len() >= limits.transaction_nodes {
+            return Err(StoreErrno::NoSpc);
+        }
+        seen.insert(path.to_owned(), tree.nodes.get(path).map(|node| node.generation));
+        Ok(())
+    }
+
+    /// The node as this writer sees it.
+    pub(super) fn get<'a>(&'a self, tree: &'a Tree, path: &str) -> Option<&'a Node> {
+        match self.edits.get(path) {
+            Some(edit) => edit.as_ref(),
+            None => tree.nodes.get(path),
+        }
+    }
+
+    pub(super) fn put(&mut self, tree: &Tree, path: &str, node: Option<Node>) {
+        let owner_before = self.get(tree, path).map(Node::owner);
+        let owner_after = node.as_ref().map(Node::owner);
+        for (owner, step) in [(owner_before, -1), (owner_after, 1)] {
+            if let Some(owner) = owner {
+                let count = self.owned.entry(owner).or_default();
+                *count = count.saturating_add(step);
+            }
+        }
+        self.edits.insert(path.to_owned(), node);
+    }
+
+    /// Notes a change that watches will be told of at commit.
+    pub(super) fn changed(&mut self, path: &str, exact: bool, before: Option<Vec<Perm>>, after: Option<Vec<Perm>>) {
+        match self.changes.get_mut(path) {
+            Some(change) => {
+                change.exact &= exact;
+                change.before = change.before.take().or(before);
+                change.after = after;
+            }
+            None => {
+                self.changes.insert(path.to_owned(), Change { exact, before, after });
+            }
+        }
+    }
+}
+
+/// All nodes by absolute path. The root is always there.
+#[derive(Debug)]
+pub(super) struct Tree {
+    nodes: BTreeMap<String, Node>,
+    owned: BTreeMap<u16, usize>,
+    generation: u64,
+}
+
+impl Tree {
+    pub(super) fn new() -> Self {
+        let root = Node { value: Vec::new(), perms: vec![Perm::none(0)], children: BTreeSet::new(), generation: 0 };
+        Self { nodes: BTreeMap::from([("/".to_owned(), root)]), owned: BTreeMap::from([(0, 1)]), generation: 0 }
+    }
+
+    /// How many nodes a domain owns.
+    pub(super) fn owned(&self, domain: u16) -> usize {
+        self.owned.get(&domain).copied().unwrap_or(0)
+    }
+
+    pub(super) fn nodes(&self) -> impl Iterator<Item = (&str, &Node)> {
+        self.nodes.iter().map(|(path, node)| (path.as_str(), node))
+    }
+
+    /// Makes an overlay's changes everybody's.
+    ///
+    /// `EAGAIN` on a conflict, `ENOSPC` if `domain` would own more than it may; nothing has changed then.
+    pub(super) fn commit(&mut self, overlay: Overlay, domain: u16, limits: &Limits) -> Result<Changes, StoreErrno> {
+        let stale = |(path, seen): (&String, &Option<u64>)| self.nodes.get(path).map(|node| node.generation) != *seen;
+        if overlay.seen.iter().flatten().any(stale) {
+            return Err(StoreErrno::Again);
+        }
+        // Checked when each node was made, and here again: others may have been committed since.
+        let more = overlay.owned_more(domain);
+        if more > 0 && add(self.owned(domain), more) > limits.nodes {
+            return Err(StoreErrno::NoSpc);
+        }
+        self.generation = self.generation.wrapping_add(1);
+        for (path, edit) in overlay.edits {
+            match edit {
+                Some(mut node) => {
+                    node.generation = self.generation;
+                    self.nodes.insert(path, node);
+                }
+                None => {
+                    self.nodes.remove(&path);
+                }
+            }
+        }
+        for (domain, step) in overlay.owned {
+            let count = add(self.owned(domain), step);
+            if count == 0 {
+                self.owned.remove(&domain);
+            } else {
+                self.owned.insert(domain, count);
+            }
+        }
+        Ok(overlay.changes)
+    }
+
+    /// For tests and fuzzing: the counters agree with the nodes, every child has its node and every node its parent.
+    pub(super) fn is_consistent(&self) -> bool {
+        let mut owned: BTreeMap<u16, usize> = BTreeMap::new();
+        let mut links = 0_usize;
+        for (path, node) in &self.nodes {
+            let count = owned.entry(node.owner()).or_default();
+            *count = count.saturating_add(1);
+            links = links.saturating_add(node.children.len());
+            let linked = crate::path::split(path)
+                .is_none_or(|(dir, name)| self.nodes.get(dir).is_some_and(|dir| dir.children.contains(name)));
+            if !linked || node.perms.is_empty() {
+                return false;
+            }
+        }
+        links.saturating_add(1) == self.nodes.len() && owned == self.owned
+    }
+}
+
+/// `count + step`, as near as the type comes.
+pub(super) fn add(count: usize, step: i64) -> usize {
+    let size = usize::try_from(step.unsigned_abs()).unwrap_or(usize::MAX);
+    if step < 0 { count.saturating_sub(size) } else { count.saturating_add(size) }
+}
