@@ -430,3 +430,31 @@ fn a_thousand_streams_fit_into_one_domain() {
     }
     assert_eq!(guest.usage(), Usage { granted_pages: 11_000, ports: 2000, ..Usage::default() });
 }
+
+#[test]
+fn a_toolstack_is_told_and_can_attach_devices() {
+    struct Attach;
+    impl emu::Toolstack for Attach {
+        fn domain_started(&mut self, domain: DomainId, store: &mut xenstore::server::Store) {
+            store.write(&format!("/local/domain/{domain}/device/vsnd/0/state"), b"1").unwrap();
+            store.write(&format!("/local/domain/0/backend/vsnd/{domain}/0/state"), b"1").unwrap();
+        }
+        fn domain_died(&mut self, domain: DomainId, store: &mut xenstore::server::Store) {
+            store.rm(&format!("/local/domain/0/backend/vsnd/{domain}")).unwrap();
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let emulation = emu::spawn_with(&dir.path().join("xen"), Attach).unwrap();
+    let host = emulation.open(HOST).unwrap();
+    let mut store = host.store().unwrap();
+    for _ in 0..2 {
+        let guest = emulation.open(GUEST).unwrap();
+        assert_eq!(guest.store().unwrap().read_string("device/vsnd/0/state").unwrap(), "1");
+        assert!(store.exists("/local/domain/0/backend/vsnd/1/0").unwrap());
+        drop(guest);
+        while store.is_domain_introduced(1).unwrap() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(!store.exists("/local/domain/0/backend/vsnd/1").unwrap());
+    }
+}

@@ -1,0 +1,202 @@
+//! Connections to the hypervisor that do not keep to its protocol: they lose the connection, nobody
+//! else notices.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    SocketAddrUnix, SocketFlags, SocketType,
+};
+use tempfile::TempDir;
+use xen::emu::{self, Handle, Stats};
+use xen::{Access, DomainId, Xen};
+
+struct Machine {
+    emulation: Handle,
+    witness: Xen,
+    before: Stats,
+    _dir: TempDir,
+}
+
+fn machine() -> Machine {
+    let dir = tempfile::tempdir().unwrap();
+    let emulation = emu::spawn(&dir.path().join("xen")).unwrap();
+    let witness = emulation.open(DomainId(1)).unwrap();
+    let before = emulation.stats().unwrap();
+    Machine { emulation, witness, before, _dir: dir }
+}
+
+impl Machine {
+    fn connect(&self) -> OwnedFd {
+        let socket =
+            rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+        let path = self.emulation.dir().join(emu::HYPERVISOR_SOCKET);
+        rustix::net::connect(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
+        socket
+    }
+
+    /// A raw connection that said `Hello` as domain 2.
+    fn enter(&self) -> OwnedFd {
+        let socket = self.connect();
+        send(&socket, &[1, 1, 2]);
+        assert_eq!(status(&socket), Some(0));
+        socket
+    }
+
+    fn is_well(&self) {
+        let granted = self.witness.grant(DomainId(0), 1, Access::ReadWrite).unwrap();
+        granted.end_access().unwrap();
+        for _ in 0..500 {
+            if self.emulation.stats().unwrap() == self.before {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        panic!("{:?} became {:?}", self.before, self.emulation.stats());
+    }
+}
+
+fn octets(words: &[u32]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_le_bytes()).collect()
+}
+
+fn send(socket: &OwnedFd, words: &[u32]) {
+    rustix::net::send(socket, &octets(words), SendFlags::NOSIGNAL).unwrap();
+}
+
+/// First word of the next reply, `None` at the end of the connection. Descriptors are closed.
+fn status(socket: &OwnedFd) -> Option<u32> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(200))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut octets = [0; 4096];
+    let mut parts = [IoSliceMut::new(&mut octets)];
+    match rustix::net::recvmsg(socket, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+        Ok(message) if message.bytes >= 4 => Some(u32::from_le_bytes([octets[0], octets[1], octets[2], octets[3]])),
+        Ok(_) | Err(Errno::CONNRESET) => None,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn a_malformed_message_costs_its_sender_the_connection() {
+    let machine = machine();
+    let malformed: [&[u32]; 12] = [
+        &[0],
+        &[11],
+        &[u32::MAX],
+        &[1, 1, 2],
+        &[2, 0],
+        &[3, 1],
+        &[4, 0, 1, 2],
+        &[4, 65536, 1, 1],
+        &[5, 1, 0, 2],
+        &[6, 0, 1],
+        &[8, 65536],
+        &[10],
+    ];
+    for words in malformed {
+        let socket = machine.enter();
+        send(&socket, words);
+        assert_eq!(status(&socket), None, "{words:?}");
+        machine.is_well();
+    }
+    let socket = machine.enter();
+    rustix::net::send(&socket, b"odd", SendFlags::NOSIGNAL).unwrap();
+    assert_eq!(status(&socket), None);
+    let socket = machine.enter();
+    rustix::net::send(&socket, &[0; 60_000], SendFlags::NOSIGNAL).unwrap();
+    assert_eq!(status(&socket), None);
+    machine.is_well();
+}
+
+#[test]
+fn nothing_but_counters_before_hello() {
+    let machine = machine();
+    for words in [&[3][..], &[4, 0, 1, 1], &[8, 0], &[7, 1, 0], &[1, 99, 2]] {
+        let socket = machine.connect();
+        send(&socket, words);
+        assert_eq!(status(&socket), None, "{words:?}");
+    }
+    let socket = machine.connect();
+    send(&socket, &[2]);
+    assert_eq!(status(&socket), Some(0));
+    drop(socket);
+    machine.is_well();
+}
+
+#[test]
+fn what_belongs_to_others_is_out_of_reach() {
+    let machine = machine();
+    let granted = machine.witness.grant(DomainId(0), 1, Access::ReadWrite).unwrap();
+    let channel = machine.witness.alloc_unbound(DomainId(0)).unwrap();
+    let socket = machine.enter();
+    for token in 0..50 {
+        send(&socket, &[5, token, 0, 1]);
+        assert_ne!(status(&socket), Some(0), "end access {token}");
+        send(&socket, &[7, token, 0]);
+        assert_ne!(status(&socket), Some(0), "unmap {token}");
+        send(&socket, &[10, token]);
+        assert_ne!(status(&socket), Some(0), "close {token}");
+    }
+    drop(socket);
+    assert_eq!(machine.witness.usage().granted_pages, 1);
+    granted.end_access().unwrap();
+    drop(channel);
+    machine.is_well();
+}
+
+#[test]
+fn descriptors_with_a_request_are_refused_and_closed() {
+    let machine = machine();
+    let socket = machine.enter();
+    let (theirs, ours) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let fds = [ours.as_fd()];
+    assert!(ancillary.push(SendAncillaryMessage::ScmRights(&fds)));
+    rustix::net::sendmsg(&socket, &[IoSlice::new(&octets(&[2]))], &mut ancillary, SendFlags::NOSIGNAL).unwrap();
+    assert_eq!(status(&socket), None);
+    drop(ours);
+    assert_eq!(rustix::io::read(&theirs, &mut [0; 1]), Ok(0), "nobody holds the other end any more");
+    machine.is_well();
+}
+
+#[test]
+fn who_does_not_read_replies_is_dropped() {
+    let machine = machine();
+    let socket = machine.enter();
+    let request = octets(&[2]);
+    let mut sent = 0;
+    while sent < 1_000_000 && rustix::net::send(&socket, &request, SendFlags::NOSIGNAL).is_ok() {
+        sent += 1;
+    }
+    assert!(sent < 1_000_000, "the hypervisor buffers without end");
+    drop(socket);
+    machine.is_well();
+}
+
+#[test]
+fn a_domains_quotas_hold_and_others_do_not_feel_them() {
+    let machine = machine();
+    let socket = machine.enter();
+    let mut refused = None;
+    for count in 0..100 {
+        send(&socket, &[4, 0, 4096, 1]);
+        if status(&socket) != Some(0) {
+            refused = Some(count);
+            break;
+        }
+    }
+    assert_eq!(refused, Some(64), "262,144 pages and no more");
+    drop(socket);
+    machine.is_well();
+    let crowd: Vec<OwnedFd> = (0..256).map(|_| machine.enter()).collect();
+    let socket = machine.connect();
+    send(&socket, &[1, 1, 2]);
+    assert_ne!(status(&socket), Some(0));
+    drop((crowd, socket));
+    machine.is_well();
+}
