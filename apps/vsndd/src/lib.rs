@@ -1,1 +1,22 @@
-//! The host daemon of para-virtual sound for Xen.
+//! The host daemon of para-virtual sound for Xen: serves every guest that has a `vsnd` device.
+//!
+//! One control thread waits for the store, the guests' event channels, the host's sound devices, timers
+//! and signals ([`Daemon::run`]). What it decides with is `backend`, what it plays to is `host_audio`,
+//! and which guest may use what stands in the [`Config`].
+
+#![forbid(unsafe_code)]
+
+mod card;
+mod config;
+mod daemon;
+mod device;
+mod exit;
+mod limiter;
+mod poller;
+mod policy;
+mod stream;
+mod transport;
+
+pub use config::{Config, ConfigError, DomainSelector, Rule};
+pub use daemon::{Daemon, Error, Ended};
+pub use exit::ExitStatus;

@@ -1,2 +1,115 @@
-//! The host daemon.
-fn main() {}
+//! `vsndd`: command line, logging and signals around [`vsndd::Daemon`].
+
+use std::io::IsTerminal;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+use host_audio::DeviceSpec;
+use tracing_subscriber::EnvFilter;
+use vsndd::{Config, ConfigError, Daemon, Ended, Error, ExitStatus};
+use xen::{DomainId, Xen, XenSpec};
+
+/// Configuration that is read when none is named, if it is there.
+const DEFAULT_CONFIG: &str = "/etc/vsnd/vsndd.toml";
+
+/// Plays what Xen guests play and lets them record, through the sndif protocol.
+#[derive(Debug, Parser)]
+#[command(version, after_help = "Exit status: 0 ended when asked, 1 unexpected error, 2 command line, \
+    3 configuration, 4 no Xen, 8 host device, 10 Xen went away.")]
+struct Arguments {
+    /// The Xen to serve: `dev` for the real one, `emu:DIR` for the emulation in DIR.
+    #[arg(long, env = "VSND_XEN", default_value = "dev", value_name = "dev|emu:DIR")]
+    xen: XenSpec,
+    /// The domain to run in (emulation only; a driver domain is not 0).
+    #[arg(long, value_name = "N")]
+    domain: Option<DomainId>,
+    /// Configuration file [default: /etc/vsnd/vsndd.toml if it exists].
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where playback goes, in place of what the configuration's top says: `null`, `wav:PATH`, `alsa:PCM`.
+    #[arg(long, value_name = "DEVICE")]
+    sink: Option<DeviceSpec>,
+    /// Where capture comes from, in place of what the configuration's top says.
+    #[arg(long, value_name = "DEVICE")]
+    source: Option<DeviceSpec>,
+    /// Lets guests capture, in place of what the configuration's top says.
+    #[arg(long)]
+    allow_capture: bool,
+    /// What to log: a level (`error`, `warn`, `info`, `debug`) or a filter such as `vsndd=debug`.
+    #[arg(long, env = "VSND_LOG", default_value = "info", value_name = "FILTER")]
+    log: String,
+    /// Only checks the configuration.
+    #[arg(long)]
+    check_config: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match start(&arguments) {
+        Ok(status) => status.into(),
+        Err((status, message)) => {
+            eprintln!("vsndd: {message}");
+            status.into()
+        }
+    }
+}
+
+fn start(arguments: &Arguments) -> Result<ExitStatus, (ExitStatus, String)> {
+    let filter = EnvFilter::try_new(&arguments.log)
+        .map_err(|error| (ExitStatus::Usage, format!("--log `{}`: {error}", arguments.log)))?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+    let config = config(arguments).map_err(|error| (ExitStatus::Config, error.to_string()))?;
+    if arguments.check_config {
+        return Ok(ExitStatus::Success);
+    }
+    let stop = stop_signal().map_err(|error| (ExitStatus::Failure, format!("cannot wait for signals: {error}")))?;
+    xen::raise_fd_limit();
+    let xen = Xen::open(&arguments.xen, arguments.domain).map_err(|error| (ExitStatus::NoXen, error.to_string()))?;
+    let mut daemon = Daemon::new(xen, config).map_err(|error| (status_of(&error), error.to_string()))?;
+    tracing::info!("serving on {}", arguments.xen);
+    match daemon.run(stop) {
+        Ok(Ended::Asked) => Ok(ExitStatus::Success),
+        Ok(Ended::XenGone) => Err((ExitStatus::Lost, format!("{} went away; all streams are closed", arguments.xen))),
+        Err(error) => Err((status_of(&error), error.to_string())),
+    }
+}
+
+fn status_of(error: &Error) -> ExitStatus {
+    match error {
+        Error::Xen(_) | Error::Store(_) => ExitStatus::NoXen,
+        Error::System(_) => ExitStatus::Failure,
+        Error::HostDevice(_) => ExitStatus::HostDevice,
+    }
+}
+
+fn config(arguments: &Arguments) -> Result<Config, ConfigError> {
+    let mut config = match &arguments.config {
+        Some(path) => Config::read(path)?,
+        None if Path::new(DEFAULT_CONFIG).exists() => Config::read(Path::new(DEFAULT_CONFIG))?,
+        None => Config::default(),
+    };
+    if let Some(sink) = &arguments.sink {
+        config.sink = sink.clone();
+    }
+    if let Some(source) = &arguments.source {
+        config.source = source.clone();
+    }
+    config.capture |= arguments.allow_capture;
+    Ok(config)
+}
+
+/// A socket that becomes readable at SIGINT or SIGTERM.
+fn stop_signal() -> std::io::Result<UnixStream> {
+    let (reader, writer) = UnixStream::pair()?;
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
+    }
+    Ok(reader)
+}

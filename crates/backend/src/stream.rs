@@ -253,6 +253,15 @@ impl<M: SharedMemory> Stream<M> {
         });
     }
 
+    /// The host device failed: from now on the clock says how many frames are due, and nothing is queued.
+    pub fn pace_by_clock(&mut self, now_ns: u64) {
+        if let Some(open) = &mut self.open {
+            open.pace = Pace::Clock;
+            open.queued = 0;
+            open.set_clock(now_ns);
+        }
+    }
+
     /// Closes the stream without being asked, as when its connection ends.
     pub fn close(&mut self) {
         self.open = None;

@@ -2,28 +2,11 @@
 
 use crate::Error;
 use pcm::Gain;
+pub use sndif::store::Direction;
 use sndif::{Format, FormatSet};
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::os::fd::BorrowedFd;
-
-/// Which way a stream goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Direction {
-    /// From the guest to the host.
-    Playback,
-    /// From the host to the guest.
-    Capture,
-}
-
-impl fmt::Display for Direction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Playback => "playback",
-            Self::Capture => "capture",
-        })
-    }
-}
 
 /// What a stream wants of a device; the device's own period and buffer may differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

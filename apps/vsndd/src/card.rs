@@ -1,0 +1,154 @@
+//! What a guest's card consists of, read from its frontend directory.
+//!
+//! Everything there can be written by the guest: lengths, digits and ranges are checked, and text is
+//! escaped before it reaches a log.
+
+use sndif::GrantRef;
+use sndif::store::{BadNode, Direction, LimitNodes, Limits, node, number};
+use xen::Port;
+
+use crate::transport::Transport;
+
+/// PCM devices of a card that are looked at.
+const PCMS_MAX: u8 = 32;
+
+/// One stream as its nodes describe it.
+#[derive(Debug, Clone)]
+pub(crate) struct StreamNodes {
+    pub(crate) pcm: u8,
+    pub(crate) stream: u8,
+    pub(crate) direction: Direction,
+    /// The guest's label, escaped.
+    pub(crate) label: String,
+    pub(crate) limits: Limits,
+    pub(crate) control_bytes: u32,
+    pub(crate) transport: Transport,
+}
+
+/// Why a frontend directory is not a card that can be connected.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CardError {
+    #[error("{0}")]
+    Store(#[from] xenstore::Error),
+    #[error("`{path}`: {bad}")]
+    Node { path: String, bad: BadNode },
+    #[error("`{path}`: {reason}")]
+    Value { path: String, reason: &'static str },
+    #[error("more than {0} streams")]
+    TooManyStreams(usize),
+    #[error("no stream in the frontend's directory: not a card of this protocol, left alone")]
+    NotOurs,
+}
+
+/// Nodes at one level that hold limits, and others.
+struct Level {
+    path: String,
+    limits: [Option<Vec<u8>>; 5],
+    others: Vec<Option<Vec<u8>>>,
+}
+
+impl Level {
+    /// Reads the limit nodes and `others` of every directory in `paths`, all in flight together.
+    fn read(store: &mut xenstore::Client, paths: Vec<String>, others: &[&str]) -> Result<Vec<Self>, xenstore::Error> {
+        let names: Vec<&str> = LimitNodes::NAMES.into_iter().chain(others.iter().copied()).collect();
+        let nodes: Vec<String> =
+            paths.iter().flat_map(|path| names.iter().map(move |name| format!("{path}/{name}"))).collect();
+        let nodes: Vec<&str> = nodes.iter().map(String::as_str).collect();
+        let mut values = store.read_many(&nodes).into_iter();
+        paths
+            .into_iter()
+            .map(|path| {
+                let mut next = || values.next().unwrap_or(Ok(None));
+                let limits = [next()?, next()?, next()?, next()?, next()?];
+                let others = others.iter().map(|_| next()).collect::<Result<_, _>>()?;
+                Ok(Self { path, limits, others })
+            })
+            .collect()
+    }
+
+    fn narrow(&self, above: &Limits) -> Result<Limits, CardError> {
+        let [channels_min, channels_max, sample_rates, sample_formats, buffer_size] =
+            self.limits.each_ref().map(Option::as_deref);
+        let nodes = LimitNodes { channels_min, channels_max, sample_rates, sample_formats, buffer_size };
+        above.narrowed_by(&nodes).map_err(|bad| CardError::Node { path: self.path.clone(), bad })
+    }
+
+    fn other(&self, index: usize) -> Option<&[u8]> {
+        self.others.get(index)?.as_deref()
+    }
+}
+
+/// Names of the numbered children `0`, `1`, … without a gap, at most `most`.
+fn numbered(store: &mut xenstore::Client, path: &str, most: u8) -> Result<Vec<u8>, xenstore::Error> {
+    let children = match store.directory(path) {
+        Err(error) if error.is_not_found() => Vec::new(),
+        children => children?,
+    };
+    Ok((0..most).take_while(|index| children.contains(&index.to_string())).collect())
+}
+
+/// Reads all streams of the card at `frontend`.
+pub(crate) fn read(
+    store: &mut xenstore::Client,
+    frontend: &str,
+    streams_max: usize,
+) -> Result<Vec<StreamNodes>, CardError> {
+    const OTHERS: [&str; 7] = [
+        node::TYPE,
+        node::UNIQUE_ID,
+        node::CONTROL_SIZE,
+        node::RING_REF,
+        node::EVENT_CHANNEL,
+        node::EVT_RING_REF,
+        node::EVT_EVENT_CHANNEL,
+    ];
+    let pcms = numbered(store, frontend, PCMS_MAX)?;
+    let card = Level::read(store, vec![frontend.to_owned()], &[])?;
+    let card = match card.first() {
+        Some(level) => level.narrow(&Limits::DEFAULT)?,
+        None => Limits::DEFAULT,
+    };
+    let pcm_levels = Level::read(store, pcms.iter().map(|pcm| format!("{frontend}/{pcm}")).collect(), &[])?;
+    let mut streams = Vec::new();
+    for (pcm, level) in pcms.into_iter().zip(pcm_levels) {
+        let above = level.narrow(&card)?;
+        let indices = numbered(store, &level.path, u8::MAX)?;
+        if streams.len() + indices.len() > streams_max {
+            return Err(CardError::TooManyStreams(streams_max));
+        }
+        let paths = indices.iter().map(|stream| format!("{}/{stream}", level.path)).collect();
+        for (stream, level) in indices.into_iter().zip(Level::read(store, paths, &OTHERS)?) {
+            streams.push(stream_nodes(pcm, stream, &level, &above)?);
+        }
+    }
+    if streams.is_empty() { Err(CardError::NotOurs) } else { Ok(streams) }
+}
+
+fn stream_nodes(pcm: u8, stream: u8, level: &Level, above: &Limits) -> Result<StreamNodes, CardError> {
+    let bad = |name: &str, reason| CardError::Value { path: format!("{}/{name}", level.path), reason };
+    let direction = level.other(0).and_then(Direction::from_node).ok_or(bad(node::TYPE, "is neither `p` nor `c`"))?;
+    let label = level.other(1).unwrap_or_default();
+    let transport_number = |index: usize, name: &str| {
+        level.other(index).and_then(number).filter(|&number| number > 0).ok_or(bad(name, "is not a number above 0"))
+    };
+    let control_bytes = match level.other(2) {
+        None => 0,
+        Some(value) => number(value)
+            .filter(|&size| size <= 65_536)
+            .ok_or(bad(node::CONTROL_SIZE, "is not a number of octets up to 65536"))?,
+    };
+    Ok(StreamNodes {
+        pcm,
+        stream,
+        direction,
+        label: label.iter().take(80).flat_map(|&octet| octet.escape_ascii()).map(char::from).collect(),
+        limits: level.narrow(above)?,
+        control_bytes,
+        transport: Transport {
+            ring_ref: GrantRef(transport_number(3, node::RING_REF)?),
+            port: Port(transport_number(4, node::EVENT_CHANNEL)?),
+            event_ref: GrantRef(transport_number(5, node::EVT_RING_REF)?),
+            event_port: Port(transport_number(6, node::EVT_EVENT_CHANNEL)?),
+        },
+    })
+}

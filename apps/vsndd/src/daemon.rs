@@ -1,0 +1,468 @@
+//! The control thread.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use backend::{Action, DeviceLimits, HostLimits, Offer, StreamConfig};
+use host_audio::{DeviceSpec, HostDevice, StreamLabel};
+use slotmap::{DefaultKey, Key, KeyData, SlotMap};
+use sndif::XenbusState;
+use sndif::v2::Interval;
+use tracing::{error, info};
+use xen::{DomainId, Xen};
+
+use crate::card::StreamNodes;
+use crate::config::Config;
+use crate::device::{Device, DeviceId, Found, device_in, watch_token};
+use crate::policy::Asker;
+use crate::poller::{Poller, Timers};
+use crate::stream::{After, GuestStream, Turn};
+
+/// Devices whose nodes are looked at before the streams get their turn again.
+const DEVICE_BUDGET: usize = 4;
+
+/// No timer is set further ahead, so that what an earlier wish leaves behind is bounded.
+const HORIZON_NS: u64 = 1_000_000_000;
+
+/// How long the WAV files may take to be completed at the end.
+const FINISH: Duration = Duration::from_secs(5);
+
+const STORE_TOKEN: u64 = u64::MAX;
+const STOP_TOKEN: u64 = u64::MAX - 1;
+const LIVENESS_TOKEN: u64 = u64::MAX - 2;
+/// Set in a stream's token for its host device. Slot numbers stay far below.
+const DEVICE_BIT: u64 = 1 << 31;
+
+/// Watch token of our own backend directory.
+const BACKEND_WATCH: &str = "b";
+/// Watch token of domains' deaths.
+const RELEASE_WATCH: &str = "r";
+
+/// Why the daemon cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Xen refused something.
+    #[error("{0}")]
+    Xen(#[from] xen::Error),
+    /// The store refused something or is gone.
+    #[error("XenStore: {0}")]
+    Store(#[from] xenstore::Error),
+    /// The system refused something.
+    #[error("cannot wait for events: {0}")]
+    System(#[from] io::Error),
+    /// A configured host device cannot be used.
+    #[error("{0}")]
+    HostDevice(#[from] host_audio::Error),
+}
+
+/// Why the daemon ended without an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It was asked to.
+    Asked,
+    /// The emulated Xen, or the store, is gone.
+    XenGone,
+}
+
+type StreamKey = DefaultKey;
+
+/// The daemon's state.
+pub struct Daemon {
+    xen: Xen,
+    store: xenstore::Client,
+    config: Config,
+    poller: Poller,
+    devices: BTreeMap<DeviceId, Device<StreamKey>>,
+    streams: SlotMap<StreamKey, GuestStream>,
+    owners: slotmap::SecondaryMap<StreamKey, DeviceId>,
+    stream_timers: Timers<StreamKey>,
+    device_timers: Timers<DeviceId>,
+    /// Streams with requests left over.
+    busy: VecDeque<StreamKey>,
+    /// Devices whose nodes changed.
+    dirty: BTreeSet<DeviceId>,
+    backend_path: String,
+    scratch: Vec<u8>,
+}
+
+impl Daemon {
+    /// Connects to the store and finds out whether every configured host device is there.
+    ///
+    /// # Errors
+    /// [`Error`]; nothing was announced to any guest then.
+    pub fn new(xen: Xen, config: Config) -> Result<Self, Error> {
+        let nobody = StreamLabel { domain: 0, card: 0, pcm: 0, stream: 0 };
+        for (device, direction) in config.devices() {
+            device.device().capabilities(&nobody, direction)?;
+        }
+        let mut store = xen.store()?;
+        let poller = Poller::new()?;
+        poller.add_level(store.as_fd(), STORE_TOKEN)?;
+        if let Some(fd) = xen.liveness() {
+            poller.add_level(fd, LIVENESS_TOKEN)?;
+        }
+        let backend_path = format!("/local/domain/{}/backend/vsnd", xen.domain());
+        store.watch(&backend_path, BACKEND_WATCH)?;
+        store.watch("@releaseDomain", RELEASE_WATCH)?;
+        Ok(Self {
+            xen,
+            store,
+            config,
+            poller,
+            devices: BTreeMap::new(),
+            streams: SlotMap::new(),
+            owners: slotmap::SecondaryMap::new(),
+            stream_timers: Timers::new(),
+            device_timers: Timers::new(),
+            busy: VecDeque::new(),
+            dirty: BTreeSet::new(),
+            backend_path,
+            scratch: Vec::with_capacity(1 << 16),
+        })
+    }
+
+    /// Serves until `stop` becomes readable or Xen is gone. Every guest is told that its card goes, and
+    /// files are completed.
+    ///
+    /// # Errors
+    /// [`Error::System`] when waiting fails; a guest's fault is no error.
+    pub fn run(&mut self, stop: impl AsFd) -> Result<Ended, Error> {
+        self.poller.add_level(stop, STOP_TOKEN)?;
+        self.rescan();
+        let mut ready = Vec::with_capacity(256);
+        let ended = loop {
+            let until = self.next_wake_ns();
+            self.poller.wait(until, |token| ready.push(token))?;
+            let now_ns = self.poller.now_ns();
+            let mut ended = None;
+            for token in ready.drain(..) {
+                match token {
+                    STOP_TOKEN => ended = Some(Ended::Asked),
+                    LIVENESS_TOKEN => ended = Some(Ended::XenGone),
+                    STORE_TOKEN => self.read_store(),
+                    token => self.stream_woke(token, now_ns),
+                }
+            }
+            if self.store.is_closed() {
+                ended = Some(Ended::XenGone);
+            }
+            if let Some(ended) = ended {
+                break ended;
+            }
+            self.serve_due(now_ns);
+            self.serve_dirty(now_ns);
+        };
+        self.shut_down(ended);
+        Ok(ended)
+    }
+
+    fn next_wake_ns(&self) -> Option<u64> {
+        if !self.busy.is_empty() || !self.dirty.is_empty() || self.store.has_events() {
+            return Some(0);
+        }
+        let timers = [self.stream_timers.next_ns(), self.device_timers.next_ns()];
+        timers.into_iter().flatten().min()
+    }
+
+    fn stream_woke(&mut self, token: u64, now_ns: u64) {
+        let key = StreamKey::from(KeyData::from_ffi(token & !DEVICE_BIT));
+        if token & DEVICE_BIT != 0 {
+            self.with_stream(key, now_ns, GuestStream::device_woke);
+        }
+        self.serve_stream(key, now_ns);
+    }
+
+    fn with_stream<T>(
+        &mut self,
+        key: StreamKey,
+        now_ns: u64,
+        act: impl FnOnce(&mut GuestStream, &mut Turn<'_>) -> T,
+    ) -> Option<T> {
+        let stream = self.streams.get_mut(key)?;
+        let mut turn = Turn {
+            now_ns,
+            xen: &self.xen,
+            poller: &self.poller,
+            device_token: key.data().as_ffi() | DEVICE_BIT,
+            scratch: &mut self.scratch,
+        };
+        Some(act(stream, &mut turn))
+    }
+
+    fn serve_stream(&mut self, key: StreamKey, now_ns: u64) {
+        match self.with_stream(key, now_ns, GuestStream::turn) {
+            None => return,
+            Some(After::Idle) => {}
+            Some(After::More) => {
+                if !self.busy.contains(&key) {
+                    self.busy.push_back(key);
+                }
+            }
+            Some(After::Broken(reason)) => {
+                self.break_device(key, &reason, now_ns);
+                return;
+            }
+        }
+        if let Some(stream) = self.streams.get_mut(key) {
+            let wanted = stream.next_wake_ns().map(|at| at.min(now_ns + HORIZON_NS));
+            self.stream_timers.schedule(key, &mut stream.scheduled_ns, wanted);
+        }
+    }
+
+    fn serve_due(&mut self, now_ns: u64) {
+        while let Some((at, key)) = self.stream_timers.pop_due(now_ns) {
+            if let Some(stream) = self.streams.get_mut(key)
+                && stream.scheduled_ns == Some(at)
+            {
+                stream.scheduled_ns = None;
+                self.serve_stream(key, now_ns);
+            }
+        }
+        for _ in 0..self.busy.len() {
+            if let Some(key) = self.busy.pop_front() {
+                self.serve_stream(key, now_ns);
+            }
+        }
+        while let Some((at, id)) = self.device_timers.pop_due(now_ns) {
+            if let Some(device) = self.devices.get_mut(&id)
+                && device.scheduled_ns == Some(at)
+            {
+                device.scheduled_ns = None;
+                self.dirty.insert(id);
+            }
+        }
+    }
+
+    fn read_store(&mut self) {
+        if let Err(error) = self.store.process() {
+            error!("XenStore: {error}");
+        }
+    }
+
+    fn serve_dirty(&mut self, now_ns: u64) {
+        let prefix = format!("{}/", self.backend_path);
+        for event in self.store.take_events() {
+            match event.token.as_str() {
+                RELEASE_WATCH => self.dirty.extend(self.devices.keys().copied()),
+                BACKEND_WATCH => match event.path.strip_prefix(&prefix).and_then(device_in) {
+                    Some(id) => {
+                        self.dirty.insert(id);
+                    }
+                    None => self.rescan(),
+                },
+                token => self.dirty.extend(token.strip_prefix("f/").and_then(device_in)),
+            }
+        }
+        for _ in 0..DEVICE_BUDGET {
+            let Some(id) = self.dirty.pop_first() else { break };
+            if let Err(error) = self.refresh(id, now_ns)
+                && !self.store.is_closed()
+            {
+                error!("{id}: {error}");
+            }
+        }
+    }
+
+    /// Marks every device below our directory, and every one we know.
+    fn rescan(&mut self) {
+        self.dirty.extend(self.devices.keys().copied());
+        for guest in self.store.directory(&self.backend_path).unwrap_or_default() {
+            for card in self.store.directory(&format!("{}/{guest}", self.backend_path)).unwrap_or_default() {
+                self.dirty.extend(device_in(&format!("{guest}/{card}")));
+            }
+        }
+    }
+
+    fn refresh(&mut self, id: DeviceId, now_ns: u64) -> xenstore::Result<()> {
+        let Some(device) = self.devices.get_mut(&id) else {
+            if let Found::Device(device, actions) = Device::find(&mut self.store, self.xen.domain(), id, now_ns)? {
+                self.devices.insert(id, *device);
+                self.act(id, actions, now_ns)?;
+                // It may have been waiting for us already.
+                self.dirty.insert(id);
+            }
+            return Ok(());
+        };
+        let Some(snapshot) = device.snapshot(&mut self.store)? else {
+            return self.forget(id);
+        };
+        let connected = device.handshake.state() == XenbusState::Connected;
+        let moved = connected
+            && matches!(snapshot.frontend, XenbusState::Initialised | XenbusState::Connected)
+            && device.moved(&mut self.store)?;
+        let actions = device.handshake.update(snapshot.frontend, snapshot.online, moved, now_ns);
+        self.act(id, actions, now_ns)
+    }
+
+    /// Carries out what a handshake asks for.
+    fn act(&mut self, id: DeviceId, actions: Vec<Action>, now_ns: u64) -> xenstore::Result<()> {
+        let mut actions = VecDeque::from(actions);
+        while let Some(action) = actions.pop_front() {
+            match action {
+                Action::Release => self.release(id),
+                Action::SetState(state) => {
+                    if let Some(device) = self.devices.get(&id) {
+                        info!("{id}: {state}");
+                        self.store.write(&format!("{}/state", device.backend), state.node().as_bytes())?;
+                    }
+                }
+                Action::Connect => {
+                    let result = self.connect(id, now_ns);
+                    if let Some(device) = self.devices.get_mut(&id) {
+                        if let Err(reason) = &result {
+                            device.warn(now_ns, reason);
+                        }
+                        actions.extend(device.handshake.connected(result.is_ok()));
+                    }
+                }
+            }
+        }
+        if let Some(device) = self.devices.get_mut(&id) {
+            let wanted = device.handshake.next_wake_ns();
+            self.device_timers.schedule(id, &mut device.scheduled_ns, wanted);
+        }
+        Ok(())
+    }
+
+    /// Connects every stream of a card, or none.
+    fn connect(&mut self, id: DeviceId, now_ns: u64) -> Result<(), String> {
+        let device = self.devices.get(&id).ok_or("device is gone")?;
+        let nodes = device
+            .read_card(&mut self.store, self.config.limits.streams_per_card)
+            .map_err(|error| error.to_string())?;
+        let (name, uuid) = self.identity(id.guest);
+        let mut keys = Vec::with_capacity(nodes.len());
+        for nodes in nodes {
+            match self.connect_stream(id, &nodes, name.as_deref(), uuid.as_deref()) {
+                Ok(key) => keys.push((nodes, key)),
+                Err(error) => {
+                    for (_, key) in keys {
+                        self.streams.remove(key);
+                    }
+                    return Err(format!("cannot connect PCM {} stream {}: {error}", nodes.pcm, nodes.stream));
+                }
+            }
+        }
+        info!("{id}: connected with {} streams", keys.len());
+        // A request may stand in a ring since before we could be notified of it.
+        self.busy.extend(keys.iter().map(|(_, key)| *key));
+        if let Some(device) = self.devices.get_mut(&id) {
+            device.streams = keys;
+            device.log.pass(now_ns);
+        }
+        Ok(())
+    }
+
+    fn connect_stream(
+        &mut self,
+        id: DeviceId,
+        nodes: &StreamNodes,
+        name: Option<&str>,
+        uuid: Option<&str>,
+    ) -> Result<StreamKey, Error> {
+        let (pcm, stream) = (nodes.pcm, nodes.stream);
+        let asker = Asker { domain: id.guest.0, name, uuid, card: id.card, pcm, stream };
+        let route = self.config.route(&asker, nodes.direction);
+        let label = StreamLabel { domain: id.guest.0, card: u16::try_from(id.card).unwrap_or(u16::MAX), pcm, stream };
+        let device = route.device.device();
+        let config = StreamConfig {
+            direction: nodes.direction,
+            offer: Offer {
+                store: nodes.limits,
+                device: device_limits(&route.device, device.as_ref(), &label, nodes.direction),
+                host: HostLimits {
+                    buffer_bytes_max: self.config.limits.buffer_bytes_max,
+                    period_us_min: self.config.limits.period_us_min,
+                },
+                control_bytes: nodes.control_bytes,
+            },
+            permitted: route.permitted,
+        };
+        let attached = nodes.transport.attach(&self.xen, id.guest)?;
+        let key = self.streams.insert(GuestStream::new(id.guest, label, config, attached, device));
+        self.owners.insert(key, id);
+        if let Some(stream) = self.streams.get(key)
+            && let Err(error) = self.poller.add_edge(stream.channel(), key.data().as_ffi())
+        {
+            self.streams.remove(key);
+            return Err(error.into());
+        }
+        tracing::debug!(stream = %label, label = %nodes.label, "{} connected to {}", nodes.direction, route.device);
+        Ok(key)
+    }
+
+    /// A guest's name and UUID, as the toolstack wrote them.
+    fn identity(&mut self, guest: DomainId) -> (Option<String>, Option<String>) {
+        let mut text = |node: &str| {
+            let value = self.store.read_opt(&format!("/local/domain/{guest}/{node}")).ok()??;
+            String::from_utf8(value).ok()
+        };
+        let uuid = text("vm").and_then(|path| path.strip_prefix("/vm/").map(str::to_owned));
+        (text("name"), uuid)
+    }
+
+    fn break_device(&mut self, key: StreamKey, reason: &str, now_ns: u64) {
+        let Some(&id) = self.owners.get(key) else { return };
+        let Some(device) = self.devices.get_mut(&id) else { return };
+        device.warn(now_ns, &format!("protocol violation, closing the card: {reason}"));
+        let actions = device.handshake.broken();
+        if let Err(error) = self.act(id, actions, now_ns) {
+            error!("{id}: {error}");
+        }
+    }
+
+    fn release(&mut self, id: DeviceId) {
+        if let Some(device) = self.devices.get_mut(&id) {
+            for (_, key) in device.streams.drain(..) {
+                self.streams.remove(key);
+            }
+        }
+    }
+
+    fn forget(&mut self, id: DeviceId) -> xenstore::Result<()> {
+        self.release(id);
+        if let Some(device) = self.devices.remove(&id) {
+            info!("{id}: removed");
+            self.store.unwatch(&format!("{}/state", device.frontend), &watch_token(id))?;
+        }
+        Ok(())
+    }
+
+    /// Tells every guest that its card goes, and completes the files.
+    fn shut_down(&mut self, ended: Ended) {
+        self.streams.clear();
+        for (id, device) in std::mem::take(&mut self.devices) {
+            if ended == Ended::Asked
+                && let Err(error) =
+                    self.store.write(&format!("{}/state", device.backend), XenbusState::Closed.node().as_bytes())
+            {
+                error!("{id}: {error}");
+            }
+        }
+        if !host_audio::finish_all(FINISH) {
+            error!("some files were not completed within {} s", FINISH.as_secs());
+        }
+    }
+}
+
+/// What the host device of a stream can do; if that cannot be found out now, OPEN will tell.
+fn device_limits(
+    spec: &DeviceSpec,
+    device: &dyn HostDevice,
+    label: &StreamLabel,
+    direction: sndif::store::Direction,
+) -> DeviceLimits {
+    match device.capabilities(label, direction) {
+        Ok(capabilities) => DeviceLimits {
+            formats: capabilities.formats,
+            rates_hz: Interval::new(*capabilities.rates_hz.start(), *capabilities.rates_hz.end()),
+            channels: Interval::new(*capabilities.channels.start(), *capabilities.channels.end()),
+        },
+        Err(error) => {
+            tracing::warn!(stream = %label, "{spec}: {error}");
+            DeviceLimits::ANY
+        }
+    }
+}

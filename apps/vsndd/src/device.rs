@@ -1,0 +1,166 @@
+//! One `vsnd` device of one guest: its XenBus handshake and, while connected, its streams.
+
+use sndif::XenbusState;
+use sndif::store::node;
+use tracing::{info, warn};
+use xen::DomainId;
+
+use crate::card::{self, CardError, StreamNodes};
+use crate::limiter::LogLimiter;
+use crate::transport::Transport;
+
+/// A device's place: frontend domain and device number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct DeviceId {
+    pub(crate) guest: DomainId,
+    pub(crate) card: u32,
+}
+
+impl std::fmt::Display for DeviceId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "domain {} card {}", self.guest, self.card)
+    }
+}
+
+/// What the store says of a device.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) frontend: XenbusState,
+    pub(crate) online: bool,
+}
+
+/// A device of a guest.
+pub(crate) struct Device<K> {
+    pub(crate) id: DeviceId,
+    /// Our directory.
+    pub(crate) backend: String,
+    /// The guest's directory.
+    pub(crate) frontend: String,
+    pub(crate) handshake: backend::Handshake,
+    /// Streams while connected, with the transport nodes they were connected with.
+    pub(crate) streams: Vec<(StreamNodes, K)>,
+    pub(crate) log: LogLimiter,
+    /// What the timers hold for this device.
+    pub(crate) scheduled_ns: Option<u64>,
+}
+
+/// Outcome of looking for a device in the store.
+pub(crate) enum Found<K> {
+    /// It is there; the actions begin its handshake.
+    Device(Box<Device<K>>, Vec<backend::Action>),
+    /// There is no (complete) device.
+    Nothing,
+}
+
+impl<K: Copy> Device<K> {
+    /// Looks for the device with `id` in our own directory; its frontend's path is the one that Xen gives to
+    /// every `vsnd` device, whatever the node says (a guest must not lead us elsewhere).
+    pub(crate) fn find(
+        store: &mut xenstore::Client,
+        own: DomainId,
+        id: DeviceId,
+        now_ns: u64,
+    ) -> xenstore::Result<Found<K>> {
+        let backend = format!("/local/domain/{own}/backend/vsnd/{}/{}", id.guest, id.card);
+        let frontend = format!("/local/domain/{}/device/vsnd/{}", id.guest, id.card);
+        match store.read_opt(&format!("{backend}/frontend"))? {
+            None => return Ok(Found::Nothing),
+            Some(path) if path == frontend.as_bytes() => {}
+            Some(path) => {
+                warn!("{id}: `{backend}/frontend` names `{}`, expected `{frontend}`: left alone", path.escape_ascii());
+                return Ok(Found::Nothing);
+            }
+        }
+        store.watch(&format!("{frontend}/state"), &watch_token(id))?;
+        for (name, value) in [(node::VERSIONS, "2"), (node::FEATURE_VOLUME, "1"), (node::FEATURE_MUTE, "1")] {
+            store.write(&format!("{backend}/{name}"), value.as_bytes())?;
+        }
+        let state = store.read_opt(&format!("{frontend}/state"))?.unwrap_or_default();
+        let (handshake, actions) = backend::Handshake::new(XenbusState::from_node(&state), now_ns);
+        info!("{id}: found");
+        let device = Self {
+            id,
+            backend,
+            frontend,
+            handshake,
+            streams: Vec::new(),
+            log: LogLimiter::default(),
+            scheduled_ns: None,
+        };
+        Ok(Found::Device(Box::new(device), actions))
+    }
+
+    /// Reads what the device's nodes say now; `None` when the toolstack removed it.
+    pub(crate) fn snapshot(&self, store: &mut xenstore::Client) -> xenstore::Result<Option<Snapshot>> {
+        let paths = [
+            format!("{}/frontend", self.backend),
+            format!("{}/online", self.backend),
+            format!("{}/state", self.frontend),
+        ];
+        let mut values = store.read_many(&paths.each_ref().map(String::as_str)).into_iter();
+        let mut next = || values.next().unwrap_or(Ok(None));
+        let (device, online, state) = (next()?, next()?, next()?);
+        Ok(device.map(|_| Snapshot {
+            frontend: XenbusState::from_node(&state.unwrap_or_default()),
+            online: online.as_deref() != Some(b"0"),
+        }))
+    }
+
+    /// Whether the frontend has published other transport nodes than those we are connected with.
+    pub(crate) fn moved(&self, store: &mut xenstore::Client) -> xenstore::Result<bool> {
+        let paths: Vec<String> = self
+            .streams
+            .iter()
+            .flat_map(|(nodes, _)| {
+                [node::RING_REF, node::EVENT_CHANNEL, node::EVT_RING_REF, node::EVT_EVENT_CHANNEL]
+                    .map(|name| format!("{}/{}/{}/{name}", self.frontend, nodes.pcm, nodes.stream))
+            })
+            .collect();
+        let values = store.read_many(&paths.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut numbers = values.into_iter().map(|value| {
+            value.map(|value| value.as_deref().and_then(sndif::store::number).unwrap_or(0))
+        });
+        for (nodes, _) in &self.streams {
+            let Transport { ring_ref, port, event_ref, event_port } = nodes.transport;
+            for expected in [ring_ref.0, port.0, event_ref.0, event_port.0] {
+                if numbers.next().unwrap_or(Ok(0))? != expected {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Reads the card's streams.
+    pub(crate) fn read_card(
+        &self,
+        store: &mut xenstore::Client,
+        streams_max: usize,
+    ) -> Result<Vec<StreamNodes>, CardError> {
+        card::read(store, &self.frontend, streams_max)
+    }
+
+    /// A log line caused by the guest, rate-limited.
+    pub(crate) fn warn(&mut self, now_ns: u64, message: &str) {
+        if let Some(suppressed) = self.log.pass(now_ns) {
+            if suppressed > 0 {
+                warn!("{}: {message} ({suppressed} more like this were not logged)", self.id);
+            } else {
+                warn!("{}: {message}", self.id);
+            }
+        }
+    }
+}
+
+/// Token of the watch on a device's frontend state.
+pub(crate) fn watch_token(id: DeviceId) -> String {
+    format!("f/{}/{}", id.guest, id.card)
+}
+
+/// The device that a watch token or a path below our `backend/vsnd` names.
+pub(crate) fn device_in(path: &str) -> Option<DeviceId> {
+    let mut parts = path.split('/');
+    let guest = parts.next()?.parse().ok()?;
+    let card = parts.next()?.parse().ok()?;
+    Some(DeviceId { guest: DomainId(guest), card })
+}

@@ -1,0 +1,35 @@
+//! Exit statuses of the project's programs, in one place: documented in the README and the help.
+
+/// How a program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ExitStatus {
+    /// Everything went as asked.
+    Success = 0,
+    /// It ran, but the result is not what was asked for: octets differ, or an unexpected error.
+    Failure = 1,
+    /// The command line cannot be understood.
+    Usage = 2,
+    /// The configuration cannot be read or contains an error.
+    Config = 3,
+    /// There is no Xen, real or emulated, where it was looked for, or its directory is in use.
+    NoXen = 4,
+    /// The domain has no such sound card or stream.
+    NoCard = 5,
+    /// No sound daemon answers.
+    NoDaemon = 6,
+    /// A file of the user cannot be read, understood or written.
+    File = 7,
+    /// A device of the host cannot be used.
+    HostDevice = 8,
+    /// The card does not take the format, rate or channel count.
+    Unsupported = 9,
+    /// The other side went away while running and did not come back.
+    Lost = 10,
+}
+
+impl From<ExitStatus> for std::process::ExitCode {
+    fn from(status: ExitStatus) -> Self {
+        Self::from(status as u8)
+    }
+}

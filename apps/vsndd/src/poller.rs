@@ -1,0 +1,116 @@
+//! What the control thread waits for: file descriptors and moments.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
+
+use rustix::event::{Timespec, epoll};
+
+/// Moments are rounded up to a multiple of this, so that many streams are served by one wake-up.
+const GRID_NS: u64 = 250_000;
+
+/// Events taken from the kernel at once.
+const BATCH: usize = 128;
+
+/// Epoll and the clock.
+#[derive(Debug)]
+pub(crate) struct Poller {
+    epoll: OwnedFd,
+    start: Instant,
+}
+
+impl Poller {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self { epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?, start: Instant::now() })
+    }
+
+    /// Nanoseconds since the daemon started.
+    pub(crate) fn now_ns(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Waits for `fd` to become readable, level-triggered. Closing it ends this.
+    pub(crate) fn add_level(&self, fd: impl AsFd, token: u64) -> io::Result<()> {
+        Ok(epoll::add(&self.epoll, fd, epoll::EventData::new_u64(token), epoll::EventFlags::IN)?)
+    }
+
+    /// Reports every time that `fd` is written to. An eventfd needs no reading then, which saves a system
+    /// call per event.
+    pub(crate) fn add_edge(&self, fd: impl AsFd, token: u64) -> io::Result<()> {
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        Ok(epoll::add(&self.epoll, fd, epoll::EventData::new_u64(token), flags)?)
+    }
+
+    /// Waits until something is readable or `until_ns`; gives the tokens to `ready`.
+    pub(crate) fn wait(&self, until_ns: Option<u64>, mut ready: impl FnMut(u64)) -> io::Result<()> {
+        let timeout = until_ns.map(|until| {
+            let left = until.saturating_sub(self.now_ns());
+            // Both fit: the seconds of a u64 of nanoseconds, and a remainder below 10^9.
+            Timespec { tv_sec: (left / 1_000_000_000).cast_signed(), tv_nsec: (left % 1_000_000_000).cast_signed() }
+        });
+        let mut events = [epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) }; BATCH];
+        match epoll::wait(&self.epoll, &mut events[..], timeout.as_ref()) {
+            Ok(count) => events.iter().take(count).for_each(|event| ready(event.data.u64())),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+}
+
+/// Moments at which something wants to be looked at, each key at most once in effect.
+#[derive(Debug)]
+pub(crate) struct Timers<K> {
+    heap: BinaryHeap<Reverse<(u64, K)>>,
+}
+
+impl<K: Ord + Copy> Timers<K> {
+    pub(crate) fn new() -> Self {
+        Self { heap: BinaryHeap::new() }
+    }
+
+    /// Brings `scheduled`, what is in effect for `key`, to `wanted`. An earlier entry of the key stays in the
+    /// heap and is passed over later.
+    pub(crate) fn schedule(&mut self, key: K, scheduled: &mut Option<u64>, wanted: Option<u64>) {
+        let wanted = wanted.map(|at| at.next_multiple_of(GRID_NS));
+        // A later wish needs no entry: the earlier one makes it be asked again.
+        if let Some(at) = wanted
+            && scheduled.is_none_or(|already| at < already)
+        {
+            *scheduled = Some(at);
+            self.heap.push(Reverse((at, key)));
+        }
+    }
+
+    /// The earliest moment.
+    pub(crate) fn next_ns(&self) -> Option<u64> {
+        self.heap.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// The next key whose moment has come, with that moment.
+    pub(crate) fn pop_due(&mut self, now_ns: u64) -> Option<(u64, K)> {
+        if self.next_ns()? > now_ns {
+            return None;
+        }
+        self.heap.pop().map(|Reverse(entry)| entry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_heap_does_not_grow_while_a_key_only_postpones() {
+        let mut timers = Timers::new();
+        let mut scheduled = None;
+        for at in 1..10_000 {
+            timers.schedule(7, &mut scheduled, Some(at * GRID_NS));
+        }
+        assert_eq!(timers.heap.len(), 1);
+        assert_eq!(timers.pop_due(GRID_NS), Some((GRID_NS, 7)));
+        assert_eq!(timers.pop_due(u64::MAX), None);
+    }
+}
