@@ -163,6 +163,60 @@ fn a_silent_store_is_a_timeout_and_its_late_reply_is_dropped() {
 }
 
 #[test]
+fn events_without_end_do_not_hold_off_the_timeout() {
+    let (mut store, end) = UnixStream::pair().unwrap();
+    let flood = std::thread::spawn(move || {
+        let event = Message { kind: Op::WatchEvent.raw(), req_id: 0, tx_id: 0, payload: b"/other\0t\0".to_vec() };
+        let mut octets = Vec::new();
+        for _ in 0..1000 {
+            event.emit_into(&mut octets).unwrap();
+        }
+        while store.write_all(&octets).is_ok() {}
+    });
+    let mut client = Client::from_fd(end.into()).unwrap();
+    client.set_timeout(Duration::from_millis(100));
+    let started = Instant::now();
+    assert!(matches!(client.read("/a"), Err(Error::Timeout { .. })));
+    assert!(client.wait_event(Duration::from_millis(100)).unwrap().is_none());
+    assert!(started.elapsed() < SOON);
+    drop(client);
+    flood.join().unwrap();
+}
+
+/// A pseudo-terminal is a character device, too: its reads come in pieces, and its writes wait.
+#[test]
+fn a_character_device_is_used_with_plain_reads_and_writes() {
+    use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
+    let fixture = Fixture::new();
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    unlockpt(&master).unwrap();
+    let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+    let mut client = Client::connect(std::path::Path::new(&name)).unwrap();
+    let mut settings = rustix::termios::tcgetattr(client.as_fd()).unwrap();
+    settings.make_raw();
+    rustix::termios::tcsetattr(client.as_fd(), rustix::termios::OptionalActions::Now, &settings).unwrap();
+
+    let store = UnixStream::connect(fixture.socket()).unwrap();
+    let device = std::fs::File::from(master);
+    let pump = |mut from: Box<dyn Read + Send>, mut to: Box<dyn Write + Send>| {
+        std::thread::spawn(move || std::io::copy(&mut from, &mut to))
+    };
+    pump(Box::new(device.try_clone().unwrap()), Box::new(store.try_clone().unwrap()));
+    pump(Box::new(store), Box::new(device));
+
+    client.set_timeout(SOON);
+    client.watch("/d", "t").unwrap();
+    let value = vec![b'x'; 4000];
+    client.transaction(|t| t.write("/d/a", &value)).unwrap();
+    assert_eq!(client.read("/d/a").unwrap(), value);
+    let values = client.read_many(&["/d/a"; 40]);
+    assert!(values.into_iter().all(|found| found.unwrap() == Some(value.clone())));
+    let mut paths: Vec<String> = client.take_events().into_iter().map(|event| event.path).collect();
+    paths.sort();
+    assert_eq!(paths, ["/d", "/d/a"]);
+}
+
+#[test]
 fn a_reply_that_does_not_fit_its_request_ends_the_connection() {
     type Twist = fn(&Message) -> Message;
     let twists: [Twist; 4] = [

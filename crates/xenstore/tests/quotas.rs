@@ -81,6 +81,10 @@ fn watches_transactions_sizes_and_permission_lists_are_limited() {
     guest.call(&Request::raw(Op::ResetWatches, b"\0".to_vec()).unwrap()).unwrap();
     second.call(&start()).unwrap();
 
+    let long = "x".repeat(GUEST.path_bytes);
+    assert_eq!(guest.read(&long).unwrap_err().errno(), Some(StoreErrno::Inval));
+    assert_eq!(guest.watch(&long, "t").unwrap_err().errno(), Some(StoreErrno::Inval));
+
     guest.write("n", &[b'x'; 2048]).unwrap();
     assert_eq!(guest.write("n", &[b'x'; 2049]).unwrap_err().errno(), Some(StoreErrno::NoSpc));
     assert_eq!(guest.set_perms("n", &[Perm::none(1); 6]).unwrap_err().errno(), Some(StoreErrno::NoSpc));

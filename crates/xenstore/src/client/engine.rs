@@ -97,7 +97,7 @@ impl Engine {
         }
         let deadline = self.deadline();
         while self.flights.len() >= WINDOW {
-            if !self.receive(Some(deadline))? {
+            if !self.receive(Some(deadline))? || Instant::now() >= deadline {
                 return Err(self.timed_out(request.op, &request.path));
             }
         }
@@ -146,8 +146,9 @@ impl Engine {
                 Sent::Some(count) => rest = rest.get(count..).unwrap_or_default(),
             }
             let ready = self.link.wait(true, Some(deadline));
-            if !self.fatal(ready)? {
-                self.closed = rest.len() != octets.len();
+            // The clock counts, too: a store that only ever sends would keep `wait` content.
+            if !self.fatal(ready)? || Instant::now() >= deadline {
+                self.closed |= rest.len() != octets.len();
                 return Err(Error::Timeout { op: Op::Control, path: String::new(), after: self.timeout });
             }
             self.receive(Some(Instant::now()))?;
@@ -192,9 +193,9 @@ impl Engine {
             if self.flights.get(&ticket.0).is_none_or(|flight| flight.abandoned) {
                 return Err(Error::Ticket);
             }
-            if !self.receive(Some(deadline))?
-                && let Some(flight) = self.flights.get_mut(&ticket.0)
-            {
+            // Events without end are no reason to wait longer than allowed for the reply.
+            let over = !self.receive(Some(deadline))? || Instant::now() >= deadline;
+            if let Some(flight) = self.flights.get_mut(&ticket.0).filter(|_| over) {
                 flight.abandoned = true;
                 let (op, path) = (flight.op, flight.path.clone());
                 return Err(self.timed_out(op, &path));

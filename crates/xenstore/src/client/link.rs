@@ -36,7 +36,7 @@ impl Link {
         let failed = |error: Errno| Error::io(format!("connect to {}", Escaped(&shown)), error);
         let stat = rustix::fs::stat(path).map_err(failed)?;
         if FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice {
-            let flags = OFlags::RDWR | OFlags::CLOEXEC;
+            let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY;
             let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(failed)?;
             return Ok(Self { fd, socket: false });
         }

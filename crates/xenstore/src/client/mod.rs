@@ -314,7 +314,9 @@ impl Client {
             if let Some(event) = self.next_event() {
                 return Ok(Some(event));
             }
-            if !self.engine.receive(until)? {
+            let came = self.engine.receive(until)?;
+            let over = until.is_some_and(|until| Instant::now() >= until);
+            if !self.has_events() && (!came || over) {
                 return Ok(None);
             }
         }

@@ -13,6 +13,8 @@ pub struct Limits {
     pub transaction_nodes: usize,
     /// Size of a node that it writes: value and names of children, in octets.
     pub node_bytes: usize,
+    /// Length of an absolute path that it names, in octets. Bounds what a transaction that looks for many paths holds.
+    pub path_bytes: usize,
     /// Entries of a permission list that it sets.
     pub perms: usize,
 }
@@ -27,6 +29,7 @@ impl Limits {
             transactions: 1024,
             transaction_nodes: 65_536,
             node_bytes: 1 << 20,
+            path_bytes: crate::path::ABS_PATH_MAX,
             perms: 256,
         }
     }
@@ -41,6 +44,7 @@ impl Limits {
             // More than a domain may own, so that it can remove all it has in one go.
             transaction_nodes: 1024 + 256,
             node_bytes: 2048,
+            path_bytes: 1024,
             perms: 5,
         }
     }

@@ -75,15 +75,15 @@ impl Store {
             Op::Read | Op::Directory | Op::DirectoryPart => self.serve_look(conn, op, message.tx_id, payload),
             Op::GetPerms => self.serve_get_perms(conn, message.tx_id, payload),
             Op::Write => {
-                let (path, value) = path_and_rest(conn.domain, payload)?;
+                let (path, value) = self.path_and_rest(conn.domain, payload)?;
                 self.serve_change(conn, message.tx_id, |view| view.write(&path, value))
             }
             Op::Mkdir => {
-                let path = only_path(conn.domain, payload)?;
+                let path = self.only_path(conn.domain, payload)?;
                 self.serve_change(conn, message.tx_id, |view| view.mkdir(&path))
             }
             Op::Rm => {
-                let path = only_path(conn.domain, payload)?;
+                let path = self.only_path(conn.domain, payload)?;
                 self.serve_change(conn, message.tx_id, |view| view.rm(&path))
             }
             Op::SetPerms => self.serve_set_perms(conn, message.tx_id, payload),
@@ -127,12 +127,12 @@ impl Store {
     fn serve_look(&self, conn: &mut Conn, op: Op, tx_id: u32, payload: &[u8]) -> Result<Done> {
         if op == Op::DirectoryPart {
             let [path, offset] = strings(payload).ok_or(StoreErrno::Inval)?;
-            let path = node_path(conn.domain, path)?;
+            let path = self.node_path(conn.domain, path)?;
             let offset = number(offset)?;
             let (generation, list) = self.view(conn, tx_id, |view| view.directory(&path))?;
             return Ok(Done::reply(part_of_directory(generation, &list, offset)?));
         }
-        let path = only_path(conn.domain, payload)?;
+        let path = self.only_path(conn.domain, payload)?;
         self.view(conn, tx_id, |view| match op {
             Op::Read => Ok(Done::reply(view.read(&path)?)),
             _ => Ok(Done::reply(view.directory(&path)?.1)),
@@ -147,7 +147,7 @@ impl Store {
             let readable = perm::access(perms, conn.domain).reads();
             return if readable { Ok(Done::reply(perm::emit_list(perms))) } else { Err(StoreErrno::Acces) };
         }
-        let path = node_path(conn.domain, path)?;
+        let path = self.node_path(conn.domain, path)?;
         self.view(conn, tx_id, |view| Ok(Done::reply(perm::emit_list(&view.get_perms(&path)?))))
     }
 
@@ -162,7 +162,7 @@ impl Store {
             *known = perms;
             return Ok(Done::ok(After::Nothing));
         }
-        let path = node_path(conn.domain, path)?;
+        let path = self.node_path(conn.domain, path)?;
         self.serve_change(conn, tx_id, |view| view.set_perms(&path, perms))
     }
 
@@ -233,10 +233,29 @@ impl Store {
             return Err(StoreErrno::TooBig);
         }
         let absolute = path::absolute(path, conn.domain).into_owned();
+        if absolute.len() > self.limits(conn.domain).path_bytes {
+            return Err(StoreErrno::Inval);
+        }
         let key = conn.next_watch;
         conn.next_watch = key.wrapping_add(1);
         conn.watches.insert(key, Watch { path: path.to_owned(), token: token.to_owned(), absolute });
         Ok(Done::ok(After::FirstEvent(key)))
+    }
+
+    fn node_path(&self, domain: u16, path: &[u8]) -> Result<String> {
+        let path = path::check(path).map_err(|_| StoreErrno::Inval)?;
+        let path = path::absolute(path, domain).into_owned();
+        if path.len() > self.limits(domain).path_bytes { Err(StoreErrno::Inval) } else { Ok(path) }
+    }
+
+    fn only_path(&self, domain: u16, payload: &[u8]) -> Result<String> {
+        let [path] = strings(payload).ok_or(StoreErrno::Inval)?;
+        self.node_path(domain, path)
+    }
+
+    fn path_and_rest<'p>(&self, domain: u16, payload: &'p [u8]) -> Result<(String, &'p [u8])> {
+        let (path, rest) = split_first_string(payload)?;
+        Ok((self.node_path(domain, path)?, rest))
     }
 }
 
@@ -272,25 +291,10 @@ fn number<T: std::str::FromStr>(text: &[u8]) -> Result<T> {
     digits.and_then(|digits| digits.parse().ok()).ok_or(StoreErrno::Inval)
 }
 
-fn node_path(domain: u16, path: &[u8]) -> Result<String> {
-    let path = path::check(path).map_err(|_| StoreErrno::Inval)?;
-    Ok(path::absolute(path, domain).into_owned())
-}
-
-fn only_path(domain: u16, payload: &[u8]) -> Result<String> {
-    let [path] = strings(payload).ok_or(StoreErrno::Inval)?;
-    node_path(domain, path)
-}
-
 fn split_first_string(payload: &[u8]) -> Result<(&[u8], &[u8])> {
     let end = payload.iter().position(|octet| *octet == 0).ok_or(StoreErrno::Inval)?;
     let (first, rest) = payload.split_at_checked(end).ok_or(StoreErrno::Inval)?;
     Ok((first, rest.strip_prefix(b"\0").unwrap_or_default()))
-}
-
-fn path_and_rest(domain: u16, payload: &[u8]) -> Result<(String, &[u8])> {
-    let (path, rest) = split_first_string(payload)?;
-    Ok((node_path(domain, path)?, rest))
 }
 
 /// `<generation>\0`, whole names from `offset` on, and an empty name if they are the last.

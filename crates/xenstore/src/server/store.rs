@@ -268,9 +268,10 @@ impl Store {
     }
 
     /// Tells all watches of committed changes, as far as their owners may read the nodes.
-    pub(super) fn fire(&mut self, changes: &Changes) {
+    pub(super) fn fire(&mut self, changes: &[Change]) {
         for conn in self.conns.values_mut() {
-            for (path, change) in changes {
+            for change in changes {
+                let path = &change.path;
                 if !may_know(change, conn.domain) {
                     continue;
                 }
@@ -287,8 +288,7 @@ impl Store {
 
     fn fire_special(&mut self, name: &str) {
         let perms = self.special.get(name).cloned();
-        let change = Change { exact: true, before: None, after: perms };
-        self.fire(&BTreeMap::from([(name.to_owned(), change)]));
+        self.fire(&[Change { path: name.to_owned(), exact: true, before: None, after: perms }]);
     }
 }
 

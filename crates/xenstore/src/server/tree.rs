@@ -34,6 +34,7 @@ impl Node {
 /// Something that watches may be told of.
 #[derive(Clone, Debug)]
 pub(super) struct Change {
+    pub(super) path: String,
     /// Only watches at the very path are meant: a node that went away with one above it.
     pub(super) exact: bool,
     /// Permissions before and after; who may read under either is told.
@@ -41,8 +42,8 @@ pub(super) struct Change {
     pub(super) after: Option<Vec<Perm>>,
 }
 
-/// Changes by path, each path once however often it changed.
-pub(super) type Changes = BTreeMap<String, Change>;
+/// Changes in the order in which they were made, each path once however often it changed.
+pub(super) type Changes = Vec<Change>;
 
 /// One writer's changes, not yet seen by others.
 #[derive(Debug, Default)]
@@ -51,6 +52,7 @@ pub(super) struct Overlay {
     seen: Option<BTreeMap<String, Option<u64>>>,
     edits: BTreeMap<String, Option<Node>>,
     changes: Changes,
+    change_at: BTreeMap<String, usize>,
     /// Nodes that domains own more or less by this.
     owned: BTreeMap<u16, i64>,
 }
@@ -105,15 +107,14 @@ impl Overlay {
 
     /// Notes a change that watches will be told of at commit.
     pub(super) fn changed(&mut self, path: &str, exact: bool, before: Option<Vec<Perm>>, after: Option<Vec<Perm>>) {
-        match self.changes.get_mut(path) {
-            Some(change) => {
-                change.exact &= exact;
-                change.before = change.before.take().or(before);
-                change.after = after;
-            }
-            None => {
-                self.changes.insert(path.to_owned(), Change { exact, before, after });
-            }
+        let known = self.change_at.get(path).and_then(|at| self.changes.get_mut(*at));
+        if let Some(change) = known {
+            change.exact &= exact;
+            change.before = change.before.take().or(before);
+            change.after = after;
+        } else {
+            self.change_at.insert(path.to_owned(), self.changes.len());
+            self.changes.push(Change { path: path.to_owned(), exact, before, after });
         }
     }
 }
