@@ -130,7 +130,10 @@ impl DirectoryWriter {
         buffer.chunks(DIRECTORY_REFS).zip(1..).zip((0..).step_by(PAGE_BYTES)).all(|((refs, next), base)| {
             let next = if next < pages { own.get(next).map_or(0, |page| page.0) } else { 0 };
             memory.write(base, &next.to_le_bytes())
-                && refs.iter().zip((base + 4..).step_by(4)).all(|(page, at)| memory.write(at, &page.0.to_le_bytes()))
+                && refs
+                    .iter()
+                    .zip((base..).step_by(4).skip(1))
+                    .all(|(page, at)| memory.write(at, &page.0.to_le_bytes()))
         })
     }
 }

@@ -152,9 +152,9 @@ impl Format {
     pub const fn frame_bytes(self, channels: u8) -> Option<u32> {
         let channels = channels as u32;
         match self.width() {
-            FormatWidth::Octets(octets) => Some(octets as u32 * channels),
+            FormatWidth::Octets(octets) => channels.checked_mul(octets as u32),
             FormatWidth::Stream => Some(channels),
-            FormatWidth::Nibble if channels % 2 == 0 => Some(channels / 2),
+            FormatWidth::Nibble if channels.is_multiple_of(2) => Some(channels / 2),
             FormatWidth::Nibble => None,
         }
     }

@@ -10,7 +10,7 @@
 
 use core::fmt;
 
-use crate::SharedMemory;
+use crate::{PAGE_BYTES, SharedMemory};
 
 const REQ_PROD: usize = 0;
 const REQ_EVENT: usize = 4;
@@ -23,11 +23,11 @@ pub const SLOTS_OFFSET: usize = 64;
 /// Number of slots of `slot_bytes` in one page: the largest power of two that fits.
 #[must_use]
 pub const fn ring_slots(slot_bytes: usize) -> u32 {
-    let mut slots = 1;
-    while SLOTS_OFFSET + 2 * slots * slot_bytes <= crate::PAGE_BYTES {
-        slots *= 2;
+    match (PAGE_BYTES - SLOTS_OFFSET).checked_div(slot_bytes) {
+        // At most the number of octets in a page, so the shift loses nothing.
+        Some(fitting @ 1..) => 1_u32.wrapping_shl(fitting.ilog2()),
+        Some(0) | None => 1,
     }
-    slots as u32
 }
 
 /// The other end's producer index claims more than the ring can hold (or than was asked for).
@@ -60,7 +60,9 @@ impl fmt::Display for RingFull {
 
 impl core::error::Error for RingFull {}
 
+#[expect(clippy::arithmetic_side_effects, reason = "the number of slots is not 0, and they end within the page")]
 const fn slot_offset<const SLOT: usize>(index: u32) -> usize {
+    const { assert!(SLOT > 0 && SLOTS_OFFSET + ring_slots(SLOT) as usize * SLOT <= PAGE_BYTES) };
     SLOTS_OFFSET + (index % ring_slots(SLOT)) as usize * SLOT
 }
 

@@ -47,7 +47,7 @@ impl XenbusState {
     #[must_use]
     pub const fn from_node(value: &[u8]) -> Self {
         match value {
-            [digit @ b'0'..=b'9'] => Self::from_number(*digit - b'0'),
+            [digit @ b'0'..=b'9'] => Self::from_number(digit.wrapping_sub(b'0')),
             _ => Self::Unknown,
         }
     }

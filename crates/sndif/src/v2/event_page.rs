@@ -17,8 +17,10 @@ const IN_PROD: usize = 4;
 pub const EVENT_SLOTS_OFFSET: usize = 64;
 
 /// Number of slots.
+#[expect(clippy::cast_possible_truncation, reason = "a page holds 63")]
 pub const EVENT_SLOTS: u32 = ((PAGE_BYTES - EVENT_SLOTS_OFFSET) / PACKET_BYTES) as u32;
 
+#[expect(clippy::arithmetic_side_effects, reason = "63 slots end within the page")]
 const fn slot_offset(index: u32) -> usize {
     EVENT_SLOTS_OFFSET + (index % EVENT_SLOTS) as usize * PACKET_BYTES
 }
