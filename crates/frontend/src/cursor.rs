@@ -1,0 +1,237 @@
+//! Where a stream is: what was written and played (or captured and read), counted in octets.
+//!
+//! The backend reports octets since OPEN, which never rewind. A *run* lasts from OPEN or STOP to the next STOP; it starts
+//! at offset 0 of the ring. So all arithmetic counts from the start of the run, and only [`Origin`] knows at which
+//! reported position that was: at STOP the backend rounds its position up to a whole number of rings, and may or may not
+//! tell.
+
+use sndif::store::Direction;
+use sndif::v2::Span;
+
+use crate::Geometry;
+
+/// The reported position at which the present run started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Known(u64),
+    /// STOP was answered, and the backend has not told its position since then. It is a multiple of the ring size from
+    /// `first` to `last`; or just `reported`, if the backend does not round.
+    Between {
+        reported: u64,
+        first: u64,
+        last: u64,
+    },
+}
+
+/// Why a reported position was not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Disbelief {
+    /// It lies before the one reported last.
+    Rewinds,
+    /// It lies behind all that was written.
+    Beyond,
+}
+
+/// What a believed position changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Moved {
+    /// Octets newly played or captured.
+    pub bytes: u64,
+    /// Captured octets that were overwritten before anybody read them.
+    pub lost_bytes: u64,
+}
+
+/// Counters of one opened stream.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cursor {
+    direction: Direction,
+    ring: u32,
+    frame: u32,
+    origin: Origin,
+    /// The last position that was believed, as reported.
+    reported: u64,
+    /// Octets of this run that the device has played or captured.
+    device: u64,
+    /// Octets of this run that we have written or read; the place of the next WRITE or READ.
+    ours: u64,
+    /// The furthest that `ours` has been: a position up to here may be true even after a rewind.
+    high: u64,
+    /// Octets played or captured in the runs before.
+    earlier: u64,
+    stopping: bool,
+}
+
+impl Cursor {
+    pub(crate) fn new(direction: Direction, geometry: &Geometry) -> Self {
+        Self {
+            direction,
+            ring: geometry.ring_bytes(),
+            frame: geometry.frame_bytes(),
+            origin: Origin::Known(0),
+            reported: 0,
+            device: 0,
+            ours: 0,
+            high: 0,
+            earlier: 0,
+            stopping: false,
+        }
+    }
+
+    /// Octets played or captured since OPEN, without the roundings at STOP.
+    pub(crate) fn total(&self) -> u64 {
+        self.earlier.saturating_add(self.device)
+    }
+
+    /// Octets played or captured since the start of this run.
+    pub(crate) fn device(&self) -> u64 {
+        self.device
+    }
+
+    /// Octets written or read since the start of this run.
+    pub(crate) fn ours(&self) -> u64 {
+        self.ours
+    }
+
+    /// Octets written and not yet played, or captured and not yet read; at most a ring.
+    pub(crate) fn filled(&self) -> u32 {
+        let filled = match self.direction {
+            Direction::Playback => self.ours.saturating_sub(self.device),
+            Direction::Capture => self.device.saturating_sub(self.ours),
+        };
+        u32::try_from(filled).unwrap_or(u32::MAX).min(self.ring)
+    }
+
+    /// Octets that a WRITE may carry, or a READ ask for.
+    pub(crate) fn available(&self) -> u32 {
+        match self.direction {
+            Direction::Playback => self.ring.saturating_sub(self.filled()),
+            Direction::Capture => self.filled(),
+        }
+    }
+
+    /// The next WRITE or READ of at most `max_bytes`: whole frames that lie in one piece; `None` if there are none.
+    pub(crate) fn next_span(&self, max_bytes: u32) -> Option<Span> {
+        let offset = self.offset(self.ours);
+        let room = max_bytes.min(self.available()).min(self.ring.saturating_sub(offset));
+        let length = room.saturating_sub(room.checked_rem(self.frame)?);
+        (length > 0).then_some(Span { offset, length })
+    }
+
+    /// Notes a WRITE or READ of `span`. At the frontier it appends; a WRITE elsewhere moves the frontier to its end, as it
+    /// does in the backend.
+    pub(crate) fn submitted(&mut self, span: Span) {
+        let length = u64::from(span.length);
+        if span.offset == self.offset(self.ours) && span.length <= self.available() {
+            self.ours = self.ours.saturating_add(length);
+        } else if self.direction == Direction::Playback {
+            let here = self.offset(self.device);
+            let ahead = if span.offset >= here {
+                span.offset.saturating_sub(here)
+            } else {
+                span.offset.saturating_add(self.ring).saturating_sub(here)
+            };
+            self.ours = self.device.saturating_add(u64::from(ahead)).saturating_add(length);
+        }
+        self.high = self.high.max(self.ours);
+    }
+
+    /// STOP was sent: the run takes no more data, and the position may be rounded up.
+    pub(crate) fn stop(&mut self) {
+        self.stopping = true;
+    }
+
+    /// STOP was answered: the next run begins, at offset 0.
+    pub(crate) fn stopped(&mut self) {
+        let first = self.round_up(self.reported).unwrap_or(u64::MAX);
+        let last = match self.direction {
+            Direction::Playback => self.stop_limit(),
+            Direction::Capture => u64::MAX,
+        };
+        self.origin = Origin::Between { reported: self.reported, first, last: last.max(first) };
+        self.earlier = self.total();
+        (self.device, self.ours, self.high) = (0, 0, 0);
+        self.stopping = false;
+    }
+
+    /// Judges a reported position and moves there if it can be true.
+    pub(crate) fn report(&mut self, position: u64) -> Result<Moved, Disbelief> {
+        if position < self.reported {
+            return Err(Disbelief::Rewinds);
+        }
+        if self.stopping && self.direction == Direction::Capture {
+            self.reported = position;
+            return Ok(Moved::default());
+        }
+        let Some(origin) = self.origin_for(position) else {
+            if self.stopping && position <= self.stop_limit() {
+                let moved = self.move_to(self.high);
+                self.reported = position;
+                return Ok(moved);
+            }
+            return Err(Disbelief::Beyond);
+        };
+        self.origin = Origin::Known(origin);
+        self.reported = position;
+        let device = position.saturating_sub(origin);
+        Ok(match self.direction {
+            Direction::Playback => self.move_to(device.min(self.high)),
+            Direction::Capture => self.move_to(device),
+        })
+    }
+
+    fn move_to(&mut self, device: u64) -> Moved {
+        let bytes = device.saturating_sub(self.device);
+        self.device = self.device.max(device);
+        let lost_bytes = match self.direction {
+            Direction::Playback => 0,
+            Direction::Capture => self.device.saturating_sub(self.ours).saturating_sub(u64::from(self.ring)),
+        };
+        self.ours = self.ours.saturating_add(lost_bytes);
+        Moved { bytes, lost_bytes }
+    }
+
+    /// How far behind the start of the run a position may lie: what was written, and the one frame by which a backend
+    /// reports the end of the data (the Linux frontend needs it to wake up).
+    fn reach(&self) -> u64 {
+        match self.direction {
+            Direction::Playback => self.high.saturating_add(u64::from(self.frame)),
+            Direction::Capture => u64::MAX,
+        }
+    }
+
+    /// Where the run started if `position` is true; `None` if it cannot be true.
+    fn origin_for(&self, position: u64) -> Option<u64> {
+        let fits = |origin: &u64| *origin <= position && position.saturating_sub(*origin) <= self.reach();
+        match self.origin {
+            Origin::Known(origin) => Some(origin).filter(fits),
+            Origin::Between { reported, first, .. } if position < first => Some(reported).filter(fits),
+            Origin::Between { first, last, .. } => {
+                let earliest = match self.direction {
+                    Direction::Playback => self.round_up(position.saturating_sub(self.reach()))?,
+                    Direction::Capture => position.saturating_sub(position.checked_rem(u64::from(self.ring))?),
+                };
+                Some(earliest.max(first)).filter(|origin| *origin <= last).filter(fits)
+            }
+        }
+    }
+
+    /// The furthest position that may be reported while STOP is in flight.
+    fn stop_limit(&self) -> u64 {
+        let origin = match self.origin {
+            Origin::Known(origin) => origin,
+            Origin::Between { last, .. } => last,
+        };
+        self.round_up(origin.saturating_add(self.reach())).unwrap_or(u64::MAX)
+    }
+
+    fn round_up(&self, position: u64) -> Option<u64> {
+        position.checked_next_multiple_of(u64::from(self.ring))
+    }
+
+    fn offset(&self, octets: u64) -> u32 {
+        octets.checked_rem(u64::from(self.ring)).and_then(|offset| u32::try_from(offset).ok()).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,193 @@
+//! Ring arithmetic and the judgement of positions.
+
+use proptest::prelude::*;
+use sndif::Format;
+
+use super::*;
+
+const RING: u32 = 4000;
+const FRAME: u64 = 4;
+
+fn cursor(direction: Direction) -> Cursor {
+    Cursor::new(direction, &Geometry::new(Format::S16Le, 2, 48_000, 250, 1000).unwrap())
+}
+
+fn append(cursor: &mut Cursor, bytes: u32) -> u32 {
+    let mut done = 0;
+    while let Some(span) = cursor.next_span(bytes - done) {
+        cursor.submitted(span);
+        done += span.length;
+    }
+    done
+}
+
+#[test]
+fn a_write_is_split_at_the_end_of_the_ring() {
+    let mut cursor = cursor(Direction::Playback);
+    assert_eq!(append(&mut cursor, 3000), 3000);
+    cursor.report(2000).unwrap();
+    assert_eq!(cursor.available(), 3000);
+    assert_eq!(cursor.next_span(2000), Some(Span { offset: 3000, length: 1000 }));
+    assert_eq!(append(&mut cursor, 5000), 3000);
+    assert_eq!(cursor.next_span(100), None);
+}
+
+#[test]
+fn only_whole_frames_are_offered() {
+    let cursor = cursor(Direction::Playback);
+    assert_eq!(cursor.next_span(3), None);
+    assert_eq!(cursor.next_span(7), Some(Span { offset: 0, length: 4 }));
+}
+
+#[test]
+fn the_one_frame_behind_the_end_is_believed_and_a_second_is_not() {
+    let mut cursor = cursor(Direction::Playback);
+    append(&mut cursor, 1000);
+    assert_eq!(cursor.report(1000 + FRAME), Ok(Moved { bytes: 1000, lost_bytes: 0 }));
+    assert_eq!(cursor.report(1000 + 2 * FRAME), Err(Disbelief::Beyond));
+    assert_eq!(cursor.available(), RING);
+    append(&mut cursor, 1000);
+    assert_eq!(cursor.report(1500), Ok(Moved { bytes: 500, lost_bytes: 0 }));
+}
+
+#[test]
+fn after_stop_the_next_write_goes_to_offset_0_whether_or_not_the_backend_reports_the_rounding() {
+    for told in [false, true] {
+        let mut cursor = cursor(Direction::Playback);
+        append(&mut cursor, 3000);
+        cursor.report(1000).unwrap();
+        cursor.stop();
+        if told {
+            cursor.report(u64::from(RING)).unwrap();
+        }
+        cursor.stopped();
+        assert_eq!(cursor.next_span(8), Some(Span { offset: 0, length: 8 }));
+        append(&mut cursor, 2000);
+        assert_eq!(cursor.report(u64::from(RING) + 500), Ok(Moved { bytes: 500, lost_bytes: 0 }));
+        assert_eq!(cursor.total(), if told { 3500 } else { 1500 });
+    }
+}
+
+#[test]
+fn a_backend_further_on_at_stop_than_we_knew_is_followed() {
+    let mut cursor = cursor(Direction::Playback);
+    append(&mut cursor, 4000);
+    cursor.report(3500).unwrap();
+    append(&mut cursor, 2000);
+    cursor.stop();
+    cursor.stopped();
+    append(&mut cursor, 4000);
+    // It had passed 4000 when STOP came, so the run starts at 8000 and not at 4000.
+    assert_eq!(cursor.report(8500), Ok(Moved { bytes: 500, lost_bytes: 0 }));
+    assert_eq!(cursor.report(7000), Err(Disbelief::Rewinds));
+}
+
+#[test]
+fn a_backend_that_does_not_round_at_stop_is_followed() {
+    let mut cursor = cursor(Direction::Playback);
+    append(&mut cursor, 1000);
+    cursor.report(1000).unwrap();
+    cursor.stop();
+    cursor.stopped();
+    append(&mut cursor, 1000);
+    assert_eq!(cursor.report(1250), Ok(Moved { bytes: 250, lost_bytes: 0 }));
+    assert_eq!(cursor.report(2000), Ok(Moved { bytes: 750, lost_bytes: 0 }));
+}
+
+#[test]
+fn a_rewound_write_moves_the_frontier_and_keeps_what_may_still_be_reported() {
+    let mut cursor = cursor(Direction::Playback);
+    append(&mut cursor, 3000);
+    cursor.report(500).unwrap();
+    cursor.submitted(Span { offset: 1000, length: 400 });
+    assert_eq!(cursor.filled(), 900);
+    assert_eq!(cursor.report(2800), Ok(Moved { bytes: 2300, lost_bytes: 0 }));
+    assert_eq!(cursor.filled(), 0);
+}
+
+#[test]
+fn capture_offers_what_was_captured_and_counts_what_was_overrun() {
+    let mut cursor = cursor(Direction::Capture);
+    assert_eq!(cursor.next_span(100), None);
+    cursor.report(1000).unwrap();
+    assert_eq!(append(&mut cursor, 4000), 1000);
+    let moved = cursor.report(1000 + u64::from(RING) + 600).unwrap();
+    assert_eq!(moved, Moved { bytes: u64::from(RING) + 600, lost_bytes: 600 });
+    assert_eq!(cursor.next_span(4000), Some(Span { offset: 1600, length: 2400 }));
+    cursor.stop();
+    cursor.report(8000).unwrap();
+    cursor.stopped();
+    cursor.report(8400).unwrap();
+    assert_eq!(cursor.next_span(4000), Some(Span { offset: 0, length: 400 }));
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Append(u32),
+    Anywhere(Span),
+    Report(u64),
+    Stop,
+    Stopped,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (0..9000_u32).prop_map(Step::Append),
+        (any::<u32>(), any::<u32>()).prop_map(|(offset, length)| Step::Anywhere(Span { offset, length })),
+        prop_oneof![0..20_000_u64, any::<u64>()].prop_map(Step::Report),
+        Just(Step::Stop),
+        Just(Step::Stopped),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn no_report_breaks_the_arithmetic(capture: bool, steps in prop::collection::vec(step(), 0..60)) {
+        let direction = if capture { Direction::Capture } else { Direction::Playback };
+        let mut cursor = cursor(direction);
+        let (mut total, mut reported) = (0, 0);
+        for step in steps {
+            match step {
+                Step::Append(bytes) => { append(&mut cursor, bytes); }
+                Step::Anywhere(span) => cursor.submitted(span),
+                Step::Report(position) => {
+                    if cursor.report(position).is_ok() {
+                        prop_assert!(position >= reported);
+                        reported = position;
+                    }
+                }
+                Step::Stop => cursor.stop(),
+                Step::Stopped => cursor.stopped(),
+            }
+            prop_assert!(cursor.total() >= total);
+            total = cursor.total();
+            prop_assert!(cursor.filled() <= RING && cursor.available() <= RING);
+            if let Some(span) = cursor.next_span(u32::MAX) {
+                prop_assert!(span.offset + span.length <= RING);
+            }
+        }
+    }
+
+    /// The positions of a backend that tells where it stopped are believed, whatever we write and when we stop.
+    #[test]
+    fn a_correct_playback_is_followed_exactly(rounds in prop::collection::vec((0..1500_u32, 0..1500_u64, 0..10_u8), 1..100)) {
+        let mut cursor = cursor(Direction::Playback);
+        // The backend: origin of the run, written and played in it.
+        let (mut origin, mut written, mut played) = (0_u64, 0_u64, 0_u64);
+        for (write, play, stop) in rounds {
+            written += u64::from(append(&mut cursor, write * 4));
+            played = written.min(played + play * 4);
+            if stop == 0 {
+                cursor.report(origin + played).unwrap();
+                cursor.stop();
+                cursor.stopped();
+                origin = (origin + played).next_multiple_of(u64::from(RING));
+                (written, played) = (0, 0);
+            } else if stop > 4 {
+                cursor.report(origin + played).unwrap();
+                prop_assert_eq!(cursor.device(), played);
+                prop_assert_eq!(u64::from(cursor.filled()), written - played);
+            }
+        }
+    }
+}

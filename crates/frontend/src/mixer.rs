@@ -1,0 +1,201 @@
+//! Volume and mute of a stream, kept while it is closed and told to the backend after OPEN.
+//!
+//! The protocol carries both in the shared buffer. We keep 4096 octets behind the ring for them, the control page: it is
+//! part of the buffer that OPEN names and not of the ring. The frontend announces this with the node `control-size`.
+
+use sndif::SharedMemory;
+use sndif::v2::{Operation, Span};
+
+use crate::{Completion, RequestId, Stream, SubmitError};
+
+/// Octets behind the ring that hold volumes and flags.
+pub const CONTROL_BYTES: u32 = 4096;
+
+/// Channels that a stream may have (`channels-max` is a `uint8_t`).
+const CHANNELS: usize = 255;
+
+/// Places in the control page: volumes (4 octets a channel), then the flags (an octet a channel).
+const VOLUME_AT: u32 = 0;
+const MUTE_AT: u32 = 1024;
+const UNMUTE_AT: u32 = 1280;
+/// Where the backend puts the volume that it is asked for.
+const ANSWER_AT: u32 = 2048;
+
+/// What the backend announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MixerFeatures {
+    /// `feature-volume`: SET_VOLUME works.
+    pub volume: bool,
+    /// `feature-mute`: MUTE and UNMUTE work.
+    pub mute: bool,
+}
+
+/// A setting and how much of it the backend knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// Nobody has set it: the backend keeps its own.
+    Unset,
+    /// To be sent.
+    Dirty,
+    InFlight(RequestId),
+    Done,
+}
+
+/// Volume and mute of one stream.
+#[derive(Debug)]
+pub struct Mixer {
+    features: MixerFeatures,
+    volume: [i32; CHANNELS],
+    muted: [bool; CHANNELS],
+    volume_told: Told,
+    mute_told: Told,
+    unmute_told: Told,
+    refused: bool,
+}
+
+impl Mixer {
+    /// A mixer in which nothing is set.
+    #[must_use]
+    pub const fn new(features: MixerFeatures) -> Self {
+        Self {
+            features,
+            volume: [0; CHANNELS],
+            muted: [false; CHANNELS],
+            volume_told: Told::Unset,
+            mute_told: Told::Unset,
+            unmute_told: Told::Unset,
+            refused: false,
+        }
+    }
+
+    /// What can be set.
+    #[must_use]
+    pub const fn features(&self) -> MixerFeatures {
+        self.features
+    }
+
+    /// A new backend may offer something else.
+    pub fn set_features(&mut self, features: MixerFeatures) {
+        self.features = features;
+    }
+
+    /// Volume of the first channels in 0.001 dB, 0 = unchanged sound.
+    #[must_use]
+    pub fn volume(&self) -> &[i32] {
+        &self.volume
+    }
+
+    /// Which channels are muted.
+    #[must_use]
+    pub fn muted(&self) -> &[bool] {
+        &self.muted
+    }
+
+    /// Whether the backend refused the last setting it was told.
+    #[must_use]
+    pub const fn refused(&self) -> bool {
+        self.refused
+    }
+
+    /// Whether everything that was set is known to the backend.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        [self.volume_told, self.mute_told, self.unmute_told].iter().all(|told| matches!(told, Told::Unset | Told::Done))
+    }
+
+    /// Sets the volume, one value per channel in 0.001 dB; the last value holds for all further channels.
+    /// Returns whether the backend will be told (now or after OPEN).
+    pub fn set_volume(&mut self, volume: &[i32]) -> bool {
+        let Some(&last) = volume.last() else { return false };
+        let values = volume.iter().copied().chain(core::iter::repeat(last));
+        self.volume.iter_mut().zip(values).for_each(|(place, value)| *place = value);
+        self.volume_told = Told::Dirty;
+        self.features.volume
+    }
+
+    /// Mutes the channels whose flag is set and unmutes the others, as [`set_volume`](Self::set_volume).
+    pub fn set_mute(&mut self, muted: &[bool]) -> bool {
+        let Some(&last) = muted.last() else { return false };
+        let values = muted.iter().copied().chain(core::iter::repeat(last));
+        self.muted.iter_mut().zip(values).for_each(|(place, value)| *place = value);
+        (self.mute_told, self.unmute_told) = (Told::Dirty, Told::Dirty);
+        self.features.mute
+    }
+
+    /// The stream is opened anew: what was set is to be told again.
+    pub fn replay(&mut self) {
+        for told in [&mut self.volume_told, &mut self.mute_told, &mut self.unmute_told] {
+            if *told != Told::Unset {
+                *told = Told::Dirty;
+            }
+        }
+    }
+
+    /// Submits what the backend has yet to be told; `buffer` is the stream's whole buffer. A setting that changes while
+    /// it is in flight is submitted once more.
+    ///
+    /// # Errors
+    /// [`SubmitError`] of the stream; what was not submitted stays to be told. A stream that is not open or has no
+    /// control page is no error: nothing is submitted.
+    pub fn flush<M: SharedMemory>(
+        &mut self,
+        stream: &mut Stream<M>,
+        buffer: &impl SharedMemory,
+    ) -> Result<(), SubmitError> {
+        let (Some(base), Some(geometry)) = (stream.control_offset(), stream.geometry()) else { return Ok(()) };
+        let channels = u32::from(geometry.channels());
+        let count = usize::from(geometry.channels());
+        let span = |at: u32, length| Span { offset: base.saturating_add(at), length };
+        let place = |span: Span| usize::try_from(span.offset).unwrap_or(usize::MAX);
+
+        if self.features.volume && self.volume_told == Told::Dirty {
+            let mut octets = [0; 4 * CHANNELS];
+            octets.as_chunks_mut::<4>().0.iter_mut().zip(&self.volume).for_each(|(o, v)| *o = v.to_le_bytes());
+            let span = span(VOLUME_AT, channels.saturating_mul(4));
+            let id = stream.submit(Operation::SetVolume(span))?;
+            buffer.write(place(span), octets.get(..count.saturating_mul(4)).unwrap_or(&[]));
+            self.volume_told = Told::InFlight(id);
+        }
+        if !self.features.mute {
+            return Ok(());
+        }
+        let flags = |wanted| {
+            let mut octets = [0; CHANNELS];
+            octets.iter_mut().zip(&self.muted).for_each(|(flag, &muted)| *flag = u8::from(muted == wanted));
+            octets
+        };
+        if self.mute_told == Told::Dirty {
+            let span = span(MUTE_AT, channels);
+            let id = stream.submit(Operation::Mute(span))?;
+            buffer.write(place(span), flags(true).get(..count).unwrap_or(&[]));
+            self.mute_told = Told::InFlight(id);
+        }
+        if self.unmute_told == Told::Dirty {
+            let span = span(UNMUTE_AT, channels);
+            let id = stream.submit(Operation::Unmute(span))?;
+            buffer.write(place(span), flags(false).get(..count).unwrap_or(&[]));
+            self.unmute_told = Told::InFlight(id);
+        }
+        Ok(())
+    }
+
+    /// The range in which GET_VOLUME has the backend put its volume, an i32 per channel; `None` when it cannot be asked.
+    #[must_use]
+    pub fn answer_span<M: SharedMemory>(&self, stream: &Stream<M>) -> Option<Span> {
+        let length = u32::from(stream.geometry()?.channels()).saturating_mul(4);
+        let base = stream.control_offset().filter(|_| self.features.volume)?;
+        Some(Span { offset: base.saturating_add(ANSWER_AT), length })
+    }
+
+    /// Takes note of an answer; `true` when it was one of ours.
+    pub fn completed(&mut self, completion: &Completion) -> bool {
+        for told in [&mut self.volume_told, &mut self.mute_told, &mut self.unmute_told] {
+            if *told == Told::InFlight(completion.id) {
+                *told = Told::Done;
+                self.refused = completion.result.is_err();
+                return true;
+            }
+        }
+        matches!(completion.operation, Operation::SetVolume(_) | Operation::Mute(_) | Operation::Unmute(_))
+    }
+}

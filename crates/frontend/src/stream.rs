@@ -1,0 +1,504 @@
+//! One stream: its ring, its event page, its position.
+//!
+//! The driver submits operations, [publishes](Stream::publish) them, and notifies the backend if that says so. When it is
+//! woken it takes the [completions](Stream::next_completion) first and the [events](Stream::take_events) after, and sleeps
+//! again. It [arms](Stream::arm) the ring only when it waits for an answer.
+
+use core::fmt;
+
+use sndif::SharedMemory;
+use sndif::store::Direction;
+use sndif::v2::{
+    EVENT_SLOTS, Event, EventConsumer, FrontRing, HwParams, OpenParams, Operation, PACKET_BYTES, Request, Response,
+    Span, Trigger,
+};
+
+use crate::cursor::{Cursor, Disbelief};
+use crate::flight::Flight;
+use crate::{Completion, Geometry, RequestId, Violation};
+
+/// Why an operation was not put into the ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SubmitError {
+    /// All 32 slots are in use: take completions first.
+    Full,
+    /// The backend broke the protocol.
+    Broken(Violation),
+    /// The stream is not open, or its OPEN or CLOSE is not answered yet.
+    NotOpen,
+    /// OPEN before the CLOSE of the last one was answered.
+    AlreadyOpen,
+    /// OPEN with sizes that are no [`Geometry`].
+    BadSizes,
+    /// A range outside the buffer (READ, WRITE: outside the ring).
+    OutOfRange,
+    /// READ on a playback stream, WRITE on a capture stream.
+    WrongDirection,
+    /// STOP is not answered yet; only then is it known where the next run starts.
+    Stopping,
+}
+
+impl fmt::Display for SubmitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "every slot of the ring is in use",
+            Self::Broken(violation) => return violation.fmt(f),
+            Self::NotOpen => "the stream is not open",
+            Self::AlreadyOpen => "the stream is open already",
+            Self::BadSizes => "the sizes of the stream make no sense",
+            Self::OutOfRange => "the range lies outside the stream's buffer",
+            Self::WrongDirection => "the stream goes the other way",
+            Self::Stopping => "the stream's STOP is not answered yet",
+        })
+    }
+}
+
+impl core::error::Error for SubmitError {}
+
+/// What happened on a stream since it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Requests submitted.
+    pub requests: u64,
+    /// Responses taken.
+    pub responses: u64,
+    /// Responses that carried an error.
+    pub errors: u64,
+    /// Events taken.
+    pub events: u64,
+    /// Events whose id was not the one after the last.
+    pub event_id_gaps: u64,
+    /// Events of a type that does not exist.
+    pub unknown_events: u64,
+    /// Positions ignored because the stream was not open.
+    pub ignored_closed: u64,
+    /// Positions ignored because they lay before the last one.
+    pub ignored_rewinds: u64,
+    /// Positions ignored because they lay behind what was written.
+    pub ignored_beyond: u64,
+    /// Playback ran dry, or captured data was overwritten before it was read.
+    pub xruns: u64,
+}
+
+/// What a batch of events brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// Events taken, at most 63.
+    pub events: u32,
+    /// Octets newly played or captured.
+    pub moved_bytes: u64,
+    /// Playback ran dry while it ran, or captured data was lost.
+    pub xrun: bool,
+    /// A whole page of events was taken; there may be more.
+    pub more: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Closed,
+    Opening,
+    Open,
+    Closing,
+}
+
+/// An opened stream's part of the state.
+#[derive(Debug, Clone, Copy)]
+struct Opened {
+    geometry: Geometry,
+    cursor: Cursor,
+    running: bool,
+    stopping: bool,
+    /// Running dry is no xrun: the writer has said that nothing follows.
+    draining: bool,
+    /// The xrun at the present frontier was counted.
+    dry: bool,
+}
+
+/// The frontend's half of one stream, over the granted ring and event pages.
+#[derive(Debug)]
+pub struct Stream<M> {
+    ring: FrontRing<M>,
+    events: EventConsumer<M>,
+    flight: Flight,
+    direction: Direction,
+    /// Octets of the opened buffer that are not part of the ring; fixed for the connection.
+    control_bytes: u32,
+    phase: Phase,
+    opened: Option<Opened>,
+    next_event_id: u16,
+    counters: Counters,
+    broken: Option<Violation>,
+}
+
+impl<M: SharedMemory> Stream<M> {
+    /// Starts on two zeroed pages that are not granted yet. `control_bytes` is what the stream's node `control-size` will
+    /// say, 0 without that node.
+    pub fn new(direction: Direction, ring_page: M, event_page: M, control_bytes: u32) -> Self {
+        Self {
+            ring: FrontRing::new(ring_page),
+            events: EventConsumer::new(event_page),
+            flight: Flight::new(),
+            direction,
+            control_bytes,
+            phase: Phase::Closed,
+            opened: None,
+            next_event_id: 0,
+            counters: Counters::default(),
+            broken: None,
+        }
+    }
+
+    /// Playback or capture.
+    #[must_use]
+    pub const fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    /// Whether OPEN was answered with success and CLOSE was not sent.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
+    /// Whether the stream was started (or resumed) and not stopped or paused since.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.opened.is_some_and(|opened| opened.running)
+    }
+
+    /// Sizes of the stream while it is open.
+    #[must_use]
+    pub fn geometry(&self) -> Option<Geometry> {
+        self.opened.map(|opened| opened.geometry)
+    }
+
+    /// Where the control page starts in the open stream's buffer; `None` without one.
+    #[must_use]
+    pub fn control_offset(&self) -> Option<u32> {
+        let geometry = self.geometry().filter(|_| self.phase == Phase::Open && self.control_bytes > 0)?;
+        Some(geometry.ring_bytes())
+    }
+
+    /// Octets of the opened buffer that are not part of the ring.
+    #[must_use]
+    pub const fn control_bytes(&self) -> u32 {
+        self.control_bytes
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub const fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// The violation that broke the stream.
+    #[must_use]
+    pub const fn violation(&self) -> Option<Violation> {
+        self.broken
+    }
+
+    /// Number of requests whose answer was not taken yet.
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        self.ring.in_flight()
+    }
+
+    /// Octets played or captured since OPEN: never rewinds, does not contain the roundings at STOP.
+    #[must_use]
+    pub fn position_bytes(&self) -> u64 {
+        self.opened.map_or(0, |opened| opened.cursor.total())
+    }
+
+    /// Octets played or captured since OPEN or the last STOP. Modulo the ring size, this is the place in the ring.
+    #[must_use]
+    pub fn run_position_bytes(&self) -> u64 {
+        self.opened.map_or(0, |opened| opened.cursor.device())
+    }
+
+    /// Octets written (or, capturing, asked for with READ) since OPEN or the last STOP.
+    #[must_use]
+    pub fn run_submitted_bytes(&self) -> u64 {
+        self.opened.map_or(0, |opened| opened.cursor.ours())
+    }
+
+    /// Octets written and not played yet, or captured and not read yet; at most the ring size.
+    #[must_use]
+    pub fn filled_bytes(&self) -> u32 {
+        self.opened.map_or(0, |opened| opened.cursor.filled())
+    }
+
+    /// Octets that can be written, or read, now.
+    #[must_use]
+    pub fn available_bytes(&self) -> u32 {
+        self.opened.map_or(0, |opened| opened.cursor.available())
+    }
+
+    /// The range of the next WRITE or READ: at most `max_bytes`, whole frames, in one piece (a wrap splits it); `None`
+    /// when there is no room or nothing to read.
+    #[must_use]
+    pub fn next_span(&self, max_bytes: u32) -> Option<Span> {
+        self.opened.and_then(|opened| opened.cursor.next_span(max_bytes))
+    }
+
+    /// Says that nothing follows what was written: running dry is the end then and no xrun.
+    pub fn set_draining(&mut self, draining: bool) {
+        if let Some(opened) = &mut self.opened {
+            opened.draining = draining;
+        }
+    }
+
+    /// Puts an operation into the ring; the backend sees it after [`publish`](Self::publish).
+    ///
+    /// # Errors
+    /// As [`submit_tagged`](Self::submit_tagged).
+    pub fn submit(&mut self, operation: Operation) -> Result<RequestId, SubmitError> {
+        self.submit_tagged(operation, 0)
+    }
+
+    /// Puts an operation into the ring; `tag` comes back with its completion.
+    ///
+    /// # Errors
+    /// [`SubmitError`]; nothing has changed then.
+    pub fn submit_tagged(&mut self, operation: Operation, tag: u64) -> Result<RequestId, SubmitError> {
+        if let Some(violation) = self.broken {
+            return Err(SubmitError::Broken(violation));
+        }
+        self.check(&operation)?;
+        let id = self.flight.begin(operation, tag).ok_or(SubmitError::Full)?;
+        let request = Request { id: id.0, operation };
+        if self.ring.put(&request.emit()).is_err() {
+            self.flight.abandon(id);
+            return Err(SubmitError::Full);
+        }
+        self.counters.requests = self.counters.requests.saturating_add(1);
+        self.note(&operation);
+        Ok(id)
+    }
+
+    /// Shows the submitted requests to the backend; `true` when it has to be notified.
+    #[must_use = "the backend sleeps until it is notified"]
+    pub fn publish(&mut self) -> bool {
+        self.ring.publish()
+    }
+
+    /// Asks for a notification once `responses` more have come (at least 1, at most what is in flight); `true` when
+    /// there is something to take already.
+    #[must_use = "a response that came before raises no notification"]
+    pub fn arm(&mut self, responses: u32) -> bool {
+        self.ring.arm(responses.min(self.ring.in_flight()))
+    }
+
+    /// Takes the next answer; `None` when there is none. At most 32 follow one another.
+    ///
+    /// # Errors
+    /// [`Violation`], from then on always the same.
+    pub fn next_completion(&mut self) -> Result<Option<Completion>, Violation> {
+        if let Some(violation) = self.broken {
+            return Err(violation);
+        }
+        let packet = match self.ring.take() {
+            Ok(Some(packet)) => packet,
+            Ok(None) => return Ok(None),
+            Err(violation) => return Err(self.break_off(Violation::Ring(violation))),
+        };
+        let completion = Response::parse(&packet)
+            .map_err(|bad| Violation::BadOperation(bad.opcode))
+            .and_then(|response| self.flight.complete(&response));
+        match completion {
+            Ok(completion) => {
+                self.counters.responses = self.counters.responses.saturating_add(1);
+                if completion.result.is_err() {
+                    self.counters.errors = self.counters.errors.saturating_add(1);
+                }
+                self.settle(&completion)?;
+                Ok(Some(completion))
+            }
+            Err(violation) => Err(self.break_off(violation)),
+        }
+    }
+
+    /// Takes the events that are there, at most a page of them, and moves the position.
+    ///
+    /// # Errors
+    /// [`Violation`], from then on always the same.
+    pub fn take_events(&mut self) -> Result<Progress, Violation> {
+        if let Some(violation) = self.broken {
+            return Err(violation);
+        }
+        let mut progress = Progress::default();
+        while progress.events < EVENT_SLOTS {
+            match self.events.take() {
+                Ok(Some(packet)) => self.event(&packet, &mut progress),
+                Ok(None) => break,
+                Err(violation) => return Err(self.break_off(Violation::Events(violation))),
+            }
+        }
+        progress.more = progress.events == EVENT_SLOTS;
+        if progress.events > 0 {
+            self.events.confirm();
+        }
+        Ok(progress)
+    }
+
+    fn break_off(&mut self, violation: Violation) -> Violation {
+        *self.broken.get_or_insert(violation)
+    }
+
+    fn event(&mut self, packet: &[u8; PACKET_BYTES], progress: &mut Progress) {
+        let counters = &mut self.counters;
+        progress.events = progress.events.saturating_add(1);
+        counters.events = counters.events.saturating_add(1);
+        let [low, high, ..] = *packet;
+        let id = u16::from_le_bytes([low, high]);
+        if id != self.next_event_id {
+            counters.event_id_gaps = counters.event_id_gaps.saturating_add(1);
+        }
+        self.next_event_id = id.wrapping_add(1);
+        let Ok(event) = Event::parse(packet) else {
+            counters.unknown_events = counters.unknown_events.saturating_add(1);
+            return;
+        };
+        // An event can be seen before the answer to OPEN that preceded it, but not before OPEN was sent.
+        let opened = match self.phase {
+            Phase::Opening | Phase::Open => self.opened.as_mut(),
+            Phase::Closed | Phase::Closing => None,
+        };
+        let Some(opened) = opened else {
+            counters.ignored_closed = counters.ignored_closed.saturating_add(1);
+            return;
+        };
+        match opened.cursor.report(event.position_bytes) {
+            Ok(moved) => {
+                progress.moved_bytes = progress.moved_bytes.saturating_add(moved.bytes);
+                let dry = self.direction == Direction::Playback
+                    && opened.cursor.filled() == 0
+                    && opened.running
+                    && !core::mem::replace(&mut opened.dry, true)
+                    && !opened.draining;
+                if dry || moved.lost_bytes > 0 {
+                    counters.xruns = counters.xruns.saturating_add(1);
+                    progress.xrun = true;
+                }
+            }
+            Err(Disbelief::Rewinds) => counters.ignored_rewinds = counters.ignored_rewinds.saturating_add(1),
+            Err(Disbelief::Beyond) => counters.ignored_beyond = counters.ignored_beyond.saturating_add(1),
+        }
+    }
+
+    fn check(&self, operation: &Operation) -> Result<(), SubmitError> {
+        let open = || self.opened.filter(|_| self.phase == Phase::Open).ok_or(SubmitError::NotOpen);
+        let within = |span: &Span, size: Option<u32>| match (span.offset.checked_add(span.length), size) {
+            (Some(end), Some(size)) if end <= size => Ok(()),
+            _ => Err(SubmitError::OutOfRange),
+        };
+        match operation {
+            Operation::QueryHwParams(_) => Ok(()),
+            Operation::Open(_) if self.phase != Phase::Closed => Err(SubmitError::AlreadyOpen),
+            Operation::Open(open) => {
+                Geometry::of_open(open, self.control_bytes).map(|_| ()).ok_or(SubmitError::BadSizes)
+            }
+            // Closing what is not open does no harm, and gets a backend of unknown state to a known one.
+            Operation::Close => match self.phase {
+                Phase::Open | Phase::Closed => Ok(()),
+                Phase::Opening | Phase::Closing => Err(SubmitError::NotOpen),
+            },
+            Operation::Read(_) if self.direction == Direction::Playback => Err(SubmitError::WrongDirection),
+            Operation::Write(_) if self.direction == Direction::Capture => Err(SubmitError::WrongDirection),
+            Operation::Read(span) | Operation::Write(span) => {
+                let opened = open()?;
+                within(span, Some(opened.geometry.ring_bytes()))?;
+                if opened.stopping { Err(SubmitError::Stopping) } else { Ok(()) }
+            }
+            Operation::SetVolume(span)
+            | Operation::GetVolume(span)
+            | Operation::Mute(span)
+            | Operation::Unmute(span) => within(span, open()?.geometry.ring_bytes().checked_add(self.control_bytes)),
+            Operation::Trigger(_) => {
+                if open()?.stopping {
+                    Err(SubmitError::Stopping)
+                } else {
+                    Ok(())
+                }
+            }
+        }
+    }
+
+    /// Takes note of a request that is in the ring now.
+    fn note(&mut self, operation: &Operation) {
+        match operation {
+            Operation::Open(open) => self.note_open(open),
+            Operation::Close => self.phase = Phase::Closing,
+            Operation::Read(span) | Operation::Write(span) => {
+                if let Some(opened) = &mut self.opened {
+                    opened.cursor.submitted(*span);
+                    opened.dry = false;
+                    opened.draining = false;
+                }
+            }
+            Operation::Trigger(trigger) => {
+                if let Some(opened) = &mut self.opened {
+                    opened.running = matches!(trigger, Trigger::Start | Trigger::Resume);
+                    if *trigger == Trigger::Stop {
+                        opened.stopping = true;
+                        opened.cursor.stop();
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn note_open(&mut self, open: &OpenParams) {
+        // Events of the stream's former life were written before its CLOSE was answered. A violation is latched and
+        // found by the next call.
+        let _ = self.take_events();
+        self.phase = Phase::Opening;
+        self.opened = Geometry::of_open(open, self.control_bytes).map(|geometry| Opened {
+            geometry,
+            cursor: Cursor::new(self.direction, &geometry),
+            running: false,
+            stopping: false,
+            draining: false,
+            dry: false,
+        });
+    }
+
+    /// What an answer changes.
+    fn settle(&mut self, completion: &Completion) -> Result<(), Violation> {
+        match (completion.operation, completion.result) {
+            (Operation::Open(_), Ok(())) => self.phase = Phase::Open,
+            // A CLOSE that fails leaves nothing that could be closed: the stream is given up all the same.
+            (Operation::Open(_), Err(_)) | (Operation::Close, _) => {
+                self.phase = Phase::Closed;
+                self.opened = None;
+            }
+            (Operation::Trigger(Trigger::Stop), _) => {
+                // The last position of the run was written before the answer.
+                self.take_events()?;
+                if let Some(opened) = &mut self.opened {
+                    opened.stopping = false;
+                    opened.cursor.stopped();
+                    opened.dry = false;
+                }
+            }
+            (Operation::Trigger(_), Err(_)) => {
+                if let Some(opened) = &mut self.opened {
+                    opened.running = false;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Asks what is possible within `params`; also while closed.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit).
+    pub fn query(&mut self, params: HwParams) -> Result<RequestId, SubmitError> {
+        self.submit(Operation::QueryHwParams(params))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,45 @@
+//! What a backend can do that no correct backend does.
+
+use core::fmt;
+
+use sndif::RingViolation;
+use sndif::v2::EventViolation;
+
+/// Something in the shared pages that cannot come from a correct backend. The first one is kept and breaks the stream
+/// for the rest of the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Violation {
+    /// The response index is impossible.
+    Ring(RingViolation),
+    /// The event index is impossible.
+    Events(EventViolation),
+    /// A response to a request that is not in flight: never made, or answered before.
+    UnknownId(u16),
+    /// A response whose operation is not that of the request with its id.
+    WrongOperation {
+        /// The request.
+        id: u16,
+        /// Its operation code.
+        asked: u8,
+        /// The response's operation code.
+        answered: u8,
+    },
+    /// A response with an operation code that does not exist.
+    BadOperation(u8),
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ring(violation) => write!(f, "the backend's response index: {violation}"),
+            Self::Events(violation) => write!(f, "the backend's event index: {violation}"),
+            Self::UnknownId(id) => write!(f, "the backend answered request {id}, which is not in flight"),
+            Self::WrongOperation { id, asked, answered } => {
+                write!(f, "the backend answered request {id} of operation {asked} as operation {answered}")
+            }
+            Self::BadOperation(code) => write!(f, "the backend answered operation {code}, which does not exist"),
+        }
+    }
+}
+
+impl core::error::Error for Violation {}
