@@ -1,1 +1,200 @@
 //! Compares the crates' constants and layouts with the C headers.
+//!
+//! The headers are asked, not copied: small C programs (`c/*.c`) include them, are compiled when a
+//! test runs, and answer on their standard output what the compiler made of them. The tests need a C
+//! compiler (`cc`, or what `CC` says) and Debian's packages `libxen-dev` and `libc6-dev`; without
+//! them they fail and say so.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use sndif::{PAGE_BYTES, SharedMemory};
+use tempfile::TempDir;
+
+/// A C program of this crate, running.
+pub struct Program {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    _dir: TempDir,
+}
+
+impl Program {
+    /// Compiles `c/NAME.c` and starts it.
+    ///
+    /// # Panics
+    ///
+    /// If there is no compiler, no headers, or the program is wrong: there is nothing to compare then.
+    #[must_use]
+    pub fn start(name: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("c").join(name).with_extension("c");
+        let program = dir.path().join(name);
+        let compiler = std::env::var_os("CC").unwrap_or_else(|| OsString::from("cc"));
+        let compiled = Command::new(&compiler)
+            .args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-Wno-sign-compare", "-O1", "-o"])
+            .arg(&program)
+            .arg(&source)
+            .output()
+            .unwrap_or_else(|error| panic!("{}: {error}: install gcc, or set CC", compiler.display()));
+        let messages = String::from_utf8_lossy(&compiled.stderr);
+        assert!(
+            !messages.contains("No such file or directory"),
+            "install libxen-dev (Xen's public headers):\n{messages}"
+        );
+        assert!(compiled.status.success(), "{messages}");
+        let mut child =
+            Command::new(&program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the compiled program");
+        let input = child.stdin.take().expect("a pipe");
+        let output = BufReader::new(child.stdout.take().expect("a pipe"));
+        Self { child, input, output, _dir: dir }
+    }
+
+    /// Sends octets.
+    ///
+    /// # Panics
+    ///
+    /// If the program has ended.
+    pub fn send(&mut self, octets: &[u8]) {
+        self.input.write_all(octets).expect("the C program lives");
+    }
+
+    /// Receives exactly as many octets.
+    ///
+    /// # Panics
+    ///
+    /// If the program has ended.
+    pub fn receive(&mut self, octets: &mut [u8]) {
+        self.output.read_exact(octets).expect("the C program lives");
+    }
+
+    /// Receives a line of numbers.
+    ///
+    /// # Panics
+    ///
+    /// If the line is anything else.
+    pub fn numbers(&mut self) -> Vec<u64> {
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("the C program lives");
+        line.split_whitespace().map(|word| word.parse().unwrap_or_else(|_| panic!("no number in {line:?}"))).collect()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _: std::io::Result<()> = self.child.kill();
+        let _: std::io::Result<_> = self.child.wait();
+    }
+}
+
+/// What a header defines, by name.
+pub struct Constants(HashMap<String, String>);
+
+impl Constants {
+    /// Asks the C program `c/NAME.c`, which prints `name=value` lines.
+    ///
+    /// # Panics
+    ///
+    /// As [`Program::start`].
+    #[must_use]
+    pub fn of(name: &str) -> Self {
+        let mut program = Program::start(name);
+        let mut text = String::new();
+        program.output.read_to_string(&mut text).expect("text");
+        Self(text.lines().filter_map(|line| line.split_once('=')).map(|(k, v)| (k.into(), v.into())).collect())
+    }
+
+    /// The value of a name as text.
+    ///
+    /// # Panics
+    ///
+    /// If the program prints no such name.
+    #[must_use]
+    pub fn text(&self, name: &str) -> &str {
+        self.0.get(name).unwrap_or_else(|| panic!("the C program tells nothing of {name}"))
+    }
+
+    /// The value of a name as a number.
+    ///
+    /// # Panics
+    ///
+    /// If the program prints no such name, or no number.
+    #[must_use]
+    pub fn number(&self, name: &str) -> u64 {
+        self.text(name).parse().unwrap_or_else(|_| panic!("{name} is {}", self.text(name)))
+    }
+
+    /// All names that start with a prefix, without it.
+    pub fn starting_with<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.0.iter().filter_map(move |(name, value)| Some((name.strip_prefix(prefix)?, value.as_str())))
+    }
+}
+
+/// A private page that stands for a shared one.
+pub struct Page(RefCell<[u8; PAGE_BYTES]>);
+
+impl Page {
+    /// A page of zeroes.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(RefCell::new([0; PAGE_BYTES]))
+    }
+
+    /// All octets.
+    #[must_use]
+    pub fn octets(&self) -> [u8; PAGE_BYTES] {
+        *self.0.borrow()
+    }
+
+    /// Replaces all octets.
+    pub fn set(&self, octets: &[u8; PAGE_BYTES]) {
+        *self.0.borrow_mut() = *octets;
+    }
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl SharedMemory for Page {
+    fn len(&self) -> usize {
+        PAGE_BYTES
+    }
+
+    fn load_acquire(&self, offset: usize) -> u32 {
+        let mut word = [0; 4];
+        self.read(offset, &mut word);
+        u32::from_le_bytes(word)
+    }
+
+    fn store_release(&self, offset: usize, value: u32) {
+        self.write(offset, &value.to_le_bytes());
+    }
+
+    fn full_fence(&self) {}
+
+    fn read(&self, offset: usize, into: &mut [u8]) -> bool {
+        let page = self.0.borrow();
+        let Some(from) = offset.checked_add(into.len()).and_then(|end| page.get(offset..end)) else {
+            into.fill(0);
+            return false;
+        };
+        into.copy_from_slice(from);
+        true
+    }
+
+    fn write(&self, offset: usize, from: &[u8]) -> bool {
+        let mut page = self.0.borrow_mut();
+        let Some(to) = offset.checked_add(from.len()).and_then(|end| page.get_mut(offset..end)) else {
+            return false;
+        };
+        to.copy_from_slice(from);
+        true
+    }
+}
