@@ -61,6 +61,6 @@ pub mod wire;
 
 pub use client::{Client, Reply, Request, Ticket, Transaction, WatchEvent};
 pub use errno::StoreErrno;
-pub use error::{Error, Result};
+pub use error::{Error, Escaped, Result};
 pub use path::PathError;
 pub use perm::{Access, Perm};
