@@ -15,6 +15,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "alsa")]
+mod alsa;
 mod device;
 mod error;
 mod null;

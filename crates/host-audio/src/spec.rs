@@ -36,14 +36,19 @@ impl DeviceSpec {
         match self {
             Self::Null => Box::new(NullDevice),
             Self::Wav(path) => Box::new(WavDevice::new(path.clone())),
+            #[cfg(feature = "alsa")]
+            Self::Alsa(name) => Box::new(crate::alsa::AlsaDevice::new(name.clone())),
+            #[cfg(not(feature = "alsa"))]
             Self::Alsa(_) => Box::new(NotBuilt("ALSA")),
         }
     }
 }
 
 /// Stands where a kind of device was left out of the build.
+#[cfg(not(feature = "alsa"))]
 struct NotBuilt(&'static str);
 
+#[cfg(not(feature = "alsa"))]
 impl HostDevice for NotBuilt {
     fn capabilities(&self, _: &crate::StreamLabel, _: crate::Direction) -> Result<crate::Capabilities, crate::Error> {
         Err(crate::Error::NotBuilt(self.0))

@@ -86,17 +86,15 @@ pub(super) fn open(path: &Path) -> Result<(BufReader<File>, Info), Error> {
         if !fs::metadata(path)?.is_file() {
             return Fault::format("not a regular file");
         }
-        let file = File::open(path)?;
-        let file_bytes = file.metadata()?.len();
-        let mut file = BufReader::new(file);
-        let info = parse(&mut file, file_bytes)?;
+        let mut file = BufReader::new(File::open(path)?);
+        let info = parse(&mut file)?;
         Ok((file, info))
     };
     attempt().map_err(|fault: Fault| fault.at(path))
 }
 
-/// Reads a header of a file that is `file_bytes` long and leaves `file` at its first sample.
-fn parse(file: &mut (impl Read + Seek), file_bytes: u64) -> Result<Info, Fault> {
+/// Reads a header and leaves `file` at its first sample.
+fn parse(file: &mut (impl Read + Seek)) -> Result<Info, Fault> {
     let riff: [u8; 12] = take(file)?;
     match (&riff[..4], &riff[8..]) {
         (b"RIFF", b"WAVE") => {}
@@ -120,7 +118,10 @@ fn parse(file: &mut (impl Read + Seek), file_bytes: u64) -> Result<Info, Fault> 
                 let Some((encoding, rate_hz, channels)) = format else {
                     return Fault::format("its samples come before their description (`data` before `fmt `)");
                 };
-                let there = file_bytes.saturating_sub(file.stream_position()?);
+                // Not before the header was read: a file that is being written grows first.
+                let first = file.stream_position()?;
+                let there = file.seek(SeekFrom::End(0))?.saturating_sub(first);
+                file.seek(SeekFrom::Start(first))?;
                 if bytes > there {
                     return Fault::format(format!(
                         "truncated: its header promises {bytes} octets of samples, {} of them are missing",
@@ -204,7 +205,7 @@ mod tests {
     use std::io::Cursor;
 
     fn parse_octets(octets: &[u8]) -> Result<Info, Fault> {
-        parse(&mut Cursor::new(octets), octets.len() as u64)
+        parse(&mut Cursor::new(octets))
     }
 
     fn reason(octets: &[u8]) -> String {

@@ -1,0 +1,204 @@
+//! Opening a PCM, asking what it can do, and setting it up.
+
+use crate::{Capabilities, Direction, Error, StreamSpec};
+use alsa::pcm::{Access, Format as AlsaFormat, Frames, HwParams, PCM};
+use alsa::{Output, ValueOr};
+use sndif::Format;
+use std::ffi::CString;
+use std::io;
+
+/// Bounds of a device period, as parts of a second: 5 ms and 50 ms.
+const SHORTEST_PERIOD: u32 = 200;
+const LONGEST_PERIOD: u32 = 20;
+/// The queue is two periods, but not shorter than this part of a second (20 ms).
+const SHORTEST_QUEUE: u32 = 50;
+
+/// An open PCM and how it was set up; sizes in frames.
+pub(super) struct Device {
+    pub pcm: PCM,
+    pub period: u64,
+    /// How much is kept queued, ring and device together.
+    pub target: u64,
+    /// The device wakes its thread when it has this much room (playback) or data (capture).
+    pub avail_min: u64,
+    pub can_pause: bool,
+    pub poll_fds: Vec<alsa::poll::pollfd>,
+}
+
+fn direction_of(direction: Direction) -> alsa::Direction {
+    match direction {
+        Direction::Playback => alsa::Direction::Playback,
+        Direction::Capture => alsa::Direction::Capture,
+    }
+}
+
+/// ALSA's error as the system's.
+pub(super) fn io_error(error: alsa::Error) -> io::Error {
+    io::Error::from_raw_os_error(error.errno().abs())
+}
+
+fn open_pcm(name: &str, direction: Direction) -> Result<PCM, Error> {
+    // alsa-lib prints to standard error, unless it is given another place; the error below says enough.
+    let _silenced = Output::local_error_handler();
+    let failed = |reason: io::Error| {
+        let hint = match (reason.kind(), direction) {
+            (io::ErrorKind::ResourceBusy, _) => {
+                "another program holds it (`fuser -v /dev/snd/*` says which): stop that, or use a PCM that mixes"
+            }
+            (io::ErrorKind::PermissionDenied, _) => "the user of this program must be in the group `audio`",
+            (_, Direction::Playback) => "`aplay -L` lists what there is",
+            (_, Direction::Capture) => "`arecord -L` lists what there is",
+        };
+        Error::AlsaOpen { name: name.to_owned(), direction, reason, hint }
+    };
+    let c_name = CString::new(name).map_err(|_| failed(io::ErrorKind::InvalidInput.into()))?;
+    PCM::open(&c_name, direction_of(direction), true).map_err(|error| failed(io_error(error)))
+}
+
+/// Opens the PCM for a moment and asks.
+pub(super) fn capabilities(name: &str, direction: Direction) -> Result<Capabilities, Error> {
+    let pcm = open_pcm(name, direction)?;
+    let failed = |what: &str, error| setup_error(name, direction, what, error);
+    let params = HwParams::any(&pcm).map_err(|error| failed("to say what it can do", error))?;
+    params.set_access(Access::RWInterleaved).map_err(|error| failed("interleaved samples", error))?;
+    let formats = Format::all()
+        .filter(|&format| format_of(format).is_some_and(|format| params.test_format(format).is_ok()))
+        .collect();
+    let ask = || {
+        Ok(Capabilities {
+            formats,
+            rates_hz: params.get_rate_min()?.max(1)..=params.get_rate_max()?,
+            channels: params.get_channels_min()?.max(1)..=params.get_channels_max()?.min(255),
+        })
+    };
+    ask().map_err(|error| failed("to say what it can do", error))
+}
+
+/// Opens the PCM and sets it up for a stream.
+pub(super) fn open(name: &str, direction: Direction, spec: &StreamSpec) -> Result<Device, Error> {
+    let unsupported = |reason: &str| Error::unsupported(format_args!("`alsa:{name}`"), spec, reason);
+    let format = format_of(spec.format).ok_or_else(|| unsupported("ALSA has no such samples"))?;
+    if spec.frame_bytes() == 0 || spec.rate_hz == 0 {
+        return Err(unsupported("a stream has at least one channel and 1 Hz"));
+    }
+    let pcm = open_pcm(name, direction)?;
+    let failed = |what: &str, error| setup_error(name, direction, what, error);
+    let (period, buffer, can_pause) = {
+        let params = HwParams::any(&pcm).map_err(|error| failed("to be set up", error))?;
+        params.set_access(Access::RWInterleaved).map_err(|error| failed("interleaved samples", error))?;
+        params.set_format(format).map_err(|error| failed(&format!("the format {}", spec.format), error))?;
+        params
+            .set_channels(spec.channels.into())
+            .map_err(|error| failed(&format!("{} channel(s)", spec.channels), error))?;
+        params
+            .set_rate(spec.rate_hz, ValueOr::Nearest)
+            .map_err(|error| failed(&format!("a rate of {} Hz", spec.rate_hz), error))?;
+        let period = wanted_period(spec);
+        let period = params
+            .set_period_size_near(Frames::from(period), ValueOr::Nearest)
+            .map_err(|error| failed(&format!("a period of {period} frames"), error))?;
+        let buffer = params
+            .set_buffer_size_near(period * 4)
+            .map_err(|error| failed(&format!("a buffer of {} frames", period * 4), error))?;
+        pcm.hw_params(&params).map_err(|error| failed("these parameters together", error))?;
+        (period, buffer, params.can_pause())
+    };
+    let target = Frames::from(spec.rate_hz / SHORTEST_QUEUE);
+    let target = match Frames::from(spec.buffer_frames) {
+        0 => target,
+        most => target.min(most),
+    };
+    let target = target.max(period * 2);
+    let avail_min = match direction {
+        Direction::Playback => (buffer - target.min(buffer) + period).clamp(1, buffer.max(1)),
+        Direction::Capture => period.max(1),
+    };
+    let set_up = || {
+        let params = pcm.sw_params_current()?;
+        // Started by hand only: a threshold that is never reached.
+        params.set_start_threshold(params.get_boundary()?)?;
+        params.set_stop_threshold(buffer)?;
+        params.set_avail_min(avail_min)?;
+        pcm.sw_params(&params)?;
+        pcm.prepare()?;
+        alsa::poll::Descriptors::get(&pcm)
+    };
+    let poll_fds = set_up().map_err(|error| failed("to be prepared", error))?;
+    Ok(Device {
+        pcm,
+        period: period.max(1).cast_unsigned(),
+        target: target.cast_unsigned(),
+        avail_min: avail_min.cast_unsigned(),
+        can_pause,
+        poll_fds,
+    })
+}
+
+fn wanted_period(spec: &StreamSpec) -> u32 {
+    let shortest = (spec.rate_hz / SHORTEST_PERIOD).max(1);
+    let longest = (spec.rate_hz / LONGEST_PERIOD).max(shortest);
+    let wish = if spec.period_frames == 0 { spec.rate_hz / SHORTEST_QUEUE } else { spec.period_frames };
+    let wish = if spec.buffer_frames == 0 { wish } else { wish.min(spec.buffer_frames / 2) };
+    wish.clamp(shortest, longest)
+}
+
+fn setup_error(name: &str, direction: Direction, what: &str, error: alsa::Error) -> Error {
+    Error::AlsaSetup { name: name.to_owned(), direction, what: what.to_owned(), reason: io_error(error) }
+}
+
+/// ALSA's name for a format; `None` for compressed streams, which a PCM cannot count in frames.
+fn format_of(format: Format) -> Option<AlsaFormat> {
+    Some(match format {
+        Format::S8 => AlsaFormat::S8,
+        Format::U8 => AlsaFormat::U8,
+        Format::S16Le => AlsaFormat::S16LE,
+        Format::S16Be => AlsaFormat::S16BE,
+        Format::U16Le => AlsaFormat::U16LE,
+        Format::U16Be => AlsaFormat::U16BE,
+        Format::S24Le => AlsaFormat::S24LE,
+        Format::S24Be => AlsaFormat::S24BE,
+        Format::U24Le => AlsaFormat::U24LE,
+        Format::U24Be => AlsaFormat::U24BE,
+        Format::S32Le => AlsaFormat::S32LE,
+        Format::S32Be => AlsaFormat::S32BE,
+        Format::U32Le => AlsaFormat::U32LE,
+        Format::U32Be => AlsaFormat::U32BE,
+        Format::F32Le => AlsaFormat::FloatLE,
+        Format::F32Be => AlsaFormat::FloatBE,
+        Format::F64Le => AlsaFormat::Float64LE,
+        Format::F64Be => AlsaFormat::Float64BE,
+        Format::Iec958SubframeLe => AlsaFormat::IEC958SubframeLE,
+        Format::Iec958SubframeBe => AlsaFormat::IEC958SubframeBE,
+        Format::MuLaw => AlsaFormat::MuLaw,
+        Format::ALaw => AlsaFormat::ALaw,
+        Format::ImaAdpcm | Format::Mpeg | Format::Gsm => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_is_as_wide_for_alsa_as_for_the_protocol() {
+        for format in Format::all() {
+            if let Some(alsa) = format_of(format) {
+                let octets = format.frame_bytes(1).unwrap();
+                assert_eq!(alsa.physical_width().unwrap(), octets.cast_signed() * 8, "{format}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_guests_period_is_kept_within_what_a_host_can_do() {
+        let period = |period_frames, buffer_frames| {
+            let spec = StreamSpec { format: Format::S16Le, rate_hz: 48_000, channels: 2, period_frames, buffer_frames };
+            wanted_period(&spec)
+        };
+        assert_eq!(period(480, 4_800), 480);
+        assert_eq!(period(1, 4_800), 240);
+        assert_eq!(period(48_000, 96_000), 2_400);
+        assert_eq!(period(0, 0), 960);
+        assert_eq!(period(1_000, 1_000), 500);
+    }
+}

@@ -1,0 +1,203 @@
+//! ALSA PCMs that need no sound card: `null`, and `file` before it.
+#![cfg(feature = "alsa")]
+
+use host_audio::{DeviceSpec, Direction, HostDevice, Pacing, Sink, StreamLabel, StreamSpec};
+use rustix::event::{PollFd, PollFlags, poll};
+use sndif::Format;
+use std::fs;
+use std::time::{Duration, Instant};
+
+const WHO: StreamLabel = StreamLabel { domain: 7, card: 0, pcm: 0, stream: 0 };
+const SPEC: StreamSpec =
+    StreamSpec { format: Format::S16Le, rate_hz: 48_000, channels: 2, period_frames: 480, buffer_frames: 4_800 };
+
+fn device(name: &str) -> Box<dyn HostDevice> {
+    DeviceSpec::Alsa(name.to_owned()).device()
+}
+
+/// Waits for the pacing descriptor; false after a second.
+fn paced(pacing: Pacing<'_>) -> bool {
+    let Pacing::Device(fd) = pacing else { panic!("an ALSA PCM paces itself") };
+    let second = rustix::time::Timespec { tv_sec: 1, tv_nsec: 0 };
+    poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&second)).unwrap() == 1
+}
+
+/// Plays all of `frames` as the daemon would, then waits until it was heard.
+fn play(sink: &mut dyn Sink, frame_bytes: usize, mut frames: &[u8]) {
+    sink.start().unwrap();
+    loop {
+        let taken = sink.write(frames).unwrap();
+        frames = &frames[taken * frame_bytes..];
+        if frames.is_empty() && sink.queued_frames() == 0 {
+            return;
+        }
+        assert!(paced(sink.pacing()), "{} frames queued", sink.queued_frames());
+        sink.acknowledge().unwrap();
+    }
+}
+
+fn noise(bytes: usize) -> Vec<u8> {
+    (0..bytes as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
+}
+
+#[test]
+fn octets_arrive_as_they_are_and_in_real_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let raw = dir.path().join("x.raw");
+    let name = format!("file:FILE='{}',FORMAT=raw", raw.display());
+    for format in [Format::S16Le, Format::S24Le, Format::F32Le, Format::U8] {
+        let spec = StreamSpec { format, ..SPEC };
+        let data = noise(spec.frame_bytes() * 14_400);
+        let mut sink = device(&name).open_sink(&WHO, &spec).unwrap();
+        let begin = Instant::now();
+        play(&mut *sink, spec.frame_bytes(), &data);
+        let took = begin.elapsed();
+        // 300 ms, less the 0.1 % that a fast clock may gain; late is a busy machine's right.
+        assert!(took >= Duration::from_millis(299), "{took:?}");
+        assert_eq!(sink.xruns(), 0);
+        drop(sink);
+        // The file is complete when its thread has closed the PCM.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while fs::read(&raw).unwrap() != data {
+            assert!(Instant::now() < deadline, "{format}: {} octets", fs::metadata(&raw).unwrap().len());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        fs::remove_file(&raw).unwrap();
+    }
+}
+
+#[test]
+fn null_keeps_real_time_and_a_short_queue() {
+    for name in ["null", "plug:null"] {
+        let mut sink = device(name).open_sink(&WHO, &SPEC).unwrap();
+        sink.start().unwrap();
+        let begin = Instant::now();
+        let (mut accepted, mut last) = (0, 0);
+        let block = vec![0; SPEC.frame_bytes() * 4_800];
+        while begin.elapsed() < Duration::from_millis(1_500) {
+            accepted += sink.write(&block).unwrap() as u64;
+            let queued = sink.queued_frames();
+            let position = accepted - queued;
+            let now = begin.elapsed().as_micros() as u64 * 48 / 1_000;
+            assert!(position >= last, "{name}: back from {last} to {position}");
+            assert!(position <= now + 48 + now / 1_000, "{name}: {position} ahead of {now}");
+            assert!(queued <= 2_000, "{name}: {queued} queued");
+            last = position;
+            assert!(paced(sink.pacing()));
+            sink.acknowledge().unwrap();
+        }
+        assert!(last > 48_000, "{name}: {last}");
+    }
+}
+
+#[test]
+fn a_sink_without_data_sleeps_and_time_without_data_is_not_made_up_for() {
+    let mut sink = device("null").open_sink(&WHO, &SPEC).unwrap();
+    play(&mut *sink, 4, &noise(4 * 960));
+    while paced(sink.pacing()) {
+        sink.acknowledge().unwrap();
+    }
+    let begin = Instant::now();
+    play(&mut *sink, 4, &noise(4 * 4_800));
+    assert!(begin.elapsed() >= Duration::from_millis(99), "{:?}", begin.elapsed());
+}
+
+#[test]
+fn a_flush_forgets_what_is_queued_at_once() {
+    let mut sink = device("null").open_sink(&WHO, &SPEC).unwrap();
+    assert!(sink.write(&noise(4 * 480)).unwrap() == 480);
+    assert_eq!(sink.queued_frames(), 480);
+    sink.flush().unwrap();
+    assert_eq!(sink.queued_frames(), 0);
+    play(&mut *sink, 4, &noise(4 * 480));
+    sink.write(&noise(4 * 480)).unwrap();
+    sink.stop().unwrap();
+    assert_eq!(sink.queued_frames(), 0);
+}
+
+#[test]
+fn frames_after_a_flush_are_not_lost_with_those_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let raw = dir.path().join("x.raw");
+    let name = format!("file:FILE='{}',FORMAT=raw", raw.display());
+    let mut sink = device(&name).open_sink(&WHO, &SPEC).unwrap();
+    assert_eq!(sink.write(&[1; 4 * 480]).unwrap(), 480);
+    sink.flush().unwrap();
+    assert_eq!(sink.write(&[2; 4 * 480]).unwrap(), 480);
+    play(&mut *sink, 4, &[]);
+    drop(sink);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while fs::read(&raw).unwrap() != [2; 4 * 480] {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_paused_sink_keeps_its_place() {
+    let mut sink = device("null").open_sink(&WHO, &SPEC).unwrap();
+    sink.start().unwrap();
+    sink.pause(true).unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    let taken = sink.write(&noise(4 * 480)).unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(sink.queued_frames(), taken as u64);
+    sink.pause(false).unwrap();
+    play(&mut *sink, 4, &[]);
+}
+
+#[test]
+fn null_gives_silence_in_real_time() {
+    let mut source = device("null").open_source(&WHO, &SPEC).unwrap();
+    let mut block = vec![1; 4 * 4_800];
+    assert_eq!(source.read(&mut block).unwrap(), 0);
+    source.start().unwrap();
+    let begin = Instant::now();
+    let mut frames = 0;
+    while begin.elapsed() < Duration::from_millis(1_500) {
+        assert!(paced(source.pacing()));
+        source.acknowledge().unwrap();
+        let read = source.read(&mut block).unwrap();
+        assert!(block[..read * 4].iter().all(|&octet| octet == 0));
+        frames += read as u64;
+        let now = begin.elapsed().as_micros() as u64 * 48 / 1_000;
+        assert!(frames <= now + 48 + now / 1_000, "{frames} ahead of {now}");
+    }
+    assert!(frames > 48_000, "{frames}");
+    assert_eq!(source.xruns(), 0);
+}
+
+#[test]
+fn what_nobody_reads_is_lost_and_counted() {
+    let mut source = device("null").open_source(&WHO, &SPEC).unwrap();
+    source.start().unwrap();
+    std::thread::sleep(Duration::from_millis(400));
+    assert_eq!(source.xruns(), 1);
+    source.stop().unwrap();
+}
+
+#[test]
+fn capabilities_are_had_without_holding_the_pcm() {
+    let null = device("null");
+    for direction in [Direction::Playback, Direction::Capture] {
+        let can = null.capabilities(&WHO, direction).unwrap();
+        assert!(can.allow(&SPEC), "{can:?}");
+        assert!(!can.formats.contains(Format::Gsm));
+    }
+}
+
+#[test]
+fn a_pcm_that_is_not_there_is_named_with_what_helps() {
+    let device = device("no_such_pcm");
+    let error = device.capabilities(&WHO, Direction::Playback).unwrap_err().to_string();
+    assert!(error.starts_with("cannot open ALSA playback PCM `no_such_pcm`: No such file or directory"), "{error}");
+    assert!(error.ends_with("`aplay -L` lists what there is"), "{error}");
+    let error = device.open_source(&WHO, &SPEC).err().unwrap().to_string();
+    assert!(error.contains("capture PCM") && error.contains("`arecord -L`"), "{error}");
+}
+
+#[test]
+fn a_stream_that_a_pcm_cannot_carry_is_refused() {
+    let error = device("null").open_sink(&WHO, &StreamSpec { format: Format::Mpeg, ..SPEC }).err().unwrap();
+    assert!(error.to_string().contains("`alsa:null` cannot carry mpeg"), "{error}");
+}
