@@ -10,7 +10,6 @@ mod card;
 mod config;
 mod daemon;
 mod device;
-mod exit;
 mod limiter;
 mod poller;
 mod policy;
@@ -19,4 +18,3 @@ mod transport;
 
 pub use config::{Config, ConfigError, DomainSelector, Rule};
 pub use daemon::{Daemon, Error, Ended};
-pub use exit::ExitStatus;

@@ -1,14 +1,12 @@
 //! `vsndd`: command line, logging and signals around [`vsndd::Daemon`].
 
-use std::io::IsTerminal;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
 use host_audio::DeviceSpec;
-use tracing_subscriber::EnvFilter;
-use vsndd::{Config, ConfigError, Daemon, Ended, Error, ExitStatus};
+use program::{ExitStatus, Failure};
+use vsndd::{Config, ConfigError, Daemon, Ended, Error};
 use xen::{DomainId, Xen, XenSpec};
 
 /// Configuration that is read when none is named, if it is there.
@@ -46,38 +44,26 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    match start(&arguments) {
-        Ok(status) => status.into(),
-        Err((status, message)) => {
-            eprintln!("vsndd: {message}");
-            status.into()
-        }
-    }
+    program::end("vsndd", start(&Arguments::parse()))
 }
 
-fn start(arguments: &Arguments) -> Result<ExitStatus, (ExitStatus, String)> {
-    let filter = EnvFilter::try_new(&arguments.log)
-        .map_err(|error| (ExitStatus::Usage, format!("--log `{}`: {error}", arguments.log)))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
-    let config = config(arguments).map_err(|error| (ExitStatus::Config, error.to_string()))?;
+fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
+    program::start_log(&arguments.log)?;
+    let config = config(arguments).map_err(Failure::with(ExitStatus::Config))?;
     if arguments.check_config {
         return Ok(ExitStatus::Success);
     }
-    let stop = stop_signal().map_err(|error| (ExitStatus::Failure, format!("cannot wait for signals: {error}")))?;
+    let stop = program::stop_signal().map_err(Failure::with(ExitStatus::Failure))?;
     xen::raise_fd_limit();
-    let xen = Xen::open(&arguments.xen, arguments.domain).map_err(|error| (ExitStatus::NoXen, error.to_string()))?;
-    let mut daemon = Daemon::new(xen, config).map_err(|error| (status_of(&error), error.to_string()))?;
+    let xen = Xen::open(&arguments.xen, arguments.domain).map_err(Failure::with(ExitStatus::NoXen))?;
+    let failure = |error: Error| Failure::new(status_of(&error), error);
+    let mut daemon = Daemon::new(xen, config).map_err(failure)?;
     tracing::info!("serving on {}", arguments.xen);
-    match daemon.run(stop) {
-        Ok(Ended::Asked) => Ok(ExitStatus::Success),
-        Ok(Ended::XenGone) => Err((ExitStatus::Lost, format!("{} went away; all streams are closed", arguments.xen))),
-        Err(error) => Err((status_of(&error), error.to_string())),
+    match daemon.run(stop).map_err(failure)? {
+        Ended::Asked => Ok(ExitStatus::Success),
+        Ended::XenGone => {
+            Err(Failure::new(ExitStatus::Lost, format!("{} went away; all streams are closed", arguments.xen)))
+        }
     }
 }
 
@@ -103,13 +89,4 @@ fn config(arguments: &Arguments) -> Result<Config, ConfigError> {
     }
     config.capture |= arguments.allow_capture;
     Ok(config)
-}
-
-/// A socket that becomes readable at SIGINT or SIGTERM.
-fn stop_signal() -> std::io::Result<UnixStream> {
-    let (reader, writer) = UnixStream::pair()?;
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
-    }
-    Ok(reader)
 }

@@ -33,3 +33,37 @@ impl From<ExitStatus> for std::process::ExitCode {
         Self::from(status as u8)
     }
 }
+
+/// An end that is not success: the status and the one line for stderr that says what, where and what to do.
+#[derive(Debug)]
+pub struct Failure {
+    /// Exit status.
+    pub status: ExitStatus,
+    /// For the user.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure with any displayable message.
+    pub fn new(status: ExitStatus, message: impl ToString) -> Self {
+        Self { status, message: message.to_string() }
+    }
+
+    /// For `map_err`.
+    pub fn with<E: ToString>(status: ExitStatus) -> impl Fn(E) -> Self {
+        move |error| Self::new(status, error)
+    }
+}
+
+/// Ends a program: writes the failure, if any, as one line to stderr.
+#[must_use]
+pub fn end(program: &str, result: Result<ExitStatus, Failure>) -> std::process::ExitCode {
+    match result {
+        Ok(status) => status.into(),
+        Err(Failure { status, message }) => {
+            let line = message.lines().collect::<Vec<_>>().join("; ");
+            eprintln!("{program}: {line}");
+            status.into()
+        }
+    }
+}

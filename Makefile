@@ -1,0 +1,42 @@
+# Everything a user or a developer types. Each target installs what it lacks by itself.
+
+CARGO ?= cargo
+NO_STD_CRATES = sndif vsnd-frontend
+NO_STD_TARGET = x86_64-unknown-none
+
+.PHONY: demo test lint bench fuzz build deps
+
+demo: build
+	target/release/vsnd demo $(DEMO_ARGS)
+
+build: deps
+	$(CARGO) build --release --locked -p vsnd -p vsndd
+
+test: deps lint
+	$(CARGO) build --locked -p vsnd -p vsndd
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+	    echo "cargo nextest run --workspace"; $(CARGO) nextest run --locked --workspace --no-fail-fast; \
+	    $(CARGO) test --locked --workspace --doc --quiet; \
+	else \
+	    echo "cargo test --workspace"; $(CARGO) test --locked --workspace --no-fail-fast; \
+	fi
+	@if rustup target list --installed 2>/dev/null | grep -qx $(NO_STD_TARGET); then \
+	    $(CARGO) build --locked --target $(NO_STD_TARGET) $(addprefix -p ,$(NO_STD_CRATES)); \
+	fi
+
+# What a tool is missing for is left out, and said.
+lint: deps
+	@if $(CARGO) fmt --version >/dev/null 2>&1; then $(CARGO) fmt --all --check; \
+	    else echo "lint: rustfmt is missing, left out"; fi
+	@if $(CARGO) clippy --version >/dev/null 2>&1; then \
+	    $(CARGO) clippy --locked --workspace --all-targets -- -D warnings; \
+	    else echo "lint: clippy is missing, left out"; fi
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --offline check --hide-inclusion-graph; \
+	    else echo "lint: cargo-deny is missing, left out"; fi
+
+bench: build
+	$(CARGO) run --release --locked -p vsnd-bench -- $(BENCH_ARGS)
+
+deps:
+	@scripts/install-deps.sh

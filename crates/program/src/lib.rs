@@ -1,0 +1,9 @@
+//! What the project's programs share: exit statuses, the end of a run, signals and logging.
+
+#![forbid(unsafe_code)]
+
+mod exit;
+mod run;
+
+pub use exit::{ExitStatus, Failure, end};
+pub use run::{start_log, stop_signal};

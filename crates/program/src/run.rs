@@ -1,0 +1,36 @@
+//! Signals and logging.
+
+use std::io::{self, IsTerminal};
+use std::os::unix::net::UnixStream;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::{ExitStatus, Failure};
+
+/// A socket that becomes readable at SIGINT or SIGTERM.
+///
+/// # Errors
+/// When the socket or the handlers cannot be had.
+pub fn stop_signal() -> io::Result<UnixStream> {
+    let (reader, writer) = UnixStream::pair()?;
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
+    }
+    Ok(reader)
+}
+
+/// Logs to stderr what `filter` lets through: a level, or `target=level` pairs.
+///
+/// # Errors
+/// When the filter cannot be understood.
+pub fn start_log(filter: &str) -> Result<(), Failure> {
+    let parsed = EnvFilter::try_new(filter)
+        .map_err(|error| Failure::new(ExitStatus::Usage, format!("--log `{filter}`: {error}")))?;
+    tracing_subscriber::fmt()
+        .with_env_filter(parsed)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+    Ok(())
+}

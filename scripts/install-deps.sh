@@ -1,0 +1,40 @@
+#!/bin/sh
+# Installs what building and testing need and this machine lacks: Debian packages, and the Rust target
+# that proves the protocol crates free of std. Says what it installs, asks nothing, does nothing twice.
+set -eu
+
+missing=""
+need() { # package, then a test that it is there
+    package=$1
+    shift
+    "$@" >/dev/null 2>&1 || missing="$missing $package"
+}
+
+need build-essential sh -c 'command -v cc && command -v make'
+need pkg-config command -v pkg-config
+need libasound2-dev pkg-config --exists alsa
+need linux-libc-dev test -e /usr/include/linux/ioctl.h
+need libxen-dev test -e /usr/include/xen/io/sndif.h
+need xenstore-utils command -v xenstore-ls
+need alsa-utils test -e /usr/share/sounds/alsa/Front_Center.wav
+
+if [ -n "$missing" ]; then
+    echo "Installing Debian packages:$missing"
+    if [ "$(id -u)" = 0 ]; then as_root=""; else as_root="sudo"; fi
+    export DEBIAN_FRONTEND=noninteractive
+    # shellcheck disable=SC2086  # both are lists of words
+    $as_root apt-get update -qq
+    # shellcheck disable=SC2086
+    $as_root apt-get install -y -qq --no-install-recommends $missing >/dev/null
+fi
+
+if ! command -v cargo >/dev/null 2>&1; then
+    echo "Rust is missing: install it with rustup (https://rustup.rs), then run this again." >&2
+    exit 1
+fi
+
+target=x86_64-unknown-none
+if command -v rustup >/dev/null 2>&1 && ! rustup target list --installed | grep -qx "$target"; then
+    echo "Installing the Rust target $target"
+    rustup target add "$target" >/dev/null 2>&1 || echo "Could not install $target; the no_std check will be left out." >&2
+fi
