@@ -2,6 +2,7 @@
 
 /// Nanoseconds in a second.
 pub(crate) const SECOND_NS: u64 = 1_000_000_000;
+const SECOND: u128 = SECOND_NS as u128;
 
 /// Counts frames at a rate from a moment on.
 #[derive(Debug, Clone, Copy)]
@@ -19,12 +20,14 @@ impl FrameClock {
     /// Whole frames that have passed at `now_ns`.
     pub(crate) fn frames(&self, now_ns: u64) -> u64 {
         let elapsed = u128::from(now_ns.saturating_sub(self.base_ns));
-        u64::try_from(elapsed * u128::from(self.rate_hz) / u128::from(SECOND_NS)).unwrap_or(u64::MAX)
+        // A product of 64 and 32 bits.
+        let frames = elapsed.saturating_mul(u128::from(self.rate_hz)) / SECOND;
+        u64::try_from(frames).unwrap_or(u64::MAX)
     }
 
     /// First moment at which `frames` frames have passed.
     pub(crate) fn reaches_at(&self, frames: u64) -> u64 {
-        let needed = (u128::from(frames) * u128::from(SECOND_NS)).div_ceil(u128::from(self.rate_hz.max(1)));
+        let needed = u128::from(frames).saturating_mul(SECOND).div_ceil(u128::from(self.rate_hz.max(1)));
         self.base_ns.saturating_add(u64::try_from(needed).unwrap_or(u64::MAX))
     }
 }

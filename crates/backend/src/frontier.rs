@@ -7,11 +7,16 @@
 //! * between what the guest knows to be played and what the host has taken: it rewrites, partly too late;
 //! * between what is taken and the frontier (a rewind, or sound over silence): the frontier moves to its end;
 //! * beyond the frontier: the guest skipped forward, and what lay there before is played.
+//!
+//! Sums of positions saturate: no stream lives for 2^64 octets.
+
+use std::num::NonZeroU64;
+use std::ops::Range;
 
 /// The written and taken parts of one ring.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Frontier {
-    ring_bytes: u64,
+    ring_bytes: NonZeroU64,
     /// Octets that the host has taken out of the mirror.
     taken: u64,
     /// Octets that the guest has written; `taken <= written <= taken + ring_bytes`.
@@ -20,7 +25,8 @@ pub(crate) struct Frontier {
 
 impl Frontier {
     pub(crate) fn new(ring_bytes: u32) -> Self {
-        Self { ring_bytes: u64::from(ring_bytes), taken: 0, written: 0 }
+        let ring_bytes = NonZeroU64::new(u64::from(ring_bytes)).unwrap_or(NonZeroU64::MIN);
+        Self { ring_bytes, taken: 0, written: 0 }
     }
 
     pub(crate) fn taken(&self) -> u64 {
@@ -33,7 +39,7 @@ impl Frontier {
 
     /// Octets that can be taken.
     pub(crate) fn pending(&self) -> u64 {
-        self.written - self.taken
+        self.written.saturating_sub(self.taken)
     }
 
     /// Notes a WRITE of `length` octets at `offset`; both lie within the ring. `known` is the position
@@ -43,47 +49,59 @@ impl Frontier {
         if length == 0 {
             return;
         }
+        let ring = self.ring_bytes.get();
         let phase = self.taken % self.ring_bytes;
-        let ahead = (offset + self.ring_bytes - phase) % self.ring_bytes;
+        let ahead = offset.saturating_add(ring).saturating_sub(phase) % self.ring_bytes;
         let appends = (self.written % self.ring_bytes) == offset;
-        let behind = (self.ring_bytes - ahead) % self.ring_bytes;
+        let behind = ring.saturating_sub(ahead) % self.ring_bytes;
         let end = if appends {
-            self.written + length
+            self.written.saturating_add(length)
         } else if behind <= self.taken.saturating_sub(known) {
-            (self.taken - behind + length).max(self.taken)
+            self.taken.saturating_sub(behind).saturating_add(length).max(self.taken)
         } else {
-            self.taken + ahead + length
+            self.taken.saturating_add(ahead).saturating_add(length)
         };
-        self.written = end.min(self.taken + self.ring_bytes);
+        self.written = end.min(self.taken.saturating_add(ring));
     }
 
-    /// The next octets to take, at most `max`: offset and length of a stretch that does not wrap.
-    pub(crate) fn next_stretch(&self, max: u64) -> (usize, usize) {
+    /// The next octets to take, at most `max`: a stretch that does not wrap.
+    pub(crate) fn next_stretch(&self, max: u64) -> Range<usize> {
         let offset = self.taken % self.ring_bytes;
-        let length = self.pending().min(max).min(self.ring_bytes - offset);
-        // Both are below the ring's size, which came from a u32.
-        (offset as usize, length as usize)
+        let end = offset.saturating_add(self.pending().min(max)).min(self.ring_bytes.get());
+        octets(offset)..octets(end)
+    }
+
+    /// Where the next octets are captured to, at most `max`: a stretch that does not wrap.
+    pub(crate) fn next_gap(&self, max: u64) -> Range<usize> {
+        let offset = self.taken % self.ring_bytes;
+        let end = offset.saturating_add(max).min(self.ring_bytes.get());
+        octets(offset)..octets(end)
     }
 
     /// Notes that `octets` of the stretch were taken.
     pub(crate) fn take(&mut self, octets: u64) {
-        self.taken += octets.min(self.pending());
+        self.taken = self.taken.saturating_add(octets.min(self.pending()));
     }
 
     /// Notes that `octets` were captured: written by the host and, with that, taken.
     pub(crate) fn produce(&mut self, octets: u64) {
-        self.taken += octets;
+        self.taken = self.taken.saturating_add(octets);
         self.written = self.taken;
     }
 
     /// Ends a run: the next one starts at the beginning of the ring. Linux forgets its own position at
     /// `prepare` but goes on counting ours, so both wrap to offset 0 (protocol notes, "STOP").
     pub(crate) fn wrap(&mut self, reported: u64) -> u64 {
-        let end = self.taken.max(reported).next_multiple_of(self.ring_bytes);
+        let end = self.taken.max(reported).checked_next_multiple_of(self.ring_bytes.get()).unwrap_or(u64::MAX);
         self.taken = end;
         self.written = end;
         end
     }
+}
+
+/// A size below that of the ring, which came from a `u32`, as an index.
+fn octets(size: u64) -> usize {
+    usize::try_from(size).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -91,7 +109,7 @@ mod tests {
     use super::*;
 
     fn at(taken: u64, written: u64) -> Frontier {
-        Frontier { ring_bytes: 1000, taken, written }
+        Frontier { taken, written, ..Frontier::new(1000) }
     }
 
     #[test]
@@ -139,15 +157,15 @@ mod tests {
         let mut ring = at(5000, 5000);
         ring.write(0, 1000, 5000);
         assert_eq!(ring.written(), 6000);
-        assert_eq!(ring.next_stretch(u64::MAX), (0, 1000));
+        assert_eq!(ring.next_stretch(u64::MAX), 0..1000);
     }
 
     #[test]
     fn stretches_do_not_wrap() {
         let mut ring = at(5900, 6400);
-        assert_eq!(ring.next_stretch(u64::MAX), (900, 100));
+        assert_eq!(ring.next_stretch(u64::MAX), 900..1000);
         ring.take(100);
-        assert_eq!(ring.next_stretch(150), (0, 150));
+        assert_eq!(ring.next_stretch(150), 0..150);
     }
 
     #[test]

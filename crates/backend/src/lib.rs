@@ -9,6 +9,17 @@
 //! Time is a `u64` of nanoseconds since any fixed moment; it must not run backwards.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::cast_possible_truncation,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
 
 mod clock;
 mod frontier;

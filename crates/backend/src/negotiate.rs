@@ -95,7 +95,7 @@ impl Offer {
         // The smallest frame that is still possible gives the largest buffer.
         let least_channels = u8::try_from(channels.min).map_err(|_| Errno::EINVAL)?;
         let frame_bytes = formats.iter().filter_map(|format| format.frame_bytes(least_channels)).min();
-        let buffer_max = self.ring_bytes_max() / frame_bytes.unwrap_or(1).max(1);
+        let buffer_max = self.ring_bytes_max().checked_div(frame_bytes.unwrap_or(1)).unwrap_or(0);
         let period_min = self.period_frames_min(rates_hz.min);
         let answer = HwParams {
             formats,
@@ -108,7 +108,7 @@ impl Offer {
     }
 
     fn period_frames_min(&self, rate_hz: u32) -> u32 {
-        let frames = u64::from(rate_hz) * u64::from(self.host.period_us_min) / 1_000_000;
+        let frames = u64::from(rate_hz).saturating_mul(u64::from(self.host.period_us_min)) / 1_000_000;
         u32::try_from(frames).unwrap_or(u32::MAX).max(1)
     }
 

@@ -26,13 +26,22 @@ impl Geometry {
     /// Frames in the ring.
     #[must_use]
     pub fn ring_frames(&self) -> u32 {
-        self.ring_bytes / self.frame_bytes
+        self.frames(self.ring_bytes)
     }
 
     /// Frames in a period, or in the ring when the guest wants no events.
     #[must_use]
     pub fn period_frames(&self) -> u32 {
-        if self.period_bytes == 0 { self.ring_frames() } else { self.period_bytes / self.frame_bytes }
+        if self.period_bytes == 0 { self.ring_frames() } else { self.frames(self.period_bytes) }
+    }
+
+    /// `octets` without the part of a frame at their end.
+    pub(crate) fn whole_frames(&self, octets: u64) -> u64 {
+        octets.saturating_sub(octets.checked_rem(u64::from(self.frame_bytes)).unwrap_or(0))
+    }
+
+    fn frames(&self, octets: u32) -> u32 {
+        octets.checked_div(self.frame_bytes).unwrap_or(0)
     }
 
     /// Whether `span` lies within the first `size` octets of the buffer.

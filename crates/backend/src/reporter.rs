@@ -44,9 +44,9 @@ impl Reporter {
             None => return u64::MAX,
             // Not told yet that this very boundary is passed.
             Some(0) if self.reported > 0 => self.reported,
-            Some(into_period) => self.reported - into_period + self.period_bytes,
+            Some(into_period) => self.reported.saturating_sub(into_period).saturating_add(self.period_bytes),
         };
-        next_boundary + self.frame_bytes
+        next_boundary.saturating_add(self.frame_bytes)
     }
 
     /// The earliest moment for the next event.
@@ -75,7 +75,7 @@ impl Reporter {
 
     fn dry_position(&self, end: u64) -> Option<u64> {
         let on_boundary = end.checked_rem(self.period_bytes)? == 0;
-        let position = if on_boundary { end + self.frame_bytes } else { end };
+        let position = if on_boundary { end.saturating_add(self.frame_bytes) } else { end };
         (position > self.reported && end > 0).then_some(position)
     }
 

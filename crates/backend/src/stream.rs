@@ -225,9 +225,9 @@ impl<M: SharedMemory> Stream<M> {
                 }
             }
         };
-        self.counters.requests += 1;
+        add(&mut self.counters.requests, 1);
         if let Outcome::Respond(Response { result: Err(_), .. }) = outcome {
-            self.counters.errors += 1;
+            add(&mut self.counters.errors, 1);
         }
         outcome
     }
@@ -309,7 +309,7 @@ impl<M: SharedMemory> Stream<M> {
         open.frontier.write(span.offset, span.length, open.reporter.reported());
         if open.dry {
             open.dry = false;
-            self.counters.xruns += 1;
+            add(&mut self.counters.xruns, 1);
             open.set_clock(now_ns);
         }
         Ok(())
@@ -362,21 +362,19 @@ impl<M: SharedMemory> Stream<M> {
             return None;
         }
         let room = (room_frames as u64).saturating_mul(u64::from(open.geometry.frame_bytes)).min(open.due(now_ns));
-        let whole_frames = |octets: usize| octets - octets % open.geometry.frame_bytes as usize;
-        let (offset, length) = open.frontier.next_stretch(room);
-        let length = whole_frames(length);
-        if length == 0 {
-            open.dry |= open.frontier.pending() < u64::from(open.geometry.frame_bytes) && room > 0;
+        let whole = room.min(open.geometry.whole_frames(open.frontier.pending()));
+        if whole == 0 {
+            open.dry |= room > 0;
             return None;
         }
-        open.mirror.get(offset..offset + length)
+        open.mirror.get(open.frontier.next_stretch(whole))
     }
 
     /// Notes that the host device took `octets` of the last stretch.
     pub fn played(&mut self, octets: usize) {
         if let Some(open) = &mut self.open {
             open.frontier.take(octets as u64);
-            self.counters.octets += octets as u64;
+            add(&mut self.counters.octets, octets as u64);
         }
     }
 
@@ -394,20 +392,16 @@ impl<M: SharedMemory> Stream<M> {
         if self.config.direction != Direction::Capture {
             return None;
         }
-        let frame_bytes = u64::from(open.geometry.frame_bytes);
-        let ring = u64::from(open.geometry.ring_bytes);
-        let offset = open.frontier.taken() % ring;
-        let available = (available_frames as u64).saturating_mul(frame_bytes).min(open.due(now_ns));
-        let length = (available - available % frame_bytes).min(ring - offset);
-        let (offset, length) = (offset as usize, length as usize);
-        if length == 0 { None } else { open.mirror.get_mut(offset..offset + length) }
+        let available = (available_frames as u64).saturating_mul(u64::from(open.geometry.frame_bytes));
+        let available = open.geometry.whole_frames(available.min(open.due(now_ns)));
+        open.mirror.get_mut(open.frontier.next_gap(available)).filter(|gap| !gap.is_empty())
     }
 
     /// Notes that `octets` of the last stretch were filled.
     pub fn captured(&mut self, octets: usize) {
         if let Some(open) = &mut self.open {
             open.frontier.produce(octets as u64);
-            self.counters.octets += octets as u64;
+            add(&mut self.counters.octets, octets as u64);
         }
     }
 
@@ -433,7 +427,7 @@ impl<M: SharedMemory> Stream<M> {
         if let Some(open) = &mut self.open {
             open.stop_position = open.stop_position.filter(|&stop| stop != position);
             open.reporter.sent(position, now_ns);
-            self.counters.events += 1;
+            add(&mut self.counters.events, 1);
         }
     }
 
@@ -441,7 +435,7 @@ impl<M: SharedMemory> Stream<M> {
     pub fn event_deferred(&mut self, now_ns: u64) {
         if let Some(open) = &mut self.open {
             open.reporter.hold_until(now_ns.saturating_add(EVENT_RETRY_NS));
-            self.counters.events_deferred += 1;
+            add(&mut self.counters.events_deferred, 1);
         }
     }
 
@@ -463,8 +457,9 @@ impl<M: SharedMemory> Stream<M> {
         if open.pace == Pace::Device {
             return None;
         }
-        let step = UNREPORTED_STEP_NS * u64::from(open.geometry.rate_hz) / SECOND_NS;
-        let unreported = open.frontier.taken() + step.max(1) * u64::from(open.geometry.frame_bytes);
+        let frame_bytes = u64::from(open.geometry.frame_bytes);
+        let step = UNREPORTED_STEP_NS.saturating_mul(u64::from(open.geometry.rate_hz)) / SECOND_NS;
+        let unreported = open.frontier.taken().saturating_add(step.max(1).saturating_mul(frame_bytes));
         let mut target = if open.reporter.wanted() { open.reporter.next_due() } else { unreported };
         if self.config.direction == Direction::Playback {
             if open.dry {
@@ -473,11 +468,16 @@ impl<M: SharedMemory> Stream<M> {
             target = target.min(open.frontier.written());
         } else {
             // The mirror holds a ring's worth; what is captured must not outrun it between two looks.
-            target = target.min(open.frontier.taken() + u64::from(open.geometry.ring_bytes));
+            target = target.min(open.frontier.taken().saturating_add(u64::from(open.geometry.ring_bytes)));
         }
-        Some(open.clock.reaches_at((target - open.clock_base).div_ceil(u64::from(open.geometry.frame_bytes))))
-            .map(|at| if open.reporter.wanted() { at.max(allowed) } else { at })
+        let at = open.clock.reaches_at(target.saturating_sub(open.clock_base).div_ceil(frame_bytes));
+        Some(if open.reporter.wanted() { at.max(allowed) } else { at })
     }
+}
+
+/// Adds to a counter, which stops at its largest value.
+fn add(counter: &mut u64, amount: u64) {
+    *counter = counter.saturating_add(amount);
 }
 
 impl<M: SharedMemory> Open<M> {
@@ -512,7 +512,7 @@ impl<M: SharedMemory> Open<M> {
             return Err(Errno::EINVAL);
         }
         let offset = span.offset as usize;
-        Ok(offset..offset + span.length as usize)
+        Ok(offset..offset.saturating_add(span.length as usize))
     }
 
     /// Copies a small range of the buffer that holds volumes or flags.

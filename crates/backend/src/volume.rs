@@ -21,7 +21,7 @@ impl Volume {
 
     /// Octets that SET_VOLUME and GET_VOLUME exchange.
     pub(crate) fn volume_bytes(&self) -> usize {
-        self.millidecibels.len() * 4
+        self.millidecibels.len().saturating_mul(4)
     }
 
     /// Takes one i32 per channel.
@@ -42,7 +42,7 @@ impl Volume {
         let channels = self.muted.len();
         let stride = match octets.len() {
             length if length == channels => 1,
-            length if length == channels * 4 => 4,
+            length if length == self.volume_bytes() => 4,
             _ => return Err(Errno::EINVAL),
         };
         for (muted, flag) in self.muted.iter_mut().zip(octets.chunks(stride)) {
