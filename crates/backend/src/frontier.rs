@@ -21,12 +21,14 @@ pub(crate) struct Frontier {
     taken: u64,
     /// Octets that the guest has written; `taken <= written <= taken + ring_bytes`.
     written: u64,
+    /// Where the current run began. The guest starts anew there, whatever it was told before.
+    run_start: u64,
 }
 
 impl Frontier {
     pub(crate) fn new(ring_bytes: u32) -> Self {
         let ring_bytes = NonZeroU64::new(u64::from(ring_bytes)).unwrap_or(NonZeroU64::MIN);
-        Self { ring_bytes, taken: 0, written: 0 }
+        Self { ring_bytes, taken: 0, written: 0, run_start: 0 }
     }
 
     pub(crate) fn taken(&self) -> u64 {
@@ -56,7 +58,7 @@ impl Frontier {
         let behind = ring.saturating_sub(ahead) % self.ring_bytes;
         let end = if appends {
             self.written.saturating_add(length)
-        } else if behind <= self.taken.saturating_sub(known) {
+        } else if behind <= self.taken.saturating_sub(known.max(self.run_start)) {
             self.taken.saturating_sub(behind).saturating_add(length).max(self.taken)
         } else {
             self.taken.saturating_add(ahead).saturating_add(length)
@@ -95,6 +97,7 @@ impl Frontier {
         let end = self.taken.max(reported).checked_next_multiple_of(self.ring_bytes.get()).unwrap_or(u64::MAX);
         self.taken = end;
         self.written = end;
+        self.run_start = end;
         end
     }
 }
@@ -136,6 +139,15 @@ mod tests {
         let mut ring = at(5300, 5900);
         ring.write(200, 50, 5150);
         assert_eq!(ring.written(), 5300, "wholly too late: nothing is left to play");
+    }
+
+    #[test]
+    fn what_was_told_of_the_last_run_makes_no_write_of_this_one_late() {
+        let mut ring = at(5300, 5900);
+        ring.wrap(5300);
+        ring.write(0, 500, 5300);
+        ring.write(400, 200, 5300);
+        assert_eq!(ring.written(), 6600);
     }
 
     #[test]

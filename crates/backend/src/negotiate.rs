@@ -6,7 +6,7 @@ use std::fmt;
 
 use sndif::store::Limits;
 use sndif::v2::{HwParams, Interval, OpenParams};
-use sndif::{Errno, FormatSet};
+use sndif::{Errno, Format, FormatSet};
 
 /// What the host device can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,16 +86,18 @@ impl Offer {
     /// # Errors
     /// `EINVAL` when nothing is left.
     pub fn narrow(&self, asked: &HwParams) -> Result<HwParams, Errno> {
-        let formats = self.formats().intersection(asked.formats);
         let channels = self.store.channels.intersection(self.device.channels).intersection(asked.channels);
+        // A format with no whole frame at any of these channel counts is one that OPEN would refuse.
+        let formats = self.formats().intersection(asked.formats);
+        let formats: FormatSet =
+            formats.iter().filter(|&format| least_frame_bytes(format, channels).is_some()).collect();
         let rates_hz = self.store.rates.within(self.device.rates_hz.intersection(asked.rates_hz));
         if formats.is_empty() || channels.is_empty() || rates_hz.is_empty() {
             return Err(Errno::EINVAL);
         }
         // The smallest frame that is still possible gives the largest buffer.
-        let least_channels = u8::try_from(channels.min).map_err(|_| Errno::EINVAL)?;
-        let frame_bytes = formats.iter().filter_map(|format| format.frame_bytes(least_channels)).min();
-        let buffer_max = self.ring_bytes_max().checked_div(frame_bytes.unwrap_or(1)).unwrap_or(0);
+        let frame_bytes = formats.iter().filter_map(|format| least_frame_bytes(format, channels)).min();
+        let buffer_max = frame_bytes.and_then(|size| self.ring_bytes_max().checked_div(size)).ok_or(Errno::EINVAL)?;
         let period_min = self.period_frames_min(rates_hz.min);
         let answer = HwParams {
             formats,
@@ -153,10 +155,19 @@ impl Offer {
     }
 }
 
+/// Octets of the smallest frame with a channel count of `channels`: of the first or, as IMA ADPCM takes
+/// only even ones, the second.
+fn least_frame_bytes(format: Format, channels: Interval) -> Option<u32> {
+    [channels.min, channels.min.saturating_add(1)]
+        .into_iter()
+        .filter(|&count| channels.contains(count))
+        .find_map(|count| format.frame_bytes(u8::try_from(count).ok()?).filter(|&size| size > 0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sndif::{Format, GrantRef};
+    use sndif::GrantRef;
 
     fn offer() -> Offer {
         Offer { store: Limits::DEFAULT, device: DeviceLimits::ANY, host: HostLimits::default(), control_bytes: 0 }

@@ -306,10 +306,14 @@ impl<M: SharedMemory> Stream<M> {
         if !open.memory.read(span.offset as usize, target) {
             return Err(Errno::EFAULT);
         }
-        open.frontier.write(span.offset, span.length, open.reporter.reported());
+        // A guest that wants no events keeps its own time and knows what was taken as well as we do.
+        let known = if open.reporter.wanted() { open.reporter.reported() } else { open.frontier.taken() };
+        open.frontier.write(span.offset, span.length, known);
         if open.dry {
+            // As long as the host device has frames queued, nobody heard that the guest was late.
+            let heard = open.ran_dry();
+            add(&mut self.counters.xruns, u64::from(heard));
             open.dry = false;
-            add(&mut self.counters.xruns, 1);
             open.set_clock(now_ns);
         }
         Ok(())
@@ -465,7 +469,9 @@ impl<M: SharedMemory> Stream<M> {
             if open.dry {
                 return None;
             }
-            target = target.min(open.frontier.written());
+            // With nothing left, the stream is dry once one more frame would be due.
+            let due = open.frontier.taken().saturating_add(frame_bytes);
+            target = target.min(open.frontier.written().max(due));
         } else {
             // The mirror holds a ring's worth; what is captured must not outrun it between two looks.
             target = target.min(open.frontier.taken().saturating_add(u64::from(open.geometry.ring_bytes)));
