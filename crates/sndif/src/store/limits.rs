@@ -191,7 +191,8 @@ impl Limits {
             limits.channels.min = channels(node::CHANNELS_MIN, value)?.max(self.channels.min);
         }
         if limits.channels.is_empty() {
-            return Err(BadNode { node: node::CHANNELS_MIN, reason: "no channel count is left" });
+            let node = if nodes.channels_min.is_some() { node::CHANNELS_MIN } else { node::CHANNELS_MAX };
+            return Err(BadNode { node, reason: "no channel count is left" });
         }
         if let Some(value) = nodes.sample_rates {
             let bad = |reason| BadNode { node: node::SAMPLE_RATES, reason };
