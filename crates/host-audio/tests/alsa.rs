@@ -54,7 +54,6 @@ fn octets_arrive_as_they_are_and_in_real_time() {
         let took = begin.elapsed();
         // 300 ms, less the 0.1 % that a fast clock may gain; late is a busy machine's right.
         assert!(took >= Duration::from_millis(299), "{took:?}");
-        assert_eq!(sink.xruns(), 0);
         drop(sink);
         // The file is complete when its thread has closed the PCM.
         let deadline = Instant::now() + Duration::from_secs(5);
@@ -86,7 +85,7 @@ fn null_keeps_real_time_and_a_short_queue() {
             assert!(paced(sink.pacing()));
             sink.acknowledge().unwrap();
         }
-        assert!(last > 48_000, "{name}: {last}");
+        assert!(last > 24_000, "{name}: {last}");
     }
 }
 
@@ -100,6 +99,29 @@ fn a_sink_without_data_sleeps_and_time_without_data_is_not_made_up_for() {
     let begin = Instant::now();
     play(&mut *sink, 4, &noise(4 * 4_800));
     assert!(begin.elapsed() >= Duration::from_millis(99), "{:?}", begin.elapsed());
+}
+
+#[test]
+fn a_gap_is_an_xrun_but_an_end_is_not() {
+    let mut sink = device("null").open_sink(&WHO, &SPEC).unwrap();
+    sink.start().unwrap();
+    let wait_until_dry = |sink: &mut dyn Sink| {
+        while sink.queued_frames() > 0 {
+            assert!(paced(sink.pacing()));
+            sink.acknowledge().unwrap();
+        }
+    };
+    sink.write(&noise(4 * 480)).unwrap();
+    wait_until_dry(&mut *sink);
+    assert_eq!(sink.xruns(), 0);
+    sink.write(&noise(4 * 480)).unwrap();
+    wait_until_dry(&mut *sink);
+    assert_eq!(sink.xruns(), 1);
+    sink.stop().unwrap();
+    sink.start().unwrap();
+    sink.write(&noise(4 * 480)).unwrap();
+    wait_until_dry(&mut *sink);
+    assert_eq!(sink.xruns(), 1);
 }
 
 #[test]
@@ -163,15 +185,19 @@ fn null_gives_silence_in_real_time() {
         let now = begin.elapsed().as_micros() as u64 * 48 / 1_000;
         assert!(frames <= now + 48 + now / 1_000, "{frames} ahead of {now}");
     }
-    assert!(frames > 48_000, "{frames}");
-    assert_eq!(source.xruns(), 0);
+    assert!(frames > 24_000, "{frames}");
 }
 
 #[test]
 fn what_nobody_reads_is_lost_and_counted() {
     let mut source = device("null").open_source(&WHO, &SPEC).unwrap();
     source.start().unwrap();
-    std::thread::sleep(Duration::from_millis(400));
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while source.xruns() == 0 {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    std::thread::sleep(Duration::from_millis(50));
     assert_eq!(source.xruns(), 1);
     source.stop().unwrap();
 }

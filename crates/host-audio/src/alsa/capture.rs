@@ -3,7 +3,7 @@
 use super::clock::Clock;
 use super::hw::{self, Device};
 use super::link::{Link, recover, wait_until_closed, with_wake_fd};
-use super::playback::frames_to_time;
+use super::playback::{MOST_RECOVERIES, frames_to_time};
 use crate::{Direction, Error, Pacing, Source, StreamSpec};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -173,13 +173,16 @@ impl Recorder {
     /// Moves what the PCM has to the ring, as far as time allows.
     fn collect(&mut self) -> alsa::Result<()> {
         let before = self.taken;
+        let mut recoveries = 0;
         loop {
             let there = match self.device.pcm.avail() {
                 Ok(there) => there.max(0).cast_unsigned(),
-                Err(error) => {
+                Err(error) if recoveries < MOST_RECOVERIES => {
+                    recoveries += 1;
                     self.overran(error)?;
                     continue;
                 }
+                Err(error) => return Err(error),
             };
             let due = self.clock.limit(self.taken + there, Instant::now()).saturating_sub(self.taken);
             self.left = there;
@@ -196,7 +199,11 @@ impl Recorder {
                     }
                 }
                 Err(error) if error.errno().abs() == rustix::io::Errno::AGAIN.raw_os_error() => break,
-                Err(error) => self.overran(error)?,
+                Err(error) if recoveries < MOST_RECOVERIES => {
+                    recoveries += 1;
+                    self.overran(error)?;
+                }
+                Err(error) => return Err(error),
             }
         }
         if before / self.device.period != self.taken / self.device.period {

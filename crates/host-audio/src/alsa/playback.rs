@@ -8,6 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
 
+/// A PCM that fails more often than this without taking a frame is given up.
+pub(super) const MOST_RECOVERIES: u32 = 3;
+
 /// The control thread's side.
 pub(super) struct AlsaSink {
     link: Arc<Link>,
@@ -215,6 +218,7 @@ impl Player {
 
     /// Moves frames from the ring to the PCM, and starts it.
     fn feed(&mut self) -> alsa::Result<()> {
+        let mut recoveries = 0;
         loop {
             let ready = self.ring.slots() / self.frame_bytes;
             if self.link.flush_until.load(Acquire) > self.flushed {
@@ -223,10 +227,12 @@ impl Player {
             }
             self.room = match self.device.pcm.avail() {
                 Ok(room) => room.max(0).cast_unsigned(),
-                Err(error) => {
+                Err(error) if recoveries < MOST_RECOVERIES => {
+                    recoveries += 1;
                     self.ran_dry(error)?;
                     continue;
                 }
+                Err(error) => return Err(error),
             };
             let frames = ready.min(self.room as usize);
             if frames == 0 {
@@ -246,10 +252,12 @@ impl Player {
                     self.room = self.room.saturating_sub(written as u64);
                 }
                 Err(error) if error.errno().abs() == rustix::io::Errno::AGAIN.raw_os_error() => break,
-                Err(error) => {
+                Err(error) if recoveries < MOST_RECOVERIES => {
+                    recoveries += 1;
                     self.ran_dry(error)?;
                     continue;
                 }
+                Err(error) => return Err(error),
             }
             if self.dry {
                 self.dry = false;
@@ -289,6 +297,8 @@ impl Player {
         self.link.heard.store(self.heard, Release);
         let period = self.device.period;
         let ran_out = self.heard == self.popped && self.signalled != self.heard;
+        // A PCM without a clock does not say that it ran dry.
+        self.dry |= ran_out && self.started && !self.held;
         if self.heard / period != self.signalled / period || ran_out {
             self.signalled = self.heard;
             self.link.signal();
