@@ -6,8 +6,8 @@
 //! | [`gain`] | volume and mute per channel, applied in place without allocation |
 //! | [`linear`] | how integer samples lie in memory; lossless conversion between such layouts |
 //! | [`decode`] | any sample that is a number as `f32`, for meters and pictures |
-//! | [`level`] | peak and RMS per channel |
-//! | [`waveform`] | minimum and maximum per column, drawn as text |
+//! | [`mod@level`] | peak and RMS per channel |
+//! | [`mod@waveform`] | minimum and maximum per column, drawn as text |
 //!
 //! Everywhere a buffer is a sequence of whole frames in interleaved order (one sample per channel,
 //! channel 0 first) that starts at a frame's start. What is left at the end and fills no sample is
