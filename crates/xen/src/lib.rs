@@ -159,7 +159,7 @@ impl Xen {
         }
     }
 
-    /// A new connection to XenStore with this domain's rights.
+    /// A new connection to XenStore with this domain's rights. In the emulation it ends with this handle.
     ///
     /// # Errors
     ///

@@ -458,3 +458,28 @@ fn a_toolstack_is_told_and_can_attach_devices() {
         assert!(!store.exists("/local/domain/0/backend/vsnd/1").unwrap());
     }
 }
+
+#[test]
+fn a_handles_store_connections_end_with_it() {
+    let machine = machine();
+    let host = machine.open(HOST);
+    let mut store = host.store().unwrap();
+    assert_eq!(store.read_string("domid").unwrap(), "0");
+    assert_eq!(machine.emulation.stats().unwrap().store_connections, 1);
+    drop(host);
+    assert!(store.read_string("domid").is_err());
+    settled(&machine, |stats| stats.store_connections == 0);
+}
+
+#[test]
+fn a_domains_directory_may_be_gone_before_it_dies() {
+    let machine = machine();
+    let guest = machine.open(GUEST);
+    let host = machine.open(HOST);
+    let mut store = host.store().unwrap();
+    store.rm("/local").unwrap();
+    drop(guest);
+    settled(&machine, |stats| stats.domains == 1);
+    let guest = machine.open(GUEST);
+    assert_eq!(guest.store().unwrap().read_string("domid").unwrap(), "1");
+}

@@ -5,10 +5,11 @@ use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-    SocketAddrUnix, SocketFlags, SocketType,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketAddrUnix, SocketFlags, SocketType,
 };
 use tempfile::TempDir;
 use xen::emu::{self, Handle, Stats};
@@ -69,15 +70,26 @@ fn send(socket: &OwnedFd, words: &[u32]) {
 
 /// First word of the next reply, `None` at the end of the connection. Descriptors are closed.
 fn status(socket: &OwnedFd) -> Option<u32> {
+    reply(socket).0
+}
+
+fn reply(socket: &OwnedFd) -> (Option<u32>, Vec<OwnedFd>) {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(200))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut octets = [0; 4096];
     let mut parts = [IoSliceMut::new(&mut octets)];
-    match rustix::net::recvmsg(socket, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+    let status = match rustix::net::recvmsg(socket, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
         Ok(message) if message.bytes >= 4 => Some(u32::from_le_bytes([octets[0], octets[1], octets[2], octets[3]])),
         Ok(_) | Err(Errno::CONNRESET) => None,
         Err(error) => panic!("{error}"),
+    };
+    let mut fds = Vec::new();
+    for part in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = part {
+            fds.extend(rights);
+        }
     }
+    (status, fds)
 }
 
 #[test]
@@ -130,21 +142,44 @@ fn nothing_but_counters_before_hello() {
 #[test]
 fn what_belongs_to_others_is_out_of_reach() {
     let machine = machine();
-    let granted = machine.witness.grant(DomainId(0), 1, Access::ReadWrite).unwrap();
-    let channel = machine.witness.alloc_unbound(DomainId(0)).unwrap();
-    let socket = machine.enter();
-    for token in 0..50 {
-        send(&socket, &[5, token, 0, 1]);
-        assert_ne!(status(&socket), Some(0), "end access {token}");
-        send(&socket, &[7, token, 0]);
-        assert_ne!(status(&socket), Some(0), "unmap {token}");
-        send(&socket, &[10, token]);
-        assert_ne!(status(&socket), Some(0), "close {token}");
+    let witness = &machine.witness;
+    let granted = witness.grant(DomainId(1), 1, Access::ReadWrite).unwrap();
+    let mapped = witness.map(DomainId(1), granted.refs(), Access::ReadWrite).unwrap();
+    let channel = witness.alloc_unbound(DomainId(1)).unwrap();
+    // Neither another domain nor another connection of the same domain.
+    for domain in [2, 1] {
+        let socket = machine.connect();
+        send(&socket, &[1, 1, domain]);
+        assert_eq!(status(&socket), Some(0));
+        for number in 0..50 {
+            send(&socket, &[5, number, 0, 1]);
+            assert_ne!(status(&socket), Some(0), "end access {number}");
+            send(&socket, &[7, number, 0]);
+            assert_ne!(status(&socket), Some(0), "unmap {number}");
+            send(&socket, &[10, number]);
+            assert_ne!(status(&socket), Some(0), "close {number}");
+        }
     }
-    drop(socket);
-    assert_eq!(machine.witness.usage().granted_pages, 1);
+    let granted = granted.end_access().unwrap_err().granted;
+    drop(witness.bind_interdomain(DomainId(1), channel.port()).unwrap());
+    drop((mapped, channel));
     granted.end_access().unwrap();
-    drop(channel);
+    machine.is_well();
+}
+
+#[test]
+fn who_maps_for_reading_gets_a_descriptor_for_reading() {
+    let machine = machine();
+    let granted = machine.witness.grant(DomainId(2), 1, Access::ReadWrite).unwrap();
+    for (access, mode) in [(0, OFlags::RDONLY), (1, OFlags::RDWR)] {
+        let socket = machine.enter();
+        send(&socket, &[6, 1, access, granted.refs()[0].0]);
+        let (status, fds) = reply(&socket);
+        assert_eq!((status, fds.len()), (Some(0), 1));
+        let flags = rustix::fs::fcntl_getfl(&fds[0]).unwrap();
+        assert_eq!(flags & OFlags::RWMODE, mode);
+    }
+    granted.end_access().unwrap_or_else(drop);
     machine.is_well();
 }
 

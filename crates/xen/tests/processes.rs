@@ -95,6 +95,7 @@ fn domain_process() {
         "owner" => owner(&spec, &given),
         "busy" => busy(&spec),
         "rounds" => rounds(&spec),
+        "full" => full(&spec, &given),
         "hypervisor" => hypervisor(Path::new(&dir)),
         role => panic!("no role {role}"),
     }
@@ -175,6 +176,28 @@ fn rounds(spec: &XenSpec) {
     assert_eq!(tables(), before);
     assert_eq!((host.usage(), guest.usage()), (Usage::default(), Usage::default()));
     eprintln!("0");
+}
+
+/// Has no descriptor left, so that whatever is handed over is lost on the way.
+fn full(spec: &XenSpec, given: &[u32]) {
+    let xen = Xen::open(spec, Some(GUEST)).unwrap();
+    let channel = xen.alloc_unbound(GUEST).unwrap();
+    let mut held = Vec::new();
+    while let Ok(fd) = std::fs::File::open("/dev/null") {
+        held.push(fd);
+    }
+    let is_full = |error: xen::Error| assert!(error.to_string().contains("Too many open files"), "{error}");
+    for _ in 0..20 {
+        is_full(xen.grant(HOST, 1, Access::ReadWrite).unwrap_err());
+        is_full(xen.map(HOST, &[GrantRef(given[0])], Access::ReadWrite).unwrap_err());
+        is_full(xen.alloc_unbound(HOST).unwrap_err());
+        is_full(xen.bind_interdomain(GUEST, channel.port()).unwrap_err());
+    }
+    assert_eq!(xen.usage(), Usage { ports: 1, ..Usage::default() });
+    drop(held);
+    drop(xen.bind_interdomain(GUEST, channel.port()).unwrap());
+    eprintln!("0");
+    wait_for_parent();
 }
 
 fn hypervisor(dir: &Path) {
@@ -281,6 +304,19 @@ fn a_thousand_rounds_leave_descriptors_and_mappings_as_they_were() {
     let emulation = emu::spawn(&dir.path().join("xen")).unwrap();
     let mut child = Process::start("rounds", emulation.dir(), &[]);
     assert_eq!(child.numbers(), [0]);
+    child.end();
+}
+
+#[test]
+fn a_process_without_descriptors_left_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let emulation = emu::spawn(&dir.path().join("xen")).unwrap();
+    let host = emulation.open(HOST).unwrap();
+    let granted = host.grant(GUEST, 1, Access::ReadWrite).unwrap();
+    let mut child = Process::start("full", emulation.dir(), &[granted.refs()[0].0]);
+    assert_eq!(child.numbers(), [0]);
+    let stats = emulation.stats().unwrap();
+    assert_eq!((stats.granted_pages, stats.mapped_pages, stats.ports), (1, 0, 1));
     child.end();
 }
 

@@ -204,8 +204,35 @@ fn exchange(socket: BorrowedFd<'_>, request: &Request) -> Result<(Reply, Vec<Own
     rustix::io::retry_on_intr(|| socket::send(socket, &request.encode(), &[])).map_err(gone)?;
     match rustix::io::retry_on_intr(|| socket::receive(socket)).map_err(gone)? {
         Received::Packet(octets, fds) => Ok((Reply::parse(&octets).ok_or(Error::Malformed)?, fds)),
-        Received::Truncated => Err(Error::Malformed),
+        Received::WithoutDescriptors(octets) => {
+            // What was given cannot be used; give it back, so that the refusal leaves nothing behind.
+            let undo = Reply::parse(&octets).and_then(|reply| undo(request, &reply));
+            if let Some(undo) = undo {
+                exchange(socket, &undo)?;
+            }
+            Err(Error::system("receive descriptors from the emulated Xen")(Errno::MFILE))
+        }
+        Received::TooLong => Err(Error::Malformed),
         Received::End => Err(Error::HypervisorGone),
+    }
+}
+
+/// The request, itself without descriptors, that takes back what `reply` gave.
+fn undo(request: &Request, reply: &Reply) -> Option<Request> {
+    match (request, reply) {
+        (Request::Grant { .. }, Reply::Done(words)) => match words[..] {
+            [low, high, _] => Some(Request::EndAccess { token: token(low, high), deferred: true }),
+            _ => None,
+        },
+        (Request::Map { .. }, Reply::Done(words)) => match words[..] {
+            [low, high, ..] => Some(Request::Unmap { token: token(low, high) }),
+            _ => None,
+        },
+        (Request::AllocUnbound { .. } | Request::BindInterdomain { .. }, Reply::Done(words)) => match words[..] {
+            [port] => Some(Request::Close { port: Port(port) }),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

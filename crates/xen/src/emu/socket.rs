@@ -31,8 +31,11 @@ pub(super) fn send(socket: BorrowedFd<'_>, octets: &[u8], fds: &[BorrowedFd<'_>]
 pub(super) enum Received {
     /// A whole packet and the descriptors that came with it.
     Packet(Vec<u8>, Vec<OwnedFd>),
-    /// A packet longer than any message, or with more descriptors than any message.
-    Truncated,
+    /// A whole packet whose descriptors did not all fit: into this process, as a rule, because it has
+    /// too many open files.
+    WithoutDescriptors(Vec<u8>),
+    /// A packet longer than any message.
+    TooLong,
     /// The other end is closed.
     End,
 }
@@ -50,13 +53,16 @@ pub(super) fn receive(socket: BorrowedFd<'_>) -> Result<Received, Errno> {
             fds.extend(rights);
         }
     }
-    if message.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
-        return Ok(Received::Truncated);
+    if message.flags.contains(ReturnFlags::TRUNC) {
+        return Ok(Received::TooLong);
     }
     if message.bytes == 0 {
         return Ok(Received::End);
     }
     octets.truncate(message.bytes);
+    if message.flags.contains(ReturnFlags::CTRUNC) {
+        return Ok(Received::WithoutDescriptors(octets));
+    }
     Ok(Received::Packet(octets, fds))
 }
 
