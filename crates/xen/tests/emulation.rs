@@ -483,3 +483,12 @@ fn a_domains_directory_may_be_gone_before_it_dies() {
     let guest = machine.open(GUEST);
     assert_eq!(guest.store().unwrap().read_string("domid").unwrap(), "1");
 }
+
+#[test]
+fn a_machine_without_xen_is_told_which_module_to_load() {
+    if std::path::Path::new("/dev/xen/gntdev").exists() {
+        return;
+    }
+    let error = Xen::open(&XenSpec::Dev, None).unwrap_err().to_string();
+    assert!(error.contains("/dev/xen/gntdev") && error.contains("modprobe xen-gntdev"), "{error}");
+}

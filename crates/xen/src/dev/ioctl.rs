@@ -82,11 +82,16 @@ pub(super) fn evtchn_notify(device: BorrowedFd<'_>, port: u32) -> Result<()> {
 
 /// The offset at which `refs` of `domain` can be mapped.
 pub(super) fn gntdev_map(device: BorrowedFd<'_>, domain: u16, refs: &[GrantRef]) -> Result<u64> {
+    let mut argument = map_argument(domain, refs)?;
+    call(device, abi::GNTDEV_MAP_GRANT_REF, &mut argument)?;
+    Ok(argument[1])
+}
+
+fn map_argument(domain: u16, refs: &[GrantRef]) -> Result<Vec<u64>> {
     let count = u32::try_from(refs.len()).map_err(|_| Errno::INVAL)?;
     let mut argument = vec![pair(count, 0), 0];
     argument.extend(refs.iter().map(|reference| pair(domain.into(), reference.0)));
-    call(device, abi::GNTDEV_MAP_GRANT_REF, &mut argument)?;
-    Ok(argument[1])
+    Ok(argument)
 }
 
 /// Gives an offset with `count` references back.
@@ -101,20 +106,80 @@ pub(super) fn gntalloc_alloc(
     writable: bool,
     count: u32,
 ) -> Result<(u64, Vec<GrantRef>)> {
+    let mut argument = alloc_argument(domain, writable, count)?;
+    call(device, abi::GNTALLOC_ALLOC_GREF, &mut argument)?;
+    Ok((argument[1], alloc_refs(&argument, count)))
+}
+
+fn alloc_argument(domain: u16, writable: bool, count: u32) -> Result<Vec<u64>> {
     let pages = usize::try_from(count).map_err(|_| Errno::INVAL)?;
+    let flags = if writable { abi::GNTALLOC_FLAG_WRITABLE } else { 0 };
     let mut octets = [0; 8];
     octets[..2].copy_from_slice(&domain.to_ne_bytes());
-    let flags = if writable { abi::GNTALLOC_FLAG_WRITABLE } else { 0 };
     octets[2..4].copy_from_slice(&flags.to_ne_bytes());
     octets[4..].copy_from_slice(&count.to_ne_bytes());
     let mut argument = vec![0; 2 + pages.div_ceil(2)];
     argument[0] = u64::from_ne_bytes(octets);
-    call(device, abi::GNTALLOC_ALLOC_GREF, &mut argument)?;
-    let refs = argument[2..].iter().flat_map(|word| halves(*word)).take(pages).map(GrantRef).collect();
-    Ok((argument[1], refs))
+    Ok(argument)
+}
+
+fn alloc_refs(argument: &[u64], count: u32) -> Vec<GrantRef> {
+    (0..count).zip(argument[2..].iter().flat_map(|word| halves(*word))).map(|(_, id)| GrantRef(id)).collect()
 }
 
 /// Gives the pages at an offset back.
 pub(super) fn gntalloc_dealloc(device: BorrowedFd<'_>, index: u64, count: u32) -> Result<()> {
     call(device, abi::GNTALLOC_DEALLOC_GREF, &mut [index, pair(count, 0)]).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::offset_of;
+
+    use super::*;
+
+    /// The octets of an argument from `offset` on.
+    fn octets<const N: usize>(argument: &[u64], offset: usize) -> [u8; N] {
+        let all: Vec<u8> = argument.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        all[offset..offset + N].try_into().unwrap()
+    }
+
+    #[test]
+    fn arguments_hold_their_fields_where_the_structures_do() {
+        use abi::{GntallocAllocGref as Alloc, GntdevGrantRef as Ref, GntdevMapGrantRef as Map};
+
+        let map = map_argument(7, &[GrantRef(11), GrantRef(12)]).unwrap();
+        assert_eq!(octets(&map, offset_of!(Map, count)), 2_u32.to_ne_bytes());
+        let second = offset_of!(Map, refs) + size_of::<Ref>();
+        assert_eq!(octets(&map, second + offset_of!(Ref, domid)), 7_u32.to_ne_bytes());
+        assert_eq!(octets(&map, second + offset_of!(Ref, reference)), 12_u32.to_ne_bytes());
+        assert_eq!(size_of_val(&map[..]), size_of::<Map>() + size_of::<Ref>());
+        assert_eq!(offset_of!(Map, index), 8, "the second word is the result");
+
+        for count in 1..5 {
+            let mut alloc = alloc_argument(7, true, count).unwrap();
+            assert_eq!(octets(&alloc, offset_of!(Alloc, domid)), 7_u16.to_ne_bytes());
+            assert_eq!(octets(&alloc, offset_of!(Alloc, flags)), 1_u16.to_ne_bytes());
+            assert_eq!(octets(&alloc, offset_of!(Alloc, count)), count.to_ne_bytes());
+            assert_eq!(offset_of!(Alloc, index), 8, "the second word is the result");
+            let needed = offset_of!(Alloc, gref_ids) + 4 * count as usize;
+            assert!(size_of_val(&alloc[..]) >= needed.max(size_of::<Alloc>()));
+            assert_eq!(offset_of!(Alloc, gref_ids), 16, "references start at the third word");
+            alloc[2] = pair(21, 22);
+            assert_eq!(alloc_refs(&alloc, count).len(), count as usize);
+            assert_eq!(alloc_refs(&alloc, count)[0], GrantRef(21));
+        }
+        assert_eq!(offset_of!(abi::GntdevUnmapGrantRef, count), 8);
+        assert_eq!(offset_of!(abi::GntallocDeallocGref, count), 8);
+        assert_eq!(offset_of!(abi::EvtchnBindInterdomain, remote_port), 4);
+    }
+
+    #[test]
+    fn a_file_that_is_no_such_device_says_so() {
+        use std::os::fd::AsFd as _;
+        let file = std::fs::File::open("/dev/null").unwrap();
+        assert_eq!(evtchn_notify(file.as_fd(), 1), Err(Errno::NOTTY));
+        assert_eq!(gntdev_map(file.as_fd(), 1, &[GrantRef(8)]), Err(Errno::NOTTY));
+        assert_eq!(gntalloc_alloc(file.as_fd(), 1, true, 3), Err(Errno::NOTTY));
+    }
 }
