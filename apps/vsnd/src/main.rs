@@ -1,2 +1,50 @@
-//! The command-line tool.
-fn main() {}
+//! `vsnd`: the command-line tool. Plays and records in a guest, runs the emulated Xen, shows that all
+//! works.
+
+#![forbid(unsafe_code)]
+
+mod demo;
+mod emu;
+mod guest_side;
+mod play;
+mod record;
+mod report;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Exit statuses for the help; the same for every command.
+const EXIT_STATUS: &str = "Exit status: 0 success, 1 octets differ or unexpected error, 2 command line, \
+    4 no Xen, 5 no such card or stream, 6 no daemon answers, 7 file, 8 host device, 9 format not taken, \
+    10 the other side went away.";
+
+/// Para-virtual sound for Xen.
+#[derive(Debug, Parser)]
+#[command(name = "vsnd", version, after_help = EXIT_STATUS)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Plays a WAV file from a guest process to a host sink and captures it back, on an emulated Xen.
+    Demo(demo::Arguments),
+    /// Plays a WAV file on this guest's sound card.
+    Play(play::Arguments),
+    /// Records from this guest's sound card to a WAV file.
+    Record(record::Arguments),
+    /// Runs an emulated Xen, and attaches sound cards to its domains.
+    Emu(emu::Arguments),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Play(arguments) => play::run(&arguments),
+        Command::Record(arguments) => record::run(&arguments),
+        Command::Emu(arguments) => emu::run(&arguments),
+    };
+    program::end("vsnd", result)
+}

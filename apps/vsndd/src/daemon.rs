@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use backend::{Action, DeviceLimits, HostLimits, Offer, StreamConfig};
@@ -128,7 +128,7 @@ impl Daemon {
     ///
     /// # Errors
     /// [`Error::System`] when waiting fails; a guest's fault is no error.
-    pub fn run(&mut self, stop: impl AsFd) -> Result<Ended, Error> {
+    pub fn run(&mut self, stop: BorrowedFd<'_>) -> Result<Ended, Error> {
         self.poller.add_level(stop, STOP_TOKEN)?;
         self.rescan();
         let mut ready = Vec::with_capacity(256);

@@ -1,5 +1,6 @@
 //! `vsndd`: command line, logging and signals around [`vsndd::Daemon`].
 
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -59,7 +60,7 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let failure = |error: Error| Failure::new(status_of(&error), error);
     let mut daemon = Daemon::new(xen, config).map_err(failure)?;
     tracing::info!("serving on {}", arguments.xen);
-    match daemon.run(stop).map_err(failure)? {
+    match daemon.run(stop.as_fd()).map_err(failure)? {
         Ended::Asked => Ok(ExitStatus::Success),
         Ended::XenGone => {
             Err(Failure::new(ExitStatus::Lost, format!("{} went away; all streams are closed", arguments.xen)))

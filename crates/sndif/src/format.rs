@@ -54,7 +54,7 @@ pub struct UnknownFormat;
 
 impl fmt::Display for UnknownFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a sample format of sndif")
+        f.write_str("not a sample format of sndif, such as s16_le or float_le")
     }
 }
 
@@ -157,6 +157,14 @@ impl Format {
             FormatWidth::Nibble if channels.is_multiple_of(2) => Some(channels / 2),
             FormatWidth::Nibble => None,
         }
+    }
+}
+
+impl core::str::FromStr for Format {
+    type Err = UnknownFormat;
+
+    fn from_str(name: &str) -> Result<Self, UnknownFormat> {
+        Self::from_name(name)
     }
 }
 

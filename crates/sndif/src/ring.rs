@@ -238,3 +238,6 @@ impl<M: SharedMemory, const SLOT: usize> FrontRing<M, SLOT> {
         self.memory.load_acquire(RSP_PROD) != self.rsp_cons
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -286,7 +286,18 @@ fn restore(store: &mut Store, guest: DomainId, card: &str) -> Result<(), xenstor
         store.set_perms(&path, &[Perm::none(0), Perm::read(guest.0)])?;
     }
     let frontend = format!("{home}/device/vsnd/{card}");
-    copy(store, &kept, &frontend, &[Perm::none(guest.0), Perm::read(backend)])
+    copy(store, &kept, &frontend, &[Perm::none(guest.0), Perm::read(backend)])?;
+    // With the domain went its right to read the backend's half, which lives on.
+    let ours = format!("/local/domain/{backend}/backend/vsnd/{guest}/{card}");
+    share(store, &ours, &[Perm::none(backend), Perm::read(guest.0)])
+}
+
+fn share(store: &mut Store, path: &str, perms: &[Perm]) -> Result<(), xenstore::StoreErrno> {
+    store.set_perms(path, perms)?;
+    for child in store.directory(path)? {
+        share(store, &format!("{path}/{child}"), perms)?;
+    }
+    Ok(())
 }
 
 fn copy(store: &mut Store, from: &str, to: &str, perms: &[Perm]) -> Result<(), xenstore::StoreErrno> {

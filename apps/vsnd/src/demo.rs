@@ -1,0 +1,268 @@
+//! `vsnd demo`: the whole way of a frame, on one machine, without Xen.
+//!
+//! Three processes — emulated Xen, daemon, guest — play a file into a sink; then a second daemon and a
+//! second guest record what came out. What each guest says of its progress comes as lines on its
+//! standard output.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use host_audio::DeviceSpec;
+use host_audio::wav::{self, WavAudio};
+use indicatif::ProgressBar;
+use program::{ExitStatus, Failure};
+use sndif::Format;
+
+use crate::guest_side::{GuestLine, GuestReport, converted, progress_bar};
+use crate::report::{Comparison, DemoReport};
+
+/// What Debian's alsa-utils has to say.
+const DEFAULT_FILE: &str = "/usr/share/sounds/alsa/Front_Center.wav";
+
+/// How long a process may take to start or to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The recording to play.
+    #[arg(default_value = DEFAULT_FILE, value_name = "FILE.wav")]
+    file: PathBuf,
+    /// Where it is played to: `wav` (compared bit for bit), `null` or `alsa:PCM`.
+    #[arg(long, default_value = "wav", value_name = "SINK")]
+    sink: String,
+    /// Period in milliseconds.
+    #[arg(long, default_value_t = 10, value_name = "MS")]
+    period_ms: u32,
+    /// Sample format to convert the file to before it is played, such as `s32_le` [default: the file's own].
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
+    /// Prints the result as JSON, and no progress.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
+    let original = wav::read_file(&arguments.file).map_err(Failure::with(ExitStatus::File))?;
+    let dir = tempfile::Builder::new().prefix("vsnd-demo-").tempdir().map_err(Failure::with(ExitStatus::Failure))?;
+    let demo = Demo { dir: dir.path(), arguments, original };
+    let report = demo.run()?;
+    if arguments.json {
+        let text = serde_json::to_string_pretty(&report).map_err(Failure::with(ExitStatus::Failure))?;
+        println!("{text}");
+    } else {
+        print!("{report}");
+    }
+    Ok(if report.is_good() { ExitStatus::Success } else { ExitStatus::Failure })
+}
+
+struct Demo<'a> {
+    dir: &'a Path,
+    arguments: &'a Arguments,
+    original: WavAudio,
+}
+
+impl Demo<'_> {
+    fn run(self) -> Result<DemoReport, Failure> {
+        let reference = self.reference()?;
+        let expected = wav::read_file(&reference).map_err(Failure::with(ExitStatus::File))?;
+        let format = self.arguments.format.unwrap_or(self.original.format);
+        let xen_dir = self.dir.join("xen");
+        let mut xen = Process::start("vsnd", Command::new(own_program()?).arg("emu").arg("--dir").arg(&xen_dir))?;
+        xen.first_line()?;
+        self.attach(&xen_dir, format)?;
+
+        let heard_path = self.dir.join("heard.wav");
+        let (sink, compare) = match self.arguments.sink.as_str() {
+            "wav" => (DeviceSpec::Wav(heard_path.clone()), true),
+            other => (other.parse().map_err(Failure::with(ExitStatus::Usage))?, false),
+        };
+        let total = frames(&expected);
+        let daemon = self.daemon(&xen_dir, &["--sink".into(), sink.to_string()])?;
+        let player = self.guest(&xen_dir, "playing", total, |command| {
+            command.arg("play").arg(&reference).arg("--format").arg(format.name()).arg("--stream").arg("0");
+        })?;
+        daemon.stop()?;
+        let heard = if compare {
+            wav::read_file(&heard_path).map_err(Failure::with(ExitStatus::Failure))?
+        } else {
+            expected.clone()
+        };
+        let playback = if compare { Comparison::of(&expected, &heard) } else { Comparison::NotCompared };
+
+        let source = DeviceSpec::Wav(if compare { heard_path } else { reference });
+        let daemon = self.daemon(&xen_dir, &["--source".into(), source.to_string(), "--allow-capture".into()])?;
+        let captured_path = self.dir.join("captured.wav");
+        let recorder = self.guest(&xen_dir, "recording", total, |command| {
+            command.arg("record").arg(&captured_path).arg("--frames").arg(total.to_string());
+            command.arg("--format").arg(format.name()).arg("--stream").arg("1");
+            command.arg("--rate").arg(expected.rate_hz.to_string());
+            command.arg("--channels").arg(expected.channels.to_string());
+        })?;
+        daemon.stop()?;
+        xen.stop()?;
+        let captured = wav::read_file(&captured_path).map_err(Failure::with(ExitStatus::Failure))?;
+        Ok(DemoReport {
+            file: self.arguments.file.display().to_string(),
+            sink: if compare { "WAV file".into() } else { sink.to_string() },
+            playback,
+            capture: Comparison::of(&heard, &captured),
+            player,
+            recorder,
+            heard,
+        })
+    }
+
+    /// The file that is played: the one given, or a copy of it in the format that was asked for.
+    fn reference(&self) -> Result<PathBuf, Failure> {
+        let Some(format) = self.arguments.format.filter(|&format| format != self.original.format) else {
+            return Ok(self.arguments.file.clone());
+        };
+        let data = converted(&self.original, format)?;
+        let path = self.dir.join("reference.wav");
+        let mut writer = wav::Writer::create(&path, format, self.original.rate_hz, self.original.channels)
+            .map_err(Failure::with(ExitStatus::Unsupported))?;
+        writer.write(&data).map_err(Failure::with(ExitStatus::Failure))?;
+        writer.finish();
+        Ok(path)
+    }
+
+    fn attach(&self, xen_dir: &Path, format: Format) -> Result<(), Failure> {
+        let WavAudio { rate_hz, channels, .. } = self.original;
+        let cards = format!(
+            "vsnd=[['CARD, short-name=demo, sample-rates={rate_hz}, sample-formats={format}, channels-min={channels}, \
+             channels-max={channels}, buffer-size=1048576', 'PCM, name=demo', 'STREAM, unique-id=play, type=p', \
+             'STREAM, unique-id=record, type=c']]"
+        );
+        let mut command = Command::new(own_program()?);
+        command.arg("emu").arg("--dir").arg(xen_dir).args(["attach", "--domain", "1", &cards]).stdout(Stdio::null());
+        let status = command.status().map_err(Failure::with(ExitStatus::Failure))?;
+        if status.success() { Ok(()) } else { Err(Failure::new(ExitStatus::Failure, "cannot attach the card")) }
+    }
+
+    fn daemon(&self, xen_dir: &Path, arguments: &[String]) -> Result<Process, Failure> {
+        let mut command = Command::new(daemon_program()?);
+        command.arg("--xen").arg(format!("emu:{}", xen_dir.display())).args(arguments);
+        // The user's own configuration has no say in the demo, and its log would cut through the progress.
+        command.arg("--config").arg("/dev/null").args(["--log", "error"]);
+        Process::start("vsndd", &mut command)
+    }
+
+    fn guest(
+        &self,
+        xen_dir: &Path,
+        doing: &'static str,
+        total_frames: u64,
+        arguments: impl FnOnce(&mut Command),
+    ) -> Result<GuestReport, Failure> {
+        let mut command = Command::new(own_program()?);
+        arguments(&mut command);
+        command.arg("--xen").arg(format!("emu:{}", xen_dir.display())).args(["--domain", "1", "--progress", "json"]);
+        command.args(["--period-ms", &self.arguments.period_ms.to_string()]);
+        let bar = if self.arguments.json { ProgressBar::hidden() } else { progress_bar(doing, Some(total_frames)) };
+        let mut guest = Process::start("guest", &mut command)?;
+        let mut report = None;
+        while let Some(line) = guest.line()? {
+            match serde_json::from_str(&line) {
+                Ok(GuestLine::Progress { frames }) => bar.set_position(frames),
+                Ok(GuestLine::Report(finished)) => report = Some(finished),
+                Err(error) => return Err(Failure::new(ExitStatus::Failure, format!("guest said `{line}`: {error}"))),
+            }
+        }
+        bar.finish_and_clear();
+        guest.wait()?;
+        report.ok_or_else(|| Failure::new(ExitStatus::Failure, "the guest ended without a report"))
+    }
+}
+
+fn frames(audio: &WavAudio) -> u64 {
+    let frame_bytes = audio.format.frame_bytes(audio.channels).unwrap_or(1).max(1);
+    audio.data.len() as u64 / u64::from(frame_bytes)
+}
+
+fn own_program() -> Result<PathBuf, Failure> {
+    std::env::current_exe().map_err(Failure::with(ExitStatus::Failure))
+}
+
+/// The daemon that was built or installed together with us.
+fn daemon_program() -> Result<PathBuf, Failure> {
+    let beside = own_program()?.with_file_name("vsndd");
+    if beside.exists() {
+        return Ok(beside);
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).map(|dir| dir.join("vsndd")).find(|program| program.exists()).ok_or_else(|| {
+        Failure::new(
+            ExitStatus::NoDaemon,
+            format!("vsndd is neither beside {} nor in PATH: build it with `make build`", beside.display()),
+        )
+    })
+}
+
+/// A process of the demo; killed when dropped.
+struct Process {
+    name: &'static str,
+    child: Child,
+    out: Option<BufReader<ChildStdout>>,
+}
+
+impl Process {
+    fn start(name: &'static str, command: &mut Command) -> Result<Self, Failure> {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| Failure::new(ExitStatus::Failure, format!("cannot start {name}: {error}")))?;
+        let out = child.stdout.take().map(BufReader::new);
+        Ok(Self { name, child, out })
+    }
+
+    fn line(&mut self) -> Result<Option<String>, Failure> {
+        let Some(out) = &mut self.out else { return Ok(None) };
+        let mut line = String::new();
+        let octets = out.read_line(&mut line).map_err(Failure::with(ExitStatus::Failure))?;
+        Ok((octets > 0).then(|| line.trim_end().to_owned()))
+    }
+
+    /// Waits for its first line: it is ready then.
+    fn first_line(&mut self) -> Result<(), Failure> {
+        match self.line()? {
+            Some(_) => Ok(()),
+            None => Err(Failure::new(ExitStatus::Failure, format!("{} did not start", self.name))),
+        }
+    }
+
+    fn stop(mut self) -> Result<(), Failure> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        // It may have ended by itself; what matters is its status.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        self.wait()
+    }
+
+    fn wait(&mut self) -> Result<(), Failure> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.child.try_wait().map_err(Failure::with(ExitStatus::Failure))? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => {
+                    return Err(Failure::new(ExitStatus::Failure, format!("{} failed: {status}", self.name)));
+                }
+                None if Instant::now() > deadline => {
+                    return Err(Failure::new(ExitStatus::Failure, format!("{} does not end", self.name)));
+                }
+                None => std::thread::sleep(Duration::from_millis(2)),
+            }
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! What `vsnd play` and `vsnd record` share: the card, the stream, progress and the report.
+
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use guest::{Card, Config, Error, OpenStream, Stats};
+use host_audio::wav::WavAudio;
+use indicatif::{ProgressBar, ProgressStyle};
+use pcm::Linear;
+use program::{ExitStatus, Failure};
+use serde::{Deserialize, Serialize};
+use sndif::store::Direction;
+use sndif::{Errno, Format};
+use xen::{DomainId, Xen, XenSpec};
+
+/// How long the daemon may take to connect the card.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Which stream, and how it is to be opened.
+#[derive(Debug, Args)]
+pub(crate) struct StreamArguments {
+    /// The Xen that this guest runs on: `dev` for the real one, `emu:DIR` for the emulation in DIR.
+    #[arg(long, env = "VSND_XEN", default_value = "dev", value_name = "dev|emu:DIR")]
+    xen: XenSpec,
+    /// The guest to be (emulation only) [default there: 1].
+    #[arg(long, value_name = "N")]
+    domain: Option<DomainId>,
+    /// The sound card.
+    #[arg(long, default_value_t = 0, value_name = "C")]
+    card: u32,
+    /// PCM device of the card.
+    #[arg(long, default_value_t = 0, value_name = "P")]
+    device: u32,
+    /// Stream of the PCM device [default: the first of the right direction].
+    #[arg(long, value_name = "S")]
+    stream: Option<u32>,
+    /// Period in milliseconds, 1 to 1000.
+    #[arg(long, default_value_t = 10, value_name = "MS", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    period_ms: u32,
+    /// Buffer in milliseconds [default: four periods].
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(2..=10_000))]
+    buffer_ms: Option<u32>,
+    /// Volume in dB for all channels, -100 to 20.
+    #[arg(long, value_name = "DB", allow_negative_numbers = true, value_parser = decibel)]
+    volume: Option<i32>,
+    /// Mutes all channels.
+    #[arg(long)]
+    mute: bool,
+    /// What is shown meanwhile.
+    #[arg(long, default_value = "auto", value_name = "HOW")]
+    pub(crate) progress: Progress,
+}
+
+/// What is shown while a stream runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Progress {
+    /// A bar, on a terminal.
+    Auto,
+    /// Nothing.
+    None,
+    /// A line of JSON per period and a report at the end, on standard output.
+    Json,
+}
+
+/// A line of `--progress json`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum GuestLine {
+    /// Where the stream is.
+    Progress { frames: u64 },
+    /// How it was.
+    Report(GuestReport),
+}
+
+/// What a stream's run was like.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct GuestReport {
+    /// Format, rate, channels, period and buffer in words.
+    pub(crate) stream: String,
+    pub(crate) frames: u64,
+    pub(crate) latency_us: Latency,
+    pub(crate) notifications_per_period: Notifications,
+    pub(crate) xruns: u64,
+    pub(crate) reconnects: u64,
+}
+
+/// Time from a request to its answer.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Latency {
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    pub(crate) count: u64,
+}
+
+/// Event-channel notifications, where answers are not waited for.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Notifications {
+    pub(crate) to_backend: f64,
+    pub(crate) from_backend: f64,
+}
+
+/// Volume in 0.001 dB.
+fn decibel(text: &str) -> Result<i32, String> {
+    match text.parse::<f64>() {
+        Ok(db) if (-100.0..=20.0).contains(&db) => Ok((db * 1000.0).round() as i32),
+        _ => Err("not a number of dB from -100 to 20".into()),
+    }
+}
+
+impl StreamArguments {
+    /// Connects the card and opens the stream.
+    pub(crate) fn open(
+        &self,
+        direction: Direction,
+        format: Format,
+        rate_hz: u32,
+        channels: u8,
+    ) -> Result<(Card, OpenStream), Failure> {
+        let domain = match (&self.xen, self.domain) {
+            (XenSpec::Emu(_), None) => Some(DomainId(1)),
+            (_, domain) => domain,
+        };
+        let xen = Xen::open(&self.xen, domain).map_err(Failure::with(ExitStatus::NoXen))?;
+        let card = Card::connect(&xen, &self.xen, self.card, CONNECT_TIMEOUT).map_err(failure)?;
+        let stream = self.pick(&card, direction)?;
+        let frames = |ms: u32| u32::try_from(u64::from(rate_hz) * u64::from(ms) / 1000).unwrap_or(u32::MAX).max(1);
+        let config = Config {
+            format,
+            rate_hz,
+            channels,
+            period_frames: frames(self.period_ms),
+            buffer_frames: frames(self.buffer_ms.unwrap_or(self.period_ms * 4)),
+        };
+        let mut stream = card.open(self.device, stream, &config).map_err(failure)?;
+        if let Some(volume) = self.volume {
+            stream.set_volume(&vec![volume; usize::from(channels)]).map_err(failure)?;
+        }
+        if self.mute {
+            stream.set_mute(&vec![true; usize::from(channels)]).map_err(failure)?;
+        }
+        Ok((card, stream))
+    }
+
+    fn pick(&self, card: &Card, direction: Direction) -> Result<u32, Failure> {
+        let streams = card.streams();
+        let mut of_device = streams.iter().filter(|info| info.pcm == self.device);
+        let found = match self.stream {
+            Some(stream) => of_device.find(|info| info.stream == stream),
+            None => of_device.find(|info| info.direction == direction),
+        };
+        match found {
+            Some(info) if info.direction == direction => Ok(info.stream),
+            Some(info) => Err(Failure::new(
+                ExitStatus::NoCard,
+                format!("stream {} of PCM device {} is for {}", info.stream, info.pcm, info.direction),
+            )),
+            None => {
+                let there: Vec<String> =
+                    streams.iter().map(|info| format!("{}/{} {}", info.pcm, info.stream, info.direction)).collect();
+                Err(Failure::new(
+                    ExitStatus::NoCard,
+                    format!(
+                        "card {} has no {direction} stream {}/{}; it has {}",
+                        self.card,
+                        self.device,
+                        self.stream.map_or("*".to_owned(), |stream| stream.to_string()),
+                        there.join(", ")
+                    ),
+                ))
+            }
+        }
+    }
+}
+
+/// What an error of the guest's driver means for the exit status.
+pub(crate) fn failure(error: Error) -> Failure {
+    let status = match &error {
+        Error::NoCard { .. } | Error::NoStreams { .. } | Error::NoStream { .. } | Error::BadNode { .. } => {
+            ExitStatus::NoCard
+        }
+        Error::NoDaemon { .. } | Error::ConnectTimeout { .. } => ExitStatus::NoDaemon,
+        Error::Negotiation(_) | Error::NotOffered(_) => ExitStatus::Unsupported,
+        Error::Refused { errno: Errno::ENODEV, .. } => ExitStatus::HostDevice,
+        Error::Refused { .. } => ExitStatus::Unsupported,
+        Error::Lost | Error::NoAnswer { .. } | Error::Stalled { .. } | Error::Violation(_) => ExitStatus::Lost,
+        Error::Xen(xen::Error::HypervisorGone) | Error::Store(xenstore::Error::Closed) => ExitStatus::Lost,
+        Error::Xen(_) | Error::Store(_) => ExitStatus::NoXen,
+        Error::Io(_) => ExitStatus::File,
+        _ => ExitStatus::Failure,
+    };
+    Failure::new(status, error)
+}
+
+/// Follows a stream's run: shows progress, sees Ctrl-C, and makes the report.
+pub(crate) struct Follower {
+    progress: Progress,
+    bar: ProgressBar,
+    stop: UnixStream,
+    pub(crate) interrupted: bool,
+}
+
+impl Follower {
+    pub(crate) fn new(progress: Progress, doing: &'static str, frames: Option<u64>) -> Result<Self, Failure> {
+        let stop = program::stop_signal().map_err(Failure::with(ExitStatus::Failure))?;
+        let bar = match progress {
+            Progress::Auto => progress_bar(doing, frames),
+            Progress::None | Progress::Json => ProgressBar::hidden(),
+        };
+        Ok(Self { progress, bar, stop, interrupted: false })
+    }
+
+    /// Shows where the stream is; breaks when the user wants it to end.
+    pub(crate) fn step(&mut self, frames: u64) -> ControlFlow<()> {
+        self.bar.set_position(frames);
+        if self.progress == Progress::Json && say(&GuestLine::Progress { frames }).is_err() {
+            return ControlFlow::Break(());
+        }
+        let mut events = [rustix::event::PollFd::new(&self.stop, rustix::event::PollFlags::IN)];
+        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        self.interrupted = matches!(rustix::event::poll(&mut events, Some(&now)), Ok(1..));
+        if self.interrupted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// Ends the display and reports.
+    pub(crate) fn finish(self, report: GuestReport) -> Result<(), Failure> {
+        self.bar.finish_and_clear();
+        match self.progress {
+            Progress::Json => say(&GuestLine::Report(report)).map_err(Failure::with(ExitStatus::Failure)),
+            Progress::Auto | Progress::None => Ok(()),
+        }
+    }
+}
+
+pub(crate) fn progress_bar(doing: &'static str, frames: Option<u64>) -> ProgressBar {
+    let (bar, template) = match frames {
+        Some(frames) => (ProgressBar::new(frames), "{msg:<10} [{bar:50}] {pos}/{len} frames"),
+        None => (ProgressBar::new_spinner(), "{msg:<10} {pos} frames"),
+    };
+    // The templates are constants; a mistake in one shows at the first run.
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar.with_message(doing)
+}
+
+fn say(line: &GuestLine) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer(&mut out, line)?;
+    out.write_all(b"\n")?;
+    out.flush()
+}
+
+/// The report of a run. Latency was measured up to `measured`, notifications are counted from there on.
+pub(crate) fn report(stream: &OpenStream, measured: &Stats) -> GuestReport {
+    let stats = stream.stats();
+    let geometry = stream.geometry();
+    let us = |share| stats.write_latency.quantile_ns(share) as f64 / 1000.0;
+    let periods = (stats.events - measured.events).max(1) as f64;
+    let from_backend = (stats.ring_wakeups + stats.event_wakeups) - (measured.ring_wakeups + measured.event_wakeups);
+    GuestReport {
+        stream: format!(
+            "{} {} Hz {} channel(s), period {} frames, buffer {} frames",
+            geometry.format(),
+            geometry.rate_hz(),
+            geometry.channels(),
+            geometry.period_bytes() / geometry.frame_bytes().max(1),
+            geometry.ring_bytes() / geometry.frame_bytes().max(1),
+        ),
+        frames: stream.position() / u64::from(geometry.frame_bytes().max(1)),
+        latency_us: Latency { p50: us(0.50), p99: us(0.99), count: stats.write_latency.count() },
+        notifications_per_period: Notifications {
+            to_backend: (stats.notifications - measured.notifications) as f64 / periods,
+            from_backend: from_backend as f64 / periods,
+        },
+        xruns: stats.xruns,
+        reconnects: stats.reconnects,
+    }
+}
+
+/// The audio's frames in another format.
+pub(crate) fn converted(audio: &WavAudio, format: Format) -> Result<Vec<u8>, Failure> {
+    if format == audio.format {
+        return Ok(audio.data.clone());
+    }
+    if let (Some(from), Some(to)) = (Linear::of(audio.format), Linear::of(format)) {
+        let mut data = Vec::new();
+        pcm::linear::convert(from, &audio.data, to, &mut data);
+        return Ok(data);
+    }
+    let samples = pcm::samples(audio.format, &audio.data);
+    match format {
+        _ if !pcm::is_decodable(audio.format) => {}
+        Format::F32Le => return Ok(samples.flat_map(f32::to_le_bytes).collect()),
+        Format::F32Be => return Ok(samples.flat_map(f32::to_be_bytes).collect()),
+        Format::F64Le => return Ok(samples.flat_map(|sample| f64::from(sample).to_le_bytes()).collect()),
+        Format::F64Be => return Ok(samples.flat_map(|sample| f64::from(sample).to_be_bytes()).collect()),
+        _ => {}
+    }
+    Err(Failure::new(ExitStatus::Unsupported, format!("cannot convert {} to {format}", audio.format)))
+}

@@ -1,0 +1,12 @@
+//! The protocol from outside: properties of every parser, a memory that can be read only once, and
+//! the memory ordering between two domains.
+
+mod directory;
+mod formats;
+mod memory;
+mod ordering;
+mod packets;
+mod ring;
+mod single_fetch;
+mod store;
+mod values;
