@@ -15,7 +15,7 @@ use crate::Geometry;
 enum Origin {
     Known(u64),
     /// STOP was answered, and the backend has not told its position since then. It is a multiple of the ring size from
-    /// `first` to `last`; or just `reported`, if the backend does not round.
+    /// `first` to `last`; or just where it stopped, `reported`, if the backend does not round.
     Between {
         reported: u64,
         first: u64,
@@ -147,7 +147,10 @@ impl Cursor {
             Direction::Playback => self.stop_limit(),
             Direction::Capture => u64::MAX,
         };
-        self.origin = Origin::Between { reported: self.reported, first, last: last.max(first) };
+        // Where the data ended with the ring, the last report may have been one frame ahead.
+        let reported = self.reported.saturating_sub(self.frame.into());
+        let reported = if self.offset(reported) == 0 { reported } else { self.reported };
+        self.origin = Origin::Between { reported, first, last: last.max(first) };
         self.earlier = self.total();
         (self.device, self.ours, self.high) = (0, 0, 0);
         self.stopping = false;

@@ -1,1 +1,53 @@
-//! The guest's driver in user space: a card over real or emulated Xen.
+//! The guest's driver in user space: a sound card over real or emulated Xen.
+//!
+//! [`Card::connect`] takes the card into use, [`Card::open`] opens one of its streams, and the [`OpenStream`] plays or
+//! records. All protocol decisions are made in the `frontend` crate, which the kernel's driver shares; here are the
+//! pages, the event channels, the store, and the waiting.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use guest::{Card, Config};
+//! use xen::{DomainId, Xen, XenSpec};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let spec: XenSpec = "emu:xen.d".parse()?;
+//! let xen = Xen::open(&spec, Some(DomainId(1)))?;
+//! let card = Card::connect(&xen, &spec, 0, Duration::from_secs(5))?;
+//! let config = Config {
+//!     format: sndif::Format::S16Le, rate_hz: 48_000, channels: 2, period_frames: 480, buffer_frames: 1920,
+//! };
+//! let mut stream = card.open(0, 0, &config)?;
+//! stream.write(&vec![0; 48_000 * 4])?;
+//! stream.drain()?;
+//! stream.close()?;
+//! # Ok(()) }
+//! ```
+//!
+//! When the backend goes away (its daemon restarts), a blocking call waits for it to come back, opens the stream anew,
+//! writes what was not played yet once more, and goes on: the caller sees a pause.
+#![forbid(unsafe_code)]
+
+mod buffer;
+mod card;
+mod connection;
+mod error;
+mod helper;
+mod histogram;
+mod layout;
+mod link;
+mod lock;
+mod recovery;
+mod stats;
+mod stream;
+mod transport;
+
+pub use card::Card;
+pub use error::{Error, Result};
+pub use frontend::{MixerFeatures, NegotiationError, Violation, Wanted as Config};
+pub use helper::{Tick, play, record};
+pub use histogram::Histogram;
+pub use layout::StreamInfo;
+pub use link::Source;
+pub use stats::Stats;
+pub use stream::{OpenStream, Wake};

@@ -95,6 +95,17 @@ fn a_backend_that_does_not_round_at_stop_is_followed() {
 }
 
 #[test]
+fn a_backend_that_does_not_round_the_extra_frame_at_stop_is_followed() {
+    let mut cursor = cursor(Direction::Playback);
+    append(&mut cursor, RING);
+    cursor.report(u64::from(RING) + FRAME).unwrap();
+    cursor.stop();
+    cursor.stopped();
+    append(&mut cursor, 1000);
+    assert_eq!(cursor.report(u64::from(RING) + 1000), Ok(Moved { bytes: 1000, lost_bytes: 0 }));
+}
+
+#[test]
 fn a_rewound_write_moves_the_frontier_and_keeps_what_may_still_be_reported() {
     let mut cursor = cursor(Direction::Playback);
     append(&mut cursor, 3000);

@@ -1,0 +1,40 @@
+//! An opened stream's buffer: pages that hold nothing but its audio, and the directory that names them.
+
+use sndif::{DirectoryWriter, GrantRef, pages_for};
+use xen::{Access, DomainId, Granted, Xen};
+
+use crate::Result;
+
+/// Granted pages of one open. They come zeroed from Xen, whole and never used before, so that nothing of ours but the
+/// audio is in them (XSA-403).
+#[derive(Debug)]
+pub(crate) struct Buffer {
+    pub(crate) pages: Granted,
+    directory: Granted,
+}
+
+impl Buffer {
+    /// Grants `bytes` octets, rounded up to whole pages.
+    pub(crate) fn new(xen: &Xen, backend: DomainId, bytes: u32) -> Result<Self> {
+        let pages = xen.grant(backend, pages_for(bytes), Access::ReadWrite)?;
+        let directory = xen.grant(backend, DirectoryWriter::pages(pages_for(bytes)), Access::ReadWrite)?;
+        let written = DirectoryWriter::write(&directory, directory.refs(), pages.refs());
+        debug_assert!(written, "the directory has as many pages as it needs");
+        Ok(Self { pages, directory })
+    }
+
+    /// First page of the directory, for OPEN.
+    pub(crate) fn directory(&self) -> GrantRef {
+        self.directory.refs().first().copied().unwrap_or(GrantRef(0))
+    }
+
+    /// Takes the pages back. Those that the backend still maps go into quarantine: dropped, but not freed before the
+    /// last mapping goes (XSA-396).
+    pub(crate) fn end(self) {
+        for pages in [self.pages, self.directory] {
+            if let Err(still_mapped) = pages.end_access() {
+                drop(still_mapped.granted);
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! A sound card of this domain, connected to its backend.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use frontend::{Mixer, MixerFeatures};
+use sndif::XenbusState;
+use sndif::store::{DEVICE_CLASS, number};
+use xen::{Xen, XenSpec};
+
+use crate::connection::{self, Shared};
+use crate::link::Link;
+use crate::{Config, Error, OpenStream, Result, StreamInfo};
+
+/// A connected card. Clones are the same card; it is given back when the last clone and the last open stream are dropped.
+#[derive(Clone)]
+pub struct Card {
+    shared: Arc<Shared>,
+}
+
+impl Card {
+    /// Takes card `card` (its device id) of this domain into use and waits for the backend, `timeout` at most. `spec` is
+    /// what `xen` was opened with.
+    ///
+    /// # Errors
+    /// [`Error::NoCard`], [`Error::NoStreams`], [`Error::CardInUse`], [`Error::BadNode`]; [`Error::NoDaemon`] or
+    /// [`Error::ConnectTimeout`] after `timeout`; those of Xen and the store.
+    pub fn connect(xen: &Xen, spec: &XenSpec, card: u32, timeout: Duration) -> Result<Self> {
+        Ok(Self { shared: connection::connect(xen, spec, card, timeout)? })
+    }
+
+    /// Device ids of this domain's cards, ascending.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn list(xen: &Xen) -> Result<Vec<u32>> {
+        let mut store = xen.store()?;
+        let path = format!("{}/device/{DEVICE_CLASS}", store.domain_path(xen.domain().0)?);
+        let names = match store.directory(&path) {
+            Ok(names) => names,
+            Err(error) if error.is_not_found() => Vec::new(),
+            Err(error) => return Err(error.into()),
+        };
+        let mut cards: Vec<u32> = names.iter().filter_map(|name| number(name.as_bytes())).collect();
+        cards.sort_unstable();
+        Ok(cards)
+    }
+
+    /// The card's streams, by PCM device and stream.
+    #[must_use]
+    pub fn streams(&self) -> Vec<StreamInfo> {
+        self.shared.lock().layout.streams.clone()
+    }
+
+    /// Short and long name; may be empty.
+    #[must_use]
+    pub fn names(&self) -> (String, String) {
+        let connection = self.shared.lock();
+        (connection.layout.short_name.clone(), connection.layout.long_name.clone())
+    }
+
+    /// What the backend offers beyond playing and recording.
+    #[must_use]
+    pub fn features(&self) -> MixerFeatures {
+        self.shared.lock().features
+    }
+
+    /// Our XenBus state and the backend's.
+    #[must_use]
+    pub fn states(&self) -> (XenbusState, XenbusState) {
+        self.shared.lock().states()
+    }
+
+    /// Becomes readable when [`on_wake`](Self::on_wake) should be called, for those who wait in a loop of their own.
+    #[must_use]
+    pub fn event_fd(&self) -> BorrowedFd<'_> {
+        self.shared.store_fd.as_fd()
+    }
+
+    /// Takes in what happened to the connection, without waiting; returns whether the streams can be used. Open streams
+    /// of a lost connection say [`Error::Lost`] until they [recover](OpenStream::recover).
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn on_wake(&self) -> Result<bool> {
+        let mut connection = self.shared.lock();
+        connection.pump()?;
+        Ok(connection.is_connected())
+    }
+
+    /// Opens a stream with `config`; period and buffer become the nearest possible ones, everything else is taken as it
+    /// is or refused.
+    ///
+    /// # Errors
+    /// [`Error::NoStream`], [`Error::StreamInUse`], [`Error::StreamBroken`], [`Error::Negotiation`], [`Error::Refused`],
+    /// [`Error::NoAnswer`], [`Error::Lost`], [`Error::Violation`].
+    pub fn open(&self, pcm: u32, stream: u32, config: &Config) -> Result<OpenStream> {
+        let mut connection = self.shared.lock();
+        connection.pump()?;
+        if !connection.is_connected() {
+            return Err(Error::Lost);
+        }
+        let features = connection.features;
+        let (index, slot) = connection.slot(pcm, stream).ok_or(Error::NoStream { pcm, stream })?;
+        if slot.open {
+            return Err(Error::StreamInUse { pcm, stream });
+        }
+        let transport = slot.transport.take().ok_or(Error::StreamBroken { pcm, stream })?;
+        let mut mixer = slot.mixer.take().unwrap_or_else(|| Box::new(Mixer::new(features)));
+        mixer.set_features(features);
+        slot.open = true;
+        let info = slot.info.clone();
+        let held = connection.update_held();
+        drop(connection);
+        // From here on the link gives transport and mixer back, however this ends.
+        let link = Link::new(Arc::clone(&self.shared), index, transport, mixer);
+        held?;
+        OpenStream::open(link, info, config)
+    }
+}
+
+impl std::fmt::Debug for Card {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (frontend, backend) = self.states();
+        f.debug_struct("Card").field("frontend", &frontend).field("backend", &backend).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,215 @@
+//! What can go wrong, said so that the reader knows what to do.
+
+use std::io;
+use std::time::Duration;
+
+use frontend::{NegotiationError, SubmitError, Violation};
+use sndif::store::{BadNode, Direction};
+use sndif::{Errno, XenbusState};
+use xen::DomainId;
+
+/// Result of this crate's operations.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why an operation on a card or stream failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The domain has no such card.
+    #[error(
+        "domain {domain} has no sound card {card}: attach one with `vsnd emu attach` or add `vsnd = [...]` to its xl.cfg"
+    )]
+    NoCard {
+        /// Our domain.
+        domain: DomainId,
+        /// Device id.
+        card: u32,
+    },
+    /// The card's nodes describe no stream of this protocol.
+    #[error("sound card {card} of domain {domain} has no stream: its nodes are not of this protocol, or incomplete")]
+    NoStreams {
+        /// Our domain.
+        domain: DomainId,
+        /// Device id.
+        card: u32,
+    },
+    /// The backend never offered a connection.
+    #[error(
+        "no sound daemon answers for card {card} (backend in domain {backend} is {state}): is vsndd running there?"
+    )]
+    NoDaemon {
+        /// Device id.
+        card: u32,
+        /// The backend's domain.
+        backend: DomainId,
+        /// Its state.
+        state: XenbusState,
+    },
+    /// The two halves did not come together in time.
+    #[error("card {card} did not connect within {after:?}: frontend is {frontend}, backend is {backend}")]
+    ConnectTimeout {
+        /// Device id.
+        card: u32,
+        /// The time that was allowed.
+        after: Duration,
+        /// Our state.
+        frontend: XenbusState,
+        /// The backend's state.
+        backend: XenbusState,
+    },
+    /// Another process uses the card.
+    #[error("sound card {card} is in use by process {process}")]
+    CardInUse {
+        /// Device id.
+        card: u32,
+        /// Process id as that process wrote it down; `?` if it could not be read.
+        process: String,
+    },
+    /// The lock file cannot be made.
+    #[error("cannot lock the card with {path}: {source}")]
+    Lock {
+        /// The lock file.
+        path: String,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// A configuration node makes no sense.
+    #[error("configuration of the card, below {path}: {source}")]
+    BadNode {
+        /// Directory of the node.
+        path: String,
+        /// Which node, and why.
+        source: BadNode,
+    },
+    /// The card has no such stream.
+    #[error("the card has no stream {pcm}/{stream}")]
+    NoStream {
+        /// PCM device.
+        pcm: u32,
+        /// Stream of it.
+        stream: u32,
+    },
+    /// This process has opened the stream already.
+    #[error("stream {pcm}/{stream} is open already")]
+    StreamInUse {
+        /// PCM device.
+        pcm: u32,
+        /// Stream of it.
+        stream: u32,
+    },
+    /// The stream was given up in this connection, because an answer was missing or the backend broke the protocol.
+    #[error("stream {pcm}/{stream} is broken until the card is connected anew")]
+    StreamBroken {
+        /// PCM device.
+        pcm: u32,
+        /// Stream of it.
+        stream: u32,
+    },
+    /// There is no common configuration.
+    #[error(transparent)]
+    Negotiation(#[from] Box<NegotiationError>),
+    /// The backend refused a request.
+    #[error("the backend refuses {operation}: {errno}{}", hint(*errno))]
+    Refused {
+        /// What was asked.
+        operation: &'static str,
+        /// Its answer.
+        errno: Errno,
+    },
+    /// The backend did not answer.
+    #[error("the backend does not answer {operation} within {after:?}")]
+    NoAnswer {
+        /// What was asked.
+        operation: &'static str,
+        /// How long we waited.
+        after: Duration,
+    },
+    /// The position does not move.
+    #[error("the stream stands still: no position for {after:?}")]
+    Stalled {
+        /// How long we waited.
+        after: Duration,
+    },
+    /// The backend is gone. [`OpenStream::recover`](crate::OpenStream::recover) waits for it.
+    #[error("the connection to the sound daemon is lost")]
+    Lost,
+    /// The backend broke the protocol.
+    #[error("{0}")]
+    Violation(#[from] Violation),
+    /// The stream goes the other way.
+    #[error("this is a {0} stream")]
+    Direction(Direction),
+    /// The stream is paused, so its buffer does not move.
+    #[error("the stream is paused")]
+    Paused,
+    /// The stream was closed.
+    #[error("the stream is closed")]
+    Closed,
+    /// Not a whole number of frames.
+    #[error("{bytes} octets are no whole number of frames of {frame_bytes}")]
+    PartialFrame {
+        /// What was given.
+        bytes: usize,
+        /// Size of a frame.
+        frame_bytes: u32,
+    },
+    /// The backend does not offer it.
+    #[error("the sound daemon offers no {0}")]
+    NotOffered(&'static str),
+    /// A request that the stream's state forbids.
+    #[error("{0}")]
+    Submit(SubmitError),
+    /// Xen.
+    #[error(transparent)]
+    Xen(#[from] xen::Error),
+    /// XenStore.
+    #[error("XenStore: {0}")]
+    Store(#[from] xenstore::Error),
+    /// A system call failed.
+    #[error("cannot {doing}: {source}")]
+    System {
+        /// What was attempted, as a verb phrase.
+        doing: &'static str,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// Reading the source or writing the target of [`play`](crate::play) or [`record`](crate::record) failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+impl Error {
+    pub(crate) fn system<E: Into<io::Error>>(doing: &'static str) -> impl FnOnce(E) -> Self {
+        move |source| Self::System { doing, source: source.into() }
+    }
+
+    /// Whether [`OpenStream::recover`](crate::OpenStream::recover) may help.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        matches!(self, Self::Lost)
+    }
+}
+
+impl From<SubmitError> for Error {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Broken(violation) => Self::Violation(violation),
+            other => Self::Submit(other),
+        }
+    }
+}
+
+impl From<NegotiationError> for Error {
+    fn from(error: NegotiationError) -> Self {
+        Self::Negotiation(Box::new(error))
+    }
+}
+
+fn hint(errno: Errno) -> &'static str {
+    match errno {
+        Errno::EACCES | Errno::EPERM => " (the host's configuration does not allow this guest to use the stream)",
+        Errno::ENODEV => " (the host's sound device is missing)",
+        Errno::EBUSY => " (the host's sound device is in use)",
+        _ => "",
+    }
+}

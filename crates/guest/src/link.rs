@@ -1,0 +1,358 @@
+//! A stream's hold on its transport: requests, answers, events and the waiting for them.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use frontend::{Completion, Counters, Mixer, Progress, RequestId, Stream, SubmitError};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno as SystemError;
+use sndif::Errno;
+use sndif::v2::Operation;
+use xen::Granted;
+
+use crate::buffer::Buffer;
+use crate::connection::Shared;
+use crate::stats::since;
+use crate::transport::Transport;
+use crate::{Error, Result, Stats};
+
+/// How long an answer may take: the time that Linux gives a backend.
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Pages of events taken in one call at most; a backend that writes faster than we read does not hold us up.
+const EVENT_PAGES: u32 = 4;
+
+/// One of the stream's two event channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// Answers have come.
+    Ring,
+    /// Events have come.
+    Events,
+}
+
+pub(crate) struct Link {
+    pub(crate) shared: Arc<Shared>,
+    index: usize,
+    /// `None` between losing a connection and having the next.
+    transport: Option<Transport>,
+    /// The transport's counters when we got it.
+    before: Counters,
+    /// The buffer of the open stream.
+    pub(crate) buffer: Option<Buffer>,
+    /// `None` only while it is given back.
+    pub(crate) mixer: Option<Box<Mixer>>,
+    /// What was counted in earlier connections, and what is counted here and not in the core.
+    stats: Stats,
+    /// Time 0 of the tags of requests.
+    epoch: Instant,
+    pub(crate) measure: bool,
+    pub(crate) edge_triggered: bool,
+    /// The error of a WRITE that nobody waited for.
+    failed_write: Option<Errno>,
+}
+
+impl Link {
+    pub(crate) fn new(shared: Arc<Shared>, index: usize, transport: Transport, mixer: Box<Mixer>) -> Self {
+        Self {
+            shared,
+            index,
+            before: transport.stream.counters(),
+            transport: Some(transport),
+            buffer: None,
+            mixer: Some(mixer),
+            stats: Stats::default(),
+            epoch: Instant::now(),
+            measure: false,
+            edge_triggered: false,
+            failed_write: None,
+        }
+    }
+
+    /// The transport, while its connection lasts.
+    pub(crate) fn transport(&mut self) -> Result<&mut Transport> {
+        match &mut self.transport {
+            Some(transport) if !transport.epoch.is_lost() => Ok(transport),
+            _ => Err(Error::Lost),
+        }
+    }
+
+    /// The core's stream, also that of a connection that was lost.
+    pub(crate) fn stream(&self) -> Option<&Stream<Granted>> {
+        self.transport.as_ref().map(|transport| &transport.stream)
+    }
+
+    pub(crate) fn stream_mut(&mut self) -> Result<&mut Stream<Granted>> {
+        self.transport().map(|transport| &mut transport.stream)
+    }
+
+    /// Descriptors of the two channels.
+    pub(crate) fn channels(&self) -> Result<&Transport> {
+        self.transport.as_ref().ok_or(Error::Lost)
+    }
+
+    /// Takes the next connection's transport.
+    pub(crate) fn attach(&mut self, deadline: Instant, timeout: Duration) -> Result<()> {
+        let mut connection = self.shared.lock();
+        connection.wait_connected(deadline, timeout)?;
+        let features = connection.features;
+        let transport = connection.slots.get_mut(self.index).and_then(|slot| slot.transport.take());
+        drop(connection);
+        let transport = transport.ok_or(Error::Lost)?;
+        self.before = transport.stream.counters();
+        self.transport = Some(transport);
+        if let Some(mixer) = &mut self.mixer {
+            mixer.set_features(features);
+            mixer.replay();
+        }
+        Ok(())
+    }
+
+    /// Lets go of a lost connection's transport and buffer.
+    pub(crate) fn detach(&mut self) {
+        if let Some(transport) = self.transport.take() {
+            self.count(&transport);
+        }
+        if let Some(buffer) = self.buffer.take() {
+            buffer.end();
+        }
+    }
+
+    fn count(&mut self, transport: &Transport) {
+        self.stats.add(&since(&transport.stream.counters(), &self.before));
+        self.stats.violations += u64::from(transport.stream.violation().is_some());
+    }
+
+    pub(crate) fn count_reconnect(&mut self) {
+        self.stats.reconnects += 1;
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let mut stats = self.stats.clone();
+        if let Some(transport) = &self.transport {
+            stats.add(&since(&transport.stream.counters(), &self.before));
+            stats.violations += u64::from(transport.stream.violation().is_some());
+        }
+        stats
+    }
+
+    fn now_ns(&self) -> u64 {
+        // 0 means "not measured".
+        u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1)
+    }
+
+    /// The tag of a WRITE that goes out now.
+    pub(crate) fn write_tag(&self) -> u64 {
+        if self.measure { self.now_ns() } else { 0 }
+    }
+
+    /// Shows what was submitted to the backend, and notifies it if it asked for that.
+    pub(crate) fn publish(&mut self) -> Result<()> {
+        let transport = self.transport()?;
+        if transport.stream.publish() {
+            transport.ring.notify().map_err(Error::system("notify the backend"))?;
+            self.stats.notifications += 1;
+        }
+        Ok(())
+    }
+
+    /// Takes answers until that of `wanted` comes, or all that are there.
+    pub(crate) fn take_completions(&mut self, wanted: Option<RequestId>) -> Result<Option<Completion>> {
+        while let Some(completion) = self.transport()?.stream.next_completion()? {
+            if completion.tag != 0 && matches!(completion.operation, Operation::Write(_)) {
+                let latency = self.now_ns().saturating_sub(completion.tag);
+                self.stats.write_latency.record(latency);
+            }
+            if let (Operation::Write(_), Err(errno)) = (completion.operation, completion.result) {
+                self.failed_write.get_or_insert(errno);
+            }
+            if let Some(mixer) = &mut self.mixer {
+                mixer.completed(&completion);
+            }
+            if wanted == Some(completion.id) {
+                return Ok(Some(completion));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes all answers and events that are there.
+    pub(crate) fn collect(&mut self) -> Result<Progress> {
+        self.take_completions(None)?;
+        let stream = self.stream_mut()?;
+        let mut sum = Progress::default();
+        for _ in 0..EVENT_PAGES {
+            let progress = stream.take_events()?;
+            sum.events += progress.events;
+            sum.moved_bytes += progress.moved_bytes;
+            sum.xrun |= progress.xrun;
+            sum.more = progress.more;
+            if !progress.more {
+                break;
+            }
+        }
+        if let Some(errno) = self.failed_write.take() {
+            return Err(Error::Refused { operation: "WRITE", errno });
+        }
+        Ok(sum)
+    }
+
+    /// Submits, making room in the ring if there is none.
+    pub(crate) fn submit(&mut self, operation: Operation) -> Result<RequestId> {
+        let deadline = Instant::now() + ANSWER_TIMEOUT;
+        loop {
+            match self.stream_mut()?.submit(operation) {
+                Ok(id) => return Ok(id),
+                Err(SubmitError::Full) => {}
+                Err(error) => return Err(error.into()),
+            }
+            self.publish()?;
+            self.take_completions(None)?;
+            if self.stream_mut()?.in_flight() == sndif::v2::RING_SLOTS && !self.wait_answer(deadline)? {
+                return Err(Error::NoAnswer { operation: name(&operation), after: ANSWER_TIMEOUT });
+            }
+        }
+    }
+
+    /// Sends a request and waits for its answer.
+    pub(crate) fn request(&mut self, operation: Operation) -> Result<Completion> {
+        let id = self.submit(operation)?;
+        self.answer(id, &operation)
+    }
+
+    /// Sends a request and waits for its success.
+    pub(crate) fn request_ok(&mut self, operation: Operation) -> Result<()> {
+        let refused = |errno| Error::Refused { operation: name(&operation), errno };
+        self.request(operation)?.result.map_err(refused)
+    }
+
+    /// Waits for the answer to a submitted request.
+    pub(crate) fn answer(&mut self, id: RequestId, operation: &Operation) -> Result<Completion> {
+        self.publish()?;
+        let deadline = Instant::now() + ANSWER_TIMEOUT;
+        loop {
+            if let Some(completion) = self.take_completions(Some(id))? {
+                return Ok(completion);
+            }
+            if !self.wait_answer(deadline)? {
+                return Err(Error::NoAnswer { operation: name(operation), after: ANSWER_TIMEOUT });
+            }
+        }
+    }
+
+    /// Sleeps until the answers in flight have come, or something else happens.
+    fn wait_answer(&mut self, deadline: Instant) -> Result<bool> {
+        let stream = self.stream_mut()?;
+        let in_flight = stream.in_flight();
+        if stream.arm(in_flight) {
+            return Ok(true);
+        }
+        self.wait(deadline)
+    }
+
+    /// Sleeps until an answer has come, or something else happens.
+    pub(crate) fn wait_for_any_answer(&mut self, deadline: Instant) -> Result<bool> {
+        if self.stream_mut()?.arm(1) {
+            return Ok(true);
+        }
+        self.wait(deadline)
+    }
+
+    /// Sleeps until one of the channels or the connection has something new; `false` at the deadline.
+    pub(crate) fn wait(&mut self, deadline: Instant) -> Result<bool> {
+        let Some(transport) = self.transport.as_ref().filter(|transport| !transport.epoch.is_lost()) else {
+            return Err(Error::Lost);
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut fds = [
+            PollFd::new(&transport.events, PollFlags::IN),
+            PollFd::new(&transport.ring, PollFlags::IN),
+            PollFd::new(&self.shared.store_fd, PollFlags::IN),
+            PollFd::new(&transport.epoch, PollFlags::IN),
+        ];
+        let timeout =
+            Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX), tv_nsec: left.subsec_nanos().into() };
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(0) => return Ok(false),
+            Ok(_) => {}
+            Err(SystemError::INTR) => return Ok(true),
+            Err(error) => return Err(Error::system("wait for the backend")(error)),
+        }
+        let [events, ring, store, epoch] = fds.map(|fd| !fd.revents().is_empty());
+        for (ready, source) in [(events, Source::Events), (ring, Source::Ring)] {
+            if ready {
+                self.acknowledge(source, false)?;
+            }
+        }
+        if store || epoch {
+            self.shared.lock().pump()?;
+            self.transport()?;
+        }
+        Ok(true)
+    }
+
+    /// Consumes a channel's event and counts it.
+    pub(crate) fn acknowledge(&mut self, source: Source, edge_triggered: bool) -> Result<()> {
+        let transport = self.transport()?;
+        let channel = match source {
+            Source::Ring => &transport.ring,
+            Source::Events => &transport.events,
+        };
+        let acknowledged = if edge_triggered { channel.rearm() } else { channel.acknowledge().map(drop) };
+        acknowledged.map_err(Error::system("acknowledge an event"))?;
+        match source {
+            Source::Ring => self.stats.ring_wakeups += 1,
+            Source::Events => self.stats.event_wakeups += 1,
+        }
+        Ok(())
+    }
+
+    /// Tells the backend what it has to know of volume and mute.
+    pub(crate) fn flush_mixer(&mut self) -> Result<()> {
+        let (Some(transport), Some(buffer), Some(mixer)) = (&mut self.transport, &self.buffer, &mut self.mixer) else {
+            return Err(Error::Lost);
+        };
+        mixer.flush(&mut transport.stream, &buffer.pages)?;
+        self.publish()
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        if let Some(buffer) = self.buffer.take() {
+            buffer.end();
+        }
+        let mut connection = self.shared.lock();
+        if let Some(slot) = connection.slots.get_mut(self.index) {
+            slot.open = false;
+            slot.mixer = self.mixer.take();
+            if let Some(transport) = self.transport.take().filter(Transport::is_reusable) {
+                slot.transport = Some(transport);
+            }
+        }
+        // An error is the store's; the next one who needs it will see it.
+        let _: Result<()> = connection.update_held();
+    }
+}
+
+/// What the header calls it.
+pub(crate) fn name(operation: &Operation) -> &'static str {
+    match operation {
+        Operation::Open(_) => "OPEN",
+        Operation::Close => "CLOSE",
+        Operation::Read(_) => "READ",
+        Operation::Write(_) => "WRITE",
+        Operation::SetVolume(_) => "SET_VOLUME",
+        Operation::GetVolume(_) => "GET_VOLUME",
+        Operation::Mute(_) => "MUTE",
+        Operation::Unmute(_) => "UNMUTE",
+        Operation::Trigger(_) => "TRIGGER",
+        Operation::QueryHwParams(_) => "HW_PARAM_QUERY",
+    }
+}
+
+/// The two descriptors of a stream, in the order ring, events.
+pub(crate) fn fds(transport: &Transport) -> [std::os::fd::BorrowedFd<'_>; 2] {
+    [transport.ring.as_fd(), transport.events.as_fd()]
+}

@@ -1,0 +1,85 @@
+//! Carrying an open stream over to the next connection.
+//!
+//! The caller's stream stays open: on the new connection it is opened with the same sizes, gets its volume, is given
+//! again what was not played yet, and goes on. What the old backend played after its last report is heard twice, at most a
+//! period of it; nothing is lost.
+
+use std::time::Instant;
+
+use sndif::SharedMemory;
+use sndif::v2::{Operation, Span};
+
+use crate::stream::Desired;
+use crate::{Error, OpenStream, Result};
+
+impl OpenStream {
+    /// Waits for the backend to come back, the recovery time at most, and goes on with the new connection. Does nothing
+    /// while the connection is sound. The descriptors of [`event_fds`](Self::event_fds) are others afterwards.
+    ///
+    /// # Errors
+    /// [`Error::Lost`], [`Error::NoDaemon`] or [`Error::ConnectTimeout`] when it does not come back; those of opening
+    /// when it refuses the stream.
+    pub fn recover(&mut self) -> Result<()> {
+        if self.link.transport().is_ok() {
+            return Ok(());
+        }
+        let deadline = Instant::now() + self.recovery_timeout;
+        loop {
+            self.forget_connection();
+            match self.reopen(deadline) {
+                Ok(()) => {
+                    self.link.count_reconnect();
+                    return Ok(());
+                }
+                Err(error) if error.is_lost() && Instant::now() < deadline => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Passes a result on; a lost connection is recovered instead, and gives `None`.
+    pub(crate) fn or_recover<T>(&mut self, result: Result<T>) -> Result<Option<T>> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if error.is_lost() && !self.recovery_timeout.is_zero() => self.recover().map(|()| None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Keeps what the lost connection had not played, and lets go of it.
+    pub(crate) fn forget_connection(&mut self) {
+        if let Some(stream) = self.link.stream() {
+            self.carried += stream.position_bytes();
+            // A connection that was lost before it was given everything has played nothing of it.
+            if self.requeue == 0 {
+                let filled = stream.filled_bytes();
+                let played = stream.run_position_bytes() % u64::from(self.geometry.ring_bytes());
+                if let Ok(played) = usize::try_from(played)
+                    && played < self.history.len()
+                {
+                    self.history.rotate_left(played);
+                    self.requeue = filled;
+                }
+            }
+        }
+        self.link.detach();
+    }
+
+    fn reopen(&mut self, deadline: Instant) -> Result<()> {
+        self.link.attach(deadline, self.recovery_timeout)?;
+        self.send_open()?;
+        let length = self.geometry.whole_frames(self.requeue);
+        if length > 0 {
+            let unplayed = self.history.get(..length as usize).unwrap_or(&[]);
+            let buffer = self.link.buffer.as_ref().ok_or(Error::Lost)?;
+            buffer.pages.write(0, unplayed);
+            self.link.request_ok(Operation::Write(Span { offset: 0, length }))?;
+        }
+        self.requeue = 0;
+        if self.draining {
+            self.link.stream_mut()?.set_draining(true);
+        }
+        // A paused stream is started by `resume`.
+        if self.desired == Desired::Running { self.send_trigger() } else { Ok(()) }
+    }
+}

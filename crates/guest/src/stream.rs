@@ -1,0 +1,570 @@
+//! An opened stream: playing, recording, volume, and the waiting that goes with them.
+
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use frontend::{Geometry, Negotiation, Step, SubmitError};
+use sndif::SharedMemory;
+use sndif::store::Direction;
+use sndif::v2::{Operation, Span, Trigger};
+
+use crate::buffer::Buffer;
+use crate::link::{self, Link, Source};
+use crate::{Config, Error, Result, Stats, StreamInfo};
+
+/// Added to every bound that is computed from an amount of audio.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// How long a blocking call waits for a backend that went away, unless set otherwise.
+const RECOVERY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the application wants the stream to do; a new connection is brought there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Desired {
+    Stopped,
+    Running,
+    Paused,
+}
+
+/// What a wake-up brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Wake {
+    /// Octets newly played or captured.
+    pub moved_bytes: u64,
+    /// Playback ran dry, or captured data was lost.
+    pub xrun: bool,
+    /// Octets that can be written, or read, now.
+    pub available_bytes: u32,
+}
+
+/// An opened stream. Dropping it closes it.
+///
+/// Blocking calls survive the loss of the backend as long as it comes back within the recovery time; the non-blocking
+/// ones ([`try_write`](Self::try_write), [`on_wake`](Self::on_wake)) say [`Error::Lost`] and leave the rest to
+/// [`recover`](Self::recover).
+pub struct OpenStream {
+    pub(crate) link: Link,
+    info: StreamInfo,
+    pub(crate) geometry: Geometry,
+    /// Playback: the last ring's worth of what was written, at the offsets it has in the ring.
+    pub(crate) history: Box<[u8]>,
+    /// Octets at the start of `history` that a new connection has yet to be given.
+    pub(crate) requeue: u32,
+    /// Octets played or captured in earlier connections.
+    pub(crate) carried: u64,
+    pub(crate) desired: Desired,
+    /// This connection's stream was started since OPEN or STOP.
+    pub(crate) started: bool,
+    pub(crate) draining: bool,
+    pub(crate) recovery_timeout: Duration,
+    closed: bool,
+}
+
+impl OpenStream {
+    pub(crate) fn open(mut link: Link, info: StreamInfo, config: &Config) -> Result<Self> {
+        let geometry = negotiate(&mut link, &info, config)?;
+        let history = match info.direction {
+            Direction::Playback => vec![0; geometry.ring_bytes() as usize],
+            Direction::Capture => Vec::new(),
+        };
+        let mut stream = Self {
+            link,
+            info,
+            geometry,
+            history: history.into(),
+            requeue: 0,
+            carried: 0,
+            desired: Desired::Stopped,
+            started: false,
+            draining: false,
+            recovery_timeout: RECOVERY_TIMEOUT,
+            closed: false,
+        };
+        if let Some(mixer) = &mut stream.link.mixer {
+            mixer.replay();
+        }
+        stream.send_open()?;
+        Ok(stream)
+    }
+
+    /// Grants a buffer and opens the stream on the link's connection.
+    pub(crate) fn send_open(&mut self) -> Result<()> {
+        let control_bytes = self.link.stream_mut()?.control_bytes();
+        let size = self.geometry.ring_bytes().saturating_add(control_bytes);
+        let shared = &self.link.shared;
+        let buffer = Buffer::new(&shared.xen, shared.backend, size)?;
+        let open = self.geometry.open_params(control_bytes, buffer.directory());
+        let open = open.ok_or(Error::Submit(SubmitError::BadSizes))?;
+        // Kept before OPEN is sent: whatever becomes of it, the pages are given up in one place.
+        self.link.buffer = Some(buffer);
+        self.started = false;
+        self.link.request_ok(Operation::Open(open))?;
+        self.link.flush_mixer()
+    }
+
+    /// What was opened.
+    #[must_use]
+    pub fn info(&self) -> &StreamInfo {
+        &self.info
+    }
+
+    /// The sizes that were agreed on.
+    #[must_use]
+    pub fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// How long a blocking call waits for a lost backend; 10 s unless set, 0 to fail with [`Error::Lost`] at once.
+    pub fn set_recovery_timeout(&mut self, timeout: Duration) {
+        self.recovery_timeout = timeout;
+    }
+
+    /// Measures the time from each WRITE to its answer. Answers are waited for then, which costs wake-ups that normal
+    /// playing does without.
+    pub fn measure_write_latency(&mut self, measure: bool) {
+        self.link.measure = measure;
+    }
+
+    /// Says that the descriptors are waited for edge-triggered (`EPOLLET`): [`on_wake`](Self::on_wake) then saves the
+    /// system call that consumes the event.
+    pub fn set_edge_triggered(&mut self, edge_triggered: bool) {
+        self.link.edge_triggered = edge_triggered;
+    }
+
+    /// Counters since the stream was opened.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.link.stats()
+    }
+
+    /// Octets played or captured since the stream was opened, over all its connections. Never rewinds.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.carried + self.link.stream().map_or(0, frontend::Stream::position_bytes)
+    }
+
+    /// Octets written and not played yet, or captured and not read yet.
+    #[must_use]
+    pub fn queued_bytes(&self) -> u32 {
+        self.link.stream().map_or(self.requeue, frontend::Stream::filled_bytes)
+    }
+
+    /// Octets that can be written, or read, without waiting.
+    #[must_use]
+    pub fn room_bytes(&self) -> u32 {
+        self.link.stream().map_or(0, frontend::Stream::available_bytes)
+    }
+
+    /// Whether the stream was started and is not paused.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.desired == Desired::Running
+    }
+
+    /// Descriptors to wait for (readable): of the ring, and of the events. They change when the stream
+    /// [recovers](Self::recover).
+    ///
+    /// # Errors
+    /// [`Error::Lost`] while there is no connection.
+    pub fn event_fds(&self) -> Result<[BorrowedFd<'_>; 2]> {
+        self.link.channels().map(link::fds)
+    }
+
+    /// Takes in what a readable descriptor announced. Never waits.
+    ///
+    /// # Errors
+    /// [`Error::Lost`], [`Error::Violation`], [`Error::Refused`] for an earlier WRITE.
+    pub fn on_wake(&mut self, source: Source) -> Result<Wake> {
+        self.link.acknowledge(source, self.link.edge_triggered)?;
+        self.poll()
+    }
+
+    /// Takes in what has come, whether or not anybody announced it. Never waits.
+    ///
+    /// # Errors
+    /// As [`on_wake`](Self::on_wake).
+    pub fn poll(&mut self) -> Result<Wake> {
+        let progress = self.link.collect()?;
+        Ok(Wake { moved_bytes: progress.moved_bytes, xrun: progress.xrun, available_bytes: self.room_bytes() })
+    }
+
+    /// Writes as many whole frames of `data` as there is room for, without waiting, and returns their octets.
+    ///
+    /// # Errors
+    /// [`Error::Direction`], [`Error::Closed`], [`Error::Lost`], [`Error::Violation`].
+    pub fn try_write(&mut self, data: &[u8]) -> Result<usize> {
+        self.expect(Direction::Playback)?;
+        let tag = self.link.write_tag();
+        let mut written = 0;
+        while let Some(rest) = data.get(written..).filter(|rest| !rest.is_empty()) {
+            let wanted = u32::try_from(rest.len()).unwrap_or(u32::MAX);
+            let stream = self.link.stream_mut()?;
+            let Some(span) = stream.next_span(wanted) else { break };
+            let (offset, length) = (span.offset as usize, span.length as usize);
+            match stream.submit_tagged(Operation::Write(span), tag) {
+                Ok(_) => {}
+                Err(SubmitError::Full) => {
+                    self.link.take_completions(None)?;
+                    if self.link.stream_mut()?.in_flight() == sndif::v2::RING_SLOTS {
+                        break;
+                    }
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            }
+            // The request is not visible before it is published.
+            let chunk = rest.get(..length).unwrap_or(rest);
+            if let Some(buffer) = &self.link.buffer {
+                buffer.pages.write(offset, chunk);
+            }
+            if let Some(kept) = self.history.get_mut(offset..offset + length) {
+                kept.copy_from_slice(chunk);
+            }
+            written += length;
+        }
+        self.link.publish()?;
+        if self.link.measure && self.link.stream_mut()?.in_flight() > 0 && self.link.stream_mut()?.arm(1) {
+            self.link.take_completions(None)?;
+        }
+        Ok(written)
+    }
+
+    /// Writes all of `data`, waiting for room. A stream that was not started starts when its ring is full.
+    ///
+    /// # Errors
+    /// [`Error::PartialFrame`], [`Error::Paused`] when the ring of a paused stream is full, [`Error::Stalled`],
+    /// [`Error::Direction`], [`Error::Closed`], [`Error::Refused`], [`Error::Violation`]; [`Error::Lost`] and those of
+    /// connecting when the backend does not come back in time.
+    pub fn write(&mut self, mut data: &[u8]) -> Result<()> {
+        let frame_bytes = self.geometry.frame_bytes();
+        if !data.len().is_multiple_of(frame_bytes as usize) {
+            return Err(Error::PartialFrame { bytes: data.len(), frame_bytes });
+        }
+        self.draining = false;
+        while !data.is_empty() {
+            let step = self.try_write(data).and_then(|written| {
+                data = data.get(written..).unwrap_or(&[]);
+                if self.link.measure {
+                    self.await_answers()?;
+                }
+                if data.is_empty() || written > 0 {
+                    return Ok(());
+                }
+                self.wait_for_room()
+            });
+            self.or_recover(step)?;
+        }
+        Ok(())
+    }
+
+    /// Reads captured frames into `data` and returns how many octets: at least one frame, waiting for it. A stream that
+    /// was not started starts.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn read(&mut self, data: &mut [u8]) -> Result<usize> {
+        if data.len() < self.geometry.frame_bytes() as usize {
+            return Err(Error::PartialFrame { bytes: data.len(), frame_bytes: self.geometry.frame_bytes() });
+        }
+        loop {
+            let step = self.try_read(data).and_then(|read| {
+                if read == 0 {
+                    self.wait_for_room()?;
+                }
+                Ok(read)
+            });
+            match self.or_recover(step)? {
+                Some(read) if read > 0 => return Ok(read),
+                _ => {}
+            }
+        }
+    }
+
+    /// Reads what was captured, up to the end of the ring twice; waits for the backend's answer but not for the device.
+    fn try_read(&mut self, data: &mut [u8]) -> Result<usize> {
+        self.expect(Direction::Capture)?;
+        let mut spans = [None; 2];
+        let mut wanted = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        for place in &mut spans {
+            let Some(span) = self.link.stream_mut()?.next_span(wanted) else { break };
+            wanted = wanted.saturating_sub(span.length);
+            *place = Some((self.link.submit(Operation::Read(span))?, span));
+        }
+        let mut read = 0;
+        // Answers come in the order of the requests.
+        for (id, span) in spans.into_iter().flatten() {
+            let operation = Operation::Read(span);
+            let refused = |errno| Error::Refused { operation: "READ", errno };
+            self.link.answer(id, &operation)?.result.map_err(refused)?;
+            let end = read + span.length as usize;
+            if let (Some(place), Some(buffer)) = (data.get_mut(read..end), &self.link.buffer) {
+                buffer.pages.read(span.offset as usize, place);
+                read = end;
+            }
+        }
+        Ok(read)
+    }
+
+    /// Starts the device.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn start(&mut self) -> Result<()> {
+        self.trigger(Desired::Running)
+    }
+
+    /// Holds the device; what is queued stays.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn pause(&mut self) -> Result<()> {
+        self.trigger(Desired::Paused)
+    }
+
+    /// Goes on after [`pause`](Self::pause).
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn resume(&mut self) -> Result<()> {
+        self.trigger(Desired::Running)
+    }
+
+    /// Stops the device and forgets what is queued.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn stop(&mut self) -> Result<()> {
+        self.trigger(Desired::Stopped)
+    }
+
+    fn trigger(&mut self, desired: Desired) -> Result<()> {
+        self.expect(self.info.direction)?;
+        if desired == Desired::Stopped {
+            // Also what a lost connection has left over.
+            self.requeue = 0;
+        }
+        self.desired = desired;
+        let sent = self.send_trigger();
+        if desired == Desired::Stopped && sent.as_ref().is_err_and(Error::is_lost) {
+            self.forget_connection();
+            self.requeue = 0;
+        }
+        // A new connection is brought to the desired state.
+        self.or_recover(sent).map(drop)
+    }
+
+    /// Sends what brings this connection from where it is to the desired state.
+    pub(crate) fn send_trigger(&mut self) -> Result<()> {
+        let running = self.link.stream_mut()?.is_running();
+        let trigger = match (self.desired, self.started, running) {
+            (Desired::Running, false, _) => Trigger::Start,
+            (Desired::Running, true, false) => Trigger::Resume,
+            (Desired::Paused, true, true) => Trigger::Pause,
+            (Desired::Stopped, _, _) => Trigger::Stop,
+            (Desired::Running, true, true) | (Desired::Paused, _, _) => return Ok(()),
+        };
+        self.link.request_ok(Operation::Trigger(trigger))?;
+        self.started = self.desired != Desired::Stopped;
+        Ok(())
+    }
+
+    /// Waits until everything written is played; starts the stream if it was not started. Running dry at the end is no
+    /// xrun then.
+    ///
+    /// # Errors
+    /// [`Error::Stalled`] when it takes longer than what is queued allows; otherwise as [`write`](Self::write).
+    pub fn drain(&mut self) -> Result<()> {
+        self.expect(Direction::Playback)?;
+        if self.desired == Desired::Paused && self.queued_bytes() > 0 {
+            return Err(Error::Paused);
+        }
+        self.draining = true;
+        while self.queued_bytes() > 0 {
+            let step = self.drain_once();
+            self.or_recover(step)?;
+        }
+        Ok(())
+    }
+
+    fn drain_once(&mut self) -> Result<()> {
+        if self.desired == Desired::Stopped {
+            self.desired = Desired::Running;
+            self.send_trigger()?;
+        }
+        self.link.stream_mut()?.set_draining(true);
+        let queued = Duration::from_nanos(self.geometry.duration_ns(self.queued_bytes().into()));
+        let bound = queued * 2 + GRACE;
+        let deadline = Instant::now() + bound;
+        loop {
+            self.link.collect()?;
+            if self.queued_bytes() == 0 {
+                return Ok(());
+            }
+            if !self.link.wait(deadline)? {
+                return Err(Error::Stalled { after: bound });
+            }
+        }
+    }
+
+    /// Sets the volume, one value per channel in 0.001 dB (0 = unchanged); the last value holds for further channels. It
+    /// is kept while the stream is closed.
+    ///
+    /// # Errors
+    /// [`Error::NotOffered`] when the backend has no volume; [`Error::Lost`] and the like.
+    pub fn set_volume(&mut self, volume: &[i32]) -> Result<()> {
+        self.mix(|mixer| mixer.set_volume(volume), "volume")
+    }
+
+    /// Mutes the channels whose flag is set and unmutes the others.
+    ///
+    /// # Errors
+    /// As [`set_volume`](Self::set_volume).
+    pub fn set_mute(&mut self, muted: &[bool]) -> Result<()> {
+        self.mix(|mixer| mixer.set_mute(muted), "mute")
+    }
+
+    fn mix(&mut self, set: impl FnOnce(&mut frontend::Mixer) -> bool, what: &'static str) -> Result<()> {
+        self.expect(self.info.direction)?;
+        if !self.link.mixer.as_deref_mut().is_some_and(set) {
+            return Err(Error::NotOffered(what));
+        }
+        let told = self.link.flush_mixer();
+        self.or_recover(told)?;
+        let settled = self.await_answers();
+        self.or_recover(settled)?;
+        if self.link.mixer.as_ref().is_some_and(|mixer| mixer.refused()) {
+            return Err(Error::Refused { operation: what, errno: sndif::Errno::EINVAL });
+        }
+        Ok(())
+    }
+
+    /// The volume that the backend has, per channel in 0.001 dB.
+    ///
+    /// # Errors
+    /// As [`set_volume`](Self::set_volume).
+    pub fn volume(&mut self) -> Result<Vec<i32>> {
+        self.expect(self.info.direction)?;
+        let asked = self.ask_volume();
+        match self.or_recover(asked)? {
+            Some(volume) => Ok(volume),
+            None => self.ask_volume(),
+        }
+    }
+
+    fn ask_volume(&mut self) -> Result<Vec<i32>> {
+        let transport = self.link.channels()?;
+        let span: Option<Span> = self.link.mixer.as_ref().and_then(|mixer| mixer.answer_span(&transport.stream));
+        let span = span.ok_or(Error::NotOffered("volume"))?;
+        self.link.request_ok(Operation::GetVolume(span))?;
+        let mut octets = vec![0; span.length as usize];
+        let buffer = self.link.buffer.as_ref().ok_or(Error::Closed)?;
+        buffer.pages.read(span.offset as usize, &mut octets);
+        Ok(octets.as_chunks::<4>().0.iter().map(|octets| i32::from_le_bytes(*octets)).collect())
+    }
+
+    /// Waits until nothing is in flight.
+    fn await_answers(&mut self) -> Result<()> {
+        let deadline = Instant::now() + link::ANSWER_TIMEOUT;
+        loop {
+            self.link.take_completions(None)?;
+            if self.link.stream_mut()?.in_flight() == 0 {
+                return Ok(());
+            }
+            if !self.link.wait_for_any_answer(deadline)? {
+                return Err(Error::NoAnswer { operation: "requests", after: link::ANSWER_TIMEOUT });
+            }
+        }
+    }
+
+    /// Waits until there is room to write, or something to read; starts the stream if nothing else could bring it.
+    fn wait_for_room(&mut self) -> Result<()> {
+        if self.room_bytes() > 0 {
+            // Room in the buffer and none in the ring of requests.
+            let deadline = Instant::now() + link::ANSWER_TIMEOUT;
+            let woken = self.link.wait_for_any_answer(deadline)?;
+            self.link.collect()?;
+            let after = link::ANSWER_TIMEOUT;
+            return if woken { Ok(()) } else { Err(Error::NoAnswer { operation: "WRITE", after }) };
+        }
+        match self.desired {
+            Desired::Running => {}
+            Desired::Stopped => {
+                self.desired = Desired::Running;
+                self.send_trigger()?;
+            }
+            Desired::Paused => return Err(Error::Paused),
+        }
+        let ring = Duration::from_nanos(self.geometry.duration_ns(self.geometry.ring_bytes().into()));
+        let bound = ring * 2 + GRACE;
+        let deadline = Instant::now() + bound;
+        loop {
+            self.link.collect()?;
+            if self.room_bytes() > 0 {
+                return Ok(());
+            }
+            if !self.link.wait(deadline)? {
+                return Err(Error::Stalled { after: bound });
+            }
+        }
+    }
+
+    fn expect(&self, direction: Direction) -> Result<()> {
+        if self.closed {
+            return Err(Error::Closed);
+        }
+        if self.info.direction == direction { Ok(()) } else { Err(Error::Direction(self.info.direction)) }
+    }
+
+    /// Closes the stream and takes its buffer back; what is queued is not played. Closing twice does nothing.
+    ///
+    /// # Errors
+    /// [`Error::NoAnswer`], [`Error::Violation`]: the stream is closed all the same, and unusable until the card is
+    /// connected anew.
+    pub fn close(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.closed, true) {
+            return Ok(());
+        }
+        let answered = match self.link.stream_mut() {
+            Ok(stream) if stream.geometry().is_some() => self.link.request_ok(Operation::Close),
+            _ => Ok(()),
+        };
+        if let Some(buffer) = self.link.buffer.take() {
+            buffer.end();
+        }
+        match answered {
+            Err(Error::Lost) => Ok(()),
+            other => other,
+        }
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        // Nobody is left to be told.
+        let _: Result<()> = self.close();
+    }
+}
+
+impl std::fmt::Debug for OpenStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenStream")
+            .field("pcm", &self.info.pcm)
+            .field("stream", &self.info.stream)
+            .field("position", &self.position())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Finds a configuration with HW_PARAM_QUERY.
+fn negotiate(link: &mut Link, info: &StreamInfo, config: &Config) -> Result<Geometry> {
+    let (mut negotiation, mut question) = Negotiation::start(*config, &info.limits)?;
+    loop {
+        let completion = link.request(Operation::QueryHwParams(question))?;
+        // A success without parameters cannot be: the answer's operation was checked.
+        let answer = completion.result.and_then(|()| completion.params.ok_or(sndif::Errno::EIO));
+        match negotiation.answer(answer)? {
+            Step::Ask(next) => question = next,
+            Step::Done(geometry) => return Ok(geometry),
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! Playing, recording, volume, and what a bad backend can do.
+
+mod common;
+
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use common::{CONFIG, DUPLEX, Faults, PERIOD, RING, TIMEOUT, machine, ramp};
+use guest::{Error, Source};
+use rustix::event::{PollFd, PollFlags, poll};
+use sndif::v2::Operation;
+
+#[test]
+fn what_is_played_is_what_was_written() {
+    let machine = machine();
+    machine.attach(DUPLEX);
+    let backend = machine.backend(Faults { speed: 10, ..Faults::default() });
+    let card = machine.connect(TIMEOUT).unwrap();
+    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    let sound = ramp(48_000);
+    stream.write(&sound).unwrap();
+    stream.drain().unwrap();
+    assert_eq!(backend.played(), sound);
+    assert_eq!(stream.position(), sound.len() as u64);
+    let stats = stream.stats();
+    assert_eq!((stats.violations, stats.ignored_positions, stats.event_id_gaps, stats.errors), (0, 0, 0, 0));
+    stream.close().unwrap();
+    stream.close().unwrap();
+    assert!(matches!(stream.write(&sound), Err(Error::Closed)));
+}
+
+#[test]
+fn a_period_costs_at_most_one_notification_each_way() {
+    let machine = machine();
+    machine.attach(DUPLEX);
+    let backend = machine.backend(Faults::default());
+    let card = machine.connect(TIMEOUT).unwrap();
+    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    stream.write(&ramp(1920)).unwrap();
+    stream.start().unwrap();
+    let before = stream.stats();
+    let heard = backend.heard.lock().unwrap().notifications;
+    for _ in 0..50 {
+        stream.write(&vec![0; PERIOD]).unwrap();
+    }
+    let after = stream.stats();
+    let heard = backend.heard.lock().unwrap().notifications - heard;
+    assert_eq!(after.ring_wakeups, before.ring_wakeups, "nobody waits for the answers to WRITE");
+    let (notified, woken) = (after.notifications - before.notifications, after.event_wakeups - before.event_wakeups);
+    assert!(notified <= 2 * 50 && heard <= 2 * 50, "{notified} {heard}");
+    assert!(woken <= 52, "{woken}");
+}
+
+#[test]
+fn stop_pause_and_resume_keep_position_and_sound_together() {
+    let machine = machine();
+    machine.attach(DUPLEX);
+    let backend = machine.backend(Faults { speed: 4, ..Faults::default() });
+    let card = machine.connect(TIMEOUT).unwrap();
+    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    stream.write(&ramp(1000)).unwrap();
+    stream.start().unwrap();
+    stream.pause().unwrap();
+    let held = stream.position();
+    std::thread::sleep(Duration::from_millis(20));
+    assert!(stream.poll().unwrap().moved_bytes <= u64::from(stream.geometry().ring_bytes()) - held);
+    assert!(matches!(stream.write(&ramp(4000)), Err(Error::Paused)));
+    stream.resume().unwrap();
+    stream.drain().unwrap();
+    stream.stop().unwrap();
+    let position = stream.position();
+    backend.heard.lock().unwrap().played.clear();
+    for _ in 0..3 {
+        let sound = ramp(700);
+        stream.write(&sound).unwrap();
+        stream.drain().unwrap();
+        stream.stop().unwrap();
+    }
+    assert_eq!(stream.position(), position + 3 * 2800);
+    assert_eq!(backend.played(), [ramp(700), ramp(700), ramp(700)].concat());
+}
+
+#[test]
+fn recording_gives_every_frame_once() {
+    let machine = machine();
+    machine.attach(DUPLEX);
+    let _backend = machine.backend(Faults { speed: 4, ..Faults::default() });
+    let card = machine.connect(TIMEOUT).unwrap();
+    let mut stream = card.open(0, 1, &CONFIG).unwrap();
+    let mut recorded = Vec::new();
+    let mut ticks = 0;
+    let bytes = guest::record(&mut stream, &mut recorded, Some(9600), |_| {
+        ticks += 1;
+        ControlFlow::Continue(())
+    });
+    assert_eq!((bytes.unwrap(), recorded.len()), (38_400, 38_400));
+    assert!(ticks >= 20);
+    if stream.stats().xruns == 0 {
+        let expected: Vec<u8> = (0..38_400).map(|at| (at % RING / 4) as u8).collect();
+        assert!(recorded == expected);
+    }
+    assert!(matches!(stream.write(&[0; 4]), Err(Error::Direction(_))));
+}
+
+#[test]
+fn playing_from_a_reader_reports_its_progress() {
+    let machine = machine();
+    machine.attach(DUPLEX);
+    let backend = machine.backend(Faults { speed: 10, ..Faults::default() });
+    let card = machine.connect(TIMEOUT).unwrap();
+    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    let sound = ramp(5000);
+    let mut last = None;
+    let played = guest::play(&mut stream, &mut &sound[..], |tick| {
+        last = Some(tick.transferred_bytes);
+        ControlFlow::Continue(())
+    });
+    assert_eq!((played.unwrap(), last), (20_000, Some(20_000)));
+    assert_eq!(backend.played(), sound);
+    let stopped = guest::play(&mut stream, &mut &sound[..], |_| ControlFlow::Break(()));
+    assert!(stopped.unwrap() < 40_000);
+}
+
+#[test]
+fn volume_and_mute_reach_the_backend_and_outlive_a_close() {
+    let machine = machine();
+    machine.attach(DUPLEX);
+    let backend = machine.backend(Faults::default());
+    let card = machine.connect(TIMEOUT).unwrap();
+    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    stream.set_volume(&[-6000, -9000]).unwrap();
+    stream.set_mute(&[false, true]).unwrap();
+    assert_eq!(stream.volume().unwrap(), [-6000, -9000]);
+    drop(stream);
+    {
+        let mut heard = backend.heard.lock().unwrap();
+        assert_eq!((&heard.volume[..], &heard.muted[..]), (&[-6000, -9000][..], &[false, true][..]));
+        heard.volume.clear();
+    }
+    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    assert_eq!(stream.volume().unwrap(), [-6000, -9000]);
+}
+
+#[test]
+fn a_backend_without_a_mixer_still_plays() {
+    let machine = machine();
+    machine.attach(DUPLEX);
+    let backend = machine.backend(Faults { no_mixer: true, speed: 10, ..Faults::default() });
+    let card = machine.connect(TIMEOUT).unwrap();
+    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    assert!(matches!(stream.set_volume(&[0]), Err(Error::NotOffered("volume"))));
+    stream.write(&ramp(5000)).unwrap();
+    stream.drain().unwrap();
+    assert_eq!(backend.played(), ramp(5000));
+}
+
+#[test]
+fn one_loop_can_drive_a_stream_without_blocking() {
+    let machine = machine();
+    machine.attach(DUPLEX);
+    let backend = machine.backend(Faults { speed: 4, ..Faults::default() });
+    let card = machine.connect(TIMEOUT).unwrap();
+    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    let sound = ramp(9600);
+    let mut written = stream.try_write(&sound).unwrap();
+    assert_eq!(written, RING);
+    assert_eq!(stream.try_write(&sound[written..]).unwrap(), 0);
+    stream.start().unwrap();
+    let deadline = Instant::now() + TIMEOUT;
+    while written < sound.len() {
+        assert!(Instant::now() < deadline);
+        let [ring, events] = stream.event_fds().unwrap();
+        let mut fds = [PollFd::from_borrowed_fd(ring, PollFlags::IN), PollFd::from_borrowed_fd(events, PollFlags::IN)];
+        poll(&mut fds, None).unwrap();
+        let [ring, events] = fds.map(|fd| !fd.revents().is_empty());
+        for (ready, source) in [(ring, Source::Ring), (events, Source::Events)] {
+            if ready {
+                stream.on_wake(source).unwrap();
+            }
+        }
+        written += stream.try_write(&sound[written..]).unwrap();
+    }
+    stream.drain().unwrap();
+    assert_eq!(backend.played(), sound);
+}
+
+#[test]
+fn the_latency_of_write_is_measured_when_asked_for() {
+    let machine = machine();
+    machine.attach(DUPLEX);
+    let _backend = machine.backend(Faults { speed: 10, ..Faults::default() });
+    let card = machine.connect(TIMEOUT).unwrap();
+    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    stream.measure_write_latency(true);
+    for _ in 0..40 {
+        stream.write(&vec![0; PERIOD]).unwrap();
+    }
+    let latency = stream.stats().write_latency;
+    assert!(latency.count() >= 40 && latency.max_ns() > 0, "{latency:?}");
+}
+
+#[test]
+fn a_backend_that_falls_silent_does_not_hold_the_caller_for_ever() {
+    let machine = machine();
+    machine.attach(DUPLEX);
+    let _backend = machine.backend(Faults { falls_silent: true, ..Faults::default() });
+    let card = machine.connect(TIMEOUT).unwrap();
+    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    assert!(matches!(stream.start(), Err(Error::NoAnswer { operation: "TRIGGER", .. })));
+    drop(stream);
+    // Its transport holds a request without an answer.
+    assert!(matches!(card.open(0, 0, &CONFIG), Err(Error::StreamBroken { .. })));
+}
+
+/// security.md, guest side: ids looked up in our own table, first violation latches.
+#[test]
+fn a_confused_backend_breaks_its_stream_and_nothing_else() {
+    let machine = machine();
+    machine.attach(DUPLEX);
+    let _backend = machine.backend(Faults { confuses_write: Some(3), ..Faults::default() });
+    let card = machine.connect(TIMEOUT).unwrap();
+    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    let error = (0..100).find_map(|_| stream.write(&vec![0; PERIOD]).err()).expect("a violation");
+    assert!(matches!(error, Error::Violation(_)), "{error}");
+    assert_eq!(stream.stats().violations, 1);
+    drop(stream);
+    assert!(matches!(card.open(0, 0, &CONFIG), Err(Error::StreamBroken { .. })));
+    card.open(0, 1, &CONFIG).unwrap().start().unwrap();
+}
+
+/// security.md, guest side: zero whole pages before granting, never share a page with other data (XSA-403).
+#[test]
+fn granted_pages_are_whole_zeroed_and_hold_nothing_else() {
+    let machine = machine();
+    machine.attach(DUPLEX);
+    let backend = machine.backend(Faults::default());
+    let card = machine.connect(TIMEOUT).unwrap();
+    for _ in 0..5 {
+        let mut stream = card.open(0, 0, &CONFIG).unwrap();
+        // 7680 octets of ring and 4096 of control: the third page is only partly in use, and empty all the same.
+        assert_eq!(backend.heard.lock().unwrap().pages_at_open, vec![0; 3 * 4096]);
+        // What was in these pages must not come back with the next ones.
+        stream.write(&vec![0xaa; RING]).unwrap();
+        stream.close().unwrap();
+    }
+    let heard = backend.heard.lock().unwrap();
+    for page in heard.ring_pages.chunks(4096) {
+        // Indices and marks of the ring; everything else is zero.
+        assert!(page[16..].iter().all(|&octet| octet == 0));
+    }
+    let write = heard.operations.iter().filter(|operation| matches!(operation, Operation::Write(_))).count();
+    assert_eq!(write, 5);
+}
+
+/// security.md, guest side: a page whose end-access fails is quarantined, never reused (XSA-396).
+#[test]
+fn a_page_whose_end_access_fails_is_quarantined() {
+    let machine = machine();
+    machine.attach(DUPLEX);
+    let backend = machine.backend(Faults { keeps_mapped: true, ..Faults::default() });
+    let card = machine.connect(TIMEOUT).unwrap();
+    let mut refs = std::collections::HashSet::new();
+    for round in 1..=3 {
+        let mut stream = card.open(0, 0, &CONFIG).unwrap();
+        stream.write(&vec![0xaa; RING]).unwrap();
+        stream.close().unwrap();
+        assert_eq!(machine.guest.usage().quarantined_pages, round * 3, "the buffer, not the directory");
+        let heard = backend.heard.lock().unwrap();
+        let directories = heard.operations.iter().filter_map(|operation| match operation {
+            Operation::Open(open) => Some(open.directory),
+            _ => None,
+        });
+        refs.extend(directories);
+        assert_eq!(heard.pages_at_open, vec![0; 3 * 4096]);
+    }
+    assert_eq!(refs.len(), 3, "no reference is used twice");
+}
