@@ -36,6 +36,8 @@ pub(crate) enum CardError {
     Value { path: String, reason: &'static str },
     #[error("more than {0} streams")]
     TooManyStreams(usize),
+    #[error("the frontend has published the transport of no stream")]
+    NoTransport,
     #[error("no stream in the frontend's directory: not a card of this protocol, left alone")]
     NotOurs,
 }
@@ -87,7 +89,10 @@ fn numbered(store: &mut xenstore::Client, path: &str, most: u8) -> Result<Vec<u8
     Ok((0..most).take_while(|index| children.contains(&index.to_string())).collect())
 }
 
-/// Reads all streams of the card at `frontend`.
+/// Where the transport nodes stand among the others of a stream.
+const TRANSPORT: std::ops::Range<usize> = 3..7;
+
+/// Reads those streams of the card at `frontend` that the frontend has taken up.
 pub(crate) fn read(
     store: &mut xenstore::Client,
     frontend: &str,
@@ -110,18 +115,27 @@ pub(crate) fn read(
     };
     let pcm_levels = Level::read(store, pcms.iter().map(|pcm| format!("{frontend}/{pcm}")).collect(), &[])?;
     let mut streams = Vec::new();
+    let mut configured = 0;
     for (pcm, level) in pcms.into_iter().zip(pcm_levels) {
         let above = level.narrow(&card)?;
         let indices = numbered(store, &level.path, u8::MAX)?;
-        if streams.len() + indices.len() > streams_max {
+        configured += indices.len();
+        if configured > streams_max {
             return Err(CardError::TooManyStreams(streams_max));
         }
         let paths = indices.iter().map(|stream| format!("{}/{stream}", level.path)).collect();
         for (stream, level) in indices.into_iter().zip(Level::read(store, paths, &OTHERS)?) {
-            streams.push(stream_nodes(pcm, stream, &level, &above)?);
+            // Linux takes up eight streams of a PCM and leaves the others as they are.
+            if TRANSPORT.into_iter().any(|index| level.other(index).is_some()) {
+                streams.push(stream_nodes(pcm, stream, &level, &above)?);
+            }
         }
     }
-    if streams.is_empty() { Err(CardError::NotOurs) } else { Ok(streams) }
+    match (configured, streams.is_empty()) {
+        (0, _) => Err(CardError::NotOurs),
+        (_, true) => Err(CardError::NoTransport),
+        (_, false) => Ok(streams),
+    }
 }
 
 fn stream_nodes(pcm: u8, stream: u8, level: &Level, above: &Limits) -> Result<StreamNodes, CardError> {
