@@ -303,8 +303,8 @@ impl Daemon {
             match action {
                 Action::Release => self.release(id),
                 Action::SetState(state) => {
-                    if let Some(device) = self.devices.get(&id) {
-                        info!("{id}: {state}");
+                    if let Some(device) = self.devices.get_mut(&id) {
+                        device.note(now_ns, &state.to_string());
                         self.store.write(&format!("{}/state", device.backend), state.node().as_bytes())?;
                     }
                 }
@@ -314,7 +314,7 @@ impl Daemon {
                         if let Err(reason) = &result {
                             device.warn(now_ns, reason);
                         }
-                        actions.extend(device.handshake.connected(result.is_ok()));
+                        actions.extend(device.handshake.connected(result.is_ok(), now_ns));
                     }
                 }
             }
@@ -345,12 +345,11 @@ impl Daemon {
                 }
             }
         }
-        info!("{id}: connected with {} streams", keys.len());
         // A request may stand in a ring since before we could be notified of it.
         self.busy.extend(keys.iter().map(|(_, key)| *key));
         if let Some(device) = self.devices.get_mut(&id) {
+            device.note(now_ns, &format!("connected with {} streams", keys.len()));
             device.streams = keys;
-            device.log.pass(now_ns);
         }
         Ok(())
     }
@@ -407,7 +406,7 @@ impl Daemon {
         let Some(&id) = self.owners.get(key) else { return };
         let Some(device) = self.devices.get_mut(&id) else { return };
         device.warn(now_ns, &format!("protocol violation, closing the card: {reason}"));
-        let actions = device.handshake.broken();
+        let actions = device.handshake.broken(now_ns);
         if let Err(error) = self.act(id, actions, now_ns) {
             error!("{id}: {error}");
         }

@@ -117,9 +117,9 @@ impl<K: Copy> Device<K> {
             })
             .collect();
         let values = store.read_many(&paths.iter().map(String::as_str).collect::<Vec<_>>());
-        let mut numbers = values.into_iter().map(|value| {
-            value.map(|value| value.as_deref().and_then(sndif::store::number).unwrap_or(0))
-        });
+        let mut numbers = values
+            .into_iter()
+            .map(|value| value.map(|value| value.as_deref().and_then(sndif::store::number).unwrap_or(0)));
         for (nodes, _) in &self.streams {
             let Transport { ring_ref, port, event_ref, event_port } = nodes.transport;
             for expected in [ring_ref.0, port.0, event_ref.0, event_port.0] {
@@ -140,7 +140,14 @@ impl<K: Copy> Device<K> {
         card::read(store, &self.frontend, streams_max)
     }
 
-    /// A log line caused by the guest, rate-limited.
+    /// A log line about the device's ordinary life, rate-limited: a guest decides how often it connects.
+    pub(crate) fn note(&mut self, now_ns: u64, message: &str) {
+        if self.log.pass(now_ns).is_some() {
+            info!("{}: {message}", self.id);
+        }
+    }
+
+    /// A log line about the guest's fault, rate-limited.
     pub(crate) fn warn(&mut self, now_ns: u64, message: &str) {
         if let Some(suppressed) = self.log.pass(now_ns) {
             if suppressed > 0 {

@@ -11,10 +11,10 @@ mod config;
 mod daemon;
 mod device;
 mod limiter;
-mod poller;
 mod policy;
+mod poller;
 mod stream;
 mod transport;
 
 pub use config::{Config, ConfigError, DomainSelector, Rule};
-pub use daemon::{Daemon, Error, Ended};
+pub use daemon::{Daemon, Ended, Error};

@@ -15,8 +15,11 @@ const DEFAULT_CONFIG: &str = "/etc/vsnd/vsndd.toml";
 
 /// Plays what Xen guests play and lets them record, through the sndif protocol.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "Exit status: 0 ended when asked, 1 unexpected error, 2 command line, \
-    3 configuration, 4 no Xen, 8 host device, 10 Xen went away.")]
+#[command(
+    version,
+    after_help = "Exit status: 0 ended when asked, 1 unexpected error, 2 command line, \
+    3 configuration, 4 no Xen, 8 host device, 10 Xen went away."
+)]
 struct Arguments {
     /// The Xen to serve: `dev` for the real one, `emu:DIR` for the emulation in DIR.
     #[arg(long, env = "VSND_XEN", default_value = "dev", value_name = "dev|emu:DIR")]
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
     program::end("vsndd", start(&Arguments::parse()))
 }
 
+#[expect(clippy::print_stdout, reason = "the only line there, for whoever started us")]
 fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     program::start_log(&arguments.log)?;
     let config = config(arguments).map_err(Failure::with(ExitStatus::Config))?;
@@ -59,7 +63,8 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let xen = Xen::open(&arguments.xen, arguments.domain).map_err(Failure::with(ExitStatus::NoXen))?;
     let failure = |error: Error| Failure::new(status_of(&error), error);
     let mut daemon = Daemon::new(xen, config).map_err(failure)?;
-    tracing::info!("serving on {}", arguments.xen);
+    // One line for whoever waits until guests are served; the log goes to standard error.
+    println!("serving {}", arguments.xen);
     match daemon.run(stop.as_fd()).map_err(failure)? {
         Ended::Asked => Ok(ExitStatus::Success),
         Ended::XenGone => {

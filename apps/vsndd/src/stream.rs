@@ -59,6 +59,8 @@ pub(crate) struct GuestStream {
     host: Host,
     gain: Option<Gain>,
     log: LogLimiter,
+    /// When it had its last turn.
+    turned_ns: u64,
     /// What the timers hold for this stream.
     pub(crate) scheduled_ns: Option<u64>,
 }
@@ -83,6 +85,7 @@ impl GuestStream {
             host: Host::Closed,
             gain: None,
             log: LogLimiter::default(),
+            turned_ns: 0,
             scheduled_ns: None,
         }
     }
@@ -99,6 +102,7 @@ impl GuestStream {
 
     /// Handles what is in the ring, moves frames and tells the position.
     pub(crate) fn turn(&mut self, turn: &mut Turn<'_>) -> After {
+        self.turned_ns = turn.now_ns;
         let after = self.serve_ring(turn);
         self.move_frames(turn);
         self.tell_position(turn.now_ns);
@@ -176,7 +180,9 @@ impl GuestStream {
                 Response { id: request.id, opcode: request.operation.opcode(), result, params: None }
             }
             Outcome::Started(response) => self.steer(response, turn, |sink| sink.start(), |source| source.start()),
-            Outcome::Paused(response) => self.steer(response, turn, |sink| sink.pause(true), |source| source.pause(true)),
+            Outcome::Paused(response) => {
+                self.steer(response, turn, |sink| sink.pause(true), |source| source.pause(true))
+            }
             Outcome::Resumed(response) => {
                 self.steer(response, turn, |sink| sink.pause(false), |source| source.pause(false))
             }
@@ -192,12 +198,7 @@ impl GuestStream {
         }
     }
 
-    fn open(
-        &mut self,
-        geometry: backend::Geometry,
-        directory: sndif::GrantRef,
-        turn: &Turn<'_>,
-    ) -> Result<(), Errno> {
+    fn open(&mut self, geometry: backend::Geometry, directory: sndif::GrantRef, turn: &Turn<'_>) -> Result<(), Errno> {
         let memory = map_buffer(turn.xen, self.guest, directory, geometry.buffer_bytes).map_err(|error| {
             self.warn(turn.now_ns, &format!("OPEN refused: {error}"));
             match error {
@@ -357,7 +358,7 @@ impl GuestStream {
     }
 
     fn close_host(&mut self) {
-        if self.core.geometry().is_some() {
+        if self.core.geometry().is_some() && self.log.pass(self.turned_ns).is_some() {
             let counters = self.core.counters();
             info!(
                 stream = %self.label,

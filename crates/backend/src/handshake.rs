@@ -8,6 +8,10 @@ use sndif::XenbusState;
 /// How long a frontend that was connected to an earlier daemon gets to notice that it ended.
 const STALE_FRONTEND_NS: u64 = 1_000_000_000;
 
+/// How long no connection is offered after one that failed: a frontend that fails each time would
+/// otherwise keep both ends busy. Linux waits a second for the offer when its driver is removed.
+const HOLD_OFF_NS: u64 = 200_000_000;
+
 /// What the daemon has to do, in the order given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
@@ -25,6 +29,8 @@ pub struct Handshake {
     state: XenbusState,
     /// A frontend of an earlier connection has to step back first, until then at most.
     stale_until_ns: Option<u64>,
+    /// No connection is offered before.
+    hold_off_until_ns: Option<u64>,
 }
 
 impl Handshake {
@@ -36,7 +42,7 @@ impl Handshake {
         let stale = matches!(frontend, S::Initialised | S::Connected | S::Reconfiguring);
         let state = if stale { S::Closed } else { S::InitWait };
         let stale_until_ns = stale.then(|| now_ns.saturating_add(STALE_FRONTEND_NS));
-        (Self { state, stale_until_ns }, vec![Action::SetState(state)])
+        (Self { state, stale_until_ns, hold_off_until_ns: None }, vec![Action::SetState(state)])
     }
 
     /// Our state.
@@ -48,7 +54,7 @@ impl Handshake {
     /// When [`update`](Self::update) wants to be called though nothing changed.
     #[must_use]
     pub fn next_wake_ns(&self) -> Option<u64> {
-        self.stale_until_ns
+        self.stale_until_ns.into_iter().chain(self.hold_off_until_ns).min()
     }
 
     /// Reacts to the frontend's state, to whether the toolstack still wants the device (`online`) and to
@@ -56,6 +62,7 @@ impl Handshake {
     pub fn update(&mut self, frontend: XenbusState, online: bool, moved: bool, now_ns: u64) -> Vec<Action> {
         use XenbusState as S;
         let mut actions = Vec::new();
+        self.hold_off_until_ns = self.hold_off_until_ns.filter(|&until| now_ns < until);
         if !online {
             // The toolstack waits for Closed before it removes the nodes; a frontend that is still
             // connected gets to see Closing only through its own directory, so we do not wait for it.
@@ -81,7 +88,9 @@ impl Handshake {
             | S::Closing
             | S::Closed => {
                 self.stale_until_ns = None;
-                self.leave(S::InitWait, &mut actions);
+                if self.hold_off_until_ns.is_none() {
+                    self.leave(S::InitWait, &mut actions);
+                }
             }
         }
         actions
@@ -96,26 +105,27 @@ impl Handshake {
     }
 
     /// The result of [`Action::Connect`].
-    pub fn connected(&mut self, success: bool) -> Vec<Action> {
+    pub fn connected(&mut self, success: bool, now_ns: u64) -> Vec<Action> {
         let mut actions = Vec::new();
         if success {
             self.state = XenbusState::Connected;
             actions.push(Action::SetState(self.state));
         } else {
-            self.broken_into(&mut actions);
+            self.broken_into(now_ns, &mut actions);
         }
         actions
     }
 
     /// The frontend broke the protocol, or the connection cannot go on: its device closes, and it may
     /// connect anew once it stepped back.
-    pub fn broken(&mut self) -> Vec<Action> {
+    pub fn broken(&mut self, now_ns: u64) -> Vec<Action> {
         let mut actions = Vec::new();
-        self.broken_into(&mut actions);
+        self.broken_into(now_ns, &mut actions);
         actions
     }
 
-    fn broken_into(&mut self, actions: &mut Vec<Action>) {
+    fn broken_into(&mut self, now_ns: u64, actions: &mut Vec<Action>) {
+        self.hold_off_until_ns = Some(now_ns.saturating_add(HOLD_OFF_NS));
         actions.push(Action::Release);
         actions.push(Action::SetState(XenbusState::Closing));
         self.state = XenbusState::Closed;
@@ -143,7 +153,7 @@ mod tests {
         let (mut handshake, actions) = Handshake::new(S::Initialising, 0);
         assert_eq!(actions, [SetState(S::InitWait)]);
         assert_eq!(handshake.update(S::Initialised, true, false, 0), [Connect]);
-        assert_eq!(handshake.connected(true), [SetState(S::Connected)]);
+        assert_eq!(handshake.connected(true, 0), [SetState(S::Connected)]);
         assert_eq!(handshake.update(S::Connected, true, false, 0), []);
         handshake
     }
@@ -187,10 +197,21 @@ mod tests {
     #[test]
     fn a_broken_connection_is_taken_up_again_only_after_the_frontend_stepped_back() {
         let mut handshake = connected();
-        assert_eq!(handshake.broken(), [Release, SetState(S::Closing), SetState(S::Closed)]);
+        assert_eq!(handshake.broken(0), [Release, SetState(S::Closing), SetState(S::Closed)]);
         assert_eq!(handshake.update(S::Connected, true, false, 1 << 40), []);
         assert_eq!(handshake.update(S::Initialised, true, false, 1 << 40), []);
         assert_eq!(handshake.update(S::Initialising, true, false, 1 << 40), [SetState(S::InitWait)]);
+    }
+
+    #[test]
+    fn after_a_failure_the_next_offer_is_held_off_and_announced() {
+        let (mut handshake, _) = Handshake::new(S::Initialised, 0);
+        assert_eq!(handshake.update(S::Initialising, true, false, 0), [SetState(S::InitWait)]);
+        handshake.broken(5);
+        assert_eq!(handshake.update(S::Initialising, true, false, 6), []);
+        let at = handshake.next_wake_ns().unwrap();
+        assert_eq!(handshake.update(S::Initialising, true, false, at), [SetState(S::InitWait)]);
+        assert_eq!(handshake.next_wake_ns(), None);
     }
 
     #[test]
@@ -239,7 +260,7 @@ mod tests {
                             Connect => {
                                 assert!(!mapped);
                                 mapped = kind != 1;
-                                queue.extend(handshake.connected(mapped));
+                                queue.extend(handshake.connected(mapped, step * 600_000_000));
                             }
                             SetState(_) => {}
                         }
