@@ -68,6 +68,14 @@ pub enum Ended {
 
 type StreamKey = DefaultKey;
 
+/// How an attempt to connect a card ended.
+enum Connected {
+    Yes,
+    /// The frontend took back what it had published.
+    SteppedBack,
+    No(String),
+}
+
 /// The daemon's state.
 pub struct Daemon {
     xen: Xen,
@@ -309,12 +317,18 @@ impl Daemon {
                     }
                 }
                 Action::Connect => {
-                    let result = self.connect(id, now_ns);
+                    let result = self.try_connect(id, now_ns)?;
                     if let Some(device) = self.devices.get_mut(&id) {
-                        if let Err(reason) = &result {
-                            device.warn(now_ns, reason);
+                        match result {
+                            Connected::Yes => actions.extend(device.handshake.connected(true, now_ns)),
+                            Connected::SteppedBack => {
+                                self.dirty.insert(id);
+                            }
+                            Connected::No(reason) => {
+                                device.warn(now_ns, &reason);
+                                actions.extend(device.handshake.connected(false, now_ns));
+                            }
                         }
-                        actions.extend(device.handshake.connected(result.is_ok(), now_ns));
                     }
                 }
             }
@@ -324,6 +338,23 @@ impl Daemon {
             self.device_timers.schedule(id, &mut device.scheduled_ns, wanted);
         }
         Ok(())
+    }
+
+    /// Connects a card. Linux makes its rings anew at every sign of our offer, even if it has published some
+    /// already: what cannot be mapped is looked up again before it counts as a fault.
+    fn try_connect(&mut self, id: DeviceId, now_ns: u64) -> xenstore::Result<Connected> {
+        for last in [false, false, true] {
+            match self.connect(id, now_ns) {
+                Ok(()) => return Ok(Connected::Yes),
+                Err(reason) if last => return Ok(Connected::No(reason)),
+                Err(_) => {}
+            }
+            let snapshot = self.devices.get(&id).map(|device| device.snapshot(&mut self.store)).transpose()?.flatten();
+            if snapshot.is_none_or(|snapshot| snapshot.frontend != XenbusState::Initialised) {
+                break;
+            }
+        }
+        Ok(Connected::SteppedBack)
     }
 
     /// Connects every stream of a card, or none.
