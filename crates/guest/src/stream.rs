@@ -194,9 +194,17 @@ impl OpenStream {
     /// [`Error::Direction`], [`Error::Closed`], [`Error::Lost`], [`Error::Violation`].
     pub fn try_write(&mut self, data: &[u8]) -> Result<usize> {
         self.expect(Direction::Playback)?;
-        let tag = self.link.write_tag();
         let mut written = 0;
-        while let Some(rest) = data.get(written..).filter(|rest| !rest.is_empty()) {
+        match self.put(data, &mut written) {
+            // What is written is written: it is in the history, and a new connection gets it from there.
+            Err(error) if error.is_lost() && written > 0 => Ok(written),
+            put => put.map(|()| written),
+        }
+    }
+
+    fn put(&mut self, data: &[u8], written: &mut usize) -> Result<()> {
+        let tag = self.link.write_tag();
+        while let Some(rest) = data.get(*written..).filter(|rest| !rest.is_empty()) {
             let wanted = u32::try_from(rest.len()).unwrap_or(u32::MAX);
             let stream = self.link.stream_mut()?;
             let Some(span) = stream.next_span(wanted) else { break };
@@ -220,13 +228,13 @@ impl OpenStream {
             if let Some(kept) = self.history.get_mut(offset..offset + length) {
                 kept.copy_from_slice(chunk);
             }
-            written += length;
+            *written += length;
         }
         self.link.publish()?;
         if self.link.measure && self.link.stream_mut()?.in_flight() > 0 && self.link.stream_mut()?.arm(1) {
             self.link.take_completions(None)?;
         }
-        Ok(written)
+        Ok(())
     }
 
     /// Writes all of `data`, waiting for room. A stream that was not started starts when its ring is full.
@@ -242,19 +250,31 @@ impl OpenStream {
         }
         self.draining = false;
         while !data.is_empty() {
-            let step = self.try_write(data).and_then(|written| {
-                data = data.get(written..).unwrap_or(&[]);
-                if self.link.measure {
-                    self.await_answers()?;
-                }
-                if data.is_empty() || written > 0 {
-                    return Ok(());
-                }
-                self.wait_for_room()
-            });
+            let step = self.write_some(&mut data);
             self.or_recover(step)?;
         }
         Ok(())
+    }
+
+    /// Waits for room and writes into it, taking what was written off `data`.
+    fn write_some(&mut self, data: &mut &[u8]) -> Result<()> {
+        let least = self.worthwhile(data.len());
+        if self.desired == Desired::Running && self.room_bytes() < least {
+            self.wait_for_room(least)?;
+        }
+        let written = self.try_write(data)?;
+        *data = data.get(written..).unwrap_or(&[]);
+        if self.link.measure {
+            self.await_answers()?;
+        }
+        if written == 0 { self.wait_for_room(least) } else { Ok(()) }
+    }
+
+    /// Octets of `bytes` for which it is worth to send a request and notify the backend: a wake-up comes a frame after
+    /// the end of a period, and that frame can wait for the next.
+    fn worthwhile(&self, bytes: usize) -> u32 {
+        let some = self.geometry.period_bytes().min(self.geometry.ring_bytes() / 2);
+        u32::try_from(bytes).unwrap_or(u32::MAX).min(some).max(self.geometry.frame_bytes())
     }
 
     /// Reads captured frames into `data` and returns how many octets: at least one frame, waiting for it. A stream that
@@ -267,17 +287,20 @@ impl OpenStream {
             return Err(Error::PartialFrame { bytes: data.len(), frame_bytes: self.geometry.frame_bytes() });
         }
         loop {
-            let step = self.try_read(data).and_then(|read| {
-                if read == 0 {
-                    self.wait_for_room()?;
-                }
-                Ok(read)
-            });
+            let step = self.read_some(data);
             match self.or_recover(step)? {
                 Some(read) if read > 0 => return Ok(read),
                 _ => {}
             }
         }
+    }
+
+    fn read_some(&mut self, data: &mut [u8]) -> Result<usize> {
+        let least = self.worthwhile(data.len());
+        if self.room_bytes() < least {
+            self.wait_for_room(least)?;
+        }
+        self.try_read(data)
     }
 
     /// Reads what was captured, up to the end of the ring twice; waits for the backend's answer but not for the device.
@@ -476,9 +499,10 @@ impl OpenStream {
         }
     }
 
-    /// Waits until there is room to write, or something to read; starts the stream if nothing else could bring it.
-    fn wait_for_room(&mut self) -> Result<()> {
-        if self.room_bytes() > 0 {
+    /// Waits until `least` octets can be written, or read; starts the stream if nothing else could bring them.
+    fn wait_for_room(&mut self, least: u32) -> Result<()> {
+        self.expect(self.info.direction)?;
+        if self.room_bytes() >= least {
             // Room in the buffer and none in the ring of requests.
             let deadline = Instant::now() + link::ANSWER_TIMEOUT;
             let woken = self.link.wait_for_any_answer(deadline)?;
@@ -499,7 +523,7 @@ impl OpenStream {
         let deadline = Instant::now() + bound;
         loop {
             self.link.collect()?;
-            if self.room_bytes() > 0 {
+            if self.room_bytes() >= least {
                 return Ok(());
             }
             if !self.link.wait(deadline)? {

@@ -40,6 +40,7 @@ fn playing_goes_on_with_the_next_daemon_and_loses_nothing() {
         stream.drain().unwrap();
         assert_eq!(stream.position(), sound.len() as u64);
         assert_eq!(stream.stats().reconnects, 1);
+        drop((stream, card));
         let heard = second.heard.lock().unwrap();
         assert!(joins(&sound, &first, &heard.played), "{} and {}", first.len(), heard.played.len());
         assert_eq!(heard.volume, [-1000, -1000]);
@@ -62,6 +63,7 @@ fn a_stream_that_drains_is_drained_by_the_next_daemon() {
     assert_eq!(stream.position(), sound.len() as u64);
     assert!(sound.ends_with(&second.played()));
     assert_eq!(stream.stats().xruns, 0);
+    drop((stream, card));
 }
 
 #[test]
@@ -102,6 +104,7 @@ fn recording_goes_on_with_the_next_daemon() {
         stream.read(&mut period).unwrap();
     }
     assert!(stream.position() > position && stream.stats().reconnects == 1);
+    drop((stream, card));
 }
 
 #[test]
@@ -132,6 +135,7 @@ fn both_streams_of_a_card_come_back() {
     let _second = machine.backend(Faults::default());
     work(Instant::now() + Duration::from_millis(200), &mut playback, &mut capture);
     assert_eq!((playback.stats().reconnects, capture.stats().reconnects), (1, 1));
+    drop((playback, capture, card));
 }
 
 #[test]
@@ -152,6 +156,7 @@ fn a_daemon_that_stays_away_is_an_error_in_time() {
     stream.set_recovery_timeout(TIMEOUT);
     stream.write(&ramp(4800)).unwrap();
     stream.drain().unwrap();
+    drop((stream, card));
 }
 
 #[test]
@@ -170,4 +175,5 @@ fn a_lost_connection_is_only_reported_to_those_who_do_not_wait() {
     let _second = machine.backend(Faults::default());
     stream.recover().unwrap();
     assert_eq!(stream.try_write(&ramp(100)).unwrap(), 400);
+    drop((stream, card));
 }

@@ -1,6 +1,5 @@
 //! An emulated Xen with one card, and a backend that is simple, correct, and faulty on request.
 #![allow(dead_code, reason = "every test file uses a part of it")]
-#![expect(clippy::allow_attributes, reason = "what is unused differs from file to file")]
 
 use std::os::fd::AsFd;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
@@ -446,11 +445,9 @@ impl Served {
         let boundary = open.reported / open.period != position / open.period && position % open.period > 0;
         let end = dry && position + frame > open.reported && open.written > 0;
         let position = if dry && position % open.period == 0 { position + frame } else { position };
-        if (boundary || end) && position > open.reported {
-            if self.events.push(position).is_ok() {
-                open.reported = position;
-                self.event_channel.notify().unwrap();
-            }
+        if (boundary || end) && position > open.reported && self.events.push(position).is_ok() {
+            open.reported = position;
+            self.event_channel.notify().unwrap();
         }
     }
 }
