@@ -1,1 +1,20 @@
-//! Test doubles: a model of the Linux frontend and a hostile frontend.
+//! Test doubles around the real daemon: a whole emulated machine, the frontend that every Linux guest
+//! has, and one that breaks every rule.
+//!
+//! * [`World`] is an emulated Xen with a daemon in a thread, cards attached as `xl` attaches them, and
+//!   files that the daemon plays into.
+//! * [`linux`] behaves as mainline's `snd_xen_front` and the ALSA core around it do, mistakes included.
+//!
+//! Everything waits with a bound ([`eventually`]); what is not there in time is a failed test, not a hanging one.
+
+#![forbid(unsafe_code)]
+
+mod census;
+pub mod linux;
+pub mod signal;
+mod wait;
+mod world;
+
+pub use census::{Census, file_descriptors, mappings};
+pub use wait::{PATIENCE, eventually, wait_for};
+pub use world::{DUPLEX, Guest, PLAYBACK, World};

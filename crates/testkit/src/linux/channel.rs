@@ -1,0 +1,300 @@
+//! A stream's two channels: requests with one in flight, and the event page.
+//!
+//! Offsets are written out here instead of being taken from `sndif`: the model shall not share that
+//! crate's mistakes.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use sndif::SharedMemory;
+use xen::{Access, DomainId, EventChannel, Granted, Xen};
+
+use super::errno::Errno;
+
+const REQ_PROD: usize = 0;
+const REQ_EVENT: usize = 4;
+const RSP_PROD: usize = 8;
+const RSP_EVENT: usize = 12;
+const IN_CONS: usize = 0;
+const IN_PROD: usize = 4;
+const SLOTS: usize = 64;
+const SLOT: usize = 64;
+const RING_SLOTS: u32 = 32;
+const EVENT_SLOTS: u32 = 63;
+
+/// Operation codes.
+pub(super) mod op {
+    pub const OPEN: u8 = 0;
+    pub const CLOSE: u8 = 1;
+    pub const READ: u8 = 2;
+    pub const WRITE: u8 = 3;
+    pub const TRIGGER: u8 = 8;
+    pub const HW_PARAM_QUERY: u8 = 9;
+}
+
+/// What lies in a slot before a request is written: the driver sets only the fields it needs.
+const STALE: [u8; SLOT] = [0xA5; SLOT];
+
+/// A request as it was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent {
+    /// Its id.
+    pub id: u16,
+    /// Operation code.
+    pub operation: u8,
+    /// First operand: offset, trigger type, rate.
+    pub first: u32,
+    /// Second operand: length.
+    pub second: u32,
+}
+
+/// What a stream's channels saw since they were made.
+#[derive(Debug, Clone, Default)]
+pub struct Observed {
+    /// Requests in order, queries left out.
+    pub requests: Vec<Sent>,
+    /// HW_PARAM_QUERY requests.
+    pub queries: usize,
+    /// Answers to them that were wider than asked.
+    pub wider_answers: usize,
+    /// Positions of the events that were taken.
+    pub positions: Vec<u64>,
+    /// Events passed over because their id was not the expected one.
+    pub ignored_events: usize,
+    /// Reserved octets of responses and events that were not zero.
+    pub leaked_octets: usize,
+    /// Longest wait for an answer.
+    pub slowest_answer: Duration,
+}
+
+/// The answer to a request.
+pub(super) struct Answer {
+    pub packet: [u8; SLOT],
+}
+
+impl Answer {
+    pub fn u32_at(&self, at: usize) -> u32 {
+        u32::from_le_bytes(self.packet[at..at + 4].try_into().expect("four octets"))
+    }
+
+    pub fn u64_at(&self, at: usize) -> u64 {
+        u64::from_le_bytes(self.packet[at..at + 8].try_into().expect("eight octets"))
+    }
+}
+
+/// Writes a request's fields into its slot, one by one.
+pub(super) struct Slot<'a> {
+    page: &'a Granted,
+    at: usize,
+}
+
+impl Slot<'_> {
+    pub fn put(&self, at: usize, octets: &[u8]) {
+        self.page.write(self.at + at, octets);
+    }
+
+    pub fn put_u32(&self, at: usize, value: u32) {
+        self.put(at, &value.to_le_bytes());
+    }
+}
+
+/// Both channels of a stream.
+pub(super) struct Pair {
+    ring: Granted,
+    ring_channel: EventChannel,
+    page: Granted,
+    page_channel: EventChannel,
+    /// The channels' state: their interrupts are handled between ALSA's open and close only.
+    connected: bool,
+    req_prod: u32,
+    rsp_cons: u32,
+    /// Id of the next request; starts over at 0 when a stream is cleared.
+    next_id: u16,
+    /// Id of the request whose answer is waited for.
+    awaited_id: u16,
+    answer: Option<Answer>,
+    /// Id of the next event; counts over the whole connection.
+    event_id: u16,
+    /// Positions that were taken from the page and wait for their handler.
+    pub positions: std::collections::VecDeque<u64>,
+    pub observed: Observed,
+}
+
+impl Pair {
+    pub fn new(xen: &Xen, backend: DomainId) -> xen::Result<Self> {
+        let ring = xen.grant(backend, 1, Access::ReadWrite)?;
+        ring.store_release(REQ_EVENT, 1);
+        ring.store_release(RSP_EVENT, 1);
+        Ok(Self {
+            ring,
+            ring_channel: xen.alloc_unbound(backend)?,
+            page: xen.grant(backend, 1, Access::ReadWrite)?,
+            page_channel: xen.alloc_unbound(backend)?,
+            connected: false,
+            req_prod: 0,
+            rsp_cons: 0,
+            next_id: 0,
+            awaited_id: 0,
+            answer: None,
+            event_id: 0,
+            positions: std::collections::VecDeque::new(),
+            observed: Observed::default(),
+        })
+    }
+
+    /// Values of `ring-ref`, `event-channel`, `evt-ring-ref`, `evt-event-channel`.
+    pub fn nodes(&self) -> [u32; 4] {
+        [self.ring.refs()[0].0, self.ring_channel.port().0, self.page.refs()[0].0, self.page_channel.port().0]
+    }
+
+    pub fn set_connected(&mut self, connected: bool) {
+        // Interrupts that came in between found a channel that is not connected, and are gone.
+        let _ = self.ring_channel.acknowledge();
+        let _ = self.page_channel.acknowledge();
+        self.connected = connected;
+    }
+
+    /// Events that lie in the page.
+    pub fn unread_events(&self) -> u32 {
+        self.page.load_acquire(IN_PROD).wrapping_sub(self.page.load_acquire(IN_CONS))
+    }
+
+    /// What clearing a stream does to its channels.
+    pub fn clear(&mut self) {
+        self.next_id = 0;
+        self.positions.clear();
+    }
+
+    /// Sends a request and waits for its answer, `timeout` at most. Events that come meanwhile wait for
+    /// their handler.
+    pub fn request(
+        &mut self,
+        operation: u8,
+        timeout: Duration,
+        fields: impl FnOnce(&Slot<'_>),
+    ) -> Result<Answer, Errno> {
+        let slot = Slot { page: &self.ring, at: SLOTS + (self.req_prod % RING_SLOTS) as usize * SLOT };
+        slot.put(0, &STALE);
+        slot.put(2, &[operation]);
+        let id = self.next_id;
+        slot.put(0, &id.to_le_bytes());
+        self.next_id = id.wrapping_add(1);
+        self.awaited_id = id;
+        fields(&slot);
+        if operation == op::HW_PARAM_QUERY {
+            self.observed.queries += 1;
+        } else {
+            let mut operands = [0; 8];
+            self.ring.read(slot.at + 8, &mut operands);
+            let word = |at: usize| u32::from_le_bytes(operands[at..at + 4].try_into().expect("four octets"));
+            let first = if operation == op::TRIGGER { u32::from(operands[0]) } else { word(0) };
+            self.observed.requests.push(Sent { id, operation, first, second: word(4) });
+        }
+        if !self.connected {
+            return Err(Errno::EIO);
+        }
+        self.answer = None;
+        self.push();
+        let sent = Instant::now();
+        loop {
+            if let Some(answer) = self.answer.take() {
+                self.observed.slowest_answer = self.observed.slowest_answer.max(sent.elapsed());
+                return match answer.u32_at(4).cast_signed() {
+                    0.. => Ok(answer),
+                    status => Err(Errno(-status)),
+                };
+            }
+            let left = timeout.saturating_sub(sent.elapsed());
+            if left.is_zero() {
+                return Err(Errno::ETIMEDOUT);
+            }
+            self.interrupts(left);
+        }
+    }
+
+    fn push(&mut self) {
+        let old = self.req_prod;
+        self.req_prod = old.wrapping_add(1);
+        self.ring.store_release(REQ_PROD, self.req_prod);
+        self.ring.full_fence();
+        let mark = self.ring.load_acquire(REQ_EVENT);
+        if self.req_prod.wrapping_sub(mark) < self.req_prod.wrapping_sub(old) {
+            self.ring_channel.notify().expect("the channel lives");
+        }
+    }
+
+    /// Waits for interrupts, `timeout` at most, and handles what came: events before answers, the order
+    /// in which the backend has to notify.
+    pub fn interrupts(&mut self, timeout: Duration) {
+        let timeout = Timespec {
+            tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: timeout.subsec_nanos().into(),
+        };
+        let mut fds = [
+            PollFd::from_borrowed_fd(self.page_channel.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.ring_channel.as_fd(), PollFlags::IN),
+        ];
+        let _ = poll(&mut fds, Some(&timeout));
+        if self.page_channel.acknowledge().expect("the channel lives") {
+            self.event_interrupt();
+        }
+        if self.ring_channel.acknowledge().expect("the channel lives") {
+            self.ring_interrupt();
+        }
+    }
+
+    fn ring_interrupt(&mut self) {
+        if !self.connected {
+            return;
+        }
+        loop {
+            let producer = self.ring.load_acquire(RSP_PROD);
+            while self.rsp_cons != producer {
+                let mut packet = [0; SLOT];
+                self.ring.read(SLOTS + (self.rsp_cons % RING_SLOTS) as usize * SLOT, &mut packet);
+                self.rsp_cons = self.rsp_cons.wrapping_add(1);
+                let reserved = if packet[2] == op::HW_PARAM_QUERY { 48 } else { 8 };
+                self.observed.leaked_octets += usize::from(packet[3] != 0);
+                self.observed.leaked_octets += packet[reserved..].iter().filter(|&&octet| octet != 0).count();
+                let known = matches!(packet[2], op::OPEN..=op::WRITE | op::TRIGGER | op::HW_PARAM_QUERY);
+                if u16::from_le_bytes([packet[0], packet[1]]) == self.awaited_id && known {
+                    self.answer = Some(Answer { packet });
+                }
+            }
+            self.ring.store_release(RSP_EVENT, self.rsp_cons.wrapping_add(1));
+            self.ring.full_fence();
+            if self.rsp_cons == self.req_prod || self.ring.load_acquire(RSP_PROD) == self.rsp_cons {
+                return;
+            }
+        }
+    }
+
+    fn event_interrupt(&mut self) {
+        if !self.connected {
+            return;
+        }
+        let producer = self.page.load_acquire(IN_PROD);
+        let mut consumer = self.page.load_acquire(IN_CONS);
+        while consumer != producer {
+            let mut packet = [0; SLOT];
+            self.page.read(SLOTS + (consumer % EVENT_SLOTS) as usize * SLOT, &mut packet);
+            consumer = consumer.wrapping_add(1);
+            let expected = self.event_id;
+            // Counted on even when it was another one: from then on nothing matches.
+            self.event_id = expected.wrapping_add(1);
+            if u16::from_le_bytes([packet[0], packet[1]]) != expected {
+                self.observed.ignored_events += 1;
+                continue;
+            }
+            let stray = [&packet[3..8], &packet[16..]].concat().iter().filter(|&&octet| octet != 0).count();
+            self.observed.leaked_octets += stray;
+            if packet[2] == 0 {
+                let position = u64::from_le_bytes(packet[8..16].try_into().expect("eight octets"));
+                self.observed.positions.push(position);
+                self.positions.push_back(position);
+            }
+        }
+        self.page.store_release(IN_CONS, consumer);
+    }
+}

@@ -1,0 +1,29 @@
+//! A model of the frontend that every Linux guest has: mainline's `snd_xen_front` with the ALSA core
+//! around it, as far as a backend can tell, **mistakes included**.
+//!
+//! * [`LinuxFrontend`] is the driver bound to one card: XenBus states, rings, the card's life.
+//! * [`Pcm`] is an open substream: the driver's stream and the core's pointers, states and thresholds.
+//! * [`Pcm::aplay`] and [`Pcm::arecord`] do what the programs of that name do.
+//!
+//! An interrupt handler runs where the application waits, not in a thread of its own: every order of
+//! handler and application that results is one that Linux can show, and tests can be followed.
+//! [`Pcm::sleep`] is an application that does nothing while interrupts go on.
+//!
+//! One thing is kinder than Linux: a wake-up may take a second where Linux gives up after a buffer's
+//! length, so that a busy machine does not fail a test.
+
+mod apps;
+mod bus;
+mod channel;
+mod config;
+mod core;
+mod driver;
+mod errno;
+mod hw_params;
+
+pub use apps::Played;
+pub use bus::{LinuxFrontend, Timings};
+pub use channel::{Observed, Sent};
+pub use core::{Pcm, State};
+pub use errno::Errno;
+pub use hw_params::{Agreed, Wish};

@@ -1,0 +1,369 @@
+//! An emulated machine with a daemon, guests and their cards.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use sndif::XenbusState;
+use tempfile::TempDir;
+use toolstack::{AttachError, Restart};
+use vsndd::{Config, Daemon, Ended};
+use xen::{DomainId, Xen, XenSpec, emu};
+
+use crate::census::{Census, WatchMeter};
+use crate::signal::assert_same;
+use crate::wait::{PATIENCE, eventually, wait_for};
+
+/// The domain that serves.
+const HOST: DomainId = DomainId(0);
+
+/// A guest's number.
+pub type Guest = DomainId;
+
+/// Everything the daemon logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(octets);
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Running {
+    stop: UnixStream,
+    xen: Xen,
+    thread: JoinHandle<Ended>,
+}
+
+/// An emulated machine.
+///
+/// Playback goes to WAV files of its own directory, one for each stream and OPEN ([`played`](Self::played)).
+pub struct World {
+    // Fields are dropped in this order: the daemon before the machine, the machine before its directory.
+    daemon: Option<Running>,
+    store: xenstore::Client,
+    /// Made when watches are counted first.
+    meter: Option<WatchMeter>,
+    /// Keeps the connections to the store.
+    host: Xen,
+    emulation: Option<emu::Handle>,
+    config: String,
+    log: Log,
+    dir: TempDir,
+}
+
+impl World {
+    /// A machine whose daemon records what is played and lets guests capture silence.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_config(|_| "capture = true\n".to_owned())
+    }
+
+    /// A machine with a configuration; `config` gets the directory and need not name a sink.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn with_config(config: impl FnOnce(&Path) -> String) -> Self {
+        let mut world = Self::without_daemon(config);
+        world.start_daemon();
+        world
+    }
+
+    /// A machine on which no daemon runs yet.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn without_daemon(config: impl FnOnce(&Path) -> String) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let emulation = emu::spawn_with(&dir.path().join("xen"), Restart).expect("an emulated Xen");
+        let host = emulation.open(HOST).expect("its host domain");
+        let store = host.store().expect("its store");
+        let mut config = config(dir.path());
+        if !config.starts_with("sink") && !config.contains("\nsink") {
+            let sink = dir.path().join("{domain}-{card}-{pcm}-{stream}.wav");
+            config = format!("sink = \"wav:{}\"\n{config}", sink.display());
+        }
+        Self { daemon: None, store, meter: None, host, emulation: Some(emulation), config, log: Log::default(), dir }
+    }
+
+    /// Where this machine keeps its files.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn machine(&self) -> &emu::Handle {
+        self.emulation.as_ref().expect("it is there until the world is dropped")
+    }
+
+    /// What other processes give to `Xen::open`.
+    #[must_use]
+    pub fn spec(&self) -> XenSpec {
+        self.machine().spec()
+    }
+
+    /// Enters as a domain.
+    ///
+    /// # Panics
+    /// When the emulation refuses.
+    #[must_use]
+    pub fn enter(&self, guest: Guest) -> Xen {
+        self.machine().open(guest).expect("the emulation lets every domain in")
+    }
+
+    /// The host's store.
+    pub fn store(&mut self) -> &mut xenstore::Client {
+        &mut self.store
+    }
+
+    /// Starts the daemon.
+    ///
+    /// # Panics
+    /// When it cannot start, or runs already.
+    pub fn start_daemon(&mut self) {
+        assert!(self.daemon.is_none(), "the daemon runs already");
+        let config = Config::parse(&self.config, &self.dir.path().join("vsndd.toml")).expect("a configuration");
+        let xen = self.enter(HOST);
+        let (stop, stopped) = UnixStream::pair().expect("a socket pair");
+        let (started, starting) = mpsc::channel();
+        let (its_xen, log) = (xen.clone(), self.log.clone());
+        let run = move || {
+            let subscriber = tracing_subscriber::fmt()
+                .with_writer(move || log.clone())
+                .with_max_level(tracing::Level::DEBUG)
+                .with_ansi(false)
+                .finish();
+            tracing::subscriber::with_default(subscriber, || {
+                let mut daemon = match Daemon::new(its_xen, config) {
+                    Ok(daemon) => daemon,
+                    Err(error) => panic!("the daemon does not start: {error}"),
+                };
+                let _ = started.send(());
+                daemon.run(stopped.as_fd()).expect("a guest's fault is no error")
+            })
+        };
+        let thread = std::thread::Builder::new().name("vsndd".into()).spawn(run).expect("a thread");
+        starting.recv().expect("the daemon starts");
+        self.daemon = Some(Running { stop, xen, thread });
+    }
+
+    /// Asks the daemon to end and waits for it.
+    ///
+    /// # Panics
+    /// When it does not run, or does not end because it was asked.
+    pub fn stop_daemon(&mut self) {
+        let Running { mut stop, thread, .. } = self.daemon.take().expect("the daemon runs");
+        stop.write_all(b"x").expect("the daemon listens");
+        assert!(eventually(PATIENCE, || thread.is_finished()), "the daemon does not end");
+        assert_eq!(thread.join().expect("the daemon does not panic"), Ended::Asked);
+    }
+
+    /// Whether the daemon is there and has not panicked.
+    #[must_use]
+    pub fn daemon_runs(&self) -> bool {
+        self.daemon.as_ref().is_some_and(|daemon| !daemon.thread.is_finished())
+    }
+
+    /// What the daemon holds of Xen; nothing while it does not run.
+    #[must_use]
+    pub fn daemon_usage(&self) -> xen::Usage {
+        self.daemon.as_ref().map(|daemon| daemon.xen.usage()).unwrap_or_default()
+    }
+
+    /// What the daemon logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&self.log.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+
+    /// Attaches the cards of an xl.cfg line (`vsnd = …`, only its value) as `xl` does.
+    ///
+    /// # Panics
+    /// When the text is wrong or the store refuses.
+    pub fn attach(&mut self, guest: Guest, cards: &str) {
+        let cards = toolstack::parse(cards).unwrap_or_else(|error| panic!("{cards}: {error}"));
+        toolstack::attach(&mut self.store, guest, &cards).expect("the store takes the nodes");
+    }
+
+    /// Attaches a card with one playback stream.
+    pub fn attach_playback(&mut self, guest: Guest) {
+        self.attach(guest, PLAYBACK);
+    }
+
+    /// Attaches a card with one playback and one capture stream.
+    pub fn attach_duplex(&mut self, guest: Guest) {
+        self.attach(guest, DUPLEX);
+    }
+
+    /// Detaches a card as `xl` does.
+    ///
+    /// # Errors
+    /// As [`toolstack::detach`].
+    pub fn detach(&mut self, guest: Guest, card: u32) -> Result<(), AttachError> {
+        toolstack::detach(&mut self.store, guest, Some(card), PATIENCE).map(drop)
+    }
+
+    /// Writes a node of a guest's card, owned by the guest; `path` starts below the card's directory.
+    ///
+    /// # Panics
+    /// When the store refuses.
+    pub fn put(&mut self, guest: Guest, card: u32, path: &str, value: &[u8]) {
+        let node = format!("{}/{path}", frontend_path(guest, card));
+        self.store.write(&node, value).expect("the host may write");
+        let perms = [xenstore::Perm::none(guest.0), xenstore::Perm::read(0)];
+        self.store.set_perms(&node, &perms).expect("the host may do that");
+    }
+
+    /// State of a card's backend half.
+    pub fn backend_state(&mut self, guest: Guest, card: u32) -> XenbusState {
+        let path = format!("{}/state", backend_path(guest, card));
+        XenbusState::from_node(&self.store.read_opt(&path).ok().flatten().unwrap_or_default())
+    }
+
+    /// State of a card's frontend half.
+    pub fn frontend_state(&mut self, guest: Guest, card: u32) -> XenbusState {
+        let path = format!("{}/state", frontend_path(guest, card));
+        XenbusState::from_node(&self.store.read_opt(&path).ok().flatten().unwrap_or_default())
+    }
+
+    /// Waits until a card's backend half is in `state`.
+    ///
+    /// # Panics
+    /// When it never is.
+    pub fn wait_backend(&mut self, guest: Guest, card: u32, state: XenbusState) {
+        if !eventually(PATIENCE, || self.backend_state(guest, card) == state) {
+            let now = self.backend_state(guest, card);
+            panic!("the backend of {guest}/{card} is {now}, not {state}; its log:\n{}", self.log());
+        }
+    }
+
+    /// Counts everything.
+    ///
+    /// # Panics
+    /// When the emulation does not answer.
+    pub fn census(&mut self) -> Census {
+        let meter = self.meter.get_or_insert_with(|| WatchMeter::new(&self.host));
+        let watches = meter.count();
+        let machine = self.machine().stats().expect("the emulation counts");
+        Census { machine, daemon: self.daemon_usage(), watches }
+    }
+
+    /// Waits until everything counted is as it was.
+    ///
+    /// # Panics
+    /// When it does not become so.
+    pub fn assert_settles_at(&mut self, before: Census) {
+        let cheap = |world: &Self| (world.machine().stats().expect("the emulation counts"), world.daemon_usage());
+        eventually(PATIENCE, || cheap(self) == (before.machine, before.daemon));
+        let after = self.census();
+        assert!(after == before, "something leaked:\nbefore {before}\nafter  {after}\n{}", self.log());
+    }
+
+    /// What was played at the `number`th OPEN (from 1) that gave sound of a stream such as `1-0-0-0` (domain,
+    /// card, PCM, stream), once it is as long as `octets`.
+    ///
+    /// # Panics
+    /// When it never is.
+    #[must_use]
+    pub fn played(&self, stream: &str, number: usize, octets: usize) -> Vec<u8> {
+        let mut sounds = Vec::new();
+        let there = || {
+            sounds = self.sounds(stream);
+            sounds.get(number - 1).is_some_and(|sound| sound.len() >= octets)
+        };
+        if eventually(PATIENCE, there) {
+            return sounds.swap_remove(number - 1);
+        }
+        let lengths: Vec<usize> = sounds.iter().map(Vec::len).collect();
+        panic!("sound {number} of {stream} is not {octets} octets long; there are {lengths:?}");
+    }
+
+    /// What was played at every OPEN of a stream that gave sound.
+    fn sounds(&self, stream: &str) -> Vec<Vec<u8>> {
+        const FILES_MAX: u32 = 64;
+        // What was played by now gets into the files.
+        let _ = host_audio::finish_all(Duration::from_secs(1));
+        let path = self.dir.path().join(format!("{stream}.wav"));
+        let read = |number| host_audio::wav::read_file(&host_audio::wav::numbered(&path, number)).ok();
+        (1..FILES_MAX).filter_map(read).map(|audio| audio.data).filter(|data| !data.is_empty()).collect()
+    }
+
+    /// Fails unless exactly `wanted` was played at that OPEN, trailing zeroes aside.
+    ///
+    /// # Panics
+    /// When something else was.
+    pub fn assert_played(&self, stream: &str, number: usize, wanted: &[u8]) {
+        let mut got = self.played(stream, number, wanted.len());
+        let sound = got.iter().rposition(|&octet| octet != 0).map_or(0, |last| last + 1);
+        got.truncate(sound.max(wanted.len()));
+        assert_same(&got, wanted);
+    }
+
+    /// The streams that were recorded, with the octets of each file.
+    #[must_use]
+    pub fn recordings(&self) -> BTreeMap<String, usize> {
+        let mut found = BTreeMap::new();
+        for entry in std::fs::read_dir(self.dir.path()).into_iter().flatten().flatten() {
+            if let Ok(audio) = host_audio::wav::read_file(&entry.path()) {
+                found.insert(entry.file_name().to_string_lossy().into_owned(), audio.data.len());
+            }
+        }
+        found
+    }
+
+    /// Waits until a domain is dead for the store.
+    pub fn wait_dead(&mut self, guest: Guest) {
+        wait_for("the domain's death", || (!self.store.is_domain_introduced(guest.0).unwrap_or(true)).then_some(()));
+    }
+}
+
+/// The value of a `vsnd` line for a card with one playback stream.
+pub const PLAYBACK: &str = "[['CARD, short-name=Test', 'PCM, name=main', 'STREAM, unique-id=p0, type=p']]";
+
+/// The value of a `vsnd` line for a card with a playback and a capture stream.
+pub const DUPLEX: &str =
+    "[['CARD, short-name=Test', 'PCM, name=main', 'STREAM, unique-id=p0, type=p', 'STREAM, unique-id=c0, type=c']]";
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let Some(Running { mut stop, thread, xen }) = self.daemon.take() else { return };
+        drop(xen);
+        let _ = stop.write_all(b"x");
+        if std::thread::panicking() {
+            eprintln!("--- the daemon's log ---\n{}", self.log());
+        } else {
+            assert!(eventually(Duration::from_secs(20), || thread.is_finished()), "the daemon does not end");
+            assert!(thread.join().is_ok(), "the daemon panicked:\n{}", self.log());
+        }
+    }
+}
+
+/// A guest's half of a card.
+pub(crate) fn frontend_path(guest: Guest, card: u32) -> String {
+    format!("/local/domain/{guest}/device/vsnd/{card}")
+}
+
+/// The host's half of a card.
+pub(crate) fn backend_path(guest: Guest, card: u32) -> String {
+    format!("/local/domain/{HOST}/backend/vsnd/{guest}/{card}")
+}
