@@ -1,0 +1,152 @@
+//! The same against the real daemon: what a guest plays is what the host's file holds.
+
+use std::time::Duration;
+
+use guest::{Card, Config, MixerFeatures, OpenStream};
+use sndif::Format;
+use testkit::World;
+use xen::{DomainId, Xen};
+
+const GUEST: DomainId = DomainId(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
+const DUPLEX: &str = "[['CARD, short-name=Test', 'PCM, name=main', 'STREAM, unique-id=p0, type=p', \
+                      'STREAM, unique-id=c0, type=c']]";
+const CONFIG: Config =
+    Config { format: Format::S16Le, rate_hz: 48_000, channels: 2, period_frames: 480, buffer_frames: 1920 };
+const PERIOD: usize = 1920;
+
+/// Sound in which every frame is another, and none is silence.
+fn ramp(frames: std::ops::Range<u32>) -> Vec<u8> {
+    frames.flat_map(|frame| (frame | 1 << 31).to_le_bytes()).collect()
+}
+
+fn connect(world: &mut World) -> (Xen, Card) {
+    let xen = world.enter(GUEST);
+    world.attach(GUEST, DUPLEX);
+    let card = Card::connect(&xen, &world.spec(), 0, TIMEOUT).unwrap();
+    (xen, card)
+}
+
+fn sound_checks(stream: &OpenStream) {
+    let stats = stream.stats();
+    assert_eq!((stats.violations, stats.ignored_positions, stats.event_id_gaps, stats.errors), (0, 0, 0, 0));
+}
+
+#[test]
+fn the_daemon_plays_what_was_written() {
+    let mut world = World::new();
+    let (_xen, card) = connect(&mut world);
+    assert_eq!(card.features(), MixerFeatures { volume: true, mute: true });
+    let sound = ramp(0..24_000);
+    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    stream.write(&sound).unwrap();
+    stream.drain().unwrap();
+    assert_eq!(stream.position(), sound.len() as u64);
+    stream.stop().unwrap();
+    sound_checks(&stream);
+    stream.close().unwrap();
+    world.assert_played("5-0-0-0", 1, &sound);
+}
+
+#[test]
+fn a_stopped_stream_is_played_again_from_the_start_of_its_ring() {
+    let mut world = World::new();
+    let (_xen, card) = connect(&mut world);
+    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    // Whole rings, whole periods, and neither: where the data ends decides how the daemon reports it.
+    for frames in [1920, 1920, 480, 700, 3840, 1] {
+        let before = stream.position();
+        stream.write(&ramp(0..frames)).unwrap();
+        stream.drain().unwrap();
+        assert_eq!(stream.position() - before, u64::from(frames) * 4);
+        stream.stop().unwrap();
+    }
+    sound_checks(&stream);
+    assert_eq!(stream.stats().xruns, 0);
+}
+
+#[test]
+fn a_period_wakes_each_side_once() {
+    let mut world = World::new();
+    let (_xen, card) = connect(&mut world);
+    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    stream.write(&ramp(0..1920)).unwrap();
+    stream.start().unwrap();
+    let before = stream.stats();
+    for _ in 0..100 {
+        stream.write(&ramp(0..480)).unwrap();
+    }
+    let after = stream.stats();
+    assert_eq!(after.ring_wakeups, before.ring_wakeups, "nobody waits for the answers to WRITE");
+    assert!(after.event_wakeups - before.event_wakeups <= 102, "{after:?}");
+    assert!(after.notifications - before.notifications <= 102, "{after:?}");
+}
+
+#[test]
+fn silence_is_recorded_where_the_host_has_no_source() {
+    let mut world = World::new();
+    let (_xen, card) = connect(&mut world);
+    let mut stream = card.open(0, 1, &CONFIG).unwrap();
+    let mut recorded = vec![1; 4 * PERIOD];
+    let mut read = 0;
+    while read < recorded.len() {
+        read += stream.read(&mut recorded[read..]).unwrap();
+    }
+    assert!(recorded.iter().all(|&octet| octet == 0));
+    sound_checks(&stream);
+}
+
+#[test]
+fn volume_is_taken_and_given_back() {
+    let mut world = World::new();
+    let (_xen, card) = connect(&mut world);
+    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    stream.set_volume(&[-6000, -12_000]).unwrap();
+    stream.set_mute(&[true, false]).unwrap();
+    assert_eq!(stream.volume().unwrap(), [-6000, -12_000]);
+    drop(stream);
+    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    assert_eq!(stream.volume().unwrap(), [-6000, -12_000]);
+}
+
+#[test]
+fn playing_survives_a_restart_of_the_daemon() {
+    let mut world = World::new();
+    let (_xen, card) = connect(&mut world);
+    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    let (before, after) = (ramp(0..9600), ramp(9600..19_200));
+    stream.write(&before).unwrap();
+    world.stop_daemon();
+    world.start_daemon();
+    stream.write(&after).unwrap();
+    stream.drain().unwrap();
+    assert_eq!(stream.position(), 2 * 9600 * 4);
+    assert_eq!(stream.stats().reconnects, 1);
+    stream.close().unwrap();
+    drop(card);
+    drop(stream);
+    world.stop_daemon();
+    // One file for each OPEN: together they hold the sound, with what the first daemon had not reported yet twice.
+    let (first, second) = (world.played("5-0-0-0", 1, 4), world.played("5-0-0-0", 2, after.len()));
+    let sound = [before, after].concat();
+    let second = second.strip_suffix(&[0; 4]).unwrap_or(&second);
+    let sounding = |file: &[u8]| file.iter().rposition(|&octet| octet != 0).map_or(0, |last| last + 1);
+    let (first, second) = (&first[..sounding(&first)], &second[..sounding(second)]);
+    assert!(sound.starts_with(first) && sound.ends_with(second));
+    let twice = first.len() + second.len() - sound.len();
+    assert!(twice <= 2 * PERIOD, "{twice}");
+}
+
+#[test]
+fn a_hundred_opens_leak_nothing() {
+    let mut world = World::new();
+    let (xen, card) = connect(&mut world);
+    drop(card.open(0, 0, &CONFIG).unwrap());
+    let before = (xen.usage(), world.daemon_usage());
+    for round in 0..100 {
+        let config = Config { rate_hz: if round % 2 == 0 { 48_000 } else { 96_000 }, ..CONFIG };
+        let opened = card.open(0, 0, &config);
+        assert_eq!(opened.is_ok(), round % 2 == 0);
+    }
+    assert_eq!((xen.usage(), world.daemon_usage()), before);
+}
