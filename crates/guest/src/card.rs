@@ -25,7 +25,7 @@ impl Card {
     ///
     /// # Errors
     /// [`Error::NoCard`], [`Error::NoStreams`], [`Error::CardInUse`], [`Error::BadNode`]; [`Error::NoDaemon`] or
-    /// [`Error::ConnectTimeout`] after `timeout`; those of Xen and the store.
+    /// [`Error::ConnectTimeout`] after `timeout`, [`Error::ConnectionRefused`]; those of Xen and the store.
     pub fn connect(xen: &Xen, spec: &XenSpec, card: u32, timeout: Duration) -> Result<Self> {
         Ok(Self { shared: connection::connect(xen, spec, card, timeout)? })
     }

@@ -19,6 +19,9 @@ use crate::{Error, Result, StreamInfo};
 /// How long the backend gets to unmap our pages when we go (Linux waits as long).
 const DETACH_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How often the backend may close a connection before it is Connected: once is a daemon that restarts.
+const REFUSALS: u32 = 3;
+
 /// What a card and its open streams share.
 pub(crate) struct Shared {
     pub(crate) xen: Xen,
@@ -170,8 +173,10 @@ impl Connection {
 
     /// Waits until the streams can be used.
     pub(crate) fn wait_connected(&mut self, deadline: Instant, timeout: Duration) -> Result<()> {
+        let mut refusals = 0;
         self.look()?;
         while !self.handshake.is_connected() {
+            let offered = self.handshake.state() == XenbusState::Initialised;
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(self.timed_out(timeout));
@@ -182,6 +187,12 @@ impl Connection {
                 Err(error) => {
                     self.epoch.lose();
                     return Err(error.into());
+                }
+            }
+            if offered && matches!(self.handshake.backend(), XenbusState::Closing | XenbusState::Closed) {
+                refusals += 1;
+                if refusals == REFUSALS {
+                    return Err(Error::ConnectionRefused { card: self.card });
                 }
             }
         }

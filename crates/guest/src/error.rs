@@ -57,6 +57,12 @@ pub enum Error {
         /// The backend's state.
         backend: XenbusState,
     },
+    /// The backend closes the connection whenever we make it.
+    #[error("the sound daemon refuses to connect card {card}: its log says why")]
+    ConnectionRefused {
+        /// Device id.
+        card: u32,
+    },
     /// Another process uses the card.
     #[error("sound card {card} is in use by process {process}")]
     CardInUse {

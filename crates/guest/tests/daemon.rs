@@ -150,3 +150,12 @@ fn a_hundred_opens_leak_nothing() {
     }
     assert_eq!((xen.usage(), world.daemon_usage()), before);
 }
+
+#[test]
+fn a_card_that_the_daemon_refuses_is_an_error_and_not_a_wait() {
+    let mut world = World::with_config(|_| "[limits]\nstreams-per-card = 1\n".into());
+    let xen = world.enter(GUEST);
+    world.attach(GUEST, DUPLEX);
+    let error = Card::connect(&xen, &world.spec(), 0, TIMEOUT).unwrap_err().to_string();
+    assert!(error.contains("refuses to connect card 0"), "{error}");
+}
