@@ -4,7 +4,7 @@
 //! second guest record what came out. What each guest says of its progress comes as lines on its
 //! standard output.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -49,12 +49,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let dir = tempfile::Builder::new().prefix("vsnd-demo-").tempdir().map_err(Failure::with(ExitStatus::Failure))?;
     let demo = Demo { dir: dir.path(), arguments, original };
     let report = demo.run()?;
-    if arguments.json {
-        let text = serde_json::to_string_pretty(&report).map_err(Failure::with(ExitStatus::Failure))?;
-        println!("{text}");
+    let text = if arguments.json {
+        serde_json::to_string_pretty(&report).map_err(Failure::with(ExitStatus::Failure))?
     } else {
-        print!("{report}");
-    }
+        report.to_string()
+    };
+    writeln!(std::io::stdout().lock(), "{}", text.trim_end()).map_err(Failure::with(ExitStatus::Failure))?;
     Ok(if report.is_good() { ExitStatus::Success } else { ExitStatus::Failure })
 }
 
@@ -147,7 +147,9 @@ impl Demo<'_> {
         command.arg("--xen").arg(format!("emu:{}", xen_dir.display())).args(arguments);
         // The user's own configuration has no say in the demo, and its log would cut through the progress.
         command.arg("--config").arg("/dev/null").args(["--log", "error"]);
-        Process::start("vsndd", &mut command)
+        let mut daemon = Process::start("vsndd", &mut command)?;
+        daemon.first_line()?;
+        Ok(daemon)
     }
 
     fn guest(
@@ -230,7 +232,10 @@ impl Process {
     fn first_line(&mut self) -> Result<(), Failure> {
         match self.line()? {
             Some(_) => Ok(()),
-            None => Err(Failure::new(ExitStatus::Failure, format!("{} did not start", self.name))),
+            None => {
+                self.wait()?;
+                Err(Failure::new(ExitStatus::Failure, format!("{} ended at once", self.name)))
+            }
         }
     }
 
@@ -246,9 +251,11 @@ impl Process {
         loop {
             match self.child.try_wait().map_err(Failure::with(ExitStatus::Failure))? {
                 Some(status) if status.success() => return Ok(()),
-                Some(status) => {
-                    return Err(Failure::new(ExitStatus::Failure, format!("{} failed: {status}", self.name)));
+                // It has said why.
+                Some(status) if status.code().is_some() => {
+                    return Err(Failure::silent(ExitStatus::from_code(status.code().unwrap_or(1))));
                 }
+                Some(status) => return Err(Failure::new(ExitStatus::Lost, format!("{}: {status}", self.name))),
                 None if Instant::now() > deadline => {
                     return Err(Failure::new(ExitStatus::Failure, format!("{} does not end", self.name)));
                 }

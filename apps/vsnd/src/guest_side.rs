@@ -49,6 +49,9 @@ pub(crate) struct StreamArguments {
     /// Mutes all channels.
     #[arg(long)]
     mute: bool,
+    /// How long to wait for a daemon that went away, in seconds.
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    recovery_seconds: u64,
     /// What is shown meanwhile.
     #[arg(long, default_value = "auto", value_name = "HOW")]
     pub(crate) progress: Progress,
@@ -135,6 +138,7 @@ impl StreamArguments {
             buffer_frames: frames(self.buffer_ms.unwrap_or(self.period_ms * 4)),
         };
         let mut stream = card.open(self.device, stream, &config).map_err(failure)?;
+        stream.set_recovery_timeout(Duration::from_secs(self.recovery_seconds));
         if let Some(volume) = self.volume {
             stream.set_volume(&vec![volume; usize::from(channels)]).map_err(failure)?;
         }
@@ -192,6 +196,16 @@ pub(crate) fn failure(error: Error) -> Failure {
         _ => ExitStatus::Failure,
     };
     Failure::new(status, error)
+}
+
+/// The same for an error in a stream that has run: what is not there any more went away.
+pub(crate) fn running_failure(error: Error) -> Failure {
+    match &error {
+        Error::NoDaemon { .. } | Error::ConnectTimeout { .. } | Error::NoCard { .. } | Error::NoStreams { .. } => {
+            Failure::new(ExitStatus::Lost, format!("the sound daemon went away and did not come back: {error}"))
+        }
+        _ => failure(error),
+    }
 }
 
 /// Follows a stream's run: shows progress, sees Ctrl-C, and makes the report.

@@ -8,7 +8,7 @@ use program::{ExitStatus, Failure};
 use sndif::Format;
 use sndif::store::Direction;
 
-use crate::guest_side::{Follower, StreamArguments, converted, failure, report};
+use crate::guest_side::{Follower, StreamArguments, converted, report, running_failure};
 
 /// Periods whose requests are waited for, to see how long that takes.
 const MEASURED_PERIODS: usize = 50;
@@ -43,19 +43,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
             stream.measure_write_latency(false);
             measured = stream.stats();
         }
-        stream.write(period).map_err(failure)?;
+        stream.write(period).map_err(running_failure)?;
         if follower.step(stream.position() / frame_bytes as u64).is_break() {
             break;
         }
     }
     if !follower.interrupted {
-        stream.drain().map_err(failure)?;
+        stream.drain().map_err(running_failure)?;
     }
     let report = report(&stream, &measured);
     let interrupted = follower.interrupted;
     follower.finish(report)?;
-    stream.stop().map_err(failure)?;
-    stream.close().map_err(failure)?;
+    stream.stop().map_err(running_failure)?;
+    stream.close().map_err(running_failure)?;
     if interrupted {
         return Err(Failure::new(ExitStatus::Failure, "interrupted"));
     }

@@ -8,7 +8,7 @@ use program::{ExitStatus, Failure};
 use sndif::Format;
 use sndif::store::Direction;
 
-use crate::guest_side::{Follower, StreamArguments, failure, report};
+use crate::guest_side::{Follower, StreamArguments, report, running_failure};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -59,7 +59,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let mut left = frames.map_or(u64::MAX, |frames| frames * frame_bytes);
     while left > 0 {
         let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(period.len());
-        let read = stream.read(&mut period[..wanted]).map_err(failure)?;
+        let read = stream.read(&mut period[..wanted]).map_err(running_failure)?;
         writer.write(&period[..read]).map_err(Failure::with(ExitStatus::File))?;
         left -= read as u64;
         if follower.step(writer.frames()).is_break() {
@@ -69,7 +69,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let report = report(&stream, &before);
     follower.finish(report)?;
     writer.finish();
-    stream.stop().map_err(failure)?;
-    stream.close().map_err(failure)?;
+    stream.stop().map_err(running_failure)?;
+    stream.close().map_err(running_failure)?;
     Ok(ExitStatus::Success)
 }

@@ -28,6 +28,29 @@ pub enum ExitStatus {
     Lost = 10,
 }
 
+impl ExitStatus {
+    /// The status with this number; any other means failure.
+    #[must_use]
+    pub fn from_code(code: i32) -> Self {
+        [
+            Self::Success,
+            Self::Failure,
+            Self::Usage,
+            Self::Config,
+            Self::NoXen,
+            Self::NoCard,
+            Self::NoDaemon,
+            Self::File,
+            Self::HostDevice,
+            Self::Unsupported,
+            Self::Lost,
+        ]
+        .into_iter()
+        .find(|&status| status as i32 == code)
+        .unwrap_or(Self::Failure)
+    }
+}
+
 impl From<ExitStatus> for std::process::ExitCode {
     fn from(status: ExitStatus) -> Self {
         Self::from(status as u8)
@@ -49,6 +72,12 @@ impl Failure {
         Self { status, message: message.to_string() }
     }
 
+    /// The end of a program whose child has said already what was wrong.
+    #[must_use]
+    pub fn silent(status: ExitStatus) -> Self {
+        Self { status, message: String::new() }
+    }
+
     /// For `map_err`.
     pub fn with<E: ToString>(status: ExitStatus) -> impl Fn(E) -> Self {
         move |error| Self::new(status, error)
@@ -61,8 +90,10 @@ pub fn end(program: &str, result: Result<ExitStatus, Failure>) -> std::process::
     match result {
         Ok(status) => status.into(),
         Err(Failure { status, message }) => {
-            let line = message.lines().collect::<Vec<_>>().join("; ");
-            eprintln!("{program}: {line}");
+            if !message.is_empty() {
+                let line = message.lines().collect::<Vec<_>>().join("; ");
+                eprintln!("{program}: {line}");
+            }
             status.into()
         }
     }

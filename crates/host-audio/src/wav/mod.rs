@@ -22,7 +22,7 @@ pub(crate) use template::Template;
 use crate::{Capabilities, Direction, Error, HostDevice, Sink, Source, StreamLabel, StreamSpec};
 use encoding::Encoding;
 use sndif::{Format, FormatSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The formats that a WAV file can hold: all but the compressed streams.
 #[must_use]
@@ -62,11 +62,15 @@ impl WavDevice {
 impl HostDevice for WavDevice {
     fn capabilities(&self, who: &StreamLabel, direction: Direction) -> Result<Capabilities, Error> {
         match direction {
-            Direction::Playback => Ok(Capabilities {
-                formats: writable_formats(),
-                rates_hz: Capabilities::ANY_RATE_HZ,
-                channels: Capabilities::ANY_CHANNELS,
-            }),
+            Direction::Playback => {
+                let path = Template::expand(&self.template, who)?;
+                check_directory(&path)?;
+                Ok(Capabilities {
+                    formats: writable_formats(),
+                    rates_hz: Capabilities::ANY_RATE_HZ,
+                    channels: Capabilities::ANY_CHANNELS,
+                })
+            }
             Direction::Capture => {
                 let info = reader::open(&Template::expand(&self.template, who)?)?.1;
                 let channels = u32::from(info.channels);
@@ -88,5 +92,16 @@ impl HostDevice for WavDevice {
     fn open_source(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Source>, Error> {
         let path = self.check(who, Direction::Capture, spec)?;
         Ok(Box::new(source::WavSource::open(&path, spec)?))
+    }
+}
+
+/// Finds out without making a file whether `path` has a directory to be made in.
+fn check_directory(path: &Path) -> Result<(), Error> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let failed = |reason| Error::WavFile { path: path.to_owned(), action: "create", reason };
+    match std::fs::metadata(directory) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => Err(failed(std::io::ErrorKind::NotADirectory.into())),
+        Err(reason) => Err(failed(reason)),
     }
 }

@@ -1,0 +1,140 @@
+//! What bad input gets: one line that says what, where and what to do, and an exit status of its own.
+
+use crate::common::{CARD, World, stderr, text, vsnd};
+
+/// One line on standard error, with `needle` in it, and this exit status.
+fn expect(output: &std::process::Output, status: i32, needle: &str) {
+    let line = stderr(output);
+    assert_eq!(output.status.code(), Some(status), "{line}");
+    assert_eq!(line.lines().count(), 1, "{line}");
+    assert!(line.contains(needle), "`{needle}` in: {line}");
+}
+
+#[test]
+fn a_file_that_is_no_wav() {
+    expect(&vsnd(&["play", "/etc/passwd"]), 7, "`/etc/passwd`: not a WAV file");
+}
+
+#[test]
+fn a_file_that_is_not_there() {
+    expect(&vsnd(&["play", "/nowhere.wav"]), 7, "cannot read `/nowhere.wav`: No such file");
+}
+
+#[test]
+fn a_truncated_wav() {
+    let dir = tempfile::tempdir().expect("directory");
+    let path = dir.path().join("cut.wav");
+    let whole = std::fs::read(crate::common::RECORDING).expect("alsa-utils is installed");
+    std::fs::write(&path, &whole[..whole.len() / 2]).expect("written");
+    expect(&vsnd(&["play", text(&path)]), 7, "truncated");
+}
+
+#[test]
+fn a_format_that_the_card_does_not_take() {
+    let world = World::new();
+    let _daemon = world.daemon(&[]);
+    let output = world.guest(&["play", crate::common::RECORDING, "--format", "float64_be"]).output().expect("runs");
+    expect(&output, 9, "float64_be");
+}
+
+#[test]
+fn a_rate_that_the_card_does_not_take() {
+    let world = World::new();
+    let _daemon = world.daemon(&["--allow-capture"]);
+    let target = world.path("x.wav");
+    let arguments = ["record", text(&target), "--rate", "96000", "--seconds", "1"];
+    let output = world.guest(&arguments).output().expect("runs");
+    expect(&output, 9, "96000");
+    assert!(!target.exists(), "nothing was recorded, so there is no file");
+}
+
+#[test]
+fn a_daemon_that_does_not_run() {
+    let world = World::new();
+    let output = world.guest(&["play", crate::common::RECORDING]).output().expect("runs");
+    expect(&output, 6, "is vsndd running there?");
+}
+
+#[test]
+fn a_domain_without_a_sound_card() {
+    let world = World::new();
+    let _daemon = world.daemon(&[]);
+    let output = world.guest(&["play", crate::common::RECORDING, "--domain", "7"]).output().expect("runs");
+    expect(&output, 5, "domain 7 has no sound card 0: attach one with `vsnd emu attach`");
+}
+
+#[test]
+fn a_stream_that_the_card_does_not_have() {
+    let world = World::new();
+    let _daemon = world.daemon(&[]);
+    let output = world.guest(&["play", crate::common::RECORDING, "--stream", "9"]).output().expect("runs");
+    expect(&output, 5, "it has 0/0 playback, 0/1 capture");
+    let output = world.guest(&["play", crate::common::RECORDING, "--stream", "1"]).output().expect("runs");
+    expect(&output, 5, "is for capture");
+}
+
+#[test]
+fn capture_that_the_host_does_not_allow() {
+    let world = World::new();
+    let _daemon = world.daemon(&[]);
+    let target = world.path("x.wav");
+    let output = world.guest(&["record", text(&target), "--seconds", "1"]).output().expect("runs");
+    expect(&output, 9, "EACCES");
+}
+
+#[test]
+fn a_configuration_with_a_typo() {
+    let world = World::new();
+    let config = world.path("vsndd.toml");
+    std::fs::write(&config, "sink = \"null\"\n\n[limits]\nbufer = 1\n").expect("written");
+    let output = std::process::Command::new(crate::common::program("vsndd"))
+        .args(["--config", text(&config), "--xen", &world.spec()])
+        .output()
+        .expect("runs");
+    expect(&output, 3, "vsndd.toml:4:1: unknown field `bufer`");
+}
+
+#[test]
+fn an_emulation_directory_that_is_not_there() {
+    let output = vsnd(&["play", crate::common::RECORDING, "--xen", "emu:/nowhere"]);
+    expect(&output, 4, "no emulated Xen in /nowhere: start `vsnd emu --dir /nowhere`");
+}
+
+#[test]
+fn an_emulation_directory_in_use() {
+    let world = World::new();
+    let dir = world.path("xen");
+    let output = vsnd(&["emu", "--dir", text(&dir)]);
+    expect(&output, 4, &format!("is in use by process {}", world.xen.0.id()));
+}
+
+#[test]
+fn a_sink_that_cannot_be_opened() {
+    let world = World::new();
+    let output = world.daemon_command().args(["--sink", "alsa:nowhere"]).output().expect("runs");
+    expect(&output, 8, "cannot open ALSA playback PCM `nowhere`");
+    let output = world.daemon_command().args(["--sink", "wav:/nowhere/x.wav"]).output().expect("runs");
+    expect(&output, 8, "/nowhere");
+}
+
+#[test]
+fn a_card_with_a_mistake() {
+    let world = World::new();
+    let dir = world.path("xen");
+    let output = vsnd(&["emu", "--dir", text(&dir), "attach", "--domain", "2", "vsnd=[['CRAD']]"]);
+    expect(&output, 2, "line 1, column 9: unknown item `crad`");
+    let output = vsnd(&["emu", "--dir", text(&dir), "attach", "--domain", "0", CARD]);
+    expect(&output, 2, "domain 0 is the host");
+    let output = vsnd(&["emu", "--dir", text(&dir), "detach", "--domain", "2"]);
+    expect(&output, 5, "domain 2 has no sound card at all");
+}
+
+#[test]
+fn an_existing_file_is_not_overwritten() {
+    let world = World::new();
+    let target = world.path("precious.wav");
+    std::fs::write(&target, "precious").expect("written");
+    let output = world.guest(&["record", text(&target), "--seconds", "1"]).output().expect("runs");
+    expect(&output, 7, "exists already");
+    assert_eq!(std::fs::read(&target).expect("still there"), b"precious");
+}

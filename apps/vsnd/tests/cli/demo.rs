@@ -1,0 +1,63 @@
+//! The main job: `vsnd demo`.
+
+use crate::common::{stderr, vsnd};
+
+fn report(arguments: &[&str]) -> serde_json::Value {
+    let output = vsnd(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+#[test]
+fn the_demo_plays_and_captures_a_real_recording_bit_for_bit() {
+    let report = report(&["demo", "--json"]);
+    for way in ["playback", "capture"] {
+        assert_eq!(report[way]["result"], "identical");
+        assert_eq!(report[way]["octets"], 137_090);
+    }
+    assert_eq!(report["player"]["xruns"], 0);
+    assert!(report["player"]["latency_us"]["count"].as_u64() > Some(0));
+}
+
+#[test]
+fn the_demo_shows_a_report_with_a_waveform() {
+    let output = vsnd(&["demo"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success());
+    for needle in ["playback       identical", "capture        identical", "p50", "p99", "notifications", "xruns", "█"]
+    {
+        assert!(text.contains(needle), "{needle} in {text}");
+    }
+}
+
+#[test]
+fn the_demo_takes_period_and_format() {
+    let report = report(&["demo", "--json", "--period-ms", "3", "--format", "s32_be"]);
+    assert_eq!(report["playback"]["result"], "identical");
+    assert_eq!(report["capture"]["octets"], 274_180);
+    assert!(report["player"]["stream"].as_str().expect("text").contains("s32_be 48000 Hz 1 channel(s), period 144"));
+}
+
+#[test]
+fn the_demo_plays_to_null_and_alsa_without_comparing() {
+    for sink in ["null", "alsa:null"] {
+        let report = report(&["demo", "--json", "--sink", sink]);
+        assert_eq!(report["playback"]["result"], "not-compared");
+        assert_eq!(report["capture"]["result"], "identical");
+    }
+}
+
+#[test]
+fn what_the_demo_cannot_use_has_its_own_exit_status() {
+    for (arguments, status, needle) in [
+        (&["demo", "/nowhere.wav"][..], 7, "/nowhere.wav"),
+        (&["demo", "--sink", "alsa:nowhere"], 8, "cannot open ALSA playback PCM `nowhere`"),
+        (&["demo", "--sink", "nowhere"], 2, "there is no kind `nowhere`"),
+        (&["demo", "--format", "gsm"], 9, "gsm"),
+        (&["demo", "--format", "s17"], 2, "s16_le"),
+    ] {
+        let output = vsnd(arguments);
+        assert_eq!(output.status.code(), Some(status), "{arguments:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(needle), "{}", stderr(&output));
+    }
+}
