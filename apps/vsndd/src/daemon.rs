@@ -10,12 +10,12 @@ use host_audio::{DeviceSpec, HostDevice, StreamLabel};
 use slotmap::{DefaultKey, Key, KeyData, SlotMap};
 use sndif::XenbusState;
 use sndif::v2::Interval;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use xen::{DomainId, Xen};
 
 use crate::card::StreamNodes;
 use crate::config::Config;
-use crate::device::{Device, DeviceId, Found, device_in, watch_token};
+use crate::device::{Device, DeviceId, Found, device_in, frontend_path, watch_token};
 use crate::policy::Asker;
 use crate::poller::{Poller, Timers};
 use crate::stream::{After, GuestStream, Turn};
@@ -91,6 +91,8 @@ pub struct Daemon {
     busy: VecDeque<StreamKey>,
     /// Devices whose nodes changed.
     dirty: BTreeSet<DeviceId>,
+    /// Directories that are not ours; as many as the toolstack makes.
+    foreign: BTreeSet<DeviceId>,
     backend_path: String,
     scratch: Vec<u8>,
 }
@@ -126,6 +128,7 @@ impl Daemon {
             device_timers: Timers::new(),
             busy: VecDeque::new(),
             dirty: BTreeSet::new(),
+            foreign: BTreeSet::new(),
             backend_path,
             scratch: Vec::with_capacity(1 << 16),
         })
@@ -253,7 +256,7 @@ impl Daemon {
         let prefix = format!("{}/", self.backend_path);
         for event in self.store.take_events() {
             match event.token.as_str() {
-                RELEASE_WATCH => self.dirty.extend(self.devices.keys().copied()),
+                RELEASE_WATCH => self.dirty.extend(self.devices.keys().chain(&self.foreign).copied()),
                 BACKEND_WATCH => match event.path.strip_prefix(&prefix).and_then(device_in) {
                     Some(id) => {
                         self.dirty.insert(id);
@@ -275,7 +278,7 @@ impl Daemon {
 
     /// Marks every device below our directory, and every one we know.
     fn rescan(&mut self) {
-        self.dirty.extend(self.devices.keys().copied());
+        self.dirty.extend(self.devices.keys().chain(&self.foreign).copied());
         for guest in self.store.directory(&self.backend_path).unwrap_or_default() {
             for card in self.store.directory(&format!("{}/{guest}", self.backend_path)).unwrap_or_default() {
                 self.dirty.extend(device_in(&format!("{guest}/{card}")));
@@ -285,11 +288,16 @@ impl Daemon {
 
     fn refresh(&mut self, id: DeviceId, now_ns: u64) -> xenstore::Result<()> {
         let Some(device) = self.devices.get_mut(&id) else {
-            if let Found::Device(device, actions) = Device::find(&mut self.store, self.xen.domain(), id, now_ns)? {
-                self.devices.insert(id, *device);
-                self.act(id, actions, now_ns)?;
-                // It may have been waiting for us already.
-                self.dirty.insert(id);
+            match Device::find(&mut self.store, self.xen.domain(), id, now_ns)? {
+                Found::Device(device, actions) => {
+                    self.stop_ignoring(id)?;
+                    self.devices.insert(id, *device);
+                    self.act(id, actions, now_ns)?;
+                    // It may have been waiting for us already.
+                    self.dirty.insert(id);
+                }
+                Found::Foreign(reason) => self.ignore(id, &reason)?,
+                Found::Nothing => self.stop_ignoring(id)?,
             }
             return Ok(());
         };
@@ -302,6 +310,19 @@ impl Daemon {
             && device.moved(&mut self.store)?;
         let actions = device.handshake.update(snapshot.frontend, snapshot.online, moved, now_ns);
         self.act(id, actions, now_ns)
+    }
+
+    /// Leaves a directory alone, says so once, and looks again when its frontend's half changes.
+    fn ignore(&mut self, id: DeviceId, reason: &str) -> xenstore::Result<()> {
+        if self.foreign.insert(id) {
+            warn!("{id}: {reason}: left alone");
+            self.store.watch(&frontend_path(id), &watch_token(id))?;
+        }
+        Ok(())
+    }
+
+    fn stop_ignoring(&mut self, id: DeviceId) -> xenstore::Result<()> {
+        if self.foreign.remove(&id) { self.store.unwatch(&frontend_path(id), &watch_token(id)) } else { Ok(()) }
     }
 
     /// Carries out what a handshake asks for.

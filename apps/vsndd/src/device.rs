@@ -48,7 +48,9 @@ pub(crate) struct Device<K> {
 pub(crate) enum Found<K> {
     /// It is there; the actions begin its handshake.
     Device(Box<Device<K>>, Vec<backend::Action>),
-    /// There is no (complete) device.
+    /// There is a directory, and this is why it is none of our business.
+    Foreign(String),
+    /// There is no directory.
     Nothing,
 }
 
@@ -62,14 +64,18 @@ impl<K: Copy> Device<K> {
         now_ns: u64,
     ) -> xenstore::Result<Found<K>> {
         let backend = format!("/local/domain/{own}/backend/vsnd/{}/{}", id.guest, id.card);
-        let frontend = format!("/local/domain/{}/device/vsnd/{}", id.guest, id.card);
+        let frontend = frontend_path(id);
         match store.read_opt(&format!("{backend}/frontend"))? {
             None => return Ok(Found::Nothing),
             Some(path) if path == frontend.as_bytes() => {}
             Some(path) => {
-                warn!("{id}: `{backend}/frontend` names `{}`, expected `{frontend}`: left alone", path.escape_ascii());
-                return Ok(Found::Nothing);
+                let reason = format!("`{backend}/frontend` names `{}`, expected `{frontend}`", path.escape_ascii());
+                return Ok(Found::Foreign(reason));
             }
+        }
+        // OpenXT has a protocol of its own under the same class name.
+        if !store.exists(&format!("{frontend}/0/0/{}", node::TYPE))? {
+            return Ok(Found::Foreign(format!("no stream in `{frontend}`: not a card of this protocol")));
         }
         store.watch(&format!("{frontend}/state"), &watch_token(id))?;
         for (name, value) in [(node::VERSIONS, "2"), (node::FEATURE_VOLUME, "1"), (node::FEATURE_MUTE, "1")] {
@@ -157,6 +163,11 @@ impl<K: Copy> Device<K> {
             }
         }
     }
+}
+
+/// The guest's half of a device: where Xen has it, whatever any node says.
+pub(crate) fn frontend_path(id: DeviceId) -> String {
+    format!("/local/domain/{}/device/vsnd/{}", id.guest, id.card)
 }
 
 /// Token of the watch on a device's frontend state.
