@@ -23,6 +23,9 @@ use crate::volume::Volume;
 /// How long a full event page is left alone before the next try.
 const EVENT_RETRY_NS: u64 = 5_000_000;
 
+/// How long a host device that takes or gives nothing of what is due is left alone before the next try.
+const STALL_RETRY_NS: u64 = 1_000_000;
+
 /// Without position events frames are taken this often.
 const UNREPORTED_STEP_NS: u64 = SECOND_NS / 100;
 
@@ -104,6 +107,8 @@ struct Open<M> {
     clock: FrameClock,
     /// Octets taken when the clock was set.
     clock_base: u64,
+    /// When frames were last asked for.
+    looked_ns: u64,
     /// The stream has caught up with the guest since data last came.
     dry: bool,
     /// Position after STOP, still to be told.
@@ -247,6 +252,7 @@ impl<M: SharedMemory> Stream<M> {
             pace,
             clock: FrameClock::starting(geometry.rate_hz, 0),
             clock_base: 0,
+            looked_ns: 0,
             dry: false,
             stop_position: None,
             queued: 0,
@@ -306,8 +312,7 @@ impl<M: SharedMemory> Stream<M> {
         if !open.memory.read(span.offset as usize, target) {
             return Err(Errno::EFAULT);
         }
-        // A guest that wants no events keeps its own time and knows what was taken as well as we do.
-        let known = if open.reporter.wanted() { open.reporter.reported() } else { open.frontier.taken() };
+        let known = if open.reporter.wanted() { open.reporter.reported() } else { open.frontier.guessed_known() };
         open.frontier.write(span.offset, span.length, known);
         if open.dry {
             // As long as the host device has frames queued, nobody heard that the guest was late.
@@ -365,6 +370,7 @@ impl<M: SharedMemory> Stream<M> {
         if self.config.direction != Direction::Playback {
             return None;
         }
+        open.looked_ns = now_ns;
         let room = (room_frames as u64).saturating_mul(u64::from(open.geometry.frame_bytes)).min(open.due(now_ns));
         let whole = room.min(open.geometry.whole_frames(open.frontier.pending()));
         if whole == 0 {
@@ -396,6 +402,7 @@ impl<M: SharedMemory> Stream<M> {
         if self.config.direction != Direction::Capture {
             return None;
         }
+        open.looked_ns = now_ns;
         let available = (available_frames as u64).saturating_mul(u64::from(open.geometry.frame_bytes));
         let available = open.geometry.whole_frames(available.min(open.due(now_ns)));
         open.mirror.get_mut(open.frontier.next_gap(available)).filter(|gap| !gap.is_empty())
@@ -423,7 +430,7 @@ impl<M: SharedMemory> Stream<M> {
         let position = open.position();
         open.reporter
             .due(position, now_ns)
-            .or_else(|| if open.ran_dry() { open.reporter.due_when_dry(position, now_ns) } else { None })
+            .or_else(|| if open.ran_dry() { open.reporter.due_when_dry(open.frontier.taken(), now_ns) } else { None })
     }
 
     /// Notes that the guest was told `position`.
@@ -455,7 +462,9 @@ impl<M: SharedMemory> Stream<M> {
             return None;
         }
         let position = open.position();
-        if position >= open.reporter.next_due() || (open.ran_dry() && open.reporter.owes_when_dry(position)) {
+        if position >= open.reporter.next_due()
+            || (open.ran_dry() && open.reporter.owes_when_dry(open.frontier.taken()))
+        {
             return Some(allowed);
         }
         if open.pace == Pace::Device {
@@ -477,7 +486,10 @@ impl<M: SharedMemory> Stream<M> {
             target = target.min(open.frontier.taken().saturating_add(u64::from(open.geometry.ring_bytes)));
         }
         let at = open.clock.reaches_at(target.saturating_sub(open.clock_base).div_ceil(frame_bytes));
-        Some(if open.reporter.wanted() { at.max(allowed) } else { at })
+        let at = if open.reporter.wanted() { at.max(allowed) } else { at };
+        // Due already when frames were last asked for: the host device had no room, or nothing to give.
+        let stalled = at <= open.looked_ns;
+        Some(if stalled { open.looked_ns.saturating_add(STALL_RETRY_NS) } else { at })
     }
 }
 

@@ -1,0 +1,91 @@
+//! Capture: READ gives what was captured, at the offsets that the positions told.
+
+use backend::Pace;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use sndif::SharedMemory;
+use sndif::store::Direction;
+use sndif::v2::{Operation, Span, Trigger};
+
+use crate::host::{Device, Host, MILLISECOND, next_octet};
+use crate::memory::Honest;
+
+/// Reads what the guest was told of and has not read; `read` is up to where it read before.
+fn read(host: &mut Host<Honest>, memory: &Honest, read: &mut u64, heard: &mut Vec<u8>) {
+    let ring = host.ring_bytes;
+    while *read < host.told.min(host.taken) {
+        let offset = *read % ring;
+        let length = (host.told.min(host.taken) - *read).min(ring - offset);
+        let span = Span { offset: offset as u32, length: length as u32 };
+        host.request(Operation::Read(span), |_| unreachable!("no OPEN")).expect("a legal READ");
+        let mut octets = vec![0; length as usize];
+        assert!(memory.read(offset as usize, &mut octets));
+        heard.extend(octets);
+        *read += length;
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_guest_that_keeps_up_hears_everything_in_order(
+        device_paced: bool, periods in 3..8_u32, period in 48..400_u32, steps in vec((1..1000_u64, any::<bool>()), 1..200),
+    ) {
+        let pace = if device_paced { Pace::Device } else { Pace::Clock };
+        let memory = Honest::new(periods * period * 4);
+        let mut host = Host::new(Direction::Capture, pace);
+        host.open(48_000, periods * period, period, memory.clone());
+        host.trigger(Trigger::Start);
+        let (mut heard, mut position) = (Vec::new(), 0);
+        let step_ns = u64::from(period) * 1_000_000_000 / 48_000;
+        for (share, page_full) in steps {
+            host.now_ns += step_ns * share / 1000 + 1;
+            // A full page holds the news back for several periods only on a ring with room for them.
+            let page_full = page_full && host.taken - position < host.ring_bytes / 4;
+            let frames = period as usize / 2;
+            host.look(Device { frames, queued: 0, page_full });
+            prop_assert!(host.told <= host.taken);
+            if host.taken - position > host.ring_bytes - u64::from(period) * 4 {
+                // Too far behind to be sure of the oldest frames: as after an overrun, go on at what is known.
+                heard.clear();
+                position = host.told;
+            }
+            let before = heard.len();
+            read(&mut host, &memory, &mut position, &mut heard);
+            prop_assert!(heard[before.saturating_sub(1)..].windows(2).all(|pair| pair[1] == next_octet(pair[0])));
+        }
+        prop_assert!(heard.windows(2).all(|pair| pair[1] == next_octet(pair[0])), "nothing missing, nothing twice");
+        prop_assert_eq!(host.core.counters().octets, host.taken);
+    }
+}
+
+#[test]
+fn a_stream_carries_one_direction() {
+    let none = |_| unreachable!("no OPEN");
+    let span = Span { offset: 0, length: 4 };
+    let mut capture = Host::new(Direction::Capture, Pace::Clock);
+    capture.open(48_000, 480, 48, Honest::new(1920));
+    assert_eq!(capture.request(Operation::Write(span), none), Err(sndif::Errno::EINVAL));
+    let mut playback = Host::new(Direction::Playback, Pace::Clock);
+    playback.open(48_000, 480, 48, Honest::new(1920));
+    assert_eq!(playback.request(Operation::Read(span), none), Err(sndif::Errno::EINVAL));
+}
+
+#[test]
+fn stopping_goes_on_at_the_start_of_the_ring() {
+    let memory = Honest::new(1920);
+    let mut host = Host::new(Direction::Capture, Pace::Clock);
+    host.open(48_000, 480, 48, memory.clone());
+    host.trigger(Trigger::Start);
+    host.now_ns += 3 * MILLISECOND;
+    host.look(Device::READY);
+    host.trigger(Trigger::Stop);
+    host.look(Device::READY);
+    assert_eq!(host.told, 1920);
+    host.trigger(Trigger::Start);
+    host.now_ns += 2 * MILLISECOND;
+    host.look(Device::READY);
+    let (mut heard, mut position) = (Vec::new(), 1920);
+    read(&mut host, &memory, &mut position, &mut heard);
+    assert_eq!(heard.len(), 96 * 4);
+    assert!(heard.windows(2).all(|pair| pair[1] == next_octet(pair[0])));
+}

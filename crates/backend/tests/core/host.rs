@@ -1,0 +1,235 @@
+//! A daemon in small: drives a [`Stream`] as the real one does and holds it to what it promises.
+//!
+//! It keeps a model of its own: octets taken since OPEN, the position told last, the position owed after
+//! STOP. The rules: a position never runs back, never lies more than a frame past what was taken (which is
+//! never more than what was written), comes once a millisecond at most but for that of STOP; and a stream
+//! that asks to be looked at again asks for a moment that is still to come.
+
+use backend::{DeviceLimits, HostLimits, Offer, Outcome, Pace, Stream, StreamConfig};
+use sndif::store::{Direction, LimitNodes, Limits};
+use sndif::v2::{OpenParams, Operation, Request, Response, Trigger};
+use sndif::{Errno, Format, GrantRef, SharedMemory};
+
+pub const MILLISECOND: u64 = 1_000_000;
+
+/// What the host's device does at a look.
+#[derive(Debug, Clone, Copy)]
+pub struct Device {
+    /// Frames that it takes or gives at most.
+    pub frames: usize,
+    /// Of the frames taken, those that nobody has heard yet (at most; a device paced by the clock has none).
+    pub queued: u64,
+    /// The guest's event page is full.
+    pub page_full: bool,
+}
+
+impl Device {
+    pub const READY: Self = Self { frames: usize::MAX, queued: 0, page_full: false };
+}
+
+pub struct Host<M> {
+    pub core: Stream<M>,
+    pub now_ns: u64,
+    pub frame_bytes: u64,
+    pub ring_bytes: u64,
+    /// Octets taken from the guest or captured for it, counted as positions are.
+    pub taken: u64,
+    /// What the guest was told last.
+    pub told: u64,
+    pub events: u64,
+    pace: Pace,
+    owed_after_stop: Option<u64>,
+    last_event_ns: Option<u64>,
+    next_id: u16,
+    captured: u8,
+}
+
+/// Everything that a test may open, in any direction.
+pub fn config(direction: Direction) -> StreamConfig {
+    let every_format = Format::all().map(Format::name).collect::<Vec<_>>().join(",");
+    let nodes = LimitNodes {
+        channels_max: Some(b"255"),
+        sample_rates: Some(b"8000,44100,48000,192000"),
+        sample_formats: Some(every_format.as_bytes()),
+        buffer_size: Some(b"1000000"),
+        ..LimitNodes::default()
+    };
+    let store = Limits::DEFAULT.narrowed_by(&nodes).expect("legal nodes");
+    let offer = Offer { store, device: DeviceLimits::ANY, host: HostLimits::default(), control_bytes: 0 };
+    StreamConfig { direction, offer, permitted: true }
+}
+
+impl<M: SharedMemory> Host<M> {
+    pub fn new(direction: Direction, pace: Pace) -> Self {
+        Self {
+            core: Stream::new(config(direction)),
+            now_ns: 5,
+            frame_bytes: 1,
+            ring_bytes: 1,
+            taken: 0,
+            told: 0,
+            events: 0,
+            pace,
+            owed_after_stop: None,
+            last_event_ns: None,
+            next_id: 0,
+            captured: 0,
+        }
+    }
+
+    /// Opens the stream: 16-bit stereo.
+    pub fn open(&mut self, rate_hz: u32, ring_frames: u32, period_frames: u32, memory: M) {
+        let open = OpenParams {
+            rate_hz,
+            format: Format::S16Le,
+            channels: 2,
+            buffer_bytes: ring_frames * 4,
+            directory: GrantRef(8),
+            period_bytes: period_frames * 4,
+        };
+        let mut memory = Some(memory);
+        self.request(Operation::Open(open), |_| memory.take().expect("one OPEN")).expect("a legal OPEN");
+    }
+
+    /// Handles a request as the daemon does; `map` gives the buffer that an OPEN names.
+    pub fn request(&mut self, operation: Operation, map: impl FnOnce(u32) -> M) -> Result<Response, Errno> {
+        let id = self.next_id;
+        self.next_id = self.next_id.wrapping_add(1);
+        let requests = self.core.counters().requests;
+        let was_open = self.core.geometry().is_some();
+        let outcome = self.core.request(&Request { id, operation }, self.now_ns);
+        assert_eq!(self.core.counters().requests, requests + 1);
+        let opcode = operation.opcode();
+        let response = match outcome {
+            Outcome::Open(geometry, _) => {
+                assert!(self.core.geometry().is_none(), "the old buffer is given up before the new one is mapped");
+                self.core.opened(geometry, map(geometry.buffer_bytes), self.pace, |mirror| mirror.fill(0));
+                self.frame_bytes = u64::from(geometry.frame_bytes);
+                self.ring_bytes = u64::from(geometry.ring_bytes);
+                self.forget();
+                Response { id, opcode, result: Ok(()), params: None }
+            }
+            Outcome::Closed(response) => {
+                assert!(self.core.geometry().is_none());
+                response
+            }
+            Outcome::Stopped(response) => {
+                self.stopped();
+                response
+            }
+            Outcome::Respond(response)
+            | Outcome::Started(response)
+            | Outcome::Paused(response)
+            | Outcome::Resumed(response)
+            | Outcome::VolumeChanged(response) => response,
+        };
+        assert_eq!((response.id, response.opcode), (id, opcode));
+        assert_eq!(
+            response.params.is_some(),
+            matches!(operation, Operation::QueryHwParams(_)) && response.result.is_ok()
+        );
+        if self.core.geometry().is_none() {
+            assert!(self.core.event(u64::MAX).is_none() && self.core.next_wake_ns().is_none(), "closed is silent");
+            assert!(!was_open || !self.core.is_running());
+            self.forget();
+        }
+        response.result.map(|()| response)
+    }
+
+    pub fn trigger(&mut self, trigger: Trigger) {
+        let map = |_| unreachable!("no OPEN");
+        self.request(Operation::Trigger(trigger), map).expect("an open stream");
+    }
+
+    /// The host's device fails: the clock takes over.
+    pub fn fails(&mut self) {
+        self.pace = Pace::Clock;
+        self.core.pace_by_clock(self.now_ns);
+    }
+
+    fn forget(&mut self) {
+        (self.taken, self.told, self.owed_after_stop) = (0, 0, None);
+        self.last_event_ns = None;
+    }
+
+    /// A run ended: positions go on at the next multiple of the ring.
+    fn stopped(&mut self) {
+        self.taken = self.taken.max(self.told).next_multiple_of(self.ring_bytes);
+        let wants_events = self.core.geometry().is_some_and(|geometry| geometry.period_bytes > 0);
+        if wants_events && self.taken > self.told {
+            self.owed_after_stop = Some(self.taken);
+        }
+    }
+
+    /// One turn of the daemon. Returns what was played; captured frames are made up ([`captured_octet`]).
+    pub fn look(&mut self, device: Device) -> Vec<u8> {
+        let mut played = Vec::new();
+        let mut frames_left = device.frames;
+        while let Some(frames) = self.core.frames_to_play(self.now_ns, frames_left) {
+            assert!(!frames.is_empty() && (frames.len() as u64).is_multiple_of(self.frame_bytes));
+            played.extend_from_slice(frames);
+            let octets = frames.len();
+            self.core.played(octets);
+            self.taken += octets as u64;
+            frames_left -= octets / self.frame_bytes as usize;
+        }
+        let mut frames_left = device.frames.min(1 << 16);
+        while let Some(room) = self.core.room_to_capture(self.now_ns, frames_left) {
+            assert!(!room.is_empty() && (room.len() as u64).is_multiple_of(self.frame_bytes));
+            for octet in &mut *room {
+                *octet = self.captured;
+                self.captured = next_octet(self.captured);
+            }
+            let octets = room.len();
+            self.core.captured(octets);
+            self.taken += octets as u64;
+            frames_left -= octets / self.frame_bytes as usize;
+        }
+        if self.pace == Pace::Device && self.core.direction() == Direction::Playback {
+            let heard_at_least = self.told.min(self.taken);
+            self.core.set_queued_frames(device.queued.min((self.taken - heard_at_least) / self.frame_bytes));
+        }
+        self.tell(device.page_full);
+        let wake = self.core.next_wake_ns();
+        assert!(wake.is_none_or(|at| at > self.now_ns), "to be woken at {wake:?}, and it is {}", self.now_ns);
+        played
+    }
+
+    fn tell(&mut self, page_full: bool) {
+        let Some(position) = self.core.event(self.now_ns) else {
+            assert_eq!(self.owed_after_stop, None, "the position after STOP is told at once");
+            return;
+        };
+        assert!(position > self.told, "position {position} after {}", self.told);
+        assert!(position <= self.taken + self.frame_bytes, "position {position}, {} taken", self.taken);
+        if let Some(owed) = self.owed_after_stop {
+            assert_eq!(position, owed);
+        } else {
+            assert!(self.core.is_running());
+            let since = self.last_event_ns.map(|last| self.now_ns - last);
+            assert!(since.is_none_or(|since| since >= MILLISECOND), "{since:?} ns after the last event");
+            let period = u64::from(self.core.geometry().expect("open").period_bytes);
+            let told_periods = (self.told.max(1) - 1) / period;
+            assert!(
+                (position - 1) / period > told_periods || position <= self.taken,
+                "an event for no period that ended, and past what was taken"
+            );
+        }
+        if page_full {
+            self.core.event_deferred(self.now_ns);
+        } else {
+            self.core.event_sent(position, self.now_ns);
+            self.told = position;
+            self.events += 1;
+            self.last_event_ns = Some(self.now_ns);
+            self.owed_after_stop = None;
+        }
+        assert_eq!(self.core.counters().events, self.events);
+    }
+}
+
+/// What follows `octet` in the sound that [`Host::look`] captures: no power of two long, so that no ring
+/// holds the same twice.
+pub fn next_octet(octet: u8) -> u8 {
+    if octet == 250 { 0 } else { octet + 1 }
+}
