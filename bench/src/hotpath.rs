@@ -1,0 +1,251 @@
+//! The way of a period through both cores, in one process and ordinary memory, for counting instructions.
+//!
+//! The functions marked `inline(never)` are what valgrind counts in; everything else is not counted.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use anyhow::{Context, Result, bail};
+use backend::{DeviceLimits, HostLimits, Offer, Outcome, Pace, StreamConfig};
+use clap::Args;
+use pcm::Gain;
+use sndif::store::{Direction, Limits};
+use sndif::v2::{BackRing, EventProducer, Operation, Request, Response, Trigger};
+use sndif::{Format, GrantRef, PAGE_BYTES, SharedMemory};
+
+use crate::machine::{FRAME_BYTES, RATE_HZ};
+
+const PERIOD_FRAMES: u32 = RATE_HZ / 100;
+const PERIOD_NS: u64 = 10_000_000;
+const PERIODS: u32 = 4;
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Arguments {
+    /// Periods to play.
+    #[arg(long)]
+    periods: u32,
+}
+
+/// Plays `periods` periods, frontend and backend by turns.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let geometry = frontend::Geometry::new(Format::S16Le, 2, RATE_HZ, PERIOD_FRAMES, PERIOD_FRAMES * PERIODS)
+        .context("no such geometry")?;
+    let (ring, events, buffer) = (Pages::new(1), Pages::new(1), Pages::new(geometry.ring_bytes() as usize));
+    let mut back = Back::new(&ring, &events, &buffer);
+    let mut front = Front {
+        stream: frontend::Stream::new(Direction::Playback, ring, events, 0),
+        buffer,
+        sound: vec![0x11; geometry.period_bytes() as usize],
+        notifications: 0,
+    };
+    let open = geometry.open_params(0, GrantRef(8)).context("the buffer is too large")?;
+    front.request(Operation::Open(open), &mut back)?;
+    for _ in 0..PERIODS {
+        frontend_period(&mut front);
+    }
+    back.turn();
+    front.request(Operation::Trigger(Trigger::Start), &mut back)?;
+    let mut gain = Gain::new(2);
+    gain.set_volume(0, -6000);
+    gain.set_volume(1, -3000);
+    let mut scaled = front.sound.clone();
+    // The event comes a frame after the period's end.
+    back.now_ns += 100_000;
+    for _ in 0..arguments.periods {
+        back.now_ns += PERIOD_NS;
+        // Two wake-ups of the backend: for the end of the period, and for the WRITE that the frontend answers it with.
+        backend_period(&mut back);
+        frontend_period(&mut front);
+        backend_period(&mut back);
+        gain_period(&gain, &mut scaled);
+    }
+    let counters = front.stream.counters();
+    let played = u64::from(arguments.periods);
+    // Three: for OPEN, for all WRITEs that fill the buffer, and for START.
+    if counters.xruns > 0 || counters.events != played || front.notifications != 3 + played {
+        bail!("the hot path was not what is to be counted: {counters:?}, {} notifications", front.notifications);
+    }
+    Ok(())
+}
+
+/// What the daemon does at a wake-up.
+#[inline(never)]
+fn backend_period(back: &mut Back) {
+    back.turn();
+}
+
+/// What the guest does at a wake-up: answers, events, the next WRITE.
+#[inline(never)]
+fn frontend_period(front: &mut Front) {
+    while let Ok(Some(_)) = front.stream.next_completion() {}
+    let _ = front.stream.take_events();
+    if let Some(span) = front.stream.next_span(PERIOD_FRAMES * FRAME_BYTES)
+        && front.stream.submit(Operation::Write(span)).is_ok()
+    {
+        front.buffer.write(span.offset as usize, &front.sound);
+        front.notifications += u64::from(front.stream.publish());
+    }
+}
+
+/// Volume in software.
+#[inline(never)]
+fn gain_period(gain: &Gain, samples: &mut [u8]) {
+    gain.apply(Format::S16Le, 2, samples);
+}
+
+struct Front {
+    stream: frontend::Stream<Pages>,
+    buffer: Pages,
+    sound: Vec<u8>,
+    notifications: u64,
+}
+
+impl Front {
+    fn request(&mut self, operation: Operation, back: &mut Back) -> Result<()> {
+        self.stream.submit(operation)?;
+        self.notifications += u64::from(self.stream.publish());
+        back.turn();
+        while let Some(completion) = self.stream.next_completion()? {
+            if let Err(errno) = completion.result {
+                bail!("{:?} was refused: {errno}", completion.operation);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The daemon's stream without its system calls.
+struct Back {
+    core: backend::Stream<Pages>,
+    ring: BackRing<Pages>,
+    events: EventProducer<Pages>,
+    buffer: Pages,
+    now_ns: u64,
+    notifications: u64,
+}
+
+impl Back {
+    fn new(ring: &Pages, events: &Pages, buffer: &Pages) -> Self {
+        let config = StreamConfig {
+            direction: Direction::Playback,
+            offer: Offer {
+                store: Limits::DEFAULT,
+                device: DeviceLimits::ANY,
+                host: HostLimits::default(),
+                control_bytes: 0,
+            },
+            permitted: true,
+        };
+        Self {
+            core: backend::Stream::new(config),
+            ring: BackRing::new(ring.clone()),
+            events: EventProducer::new(events.clone()),
+            buffer: buffer.clone(),
+            now_ns: 1,
+            notifications: 0,
+        }
+    }
+
+    fn turn(&mut self) {
+        loop {
+            match self.ring.take() {
+                Ok(Some(packet)) => {
+                    if let Some(response) = self.answer(&packet) {
+                        self.ring.respond(&response.emit());
+                    }
+                }
+                Ok(None) if self.ring.arm() => {}
+                Ok(None) | Err(_) => break,
+            }
+        }
+        self.notifications += u64::from(self.ring.publish());
+        while let Some(frames) = self.core.frames_to_play(self.now_ns, usize::MAX) {
+            let octets = frames.len();
+            self.core.played(octets);
+        }
+        self.core.set_queued_frames(0);
+        if let Some(position) = self.core.event(self.now_ns)
+            && self.events.push(position).is_ok()
+        {
+            self.core.event_sent(position, self.now_ns);
+            self.notifications += 1;
+        }
+        std::hint::black_box(self.core.next_wake_ns());
+    }
+
+    fn answer(&mut self, packet: &[u8; sndif::v2::PACKET_BYTES]) -> Option<Response> {
+        let request = Request::parse(packet).ok()?;
+        match self.core.request(&request, self.now_ns) {
+            Outcome::Open(geometry, _) => {
+                let silence = |mirror: &mut [u8]| pcm::fill_silence(geometry.format, mirror);
+                self.core.opened(geometry, self.buffer.clone(), Pace::Clock, silence);
+                Some(Response { id: request.id, opcode: request.operation.opcode(), result: Ok(()), params: None })
+            }
+            Outcome::Respond(response)
+            | Outcome::Closed(response)
+            | Outcome::Started(response)
+            | Outcome::Paused(response)
+            | Outcome::Resumed(response)
+            | Outcome::Stopped(response)
+            | Outcome::VolumeChanged(response) => Some(response),
+        }
+    }
+}
+
+/// Ordinary memory that both ends hold.
+#[derive(Debug, Clone)]
+struct Pages(Rc<RefCell<Vec<u8>>>);
+
+impl Pages {
+    /// Whole pages for at least `octets`.
+    fn new(octets: usize) -> Self {
+        Self(Rc::new(RefCell::new(vec![0; octets.next_multiple_of(PAGE_BYTES)])))
+    }
+}
+
+impl SharedMemory for Pages {
+    fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+
+    fn load_acquire(&self, offset: usize) -> u32 {
+        let mut word = [0; 4];
+        self.read(offset, &mut word);
+        u32::from_le_bytes(word)
+    }
+
+    fn store_release(&self, offset: usize, value: u32) {
+        self.write(offset, &value.to_le_bytes());
+    }
+
+    fn full_fence(&self) {}
+
+    fn read(&self, offset: usize, into: &mut [u8]) -> bool {
+        match self.0.borrow().get(offset..).and_then(|rest| rest.get(..into.len())) {
+            Some(from) => into.copy_from_slice(from),
+            None => {
+                into.fill(0);
+                return false;
+            }
+        }
+        true
+    }
+
+    fn write(&self, offset: usize, from: &[u8]) -> bool {
+        match self.0.borrow_mut().get_mut(offset..).and_then(|rest| rest.get_mut(..from.len())) {
+            Some(into) => into.copy_from_slice(from),
+            None => return false,
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hot_path_plays() {
+        run(&Arguments { periods: 50 }).unwrap();
+    }
+}

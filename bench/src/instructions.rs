@@ -1,0 +1,59 @@
+//! Instructions per period, counted by valgrind: the same on a busy machine as on a quiet one.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Serialize;
+
+use crate::role;
+
+/// Two runs of different length: their difference leaves out what happens once.
+const SHORT: u32 = 200;
+const LONG: u32 = 1200;
+
+/// The part's result, per period of 10 ms, 48 kHz, 16 bits, stereo.
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct Instructions {
+    /// Request parsed, WRITE copied, frames taken, event and response written; both wake-ups.
+    pub(crate) backend_per_period: f64,
+    /// Completion and event taken, WRITE submitted, period copied.
+    pub(crate) frontend_per_period: f64,
+    /// Volume applied in software, where it is.
+    pub(crate) gain_per_period: f64,
+}
+
+/// Counts, or says why it cannot.
+pub(crate) fn measure(say: &mut dyn FnMut(&str)) -> Result<Result<Instructions, String>> {
+    if Command::new("valgrind").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
+        return Ok(Err("valgrind is missing: install valgrind".to_owned()));
+    }
+    say("instructions: valgrind");
+    Ok(Ok(Instructions {
+        backend_per_period: per_period("backend_period")?,
+        frontend_per_period: per_period("frontend_period")?,
+        gain_per_period: per_period("gain_period")?,
+    }))
+}
+
+fn per_period(function: &str) -> Result<f64> {
+    let (short, long) = (count(function, SHORT)?, count(function, LONG)?);
+    ensure!(long > short, "valgrind does not find the function {function}: is the program stripped?");
+    Ok((long - short) as f64 / f64::from(LONG - SHORT))
+}
+
+/// Instructions within `function` and what it calls.
+fn count(function: &str, periods: u32) -> Result<u64> {
+    let program = role::command("hotpath")?;
+    let mut command = Command::new("valgrind");
+    // The file is nobody's: the total stands in the output.
+    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--collect-atstart=no"]);
+    command.arg(format!("--toggle-collect=*{function}*"));
+    command.arg(program.get_program()).args(program.get_args()).arg("--periods").arg(periods.to_string());
+    let output = command.stdin(Stdio::null()).output().context("cannot start valgrind")?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        bail!("valgrind failed ({}): {text}", output.status);
+    }
+    let collected = text.lines().find_map(|line| line.split_once("Collected :")?.1.trim().parse().ok());
+    collected.with_context(|| format!("valgrind does not say what it counted: {text}"))
+}

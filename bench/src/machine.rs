@@ -1,0 +1,215 @@
+//! An emulated machine for one measurement: Xen in this process, `vsndd` in another, cards for guests.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use sndif::Format;
+use sndif::store::Direction;
+use tempfile::TempDir;
+use toolstack::{Card, Params, Pcm, Restart, Stream};
+use xen::emu::Handle;
+use xen::{DomainId, XenSpec};
+
+use crate::procfs::{Memory, Usage};
+
+/// Frames per second of every stream here.
+pub(crate) const RATE_HZ: u32 = 48_000;
+/// Octets of a frame: 16 bits, two channels.
+pub(crate) const FRAME_BYTES: u32 = 4;
+/// Most streams that a card gets; what the daemon allows unless configured.
+pub(crate) const CARD_STREAMS: u32 = 64;
+
+/// How long a process may take to start or to end.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A card: its guest, and how many playback streams it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CardOf {
+    pub(crate) domain: DomainId,
+    pub(crate) streams: u32,
+}
+
+impl CardOf {
+    /// As many cards as `streams` streams need, each in a domain of its own.
+    pub(crate) fn for_streams(streams: u32) -> Vec<Self> {
+        let cards = streams.div_ceil(CARD_STREAMS);
+        (0..cards)
+            .map(|card| Self {
+                domain: DomainId(u16::try_from(card + 1).unwrap_or(u16::MAX)),
+                streams: CARD_STREAMS.min(streams - card * CARD_STREAMS),
+            })
+            .collect()
+    }
+}
+
+impl std::str::FromStr for CardOf {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let numbers =
+            text.split_once(':').and_then(|(domain, streams)| Some((domain.parse().ok()?, streams.parse().ok()?)));
+        let (domain, streams) = numbers.ok_or_else(|| format!("`{text}` is not DOMAIN:STREAMS"))?;
+        Ok(Self { domain, streams })
+    }
+}
+
+/// What a daemon logged when it closed its streams.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Closed {
+    pub(crate) streams: u64,
+    pub(crate) xruns: u64,
+}
+
+/// The machine.
+pub(crate) struct Machine {
+    // Fields are dropped in this order: the daemon before Xen, Xen before its directory.
+    daemon: Daemon,
+    emulation: Handle,
+    dir: TempDir,
+}
+
+struct Daemon(Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Ok(None) = self.0.try_wait() {
+            // It is ours and will not be asked any more.
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+}
+
+impl Machine {
+    /// Starts Xen and the daemon `vsndd` with the null sink, and attaches `cards`.
+    pub(crate) fn start(vsndd: &Path, cards: &[CardOf]) -> Result<Self> {
+        xen::raise_fd_limit();
+        let dir = tempfile::Builder::new().prefix("vsnd-bench-").tempdir().context("cannot make a directory")?;
+        let emulation = xen::emu::spawn_with(&dir.path().join("xen"), Restart).context("cannot start emulated Xen")?;
+        let host = emulation.open(DomainId(0))?;
+        let mut store = host.store()?;
+        for card in cards {
+            toolstack::attach(&mut store, card.domain, &[description(card.streams)])?;
+        }
+        let log = File::create(log_path(dir.path())).context("cannot create the daemon's log")?;
+        let mut command = Command::new(vsndd);
+        command.args(["--xen", &emulation.spec().to_string(), "--sink", "null", "--log", "info"]);
+        // The user's own configuration has no say here.
+        command.args(["--config", "/dev/null"]).env_remove("VSND_LOG").env_remove("VSND_XEN");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let daemon = command.spawn().with_context(|| format!("cannot start {}", vsndd.display()))?;
+        Ok(Self { daemon: Daemon(daemon), emulation, dir })
+    }
+
+    /// What programs give to `--xen`.
+    pub(crate) fn spec(&self) -> XenSpec {
+        self.emulation.spec()
+    }
+
+    /// Enters as a domain.
+    pub(crate) fn enter(&self, domain: DomainId) -> Result<xen::Xen> {
+        Ok(self.emulation.open(domain)?)
+    }
+
+    /// The daemon's process.
+    pub(crate) fn daemon_pid(&self) -> u32 {
+        self.daemon.0.id()
+    }
+
+    /// What the daemon has used.
+    pub(crate) fn daemon_usage(&self) -> Result<Usage> {
+        Usage::of(self.daemon.0.id()).with_context(|| format!("the daemon is gone; its log:\n{}", self.log()))
+    }
+
+    /// What the daemon holds in memory.
+    pub(crate) fn daemon_memory(&self) -> Result<Memory> {
+        Memory::of(self.daemon.0.id()).with_context(|| format!("the daemon is gone; its log:\n{}", self.log()))
+    }
+
+    /// Ends the daemon and reads what it said of its streams.
+    pub(crate) fn stop(mut self) -> Result<Closed> {
+        let child = &mut self.daemon.0;
+        // It may have ended by itself; what matters is its status.
+        let _ = rustix::process::kill_process(rustix::process::Pid::from_child(child), rustix::process::Signal::TERM);
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            match child.try_wait()? {
+                Some(status) => break status,
+                None if Instant::now() > deadline => bail!("vsndd does not end"),
+                None => std::thread::sleep(Duration::from_millis(5)),
+            }
+        };
+        let log = self.log();
+        ensure!(status.success(), "vsndd failed ({status}); its log:\n{log}");
+        Ok(closed_in(&log))
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(log_path(self.dir.path())).unwrap_or_default()
+    }
+}
+
+fn log_path(dir: &Path) -> PathBuf {
+    dir.join("vsndd.log")
+}
+
+/// A card that takes what the streams here are opened with, and buffers up to 4 MiB.
+fn description(streams: u32) -> Card {
+    let streams = (0..streams)
+        .map(|index| Stream {
+            unique_id: Some(format!("s{index}")),
+            direction: Direction::Playback,
+            params: Params::default(),
+        })
+        .collect();
+    let params = Params {
+        sample_rates: vec![RATE_HZ],
+        sample_formats: vec![Format::S16Le],
+        channels_min: Some(2),
+        channels_max: Some(2),
+        buffer_size: Some(2 << 20),
+    };
+    let pcms = vec![Pcm { name: None, params: Params::default(), streams }];
+    Card { short_name: Some("bench".into()), params, pcms, ..Card::default() }
+}
+
+/// Adds up the lines `closed: …, N xruns`.
+fn closed_in(log: &str) -> Closed {
+    let mut closed = Closed::default();
+    for line in log.lines() {
+        let Some((_, counters)) = line.split_once("closed: ") else { continue };
+        let words: Vec<&str> = counters.split_whitespace().collect();
+        let number =
+            words.iter().position(|word| word.starts_with("xruns")).and_then(|at| words.get(at.checked_sub(1)?));
+        if let Some(xruns) = number.and_then(|number| number.parse::<u64>().ok()) {
+            closed.streams += 1;
+            closed.xruns += xruns;
+        }
+    }
+    closed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cards_hold_all_streams() {
+        assert_eq!(CardOf::for_streams(0), []);
+        let cards: Vec<_> = CardOf::for_streams(130).iter().map(|card| (card.domain.0, card.streams)).collect();
+        assert_eq!(cards, [(1, 64), (2, 64), (3, 2)]);
+        assert_eq!("3:2".parse(), Ok(CardOf { domain: DomainId(3), streams: 2 }));
+        assert!("3".parse::<CardOf>().is_err());
+    }
+
+    #[test]
+    fn the_daemons_log_tells_its_xruns() {
+        let log = "INFO closed: 192000 octets since it was connected, 12 requests (0 refused), 9 events, 2 xruns stream=1/0\n\
+                   INFO domain 1 card 0: Closed\n\
+                   INFO closed: 1 octets since it was connected, 1 requests (0 refused), 1 events, 3 xruns\n";
+        assert_eq!(closed_in(log), Closed { streams: 2, xruns: 5 });
+    }
+}

@@ -1,0 +1,112 @@
+//! Notifications per period, each way, at several period sizes.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde::Serialize;
+
+use crate::counts::Counts;
+use crate::machine::{CardOf, Machine, RATE_HZ};
+use crate::options::Options;
+use crate::role::{self, Player};
+
+/// Periods that are measured.
+const PERIODS_MS: [u32; 7] = [1, 2, 5, 10, 20, 50, 100];
+/// Periods of a buffer.
+const PERIODS: u32 = 4;
+/// So many periods at least are counted.
+const PERIODS_MIN: u32 = 20;
+
+/// One period size.
+#[derive(Debug, Serialize)]
+pub(crate) struct Row {
+    pub(crate) period_ms: u32,
+    pub(crate) periods: f64,
+    /// From the guest to the host, per period.
+    pub(crate) front_to_back: f64,
+    /// From the host to the guest, per period, as the kernel counted them.
+    pub(crate) back_to_front: f64,
+    /// Those of them that responses caused.
+    pub(crate) back_to_front_ring: f64,
+    pub(crate) requests: f64,
+    pub(crate) events: f64,
+    pub(crate) xruns: u64,
+}
+
+/// The part's result.
+#[derive(Debug, Serialize)]
+pub(crate) struct Notifications {
+    /// The user-space driver.
+    pub(crate) own: Vec<Row>,
+    /// The model of Linux's driver.
+    pub(crate) linux: Vec<Row>,
+}
+
+pub(crate) fn measure(options: &Options, say: &mut dyn FnMut(&str)) -> Result<Notifications> {
+    let (mut own, mut linux) = (Vec::new(), Vec::new());
+    for period_ms in PERIODS_MS {
+        say(&format!("notifications: periods of {period_ms} ms"));
+        own.push(measure_own(options, period_ms)?);
+        linux.push(measure_linux(options, period_ms)?);
+    }
+    Ok(Notifications { own, linux })
+}
+
+/// How long one kind of guest plays.
+fn time(options: &Options, period_ms: u32) -> Duration {
+    let shortest = Duration::from_millis(u64::from(PERIODS_MIN * period_ms));
+    shortest.max(Duration::from_secs_f64(options.seconds / 10.0))
+}
+
+/// Periods of a buffer. Short ones get more: an xrun would be the scheduler's, not ours.
+fn buffer_periods(period_ms: u32) -> u32 {
+    PERIODS.max(40 / period_ms)
+}
+
+fn measure_own(options: &Options, period_ms: u32) -> Result<Row> {
+    let period_frames = RATE_HZ / 1000 * period_ms;
+    let cards = CardOf::for_streams(1);
+    let machine = Machine::start(&options.daemon, &cards)?;
+    let mut player = Player::start(&machine, &cards, period_frames, buffer_periods(period_ms))?;
+    player.play()?;
+    player.mark()?;
+    std::thread::sleep(time(options, period_ms));
+    let counts = player.report()?;
+    player.stop()?;
+    machine.stop()?;
+    Ok(Row::of(period_ms, &counts))
+}
+
+fn measure_linux(options: &Options, period_ms: u32) -> Result<Row> {
+    let period_frames = RATE_HZ / 1000 * period_ms;
+    let cards = CardOf::for_streams(1);
+    let machine = Machine::start(&options.daemon, &cards)?;
+    let domain = cards.first().context("no card")?.domain;
+    let periods = time(options, period_ms).as_millis() / u128::from(period_ms);
+    let mut command = role::command("linux")?;
+    command.args(["--xen", &machine.spec().to_string(), "--domain", &domain.to_string()]);
+    command.args(["--period-frames", &period_frames.to_string(), "--periods", &periods.to_string()]);
+    command.args(["--buffer-frames", &(period_frames * buffer_periods(period_ms)).to_string()]);
+    let output = command.stderr(Stdio::inherit()).output().context("cannot start the Linux guest")?;
+    ensure!(output.status.success(), "the Linux guest failed: {}", output.status);
+    machine.stop()?;
+    Ok(Row::of(period_ms, &serde_json::from_slice(&output.stdout)?))
+}
+
+impl Row {
+    fn of(period_ms: u32, counts: &Counts) -> Self {
+        let periods = counts.frames as f64 / f64::from(RATE_HZ / 1000 * period_ms);
+        let each = |count: u64| count as f64 / periods.max(1.0);
+        Self {
+            period_ms,
+            periods,
+            front_to_back: each(counts.notifications_to_back),
+            back_to_front: each(counts.notifications_to_front()),
+            back_to_front_ring: each(counts.ring_notifications_to_front),
+            requests: each(counts.requests),
+            events: each(counts.events),
+            xruns: counts.xruns,
+        }
+    }
+}

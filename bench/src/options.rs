@@ -1,0 +1,123 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use clap::{Parser, Subcommand, ValueEnum};
+use serde::Serialize;
+
+use crate::{hotpath, linux, pingpong, player};
+
+/// Measures para-virtual sound on an emulated Xen: two processes and more, the real daemon, a null sink.
+///
+/// Prints a table and writes `bench.json` and SVG pictures. Nothing else should run meanwhile.
+#[derive(Debug, Parser)]
+#[command(name = "vsnd-bench", version, after_help = "From the source tree: make bench BENCH_ARGS='--quick'")]
+pub(crate) struct Arguments {
+    /// Parts to run [default: all].
+    #[arg(long, value_delimiter = ',', value_name = "PART")]
+    pub(crate) only: Vec<Part>,
+    /// Short: less than a minute, fewer streams.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Seconds for every measurement of a part [default: 30, quick: 2].
+    #[arg(long, value_name = "S")]
+    pub(crate) seconds: Option<f64>,
+    /// Numbers of streams to try [default: 1,50,100,200,300,400,500,700,1000,1500,2000, quick: 1,50,100].
+    #[arg(long, value_delimiter = ',', value_name = "N")]
+    pub(crate) streams: Vec<u32>,
+    /// Numbers of streams to weigh [default: 0,100,500, quick: 0,50].
+    #[arg(long, value_delimiter = ',', value_name = "N")]
+    pub(crate) memory_streams: Vec<u32>,
+    /// Directory for what is written.
+    #[arg(long, value_name = "DIR", default_value = "target/bench")]
+    pub(crate) out: PathBuf,
+    /// The result [default: bench.json in the directory of --out].
+    #[arg(long, value_name = "PATH")]
+    pub(crate) json: Option<PathBuf>,
+    /// The daemon to measure [default: vsndd beside this program].
+    #[arg(long, value_name = "PATH")]
+    pub(crate) daemon: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) role: Option<Role>,
+}
+
+/// What this program starts itself as.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Role {
+    /// A guest that plays.
+    #[command(hide = true)]
+    Player(player::Arguments),
+    /// The other end of the ping-pong.
+    #[command(hide = true)]
+    Pingpong(pingpong::Arguments),
+    /// A guest that plays as Linux does.
+    #[command(hide = true)]
+    Linux(linux::Arguments),
+    /// The hot path, for counting instructions.
+    #[command(hide = true)]
+    Hotpath(hotpath::Arguments),
+}
+
+/// A part of the benchmark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Part {
+    /// A WRITE, from request to response, against a bare ping-pong.
+    Latency,
+    /// Processor time and xruns against the number of streams.
+    Streams,
+    /// Notifications per period.
+    Notifications,
+    /// Memory per stream.
+    Memory,
+    /// Instructions per period (needs valgrind).
+    Instructions,
+}
+
+/// What the command line comes to.
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) parts: Vec<Part>,
+    pub(crate) quick: bool,
+    pub(crate) seconds: f64,
+    pub(crate) streams: Vec<u32>,
+    pub(crate) memory_streams: Vec<u32>,
+    pub(crate) out: PathBuf,
+    pub(crate) json: PathBuf,
+    pub(crate) daemon: PathBuf,
+}
+
+impl Options {
+    pub(crate) fn of(arguments: Arguments) -> Result<Self> {
+        let Arguments { only, quick, seconds, streams, memory_streams, out, json, daemon, role: _ } = arguments;
+        let or = |list: Vec<u32>, short: &[u32], long: &[u32]| match (list.is_empty(), quick) {
+            (false, _) => list,
+            (true, true) => short.to_vec(),
+            (true, false) => long.to_vec(),
+        };
+        let daemon = match daemon {
+            Some(daemon) => daemon,
+            None => std::env::current_exe()?.with_file_name("vsndd"),
+        };
+        ensure!(
+            daemon.exists(),
+            "there is no {}: build it with `make build`, or name it with --daemon",
+            daemon.display()
+        );
+        let seconds = seconds.unwrap_or(if quick { 2.0 } else { 30.0 });
+        ensure!(seconds > 0.0 && seconds < 86_400.0, "--seconds {seconds}: above 0 and less than a day");
+        let streams = or(streams, &[1, 50, 100], &[1, 50, 100, 200, 300, 400, 500, 700, 1000, 1500, 2000]);
+        ensure!(!streams.contains(&0), "--streams: 0 streams cannot play");
+        Ok(Self {
+            parts: if only.is_empty() { Part::value_variants().to_vec() } else { only },
+            quick,
+            seconds,
+            streams,
+            memory_streams: or(memory_streams, &[0, 50], &[0, 100, 500]),
+            json: json.unwrap_or_else(|| out.join("bench.json")),
+            out,
+            daemon,
+        })
+    }
+}

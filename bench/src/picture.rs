@@ -1,0 +1,146 @@
+//! Pictures of the results, as SVG.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, anyhow};
+use plotters::prelude::*;
+
+use crate::latency::Pair;
+use crate::report::Report;
+use crate::streams::Streams;
+
+const SIZE: (u32, u32) = (960, 540);
+const FONT: &str = "sans-serif";
+const BLUE: RGBColor = RGBColor(0, 90, 181);
+const ORANGE: RGBColor = RGBColor(220, 110, 0);
+const RED: RGBColor = RGBColor(200, 0, 30);
+const GRAY: RGBColor = RGBColor(120, 120, 120);
+
+/// Draws what was measured into `dir` and says which files that made.
+pub(crate) fn draw(report: &Report, dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for pair in report.latency.iter().flat_map(|latency| &latency.pairs) {
+        let name = format!("latency, {}, {}.svg", pair.placement.name(), pair.pace.name()).replace(", ", "-");
+        let path = dir.join(name.replace(' ', "-"));
+        draw_latency(pair, &path).map_err(|error| anyhow!("cannot draw {}: {error}", path.display()))?;
+        paths.push(path);
+    }
+    if let Some(streams) = report.streams.as_ref().filter(|streams| !streams.steps.is_empty()) {
+        let path = dir.join("streams.svg");
+        draw_streams(streams, &path).map_err(|error| anyhow!("cannot draw {}: {error}", path.display()))?;
+        paths.push(path);
+    }
+    Ok(paths)
+}
+
+type Drawn = Result<(), Box<dyn std::error::Error>>;
+
+/// The share of all that were answered within a time.
+fn draw_latency(pair: &Pair, path: &Path) -> Drawn {
+    let root = SVGBackend::new(path, SIZE).into_drawing_area();
+    root.fill(&WHITE)?;
+    let longest = pair.write.p99_us.max(pair.ping_pong.p99_us) * 1.1;
+    let title = format!("WRITE of 10 ms, request to response; {}, {}", pair.placement.name(), pair.pace.name());
+    let mut chart = ChartBuilder::on(&root)
+        .caption(title, (FONT, 22))
+        .margin(16)
+        .x_label_area_size(48)
+        .y_label_area_size(64)
+        .build_cartesian_2d(0.0..longest.max(1.0), 0.0..100.0)?;
+    chart
+        .configure_mesh()
+        .x_desc("time (µs)")
+        .y_desc("answered within it (%)")
+        .y_label_formatter(&|percent| format!("{percent:.0}"))
+        .axis_desc_style((FONT, 17))
+        .label_style((FONT, 15))
+        .light_line_style(WHITE)
+        .y_labels(11)
+        .draw()?;
+    for (kind, distribution, color) in [("vsnd WRITE", &pair.write, BLUE), ("bare ping-pong", &pair.ping_pong, ORANGE)]
+    {
+        let points = distribution.quantiles_us.iter().enumerate().map(|(step, &us)| (us, (step + 1) as f64 / 2.0));
+        let label = format!("{kind}: p50 {:.1} µs, p99 {:.1} µs", distribution.p50_us, distribution.p99_us);
+        chart
+            .draw_series(LineSeries::new(points.filter(|&(us, _)| us <= longest), color.stroke_width(2)))?
+            .label(label)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], color.stroke_width(3)));
+        chart.draw_series([Circle::new((distribution.p50_us, 50.0), 4, color.filled())])?;
+    }
+    legend(&mut chart, SeriesLabelPosition::LowerRight)?;
+    root.present()?;
+    Ok(())
+}
+
+/// Processor time against the number of streams.
+fn draw_streams(streams: &Streams, path: &Path) -> Drawn {
+    let root = SVGBackend::new(path, SIZE).into_drawing_area();
+    root.fill(&WHITE)?;
+    let steps = &streams.steps;
+    let most = steps.iter().map(|step| step.streams).max().unwrap_or(1);
+    let highest = steps.iter().map(|step| step.daemon_cpu_percent.max(step.guest_cpu_percent)).fold(1.0, f64::max);
+    let title = format!(
+        "Processor time of playing streams (48 kHz stereo, periods of {} ms, {:.0} s each)",
+        streams.period_ms, streams.seconds
+    );
+    let mut chart = ChartBuilder::on(&root)
+        .caption(title, (FONT, 22))
+        .margin(16)
+        .x_label_area_size(48)
+        .y_label_area_size(64)
+        .build_cartesian_2d(0.0..f64::from(most) * 1.05, 0.0..highest * 1.15)?;
+    chart
+        .configure_mesh()
+        .x_desc("streams")
+        .y_desc("of one processor (%)")
+        .axis_desc_style((FONT, 17))
+        .label_style((FONT, 15))
+        .light_line_style(WHITE)
+        .x_label_formatter(&|streams| format!("{streams:.0}"))
+        .y_label_formatter(&|percent| format!("{percent:.0}"))
+        .draw()?;
+    for (name, color, daemon) in [("daemon", BLUE, true), ("guest", ORANGE, false)] {
+        let points = steps.iter().map(|step| {
+            (f64::from(step.streams), if daemon { step.daemon_cpu_percent } else { step.guest_cpu_percent })
+        });
+        chart
+            .draw_series(LineSeries::new(points, color.stroke_width(2)).point_size(4))?
+            .label(name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], color.stroke_width(3)));
+    }
+    let failed: Vec<_> = steps.iter().filter(|step| !step.is_clean()).collect();
+    if !failed.is_empty() {
+        let crosses = failed.iter().map(|step| {
+            Cross::new(
+                (f64::from(step.streams), step.daemon_cpu_percent.max(step.guest_cpu_percent)),
+                8,
+                RED.stroke_width(3),
+            )
+        });
+        chart
+            .draw_series(crosses)?
+            .label("with xruns")
+            .legend(|(x, y)| Cross::new((x + 12, y), 6, RED.stroke_width(3)));
+    }
+    legend(&mut chart, SeriesLabelPosition::UpperLeft)?;
+    root.present()?;
+    Ok(())
+}
+
+type Chart<'a> = ChartContext<
+    'a,
+    SVGBackend<'a>,
+    Cartesian2d<plotters::coord::types::RangedCoordf64, plotters::coord::types::RangedCoordf64>,
+>;
+
+fn legend<'a>(chart: &mut Chart<'a>, place: SeriesLabelPosition) -> Drawn {
+    chart
+        .configure_series_labels()
+        .position(place)
+        .margin(16)
+        .label_font((FONT, 16))
+        .background_style(WHITE.mix(0.9))
+        .border_style(GRAY)
+        .draw()?;
+    Ok(())
+}

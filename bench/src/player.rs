@@ -1,0 +1,252 @@
+//! The guest's side of a measurement: one process, one epoll loop, many playing streams.
+//!
+//! It is told what to do by lines on its standard input, and answers each with one line of JSON:
+//! `play` opens and starts all streams, `mark` starts counting, `report` says what was counted.
+
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use guest::{Card, Config, OpenStream, Source, Stats};
+use rustix::event::epoll;
+use sndif::Format;
+use xen::{Xen, XenSpec};
+
+use crate::counts::Counts;
+use crate::machine::{CardOf, FRAME_BYTES, RATE_HZ};
+
+/// How long a card may take to connect.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Token of the standard input.
+const COMMAND_TOKEN: u64 = u64::MAX;
+
+/// Events taken from the kernel at once.
+const BATCH: usize = 256;
+
+/// Streams are started over this time at least, so that their periods end at different moments.
+const START_SPREAD: Duration = Duration::from_millis(500);
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Arguments {
+    /// The emulation.
+    #[arg(long)]
+    pub(crate) xen: XenSpec,
+    /// A card to play on, as DOMAIN:STREAMS.
+    #[arg(long = "card", required = true)]
+    pub(crate) cards: Vec<CardOf>,
+    /// Length of a period.
+    #[arg(long)]
+    pub(crate) period_frames: u32,
+    /// Periods of a buffer.
+    #[arg(long)]
+    pub(crate) periods: u32,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    xen::raise_fd_limit();
+    let mut player = Player::connect(arguments)?;
+    answer(&Counts::default())?;
+    loop {
+        player.serve(None)?;
+        match player.command.take().as_deref() {
+            None => {}
+            Some("play") => {
+                player.play(arguments)?;
+                answer(&Counts::default())?;
+            }
+            Some("mark") => {
+                player.counts()?;
+                player.marked = player.counts()?;
+                answer(&Counts::default())?;
+            }
+            Some("report") => {
+                let counts = player.counts()?;
+                answer(&counts.since(&player.marked))?;
+            }
+            // The end of the input: whoever started us is done, or gone.
+            Some("") => return player.stop(),
+            Some(other) => bail!("no such command: `{other}`"),
+        }
+    }
+}
+
+/// One line of JSON.
+pub(crate) fn answer(counts: &Counts) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", serde_json::to_string(counts)?)?;
+    Ok(out.flush()?)
+}
+
+struct Player {
+    // Streams are dropped before their cards.
+    streams: Vec<OpenStream>,
+    cards: Vec<(CardOf, Card)>,
+    epoll: OwnedFd,
+    ready: Vec<u64>,
+    /// As much as a buffer holds.
+    sound: Vec<u8>,
+    period_bytes: usize,
+    command: Option<String>,
+    /// Notifications that were counted by the kernel and have been read.
+    told_by_ring: u64,
+    told_by_events: u64,
+    marked: Counts,
+}
+
+impl Player {
+    fn connect(arguments: &Arguments) -> Result<Self> {
+        let mut cards = Vec::with_capacity(arguments.cards.len());
+        for &card in &arguments.cards {
+            let xen = Xen::open(&arguments.xen, Some(card.domain))?;
+            cards.push((card, Card::connect(&xen, &arguments.xen, 0, PATIENCE)?));
+        }
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).context("cannot make an epoll")?;
+        let command = epoll::EventData::new_u64(COMMAND_TOKEN);
+        epoll::add(&epoll, std::io::stdin().as_fd(), command, epoll::EventFlags::IN)
+            .context("cannot wait for commands")?;
+        let period_bytes = arguments.period_frames * FRAME_BYTES;
+        Ok(Self {
+            streams: Vec::new(),
+            cards,
+            epoll,
+            ready: Vec::with_capacity(BATCH),
+            sound: vec![0x11; (period_bytes * arguments.periods) as usize],
+            period_bytes: period_bytes as usize,
+            command: None,
+            told_by_ring: 0,
+            told_by_events: 0,
+            marked: Counts::default(),
+        })
+    }
+
+    /// Opens all streams, fills their buffers, and starts one after another.
+    fn play(&mut self, arguments: &Arguments) -> Result<()> {
+        let config = Config {
+            format: Format::S16Le,
+            rate_hz: RATE_HZ,
+            channels: 2,
+            period_frames: arguments.period_frames,
+            buffer_frames: arguments.period_frames * arguments.periods,
+        };
+        for (card, connected) in &self.cards {
+            for index in 0..card.streams {
+                let mut stream = connected.open(0, index, &config)?;
+                let geometry = *stream.geometry();
+                ensure!(
+                    (geometry.period_bytes() as usize, geometry.ring_bytes() as usize)
+                        == (self.period_bytes, self.sound.len()),
+                    "the backend changed the stream's sizes"
+                );
+                stream.set_edge_triggered(true);
+                stream.try_write(&self.sound)?;
+                let token = epoll::EventData::new_u64(self.streams.len() as u64);
+                let [_, events] = stream.event_fds()?;
+                epoll::add(&self.epoll, events, token, epoll::EventFlags::IN | epoll::EventFlags::ET)?;
+                self.streams.push(stream);
+            }
+        }
+        let begin = Instant::now();
+        let count = u32::try_from(self.streams.len().max(1))?;
+        for index in 0..self.streams.len() {
+            let due = begin + START_SPREAD * u32::try_from(index)? / count;
+            loop {
+                let left = due.saturating_duration_since(Instant::now());
+                self.serve(Some(left))?;
+                if left.is_zero() {
+                    break;
+                }
+            }
+            if let Some(stream) = self.streams.get_mut(index) {
+                stream.start()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits once and serves the streams that want it.
+    fn serve(&mut self, timeout: Option<Duration>) -> Result<()> {
+        let timeout = timeout.map(rustix::event::Timespec::try_from).transpose()?;
+        self.ready.clear();
+        let mut events =
+            [epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) }; BATCH];
+        match epoll::wait(&self.epoll, &mut events[..], timeout.as_ref()) {
+            Ok(count) => self.ready.extend(events.iter().take(count).map(|event| event.data.u64())),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error).context("cannot wait for events"),
+        }
+        for at in 0..self.ready.len() {
+            match self.ready.get(at).copied() {
+                Some(COMMAND_TOKEN) => self.command = Some(read_command()?),
+                Some(index) => {
+                    if let Some(stream) = self.streams.get_mut(usize::try_from(index)?) {
+                        refill(stream, &self.sound, self.period_bytes)?;
+                    }
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// What happened so far, on all streams together.
+    fn counts(&mut self) -> Result<Counts> {
+        let mut counts = Counts { streams: self.streams.len() as u64, ..Counts::default() };
+        let mut heard_bytes = 0;
+        for stream in &mut self.streams {
+            // The loop is edge-triggered and never reads these, so the kernel has counted every notification.
+            let [ring, events] = stream.event_fds()?;
+            self.told_by_ring += notifications(ring)?;
+            self.told_by_events += notifications(events)?;
+            // What was read here raises no edge any more.
+            refill(stream, &self.sound, self.period_bytes)?;
+            let Stats { requests, notifications, events, xruns, .. } = stream.stats();
+            counts.requests += requests;
+            counts.notifications_to_back += notifications;
+            counts.events += events;
+            counts.xruns += xruns;
+            heard_bytes += stream.position();
+        }
+        counts.frames = heard_bytes / u64::from(FRAME_BYTES);
+        counts.ring_notifications_to_front = self.told_by_ring;
+        counts.event_notifications_to_front = self.told_by_events;
+        Ok(counts)
+    }
+
+    fn stop(mut self) -> Result<()> {
+        for stream in &mut self.streams {
+            stream.stop()?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes as many whole periods as there is room for.
+fn refill(stream: &mut OpenStream, sound: &[u8], period_bytes: usize) -> Result<()> {
+    let wake = stream.on_wake(Source::Events)?;
+    let room = wake.available_bytes as usize;
+    let whole = room - room % period_bytes;
+    if whole > 0 {
+        stream.try_write(sound.get(..whole).unwrap_or(sound))?;
+    }
+    Ok(())
+}
+
+/// What an eventfd has counted since it was read.
+fn notifications(fd: impl AsFd) -> Result<u64> {
+    let mut count = [0; 8];
+    match rustix::io::read(fd, &mut count) {
+        Ok(_) => Ok(u64::from_ne_bytes(count)),
+        Err(rustix::io::Errno::AGAIN) => Ok(0),
+        Err(error) => Err(error).context("cannot read an event channel"),
+    }
+}
+
+/// The line that is there; commands come one at a time.
+fn read_command() -> Result<String> {
+    let mut octets = [0; 64];
+    let count = rustix::io::read(std::io::stdin().as_fd(), &mut octets).context("cannot read commands")?;
+    Ok(String::from_utf8_lossy(octets.get(..count).unwrap_or_default()).trim().to_owned())
+}

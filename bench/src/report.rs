@@ -1,0 +1,261 @@
+//! All results: as JSON for machines, as tables for people, and against what is wanted of them.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::instructions::Instructions;
+use crate::latency::{Distribution, Latency, Pair};
+use crate::memory::Memory;
+use crate::notifications::Notifications;
+use crate::options::{Options, Part};
+use crate::placement::Placement;
+use crate::procfs;
+use crate::streams::Streams;
+
+/// A WRITE may take so many times a bare ping-pong.
+const LATENCY_RATIO_MAX: f64 = 1.5;
+/// So many streams have to play without an xrun.
+const STREAMS_MIN: f64 = 500.0;
+/// Notifications per period, each way; the share above 1 is for what begins and ends within the time measured.
+const NOTIFICATIONS_MAX: f64 = 1.01;
+
+/// The result of a run. A part that was not asked for is `null`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    /// Changes when a field changes its meaning.
+    schema: u32,
+    machine: Machine,
+    quick: bool,
+    seconds: f64,
+    pub(crate) latency: Option<Latency>,
+    pub(crate) streams: Option<Streams>,
+    pub(crate) notifications: Option<Notifications>,
+    pub(crate) memory: Option<Memory>,
+    pub(crate) instructions: Option<Instructions>,
+    left_out: Vec<LeftOut>,
+    targets: Vec<Target>,
+}
+
+#[derive(Debug, Serialize)]
+struct Machine {
+    processors: usize,
+    processor: String,
+    kernel: String,
+}
+
+/// A part that could not be run.
+#[derive(Debug, Serialize)]
+struct LeftOut {
+    part: Part,
+    reason: String,
+}
+
+/// What is wanted of a figure.
+#[derive(Debug, Serialize)]
+struct Target {
+    name: String,
+    value: f64,
+    wanted: String,
+    met: bool,
+}
+
+impl Report {
+    pub(crate) fn new(options: &Options) -> Self {
+        Self {
+            schema: 1,
+            machine: Machine {
+                processors: std::thread::available_parallelism().map_or(1, usize::from),
+                processor: procfs::processor(),
+                kernel: procfs::kernel(),
+            },
+            quick: options.quick,
+            seconds: options.seconds,
+            latency: None,
+            streams: None,
+            notifications: None,
+            memory: None,
+            instructions: None,
+            left_out: Vec::new(),
+            targets: Vec::new(),
+        }
+    }
+
+    pub(crate) fn leave_out(&mut self, part: Part, reason: String) {
+        self.left_out.push(LeftOut { part, reason });
+    }
+
+    /// Compares what was measured with what is wanted.
+    pub(crate) fn judge(&mut self) {
+        if let Some(latency) = &self.latency {
+            // Where the scheduler puts a pair by itself is chance.
+            for pair in latency.pairs.iter().filter(|pair| pair.placement != Placement::Free) {
+                self.targets.push(Target {
+                    name: format!("WRITE against ping-pong, p50, {}, {}", pair.placement.name(), pair.pace.name()),
+                    value: pair.p50_ratio,
+                    wanted: format!("at most {LATENCY_RATIO_MAX}"),
+                    met: pair.p50_ratio <= LATENCY_RATIO_MAX,
+                });
+            }
+        }
+        if let Some(streams) = &self.streams {
+            let value = f64::from(streams.most_without_xrun);
+            self.targets.push(Target {
+                name: "streams without an xrun".into(),
+                value,
+                wanted: format!("at least {STREAMS_MIN}"),
+                met: value >= STREAMS_MIN,
+            });
+        }
+        if let Some(notifications) = &self.notifications {
+            let rows = &notifications.own;
+            let most = |of: fn(&crate::notifications::Row) -> f64| rows.iter().map(of).fold(0.0, f64::max);
+            for (name, value) in
+                [("guest to host", most(|row| row.front_to_back)), ("host to guest", most(|row| row.back_to_front))]
+            {
+                self.targets.push(Target {
+                    name: format!("notifications per period, {name}, at the worst period size"),
+                    value,
+                    wanted: "at most 1".into(),
+                    met: value <= NOTIFICATIONS_MAX,
+                });
+            }
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Machine { processors, processor, kernel } = &self.machine;
+        writeln!(f, "{processors} × {processor}, Linux {kernel}\n")?;
+        if let Some(latency) = &self.latency {
+            show_latency(f, latency)?;
+        }
+        if let Some(streams) = &self.streams {
+            show_streams(f, streams)?;
+        }
+        if let Some(notifications) = &self.notifications {
+            show_notifications(f, notifications)?;
+        }
+        if let Some(memory) = &self.memory {
+            show_memory(f, memory)?;
+        }
+        if let Some(Instructions { backend_per_period, frontend_per_period, gain_per_period }) = &self.instructions {
+            writeln!(f, "Instructions per period of 10 ms (valgrind, in ordinary memory)")?;
+            writeln!(
+                f,
+                "  backend {backend_per_period:.1}   frontend {frontend_per_period:.1}   gain {gain_per_period:.1}\n"
+            )?;
+        }
+        for LeftOut { part, reason } in &self.left_out {
+            writeln!(f, "{part:?} left out: {reason}\n")?;
+        }
+        for Target { name, value, wanted, met } in &self.targets {
+            writeln!(f, "{:<7} {name}: {value:.2} ({wanted})", if *met { "met" } else { "NOT MET" })?;
+        }
+        Ok(())
+    }
+}
+
+fn show_latency(f: &mut fmt::Formatter<'_>, latency: &Latency) -> fmt::Result {
+    writeln!(f, "WRITE of {} octets, request to response (µs)", latency.octets)?;
+    writeln!(f, "  {:<34} {:>8} {:>8} {:>8} {:>9} {:>8}", "", "p50", "p90", "p99", "max", "count")?;
+    for pair in &latency.pairs {
+        let Pair { placement, pace, write, ping_pong, p50_ratio, p99_ratio } = pair;
+        writeln!(f, "  {}, {}", placement.name(), pace.name())?;
+        for (kind, distribution) in [("vsnd", write), ("bare ping-pong", ping_pong)] {
+            let Distribution { count, p50_us, p90_us, p99_us, max_us, .. } = distribution;
+            writeln!(f, "    {kind:<32} {p50_us:>8.1} {p90_us:>8.1} {p99_us:>8.1} {max_us:>9.1} {count:>8}")?;
+        }
+        writeln!(f, "    {:<32} {p50_ratio:>8.2} {:>8} {p99_ratio:>8.2}", "ratio", "")?;
+    }
+    writeln!(f)
+}
+
+fn show_streams(f: &mut fmt::Formatter<'_>, streams: &Streams) -> fmt::Result {
+    let Streams { rate_hz, period_ms, buffer_ms, seconds, steps, most_without_xrun, ended_by } = streams;
+    writeln!(
+        f,
+        "Streams of {rate_hz} Hz, 16 bits, stereo; periods of {period_ms} ms, buffers of {buffer_ms} ms; {seconds} s each"
+    )?;
+    writeln!(
+        f,
+        "  {:>7} {:>17} {:>19} {:>17} {:>15} {:>8}",
+        "", "CPU (%)", "µs per period", "sleeps per s", "xruns seen by", "played"
+    )?;
+    writeln!(
+        f,
+        "  {:>7} {:>8} {:>8} {:>9} {:>9} {:>8} {:>8} {:>7} {:>7} {:>8}",
+        "streams", "daemon", "guest", "daemon", "guest", "daemon", "guest", "daemon", "guest", "(%)"
+    )?;
+    for step in steps {
+        writeln!(
+            f,
+            "  {:>7} {:>8.1} {:>8.1} {:>9.2} {:>9.2} {:>8.0} {:>8.0} {:>7} {:>7} {:>8.2}",
+            step.streams,
+            step.daemon_cpu_percent,
+            step.guest_cpu_percent,
+            step.daemon_us_per_period,
+            step.guest_us_per_period,
+            step.daemon_sleeps_per_second,
+            step.guest_sleeps_per_second,
+            step.daemon_xruns,
+            step.guest_xruns,
+            step.played_percent,
+        )?;
+    }
+    if let Some(reason) = ended_by {
+        writeln!(f, "  {reason}")?;
+    }
+    writeln!(f, "  most without an xrun: {most_without_xrun}\n")
+}
+
+fn show_notifications(f: &mut fmt::Formatter<'_>, notifications: &Notifications) -> fmt::Result {
+    writeln!(f, "Notifications per period of playback")?;
+    writeln!(
+        f,
+        "  {:>11} {:>9} {:>14} {:>14} {:>16} {:>9} {:>7}",
+        "period (ms)", "periods", "guest to host", "host to guest", "(for responses)", "requests", "xruns"
+    )?;
+    for (guest, rows) in
+        [("the user-space driver", &notifications.own), ("the model of Linux's driver", &notifications.linux)]
+    {
+        writeln!(f, "  {guest}")?;
+        for row in rows {
+            writeln!(
+                f,
+                "  {:>11} {:>9.0} {:>14.3} {:>14.3} {:>16.3} {:>9.3} {:>7}",
+                row.period_ms,
+                row.periods,
+                row.front_to_back,
+                row.back_to_front,
+                row.back_to_front_ring,
+                row.requests,
+                row.xruns
+            )?;
+        }
+    }
+    writeln!(f)
+}
+
+fn show_memory(f: &mut fmt::Formatter<'_>, memory: &Memory) -> fmt::Result {
+    let kib = |octets: f64| octets / 1024.0;
+    writeln!(f, "Memory of the daemon (KiB); buffers of {:.1} KiB", kib(f64::from(memory.shared_buffer_bytes)))?;
+    writeln!(f, "  {:>12} {:>26} {:>29}", "", "connected", "playing")?;
+    writeln!(
+        f,
+        "  {:>12} {:>8} {:>8} {:>8}   {:>8} {:>8} {:>8}",
+        "streams", "RSS", "PSS", "private", "RSS", "PSS", "private"
+    )?;
+    let lines = memory.rows.iter().map(|row| (row.streams.to_string(), row.idle, row.playing)).chain([(
+        "each more".to_owned(),
+        memory.per_idle_stream,
+        memory.per_playing_stream,
+    )]);
+    for (name, idle, playing) in lines {
+        let [a, b, c] = [idle.rss, idle.pss, idle.private].map(kib);
+        let [d, e, g] = [playing.rss, playing.pss, playing.private].map(kib);
+        writeln!(f, "  {name:>12} {a:>8.1} {b:>8.1} {c:>8.1}   {d:>8.1} {e:>8.1} {g:>8.1}")?;
+    }
+    writeln!(f)
+}

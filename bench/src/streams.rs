@@ -1,0 +1,121 @@
+//! How many streams play without an xrun, and what processor time they take.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::machine::{CardOf, Machine, RATE_HZ};
+use crate::options::Options;
+use crate::procfs::Usage;
+use crate::role::Player;
+
+/// Period of the streams.
+const PERIOD_FRAMES: u32 = RATE_HZ / 100;
+/// Periods of their buffers: 40 ms.
+const PERIODS: u32 = 4;
+/// Not measured, after the last stream was started.
+const WARM_UP: Duration = Duration::from_millis(300);
+
+/// The part's result.
+#[derive(Debug, Serialize)]
+pub(crate) struct Streams {
+    pub(crate) rate_hz: u32,
+    pub(crate) period_ms: u32,
+    pub(crate) buffer_ms: u32,
+    pub(crate) seconds: f64,
+    pub(crate) steps: Vec<Step>,
+    /// The largest number that was tried and had no xrun.
+    pub(crate) most_without_xrun: u32,
+    /// Why no more were tried, if not because that was all.
+    pub(crate) ended_by: Option<String>,
+}
+
+/// A number of streams.
+#[derive(Debug, Serialize)]
+pub(crate) struct Step {
+    pub(crate) streams: u32,
+    /// Percent of one processor.
+    pub(crate) daemon_cpu_percent: f64,
+    pub(crate) guest_cpu_percent: f64,
+    pub(crate) daemon_us_per_period: f64,
+    pub(crate) guest_us_per_period: f64,
+    pub(crate) daemon_sleeps_per_second: f64,
+    pub(crate) guest_sleeps_per_second: f64,
+    /// As the daemon logged them.
+    pub(crate) daemon_xruns: u64,
+    /// As the guest's driver saw them.
+    pub(crate) guest_xruns: u64,
+    /// Frames played, as a share of what the time was enough for.
+    pub(crate) played_percent: f64,
+}
+
+impl Step {
+    /// Whether nothing was missed.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.daemon_xruns == 0 && self.guest_xruns == 0
+    }
+}
+
+pub(crate) fn measure(options: &Options, say: &mut dyn FnMut(&str)) -> Result<Streams> {
+    let mut steps: Vec<Step> = Vec::new();
+    let mut ended_by = None;
+    for &count in &options.streams {
+        say(&format!("streams: {count} for {:.0} s", options.seconds));
+        match measure_step(options, count) {
+            Ok(step) => steps.push(step),
+            // The emulation needs some eight descriptors for a stream: it may be at the process's limit.
+            Err(error) if !steps.is_empty() => {
+                ended_by = Some(format!("{count} streams could not be started: {error:#}"));
+                break;
+            }
+            Err(error) => return Err(error),
+        }
+        if steps.iter().rev().take(2).filter(|step| !step.is_clean()).count() == 2 {
+            ended_by = Some("two numbers of streams in a row had xruns".to_owned());
+            break;
+        }
+    }
+    let most_without_xrun = steps.iter().filter(|step| step.is_clean()).map(|step| step.streams).max().unwrap_or(0);
+    Ok(Streams {
+        rate_hz: RATE_HZ,
+        period_ms: 10,
+        buffer_ms: 10 * PERIODS,
+        seconds: options.seconds,
+        steps,
+        most_without_xrun,
+        ended_by,
+    })
+}
+
+fn measure_step(options: &Options, streams: u32) -> Result<Step> {
+    let cards = CardOf::for_streams(streams);
+    let machine = Machine::start(&options.daemon, &cards)?;
+    let mut player = Player::start(&machine, &cards, PERIOD_FRAMES, PERIODS)?;
+    player.play()?;
+    std::thread::sleep(WARM_UP);
+    player.mark()?;
+    let (begin, daemon, guest) = (Instant::now(), machine.daemon_usage()?, player.usage()?);
+    std::thread::sleep(Duration::from_secs_f64(options.seconds));
+    let (seconds, daemon, guest) =
+        (begin.elapsed().as_secs_f64(), machine.daemon_usage()?.since(daemon), player.usage()?.since(guest));
+    let counts = player.report()?;
+    player.stop()?;
+    let closed = machine.stop()?;
+    anyhow::ensure!(closed.streams == u64::from(streams), "the daemon closed {} streams of {streams}", closed.streams);
+    let periods = counts.frames as f64 / f64::from(PERIOD_FRAMES);
+    let percent = |usage: Usage| usage.cpu_ns as f64 / 1e7 / seconds;
+    let per_period = |usage: Usage| usage.cpu_ns as f64 / 1e3 / periods.max(1.0);
+    Ok(Step {
+        streams,
+        daemon_cpu_percent: percent(daemon),
+        guest_cpu_percent: percent(guest),
+        daemon_us_per_period: per_period(daemon),
+        guest_us_per_period: per_period(guest),
+        daemon_sleeps_per_second: daemon.sleeps as f64 / seconds,
+        guest_sleeps_per_second: guest.sleeps as f64 / seconds,
+        daemon_xruns: closed.xruns,
+        guest_xruns: counts.xruns,
+        played_percent: 100.0 * counts.frames as f64 / (seconds * f64::from(RATE_HZ) * f64::from(streams)),
+    })
+}
