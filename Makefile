@@ -1,6 +1,7 @@
 # Everything a user or a developer types. Each target installs what it lacks by itself.
 
 CARGO ?= cargo
+FUZZ ?= packets
 NO_STD_CRATES = sndif vsnd-frontend
 NO_STD_TARGET = x86_64-unknown-none
 
@@ -32,11 +33,17 @@ lint: deps
 	    $(CARGO) clippy --locked --workspace --all-targets -- -D warnings; \
 	    else echo "lint: clippy is missing, left out"; fi
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
-	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --offline check --hide-inclusion-graph; \
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check --hide-inclusion-graph bans licenses sources; \
 	    else echo "lint: cargo-deny is missing, left out"; fi
 
 bench: build
 	$(CARGO) run --release --locked -p vsnd-bench -- $(BENCH_ARGS)
+
+# Without bound, until it finds something; FUZZ names the target.
+fuzz:
+	@cargo +nightly fuzz --version >/dev/null 2>&1 || { \
+	    echo "make fuzz needs nightly Rust (rustup toolchain install nightly) and cargo-fuzz (cargo install cargo-fuzz)"; exit 1; }
+	cd fuzz/libfuzzer && $(CARGO) +nightly fuzz run --fuzz-dir . $(FUZZ) $(FUZZ_ARGS)
 
 deps:
 	@scripts/install-deps.sh

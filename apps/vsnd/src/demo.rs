@@ -16,7 +16,7 @@ use indicatif::ProgressBar;
 use program::{ExitStatus, Failure};
 use sndif::Format;
 
-use crate::guest_side::{GuestLine, GuestReport, converted, progress_bar};
+use crate::guest_side::{GuestLine, GuestReport, converted, progress_bar, recording};
 use crate::report::{Comparison, DemoReport};
 
 /// What Debian's alsa-utils has to say.
@@ -45,7 +45,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
-    let original = wav::read_file(&arguments.file).map_err(Failure::with(ExitStatus::File))?;
+    let original = recording(&arguments.file)?;
     let dir = tempfile::Builder::new().prefix("vsnd-demo-").tempdir().map_err(Failure::with(ExitStatus::Failure))?;
     let demo = Demo { dir: dir.path(), arguments, original };
     let report = demo.run()?;

@@ -3,11 +3,12 @@
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use guest::{Card, Config, Error, OpenStream, Stats};
-use host_audio::wav::WavAudio;
+use host_audio::wav::{self, WavAudio};
 use indicatif::{ProgressBar, ProgressStyle};
 use pcm::Linear;
 use program::{ExitStatus, Failure};
@@ -292,6 +293,18 @@ pub(crate) fn report(stream: &OpenStream, measured: &Stats) -> GuestReport {
         xruns: stats.xruns,
         reconnects: stats.reconnects,
     }
+}
+
+/// The recording that the user named.
+pub(crate) fn recording(path: &Path) -> Result<WavAudio, Failure> {
+    let audio = wav::read_file(path).map_err(Failure::with(ExitStatus::File))?;
+    if audio.data.is_empty() {
+        return Err(Failure::new(
+            ExitStatus::File,
+            format!("`{}`: it holds no frame, there is nothing to play", path.display()),
+        ));
+    }
+    Ok(audio)
 }
 
 /// The audio's frames in another format.

@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use host_audio::wav;
 use program::{ExitStatus, Failure};
 use sndif::Format;
 use sndif::store::Direction;
 
-use crate::guest_side::{Follower, StreamArguments, converted, report, running_failure};
+use crate::guest_side::{Follower, StreamArguments, converted, recording, report, running_failure};
 
 /// Periods whose requests are waited for, to see how long that takes.
 const MEASURED_PERIODS: usize = 50;
@@ -26,7 +25,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
-    let audio = wav::read_file(&arguments.file).map_err(Failure::with(ExitStatus::File))?;
+    let audio = recording(&arguments.file)?;
     let format = arguments.format.unwrap_or(audio.format);
     let data = converted(&audio, format)?;
     let (_card, mut stream) = arguments.stream.open(Direction::Playback, format, audio.rate_hz, audio.channels)?;

@@ -233,6 +233,13 @@ mod tests {
     }
 
     #[test]
+    fn the_example_in_the_documentation_is_one() {
+        let text = include_str!("../../../docs/vsndd.toml");
+        let config = Config::parse(text, Path::new("docs/vsndd.toml")).unwrap();
+        assert_eq!(config.rules.len(), 3);
+    }
+
+    #[test]
     fn the_empty_file_hears_nothing() {
         let config = Config::parse("", Path::new("f.toml")).unwrap();
         assert!(!config.capture);

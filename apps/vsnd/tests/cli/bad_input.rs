@@ -30,6 +30,19 @@ fn a_truncated_wav() {
 }
 
 #[test]
+fn a_wav_without_a_frame() {
+    let dir = tempfile::tempdir().expect("directory");
+    let path = dir.path().join("empty.wav");
+    let whole = std::fs::read(crate::common::RECORDING).expect("alsa-utils is installed");
+    let mut header = whole[..44].to_vec();
+    header[4..8].copy_from_slice(&36_u32.to_le_bytes());
+    header[40..44].fill(0);
+    std::fs::write(&path, header).expect("written");
+    expect(&vsnd(&["play", text(&path)]), 7, "holds no frame");
+    expect(&vsnd(&["demo", text(&path)]), 7, "holds no frame");
+}
+
+#[test]
 fn a_format_that_the_card_does_not_take() {
     let world = World::new();
     let _daemon = world.daemon(&[]);
