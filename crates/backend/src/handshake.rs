@@ -31,6 +31,8 @@ pub struct Handshake {
     stale_until_ns: Option<u64>,
     /// No connection is offered before.
     hold_off_until_ns: Option<u64>,
+    /// The toolstack wants the device, as far as we have seen.
+    online: bool,
 }
 
 impl Handshake {
@@ -42,7 +44,7 @@ impl Handshake {
         let stale = matches!(frontend, S::Initialised | S::Connected | S::Reconfiguring);
         let state = if stale { S::Closed } else { S::InitWait };
         let stale_until_ns = stale.then(|| now_ns.saturating_add(STALE_FRONTEND_NS));
-        (Self { state, stale_until_ns, hold_off_until_ns: None }, vec![Action::SetState(state)])
+        (Self { state, stale_until_ns, hold_off_until_ns: None, online: true }, vec![Action::SetState(state)])
     }
 
     /// Our state.
@@ -67,9 +69,15 @@ impl Handshake {
             // The toolstack waits for Closed before it removes the nodes; a frontend that is still
             // connected gets to see Closing only through its own directory, so we do not wait for it.
             self.stale_until_ns = None;
+            if self.online {
+                // It has written Closing over our state, so even a device that was closed says so again.
+                self.state = if self.state == S::Closed { S::Closing } else { self.state };
+                self.online = false;
+            }
             self.leave(S::Closed, &mut actions);
             return actions;
         }
+        self.online = true;
         match frontend {
             // The frontend came back without our having seen its other states.
             S::Initialised | S::Connected if self.state == S::Connected && moved => {
@@ -176,6 +184,14 @@ mod tests {
         let mut handshake = connected();
         assert_eq!(handshake.update(S::Connected, false, false, 0), [Release, SetState(S::Closed)]);
         assert_eq!(handshake.update(S::Closed, false, false, 0), []);
+    }
+
+    #[test]
+    fn unplugging_a_closed_device_is_confirmed_too() {
+        let mut handshake = connected();
+        handshake.broken(0);
+        assert_eq!(handshake.update(S::Connected, false, false, 1), [SetState(S::Closed)]);
+        assert_eq!(handshake.update(S::Connected, false, false, 2), []);
     }
 
     #[test]
