@@ -253,11 +253,11 @@ impl Daemon {
     }
 
     fn serve_dirty(&mut self, now_ns: u64) {
-        let prefix = format!("{}/", self.backend_path);
         for event in self.store.take_events() {
+            let below = event.path.strip_prefix(&self.backend_path).and_then(|path| path.strip_prefix('/'));
             match event.token.as_str() {
                 RELEASE_WATCH => self.dirty.extend(self.devices.keys().chain(&self.foreign).copied()),
-                BACKEND_WATCH => match event.path.strip_prefix(&prefix).and_then(device_in) {
+                BACKEND_WATCH => match below.and_then(device_in) {
                     Some(id) => {
                         self.dirty.insert(id);
                     }
@@ -334,7 +334,7 @@ impl Daemon {
                 Action::SetState(state) => {
                     if let Some(device) = self.devices.get_mut(&id) {
                         device.note(now_ns, &state.to_string());
-                        self.store.write(&format!("{}/state", device.backend), state.node().as_bytes())?;
+                        device.write_state(&mut self.store, state)?;
                     }
                 }
                 Action::Connect => {
@@ -486,8 +486,7 @@ impl Daemon {
         self.streams.clear();
         for (id, device) in std::mem::take(&mut self.devices) {
             if ended == Ended::Asked
-                && let Err(error) =
-                    self.store.write(&format!("{}/state", device.backend), XenbusState::Closed.node().as_bytes())
+                && let Err(error) = device.write_state(&mut self.store, XenbusState::Closed)
             {
                 error!("{id}: {error}");
             }

@@ -78,9 +78,11 @@ impl<K: Copy> Device<K> {
             return Ok(Found::Foreign(format!("no stream in `{frontend}`: not a card of this protocol")));
         }
         store.watch(&format!("{frontend}/state"), &watch_token(id))?;
-        for (name, value) in [(node::VERSIONS, "2"), (node::FEATURE_VOLUME, "1"), (node::FEATURE_MUTE, "1")] {
-            store.write(&format!("{backend}/{name}"), value.as_bytes())?;
-        }
+        write_if_there(
+            store,
+            &backend,
+            &[(node::VERSIONS, "2"), (node::FEATURE_VOLUME, "1"), (node::FEATURE_MUTE, "1")],
+        )?;
         let state = store.read_opt(&format!("{frontend}/state"))?.unwrap_or_default();
         let (handshake, actions) = backend::Handshake::new(XenbusState::from_node(&state), now_ns);
         info!("{id}: found");
@@ -94,6 +96,11 @@ impl<K: Copy> Device<K> {
             scheduled_ns: None,
         };
         Ok(Found::Device(Box::new(device), actions))
+    }
+
+    /// Writes our state.
+    pub(crate) fn write_state(&self, store: &mut xenstore::Client, state: XenbusState) -> xenstore::Result<()> {
+        write_if_there(store, &self.backend, &[("state", state.node())])
     }
 
     /// Reads what the device's nodes say now; `None` when the toolstack removed it.
@@ -163,6 +170,19 @@ impl<K: Copy> Device<K> {
             }
         }
     }
+}
+
+/// Writes nodes of a device unless the toolstack has removed it: a write would make the directory anew, and
+/// nobody would ever remove it.
+fn write_if_there(store: &mut xenstore::Client, backend: &str, nodes: &[(&str, &str)]) -> xenstore::Result<()> {
+    store.transaction(|transaction| {
+        if transaction.exists(&format!("{backend}/frontend"))? {
+            for (name, value) in nodes {
+                transaction.write(&format!("{backend}/{name}"), value.as_bytes())?;
+            }
+        }
+        Ok(())
+    })
 }
 
 /// The guest's half of a device: where Xen has it, whatever any node says.
