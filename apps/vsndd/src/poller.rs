@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
@@ -50,10 +51,9 @@ impl Poller {
             // Both fit: the seconds of a u64 of nanoseconds, and a remainder below 10^9.
             Timespec { tv_sec: (left / 1_000_000_000).cast_signed(), tv_nsec: (left % 1_000_000_000).cast_signed() }
         });
-        let mut events =
-            [epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) }; BATCH];
+        let mut events = [const { MaybeUninit::uninit() }; BATCH];
         match epoll::wait(&self.epoll, &mut events[..], timeout.as_ref()) {
-            Ok(count) => events.iter().take(count).for_each(|event| ready(event.data.u64())),
+            Ok((events, _)) => events.iter().for_each(|event| ready(event.data.u64())),
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
