@@ -4,17 +4,22 @@
 //! * [`World`] is an emulated Xen with a daemon in a thread, cards attached as `xl` attaches them, and
 //!   files that the daemon plays into.
 //! * [`linux`] behaves as mainline's `snd_xen_front` and the ALSA core around it do, mistakes included.
+//! * [`hostile`] writes whatever it is told into ring, event page, directory and store.
+//! * [`Bystander`] is another guest, who must not notice any of it.
 //!
 //! Everything waits with a bound ([`eventually`]); what is not there in time is a failed test, not a hanging one.
 
 #![forbid(unsafe_code)]
 
+mod bystander;
 mod census;
+pub mod hostile;
 pub mod linux;
 pub mod signal;
 mod wait;
 mod world;
 
+pub use bystander::Bystander;
 pub use census::{Census, file_descriptors, mappings};
 pub use wait::{PATIENCE, eventually, wait_for};
 pub use world::{DUPLEX, Guest, PLAYBACK, World};

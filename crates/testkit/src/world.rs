@@ -217,6 +217,21 @@ impl World {
         toolstack::detach(&mut self.store, guest, Some(card), PATIENCE).map(drop)
     }
 
+    /// Removes a card's nodes without a word to anybody.
+    ///
+    /// # Panics
+    /// When the store refuses.
+    pub fn remove_nodes(&mut self, guest: Guest, card: u32) {
+        let record = format!("/libxl/{guest}/device/vsnd/{card}");
+        let kept = format!("/vsnd/attached/{guest}/{card}");
+        for path in [backend_path(guest, card), frontend_path(guest, card), record, kept] {
+            match self.store.rm(&path) {
+                Err(error) if !error.is_not_found() => panic!("{error}"),
+                _ => {}
+            }
+        }
+    }
+
     /// Writes a node of a guest's card, owned by the guest; `path` starts below the card's directory.
     ///
     /// # Panics
@@ -293,7 +308,8 @@ impl World {
     }
 
     /// What was played at every OPEN of a stream that gave sound.
-    fn sounds(&self, stream: &str) -> Vec<Vec<u8>> {
+    #[must_use]
+    pub fn sounds(&self, stream: &str) -> Vec<Vec<u8>> {
         const FILES_MAX: u32 = 64;
         // What was played by now gets into the files.
         let _ = host_audio::finish_all(Duration::from_secs(1));

@@ -1,0 +1,350 @@
+//! A frontend that does what it likes with ring, event page, directory and store.
+//!
+//! [`HostileGuest`] has the pages and channels of a card and leaves every step to the test;
+//! [`RawStream`] puts any octets into the ring, well-formed requests among them.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use sndif::v2::{EVENT_SLOTS, OpenParams, Operation, PACKET_BYTES, RING_SLOTS, Request, Response, Span, Trigger};
+use sndif::{DirectoryWriter, Errno, Format, GrantRef, PAGE_BYTES, SharedMemory, XenbusState};
+use xen::{Access, DomainId, EventChannel, Granted, Xen};
+
+use crate::wait::PATIENCE;
+use crate::world::{Guest, World, frontend_path};
+
+/// The domain that is to be harmed.
+const HOST: DomainId = DomainId(0);
+
+/// Offset of the guest's producer index in the ring's page.
+pub const REQ_PROD: usize = 0;
+/// Offset of the host's producer index in the ring's page.
+pub const RSP_PROD: usize = 8;
+/// Offset of the guest's consumer index in the event page.
+pub const IN_CONS: usize = 0;
+/// Offset of the host's producer index in the event page.
+pub const IN_PROD: usize = 4;
+/// Where the slots start in both pages.
+pub const SLOTS: usize = 64;
+
+/// A guest's card without any driver.
+pub struct HostileGuest {
+    /// The guest's hold on Xen.
+    pub xen: Xen,
+    /// Its connection to the store.
+    pub store: xenstore::Client,
+    /// Its streams' pages and channels, once granted.
+    pub streams: Vec<RawStream>,
+    card: u32,
+}
+
+impl HostileGuest {
+    /// Enters as a guest whose card is attached.
+    ///
+    /// # Panics
+    /// When the store cannot be reached.
+    #[must_use]
+    pub fn enter(world: &World, guest: Guest) -> Self {
+        let xen = world.enter(guest);
+        let store = xen.store().expect("the store");
+        Self { xen, store, streams: Vec::new(), card: 0 }
+    }
+
+    /// Enters, and connects the first `streams` streams of PCM device 0.
+    ///
+    /// # Panics
+    /// When the backend does not connect.
+    #[must_use]
+    pub fn connected(world: &mut World, guest: Guest, streams: usize) -> Self {
+        let mut hostile = Self::enter(world, guest);
+        hostile.connect(world, streams);
+        hostile
+    }
+
+    /// Connects with new rings.
+    ///
+    /// # Panics
+    /// When the backend does not connect.
+    pub fn connect(&mut self, world: &mut World, streams: usize) {
+        let guest = self.xen.domain();
+        self.set_state(XenbusState::Initialising);
+        world.wait_backend(guest, self.card, XenbusState::InitWait);
+        self.grant(streams);
+        self.publish();
+        self.set_state(XenbusState::Initialised);
+        world.wait_backend(guest, self.card, XenbusState::Connected);
+        self.set_state(XenbusState::Connected);
+    }
+
+    /// Grants pages and makes channels for so many streams.
+    ///
+    /// # Panics
+    /// When the emulation refuses.
+    pub fn grant(&mut self, streams: usize) {
+        self.streams = (0..streams).map(|_| RawStream::new(&self.xen)).collect();
+    }
+
+    /// Writes the streams' transport nodes.
+    ///
+    /// # Panics
+    /// When the store refuses.
+    pub fn publish(&mut self) {
+        for stream in 0..self.streams.len() {
+            let nodes = self.streams[stream].nodes();
+            for (name, value) in ["ring-ref", "event-channel", "evt-ring-ref", "evt-event-channel"].iter().zip(nodes) {
+                self.put(&format!("0/{stream}/{name}"), value.to_string().as_bytes());
+            }
+        }
+    }
+
+    /// Writes a node below the card's frontend directory.
+    ///
+    /// # Panics
+    /// When the store refuses.
+    pub fn put(&mut self, path: &str, value: &[u8]) {
+        let path = format!("{}/{path}", frontend_path(self.xen.domain(), self.card));
+        self.store.write(&path, value).expect("a guest may write its own nodes");
+    }
+
+    /// Removes a node below the card's frontend directory.
+    pub fn remove(&mut self, path: &str) {
+        let path = format!("{}/{path}", frontend_path(self.xen.domain(), self.card));
+        let _ = self.store.rm(&path);
+    }
+
+    /// Writes the frontend's state.
+    ///
+    /// # Panics
+    /// When the store refuses.
+    pub fn set_state(&mut self, state: XenbusState) {
+        self.put("state", state.node().as_bytes());
+    }
+
+    /// A buffer with a proper directory.
+    ///
+    /// # Panics
+    /// When the emulation refuses.
+    #[must_use]
+    pub fn buffer(&self, octets: usize) -> Buffer {
+        Buffer::new(&self.xen, octets)
+    }
+}
+
+/// A buffer and its page directory.
+pub struct Buffer {
+    /// The buffer's pages.
+    pub pages: Granted,
+    /// The directory's pages.
+    pub directory: Granted,
+    octets: u32,
+}
+
+impl Buffer {
+    /// A buffer with a proper directory.
+    ///
+    /// # Panics
+    /// When the emulation refuses.
+    #[must_use]
+    pub fn new(xen: &Xen, octets: usize) -> Self {
+        let count = octets.div_ceil(PAGE_BYTES);
+        let pages = xen.grant(HOST, count, Access::ReadWrite).expect("pages");
+        let directory = xen.grant(HOST, DirectoryWriter::pages(count), Access::ReadWrite).expect("pages");
+        assert!(DirectoryWriter::write(&directory, directory.refs(), pages.refs()));
+        Self { pages, directory, octets: u32::try_from(octets).expect("below 4 GiB") }
+    }
+
+    /// OPEN's operands for this buffer: 16-bit stereo at 48 kHz, four periods.
+    #[must_use]
+    pub fn open_params(&self) -> OpenParams {
+        OpenParams {
+            rate_hz: 48_000,
+            format: Format::S16Le,
+            channels: 2,
+            buffer_bytes: self.octets,
+            directory: self.directory.refs()[0],
+            period_bytes: self.octets / 16 * 4,
+        }
+    }
+}
+
+/// A stream's ring and event page in the hands of somebody who keeps no rule.
+pub struct RawStream {
+    /// The ring's page.
+    pub ring: Granted,
+    /// The ring's channel.
+    pub channel: EventChannel,
+    /// The event page.
+    pub events: Granted,
+    /// The event page's channel.
+    pub event_channel: EventChannel,
+    /// Next request to put.
+    pub req_prod: u32,
+    rsp_cons: u32,
+    next_id: u16,
+}
+
+impl RawStream {
+    fn new(xen: &Xen) -> Self {
+        let page = || xen.grant(HOST, 1, Access::ReadWrite).expect("a page");
+        let channel = || xen.alloc_unbound(HOST).expect("a port");
+        let (ring, events) = (page(), page());
+        ring.store_release(4, 1);
+        ring.store_release(12, 1);
+        Self { ring, channel: channel(), events, event_channel: channel(), req_prod: 0, rsp_cons: 0, next_id: 0 }
+    }
+
+    fn nodes(&self) -> [u32; 4] {
+        [self.ring.refs()[0].0, self.channel.port().0, self.events.refs()[0].0, self.event_channel.port().0]
+    }
+
+    /// Offset in the ring's page of the slot with this index.
+    #[must_use]
+    pub const fn slot(index: u32) -> usize {
+        SLOTS + (index % RING_SLOTS) as usize * PACKET_BYTES
+    }
+
+    /// Puts any octets into the next slot and shows them; the caller notifies.
+    pub fn put(&mut self, packet: &[u8; PACKET_BYTES]) {
+        self.ring.write(Self::slot(self.req_prod), packet);
+        self.req_prod = self.req_prod.wrapping_add(1);
+        self.ring.store_release(REQ_PROD, self.req_prod);
+    }
+
+    /// Signals the ring's channel.
+    ///
+    /// # Panics
+    /// When the channel is gone.
+    pub fn notify(&self) {
+        self.channel.notify().expect("the channel lives");
+    }
+
+    /// Waits for the next response as it stands in the ring.
+    #[must_use]
+    pub fn take(&mut self, timeout: Duration) -> Option<[u8; PACKET_BYTES]> {
+        let deadline = Instant::now() + timeout;
+        while self.ring.load_acquire(RSP_PROD) == self.rsp_cons {
+            self.ring.store_release(12, self.rsp_cons.wrapping_add(1));
+            self.ring.full_fence();
+            if self.ring.load_acquire(RSP_PROD) != self.rsp_cons {
+                break;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            let timeout = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
+            let _ = poll(&mut [PollFd::from_borrowed_fd(self.channel.as_fd(), PollFlags::IN)], Some(&timeout));
+            let _ = self.channel.acknowledge();
+        }
+        let mut packet = [0; PACKET_BYTES];
+        self.ring.read(Self::slot(self.rsp_cons), &mut packet);
+        self.rsp_cons = self.rsp_cons.wrapping_add(1);
+        Some(packet)
+    }
+
+    /// Sends any octets and waits for the response.
+    ///
+    /// # Panics
+    /// Without one.
+    pub fn call_raw(&mut self, packet: &[u8; PACKET_BYTES]) -> [u8; PACKET_BYTES] {
+        self.put(packet);
+        self.notify();
+        self.take(PATIENCE).unwrap_or_else(|| panic!("no answer to {packet:?}"))
+    }
+
+    /// Sends a request and waits for its response.
+    ///
+    /// # Errors
+    /// What the backend answered.
+    ///
+    /// # Panics
+    /// Without an answer, or when it is to something else.
+    pub fn call(&mut self, operation: Operation) -> Result<Response, Errno> {
+        let id = self.next_id;
+        self.next_id = id.wrapping_add(1);
+        let request = Request { id, operation };
+        let response = Response::parse(&self.call_raw(&request.emit())).expect("a response");
+        assert_eq!((response.id, response.opcode), (id, operation.opcode()));
+        response.result.map(|()| response)
+    }
+
+    /// OPEN.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub fn open(&mut self, params: OpenParams) -> Result<(), Errno> {
+        self.call(Operation::Open(params)).map(drop)
+    }
+
+    /// CLOSE.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub fn close(&mut self) -> Result<(), Errno> {
+        self.call(Operation::Close).map(drop)
+    }
+
+    /// WRITE.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub fn write(&mut self, offset: u32, length: u32) -> Result<(), Errno> {
+        self.call(Operation::Write(Span { offset, length })).map(drop)
+    }
+
+    /// TRIGGER.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub fn trigger(&mut self, trigger: Trigger) -> Result<(), Errno> {
+        self.call(Operation::Trigger(trigger)).map(drop)
+    }
+
+    /// Opens with a buffer of its own, writes `sound` to it and starts. `sound` fits the buffer of `octets`.
+    ///
+    /// # Panics
+    /// When the backend refuses.
+    pub fn play(&mut self, xen: &Xen, octets: usize, sound: &[u8]) -> Buffer {
+        let buffer = Buffer::new(xen, octets);
+        self.open(buffer.open_params()).expect("OPEN");
+        assert!(buffer.pages.write(0, sound));
+        self.write(0, u32::try_from(sound.len()).expect("below 4 GiB")).expect("WRITE");
+        self.trigger(Trigger::Start).expect("START");
+        buffer
+    }
+
+    /// The event with this index as it stands in the page.
+    #[must_use]
+    pub fn event(&self, index: u32) -> [u8; PACKET_BYTES] {
+        let mut packet = [0; PACKET_BYTES];
+        self.events.read(SLOTS + (index % EVENT_SLOTS) as usize * PACKET_BYTES, &mut packet);
+        packet
+    }
+
+    /// How many events were sent.
+    #[must_use]
+    pub fn events_sent(&self) -> u32 {
+        self.events.load_acquire(IN_PROD)
+    }
+}
+
+/// A directory of one page with these words.
+///
+/// # Panics
+/// When the emulation refuses.
+#[must_use]
+pub fn directory(xen: &Xen, next: GrantRef, refs: &[GrantRef]) -> Granted {
+    let page = xen.grant(HOST, 1, Access::ReadWrite).expect("a page");
+    write_directory(&page, next, refs);
+    page
+}
+
+/// Writes the words of a directory page.
+///
+/// # Panics
+/// When there are too many.
+pub fn write_directory(page: &Granted, next: GrantRef, refs: &[GrantRef]) {
+    let octets: Vec<u8> = std::iter::once(&next).chain(refs).flat_map(|word| word.0.to_le_bytes()).collect();
+    assert!(page.write(0, &octets));
+}

@@ -1,0 +1,312 @@
+//! Either side may vanish and come back at any moment.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use sndif::XenbusState;
+use testkit::hostile::HostileGuest;
+use testkit::linux::{Errno, LinuxFrontend, Timings, Wish};
+use testkit::signal::noise;
+use testkit::{Bystander, PATIENCE, World, eventually};
+use xen::{DomainId, Xen, XenSpec};
+
+const GUEST: DomainId = DomainId(1);
+const STREAM: &str = "1-0-0-0";
+
+/// A driver whose patience with a backend that is gone is short.
+fn impatient(xen: &Xen) -> LinuxFrontend {
+    let timings = Timings { answer: Duration::from_millis(300), ..Timings::default() };
+    let frontend = LinuxFrontend::probe_with(xen, 0, timings);
+    frontend.wait_card();
+    frontend
+}
+
+fn play(frontend: &LinuxFrontend, seed: u64) -> Vec<u8> {
+    let mut pcm = frontend.open_playback(0, 0).unwrap();
+    pcm.hw_params(&Wish::COMFORTABLE).unwrap();
+    let sound = noise(seed, 1920 * 4);
+    pcm.aplay(&sound).unwrap();
+    sound
+}
+
+/// A guest as a process of its own.
+struct Process(Child);
+
+impl Process {
+    const DIR: &'static str = "VSND_TEST_XEN";
+
+    fn start(world: &World) -> Self {
+        let XenSpec::Emu(dir) = world.spec() else { panic!("an emulated Xen") };
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "guest_process", "--ignored", "--nocapture"])
+            .env(Self::DIR, dir)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line.trim(), "playing");
+        Self(child)
+    }
+
+    fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+#[ignore = "run by other tests as a process of its own"]
+fn guest_process() {
+    let Some(dir) = std::env::var_os(Process::DIR) else { return };
+    let xen = Xen::open(&XenSpec::Emu(dir.into()), Some(GUEST)).unwrap();
+    let frontend = LinuxFrontend::probe(&xen);
+    frontend.wait_card();
+    let mut pcm = frontend.open_playback(0, 0).unwrap();
+    pcm.hw_params(&Wish::COMFORTABLE).unwrap();
+    pcm.prepare().unwrap();
+    pcm.writei(&noise(1, 9600 * 4)).unwrap();
+    eprintln!("playing");
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+}
+
+#[test]
+fn a_guest_that_is_killed_while_it_plays_leaves_nothing_and_may_come_back() {
+    let mut world = World::new();
+    world.attach_playback(GUEST);
+    let bystander = Bystander::start(&mut world);
+    world.wait_backend(GUEST, 0, XenbusState::InitWait);
+    let before = world.census();
+    for _ in 0..5 {
+        Process::start(&world).kill();
+        world.wait_dead(GUEST);
+        world.wait_backend(GUEST, 0, XenbusState::InitWait);
+        world.assert_settles_at(before);
+    }
+    let xen = world.enter(GUEST);
+    let sound = play(&impatient(&xen), 7);
+    let number = world.recordings().keys().filter(|name| name.starts_with(STREAM)).count();
+    world.assert_played(STREAM, number.max(1), &sound);
+    bystander.assert_undisturbed(&world);
+}
+
+#[test]
+fn a_guest_that_drops_dead_at_any_moment_of_its_playing_leaves_nothing() {
+    let mut world = World::new();
+    world.attach_playback(GUEST);
+    world.wait_backend(GUEST, 0, XenbusState::InitWait);
+    let before = world.census();
+    for round in 0..20 {
+        let mut guest = HostileGuest::connected(&mut world, GUEST, 1);
+        let xen = guest.xen.clone();
+        let buffer = guest.streams[0].play(&xen, 38_400, &noise(1, 38_400));
+        std::thread::sleep(Duration::from_micros(1300 * round));
+        drop((guest, buffer, xen));
+        world.wait_dead(GUEST);
+        world.wait_backend(GUEST, 0, XenbusState::InitWait);
+    }
+    world.assert_settles_at(before);
+}
+
+#[test]
+fn a_daemon_restart_while_a_guest_plays_costs_that_sound_only() {
+    let mut world = World::new();
+    world.attach_playback(GUEST);
+    let xen = world.enter(GUEST);
+    let frontend = impatient(&xen);
+    for round in 1..=3 {
+        std::thread::scope(|scope| {
+            let player = scope.spawn(|| {
+                let mut pcm = frontend.open_playback(0, 0).unwrap();
+                pcm.hw_params(&Wish::COMFORTABLE).unwrap();
+                pcm.aplay(&noise(9, 1920 * 4 * 500))
+            });
+            assert!(eventually(PATIENCE, || world.daemon_usage().mapped_pages > 2));
+            world.stop_daemon();
+            let ended = player.join().unwrap();
+            assert!(matches!(ended, Err(Errno::EBADFD | Errno::ENODEV | Errno::EIO | Errno::ETIMEDOUT)), "{ended:?}");
+        });
+        assert!(!frontend.has_card());
+        world.start_daemon();
+        frontend.wait_registrations(round + 1);
+        let sound = play(&frontend, round as u64);
+        let sounds = eventually(PATIENCE, || (1..12).any(|n| matches_sound(&world, n, &sound)));
+        assert!(sounds, "the next sound is heard");
+    }
+}
+
+fn matches_sound(world: &World, number: usize, sound: &[u8]) -> bool {
+    world.sounds(STREAM).get(number - 1).is_some_and(|played| played == sound)
+}
+
+#[test]
+fn a_frontend_that_missed_the_daemons_end_is_taken_through_closed() {
+    // The daemon is gone without a word: the guest stays connected and knows nothing.
+    let mut world = World::new();
+    world.attach_playback(GUEST);
+    let xen = world.enter(GUEST);
+    let frontend = impatient(&xen);
+    world.stop_daemon();
+    assert!(eventually(PATIENCE, || frontend.state() == XenbusState::Initialising));
+    drop(frontend);
+    for stale in [XenbusState::Connected, XenbusState::Initialised, XenbusState::Reconfiguring, XenbusState::Closing] {
+        let mut guest = HostileGuest::enter(&world, GUEST);
+        guest.grant(1);
+        guest.publish();
+        guest.set_state(stale);
+        let path = "/local/domain/0/backend/vsnd/1/0/state";
+        world.store().write(path, XenbusState::Connected.node().as_bytes()).unwrap();
+        world.start_daemon();
+        let from = Instant::now();
+        world.wait_backend(GUEST, 0, XenbusState::InitWait);
+        assert!(from.elapsed() < Duration::from_secs(4), "libxl waits ten seconds");
+        guest.connect(&mut world, 1);
+        world.stop_daemon();
+    }
+}
+
+#[test]
+fn a_device_that_is_unplugged_and_plugged_in_again_works() {
+    let mut world = World::new();
+    world.attach_playback(GUEST);
+    let xen = world.enter(GUEST);
+    let before = world.census();
+    for round in 0..3 {
+        let frontend = impatient(&xen);
+        let sound = play(&frontend, round);
+        world.assert_played(STREAM, round as usize + 1, &sound);
+        drop(frontend);
+        world.detach(GUEST, 0).unwrap();
+        assert!(eventually(PATIENCE, || world.daemon_usage() == before.daemon));
+        world.attach_playback(GUEST);
+        world.wait_backend(GUEST, 0, XenbusState::InitWait);
+    }
+    world.assert_settles_at(before);
+}
+
+#[test]
+fn what_the_toolstack_removed_is_never_made_again() {
+    let mut world = World::new();
+    for round in 0..100 {
+        world.attach_playback(GUEST);
+        let mut guest = HostileGuest::enter(&world, GUEST);
+        if round % 2 == 0 {
+            world.wait_backend(GUEST, 0, XenbusState::InitWait);
+        }
+        guest.grant(1);
+        guest.publish();
+        guest.set_state(XenbusState::Initialised);
+        std::thread::sleep(Duration::from_micros(37 * round));
+        // As after a domain that was destroyed by force.
+        world.remove_nodes(GUEST, 0);
+        drop(guest);
+        world.wait_dead(GUEST);
+    }
+    let mut left = Vec::new();
+    let gone = eventually(PATIENCE, || {
+        left = world.store().directory("/local/domain/0/backend/vsnd/1").unwrap_or_default();
+        left.is_empty() && world.daemon_usage() == xen::Usage { mapped_pages: 0, ports: 0, ..world.daemon_usage() }
+    });
+    assert!(gone, "{left:?} {:?}", world.daemon_usage());
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(world.store().directory("/local/domain/0/backend/vsnd/1").unwrap_or_default().is_empty());
+}
+
+/// What may happen to a card, in any order.
+#[derive(Debug, Clone, Copy)]
+enum Turn {
+    State(u8),
+    Publish,
+    PublishNonsense,
+    RemoveStream,
+    RestoreStream,
+    RestartDaemon,
+    StopDaemon,
+    Die,
+    Unplug,
+    Pause,
+}
+
+fn turns() -> impl Strategy<Value = Vec<Turn>> {
+    let turn = prop_oneof![
+        6 => (0_u8..10).prop_map(Turn::State),
+        3 => Just(Turn::Publish),
+        1 => Just(Turn::PublishNonsense),
+        1 => Just(Turn::RemoveStream),
+        1 => Just(Turn::RestoreStream),
+        1 => Just(Turn::RestartDaemon),
+        1 => Just(Turn::StopDaemon),
+        1 => Just(Turn::Die),
+        1 => Just(Turn::Unplug),
+        2 => Just(Turn::Pause),
+    ];
+    proptest::collection::vec(turn, 1..25)
+}
+
+fn live_through(turns: &[Turn]) {
+    let mut world = World::new();
+    world.attach_playback(GUEST);
+    let mut guest = HostileGuest::enter(&world, GUEST);
+    let mut runs = true;
+    for &turn in turns {
+        match turn {
+            Turn::State(9) => guest.remove("state"),
+            Turn::State(state) => guest.put("state", state.to_string().as_bytes()),
+            Turn::Publish => {
+                guest.grant(1);
+                guest.publish();
+            }
+            Turn::PublishNonsense => guest.put("0/0/ring-ref", b"4294967295"),
+            Turn::RemoveStream => guest.remove("0"),
+            Turn::RestoreStream => guest.put("0/0/type", b"p"),
+            Turn::RestartDaemon | Turn::StopDaemon => {
+                if runs {
+                    world.stop_daemon();
+                }
+                runs = matches!(turn, Turn::RestartDaemon);
+                if runs {
+                    world.start_daemon();
+                }
+            }
+            Turn::Die => {
+                drop(guest);
+                world.wait_dead(GUEST);
+                guest = HostileGuest::enter(&world, GUEST);
+            }
+            Turn::Unplug => {
+                if runs {
+                    world.detach(GUEST, 0).unwrap();
+                } else {
+                    world.remove_nodes(GUEST, 0);
+                }
+                world.attach_playback(GUEST);
+            }
+            Turn::Pause => std::thread::sleep(Duration::from_millis(3)),
+        }
+    }
+    if !runs {
+        world.start_daemon();
+    }
+    // Whatever it was: a good driver gets a card and is heard.
+    guest.put("0/0/type", b"p");
+    guest.set_state(XenbusState::Initialising);
+    let xen = guest.xen.clone();
+    drop(guest);
+    let frontend = impatient(&xen);
+    let sound = play(&frontend, 1);
+    world.assert_played(STREAM, 1, &sound);
+    assert_eq!(world.daemon_usage().mapped_pages, 2, "{:?}", world.daemon_usage());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, max_shrink_iters: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn after_any_history_a_good_driver_connects_and_plays(turns in turns()) {
+        live_through(&turns);
+    }
+}
