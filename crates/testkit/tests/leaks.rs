@@ -1,0 +1,172 @@
+//! What was held before is held afterwards: descriptors, mappings, grants, ports, watches.
+//!
+//! Descriptors and mappings are the whole process's, so these tests take turns.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use sndif::v2::{OpenParams, Trigger};
+use sndif::{Errno, GrantRef, XenbusState};
+use testkit::hostile::{HostileGuest, write_directory};
+use testkit::linux::{LinuxFrontend, Wish};
+use testkit::signal::noise;
+use testkit::{Census, DUPLEX, PATIENCE, World, eventually, file_descriptors, mappings};
+use xen::DomainId;
+
+const GUEST: DomainId = DomainId(1);
+
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Everything that is counted.
+struct Held {
+    census: Census,
+    descriptors: usize,
+    mappings: usize,
+}
+
+impl Held {
+    fn now(world: &mut World) -> Self {
+        let census = world.census();
+        Self { census, descriptors: file_descriptors(), mappings: mappings() }
+    }
+
+    fn assert_again(&self, world: &mut World) {
+        world.assert_settles_at(self.census);
+        let own = || (file_descriptors(), mappings());
+        // The last file's thread may be at its end only now.
+        eventually(PATIENCE, || own() == (self.descriptors, self.mappings));
+        assert_eq!(own(), (self.descriptors, self.mappings), "descriptors, mappings");
+    }
+}
+
+#[test]
+fn a_thousand_opens_good_and_bad_leave_nothing() {
+    let _turn = alone();
+    let mut world = World::with_config(|_| "sink = \"null\"\ncapture = true\n".to_owned());
+    world.attach(GUEST, DUPLEX);
+    let mut guest = HostileGuest::connected(&mut world, GUEST, 2);
+    let buffer = guest.buffer(32_768);
+    let good = buffer.open_params();
+    let mut round = |number: usize| {
+        let stream = &mut guest.streams[number % 2];
+        let mut refs = buffer.pages.refs().to_vec();
+        match number % 5 {
+            0 => {
+                refs[7] = GrantRef(u32::MAX);
+                write_directory(&buffer.directory, GrantRef(0), &refs);
+                assert_eq!(stream.open(good), Err(Errno::EFAULT));
+            }
+            1 => assert_eq!(stream.open(OpenParams { buffer_bytes: u32::MAX, ..good }), Err(Errno::EINVAL)),
+            2 => {
+                refs[0] = GrantRef(0);
+                write_directory(&buffer.directory, GrantRef(0), &refs);
+                assert_eq!(stream.open(good), Err(Errno::EINVAL));
+            }
+            _ => {
+                write_directory(&buffer.directory, GrantRef(0), &refs);
+                stream.open(good).unwrap();
+                stream.trigger(Trigger::Start).unwrap();
+                if number % 5 == 3 {
+                    // OPEN upon OPEN.
+                    stream.open(good).unwrap();
+                }
+                stream.close().unwrap();
+            }
+        }
+    };
+    (0..20).for_each(&mut round);
+    let before = Held::now(&mut world);
+    (0..1000).for_each(&mut round);
+    before.assert_again(&mut world);
+}
+
+#[test]
+fn opens_of_files_leave_nothing() {
+    let _turn = alone();
+    let mut world = World::new();
+    world.attach_playback(GUEST);
+    let mut guest = HostileGuest::connected(&mut world, GUEST, 1);
+    let xen = guest.xen.clone();
+    let mut round = |_| {
+        let buffer = guest.streams[0].play(&xen, 16_384, &noise(1, 16_384));
+        guest.streams[0].close().unwrap();
+        buffer.pages.end_access().expect("CLOSE was answered, so nothing is mapped");
+    };
+    (0..3).for_each(&mut round);
+    let before = Held::now(&mut world);
+    (0..100).for_each(&mut round);
+    before.assert_again(&mut world);
+}
+
+#[test]
+fn connections_come_and_go_without_a_trace() {
+    let _turn = alone();
+    let mut world = World::new();
+    world.attach_duplex(GUEST);
+    let xen = world.enter(GUEST);
+    let round = |number: u64| {
+        let frontend = LinuxFrontend::probe(&xen);
+        frontend.wait_card();
+        let mut pcm = frontend.open_playback(0, 0).unwrap();
+        pcm.hw_params(&Wish::COMFORTABLE).unwrap();
+        pcm.prepare().unwrap();
+        if number.is_multiple_of(3) {
+            pcm.writei(&noise(number, 9600 * 4)).unwrap();
+        }
+        drop(pcm);
+        frontend.remove().expect("the backend lets go in time");
+    };
+    (0..3).for_each(round);
+    world.wait_backend(GUEST, 0, XenbusState::InitWait);
+    let before = Held::now(&mut world);
+    (0..50).for_each(round);
+    world.wait_backend(GUEST, 0, XenbusState::InitWait);
+    before.assert_again(&mut world);
+    assert_eq!(xen.usage().quarantined_pages, 0);
+}
+
+#[test]
+fn cards_come_and_go_without_a_trace() {
+    let _turn = alone();
+    let mut world = World::new();
+    let round = |world: &mut World| {
+        world.attach(GUEST, DUPLEX);
+        let mut guest = HostileGuest::connected(world, GUEST, 2);
+        let xen = guest.xen.clone();
+        let buffer = guest.streams[0].play(&xen, 16_384, &noise(1, 16_384));
+        world.detach(GUEST, 0).unwrap();
+        drop((guest, buffer, xen));
+        world.wait_dead(GUEST);
+    };
+    (0..3).for_each(|_| round(&mut world));
+    let before = Held::now(&mut world);
+    (0..50).for_each(|_| round(&mut world));
+    before.assert_again(&mut world);
+}
+
+#[test]
+fn daemons_come_and_go_without_a_trace() {
+    let _turn = alone();
+    let mut world = World::new();
+    world.attach_duplex(GUEST);
+    let xen = world.enter(GUEST);
+    let frontend = LinuxFrontend::probe(&xen);
+    let round = |world: &mut World, number: usize| {
+        frontend.wait_registrations(number);
+        let mut pcm = frontend.open_playback(0, 0).unwrap();
+        pcm.hw_params(&Wish::COMFORTABLE).unwrap();
+        pcm.aplay(&noise(number as u64, 1920 * 4)).unwrap();
+        drop(pcm);
+        world.stop_daemon();
+        assert!(eventually(PATIENCE, || !frontend.has_card()));
+        world.start_daemon();
+    };
+    (1..=3).for_each(|number| round(&mut world, number));
+    frontend.wait_registrations(4);
+    let before = Held::now(&mut world);
+    (4..=13).for_each(|number| round(&mut world, number));
+    frontend.wait_registrations(14);
+    before.assert_again(&mut world);
+}

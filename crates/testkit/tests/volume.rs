@@ -1,0 +1,204 @@
+//! Volume and mute reach the samples that the host plays, channel by channel.
+
+use sndif::v2::{OpenParams, Operation, Span, Trigger};
+use sndif::{Errno, PAGE_BYTES, SharedMemory};
+use testkit::hostile::{Buffer, HostileGuest};
+use testkit::signal::assert_same;
+use testkit::{PATIENCE, World, eventually};
+use xen::DomainId;
+
+const GUEST: DomainId = DomainId(1);
+const STREAM: &str = "1-0-0-0";
+const FRAMES: usize = 4096;
+/// Where volumes and flags lie: behind the frames.
+const CONTROL: u32 = 16_384;
+/// Half, in 0.001 dB; −6.0206 dB more exactly.
+const HALF_MDB: i32 = -6021;
+
+/// A stream whose buffer ends with a page for volume and mute.
+struct Mixer {
+    world: World,
+    guest: HostileGuest,
+    buffer: Buffer,
+}
+
+impl Mixer {
+    fn open() -> Self {
+        let mut world = World::new();
+        world.attach_playback(GUEST);
+        world.put(GUEST, 0, "0/0/control-size", b"4096");
+        let mut guest = HostileGuest::connected(&mut world, GUEST, 1);
+        let buffer = guest.buffer(CONTROL as usize + PAGE_BYTES);
+        let params = OpenParams { period_bytes: 4096, ..buffer.open_params() };
+        guest.streams[0].open(params).unwrap();
+        Self { world, guest, buffer }
+    }
+
+    fn control(&mut self, octets: &[u8], operation: impl FnOnce(Span) -> Operation) -> Result<(), Errno> {
+        assert!(self.buffer.pages.write(CONTROL as usize, octets));
+        let length = u32::try_from(octets.len()).unwrap();
+        self.guest.streams[0].call(operation(Span { offset: CONTROL, length })).map(drop)
+    }
+
+    fn set(&mut self, volumes: [i32; 2]) {
+        let octets: Vec<u8> = volumes.into_iter().flat_map(i32::to_le_bytes).collect();
+        self.control(&octets, Operation::SetVolume).unwrap();
+    }
+
+    fn get(&mut self) -> [i32; 2] {
+        self.control(&[0xAA; 8], Operation::GetVolume).unwrap();
+        let mut octets = [0; 8];
+        self.buffer.pages.read(CONTROL as usize, &mut octets);
+        [0, 4].map(|at| i32::from_le_bytes(octets[at..at + 4].try_into().unwrap()))
+    }
+
+    /// Plays frames of `sample` in both channels and says what the host heard of each.
+    fn heard(mut self, sample: i16) -> [Vec<i16>; 2] {
+        let sound: Vec<u8> = std::iter::repeat_n(sample.to_le_bytes(), FRAMES * 2).flatten().collect();
+        assert!(self.buffer.pages.write(0, &sound));
+        self.guest.streams[0].write(0, CONTROL).unwrap();
+        self.guest.streams[0].trigger(Trigger::Start).unwrap();
+        let played = self.world.played(STREAM, 1, sound.len());
+        let channel = |index: usize| {
+            played.chunks(4).map(|frame| i16::from_le_bytes([frame[index * 2], frame[index * 2 + 1]])).collect()
+        };
+        [channel(0), channel(1)]
+    }
+}
+
+fn assert_about(channel: &[i16], wanted: i16) {
+    assert_eq!(channel.len(), FRAMES);
+    // A gain may come in gradually, but it comes.
+    let settled = &channel[FRAMES / 2..];
+    let near = |sample: &i16| (i32::from(*sample) - i32::from(wanted)).abs() <= 2;
+    assert!(settled.iter().all(near), "{:?}… instead of {wanted}", &settled[..8]);
+}
+
+#[test]
+fn the_backend_announces_volume_and_mute() {
+    let mut mixer = Mixer::open();
+    for feature in ["feature-volume", "feature-mute"] {
+        let value = mixer.world.store().read(&format!("/local/domain/0/backend/vsnd/1/0/{feature}")).unwrap();
+        assert_eq!(value, b"1");
+    }
+}
+
+#[test]
+fn without_a_volume_the_samples_pass_unchanged() {
+    let [left, right] = Mixer::open().heard(12_345);
+    assert!(left.iter().chain(&right).all(|&sample| sample == 12_345));
+}
+
+#[test]
+fn six_decibels_down_halve_the_samples_of_that_channel_only() {
+    let mut mixer = Mixer::open();
+    mixer.set([HALF_MDB, 0]);
+    assert_eq!(mixer.get(), [HALF_MDB, 0]);
+    let [left, right] = mixer.heard(10_000);
+    assert_about(&left, 5000);
+    assert_about(&right, 10_000);
+}
+
+#[test]
+fn zero_decibels_again_change_nothing() {
+    let mut mixer = Mixer::open();
+    mixer.set([HALF_MDB, -20_000]);
+    mixer.set([0, 0]);
+    let [left, right] = mixer.heard(-9999);
+    assert_about(&left, -9999);
+    assert_about(&right, -9999);
+}
+
+#[test]
+fn volumes_out_of_range_are_brought_into_it() {
+    let mut mixer = Mixer::open();
+    mixer.set([i32::MIN, i32::MAX]);
+    let [low, high] = mixer.get();
+    assert!((-200_000..=-100_000).contains(&low) && (0..=100_000).contains(&high), "{low} {high}");
+    let [left, right] = mixer.heard(100);
+    assert_about(&left, 0);
+    assert!(right[FRAMES - 1] >= 100);
+}
+
+#[test]
+fn mute_takes_flags_of_one_octet_and_of_four() {
+    let one: (&[u8], &[u8]) = (&[1, 0], &[0, 1]);
+    let four: (&[u8], &[u8]) = (&[1, 0, 0, 0, 0, 0, 0, 0], &[0, 0, 0, 0, 0, 0, 0, 1]);
+    for (left_only, right_only) in [one, four] {
+        let mut mixer = Mixer::open();
+        mixer.control(left_only, Operation::Mute).unwrap();
+        let [left, right] = mixer.heard(10_000);
+        assert_about(&left, 0);
+        assert_about(&right, 10_000);
+
+        let mut mixer = Mixer::open();
+        mixer.control(left_only, Operation::Mute).unwrap();
+        mixer.control(right_only, Operation::Mute).unwrap();
+        // What is not flagged stays as it is.
+        mixer.control(left_only, Operation::Unmute).unwrap();
+        let [left, right] = mixer.heard(10_000);
+        assert_about(&left, 10_000);
+        assert_about(&right, 0);
+    }
+}
+
+#[test]
+fn mute_keeps_the_volume() {
+    let mut mixer = Mixer::open();
+    mixer.set([HALF_MDB, HALF_MDB]);
+    mixer.control(&[1, 1], Operation::Mute).unwrap();
+    assert_eq!(mixer.get(), [HALF_MDB; 2]);
+    mixer.control(&[1, 1], Operation::Unmute).unwrap();
+    let [left, right] = mixer.heard(10_000);
+    assert_about(&left, 5000);
+    assert_about(&right, 5000);
+}
+
+#[test]
+fn lengths_that_fit_no_stride_are_refused() {
+    let mut mixer = Mixer::open();
+    for length in [0, 1, 3, 4, 5, 7, 9, 12, 16] {
+        let octets = vec![1; length];
+        assert_eq!(mixer.control(&octets, Operation::Mute), Err(Errno::EINVAL), "MUTE of {length}");
+        assert_eq!(mixer.control(&octets, Operation::Unmute), Err(Errno::EINVAL), "UNMUTE of {length}");
+    }
+    for length in [0, 1, 2, 4, 7, 9, 12, 16] {
+        let octets = vec![0; length];
+        assert_eq!(mixer.control(&octets, Operation::SetVolume), Err(Errno::EINVAL), "SET_VOLUME of {length}");
+        assert_eq!(mixer.control(&octets, Operation::GetVolume), Err(Errno::EINVAL), "GET_VOLUME of {length}");
+    }
+    let [left, right] = mixer.heard(77);
+    assert!(left.iter().chain(&right).all(|&sample| sample == 77), "nothing was muted");
+}
+
+#[test]
+fn a_volume_that_changes_while_it_plays_takes_effect() {
+    let mut mixer = Mixer::open();
+    let sound: Vec<u8> = std::iter::repeat_n(8000_i16.to_le_bytes(), FRAMES * 2).flatten().collect();
+    assert!(mixer.buffer.pages.write(0, &sound));
+    mixer.guest.streams[0].write(0, CONTROL).unwrap();
+    mixer.guest.streams[0].trigger(Trigger::Start).unwrap();
+    assert!(eventually(PATIENCE, || mixer.guest.streams[0].events_sent() > 0));
+    mixer.set([HALF_MDB, HALF_MDB]);
+    let played = mixer.world.played(STREAM, 1, sound.len());
+    let samples: Vec<i16> = played.chunks(2).map(|sample| i16::from_le_bytes([sample[0], sample[1]])).collect();
+    assert_eq!(samples[0], 8000);
+    assert_about(&[vec![4000; FRAMES - 16], samples[samples.len() - 16..].to_vec()].concat(), 4000);
+}
+
+#[test]
+fn a_buffer_without_a_control_area_carries_volume_in_its_frames() {
+    let mut world = World::new();
+    world.attach_playback(GUEST);
+    let mut guest = HostileGuest::connected(&mut world, GUEST, 1);
+    let buffer = guest.buffer(16_384);
+    let stream = &mut guest.streams[0];
+    stream.open(buffer.open_params()).unwrap();
+    buffer.pages.write(100, &[HALF_MDB.to_le_bytes(), 0_i32.to_le_bytes()].concat());
+    stream.call(Operation::SetVolume(Span { offset: 100, length: 8 })).unwrap();
+    stream.call(Operation::GetVolume(Span { offset: 200, length: 8 })).unwrap();
+    let mut octets = [0; 108];
+    buffer.pages.read(100, &mut octets);
+    let (set, got) = (octets[..8].to_vec(), octets[100..].to_vec());
+    assert_same(&got, &set);
+}
