@@ -1,0 +1,30 @@
+//! What a person writes: the daemon's configuration and xl's `vsnd` lines.
+
+use std::path::Path;
+
+/// Any text as a configuration file; a mistake has a place in it.
+pub fn config(octets: &[u8]) {
+    let Ok(text) = std::str::from_utf8(octets) else { return };
+    if let Err(error) = vsndd::Config::parse(text, Path::new("fuzz.toml")) {
+        let vsndd::ConfigError::Parse { line, column, message, .. } = error else { panic!("{error}") };
+        assert!(line >= 1 && line <= text.lines().count() + 1, "line {line}");
+        let longest = text.split('\n').map(|line| line.chars().count()).max().unwrap_or(0);
+        assert!(column >= 1 && column <= longest + 1, "column {column}");
+        assert!(!message.is_empty() && !message.contains('\n'));
+    }
+}
+
+/// Any text as a `vsnd = [ … ]` line.
+pub fn xl_cfg(octets: &[u8]) {
+    let Ok(text) = std::str::from_utf8(octets) else { return };
+    match toolstack::parse(text) {
+        Ok(cards) => {
+            for card in &cards {
+                for pcm in &card.pcms {
+                    assert!(pcm.streams.iter().all(|stream| format!("{stream:?}").len() < 2 * text.len() + 4096));
+                }
+            }
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
