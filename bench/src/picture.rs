@@ -79,6 +79,7 @@ fn draw_streams(streams: &Streams, path: &Path) -> Drawn {
     let steps = &streams.steps;
     let most = steps.iter().map(|step| step.streams).max().unwrap_or(1);
     let highest = steps.iter().map(|step| step.daemon_cpu_percent.max(step.guest_cpu_percent)).fold(1.0, f64::max);
+    let decimals = usize::from(highest < 10.0);
     let title = format!(
         "Processor time of playing streams (48 kHz stereo, periods of {} ms, {:.0} s each)",
         streams.period_ms, streams.seconds
@@ -97,7 +98,7 @@ fn draw_streams(streams: &Streams, path: &Path) -> Drawn {
         .label_style((FONT, 15))
         .light_line_style(WHITE)
         .x_label_formatter(&|streams| format!("{streams:.0}"))
-        .y_label_formatter(&|percent| format!("{percent:.0}"))
+        .y_label_formatter(&|percent| format!("{percent:.decimals$}"))
         .draw()?;
     for (name, color, daemon) in [("daemon", BLUE, true), ("guest", ORANGE, false)] {
         let points = steps.iter().map(|step| {
