@@ -1,0 +1,35 @@
+# What every domain of the lab does first. Sourced by the init scripts.
+# shellcheck shell=sh
+
+export PATH=/bin:/usr/lib/xen-4.17/bin LD_LIBRARY_PATH=/lib HOME=/
+
+mount_all() {
+    mount -t proc proc /proc
+    mount -t sysfs sys /sys
+    mount -t devtmpfs dev /dev 2>/dev/null
+    mkdir -p /dev/pts /dev/shm
+    mount -t devpts devpts /dev/pts
+    mount -t tmpfs tmpfs /run
+    mkdir -p /run/xen /run/xenstored /run/lock /run/lab
+    for module in xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs; do
+        modprobe "$module"
+    done
+    mount -t xenfs xenfs /proc/xen
+    # Xen's number of this boot is of no interest: what is compared must not depend on it.
+    echo 4 > /proc/sys/kernel/printk
+}
+
+# soon SECONDS COMMAND...: whether the command succeeds within that time.
+soon() {
+    soon_until=$(($(now_ms) + $1 * 1000))
+    shift
+    until "$@"; do
+        [ "$(now_ms)" -lt "$soon_until" ] || return 1
+        sleep 0.05
+    done
+}
+
+now_ms() {
+    read -r uptime _ < /proc/uptime
+    echo "${uptime%.*}${uptime#*.}0"
+}

@@ -1,0 +1,193 @@
+# The words that scenarios are written in: the daemon, guests, and what was heard. Runs in dom0.
+# shellcheck shell=sh
+# shellcheck disable=SC2034  # the scenarios use what is set here
+
+WAVS=/run/lab/wav
+DAEMON_LOG=/run/lab/vsndd.log
+GUEST_LOGS=/var/log/xen/console
+
+# --- results ---------------------------------------------------------------------------------------------
+
+# note TEXT: says what was compared; becomes a part of the scenario's line.
+note() { printf '%s; ' "$*" >> /run/lab/notes; }
+
+# fail TEXT: ends the scenario.
+fail() {
+    note "$*"
+    exit 1
+}
+
+# run_scenario NAME: one line in share/results; all there is to see of a failed one in share/failed/NAME.
+run_scenario() {
+    echo "lab: scenario $1"
+    : > /run/lab/notes
+    rm -rf "$WAVS" && mkdir -p "$WAVS"
+    dmesg -c > /run/lab/dmesg-before
+    began=$(now_ms)
+    ("scenario_$1")
+    status=$?
+    took=$((($(now_ms) - began) / 100))
+    verdict=PASS
+    if [ $status != 0 ]; then
+        verdict=FAIL
+        keep_evidence "/share/failed/$1"
+        world_reset
+    fi
+    guest_stop_all
+    printf '%s %-10s %3s.%s s  %s\n' $verdict "$1" $((took / 10)) $((took % 10)) \
+        "$(sed 's/; $//' /run/lab/notes)" >> /share/results
+}
+
+keep_evidence() {
+    mkdir -p "$1"
+    xenstore-ls -fp > "$1/xenstore" 2>&1
+    dmesg > "$1/dom0-dmesg"
+    xl dmesg > "$1/xen-dmesg"
+    for one in /run/lab/*.log "$GUEST_LOGS"/* "$WAVS"; do
+        cp -r "$one" "$1/" 2>/dev/null
+    done
+}
+
+# --- the daemon ------------------------------------------------------------------------------------------
+
+daemon_config() {
+    cat << END
+sink = "wav:$WAVS/{domain}-{card}-{pcm}-{stream}.wav"
+source = "wav:/run/lab/source.wav"
+capture = true
+END
+}
+
+daemon_start() {
+    [ -e /run/lab/source.wav ] || vsnd-lab make --frames 480000 --seed 100 /run/lab/source.wav
+    daemon_config > /run/lab/vsndd.toml
+    : > /run/lab/vsndd.out
+    vsndd --config /run/lab/vsndd.toml --log "${VSND_LOG:-vsndd=debug}" > /run/lab/vsndd.out 2>> "$DAEMON_LOG" &
+    echo $! > /run/lab/vsndd.pid
+    soon 5 grep -q serving /run/lab/vsndd.out || fail "the daemon does not start: $(tail -n1 "$DAEMON_LOG")"
+}
+
+daemon_pid() { cat /run/lab/vsndd.pid 2>/dev/null; }
+
+daemon_lives() { [ -e /run/lab/vsndd.pid ] && kill -0 "$(daemon_pid)" 2>/dev/null; }
+
+daemon_kill() {
+    kill -"${1:-TERM}" "$(daemon_pid)" 2>/dev/null
+    soon 5 daemon_gone || fail "the daemon does not end"
+}
+
+daemon_gone() { ! daemon_lives || grep -q '^State:.Z' "/proc/$(daemon_pid)/status" 2>/dev/null; }
+
+daemon_ensure() { daemon_lives || daemon_start; }
+
+# --- guests ----------------------------------------------------------------------------------------------
+
+# The card that a guest gets when nothing else is asked for.
+CARD="[['CARD, short-name=Lab',
+  'PCM, name=first', 'STREAM, unique-id=p0, type=p', 'STREAM, unique-id=p1, type=p', 'STREAM, unique-id=p2, type=p',
+    'STREAM, unique-id=c0, type=c',
+  'PCM, name=second', 'STREAM, unique-id=p3, type=p', 'STREAM, unique-id=p4, type=p', 'STREAM, unique-id=p5, type=p',
+    'STREAM, unique-id=c1, type=c']]"
+
+# guest_config NAME [VSND-VALUE [KERNEL-ARGUMENTS]]
+guest_config() {
+    cat << END
+name = "$1"
+type = "pv"
+kernel = "/lab/vmlinux"
+ramdisk = "/lab/guest.cpio"
+memory = 144
+vcpus = 1
+extra = "console=hvc0 quiet loglevel=4 mitigations=off random.trust_cpu=on cryptomgr.notests ${3:-}"
+on_poweroff = "destroy"
+on_reboot = "destroy"
+on_crash = "destroy"
+END
+    [ -z "${2:-}" ] || echo "vsnd = $2"
+}
+
+# guest_start NAME [VSND-VALUE [KERNEL-ARGUMENTS]]: creates a guest and waits until it takes commands.
+guest_start() {
+    guest_config "$1" "${2-$CARD}" "${3:-}" > "/run/lab/$1.cfg"
+    rm -f "$GUEST_LOGS/guest-$1.log" "/run/lab/$1.number"
+    xl create "/run/lab/$1.cfg" > "/run/lab/$1-create.log" 2>&1 ||
+        fail "xl create: $(tail -n1 "/run/lab/$1-create.log")"
+    soon 40 guest_ready "$1" || fail "guest $1 does not come up"
+}
+
+guest_id() { xl domid "$1" 2>/dev/null; }
+
+guest_path() { echo "/local/domain/$(guest_id "$1")"; }
+
+guest_ready() { xenstore-read "$(guest_path "$1")/data/lab/status" > /dev/null 2>&1; }
+
+guest_ensure() { [ -n "$(guest_id "$1")" ] || guest_start "$@"; }
+
+# guest_begin NAME COMMAND: has a guest run a command, and does not wait for it.
+guest_begin() {
+    number=$(($(cat "/run/lab/$1.number" 2>/dev/null || echo 0) + 1))
+    echo $number > "/run/lab/$1.number"
+    xenstore-write "$(guest_path "$1")/data/lab/command" "$number $2"
+}
+
+# guest_wait NAME SECONDS: waits for the command; its status, and its output in $OUTPUT.
+guest_wait() {
+    wait_path=$(guest_path "$1")/data/lab
+    wait_number=$(cat "/run/lab/$1.number")
+    soon "$2" guest_answered || fail "guest $1 does not answer: $(xenstore-read "$wait_path/command")"
+    OUTPUT=$(xenstore-read "$wait_path/output")
+    return "${answer#* }"
+}
+
+guest_answered() {
+    answer=$(xenstore-read "$wait_path/status") && [ "${answer%% *}" = "$wait_number" ]
+}
+
+# guest_run NAME COMMAND [SECONDS]
+guest_run() {
+    guest_begin "$1" "$2"
+    guest_wait "$1" "${3:-30}"
+}
+
+# must_run NAME COMMAND: a command that has to end well.
+must_run() {
+    guest_run "$@" || fail "in guest $1, $2: status $?: $(echo "$OUTPUT" | tail -n2 | tr '\n' ' ')"
+}
+
+guest_stop_all() {
+    for stop_name in $(xl list | awk 'NR > 2 { print $1 }'); do
+        xl destroy "$stop_name"
+    done
+}
+
+# After a failure nothing can be trusted: everything is made anew.
+world_reset() {
+    guest_stop_all
+    kill -KILL "$(daemon_pid)" 2>/dev/null
+    rm -f /run/lab/vsndd.pid
+}
+
+# --- what was heard --------------------------------------------------------------------------------------
+
+# heard GUEST PCM-STREAM SEED [options of `vsnd-lab compare`]: compares the newest recording of a stream.
+heard() {
+    heard_file=$(newest "$WAVS/$(guest_id "$1")-0-$2")
+    shift 2
+    heard_seed=$1
+    shift
+    soon 3 heard_compare "$@" || fail "${heard_file#"$WAVS"/}: $(cat /run/lab/compared)"
+    COMPARED=$(cat /run/lab/compared)
+}
+
+heard_compare() { vsnd-lab compare --seed "$heard_seed" "$@" "$heard_file" > /run/lab/compared 2>&1; }
+
+# newest PREFIX: the last of PREFIX.wav, PREFIX-2.wav, PREFIX-3.wav, …
+newest() {
+    newest_file=$1.wav
+    newest_number=2
+    while [ -e "$1-$newest_number.wav" ]; do
+        newest_file=$1-$newest_number.wav
+        newest_number=$((newest_number + 1))
+    done
+    echo "$newest_file"
+}

@@ -1,0 +1,8 @@
+# What a prompt in dom0 knows: the words of the scenarios.
+# shellcheck shell=sh
+PS1='dom0# '
+. /lab/common.sh
+. /lab/lib.sh
+for file in /lab/scenarios/*.sh; do
+    . "$file"
+done

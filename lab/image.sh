@@ -1,0 +1,105 @@
+#!/bin/bash
+# Builds the two initrds of a kernel, target/lab/KERNEL/{dom0,guest}.cpio: busybox, Debian's Xen, ALSA and kernel
+# modules from the cache, our programs, and the scripts of this directory. The guest's lies within dom0's.
+# usage: image.sh KERNEL DIRECTORY-OF-OUR-PROGRAMS
+set -euo pipefail
+
+kernel=$1 ours=$2
+lab=$(cd "$(dirname "$0")" && pwd)
+out=$(dirname "$lab")/target/lab
+cache=$out/cache
+programs=$cache/programs
+release=$(cat "$cache/kernel-$kernel/release")
+libraries=$programs/usr/lib/x86_64-linux-gnu
+
+dom0_modules="xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs virtio_pci 9pnet_virtio 9p"
+guest_modules="xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs snd_xen_front"
+
+# add ROOT FILE [PLACE]: a program with the shared libraries it needs.
+add() {
+    local root=$1 file=$2 library
+    install -D -m755 "$file" "$root${3:-/bin/$(basename "$file")}"
+    LD_LIBRARY_PATH=$libraries ldd "$file" 2>/dev/null | grep -o '/[^ ]*' | sort -u | while read -r library; do
+        case $library in
+            */ld-linux*) install -D -m755 "$(readlink -f "$library")" "$root/lib64/$(basename "$library")" ;;
+            *) install -D -m755 "$(readlink -f "$library")" "$root/lib/$(basename "$library")" ;;
+        esac
+    done
+}
+
+# The modules, uncompressed (what unpacks them in the kernel is slow here), with their dependencies.
+add_modules() {
+    local root=$1 name file place
+    shift
+    for name in "$@"; do
+        modprobe -d "$cache/kernel-$kernel" -S "$release" --show-depends "$name"
+    done | sed -n 's/^insmod \([^ ]*\).*/\1/p' | sort -u | while read -r file; do
+        place=$root/lib/modules/$release/$(basename "${file%.xz}")
+        mkdir -p "$(dirname "$place")"
+        case $file in
+            *.xz) xz -dc "$file" > "$place" ;;
+            *) cp "$file" "$place" ;;
+        esac
+        strip --strip-debug "$place"
+    done
+    depmod -b "$root" "$release" 2>/dev/null
+}
+
+# What both kinds of domain have.
+base() {
+    local root=$1 name
+    rm -rf "$root"
+    mkdir -p "$root"/{bin,dev,etc,lab,lib,lib64,proc,run,sys,tmp,var/lib/xen,var/log/xen/console,usr/share}
+    ln -s bin "$root/sbin"
+    ln -s ../bin "$root/usr/bin"
+    ln -s ../bin "$root/usr/sbin"
+    ln -s ../run "$root/var/run"
+    cp "$programs/bin/busybox" "$root/bin/busybox"
+    "$root/bin/busybox" --list | while read -r name; do ln -sf busybox "$root/bin/$name"; done
+    rm "$root/bin/busybox" && cp "$programs/bin/busybox" "$root/bin/busybox"
+    echo 'root:x:0:0:root:/:/bin/sh' > "$root/etc/passwd"
+    printf 'root:x:0:\naudio:x:29:\n' > "$root/etc/group"
+    for name in ls read write list watch chmod rm; do
+        add "$root" "$programs/usr/bin/xenstore-$name"
+    done
+    for name in vsnd vsndd vsnd-lab; do
+        strip -o "$out/$kernel/stripped" "$ours/$name"
+        add "$root" "$ours/$name"
+        install -m755 "$out/$kernel/stripped" "$root/bin/$name"
+    done
+    rm "$out/$kernel/stripped"
+    cp "$lab/common.sh" "$root/lab/"
+}
+
+pack() {
+    (cd "$1" && find . -mindepth 1 | LC_ALL=C sort | cpio -o -H newc --quiet) > "$2"
+}
+
+mkdir -p "$out/$kernel"
+guest=$out/$kernel/guest
+base "$guest"
+# shellcheck disable=SC2086  # a list of words
+add_modules "$guest" $guest_modules
+add "$guest" "$programs/usr/bin/aplay"
+ln -s aplay "$guest/bin/arecord"
+cp -r "$programs/usr/share/alsa" "$guest/usr/share/"
+cp "$lab"/guest/* "$guest/lab/"
+install -m755 "$lab/guest/init" "$guest/init"
+
+dom0=$out/$kernel/dom0
+base "$dom0"
+# shellcheck disable=SC2086
+add_modules "$dom0" $dom0_modules
+for name in xl xenstored xenconsoled xen-init-dom0 libxl-save-helper xenconsole; do
+    add "$dom0" "$programs/usr/lib/xen-4.17/bin/$name" "/usr/lib/xen-4.17/bin/$name"
+done
+# xl unwinds its threads with it, and only asks for it then.
+add "$dom0" /lib/x86_64-linux-gnu/libgcc_s.so.1 /lib/libgcc_s.so.1
+mkdir -p "$dom0/etc/xen"
+echo 'autoballoon="off"' > "$dom0/etc/xen/xl.conf"
+cp -r "$lab"/dom0/* "$dom0/lab/"
+install -m755 "$lab/dom0/init" "$dom0/init"
+pack "$guest" "$dom0/lab/guest.cpio"
+cp "$cache/kernel-$kernel/vmlinux" "$dom0/lab/vmlinux"
+pack "$dom0" "$out/$kernel/dom0.cpio"
+rm -rf "$guest" "$dom0"

@@ -1,0 +1,85 @@
+#!/bin/bash
+# Boots Xen with a dom0 in QEMU and has it run scenarios; prints one line for each.
+# usage: run.sh [--shell] [SCENARIO...]
+# environment: KERNEL=6.1|6.12 (default: both), PROGRAMS=directory of our programs
+set -euo pipefail
+
+lab=$(cd "$(dirname "$0")" && pwd)
+out=$(dirname "$lab")/target/lab
+programs=${PROGRAMS:-$(dirname "$lab")/target/release}
+kernels=${KERNEL:-6.1 6.12}
+# No run takes longer, whatever happens in it.
+limit_seconds=${LAB_LIMIT:-600}
+qemu_pid=
+
+# shellcheck disable=SC2317  # called by the traps
+end_qemu() {
+    [ -z "$qemu_pid" ] || kill -KILL "$qemu_pid" 2>/dev/null || true
+}
+trap end_qemu EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# boot KERNEL SERIAL: the command line of QEMU, as words in $qemu.
+# Emulated processors without SMAP (Xen's dom0 dies of it) and with RDRAND (`xl create` waits for entropy).
+boot() {
+    local dom0="console=hvc0 quiet loglevel=4 mitigations=off random.trust_cpu=on cryptomgr.notests"
+    # shellcheck disable=SC2054  # QEMU's own commas
+    qemu=(qemu-system-x86_64 -accel tcg -cpu qemu64,+rdrand -smp 1 -m 1280
+        -nodefaults -no-reboot -display none -serial "$2"
+        -fsdev "local,id=share,path=$out/$1/share,security_model=none"
+        -device virtio-9p-pci,fsdev=share,mount_tag=lab
+        -kernel "$out/cache/xen"
+        -append "console=com1 com1=115200,8n1 dom0_mem=640M,max:640M dom0_max_vcpus=1 sched=credit loglvl=warning"
+        -initrd "$out/cache/kernel-$1/vmlinux $dom0,$out/$1/dom0.cpio")
+    # Time that goes with the instructions: no other load of this machine makes a buffer run dry.
+    # shellcheck disable=SC2054
+    [ -n "${LAB_REAL_TIME:-}" ] || qemu+=(-icount shift=0,sleep=off)
+}
+
+# run KERNEL: whether all scenarios passed.
+run() {
+    local kernel=$1 share=$out/$1/share began=$SECONDS line good=0
+    rm -rf "$share" && mkdir -p "$share"
+    echo "${scenarios[*]}" > "$share/scenarios"
+    : > "$share/results"
+    boot "$kernel" "file:$out/$kernel/serial.log"
+    # If one of the two goes, so does what it started.
+    setpriv --pdeathsig KILL timeout --foreground -s KILL "$limit_seconds" \
+        setpriv --pdeathsig KILL "${qemu[@]}" < /dev/null 2> "$out/$kernel/qemu.log" &
+    qemu_pid=$!
+    while read -r line; do
+        case $line in
+            end) good=1 ;;
+            *) echo "$kernel  $line" ;;
+        esac
+    done < <(tail -q -n +1 -s 0.2 -f --pid="$qemu_pid" "$share/results")
+    wait "$qemu_pid" 2>/dev/null || true
+    qemu_pid=
+    [ $good = 1 ] || echo "$kernel  FAIL: dom0 did not come to its end (target/lab/$kernel/serial.log)"
+    [ ! -d "$share/failed" ] || echo "$kernel  what failed is to be seen in target/lab/$kernel/share/failed"
+    echo "$kernel  $((SECONDS - began)) s"
+    [ $good = 1 ] && ! grep -q ^FAIL "$share/results"
+}
+
+shell=
+if [ "${1:-}" = --shell ]; then
+    shell=1 kernels=${KERNEL:-6.1}
+    shift
+fi
+scenarios=("$@")
+# shellcheck disable=SC2086  # a list of words
+"$lab/fetch.sh" $kernels
+
+status=0
+for kernel in $kernels; do
+    "$lab/image.sh" "$kernel" "$programs"
+    if [ -n "$shell" ]; then
+        rm -rf "$out/$kernel/share" && mkdir -p "$out/$kernel/share" && touch "$out/$kernel/share/shell"
+        LAB_REAL_TIME=1 boot "$kernel" mon:stdio
+        "${qemu[@]}"
+    else
+        run "$kernel" || status=1
+    fi
+done
+exit $status

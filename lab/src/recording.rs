@@ -1,0 +1,117 @@
+//! Recordings in which every frame is different, in any format that WAV can hold.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use anyhow::{Result, bail, ensure};
+use host_audio::wav::{self, Writer};
+use pcm::{Linear, linear};
+use sndif::Format;
+
+use crate::Recording;
+
+impl Recording {
+    /// Octets of a frame.
+    pub(crate) fn frame_bytes(&self) -> usize {
+        self.format.frame_bytes(self.channels).unwrap_or(0) as usize
+    }
+
+    /// All frames, as they lie in a guest's buffer.
+    pub(crate) fn octets(&self) -> Vec<u8> {
+        let mut octets = Vec::with_capacity(self.frame_bytes() * self.frames as usize);
+        for number in 0..self.frames * u64::from(self.channels) {
+            let bits = scatter(number ^ u64::from(self.seed) << 40);
+            sample(self.format, bits, &mut octets);
+        }
+        octets
+    }
+
+    pub(crate) fn write(&self, rate_hz: u32, file: &Path) -> Result<()> {
+        ensure!(self.frame_bytes() > 0, "a recording needs channels, and a format whose samples have a size");
+        let octets = self.octets();
+        if is_wav(file) {
+            let mut writer = Writer::create(file, self.format, rate_hz, self.channels)?;
+            writer.write(&octets)?;
+            writer.finish();
+        } else {
+            let mut out = BufWriter::new(File::create(file)?);
+            out.write_all(&octets)?;
+            out.flush()?;
+        }
+        Ok(())
+    }
+}
+
+/// The frames of a file, in `format`. WAV stores some formats in a form of its own: they are turned back.
+pub(crate) fn read(file: &Path, format: Format, channels: u8) -> Result<Vec<u8>> {
+    if !is_wav(file) {
+        return Ok(fs::read(file)?);
+    }
+    let audio = wav::read_file(file)?;
+    ensure!(audio.channels == channels, "it has {} channels, expected {channels}", audio.channels);
+    let mut octets = Vec::with_capacity(audio.data.len());
+    match (Linear::of(audio.format), Linear::of(format)) {
+        _ if audio.format == format => return Ok(audio.data),
+        (Some(from), Some(to)) if from.bits() == to.bits() => linear::convert(from, &audio.data, to, &mut octets),
+        (_, None) if audio.format.width() == format.width() => {
+            // WAV knows no big-endian samples.
+            let bytes = format.frame_bytes(1).unwrap_or(1) as usize;
+            let reversed = matches!(format, Format::F32Be | Format::F64Be | Format::Iec958SubframeBe);
+            for sample in audio.data.chunks_exact(bytes) {
+                if reversed { octets.extend(sample.iter().rev()) } else { octets.extend(sample) }
+            }
+        }
+        _ => bail!("it holds {}, expected {format}", audio.format),
+    }
+    Ok(octets)
+}
+
+fn is_wav(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension == "wav")
+}
+
+/// Appends a sample made of `bits`, never a float that is no number.
+fn sample(format: Format, bits: u64, octets: &mut Vec<u8>) {
+    let high = (bits >> 32) as u32;
+    if let Some(layout) = Linear::of(format) {
+        let mut place = [0; 4];
+        layout.encode(high.cast_signed(), &mut place);
+        octets.extend_from_slice(&place[..layout.bytes()]);
+        return;
+    }
+    let float = f64::from(high.cast_signed()) / f64::from(1_u32 << 31);
+    match format {
+        Format::F32Le => octets.extend((float as f32).to_le_bytes()),
+        Format::F32Be => octets.extend((float as f32).to_be_bytes()),
+        Format::F64Le => octets.extend(float.to_le_bytes()),
+        Format::F64Be => octets.extend(float.to_be_bytes()),
+        _ => octets.extend(&bits.to_le_bytes()[..format.frame_bytes(1).unwrap_or(1) as usize]),
+    }
+}
+
+/// Spreads a number over 64 bits (the finisher of SplitMix64): neighbours have nothing in common.
+fn scatter(number: u64) -> u64 {
+    let mut bits = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ bits >> 31
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recording_comes_back_from_wav_in_every_format() {
+        let directory = std::env::temp_dir().join(format!("vsnd-lab-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        for format in wav::writable_formats().iter() {
+            let recording = Recording { format, channels: 2, frames: 50, seed: 3 };
+            let file = directory.join(format!("{format}.wav"));
+            recording.write(8_000, &file).unwrap();
+            assert_eq!(read(&file, format, 2).unwrap(), recording.octets(), "{format}");
+        }
+        fs::remove_dir_all(directory).unwrap();
+    }
+}
