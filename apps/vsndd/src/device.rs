@@ -73,8 +73,11 @@ impl<K: Copy> Device<K> {
                 return Ok(Found::Foreign(reason));
             }
         }
-        // OpenXT has a protocol of its own under the same class name.
-        if !store.exists(&format!("{frontend}/0/0/{}", node::TYPE))? {
+        // OpenXT has a protocol of its own under the same class name. What an earlier daemon has served is
+        // ours, whatever the guest has made of its half since.
+        if !store.exists(&format!("{backend}/{}", node::VERSIONS))?
+            && !store.exists(&format!("{frontend}/0/0/{}", node::TYPE))?
+        {
             return Ok(Found::Foreign(format!("no stream in `{frontend}`: not a card of this protocol")));
         }
         store.watch(&format!("{frontend}/state"), &watch_token(id))?;
