@@ -1,6 +1,7 @@
 //! Either side may vanish and come back at any moment.
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::fd::AsFd;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use testkit::hostile::HostileGuest;
 use testkit::linux::{Errno, LinuxFrontend, Timings, Wish};
 use testkit::signal::noise;
 use testkit::{Bystander, PATIENCE, World, eventually};
+use vsndd::{Config, Daemon};
 use xen::{DomainId, Xen, XenSpec};
 
 const GUEST: DomainId = DomainId(1);
@@ -31,16 +33,17 @@ fn play(frontend: &LinuxFrontend, seed: u64) -> Vec<u8> {
     sound
 }
 
-/// A guest as a process of its own.
+/// This test program once more, as a process that can be killed.
 struct Process(Child);
 
 impl Process {
     const DIR: &'static str = "VSND_TEST_XEN";
 
-    fn start(world: &World) -> Self {
+    /// Starts one of the ignored tests below and waits until it says that it is ready.
+    fn start(world: &World, role: &str) -> Self {
         let XenSpec::Emu(dir) = world.spec() else { panic!("an emulated Xen") };
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "guest_process", "--ignored", "--nocapture"])
+            .args(["--exact", role, "--ignored", "--nocapture"])
             .env(Self::DIR, dir)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -49,8 +52,14 @@ impl Process {
             .unwrap();
         let mut line = String::new();
         BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line.trim(), "playing");
+        assert_eq!(line.trim(), "ready");
         Self(child)
+    }
+
+    /// Which emulation the process is in.
+    fn xen(domain: DomainId) -> Option<Xen> {
+        let dir = std::env::var_os(Self::DIR)?;
+        Some(Xen::open(&XenSpec::Emu(dir.into()), Some(domain)).unwrap())
     }
 
     fn kill(mut self) {
@@ -62,16 +71,54 @@ impl Process {
 #[test]
 #[ignore = "run by other tests as a process of its own"]
 fn guest_process() {
-    let Some(dir) = std::env::var_os(Process::DIR) else { return };
-    let xen = Xen::open(&XenSpec::Emu(dir.into()), Some(GUEST)).unwrap();
+    let Some(xen) = Process::xen(GUEST) else { return };
     let frontend = LinuxFrontend::probe(&xen);
     frontend.wait_card();
     let mut pcm = frontend.open_playback(0, 0).unwrap();
     pcm.hw_params(&Wish::COMFORTABLE).unwrap();
     pcm.prepare().unwrap();
     pcm.writei(&noise(1, 9600 * 4)).unwrap();
-    eprintln!("playing");
+    eprintln!("ready");
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+}
+
+#[test]
+#[ignore = "run by other tests as a process of its own"]
+fn daemon_process() {
+    let Some(xen) = Process::xen(DomainId(0)) else { return };
+    let mut daemon = Daemon::new(xen, Config::default()).unwrap();
+    eprintln!("ready");
+    daemon.run(std::io::stdin().as_fd()).unwrap();
+}
+
+#[test]
+fn a_daemon_that_is_killed_is_replaced_by_the_next() {
+    let mut world = World::without_daemon(|_| String::new());
+    world.attach_playback(GUEST);
+    let xen = world.enter(GUEST);
+    let mut daemon = Process::start(&world, "daemon_process");
+    let frontend = impatient(&xen);
+    for round in 1..=3 {
+        play(&frontend, round as u64);
+        let mut pcm = frontend.open_playback(0, 0).unwrap();
+        pcm.hw_params(&Wish::COMFORTABLE).unwrap();
+        pcm.prepare().unwrap();
+        pcm.writei(&noise(9, 9600 * 4)).unwrap();
+        // In the middle of it, the host's side is gone without a word.
+        daemon.kill();
+        assert_eq!(world.backend_state(GUEST, 0), XenbusState::Connected);
+        assert_eq!(pcm.writei(&noise(9, 9600 * 4)), Err(Errno::EIO), "no period elapses any more");
+        daemon = Process::start(&world, "daemon_process");
+        // The application gives up, and finds a new card.
+        drop(pcm);
+        frontend.wait_registrations(round + 1);
+    }
+    drop(frontend);
+    daemon.kill();
+    // What the dead daemon had mapped and bound went with it, and the next one serves as if nothing had been.
+    world.start_daemon();
+    let sound = play(&impatient(&xen), 5);
+    world.assert_played(STREAM, 1, &sound);
 }
 
 #[test]
@@ -82,7 +129,7 @@ fn a_guest_that_is_killed_while_it_plays_leaves_nothing_and_may_come_back() {
     world.wait_backend(GUEST, 0, XenbusState::InitWait);
     let before = world.census();
     for _ in 0..5 {
-        Process::start(&world).kill();
+        Process::start(&world, "guest_process").kill();
         world.wait_dead(GUEST);
         world.wait_backend(GUEST, 0, XenbusState::InitWait);
         world.assert_settles_at(before);
