@@ -1,7 +1,6 @@
 # Everything a user or a developer types. Each target installs what it lacks by itself.
 
 CARGO ?= cargo
-FUZZ ?= packets
 NO_STD_CRATES = sndif vsnd-frontend
 NO_STD_TARGET = x86_64-unknown-none
 
@@ -16,7 +15,7 @@ build: deps
 test: deps lint
 	$(CARGO) build --locked -p vsnd -p vsndd
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-	    echo "cargo nextest run --workspace"; $(CARGO) nextest run --locked --workspace --no-fail-fast; \
+	    echo "cargo nextest run --workspace"; $(CARGO) nextest run --locked --workspace --no-fail-fast && \
 	    $(CARGO) test --locked --workspace --doc --quiet; \
 	else \
 	    echo "cargo test --workspace"; $(CARGO) test --locked --workspace --no-fail-fast; \
@@ -39,11 +38,9 @@ lint: deps
 bench: build
 	$(CARGO) run --release --locked -p vsnd-bench -- $(BENCH_ARGS)
 
-# Without bound, until it finds something; FUZZ names the target.
-fuzz:
-	@cargo +nightly fuzz --version >/dev/null 2>&1 || { \
-	    echo "make fuzz needs nightly Rust (rustup toolchain install nightly) and cargo-fuzz (cargo install cargo-fuzz)"; exit 1; }
-	cd fuzz/libfuzzer && $(CARGO) +nightly fuzz run --fuzz-dir . $(FUZZ) $(FUZZ_ARGS)
+# A minute for each target, or SECONDS_EACH; TARGETS names some.
+fuzz: deps
+	fuzz/run.sh $(TARGETS)
 
 deps:
 	@scripts/install-deps.sh

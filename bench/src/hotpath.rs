@@ -2,16 +2,14 @@
 //!
 //! The functions marked `inline(never)` are what valgrind counts in; everything else is not counted.
 
-use std::cell::RefCell;
-use std::rc::Rc;
-
 use anyhow::{Context, Result, bail};
 use backend::{DeviceLimits, HostLimits, Offer, Outcome, Pace, StreamConfig};
 use clap::Args;
 use pcm::Gain;
 use sndif::store::{Direction, Limits};
+use sndif::test_utils::Pages;
 use sndif::v2::{BackRing, EventProducer, Operation, Request, Response, Trigger};
-use sndif::{Format, GrantRef, PAGE_BYTES, SharedMemory};
+use sndif::{Format, GrantRef, SharedMemory};
 
 use crate::machine::{FRAME_BYTES, RATE_HZ};
 
@@ -30,7 +28,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let geometry = frontend::Geometry::new(Format::S16Le, 2, RATE_HZ, PERIOD_FRAMES, PERIOD_FRAMES * PERIODS)
         .context("no such geometry")?;
-    let (ring, events, buffer) = (Pages::new(1), Pages::new(1), Pages::new(geometry.ring_bytes() as usize));
+    let (ring, events, buffer) = (Pages::new(1), Pages::new(1), Pages::of_octets(geometry.ring_bytes() as usize));
     let mut back = Back::new(&ring, &events, &buffer);
     let mut front = Front {
         stream: frontend::Stream::new(Direction::Playback, ring, events, 0),
@@ -189,54 +187,6 @@ impl Back {
             | Outcome::Stopped(response)
             | Outcome::VolumeChanged(response) => Some(response),
         }
-    }
-}
-
-/// Ordinary memory that both ends hold.
-#[derive(Debug, Clone)]
-struct Pages(Rc<RefCell<Vec<u8>>>);
-
-impl Pages {
-    /// Whole pages for at least `octets`.
-    fn new(octets: usize) -> Self {
-        Self(Rc::new(RefCell::new(vec![0; octets.next_multiple_of(PAGE_BYTES)])))
-    }
-}
-
-impl SharedMemory for Pages {
-    fn len(&self) -> usize {
-        self.0.borrow().len()
-    }
-
-    fn load_acquire(&self, offset: usize) -> u32 {
-        let mut word = [0; 4];
-        self.read(offset, &mut word);
-        u32::from_le_bytes(word)
-    }
-
-    fn store_release(&self, offset: usize, value: u32) {
-        self.write(offset, &value.to_le_bytes());
-    }
-
-    fn full_fence(&self) {}
-
-    fn read(&self, offset: usize, into: &mut [u8]) -> bool {
-        match self.0.borrow().get(offset..).and_then(|rest| rest.get(..into.len())) {
-            Some(from) => into.copy_from_slice(from),
-            None => {
-                into.fill(0);
-                return false;
-            }
-        }
-        true
-    }
-
-    fn write(&self, offset: usize, from: &[u8]) -> bool {
-        match self.0.borrow_mut().get_mut(offset..).and_then(|rest| rest.get_mut(..from.len())) {
-            Some(into) => into.copy_from_slice(from),
-            None => return false,
-        }
-        true
     }
 }
 

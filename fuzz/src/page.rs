@@ -1,7 +1,6 @@
-//! Shared memory as an input describes it: octets that change at every look, or pages of zeroes.
+//! A shared buffer as an input describes it: octets that change at every look.
 
-use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::cell::Cell;
 
 use sndif::SharedMemory;
 
@@ -44,44 +43,6 @@ impl SharedMemory for Restless {
 
     fn write(&self, offset: usize, from: &[u8]) -> bool {
         assert!(offset + from.len() <= self.octets, "wrote past the buffer");
-        true
-    }
-}
-
-/// A page that both sides hold.
-#[derive(Debug, Clone)]
-pub(crate) struct Page(Rc<RefCell<Vec<u8>>>);
-
-impl Page {
-    pub(crate) fn new() -> Self {
-        Self(Rc::new(RefCell::new(vec![0; sndif::PAGE_BYTES])))
-    }
-}
-
-impl SharedMemory for Page {
-    fn len(&self) -> usize {
-        sndif::PAGE_BYTES
-    }
-
-    fn load_acquire(&self, offset: usize) -> u32 {
-        let mut word = [0; 4];
-        self.read(offset, &mut word);
-        u32::from_le_bytes(word)
-    }
-
-    fn store_release(&self, offset: usize, value: u32) {
-        self.write(offset, &value.to_le_bytes());
-    }
-
-    fn full_fence(&self) {}
-
-    fn read(&self, offset: usize, into: &mut [u8]) -> bool {
-        into.copy_from_slice(&self.0.borrow()[offset..offset + into.len()]);
-        true
-    }
-
-    fn write(&self, offset: usize, from: &[u8]) -> bool {
-        self.0.borrow_mut()[offset..offset + from.len()].copy_from_slice(from);
         true
     }
 }

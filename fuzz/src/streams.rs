@@ -8,7 +8,9 @@ use sndif::v2::{Event, HwParams, OpenParams, Operation, Request, Response, Span,
 use sndif::{Format, FormatSet, GrantRef, SharedMemory};
 
 use crate::input::Input;
-use crate::page::{Page, Restless};
+use sndif::test_utils::Pages;
+
+use crate::page::Restless;
 
 const MILLISECOND: u64 = 1_000_000;
 
@@ -213,7 +215,7 @@ impl Host {
 pub fn frontend_stream(octets: &[u8]) {
     let mut input = Input(octets);
     let direction = if input.flag() { Direction::Playback } else { Direction::Capture };
-    let (ring, events) = (Page::new(), Page::new());
+    let (ring, events) = (Pages::new(1), Pages::new(1));
     let mut stream = frontend::Stream::new(direction, ring.clone(), events.clone(), 0);
     let (mut answered, mut told, mut broken) = (0_u32, 0_u32, None);
     let mut position = 0;
@@ -278,13 +280,13 @@ fn slot(index: u32) -> usize {
     64 + index as usize * 64
 }
 
-fn read(page: &Page, index: u32) -> [u8; 64] {
+fn read(page: &Pages, index: u32) -> [u8; 64] {
     let mut packet = [0; 64];
     page.read(slot(index), &mut packet);
     packet
 }
 
-fn frontend_operation(stream: &frontend::Stream<Page>, input: &mut Input<'_>) -> Operation {
+fn frontend_operation(stream: &frontend::Stream<Pages>, input: &mut Input<'_>) -> Operation {
     match input.u8() % 8 {
         0 | 1 => Geometry::new(Format::S16Le, 2, 48_000, 1 + u32::from(input.u8()), 2048)
             .and_then(|geometry| geometry.open_params(0, GrantRef(9)))

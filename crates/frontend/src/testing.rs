@@ -1,55 +1,13 @@
 //! Pages of ordinary memory, and a backend on the other end of them.
 
-use std::cell::RefCell;
-use std::rc::Rc;
+use sndif::v2::{BackRing, EventProducer, Operation, Request, Response, Trigger};
+use sndif::{Errno, Format, GrantRef};
+
 use std::vec::Vec;
 
-use sndif::v2::{BackRing, EventProducer, Operation, Request, Response, Trigger};
-use sndif::{Errno, Format, GrantRef, PAGE_BYTES, SharedMemory};
+pub(crate) use sndif::test_utils::Pages;
 
 use crate::Geometry;
-
-/// Memory that both ends hold.
-#[derive(Debug, Clone)]
-pub(crate) struct Pages(Rc<RefCell<Vec<u8>>>);
-
-impl Pages {
-    pub(crate) fn new(pages: usize) -> Self {
-        Self(Rc::new(RefCell::new(std::vec![0; pages * PAGE_BYTES])))
-    }
-}
-
-impl SharedMemory for Pages {
-    fn len(&self) -> usize {
-        self.0.borrow().len()
-    }
-    fn load_acquire(&self, offset: usize) -> u32 {
-        let mut word = [0; 4];
-        self.read(offset, &mut word);
-        u32::from_le_bytes(word)
-    }
-    fn store_release(&self, offset: usize, value: u32) {
-        self.write(offset, &value.to_le_bytes());
-    }
-    fn full_fence(&self) {}
-    fn read(&self, offset: usize, into: &mut [u8]) -> bool {
-        match self.0.borrow().get(offset..).and_then(|rest| rest.get(..into.len())) {
-            Some(from) => into.copy_from_slice(from),
-            None => {
-                into.fill(0);
-                return false;
-            }
-        }
-        true
-    }
-    fn write(&self, offset: usize, from: &[u8]) -> bool {
-        match self.0.borrow_mut().get_mut(offset..).and_then(|rest| rest.get_mut(..from.len())) {
-            Some(into) => into.copy_from_slice(from),
-            None => return false,
-        }
-        true
-    }
-}
 
 /// 48 kHz stereo s16: periods of 480 frames, four of them.
 pub(crate) fn geometry() -> Geometry {

@@ -5,14 +5,12 @@
 //! compiler (`cc`, or what `CC` says) and Debian's packages `libxen-dev` and `libc6-dev`; without
 //! them they fail and say so.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use sndif::{PAGE_BYTES, SharedMemory};
 use tempfile::TempDir;
 
 /// A C program of this crate, running.
@@ -131,70 +129,5 @@ impl Constants {
     /// All names that start with a prefix, without it.
     pub fn starting_with<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.0.iter().filter_map(move |(name, value)| Some((name.strip_prefix(prefix)?, value.as_str())))
-    }
-}
-
-/// A private page that stands for a shared one.
-pub struct Page(RefCell<[u8; PAGE_BYTES]>);
-
-impl Page {
-    /// A page of zeroes.
-    #[must_use]
-    pub fn new() -> Self {
-        Self(RefCell::new([0; PAGE_BYTES]))
-    }
-
-    /// All octets.
-    #[must_use]
-    pub fn octets(&self) -> [u8; PAGE_BYTES] {
-        *self.0.borrow()
-    }
-
-    /// Replaces all octets.
-    pub fn set(&self, octets: &[u8; PAGE_BYTES]) {
-        *self.0.borrow_mut() = *octets;
-    }
-}
-
-impl Default for Page {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl SharedMemory for Page {
-    fn len(&self) -> usize {
-        PAGE_BYTES
-    }
-
-    fn load_acquire(&self, offset: usize) -> u32 {
-        let mut word = [0; 4];
-        self.read(offset, &mut word);
-        u32::from_le_bytes(word)
-    }
-
-    fn store_release(&self, offset: usize, value: u32) {
-        self.write(offset, &value.to_le_bytes());
-    }
-
-    fn full_fence(&self) {}
-
-    fn read(&self, offset: usize, into: &mut [u8]) -> bool {
-        let page = self.0.borrow();
-        let Some(from) = offset.checked_add(into.len()).and_then(|end| page.get(offset..end)) else {
-            into.fill(0);
-            return false;
-        };
-        into.copy_from_slice(from);
-        true
-    }
-
-    fn write(&self, offset: usize, from: &[u8]) -> bool {
-        let mut page = self.0.borrow_mut();
-        let Some(to) = offset.checked_add(from.len()).and_then(|end| page.get_mut(offset..end)) else {
-            return false;
-        };
-        to.copy_from_slice(from);
-        true
     }
 }

@@ -3,8 +3,9 @@
 
 use std::cell::RefCell;
 
-use header_check::{Page, Program};
+use header_check::Program;
 use proptest::prelude::*;
+use sndif::test_utils::Pages;
 use sndif::v2::{BackRing, FrontRing};
 use sndif::{PAGE_BYTES, SharedMemory};
 
@@ -19,29 +20,29 @@ impl CRing {
         Self(RefCell::new(Program::start("ring")))
     }
 
-    fn run(&self, operation: u8, number: u32, page: &Page) -> u32 {
+    fn run(&self, operation: u8, number: u32, page: &Pages) -> u32 {
         let mut program = self.0.borrow_mut();
         let mut command = vec![operation];
         command.extend(number.to_ne_bytes());
-        command.extend(page.octets());
+        command.extend(page.page(0));
         program.send(&command);
         let mut word = [0; 4];
         program.receive(&mut word);
         let mut octets = [0; PAGE_BYTES];
         program.receive(&mut octets);
-        page.set(&octets);
+        page.write(0, &octets);
         u32::from_ne_bytes(word)
     }
 }
 
 enum Front<'a> {
-    Ours(FrontRing<&'a Page>),
-    Theirs(&'a CRing, &'a Page),
+    Ours(FrontRing<&'a Pages>),
+    Theirs(&'a CRing, &'a Pages),
 }
 
 enum Back<'a> {
-    Ours(BackRing<&'a Page>),
-    Theirs(&'a CRing, &'a Page),
+    Ours(BackRing<&'a Pages>),
+    Theirs(&'a CRing, &'a Pages),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -100,7 +101,7 @@ impl Back<'_> {
 
 /// What every step answered.
 fn trace(steps: &[Step], c: &CRing, our_front: bool, our_back: bool) -> Vec<u32> {
-    let page = Page::new();
+    let page = Pages::new(1);
     let mut front = if our_front {
         Front::Ours(FrontRing::new(&page))
     } else {
@@ -156,7 +157,7 @@ fn every_pairing_of_ends_takes_the_same_decisions() {
 #[test]
 fn the_page_is_initialised_alike() {
     let c = CRing::start();
-    let (ours, theirs) = (Page::new(), Page::new());
+    let (ours, theirs) = (Pages::new(1), Pages::new(1));
     let _front: FrontRing<_> = FrontRing::new(&ours);
     c.run(b'F', 0, &theirs);
     assert_eq!(ours.octets(), theirs.octets());
@@ -166,7 +167,7 @@ fn the_page_is_initialised_alike() {
 fn impossible_request_indices_are_those_of_the_header() {
     let c = CRing::start();
     for producer in [0, 1, 31, 32, 33, 34, 1000, u32::MAX / 2, u32::MAX - 31, u32::MAX] {
-        let page = Page::new();
+        let page = Pages::new(1);
         c.run(b'F', 0, &page);
         c.run(b'B', 0, &page);
         let impossible = c.run(b'o', producer, &page) != 0;

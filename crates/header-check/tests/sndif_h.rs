@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use header_check::{Constants, Page, Program};
+use header_check::{Constants, Program};
 use proptest::prelude::*;
 use sndif::store::{self, Direction, node};
+use sndif::test_utils::Pages;
 use sndif::v2::{
     EVENT_SLOTS, EVENT_SLOTS_OFFSET, Event, EventConsumer, EventProducer, HwParams, Interval, OpenParams, Operation,
     PACKET_BYTES, RING_SLOTS, Request, Response, Span, Trigger, opcode,
@@ -104,9 +105,9 @@ fn pages_are_laid_out_as_in_the_headers() {
     assert_eq!(header.number("XENSND_IN_RING_LEN"), u64::from(EVENT_SLOTS));
 
     let at = |name: &str| usize::try_from(header.number(name)).unwrap();
-    let page = Page::new();
+    let page = Pages::new(1);
     assert!(DirectoryWriter::write(&page, &[GrantRef(7)], &[GrantRef(8); DIRECTORY_REFS]));
-    let octets = page.octets();
+    let octets = page.page(0);
     let (next, first) = (at("xensnd_page_directory.gref_dir_next_page"), at("xensnd_page_directory.gref"));
     assert_eq!(octets[next..next + 4], 0_u32.to_le_bytes());
     assert_eq!(octets[first..first + 4], 8_u32.to_le_bytes());
@@ -281,7 +282,7 @@ fn responses_that_we_emit_are_what_c_reads() {
 #[test]
 fn events_lie_where_c_looks_for_them() {
     let mut program = Program::start("packets");
-    let page = Page::new();
+    let page = Pages::new(1);
     let mut producer = EventProducer::new(&page);
     let mut consumer = EventConsumer::new(&page);
     for index in 0..200_u32 {
@@ -289,7 +290,7 @@ fn events_lie_where_c_looks_for_them() {
         producer.push(position).unwrap();
         program.send(b"p");
         program.send(&index.to_ne_bytes());
-        program.send(&page.octets());
+        program.send(&page.page(0));
         assert_eq!(program.numbers(), [index.into(), u64::from(index) + 1, index.into(), 0, position]);
         assert!(consumer.take().unwrap().is_some());
         consumer.confirm();

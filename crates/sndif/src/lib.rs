@@ -27,7 +27,7 @@
     )
 )]
 
-#[cfg(test)]
+#[cfg(any(test, feature = "test-utils"))]
 extern crate std;
 
 mod bytes;
@@ -40,6 +40,9 @@ pub mod store;
 mod xenbus;
 
 pub mod v2;
+
+#[cfg(any(test, feature = "test-utils"))]
+pub mod test_utils;
 
 pub use directory::{
     DIRECTORY_REFS, DirectoryWalk, DirectoryWriter, Step as DirectoryStep, Violation as DirectoryViolation, pages_for,

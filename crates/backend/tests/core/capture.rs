@@ -8,10 +8,10 @@ use sndif::store::Direction;
 use sndif::v2::{Operation, Span, Trigger};
 
 use crate::host::{Device, Host, MILLISECOND, next_octet};
-use crate::memory::Honest;
+use sndif::test_utils::Pages;
 
 /// Reads what the guest was told of and has not read; `read` is up to where it read before.
-fn read(host: &mut Host<Honest>, memory: &Honest, read: &mut u64, heard: &mut Vec<u8>) {
+fn read(host: &mut Host<Pages>, memory: &Pages, read: &mut u64, heard: &mut Vec<u8>) {
     let ring = host.ring_bytes;
     while *read < host.told.min(host.taken) {
         let offset = *read % ring;
@@ -31,7 +31,7 @@ proptest! {
         device_paced: bool, periods in 3..8_u32, period in 48..400_u32, steps in vec((1..1000_u64, any::<bool>()), 1..200),
     ) {
         let pace = if device_paced { Pace::Device } else { Pace::Clock };
-        let memory = Honest::new(periods * period * 4);
+        let memory = Pages::of_octets((periods * period * 4) as usize);
         let mut host = Host::new(Direction::Capture, pace);
         host.open(48_000, periods * period, period, memory.clone());
         host.trigger(Trigger::Start);
@@ -63,16 +63,16 @@ fn a_stream_carries_one_direction() {
     let none = |_| unreachable!("no OPEN");
     let span = Span { offset: 0, length: 4 };
     let mut capture = Host::new(Direction::Capture, Pace::Clock);
-    capture.open(48_000, 480, 48, Honest::new(1920));
+    capture.open(48_000, 480, 48, Pages::of_octets(1920));
     assert_eq!(capture.request(Operation::Write(span), none), Err(sndif::Errno::EINVAL));
     let mut playback = Host::new(Direction::Playback, Pace::Clock);
-    playback.open(48_000, 480, 48, Honest::new(1920));
+    playback.open(48_000, 480, 48, Pages::of_octets(1920));
     assert_eq!(playback.request(Operation::Read(span), none), Err(sndif::Errno::EINVAL));
 }
 
 #[test]
 fn stopping_goes_on_at_the_start_of_the_ring() {
-    let memory = Honest::new(1920);
+    let memory = Pages::of_octets(1920);
     let mut host = Host::new(Direction::Capture, Pace::Clock);
     host.open(48_000, 480, 48, memory.clone());
     host.trigger(Trigger::Start);

@@ -5,10 +5,10 @@ use sndif::SharedMemory;
 use sndif::v2::{Operation, Span};
 
 use crate::host::Host;
-use crate::memory::Honest;
+use sndif::test_utils::Pages;
 
 pub struct Guest {
-    memory: Honest,
+    memory: Pages,
     /// The ring as the guest wrote it.
     pub ring: Vec<u8>,
     /// Position at which it writes next.
@@ -19,25 +19,25 @@ pub struct Guest {
 }
 
 impl Guest {
-    pub fn new(memory: Honest) -> Self {
+    pub fn new(memory: Pages) -> Self {
         let ring = vec![0; memory.len()];
         Self { memory, ring, writes_at: 0, written: 0, next: 1 }
     }
 
     /// What the guest takes for played: what it was told, or what was taken when it is told nothing. The one
     /// frame past the end that it is told of a dry stream is no room to write to.
-    fn known(host: &Host<Honest>) -> u64 {
+    fn known(host: &Host<Pages>) -> u64 {
         let told = host.core.geometry().is_some_and(|geometry| geometry.period_bytes > 0);
         if told { host.told.min(host.taken) } else { host.taken }
     }
 
     /// Octets that it believes it can write.
-    pub fn room(&self, host: &Host<Honest>) -> u64 {
+    pub fn room(&self, host: &Host<Pages>) -> u64 {
         (Self::known(host) + self.ring.len() as u64).saturating_sub(self.writes_at)
     }
 
     /// Writes new sound, at most `octets`, in one WRITE or two where the ring wraps.
-    pub fn write(&mut self, host: &mut Host<Honest>, octets: u64) {
+    pub fn write(&mut self, host: &mut Host<Pages>, octets: u64) {
         // Where the host is known to have been already there is nothing to write.
         self.writes_at = self.writes_at.max(Self::known(host));
         let mut left = octets.min(self.room(host));
@@ -65,19 +65,19 @@ impl Guest {
 
     /// Takes back what it believes unplayed, at most `octets`, and never the whole ring at once: a WRITE
     /// at the frontier of a full ring cannot be told from one that appends.
-    pub fn rewind(&mut self, host: &Host<Honest>, octets: u64) {
+    pub fn rewind(&mut self, host: &Host<Pages>, octets: u64) {
         let whole_ring_back = (self.written + host.frame_bytes).saturating_sub(self.ring.len() as u64);
         let most = self.writes_at.saturating_sub(Self::known(host).max(whole_ring_back));
         self.writes_at -= octets.min(most);
     }
 
     /// Goes on without writing: what lies there from before is played.
-    pub fn skip(&mut self, host: &Host<Honest>, octets: u64) {
+    pub fn skip(&mut self, host: &Host<Pages>, octets: u64) {
         self.writes_at += octets.min(self.room(host));
     }
 
     /// A run ended: the next begins at the start of the ring.
-    pub fn stopped(&mut self, host: &Host<Honest>) {
+    pub fn stopped(&mut self, host: &Host<Pages>) {
         self.writes_at = host.taken;
         self.written = host.taken;
     }

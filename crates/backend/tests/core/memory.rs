@@ -1,45 +1,9 @@
-//! Shared buffers: one that keeps what is written, and one of a guest that changes it all the time.
+//! The shared buffer of a guest that changes it all the time.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::rc::Rc;
 
 use sndif::SharedMemory;
-
-/// A buffer that both ends of a test hold.
-#[derive(Debug, Clone)]
-pub struct Honest(Rc<RefCell<Vec<u8>>>);
-
-impl Honest {
-    pub fn new(octets: u32) -> Self {
-        Self(Rc::new(RefCell::new(vec![0; octets as usize])))
-    }
-}
-
-impl SharedMemory for Honest {
-    fn len(&self) -> usize {
-        self.0.borrow().len()
-    }
-
-    fn load_acquire(&self, _: usize) -> u32 {
-        panic!("a stream's buffer holds no indices");
-    }
-
-    fn store_release(&self, _: usize, _: u32) {
-        panic!("a stream's buffer holds no indices");
-    }
-
-    fn full_fence(&self) {}
-
-    fn read(&self, offset: usize, into: &mut [u8]) -> bool {
-        into.copy_from_slice(&self.0.borrow()[offset..offset + into.len()]);
-        true
-    }
-
-    fn write(&self, offset: usize, from: &[u8]) -> bool {
-        self.0.borrow_mut()[offset..offset + from.len()].copy_from_slice(from);
-        true
-    }
-}
 
 /// A buffer that holds something else at every look, may be shorter than promised, and fails the test at
 /// an access beyond what was promised.

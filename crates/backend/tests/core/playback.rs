@@ -8,7 +8,7 @@ use sndif::v2::Trigger;
 
 use crate::guest::Guest;
 use crate::host::{Device, Host, MILLISECOND};
-use crate::memory::Honest;
+use sndif::test_utils::Pages;
 
 /// What a guest's application and the host's device do.
 #[derive(Debug, Clone, Copy)]
@@ -50,15 +50,15 @@ fn rate() -> impl Strategy<Value = u32> {
     proptest::sample::select(vec![8000, 44_100, 48_000, 192_000])
 }
 
-fn open(pace: Pace, rate_hz: u32, periods: u32, period: u32, events: bool) -> (Host<Honest>, Guest) {
+fn open(pace: Pace, rate_hz: u32, periods: u32, period: u32, events: bool) -> (Host<Pages>, Guest) {
     let ring_frames = period * periods;
-    let memory = Honest::new(ring_frames * 4);
+    let memory = Pages::of_octets((ring_frames * 4) as usize);
     let mut host = Host::new(Direction::Playback, pace);
     host.open(rate_hz, ring_frames, if events { period } else { 0 }, memory.clone());
     (host, Guest::new(memory))
 }
 
-fn run(host: &mut Host<Honest>, guest: &mut Guest, steps: &[Step]) {
+fn run(host: &mut Host<Pages>, guest: &mut Guest, steps: &[Step]) {
     let frame = host.frame_bytes;
     for &step in steps {
         match step {

@@ -6,12 +6,12 @@ use sndif::v2::Trigger;
 
 use crate::guest::Guest;
 use crate::host::{Device, Host, MILLISECOND};
-use crate::memory::Honest;
+use sndif::test_utils::Pages;
 
 #[test]
 fn a_device_that_stalls_is_looked_at_once_a_millisecond() {
     for direction in [Direction::Playback, Direction::Capture] {
-        let memory = Honest::new(4 * 960);
+        let memory = Pages::of_octets(4 * 960);
         let mut host = Host::new(direction, Pace::Clock);
         host.open(48_000, 960, 240, memory.clone());
         if direction == Direction::Playback {
@@ -32,7 +32,7 @@ fn a_device_that_stalls_is_looked_at_once_a_millisecond() {
 
 #[test]
 fn a_stream_that_played_all_is_woken_once_more_and_then_not_again() {
-    let memory = Honest::new(4 * 960);
+    let memory = Pages::of_octets(4 * 960);
     let mut host = Host::new(Direction::Playback, Pace::Clock);
     host.open(48_000, 960, 240, memory.clone());
     Guest::new(memory).write(&mut host, 4 * 300);

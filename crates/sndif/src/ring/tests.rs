@@ -3,7 +3,7 @@
 use std::vec::Vec;
 
 use super::*;
-use crate::memory::test_page::TestPage;
+use crate::test_utils::Pages;
 
 const SLOT: usize = 64;
 const SLOTS: u32 = ring_slots(SLOT);
@@ -12,7 +12,7 @@ const SLOTS: u32 = ring_slots(SLOT);
 const STARTS: [u32; 5] = [0, u32::MAX, u32::MAX - 1, u32::MAX - SLOTS + 1, u32::MAX - 2 * SLOTS];
 
 /// Both ends as they are after `index` requests and responses.
-fn ring_at(page: &TestPage, index: u32) -> (FrontRing<&TestPage, SLOT>, BackRing<&TestPage, SLOT>) {
+fn ring_at(page: &Pages, index: u32) -> (FrontRing<&Pages, SLOT>, BackRing<&Pages, SLOT>) {
     page.store_release(REQ_PROD, index);
     page.store_release(RSP_PROD, index);
     page.store_release(REQ_EVENT, index.wrapping_add(1));
@@ -22,9 +22,9 @@ fn ring_at(page: &TestPage, index: u32) -> (FrontRing<&TestPage, SLOT>, BackRing
     (front, back)
 }
 
-fn each_start(test: impl Fn(&TestPage, FrontRing<&TestPage, SLOT>, BackRing<&TestPage, SLOT>)) {
+fn each_start(test: impl Fn(&Pages, FrontRing<&Pages, SLOT>, BackRing<&Pages, SLOT>)) {
     for start in STARTS {
-        let page = TestPage::new();
+        let page = Pages::new(1);
         let (front, back) = ring_at(&page, start);
         test(&page, front, back);
     }
@@ -45,7 +45,7 @@ fn slot_counts_are_those_of_ring_h() {
 
 #[test]
 fn a_new_ring_asks_for_the_first_notification_of_either_side() {
-    let page = TestPage::new();
+    let page = Pages::new(1);
     let mut front = FrontRing::<_, SLOT>::new(&page);
     let mut back = BackRing::<_, SLOT>::new(&page);
     front.put(&packet(1)).unwrap();

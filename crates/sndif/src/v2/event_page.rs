@@ -155,12 +155,12 @@ impl<M: SharedMemory> EventConsumer<M> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::test_page::TestPage;
+    use crate::test_utils::Pages;
 
     #[test]
     fn positions_arrive_in_order_with_gapless_ids_over_the_wrap_of_the_index() {
         for start in [0, u32::MAX - 70, u32::MAX - 3] {
-            let page = TestPage::new();
+            let page = Pages::new(1);
             let mut producer = EventProducer::starting_at(&page, start);
             let mut consumer = EventConsumer::starting_at(&page, start);
             let (mut sent, mut seen) = (0_u64, 0_u64);
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_full_page_numbers_nothing() {
-        let page = TestPage::new();
+        let page = Pages::new(1);
         let mut producer = EventProducer::new(&page);
         for position in 0..u64::from(EVENT_SLOTS) {
             producer.push(position).unwrap();
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn an_impossible_producer_index_is_latched() {
-        let page = TestPage::new();
+        let page = Pages::new(1);
         let mut consumer = EventConsumer::new(&page);
         page.store_release(IN_PROD, EVENT_SLOTS + 1);
         let violation = consumer.take().unwrap_err();
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn an_impossible_consumer_index_only_stops_our_events() {
-        let page = TestPage::new();
+        let page = Pages::new(1);
         let mut producer = EventProducer::new(&page);
         page.store_release(IN_CONS, 5);
         assert_eq!(producer.push(1), Err(EventPageFull));

@@ -6,7 +6,7 @@ use sndif::{
     PAGE_BYTES, SharedMemory, pages_for,
 };
 
-use crate::memory::Pages;
+use sndif::test_utils::Pages;
 
 /// Largest number of buffer pages of any directory.
 const MOST: usize = 16 * DIRECTORY_REFS;

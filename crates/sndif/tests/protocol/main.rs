@@ -3,7 +3,6 @@
 
 mod directory;
 mod formats;
-mod memory;
 mod ordering;
 mod packets;
 mod ring;

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use sndif::SharedMemory;
 use sndif::v2::{BackRing, EVENT_SLOTS, Event, EventConsumer, EventProducer, FrontRing, RING_SLOTS};
 
-use crate::memory::Pages;
+use sndif::test_utils::Pages;
 
 #[derive(Debug, Clone, Copy)]
 enum Step {

@@ -1,0 +1,83 @@
+//! Ordinary memory that plays shared pages, for tests, fuzzers and benchmarks on any side of the protocol.
+
+use core::cell::RefCell;
+use std::rc::Rc;
+use std::vec::Vec;
+
+use crate::{PAGE_BYTES, SharedMemory};
+
+/// Zeroed memory whose clones are the same memory: one for each end. Accesses out of range fail as
+/// [`SharedMemory`] asks for.
+#[derive(Debug, Clone)]
+pub struct Pages(Rc<RefCell<Vec<u8>>>);
+
+impl Pages {
+    /// This many whole pages.
+    #[must_use]
+    pub fn new(pages: usize) -> Self {
+        Self::of_octets(pages.saturating_mul(PAGE_BYTES))
+    }
+
+    /// This many octets.
+    #[must_use]
+    pub fn of_octets(octets: usize) -> Self {
+        Self(Rc::new(RefCell::new(std::vec![0; octets])))
+    }
+
+    /// A copy of all octets.
+    #[must_use]
+    pub fn octets(&self) -> Vec<u8> {
+        self.0.borrow().clone()
+    }
+
+    /// A copy of page `index`; zeroes where there is none.
+    #[must_use]
+    pub fn page(&self, index: usize) -> [u8; PAGE_BYTES] {
+        let mut page = [0; PAGE_BYTES];
+        self.read(index.saturating_mul(PAGE_BYTES), &mut page);
+        page
+    }
+}
+
+impl SharedMemory for Pages {
+    fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+
+    fn load_acquire(&self, offset: usize) -> u32 {
+        let mut word = [0; 4];
+        self.read(offset, &mut word);
+        u32::from_le_bytes(word)
+    }
+
+    fn store_release(&self, offset: usize, value: u32) {
+        self.write(offset, &value.to_le_bytes());
+    }
+
+    fn full_fence(&self) {}
+
+    fn read(&self, offset: usize, into: &mut [u8]) -> bool {
+        let memory = self.0.borrow();
+        match offset.checked_add(into.len()).and_then(|end| memory.get(offset..end)) {
+            Some(octets) => {
+                into.copy_from_slice(octets);
+                true
+            }
+            None => {
+                into.fill(0);
+                false
+            }
+        }
+    }
+
+    fn write(&self, offset: usize, from: &[u8]) -> bool {
+        let mut memory = self.0.borrow_mut();
+        match offset.checked_add(from.len()).and_then(|end| memory.get_mut(offset..end)) {
+            Some(octets) => {
+                octets.copy_from_slice(from);
+                true
+            }
+            None => false,
+        }
+    }
+}
