@@ -42,8 +42,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let agreed = pcm.hw_params(&wish).map_err(errno).context("no configuration")?;
     ensure!(agreed.period_frames == u64::from(arguments.period_frames), "the period became {}", agreed.period_frames);
     let sound = vec![0x11; (arguments.periods * arguments.period_frames * FRAME_BYTES) as usize];
-    let played = pcm.aplay(&sound).map_err(errno)?;
+    let played = pcm.aplay(&sound);
     let observed = pcm.observed();
+    let played = played.map_err(|error| {
+        let (state, xruns, last) = (pcm.state(), pcm.xruns(), observed.requests.last());
+        let (events, position, slowest) = (observed.positions.len(), observed.positions.last(), observed.slowest_answer);
+        anyhow::anyhow!(
+            "aplay ends with {error:?} in {state:?} after {xruns} xruns, {events} events up to {position:?}, {} requests, \
+             the last {last:?}, slowest answer {slowest:?}",
+            observed.requests.len(),
+        )
+    })?;
     let writes = observed.requests.iter().filter(|request| request.operation == WRITE).count() as u64;
     let events = observed.positions.len() as u64;
     // One request is in flight, and its answer is asked for: each takes a notification there and one back.

@@ -41,16 +41,22 @@ pub(crate) struct Notifications {
     pub(crate) own: Vec<Row>,
     /// The model of Linux's driver.
     pub(crate) linux: Vec<Row>,
+    /// Periods for which the model did not come through.
+    pub(crate) linux_failures: Vec<String>,
 }
 
 pub(crate) fn measure(options: &Options, say: &mut dyn FnMut(&str)) -> Result<Notifications> {
-    let (mut own, mut linux) = (Vec::new(), Vec::new());
+    let (mut own, mut linux, mut linux_failures) = (Vec::new(), Vec::new(), Vec::new());
     for period_ms in PERIODS_MS {
         say(&format!("notifications: periods of {period_ms} ms"));
         own.push(measure_own(options, period_ms)?);
-        linux.push(measure_linux(options, period_ms)?);
+        // Linux gives up for good where the machine stalls at the wrong moment.
+        match measure_linux(options, period_ms).or_else(|_| measure_linux(options, period_ms)) {
+            Ok(row) => linux.push(row),
+            Err(error) => linux_failures.push(format!("periods of {period_ms} ms: {error:#}")),
+        }
     }
-    Ok(Notifications { own, linux })
+    Ok(Notifications { own, linux, linux_failures })
 }
 
 /// How long one kind of guest plays.

@@ -39,17 +39,20 @@ type Drawn = Result<(), Box<dyn std::error::Error>>;
 fn draw_latency(pair: &Pair, path: &Path) -> Drawn {
     let root = SVGBackend::new(path, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
-    let longest = pair.write.p99_us.max(pair.ping_pong.p99_us) * 1.1;
+    let quantiles = || pair.write.quantiles_us.iter().chain(&pair.ping_pong.quantiles_us).copied();
+    let (shortest, longest) = quantiles().fold((f64::MAX, 1.0), |(least, most), us| (us.min(least), us.max(most)));
+    let times = (shortest.clamp(0.1, longest) / 1.2..longest * 1.2).log_scale();
     let title = format!("WRITE of 10 ms, request to response; {}, {}", pair.placement.name(), pair.pace.name());
     let mut chart = ChartBuilder::on(&root)
         .caption(title, (FONT, 22))
         .margin(16)
         .x_label_area_size(48)
         .y_label_area_size(64)
-        .build_cartesian_2d(0.0..longest.max(1.0), 0.0..100.0)?;
+        .build_cartesian_2d(times, 0.0..100.0)?;
     chart
         .configure_mesh()
-        .x_desc("time (µs)")
+        .x_desc("time (µs, logarithmic)")
+        .x_label_formatter(&|us| format!("{us}"))
         .y_desc("answered within it (%)")
         .y_label_formatter(&|percent| format!("{percent:.0}"))
         .axis_desc_style((FONT, 17))
@@ -62,7 +65,7 @@ fn draw_latency(pair: &Pair, path: &Path) -> Drawn {
         let points = distribution.quantiles_us.iter().enumerate().map(|(step, &us)| (us, (step + 1) as f64 / 2.0));
         let label = format!("{kind}: p50 {:.1} µs, p99 {:.1} µs", distribution.p50_us, distribution.p99_us);
         chart
-            .draw_series(LineSeries::new(points.filter(|&(us, _)| us <= longest), color.stroke_width(2)))?
+            .draw_series(LineSeries::new(points, color.stroke_width(2)))?
             .label(label)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], color.stroke_width(3)));
         chart.draw_series([Circle::new((distribution.p50_us, 50.0), 4, color.filled())])?;
@@ -128,13 +131,14 @@ fn draw_streams(streams: &Streams, path: &Path) -> Drawn {
     Ok(())
 }
 
-type Chart<'a> = ChartContext<
-    'a,
-    SVGBackend<'a>,
-    Cartesian2d<plotters::coord::types::RangedCoordf64, plotters::coord::types::RangedCoordf64>,
->;
-
-fn legend<'a>(chart: &mut Chart<'a>, place: SeriesLabelPosition) -> Drawn {
+fn legend<'a, X, Y>(
+    chart: &mut ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, Y>>,
+    place: SeriesLabelPosition,
+) -> Drawn
+where
+    X: Ranged<ValueType = f64>,
+    Y: Ranged<ValueType = f64>,
+{
     chart
         .configure_series_labels()
         .position(place)

@@ -180,18 +180,18 @@ fn show_streams(f: &mut fmt::Formatter<'_>, streams: &Streams) -> fmt::Result {
     )?;
     writeln!(
         f,
-        "  {:>7} {:>17} {:>19} {:>17} {:>15} {:>8}",
-        "", "CPU (%)", "µs per period", "sleeps per s", "xruns seen by", "played"
+        "  {:>7} {:>17} {:>19} {:>17} {:>15} {:>8} {:>10}",
+        "", "CPU (%)", "µs per period", "sleeps per s", "xruns seen by", "played", "machine"
     )?;
     writeln!(
         f,
-        "  {:>7} {:>8} {:>8} {:>9} {:>9} {:>8} {:>8} {:>7} {:>7} {:>8}",
-        "streams", "daemon", "guest", "daemon", "guest", "daemon", "guest", "daemon", "guest", "(%)"
+        "  {:>7} {:>8} {:>8} {:>9} {:>9} {:>8} {:>8} {:>7} {:>7} {:>8} {:>10}",
+        "streams", "daemon", "guest", "daemon", "guest", "daemon", "guest", "daemon", "guest", "(%)", "stall (ms)"
     )?;
     for step in steps {
         writeln!(
             f,
-            "  {:>7} {:>8.1} {:>8.1} {:>9.2} {:>9.2} {:>8.0} {:>8.0} {:>7} {:>7} {:>8.2}",
+            "  {:>7} {:>8.1} {:>8.1} {:>9.2} {:>9.2} {:>8.0} {:>8.0} {:>7} {:>7} {:>8.2} {:>10.1}{}",
             step.streams,
             step.daemon_cpu_percent,
             step.guest_cpu_percent,
@@ -202,6 +202,8 @@ fn show_streams(f: &mut fmt::Formatter<'_>, streams: &Streams) -> fmt::Result {
             step.daemon_xruns,
             step.guest_xruns,
             step.played_percent,
+            step.machine_stall_ms,
+            if step.repeated { " (second attempt)" } else { "" },
         )?;
     }
     if let Some(reason) = ended_by {
@@ -234,6 +236,9 @@ fn show_notifications(f: &mut fmt::Formatter<'_>, notifications: &Notifications)
                 row.xruns
             )?;
         }
+    }
+    for failure in &notifications.linux_failures {
+        writeln!(f, "  left out: {failure}")?;
     }
     writeln!(f)
 }
