@@ -12,7 +12,7 @@
 //! cannot be an answer is a [`Violation`], which stays (the stream is broken until the next connection), and a position
 //! that cannot be true is ignored and counted.
 //!
-//! A playing stream needs one notification each way per period: answers to WRITE are not waited for (nobody
+//! A running stream needs one notification each way per period: answers to WRITE and READ are not waited for (nobody
 //! [arms](Stream::arm) the ring) but collected when a position event wakes the frontend.
 
 #![no_std]

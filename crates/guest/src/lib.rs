@@ -24,11 +24,15 @@
 //! # Ok(()) }
 //! ```
 //!
+//! A period takes one notification each way at most: answers to WRITE and READ are not waited for, but collected when the
+//! next position comes.
+//!
 //! When the backend goes away (its daemon restarts), a blocking call waits for it to come back, opens the stream anew,
 //! writes what was not played yet once more, and goes on: the caller sees a pause.
 #![forbid(unsafe_code)]
 
 mod buffer;
+mod captured;
 mod card;
 mod connection;
 mod error;

@@ -12,6 +12,7 @@ use sndif::v2::Operation;
 use xen::Granted;
 
 use crate::buffer::Buffer;
+use crate::captured::Captured;
 use crate::connection::Shared;
 use crate::stats::since;
 use crate::transport::Transport;
@@ -41,6 +42,8 @@ pub(crate) struct Link {
     before: Counters,
     /// The buffer of the open stream.
     pub(crate) buffer: Option<Buffer>,
+    /// What was captured and not read yet; holds nothing where sound is played.
+    pub(crate) captured: Captured,
     /// `None` only while it is given back.
     pub(crate) mixer: Option<Box<Mixer>>,
     /// What was counted in earlier connections, and what is counted here and not in the core.
@@ -49,8 +52,8 @@ pub(crate) struct Link {
     epoch: Instant,
     pub(crate) measure: bool,
     pub(crate) edge_triggered: bool,
-    /// The error of a WRITE that nobody waited for.
-    failed_write: Option<Errno>,
+    /// The WRITE or READ that failed when nobody waited for it.
+    failed: Option<(Operation, Errno)>,
 }
 
 impl Link {
@@ -61,12 +64,13 @@ impl Link {
             before: transport.stream.counters(),
             transport: Some(transport),
             buffer: None,
+            captured: Captured::default(),
             mixer: Some(mixer),
             stats: Stats::default(),
             epoch: Instant::now(),
             measure: false,
             edge_triggered: false,
-            failed_write: None,
+            failed: None,
         }
     }
 
@@ -111,9 +115,14 @@ impl Link {
 
     /// Lets go of a lost connection's transport and buffer.
     pub(crate) fn detach(&mut self) {
-        if let Some(transport) = self.transport.take() {
+        if let Some(mut transport) = self.transport.take() {
+            // A READ that was answered brought its octets, whatever became of the backend afterwards.
+            while let Ok(Some(completion)) = transport.stream.next_completion() {
+                self.settle_read(&completion);
+            }
             self.count(&transport);
         }
+        self.captured.await_nothing();
         if let Some(buffer) = self.buffer.take() {
             buffer.end();
         }
@@ -164,9 +173,10 @@ impl Link {
                 let latency = self.now_ns().saturating_sub(completion.tag);
                 self.stats.write_latency.record(latency);
             }
-            if let (Operation::Write(_), Err(errno)) = (completion.operation, completion.result) {
-                self.failed_write.get_or_insert(errno);
+            if let (Operation::Write(_) | Operation::Read(_), Err(errno)) = (completion.operation, completion.result) {
+                self.failed.get_or_insert((completion.operation, errno));
             }
+            self.settle_read(&completion);
             if let Some(mixer) = &mut self.mixer {
                 mixer.completed(&completion);
             }
@@ -175,6 +185,46 @@ impl Link {
             }
         }
         Ok(None)
+    }
+
+    /// Takes over what an answered READ brought.
+    fn settle_read(&mut self, completion: &Completion) {
+        let Operation::Read(span) = &completion.operation else { return };
+        match (&self.buffer, completion.result) {
+            (Some(buffer), Ok(())) => self.captured.answered(span, &buffer.pages),
+            _ => self.captured.refused(span),
+        }
+    }
+
+    /// Asks for what was captured since it was asked last. The answers are not waited for: they are collected when the
+    /// next event comes, so that they cost no notification.
+    pub(crate) fn ask_captured(&mut self) -> Result<()> {
+        loop {
+            let full = self.submit_reads()?;
+            self.publish()?;
+            let awaited = self.captured.awaited_bytes() > 0;
+            let stream = self.stream_mut()?;
+            // No event comes while the stream does not run, and none makes a slot free.
+            let notify = full || awaited && !stream.is_running();
+            if !(notify && stream.arm(stream.in_flight())) {
+                return Ok(());
+            }
+            self.take_completions(None)?;
+        }
+    }
+
+    /// Submits READs for what was captured, as far as there is room for it; returns whether the ring is full.
+    fn submit_reads(&mut self) -> Result<bool> {
+        loop {
+            let room = self.captured.room_bytes();
+            let stream = self.stream_mut()?;
+            let Some(span) = stream.next_span(room) else { return Ok(false) };
+            match stream.submit(Operation::Read(span)) {
+                Ok(_) => self.captured.asked(&span),
+                Err(SubmitError::Full) => return Ok(true),
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// Takes all answers and events that are there.
@@ -192,8 +242,8 @@ impl Link {
                 break;
             }
         }
-        if let Some(errno) = self.failed_write.take() {
-            return Err(Error::Refused { operation: "WRITE", errno });
+        if let Some((operation, errno)) = self.failed.take() {
+            return Err(Error::Refused { operation: name(&operation), errno });
         }
         Ok(sum)
     }

@@ -9,6 +9,7 @@ use sndif::store::Direction;
 use sndif::v2::{Operation, Span, Trigger};
 
 use crate::buffer::Buffer;
+use crate::captured::Captured;
 use crate::link::{self, Link, Source};
 use crate::{Config, Error, Result, Stats, StreamInfo};
 
@@ -40,8 +41,8 @@ pub struct Wake {
 /// An opened stream. Dropping it closes it.
 ///
 /// Blocking calls survive the loss of the backend as long as it comes back within the recovery time; the non-blocking
-/// ones ([`try_write`](Self::try_write), [`on_wake`](Self::on_wake)) say [`Error::Lost`] and leave the rest to
-/// [`recover`](Self::recover).
+/// ones ([`try_write`](Self::try_write), [`try_read`](Self::try_read), [`on_wake`](Self::on_wake)) say [`Error::Lost`]
+/// and leave the rest to [`recover`](Self::recover).
 pub struct OpenStream {
     pub(crate) link: Link,
     info: StreamInfo,
@@ -67,6 +68,9 @@ impl OpenStream {
             Direction::Playback => vec![0; geometry.ring_bytes() as usize],
             Direction::Capture => Vec::new(),
         };
+        if info.direction == Direction::Capture {
+            link.captured = Captured::new(geometry.ring_bytes());
+        }
         let mut stream = Self {
             link,
             info,
@@ -146,13 +150,18 @@ impl OpenStream {
     /// Octets written and not played yet, or captured and not read yet.
     #[must_use]
     pub fn queued_bytes(&self) -> u32 {
-        self.link.stream().map_or(self.requeue, frontend::Stream::filled_bytes)
+        let captured = &self.link.captured;
+        let here = self.link.stream().map_or(self.requeue, frontend::Stream::filled_bytes);
+        here + captured.awaited_bytes() + captured.ready_bytes()
     }
 
     /// Octets that can be written, or read, without waiting.
     #[must_use]
     pub fn room_bytes(&self) -> u32 {
-        self.link.stream().map_or(0, frontend::Stream::available_bytes)
+        match self.info.direction {
+            Direction::Playback => self.link.stream().map_or(0, frontend::Stream::available_bytes),
+            Direction::Capture => self.link.captured.ready_bytes(),
+        }
     }
 
     /// Whether the stream was started and is not paused.
@@ -170,21 +179,24 @@ impl OpenStream {
         self.link.channels().map(link::fds)
     }
 
-    /// Takes in what a readable descriptor announced. Never waits.
+    /// Takes in what a readable descriptor announced, and asks for what was captured. Never waits.
     ///
     /// # Errors
-    /// [`Error::Lost`], [`Error::Violation`], [`Error::Refused`] for an earlier WRITE.
+    /// [`Error::Lost`], [`Error::Violation`], [`Error::Refused`] for an earlier WRITE or READ.
     pub fn on_wake(&mut self, source: Source) -> Result<Wake> {
         self.link.acknowledge(source, self.link.edge_triggered)?;
         self.poll()
     }
 
-    /// Takes in what has come, whether or not anybody announced it. Never waits.
+    /// The same for what has come whether or not anybody announced it. Never waits.
     ///
     /// # Errors
     /// As [`on_wake`](Self::on_wake).
     pub fn poll(&mut self) -> Result<Wake> {
         let progress = self.link.collect()?;
+        if self.info.direction == Direction::Capture {
+            self.link.ask_captured()?;
+        }
         Ok(Wake { moved_bytes: progress.moved_bytes, xrun: progress.xrun, available_bytes: self.room_bytes() })
     }
 
@@ -280,8 +292,13 @@ impl OpenStream {
     /// Reads captured frames into `data` and returns how many octets: at least one frame, waiting for it. A stream that
     /// was not started starts.
     ///
+    /// Frames come up to a period later than the device captured them: the event that tells of them makes us ask for them,
+    /// and the answer is collected when the next event comes. To be told of it at once would take a second notification in
+    /// every period. What was asked for is out of the device's way, so a caller may still be late by the whole buffer.
+    ///
     /// # Errors
-    /// As [`write`](Self::write).
+    /// As [`write`](Self::write); frames whose READ was [refused](Error::Refused) are lost, those before and behind them
+    /// are not. [`Error::Paused`] when a paused stream has nothing left.
     pub fn read(&mut self, data: &mut [u8]) -> Result<usize> {
         if data.len() < self.geometry.frame_bytes() as usize {
             return Err(Error::PartialFrame { bytes: data.len(), frame_bytes: self.geometry.frame_bytes() });
@@ -296,36 +313,39 @@ impl OpenStream {
     }
 
     fn read_some(&mut self, data: &mut [u8]) -> Result<usize> {
-        let least = self.worthwhile(data.len());
+        self.expect(Direction::Capture)?;
+        // Nothing is added to what a paused stream has.
+        let paused = self.desired == Desired::Paused;
+        let least = if paused { self.geometry.frame_bytes() } else { self.worthwhile(data.len()) };
         if self.room_bytes() < least {
             self.wait_for_room(least)?;
         }
-        self.try_read(data)
+        Ok(self.take_captured(data))
     }
 
-    /// Reads what was captured, up to the end of the ring twice; waits for the backend's answer but not for the device.
-    fn try_read(&mut self, data: &mut [u8]) -> Result<usize> {
+    /// Reads as many whole frames into `data` as there are, without waiting, and returns their octets. As with
+    /// [`read`](Self::read), what an event tells of is there when the next one comes.
+    ///
+    /// # Errors
+    /// [`Error::Direction`], [`Error::Closed`], [`Error::Lost`], [`Error::Violation`], [`Error::Refused`] for an earlier
+    /// READ.
+    pub fn try_read(&mut self, data: &mut [u8]) -> Result<usize> {
         self.expect(Direction::Capture)?;
-        let mut spans = [None; 2];
-        let mut wanted = u32::try_from(data.len()).unwrap_or(u32::MAX);
-        for place in &mut spans {
-            let Some(span) = self.link.stream_mut()?.next_span(wanted) else { break };
-            wanted = wanted.saturating_sub(span.length);
-            *place = Some((self.link.submit(Operation::Read(span))?, span));
-        }
-        let mut read = 0;
-        // Answers come in the order of the requests.
-        for (id, span) in spans.into_iter().flatten() {
-            let operation = Operation::Read(span);
-            let refused = |errno| Error::Refused { operation: "READ", errno };
-            self.link.answer(id, &operation)?.result.map_err(refused)?;
-            let end = read + span.length as usize;
-            if let (Some(place), Some(buffer)) = (data.get_mut(read..end), &self.link.buffer) {
-                buffer.pages.read(span.offset as usize, place);
-                read = end;
+        if (self.room_bytes() as usize) < data.len() {
+            match self.poll() {
+                // What is here is here.
+                Err(error) if error.is_lost() && self.room_bytes() > 0 => {}
+                polled => {
+                    polled?;
+                }
             }
         }
-        Ok(read)
+        Ok(self.take_captured(data))
+    }
+
+    fn take_captured(&mut self, data: &mut [u8]) -> usize {
+        let whole = data.len() - data.len() % self.geometry.frame_bytes() as usize;
+        self.link.captured.take(data.get_mut(..whole).unwrap_or_default())
     }
 
     /// Starts the device.
@@ -371,6 +391,9 @@ impl OpenStream {
         if desired == Desired::Stopped && sent.as_ref().is_err_and(Error::is_lost) {
             self.forget_connection();
             self.requeue = 0;
+        }
+        if desired == Desired::Stopped {
+            self.link.captured.clear();
         }
         // A new connection is brought to the desired state.
         self.or_recover(sent).map(drop)
@@ -510,25 +533,34 @@ impl OpenStream {
             let after = link::ANSWER_TIMEOUT;
             return if woken { Ok(()) } else { Err(Error::NoAnswer { operation: "WRITE", after }) };
         }
+        self.poll()?;
+        if self.room_bytes() >= least {
+            return Ok(());
+        }
         match self.desired {
             Desired::Running => {}
             Desired::Stopped => {
                 self.desired = Desired::Running;
                 self.send_trigger()?;
             }
+            // What was asked for still comes.
+            Desired::Paused if self.link.captured.awaited_bytes() > 0 => {}
             Desired::Paused => return Err(Error::Paused),
         }
         let ring = Duration::from_nanos(self.geometry.duration_ns(self.geometry.ring_bytes().into()));
         let bound = ring * 2 + GRACE;
         let deadline = Instant::now() + bound;
+        let mut woken = true;
         loop {
-            self.link.collect()?;
+            self.poll()?;
             if self.room_bytes() >= least {
                 return Ok(());
             }
-            if !self.link.wait(deadline)? {
+            // The last look comes after the deadline: a READ may have been answered without an event behind it.
+            if !woken {
                 return Err(Error::Stalled { after: bound });
             }
+            woken = self.link.wait(deadline)?;
         }
     }
 

@@ -1,15 +1,19 @@
 //! The same against the real daemon: what a guest plays is what the host's file holds.
 
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use guest::{Card, Config, MixerFeatures, OpenStream};
+use guest::{Card, Config, MixerFeatures, OpenStream, Source};
+use host_audio::wav;
+use rustix::event::epoll::{self, EventData, EventFlags};
 use sndif::Format;
 use testkit::World;
+use testkit::signal::assert_same;
 use xen::{DomainId, Xen};
 
 const GUEST: DomainId = DomainId(5);
 const TIMEOUT: Duration = Duration::from_secs(5);
-const DUPLEX: &str = "[['CARD, short-name=Test', 'PCM, name=main', 'STREAM, unique-id=p0, type=p', \
+const DUPLEX: &str = "[['CARD, short-name=Test, buffer-size=1048576', 'PCM, name=main', 'STREAM, unique-id=p0, type=p', \
                       'STREAM, unique-id=c0, type=c']]";
 const CONFIG: Config =
     Config { format: Format::S16Le, rate_hz: 48_000, channels: 2, period_frames: 480, buffer_frames: 1920 };
@@ -80,6 +84,96 @@ fn a_period_wakes_each_side_once() {
     assert_eq!(after.ring_wakeups, before.ring_wakeups, "nobody waits for the answers to WRITE");
     assert!(after.event_wakeups - before.event_wakeups <= 102, "{after:?}");
     assert!(after.notifications - before.notifications <= 102, "{after:?}");
+}
+
+/// A machine whose host has `sound` to give.
+fn world_with_source(sound: &[u8]) -> World {
+    World::with_config(|dir| {
+        let source = dir.join("source.wav");
+        let mut writer = wav::Writer::create(&source, CONFIG.format, CONFIG.rate_hz, CONFIG.channels).unwrap();
+        writer.write(sound).unwrap();
+        writer.finish();
+        format!("capture = true\nsource = \"wav:{}\"\n", source.display())
+    })
+}
+
+/// The buffer holds all that the tests record: no machine is so busy that something is lost.
+const PATIENT: Config = Config { buffer_frames: 96_000, ..CONFIG };
+
+#[test]
+fn a_recorded_period_wakes_each_side_once() {
+    let sound = ramp(0..60_000);
+    let mut world = world_with_source(&sound);
+    let (_xen, card) = connect(&mut world);
+    let mut stream = card.open(0, 1, &PATIENT).unwrap();
+    let mut recorded = vec![0; sound.len()];
+    let (first, rest) = recorded.split_at_mut(PERIOD);
+    stream.read(first).unwrap();
+    let before = stream.stats();
+    for period in rest.chunks_mut(PERIOD) {
+        assert_eq!(stream.read(period).unwrap(), PERIOD);
+    }
+    let after = stream.stats();
+    assert_eq!(after.xruns, 0);
+    assert_same(&recorded, &sound);
+    // 124 periods.
+    assert_eq!(after.ring_wakeups, before.ring_wakeups, "nobody waits for the answers to READ");
+    assert!(after.event_wakeups - before.event_wakeups <= 126, "{after:?}");
+    assert!(after.notifications - before.notifications <= 126, "{after:?}");
+    sound_checks(&stream);
+}
+
+#[test]
+fn one_loop_records_without_blocking_and_the_kernel_counts_one_notification_per_period() {
+    let sound = ramp(0..60_000);
+    let mut world = world_with_source(&sound);
+    let (_xen, card) = connect(&mut world);
+    let mut stream = card.open(0, 1, &PATIENT).unwrap();
+    stream.set_edge_triggered(true);
+    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+    let [ring, events] = stream.event_fds().unwrap();
+    for (fd, token) in [(ring, 0), (events, 1)] {
+        epoll::add(&epoll, fd, EventData::new_u64(token), EventFlags::IN | EventFlags::ET).unwrap();
+    }
+    stream.start().unwrap();
+    // START's answer was waited for; from here on nobody reads the channels, and the kernel adds up.
+    let [ring, events] = stream.event_fds().unwrap();
+    let (answered, _) = (count(ring), count(events));
+    assert!(answered <= 1);
+    let before = stream.stats();
+    let mut recorded = vec![0; sound.len()];
+    let mut read = 0;
+    while read < recorded.len() {
+        let mut woken = [epoll::Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }; 2];
+        let timeout = TIMEOUT.try_into().unwrap();
+        let woken_by = epoll::wait(&epoll, &mut woken[..], Some(&timeout)).unwrap();
+        assert!(woken_by > 0, "nothing comes any more");
+        for event in &woken[..woken_by] {
+            stream.on_wake(if event.data.u64() == 0 { Source::Ring } else { Source::Events }).unwrap();
+        }
+        read += stream.try_read(&mut recorded[read..]).unwrap();
+    }
+    let after = stream.stats();
+    assert_eq!(after.xruns, 0);
+    assert_same(&recorded, &sound);
+    let [ring, events] = stream.event_fds().unwrap();
+    assert_eq!(count(ring), 0, "nobody waits for the answers to READ");
+    // 125 periods, and the one whose event brought the last answer.
+    let told = count(events);
+    assert!(told <= 127, "{told} {after:?}");
+    assert!(after.notifications - before.notifications <= 127, "{after:?}");
+}
+
+/// What a channel's eventfd has counted since it was read.
+fn count(fd: BorrowedFd<'_>) -> u64 {
+    let mut octets = [0; 8];
+    match rustix::io::read(fd, &mut octets) {
+        Ok(_) => u64::from_ne_bytes(octets),
+        Err(error) => {
+            assert_eq!(error, rustix::io::Errno::AGAIN);
+            0
+        }
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{CONFIG, DUPLEX, Faults, PERIOD, TIMEOUT, machine, ramp};
+use common::{CONFIG, DUPLEX, Faults, PERIOD, RING, TIMEOUT, captured, machine, ramp};
 use guest::Error;
 
 /// Whether `whole` is `first` and then `second`, which may begin with what `first` ended with.
@@ -97,13 +97,22 @@ fn recording_goes_on_with_the_next_daemon() {
     let mut stream = card.open(0, 1, &CONFIG).unwrap();
     let mut period = vec![0; PERIOD];
     stream.read(&mut period).unwrap();
+    let mut recorded = period.clone();
     let position = stream.position();
-    first.stop();
+    let first = first.stop();
     let _second = machine.backend(Faults::default());
-    for _ in 0..5 {
-        stream.read(&mut period).unwrap();
+    while recorded.len() < 8 * PERIOD {
+        let read = stream.read(&mut period).unwrap();
+        recorded.extend(&period[..read]);
     }
     assert!(stream.position() > position && stream.stats().reconnects == 1);
+    // All that the first daemon was asked for, also what nobody had collected when it went, and then the second's.
+    let of_first = first.lock().unwrap().read_spans().iter().map(|span| span.length as usize).sum::<usize>();
+    assert!(of_first > PERIOD);
+    if stream.stats().xruns == 0 {
+        let expected = [captured(RING, of_first), captured(RING, recorded.len() - of_first)].concat();
+        assert!(recorded == expected);
+    }
     drop((stream, card));
 }
 

@@ -5,9 +5,10 @@ mod common;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use common::{CONFIG, DUPLEX, Faults, PERIOD, RING, TIMEOUT, machine, ramp};
-use guest::{Error, Source};
+use common::{CONFIG, DUPLEX, Faults, PERIOD, RING, TIMEOUT, captured, machine, ramp};
+use guest::{Config, Error, Source};
 use rustix::event::{PollFd, PollFlags, poll};
+use sndif::Errno;
 use sndif::v2::Operation;
 
 #[test]
@@ -96,10 +97,110 @@ fn recording_gives_every_frame_once() {
     assert_eq!((bytes.unwrap(), recorded.len()), (38_400, 38_400));
     assert!(ticks >= 20);
     if stream.stats().xruns == 0 {
-        let expected: Vec<u8> = (0..38_400).map(|at| (at % RING / 4) as u8).collect();
-        assert!(recorded == expected);
+        assert!(recorded == captured(RING, 38_400));
     }
     assert!(matches!(stream.write(&[0; 4]), Err(Error::Direction(_))));
+}
+
+#[test]
+fn a_paused_recording_gives_all_that_was_captured_and_says_so_then() {
+    let machine = machine();
+    machine.attach(DUPLEX);
+    let _backend = machine.backend(Faults::default());
+    let card = machine.connect(TIMEOUT).unwrap();
+    // No machine is so busy that a quarter of a second is not enough.
+    let config = Config { buffer_frames: 12_000, ..CONFIG };
+    let ring = 48_000;
+    let mut stream = card.open(0, 1, &config).unwrap();
+    let mut recorded = vec![0; ring];
+    let mut read = stream.read(&mut recorded[..PERIOD]).unwrap();
+    // An event that is taken in no sooner than in the pause: nothing follows that would bring the answer to its READ.
+    std::thread::sleep(Duration::from_millis(15));
+    stream.pause().unwrap();
+    let error = loop {
+        match stream.read(&mut recorded[read..]) {
+            Ok(more) => read += more,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, Error::Paused), "{error}");
+    assert_eq!((read as u64, stream.queued_bytes()), (stream.position(), 0));
+    assert!(read > PERIOD && recorded[..read] == captured(ring, read));
+    stream.resume().unwrap();
+    let mut more = vec![0; PERIOD];
+    let length = stream.read(&mut more).unwrap();
+    assert_eq!(more[..length], captured(ring, read + length)[read..]);
+    assert_eq!(stream.stats().xruns, 0);
+}
+
+#[test]
+fn stopping_forgets_what_was_captured_and_asked_for() {
+    let machine = machine();
+    machine.attach(DUPLEX);
+    let _backend = machine.backend(Faults::default());
+    let card = machine.connect(TIMEOUT).unwrap();
+    let mut stream = card.open(0, 1, &CONFIG).unwrap();
+    let mut frame = [0; 4];
+    for _ in 0..3 {
+        // The rest of its period lies here, and the next is asked for.
+        assert_eq!(stream.read(&mut frame).unwrap(), 4);
+        assert_eq!(frame, [0; 4], "a run starts at the beginning of the ring");
+        assert!(stream.queued_bytes() > 0);
+        stream.stop().unwrap();
+        assert_eq!((stream.queued_bytes(), stream.room_bytes()), (0, 0));
+        assert_eq!(stream.try_read(&mut frame).unwrap(), 0);
+    }
+    assert_eq!(stream.read(&mut frame).unwrap(), 4);
+    stream.close().unwrap();
+    assert!(matches!(stream.read(&mut frame), Err(Error::Closed)));
+    drop(stream);
+    // Nothing unanswered is left behind.
+    card.open(0, 1, &CONFIG).unwrap().read(&mut frame).unwrap();
+}
+
+#[test]
+fn a_refused_read_is_an_error_and_takes_nothing_else_along() {
+    let machine = machine();
+    machine.attach(DUPLEX);
+    let backend = machine.backend(Faults { refuses_read: Some(3), ..Faults::default() });
+    let card = machine.connect(TIMEOUT).unwrap();
+    let mut stream = card.open(0, 1, &CONFIG).unwrap();
+    let (mut recorded, mut refusals): (Vec<u8>, _) = (Vec::new(), 0);
+    let mut period = vec![0; PERIOD];
+    while recorded.len() < 8 * PERIOD {
+        match stream.read(&mut period) {
+            Ok(read) => recorded.extend(&period[..read]),
+            Err(Error::Refused { operation: "READ", errno: Errno::EIO }) => refusals += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!((refusals, stream.stats().errors), (1, 1));
+    if stream.stats().xruns == 0 {
+        let spans = backend.heard.lock().unwrap().read_spans();
+        let before = spans[..2].iter().map(|span| span.length as usize).sum::<usize>();
+        let behind = before + spans[2].length as usize;
+        let mut expected = captured(RING, recorded.len() + behind - before);
+        expected.drain(before..behind);
+        assert!(recorded == expected);
+    }
+}
+
+#[test]
+fn captured_sound_that_nobody_reads_in_time_is_an_xrun() {
+    let machine = machine();
+    machine.attach(DUPLEX);
+    let _backend = machine.backend(Faults { speed: 4, ..Faults::default() });
+    let card = machine.connect(TIMEOUT).unwrap();
+    let mut stream = card.open(0, 1, &CONFIG).unwrap();
+    let mut period = vec![0; PERIOD];
+    stream.read(&mut period).unwrap();
+    // Ten rings.
+    std::thread::sleep(Duration::from_millis(100));
+    for _ in 0..8 {
+        stream.read(&mut period).unwrap();
+    }
+    assert!(stream.stats().xruns >= 1);
+    assert!(stream.queued_bytes() as usize <= 2 * RING);
 }
 
 #[test]

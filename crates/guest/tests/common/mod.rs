@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use guest::{Card, Config};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sndif::store::Direction;
-use sndif::v2::{BackRing, EventProducer, Operation, Request, Response, Trigger};
+use sndif::v2::{BackRing, EventProducer, Operation, Request, Response, Span, Trigger};
 use sndif::{DirectoryStep, DirectoryWalk, Errno, Format, GrantRef, PAGE_BYTES, SharedMemory, XenbusState};
 use xen::{Access, DomainId, EventChannel, Mapped, Port, Xen, emu};
 
@@ -72,6 +72,8 @@ pub struct Faults {
     pub no_mixer: bool,
     /// Answers WRITE number n as something else.
     pub confuses_write: Option<u32>,
+    /// Refuses READ number n.
+    pub refuses_read: Option<u32>,
     /// Answers nothing from the first START on.
     pub falls_silent: bool,
     /// Refuses OPEN.
@@ -171,6 +173,7 @@ struct Serving {
     streams: Vec<Served>,
     connected: bool,
     writes: u32,
+    reads: u32,
     silent: bool,
 }
 
@@ -180,7 +183,7 @@ const BACK: &str = "/local/domain/0/backend/vsnd/5/0";
 impl Serving {
     fn new(xen: Xen, faults: Faults, heard: Arc<Mutex<Heard>>) -> Self {
         let store = xen.store().unwrap();
-        Self { xen, store, faults, heard, streams: Vec::new(), connected: false, writes: 0, silent: false }
+        Self { xen, store, faults, heard, streams: Vec::new(), connected: false, writes: 0, reads: 0, silent: false }
     }
 
     fn front(&mut self) -> XenbusState {
@@ -304,7 +307,13 @@ impl Serving {
                     _ => None,
                 };
                 self.silent |= self.faults.falls_silent && request.operation == Operation::Trigger(Trigger::Start);
-                let result = stream.handle(&request.operation, &self.xen, &self.faults, &self.heard);
+                let mut result = stream.handle(&request.operation, &self.xen, &self.faults, &self.heard);
+                if let Operation::Read(_) = request.operation {
+                    self.reads += 1;
+                    if self.faults.refuses_read == Some(self.reads) {
+                        result = Err(Errno::EIO);
+                    }
+                }
                 if !self.silent {
                     let response = Response { id: request.id, opcode, result, params };
                     stream.ring.respond(&response.emit());
@@ -449,6 +458,22 @@ impl Served {
             open.reported = position;
             self.event_channel.notify().unwrap();
         }
+    }
+}
+
+/// What the backend captures into a ring of `ring` octets, from the start of a run on: octets that tell their place.
+pub fn captured(ring: usize, octets: usize) -> Vec<u8> {
+    (0..octets).map(|at| (at % ring / 4) as u8).collect()
+}
+
+impl Heard {
+    /// What was asked for with READ.
+    pub fn read_spans(&self) -> Vec<Span> {
+        let span = |operation: &Operation| match operation {
+            Operation::Read(span) => Some(*span),
+            _ => None,
+        };
+        self.operations.iter().filter_map(span).collect()
     }
 }
 
