@@ -4,7 +4,7 @@ CARGO ?= cargo
 NO_STD_CRATES = sndif vsnd-frontend
 NO_STD_TARGET = x86_64-unknown-none
 
-.PHONY: demo test lint bench fuzz build deps
+.PHONY: demo test lint bench fuzz build deps lab lab-shell lab-build
 
 demo: build
 	target/release/vsnd demo $(DEMO_ARGS)
@@ -41,6 +41,18 @@ bench: build
 # A minute for each target, or SECONDS_EACH; TARGETS names some.
 fuzz: deps
 	fuzz/run.sh $(TARGETS)
+
+# A real Xen in QEMU. SCENARIO names one or several of them, KERNEL is 6.1 or 6.12 (default: both).
+lab: lab-build
+	KERNEL="$(KERNEL)" lab/run.sh $(SCENARIO)
+
+# A prompt in dom0, with the daemon running.
+lab-shell: lab-build
+	KERNEL="$(KERNEL)" lab/run.sh --shell
+
+lab-build: build
+	@scripts/install-deps.sh lab
+	$(CARGO) build --release --locked -p vsnd-lab
 
 deps:
 	@scripts/install-deps.sh

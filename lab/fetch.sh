@@ -2,6 +2,7 @@
 # Downloads Debian's packages of Xen, the kernels and the programs of the lab's domains, and unpacks them
 # below target/lab/cache. Nothing is installed. Does nothing twice, and needs no network the second time.
 set -euo pipefail
+export PATH=$PATH:/sbin
 
 lab=$(cd "$(dirname "$0")" && pwd)
 cache=$(dirname "$lab")/target/lab/cache

@@ -3,6 +3,7 @@
 # modules from the cache, our programs, and the scripts of this directory. The guest's lies within dom0's.
 # usage: image.sh KERNEL DIRECTORY-OF-OUR-PROGRAMS
 set -euo pipefail
+export PATH=$PATH:/sbin
 
 kernel=$1 ours=$2
 lab=$(cd "$(dirname "$0")" && pwd)

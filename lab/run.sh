@@ -62,12 +62,17 @@ run() {
     [ $good = 1 ] && ! grep -q ^FAIL "$share/results"
 }
 
+# All scenarios, those that share guests one after another.
+all="playback capture duplex lengths killed stopped twenty eight two destroy daemon pause restore own hotplug"
+
 shell=
 if [ "${1:-}" = --shell ]; then
     shell=1 kernels=${KERNEL:-6.1}
     shift
 fi
-scenarios=("$@")
+# shellcheck disable=SC2206  # a list of words
+scenarios=($all)
+[ $# = 0 ] || scenarios=("$@")
 # shellcheck disable=SC2086  # a list of words
 "$lab/fetch.sh" $kernels
 

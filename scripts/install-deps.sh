@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what building and testing need and this machine lacks: Debian packages, and the Rust target
 # that proves the protocol crates free of std. Says what it installs, asks nothing, does nothing twice.
+# With the argument `lab` also what the lab on a real Xen needs on the host.
 set -eu
 
 missing=""
@@ -17,6 +18,15 @@ need linux-libc-dev test -e /usr/include/linux/ioctl.h
 need libxen-dev test -e /usr/include/xen/io/sndif.h
 need xenstore-utils command -v xenstore-ls
 need alsa-utils test -e /usr/share/sounds/alsa/Front_Center.wav
+if [ "${1:-}" = lab ]; then
+    need qemu-system-x86 command -v qemu-system-x86_64
+    need seabios test -e /usr/share/seabios/bios-256k.bin
+    need cpio command -v cpio
+    need kmod test -x /sbin/depmod
+    need binutils command -v strip
+    need xz-utils command -v xz
+    need zstd command -v zstd
+fi
 
 if [ -n "$missing" ]; then
     echo "Installing Debian packages:$missing"

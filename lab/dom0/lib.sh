@@ -33,7 +33,6 @@ run_scenario() {
         keep_evidence "/share/failed/$1"
         world_reset
     fi
-    guest_stop_all
     printf '%s %-10s %3s.%s s  %s\n' $verdict "$1" $((took / 10)) $((took % 10)) \
         "$(sed 's/; $//' /run/lab/notes)" >> /share/results
 }
@@ -112,16 +111,49 @@ guest_start() {
     rm -f "$GUEST_LOGS/guest-$1.log" "/run/lab/$1.number"
     xl create "/run/lab/$1.cfg" > "/run/lab/$1-create.log" 2>&1 ||
         fail "xl create: $(tail -n1 "/run/lab/$1-create.log")"
+    guest_remember "$1"
     soon 40 guest_ready "$1" || fail "guest $1 does not come up"
 }
 
-guest_id() { xl domid "$1" 2>/dev/null; }
+# Which domain a name is, without asking xl each time.
+guest_remember() { xl domid "$1" > "/run/lab/$1.id"; }
+
+guest_forget() { rm -f "/run/lab/$1.id"; }
+
+guest_id() { cat "/run/lab/$1.id" 2>/dev/null; }
 
 guest_path() { echo "/local/domain/$(guest_id "$1")"; }
 
 guest_ready() { xenstore-read "$(guest_path "$1")/data/lab/status" > /dev/null 2>&1; }
 
-guest_ensure() { [ -n "$(guest_id "$1")" ] || guest_start "$@"; }
+guest_ensure() { [ -e "/run/lab/$1.id" ] || guest_start "$@"; }
+
+# guest_stop NAME...
+guest_stop() {
+    for stop_name in "$@"; do
+        guest_forget "$stop_name"
+        xl destroy "$stop_name"
+    done
+}
+
+guest_stop_all() {
+    # shellcheck disable=SC2046  # words
+    guest_stop $(xl list | awk 'NR > 2 { print $1 }')
+}
+
+# world GUEST...: the daemon and these guests run, and no others.
+world() {
+    daemon_ensure
+    for world_other in /run/lab/*.id; do
+        [ -e "$world_other" ] || continue
+        world_other=$(basename "$world_other" .id)
+        case " $* " in
+            *" $world_other "*) ;;
+            *) guest_stop "$world_other" ;;
+        esac
+    done
+    for world_name in "$@"; do guest_ensure "$world_name"; done
+}
 
 # guest_begin NAME COMMAND: has a guest run a command, and does not wait for it.
 guest_begin() {
@@ -135,7 +167,7 @@ guest_wait() {
     wait_path=$(guest_path "$1")/data/lab
     wait_number=$(cat "/run/lab/$1.number")
     soon "$2" guest_answered || fail "guest $1 does not answer: $(xenstore-read "$wait_path/command")"
-    OUTPUT=$(xenstore-read "$wait_path/output")
+    OUTPUT=$(xenstore-read -R "$wait_path/output")
     return "${answer#* }"
 }
 
@@ -152,12 +184,6 @@ guest_run() {
 # must_run NAME COMMAND: a command that has to end well.
 must_run() {
     guest_run "$@" || fail "in guest $1, $2: status $?: $(echo "$OUTPUT" | tail -n2 | tr '\n' ' ')"
-}
-
-guest_stop_all() {
-    for stop_name in $(xl list | awk 'NR > 2 { print $1 }'); do
-        xl destroy "$stop_name"
-    done
 }
 
 # After a failure nothing can be trusted: everything is made anew.

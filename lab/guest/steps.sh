@@ -7,7 +7,7 @@ play() {
     shift $(($# < 6 ? $# : 6))
     file=/run/lab/play-$seed-$frames.raw
     [ -e "$file" ] || vsnd-lab make --format "$format" --channels "$channels" --frames "$frames" --seed "$seed" "$file"
-    aplay -q -D "hw:0,$device" -t raw -f "$(alsa_name "$format")" -r "$rate" -c "$channels" "$@" "$file"
+    aplay -D "hw:0,$device" -t raw -f "$(alsa_name "$format")" -r "$rate" -c "$channels" "$@" "$file"
 }
 
 # record DEVICE SEED [FRAMES]: captures, and compares with the source's recording.
@@ -17,6 +17,15 @@ record() {
     rm -f "$file"
     arecord -q -D "hw:0,$device" -t raw -f S16_LE -r 48000 -c 2 -s "$frames" "$file" || return 1
     vsnd-lab compare --frames "$frames" --seed "$seed" "$file"
+}
+
+# timed SPARE-MS EXPECTED-MS COMMAND...: the command, which must not take longer than expected and to spare.
+timed() {
+    most=$(($1 + $2)) began=$(now_ms)
+    shift 2
+    "$@" || return
+    took=$(($(now_ms) - began))
+    [ $took -le $most ] || { echo "took $took ms, expected at most $most"; return 1; }
 }
 
 # ALSA's name of a format: the store's in capitals.

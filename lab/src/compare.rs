@@ -1,6 +1,19 @@
 //! What became of a recording.
 
+use clap::Args;
+
 use crate::Recording;
+
+/// What may be heard besides the whole recording.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(crate) struct Tolerance {
+    /// Frames of the recording's beginning that may be all there is: what a killed player got out.
+    #[arg(long, value_name = "FRAMES")]
+    pub(crate) at_least: Option<u64>,
+    /// Silence may lie between two frames of the recording: a player was stopped, and went on.
+    #[arg(long)]
+    pub(crate) gaps: bool,
+}
 
 /// Outcome of a comparison.
 pub(crate) struct Verdict {
@@ -9,30 +22,43 @@ pub(crate) struct Verdict {
     pub(crate) text: String,
 }
 
-/// Compares what was heard with `recording`: at least its first `at_least` frames, then only silence.
-pub(crate) fn compare(recording: &Recording, heard: &[u8], at_least: u64) -> Verdict {
+/// Compares what was heard with `recording`: its frames from the first one on, then only silence.
+pub(crate) fn compare(recording: &Recording, heard: &[u8], tolerance: Tolerance) -> Verdict {
     let expected = recording.octets();
     let frame = recording.frame_bytes().max(1);
-    let same = expected.chunks(frame).zip(heard.chunks(frame)).take_while(|(a, b)| a == b).count();
-    let (frames, total) = (heard.len() / frame, recording.frames as usize);
-    let Recording { format, channels, .. } = recording;
-
     let mut quiet = vec![0; frame];
-    pcm::fill_silence(*format, &mut quiet);
-    let loud = heard.chunks(frame).skip(same).position(|heard| heard != quiet).map(|at| at + same);
+    pcm::fill_silence(recording.format, &mut quiet);
 
-    let enough = same as u64 >= at_least.min(recording.frames);
-    let whole_frames = heard.len().is_multiple_of(frame);
-    let (good, text) = match loud {
-        Some(at) => (false, format!("frame {at} of {total} differs ({frames} frames {format} {channels} ch heard)")),
-        None if !enough => (false, format!("only {same} of {total} frames came, then {} of silence", frames - same)),
-        None if !whole_frames => (false, format!("{same} frames identical, then a part of one")),
-        None => {
-            let of = if same < total { format!("first {same} of {total}") } else { same.to_string() };
-            (true, format!("{of} frames {format} {channels} ch identical, {} of silence after", frames - same))
+    // Frames of the recording that came, frames of silence so far, frames of silence among them.
+    let (mut same, mut silence, mut gaps) = (0, 0, 0);
+    let mut differs = None;
+    for (at, got) in heard.chunks(frame).enumerate() {
+        let next = expected.get(same * frame..).and_then(|rest| rest.chunks(frame).next());
+        if next == Some(got) && (silence == 0 || (tolerance.gaps && same > 0)) {
+            (same, gaps) = (same + 1, silence);
+        } else if got == quiet {
+            silence += 1;
+        } else {
+            differs = Some(at);
+            break;
         }
+    }
+
+    let total = recording.frames as usize;
+    let at_least = tolerance.at_least.unwrap_or(recording.frames) as usize;
+    let Recording { format, channels, .. } = recording;
+    let text = if let Some(at) = differs {
+        let frames = heard.len() / frame;
+        format!("frame {at} of {total} differs, after {same} of the recording ({frames} {format} {channels} ch heard)")
+    } else if same < at_least {
+        format!("only {same} of {total} frames came, and {silence} of silence")
+    } else {
+        let of = if same < total { format!("first {same} of {total}") } else { same.to_string() };
+        let between = if gaps > 0 { format!(", {gaps} of silence between") } else { String::new() };
+        let after = silence - gaps;
+        format!("{of} frames {format} {channels} ch identical{between}, {after} of silence after")
     };
-    Verdict { good, text }
+    Verdict { good: differs.is_none() && same >= at_least, text }
 }
 
 #[cfg(test)]
@@ -41,31 +67,44 @@ mod tests {
     use sndif::Format;
 
     const RECORDING: Recording = Recording { format: Format::S16Le, channels: 2, frames: 100, seed: 1 };
+    const EXACT: Tolerance = Tolerance { at_least: None, gaps: false };
+    const HALF: Tolerance = Tolerance { at_least: Some(50), gaps: false };
+    const GAPS: Tolerance = Tolerance { at_least: None, gaps: true };
 
-    fn good(heard: &[u8], at_least: u64) -> bool {
-        compare(&RECORDING, heard, at_least).good
+    fn good(heard: &[u8], tolerance: Tolerance) -> bool {
+        compare(&RECORDING, heard, tolerance).good
     }
 
     #[test]
     fn only_the_recording_and_silence_after_it_pass() {
         let octets = RECORDING.octets();
-        assert!(good(&octets, 100));
-        assert!(good(&[&octets[..], &[0; 40]].concat(), 100));
-        assert!(!good(&[&[0; 4], &octets[..]].concat(), 100), "silence before");
-        assert!(!good(&[&octets[..], &[0, 0, 1, 0]].concat(), 100), "a sound after");
-        assert!(!good(&octets[..396], 100), "a frame is missing");
-        assert!(!good(&[&octets[..], &[0; 3]].concat(), 100), "a part of a frame");
+        assert!(good(&octets, EXACT));
+        assert!(good(&[&octets[..], &[0; 40]].concat(), EXACT));
+        assert!(!good(&[&[0; 4], &octets[..]].concat(), EXACT), "silence before");
+        assert!(!good(&[&octets[..], &[0, 0, 1, 0]].concat(), EXACT), "a sound after");
+        assert!(!good(&octets[..396], EXACT), "a frame is missing");
+        assert!(!good(&[&octets[..], &[0; 3]].concat(), EXACT), "a part of a frame");
+        assert!(!good(&[&octets[..200], &[0; 4], &octets[200..]].concat(), EXACT), "a gap");
         let mut changed = octets.clone();
         changed[200] ^= 1;
-        assert!(!good(&changed, 100), "one bit");
+        assert!(!good(&changed, EXACT), "one bit");
     }
 
     #[test]
     fn a_player_that_was_killed_may_have_played_a_part() {
         let octets = RECORDING.octets();
-        assert!(good(&octets[..200], 50));
-        assert!(good(&[&octets[..200], &[0; 8]].concat(), 50));
-        assert!(!good(&octets[..200], 51));
-        assert!(!good(&[&octets[..200], &octets[204..]].concat(), 50), "a frame is missing in the middle");
+        assert!(good(&octets[..200], HALF));
+        assert!(good(&[&octets[..200], &[0; 8]].concat(), HALF));
+        assert!(!good(&octets[..196], HALF));
+        assert!(!good(&[&octets[..200], &octets[204..]].concat(), HALF), "a frame is missing in the middle");
+    }
+
+    #[test]
+    fn a_player_that_was_stopped_may_leave_gaps_and_lose_nothing() {
+        let octets = RECORDING.octets();
+        assert!(good(&[&octets[..200], &[0; 80], &octets[200..], &[0; 4]].concat(), GAPS));
+        assert!(!good(&[&octets[..200], &[0; 80], &octets[204..]].concat(), GAPS), "a frame is lost");
+        assert!(!good(&[&octets[..200], &[0; 80], &octets[196..]].concat(), GAPS), "a frame came twice");
+        assert!(!good(&[&[0; 4], &octets[..]].concat(), GAPS), "silence before");
     }
 }

@@ -39,9 +39,8 @@ enum Command {
     Compare {
         #[command(flatten)]
         recording: Recording,
-        /// Frames of the recording's beginning that may be all there is: what a killed player got out.
-        #[arg(long, value_name = "FRAMES")]
-        at_least: Option<u64>,
+        #[command(flatten)]
+        tolerance: compare::Tolerance,
         /// What was heard: raw frames, or a WAV file where the name ends in `.wav`.
         file: PathBuf,
     },
@@ -82,10 +81,10 @@ fn run(arguments: &Arguments) -> Result<bool> {
             recording.write(*rate, file).with_context(|| format!("cannot make {}", file.display()))?;
             Ok(true)
         }
-        Command::Compare { recording, at_least, file } => {
+        Command::Compare { recording, tolerance, file } => {
             let heard = recording::read(file, recording.format, recording.channels)
                 .with_context(|| format!("cannot read {}", file.display()))?;
-            let result = compare::compare(recording, &heard, at_least.unwrap_or(recording.frames));
+            let result = compare::compare(recording, &heard, *tolerance);
             writeln!(std::io::stdout(), "{}", result.text)?;
             Ok(result.good)
         }

@@ -1,0 +1,101 @@
+# Players, guests and daemons that vanish.
+# shellcheck shell=sh
+
+scenario_killed() {
+    world a
+    must_run a "play 0,0 6 240000 & sleep 2; kill -9 \$(pidof aplay); wait; play 0,0 7"
+    heard a 0-0 7
+    note "after kill -9: $COMPARED"
+    killed_file=$WAVS/$(guest_id a)-0-0-0.wav
+    vsnd-lab compare --seed 6 --frames 240000 --at-least 48000 "$killed_file" > /run/lab/compared ||
+        fail "the killed player: $(cat /run/lab/compared)"
+    note "the killed one: $(cat /run/lab/compared)"
+}
+
+scenario_stopped() {
+    world a
+    must_run a "play 0,0 8 192000 & sleep 1; kill -STOP \$(pidof aplay); sleep 2; kill -CONT \$(pidof aplay); wait \$!"
+    echo "$OUTPUT" | grep -q underrun || fail "there was no xrun: $OUTPUT"
+    heard a 0-0 8 --frames 192000 --gaps
+    note "SIGSTOP for 2 s, $(echo "$OUTPUT" | grep -o 'underrun.*'): $COMPARED"
+    must_run a "play 0,0 9"
+    heard a 0-0 9
+    note "and the next: $COMPARED"
+}
+
+scenario_twenty() {
+    world a
+    must_run a "for n in 1 2 3 4 5 6 7 8 9 10; do play 0,0 2\$n 3000 || exit 1; done
+        aplay -q -D hw:0,0 -t raw -f S16_LE -r 48000 -c 2 \$(for n in 1 2 3 4 5 6 7 8 9 10; do
+            echo /run/lab/play-2\$n-3000.raw
+        done)"
+    base=$WAVS/$(guest_id a)-0-0-0
+    soon 3 [ -e "$base-20.wav" ] || fail "not all of 20 files were heard"
+    for number in $(seq 1 20); do
+        file=$base-$number.wav
+        [ "$number" != 1 ] || file=$base.wav
+        vsnd-lab compare --frames 3000 --seed "2$(((number - 1) % 10 + 1))" "$file" > /run/lab/compared ||
+            fail "file $number of 20: $(cat /run/lab/compared)"
+    done
+    note "20 of 20, 10 players and one player of 10 files, each: $(cat /run/lab/compared)"
+}
+
+# What the daemon holds of Xen and of the system, as it and as the hypervisor see it.
+holdings() {
+    pid=$(daemon_pid)
+    echo "grant mappings $(grep -c gntdev "/proc/$pid/maps")," \
+        "event channels $(for fd in "/proc/$pid/fd/"*; do readlink "$fd"; done | grep -c evtchn)," \
+        "fds $(find "/proc/$pid/fd" -type l | wc -l)," \
+        "threads $(find "/proc/$pid/task" -maxdepth 1 -mindepth 1 | wc -l)," \
+        "pages that Xen has mapped $(mapped_pages)"
+}
+
+# Grants of all guests that are mapped, counted by the hypervisor.
+mapped_pages() {
+    xl dmesg -c > /dev/null
+    xl debug-keys g
+    xl dmesg > /run/lab/grants
+    # The first eight references are for Xen's console and store, not for drivers.
+    grep '^(XEN) \[0x' /run/lab/grants | grep -vc '\[0x00[0-7]\]'
+}
+
+scenario_destroy() {
+    world b
+    before=$(holdings)
+    guest_start a
+    guest_begin b "play 0,0 10 480000"
+    guest_begin a "play 0,0 11 480000 & record 0,0 100 480000"
+    sleep 3
+    during=$(holdings)
+    [ "$during" != "$before" ] || fail "the counts do not change when a guest plays: $before"
+    began=$(now_ms)
+    guest_stop a
+    took=$(($(now_ms) - began))
+    [ $took -le 2000 ] || fail "xl destroy took $took ms"
+    guest_wait b 20 || fail "aplay in b: $OUTPUT"
+    heard b 0-0 10 --frames 480000
+    note "xl destroy while playing and recording: $took ms"
+    note "the other guest: $COMPARED"
+    after=$(holdings)
+    [ "$before" = "$after" ] || fail "before: $before, while playing: $during, after: $after"
+    note "$after, as before (while playing: $during)"
+}
+
+scenario_daemon() {
+    world a
+    guest_begin a "play 0,0 12 480000"
+    sleep 2
+    began=$(now_ms)
+    daemon_kill KILL
+    daemon_start
+    guest_wait a 30
+    note "player of the killed daemon: status $?, after $((($(now_ms) - began) / 1000)) s"
+    must_run a "soon 10 [ -e /proc/asound/card0/pcm1c ]; play 0,0 13"
+    heard a 0-0 13
+    note "the next player: $COMPARED"
+    must_run a "! dmesg | grep -iE 'still in use|deferring g.e'"
+    mapped=$(mapped_pages)
+    # Two pages for each of the eight streams.
+    [ "$mapped" = 16 ] || fail "$mapped pages of the guest are mapped, expected 16"
+    note "no page is left granted, $mapped are mapped"
+}
