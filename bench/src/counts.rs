@@ -1,4 +1,4 @@
-//! What the playing guest counts, as it tells the process that measures.
+//! What the guest counts, as it tells the process that measures.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Counts {
     pub(crate) streams: u64,
-    /// Frames that the host has played.
+    /// Frames that the host has played or captured.
     pub(crate) frames: u64,
     pub(crate) requests: u64,
     pub(crate) events: u64,

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use guest::{Card, Config, OpenStream};
 use serde::Serialize;
 use sndif::Format;
+use sndif::store::Direction;
 use xen::DomainId;
 
 use crate::machine::{CardOf, FRAME_BYTES, Machine, RATE_HZ};
@@ -113,7 +114,7 @@ impl Pair {
 
 pub(crate) fn measure(options: &Options, say: &mut dyn FnMut(&str)) -> Result<Latency> {
     let domain = DomainId(1);
-    let card = CardOf { domain, streams: 2 };
+    let card = CardOf { domain, streams: 2, direction: Direction::Playback };
     let machine = Machine::start(&options.daemon, &[card])?;
     let xen = machine.enter(domain)?;
     let card = Card::connect(&xen, &machine.spec(), 0, PATIENCE)?;

@@ -25,23 +25,36 @@ pub(crate) const CARD_STREAMS: u32 = 64;
 /// How long a process may take to start or to end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A card: its guest, and how many playback streams it has.
+/// A card: its guest, and how many streams it has, all of one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CardOf {
     pub(crate) domain: DomainId,
     pub(crate) streams: u32,
+    pub(crate) direction: Direction,
 }
 
 impl CardOf {
-    /// As many cards as `streams` streams need, each in a domain of its own.
+    /// As many cards as `streams` playback streams need, each in a domain of its own.
     pub(crate) fn for_streams(streams: u32) -> Vec<Self> {
         let cards = streams.div_ceil(CARD_STREAMS);
         (0..cards)
             .map(|card| Self {
                 domain: DomainId(u16::try_from(card + 1).unwrap_or(u16::MAX)),
                 streams: CARD_STREAMS.min(streams - card * CARD_STREAMS),
+                direction: Direction::Playback,
             })
             .collect()
+    }
+
+    /// A card with one stream.
+    pub(crate) fn single(direction: Direction) -> Self {
+        Self { domain: DomainId(1), streams: 1, direction }
+    }
+}
+
+impl std::fmt::Display for CardOf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}:{}", self.domain, self.streams, self.direction.node())
     }
 }
 
@@ -49,10 +62,15 @@ impl std::str::FromStr for CardOf {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let numbers =
-            text.split_once(':').and_then(|(domain, streams)| Some((domain.parse().ok()?, streams.parse().ok()?)));
-        let (domain, streams) = numbers.ok_or_else(|| format!("`{text}` is not DOMAIN:STREAMS"))?;
-        Ok(Self { domain, streams })
+        let parts: Vec<&str> = text.split(':').collect();
+        let card = match parts[..] {
+            [domain, streams, direction] => (|| {
+                let direction = Direction::from_node(direction.as_bytes())?;
+                Some(Self { domain: domain.parse().ok()?, streams: streams.parse().ok()?, direction })
+            })(),
+            _ => None,
+        };
+        card.ok_or_else(|| format!("`{text}` is not DOMAIN:STREAMS:p or DOMAIN:STREAMS:c"))
     }
 }
 
@@ -84,7 +102,7 @@ impl Drop for Daemon {
 }
 
 impl Machine {
-    /// Starts Xen and the daemon `vsndd` with the null sink, and attaches `cards`.
+    /// Starts Xen and the daemon `vsndd` with the null sink and silence to capture, and attaches `cards`.
     pub(crate) fn start(vsndd: &Path, cards: &[CardOf]) -> Result<Self> {
         xen::raise_fd_limit();
         let dir = tempfile::Builder::new().prefix("vsnd-bench-").tempdir().context("cannot make a directory")?;
@@ -92,11 +110,11 @@ impl Machine {
         let host = emulation.open(DomainId(0))?;
         let mut store = host.store()?;
         for card in cards {
-            toolstack::attach(&mut store, card.domain, &[description(card.streams)])?;
+            toolstack::attach(&mut store, card.domain, &[description(card)])?;
         }
         let log = File::create(log_path(dir.path())).context("cannot create the daemon's log")?;
         let mut command = Command::new(vsndd);
-        command.args(["--xen", &emulation.spec().to_string(), "--sink", "null", "--log", "info"]);
+        command.args(["--xen", &emulation.spec().to_string(), "--sink", "null", "--allow-capture", "--log", "info"]);
         // The user's own configuration has no say here.
         command.args(["--config", "/dev/null"]).env_remove("VSND_LOG").env_remove("VSND_XEN");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
@@ -157,11 +175,11 @@ fn log_path(dir: &Path) -> PathBuf {
 }
 
 /// A card that takes what the streams here are opened with, and buffers up to 4 MiB.
-fn description(streams: u32) -> Card {
-    let streams = (0..streams)
+fn description(card: &CardOf) -> Card {
+    let streams = (0..card.streams)
         .map(|index| Stream {
             unique_id: Some(format!("s{index}")),
-            direction: Direction::Playback,
+            direction: card.direction,
             params: Params::default(),
         })
         .collect();
@@ -201,8 +219,11 @@ mod tests {
         assert_eq!(CardOf::for_streams(0), []);
         let cards: Vec<_> = CardOf::for_streams(130).iter().map(|card| (card.domain.0, card.streams)).collect();
         assert_eq!(cards, [(1, 64), (2, 64), (3, 2)]);
-        assert_eq!("3:2".parse(), Ok(CardOf { domain: DomainId(3), streams: 2 }));
-        assert!("3".parse::<CardOf>().is_err());
+        let card = CardOf { domain: DomainId(3), streams: 2, direction: Direction::Capture };
+        assert_eq!((card.to_string(), "3:2:c".parse()), ("3:2:c".to_owned(), Ok(card)));
+        for wrong in ["3", "3:2", "3:2:x", "3:x:p", "3:2:p:p"] {
+            assert!(wrong.parse::<CardOf>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
+use sndif::store::Direction;
 
 use crate::counts::Counts;
 use crate::machine::{CardOf, Machine, RATE_HZ};
@@ -37,29 +38,33 @@ pub(crate) struct Row {
 /// The part's result.
 #[derive(Debug, Serialize)]
 pub(crate) struct Notifications {
-    /// The user-space driver.
+    /// The user-space driver, playing.
     pub(crate) own: Vec<Row>,
-    /// The model of Linux's driver.
+    /// The user-space driver, recording.
+    pub(crate) own_capture: Vec<Row>,
+    /// The model of Linux's driver, playing.
     pub(crate) linux: Vec<Row>,
     /// Periods for which the model did not come through.
     pub(crate) linux_failures: Vec<String>,
 }
 
 pub(crate) fn measure(options: &Options, say: &mut dyn FnMut(&str)) -> Result<Notifications> {
-    let (mut own, mut linux, mut linux_failures) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut own, mut own_capture) = (Vec::new(), Vec::new());
+    let (mut linux, mut linux_failures) = (Vec::new(), Vec::new());
     for period_ms in PERIODS_MS {
         say(&format!("notifications: periods of {period_ms} ms"));
-        own.push(measure_own(options, period_ms)?);
+        own.push(measure_own(options, period_ms, Direction::Playback)?);
+        own_capture.push(measure_own(options, period_ms, Direction::Capture)?);
         // Linux gives up for good where the machine stalls at the wrong moment.
         match measure_linux(options, period_ms).or_else(|_| measure_linux(options, period_ms)) {
             Ok(row) => linux.push(row),
             Err(error) => linux_failures.push(format!("periods of {period_ms} ms: {error:#}")),
         }
     }
-    Ok(Notifications { own, linux, linux_failures })
+    Ok(Notifications { own, own_capture, linux, linux_failures })
 }
 
-/// How long one kind of guest plays.
+/// How long one kind of guest plays or records.
 fn time(options: &Options, period_ms: u32) -> Duration {
     let shortest = Duration::from_millis(u64::from(PERIODS_MIN * period_ms));
     shortest.max(Duration::from_secs_f64(options.seconds / 10.0))
@@ -70,9 +75,9 @@ fn buffer_periods(period_ms: u32) -> u32 {
     PERIODS.max(40 / period_ms)
 }
 
-fn measure_own(options: &Options, period_ms: u32) -> Result<Row> {
+fn measure_own(options: &Options, period_ms: u32, direction: Direction) -> Result<Row> {
     let period_frames = RATE_HZ / 1000 * period_ms;
-    let cards = CardOf::for_streams(1);
+    let cards = [CardOf::single(direction)];
     let machine = Machine::start(&options.daemon, &cards)?;
     let mut player = Player::start(&machine, &cards, period_frames, buffer_periods(period_ms))?;
     player.play()?;
@@ -86,12 +91,11 @@ fn measure_own(options: &Options, period_ms: u32) -> Result<Row> {
 
 fn measure_linux(options: &Options, period_ms: u32) -> Result<Row> {
     let period_frames = RATE_HZ / 1000 * period_ms;
-    let cards = CardOf::for_streams(1);
-    let machine = Machine::start(&options.daemon, &cards)?;
-    let domain = cards.first().context("no card")?.domain;
+    let card = CardOf::single(Direction::Playback);
+    let machine = Machine::start(&options.daemon, &[card])?;
     let periods = time(options, period_ms).as_millis() / u128::from(period_ms);
     let mut command = role::command("linux")?;
-    command.args(["--xen", &machine.spec().to_string(), "--domain", &domain.to_string()]);
+    command.args(["--xen", &machine.spec().to_string(), "--domain", &card.domain.to_string()]);
     command.args(["--period-frames", &period_frames.to_string(), "--periods", &periods.to_string()]);
     command.args(["--buffer-frames", &(period_frames * buffer_periods(period_ms)).to_string()]);
     let output = command.stderr(Stdio::inherit()).output().context("cannot start the Linux guest")?;

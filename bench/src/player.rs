@@ -1,4 +1,4 @@
-//! The guest's side of a measurement: one process, one epoll loop, many playing streams.
+//! The guest's side of a measurement: one process, one epoll loop, many playing or recording streams.
 //!
 //! It is told what to do by lines on its standard input, and answers each with one line of JSON:
 //! `play` opens and starts all streams, `mark` starts counting, `report` says what was counted.
@@ -12,6 +12,7 @@ use clap::Args;
 use guest::{Card, Config, OpenStream, Source, Stats};
 use rustix::event::epoll;
 use sndif::Format;
+use sndif::store::Direction;
 use xen::{Xen, XenSpec};
 
 use crate::counts::Counts;
@@ -34,7 +35,7 @@ pub(crate) struct Arguments {
     /// The emulation.
     #[arg(long)]
     pub(crate) xen: XenSpec,
-    /// A card to play on, as DOMAIN:STREAMS.
+    /// A card to use, as DOMAIN:STREAMS and `p` to play or `c` to record, with colons between.
     #[arg(long = "card", required = true)]
     pub(crate) cards: Vec<CardOf>,
     /// Length of a period.
@@ -122,7 +123,7 @@ impl Player {
         })
     }
 
-    /// Opens all streams, fills their buffers, and starts one after another.
+    /// Opens all streams, fills the buffers of those that play, and starts one after another.
     fn play(&mut self, arguments: &Arguments) -> Result<()> {
         let config = Config {
             format: Format::S16Le,
@@ -141,7 +142,9 @@ impl Player {
                     "the backend changed the stream's sizes"
                 );
                 stream.set_edge_triggered(true);
-                stream.try_write(&self.sound)?;
+                if card.direction == Direction::Playback {
+                    stream.try_write(&self.sound)?;
+                }
                 let token = epoll::EventData::new_u64(self.streams.len() as u64);
                 let [_, events] = stream.event_fds()?;
                 epoll::add(&self.epoll, events, token, epoll::EventFlags::IN | epoll::EventFlags::ET)?;
@@ -182,7 +185,7 @@ impl Player {
                 Some(COMMAND_TOKEN) => self.command = Some(read_command()?),
                 Some(index) => {
                     if let Some(stream) = self.streams.get_mut(usize::try_from(index)?) {
-                        refill(stream, &self.sound, self.period_bytes)?;
+                        serve(stream, &mut self.sound, self.period_bytes)?;
                     }
                 }
                 None => {}
@@ -201,7 +204,7 @@ impl Player {
             self.told_by_ring += notifications(ring)?;
             self.told_by_events += notifications(events)?;
             // What was read here raises no edge any more.
-            refill(stream, &self.sound, self.period_bytes)?;
+            serve(stream, &mut self.sound, self.period_bytes)?;
             let Stats { requests, notifications, events, xruns, .. } = stream.stats();
             counts.requests += requests;
             counts.notifications_to_back += notifications;
@@ -223,10 +226,15 @@ impl Player {
     }
 }
 
-/// Writes as many whole periods as there is room for.
-fn refill(stream: &mut OpenStream, sound: &[u8], period_bytes: usize) -> Result<()> {
+/// Reads all that was captured, or writes as many whole periods as there is room for.
+fn serve(stream: &mut OpenStream, sound: &mut [u8], period_bytes: usize) -> Result<()> {
     let wake = stream.on_wake(Source::Events)?;
     let room = wake.available_bytes as usize;
+    if stream.info().direction == Direction::Capture {
+        // No more than that: to ask for more would be another look.
+        stream.try_read(sound.get_mut(..room).unwrap_or_default())?;
+        return Ok(());
+    }
     let whole = room - room % period_bytes;
     if whole > 0 {
         stream.try_write(sound.get(..whole).unwrap_or(sound))?;

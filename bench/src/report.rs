@@ -108,17 +108,18 @@ impl Report {
             });
         }
         if let Some(notifications) = &self.notifications {
-            let rows = &notifications.own;
-            let most = |of: fn(&crate::notifications::Row) -> f64| rows.iter().map(of).fold(0.0, f64::max);
-            for (name, value) in
-                [("guest to host", most(|row| row.front_to_back)), ("host to guest", most(|row| row.back_to_front))]
-            {
-                self.targets.push(Target {
-                    name: format!("notifications per period, {name}, at the worst period size"),
-                    value,
-                    wanted: "at most 1".into(),
-                    met: value <= NOTIFICATIONS_MAX,
-                });
+            for (doing, rows) in [("playing", &notifications.own), ("recording", &notifications.own_capture)] {
+                let most = |of: fn(&crate::notifications::Row) -> f64| rows.iter().map(of).fold(0.0, f64::max);
+                for (name, value) in
+                    [("guest to host", most(|row| row.front_to_back)), ("host to guest", most(|row| row.back_to_front))]
+                {
+                    self.targets.push(Target {
+                        name: format!("notifications per period, {doing}, {name}, at the worst period size"),
+                        value,
+                        wanted: "at most 1".into(),
+                        met: value <= NOTIFICATIONS_MAX,
+                    });
+                }
             }
         }
     }
@@ -213,15 +214,17 @@ fn show_streams(f: &mut fmt::Formatter<'_>, streams: &Streams) -> fmt::Result {
 }
 
 fn show_notifications(f: &mut fmt::Formatter<'_>, notifications: &Notifications) -> fmt::Result {
-    writeln!(f, "Notifications per period of playback")?;
+    writeln!(f, "Notifications per period")?;
     writeln!(
         f,
         "  {:>11} {:>9} {:>14} {:>14} {:>16} {:>9} {:>7}",
         "period (ms)", "periods", "guest to host", "host to guest", "(for responses)", "requests", "xruns"
     )?;
-    for (guest, rows) in
-        [("the user-space driver", &notifications.own), ("the model of Linux's driver", &notifications.linux)]
-    {
+    for (guest, rows) in [
+        ("the user-space driver, playing", &notifications.own),
+        ("the user-space driver, recording", &notifications.own_capture),
+        ("the model of Linux's driver, playing", &notifications.linux),
+    ] {
         writeln!(f, "  {guest}")?;
         for row in rows {
             writeln!(

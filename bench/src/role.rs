@@ -51,7 +51,7 @@ impl Drop for Process {
     }
 }
 
-/// The process that plays (`player.rs`).
+/// The process that plays or records (`player.rs`).
 pub(crate) struct Player {
     process: Process,
     commands: Option<ChildStdin>,
@@ -65,7 +65,7 @@ impl Player {
         command.args(["--xen", &machine.spec().to_string()]);
         command.args(["--period-frames", &period_frames.to_string(), "--periods", &periods.to_string()]);
         for card in cards {
-            command.arg("--card").arg(format!("{}:{}", card.domain, card.streams));
+            command.arg("--card").arg(card.to_string());
         }
         let mut process = Process(spawn_piped(&mut command)?);
         let commands = process.0.stdin.take();
