@@ -84,6 +84,7 @@ pub(crate) enum GuestLine {
 pub(crate) struct GuestReport {
     /// Format, rate, channels, period and buffer in words.
     pub(crate) stream: String,
+    /// Frames played, or recorded.
     pub(crate) frames: u64,
     pub(crate) latency_us: Latency,
     pub(crate) notifications_per_period: Notifications,

@@ -8,7 +8,7 @@ use program::{ExitStatus, Failure};
 use sndif::Format;
 use sndif::store::Direction;
 
-use crate::guest_side::{Follower, StreamArguments, report, running_failure};
+use crate::guest_side::{Follower, GuestReport, StreamArguments, report, running_failure};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -66,7 +66,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
             break;
         }
     }
-    let report = report(&stream, &before);
+    // The device is ahead of what was read: what counts is what the file holds.
+    let report = GuestReport { frames: writer.frames(), ..report(&stream, &before) };
     follower.finish(report)?;
     writer.finish();
     stream.stop().map_err(running_failure)?;
