@@ -41,7 +41,7 @@ pub(crate) struct StreamArguments {
     /// Period in milliseconds, 1 to 1000.
     #[arg(long, default_value_t = 10, value_name = "MS", value_parser = clap::value_parser!(u32).range(1..=1000))]
     period_ms: u32,
-    /// Buffer in milliseconds [default: four periods].
+    /// Buffer in milliseconds [default: four periods, at least 200 ms to play and 500 ms to record].
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(2..=10_000))]
     buffer_ms: Option<u32>,
     /// Volume in dB for all channels, -100 to 20.
@@ -132,12 +132,17 @@ impl StreamArguments {
         let card = Card::connect(&xen, &self.xen, self.card, CONNECT_TIMEOUT).map_err(failure)?;
         let stream = self.pick(&card, direction)?;
         let frames = |ms: u32| u32::try_from(u64::from(rate_hz) * u64::from(ms) / 1000).unwrap_or(u32::MAX).max(1);
+        // Nobody waits for a file: the longer the buffer, the longer this process may be held up.
+        let least_ms = match direction {
+            Direction::Playback => 200,
+            Direction::Capture => 500,
+        };
         let config = Config {
             format,
             rate_hz,
             channels,
             period_frames: frames(self.period_ms),
-            buffer_frames: frames(self.buffer_ms.unwrap_or(self.period_ms * 4)),
+            buffer_frames: frames(self.buffer_ms.unwrap_or(least_ms.max(self.period_ms * 4))),
         };
         let mut stream = card.open(self.device, stream, &config).map_err(failure)?;
         stream.set_recovery_timeout(Duration::from_secs(self.recovery_seconds));
