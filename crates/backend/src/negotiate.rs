@@ -117,7 +117,8 @@ impl Offer {
     /// Checks what an OPEN asks for.
     ///
     /// # Errors
-    /// [`Refusal`], with `EINVAL` for all that HW_PARAM_QUERY would not have offered.
+    /// [`Refusal`], with `EINVAL` for all that HW_PARAM_QUERY would not have offered but a shorter period: that
+    /// harms nobody, since events come once a millisecond at most.
     pub fn check(&self, open: &OpenParams) -> Result<crate::Geometry, Refusal> {
         let refuse = |reason| Refusal { errno: Errno::EINVAL, reason };
         if !self.formats().contains(open.format) {
