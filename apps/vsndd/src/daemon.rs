@@ -302,6 +302,8 @@ impl Daemon {
             return Ok(());
         };
         let Some(snapshot) = device.snapshot(&mut self.store)? else {
+            // There may be another one in its place already.
+            self.dirty.insert(id);
             return self.forget(id);
         };
         let connected = device.handshake.state() == XenbusState::Connected;

@@ -106,10 +106,11 @@ impl<K: Copy> Device<K> {
         write_if_there(store, &self.backend, &[("state", state.node())])
     }
 
-    /// Reads what the device's nodes say now; `None` when the toolstack removed it.
+    /// Reads what the device's nodes say now; `None` when the toolstack removed it, or removed it and made it
+    /// anew: then what we wrote there is gone.
     pub(crate) fn snapshot(&self, store: &mut xenstore::Client) -> xenstore::Result<Option<Snapshot>> {
         let paths = [
-            format!("{}/frontend", self.backend),
+            format!("{}/{}", self.backend, node::VERSIONS),
             format!("{}/online", self.backend),
             format!("{}/state", self.frontend),
         ];
