@@ -1,5 +1,6 @@
 //! Counting what a machine, a daemon and this process hold: for tests that nothing leaks.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use xen::Usage;
@@ -22,13 +23,21 @@ impl fmt::Display for Census {
     }
 }
 
-/// Open descriptors of this process.
+/// Open descriptors of this process, by what they are: their number for each kind or file.
 ///
 /// # Panics
 /// Without `/proc`.
 #[must_use]
-pub fn file_descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").expect("/proc is mounted").count()
+pub fn file_descriptors() -> BTreeMap<String, usize> {
+    let mut kinds = BTreeMap::new();
+    for entry in std::fs::read_dir("/proc/self/fd").expect("/proc is mounted").flatten() {
+        let Ok(target) = std::fs::read_link(entry.path()) else { continue };
+        let target = target.to_string_lossy();
+        // `socket:[123]`
+        let kind = target.split(":[").next().unwrap_or_default().to_owned();
+        *kinds.entry(kind).or_default() += 1;
+    }
+    kinds
 }
 
 /// Mappings of shared memory of this process. The allocator's and the threads' own come and go.

@@ -11,8 +11,8 @@ use sndif::v2::{EVENT_SLOTS, OpenParams, Operation, PACKET_BYTES, RING_SLOTS, Re
 use sndif::{DirectoryWriter, Errno, Format, GrantRef, PAGE_BYTES, SharedMemory, XenbusState};
 use xen::{Access, DomainId, EventChannel, Granted, Xen};
 
-use crate::wait::PATIENCE;
-use crate::world::{Guest, World, frontend_path};
+use crate::wait::{PATIENCE, eventually};
+use crate::world::{Guest, World, backend_path, frontend_path};
 
 /// The domain that is to be harmed.
 const HOST: DomainId = DomainId(0);
@@ -47,6 +47,15 @@ impl HostileGuest {
     #[must_use]
     pub fn enter(world: &World, guest: Guest) -> Self {
         let xen = world.enter(guest);
+        Self::in_domain(xen)
+    }
+
+    /// Is the guest of the domain that `xen` is, emulated or real. Its card is attached.
+    ///
+    /// # Panics
+    /// When the store cannot be reached.
+    #[must_use]
+    pub fn in_domain(xen: Xen) -> Self {
         let store = xen.store().expect("the store");
         Self { xen, store, streams: Vec::new(), card: 0 }
     }
@@ -67,14 +76,37 @@ impl HostileGuest {
     /// # Panics
     /// When the backend does not connect.
     pub fn connect(&mut self, world: &mut World, streams: usize) {
-        let guest = self.xen.domain();
+        let (guest, card) = (self.xen.domain(), self.card);
+        self.connect_with(streams, |_, state| world.wait_backend(guest, card, state));
+    }
+
+    /// Connects with new rings, seeing no more of the world than a guest does.
+    ///
+    /// # Panics
+    /// When the backend does not connect.
+    pub fn connect_alone(&mut self, streams: usize) {
+        self.connect_with(streams, |hostile, state| {
+            assert!(hostile.sees_backend(state), "the backend does not become {state}");
+        });
+    }
+
+    fn connect_with(&mut self, streams: usize, mut wait: impl FnMut(&mut Self, XenbusState)) {
         self.set_state(XenbusState::Initialising);
-        world.wait_backend(guest, self.card, XenbusState::InitWait);
+        wait(self, XenbusState::InitWait);
         self.grant(streams);
         self.publish();
         self.set_state(XenbusState::Initialised);
-        world.wait_backend(guest, self.card, XenbusState::Connected);
+        wait(self, XenbusState::Connected);
         self.set_state(XenbusState::Connected);
+    }
+
+    /// Whether the backend gets into `state` soon.
+    pub fn sees_backend(&mut self, state: XenbusState) -> bool {
+        let path = format!("{}/state", backend_path(self.xen.domain(), self.card));
+        eventually(PATIENCE, || {
+            let now = self.store.read_opt(&path).ok().flatten().unwrap_or_default();
+            XenbusState::from_node(&now) == state
+        })
     }
 
     /// Grants pages and makes channels for so many streams.

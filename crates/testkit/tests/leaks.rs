@@ -2,7 +2,9 @@
 //!
 //! Descriptors and mappings are the whole process's, so these tests take turns.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use sndif::v2::{OpenParams, Trigger};
 use sndif::{Errno, GrantRef, XenbusState};
@@ -20,24 +22,37 @@ fn alone() -> MutexGuard<'static, ()> {
 }
 
 /// Everything that is counted.
+#[derive(PartialEq)]
 struct Held {
     census: Census,
-    descriptors: usize,
+    descriptors: BTreeMap<String, usize>,
     mappings: usize,
 }
 
 impl Held {
+    /// Counts once nothing of what went before is still on its way.
     fn now(world: &mut World) -> Self {
-        let census = world.census();
-        Self { census, descriptors: file_descriptors(), mappings: mappings() }
+        // Counting takes a connection itself, whose other end is closed a little later.
+        let mut count = || {
+            let census = world.census();
+            std::thread::sleep(Duration::from_millis(150));
+            Self { census, descriptors: file_descriptors(), mappings: mappings() }
+        };
+        let mut last = count();
+        let settled = eventually(PATIENCE, || {
+            let previous = std::mem::replace(&mut last, count());
+            previous == last
+        });
+        assert!(settled, "what is held never stays the same");
+        last
     }
 
     fn assert_again(&self, world: &mut World) {
         world.assert_settles_at(self.census);
-        let own = || (file_descriptors(), mappings());
         // The last file's thread may be at its end only now.
-        eventually(PATIENCE, || own() == (self.descriptors, self.mappings));
-        assert_eq!(own(), (self.descriptors, self.mappings), "descriptors, mappings");
+        eventually(PATIENCE, || file_descriptors() == self.descriptors && mappings() == self.mappings);
+        assert_eq!(file_descriptors(), self.descriptors);
+        assert_eq!(mappings(), self.mappings);
     }
 }
 
