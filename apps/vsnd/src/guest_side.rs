@@ -220,6 +220,7 @@ pub(crate) struct Follower {
     progress: Progress,
     bar: ProgressBar,
     stop: UnixStream,
+    reconnects: u64,
     pub(crate) interrupted: bool,
 }
 
@@ -230,7 +231,7 @@ impl Follower {
             Progress::Auto => progress_bar(doing, frames),
             Progress::None | Progress::Json => ProgressBar::hidden(),
         };
-        Ok(Self { progress, bar, stop, interrupted: false })
+        Ok(Self { progress, bar, stop, reconnects: 0, interrupted: false })
     }
 
     /// Shows where the stream is; breaks when the user wants it to end.
@@ -243,6 +244,15 @@ impl Follower {
         let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
         self.interrupted = matches!(rustix::event::poll(&mut events, Some(&now)), Ok(1..));
         if self.interrupted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// Says that the daemon was away meanwhile, if it was.
+    pub(crate) fn tell_reconnects(&mut self, stream: &OpenStream) {
+        let reconnects = stream.stats().reconnects;
+        if reconnects > self.reconnects {
+            self.reconnects = reconnects;
+            self.bar.suspend(|| eprintln!("vsnd: the sound daemon went away and came back; going on"));
+        }
     }
 
     /// Ends the display and reports.

@@ -43,12 +43,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
             measured = stream.stats();
         }
         stream.write(period).map_err(running_failure)?;
+        follower.tell_reconnects(&stream);
         if follower.step(stream.position() / frame_bytes as u64).is_break() {
             break;
         }
     }
     if !follower.interrupted {
         stream.drain().map_err(running_failure)?;
+        follower.tell_reconnects(&stream);
     }
     let report = report(&stream, &measured);
     let interrupted = follower.interrupted;

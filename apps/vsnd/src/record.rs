@@ -60,6 +60,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     while left > 0 {
         let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(period.len());
         let read = stream.read(&mut period[..wanted]).map_err(running_failure)?;
+        follower.tell_reconnects(&stream);
         writer.write(&period[..read]).map_err(Failure::with(ExitStatus::File))?;
         left -= read as u64;
         if follower.step(writer.frames()).is_break() {

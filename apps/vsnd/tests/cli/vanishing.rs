@@ -64,6 +64,7 @@ fn a_daemon_that_is_killed_while_playing_is_waited_for() {
     let output = guest.wait_with_output().expect("ends");
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(String::from_utf8_lossy(&output.stdout).contains("\"reconnects\":1"));
+    assert_eq!(stderr(&output), "vsnd: the sound daemon went away and came back; going on\n");
     assert_eq!(second.terminate(), Some(0));
     let (all, after) = (samples(&long), samples(&world.path("out-2.wav")));
     assert_eq!(before, all[..before.len()], "the killed daemon's file is valid and whole");
