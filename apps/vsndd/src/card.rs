@@ -9,8 +9,8 @@ use xen::Port;
 
 use crate::transport::Transport;
 
-/// PCM devices of a card that are looked at.
-const PCMS_MAX: u8 = 32;
+/// PCM devices of a card that are looked at: as many as sndif.h's index counts.
+const PCMS_MAX: u8 = u8::MAX;
 
 /// One stream as its nodes describe it.
 #[derive(Debug, Clone)]
