@@ -1,7 +1,8 @@
 #!/bin/bash
 # Boots Xen with a dom0 in QEMU and has it run scenarios; prints one line for each.
 # usage: run.sh [--shell] [SCENARIO...]
-# environment: KERNEL=6.1|6.12 (default: both), PROGRAMS=directory of our programs
+# environment: KERNEL=6.1|6.12 (default: both), PROGRAMS=directory of our programs, LAB_TRACE=1 (each step on the
+# serial console), LAB_REAL_TIME=1 (time does not wait for the instructions)
 set -euo pipefail
 
 lab=$(cd "$(dirname "$0")" && pwd)
@@ -43,6 +44,7 @@ run() {
     rm -rf "$share" && mkdir -p "$share"
     echo "${scenarios[*]}" > "$share/scenarios"
     : > "$share/results"
+    [ -z "${LAB_TRACE:-}" ] || touch "$share/trace"
     boot "$kernel" "file:$out/$kernel/serial.log"
     # If one of the two goes, so does what it started.
     setpriv --pdeathsig KILL timeout --foreground -s KILL "$limit_seconds" \

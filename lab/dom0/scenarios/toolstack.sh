@@ -4,9 +4,6 @@
 scenario_hotplug() {
     world
     guest_start a ""
-    xl vsnd-attach a "CARD, short-name=Plugged, PCM, name=hot, STREAM, unique-id=p, type=p" \
-        > /run/lab/attach.log 2>&1
-    note "vsnd-attach with one argument: status $?"
     xl vsnd-attach a "card, short-name=Plugged" "pcm, name=hot" "stream, unique-id=p, type=p" \
         > /run/lab/attach.log 2>&1 || fail "vsnd-attach: $(cat /run/lab/attach.log)"
     must_run a "soon 10 [ -e /proc/asound/card0/pcm0p ]; play 0,0 30"

@@ -1,0 +1,18 @@
+# The daemon in a guest of its own, which has the sound hardware; dom0 has none.
+# shellcheck shell=sh
+
+scenario_driverdomain() {
+    world
+    daemon_kill
+    rm -f /run/lab/vsndd.pid
+    guest_start d "" "lab.nodriver"
+    must_run d "mkdir -p /run/lab/wav; (vsndd --sink wav:/run/lab/wav/{domain}.wav > /run/lab/out 2> /run/lab/log &)
+        soon 10 grep -q serving /run/lab/out || { cat /run/lab/log; exit 1; }"
+    guest_start a "[['CARD, backend=d, short-name=Away', 'PCM, name=main', 'STREAM, unique-id=p, type=p']]"
+    must_run a "soon 10 [ -e /proc/asound/card0/pcm0p ]; play 0,0 60"
+    must_run d "soon 5 vsnd-lab compare --seed 60 /run/lab/wav/$(guest_id a).wav"
+    note "played in domain $(guest_id a), heard in domain $(guest_id d): $(echo "$OUTPUT" | tail -n1)"
+    guest_stop a
+    must_run d "grep -q removed /run/lab/log || soon 5 grep -q removed /run/lab/log"
+    guest_stop d
+}
