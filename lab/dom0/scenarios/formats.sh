@@ -22,8 +22,8 @@ formats_guest() {
     world
     list=$(echo "$FORMATS" | tr '\n ' ';;' | sed 's/;*$//')
     rates=$(echo "$RATES" | tr ' ' ';')
-    guest_start a "[['CARD, short-name=All, sample-formats=$list, sample-rates=$rates, channels-min=1, channels-max=8,
-        buffer-size=1048576', 'PCM, name=all', 'STREAM, unique-id=p, type=p']]"
+    card="CARD, short-name=All, sample-formats=$list, sample-rates=$rates, channels-min=1, channels-max=8"
+    guest_start a "[['$card, buffer-size=1048576', 'PCM, name=all', 'STREAM, unique-id=p, type=p']]"
     seed=1000 passed="" refused=""
 }
 
