@@ -33,3 +33,6 @@ now_ms() {
     read -r uptime _ < /proc/uptime
     echo "${uptime%.*}${uptime#*.}0"
 }
+
+# What is not silence, of samples that are signed integers.
+unsilenced() { tr -d '\000'; }

@@ -13,8 +13,8 @@ programs=$cache/programs
 release=$(cat "$cache/kernel-$kernel/release")
 libraries=$programs/usr/lib/x86_64-linux-gnu
 
-dom0_modules="xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs virtio_pci 9pnet_virtio 9p"
-guest_modules="xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs snd_xen_front"
+dom0_modules="xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs virtio_pci 9pnet_virtio 9p snd-aloop"
+guest_modules="xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs snd_xen_front snd-aloop"
 
 # add ROOT FILE [PLACE]: a program with the shared libraries it needs.
 add() {
@@ -66,6 +66,10 @@ base() {
     for name in vsnd vsndd vsnd-lab; do
         add "$root" "$ours/$name"
     done
+    add "$root" "$programs/usr/bin/aplay"
+    ln -s aplay "$root/bin/arecord"
+    cp -r "$programs/usr/share/alsa" "$root/usr/share/"
+    install -D -m644 -t "$root/usr/share/sounds/alsa" "$programs/usr/share/sounds/alsa/Front_Center.wav"
     cp "$lab/common.sh" "$root/lab/"
 }
 
@@ -79,10 +83,7 @@ guest=$out/$kernel/guest
 base "$guest"
 # shellcheck disable=SC2086  # a list of words
 add_modules "$guest" $guest_modules
-add "$guest" "$programs/usr/bin/aplay"
 add "$guest" "$ours/vsnd-lab-hostile"
-ln -s aplay "$guest/bin/arecord"
-cp -r "$programs/usr/share/alsa" "$guest/usr/share/"
 cp "$lab"/guest/* "$guest/lab/"
 install -m755 "$lab/guest/init" "$guest/init"
 
@@ -98,6 +99,8 @@ add "$dom0" /lib/x86_64-linux-gnu/libgcc_s.so.1 /lib/libgcc_s.so.1
 mkdir -p "$dom0/etc/xen"
 echo 'autoballoon="off"' > "$dom0/etc/xen/xl.conf"
 cp -r "$lab"/dom0/* "$dom0/lab/"
+# The manual, whose commands the scenario `manual` runs.
+cp "$(dirname "$lab")/docs/xen.md" "$dom0/lab/"
 install -m755 "$lab/dom0/init" "$dom0/init"
 pack "$guest" "$dom0/lab/guest.cpio"
 cp "$cache/kernel-$kernel/vmlinux" "$dom0/lab/vmlinux"

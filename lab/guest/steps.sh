@@ -28,7 +28,7 @@ timed() {
     [ $took -le $most ] || { echo "took $took ms, expected at most $most"; return 1; }
 }
 
-# ALSA's name of a format: the store's in capitals.
+# ALSA's name of a format: the store's in capitals, but for xl's spelling of the float formats.
 alsa_name() {
-    echo "$1" | tr '[:lower:]' '[:upper:]'
+    echo "$1" | sed 's/^f32_/float_/; s/^f64_/float64_/' | tr '[:lower:]' '[:upper:]'
 }

@@ -1,6 +1,7 @@
 //! What became of a recording.
 
 use clap::Args;
+use sndif::Format;
 
 use crate::Recording;
 
@@ -28,6 +29,8 @@ pub(crate) fn compare(recording: &Recording, heard: &[u8], tolerance: Tolerance)
     let frame = recording.frame_bytes().max(1);
     let mut quiet = vec![0; frame];
     pcm::fill_silence(recording.format, &mut quiet);
+    // What ALSA pads with: the same in every format but one, whose zero has two codes.
+    let padding = if recording.format == Format::MuLaw { vec![0x7f; frame] } else { quiet.clone() };
 
     // Frames of the recording that came, frames of silence so far, frames of silence among them.
     let (mut same, mut silence, mut gaps) = (0, 0, 0);
@@ -36,7 +39,7 @@ pub(crate) fn compare(recording: &Recording, heard: &[u8], tolerance: Tolerance)
         let next = expected.get(same * frame..).and_then(|rest| rest.chunks(frame).next());
         if next == Some(got) && (silence == 0 || (tolerance.gaps && same > 0)) {
             (same, gaps) = (same + 1, silence);
-        } else if got == quiet {
+        } else if got == quiet || got == padding {
             silence += 1;
         } else {
             differs = Some(at);
@@ -64,7 +67,6 @@ pub(crate) fn compare(recording: &Recording, heard: &[u8], tolerance: Tolerance)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sndif::Format;
 
     const RECORDING: Recording = Recording { format: Format::S16Le, channels: 2, frames: 100, seed: 1 };
     const EXACT: Tolerance = Tolerance { at_least: None, gaps: false };

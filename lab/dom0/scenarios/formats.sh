@@ -10,7 +10,7 @@ CHANNELS="1 2 3 4 6 8"
 # one_format FORMAT RATE CHANNELS: a second of it.
 one_format() {
     seed=$((seed + 1))
-    if guest_run a "play 0,0 $seed $2 $1 $2 $3; rm -f /run/lab/play-*"; then
+    if guest_run a "play 0,0 $seed $2 $1 $2 $3; status=\$?; rm -f /run/lab/play-*; exit \$status"; then
         heard a 0-0 $seed --format "$1" --channels "$3" --frames "$2"
         passed="$passed $1/$2/$3"
     else
