@@ -65,7 +65,7 @@ run() {
 }
 
 # All scenarios, those that share guests one after another.
-all="playback capture duplex lengths killed stopped twenty eight two destroy daemon pause restore own hotplug hostile xlcfg"
+all="playback capture duplex lengths killed stopped twenty eight two destroy daemon pause restore own hotplug hostile xlcfg manual"
 
 shell=
 if [ "${1:-}" = --shell ]; then
