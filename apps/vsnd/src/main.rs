@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod demo;
+mod doctor;
 mod emu;
 mod guest_side;
 mod play;
@@ -37,6 +38,8 @@ enum Command {
     Record(record::Arguments),
     /// Runs an emulated Xen, and attaches sound cards to its domains.
     Emu(emu::Arguments),
+    /// Says what is there and what is missing for sound on Xen, and the next step.
+    Doctor(doctor::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Command::Play(arguments) => play::run(&arguments),
         Command::Record(arguments) => record::run(&arguments),
         Command::Emu(arguments) => emu::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
     };
     program::end("vsnd", result)
 }

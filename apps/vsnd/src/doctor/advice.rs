@@ -1,0 +1,245 @@
+//! What the states of a card's two ends mean, and what to do.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use sndif::XenbusState;
+use xen::XenSpec;
+
+use super::CARD;
+use super::report::{Finding, State};
+
+/// Whether a daemon serves a domain's backends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Served {
+    Yes,
+    No,
+    /// It runs elsewhere, or its process cannot be seen.
+    Unknown,
+}
+
+/// Where the doctor stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Emulation,
+    Host,
+    /// In a guest, with or without the kernel's driver.
+    Guest {
+        driver: bool,
+    },
+}
+
+/// What the commands that are recommended need to know.
+#[derive(Debug, Clone)]
+pub(super) struct Context {
+    place: Place,
+    /// Our domain, where it is known.
+    own: u16,
+    /// Options that lead `vsnd` and `vsndd` to this Xen, and `vsnd emu`; empty where they find it by themselves.
+    xen_option: String,
+    dir_option: String,
+    /// The option that a daemon needs to be heard.
+    pub(super) sink_option: &'static str,
+}
+
+/// What is said of a card.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ends {
+    pub(super) frontend: XenbusState,
+    pub(super) backend: XenbusState,
+    /// False when the toolstack wants the card gone.
+    pub(super) online: bool,
+    pub(super) daemon: Served,
+}
+
+/// What the states mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Diagnosis {
+    Works,
+    /// Nobody in the guest plays or records; in the emulation nobody needs to.
+    Idle,
+    /// Between two states that do not last.
+    Settling,
+    Detaching,
+    NoDaemon,
+    DaemonGone,
+    LeftAlone,
+    ClosedByDaemon,
+    NoDriver,
+    DriverIdle,
+    LetGo,
+    Held,
+    NoFrontend,
+    NoBackend,
+}
+
+impl Diagnosis {
+    pub(super) fn of(ends: Ends, place: Place) -> Self {
+        use XenbusState as S;
+        match (ends.frontend, ends.backend) {
+            (_, S::Unknown) => Self::NoBackend,
+            (S::Unknown, _) => Self::NoFrontend,
+            _ if !ends.online => Self::Detaching,
+            (_, S::Initialising) if ends.daemon == Served::Yes => Self::LeftAlone,
+            (_, S::Initialising) => Self::NoDaemon,
+            _ if ends.daemon == Served::No => Self::DaemonGone,
+            (S::Reconfiguring, _) => Self::Held,
+            (_, S::Closing | S::Closed) => Self::ClosedByDaemon,
+            (S::Connected, S::Connected) => Self::Works,
+            (_, S::Connected) | (S::Initialised | S::Connected | S::Reconfigured, _) => Self::Settling,
+            _ => match place {
+                Place::Emulation => Self::Idle,
+                Place::Guest { driver: false } => Self::NoDriver,
+                _ if matches!(ends.frontend, S::Closing | S::Closed) => Self::LetGo,
+                Place::Host => Self::NoDriver,
+                Place::Guest { driver: true } => Self::DriverIdle,
+            },
+        }
+    }
+
+    pub(super) fn state(self) -> State {
+        match self {
+            Self::Works => State::Ok,
+            Self::Idle | Self::Settling | Self::Detaching => State::Note,
+            _ => State::Missing,
+        }
+    }
+
+    pub(super) fn words(self, place: Place) -> &'static str {
+        match self {
+            Self::Works => "works",
+            Self::Idle => "nobody plays or records",
+            Self::Settling => "the two ends are about to connect, or to part",
+            Self::Detaching => "it is being detached",
+            Self::NoDaemon => "no daemon serves it",
+            Self::DaemonGone => "the daemon that served it is gone",
+            Self::LeftAlone => "the daemon leaves it alone",
+            Self::ClosedByDaemon => "its daemon has closed it, or has ended",
+            Self::NoDriver if matches!(place, Place::Guest { .. }) => "no driver has taken it",
+            Self::NoDriver => "the guest has no driver, or has not booted yet",
+            Self::DriverIdle => "the driver has not taken it",
+            Self::LetGo => "the guest's driver has let it go",
+            Self::Held => "a program in the guest still holds what was before",
+            Self::NoFrontend => "the guest's half is missing",
+            Self::NoBackend => "the host's half is missing, or hidden from us",
+        }
+    }
+}
+
+impl Context {
+    pub(super) fn real(own: Option<u16>, driver: bool) -> Self {
+        let place = match own {
+            Some(0) | None => Place::Host,
+            Some(_) => Place::Guest { driver },
+        };
+        Self { place, own: own.unwrap_or(0), xen_option: String::new(), dir_option: String::new(), sink_option: "" }
+    }
+
+    /// `variable` is the value of `VSND_XEN`, which spares the options.
+    pub(super) fn emulated(dir: &Path, variable: Option<&str>) -> Self {
+        let spec = XenSpec::Emu(dir.to_owned());
+        let named = variable.and_then(|text| text.parse().ok()) == Some(spec.clone());
+        let option = |name: &str, value: String| if named { String::new() } else { format!(" {name} {value}") };
+        Self {
+            place: Place::Emulation,
+            own: 0,
+            xen_option: option("--xen", shell_word(&spec.to_string())),
+            dir_option: option("--dir", shell_word(&dir.display().to_string())),
+            sink_option: "",
+        }
+    }
+
+    /// The same for a card of `guest`: a driver domain is the host of those that it serves.
+    pub(super) fn place(&self, guest: u16) -> Place {
+        match self.place {
+            Place::Guest { .. } if guest != self.own => Place::Host,
+            place => place,
+        }
+    }
+
+    /// The next step, if there is any.
+    pub(super) fn next(&self, diagnosis: Diagnosis, guest: u16, card: u32, backend: u16) -> Option<String> {
+        let place = self.place(guest);
+        Some(match diagnosis {
+            Diagnosis::Works => return None,
+            Diagnosis::Idle => format!("play something: `vsnd play FILE.wav{}{}`", self.xen_option, domain(guest, 1)),
+            Diagnosis::Settling => "look again in a moment; if it stays so, the daemon's log says why".into(),
+            Diagnosis::Detaching => "look again in a moment".into(),
+            Diagnosis::NoDaemon | Diagnosis::DaemonGone => self.start_daemon(backend),
+            Diagnosis::ClosedByDaemon if place != Place::Emulation && backend != self.own => {
+                format!("see in domain {backend} whether `vsndd` runs, and what its log says")
+            }
+            Diagnosis::LeftAlone | Diagnosis::ClosedByDaemon => "the daemon's log says why".into(),
+            Diagnosis::NoDriver if matches!(place, Place::Guest { .. }) => "`modprobe snd_xen_front`".into(),
+            Diagnosis::NoDriver => "`modprobe snd_xen_front` in the guest".into(),
+            Diagnosis::DriverIdle => "`dmesg` says why; or restart this guest".into(),
+            Diagnosis::LetGo => format!("restart the guest, or on the host {}", self.attach_anew(guest, card)),
+            Diagnosis::Held => "end that program: `fuser -v /dev/snd/*` in the guest names it".into(),
+            Diagnosis::NoFrontend | Diagnosis::NoBackend if matches!(place, Place::Guest { .. }) => {
+                format!("on the host: {}", self.attach_anew(guest, card))
+            }
+            Diagnosis::NoFrontend | Diagnosis::NoBackend => self.attach_anew(guest, card),
+        })
+    }
+
+    /// How to get a daemon in domain `backend`.
+    pub(super) fn start_daemon(&self, backend: u16) -> String {
+        match self.place {
+            Place::Emulation => {
+                format!("start it: `vsndd{}{}{}`", self.xen_option, domain(backend, 0), self.sink_option)
+            }
+            _ if backend == self.own => format!("start it: `vsndd{}`", self.sink_option),
+            _ => format!("start `vsndd` in domain {backend}"),
+        }
+    }
+
+    fn attach_anew(&self, guest: u16, card: u32) -> String {
+        match self.place {
+            Place::Emulation => format!(
+                "attach it anew: `vsnd emu detach{dir} --domain {guest} --card {card}`, then `vsnd emu attach{dir} …`",
+                dir = self.dir_option
+            ),
+            _ => format!("attach it anew: `xl vsnd-detach {guest} {card}`, then `xl vsnd-attach {guest} …`"),
+        }
+    }
+
+    /// There is no card at all.
+    pub(super) fn no_card(&self, own: u16) -> Finding {
+        match self.place {
+            Place::Emulation => {
+                let next = format!("attach one: `vsnd emu attach{} --domain 1 \"{CARD}\"`", self.dir_option);
+                Finding::missing("cards", "no guest has a sound card", next)
+            }
+            Place::Host => {
+                let next = format!("add `{CARD}` to a guest's xl.cfg, and start it anew");
+                Finding::missing("cards", "no guest has a sound card", next)
+            }
+            Place::Guest { .. } => {
+                let next = format!("on the host: add `{CARD}` to this guest's xl.cfg, and start it anew");
+                Finding::missing("cards", format!("this guest, domain {own}, has no sound card"), next)
+            }
+        }
+    }
+
+    pub(super) fn is_emulation(&self) -> bool {
+        self.place == Place::Emulation
+    }
+}
+
+/// The option for a domain that is not the usual one.
+fn domain(domain: u16, usual: u16) -> String {
+    if domain == usual { String::new() } else { format!(" --domain {domain}") }
+}
+
+/// A word as a shell takes it.
+pub(super) fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:,+@%=".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    let mut word = String::from("'");
+    for c in text.chars() {
+        let _ = if c == '\'' { word.write_str(r"'\''") } else { word.write_char(c) };
+    }
+    word + "'"
+}

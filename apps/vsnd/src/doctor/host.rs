@@ -1,0 +1,247 @@
+//! What a host needs: the daemon, its configuration, and devices to play to and record from.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use host_audio::{Capabilities, DeviceSpec, Direction, StreamLabel};
+use vsndd::{Config, ConfigError};
+
+use super::advice::{Context, shell_word};
+use super::cards::Survey;
+use super::daemon::Daemons;
+use super::machine::Machine;
+use super::report::Finding;
+use super::within;
+
+/// The daemon reads it when no other is named.
+const DEFAULT_CONFIG: &str = "/etc/vsnd/vsndd.toml";
+/// How long a file or a device may take.
+const TIME: Duration = Duration::from_secs(2);
+
+/// What the daemon is told by its file and its options, or would be.
+#[derive(Debug)]
+pub(super) struct Configured {
+    finding: Finding,
+    /// `None` where nothing is configured, or it cannot be understood.
+    config: Option<Config>,
+    /// A daemon that has found its devices, and may hold them.
+    running: bool,
+}
+
+impl Configured {
+    /// `named` is the file that the user named.
+    pub(super) fn read(machine: &Machine, daemons: Option<&Daemons>, named: Option<&Path>) -> Self {
+        let running = daemons.and_then(|daemons| daemons.all().first());
+        let standard = machine.path(DEFAULT_CONFIG);
+        let path = named.map(Path::to_owned).or_else(|| running.and_then(|daemon| daemon.config.clone()));
+        let path = path.or_else(|| standard.exists().then_some(standard));
+        let (finding, mut config) = match (path, running) {
+            (Some(path), _) => configuration(path),
+            (None, Some(_)) => {
+                let found = format!("there is no {DEFAULT_CONFIG}; the daemon goes by its options");
+                (Finding::note("configuration", found, None), Some(Config::default()))
+            }
+            (None, None) => {
+                let found = format!("there is no {DEFAULT_CONFIG}: the daemon plays to nowhere, and nobody may record");
+                let next = "write it after docs/vsndd.toml, or give the daemon options (`vsndd --help`)".to_owned();
+                (Finding::note("configuration", found, next), None)
+            }
+        };
+        if let (Some(config), Some(daemon)) = (&mut config, running) {
+            config.sink = daemon.sink.clone().unwrap_or(config.sink.clone());
+            config.source = daemon.source.clone().unwrap_or(config.source.clone());
+            config.capture |= daemon.allow_capture;
+        }
+        Self { finding, config, running: running.is_some() }
+    }
+
+    /// Options that a daemon needs for guests to be heard.
+    pub(super) fn sink_option(&self, machine: &Machine) -> &'static str {
+        match &self.config {
+            Some(config) if config.sink != DeviceSpec::Null || !config.rules.is_empty() => "",
+            _ if machine.alsa_cards().is_empty() => " --sink wav:/tmp/heard.wav",
+            _ => " --sink alsa:default",
+        }
+    }
+
+    /// The configuration, sound hardware, and the devices that are configured.
+    pub(super) fn findings(self, machine: &Machine) -> Vec<Finding> {
+        let mut findings = vec![self.finding, hardware(machine)];
+        findings.extend(self.config.iter().flat_map(|config| devices(config, self.running)));
+        findings
+    }
+}
+
+/// One line for each domain that serves, or should.
+pub(super) fn daemon_findings(daemons: &Daemons, survey: Option<&Survey>, context: &Context) -> Vec<Finding> {
+    let own = survey.map_or(0, |survey| survey.own);
+    let cards = survey.map(|survey| survey.cards.as_slice()).unwrap_or_default();
+    // In the emulation every domain is ours.
+    let mut backends: BTreeSet<u16> =
+        cards.iter().map(|card| card.backend).filter(|backend| context.is_emulation() || *backend == own).collect();
+    if cards.is_empty() {
+        backends.insert(own);
+    }
+    if backends.is_empty() {
+        let found = "none here; every card is served by another domain";
+        return vec![Finding::note("daemon", found, None)];
+    }
+    let mut findings = Vec::new();
+    for backend in backends {
+        let check = if backend == own { "daemon".to_owned() } else { format!("daemon in domain {backend}") };
+        let offered = cards.iter().filter(|card| card.backend == backend && card.versions.is_some()).count();
+        findings.push(match *daemons.serving(backend) {
+            [] if daemons.is_unsure() => {
+                let found = "no process named vsndd can be seen; others may be hidden";
+                Finding::note(check, found, Some("ask again as root".to_owned()))
+            }
+            [] if offered > 0 => Finding::missing(check, "vsndd does not run any more", context.start_daemon(backend)),
+            [] => Finding::missing(check, "vsndd does not run", context.start_daemon(backend)),
+            [daemon] => {
+                let versions =
+                    cards.iter().filter(|card| card.backend == backend).find_map(|card| card.versions.clone());
+                let offers = match versions {
+                    Some(versions) => format!(", serves {} with protocol version {versions}", count(offered, "card")),
+                    None => String::new(),
+                };
+                Finding::ok(check, format!("vsndd runs as process {}{offers}", daemon.process))
+            }
+            ref many => {
+                let processes: Vec<String> = many.iter().map(|daemon| daemon.process.to_string()).collect();
+                let found = format!("vsndd runs {} times: processes {}", many.len(), processes.join(", "));
+                Finding::missing(check, found, "end all but one: they disturb each other")
+            }
+        });
+    }
+    findings
+}
+
+fn configuration(path: PathBuf) -> (Finding, Option<Config>) {
+    let check = "configuration";
+    let read = path.clone();
+    match within(TIME, move || Config::read(&read)) {
+        Some(Ok(config)) => {
+            let rules = match config.rules.len() {
+                0 => String::new(),
+                rules => format!(" with {}", count(rules, "rule")),
+            };
+            (Finding::ok(check, format!("{}{rules} is understood", path.display())), Some(config))
+        }
+        Some(Err(error @ ConfigError::Read { .. })) => {
+            (Finding::missing(check, error.to_string(), "make it readable, or name another with `--config`"), None)
+        }
+        Some(Err(error)) => {
+            let word = shell_word(&path.display().to_string());
+            let next = format!("correct it until `vsndd --check-config --config {word}` is silent");
+            (Finding::missing(check, error.to_string(), next), None)
+        }
+        None => {
+            let found = format!("{} cannot be read within {} s", path.display(), TIME.as_secs());
+            (Finding::missing(check, found, "name a file with `--config`"), None)
+        }
+    }
+}
+
+/// `1 card`, `2 cards`.
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+fn hardware(machine: &Machine) -> Finding {
+    match machine.alsa_cards().as_slice() {
+        [] => {
+            let next = "load its driver; `wav:PATH` and `null` work without hardware".to_owned();
+            Finding::note("sound hardware", "none in /proc/asound/cards", next)
+        }
+        cards => Finding::ok("sound hardware", cards.join("; ")),
+    }
+}
+
+/// One line for each device that the configuration names.
+fn devices(config: &Config, running: bool) -> Vec<Finding> {
+    let mut uses = vec![
+        ("sink".to_owned(), Direction::Playback, &config.sink),
+        ("source".to_owned(), Direction::Capture, &config.source),
+    ];
+    for (index, rule) in (1..).zip(&config.rules) {
+        uses.extend(rule.sink.iter().map(|device| (format!("sink of rule {index}"), Direction::Playback, device)));
+        uses.extend(rule.source.iter().map(|device| (format!("source of rule {index}"), Direction::Capture, device)));
+    }
+    // All at once, so that many that hang take no longer than one.
+    let started = Instant::now();
+    let asked: Vec<_> = uses
+        .iter()
+        .map(|(_, direction, device)| {
+            // A running daemon has found its devices, and may hold them.
+            (!running).then(|| ask((*device).clone(), *direction))
+        })
+        .collect();
+    let mut findings = Vec::new();
+    for ((check, direction, device), asked) in uses.into_iter().zip(asked) {
+        let left = TIME.saturating_sub(started.elapsed());
+        let answer = asked.map(|answer| answer.recv_timeout(left).ok());
+        findings.push(device_finding(check, direction, device, config.capture, answer));
+    }
+    findings
+}
+
+type Answer = Result<Capabilities, host_audio::Error>;
+
+fn ask(device: DeviceSpec, direction: Direction) -> mpsc::Receiver<Answer> {
+    let (sender, receiver) = mpsc::channel();
+    // Without a thread there is no answer either.
+    let _ = std::thread::Builder::new().spawn(move || {
+        let nobody = StreamLabel { domain: 0, card: 0, pcm: 0, stream: 0 };
+        drop(sender.send(device.device().capabilities(&nobody, direction)));
+    });
+    receiver
+}
+
+/// `answer` is `None` where the device was not asked, `Some(None)` where it did not answer.
+fn device_finding(
+    check: String,
+    direction: Direction,
+    device: &DeviceSpec,
+    capture: bool,
+    answer: Option<Option<Answer>>,
+) -> Finding {
+    let option = match direction {
+        Direction::Playback => "sink",
+        Direction::Capture => "source",
+    };
+    match (device, answer) {
+        (DeviceSpec::Null, _) if direction == Direction::Playback => {
+            let next = "to hear them: `vsndd --sink alsa:default`, or the same in its configuration";
+            Finding::note(check, "null: what guests play is lost", next.to_owned())
+        }
+        (DeviceSpec::Null, _) if capture => {
+            Finding::note(check, "null: guests record silence", "name one with `vsndd --source`".to_owned())
+        }
+        (DeviceSpec::Null, _) => {
+            let next = "to let them: `vsndd --source alsa:default --allow-capture`".to_owned();
+            Finding::note(check, "null: guests may not record", next)
+        }
+        (device, None) => Finding::ok(check, format!("{device}, as the running daemon has it")),
+        (device, Some(None)) => {
+            let found = format!("{device} does not answer within {} s", TIME.as_secs());
+            Finding::missing(check, found, format!("name another with `vsndd --{option}`"))
+        }
+        (device, Some(Some(Ok(can)))) => {
+            let (rates, channels) = (can.rates_hz, can.channels);
+            let found = format!(
+                "{device}: {} to {} Hz, {} to {} channels",
+                rates.start(),
+                rates.end(),
+                channels.start(),
+                channels.end()
+            );
+            Finding::ok(check, found)
+        }
+        (_, Some(Some(Err(error)))) => {
+            let next = format!("mend it, or name another with `vsndd --{option}`; the daemon does not start without");
+            Finding::missing(check, error.to_string(), next)
+        }
+    }
+}

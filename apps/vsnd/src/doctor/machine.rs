@@ -1,0 +1,209 @@
+//! What this machine's kernel says of Xen: the hypervisor, device files, the store, the guest's driver.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use xenstore::Error;
+
+use super::advice::shell_word;
+use super::cards::SurveyError;
+use super::report::Finding;
+
+/// Device files, who needs them, and what provides them.
+const DEVICE_FILES: [(&str, &str); 4] =
+    [("evtchn", "xen-evtchn"), ("gntdev", "xen-gntdev"), ("gntalloc", "xen-gntalloc"), ("xenbus", "xenfs")];
+
+/// A file system to look at; not that of this machine in tests.
+#[derive(Debug, Clone)]
+pub(super) struct Machine {
+    root: PathBuf,
+    /// Where the environment says that the store is.
+    store: Option<PathBuf>,
+}
+
+impl Machine {
+    pub(super) fn this() -> Self {
+        Self { root: "/".into(), store: std::env::var_os("XENSTORED_PATH").map(PathBuf::from) }
+    }
+
+    #[cfg(test)]
+    pub(super) fn at(root: &Path) -> Self {
+        Self { root: root.to_owned(), store: None }
+    }
+
+    /// An absolute path, below the root that is looked at.
+    pub(super) fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path.trim_start_matches('/'))
+    }
+
+    /// The text of a small file; `None` if it cannot be read.
+    pub(super) fn text(&self, path: &str) -> Option<String> {
+        std::fs::read(self.path(path)).ok().map(|octets| String::from_utf8_lossy(&octets).trim().to_owned())
+    }
+
+    fn has(&self, path: &str) -> bool {
+        self.path(path).exists()
+    }
+
+    /// Xen with its version, if this is Xen.
+    pub(super) fn hypervisor(&self) -> Option<String> {
+        let named = self.text("/sys/hypervisor/type").as_deref() == Some("xen");
+        if !named && !self.has("/proc/xen/capabilities") && !self.has("/dev/xen/xenbus") {
+            return None;
+        }
+        let part = |name: &str| self.text(&format!("/sys/hypervisor/version/{name}"));
+        Some(match (part("major"), part("minor")) {
+            (Some(major), Some(minor)) => format!("Xen {major}.{minor}{}", part("extra").unwrap_or_default()),
+            _ => "Xen of unknown version".to_owned(),
+        })
+    }
+
+    /// What there is instead of Xen.
+    pub(super) fn no_hypervisor(&self) -> String {
+        match self.text("/sys/hypervisor/type") {
+            Some(other) => format!("no Xen here: the hypervisor is `{other}`"),
+            None => "no Xen here: this kernel runs without it (no /sys/hypervisor/type)".to_owned(),
+        }
+    }
+
+    /// Whether this is domain 0; `None` where xenfs is not mounted.
+    pub(super) fn is_control_domain(&self) -> Option<bool> {
+        self.text("/proc/xen/capabilities").map(|text| text.split_whitespace().any(|word| word == "control_d"))
+    }
+
+    pub(super) fn xenfs(&self) -> Finding {
+        if self.has("/proc/xen/capabilities") {
+            return Finding::ok("xenfs", "mounted at /proc/xen");
+        }
+        let next = "`mount -t xenfs xenfs /proc/xen`, if Xen's tools ask for it".to_owned();
+        Finding::note("xenfs", "not mounted at /proc/xen; vsnd does without", next)
+    }
+
+    /// `store` is where the store is spoken to.
+    pub(super) fn device_files(&self, host: bool, store: Option<&Path>) -> Vec<Finding> {
+        let store_device = self.path("/dev/xen/xenbus");
+        let finding = |(name, module): (&str, &str)| {
+            let check = format!("/dev/xen/{name}");
+            let path = self.path(&check);
+            let (needed, others) = match name {
+                "xenbus" => (store.is_none_or(|store| store == store_device), "the store has a socket"),
+                "gntalloc" if host => (false, "only a guest's `vsnd play` needs it"),
+                _ if host => (true, ""),
+                _ => (false, "only `vsnd play` and `vsnd record` need it, the kernel's driver does not"),
+            };
+            if !path.exists() {
+                let load = format!("`modprobe {module}`");
+                return match needed {
+                    true => Finding::missing(check, "not there", load),
+                    false => Finding::note(check, format!("not there; {others}"), load),
+                };
+            }
+            let both = rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK;
+            match rustix::fs::access(&path, both) {
+                Ok(()) => Finding::ok(check, "there"),
+                Err(error) => {
+                    let error = std::io::Error::from(error);
+                    Finding::note(check, format!("there, but not for this user: {error}"), as_root())
+                }
+            }
+        };
+        DEVICE_FILES.into_iter().map(finding).collect()
+    }
+
+    /// Where the store is spoken to, as everything else of this project does.
+    pub(super) fn store(&self) -> Option<PathBuf> {
+        let socket = self.path("/run/xenstored/socket");
+        let device = self.path("/dev/xen/xenbus");
+        self.store.clone().or_else(|| [socket, device].into_iter().find(|path| path.exists()))
+    }
+
+    pub(super) fn store_finding(&self, place: Option<&Path>, survey: Result<(), &SurveyError>, zero: bool) -> Finding {
+        let check = "XenStore";
+        let error = match (survey, place) {
+            (Ok(()), Some(place)) => return Finding::ok(check, format!("answers at {}", place.display())),
+            (Ok(()), None) => return Finding::ok(check, "answers"),
+            (Err(error), _) => error,
+        };
+        let start = "start Xen's services: `systemctl start xenstored xen-init-dom0` (Debian: `systemctl start xen`)";
+        let next = match error {
+            error if kind(error) == Some(ErrorKind::PermissionDenied) => as_root(),
+            SurveyError::Store(_) | SurveyError::NoDomain(_) | SurveyError::Hangs | SurveyError::NoStore if zero => {
+                start.to_owned()
+            }
+            SurveyError::NoStore => "`modprobe xenfs`; in domain 0 start xenstored".to_owned(),
+            _ => "restart this guest; its store is in domain 0".to_owned(),
+        };
+        let at = place.map_or(String::new(), |place| format!(" (at {})", place.display()));
+        Finding::missing(check, format!("{error}{at}"), next)
+    }
+
+    /// Whether the kernel's frontend is there, as a module or built in.
+    pub(super) fn has_driver(&self) -> bool {
+        let modules = self.text("/proc/modules").unwrap_or_default();
+        modules.lines().any(|line| line.starts_with("snd_xen_front ")) || self.has("/sys/bus/xen/drivers/vsnd")
+    }
+
+    /// The cards of ALSA: number, identifier, driver and name as the kernel lists them.
+    pub(super) fn alsa_cards(&self) -> Vec<String> {
+        let text = self.text("/proc/asound/cards").unwrap_or_default();
+        text.lines().filter(|line| line.contains("]: ")).map(|line| line.trim().to_owned()).collect()
+    }
+
+    /// The card that the kernel's driver makes of one that is connected.
+    pub(super) fn alsa_card(&self) -> Finding {
+        match self.alsa_cards().iter().find(|card| card.contains("]: vsnd - ")) {
+            Some(card) => Finding::ok("ALSA card", card),
+            None => {
+                let found = "none of driver vsnd in /proc/asound/cards, though a card is connected";
+                Finding::missing("ALSA card", found, "`dmesg` says why")
+            }
+        }
+    }
+}
+
+pub(super) fn driver_finding(driver: bool) -> Finding {
+    if driver {
+        return Finding::ok("driver", "snd_xen_front is loaded");
+    }
+    let next = "`modprobe snd_xen_front`; where the kernel has none, `vsnd play` and `vsnd record` do without";
+    Finding::missing("driver", "snd_xen_front is not loaded", next)
+}
+
+/// Which domain this is, in words.
+pub(super) fn this_is(own: Option<u16>, host: bool) -> String {
+    match own {
+        Some(0) => "this is domain 0, the host".to_owned(),
+        Some(own) if host => format!("this is domain {own}, a driver domain"),
+        Some(own) => format!("this is domain {own}, a guest"),
+        None => "which domain this is, only the store knows".to_owned(),
+    }
+}
+
+/// Why the emulation cannot be used, and what to do.
+pub(super) fn no_emulation(dir: &Path, error: &SurveyError) -> (String, String) {
+    let word = shell_word(&dir.display().to_string());
+    let dir = dir.display();
+    match kind(error) {
+        Some(ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::NotADirectory) => {
+            (format!("no emulated Xen runs in {dir}"), format!("start one: `vsnd emu --dir {word}`"))
+        }
+        Some(ErrorKind::PermissionDenied) => {
+            (format!("{dir} is closed to this user"), "ask as the user who started the emulation".to_owned())
+        }
+        _ => (
+            format!("the emulated Xen in {dir} cannot be used: {error}"),
+            format!("end it, and start it anew: `vsnd emu --dir {word}`"),
+        ),
+    }
+}
+
+fn kind(error: &SurveyError) -> Option<ErrorKind> {
+    match error {
+        SurveyError::Store(Error::Io { source, .. }) => Some(source.kind()),
+        _ => None,
+    }
+}
+
+fn as_root() -> String {
+    "ask again as root: `sudo vsnd doctor`".to_owned()
+}
