@@ -4,7 +4,7 @@ CARGO ?= cargo
 NO_STD_CRATES = sndif vsnd-frontend
 NO_STD_TARGET = x86_64-unknown-none
 
-.PHONY: demo test lint bench fuzz build deps lab lab-shell lab-build
+.PHONY: demo test lint bench fuzz build deps lab lab-bench lab-shell lab-build
 
 demo: build
 	target/release/vsnd demo $(DEMO_ARGS)
@@ -45,6 +45,10 @@ fuzz: deps
 # A real Xen in QEMU. SCENARIO names one or several of them, KERNEL is 6.1 or 6.12 (default: both).
 lab: lab-build
 	KERNEL="$(KERNEL)" lab/run.sh $(SCENARIO)
+
+# What sound costs there: notifications, requests, processor time, latency.
+lab-bench: lab-build
+	KERNEL="$(KERNEL)" lab/bench.sh
 
 # A prompt in dom0, with the daemon running.
 lab-shell: lab-build
