@@ -183,21 +183,39 @@ fn events_without_end_do_not_hold_off_the_timeout() {
     flood.join().unwrap();
 }
 
-/// A pseudo-terminal is a character device, too: its reads come in pieces, and its writes wait.
-#[test]
-fn a_character_device_is_used_with_plain_reads_and_writes() {
+/// A client on a pseudo-terminal, which is a character device, too: its reads come in pieces, and its writes wait.
+fn on_a_device() -> (Client, std::fs::File) {
     use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
-    let fixture = Fixture::new();
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     unlockpt(&master).unwrap();
     let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
-    let mut client = Client::connect(std::path::Path::new(&name)).unwrap();
+    let client = Client::connect(std::path::Path::new(&name)).unwrap();
     let mut settings = rustix::termios::tcgetattr(client.as_fd()).unwrap();
     settings.make_raw();
     rustix::termios::tcsetattr(client.as_fd(), rustix::termios::OptionalActions::Now, &settings).unwrap();
+    (client, std::fs::File::from(master))
+}
 
+#[test]
+fn over_a_device_a_request_waits_for_the_answer_to_the_one_before() {
+    let (mut client, mut device) = on_a_device();
+    client.set_timeout(Duration::from_millis(200));
+    let values = client.read_many(&["/a", "/b"]);
+    assert!(values.iter().all(Result::is_err), "nobody answers");
+    drop(client);
+    let mut sent = vec![0; 4096];
+    let count = device.read(&mut sent).unwrap();
+    let mut decoder = Decoder::new();
+    assert_eq!(decoder.push(&sent[..count]), count);
+    assert!(decoder.next_message().unwrap().is_some());
+    assert!(decoder.next_message().unwrap().is_none(), "the second was never sent");
+}
+
+#[test]
+fn a_character_device_is_used_with_plain_reads_and_writes() {
+    let fixture = Fixture::new();
+    let (mut client, device) = on_a_device();
     let store = UnixStream::connect(fixture.socket()).unwrap();
-    let device = std::fs::File::from(master);
     let pump = |mut from: Box<dyn Read + Send>, mut to: Box<dyn Write + Send>| {
         std::thread::spawn(move || std::io::copy(&mut from, &mut to))
     };

@@ -53,6 +53,11 @@ impl Link {
         Ok(Self { fd, socket })
     }
 
+    /// Whether it is a device file and not a socket.
+    pub(super) fn is_device(&self) -> bool {
+        !self.socket
+    }
+
     /// Reads what is there; `None` if nothing is. Zero octets are the end.
     pub(super) fn read(&self, buffer: &mut [u8]) -> Result<Option<usize>> {
         if !self.poll(PollFlags::IN, Some(Instant::now()))? {
