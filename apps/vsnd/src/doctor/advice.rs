@@ -173,7 +173,12 @@ impl Context {
             Diagnosis::NoDriver if matches!(place, Place::Guest { .. }) => "`modprobe snd_xen_front`".into(),
             Diagnosis::NoDriver => "`modprobe snd_xen_front` in the guest".into(),
             Diagnosis::DriverIdle => "`dmesg` says why; or restart this guest".into(),
-            Diagnosis::LetGo => format!("restart the guest, or on the host {}", self.attach_anew(guest, card)),
+            Diagnosis::LetGo => {
+                let load = if matches!(place, Place::Host) { "in the guest `modprobe snd_xen_front`, or " } else { "" };
+                format!(
+                    "{load}`echo vsnd-{card} > /sys/bus/xen/drivers/vsnd/bind`; if nothing helps, restart the guest"
+                )
+            }
             Diagnosis::Held => "end that program: `fuser -v /dev/snd/*` in the guest names it".into(),
             Diagnosis::NoFrontend | Diagnosis::NoBackend if matches!(place, Place::Guest { .. }) => {
                 format!("on the host: {}", self.attach_anew(guest, card))

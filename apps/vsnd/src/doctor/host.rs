@@ -98,7 +98,13 @@ pub(super) fn daemon_findings(daemons: &Daemons, survey: Option<&Survey>, contex
                 Finding::note(check, found, Some("ask again as root".to_owned()))
             }
             [] if offered > 0 => Finding::missing(check, "vsndd does not run any more", context.start_daemon(backend)),
-            [] => Finding::missing(check, "vsndd does not run", context.start_daemon(backend)),
+            [] if context.is_emulation() => {
+                Finding::missing(check, "vsndd does not run", context.start_daemon(backend))
+            }
+            [] => {
+                let found = "vsndd does not run; without it `xl create` fails for a guest with a sound card";
+                Finding::missing(check, found, context.start_daemon(backend))
+            }
             [daemon] => {
                 let versions =
                     cards.iter().filter(|card| card.backend == backend).find_map(|card| card.versions.clone());

@@ -151,7 +151,8 @@ impl Machine {
 
     /// The card that the kernel's driver makes of one that is connected.
     pub(super) fn alsa_card(&self) -> Finding {
-        match self.alsa_cards().iter().find(|card| card.contains("]: vsnd - ")) {
+        // The driver leaves the card's name empty.
+        match self.alsa_cards().iter().find(|card| card.contains("]: vsnd -")) {
             Some(card) => Finding::ok("ALSA card", card),
             None => {
                 let found = "none of driver vsnd in /proc/asound/cards, though a card is connected";

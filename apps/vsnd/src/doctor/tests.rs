@@ -91,6 +91,9 @@ fn the_next_step_leads_to_the_xen_that_was_looked_at() {
     assert_eq!(next(&by_variable, Diagnosis::NoDaemon, 1, 0), "start it: `vsndd`");
     let host = Context::real(Some(0), false);
     assert_eq!(next(&host, Diagnosis::NoDriver, 5, 0), "`modprobe snd_xen_front` in the guest");
+    assert!(
+        next(&host, Diagnosis::LetGo, 5, 0).starts_with("in the guest `echo vsnd-3 > /sys/bus/xen/drivers/vsnd/bind`")
+    );
     assert_eq!(next(&host, Diagnosis::NoDaemon, 5, 7), "start `vsndd` in domain 7");
     let guest = Context::real(Some(5), false);
     assert_eq!(next(&guest, Diagnosis::NoDriver, 5, 0), "`modprobe snd_xen_front`");
@@ -264,10 +267,10 @@ fn a_guest_that_can_play_is_shown_its_card() {
     world.file("proc/modules", "snd_pcm 1 1\nsnd_xen_front 40960 0 - Live 0x0\n");
     let found = world.examine();
     assert_eq!(one(&found, "ALSA card").state, State::Missing);
-    world.file("proc/asound/cards", " 0 [Main           ]: vsnd - Main\n                      Main\n");
+    world.file("proc/asound/cards", " 0 [vsnd           ]: vsnd - \n                      \n");
     let found = world.examine();
     assert_eq!(found.status(), ExitStatus::Success, "{:#?}", found.findings);
-    assert_eq!(one(&found, "ALSA card").found, "0 [Main           ]: vsnd - Main");
+    assert_eq!(one(&found, "ALSA card").found, "0 [vsnd           ]: vsnd -");
 }
 
 #[test]
