@@ -97,12 +97,12 @@ pub(super) fn daemon_findings(daemons: &Daemons, survey: Option<&Survey>, contex
                 let found = "no process named vsndd can be seen; others may be hidden";
                 Finding::note(check, found, Some("ask again as root".to_owned()))
             }
-            [] if offered > 0 => Finding::missing(check, "vsndd does not run any more", context.start_daemon(backend)),
-            [] if context.is_emulation() => {
-                Finding::missing(check, "vsndd does not run", context.start_daemon(backend))
-            }
             [] => {
-                let found = "vsndd does not run; without it `xl create` fails for a guest with a sound card";
+                let found = match offered {
+                    0 if context.is_emulation() => "vsndd does not run",
+                    0 => "vsndd does not run; without it `xl create` fails for a guest with a sound card",
+                    _ => "vsndd does not run any more",
+                };
                 Finding::missing(check, found, context.start_daemon(backend))
             }
             [daemon] => {
