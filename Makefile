@@ -4,7 +4,7 @@ CARGO ?= cargo
 NO_STD_CRATES = sndif vsnd-frontend
 NO_STD_TARGET = x86_64-unknown-none
 
-.PHONY: demo test lint bench fuzz build deps lab lab-bench lab-shell lab-build
+.PHONY: demo test lint bench fuzz build deps module lab lab-bench lab-shell lab-build
 
 demo: build
 	target/release/vsnd demo $(DEMO_ARGS)
@@ -37,6 +37,11 @@ lint: deps
 
 bench: build
 	$(CARGO) run --release --locked -p vsnd-bench -- $(BENCH_ARGS)
+
+# The guest's kernel module, for Debian's kernels 6.1 and 6.12 or the one that KERNEL names.
+module:
+	@scripts/install-deps.sh module
+	linux/build.sh $(or $(KERNEL),6.1 6.12)
 
 # A minute for each target, or SECONDS_EACH; TARGETS names some.
 fuzz: deps

@@ -15,6 +15,8 @@ libraries=$programs/usr/lib/x86_64-linux-gnu
 
 dom0_modules="xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs virtio_pci 9pnet_virtio 9p snd-aloop"
 guest_modules="xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs snd_xen_front snd-aloop"
+# Our module for this kernel, which a guest loads when it is asked to; the lab runs without it as well.
+our_module=$(dirname "$lab")/target/module/$kernel/vsnd_front.ko
 
 # add ROOT FILE [PLACE]: a program with the shared libraries it needs.
 add() {
@@ -83,6 +85,12 @@ guest=$out/$kernel/guest
 base "$guest"
 # shellcheck disable=SC2086  # a list of words
 add_modules "$guest" $guest_modules
+if [ -e "$our_module" ]; then
+    # It brings ALSA's modules along, which the stock driver needs as well.
+    cp "$our_module" "$guest/lib/modules/$release/"
+    strip --strip-debug "$guest/lib/modules/$release/vsnd_front.ko"
+    depmod -b "$guest" "$release" 2>/dev/null
+fi
 add "$guest" "$ours/vsnd-lab-hostile"
 cp "$lab"/guest/* "$guest/lab/"
 install -m755 "$lab/guest/init" "$guest/init"

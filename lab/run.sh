@@ -2,7 +2,7 @@
 # Boots Xen with a dom0 in QEMU and has it run scenarios; prints one line for each.
 # usage: run.sh [--shell] [SCENARIO...]
 # environment: KERNEL=6.1|6.12 (default: both), PROGRAMS=directory of our programs, LAB_TRACE=1 (each step on the
-# serial console), LAB_REAL_TIME=1 (time does not wait for the instructions)
+# serial console), DRIVER=stock|vsnd (which driver guests load), LAB_REAL_TIME=1 (time does not wait for the instructions)
 set -euo pipefail
 
 lab=$(cd "$(dirname "$0")" && pwd)
@@ -44,6 +44,7 @@ run() {
     rm -rf "$share" && mkdir -p "$share"
     echo "${scenarios[*]}" > "$share/scenarios"
     : > "$share/results"
+    echo "lab.driver=${DRIVER:-stock}" > "$share/guest-arguments"
     [ -z "${LAB_TRACE:-}" ] || touch "$share/trace"
     boot "$kernel" "file:$out/$kernel/serial.log"
     # If one of the two goes, so does what it started.
@@ -83,6 +84,7 @@ for kernel in $kernels; do
     "$lab/image.sh" "$kernel" "$programs"
     if [ -n "$shell" ]; then
         rm -rf "$out/$kernel/share" && mkdir -p "$out/$kernel/share" && touch "$out/$kernel/share/shell"
+        echo "lab.driver=${DRIVER:-stock}" > "$out/$kernel/share/guest-arguments"
         LAB_REAL_TIME=1 boot "$kernel" mon:stdio
         "${qemu[@]}"
     else

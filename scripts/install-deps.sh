@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what building and testing need and this machine lacks: Debian packages, and the Rust target
 # that proves the protocol crates free of std. Says what it installs, asks nothing, does nothing twice.
-# With the argument `lab` also what the lab on a real Xen needs on the host.
+# With the argument `module` also what the guest's kernel module needs, with `lab` what the lab on a real Xen needs on the host.
 set -eu
 
 missing=""
@@ -18,6 +18,13 @@ need linux-libc-dev test -e /usr/include/linux/ioctl.h
 need libxen-dev test -e /usr/include/xen/io/sndif.h
 need xenstore-utils command -v xenstore-ls
 need alsa-utils test -e /usr/share/sounds/alsa/Front_Center.wav
+if [ "${1:-}" = module ] || [ "${1:-}" = lab ]; then
+    # The headers that Debian's kernels are built with name this compiler.
+    need gcc-12 command -v gcc-12
+    need pahole command -v pahole
+    need libelf1 test -e /usr/lib/x86_64-linux-gnu/libelf.so.1
+    need kmod test -x /sbin/modinfo
+fi
 if [ "${1:-}" = lab ]; then
     need qemu-system-x86 command -v qemu-system-x86_64
     need seabios test -e /usr/share/seabios/bios-256k.bin

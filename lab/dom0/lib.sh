@@ -115,7 +115,7 @@ kernel = "/lab/vmlinux"
 ramdisk = "/lab/guest.cpio"
 memory = 144
 vcpus = 1
-extra = "console=hvc0 quiet loglevel=4 mitigations=off random.trust_cpu=on cryptomgr.notests ${3:-}"
+extra = "console=hvc0 quiet loglevel=4 mitigations=off random.trust_cpu=on cryptomgr.notests $(cat /share/guest-arguments 2>/dev/null) ${3:-}"
 on_poweroff = "destroy"
 on_reboot = "destroy"
 on_crash = "destroy"

@@ -149,31 +149,31 @@ impl Mixer {
         let place = |span: Span| usize::try_from(span.offset).unwrap_or(usize::MAX);
 
         if self.features.volume && self.volume_told == Told::Dirty {
-            let mut octets = [0; 4 * CHANNELS];
-            octets.as_chunks_mut::<4>().0.iter_mut().zip(&self.volume).for_each(|(o, v)| *o = v.to_le_bytes());
             let span = span(VOLUME_AT, channels.saturating_mul(4));
             let id = stream.submit(Operation::SetVolume(span))?;
-            buffer.write(place(span), octets.get(..count.saturating_mul(4)).unwrap_or(&[]));
+            for (index, volume) in self.volume.iter().take(count).enumerate() {
+                buffer.write(place(span).saturating_add(index.saturating_mul(4)), &volume.to_le_bytes());
+            }
             self.volume_told = Told::InFlight(id);
         }
         if !self.features.mute {
             return Ok(());
         }
-        let flags = |wanted| {
-            let mut octets = [0; CHANNELS];
-            octets.iter_mut().zip(&self.muted).for_each(|(flag, &muted)| *flag = u8::from(muted == wanted));
-            octets
+        let write_flags = |span: Span, wanted| {
+            for (at, &muted) in (place(span)..).zip(self.muted.iter().take(count)) {
+                buffer.write(at, &[u8::from(muted == wanted)]);
+            }
         };
         if self.mute_told == Told::Dirty {
             let span = span(MUTE_AT, channels);
             let id = stream.submit(Operation::Mute(span))?;
-            buffer.write(place(span), flags(true).get(..count).unwrap_or(&[]));
+            write_flags(span, true);
             self.mute_told = Told::InFlight(id);
         }
         if self.unmute_told == Told::Dirty {
             let span = span(UNMUTE_AT, channels);
             let id = stream.submit(Operation::Unmute(span))?;
-            buffer.write(place(span), flags(false).get(..count).unwrap_or(&[]));
+            write_flags(span, false);
             self.unmute_told = Told::InFlight(id);
         }
         Ok(())

@@ -127,13 +127,15 @@ impl DirectoryWriter {
         if own.len() < pages || memory.len() < pages.saturating_mul(PAGE_BYTES) {
             return false;
         }
-        buffer.chunks(DIRECTORY_REFS).zip(1..).zip((0..).step_by(PAGE_BYTES)).all(|((refs, next), base)| {
+        buffer.chunks(DIRECTORY_REFS).enumerate().all(|(page, refs)| {
+            let base = page.saturating_mul(PAGE_BYTES);
+            let next = page.saturating_add(1);
             let next = if next < pages { own.get(next).map_or(0, |page| page.0) } else { 0 };
             memory.write(base, &next.to_le_bytes())
-                && refs
-                    .iter()
-                    .zip((base..).step_by(4).skip(1))
-                    .all(|(page, at)| memory.write(at, &page.0.to_le_bytes()))
+                && refs.iter().enumerate().all(|(index, page)| {
+                    let at = base.saturating_add(index.saturating_add(1).saturating_mul(4));
+                    memory.write(at, &page.0.to_le_bytes())
+                })
         })
     }
 }

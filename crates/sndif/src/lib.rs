@@ -59,5 +59,6 @@ pub const PAGE_BYTES: usize = 4096;
 /// A grant reference: the right, numbered by the granting domain, to map one of its pages.
 ///
 /// Reference 0 exists but never reaches a driver (the console owns it), so sndif uses it for "none".
+#[repr(transparent)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GrantRef(pub u32);

@@ -61,11 +61,11 @@ impl Rates {
         if self.count == MAX_RATES {
             return Err("more than 32 rates");
         }
-        self.list.copy_within(at..self.count, at.saturating_add(1));
-        if let Some(place) = self.list.get_mut(at) {
-            *place = rate_hz;
-        }
         self.count = self.count.saturating_add(1);
+        let mut moved = rate_hz;
+        for place in self.list.iter_mut().take(self.count).skip(at) {
+            core::mem::swap(place, &mut moved);
+        }
         Ok(())
     }
 
@@ -234,8 +234,14 @@ fn formats(value: &[u8]) -> Result<FormatSet, &'static str> {
 
 /// The items of a list, each at most `max_len` octets after trimming.
 fn items(value: &[u8], max_len: usize) -> Result<impl Iterator<Item = Result<&str, &'static str>>, &'static str> {
-    let text = core::str::from_utf8(value).map_err(|_| "not text")?;
-    Ok(text.split(LIST_SEPARATOR).map(str::trim).map(move |item| {
-        if item.is_empty() || item.len() > max_len { Err("an item is empty or too long") } else { Ok(item) }
+    core::str::from_utf8(value).map_err(|_| "not text")?;
+    // The separator is ASCII, so what lies between two of them is text as well. Octets are split because searching text
+    // brings a way to panic along, which a kernel module must not have.
+    Ok(value.split(|&octet| char::from(octet) == LIST_SEPARATOR).map(move |item| {
+        let item = item.trim_ascii();
+        if item.is_empty() || item.len() > max_len {
+            return Err("an item is empty or too long");
+        }
+        core::str::from_utf8(item).map_err(|_| "not text")
     }))
 }

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//! Lines of AT&T assembly, as LLVM prints them.
+
+/// One line, without its comment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Line<'a> {
+    Blank,
+    Label(&'a str),
+    Directive { name: &'a str, arguments: &'a str },
+    Instruction { mnemonic: &'a str, operands: &'a str },
+}
+
+impl<'a> Line<'a> {
+    pub(crate) fn parse(line: &'a str) -> Self {
+        let line = without_comment(line).trim();
+        if line.is_empty() {
+            return Self::Blank;
+        }
+        if let Some(label) = line.strip_suffix(':') {
+            return Self::Label(label);
+        }
+        let (first, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        let rest = rest.trim();
+        if first.starts_with('.') {
+            Self::Directive { name: first, arguments: rest }
+        } else {
+            Self::Instruction { mnemonic: first, operands: rest }
+        }
+    }
+}
+
+/// A comment starts with `#`, which may also stand in a string.
+fn without_comment(line: &str) -> &str {
+    let (mut quoted, mut escaped) = (false, false);
+    for (at, character) in line.char_indices() {
+        match character {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            '#' if !quoted => return &line[..at],
+            _ => {}
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_told_apart() {
+        assert_eq!(Line::parse("  # only a comment"), Line::Blank);
+        assert_eq!(Line::parse(".LBB0_1:  # in a loop"), Line::Label(".LBB0_1"));
+        let ascii = Line::Directive { name: ".ascii", arguments: r##""a#\"#""## };
+        assert_eq!(Line::parse("\t.ascii\t\"a#\\\"#\" # text"), ascii);
+        assert_eq!(Line::parse("\tretq"), Line::Instruction { mnemonic: "retq", operands: "" });
+        let add = Line::Instruction { mnemonic: "addq", operands: "$8, %rsp" };
+        assert_eq!(Line::parse("\taddq\t$8, %rsp"), add);
+    }
+}

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+#ifndef VSND_CARD_H
+#define VSND_CARD_H
+
+struct xenbus_device;
+
+/* Whether the module's parameters want this device's card. */
+bool vsnd_card_enabled(struct xenbus_device *dev);
+
+#endif /* VSND_CARD_H */

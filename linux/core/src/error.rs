@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//! Why an operation failed, as an error number.
+
+use frontend::{SubmitError, Violation};
+use sndif::Errno;
+
+/// What went wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Error {
+    /// No memory, or no grant reference.
+    NoMemory,
+    /// There is no connection to the backend.
+    Lost,
+    /// The backend did not answer in time.
+    NoAnswer,
+    /// The backend broke the protocol; the stream is of no use until the next connection.
+    Broken(Violation),
+    /// The backend refused.
+    Refused(Errno),
+    /// The stream has to be prepared first, because its connection was lost.
+    Stale,
+    /// The ring is full.
+    Busy,
+    /// Parameters that cannot be.
+    Invalid,
+    /// What the kernel said, positive.
+    System(i32),
+}
+
+impl Error {
+    /// The positive error number that an application gets.
+    #[must_use]
+    pub const fn number(self) -> i32 {
+        match self {
+            Self::NoMemory => 12,
+            Self::Lost => 19,
+            Self::NoAnswer => 110,
+            Self::Broken(_) => 5,
+            Self::Refused(errno) => match errno.number() {
+                number @ 1..=133 => number,
+                _ => 5,
+            },
+            // EPIPE: what ALSA says after an xrun, and every application answers by preparing the stream.
+            Self::Stale => 32,
+            Self::Busy => 16,
+            Self::Invalid => 22,
+            Self::System(number) => number,
+        }
+    }
+}
+
+impl From<SubmitError> for Error {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Full | SubmitError::Stopping => Self::Busy,
+            SubmitError::Broken(violation) => Self::Broken(violation),
+            SubmitError::NotOpen => Self::Stale,
+            SubmitError::AlreadyOpen => Self::Busy,
+            SubmitError::BadSizes | SubmitError::OutOfRange | SubmitError::WrongDirection => Self::Invalid,
+        }
+    }
+}
+
+impl From<Violation> for Error {
+    fn from(violation: Violation) -> Self {
+        Self::Broken(violation)
+    }
+}

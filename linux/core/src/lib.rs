@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//! The logic of the guest's Linux driver, without Linux: what ALSA's operations mean for a stream of the protocol.
+//!
+//! * [`layout`] reads a card from the store: PCM devices, streams, names, limits.
+//! * [`PcmStream`] is one substream: what `open`, `hw_params`, `prepare`, `trigger`, `ack`, `pointer` and `close` do, and
+//!   what an event channel that fires does.
+//! * [`connect`] gives all streams of a card a transport and tells the backend of it.
+//! * [`Space`] is what a substream may be configured to.
+//!
+//! What a kernel has to lend is in [`Platform`]; tests lend it from ordinary memory. Nothing here allocates but through it.
+//!
+//! # Locks
+//!
+//! Three for each stream, in this order; all may sleep, none is taken in atomic context:
+//!
+//! 1. *asking*: held by whoever waits for an answer, so that one does at a time. Never taken while the PCM stream is locked.
+//! 2. the PCM stream's own lock, ALSA's (the driver is `nonatomic`).
+//! 3. *state*: ring, event page, position. Held for the time of some loads and stores, never while waiting.
+
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::cast_possible_truncation,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic
+    )
+)]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod connect;
+mod error;
+pub mod layout;
+mod platform;
+mod space;
+mod state;
+mod stream;
+mod text;
+
+pub use error::Error;
+pub use platform::{Boxed, Bus, Channel, Listener, Lock, LockClass, Pages, Platform, Signal, Source, Stop, Writer};
+pub use space::{Space, SpaceCache};
+pub use stream::{PcmStream, Pointer};
+pub use text::Text;

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//! What the driver's logic borrows from a kernel.
+
+use core::ops::DerefMut;
+
+use sndif::{GrantRef, SharedMemory, XenbusState};
+
+use crate::{Error, PcmStream, Text};
+
+/// The kernel's types.
+pub trait Platform: Sized {
+    /// Memory granted to the backend.
+    type Pages: Pages;
+    /// An event channel to the backend.
+    type Channel: Channel;
+    /// A lock whose holder may sleep.
+    type Lock<T>: Lock<T>;
+    /// A value of its own allocation: kernel stacks are small.
+    type Boxed<T>: Boxed<T>;
+    /// What an answer wakes.
+    type Signal: Signal;
+    /// ALSA's side of a substream.
+    type Listener: Listener;
+}
+
+/// A value of its own allocation.
+pub trait Boxed<T>: Sized + DerefMut<Target = T> {
+    /// Allocates room, and has `make` make the value there.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`].
+    fn new(make: impl FnOnce() -> T) -> Result<Self, Error>;
+}
+
+/// Whoever has a substream open, if anybody has. Called without any lock of ours.
+pub trait Listener: Sized {
+    /// # Errors
+    /// [`Error::NoMemory`].
+    fn new() -> Result<Self, Error>;
+
+    /// The device got on: a period elapsed.
+    fn elapsed(&self);
+
+    /// The stream has to stop.
+    fn stop(&self, stop: Stop);
+}
+
+/// Why a running stream has to be stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// The application has to prepare it again: its connection was lost.
+    Xrun,
+    /// It cannot go on.
+    Failed(Error),
+}
+
+/// Zeroed pages, which nothing else of the kernel shares, granted to a backend. Dropping them ends the access; a page that
+/// the backend still maps is not used again before it does not.
+pub trait Pages: SharedMemory + Sized {
+    /// Allocates and grants `pages` pages.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`]; nothing is left allocated.
+    fn new(backend: u16, pages: usize) -> Result<Self, Error>;
+
+    /// A grant reference for each page, in order.
+    fn refs(&self) -> &[GrantRef];
+
+    /// Ends the access and grants the same pages with new references: after a connection was lost.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`]; no page is granted then.
+    fn grant_again(&mut self, backend: u16) -> Result<(), Error>;
+}
+
+/// An event channel whose event calls [`PcmStream::on_ring`] or [`PcmStream::on_events`]. Dropping it closes it, after the
+/// call that is under way.
+pub trait Channel {
+    /// Its port in this domain.
+    fn port(&self) -> u32;
+
+    /// Wakes the backend.
+    fn notify(&self);
+}
+
+/// Which of a stream's channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// Answers have come.
+    Ring,
+    /// Events have come.
+    Events,
+}
+
+/// What a lock is for, for those who check their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockClass {
+    /// Held by whoever waits for an answer.
+    Asking,
+    /// Protects a stream's state.
+    State,
+}
+
+/// A value that one thread has at a time.
+pub trait Lock<T>: Sized {
+    /// Allocates room, and has `make` make the value there.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`].
+    fn new(class: LockClass, make: impl FnOnce() -> T) -> Result<Self, Error>;
+
+    /// Waits for the value, and has `access` use it.
+    fn with<R>(&self, access: impl FnOnce(&mut T) -> R) -> R;
+}
+
+/// Wakes the one who waits. A signal raised while nobody waits is kept for the next who does.
+pub trait Signal: Sized {
+    /// # Errors
+    /// [`Error::NoMemory`].
+    fn new() -> Result<Self, Error>;
+
+    /// Forgets what was raised.
+    fn reset(&self);
+
+    /// Wakes who waits.
+    fn raise(&self);
+
+    /// Waits at most `ms` milliseconds; returns how many of them are left, 0 when none are.
+    fn wait(&self, ms: u32) -> u32;
+}
+
+/// A card's connection to the store and to its backend; used where connections come and go, not by streams.
+pub trait Bus<P: Platform> {
+    /// A transaction.
+    type Writer: Writer;
+
+    /// The domain of the backend.
+    fn backend_id(&self) -> u16;
+
+    /// Reads `node` of the directory `path` below our own (empty: our own) into `into`; `None` when it is missing or longer.
+    fn read<'a>(&self, path: &str, node: &str, into: &'a mut [u8]) -> Option<&'a [u8]>;
+
+    /// Reads a node of the backend's directory.
+    fn read_backend<'a>(&self, node: &str, into: &'a mut [u8]) -> Option<&'a [u8]>;
+
+    /// Names each entry of the directory `path` below our own.
+    fn list(&self, path: &str, each: &mut dyn FnMut(&[u8]));
+
+    /// Has `write` write, all at once.
+    ///
+    /// # Errors
+    /// Those of the store, and of `write`.
+    fn transaction(&self, write: &mut dyn FnMut(&Self::Writer) -> Result<(), Error>) -> Result<(), Error>;
+
+    /// Makes an event channel for a stream.
+    ///
+    /// # Errors
+    /// Those of the hypervisor.
+    fn channel(&self, stream: &PcmStream<P>, source: Source) -> Result<P::Channel, Error>;
+
+    /// Writes our `state` node.
+    fn set_state(&self, state: XenbusState);
+}
+
+/// Nodes of our own directory, within a transaction.
+pub trait Writer {
+    /// Writes a number.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn number(&self, path: &Text, node: &str, value: u32) -> Result<(), Error>;
+
+    /// Removes a node, which may be missing.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn remove(&self, path: &Text, node: &str) -> Result<(), Error>;
+}

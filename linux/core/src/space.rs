@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//! What a substream may be configured to, asked for with few requests.
+//!
+//! ALSA refines a configuration dozens of times for one open. The backend is asked twice: once what there is at all (and
+//! once for a connection), and once which periods and buffers go with a format, rate and channel count, as soon as these
+//! three are settled. The answers are kept.
+
+use sndif::store::Limits;
+use sndif::v2::{HwParams, Interval};
+use sndif::{Format, FormatSet, FormatWidth};
+
+use crate::Error;
+
+/// Answers that are kept: applications try some configurations before they settle.
+const KEPT: usize = 4;
+
+/// What a substream may be opened with; period and buffer count frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// What the store and the backend say, together.
+    pub params: HwParams,
+    /// Largest buffer in octets.
+    pub buffer_bytes_max: u32,
+}
+
+/// The backend's answers, for one connection.
+#[derive(Debug, Default)]
+pub struct SpaceCache {
+    whole: Option<HwParams>,
+    settled: [Option<(HwParams, Result<HwParams, Error>)>; KEPT],
+    oldest: usize,
+}
+
+impl SpaceCache {
+    /// The question about everything.
+    #[must_use]
+    pub fn whole_question(limits: &Limits) -> HwParams {
+        HwParams {
+            formats: frame_formats(limits.formats),
+            rates_hz: limits.rates.within(Interval::ANY),
+            channels: limits.channels,
+            ..HwParams::ANY
+        }
+    }
+
+    /// The answer about everything, if it is known.
+    #[must_use]
+    pub const fn whole(&self) -> Option<HwParams> {
+        self.whole
+    }
+
+    /// Takes the answer about everything.
+    pub fn keep_whole(&mut self, answer: HwParams) {
+        self.whole = Some(answer);
+    }
+
+    /// The question about periods and buffers for a configuration whose format, rate and channels are settled; `None` as
+    /// long as one of them is not.
+    #[must_use]
+    pub fn settled_question(params: &HwParams) -> Option<HwParams> {
+        let single = |interval: Interval| interval.min == interval.max;
+        let settled = params.formats.iter().count() == 1 && single(params.rates_hz) && single(params.channels);
+        settled.then_some(HwParams { buffer_frames: Interval::ANY, period_frames: Interval::ANY, ..*params })
+    }
+
+    /// The answer to a question, if it is known.
+    #[must_use]
+    pub fn settled(&self, question: &HwParams) -> Option<Result<HwParams, Error>> {
+        self.settled.iter().flatten().find(|(asked, _)| asked == question).map(|&(_, answer)| answer)
+    }
+
+    /// Takes the answer to a question.
+    pub fn keep_settled(&mut self, question: HwParams, answer: Result<HwParams, Error>) {
+        if let Some(place) = self.settled.get_mut(self.oldest) {
+            *place = Some((question, answer));
+        }
+        self.oldest = self.oldest.saturating_add(1).checked_rem(KEPT).unwrap_or(0);
+    }
+}
+
+/// The formats in which frames can be counted: MPEG and GSM are streams of octets, which ALSA knows no frames of.
+fn frame_formats(formats: FormatSet) -> FormatSet {
+    formats.iter().filter(|format: &Format| format.width() != FormatWidth::Stream).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_is_asked_once_all_three_are_settled() {
+        let mut params = HwParams {
+            formats: FormatSet::EMPTY.with(Format::S16Le),
+            rates_hz: Interval::exactly(48_000),
+            channels: Interval::new(1, 2),
+            ..HwParams::ANY
+        };
+        assert_eq!(SpaceCache::settled_question(&params), None);
+        params.channels = Interval::exactly(2);
+        params.period_frames = Interval::exactly(480);
+        let question = SpaceCache::settled_question(&params).unwrap();
+        assert_eq!(question.period_frames, Interval::ANY);
+        let mut cache = SpaceCache::default();
+        assert_eq!(cache.settled(&question), None);
+        cache.keep_settled(question, Ok(question));
+        assert_eq!(cache.settled(&question), Some(Ok(question)));
+        for rate in 1..=4 {
+            cache.keep_settled(HwParams { rates_hz: Interval::exactly(rate), ..question }, Err(Error::Invalid));
+        }
+        assert_eq!(cache.settled(&question), None, "the oldest answer makes room");
+    }
+
+    #[test]
+    fn formats_without_frames_are_not_offered() {
+        let limits = Limits { formats: FormatSet::ALL, ..Limits::DEFAULT };
+        assert_eq!(SpaceCache::whole_question(&limits).formats.iter().count(), 23);
+    }
+}

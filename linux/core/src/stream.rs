@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//! One substream: what ALSA's operations and the event channels do.
+
+use frontend::{Completion, Geometry, Mixer, MixerFeatures};
+use sndif::Format;
+use sndif::v2::{HwParams, Operation, Trigger};
+
+use crate::layout::StreamInfo;
+use crate::state::{Answer, Buffer, State, Transport};
+use crate::{Boxed, Error, Listener, Lock, LockClass, Platform, Signal, Space, SpaceCache, Stop};
+
+/// How long an answer may take: the time that the stock driver gives a backend.
+const ANSWER_MS: u32 = 3000;
+
+/// How long `prepare` waits for a backend that is away; ALSA gives up a transfer after ten seconds.
+const RECONNECT_MS: u32 = 8000;
+
+/// A mixer of nothing; a constant, so that it is not made on the stack.
+const NEW_MIXER: Mixer = Mixer::new(MixerFeatures { volume: false, mute: false });
+
+/// Where a stream is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pointer {
+    /// The place in the ring, in frames.
+    pub frames: u32,
+    /// Frames captured by the device and not yet in the ring.
+    pub delay_frames: u32,
+}
+
+/// One substream of a card, from the card's making to its end.
+pub struct PcmStream<P: Platform> {
+    info: StreamInfo,
+    /// Held by whoever waits for an answer.
+    asking: P::Lock<()>,
+    state: P::Lock<State<P>>,
+    signal: P::Signal,
+    listener: P::Listener,
+}
+
+impl<P: Platform> PcmStream<P> {
+    /// A stream without a connection.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`].
+    // Not inlined: the values are made on the stack first.
+    #[inline(never)]
+    pub fn new(info: &StreamInfo) -> Result<Self, Error> {
+        let cache = P::Boxed::new(SpaceCache::default)?;
+        let mixer = P::Boxed::new(|| NEW_MIXER)?;
+        Ok(Self {
+            asking: P::Lock::new(LockClass::Asking, || ())?,
+            state: P::Lock::new(LockClass::State, || State::new(info.direction, cache, mixer))?,
+            signal: P::Signal::new()?,
+            listener: P::Listener::new()?,
+            info: *info,
+        })
+    }
+
+    /// What the store says about it.
+    pub const fn info(&self) -> &StreamInfo {
+        &self.info
+    }
+
+    /// Who has it open.
+    pub const fn listener(&self) -> &P::Listener {
+        &self.listener
+    }
+
+    // --- the connection; called where connections come and go -----------------------------------------------
+
+    pub(crate) fn attach(&self, transport: Transport<P>, features: MixerFeatures) {
+        self.state.with(|state| {
+            state.mixer.set_features(features);
+            state.transport = Some(transport);
+        });
+    }
+
+    /// What the store says about the transport.
+    pub(crate) fn transport_nodes(&self) -> Option<[(&'static str, u32); 4]> {
+        self.state.with(|state| state.transport.as_ref().map(Transport::nodes))
+    }
+
+    /// The backend is Connected. An application that holds the stream has to prepare it anew.
+    pub fn connected(&self) {
+        let stale = self.state.with(|state| {
+            state.connected = true;
+            state.is_stale()
+        });
+        self.signal.raise();
+        if stale {
+            self.listener.stop(Stop::Xrun);
+        }
+    }
+
+    /// The backend is gone: nothing is sent any more, and whoever waits for it is woken.
+    pub fn lose(&self) {
+        self.state.with(State::lose);
+        self.signal.raise();
+    }
+
+    /// Ends the access to the pages of the lost connection and closes its channels.
+    pub fn detach(&self) {
+        self.lose();
+        // Dropped without the lock: closing a channel waits for its handler, which takes it.
+        let transport = self.state.with(|state| state.transport.take());
+        drop(transport);
+    }
+
+    // --- ALSA's operations that may wait ---------------------------------------------------------------------
+
+    /// `open`: what the stream may be configured to.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] without a backend, and those of a request.
+    pub fn open(&self) -> Result<Space, Error> {
+        let limits = &self.info.limits;
+        let whole = match self.state.with(|state| state.cache.whole()) {
+            Some(whole) => whole,
+            None => {
+                let whole = self.query(SpaceCache::whole_question(limits))?;
+                self.state.with(|state| state.cache.keep_whole(whole));
+                whole
+            }
+        };
+        Ok(Space { params: whole, buffer_bytes_max: limits.buffer_bytes_max })
+    }
+
+    /// A rule between the parameters: what is left of periods and buffers within `params`.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when nothing is left; those of a request.
+    pub fn refine(&self, params: &HwParams) -> Result<HwParams, Error> {
+        let Some(question) = SpaceCache::settled_question(params) else { return Ok(*params) };
+        if let Some(known) = self.state.with(|state| state.cache.settled(&question)) {
+            return known;
+        }
+        let answer = self.query(question);
+        if matches!(answer, Ok(_) | Err(Error::Refused(_))) {
+            self.state.with(|state| state.cache.keep_settled(question, answer));
+        }
+        answer
+    }
+
+    fn query(&self, question: HwParams) -> Result<HwParams, Error> {
+        let completion = self.ask(Operation::QueryHwParams(question))?;
+        completion.params.filter(|params| !params.is_empty()).ok_or(Error::Invalid)
+    }
+
+    /// `hw_params`: makes the buffer. The stream is opened by [`prepare`](Self::prepare).
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::NoMemory`], those of closing.
+    pub fn hw_params(
+        &self,
+        format: Format,
+        channels: u8,
+        rate_hz: u32,
+        period_frames: u32,
+        buffer_frames: u32,
+    ) -> Result<(), Error> {
+        let geometry = Geometry::new(format, channels, rate_hz, period_frames, buffer_frames).ok_or(Error::Invalid)?;
+        self.hw_free();
+        let (backend, control_bytes) = self.state.with(|state| {
+            let backend = state.transport.as_ref().map(|transport| transport.backend);
+            (backend, state.control_bytes())
+        });
+        let buffer = Buffer::new(backend.ok_or(Error::Lost)?, geometry, control_bytes)?;
+        self.state.with(|state| {
+            state.buffer = Some(buffer);
+            state.rewind();
+        });
+        Ok(())
+    }
+
+    /// Lends the buffer's memory to `access`.
+    pub fn with_buffer<R>(&self, access: impl FnOnce(&P::Pages) -> R) -> Option<R> {
+        self.state.with(|state| state.buffer.as_ref().map(|buffer| access(&buffer.data)))
+    }
+
+    /// `hw_free`: closes the stream and gives up the buffer.
+    pub fn hw_free(&self) {
+        let open = self
+            .state
+            .with(|state| state.buffer.is_some() && state.stream().is_ok_and(|stream| stream.geometry().is_some()));
+        if open {
+            // Without an answer the pages stay the backend's until it unmaps them.
+            let _ = self.settle().and_then(|()| self.ask(Operation::Close));
+        }
+        let buffer = self.state.with(|state| {
+            state.rewind();
+            state.buffer.take()
+        });
+        drop(buffer);
+    }
+
+    /// `prepare`: opens the stream if it is not open, and begins a run.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] when the backend does not come back in time; those of a request.
+    pub fn prepare(&self) -> Result<(), Error> {
+        self.wait_connected()?;
+        self.settle()?;
+        let open = self.state.with(|state| -> Result<Option<Operation>, Error> {
+            if state.stream()?.is_open() {
+                return Ok(None);
+            }
+            let backend = state.transport.as_ref().ok_or(Error::Lost)?.backend;
+            state.buffer.as_mut().ok_or(Error::Invalid)?.open(backend).map(Some)
+        })?;
+        match open {
+            Some(open) => {
+                self.ask(open)?;
+                self.state.with(|state| state.mixer.replay());
+                self.tell_mixer();
+            }
+            None if !self.state.with(|state| state.is_fresh()) => {
+                self.ask(Operation::Trigger(Trigger::Stop))?;
+            }
+            None => {}
+        }
+        self.state.with(State::rewind);
+        Ok(())
+    }
+
+    /// `sync_stop`: waits until STOP is answered.
+    pub fn sync_stop(&self) {
+        // What is not answered in time is seen by the next operation.
+        let _ = self.settle();
+    }
+
+    fn wait_connected(&self) -> Result<(), Error> {
+        self.wait(RECONNECT_MS, |state| Ok(state.connected.then_some(())))
+            .map_err(|error| if error == Error::NoAnswer { Error::Lost } else { error })
+    }
+
+    /// Waits until nothing is in flight.
+    fn settle(&self) -> Result<(), Error> {
+        self.wait(ANSWER_MS, |state| Ok(state.is_settled()?.then_some(())))
+    }
+
+    /// Sends a request and waits for its success.
+    fn ask(&self, operation: Operation) -> Result<Completion, Error> {
+        let mut sent = false;
+        let completion = self.wait(ANSWER_MS, |state| {
+            if !sent {
+                state.begin(operation)?;
+                sent = true;
+            }
+            Ok(match state.answer()? {
+                Answer::Here(completion) => Some(completion),
+                Answer::Pending => None,
+            })
+        })?;
+        completion.result.map_err(Error::Refused)?;
+        Ok(completion)
+    }
+
+    /// Waits until `step` yields something, which is tried each time an answer or a connection has come.
+    fn wait<R>(&self, ms: u32, mut step: impl FnMut(&mut State<P>) -> Result<Option<R>, Error>) -> Result<R, Error> {
+        self.asking.with(|()| {
+            let mut left = ms;
+            loop {
+                // Before the step: what comes after it is not missed.
+                self.signal.reset();
+                if let Some(result) = self.state.with(&mut step)? {
+                    return Ok(result);
+                }
+                if left == 0 {
+                    return Err(Error::NoAnswer);
+                }
+                left = self.signal.wait(left);
+            }
+        })
+    }
+
+    // --- ALSA's operations under the PCM stream's lock --------------------------------------------------------
+
+    /// `trigger`.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] after a connection was lost, [`Error::Busy`], [`Error::Broken`].
+    pub fn trigger(&self, trigger: Trigger) -> Result<(), Error> {
+        self.state.with(|state| state.trigger(trigger))
+    }
+
+    /// `trigger` of DRAIN: nothing follows what was written.
+    ///
+    /// # Errors
+    /// As [`trigger`](Self::trigger).
+    pub fn drain(&self) -> Result<(), Error> {
+        self.state.with(State::drain)
+    }
+
+    /// `ack`: the application has written up to `appl_frames`, a counter that wraps at `boundary_frames`.
+    ///
+    /// # Errors
+    /// As [`trigger`](Self::trigger).
+    pub fn ack(&self, appl_frames: u64, boundary_frames: u64) -> Result<(), Error> {
+        self.state.with(|state| state.ack(appl_frames, boundary_frames))
+    }
+
+    /// `pointer`.
+    pub fn pointer(&self) -> Pointer {
+        self.state.with(|state| {
+            // Answers to READ may have come without a notification. A violation shows at the next event.
+            let _ = state.collect_answers();
+            let (frames, delay_frames) = state.pointer();
+            Pointer { frames, delay_frames }
+        })
+    }
+
+    // --- event channels ----------------------------------------------------------------------------------------
+
+    /// The ring's channel fired. Returns whether there was a reason.
+    pub fn on_ring(&self) -> bool {
+        let worked = self.state.with(State::collect_answers);
+        self.signal.raise();
+        worked == Ok(true)
+    }
+
+    /// The event page's channel fired. Returns whether there was a reason.
+    pub fn on_events(&self) -> bool {
+        let (worked, failure) = self.state.with(|state| (state.events(), state.take_failure()));
+        // ALSA asks for the pointer, and is told of less than a buffer at a time.
+        for _ in 0..2 {
+            if self.state.with(|state| state.lags()) {
+                self.listener.elapsed();
+            }
+        }
+        let stop = match worked {
+            Ok(_) | Err(Error::Lost) => failure.map(Stop::Failed),
+            Err(error) => Some(Stop::Failed(error)),
+        };
+        if let Some(stop) = stop {
+            self.listener.stop(stop);
+        }
+        worked == Ok(true)
+    }
+
+    /// Tells the backend what it has to know of volume and mute.
+    fn tell_mixer(&self) {
+        self.state.with(|state| {
+            let (Some(transport), Some(buffer)) = (&mut state.transport, &state.buffer) else { return };
+            if state.connected {
+                // What finds no room is told by the next setting.
+                let _ = state.mixer.flush(&mut transport.stream, &buffer.data);
+                state.publish();
+            }
+        });
+    }
+}

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//! Short text without allocation: paths and names.
+
+use core::fmt;
+
+/// Octets that a [`Text`] holds at most: the longest name of the protocol.
+pub const TEXT_MAX_LEN: usize = 80;
+
+/// Text of at most [`TEXT_MAX_LEN`] octets; what goes beyond is cut off.
+#[derive(Clone, Copy)]
+pub struct Text {
+    octets: [u8; TEXT_MAX_LEN],
+    len: usize,
+}
+
+impl Text {
+    /// No text.
+    pub const EMPTY: Self = Self { octets: [0; TEXT_MAX_LEN], len: 0 };
+
+    /// What `arguments` format to.
+    #[must_use]
+    #[inline(never)]
+    pub fn format(arguments: fmt::Arguments<'_>) -> Self {
+        let mut text = Self::EMPTY;
+        // Never fails: what is too long is cut off.
+        let _ = fmt::write(&mut text, arguments);
+        text
+    }
+
+    /// A name for people: printable ASCII of `octets`, anything else as `?`.
+    #[must_use]
+    pub fn name(octets: &[u8]) -> Self {
+        let mut text = Self::EMPTY;
+        for &octet in octets {
+            text.push(if matches!(octet, b' '..=b'~') { octet } else { b'?' });
+        }
+        text
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        core::str::from_utf8(self.octets()).unwrap_or("")
+    }
+
+    /// Its octets.
+    #[must_use]
+    pub fn octets(&self) -> &[u8] {
+        self.octets.get(..self.len).unwrap_or(&[])
+    }
+
+    /// Whether it is empty.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    fn push(&mut self, octet: u8) {
+        if let Some(place) = self.octets.get_mut(self.len) {
+            *place = octet;
+            self.len = self.len.saturating_add(1);
+        }
+    }
+}
+
+impl fmt::Write for Text {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.bytes().for_each(|octet| self.push(octet));
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_cut_off_and_a_hostile_name_is_harmless() {
+        assert_eq!(Text::format(format_args!("{}/{}", 1, 20)).as_str(), "1/20");
+        assert_eq!(Text::name(b"a\x1b[2J\n\xffz").as_str(), "a?[2J??z");
+        assert_eq!(Text::name(&[b'x'; 200]).as_str().len(), TEXT_MAX_LEN);
+    }
+}

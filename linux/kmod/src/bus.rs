@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//! The store and the event channels.
+
+use core::ffi::CStr;
+use core::ptr::NonNull;
+
+use driver::{Bus, Channel, Error, PcmStream, Source, Text, Writer};
+use sndif::XenbusState;
+
+use crate::{Kernel, ffi};
+
+/// Transactions that somebody else's write breaks off are tried so often.
+const TRIES: u32 = 100;
+
+/// `EAGAIN`
+const AGAIN: i32 = 11;
+
+/// A card's device, from probe to remove.
+pub(crate) struct KernelBus(NonNull<ffi::XenbusDevice>);
+
+impl KernelBus {
+    /// # Safety
+    /// `dev` lives longer than this, and is used by one thread at a time.
+    pub(crate) unsafe fn new(dev: *mut ffi::XenbusDevice) -> Option<Self> {
+        NonNull::new(dev).map(Self)
+    }
+
+    pub(crate) fn device(&self) -> *mut ffi::XenbusDevice {
+        self.0.as_ptr()
+    }
+
+    fn value<'a>(&self, node: &ffi::Node, into: &'a mut [u8]) -> Option<&'a [u8]> {
+        // SAFETY: the device lives; the node's texts and `into` have the lengths that are given.
+        let length = unsafe { ffi::vsnd_bus_read(self.device(), node, into.as_mut_ptr(), into.len()) };
+        into.get(..usize::try_from(length).ok()?)
+    }
+}
+
+fn node(backend: bool, path: &str, name: &str) -> ffi::Node {
+    ffi::Node { backend, path: path.as_ptr(), path_length: path.len(), name: name.as_ptr(), name_length: name.len() }
+}
+
+impl Bus<Kernel> for KernelBus {
+    type Writer = KernelWriter;
+
+    fn backend_id(&self) -> u16 {
+        // SAFETY: the device lives.
+        let id = unsafe { ffi::vsnd_bus_backend_id(self.device()) };
+        // No domain has a number that does not fit; Xen refuses grants to this one.
+        u16::try_from(id).unwrap_or(u16::MAX)
+    }
+
+    fn read<'a>(&self, path: &str, name: &str, into: &'a mut [u8]) -> Option<&'a [u8]> {
+        self.value(&node(false, path, name), into)
+    }
+
+    fn read_backend<'a>(&self, name: &str, into: &'a mut [u8]) -> Option<&'a [u8]> {
+        self.value(&node(true, "", name), into)
+    }
+
+    fn list(&self, path: &str, each: &mut dyn FnMut(&[u8])) {
+        let mut count = 0;
+        // SAFETY: the device lives; the node's texts have the lengths that are given.
+        let list = unsafe { ffi::vsnd_bus_list(self.device(), &node(false, path, ""), &mut count) };
+        if list.is_null() {
+            return;
+        }
+        for index in 0..usize::try_from(count).unwrap_or(0) {
+            // SAFETY: `count` entries are there.
+            let entry = unsafe { *list.add(index) };
+            // SAFETY: each is terminated, and lives as long as the list.
+            each(unsafe { CStr::from_ptr(entry) }.to_bytes());
+        }
+        // SAFETY: ours, and the last use.
+        unsafe { ffi::vsnd_free(list.cast()) };
+    }
+
+    fn transaction(&self, write: &mut dyn FnMut(&KernelWriter) -> Result<(), Error>) -> Result<(), Error> {
+        for _ in 0..TRIES {
+            let mut transaction = 0;
+            // SAFETY: no condition.
+            ffi::check(unsafe { ffi::vsnd_bus_begin(&mut transaction) })?;
+            let written = write(&KernelWriter { device: self.0, transaction });
+            // SAFETY: begun above, ended once.
+            let ended = ffi::check(unsafe { ffi::vsnd_bus_end(transaction, written.is_err()) });
+            written?;
+            if ended != Err(Error::System(AGAIN)) {
+                return ended;
+            }
+        }
+        Err(Error::Busy)
+    }
+
+    fn channel(&self, stream: &PcmStream<Kernel>, source: Source) -> Result<KernelChannel, Error> {
+        let mut port = 0;
+        let stream = core::ptr::from_ref(stream).cast();
+        // SAFETY: the device lives; the stream does not move, and is freed after its channels.
+        let channel = unsafe { ffi::vsnd_channel_new(self.device(), stream, source == Source::Events, &mut port) };
+        // The upper 4095 addresses are error numbers.
+        let error = channel.addr().cast_signed();
+        match NonNull::new(channel) {
+            Some(channel) if !(-4095..0).contains(&error) => Ok(KernelChannel { channel, port }),
+            _ => Err(i32::try_from(error.saturating_neg()).map_or(Error::NoMemory, Error::System)),
+        }
+    }
+
+    fn set_state(&self, state: XenbusState) {
+        // SAFETY: the device lives.
+        unsafe { ffi::vsnd_bus_set_state(self.device(), state as u32) };
+    }
+}
+
+/// A transaction that lasts.
+pub(crate) struct KernelWriter {
+    device: NonNull<ffi::XenbusDevice>,
+    transaction: u32,
+}
+
+impl Writer for KernelWriter {
+    fn number(&self, path: &Text, name: &str, value: u32) -> Result<(), Error> {
+        let node = node(false, path.as_str(), name);
+        // SAFETY: the device lives; the node's texts have the lengths that are given.
+        ffi::check(unsafe { ffi::vsnd_bus_write(self.device.as_ptr(), self.transaction, &node, value) })
+    }
+
+    fn remove(&self, path: &Text, name: &str) -> Result<(), Error> {
+        let node = node(false, path.as_str(), name);
+        // SAFETY: as above.
+        ffi::check(unsafe { ffi::vsnd_bus_remove(self.device.as_ptr(), self.transaction, &node) })
+    }
+}
+
+/// An event channel.
+pub struct KernelChannel {
+    channel: NonNull<ffi::Channel>,
+    port: u32,
+}
+
+// SAFETY: C's functions for channels may be called by any thread.
+unsafe impl Send for KernelChannel {}
+
+impl Channel for KernelChannel {
+    fn port(&self) -> u32 {
+        self.port
+    }
+
+    fn notify(&self) {
+        // SAFETY: ours until we drop it.
+        unsafe { ffi::vsnd_channel_notify(self.channel.as_ptr()) };
+    }
+}
+
+impl Drop for KernelChannel {
+    fn drop(&mut self) {
+        // SAFETY: ours, and the last use.
+        unsafe { ffi::vsnd_channel_free(self.channel.as_ptr()) };
+    }
+}

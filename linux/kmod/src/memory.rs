@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//! Allocations: one value, a counted value, a list of fixed capacity. Each may fail, none moves afterwards.
+
+use core::cell::UnsafeCell;
+use core::ops::{Deref, DerefMut};
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicUsize, Ordering, fence};
+
+use driver::{Boxed, Error};
+
+use crate::ffi;
+
+/// What kmalloc guarantees for every size.
+const KMALLOC_ALIGN: usize = 8;
+
+fn allocate<T>(count: usize) -> Result<NonNull<T>, Error> {
+    const { assert!(align_of::<T>() <= KMALLOC_ALIGN) };
+    // A multiple of nothing is no room: C is asked for an octet, and gets it back.
+    let bytes = size_of::<T>().checked_mul(count).ok_or(Error::NoMemory)?.max(1);
+    // SAFETY: any size may be asked for.
+    let memory = unsafe { ffi::vsnd_alloc(bytes) };
+    NonNull::new(memory.cast()).ok_or(Error::NoMemory)
+}
+
+/// # Safety
+/// `memory` came from [`allocate`], and nobody uses it any more.
+unsafe fn free<T>(memory: NonNull<T>) {
+    // SAFETY: the contract above.
+    unsafe { ffi::vsnd_free(memory.as_ptr().cast()) }
+}
+
+/// A value of its own allocation.
+pub struct KBox<T>(NonNull<T>);
+
+// SAFETY: it owns its value, as the value itself would be owned.
+unsafe impl<T: Send> Send for KBox<T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for KBox<T> {}
+
+impl<T> KBox<T> {
+    /// Gives the value to C, until [`from_raw`](Self::from_raw).
+    pub(crate) fn into_raw(self) -> *mut T {
+        let value = self.0.as_ptr();
+        core::mem::forget(self);
+        value
+    }
+
+    /// The same value, for those who take turns with it. (Made without a cell around it, it is made in its place.)
+    pub(crate) fn into_cell(self) -> KBox<UnsafeCell<T>> {
+        let cell = KBox(self.0.cast());
+        core::mem::forget(self);
+        cell
+    }
+
+    /// Takes it back.
+    ///
+    /// # Safety
+    /// `value` came from [`into_raw`](Self::into_raw), and this is its last use.
+    pub(crate) unsafe fn from_raw(value: *mut T) -> Option<Self> {
+        NonNull::new(value).map(Self)
+    }
+}
+
+impl<T> Boxed<T> for KBox<T> {
+    fn new(make: impl FnOnce() -> T) -> Result<Self, Error> {
+        let place = allocate::<T>(1)?;
+        // SAFETY: room for a T, aligned, that nobody else knows.
+        unsafe { place.write(make()) };
+        Ok(Self(place))
+    }
+}
+
+impl<T> Deref for KBox<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: written in `new`, ours until `drop`.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl<T> DerefMut for KBox<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as above, and we are borrowed for writing.
+        unsafe { self.0.as_mut() }
+    }
+}
+
+impl<T> Drop for KBox<T> {
+    fn drop(&mut self) {
+        // SAFETY: nobody has the value but us.
+        unsafe { self.0.drop_in_place() };
+        // SAFETY: it came from `allocate`.
+        unsafe { free(self.0) };
+    }
+}
+
+/// A value with its count of references.
+struct Counted<T> {
+    references: AtomicUsize,
+    value: T,
+}
+
+/// A counted reference to a value that is shared.
+pub struct KArc<T>(NonNull<Counted<T>>);
+
+// SAFETY: any thread may have references to the value, and the last one drops it.
+unsafe impl<T: Send + Sync> Send for KArc<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send + Sync> Sync for KArc<T> {}
+
+impl<T> KArc<T> {
+    pub(crate) fn new(make: impl FnOnce() -> T) -> Result<Self, Error> {
+        let counted = KBox::new(|| Counted { references: AtomicUsize::new(1), value: make() })?;
+        NonNull::new(counted.into_raw()).map(Self).ok_or(Error::NoMemory)
+    }
+
+    /// Gives a reference to C, until [`from_raw`](Self::from_raw).
+    pub(crate) fn into_raw(self) -> *const T {
+        // SAFETY: the value lives as long as this reference, which is not dropped here.
+        let value = unsafe { &raw const (*self.0.as_ptr()).value };
+        core::mem::forget(self);
+        value
+    }
+
+    /// Takes it back.
+    ///
+    /// # Safety
+    /// `value` came from [`into_raw`](Self::into_raw); each is taken back once.
+    pub(crate) unsafe fn from_raw(value: *const T) -> Option<Self> {
+        if value.is_null() {
+            return None;
+        }
+        let offset = core::mem::offset_of!(Counted<T>, value);
+        // SAFETY: `value` is that field of a `Counted`.
+        let counted = unsafe { value.byte_sub(offset) };
+        NonNull::new(counted.cast_mut().cast()).map(Self)
+    }
+}
+
+impl<T> Clone for KArc<T> {
+    fn clone(&self) -> Self {
+        // SAFETY: alive while we have a reference. The count cannot overflow: there are two references at most.
+        unsafe { self.0.as_ref() }.references.fetch_add(1, Ordering::Relaxed);
+        Self(self.0)
+    }
+}
+
+impl<T> Deref for KArc<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: alive while we have a reference.
+        &unsafe { self.0.as_ref() }.value
+    }
+}
+
+impl<T> Drop for KArc<T> {
+    fn drop(&mut self) {
+        // SAFETY: alive while we have a reference.
+        if unsafe { self.0.as_ref() }.references.fetch_sub(1, Ordering::Release) == 1 {
+            fence(Ordering::Acquire);
+            // SAFETY: that was the last reference to what `new` boxed.
+            drop(unsafe { KBox::from_raw(self.0.as_ptr()) });
+        }
+    }
+}
+
+/// A list whose capacity is fixed when it is made, so that its values never move.
+pub struct KVec<T> {
+    values: NonNull<T>,
+    len: usize,
+    capacity: usize,
+}
+
+// SAFETY: it owns its values.
+unsafe impl<T: Send> Send for KVec<T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for KVec<T> {}
+
+impl<T> KVec<T> {
+    pub(crate) fn with_capacity(capacity: usize) -> Result<Self, Error> {
+        Ok(Self { values: allocate::<T>(capacity)?, len: 0, capacity })
+    }
+
+    /// Appends a value; fails when the capacity is used up.
+    pub(crate) fn push(&mut self, value: T) -> Result<(), Error> {
+        if self.len == self.capacity {
+            return Err(Error::NoMemory);
+        }
+        // SAFETY: below the capacity, and nothing was written there.
+        let place = unsafe { self.values.add(self.len) };
+        // SAFETY: as above.
+        unsafe { place.write(value) };
+        self.len = self.len.saturating_add(1);
+        Ok(())
+    }
+}
+
+impl<T> Deref for KVec<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        // SAFETY: `len` values are written.
+        unsafe { core::slice::from_raw_parts(self.values.as_ptr(), self.len) }
+    }
+}
+
+impl<T> Drop for KVec<T> {
+    fn drop(&mut self) {
+        let values = core::ptr::slice_from_raw_parts_mut(self.values.as_ptr(), self.len);
+        // SAFETY: these values are written, and ours.
+        unsafe { values.drop_in_place() };
+        // SAFETY: it came from `allocate`.
+        unsafe { free(self.values) };
+    }
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * The boundary between the C half of the module, which knows Linux, and the
+ * Rust half, which knows the protocol.
+ *
+ * Each side sees the other's structures as opaque pointers. Functions return 0
+ * or a negative error number, unless they say otherwise, and may sleep, unless
+ * they say otherwise. Text from Rust is not terminated and comes with a length.
+ */
+#ifndef VSND_H
+#define VSND_H
+
+#include <linux/types.h>
+
+struct completion;
+struct mutex;
+struct page;
+struct snd_card;
+struct snd_pcm_substream;
+struct xenbus_device;
+
+/* Rust: one card's connection, from probe to remove. */
+struct vsnd_device;
+/* Rust: the streams of a card that ALSA knows; counted references. */
+struct vsnd_sound;
+/* Rust: one substream. */
+struct vsnd_stream;
+
+/* ---- Rust, called by C (kmod/src/device.rs) ---- */
+
+/* Returns NULL when there is no memory. */
+struct vsnd_device *vsnd_device_new(struct xenbus_device *dev);
+/* The backend's state is now this one; 0 when it is gone. */
+void vsnd_device_backend_is(struct vsnd_device *device, int state);
+/* Starts going away; returns whether the backend has to follow. */
+bool vsnd_device_detach(struct vsnd_device *device);
+/* Frees it, whether or not the backend has followed. */
+void vsnd_device_free(struct vsnd_device *device);
+
+/* ---- Rust, called by C (kmod/src/sound.rs) ---- */
+
+/* What a substream may be configured to; buffer and period in frames. */
+struct vsnd_space {
+	u64 formats;
+	u32 rate_min, rate_max;
+	u32 channels_min, channels_max;
+	u32 buffer_min, buffer_max;
+	u32 period_min, period_max;
+};
+
+void vsnd_sound_put(struct vsnd_sound *sound);
+const struct vsnd_stream *vsnd_sound_stream(const struct vsnd_sound *sound, unsigned int device,
+					    bool capture, unsigned int substream);
+/* Counts those who have a substream open. */
+void vsnd_sound_hold(const struct vsnd_sound *sound, bool hold);
+
+struct vsnd_listener *vsnd_stream_listener(const struct vsnd_stream *stream);
+/* The rates that a list names; 0 when there is no list. */
+u32 vsnd_stream_rates(const struct vsnd_stream *stream, const u32 **list);
+int vsnd_stream_open(const struct vsnd_stream *stream, struct vsnd_space *space, u32 *buffer_bytes);
+int vsnd_stream_refine(const struct vsnd_stream *stream, struct vsnd_space *space);
+int vsnd_stream_hw_params(const struct vsnd_stream *stream, u32 format, u32 channels, u32 rate,
+			  u32 period_frames, u32 buffer_frames, void **area);
+void vsnd_stream_hw_free(const struct vsnd_stream *stream);
+int vsnd_stream_prepare(const struct vsnd_stream *stream);
+void vsnd_stream_sync_stop(const struct vsnd_stream *stream);
+
+/* Called with the PCM stream locked, which is a mutex here. */
+enum vsnd_trigger { VSND_START, VSND_PAUSE, VSND_STOP, VSND_RESUME, VSND_DRAIN };
+int vsnd_stream_trigger(const struct vsnd_stream *stream, u32 trigger);
+int vsnd_stream_ack(const struct vsnd_stream *stream, u64 appl_frames, u64 boundary_frames);
+u32 vsnd_stream_pointer(const struct vsnd_stream *stream, u32 *delay_frames);
+
+/* An event channel fired, in a thread. Returns whether there was a reason. */
+bool vsnd_stream_on_ring(const struct vsnd_stream *stream);
+bool vsnd_stream_on_events(const struct vsnd_stream *stream);
+
+/* ---- kernel.c, called by Rust ---- */
+
+/* Zeroed memory; NULL when there is none. */
+void *vsnd_alloc(size_t bytes);
+void vsnd_free(void *memory);
+/* Warns, not too often. */
+void vsnd_log(const char *text, size_t length);
+
+enum vsnd_mutex_class { VSND_MUTEX_ASKING, VSND_MUTEX_STATE };
+struct mutex *vsnd_mutex_new(u32 class);
+void vsnd_mutex_free(struct mutex *mutex);
+void vsnd_mutex_lock(struct mutex *mutex);
+void vsnd_mutex_unlock(struct mutex *mutex);
+
+struct completion *vsnd_signal_new(void);
+void vsnd_signal_free(struct completion *signal);
+void vsnd_signal_reset(struct completion *signal);
+void vsnd_signal_raise(struct completion *signal);
+/* Returns how many of the milliseconds are left, 0 when none are. */
+u32 vsnd_signal_wait(struct completion *signal, u32 ms);
+
+/* ---- xen.c, called by Rust ---- */
+
+/* Zeroed pages, one behind the other in the kernel's addresses, and granted. */
+struct vsnd_pages {
+	void *address;
+	size_t count;
+	/* One grant reference for each page. */
+	u32 refs[];
+};
+
+struct vsnd_pages *vsnd_pages_new(u32 domain, size_t count);
+int vsnd_pages_grant_again(struct vsnd_pages *pages, u32 domain);
+void vsnd_pages_free(struct vsnd_pages *pages);
+
+/* Its event calls vsnd_stream_on_events() or vsnd_stream_on_ring(). */
+struct vsnd_channel *vsnd_channel_new(struct xenbus_device *dev, const struct vsnd_stream *stream,
+				      bool events, u32 *port);
+/* Waits for the call that is under way. */
+void vsnd_channel_free(struct vsnd_channel *channel);
+void vsnd_channel_notify(struct vsnd_channel *channel);
+
+u32 vsnd_bus_backend_id(struct xenbus_device *dev);
+void vsnd_bus_set_state(struct xenbus_device *dev, u32 state);
+
+/* A node of our own directory, or the backend's. */
+struct vsnd_node {
+	bool backend;
+	/* Directory below that one; may be empty. */
+	const char *path;
+	size_t path_length;
+	const char *name;
+	size_t name_length;
+};
+
+/* Returns the length of the value, negative when it is missing or longer. */
+ssize_t vsnd_bus_read(struct xenbus_device *dev, const struct vsnd_node *node, void *value, size_t size);
+/* The entries of a directory, each terminated; freed with vsnd_free(). */
+char **vsnd_bus_list(struct xenbus_device *dev, const struct vsnd_node *node, u32 *count);
+int vsnd_bus_begin(u32 *transaction);
+int vsnd_bus_write(struct xenbus_device *dev, u32 transaction, const struct vsnd_node *node, u32 value);
+int vsnd_bus_remove(struct xenbus_device *dev, u32 transaction, const struct vsnd_node *node);
+/* -EAGAIN: somebody else wrote meanwhile, begin again. */
+int vsnd_bus_end(u32 transaction, bool abort);
+
+/* ---- pcm.c, called by Rust ---- */
+
+/* ALSA's side of a substream: who has it open, if anybody has. */
+struct vsnd_listener *vsnd_listener_new(void);
+void vsnd_listener_free(struct vsnd_listener *listener);
+void vsnd_listener_elapsed(struct vsnd_listener *listener);
+/* Stops a running stream: to be prepared anew, or for good. */
+void vsnd_listener_stop(struct vsnd_listener *listener, bool xrun);
+
+/* Takes the reference to sound over, also when it fails. */
+int vsnd_card_new(struct xenbus_device *dev, struct vsnd_sound *sound, const char *short_name,
+		  size_t short_length, const char *long_name, size_t long_length,
+		  struct snd_card **card);
+int vsnd_card_add_pcm(struct snd_card *card, struct vsnd_sound *sound, u32 device,
+		      const char *name, size_t name_length, u32 playback, u32 capture);
+int vsnd_card_register(struct snd_card *card);
+/* Takes the card away; it goes when the last application lets go of it. */
+void vsnd_card_free(struct snd_card *card);
+
+#endif /* VSND_H */

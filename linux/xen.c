@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * What the Rust half needs of Xen: granted pages, event channels, the store.
+ */
+#include <linux/err.h>
+#include <linux/interrupt.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+#include <xen/events.h>
+#include <xen/grant_table.h>
+#include <xen/page.h>
+#include <xen/xenbus.h>
+
+#include "vsnd.h"
+
+/* ---- granted pages ---- */
+
+/*
+ * A page that the backend still maps keeps a reference until it does not; so
+ * it may be given up, or granted anew, at any time.
+ */
+static void vsnd_pages_end(struct vsnd_pages *pages, size_t granted)
+{
+	size_t i;
+
+	for (i = 0; i < granted; i++)
+		gnttab_end_foreign_access(pages->refs[i], NULL);
+}
+
+static int vsnd_pages_grant(struct vsnd_pages *pages, u32 domain)
+{
+	size_t i;
+
+	for (i = 0; i < pages->count; i++) {
+		struct page *page = vmalloc_to_page(pages->address + i * PAGE_SIZE);
+		int ref = gnttab_grant_foreign_access(domain, xen_page_to_gfn(page), 0);
+
+		if (ref < 0) {
+			vsnd_pages_end(pages, i);
+			return ref;
+		}
+		pages->refs[i] = ref;
+	}
+	return 0;
+}
+
+struct vsnd_pages *vsnd_pages_new(u32 domain, size_t count)
+{
+	struct vsnd_pages *pages = kvzalloc(struct_size(pages, refs, count), GFP_KERNEL);
+
+	if (!pages)
+		return NULL;
+	pages->count = count;
+	pages->address = vzalloc(array_size(count, PAGE_SIZE));
+	if (!pages->address || vsnd_pages_grant(pages, domain)) {
+		vfree(pages->address);
+		kvfree(pages);
+		return NULL;
+	}
+	return pages;
+}
+
+int vsnd_pages_grant_again(struct vsnd_pages *pages, u32 domain)
+{
+	size_t count = pages->count;
+	int err;
+
+	vsnd_pages_end(pages, count);
+	err = vsnd_pages_grant(pages, domain);
+	if (err)
+		/* Nothing is granted any more, and nothing will be. */
+		pages->count = 0;
+	return err;
+}
+
+void vsnd_pages_free(struct vsnd_pages *pages)
+{
+	vsnd_pages_end(pages, pages->count);
+	vfree(pages->address);
+	kvfree(pages);
+}
+
+/* ---- event channels ---- */
+
+struct vsnd_channel {
+	const struct vsnd_stream *stream;
+	int irq;
+};
+
+/*
+ * The channel is opened again only after the work is done, and late when there
+ * was none: a backend cannot keep us busy with events.
+ */
+static irqreturn_t vsnd_ring_fired(int irq, void *data)
+{
+	struct vsnd_channel *channel = data;
+	bool worked = vsnd_stream_on_ring(channel->stream);
+
+	xen_irq_lateeoi(irq, worked ? 0 : XEN_EOI_FLAG_SPURIOUS);
+	return IRQ_HANDLED;
+}
+
+static irqreturn_t vsnd_events_fired(int irq, void *data)
+{
+	struct vsnd_channel *channel = data;
+	bool worked = vsnd_stream_on_events(channel->stream);
+
+	xen_irq_lateeoi(irq, worked ? 0 : XEN_EOI_FLAG_SPURIOUS);
+	return IRQ_HANDLED;
+}
+
+struct vsnd_channel *vsnd_channel_new(struct xenbus_device *dev, const struct vsnd_stream *stream,
+				      bool events, u32 *port)
+{
+	struct vsnd_channel *channel = kzalloc(sizeof(*channel), GFP_KERNEL);
+	evtchn_port_t evtchn;
+	int err;
+
+	if (!channel)
+		return ERR_PTR(-ENOMEM);
+	channel->stream = stream;
+	err = xenbus_alloc_evtchn(dev, &evtchn);
+	if (err)
+		goto out_free;
+	channel->irq = bind_evtchn_to_irq_lateeoi(evtchn);
+	if (channel->irq < 0) {
+		err = channel->irq;
+		xenbus_free_evtchn(dev, evtchn);
+		goto out_free;
+	}
+	err = request_threaded_irq(channel->irq, NULL, events ? vsnd_events_fired : vsnd_ring_fired,
+				   IRQF_ONESHOT, events ? "vsnd-events" : "vsnd-ring", channel);
+	if (err) {
+		/* Also closes the port. */
+		unbind_from_irqhandler(channel->irq, channel);
+		goto out_free;
+	}
+	*port = evtchn;
+	return channel;
+
+out_free:
+	kfree(channel);
+	return ERR_PTR(err);
+}
+
+void vsnd_channel_free(struct vsnd_channel *channel)
+{
+	unbind_from_irqhandler(channel->irq, channel);
+	kfree(channel);
+}
+
+void vsnd_channel_notify(struct vsnd_channel *channel)
+{
+	notify_remote_via_irq(channel->irq);
+}
+
+/* ---- the store ---- */
+
+#define VSND_PATH_MAX 192
+
+u32 vsnd_bus_backend_id(struct xenbus_device *dev)
+{
+	return dev->otherend_id;
+}
+
+void vsnd_bus_set_state(struct xenbus_device *dev, u32 state)
+{
+	xenbus_switch_state(dev, state);
+}
+
+/* Puts the node's directory into dir and its name into name. */
+static void vsnd_node_paths(struct xenbus_device *dev, const struct vsnd_node *node, char *dir, char *name)
+{
+	snprintf(dir, VSND_PATH_MAX, node->path_length ? "%s/%.*s" : "%s",
+		 node->backend ? dev->otherend : dev->nodename, (int)node->path_length, node->path);
+	snprintf(name, VSND_PATH_MAX, "%.*s", (int)node->name_length, node->name);
+}
+
+ssize_t vsnd_bus_read(struct xenbus_device *dev, const struct vsnd_node *node, void *value, size_t size)
+{
+	char dir[VSND_PATH_MAX], name[VSND_PATH_MAX];
+	unsigned int length;
+	char *read;
+
+	vsnd_node_paths(dev, node, dir, name);
+	read = xenbus_read(XBT_NIL, dir, name, &length);
+	if (IS_ERR(read))
+		return PTR_ERR(read);
+	if (length <= size)
+		memcpy(value, read, length);
+	kfree(read);
+	return length <= size ? (ssize_t)length : -E2BIG;
+}
+
+char **vsnd_bus_list(struct xenbus_device *dev, const struct vsnd_node *node, u32 *count)
+{
+	char dir[VSND_PATH_MAX], name[VSND_PATH_MAX];
+	char **list;
+
+	vsnd_node_paths(dev, node, dir, name);
+	list = xenbus_directory(XBT_NIL, dir, name, count);
+	if (!IS_ERR(list))
+		return list;
+	*count = 0;
+	return NULL;
+}
+
+int vsnd_bus_begin(u32 *transaction)
+{
+	struct xenbus_transaction t;
+	int err = xenbus_transaction_start(&t);
+
+	*transaction = t.id;
+	return err;
+}
+
+int vsnd_bus_write(struct xenbus_device *dev, u32 transaction, const struct vsnd_node *node, u32 value)
+{
+	struct xenbus_transaction t = { .id = transaction };
+	char dir[VSND_PATH_MAX], name[VSND_PATH_MAX];
+
+	vsnd_node_paths(dev, node, dir, name);
+	return xenbus_printf(t, dir, name, "%u", value);
+}
+
+int vsnd_bus_remove(struct xenbus_device *dev, u32 transaction, const struct vsnd_node *node)
+{
+	struct xenbus_transaction t = { .id = transaction };
+	char dir[VSND_PATH_MAX], name[VSND_PATH_MAX];
+	int err;
+
+	vsnd_node_paths(dev, node, dir, name);
+	err = xenbus_rm(t, dir, name);
+	return err == -ENOENT ? 0 : err;
+}
+
+int vsnd_bus_end(u32 transaction, bool abort)
+{
+	struct xenbus_transaction t = { .id = transaction };
+
+	return xenbus_transaction_end(t, abort);
+}
