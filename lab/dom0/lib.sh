@@ -123,6 +123,14 @@ END
     [ -z "${2:-}" ] || echo "vsnd = $2"
 }
 
+# The sound driver that guests load.
+guest_module() {
+    case $(cat /share/guest-arguments 2>/dev/null) in
+        *driver=vsnd*) echo vsnd_front ;;
+        *) echo snd_xen_front ;;
+    esac
+}
+
 # guest_start NAME [VSND-VALUE [KERNEL-ARGUMENTS]]: creates a guest and waits until it takes commands.
 guest_start() {
     guest_config "$1" "${2-$CARD}" "${3:-}" > "/run/lab/$1.cfg"

@@ -11,10 +11,10 @@ scenario_hotplug() {
     note "attached: $COMPARED"
     xl vsnd-list a > /run/lab/list.log || fail "vsnd-list: status $?"
     note "vsnd-list: $(sed -n 's/  */ /g; 2p' /run/lab/list.log)"
-    guest_run a "rmmod snd_xen_front" && fail "rmmod succeeds while a card exists"
+    guest_run a "rmmod $(guest_module)" && fail "rmmod succeeds while a card exists"
     note "rmmod with a card: $(echo "$OUTPUT" | tail -n1)"
     xl vsnd-detach a 0 > /run/lab/detach.log 2>&1 || fail "vsnd-detach: $(cat /run/lab/detach.log)"
-    must_run a "soon 10 [ ! -e /proc/asound/card0 ] && rmmod snd_xen_front && modprobe snd_xen_front"
+    must_run a "soon 10 [ ! -e /proc/asound/card0 ] && rmmod $(guest_module) && modprobe $(guest_module)"
     xl vsnd-attach a "card, short-name=Again" "pcm, name=hot" "stream, unique-id=p, type=p" ||
         fail "vsnd-attach again: status $?"
     must_run a "soon 10 [ -e /proc/asound/card0/pcm0p ]; play 0,0 31"
