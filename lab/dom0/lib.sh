@@ -45,7 +45,7 @@ run_scenario() {
 # scenario_seconds NAME: how long it may take.
 scenario_seconds() {
     case $1 in
-        *_all) echo 6000 ;;
+        *_all | bench*) echo 6000 ;;
         *) echo 240 ;;
     esac
 }
@@ -76,7 +76,7 @@ daemon_start() {
     : > /run/lab/vsndd.out
     vsndd --config /run/lab/vsndd.toml --log "${VSND_LOG:-vsndd=debug}" > /run/lab/vsndd.out 2>> "$DAEMON_LOG" &
     echo $! > /run/lab/vsndd.pid
-    soon 5 grep -q serving /run/lab/vsndd.out || fail "the daemon does not start: $(tail -n1 "$DAEMON_LOG")"
+    soon 30 grep -q serving /run/lab/vsndd.out || fail "the daemon does not start: $(tail -n1 "$DAEMON_LOG")"
 }
 
 daemon_pid() { cat /run/lab/vsndd.pid 2>/dev/null; }
