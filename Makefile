@@ -4,7 +4,7 @@ CARGO ?= cargo
 NO_STD_CRATES = sndif vsnd-frontend
 NO_STD_TARGET = x86_64-unknown-none
 
-.PHONY: demo test lint bench fuzz build deps module lab lab-bench lab-shell lab-build
+.PHONY: demo test unit lint bench fuzz build deps module lab lab-bench lab-shell lab-build
 
 demo: build
 	target/release/vsnd demo $(DEMO_ARGS)
@@ -12,7 +12,14 @@ demo: build
 build: deps
 	$(CARGO) build --release --locked -p vsnd -p vsndd
 
-test: deps lint
+# Everything. The parts in this order, also with -j: what fails fast comes first.
+test:
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory lab
+
+# All that needs no Xen.
+unit: deps
 	$(CARGO) build --locked -p vsnd -p vsndd
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 	    echo "cargo nextest run --workspace"; $(CARGO) nextest run --locked --workspace --no-fail-fast && \

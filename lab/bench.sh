@@ -5,14 +5,14 @@ set -euo pipefail
 
 lab=$(cd "$(dirname "$0")" && pwd)
 out=$(dirname "$lab")/target/lab
-export KERNEL
 results=$out/bench.results
 mkdir -p "$out"
 : > "$results"
 
-for KERNEL in ${KERNEL:-6.1 6.12}; do
-    "$lab/run.sh" bench bench_start >&2
-    sed "s/^/$KERNEL /" "$out/$KERNEL/share/bench" >> "$results"
+export KERNEL=${KERNEL:-6.1 6.12}
+"$lab/run.sh" bench bench_start >&2
+for kernel in $KERNEL; do
+    sed "s/^/$kernel /" "$out/$kernel/share/bench" >> "$results"
 done
 
 # Lines of KERNEL ROW NAME VALUE.

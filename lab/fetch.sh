@@ -13,14 +13,23 @@ programs="xen-hypervisor-4.17-amd64 xen-utils-4.17 xenstore-utils libxenmisc4.17
 libxenforeignmemory1 libxengnttab1 libxenstore4 libxentoollog1 libxendevicemodel1 libxenhypfs1 libxentoolcore1
 libyajl2 libasound2 libasound2-data alsa-utils busybox-static"
 
+# Without root, apt-get download would try to become another user first.
+download() { apt-get -o APT::Sandbox::User=root download -qq "$@"; }
+
+# This machine's lists of packages may be missing, or older than what the servers have.
+update_lists() {
+    cat ../download.log >&2
+    echo "Updating Debian's package lists"
+    if [ "$(id -u)" = 0 ]; then apt-get update -qq; else sudo apt-get update -qq; fi
+}
+
 # unpack DIRECTORY PACKAGE...: downloads and unpacks packages; the directory appears when all of it is there.
 unpack() {
     local into=$1 package
     shift
     [ ! -d "$into" ] || return 0
     echo "Downloading $(echo "$*" | wc -w) Debian packages for the lab ($into)"
-    # Without root, apt-get download would try to become another user first.
-    (cd debs && apt-get -o APT::Sandbox::User=root download -qq "$@")
+    (cd debs && { download "$@" 2> ../download.log || { update_lists && download "$@"; }; })
     rm -rf "$into.new"
     for package in "$@"; do
         dpkg-deb -x "$(find debs -name "${package}_*.deb" | sort | tail -n1)" "$into.new"

@@ -99,7 +99,7 @@ dom0=$out/$kernel/dom0
 base "$dom0"
 # shellcheck disable=SC2086
 add_modules "$dom0" $dom0_modules
-for name in xl xenstored xenconsoled xen-init-dom0 libxl-save-helper xenconsole; do
+for name in xl xenstored xenstore-control xenconsoled xen-init-dom0 libxl-save-helper xenconsole; do
     add "$dom0" "$programs/usr/lib/xen-4.17/bin/$name" "/usr/lib/xen-4.17/bin/$name"
 done
 # xl unwinds its threads with it, and only asks for it then.

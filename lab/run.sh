@@ -10,16 +10,7 @@ out=$(dirname "$lab")/target/lab
 programs=${PROGRAMS:-$(dirname "$lab")/target/release}
 kernels=${KERNEL:-6.1 6.12}
 # No run takes longer, whatever happens in it.
-limit_seconds=${LAB_LIMIT:-600}
-qemu_pid=
-
-# shellcheck disable=SC2317  # called by the traps
-end_qemu() {
-    [ -z "$qemu_pid" ] || kill -KILL "$qemu_pid" 2>/dev/null || true
-}
-trap end_qemu EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
+limit_seconds=${LAB_LIMIT:-1800}
 
 # boot KERNEL SERIAL: the command line of QEMU, as words in $qemu.
 # Emulated processors without SMAP (Xen's dom0 dies of it) and with RDRAND (`xl create` waits for entropy).
@@ -38,16 +29,18 @@ boot() {
     [ -n "${LAB_REAL_TIME:-}" ] || qemu+=(-icount shift=0,sleep=off)
 }
 
-# run KERNEL: whether all scenarios passed.
+# run KERNEL: whether all scenarios passed. Runs in a process of its own, and takes QEMU along when that ends.
 run() {
-    local kernel=$1 share=$out/$1/share began=$SECONDS line good=0
+    local kernel=$1 share=$out/$1/share began=$SECONDS line good=0 qemu_pid=
+    trap '[ -z "$qemu_pid" ] || kill -KILL "$qemu_pid" 2>/dev/null || true' EXIT
+    trap 'exit 143' TERM
     rm -rf "$share" && mkdir -p "$share"
     echo "${scenarios[*]}" > "$share/scenarios"
     : > "$share/results"
     echo "lab.driver=${DRIVER:-stock}" > "$share/guest-arguments"
     [ -z "${LAB_TRACE:-}" ] || touch "$share/trace"
     boot "$kernel" "file:$out/$kernel/serial.log"
-    # If one of the two goes, so does what it started.
+    # If one of them goes, so does what it started.
     setpriv --pdeathsig KILL timeout --foreground -s KILL "$limit_seconds" \
         setpriv --pdeathsig KILL "${qemu[@]}" < /dev/null 2> "$out/$kernel/qemu.log" &
     qemu_pid=$!
@@ -66,7 +59,8 @@ run() {
 }
 
 # All scenarios, those that share guests one after another.
-all="playback capture duplex lengths killed stopped twenty eight two destroy daemon pause restore own hotplug hostile xlcfg manual"
+all="playback capture duplex lengths killed stopped twenty eight two destroy daemon pause restore own hotplug formats
+driverdomain hostile xlcfg manual"
 
 shell=
 if [ "${1:-}" = --shell ]; then
@@ -79,16 +73,26 @@ scenarios=($all)
 # shellcheck disable=SC2086  # a list of words
 "$lab/fetch.sh" $kernels
 
-status=0
 for kernel in $kernels; do
     "$lab/image.sh" "$kernel" "$programs"
-    if [ -n "$shell" ]; then
-        rm -rf "$out/$kernel/share" && mkdir -p "$out/$kernel/share" && touch "$out/$kernel/share/shell"
-        echo "lab.driver=${DRIVER:-stock}" > "$out/$kernel/share/guest-arguments"
-        LAB_REAL_TIME=1 boot "$kernel" mon:stdio
-        "${qemu[@]}"
-    else
-        run "$kernel" || status=1
-    fi
+done
+if [ -n "$shell" ]; then
+    rm -rf "$out/$kernels/share" && mkdir -p "$out/$kernels/share" && touch "$out/$kernels/share/shell"
+    echo "lab.driver=${DRIVER:-stock}" > "$out/$kernels/share/guest-arguments"
+    LAB_REAL_TIME=1 boot "$kernels" mon:stdio
+    exec "${qemu[@]}"
+fi
+# The kernels side by side: a boot uses one processor.
+runs=()
+trap '[ ${#runs[@]} = 0 ] || kill "${runs[@]}" 2>/dev/null || true' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+for kernel in $kernels; do
+    run "$kernel" &
+    runs+=($!)
+done
+status=0
+for one in "${runs[@]}"; do
+    wait "$one" || status=1
 done
 exit $status

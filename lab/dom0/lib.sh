@@ -26,7 +26,7 @@ run_scenario() {
     began=$(now_ms)
     ([ ! -e /share/trace ] || set -x && "scenario_$1") &
     scenario_pid=$!
-    (sleep "${SCENARIO_SECONDS:-240}" && note "no end in sight" && kill -KILL $scenario_pid) &
+    (sleep "$(scenario_seconds "$1")" && note "no end in sight" && kill -KILL $scenario_pid) &
     watchdog_pid=$!
     wait $scenario_pid
     status=$?
@@ -40,6 +40,14 @@ run_scenario() {
     fi
     printf '%s %-10s %3s.%s s  %s\n' $verdict "$1" $((took / 10)) $((took % 10)) \
         "$(sed 's/; $//' /run/lab/notes)" >> /share/results
+}
+
+# scenario_seconds NAME: how long it may take.
+scenario_seconds() {
+    case $1 in
+        *_all | bench*) echo 6000 ;;
+        *) echo 240 ;;
+    esac
 }
 
 keep_evidence() {
@@ -68,7 +76,7 @@ daemon_start() {
     : > /run/lab/vsndd.out
     vsndd --config /run/lab/vsndd.toml --log "${VSND_LOG:-vsndd=debug}" > /run/lab/vsndd.out 2>> "$DAEMON_LOG" &
     echo $! > /run/lab/vsndd.pid
-    soon 5 grep -q serving /run/lab/vsndd.out || fail "the daemon does not start: $(tail -n1 "$DAEMON_LOG")"
+    soon 30 grep -q serving /run/lab/vsndd.out || fail "the daemon does not start: $(tail -n1 "$DAEMON_LOG")"
 }
 
 daemon_pid() { cat /run/lab/vsndd.pid 2>/dev/null; }

@@ -311,7 +311,14 @@ impl Daemon {
             && matches!(snapshot.frontend, XenbusState::Initialised | XenbusState::Connected)
             && device.moved(&mut self.store)?;
         let actions = device.handshake.update(snapshot.frontend, snapshot.online, moved, now_ns);
-        self.act(id, actions, now_ns)
+        self.act(id, actions, now_ns)?;
+        if snapshot.left_to_us {
+            if let Some(device) = self.devices.get(&id) {
+                device.remove(&mut self.store)?;
+            }
+            self.forget(id)?;
+        }
+        Ok(())
     }
 
     /// Leaves a directory alone, says so once, and looks again when its frontend's half changes.

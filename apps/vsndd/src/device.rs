@@ -27,6 +27,8 @@ impl std::fmt::Display for DeviceId {
 pub(crate) struct Snapshot {
     pub(crate) frontend: XenbusState,
     pub(crate) online: bool,
+    /// The toolstack no longer wants the device, and has removed the guest's half.
+    pub(crate) left_to_us: bool,
 }
 
 /// A device of a guest.
@@ -116,11 +118,22 @@ impl<K: Copy> Device<K> {
         ];
         let mut values = store.read_many(&paths.each_ref().map(String::as_str)).into_iter();
         let mut next = || values.next().unwrap_or(Ok(None));
-        let (device, online, state) = (next()?, next()?, next()?);
+        let (device, online, state) = (next()?, next()?, visible(next())?);
+        let online = online.as_deref() != Some(b"0");
         Ok(device.map(|_| Snapshot {
+            left_to_us: !online && state.is_none(),
             frontend: XenbusState::from_node(&state.unwrap_or_default()),
-            online: online.as_deref() != Some(b"0"),
+            online,
         }))
+    }
+
+    /// Removes our half: libxl leaves this to a backend in a driver domain (there `xl devd` does it for disks and
+    /// networks, and for nothing else).
+    pub(crate) fn remove(&self, store: &mut xenstore::Client) -> xenstore::Result<()> {
+        match store.rm(&self.backend) {
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Whether the frontend has published other transport nodes than those we are connected with.
@@ -173,6 +186,15 @@ impl<K: Copy> Device<K> {
                 warn!("{}: {message}", self.id);
             }
         }
+    }
+}
+
+/// A node of the guest's: one that we may not read is as good as none. The guest may have hidden it; and to a
+/// driver domain the store does not even say that the directory of a dead guest is gone.
+fn visible(value: xenstore::Result<Option<Vec<u8>>>) -> xenstore::Result<Option<Vec<u8>>> {
+    match value {
+        Err(error) if error.errno() == Some(xenstore::StoreErrno::Acces) => Ok(None),
+        value => value,
     }
 }
 

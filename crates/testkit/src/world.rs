@@ -135,9 +135,17 @@ impl World {
     /// # Panics
     /// When it cannot start, or runs already.
     pub fn start_daemon(&mut self) {
+        self.start_daemon_in(HOST);
+    }
+
+    /// Starts the daemon in a driver domain.
+    ///
+    /// # Panics
+    /// When it cannot start, or runs already.
+    pub fn start_daemon_in(&mut self, domain: DomainId) {
         assert!(self.daemon.is_none(), "the daemon runs already");
         let config = Config::parse(&self.config, &self.dir.path().join("vsndd.toml")).expect("a configuration");
-        let xen = self.enter(HOST);
+        let xen = self.enter(domain);
         let (stop, stopped) = UnixStream::pair().expect("a socket pair");
         let (started, starting) = mpsc::channel();
         let (its_xen, log) = (xen.clone(), self.log.clone());

@@ -13,6 +13,7 @@ use testkit::signal::noise;
 use testkit::{Bystander, PATIENCE, World, eventually};
 use vsndd::{Config, Daemon};
 use xen::{DomainId, Xen, XenSpec};
+use xenstore::Perm;
 
 const GUEST: DomainId = DomainId(1);
 const STREAM: &str = "1-0-0-0";
@@ -234,6 +235,36 @@ fn a_device_that_is_unplugged_and_plugged_in_again_works() {
         world.wait_backend(GUEST, 0, XenbusState::InitWait);
     }
     world.assert_settles_at(before);
+}
+
+#[test]
+fn a_driver_domain_removes_its_half_of_what_is_detached() {
+    const DRIVER_DOMAIN: DomainId = DomainId(3);
+    let mut world = World::without_daemon(|_| String::new());
+    // libxl gives a domain's directory to be read by that domain.
+    let home = format!("/local/domain/{DRIVER_DOMAIN}");
+    world.store().mkdir(&home).unwrap();
+    world.store().set_perms(&home, &[Perm::none(0), Perm::read(DRIVER_DOMAIN.0)]).unwrap();
+    world.start_daemon_in(DRIVER_DOMAIN);
+    let ours = format!("{home}/backend/vsnd/{GUEST}");
+    for dies in [false, true] {
+        let (before, removed) = (world.daemon_usage(), world.log().matches("removed").count());
+        world.attach(GUEST, &testkit::PLAYBACK.replace("CARD, ", "CARD, backend=3, "));
+        let xen = world.enter(GUEST);
+        let frontend = impatient(&xen);
+        play(&frontend, 1);
+        assert!(world.daemon_usage() != before);
+        if dies {
+            // As `xl destroy`: the guest is gone before its devices are.
+            drop((frontend, xen));
+            world.wait_dead(GUEST);
+        }
+        world.detach(GUEST, 0).unwrap();
+        let gone = || world.log().matches("removed").count() > removed && world.daemon_usage() == before;
+        assert!(eventually(PATIENCE, gone), "{:?}\n{}", world.daemon_usage(), world.log());
+        assert_eq!(world.store().directory(&ours).unwrap_or_default(), Vec::<String>::new());
+    }
+    assert!(!world.log().contains("ERROR"), "{}", world.log());
 }
 
 #[test]

@@ -221,7 +221,9 @@ pub fn detach(
         if !closes(store, &paths.backend, timeout)? {
             forced = Some(AttachError::Forced { guest, card: attached.card, timeout });
         }
-        for path in [&paths.backend, &paths.frontend, &paths.record, &paths.kept] {
+        // A driver domain removes its half itself, once it sees that the guest's is gone.
+        let backend = (attached.backend == DomainId(0)).then_some(&paths.backend);
+        for path in backend.into_iter().chain([&paths.frontend, &paths.record, &paths.kept]) {
             match store.rm(path) {
                 Err(error) if !error.is_not_found() => return Err(error.into()),
                 _ => {}

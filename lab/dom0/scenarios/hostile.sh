@@ -5,12 +5,14 @@ daemon_memory_kb() { sed -n 's/^VmRSS:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$(daemon_
 
 scenario_hostile() {
     world b
-    guest_start a "[['CARD, short-name=Bad', 'PCM, name=main', 'STREAM, unique-id=p, type=p']]" lab.nodriver
+    # Room for a buffer with a page directory of two pages, so that there can be a circle in it.
+    bad="[['CARD, short-name=Bad, buffer-size=4194304', 'PCM, name=main', 'STREAM, unique-id=p, type=p']]"
+    guest_start a "$bad" lab.nodriver
     guest_stop a
     before=$(holdings)
     memory_before=$(daemon_memory_kb)
     log_before=$(wc -l < "$DAEMON_LOG")
-    guest_start a "[['CARD, short-name=Bad', 'PCM, name=main', 'STREAM, unique-id=p, type=p']]" lab.nodriver
+    guest_start a "$bad" lab.nodriver
     guest_begin a vsnd-lab-hostile
     rounds=0
     until guest_answered_by a; do
@@ -23,6 +25,7 @@ scenario_hostile() {
     note "$OUTPUT"
     note "the other guest meanwhile, $rounds times: $COMPARED"
     daemon_lives || fail "the daemon is gone"
+    tail -n "+$log_before" "$DAEMON_LOG" | grep -q "directory comes back" || fail "the circular directory was not seen"
     guest_stop a
     soon 5 holdings_are "$before" || fail "before: $before, after: $(holdings)"
     memory=$(($(daemon_memory_kb) - memory_before))

@@ -47,7 +47,13 @@ holdings() {
         "event channels $(for fd in "/proc/$pid/fd/"*; do readlink "$fd"; done | grep -c evtchn)," \
         "fds $(find "/proc/$pid/fd" -type l | wc -l)," \
         "threads $(find "/proc/$pid/task" -maxdepth 1 -mindepth 1 | wc -l)," \
-        "pages that Xen has mapped $(mapped_pages)"
+        "pages that Xen has mapped $(mapped_pages), watches of everybody $(watches)"
+}
+
+# Watches that the store's daemon holds, for all its clients. Nobody but ours comes and goes meanwhile.
+watches() {
+    rm -f /run/lab/memory-report
+    xenstore-control memreport /run/lab/memory-report > /dev/null && grep -c 'struct watch ' /run/lab/memory-report
 }
 
 # Grants of all guests that are mapped, counted by the hypervisor.

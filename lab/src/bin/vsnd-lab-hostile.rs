@@ -25,6 +25,8 @@ fn main() -> ExitCode {
     };
     let mut hostile = HostileGuest::in_domain(xen);
     hostile.connect_alone(1);
+    // First, while the host still logs every refusal: its log says that it was for this reason.
+    circle(&mut hostile);
     offsets(&mut hostile);
     references(&mut hostile);
     packets(&mut hostile);
@@ -42,6 +44,18 @@ fn main() -> ExitCode {
 fn say(line: &str) {
     // Without a reader there is nobody to tell.
     let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// A page directory that leads back to itself, for a buffer that is allowed and has one page more than a directory
+/// page names.
+fn circle(hostile: &mut HostileGuest) {
+    let buffer = hostile.buffer(BUFFER_BYTES);
+    let own = directory(&hostile.xen, GrantRef(0), &[]);
+    write_directory(&own, own.refs()[0], &[buffer.pages.refs()[0]; 1023]);
+    let buffer_bytes = 1024 * PAGE_BYTES as u32;
+    let circular = OpenParams { directory: own.refs()[0], buffer_bytes, period_bytes: 4096, ..buffer.open_params() };
+    let refused = hostile.streams[0].open(circular).is_err();
+    say(if refused { "circular directory: refused" } else { "circular directory: taken" });
 }
 
 /// Ranges that lie outside of the buffer, and sums that wrap.
@@ -64,7 +78,7 @@ fn offsets(hostile: &mut HostileGuest) {
     say(&format!("offsets: {refused} of {} refused", bad.len() * 4));
 }
 
-/// Grant references that are none, directories that are too short, or lead back to themselves.
+/// Grant references that are none, directories that are too short.
 fn references(hostile: &mut HostileGuest) {
     let buffer = hostile.buffer(BUFFER_BYTES);
     let proper = buffer.open_params();
@@ -85,7 +99,7 @@ fn references(hostile: &mut HostileGuest) {
         write_directory(&own, GrantRef(0), &mixed);
         open(OpenParams { directory: own.refs()[0], ..proper });
     }
-    // A circle: a buffer of more pages than one directory page names.
+    // A circle, and buffers of a size that nobody offered.
     write_directory(&own, own.refs()[0], &[buffer.pages.refs()[0]; 1023]);
     open(OpenParams { directory: own.refs()[0], buffer_bytes: u32::MAX, period_bytes: 4096, ..proper });
     open(OpenParams { directory: own.refs()[0], buffer_bytes: 1 << 31, period_bytes: 4096, ..proper });
