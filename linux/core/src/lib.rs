@@ -41,6 +41,10 @@ mod platform;
 mod space;
 mod state;
 mod stream;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod text;
 
 pub use error::Error;

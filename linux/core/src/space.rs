@@ -112,7 +112,8 @@ mod tests {
 
     #[test]
     fn formats_without_frames_are_not_offered() {
-        let limits = Limits { formats: FormatSet::ALL, ..Limits::DEFAULT };
+        let mut limits = Limits::DEFAULT;
+        limits.formats = FormatSet::ALL;
         assert_eq!(SpaceCache::whole_question(&limits).formats.iter().count(), 23);
     }
 }

@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//! A kernel of ordinary memory, a store of a map, and a backend that answers while somebody waits.
+
+use core::cell::{Cell, RefCell};
+use core::ops::{Deref, DerefMut};
+use std::boxed::Box;
+use std::collections::BTreeMap;
+use std::format;
+use std::string::{String, ToString};
+use std::vec::Vec;
+
+use sndif::test_utils::Pages as Memory;
+use sndif::v2::{BackRing, EventProducer, HwParams, Operation, Request, Response, Trigger};
+use sndif::{Errno, GrantRef, SharedMemory, XenbusState};
+
+use crate::{
+    Boxed, Bus, Channel, Error, Listener, Lock, LockClass, Pages, PcmStream, Platform, Signal, Source, Stop, Text,
+    Writer,
+};
+
+std::thread_local! {
+    static WORLD: RefCell<World> = RefCell::new(World::default());
+}
+
+/// What all of one test share; tests run in threads of their own.
+#[derive(Default)]
+struct World {
+    /// Granted pages by reference.
+    granted: BTreeMap<u32, Memory>,
+    next_ref: u32,
+    backends: Vec<Backend>,
+    silent: bool,
+    notifications: u32,
+    elapsed: u32,
+    stops: Vec<Stop>,
+}
+
+fn world<R>(access: impl FnOnce(&mut World) -> R) -> R {
+    WORLD.with(|world| access(&mut world.borrow_mut()))
+}
+
+/// The backend's end of one stream.
+pub(crate) struct Backend {
+    ring: BackRing<Memory>,
+    events: EventProducer<Memory>,
+    pub(crate) seen: Vec<Operation>,
+    pub(crate) answer: Result<(), Errno>,
+    /// What HW_PARAM_QUERY is narrowed to.
+    pub(crate) space: HwParams,
+    /// Notifications that the frontend asked for.
+    pub(crate) notified: u32,
+    /// Where the run began, in octets since OPEN.
+    origin: u64,
+}
+
+impl Backend {
+    pub(crate) fn serve(&mut self) {
+        while let Some(packet) = self.ring.take().unwrap() {
+            let request = Request::parse(&packet).unwrap();
+            self.seen.push(request.operation);
+            let params = match request.operation {
+                Operation::QueryHwParams(asked) => Some(asked.intersection(&self.space)),
+                Operation::Open(_) => {
+                    self.origin = 0;
+                    None
+                }
+                _ => None,
+            };
+            let opcode = request.operation.opcode();
+            let response = Response { id: request.id, opcode, result: self.answer, params };
+            assert!(self.ring.respond(&response.emit()));
+        }
+        self.notified += u32::from(self.ring.publish());
+        let _ = self.ring.arm();
+    }
+
+    /// Reports a position of the present run.
+    pub(crate) fn report(&mut self, position: u64) {
+        self.events.push(self.origin + position).unwrap();
+    }
+
+    /// Answers a request that nobody made.
+    pub(crate) fn answer_nobody(&mut self) {
+        let _ = self.ring.take();
+        self.ring.respond(&Response { id: 0xFFFF, opcode: 3, result: Ok(()), params: None }.emit());
+        let _ = self.ring.publish();
+    }
+
+    pub(crate) fn queries(&self) -> usize {
+        self.seen.iter().filter(|operation| matches!(operation, Operation::QueryHwParams(_))).count()
+    }
+
+    /// The triggers and spans that were seen since the last call, as text.
+    pub(crate) fn story(&mut self) -> String {
+        let told = self.seen.drain(..).map(|operation| match operation {
+            Operation::Open(open) => format!("open {}", open.buffer_bytes),
+            Operation::Close => "close".to_string(),
+            Operation::Write(span) => format!("write {}+{}", span.offset, span.length),
+            Operation::Read(span) => format!("read {}+{}", span.offset, span.length),
+            Operation::Trigger(Trigger::Start) => "start".to_string(),
+            Operation::Trigger(Trigger::Stop) => "stop".to_string(),
+            Operation::Trigger(Trigger::Pause) => "pause".to_string(),
+            Operation::Trigger(Trigger::Resume) => "resume".to_string(),
+            Operation::QueryHwParams(_) => "query".to_string(),
+            other => format!("{other:?}"),
+        });
+        told.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Has `act` act as the backend of the stream that was published last.
+pub(crate) fn backend<R>(act: impl FnOnce(&mut Backend) -> R) -> R {
+    world(|world| act(world.backends.last_mut().unwrap()))
+}
+
+/// The backend answers nothing from now on.
+pub(crate) fn silence() {
+    world(|world| world.silent = true);
+}
+
+/// Pages that are granted.
+pub(crate) fn granted() -> usize {
+    world(|world| world.granted.len())
+}
+
+/// Notifications sent to the backend since the last call.
+pub(crate) fn notifications() -> u32 {
+    world(|world| core::mem::take(&mut world.notifications))
+}
+
+/// How often ALSA was told of progress since the last call.
+pub(crate) fn elapsed() -> u32 {
+    world(|world| core::mem::take(&mut world.elapsed))
+}
+
+/// Why ALSA was told to stop, since the last call.
+pub(crate) fn stops() -> Vec<Stop> {
+    world(|world| core::mem::take(&mut world.stops))
+}
+
+pub(crate) struct TestKernel;
+
+impl Platform for TestKernel {
+    type Pages = TestPages;
+    type Channel = TestChannel;
+    type Lock<T> = TestLock<T>;
+    type Boxed<T> = TestBox<T>;
+    type Signal = TestSignal;
+    type Listener = TestListener;
+}
+
+pub(crate) struct TestPages {
+    memory: Memory,
+    refs: Vec<GrantRef>,
+}
+
+impl TestPages {
+    fn grant(&mut self, pages: usize) {
+        world(|world| {
+            for _ in 0..pages {
+                world.next_ref += 1;
+                world.granted.insert(world.next_ref, self.memory.clone());
+                self.refs.push(GrantRef(world.next_ref));
+            }
+        });
+    }
+
+    fn end(&mut self) {
+        world(|world| {
+            for reference in self.refs.drain(..) {
+                world.granted.remove(&reference.0);
+            }
+        });
+    }
+}
+
+impl Pages for TestPages {
+    fn new(_backend: u16, pages: usize) -> Result<Self, Error> {
+        let mut made = Self { memory: Memory::new(pages), refs: Vec::new() };
+        made.grant(pages);
+        Ok(made)
+    }
+
+    fn refs(&self) -> &[GrantRef] {
+        &self.refs
+    }
+
+    fn grant_again(&mut self, _backend: u16) -> Result<(), Error> {
+        let pages = self.refs.len();
+        self.end();
+        self.grant(pages);
+        Ok(())
+    }
+}
+
+impl SharedMemory for TestPages {
+    fn len(&self) -> usize {
+        self.memory.len()
+    }
+    fn load_acquire(&self, offset: usize) -> u32 {
+        self.memory.load_acquire(offset)
+    }
+    fn store_release(&self, offset: usize, value: u32) {
+        self.memory.store_release(offset, value);
+    }
+    fn full_fence(&self) {}
+    fn read(&self, offset: usize, into: &mut [u8]) -> bool {
+        self.memory.read(offset, into)
+    }
+    fn write(&self, offset: usize, from: &[u8]) -> bool {
+        self.memory.write(offset, from)
+    }
+}
+
+impl Drop for TestPages {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+pub(crate) struct TestChannel(u32);
+
+impl Channel for TestChannel {
+    fn port(&self) -> u32 {
+        self.0
+    }
+    fn notify(&self) {
+        world(|world| world.notifications += 1);
+    }
+}
+
+/// Refuses to be taken twice by one thread, as a mutex would hang.
+pub(crate) struct TestLock<T>(RefCell<T>);
+
+impl<T> Lock<T> for TestLock<T> {
+    fn new(_class: LockClass, make: impl FnOnce() -> T) -> Result<Self, Error> {
+        Ok(Self(RefCell::new(make())))
+    }
+    fn with<R>(&self, access: impl FnOnce(&mut T) -> R) -> R {
+        access(&mut self.0.borrow_mut())
+    }
+}
+
+pub(crate) struct TestBox<T>(Box<T>);
+
+impl<T> Boxed<T> for TestBox<T> {
+    fn new(make: impl FnOnce() -> T) -> Result<Self, Error> {
+        Ok(Self(Box::new(make())))
+    }
+}
+
+impl<T> Deref for TestBox<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for TestBox<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
+
+/// Who waits lets the backend answer.
+pub(crate) struct TestSignal(Cell<bool>);
+
+impl Signal for TestSignal {
+    fn new() -> Result<Self, Error> {
+        Ok(Self(Cell::new(false)))
+    }
+    fn reset(&self) {
+        self.0.set(false);
+    }
+    fn raise(&self) {
+        self.0.set(true);
+    }
+    fn wait(&self, ms: u32) -> u32 {
+        if self.0.get() {
+            return ms;
+        }
+        world(|world| {
+            if world.silent {
+                return 0;
+            }
+            world.backends.iter_mut().for_each(Backend::serve);
+            ms.saturating_sub(1)
+        })
+    }
+}
+
+pub(crate) struct TestListener;
+
+impl Listener for TestListener {
+    fn new() -> Result<Self, Error> {
+        Ok(Self)
+    }
+    fn elapsed(&self) {
+        world(|world| world.elapsed += 1);
+    }
+    fn stop(&self, stop: Stop) {
+        world(|world| world.stops.push(stop));
+    }
+}
+
+/// A store; nodes of the backend's directory begin with `backend/`.
+#[derive(Default)]
+pub(crate) struct TestBus(RefCell<BTreeMap<String, String>>);
+
+impl TestBus {
+    pub(crate) fn new(nodes: &[(&str, &str)]) -> Self {
+        Self(RefCell::new(nodes.iter().map(|(path, value)| (path.to_string(), value.to_string())).collect()))
+    }
+
+    pub(crate) fn node(&self, path: &str) -> Option<String> {
+        self.0.borrow().get(path).cloned()
+    }
+
+    fn value<'a>(&self, path: &str, into: &'a mut [u8]) -> Option<&'a [u8]> {
+        let nodes = self.0.borrow();
+        let value = nodes.get(path)?.as_bytes();
+        let place = into.get_mut(..value.len())?;
+        place.copy_from_slice(value);
+        Some(place)
+    }
+
+    /// Attaches a backend to the transport of the stream at `path`.
+    pub(crate) fn attach(&self, path: &str) {
+        let page = |node: &str| {
+            let reference = self.node(&format!("{path}/{node}")).unwrap().parse().unwrap();
+            world(|world| world.granted.get(&reference).cloned().unwrap())
+        };
+        let backend = Backend {
+            ring: BackRing::new(page("ring-ref")),
+            events: EventProducer::new(page("evt-ring-ref")),
+            seen: Vec::new(),
+            answer: Ok(()),
+            space: HwParams::ANY,
+            notified: 0,
+            origin: 0,
+        };
+        world(|world| world.backends.push(backend));
+    }
+}
+
+fn join(path: &str, node: &str) -> String {
+    if path.is_empty() { node.into() } else { format!("{path}/{node}") }
+}
+
+impl Bus<TestKernel> for TestBus {
+    type Writer = TestBus;
+
+    fn backend_id(&self) -> u16 {
+        0
+    }
+    fn read<'a>(&self, path: &str, node: &str, into: &'a mut [u8]) -> Option<&'a [u8]> {
+        self.value(&join(path, node), into)
+    }
+    fn read_backend<'a>(&self, node: &str, into: &'a mut [u8]) -> Option<&'a [u8]> {
+        self.value(&format!("backend/{node}"), into)
+    }
+    fn list(&self, path: &str, each: &mut dyn FnMut(&[u8])) {
+        let nodes = self.0.borrow();
+        let below = if path.is_empty() { String::new() } else { format!("{path}/") };
+        for name in nodes.keys().filter_map(|key| key.strip_prefix(&below)) {
+            each(name.split('/').next().unwrap_or("").as_bytes());
+        }
+    }
+    fn transaction(&self, write: &mut dyn FnMut(&Self) -> Result<(), Error>) -> Result<(), Error> {
+        write(self)
+    }
+    fn channel(&self, stream: &PcmStream<TestKernel>, source: Source) -> Result<TestChannel, Error> {
+        Ok(TestChannel(u32::from(stream.info().node) * 2 + u32::from(source == Source::Events)))
+    }
+    fn set_state(&self, _state: XenbusState) {}
+}
+
+impl Writer for TestBus {
+    fn number(&self, path: &Text, node: &str, value: u32) -> Result<(), Error> {
+        self.0.borrow_mut().insert(join(path.as_str(), node), value.to_string());
+        Ok(())
+    }
+    fn remove(&self, path: &Text, node: &str) -> Result<(), Error> {
+        self.0.borrow_mut().remove(&join(path.as_str(), node));
+        Ok(())
+    }
+}

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//! A card from its nodes to its end, with a backend of ordinary memory.
+
+use std::vec::Vec;
+
+use frontend::Violation;
+use sndif::store::Direction;
+use sndif::v2::{HwParams, Interval, Trigger};
+use sndif::{Errno, Format, FormatSet};
+
+use crate::layout::{self, StreamInfo};
+use crate::testing::{TestBus, TestKernel, backend, elapsed, granted, notifications, silence, stops};
+use crate::{Error, PcmStream, Pointer, Stop, connect};
+
+/// 48 kHz stereo s16, four periods of 480 frames.
+const PERIOD: u64 = 480 * 4;
+const RING: u64 = 4 * PERIOD;
+/// ALSA's application pointer wraps here.
+const BOUNDARY: u64 = 1920 << 40;
+
+fn streams(bus: &TestBus) -> Vec<PcmStream<TestKernel>> {
+    let mut streams = Vec::new();
+    let read = layout::streams(bus, &mut |info| streams.push(PcmStream::new(info).unwrap()));
+    read.unwrap();
+    streams
+}
+
+/// A connected stream of a card with one; the rest of its store.
+fn stream(kind: &str) -> (TestBus, PcmStream<TestKernel>) {
+    let bus = TestBus::new(&[("0/0/type", kind)]);
+    let stream = streams(&bus).pop().unwrap();
+    reconnect(&bus, &stream);
+    (bus, stream)
+}
+
+fn reconnect(bus: &TestBus, stream: &PcmStream<TestKernel>) {
+    connect::publish(bus, core::slice::from_ref(stream), connect::features(bus)).unwrap();
+    bus.attach("0/0");
+    stream.connected();
+}
+
+fn prepared(kind: &str) -> (TestBus, PcmStream<TestKernel>) {
+    let (bus, stream) = stream(kind);
+    stream.hw_params(Format::S16Le, 2, 48_000, 480, 1920).unwrap();
+    stream.prepare().unwrap();
+    assert_eq!(backend(|backend| backend.story()), "open 7680");
+    notifications();
+    (bus, stream)
+}
+
+fn settled() -> HwParams {
+    HwParams {
+        formats: FormatSet::EMPTY.with(Format::S16Le),
+        rates_hz: Interval::exactly(48_000),
+        channels: Interval::exactly(2),
+        ..HwParams::ANY
+    }
+}
+
+#[test]
+fn a_card_is_read_with_holes_inheritance_and_substreams_counted_by_direction() {
+    let bus = TestBus::new(&[
+        ("short-name", "Lab\x1b[0m"),
+        ("sample-rates", "44100,48000"),
+        ("0/0/type", "p"),
+        ("0/2/type", "C"),
+        ("0/7/type", "p"),
+        ("0/7/sample-rates", "48000"),
+        ("0/9/unique-id", "no stream"),
+        ("3/name", "third"),
+        ("3/0/type", "p"),
+        ("backend", "no PCM device"),
+    ]);
+    assert_eq!(layout::names(&bus).short.as_str(), "Lab?[0m");
+    assert_eq!(layout::pcm_name(&bus, 3).as_str(), "third");
+    let streams = streams(&bus);
+    let told =
+        |info: &StreamInfo| (info.pcm, info.node, info.direction, info.substream, info.limits.rates.list().len());
+    let told: Vec<_> = streams.iter().map(|stream| told(stream.info())).collect();
+    let (play, capture) = (Direction::Playback, Direction::Capture);
+    assert_eq!(told, [(0, 0, play, 0, 2), (0, 2, capture, 0, 2), (0, 7, play, 1, 1), (3, 0, play, 0, 2)]);
+    assert_eq!(layout::count(streams.iter().map(PcmStream::info), 0), (2, 1));
+    assert!(layout::streams_max(&bus) >= streams.len());
+}
+
+#[test]
+fn a_bad_limit_is_named_with_its_place() {
+    let bus = TestBus::new(&[("0/0/type", "p"), ("0/0/channels-max", "many")]);
+    let bad = layout::streams(&bus, &mut |_| {}).unwrap_err();
+    assert_eq!((bad.path.as_str(), bad.node.node), ("0/0", "channels-max"));
+}
+
+#[test]
+fn opening_asks_the_backend_twice_however_often_alsa_refines() {
+    let (_bus, stream) = stream("p");
+    backend(|backend| backend.space.period_frames = Interval::new(48, 8192));
+    let space = stream.open().unwrap();
+    assert_eq!((space.params.period_frames.min, space.buffer_bytes_max), (48, 65_536));
+    for period in 100..200 {
+        let asked = HwParams { period_frames: Interval::exactly(period), ..settled() };
+        assert_eq!(stream.refine(&asked).unwrap().period_frames, Interval::new(48, 8192));
+    }
+    let unsettled = HwParams { channels: Interval::new(1, 2), ..settled() };
+    assert_eq!(stream.refine(&unsettled), Ok(unsettled));
+    assert_eq!(stream.open().unwrap(), space);
+    assert_eq!(backend(|backend| backend.queries()), 2);
+}
+
+#[test]
+fn writing_does_not_wait_and_is_not_told_of_answers() {
+    let (_bus, stream) = prepared("p");
+    stream.ack(1440, BOUNDARY).unwrap();
+    stream.trigger(Trigger::Start).unwrap();
+    backend(|backend| {
+        let before = backend.notified;
+        backend.serve();
+        assert_eq!(backend.notified, before, "nobody waits for these answers");
+        assert_eq!(backend.story(), "write 0+5760, start");
+        backend.report(PERIOD + 4);
+    });
+    assert!(stream.on_events());
+    assert_eq!((elapsed(), stream.pointer().frames), (2, 481));
+    notifications();
+    // A period of room, and the frame that is too much waits with the next.
+    stream.ack(1920, BOUNDARY).unwrap();
+    stream.ack(1921, BOUNDARY).unwrap();
+    backend(|backend| {
+        backend.serve();
+        assert_eq!(backend.story(), "write 5760+1920");
+        backend.report(2 * PERIOD + 4);
+    });
+    assert_eq!(notifications(), 1);
+    assert!(stream.on_events());
+    backend(|backend| {
+        backend.serve();
+        assert_eq!(backend.story(), "write 0+4");
+    });
+    assert_eq!(stream.on_events(), true, "the answer to the last WRITE");
+    assert_eq!(stream.on_events(), false, "and nothing more");
+    assert_eq!(stops(), []);
+}
+
+#[test]
+fn alsa_is_told_of_a_whole_ring_in_two_steps() {
+    let (_bus, stream) = prepared("p");
+    stream.ack(1920, BOUNDARY).unwrap();
+    stream.trigger(Trigger::Start).unwrap();
+    stream.drain().unwrap();
+    backend(|backend| {
+        backend.serve();
+        backend.report(RING + 4);
+    });
+    stream.on_events();
+    assert_eq!(stream.pointer().frames, 1919);
+    assert_eq!(stream.pointer().frames, 0);
+    assert_eq!(stream.pointer().frames, 0);
+}
+
+#[test]
+fn after_stop_everything_starts_at_offset_0() {
+    let (_bus, stream) = prepared("p");
+    stream.ack(960, BOUNDARY).unwrap();
+    stream.trigger(Trigger::Start).unwrap();
+    stream.trigger(Trigger::Stop).unwrap();
+    stream.sync_stop();
+    stream.prepare().unwrap();
+    stream.ack(480, BOUNDARY).unwrap();
+    // Dropped without having been started.
+    stream.prepare().unwrap();
+    stream.ack(480, BOUNDARY).unwrap();
+    stream.hw_free();
+    let story = "write 0+3840, start, stop, write 0+1920, stop, write 0+1920, close";
+    assert_eq!(backend(|backend| backend.story()), story);
+}
+
+#[test]
+fn the_application_pointer_wraps_at_its_boundary() {
+    let (_bus, stream) = prepared("p");
+    let boundary = 3840;
+    for appl in [1900, 0] {
+        stream.ack(appl, boundary).unwrap();
+    }
+    backend(|backend| {
+        backend.serve();
+        assert_eq!(backend.story(), "write 0+7600, write 7600+80");
+    });
+}
+
+#[test]
+fn captured_frames_are_asked_for_and_shown_once_they_are_there() {
+    let (_bus, stream) = prepared("c");
+    stream.trigger(Trigger::Start).unwrap();
+    backend(|backend| {
+        backend.serve();
+        backend.report(PERIOD + 4);
+    });
+    assert!(stream.on_events());
+    assert_eq!(stream.pointer(), Pointer { frames: 0, delay_frames: 481 });
+    assert_eq!(elapsed(), 0);
+    backend(|backend| {
+        backend.serve();
+        assert_eq!(backend.story(), "start, read 0+1924");
+        backend.report(2 * PERIOD + 4);
+    });
+    stream.on_events();
+    assert!(elapsed() > 0);
+    assert_eq!(stream.pointer(), Pointer { frames: 481, delay_frames: 480 });
+}
+
+#[test]
+fn a_lost_connection_leaves_the_buffer_and_is_answered_by_preparing_anew() {
+    let (bus, stream) = prepared("p");
+    stream.ack(960, BOUNDARY).unwrap();
+    stream.trigger(Trigger::Start).unwrap();
+    stream.detach();
+    assert_eq!(granted(), 3, "two pages of the buffer and its directory");
+    assert_eq!(stream.pointer().frames, 0);
+    stream.ack(1000, BOUNDARY).unwrap();
+    assert_eq!(stream.trigger(Trigger::Pause), Err(Error::Stale));
+    stream.trigger(Trigger::Stop).unwrap();
+    assert_eq!(stops(), []);
+    reconnect(&bus, &stream);
+    assert_eq!(stops(), [Stop::Xrun]);
+    assert_eq!(stream.ack(1010, BOUNDARY), Err(Error::Stale));
+    stream.prepare().unwrap();
+    stream.ack(480, BOUNDARY).unwrap();
+    stream.hw_free();
+    assert_eq!(backend(|backend| backend.story()), "open 7680, write 0+1920, close");
+    stream.detach();
+    assert_eq!(granted(), 0);
+}
+
+#[test]
+fn a_backend_that_is_away_or_silent_is_not_waited_for_forever() {
+    let (_bus, stream) = stream("p");
+    stream.hw_params(Format::S16Le, 2, 48_000, 480, 1920).unwrap();
+    silence();
+    assert_eq!(stream.prepare(), Err(Error::NoAnswer));
+    stream.detach();
+    assert_eq!(stream.open(), Err(Error::Lost));
+    assert_eq!(stream.prepare(), Err(Error::Lost));
+    stream.hw_free();
+    assert_eq!(granted(), 0);
+}
+
+#[test]
+fn what_the_backend_refuses_ends_the_stream_or_the_operation() {
+    let (_bus, stream) = prepared("p");
+    stream.ack(480, BOUNDARY).unwrap();
+    backend(|backend| backend.serve());
+    backend(|backend| backend.answer = Err(Errno::EIO));
+    stream.trigger(Trigger::Start).unwrap();
+    backend(|backend| backend.serve());
+    stream.on_events();
+    assert_eq!(stops(), [Stop::Failed(Error::Refused(Errno::EIO))]);
+    assert_eq!(stream.refine(&settled()), Err(Error::Refused(Errno::EIO)));
+    assert_eq!(stream.refine(&settled()), Err(Error::Refused(Errno::EIO)));
+    assert_eq!(backend(|backend| backend.queries()), 1);
+}
+
+#[test]
+fn a_violation_ends_the_stream() {
+    let (_bus, stream) = prepared("p");
+    stream.ack(480, BOUNDARY).unwrap();
+    stream.trigger(Trigger::Start).unwrap();
+    backend(|backend| backend.answer_nobody());
+    assert!(!stream.on_events());
+    assert!(matches!(stops()[..], [Stop::Failed(Error::Broken(Violation::UnknownId(_)))]));
+    assert_eq!(stream.open().map(drop), Err(Error::Broken(Violation::UnknownId(0xFFFF))));
+}
+
+#[test]
+fn with_a_mixer_the_buffer_has_a_control_page() {
+    let bus = TestBus::new(&[("0/0/type", "p"), ("backend/feature-volume", "1")]);
+    let stream = streams(&bus).pop().unwrap();
+    reconnect(&bus, &stream);
+    assert_eq!(bus.node("0/0/control-size").as_deref(), Some("4096"));
+    stream.hw_params(Format::S16Le, 2, 48_000, 480, 1920).unwrap();
+    stream.prepare().unwrap();
+    assert_eq!(backend(|backend| backend.story()), "open 11776");
+}
