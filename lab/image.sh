@@ -91,6 +91,7 @@ if [ -e "$our_module" ]; then
     strip --strip-debug "$guest/lib/modules/$release/vsnd_front.ko"
     depmod -b "$guest" "$release" 2>/dev/null
 fi
+add "$guest" "$programs/usr/bin/amixer"
 add "$guest" "$ours/vsnd-lab-hostile"
 cp "$lab"/guest/* "$guest/lab/"
 install -m755 "$lab/guest/init" "$guest/init"

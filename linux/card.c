@@ -5,6 +5,7 @@
 #include <linux/kstrtox.h>
 #include <linux/module.h>
 #include <sound/core.h>
+#include <sound/info.h>
 #include <sound/initval.h>
 #include <xen/xenbus.h>
 
@@ -78,9 +79,21 @@ int vsnd_card_add_pcm(struct snd_card *card, struct vsnd_sound *sound, u32 devic
 	return vsnd_pcm_new(card, sound, device, id, playback, capture);
 }
 
+static void vsnd_card_show(struct snd_info_entry *entry, struct snd_info_buffer *buffer)
+{
+	vsnd_sound_show(entry->private_data, buffer);
+}
+
+void vsnd_show(struct snd_info_buffer *buffer, const char *text, size_t length)
+{
+	snd_iprintf(buffer, "%.*s", (int)length, text);
+}
+
 int vsnd_card_register(struct snd_card *card)
 {
-	return snd_card_register(card);
+	int err = snd_card_ro_proc_new(card, "vsnd", card->private_data, vsnd_card_show);
+
+	return err ? err : snd_card_register(card);
 }
 
 void vsnd_card_free(struct snd_card *card)

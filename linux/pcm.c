@@ -273,6 +273,8 @@ static int vsnd_pcm_trigger(struct snd_pcm_substream *substream, int cmd)
 	case SNDRV_PCM_TRIGGER_PAUSE_RELEASE:
 		return vsnd_stream_trigger(stream, VSND_RESUME);
 	case SNDRV_PCM_TRIGGER_STOP:
+	/* Resuming takes preparing anew: the backend may be another then. */
+	case SNDRV_PCM_TRIGGER_SUSPEND:
 		return vsnd_stream_trigger(stream, VSND_STOP);
 	case SNDRV_PCM_TRIGGER_DRAIN:
 		return vsnd_stream_trigger(stream, VSND_DRAIN);

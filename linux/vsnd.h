@@ -16,6 +16,7 @@ struct completion;
 struct mutex;
 struct page;
 struct snd_card;
+struct snd_info_buffer;
 struct snd_pcm_substream;
 struct xenbus_device;
 
@@ -70,6 +71,15 @@ enum vsnd_trigger { VSND_START, VSND_PAUSE, VSND_STOP, VSND_RESUME, VSND_DRAIN }
 int vsnd_stream_trigger(const struct vsnd_stream *stream, u32 trigger);
 int vsnd_stream_ack(const struct vsnd_stream *stream, u64 appl_frames, u64 boundary_frames);
 u32 vsnd_stream_pointer(const struct vsnd_stream *stream, u32 *delay_frames);
+
+/* Volume, from 0 (-100 dB) in hundredths of a decibel, or switch, of the first channels. */
+#define VSND_VOLUME_MAX 12000
+void vsnd_stream_get_control(const struct vsnd_stream *stream, bool is_switch, long *values, u32 count);
+/* Returns whether anything changed. Does not wait for the backend. */
+bool vsnd_stream_put_control(const struct vsnd_stream *stream, bool is_switch, const long *values, u32 count);
+
+/* Writes what there is to know of the streams, with vsnd_show(). */
+void vsnd_sound_show(const struct vsnd_sound *sound, struct snd_info_buffer *buffer);
 
 /* An event channel fired, in a thread. Returns whether there was a reason. */
 bool vsnd_stream_on_ring(const struct vsnd_stream *stream);
@@ -140,7 +150,7 @@ int vsnd_bus_remove(struct xenbus_device *dev, u32 transaction, const struct vsn
 /* -EAGAIN: somebody else wrote meanwhile, begin again. */
 int vsnd_bus_end(u32 transaction, bool abort);
 
-/* ---- pcm.c, called by Rust ---- */
+/* ---- pcm.c and card.c, called by Rust ---- */
 
 /* ALSA's side of a substream: who has it open, if anybody has. */
 struct vsnd_listener *vsnd_listener_new(void);
@@ -155,6 +165,10 @@ int vsnd_card_new(struct xenbus_device *dev, struct vsnd_sound *sound, const cha
 		  struct snd_card **card);
 int vsnd_card_add_pcm(struct snd_card *card, struct vsnd_sound *sound, u32 device,
 		      const char *name, size_t name_length, u32 playback, u32 capture);
+/* Volume or switch of a stream; index counts those of the same direction. */
+int vsnd_card_add_control(struct snd_card *card, const struct vsnd_stream *stream, bool is_switch,
+			  bool capture, u32 index, u32 channels);
+void vsnd_show(struct snd_info_buffer *buffer, const char *text, size_t length);
 int vsnd_card_register(struct snd_card *card);
 /* Takes the card away; it goes when the last application lets go of it. */
 void vsnd_card_free(struct snd_card *card);

@@ -122,6 +122,30 @@ impl Mixer {
         self.features.mute
     }
 
+    /// Sets the volume of one channel, in 0.001 dB. Returns whether that changed it.
+    pub fn set_channel_volume(&mut self, channel: usize, volume: i32) -> bool {
+        let changed = match self.volume.get_mut(channel) {
+            Some(place) => core::mem::replace(place, volume) != volume,
+            None => false,
+        };
+        if changed {
+            self.volume_told = Told::Dirty;
+        }
+        changed
+    }
+
+    /// Mutes or unmutes one channel. Returns whether that changed it.
+    pub fn set_channel_mute(&mut self, channel: usize, muted: bool) -> bool {
+        let changed = match self.muted.get_mut(channel) {
+            Some(place) => core::mem::replace(place, muted) != muted,
+            None => false,
+        };
+        if changed {
+            (self.mute_told, self.unmute_told) = (Told::Dirty, Told::Dirty);
+        }
+        changed
+    }
+
     /// The stream is opened anew: what was set is to be told again.
     pub fn replay(&mut self) {
         for told in [&mut self.volume_told, &mut self.mute_told, &mut self.unmute_told] {

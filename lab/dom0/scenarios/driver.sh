@@ -47,3 +47,83 @@ scenario_rates() {
     note "12, 24, 88.2, 176.4, 192, 384 kHz: identical"
     guest_stop a
 }
+
+# silent GUEST PCM-STREAM: nothing was heard in the newest recording.
+silent() {
+    silent_file=$(newest "$WAVS/$(guest_id "$1")-0-$2")
+    soon 3 [ -s "$silent_file" ] || fail "$silent_file: there is none"
+    [ "$(tail -c +45 "$silent_file" | unsilenced | wc -c)" = 0 ] || fail "${silent_file#"$WAVS"/} is not silent"
+}
+
+# Volume and mute, set while the stream is closed and told when it is opened.
+scenario_mixer() {
+    world a
+    must_run a "amixer -c0 sget PCM,0 | grep -E 'Limits|Left:'"
+    note "$(echo "$OUTPUT" | tr -s ' \n' ' ')"
+    must_run a "amixer -q -c0 sset PCM,0 mute && play 0,0 51"
+    silent a 0-0
+    must_run a "amixer -q -c0 sset PCM,0 unmute && play 0,0 52"
+    heard a 0-0 52
+    must_run a "amixer -q -c0 sset PCM,0 0 && play 0,0 53"
+    silent a 0-0
+    must_run a "amixer -q -c0 sset PCM,0 0dB && play 0,0 54"
+    heard a 0-0 54
+    note "muted: silent; unmuted: identical; -100 dB: silent; 0 dB: identical"
+    must_run a "play 0,0 55 & sleep 1; amixer -q -c0 sset PCM,0 mute; wait \$!; amixer -q -c0 sset PCM,0 unmute"
+    guest_run a "play 0,0 56"
+    heard a 0-0 56
+    note "muted while playing, unmuted while closed"
+}
+
+# What is to be seen of a stream.
+scenario_view() {
+    world a
+    must_run a "play 0,0 57 & sleep 1; sed -n '1,/violation\|^pcm 0 stream 1/p' /proc/asound/card0/vsnd | head -n 8; wait \$!"
+    note "$(echo "$OUTPUT" | grep -v Playing | tr -s ' \n' ' ')"
+}
+
+# The device goes while an application holds its card: nothing waits for the application.
+scenario_removed() {
+    world
+    guest_start a "$CARD"
+    guest_begin a "play 0,0 58 960000; echo status \$?"
+    sleep 2
+    began=$(now_ms)
+    xl vsnd-detach a 0 > /run/lab/detach.log 2>&1 || fail "vsnd-detach: $(cat /run/lab/detach.log)"
+    note "vsnd-detach while playing: $(($(now_ms) - began)) ms"
+    guest_wait a 20
+    note "the player: $(echo "$OUTPUT" | tail -n2 | tr '\n' ' ')"
+    must_run a "soon 5 [ ! -e /proc/asound/card0 ] && rmmod vsnd_front && modprobe vsnd_front"
+    xl vsnd-attach a "card, short-name=Again" "pcm, name=hot" "stream, unique-id=p, type=p" ||
+        fail "vsnd-attach again: status $?"
+    must_run a "soon 10 [ -e /proc/asound/card0/pcm0p ]; play 0,0 59"
+    heard a 0-0 59
+    note "attached again: $COMPARED"
+    must_run a "! dmesg | grep -iE 'still in use|deferring g.e|BUG|WARNING'"
+    guest_stop a
+}
+
+# The daemon is killed and comes back after two seconds; later it stays away.
+scenario_recovers() {
+    world a
+    guest_begin a "play 0,0 60 480000 s16_le 48000 2 -M & one=\$!
+        arecord -q -D hw:0,0 -t raw -f S16_LE -r 48000 -c 2 -s 384000 /run/lab/r.raw & wait \$one; a=\$?; wait \$!; echo \$a \$?"
+    sleep 2
+    daemon_kill KILL
+    sleep 2
+    daemon_start
+    guest_wait a 40
+    note "players over a restart of 2 s: statuses $(echo "$OUTPUT" | tail -n1)"
+    must_run a "play 0,0 61"
+    heard a 0-0 61
+    guest_begin a "play 0,0 62 480000"
+    sleep 2
+    daemon_kill KILL
+    began=$(now_ms)
+    guest_wait a 60
+    note "a player whose daemon stays away: status $? after $(($(now_ms) - began)) ms ($(echo "$OUTPUT" | tail -n1))"
+    daemon_start
+    must_run a "soon 10 [ -e /proc/asound/card0/pcm1c ]; play 0,0 63"
+    heard a 0-0 63
+    note "and the next: $COMPARED"
+}

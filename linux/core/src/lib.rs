@@ -37,7 +37,9 @@ extern crate std;
 pub mod connect;
 mod error;
 pub mod layout;
+mod mixer;
 mod platform;
+mod show;
 mod space;
 mod state;
 mod stream;
@@ -48,6 +50,7 @@ mod tests;
 mod text;
 
 pub use error::Error;
+pub use mixer::{VOLUME_0_DB, VOLUME_MAX};
 pub use platform::{Boxed, Bus, Channel, Listener, Lock, LockClass, Pages, Platform, Signal, Source, Stop, Writer};
 pub use space::{Space, SpaceCache};
 pub use stream::{PcmStream, Pointer};

@@ -6,6 +6,7 @@ use sndif::store::{Direction, node};
 use sndif::v2::{Operation, RING_SLOTS, Trigger};
 use sndif::{DirectoryWriter, pages_for};
 
+use crate::show::Snapshot;
 use crate::{Channel, Error, Pages, Platform, SpaceCache};
 
 /// Pages of events taken in one call at most; a backend that writes faster than we read does not hold us up.
@@ -408,5 +409,26 @@ impl<P: Platform> State<P> {
         };
         let frames = |bytes: u64| u32::try_from(bytes).unwrap_or(0).checked_div(frame).unwrap_or(0);
         (frames(self.run.shown.checked_rem(ring).unwrap_or(0)), frames(on_their_way))
+    }
+
+    /// Everything that is shown of it.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let stream = self.transport.as_ref().map(|transport| &transport.stream);
+        Snapshot {
+            connected: self.connected,
+            phase: match (self.buffer.is_some(), self.run.stale, self.run.started, self.run.draining) {
+                (false, ..) => "closed",
+                (_, true, ..) => "to be prepared anew",
+                (_, _, false, _) => "stopped",
+                (_, _, true, false) => "running",
+                (_, _, true, true) => "draining",
+            },
+            geometry: stream.and_then(|stream| stream.geometry()),
+            position_bytes: stream.map_or(0, |stream| stream.position_bytes()),
+            filled_bytes: stream.map_or(0, |stream| stream.filled_bytes()),
+            counters: stream.map(|stream| stream.counters()).unwrap_or_default(),
+            notifications: self.notifications,
+            violation: stream.and_then(|stream| stream.violation()),
+        }
     }
 }

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 //! One substream: what ALSA's operations and the event channels do.
 
+use core::fmt;
+
 use frontend::{Completion, Geometry, Mixer, MixerFeatures};
 use sndif::Format;
 use sndif::v2::{HwParams, Operation, Trigger};
 
 use crate::layout::StreamInfo;
+use crate::show::show;
 use crate::state::{Answer, Buffer, State, Transport};
 use crate::{Boxed, Error, Listener, Lock, LockClass, Platform, Signal, Space, SpaceCache, Stop};
 
@@ -32,7 +35,7 @@ pub struct PcmStream<P: Platform> {
     info: StreamInfo,
     /// Held by whoever waits for an answer.
     asking: P::Lock<()>,
-    state: P::Lock<State<P>>,
+    pub(crate) state: P::Lock<State<P>>,
     signal: P::Signal,
     listener: P::Listener,
 }
@@ -337,15 +340,12 @@ impl<P: Platform> PcmStream<P> {
         worked == Ok(true)
     }
 
-    /// Tells the backend what it has to know of volume and mute.
-    fn tell_mixer(&self) {
-        self.state.with(|state| {
-            let (Some(transport), Some(buffer)) = (&mut state.transport, &state.buffer) else { return };
-            if state.connected {
-                // What finds no room is told by the next setting.
-                let _ = state.mixer.flush(&mut transport.stream, &buffer.data);
-                state.publish();
-            }
-        });
+    /// Writes what there is to know of the stream.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn show(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        let now = self.state.with(|state| state.snapshot());
+        show(out, &self.info, &now)
     }
 }

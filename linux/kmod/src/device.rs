@@ -7,6 +7,7 @@ use core::ptr::{NonNull, null_mut};
 use driver::{Boxed, Bus, Error, PcmStream, Text, connect, layout};
 use frontend::{Action, Actions, Handshake, OnLoss};
 use sndif::XenbusState;
+use sndif::store::Direction;
 
 use crate::bus::KernelBus;
 use crate::ffi::{self, check};
@@ -145,8 +146,31 @@ impl Device {
                 self.add_pcm(card, &sound, pcm)?;
             }
         }
+        self.add_controls(card, &sound)?;
         // SAFETY: made above.
         check(unsafe { ffi::vsnd_card_register(card) })
+    }
+
+    /// Volume and switch of every stream, as far as the backend has them, counted within their direction.
+    #[inline(never)]
+    fn add_controls(&self, card: *mut ffi::SndCard, sound: &KArc<Sound>) -> Result<(), Error> {
+        let (mut playback, mut capture) = (0_u32, 0_u32);
+        for stream in sound.streams.iter() {
+            let captures = stream.info().direction == Direction::Capture;
+            let count = if captures { &mut capture } else { &mut playback };
+            let index = core::mem::replace(count, count.saturating_add(1));
+            let features = stream.mixer_features();
+            for (switch, announced) in [(false, features.volume), (true, features.mute)] {
+                if !announced {
+                    continue;
+                }
+                let channels = stream.info().limits.channels.max;
+                let stream = core::ptr::from_ref(stream).cast();
+                // SAFETY: the card lives, and has a reference to the sound that the stream belongs to.
+                check(unsafe { ffi::vsnd_card_add_control(card, stream, switch, captures, index, channels) })?;
+            }
+        }
+        Ok(())
     }
 
     #[inline(never)]

@@ -18,6 +18,8 @@ opaque!(
     XenbusDevice,
     /// `struct snd_card`
     SndCard,
+    /// `struct snd_info_buffer`
+    InfoBuffer,
     /// `struct mutex`
     Mutex,
     /// `struct completion`
@@ -118,8 +120,17 @@ unsafe extern "C" {
         playback: u32,
         capture: u32,
     ) -> c_int;
+    pub(crate) fn vsnd_card_add_control(
+        card: *mut SndCard,
+        stream: *const c_void,
+        switch: bool,
+        capture: bool,
+        index: u32,
+        channels: u32,
+    ) -> c_int;
     pub(crate) fn vsnd_card_register(card: *mut SndCard) -> c_int;
     pub(crate) fn vsnd_card_free(card: *mut SndCard);
+    pub(crate) fn vsnd_show(buffer: *mut InfoBuffer, text: *const u8, length: usize);
 
     /// Does not exist.
     #[cfg(target_os = "none")]

@@ -11,6 +11,7 @@
 
 mod alsa;
 mod bus;
+mod controls;
 mod device;
 mod ffi;
 mod locks;
