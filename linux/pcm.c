@@ -98,7 +98,8 @@ static struct snd_interval vsnd_interval(u32 min, u32 max)
 	return (struct snd_interval) { .min = min, .max = max, .integer = 1 };
 }
 
-static void vsnd_params_interval(struct snd_pcm_hw_params *params, snd_pcm_hw_param_t var, u32 *min, u32 *max)
+static void vsnd_params_interval(const struct snd_pcm_hw_params *params, snd_pcm_hw_param_t var,
+				 u32 *min, u32 *max)
 {
 	const struct snd_interval *i = hw_param_interval_c(params, var);
 
@@ -119,9 +120,12 @@ static int vsnd_pcm_rule(struct snd_pcm_hw_params *params, struct snd_pcm_hw_rul
 	int err;
 
 	vsnd_params_interval(params, SNDRV_PCM_HW_PARAM_RATE, &space.rate_min, &space.rate_max);
-	vsnd_params_interval(params, SNDRV_PCM_HW_PARAM_CHANNELS, &space.channels_min, &space.channels_max);
-	vsnd_params_interval(params, SNDRV_PCM_HW_PARAM_PERIOD_SIZE, &space.period_min, &space.period_max);
-	vsnd_params_interval(params, SNDRV_PCM_HW_PARAM_BUFFER_SIZE, &space.buffer_min, &space.buffer_max);
+	vsnd_params_interval(params, SNDRV_PCM_HW_PARAM_CHANNELS,
+			     &space.channels_min, &space.channels_max);
+	vsnd_params_interval(params, SNDRV_PCM_HW_PARAM_PERIOD_SIZE,
+			     &space.period_min, &space.period_max);
+	vsnd_params_interval(params, SNDRV_PCM_HW_PARAM_BUFFER_SIZE,
+			     &space.buffer_min, &space.buffer_max);
 	err = vsnd_stream_refine(stream, &space);
 	if (err)
 		return err;
@@ -296,7 +300,8 @@ static int vsnd_pcm_ack(struct snd_pcm_substream *substream)
 {
 	struct snd_pcm_runtime *runtime = substream->runtime;
 
-	return vsnd_stream_ack(vsnd_pcm_stream(substream), runtime->control->appl_ptr, runtime->boundary);
+	return vsnd_stream_ack(vsnd_pcm_stream(substream), runtime->control->appl_ptr,
+			       runtime->boundary);
 }
 
 static struct page *vsnd_pcm_page(struct snd_pcm_substream *substream, unsigned long offset)

@@ -74,9 +74,11 @@ u32 vsnd_stream_pointer(const struct vsnd_stream *stream, u32 *delay_frames);
 
 /* Volume, from 0 (-100 dB) in hundredths of a decibel, or switch, of the first channels. */
 #define VSND_VOLUME_MAX 12000
-void vsnd_stream_get_control(const struct vsnd_stream *stream, bool is_switch, long *values, u32 count);
+void vsnd_stream_get_control(const struct vsnd_stream *stream, bool is_switch, long *values,
+			     u32 count);
 /* Returns whether anything changed. Does not wait for the backend. */
-bool vsnd_stream_put_control(const struct vsnd_stream *stream, bool is_switch, const long *values, u32 count);
+bool vsnd_stream_put_control(const struct vsnd_stream *stream, bool is_switch,
+			     const long *values, u32 count);
 
 /* Writes what there is to know of the streams, with vsnd_show(). */
 void vsnd_sound_show(const struct vsnd_sound *sound, struct snd_info_buffer *buffer);
@@ -141,11 +143,13 @@ struct vsnd_node {
 };
 
 /* Returns the length of the value, negative when it is missing or longer. */
-ssize_t vsnd_bus_read(struct xenbus_device *dev, const struct vsnd_node *node, void *value, size_t size);
+ssize_t vsnd_bus_read(struct xenbus_device *dev, const struct vsnd_node *node, void *value,
+		      size_t size);
 /* The entries of a directory, each terminated; freed with vsnd_free(). */
 char **vsnd_bus_list(struct xenbus_device *dev, const struct vsnd_node *node, u32 *count);
 int vsnd_bus_begin(u32 *transaction);
-int vsnd_bus_write(struct xenbus_device *dev, u32 transaction, const struct vsnd_node *node, u32 value);
+int vsnd_bus_write(struct xenbus_device *dev, u32 transaction, const struct vsnd_node *node,
+		   u32 value);
 int vsnd_bus_remove(struct xenbus_device *dev, u32 transaction, const struct vsnd_node *node);
 /* -EAGAIN: somebody else wrote meanwhile, begin again. */
 int vsnd_bus_end(u32 transaction, bool abort);

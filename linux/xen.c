@@ -170,14 +170,16 @@ void vsnd_bus_set_state(struct xenbus_device *dev, u32 state)
 }
 
 /* Puts the node's directory into dir and its name into name. */
-static void vsnd_node_paths(struct xenbus_device *dev, const struct vsnd_node *node, char *dir, char *name)
+static void vsnd_node_paths(struct xenbus_device *dev, const struct vsnd_node *node, char *dir,
+			    char *name)
 {
 	snprintf(dir, VSND_PATH_MAX, node->path_length ? "%s/%.*s" : "%s",
 		 node->backend ? dev->otherend : dev->nodename, (int)node->path_length, node->path);
 	snprintf(name, VSND_PATH_MAX, "%.*s", (int)node->name_length, node->name);
 }
 
-ssize_t vsnd_bus_read(struct xenbus_device *dev, const struct vsnd_node *node, void *value, size_t size)
+ssize_t vsnd_bus_read(struct xenbus_device *dev, const struct vsnd_node *node, void *value,
+		      size_t size)
 {
 	char dir[VSND_PATH_MAX], name[VSND_PATH_MAX];
 	unsigned int length;
@@ -215,7 +217,8 @@ int vsnd_bus_begin(u32 *transaction)
 	return err;
 }
 
-int vsnd_bus_write(struct xenbus_device *dev, u32 transaction, const struct vsnd_node *node, u32 value)
+int vsnd_bus_write(struct xenbus_device *dev, u32 transaction, const struct vsnd_node *node,
+		   u32 value)
 {
 	struct xenbus_transaction t = { .id = transaction };
 	char dir[VSND_PATH_MAX], name[VSND_PATH_MAX];
