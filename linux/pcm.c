@@ -20,6 +20,9 @@
 #define SNDRV_PCM_INFO_PERFECT_DRAIN 0
 #endif
 
+/* How long a transfer waits for a backend that is away. */
+#define VSND_WAIT_MS 10000
+
 /* ---- who has a substream open ---- */
 
 struct vsnd_listener {
@@ -208,6 +211,8 @@ static int vsnd_pcm_open(struct snd_pcm_substream *substream)
 	if (err < 0)
 		goto out_free;
 	runtime->private_data = open;
+	/* A backend that was restarted is back sooner; ALSA's own time is as short as the buffer. */
+	substream->wait_time = VSND_WAIT_MS;
 	vsnd_sound_hold(sound, true);
 	vsnd_listener_set(vsnd_stream_listener(open->stream), substream);
 	return 0;
