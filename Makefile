@@ -1,7 +1,7 @@
 # Everything a user or a developer types. Each target installs what it lacks by itself.
 
 CARGO ?= cargo
-NO_STD_CRATES = sndif vsnd-frontend
+NO_STD_CRATES = sndif vsnd-frontend vsnd-driver
 NO_STD_TARGET = x86_64-unknown-none
 
 .PHONY: demo test unit lint bench fuzz build deps module lab lab-bench lab-shell lab-build
@@ -38,6 +38,8 @@ lint: deps
 	@if $(CARGO) clippy --version >/dev/null 2>&1; then \
 	    $(CARGO) clippy --locked --workspace --all-targets -- -D warnings; \
 	    else echo "lint: clippy is missing, left out"; fi
+	@if $(CARGO) clippy --version >/dev/null 2>&1 && rustup target list --installed 2>/dev/null | grep -qx $(NO_STD_TARGET); then \
+	    cd linux && $(CARGO) clippy --locked -p vsnd-kmod --target $(NO_STD_TARGET) -- -D warnings; fi
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check --hide-inclusion-graph bans licenses sources; \
 	    else echo "lint: cargo-deny is missing, left out"; fi
@@ -54,9 +56,10 @@ module:
 fuzz: deps
 	fuzz/run.sh $(TARGETS)
 
-# A real Xen in QEMU. SCENARIO names one or several of them, KERNEL is 6.1 or 6.12 (default: both).
+# A real Xen in QEMU. SCENARIO names one or several of them, KERNEL is 6.1 or 6.12 (default: both), DRIVER what the
+# guests load: stock (default) or vsnd.
 lab: lab-build
-	KERNEL="$(KERNEL)" lab/run.sh $(SCENARIO)
+	KERNEL="$(KERNEL)" DRIVER="$(DRIVER)" lab/run.sh $(SCENARIO)
 
 # What sound costs there: notifications, requests, processor time, latency.
 lab-bench: lab-build
@@ -66,7 +69,7 @@ lab-bench: lab-build
 lab-shell: lab-build
 	KERNEL="$(KERNEL)" lab/run.sh --shell
 
-lab-build: build
+lab-build: build $(if $(filter vsnd,$(DRIVER)),module)
 	@scripts/install-deps.sh lab
 	$(CARGO) build --release --locked -p vsnd-lab
 

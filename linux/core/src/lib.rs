@@ -54,4 +54,4 @@ pub use mixer::{VOLUME_0_DB, VOLUME_MAX};
 pub use platform::{Boxed, Bus, Channel, Listener, Lock, LockClass, Pages, Platform, Signal, Source, Stop, Writer};
 pub use space::{Space, SpaceCache};
 pub use stream::{PcmStream, Pointer};
-pub use text::Text;
+pub use text::{TEXT_MAX_LEN, Text};

@@ -22,7 +22,11 @@ pub(crate) struct Snapshot {
 pub(crate) fn show(out: &mut dyn Write, info: &StreamInfo, now: &Snapshot) -> fmt::Result {
     let (limits, counters) = (&info.limits, &now.counters);
     writeln!(out, "pcm {} stream {}: {} substream {}", info.pcm, info.node, info.direction, info.substream)?;
-    write!(out, "  limits: {} to {} channels, buffer {} octets, rates", limits.channels.min, limits.channels.max, limits.buffer_bytes_max)?;
+    write!(
+        out,
+        "  limits: {} to {} channels, buffer {} octets, rates",
+        limits.channels.min, limits.channels.max, limits.buffer_bytes_max
+    )?;
     if limits.rates.list().is_empty() {
         write!(out, " 5512 to 48000")?;
     }
@@ -49,12 +53,7 @@ pub(crate) fn show(out: &mut dyn Write, info: &StreamInfo, now: &Snapshot) -> fm
     writeln!(
         out,
         "  since connected: {} requests, {} responses ({} errors), {} events, {} notifications sent, {} xruns",
-        counters.requests,
-        counters.responses,
-        counters.errors,
-        counters.events,
-        now.notifications,
-        counters.xruns
+        counters.requests, counters.responses, counters.errors, counters.events, now.notifications, counters.xruns
     )?;
     writeln!(
         out,

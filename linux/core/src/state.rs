@@ -51,7 +51,7 @@ pub(crate) struct Buffer<P: Platform> {
 impl<P: Platform> Buffer<P> {
     pub(crate) fn new(backend: u16, geometry: Geometry, control_bytes: u32) -> Result<Self, Error> {
         let bytes = geometry.ring_bytes().checked_add(control_bytes).ok_or(Error::Invalid)?;
-        let pages = usize::try_from(pages_for(bytes)).map_err(|_| Error::Invalid)?;
+        let pages = pages_for(bytes);
         let data = P::Pages::new(backend, pages)?;
         let directory = P::Pages::new(backend, DirectoryWriter::pages(pages))?;
         let buffer = Self { data, directory, geometry, control_bytes, current: true };

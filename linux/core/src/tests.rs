@@ -135,8 +135,8 @@ fn writing_does_not_wait_and_is_not_told_of_answers() {
         backend.serve();
         assert_eq!(backend.story(), "write 0+4");
     });
-    assert_eq!(stream.on_events(), true, "the answer to the last WRITE");
-    assert_eq!(stream.on_events(), false, "and nothing more");
+    assert!(stream.on_events(), "the answer to the last WRITE");
+    assert!(!stream.on_events(), "and nothing more");
     assert_eq!(stops(), []);
 }
 

@@ -67,7 +67,9 @@ impl Bus<Kernel> for KernelBus {
         }
         for index in 0..usize::try_from(count).unwrap_or(0) {
             // SAFETY: `count` entries are there.
-            let entry = unsafe { *list.add(index) };
+            let place = unsafe { list.add(index) };
+            // SAFETY: as above.
+            let entry = unsafe { place.read() };
             // SAFETY: each is terminated, and lives as long as the list.
             each(unsafe { CStr::from_ptr(entry) }.to_bytes());
         }
