@@ -4,7 +4,7 @@ CARGO ?= cargo
 NO_STD_CRATES = sndif vsnd-frontend vsnd-driver
 NO_STD_TARGET = x86_64-unknown-none
 
-.PHONY: demo test unit lint bench fuzz build deps module lab lab-bench lab-shell lab-build
+.PHONY: demo test unit lint bench fuzz build deps module dist lab lab-bench lab-shell lab-build
 
 demo: build
 	target/release/vsnd demo $(DEMO_ARGS)
@@ -51,6 +51,12 @@ bench: build
 module:
 	@scripts/install-deps.sh module
 	linux/build.sh $(or $(KERNEL),6.1 6.12)
+
+# A release of the module, target/dist, built with DKMS and without Rust to see that it can be.
+dist:
+	@scripts/install-deps.sh module
+	linux/dist.sh
+	linux/dkms-test.sh $(or $(KERNEL),6.1 6.12)
 
 # A minute for each target, or SECONDS_EACH; TARGETS names some.
 fuzz: deps

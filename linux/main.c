@@ -62,6 +62,8 @@ static const struct xenbus_device_id vsnd_ids[] = {
 };
 
 static struct xenbus_driver vsnd_driver = {
+	/* The stock driver has the name that the bus would give us. */
+	.name = "vsnd_front",
 	.ids = vsnd_ids,
 	.probe = vsnd_probe,
 	.otherend_changed = vsnd_otherend_changed,

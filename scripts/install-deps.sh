@@ -21,6 +21,7 @@ need alsa-utils test -e /usr/share/sounds/alsa/Front_Center.wav
 if [ "${1:-}" = module ] || [ "${1:-}" = lab ]; then
     # The headers that Debian's kernels are built with name this compiler.
     need gcc-12 command -v gcc-12
+    need dkms command -v dkms
     need pahole command -v pahole
     need libelf1 test -e /usr/lib/x86_64-linux-gnu/libelf.so.1
     need kmod test -x /sbin/modinfo
@@ -42,7 +43,7 @@ if [ -n "$missing" ]; then
     # shellcheck disable=SC2086  # both are lists of words
     $as_root apt-get update -qq
     # shellcheck disable=SC2086
-    $as_root apt-get install -y -qq --no-install-recommends $missing >/dev/null
+    $as_root apt-get -o DPkg::Lock::Timeout=120 install -y -qq --no-install-recommends $missing >/dev/null
 fi
 
 if ! command -v cargo >/dev/null 2>&1; then
