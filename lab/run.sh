@@ -62,7 +62,7 @@ run() {
 all="playback capture duplex lengths killed stopped twenty eight two destroy daemon pause restore own hotplug formats
 driverdomain hostile xlcfg manual"
 # What only our own driver can.
-[ "${DRIVER:-}" != vsnd ] || all="$all driver mmap plug rates mixer view removed recovers"
+[ "${DRIVER:-}" != vsnd ] || all="$all driver mmap plug rates mixer view unbound removed recovers odd cards"
 
 shell=
 if [ "${1:-}" = --shell ]; then

@@ -190,7 +190,8 @@ static int vsnd_pcm_open(struct snd_pcm_substream *substream)
 	runtime->hw = (struct snd_pcm_hardware) {
 		.info = SNDRV_PCM_INFO_MMAP | SNDRV_PCM_INFO_MMAP_VALID |
 			SNDRV_PCM_INFO_INTERLEAVED | SNDRV_PCM_INFO_BLOCK_TRANSFER |
-			SNDRV_PCM_INFO_PAUSE,
+			/* The position is known once a period. */
+			SNDRV_PCM_INFO_BATCH | SNDRV_PCM_INFO_PAUSE,
 		.formats = space.formats,
 		.rates = SNDRV_PCM_RATE_CONTINUOUS,
 		.rate_min = space.rate_min,

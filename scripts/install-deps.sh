@@ -25,6 +25,7 @@ if [ "${1:-}" = module ] || [ "${1:-}" = lab ]; then
     need pahole command -v pahole
     need libelf1 test -e /usr/lib/x86_64-linux-gnu/libelf.so.1
     need kmod test -x /sbin/modinfo
+    need sparse command -v sparse
 fi
 if [ "${1:-}" = lab ]; then
     need qemu-system-x86 command -v qemu-system-x86_64

@@ -98,7 +98,8 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Connects to the store and finds out whether every configured host device is there.
+    /// Connects to the store, finds out whether every configured host device is there, and offers the cards that
+    /// the toolstack has attached so far.
     ///
     /// # Errors
     /// [`Error`]; nothing was announced to any guest then.
@@ -116,7 +117,7 @@ impl Daemon {
         let backend_path = format!("/local/domain/{}/backend/vsnd", xen.domain());
         store.watch(&backend_path, BACKEND_WATCH)?;
         store.watch("@releaseDomain", RELEASE_WATCH)?;
-        Ok(Self {
+        let mut daemon = Self {
             xen,
             store,
             config,
@@ -131,7 +132,11 @@ impl Daemon {
             foreign: BTreeSet::new(),
             backend_path,
             scratch: Vec::with_capacity(1 << 16),
-        })
+        };
+        // Who is told that we serve finds the cards offered that are there already.
+        daemon.rescan();
+        daemon.serve_dirty(daemon.poller.now_ns());
+        Ok(daemon)
     }
 
     /// Serves until `stop` becomes readable or Xen is gone. Every guest is told that its card goes, and
@@ -141,7 +146,6 @@ impl Daemon {
     /// [`Error::System`] when waiting fails; a guest's fault is no error.
     pub fn run(&mut self, stop: BorrowedFd<'_>) -> Result<Ended, Error> {
         self.poller.add_level(stop, STOP_TOKEN)?;
-        self.rescan();
         let mut ready = Vec::with_capacity(256);
         let ended = loop {
             let until = self.next_wake_ns();

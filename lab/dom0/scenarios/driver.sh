@@ -103,6 +103,18 @@ scenario_removed() {
     guest_stop a
 }
 
+# An administrator takes the device from the driver and gives it back, while it plays.
+scenario_unbound() {
+    world a
+    must_run a "play 0,0 65 960000 > /run/lab/65 2>&1 & sleep 2; cd /sys/bus/xen/drivers/vsnd
+        echo vsnd-0 > unbind && ! aplay -l > /dev/null 2>&1; wait; tail -n1 /run/lab/65
+        echo vsnd-0 > bind && soon 10 [ -e /proc/asound/card0/pcm1c ] && play 0,0 66"
+    heard a 0-0 66
+    note "unbound: $(echo "$OUTPUT" | grep error); bound again: $COMPARED"
+    mapped=$(mapped_pages)
+    [ "$mapped" = 16 ] || fail "$mapped pages of the guest are mapped, expected 16"
+}
+
 # The daemon is killed and comes back after two seconds; later it stays away.
 scenario_recovers() {
     world a
@@ -126,4 +138,52 @@ scenario_recovers() {
     must_run a "soon 10 [ -e /proc/asound/card0/pcm1c ]; play 0,0 63"
     heard a 0-0 63
     note "and the next: $COMPARED"
+}
+
+# Players, recorders and daemons killed at odd moments; nothing is left of them.
+scenario_odd() {
+    world a
+    for pause in 0.3 0.7 1.1 1.6 2.3; do
+        guest_begin a "for one in 0,0 0,1 1,0; do play \$one 70 240000 & done; record 0,0 100 240000 & sleep $pause
+            kill -9 \$(pidof aplay) \$(pidof arecord); wait; play 0,0 71"
+        guest_wait a 30 || fail "after killing players at $pause s: $OUTPUT"
+        heard a 0-0 71
+    done
+    note "players killed at 5 moments, each next one: $COMPARED"
+    for pause in 0.2 0.9 1.4; do
+        guest_begin a "play 0,0 72 240000 & play 1,0 73 240000 -M & record 0,0 100 240000 & wait"
+        sleep $pause
+        daemon_kill KILL
+        sleep $pause
+        daemon_start
+        guest_wait a 60
+        must_run a "soon 10 [ -e /proc/asound/card0/pcm1c ]; play 0,0 74"
+        heard a 0-0 74
+    done
+    note "daemons killed at 3 moments, each next player: $COMPARED"
+    must_run a "! dmesg | grep -iE 'still in use|deferring g.e|BUG|WARNING|Call Trace'"
+    mapped=$(mapped_pages)
+    [ "$mapped" = 16 ] || fail "$mapped pages of the guest are mapped, expected 16"
+    note "no page is left granted, $mapped are mapped"
+}
+
+# Two cards in one domain, with the indices and ids that the module's parameters say; and a third that is not wanted.
+scenario_cards() {
+    world
+    guest_start a "[['CARD, short-name=One', 'PCM, name=x', 'STREAM, unique-id=p, type=p'],
+        ['CARD, short-name=Two', 'PCM, name=y', 'STREAM, unique-id=p, type=p'],
+        ['CARD, short-name=Three', 'PCM, name=z', 'STREAM, unique-id=p, type=p']]" lab.nodriver
+    must_run a "modprobe vsnd_front index=4,2 id=Uno,Due enable=1,1,0
+        soon 10 [ -e /proc/asound/card2/pcm0p ] && soon 10 [ -e /proc/asound/card4/pcm0p ] && cat /proc/asound/cards"
+    note "$(echo "$OUTPUT" | grep -v '^$' | tr -s ' \n' ' ')"
+    sound="-q -t raw -f S16_LE -r 48000 -c 2"
+    must_run a "for n in 1 2; do vsnd-lab make --frames 48000 --seed 8\$n /run/lab/\$n.raw; done
+        aplay $sound -D hw:Uno /run/lab/1.raw & aplay $sound -D hw:2 /run/lab/2.raw; wait \$!"
+    for card in 0 1; do
+        heard_file=$(newest "$WAVS/$(guest_id a)-$card-0-0")
+        heard_seed=8$((card + 1))
+        soon 3 heard_compare --frames 48000 || fail "card $card: $(cat /run/lab/compared)"
+    done
+    note "both: $(cat /run/lab/compared)"
+    guest_stop a
 }

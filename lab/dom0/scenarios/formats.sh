@@ -11,6 +11,8 @@ CHANNELS="1 2 3 4 5 6 7 8"
 
 formats_guest() {
     world
+    # Our own driver takes all of them.
+    [ "$(guest_module)" = snd_xen_front ] || FORMATS="$FORMATS $UNSEEN" UNSEEN=""
     list=$(echo "$FORMATS $UNSEEN" | tr ' ' ';')
     rates=$(echo "$RATES" | tr ' ' ';')
     card="CARD, short-name=All, sample-formats=$list, sample-rates=$rates, channels-min=1, channels-max=8"
@@ -32,7 +34,7 @@ one_format() {
 
 formats_noted() {
     note "$number combinations, 1 s each, identical: $FORMATS; $RATES Hz; $CHANNELS ch"
-    note "refused, for their names: $UNSEEN"
+    [ -z "$UNSEEN" ] || note "refused, for their names: $UNSEEN"
     guest_stop a
 }
 

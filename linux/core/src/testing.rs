@@ -28,7 +28,7 @@ struct World {
     /// Granted pages by reference.
     granted: BTreeMap<u32, Memory>,
     next_ref: u32,
-    backends: Vec<Backend>,
+    backend: Option<Backend>,
     silent: bool,
     notifications: u32,
     elapsed: u32,
@@ -43,6 +43,7 @@ fn world<R>(access: impl FnOnce(&mut World) -> R) -> R {
 pub(crate) struct Backend {
     ring: BackRing<Memory>,
     events: EventProducer<Memory>,
+    pages: [Memory; 2],
     pub(crate) seen: Vec<Operation>,
     pub(crate) answer: Result<(), Errno>,
     /// What HW_PARAM_QUERY is narrowed to.
@@ -86,6 +87,11 @@ impl Backend {
         let _ = self.ring.publish();
     }
 
+    /// Writes `octets` to `offset` of the ring page, or of the event page.
+    pub(crate) fn scribble(&self, events: bool, offset: usize, octets: &[u8]) {
+        self.pages[usize::from(events)].write(offset, octets);
+    }
+
     pub(crate) fn queries(&self) -> usize {
         self.seen.iter().filter(|operation| matches!(operation, Operation::QueryHwParams(_))).count()
     }
@@ -110,12 +116,12 @@ impl Backend {
 
 /// Has `act` act as the backend of the stream that was published last.
 pub(crate) fn backend<R>(act: impl FnOnce(&mut Backend) -> R) -> R {
-    world(|world| act(world.backends.last_mut().unwrap()))
+    world(|world| act(world.backend.as_mut().unwrap()))
 }
 
-/// The backend answers nothing from now on.
-pub(crate) fn silence() {
-    world(|world| world.silent = true);
+/// The backend answers nothing from now on, or it does again.
+pub(crate) fn silence(silent: bool) {
+    world(|world| world.silent = silent);
 }
 
 /// Pages that are granted.
@@ -283,7 +289,7 @@ impl Signal for TestSignal {
             if world.silent {
                 return 0;
             }
-            world.backends.iter_mut().for_each(Backend::serve);
+            world.backend.iter_mut().for_each(Backend::serve);
             ms.saturating_sub(1)
         })
     }
@@ -330,16 +336,18 @@ impl TestBus {
             let reference = self.node(&format!("{path}/{node}")).unwrap().parse().unwrap();
             world(|world| world.granted.get(&reference).cloned().unwrap())
         };
+        let pages = [page("ring-ref"), page("evt-ring-ref")];
         let backend = Backend {
-            ring: BackRing::new(page("ring-ref")),
-            events: EventProducer::new(page("evt-ring-ref")),
+            ring: BackRing::new(pages[0].clone()),
+            events: EventProducer::new(pages[1].clone()),
+            pages,
             seen: Vec::new(),
             answer: Ok(()),
             space: HwParams::ANY,
             notified: 0,
             origin: 0,
         };
-        world(|world| world.backends.push(backend));
+        world(|world| world.backend = Some(backend));
     }
 }
 

@@ -234,7 +234,7 @@ fn a_lost_connection_leaves_the_buffer_and_is_answered_by_preparing_anew() {
 fn a_backend_that_is_away_or_silent_is_not_waited_for_forever() {
     let (_bus, stream) = stream("p");
     stream.hw_params(Format::S16Le, 2, 48_000, 480, 1920).unwrap();
-    silence();
+    silence(true);
     assert_eq!(stream.prepare(), Err(Error::NoAnswer));
     stream.detach();
     assert_eq!(stream.open(), Err(Error::Lost));
@@ -278,4 +278,53 @@ fn with_a_mixer_the_buffer_has_a_control_page() {
     stream.hw_params(Format::S16Le, 2, 48_000, 480, 1920).unwrap();
     stream.prepare().unwrap();
     assert_eq!(backend(|backend| backend.story()), "open 11776");
+}
+
+#[test]
+fn a_backend_of_random_octets_does_no_harm() {
+    for seed in 1..=300_u64 {
+        silence(false);
+        let (_bus, stream) = prepared(if seed % 2 == 0 { "p" } else { "c" });
+        silence(true);
+        let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mut random = |below: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state % below
+        };
+        let mut appl = 0;
+        for _ in 0..200 {
+            match random(10) {
+                0 | 1 => {
+                    // Indices a little ahead are the ones that pass for true.
+                    let (events, index) = (random(2) == 1, u32::try_from(random(70)).unwrap());
+                    let offset = if events { 4 } else { 8 };
+                    backend(|backend| backend.scribble(events, offset, &index.to_le_bytes()));
+                }
+                2 | 3 => {
+                    let (events, offset) = (random(2) == 1, usize::try_from(random(512)).unwrap() * 8);
+                    let value = random(u64::MAX) >> (8 * random(8));
+                    backend(|backend| backend.scribble(events, offset, &value.to_le_bytes()));
+                }
+                4 => {
+                    appl += random(1921);
+                    let _ = stream.ack(appl, BOUNDARY);
+                }
+                5 => {
+                    let triggers = [Trigger::Start, Trigger::Pause, Trigger::Stop, Trigger::Resume];
+                    let _ = stream.trigger(triggers[usize::try_from(random(4)).unwrap()]);
+                }
+                6 => assert!(stream.pointer().frames < 1920),
+                7 => drop(stream.drain()),
+                8 => drop(stream.on_ring()),
+                _ => drop(stream.on_events()),
+            }
+        }
+        stream.sync_stop();
+        let _ = stream.prepare();
+        stream.hw_free();
+        stream.detach();
+        assert_eq!(granted(), 0);
+    }
 }

@@ -10,6 +10,9 @@ use sndif::{GrantRef, PAGE_BYTES, SharedMemory};
 
 use crate::ffi;
 
+/// Octets of a word.
+const WORD: usize = size_of::<u64>();
+
 /// Granted pages; no reference to them ever exists.
 pub struct KernelPages(NonNull<ffi::Pages>);
 
@@ -88,15 +91,25 @@ impl SharedMemory for KernelPages {
         fence(Ordering::SeqCst);
     }
 
+    // Volatile, since the other domain may access the same octets; by words, which packets consist of.
+
     fn read(&self, offset: usize, into: &mut [u8]) -> bool {
         let Some(from) = self.range(offset, into.len()) else {
             into.fill(0);
             return false;
         };
-        for (index, octet) in into.iter_mut().enumerate() {
+        let (words, rest) = if offset.is_multiple_of(WORD) { into.as_chunks_mut() } else { (&mut [][..], into) };
+        let copied = words.len().saturating_mul(WORD);
+        for (index, word) in words.iter_mut().enumerate() {
+            // SAFETY: within the range that was checked, and aligned, as pages are.
+            let at = unsafe { from.cast::<u64>().add(index) };
+            // SAFETY: as above.
+            *word = unsafe { at.read_volatile() }.to_ne_bytes();
+        }
+        for (index, octet) in (copied..).zip(rest) {
             // SAFETY: within the range that was checked.
             let at = unsafe { from.add(index) };
-            // SAFETY: as above; volatile, since the other domain may write.
+            // SAFETY: as above.
             *octet = unsafe { at.read_volatile() };
         }
         true
@@ -104,7 +117,15 @@ impl SharedMemory for KernelPages {
 
     fn write(&self, offset: usize, from: &[u8]) -> bool {
         let Some(into) = self.range(offset, from.len()) else { return false };
-        for (index, &octet) in from.iter().enumerate() {
+        let (words, rest) = if offset.is_multiple_of(WORD) { from.as_chunks() } else { (&[][..], from) };
+        let copied = words.len().saturating_mul(WORD);
+        for (index, &word) in words.iter().enumerate() {
+            // SAFETY: within the range that was checked, and aligned, as pages are.
+            let at = unsafe { into.cast::<u64>().add(index) };
+            // SAFETY: as above.
+            unsafe { at.write_volatile(u64::from_ne_bytes(word)) };
+        }
+        for (index, &octet) in (copied..).zip(rest) {
             // SAFETY: within the range that was checked.
             let at = unsafe { into.add(index) };
             // SAFETY: as above.

@@ -83,7 +83,9 @@ impl Stores {
 
     /// Serves a client of the plain socket, or hangs up if there are too many.
     pub fn accept(&mut self, client: OwnedFd) {
-        if self.server.fds().count() - self.owners.len() < PLAIN_CONNECTIONS {
+        // A domain's client that has ended may still be among its owner's.
+        let plain = self.server.fds().filter(|interest| !self.owners.contains_key(&interest.conn)).count();
+        if plain < PLAIN_CONNECTIONS {
             self.server.add_connection(client, 0);
         }
     }
@@ -181,4 +183,21 @@ fn put(store: &mut Store, path: &str, value: &str, perms: &[Perm]) {
     let written = if value.is_empty() { store.mkdir(path) } else { store.write(path, value.as_bytes()) };
     // This fails when domain 0 has used up its own quota: the domain then misses a node and says so.
     let _: Result<(), StoreErrno> = written.and_then(|()| store.set_perms(path, perms));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_client_gets_in_while_a_dead_domains_clients_are_not_forgotten_yet() {
+        let mut stores = Stores::new();
+        let _theirs = stores.open(ConnectionId(1), DomainId(1)).expect("a connection");
+        stores.close_all_of(ConnectionId(1));
+        let (ours, _other) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+                .expect("sockets");
+        stores.accept(ours);
+        assert_eq!(stores.connections(), 1);
+    }
 }
