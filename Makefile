@@ -4,7 +4,7 @@ CARGO ?= cargo
 NO_STD_CRATES = sndif vsnd-frontend vsnd-driver
 NO_STD_TARGET = x86_64-unknown-none
 
-.PHONY: demo test unit lint bench fuzz build deps module dist lab lab-bench lab-shell lab-build
+.PHONY: demo test unit lint bench fuzz build deps module dist lab lab-debug lab-bench lab-shell lab-build
 
 demo: build
 	target/release/vsnd demo $(DEMO_ARGS)
@@ -66,6 +66,15 @@ fuzz: deps
 # guests load: stock (default) or vsnd.
 lab: lab-build
 	KERNEL="$(KERNEL)" DRIVER="$(DRIVER)" lab/run.sh $(SCENARIO)
+
+# The same for our driver in guests whose kernel finds fault with itself; builds that kernel once, which takes long.
+lab-debug: build
+	@scripts/install-deps.sh debug
+	lab/fetch.sh 6.12
+	lab/debug-kernel.sh
+	linux/build.sh debug
+	$(CARGO) build --release --locked -p vsnd-lab
+	KERNEL=debug DRIVER=vsnd lab/run.sh $(SCENARIO)
 
 # What sound costs there: notifications, requests, processor time, latency.
 lab-bench: lab-build

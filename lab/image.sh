@@ -1,5 +1,5 @@
 #!/bin/bash
-# Builds the two initrds of a kernel, target/lab/KERNEL/{dom0,guest}.cpio: busybox, Debian's Xen, ALSA and kernel
+# Builds the two initrds of a kernel, target/lab/KERNEL/dom0.cpio: busybox, Debian's Xen, ALSA and kernel
 # modules from the cache, our programs, and the scripts of this directory. The guest's lies within dom0's.
 # usage: image.sh KERNEL DIRECTORY-OF-OUR-PROGRAMS
 set -euo pipefail
@@ -10,7 +10,8 @@ lab=$(cd "$(dirname "$0")" && pwd)
 out=$(dirname "$lab")/target/lab
 cache=$out/cache
 programs=$cache/programs
-release=$(cat "$cache/kernel-$kernel/release")
+# The kernel `debug` is the guests' only.
+dom0_kernel=${kernel/debug/6.12}
 libraries=$programs/usr/lib/x86_64-linux-gnu
 
 dom0_modules="xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs virtio_pci 9pnet_virtio 9p snd-aloop"
@@ -30,10 +31,13 @@ add() {
     done
 }
 
-# The modules, uncompressed (what unpacks them in the kernel is slow here), with their dependencies.
+release_of() { cat "$cache/kernel-$1/release"; }
+
+# add_modules ROOT KERNEL MODULE...: the modules, uncompressed (what unpacks them in the kernel is slow here), with their dependencies.
 add_modules() {
-    local root=$1 name file place
-    shift
+    local root=$1 kernel=$2 release name file place
+    release=$(release_of "$kernel")
+    shift 2
     for name in "$@"; do
         modprobe -d "$cache/kernel-$kernel" -S "$release" --show-depends "$name"
     done | sed -n 's/^insmod \([^ ]*\).*/\1/p' | sort -u | while read -r file; do
@@ -84,8 +88,9 @@ mkdir -p "$out/$kernel"
 guest=$out/$kernel/guest
 base "$guest"
 # shellcheck disable=SC2086  # a list of words
-add_modules "$guest" $guest_modules
+add_modules "$guest" "$kernel" $guest_modules
 if [ -e "$our_module" ]; then
+    release=$(release_of "$kernel")
     # It brings ALSA's modules along, which the stock driver needs as well.
     cp "$our_module" "$guest/lib/modules/$release/"
     strip --strip-debug "$guest/lib/modules/$release/vsnd_front.ko"
@@ -99,7 +104,8 @@ install -m755 "$lab/guest/init" "$guest/init"
 dom0=$out/$kernel/dom0
 base "$dom0"
 # shellcheck disable=SC2086
-add_modules "$dom0" $dom0_modules
+add_modules "$dom0" "$dom0_kernel" $dom0_modules
+add "$dom0" "$ours/vsnd-lab-liar"
 for name in xl xenstored xenstore-control xenconsoled xen-init-dom0 libxl-save-helper xenconsole; do
     add "$dom0" "$programs/usr/lib/xen-4.17/bin/$name" "/usr/lib/xen-4.17/bin/$name"
 done
@@ -114,4 +120,5 @@ install -m755 "$lab/dom0/init" "$dom0/init"
 pack "$guest" "$dom0/lab/guest.cpio"
 cp "$cache/kernel-$kernel/vmlinux" "$dom0/lab/vmlinux"
 pack "$dom0" "$out/$kernel/dom0.cpio"
+ln -sf "$cache/kernel-$dom0_kernel/vmlinux" "$out/$kernel/dom0.vmlinux"
 rm -rf "$guest" "$dom0"

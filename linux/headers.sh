@@ -2,13 +2,17 @@
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
 # Downloads Debian's kernel headers of a series and unpacks them below target/headers/SERIES. Nothing is installed.
 # Prints the assignments that linux/Makefile wants: KDIR=... KCOMMON=...
-# usage: headers.sh 6.1|6.12
+# usage: headers.sh 6.1|6.12|debug (the lab's own kernel, where that has been built)
 set -euo pipefail
 
 series=$1
 cache=$(cd "$(dirname "$0")/.." && pwd)/target/headers
 into=$cache/$series
 
+if [ "$series" = debug ]; then
+    echo "KDIR=$(cd "$cache/../lab/cache/debug-source" && pwd)"
+    exit
+fi
 if [ ! -d "$into" ]; then
     case $series in
         6.1) meta=linux-image-amd64 ;;

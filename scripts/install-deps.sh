@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs what building and testing need and this machine lacks: Debian packages, and the Rust target
 # that proves the protocol crates free of std. Says what it installs, asks nothing, does nothing twice.
-# With the argument `module` also what the guest's kernel module needs, with `lab` what the lab on a real Xen needs on the host.
+# With the argument `module` also what building the guest's module takes, with `lab` that and what the lab on a real Xen
+# needs on the host, with `debug` that and what building a kernel takes.
 set -eu
 
 missing=""
@@ -18,7 +19,14 @@ need linux-libc-dev test -e /usr/include/linux/ioctl.h
 need libxen-dev test -e /usr/include/xen/io/sndif.h
 need xenstore-utils command -v xenstore-ls
 need alsa-utils test -e /usr/share/sounds/alsa/Front_Center.wav
-if [ "${1:-}" = module ] || [ "${1:-}" = lab ]; then
+if [ "${1:-}" = debug ]; then
+    need flex command -v flex
+    need bison command -v bison
+    need bc command -v bc
+    need libelf-dev test -e /usr/include/gelf.h
+    need libssl-dev test -e /usr/include/openssl/ssl.h
+fi
+if [ -n "${1:-}" ]; then
     # The headers that Debian's kernels are built with name this compiler.
     need gcc-12 command -v gcc-12
     need dkms command -v dkms
@@ -27,7 +35,7 @@ if [ "${1:-}" = module ] || [ "${1:-}" = lab ]; then
     need kmod test -x /sbin/modinfo
     need sparse command -v sparse
 fi
-if [ "${1:-}" = lab ]; then
+if [ "${1:-}" = lab ] || [ "${1:-}" = debug ]; then
     need qemu-system-x86 command -v qemu-system-x86_64
     need seabios test -e /usr/share/seabios/bios-256k.bin
     need cpio command -v cpio

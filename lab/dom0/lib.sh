@@ -22,6 +22,7 @@ run_scenario() {
     echo "lab: scenario $1"
     : > /run/lab/notes
     rm -rf "$WAVS" && mkdir -p "$WAVS"
+    rm -f /run/lab/consoles
     dmesg -c > /run/lab/dmesg-before
     began=$(now_ms)
     ([ ! -e /share/trace ] || set -x && "scenario_$1") &
@@ -32,6 +33,10 @@ run_scenario() {
     status=$?
     kill $watchdog_pid 2>/dev/null
     took=$((($(now_ms) - began) / 100))
+    if [ $status = 0 ] && guest_complains > /run/lab/complaints.log; then
+        note "$(head -n 2 /run/lab/complaints.log)"
+        status=1
+    fi
     verdict=PASS
     if [ $status != 0 ]; then
         verdict=FAIL
@@ -48,6 +53,13 @@ scenario_seconds() {
         *_all | bench*) echo 6000 ;;
         *) echo 240 ;;
     esac
+}
+
+# guest_complains: what the kernels of guests with our driver found wrong with themselves, if they did.
+guest_complains() {
+    [ "$(guest_module)" = vsnd_front ] &&
+        cat /run/lab/consoles "$GUEST_LOGS"/guest-*.log 2>/dev/null |
+        grep -E 'BUG|WARNING|Oops|KASAN|Call Trace|blocked for more|locking (bug|dependency)|unreferenced|suspicious RCU'
 }
 
 keep_evidence() {
@@ -121,7 +133,7 @@ name = "$1"
 type = "pv"
 kernel = "/lab/vmlinux"
 ramdisk = "/lab/guest.cpio"
-memory = 144
+memory = $(cat /share/guest-memory)
 vcpus = 1
 extra = "console=hvc0 quiet loglevel=4 mitigations=off random.trust_cpu=on cryptomgr.notests $(cat /share/guest-arguments 2>/dev/null) ${3:-}"
 on_poweroff = "destroy"
@@ -142,12 +154,13 @@ guest_module() {
 # guest_start NAME [VSND-VALUE [KERNEL-ARGUMENTS]]: creates a guest and waits until it takes commands.
 guest_start() {
     guest_config "$1" "${2-$CARD}" "${3:-}" > "/run/lab/$1.cfg"
+    cat "$GUEST_LOGS/guest-$1.log" >> /run/lab/consoles 2>/dev/null
     rm -f "$GUEST_LOGS/guest-$1.log" "/run/lab/$1.number"
     xl create "/run/lab/$1.cfg" > "/run/lab/$1-create.log" 2>&1 ||
         fail "xl create: $(tail -n1 "/run/lab/$1-create.log")"
     guest_remember "$1"
     watch_path=$(guest_path "$1")/data/lab/status
-    watched_soon 40 guest_ready "$1" || fail "guest $1 does not come up"
+    watched_soon 120 guest_ready "$1" || fail "guest $1 does not come up"
 }
 
 # Which domain a name is, without asking xl each time.
