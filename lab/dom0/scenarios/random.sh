@@ -24,9 +24,8 @@ scenario_random() {
     moment_number=0
     for ended in daemon application; do
         for _ in 1 2 3; do
-            guest_begin a "play 0,0 81 192000 & player=\$!
-                arecord -q -D hw:0,0 -t raw -f S16_LE -r 48000 -c 2 -s 192000 /dev/null & recorder=\$!
-                sleep $(moment); [ $ended = daemon ] || kill -KILL \$player \$recorder; wait; true"
+            guest_begin a "play 0,0 81 192000 & arecord -q -D hw:0,0 -t raw -f S16_LE -r 48000 -c 2 -s 192000 /dev/null &
+                sleep $(moment); [ $ended = daemon ] || kill -KILL \$(pidof aplay arecord); wait; true"
             if [ $ended = daemon ]; then
                 sleep "$(moment)"
                 daemon_kill KILL

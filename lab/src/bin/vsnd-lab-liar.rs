@@ -122,7 +122,11 @@ impl Liar {
     }
 
     fn front(&self, name: &str) -> String {
-        format!("/local/domain/{}/device/vsnd/0/{name}", self.guest)
+        format!("{}/{name}", self.card())
+    }
+
+    fn card(&self) -> String {
+        format!("/local/domain/{}/device/vsnd/0", self.guest)
     }
 
     fn front_state(&mut self) -> Result<XenbusState> {
@@ -184,7 +188,7 @@ impl Liar {
     }
 
     fn connect(&mut self) -> Result<()> {
-        for pcm in self.store.directory(&self.front(""))? {
+        for pcm in self.store.directory(&self.card())? {
             for stream in self.store.directory(&self.front(&pcm)).unwrap_or_default() {
                 let path = format!("{pcm}/{stream}");
                 if self.store.exists(&self.front(&format!("{path}/{}", node::RING_REF)))? {
@@ -198,9 +202,9 @@ impl Liar {
     }
 
     fn attach(&mut self, path: &str) -> Result<Stream> {
-        let mut number = |name: &str| -> Result<u32> {
-            Ok(self.store.read_string(&format!("/local/domain/{}/device/vsnd/0/{path}/{name}", self.guest))?.parse()?)
-        };
+        let directory = self.front(path);
+        let mut number =
+            |name: &str| -> Result<u32> { Ok(self.store.read_string(&format!("{directory}/{name}"))?.parse()?) };
         let ring = [GrantRef(number(node::RING_REF)?)];
         let events = [GrantRef(number(node::EVT_RING_REF)?)];
         let (port, event_port) = (Port(number(node::EVENT_CHANNEL)?), Port(number(node::EVT_EVENT_CHANNEL)?));
@@ -338,7 +342,7 @@ impl Liar {
                 stream.event_channel.notify()?;
             }
             Lie::Storm => {
-                for _ in 0..100 {
+                for _ in 0..20 {
                     stream.ring_channel.notify()?;
                     stream.event_channel.notify()?;
                 }
