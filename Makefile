@@ -3,6 +3,7 @@
 CARGO ?= cargo
 NO_STD_CRATES = sndif vsnd-frontend vsnd-driver
 NO_STD_TARGET = x86_64-unknown-none
+CHECKPATCH = target/lab/cache/debug-source/scripts/checkpatch.pl
 
 .PHONY: demo test unit lint bench fuzz build deps module dist lab lab-debug lab-bench lab-shell lab-build
 
@@ -16,7 +17,9 @@ build: deps
 test:
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory dist
 	@$(MAKE) --no-print-directory lab
+	@$(MAKE) --no-print-directory lab DRIVER=vsnd
 
 # All that needs no Xen.
 unit: deps
@@ -43,6 +46,8 @@ lint: deps
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check --hide-inclusion-graph bans licenses sources; \
 	    else echo "lint: cargo-deny is missing, left out"; fi
+	@if [ -e $(CHECKPATCH) ]; then perl $(CHECKPATCH) --no-tree --strict --terse --no-summary --ignore CAMELCASE -f linux/*.[ch]; \
+	    else echo "lint: checkpatch.pl is missing (make lab-debug fetches it), left out"; fi
 
 bench: build
 	$(CARGO) run --release --locked -p vsnd-bench -- $(BENCH_ARGS)
@@ -76,9 +81,9 @@ lab-debug: build
 	$(CARGO) build --release --locked -p vsnd-lab
 	KERNEL=debug DRIVER=vsnd lab/run.sh $(SCENARIO)
 
-# What sound costs there: notifications, requests, processor time, latency.
-lab-bench: lab-build
-	KERNEL="$(KERNEL)" lab/bench.sh
+# What sound costs there with the stock driver and with ours: notifications, requests, processor time, latency.
+lab-bench: lab-build module
+	KERNEL="$(KERNEL)" DRIVER="$(DRIVER)" lab/bench.sh
 
 # A prompt in dom0, with the daemon running.
 lab-shell: lab-build

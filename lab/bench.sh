@@ -1,51 +1,73 @@
 #!/bin/bash
-# What sound costs on the lab's Xen: runs the scenarios `bench` and `bench_start` on each kernel, prints a table and
-# writes target/lab/bench.json. The environment is run.sh's.
+# What sound costs on the lab's Xen: runs the scenarios `bench` and `bench_start` on each kernel, with the stock driver and
+# with ours, prints a table and writes target/lab/bench.json. The environment is run.sh's; DRIVER may name one of them.
 set -euo pipefail
 
 lab=$(cd "$(dirname "$0")" && pwd)
 out=$(dirname "$lab")/target/lab
+# Lines of KERNEL DRIVER ROW NAME VALUE.
 results=$out/bench.results
 mkdir -p "$out"
 : > "$results"
 
-export KERNEL=${KERNEL:-6.1 6.12}
-"$lab/run.sh" bench bench_start >&2
-for kernel in $KERNEL; do
-    sed "s/^/$kernel /" "$out/$kernel/share/bench" >> "$results"
+export KERNEL=${KERNEL:-6.1 6.12} LAB_LIMIT=${LAB_LIMIT:-3600}
+for driver in ${DRIVER:-stock vsnd}; do
+    DRIVER=$driver "$lab/run.sh" bench bench_start >&2
+    for kernel in $KERNEL; do
+        sed "s/^/$kernel $driver /" "$out/$kernel/share/bench" >> "$results"
+    done
 done
 
-# Lines of KERNEL ROW NAME VALUE.
+# What a running stream costs: KERNEL STREAM DRIVER and five numbers, then a line for what both drivers do.
+echo "per period: notifications; per second of sound: milliseconds of processor time"
 awk '
-    { value[$1, $2, $3] = $4 }
-    !(($1, $2) in seen) { seen[$1, $2] = 1; row[++rows] = $1 SUBSEP $2 }
+    { value[$1 " " $3 " " $2, $4] = $5; if ($4 == "periods") rows[$1 " " $3 " " $2] }
     END {
-        print "per period: notifications; per second of sound: milliseconds of processor time"
-        printf "%-6s  %-13s  %9s  %9s  %9s  %9s  %9s\n", "kernel", "stream", "to daemon", "to guest", "guest", "dom0", "vsndd"
-        for (i = 1; i <= rows; i++) {
-            split(row[i], word, SUBSEP)
-            if (!((row[i], "periods") in value)) continue
-            n = value[row[i], "periods"]
-            s = value[row[i], "seconds"] / 1000
-            printf "%-6s  %-13s  %9.2f  %9.2f  %9.1f  %9.1f  %9.1f\n", word[1], word[2], value[row[i], "to-daemon"] / n,
-                value[row[i], "to-guest"] / n, value[row[i], "guest-cpu"] / s, value[row[i], "dom0-cpu"] / s,
-                value[row[i], "daemon-cpu"] / s
+        for (row in rows) {
+            periods = value[row, "periods"]
+            seconds = value[row, "seconds"] / 1000
+            print row, value[row, "to-daemon"] / periods, value[row, "to-guest"] / periods, value[row, "guest-cpu"] / seconds,
+                value[row, "dom0-cpu"] / seconds, value[row, "daemon-cpu"] / seconds
         }
-        for (i = 1; i <= rows; i++) {
-            split(row[i], word, SUBSEP)
-            if (word[2] == "open")
-                printf "%-6s  requests of a player of one period, from its first to CLOSE: %d\n", word[1], value[row[i], "requests"]
-            if (word[2] == "start") {
-                printf "%-6s  ms from the start of aplay to the first frame at the sink:", word[1]
-                for (round = 1; (row[i], "ms-" round) in value; round++) printf " %s", value[row[i], "ms-" round]
-                printf "\n"
-            }
+    }' "$results" | sort -k1,1V -k2,2V -k3,3 | awk '
+    function ratio(    i) {
+        if (both) {
+            printf "%-6s  %-16s  %-7s", kernel, "all of both", "ratio"
+            for (i = 4; i <= 8; i++) printf "  %9.2f", sum["vsnd", i] / sum["stock", i]
+            printf "\n\n"
         }
-    }' "$results"
+        split("", sum)
+        both = 0
+    }
+    BEGIN {
+        printf "%-6s  %-16s  %-7s  %9s  %9s  %9s  %9s  %9s\n", "kernel", "stream", "driver", "to daemon", "to guest",
+            "guest", "dom0", "vsndd"
+    }
+    $1 != kernel { ratio(); kernel = $1 }
+    {
+        printf "%-6s  %-16s  %-7s", $1, $2, $3
+        for (i = 4; i <= 8; i++) printf i < 6 ? "  %9.2f" : "  %9.1f", $i
+        printf "\n"
+        if ($2 == "idle" || $2 ~ /mmap/) next
+        for (i = 4; i <= 8; i++) sum[$3, i] += $i
+        both = both || $3 == "vsnd" && ("stock", 4) in sum
+    }
+    END { ratio() }'
+
+# What happens once, or is one number.
+awk '
+    BEGIN {
+        text["open"] = "requests of a player of one period, from its first to CLOSE"
+        text["start"] = "ms from the start of aplay to the first frame at the sink"
+        text["latency"] = "ms from aplay to the sink, with a buffer of 40 ms"
+        text["buffer"] = "ms: the shortest buffer that does not run dry"
+    }
+    $3 in text { line = $1 "  " $2 "  " text[$3] ":"; all[line] = all[line] " " $5 }
+    END { for (line in all) print line all[line] }' "$results" | sort -k3 -k1,1V -k2,2
 
 awk '
-    { separator = last == $1 SUBSEP $2 ? "," : (last == "" ? "[\n{" : "},\n{") }
-    last != $1 SUBSEP $2 { separator = separator "\"kernel\":\"" $1 "\",\"row\":\"" $2 "\"," }
-    { printf "%s\"%s\":%s", separator, $3, $4; last = $1 SUBSEP $2 }
-    END { print "}\n]" }' "$results" > "$out/bench.json"
+    { separator = last == $1 $2 $3 ? "," : (last == "" ? "[\n{" : "},\n{") }
+    last != $1 $2 $3 { separator = separator "\"kernel\":\"" $1 "\",\"driver\":\"" $2 "\",\"row\":\"" $3 "\"," }
+    { printf "%s\"%s\":%s", separator, $4, $5; last = $1 $2 $3 }
+    END { print "}\n]" }' <(sort -s -k1,1V -k2,3 "$results") > "$out/bench.json"
 rm "$results"

@@ -96,7 +96,10 @@ if [ -e "$our_module" ]; then
     strip --strip-debug "$guest/lib/modules/$release/vsnd_front.ko"
     depmod -b "$guest" "$release" 2>/dev/null
 fi
-add "$guest" "$programs/usr/bin/amixer"
+for name in amixer axfer speaker-test; do
+    add "$guest" "$programs/usr/bin/$name"
+done
+install -m644 -t "$guest/usr/share/sounds/alsa" "$programs"/usr/share/sounds/alsa/Front_{Left,Right}.wav
 add "$guest" "$ours/vsnd-lab-hostile"
 cp "$lab"/guest/* "$guest/lab/"
 install -m755 "$lab/guest/init" "$guest/init"

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
-# Builds the module for kernel series of Debian: target/module/SERIES/vsnd_front.ko. A warning is an error.
+# Builds the module for kernel series of Debian: target/module/SERIES/vsnd_front.ko. A warning is an error, sparse's too.
 # usage: build.sh 6.1|6.12...
 set -euo pipefail
 
@@ -14,7 +14,7 @@ for series in "$@"; do
     # Each kernel's objects in a directory of their own; what did not change keeps its time.
     cp -pu "$linux"/{Kbuild,Makefile,rust.S,*.c,*.h} "$out/$series/"
     # shellcheck disable=SC2086  # words
-    make -C "$out/$series" $headers module > "$out/$series/build.log" 2>&1 || {
+    make -C "$out/$series" $headers C=2 CHECK=sparse module > "$out/$series/build.log" 2>&1 || {
         cat "$out/$series/build.log" >&2
         exit 1
     }

@@ -212,7 +212,7 @@ static int vsnd_pcm_open(struct snd_pcm_substream *substream)
 	if (err < 0)
 		goto out_free;
 	runtime->private_data = open;
-	/* A backend that was restarted is back sooner; ALSA's own time is as short as the buffer. */
+	/* A restarted backend is back sooner; ALSA's own time is as short as the buffer. */
 	substream->wait_time = VSND_WAIT_MS;
 	vsnd_sound_hold(sound, true);
 	vsnd_listener_set(vsnd_stream_listener(open->stream), substream);

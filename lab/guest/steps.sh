@@ -1,7 +1,7 @@
 # What a guest can be asked to do, beside plain shell. Sourced by its init.
 # shellcheck shell=sh
 
-# play DEVICE SEED [FRAMES [FORMAT RATE CHANNELS [aplay's options]]]: a recording through the stock driver.
+# play DEVICE SEED [FRAMES [FORMAT RATE CHANNELS [aplay's options]]]: a recording through the card.
 play() {
     device=$1 seed=$2 frames=${3:-96000} format=${4:-s16_le} rate=${5:-48000} channels=${6:-2}
     shift $(($# < 6 ? $# : 6))
@@ -10,12 +10,13 @@ play() {
     aplay -D "hw:0,$device" -t raw -f "$(alsa_name "$format")" -r "$rate" -c "$channels" "$@" "$file"
 }
 
-# record DEVICE SEED [FRAMES]: captures, and compares with the source's recording.
+# record DEVICE SEED [FRAMES [arecord's options]]: captures, and compares with the source's recording.
 record() {
     device=$1 seed=$2 frames=${3:-96000}
+    shift $(($# < 3 ? $# : 3))
     file=/run/lab/record-$device.raw
     rm -f "$file"
-    arecord -q -D "hw:0,$device" -t raw -f S16_LE -r 48000 -c 2 -s "$frames" "$file" || return 1
+    arecord -q -D "hw:0,$device" -t raw -f S16_LE -r 48000 -c 2 -s "$frames" "$@" "$file" || return 1
     vsnd-lab compare --frames "$frames" --seed "$seed" "$file"
 }
 

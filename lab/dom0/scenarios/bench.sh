@@ -18,6 +18,10 @@ scenario_bench() {
         buffer="--period-size=$frames --buffer-size=$((frames * 8)) -d $((BENCH_SECONDS + 7))"
         bench_steady play-${milliseconds}ms $frames "aplay $sound $buffer /dev/zero"
         bench_steady record-${milliseconds}ms $frames "arecord $sound $buffer /dev/null"
+        # The stock driver has no mmap.
+        [ "$(guest_module)" = vsnd_front ] || continue
+        bench_steady play-${milliseconds}ms-mmap $frames "aplay -M $sound $buffer /dev/zero"
+        bench_steady record-${milliseconds}ms-mmap $frames "arecord -M $sound $buffer /dev/null"
     done
     guest_stop a
 }
@@ -65,8 +69,8 @@ bench_requests() {
     bench_value "$1" requests "$requests"
 }
 
-# From the start of aplay in the guest to the moment when dom0's sound card begins to play. The wall clocks of the
-# domains are both Xen's.
+# From the start of aplay in the guest to the moment when dom0's sound card begins to play; and from the moment when aplay
+# writes a frame to the one when that card plays it. The wall clocks of the domains are both Xen's.
 scenario_bench_start() {
     world
     daemon_kill
@@ -75,24 +79,43 @@ scenario_bench_start() {
     vsndd --sink alsa:hw:Loopback,0 > /run/lab/vsndd.out 2>> "$DAEMON_LOG" &
     echo $! > /run/lab/vsndd.pid
     guest_start a
+    sound="-q -D hw:0,0 -t raw -f S16_LE -r 48000 -c 2"
     must_run a "head -c 384000 /dev/zero > /run/lab/zero.raw"
     for round in 1 2 3 4 5; do
         guest_begin a "adjtimex > /run/lab/began
-            aplay -q -D hw:0,0 -t raw -f S16_LE -r 48000 -c 2 --period-size=480 --buffer-size=1920 /run/lab/zero.raw
-            awk '/tv_/ { print \$2 }' /run/lab/began"
+            aplay $sound --period-size=480 --buffer-size=1920 /run/lab/zero.raw & sleep 1
+            for sample in 1 2 3 4 5 6; do
+                sleep 0.0\$sample; adjtimex; cat /proc/asound/card0/pcm0p/sub0/status
+            done > /run/lab/samples
+            wait; grep -hE 'tv_|appl_ptr' /run/lab/began /run/lab/samples"
         sleep 1
         # How far the wall clock is ahead of the one that ALSA uses.
         { adjtimex && cat /proc/timer_list /proc/asound/Loopback/pcm0p/sub0/status; } > /run/lab/clocks
         guest_wait a 20 || fail "aplay: $OUTPUT"
         echo "$OUTPUT" | cat /run/lab/clocks - | awk '
             /tv_sec/ { seconds = $2 % 100000 }
-            /tv_usec/ { wall = seconds * 1000 + $2 / 1000 }
-            /^now at/ { steady = $3 / 1000000 }
-            /trigger_time/ { heard = $2 * 1000 }
-            /^[0-9]+$/ { began = began ? began + $1 / 1000 : ($1 % 100000) * 1000 }
-            END { printf "start ms-%d %.1f\n", '$round', wall - steady + heard - began }' >> /share/bench
+            /tv_usec/ { now = seconds * 1000 + $2 / 1000; if (++clocks == 2) began = now }
+            /^now at/ { ahead = now - $3 / 1000000 }
+            /trigger_time/ { heard = $2 * 1000 + ahead }
+            /appl_ptr/ && clocks > 2 { sum += $3 / 48 - (now - heard); samples++ }
+            END {
+                printf "start ms-%d %.1f\n", '$round', heard - began
+                printf "latency ms-%d %.1f\n", '$round', sum / samples
+            }' >> /share/bench
     done
+    bench_shortest
     guest_stop a
     daemon_kill
     rm -f /run/lab/vsndd.pid
+}
+
+# The shortest buffer, of two periods, that does not run dry.
+bench_shortest() {
+    shortest=0
+    for milliseconds in 40 20 10 5 4 3 2 1; do
+        guest_run a "aplay $sound --period-size=$((milliseconds * 48)) --buffer-size=$((milliseconds * 96)) -d 5 /dev/zero"
+        [ -z "$OUTPUT" ] || break
+        shortest=$((milliseconds * 2))
+    done
+    bench_value buffer ms $shortest
 }

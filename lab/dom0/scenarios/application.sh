@@ -1,0 +1,84 @@
+# What applications ask of a sound card beside playing and recording (DRIVER=vsnd).
+# shellcheck shell=sh
+
+# Nothing happens before OPEN that an application would have to wait for: aplay is kept before its first frame.
+scenario_queries() {
+    world a
+    must_run a "cd /sys/bus/xen/drivers/vsnd && echo vsnd-0 > unbind && echo vsnd-0 > bind
+        soon 10 [ -e /proc/asound/card0/pcm1c ] || exit
+        sleep 1 | aplay -q -D hw:0,0 -t raw -f S16_LE -r 48000 -c 2 & sleep 0.5
+        grep -m1 -o '[0-9]* requests' /proc/asound/card0/vsnd; wait"
+    [ "${OUTPUT% *}" -le 4 ] || fail "$OUTPUT, OPEN among them"
+    note "a new connection's first aplay: $OUTPUT, OPEN among them"
+}
+
+# axfer pauses the card when it is suspended, which a process of a terminal's foreground can be.
+scenario_paused() {
+    world a
+    must_run a "vsnd-lab make --frames 192000 --seed 81 /run/lab/paused.raw
+        cat > /run/lab/paused.sh << 'END'
+        axfer transfer playback -q -D hw:0,0 -t raw -f S16_LE -r 48000 -c 2 --buffer-size=9600 /run/lab/paused.raw &
+        look() { sed -n 's/^state: //p; s/^hw_ptr *: //p' /proc/asound/card0/pcm0p/sub0/status; }
+        sleep 1; kill -TSTP %1; sleep 0.3; look; sleep 2; look; kill -CONT %1; sleep 0.5; look; wait %1; echo \$?
+END
+        setsid cttyhack sh -m /run/lab/paused.sh > /run/lab/paused.out 2>&1; cat /run/lab/paused.out"
+    # shellcheck disable=SC2086  # words
+    set -- $(echo "$OUTPUT" | grep -v Stopped)
+    [ "$1 $3 $5 $7" = "PAUSED PAUSED RUNNING 0" ] || fail "not as expected: $OUTPUT"
+    [ "$2" = "$4" ] && [ "$6" -gt "$4" ] || fail "positions $2, $4, $6"
+    heard a 0-0 81 --frames 192000 --gaps
+    note "paused at frame $2 for 2 s: $COMPARED"
+}
+
+# How much of a buffer is to be heard: never more than all of it, and what was captured not for long in it.
+scenario_delay() {
+    world a
+    sound="-q -D hw:0,0 -t raw -f S16_LE -r 48000 -c 2 --period-size=480 --buffer-size=1920"
+    for one in "0p aplay /dev/zero 960 1920" "0c arecord /dev/null 0 960"; do
+        # shellcheck disable=SC2086  # words
+        set -- $one
+        must_run a "$2 $sound -d 4 $3 & sleep 1
+            for n in \$(seq 25); do sleep 0.07; cat /proc/asound/card0/pcm$1/sub0/status; done > /run/lab/delays
+            wait \$!; awk '/^delay/ { print \$3 }' /run/lab/delays" 20
+        least=$(echo "$OUTPUT" | sort -n | head -n 1) most=$(echo "$OUTPUT" | sort -n | tail -n 1)
+        [ "$(echo "$OUTPUT" | wc -l)" = 25 ] || fail "$2: $OUTPUT"
+        [ "$least" -ge "$4" ] && [ "$most" -le "$5" ] || fail "$2: delays of $least to $most frames, expected $4 to $5"
+        note "$2, periods of 480 frames, buffer of 1920: delays of $least to $most frames"
+    done
+}
+
+# Draining ends with the last frame, which the backend has then, and does not wait for a whole period.
+scenario_drain() {
+    world a
+    for frames in 4799 4800 4801 23999 24000 24001; do
+        must_run a "dmesg -c > /dev/null
+            timed 150 $((frames / 48)) play 0,0 82 $frames s16_le 48000 2 -q -M --period-size=4800 --buffer-size=19200 &&
+            ! dmesg | grep -i drain"
+        heard a 0-0 82 --frames $frames
+    done
+    note "mmap, 1 and 5 periods of 4800 frames, each -1, 0, +1 frames: identical, ended within 150 ms"
+}
+
+# Periods of 5 ms, by read and write: an xrun would lose frames, or be said.
+scenario_short() {
+    world a
+    buffer="--period-size=240 --buffer-size=960"
+    must_run a "play 0,0 83 240000 s16_le 48000 2 -q $buffer"
+    [ -z "$OUTPUT" ] || fail "aplay: $OUTPUT"
+    heard a 0-0 83 --frames 240000
+    note "played in periods of 5 ms: $COMPARED"
+    must_run a "record 0,0 100 240000 $buffer"
+    note "recorded: $OUTPUT"
+    must_run a "play 0,0 84 240000 s16_le 48000 2 -q $buffer & record 0,0 100 240000 $buffer && wait \$!"
+    heard a 0-0 84 --frames 240000
+    note "both at once: $(echo "$OUTPUT" | tail -n 1)"
+}
+
+scenario_speaker() {
+    world a
+    must_run a "speaker-test -D hw:0,0 -c2 -r 48000 -t wav -l1" 60
+    speaker_file=$(newest "$WAVS/$(guest_id a)-0-0-0")
+    octets=$(tail -c +45 "$speaker_file" | unsilenced | wc -c)
+    [ "$octets" -gt 200000 ] || fail "speaker-test: $octets octets were heard"
+    note "speaker-test -t wav: $(echo "$OUTPUT" | grep -c '^ [01] - ') channels, $octets octets heard"
+}
