@@ -65,11 +65,11 @@ run() {
 }
 
 # All scenarios, those that share guests one after another.
-all="playback capture duplex lengths killed stopped twenty eight two destroy daemon pause restore own hotplug formats
-driverdomain hostile"
+all="playback capture duplex lengths killed stopped twenty eight two destroy daemon pause restore hotplug formats
+driverdomain"
 # What needs no driver, or the stock one by its name; and what only our own driver can.
 if [ "${DRIVER:-}" != vsnd ]; then
-    all="$all xlcfg manual"
+    all="$all own hostile xlcfg manual"
 else
     all="$all driver mmap plug rates mixer view unbound removed recovers odd cards random liar
 queries paused delay drain short speaker"
