@@ -118,7 +118,7 @@ static int vsnd_device_look(struct device *dev, void *data)
 
 static void vsnd_look(struct work_struct *work)
 {
-	driver_for_each_device(&vsnd_driver.driver, NULL, NULL, vsnd_device_look);
+	WARN_ON_ONCE(driver_for_each_device(&vsnd_driver.driver, NULL, NULL, vsnd_device_look));
 }
 
 static DECLARE_WORK(vsnd_look_work, vsnd_look);
