@@ -87,6 +87,12 @@ pub struct Handshake {
     held: bool,
 }
 
+impl Default for Handshake {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Handshake {
     /// A frontend whose `state` node says Initialising.
     #[must_use]

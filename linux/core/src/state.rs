@@ -202,12 +202,13 @@ impl<P: Platform> State<P> {
         self.buffer.as_ref().is_some_and(Buffer::has_stand_in) && self.stream().is_ok_and(|stream| stream.is_open())
     }
 
-    /// Tells the backend what it has to know of volume and mute.
+    /// Tells the backend what it has to know of volume and mute, and asks it for what nobody has set.
     pub(crate) fn tell_mixer(&mut self) {
         let (Some(transport), Some(buffer)) = (&mut self.transport, &self.buffer) else { return };
         if self.connected {
             // What finds no room is told by the next setting.
             let _ = self.mixer.flush(&mut *transport.stream, buffer.shared());
+            let _ = self.mixer.ask(&mut *transport.stream);
             self.publish();
         }
     }
@@ -272,6 +273,9 @@ impl<P: Platform> State<P> {
         while let Some(completion) = self.stream()?.next_completion()? {
             any = true;
             self.mixer.completed(&completion);
+            if let Some(buffer) = &self.buffer {
+                self.mixer.learn(&completion, buffer.shared());
+            }
             if self.reopening == Some(completion.id) {
                 self.reopening = None;
                 self.take_up(completion.result)?;

@@ -10,7 +10,7 @@ use sndif::{Errno, Format, FormatSet, SharedMemory};
 
 use crate::layout::{self, StreamInfo};
 use crate::testing::{TestBus, TestKernel, backend, elapsed, granted, mapped, notifications, silence, stops};
-use crate::{Error, PcmStream, Pointer, Stop, connect};
+use crate::{Error, PcmStream, Pointer, Stop, VOLUME_0_DB, connect};
 
 /// 48 kHz stereo s16, four periods of 480 frames.
 const PERIOD: u64 = 480 * 4;
@@ -460,6 +460,44 @@ fn with_a_mixer_the_buffer_has_a_control_page() {
     stream.hw_params(Format::S16Le, 2, 48_000, 480, 1920).unwrap();
     stream.prepare().unwrap();
     assert_eq!(backend(|backend| backend.story()), "open 11776");
+    stream.ack(480, BOUNDARY).unwrap();
+    // What nobody has set is the backend's, which is asked for it once.
+    mapped().write(7680 + 2048, &[(-10_000_i32).to_le_bytes(), 3_000_i32.to_le_bytes()].concat());
+    backend(|backend| {
+        backend.serve();
+        assert_eq!(backend.story(), "GetVolume(Span { offset: 9728, length: 8 }), write 0+1920");
+    });
+    stream.pointer();
+    assert_eq!([0, 1, 2].map(|channel| stream.volume(channel)), [9_000, 10_300, 10_300]);
+    stream.detach();
+    take_up(&bus, &stream);
+    assert_eq!(backend(|backend| backend.story()), "open 11776, write 0+1920");
+    // What was set is told to the next.
+    assert!(stream.set_volume(0, VOLUME_0_DB));
+    stream.detach();
+    take_up(&bus, &stream);
+    assert_eq!(
+        backend(|backend| backend.story()),
+        "open 11776, SetVolume(Span { offset: 7680, length: 8 }), write 0+1920"
+    );
+    let mut told = [0; 8];
+    mapped().read(7680, &mut told);
+    assert_eq!(told, [0, 0, 0, 0, 0xb8, 0x0b, 0, 0]);
+}
+
+#[test]
+fn a_volume_that_is_set_while_the_backend_is_asked_stays() {
+    let bus = TestBus::new(&[("0/0/type", "p"), ("backend/feature-volume", "1")]);
+    let stream = streams(&bus).pop().unwrap();
+    reconnect(&bus, &stream);
+    stream.hw_params(Format::S16Le, 2, 48_000, 480, 1920).unwrap();
+    stream.prepare().unwrap();
+    assert!(stream.set_volume(0, 0));
+    stream.tell_mixer();
+    backend(|backend| backend.serve());
+    mapped().write(7680 + 2048, &[1; 8]);
+    stream.pointer();
+    assert_eq!(stream.volume(0), 0);
 }
 
 #[test]
