@@ -13,6 +13,7 @@
 #include <sound/pcm.h>
 #include <sound/pcm_params.h>
 
+#include "card.h"
 #include "pcm.h"
 #include "vsnd.h"
 
@@ -228,7 +229,8 @@ static int vsnd_pcm_close(struct snd_pcm_substream *substream)
 	struct vsnd_open *open = substream->runtime->private_data;
 
 	vsnd_listener_set(vsnd_stream_listener(open->stream), NULL);
-	vsnd_sound_hold(snd_pcm_substream_chip(substream), false);
+	if (!vsnd_sound_hold(snd_pcm_substream_chip(substream), false))
+		vsnd_card_let_go();
 	kfree(open);
 	return 0;
 }

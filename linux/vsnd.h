@@ -33,6 +33,8 @@ struct vsnd_stream;
 struct vsnd_device *vsnd_device_new(struct xenbus_device *dev);
 /* The backend's state is now this one; 0 when it is gone. */
 void vsnd_device_backend_is(struct vsnd_device *device, int state);
+/* Applications have let go of its card. */
+void vsnd_device_let_go(struct vsnd_device *device);
 /* Starts going away; returns whether the backend has to follow. */
 bool vsnd_device_detach(struct vsnd_device *device);
 /* Frees it, whether or not the backend has followed. */
@@ -52,8 +54,8 @@ struct vsnd_space {
 void vsnd_sound_put(struct vsnd_sound *sound);
 const struct vsnd_stream *vsnd_sound_stream(const struct vsnd_sound *sound, unsigned int device,
 					    bool capture, unsigned int substream);
-/* Counts those who have a substream open. */
-void vsnd_sound_hold(const struct vsnd_sound *sound, bool hold);
+/* Counts those who have a substream open; returns whether anybody has. */
+bool vsnd_sound_hold(const struct vsnd_sound *sound, bool hold);
 
 struct vsnd_listener *vsnd_stream_listener(const struct vsnd_stream *stream);
 /* The rates that a list names; 0 when there is no list. */

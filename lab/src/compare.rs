@@ -14,6 +14,9 @@ pub(crate) struct Tolerance {
     /// Silence may lie between two frames of the recording: a player was stopped, and went on.
     #[arg(long)]
     pub(crate) gaps: bool,
+    /// It may begin with any frame of the recording: what came before was heard elsewhere.
+    #[arg(long)]
+    pub(crate) from_any: bool,
 }
 
 /// Outcome of a comparison.
@@ -21,6 +24,15 @@ pub(crate) struct Verdict {
     pub(crate) good: bool,
     /// One line that says what was compared.
     pub(crate) text: String,
+}
+
+/// Frames that say which place of a recording it is.
+const PLACE_FRAMES: usize = 16;
+
+/// The frame of the recording `expected` with which `heard` begins.
+fn place(expected: &[u8], heard: &[u8], frame: usize) -> Option<usize> {
+    let beginning = heard.get(..(PLACE_FRAMES * frame).min(heard.len()))?;
+    (0..expected.len() / frame).find(|at| expected.get(at * frame..).is_some_and(|rest| rest.starts_with(beginning)))
 }
 
 /// Compares what was heard with `recording`: its frames from the first one on, then only silence.
@@ -33,7 +45,8 @@ pub(crate) fn compare(recording: &Recording, heard: &[u8], tolerance: Tolerance)
     let padding = if recording.format == Format::MuLaw { vec![0x7f; frame] } else { quiet.clone() };
 
     // Frames of the recording that came, frames of silence so far, frames of silence among them.
-    let (mut same, mut silence, mut gaps) = (0, 0, 0);
+    let first = if tolerance.from_any { place(&expected, heard, frame).unwrap_or(0) } else { 0 };
+    let (mut same, mut silence, mut gaps) = (first, 0, 0);
     let mut differs = None;
     for (at, got) in heard.chunks(frame).enumerate() {
         let next = expected.get(same * frame..).and_then(|rest| rest.chunks(frame).next());
@@ -56,7 +69,11 @@ pub(crate) fn compare(recording: &Recording, heard: &[u8], tolerance: Tolerance)
     } else if same < at_least {
         format!("only {same} of {total} frames came, and {silence} of silence")
     } else {
-        let of = if same < total { format!("first {same} of {total}") } else { same.to_string() };
+        let of = match (first, same < total) {
+            (0, true) => format!("first {same} of {total}"),
+            (0, false) => same.to_string(),
+            _ => format!("from {first} to {same} of {total}"),
+        };
         let between = if gaps > 0 { format!(", {gaps} of silence between") } else { String::new() };
         let after = silence - gaps;
         format!("{of} frames {format} {channels} ch identical{between}, {after} of silence after")
@@ -69,9 +86,11 @@ mod tests {
     use super::*;
 
     const RECORDING: Recording = Recording { format: Format::S16Le, channels: 2, frames: 100, seed: 1 };
-    const EXACT: Tolerance = Tolerance { at_least: None, gaps: false };
-    const HALF: Tolerance = Tolerance { at_least: Some(50), gaps: false };
-    const GAPS: Tolerance = Tolerance { at_least: None, gaps: true };
+    const EXACT: Tolerance = Tolerance { at_least: None, gaps: false, from_any: false };
+    const HALF: Tolerance = Tolerance { at_least: Some(50), gaps: false, from_any: false };
+    const GAPS: Tolerance = Tolerance { at_least: None, gaps: true, from_any: false };
+
+    const REST: Tolerance = Tolerance { at_least: None, gaps: false, from_any: true };
 
     fn good(heard: &[u8], tolerance: Tolerance) -> bool {
         compare(&RECORDING, heard, tolerance).good
@@ -108,5 +127,17 @@ mod tests {
         assert!(!good(&[&octets[..200], &[0; 80], &octets[204..]].concat(), GAPS), "a frame is lost");
         assert!(!good(&[&octets[..200], &[0; 80], &octets[196..]].concat(), GAPS), "a frame came twice");
         assert!(!good(&[&[0; 4], &octets[..]].concat(), GAPS), "silence before");
+    }
+    #[test]
+    fn the_rest_of_a_recording_begins_anywhere_and_ends_with_it() {
+        let octets = RECORDING.octets();
+        assert!(good(&octets, REST));
+        assert!(good(&[&octets[120..], &[0; 8]].concat(), REST));
+        assert!(compare(&RECORDING, &octets[120..], REST).text.starts_with("from 30 to 100 of 100 frames"));
+        assert!(!good(&octets[120..396], REST), "the end is missing");
+        assert!(!good(&[&[0; 4], &octets[120..]].concat(), REST), "silence before");
+        assert!(!good(&[&octets[120..200], &octets[204..]].concat(), REST), "a frame is missing");
+        assert!(!good(&octets[122..], REST), "not a whole frame");
+        assert!(!good(&[], REST));
     }
 }

@@ -37,11 +37,12 @@ pub struct Handshake {
 
 impl Handshake {
     /// A device that was just found, with the frontend's state: an earlier daemon may have left it
-    /// connected. Then it is told that this ended before a new connection is offered.
+    /// connected. Then it is told that this ended before a new connection is offered. (One in
+    /// Reconfiguring knows, and waits for the offer.)
     #[must_use]
     pub fn new(frontend: XenbusState, now_ns: u64) -> (Self, Vec<Action>) {
         use XenbusState as S;
-        let stale = matches!(frontend, S::Initialised | S::Connected | S::Reconfiguring);
+        let stale = matches!(frontend, S::Initialised | S::Connected);
         let state = if stale { S::Closed } else { S::InitWait };
         let stale_until_ns = stale.then(|| now_ns.saturating_add(STALE_FRONTEND_NS));
         (Self { state, stale_until_ns, hold_off_until_ns: None, online: true }, vec![Action::SetState(state)])
@@ -208,6 +209,14 @@ mod tests {
         let (mut handshake, _) = Handshake::new(S::Connected, 0);
         let at = handshake.next_wake_ns().unwrap();
         assert_eq!(handshake.update(S::Connected, true, false, at), [SetState(S::InitWait)]);
+    }
+
+    #[test]
+    fn a_frontend_that_waits_for_a_new_backend_is_offered_a_connection_at_once() {
+        let (mut handshake, actions) = Handshake::new(S::Reconfiguring, 0);
+        assert_eq!((actions, handshake.next_wake_ns()), (vec![SetState(S::InitWait)], None));
+        assert_eq!(handshake.update(S::Reconfiguring, true, false, 0), []);
+        assert_eq!(handshake.update(S::Initialised, true, false, 0), [Connect]);
     }
 
     #[test]

@@ -26,16 +26,6 @@ pub enum Action {
     FreeTransport,
 }
 
-/// What becomes of a card that applications hold when its backend goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnLoss {
-    /// It is kept, and its streams go on with the next connection. The frontend is in Initialising at once, since it
-    /// is ready for one.
-    Resume,
-    /// It cannot be carried over: the frontend stays in Reconfiguring until nobody holds it any more.
-    Reconfigure,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// Initialising: waiting for a backend in InitWait.
@@ -47,6 +37,7 @@ enum Phase {
     /// [`Action::CreateCard`] or [`Action::ResumeCard`] was given and not reported yet.
     Creating,
     Connected,
+    /// The backend is gone while applications hold the card: waiting for the last of them to go, or for a backend in InitWait.
     Reconfiguring,
     /// Our own failure: Closed until the backend starts again.
     Failed,
@@ -88,7 +79,6 @@ impl IntoIterator for Actions {
 #[derive(Debug)]
 pub struct Handshake {
     phase: Phase,
-    on_loss: OnLoss,
     /// The last state seen.
     backend: XenbusState,
     /// Applications see the card, or it is suspended.
@@ -97,17 +87,24 @@ pub struct Handshake {
     held: bool,
 }
 
+impl Default for Handshake {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Handshake {
     /// A frontend whose `state` node says Initialising.
     #[must_use]
-    pub const fn new(on_loss: OnLoss) -> Self {
-        Self { phase: Phase::Waiting, on_loss, backend: XenbusState::Unknown, card: false, held: false }
+    pub const fn new() -> Self {
+        Self { phase: Phase::Waiting, backend: XenbusState::Unknown, card: false, held: false }
     }
 
     /// The state that our `state` node says once all actions given so far are performed.
     #[must_use]
     pub const fn state(&self) -> XenbusState {
         match self.phase {
+            Phase::Publishing if self.card => XenbusState::Reconfiguring,
             Phase::Waiting | Phase::Publishing => XenbusState::Initialising,
             Phase::Published | Phase::Creating => XenbusState::Initialised,
             Phase::Connected => XenbusState::Connected,
@@ -144,8 +141,8 @@ impl Handshake {
             (Phase::Closed, _) => Actions::default(),
             (Phase::Closing, S::Connected | S::Initialised | S::Reconfiguring | S::Reconfigured) => Actions::default(),
             (Phase::Closing, _) => self.finish_closing(),
-            (Phase::Waiting, S::InitWait) => self.publish(Actions::default()),
-            (Phase::Waiting | Phase::Publishing, _) => Actions::default(),
+            (Phase::Waiting | Phase::Reconfiguring, S::InitWait) => self.publish(Actions::default()),
+            (Phase::Waiting | Phase::Reconfiguring | Phase::Publishing, _) => Actions::default(),
             (Phase::Published, S::Connected) => {
                 self.phase = Phase::Creating;
                 Actions::default().then(if self.card { Action::ResumeCard } else { Action::CreateCard })
@@ -154,7 +151,7 @@ impl Handshake {
             (Phase::Published, S::InitWait) => Actions::default(),
             (Phase::Creating | Phase::Connected, S::InitWait) => {
                 let lost = self.lose();
-                if self.phase == Phase::Waiting { self.publish(lost) } else { lost }
+                self.publish(lost)
             }
             (
                 Phase::Published | Phase::Creating | Phase::Connected,
@@ -164,9 +161,7 @@ impl Handshake {
                 self.phase = Phase::Waiting;
                 Actions::default().then(Action::SetState(S::Initialising))
             }
-            (Phase::Reconfiguring | Phase::Failed | Phase::Published | Phase::Creating | Phase::Connected, _) => {
-                Actions::default()
-            }
+            (Phase::Failed | Phase::Published | Phase::Creating | Phase::Connected, _) => Actions::default(),
         }
     }
 
@@ -211,8 +206,7 @@ impl Handshake {
         }
         self.card = false;
         self.phase = Phase::Waiting;
-        let actions = Actions::default().then(Action::RemoveCard).then(Action::SetState(XenbusState::Initialising));
-        if self.backend == XenbusState::InitWait { self.publish(actions) } else { actions }
+        Actions::default().then(Action::RemoveCard).then(Action::SetState(XenbusState::Initialising))
     }
 
     /// The driver goes away. When the backend does not follow within a second, [`give_up`](Self::give_up).
@@ -252,16 +246,15 @@ impl Handshake {
 
     /// sndif.h, recovery flow: remove the card if that is possible.
     fn lose(&mut self) -> Actions {
-        let (card, state) = match (self.card, self.held, self.on_loss) {
-            (false, _, _) => (None, XenbusState::Initialising),
-            (true, false, _) => (Some(Action::RemoveCard), XenbusState::Initialising),
-            (true, true, OnLoss::Resume) => (Some(Action::SuspendCard), XenbusState::Initialising),
-            (true, true, OnLoss::Reconfigure) => (Some(Action::SuspendCard), XenbusState::Reconfiguring),
-        };
-        self.card = card == Some(Action::SuspendCard);
-        self.phase = if state == XenbusState::Reconfiguring { Phase::Reconfiguring } else { Phase::Waiting };
-        let actions = card.map_or(Actions::default(), |action| Actions::default().then(action));
-        actions.then(Action::FreeTransport).then(Action::SetState(state))
+        let held = self.card && self.held;
+        let removed = self.card && !self.held;
+        self.card = held;
+        self.phase = if held { Phase::Reconfiguring } else { Phase::Waiting };
+        Actions::default()
+            .then_if(held, Action::SuspendCard)
+            .then_if(removed, Action::RemoveCard)
+            .then(Action::FreeTransport)
+            .then(Action::SetState(self.state()))
     }
 
     fn fail(&mut self) -> Actions {

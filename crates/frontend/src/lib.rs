@@ -45,7 +45,7 @@ mod violation;
 
 pub use flight::{Completion, RequestId};
 pub use geometry::Geometry;
-pub use handshake::{Action, Actions, Handshake, OnLoss};
+pub use handshake::{Action, Actions, Handshake};
 pub use mixer::{CONTROL_BYTES, Mixer, MixerFeatures};
 pub use negotiate::{Negotiation, NegotiationError, Step, Wanted};
 pub use stream::{Counters, Progress, Stream, SubmitError};

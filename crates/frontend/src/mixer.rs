@@ -35,6 +35,10 @@ pub struct MixerFeatures {
 enum Told {
     /// Nobody has set it: the backend keeps its own.
     Unset,
+    /// The same, and the backend was asked what that is.
+    Asked(RequestId),
+    /// The same, and this is what it answered.
+    Learnt,
     /// To be sent.
     Dirty,
     InFlight(RequestId),
@@ -100,7 +104,9 @@ impl Mixer {
     /// Whether everything that was set is known to the backend.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        [self.volume_told, self.mute_told, self.unmute_told].iter().all(|told| matches!(told, Told::Unset | Told::Done))
+        [self.volume_told, self.mute_told, self.unmute_told]
+            .iter()
+            .all(|told| !matches!(told, Told::Dirty | Told::InFlight(_)))
     }
 
     /// Sets the volume, one value per channel in 0.001 dB; the last value holds for all further channels.
@@ -149,9 +155,11 @@ impl Mixer {
     /// The stream is opened anew: what was set is to be told again.
     pub fn replay(&mut self) {
         for told in [&mut self.volume_told, &mut self.mute_told, &mut self.unmute_told] {
-            if *told != Told::Unset {
-                *told = Told::Dirty;
-            }
+            *told = match *told {
+                Told::Unset | Told::Asked(_) => Told::Unset,
+                Told::Learnt => Told::Learnt,
+                Told::Dirty | Told::InFlight(_) | Told::Done => Told::Dirty,
+            };
         }
     }
 
@@ -201,6 +209,41 @@ impl Mixer {
             self.unmute_told = Told::InFlight(id);
         }
         Ok(())
+    }
+
+    /// Asks the backend for its volume, if nobody has set one and it was not asked before. Its answer goes to
+    /// [`learn`](Self::learn).
+    ///
+    /// # Errors
+    /// [`SubmitError`] of the stream; it may be asked again then.
+    pub fn ask<M: SharedMemory>(&mut self, stream: &mut Stream<M>) -> Result<(), SubmitError> {
+        if self.volume_told == Told::Unset
+            && let Some(span) = self.answer_span(stream)
+        {
+            self.volume_told = Told::Asked(stream.submit(Operation::GetVolume(span))?);
+        }
+        Ok(())
+    }
+
+    /// Takes over the volume that the backend was asked for, unless one was set meanwhile; `buffer` is the stream's whole
+    /// buffer. As with [`set_volume`](Self::set_volume), the last channel's holds for all further channels.
+    pub fn learn(&mut self, completion: &Completion, buffer: &impl SharedMemory) {
+        let Operation::GetVolume(span) = completion.operation else { return };
+        if self.volume_told != Told::Asked(completion.id) {
+            return;
+        }
+        if completion.result.is_err() {
+            self.volume_told = Told::Unset;
+            return;
+        }
+        self.volume_told = Told::Learnt;
+        let end = span.offset.saturating_add(span.length);
+        let places = (span.offset..end).step_by(4).chain(core::iter::repeat(end.saturating_sub(4)));
+        for (volume, at) in self.volume.iter_mut().zip(places) {
+            let mut octets = [0; 4];
+            buffer.read(usize::try_from(at).unwrap_or(usize::MAX), &mut octets);
+            *volume = i32::from_le_bytes(octets);
+        }
     }
 
     /// The range in which GET_VOLUME has the backend put its volume, an i32 per channel; `None` when it cannot be asked.

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use frontend::{Action, Actions, CONTROL_BYTES, Handshake, Mixer, MixerFeatures, OnLoss};
+use frontend::{Action, Actions, CONTROL_BYTES, Handshake, Mixer, MixerFeatures};
 use sndif::XenbusState;
 use sndif::store::{DEVICE_CLASS, node, number};
 use xen::{DomainId, Xen, XenSpec};
@@ -99,7 +99,7 @@ pub(crate) fn connect(xen: &Xen, spec: &XenSpec, card: u32, timeout: Duration) -
         front,
         back,
         backend,
-        handshake: Handshake::new(OnLoss::Resume),
+        handshake: Handshake::new(),
         layout,
         slots,
         features: MixerFeatures::default(),

@@ -115,17 +115,37 @@ scenario_unbound() {
     [ "$mapped" = 16 ] || fail "$mapped pages of the guest are mapped, expected 16"
 }
 
+# goes_on GUEST SEED FRAMES: what the last two daemons heard of a player is all of it, but for what the first had taken
+# and not put down, and the period that it had not told of.
+goes_on() {
+    first_file=$(newest "$WAVS/$(guest_id "$1")-0-0-0")
+    first_file=$(echo "$first_file" | sed 's/-2.wav$/.wav/')
+    vsnd-lab compare --seed "$2" --frames "$3" --at-least 4800 "$first_file" > /run/lab/compared ||
+        fail "what was heard before: $(cat /run/lab/compared)"
+    before=$(cat /run/lab/compared)
+    heard "$1" 0-0 "$2" --frames "$3" --from-any
+    note "heard before: $before, after: $COMPARED"
+    until_frame=$(echo "$before" | sed 's/first \([0-9]*\) .*/\1/')
+    from_frame=$(echo "$COMPARED" | sed 's/from \([0-9]*\) .*/\1/')
+    missing=$((from_frame - until_frame))
+    [ "${missing#-}" -le 4800 ] || fail "$missing frames are missing"
+}
+
 # The daemon is killed and comes back after two seconds; later it stays away.
 scenario_recovers() {
     world a
     guest_begin a "play 0,0 60 480000 s16_le 48000 2 -M & one=\$!
-        arecord -q -D hw:0,0 -t raw -f S16_LE -r 48000 -c 2 -s 384000 /run/lab/r.raw & wait \$one; a=\$?; wait \$!; echo \$a \$?"
+        arecord -q -D hw:0,0 -t raw -f S16_LE -r 48000 -c 2 -s 384000 /run/lab/r.raw & wait \$one; a=\$?; wait \$!
+        echo statuses \$a \$?; wc -c < /run/lab/r.raw; vsnd-lab compare --frames 384000 --at-least 48000 --seed 100 /run/lab/r.raw"
     sleep 2
     daemon_kill KILL
     sleep 2
     daemon_start
     guest_wait a 40
-    note "players over a restart of 2 s: statuses $(echo "$OUTPUT" | tail -n1)"
+    note "over a restart of 2 s: $(echo "$OUTPUT" | tail -n3 | tr '\n' ' ')"
+    echo "$OUTPUT" | grep -q '^statuses 0 0$' || fail "not both ended well"
+    ! echo "$OUTPUT" | grep -q 'run!!!' || fail "there was an xrun: $OUTPUT"
+    goes_on a 60 480000
     must_run a "play 0,0 61"
     heard a 0-0 61
     guest_begin a "play 0,0 62 480000"

@@ -34,6 +34,7 @@
 #[cfg(test)]
 extern crate std;
 
+mod buffer;
 pub mod connect;
 mod error;
 pub mod layout;

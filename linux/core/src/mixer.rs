@@ -48,12 +48,7 @@ impl<P: Platform> PcmStream<P> {
         self.state.with(|state| {
             // Makes room for the requests.
             let _ = state.collect_answers();
-            let (Some(transport), Some(buffer)) = (&mut state.transport, &state.buffer) else { return };
-            if state.connected {
-                // What finds no room is told by the next setting.
-                let _ = state.mixer.flush(&mut *transport.stream, &buffer.data);
-                state.publish();
-            }
+            state.tell_mixer();
         });
     }
 }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 //! What a stream's lock protects: its transport, its buffer, and where the present run stands. Nothing here waits.
 
-use frontend::{CONTROL_BYTES, Completion, Geometry, Mixer, RequestId, Stream};
+use frontend::{CONTROL_BYTES, Completion, Mixer, RequestId, Stream};
 use sndif::store::{Direction, node};
 use sndif::v2::{Operation, RING_SLOTS, Trigger};
-use sndif::{DirectoryWriter, pages_for};
 
+use crate::buffer::Buffer;
 use crate::show::Snapshot;
-use crate::{Channel, Error, Pages, Platform, SpaceCache};
+use crate::{Channel, Error, Platform, SpaceCache, Stop};
 
 /// Pages of events taken in one call at most; a backend that writes faster than we read does not hold us up.
 const EVENT_PAGES: u32 = 4;
@@ -38,45 +38,6 @@ impl<P: Platform> Transport<P> {
     }
 }
 
-/// The memory that ALSA's application writes to, or reads from, and the backend maps.
-pub(crate) struct Buffer<P: Platform> {
-    pub(crate) data: P::Pages,
-    directory: P::Pages,
-    pub(crate) geometry: Geometry,
-    control_bytes: u32,
-    /// Granted for the present connection.
-    current: bool,
-}
-
-impl<P: Platform> Buffer<P> {
-    pub(crate) fn new(backend: u16, geometry: Geometry, control_bytes: u32) -> Result<Self, Error> {
-        let bytes = geometry.ring_bytes().checked_add(control_bytes).ok_or(Error::Invalid)?;
-        let pages = pages_for(bytes);
-        let data = P::Pages::new(backend, pages)?;
-        let directory = P::Pages::new(backend, DirectoryWriter::pages(pages))?;
-        let buffer = Self { data, directory, geometry, control_bytes, current: true };
-        buffer.write_directory()?;
-        Ok(buffer)
-    }
-
-    fn write_directory(&self) -> Result<(), Error> {
-        let written = DirectoryWriter::write(&self.directory, self.directory.refs(), self.data.refs());
-        if written { Ok(()) } else { Err(Error::NoMemory) }
-    }
-
-    /// The OPEN for this buffer, granted to the present backend.
-    pub(crate) fn open(&mut self, backend: u16) -> Result<Operation, Error> {
-        if !self.current {
-            self.data.grant_again(backend)?;
-            self.directory.grant_again(backend)?;
-            self.write_directory()?;
-            self.current = true;
-        }
-        let directory = *self.directory.refs().first().ok_or(Error::NoMemory)?;
-        self.geometry.open_params(self.control_bytes, directory).map(Operation::Open).ok_or(Error::Invalid)
-    }
-}
-
 /// A stream's state.
 pub(crate) struct State<P: Platform> {
     direction: Direction,
@@ -88,6 +49,8 @@ pub(crate) struct State<P: Platform> {
     pub(crate) cache: P::Boxed<SpaceCache>,
     pub(crate) mixer: P::Boxed<Mixer>,
     run: Run,
+    /// The OPEN by which a new connection takes the run up; until it is answered, nothing of the run is sent.
+    reopening: Option<RequestId>,
     /// The request that somebody waits for.
     awaited: Option<RequestId>,
     answer: Option<Completion>,
@@ -95,9 +58,21 @@ pub(crate) struct State<P: Platform> {
     pub(crate) notifications: u64,
 }
 
+/// What ALSA wants of a stream, whether or not there is a backend to do it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Phase {
+    /// To be prepared first.
+    #[default]
+    Stopped,
+    Prepared,
+    Running,
+    Paused,
+}
+
 /// Where the run stands that `prepare` began; all in octets since then.
 #[derive(Default)]
 struct Run {
+    phase: Phase,
     /// ALSA's application pointer, in frames, as it was told last.
     appl_frames: u64,
     /// What the application has written.
@@ -106,12 +81,14 @@ struct Run {
     captured: u64,
     /// Up to where `pointer` has told ALSA.
     shown: u64,
-    /// START was sent since, and no STOP.
+    /// Where the present connection counts from: 0 unless it has taken the run up.
+    origin: u64,
+    /// The present connection was sent START.
     started: bool,
-    /// The connection ended since.
+    /// No connection can take it up: it has to be prepared anew.
     stale: bool,
     draining: bool,
-    failed: Option<Error>,
+    stop: Option<Stop>,
 }
 
 /// What became of an awaited request.
@@ -130,6 +107,7 @@ impl<P: Platform> State<P> {
             cache,
             mixer,
             run: Run::default(),
+            reopening: None,
             awaited: None,
             answer: None,
             notifications: 0,
@@ -148,18 +126,91 @@ impl<P: Platform> State<P> {
 
     /// The backend is gone; what applications hold stays.
     pub(crate) fn lose(&mut self) {
+        self.run.origin = match self.direction {
+            // What the backend had and did not tell of is played once more; nothing is left out.
+            Direction::Playback => self.whole_frames(self.position()),
+            Direction::Capture => self.run.captured,
+        };
+        self.run.started = false;
         self.connected = false;
-        self.run.stale = self.buffer.is_some();
+        self.reopening = None;
         *self.cache = SpaceCache::default();
         self.answer = None;
         if let Some(buffer) = &mut self.buffer {
-            buffer.current = false;
+            buffer.lose();
         }
     }
 
-    /// Whether an application has to be told that the connection ended.
-    pub(crate) fn is_stale(&self) -> bool {
-        self.run.stale
+    /// The backend is Connected: takes up the run that an application has prepared. Does not wait for the backend.
+    pub(crate) fn connect(&mut self) {
+        self.connected = true;
+        let prepared = self.buffer.is_some() && self.run.phase != Phase::Stopped && !self.run.stale;
+        if prepared && self.reopen().is_err() {
+            self.give_up();
+        }
+    }
+
+    fn reopen(&mut self) -> Result<(), Error> {
+        let open = self.open(self.run.origin)?;
+        self.reopening = Some(self.stream()?.submit(open)?);
+        self.publish();
+        // The answer raises a notification, unless it is there by now.
+        self.is_settled().map(drop)
+    }
+
+    /// The OPEN was answered: the backend is told of the run what the last one was told.
+    fn take_up(&mut self, opened: Result<(), sndif::Errno>) -> Result<(), Error> {
+        if opened.is_err() {
+            self.give_up();
+            return Ok(());
+        }
+        self.mixer.replay();
+        self.tell_mixer();
+        if self.run.phase == Phase::Stopped {
+            return Ok(());
+        }
+        self.push(true)?;
+        if self.run.phase == Phase::Running {
+            self.send(Trigger::Start)?;
+        }
+        let draining = self.run.draining;
+        self.stream()?.set_draining(draining);
+        self.publish();
+        Ok(())
+    }
+
+    /// The run ends, as with an xrun.
+    fn give_up(&mut self) {
+        self.reopening = None;
+        self.run.stale = true;
+        self.run.stop.get_or_insert(Stop::Xrun);
+    }
+
+    /// The OPEN of a run that begins at `start` octets.
+    pub(crate) fn open(&mut self, start: u64) -> Result<Operation, Error> {
+        let backend = self.transport.as_ref().ok_or(Error::Lost)?.backend;
+        self.buffer.as_mut().ok_or(Error::Invalid)?.open(backend, start)
+    }
+
+    /// Whether the backend has the run.
+    fn has_run(&self) -> bool {
+        self.connected && self.reopening.is_none()
+    }
+
+    /// Whether the backend has a stand-in for the buffer open: it is good for the run that was taken up with it, and no other.
+    pub(crate) fn has_stand_in_open(&mut self) -> bool {
+        self.buffer.as_ref().is_some_and(Buffer::has_stand_in) && self.stream().is_ok_and(|stream| stream.is_open())
+    }
+
+    /// Tells the backend what it has to know of volume and mute, and asks it for what nobody has set.
+    pub(crate) fn tell_mixer(&mut self) {
+        let (Some(transport), Some(buffer)) = (&mut self.transport, &self.buffer) else { return };
+        if self.connected {
+            // What finds no room is told by the next setting.
+            let _ = self.mixer.flush(&mut *transport.stream, buffer.shared());
+            let _ = self.mixer.ask(&mut *transport.stream);
+            self.publish();
+        }
     }
 
     /// Octets behind the ring that hold volumes and flags.
@@ -222,12 +273,23 @@ impl<P: Platform> State<P> {
         while let Some(completion) = self.stream()?.next_completion()? {
             any = true;
             self.mixer.completed(&completion);
+            if let Some(buffer) = &self.buffer {
+                self.mixer.learn(&completion, buffer.shared());
+            }
+            if self.reopening == Some(completion.id) {
+                self.reopening = None;
+                self.take_up(completion.result)?;
+                continue;
+            }
             if self.awaited == Some(completion.id) {
                 self.answer = Some(completion);
                 continue;
             }
             match (completion.operation, completion.result) {
                 (Operation::Read(span), Ok(())) => {
+                    if let Some(buffer) = &self.buffer {
+                        buffer.take_over(span);
+                    }
                     self.run.captured = self.run.captured.saturating_add(u64::from(span.length));
                 }
                 // A stream that is stopped needs no START or WRITE any more.
@@ -235,7 +297,7 @@ impl<P: Platform> State<P> {
                     Operation::Read(_) | Operation::Write(_) | Operation::Trigger(Trigger::Start | Trigger::Resume),
                     Err(errno),
                 ) if self.run.started => {
-                    self.run.failed.get_or_insert(Error::Refused(errno));
+                    self.run.stop.get_or_insert(Stop::Failed(Error::Refused(errno)));
                 }
                 _ => {}
             }
@@ -252,36 +314,58 @@ impl<P: Platform> State<P> {
         !self.run.started && stream.run_submitted_bytes() == 0 && stream.run_position_bytes() == 0
     }
 
-    /// Begins a run: everything counts from 0.
+    /// Forgets the run.
     pub(crate) fn rewind(&mut self) {
         self.run = Run::default();
     }
 
-    /// Sends START, PAUSE, STOP or RESUME.
+    /// Begins a run: everything counts from 0.
+    pub(crate) fn prepared(&mut self) {
+        self.run = Run { phase: Phase::Prepared, ..Run::default() };
+    }
+
+    /// START, PAUSE, STOP or RESUME. Without a backend it is noted for the next.
     pub(crate) fn trigger(&mut self, trigger: Trigger) -> Result<(), Error> {
-        let stopping = trigger == Trigger::Stop;
-        if self.run.stale || !self.connected {
+        let phase = match trigger {
+            Trigger::Start | Trigger::Resume => Phase::Running,
+            Trigger::Pause => Phase::Paused,
+            Trigger::Stop => Phase::Stopped,
+        };
+        if phase == Phase::Stopped {
+            self.run.phase = phase;
+        }
+        if self.run.stale {
             // What is gone is stopped.
-            return if stopping { Ok(()) } else { Err(Error::Stale) };
+            return if phase == Phase::Stopped { Ok(()) } else { Err(Error::Stale) };
         }
-        if !stopping {
-            self.push(true)?;
+        if self.has_run() {
+            if phase != Phase::Stopped {
+                self.push(true)?;
+            }
+            // A backend that took a paused run up was not told START.
+            let resumed = trigger == Trigger::Resume && !self.run.started;
+            self.send(if resumed { Trigger::Start } else { trigger })?;
         }
+        self.run.phase = phase;
+        Ok(())
+    }
+
+    fn send(&mut self, trigger: Trigger) -> Result<(), Error> {
         let sent = self.stream()?.submit(Operation::Trigger(trigger));
         self.publish();
         sent?;
-        self.run.started = !stopping;
+        self.run.started = trigger != Trigger::Stop;
         Ok(())
     }
 
     /// The application says that nothing follows.
     pub(crate) fn drain(&mut self) -> Result<(), Error> {
         self.run.draining = true;
-        self.push(true)?;
-        if let Ok(stream) = self.stream() {
-            stream.set_draining(true);
+        if self.has_run() {
+            self.push(true)?;
+            self.stream()?.set_draining(true);
+            self.publish();
         }
-        self.publish();
         Ok(())
     }
 
@@ -302,7 +386,7 @@ impl<P: Platform> State<P> {
         };
         self.run.accepted = self.run.accepted.saturating_add(written.saturating_mul(frame_bytes));
         // Without a backend it waits in the buffer, as it would while nothing is played.
-        if self.connected {
+        if self.has_run() {
             self.push(false)?;
             self.publish();
         }
@@ -316,7 +400,7 @@ impl<P: Platform> State<P> {
             return Ok(());
         }
         loop {
-            let (accepted, started) = (self.run.accepted, self.run.started);
+            let (accepted, started) = (self.run.accepted.saturating_sub(self.run.origin), self.run.started);
             let stream = self.stream()?;
             let pending = accepted.saturating_sub(stream.run_submitted_bytes());
             let Some(geometry) = stream.geometry() else { return Err(Error::Stale) };
@@ -328,9 +412,12 @@ impl<P: Platform> State<P> {
             if !self.has_room()? {
                 return Ok(());
             }
-            let stream = self.stream()?;
-            let Some(span) = stream.next_span(u32::try_from(pending).unwrap_or(u32::MAX)) else { return Ok(()) };
-            stream.submit(Operation::Write(span))?;
+            let pending = u32::try_from(pending).unwrap_or(u32::MAX);
+            let Some(span) = self.stream()?.next_span(pending) else { return Ok(()) };
+            if let Some(buffer) = &self.buffer {
+                buffer.hand_over(span);
+            }
+            self.stream()?.submit(Operation::Write(span))?;
         }
     }
 
@@ -361,7 +448,7 @@ impl<P: Platform> State<P> {
                 break;
             }
         }
-        if self.run.started && !self.run.stale {
+        if self.run.started {
             match self.direction {
                 Direction::Playback => self.push(true)?,
                 Direction::Capture => self.pull()?,
@@ -375,16 +462,38 @@ impl<P: Platform> State<P> {
     }
 
     /// Why ALSA has to stop the stream, told once.
-    pub(crate) fn take_failure(&mut self) -> Option<Error> {
-        self.run.failed.take()
+    pub(crate) fn take_stop(&mut self) -> Option<Stop> {
+        self.run.stop.take()
+    }
+
+    /// Takes in answers that came with a notification.
+    pub(crate) fn answers(&mut self) -> Result<bool, Error> {
+        let any = self.collect_answers();
+        if any.is_err() && self.reopening.is_some() {
+            self.give_up();
+        }
+        any
+    }
+
+    /// What the device has played or captured.
+    fn device_position(&self) -> u64 {
+        let here = match &self.transport {
+            Some(transport) if self.connected => transport.stream.run_position_bytes(),
+            _ => 0,
+        };
+        self.run.origin.saturating_add(here)
     }
 
     fn position(&self) -> u64 {
-        match (self.direction, &self.transport) {
-            (Direction::Playback, Some(transport)) => transport.stream.run_position_bytes(),
-            (Direction::Playback, None) => 0,
-            (Direction::Capture, _) => self.run.captured,
+        match self.direction {
+            Direction::Playback => self.device_position(),
+            Direction::Capture => self.run.captured,
         }
+    }
+
+    fn whole_frames(&self, bytes: u64) -> u64 {
+        let frame = self.buffer.as_ref().map_or(1, |buffer| u64::from(buffer.geometry.frame_bytes()));
+        bytes.saturating_sub(bytes.checked_rem(frame).unwrap_or(0))
     }
 
     /// Whether ALSA has not been told of all progress.
@@ -401,11 +510,9 @@ impl<P: Platform> State<P> {
             let most = self.run.shown.saturating_add(ring.saturating_sub(frame.into()));
             self.run.shown = self.position().min(most).max(self.run.shown);
         }
-        let on_their_way = match (self.direction, &self.transport) {
-            (Direction::Capture, Some(transport)) => {
-                transport.stream.run_position_bytes().saturating_sub(self.run.shown).min(ring)
-            }
-            _ => 0,
+        let on_their_way = match self.direction {
+            Direction::Capture => self.device_position().saturating_sub(self.run.shown).min(ring),
+            Direction::Playback => 0,
         };
         let frames = |bytes: u64| u32::try_from(bytes).unwrap_or(0).checked_div(frame).unwrap_or(0);
         (frames(self.run.shown.checked_rem(ring).unwrap_or(0)), frames(on_their_way))
@@ -416,12 +523,14 @@ impl<P: Platform> State<P> {
         let stream = self.transport.as_ref().map(|transport| &transport.stream);
         Snapshot {
             connected: self.connected,
-            phase: match (self.buffer.is_some(), self.run.stale, self.run.started, self.run.draining) {
-                (false, ..) => "closed",
-                (_, true, ..) => "to be prepared anew",
-                (_, _, false, _) => "stopped",
-                (_, _, true, false) => "running",
-                (_, _, true, true) => "draining",
+            phase: match self.run.phase {
+                _ if self.buffer.is_none() => "closed",
+                _ if self.run.stale => "to be prepared anew",
+                Phase::Stopped => "stopped",
+                Phase::Prepared => "prepared",
+                Phase::Running if self.run.draining => "draining",
+                Phase::Running => "running",
+                Phase::Paused => "paused",
             },
             geometry: stream.and_then(|stream| stream.geometry()),
             position_bytes: stream.map_or(0, |stream| stream.position_bytes()),

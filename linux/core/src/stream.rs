@@ -7,9 +7,10 @@ use frontend::{Completion, Geometry, Mixer, MixerFeatures};
 use sndif::Format;
 use sndif::v2::{HwParams, Operation, Trigger};
 
+use crate::buffer::Buffer;
 use crate::layout::StreamInfo;
 use crate::show::show;
-use crate::state::{Answer, Buffer, State, Transport};
+use crate::state::{Answer, State, Transport};
 use crate::{Boxed, Error, Listener, Lock, LockClass, Platform, Signal, Space, SpaceCache, Stop};
 
 /// How long an answer may take: the time that the stock driver gives a backend.
@@ -83,15 +84,20 @@ impl<P: Platform> PcmStream<P> {
         self.state.with(|state| state.transport.as_ref().map(Transport::nodes))
     }
 
-    /// The backend is Connected. An application that holds the stream has to prepare it anew.
+    /// The backend is Connected. What an application holds goes on where it was, once the backend has answered the OPEN;
+    /// where that cannot be, the application has to prepare it anew.
     pub fn connected(&self) {
-        let stale = self.state.with(|state| {
-            state.connected = true;
-            state.is_stale()
+        let stop = self.state.with(|state| {
+            state.connect();
+            state.take_stop()
         });
         self.signal.raise();
-        if stale {
-            self.listener.stop(Stop::Xrun);
+        self.stop(stop);
+    }
+
+    fn stop(&self, stop: Option<Stop>) {
+        if let Some(stop) = stop {
+            self.listener.stop(stop);
         }
     }
 
@@ -177,7 +183,7 @@ impl<P: Platform> PcmStream<P> {
 
     /// Lends the buffer's memory to `access`.
     pub fn with_buffer<R>(&self, access: impl FnOnce(&P::Pages) -> R) -> Option<R> {
-        self.state.with(|state| state.buffer.as_ref().map(|buffer| access(&buffer.data)))
+        self.state.with(|state| state.buffer.as_ref().map(|buffer| access(buffer.ring())))
     }
 
     /// `hw_free`: closes the stream and gives up the buffer.
@@ -203,25 +209,26 @@ impl<P: Platform> PcmStream<P> {
     pub fn prepare(&self) -> Result<(), Error> {
         self.wait_connected()?;
         self.settle()?;
+        if self.state.with(State::has_stand_in_open) {
+            self.ask(Operation::Close)?;
+        }
         let open = self.state.with(|state| -> Result<Option<Operation>, Error> {
-            if state.stream()?.is_open() {
-                return Ok(None);
-            }
-            let backend = state.transport.as_ref().ok_or(Error::Lost)?.backend;
-            state.buffer.as_mut().ok_or(Error::Invalid)?.open(backend).map(Some)
+            if state.stream()?.is_open() { Ok(None) } else { state.open(0).map(Some) }
         })?;
         match open {
             Some(open) => {
                 self.ask(open)?;
-                self.state.with(|state| state.mixer.replay());
-                self.tell_mixer();
+                self.state.with(|state| {
+                    state.mixer.replay();
+                    state.tell_mixer();
+                });
             }
             None if !self.state.with(|state| state.is_fresh()) => {
                 self.ask(Operation::Trigger(Trigger::Stop))?;
             }
             None => {}
         }
-        self.state.with(State::rewind);
+        self.state.with(State::prepared);
         Ok(())
     }
 
@@ -316,27 +323,25 @@ impl<P: Platform> PcmStream<P> {
 
     /// The ring's channel fired. Returns whether there was a reason.
     pub fn on_ring(&self) -> bool {
-        let worked = self.state.with(State::collect_answers);
+        let (worked, stop) = self.state.with(|state| (state.answers(), state.take_stop()));
         self.signal.raise();
+        self.stop(stop);
         worked == Ok(true)
     }
 
     /// The event page's channel fired. Returns whether there was a reason.
     pub fn on_events(&self) -> bool {
-        let (worked, failure) = self.state.with(|state| (state.events(), state.take_failure()));
+        let (worked, stop) = self.state.with(|state| (state.events(), state.take_stop()));
         // ALSA asks for the pointer, and is told of less than a buffer at a time.
         for _ in 0..2 {
             if self.state.with(|state| state.lags()) {
                 self.listener.elapsed();
             }
         }
-        let stop = match worked {
-            Ok(_) | Err(Error::Lost) => failure.map(Stop::Failed),
+        self.stop(match worked {
+            Ok(_) | Err(Error::Lost) => stop,
             Err(error) => Some(Stop::Failed(error)),
-        };
-        if let Some(stop) = stop {
-            self.listener.stop(stop);
-        }
+        });
         worked == Ok(true)
     }
 

@@ -52,6 +52,8 @@ pub(crate) struct Backend {
     pub(crate) notified: u32,
     /// Where the run began, in octets since OPEN.
     origin: u64,
+    /// The page directory of the last OPEN.
+    directory: Option<GrantRef>,
 }
 
 impl Backend {
@@ -61,8 +63,9 @@ impl Backend {
             self.seen.push(request.operation);
             let params = match request.operation {
                 Operation::QueryHwParams(asked) => Some(asked.intersection(&self.space)),
-                Operation::Open(_) => {
+                Operation::Open(open) => {
                     self.origin = 0;
+                    self.directory = Some(open.directory);
                     None
                 }
                 _ => None,
@@ -117,6 +120,15 @@ impl Backend {
 /// Has `act` act as the backend of the stream that was published last.
 pub(crate) fn backend<R>(act: impl FnOnce(&mut Backend) -> R) -> R {
     world(|world| act(world.backend.as_mut().unwrap()))
+}
+
+/// The buffer that the backend has mapped.
+pub(crate) fn mapped() -> Memory {
+    world(|world| {
+        let directory = world.backend.as_ref().and_then(|backend| backend.directory).unwrap();
+        let first = world.granted.get(&directory.0).unwrap().load_acquire(4);
+        world.granted.get(&first).cloned().unwrap()
+    })
 }
 
 /// The backend answers nothing from now on, or it does again.
@@ -346,6 +358,7 @@ impl TestBus {
             space: HwParams::ANY,
             notified: 0,
             origin: 0,
+            directory: None,
         };
         world(|world| world.backend = Some(backend));
     }

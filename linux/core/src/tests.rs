@@ -6,11 +6,11 @@ use std::vec::Vec;
 use frontend::Violation;
 use sndif::store::Direction;
 use sndif::v2::{HwParams, Interval, Trigger};
-use sndif::{Errno, Format, FormatSet};
+use sndif::{Errno, Format, FormatSet, SharedMemory};
 
 use crate::layout::{self, StreamInfo};
-use crate::testing::{TestBus, TestKernel, backend, elapsed, granted, notifications, silence, stops};
-use crate::{Error, PcmStream, Pointer, Stop, connect};
+use crate::testing::{TestBus, TestKernel, backend, elapsed, granted, mapped, notifications, silence, stops};
+use crate::{Error, PcmStream, Pointer, Stop, VOLUME_0_DB, connect};
 
 /// 48 kHz stereo s16, four periods of 480 frames.
 const PERIOD: u64 = 480 * 4;
@@ -207,27 +207,209 @@ fn captured_frames_are_asked_for_and_shown_once_they_are_there() {
     assert_eq!(stream.pointer(), Pointer { frames: 481, delay_frames: 480 });
 }
 
+/// Marks each period of the application's memory with its number, from 1 on.
+fn mark(stream: &PcmStream<TestKernel>) {
+    stream
+        .with_buffer(|pages| (0..4).for_each(|number| assert!(pages.write(number * 1920, &[number as u8 + 1; 1920]))));
+}
+
+/// The first octet of each period of `memory`, and its last.
+fn marks(memory: &impl SharedMemory) -> Vec<(u8, u8)> {
+    let octet = |at| {
+        let mut octet = [0];
+        assert!(memory.read(at, &mut octet));
+        octet[0]
+    };
+    (0..4).map(|number| (octet(number * 1920), octet(number * 1920 + 1919))).collect()
+}
+
+/// The next connection, whose backend answers what it is asked.
+fn take_up(bus: &TestBus, stream: &PcmStream<TestKernel>) {
+    reconnect(bus, stream);
+    for _ in 0..2 {
+        backend(|backend| backend.serve());
+        stream.on_ring();
+    }
+    assert_eq!(stops(), []);
+}
+
 #[test]
-fn a_lost_connection_leaves_the_buffer_and_is_answered_by_preparing_anew() {
+fn a_running_stream_goes_on_over_the_next_connection_where_it_was() {
+    let (bus, stream) = prepared("p");
+    mark(&stream);
+    stream.ack(1920, BOUNDARY).unwrap();
+    stream.trigger(Trigger::Start).unwrap();
+    backend(|backend| {
+        backend.serve();
+        backend.report(PERIOD + 4);
+    });
+    stream.on_events();
+    assert_eq!(stream.pointer().frames, 481);
+    stream.detach();
+    // The pointer stands; what is written waits.
+    assert_eq!((stream.pointer().frames, stops()), (481, Vec::new()));
+    stream.ack(2400, BOUNDARY).unwrap();
+    assert_eq!(granted(), 3, "two pages of the buffer and its directory");
+    reconnect(&bus, &stream);
+    assert_eq!(backend(|backend| backend.story()), "");
+    stream.ack(2401, BOUNDARY).unwrap();
+    // Lost, too, before it answered.
+    stream.detach();
+    take_up(&bus, &stream);
+    assert_eq!(backend(|backend| backend.story()), "open 7680, write 0+7680, start");
+    assert_eq!(marks(&mapped()), [(2, 3), (3, 4), (4, 1), (1, 2)], "from the place of the pointer on");
+    assert_eq!(stream.pointer().frames, 481);
+    elapsed();
+    backend(|backend| backend.report(PERIOD + 4));
+    stream.on_events();
+    assert_eq!((elapsed(), stream.pointer().frames), (2, 962));
+    // A period of room, which wraps in the application's ring.
+    mark(&stream);
+    stream.ack(2882, BOUNDARY).unwrap();
+    backend(|backend| {
+        backend.serve();
+        assert_eq!(backend.story(), "write 0+1924");
+    });
+    // And is lost and found once more, a whole turn later.
+    stream.drain().unwrap();
+    backend(|backend| backend.report(RING));
+    stream.on_events();
+    assert_eq!(stream.pointer().frames, 481);
+    stream.detach();
+    take_up(&bus, &stream);
+    assert_eq!(backend(|backend| backend.story()), "open 7680, write 0+1924, start");
+    backend(|backend| backend.report(1928));
+    stream.on_events();
+    assert_eq!((stream.pointer().frames, stops()), (962, Vec::new()));
+    // The next run has the application's own memory again.
+    stream.trigger(Trigger::Stop).unwrap();
+    stream.prepare().unwrap();
+    stream.ack(480, BOUNDARY).unwrap();
+    stream.hw_free();
+    assert_eq!(backend(|backend| backend.story()), "stop, close, open 7680, write 0+1920, close");
+    stream.detach();
+    assert_eq!(granted(), 0);
+}
+
+#[test]
+fn a_recording_goes_on_over_the_next_connection_where_it_was() {
+    let (bus, stream) = prepared("c");
+    stream.trigger(Trigger::Start).unwrap();
+    backend(|backend| backend.report(PERIOD + 4));
+    stream.on_events();
+    backend(|backend| {
+        backend.serve();
+        // Not asked for yet.
+        backend.report(2 * PERIOD);
+    });
+    stream.on_ring();
+    assert_eq!(stream.pointer(), Pointer { frames: 481, delay_frames: 0 });
+    stream.detach();
+    take_up(&bus, &stream);
+    assert_eq!(backend(|backend| backend.story()), "open 7680, start");
+    assert_eq!(stream.pointer(), Pointer { frames: 481, delay_frames: 0 });
+    mapped().write(0, &[9; 1920]);
+    backend(|backend| backend.report(PERIOD));
+    stream.on_events();
+    backend(|backend| backend.serve());
+    assert_eq!(stream.pointer(), Pointer { frames: 961, delay_frames: 0 });
+    stream.with_buffer(|pages| assert_eq!(marks(pages), [(0, 0), (0, 9), (9, 0), (0, 0)]));
+}
+
+#[test]
+fn what_alsa_wants_while_there_is_no_backend_is_done_by_the_next() {
+    let (bus, stream) = prepared("p");
+    stream.ack(480, BOUNDARY).unwrap();
+    stream.detach();
+    take_up(&bus, &stream);
+    assert_eq!(backend(|backend| backend.story()), "open 7680, write 0+1920", "prepared");
+    stream.detach();
+    stream.ack(960, BOUNDARY).unwrap();
+    stream.trigger(Trigger::Start).unwrap();
+    take_up(&bus, &stream);
+    assert_eq!(backend(|backend| backend.story()), "open 7680, write 0+3840, start", "started");
+    stream.trigger(Trigger::Pause).unwrap();
+    stream.detach();
+    take_up(&bus, &stream);
+    assert_eq!(backend(|backend| backend.story()), "open 7680, write 0+3840", "paused");
+    stream.trigger(Trigger::Resume).unwrap();
+    backend(|backend| {
+        backend.serve();
+        assert_eq!(backend.story(), "start");
+    });
+    stream.detach();
+    stream.drain().unwrap();
+    take_up(&bus, &stream);
+    backend(|backend| {
+        assert_eq!(backend.story(), "open 7680, write 0+3840, start");
+        backend.report(3844);
+    });
+    stream.on_events();
+    assert_eq!(stream.pointer().frames, 960, "drained");
+    stream.detach();
+    stream.trigger(Trigger::Stop).unwrap();
+    take_up(&bus, &stream);
+    assert_eq!(backend(|backend| backend.story()), "", "stopped");
+    stream.prepare().unwrap();
+    assert_eq!(backend(|backend| backend.story()), "open 7680");
+}
+
+#[test]
+fn what_is_stopped_before_the_backend_has_taken_it_up_does_not_start() {
+    let (bus, stream) = prepared("p");
+    stream.ack(480, BOUNDARY).unwrap();
+    stream.trigger(Trigger::Start).unwrap();
+    stream.detach();
+    reconnect(&bus, &stream);
+    stream.trigger(Trigger::Stop).unwrap();
+    stream.sync_stop();
+    assert_eq!(backend(|backend| backend.story()), "open 7680");
+    stream.prepare().unwrap();
+    stream.ack(480, BOUNDARY).unwrap();
+    stream.hw_free();
+    assert_eq!(backend(|backend| backend.story()), "write 0+1920, close");
+    stream.detach();
+    assert_eq!(granted(), 0);
+}
+
+#[test]
+fn a_stream_that_cannot_go_on_is_answered_by_preparing_anew() {
     let (bus, stream) = prepared("p");
     stream.ack(960, BOUNDARY).unwrap();
     stream.trigger(Trigger::Start).unwrap();
     stream.detach();
-    assert_eq!(granted(), 3, "two pages of the buffer and its directory");
-    assert_eq!(stream.pointer().frames, 0);
-    stream.ack(1000, BOUNDARY).unwrap();
-    assert_eq!(stream.trigger(Trigger::Pause), Err(Error::Stale));
-    stream.trigger(Trigger::Stop).unwrap();
-    assert_eq!(stops(), []);
     reconnect(&bus, &stream);
+    backend(|backend| {
+        backend.answer = Err(Errno::ENODEV);
+        backend.serve();
+        backend.answer = Ok(());
+    });
+    // Whoever sees the answer first: ALSA is told when the notification comes.
+    assert_eq!((stream.pointer().frames, stops()), (0, Vec::new()));
+    stream.on_ring();
     assert_eq!(stops(), [Stop::Xrun]);
     assert_eq!(stream.ack(1010, BOUNDARY), Err(Error::Stale));
+    assert_eq!(stream.trigger(Trigger::Pause), Err(Error::Stale));
+    stream.trigger(Trigger::Stop).unwrap();
     stream.prepare().unwrap();
     stream.ack(480, BOUNDARY).unwrap();
     stream.hw_free();
-    assert_eq!(backend(|backend| backend.story()), "open 7680, write 0+1920, close");
+    assert_eq!(backend(|backend| backend.story()), "open 7680, open 7680, write 0+1920, close");
     stream.detach();
     assert_eq!(granted(), 0);
+}
+
+#[test]
+fn a_backend_that_breaks_the_protocol_instead_of_taking_a_stream_up_ends_it() {
+    let (bus, stream) = prepared("p");
+    stream.ack(960, BOUNDARY).unwrap();
+    stream.trigger(Trigger::Start).unwrap();
+    stream.detach();
+    reconnect(&bus, &stream);
+    backend(|backend| backend.answer_nobody());
+    stream.on_ring();
+    assert_eq!(stops(), [Stop::Xrun]);
+    assert!(matches!(stream.prepare(), Err(Error::Broken(_))));
 }
 
 #[test]
@@ -278,13 +460,51 @@ fn with_a_mixer_the_buffer_has_a_control_page() {
     stream.hw_params(Format::S16Le, 2, 48_000, 480, 1920).unwrap();
     stream.prepare().unwrap();
     assert_eq!(backend(|backend| backend.story()), "open 11776");
+    stream.ack(480, BOUNDARY).unwrap();
+    // What nobody has set is the backend's, which is asked for it once.
+    mapped().write(7680 + 2048, &[(-10_000_i32).to_le_bytes(), 3_000_i32.to_le_bytes()].concat());
+    backend(|backend| {
+        backend.serve();
+        assert_eq!(backend.story(), "GetVolume(Span { offset: 9728, length: 8 }), write 0+1920");
+    });
+    stream.pointer();
+    assert_eq!([0, 1, 2].map(|channel| stream.volume(channel)), [9_000, 10_300, 10_300]);
+    stream.detach();
+    take_up(&bus, &stream);
+    assert_eq!(backend(|backend| backend.story()), "open 11776, write 0+1920");
+    // What was set is told to the next.
+    assert!(stream.set_volume(0, VOLUME_0_DB));
+    stream.detach();
+    take_up(&bus, &stream);
+    assert_eq!(
+        backend(|backend| backend.story()),
+        "open 11776, SetVolume(Span { offset: 7680, length: 8 }), write 0+1920"
+    );
+    let mut told = [0; 8];
+    mapped().read(7680, &mut told);
+    assert_eq!(told, [0, 0, 0, 0, 0xb8, 0x0b, 0, 0]);
+}
+
+#[test]
+fn a_volume_that_is_set_while_the_backend_is_asked_stays() {
+    let bus = TestBus::new(&[("0/0/type", "p"), ("backend/feature-volume", "1")]);
+    let stream = streams(&bus).pop().unwrap();
+    reconnect(&bus, &stream);
+    stream.hw_params(Format::S16Le, 2, 48_000, 480, 1920).unwrap();
+    stream.prepare().unwrap();
+    assert!(stream.set_volume(0, 0));
+    stream.tell_mixer();
+    backend(|backend| backend.serve());
+    mapped().write(7680 + 2048, &[1; 8]);
+    stream.pointer();
+    assert_eq!(stream.volume(0), 0);
 }
 
 #[test]
 fn a_backend_of_random_octets_does_no_harm() {
     for seed in 1..=300_u64 {
         silence(false);
-        let (_bus, stream) = prepared(if seed % 2 == 0 { "p" } else { "c" });
+        let (bus, stream) = prepared(if seed % 2 == 0 { "p" } else { "c" });
         silence(true);
         let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let mut random = |below: u64| {
@@ -295,7 +515,7 @@ fn a_backend_of_random_octets_does_no_harm() {
         };
         let mut appl = 0;
         for _ in 0..200 {
-            match random(10) {
+            match random(11) {
                 0 | 1 => {
                     // Indices a little ahead are the ones that pass for true.
                     let (events, index) = (random(2) == 1, u32::try_from(random(70)).unwrap());
@@ -317,7 +537,14 @@ fn a_backend_of_random_octets_does_no_harm() {
                 }
                 6 => assert!(stream.pointer().frames < 1920),
                 7 => drop(stream.drain()),
-                8 => drop(stream.on_ring()),
+                8 if random(8) == 0 => {
+                    stream.detach();
+                    reconnect(&bus, &stream);
+                    if random(4) > 0 {
+                        backend(|backend| backend.serve());
+                    }
+                }
+                8 | 9 => drop(stream.on_ring()),
                 _ => drop(stream.on_events()),
             }
         }

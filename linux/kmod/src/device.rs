@@ -5,7 +5,7 @@ use core::ffi::c_int;
 use core::ptr::{NonNull, null_mut};
 
 use driver::{Boxed, Bus, Error, PcmStream, Text, connect, layout};
-use frontend::{Action, Actions, Handshake, OnLoss};
+use frontend::{Action, Actions, Handshake};
 use sndif::XenbusState;
 use sndif::store::Direction;
 
@@ -28,10 +28,19 @@ struct Device {
 }
 
 impl Device {
-    fn backend_is(&mut self, state: XenbusState) {
+    fn update_held(&mut self) {
         let held = self.sound.as_ref().is_some_and(|sound| sound.is_held());
         let actions = self.handshake.held(held);
+        let card = self.card.is_some();
         self.perform(actions);
+        if card && self.card.is_none() {
+            // It had no transport either: the next connection reads the store anew.
+            self.sound = None;
+        }
+    }
+
+    fn backend_is(&mut self, state: XenbusState) {
+        self.update_held();
         let actions = self.handshake.backend_is(state);
         self.perform(actions);
     }
@@ -204,7 +213,7 @@ impl Device {
 unsafe extern "C" fn vsnd_device_new(dev: *mut ffi::XenbusDevice) -> *mut Device {
     // SAFETY: the contract.
     let Some(bus) = (unsafe { KernelBus::new(dev) }) else { return null_mut() };
-    let device = KBox::new(|| Device { bus, handshake: Handshake::new(OnLoss::Resume), sound: None, card: None });
+    let device = KBox::new(|| Device { bus, handshake: Handshake::new(), sound: None, card: None });
     device.map_or(null_mut(), KBox::into_raw)
 }
 
@@ -215,6 +224,14 @@ unsafe extern "C" fn vsnd_device_backend_is(device: *mut Device, state: c_int) {
     let state = u8::try_from(state).map_or(XenbusState::Unknown, XenbusState::from_number);
     // SAFETY: the contract.
     unsafe { &mut *device }.backend_is(state);
+}
+
+/// # Safety
+/// As [`vsnd_device_backend_is`].
+#[unsafe(no_mangle)]
+unsafe extern "C" fn vsnd_device_let_go(device: *mut Device) {
+    // SAFETY: the contract.
+    unsafe { &mut *device }.update_held();
 }
 
 /// # Safety

@@ -69,14 +69,15 @@ unsafe extern "C" fn vsnd_sound_stream(
 /// # Safety
 /// `sound` lives.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn vsnd_sound_hold(sound: *const Sound, hold: bool) {
+unsafe extern "C" fn vsnd_sound_hold(sound: *const Sound, hold: bool) -> bool {
     // SAFETY: the contract.
-    let open = unsafe { &(*sound).open };
+    let sound = unsafe { &*sound };
     if hold {
-        open.fetch_add(1, Ordering::Relaxed);
+        sound.open.fetch_add(1, Ordering::Relaxed);
     } else {
-        open.fetch_sub(1, Ordering::Relaxed);
+        sound.open.fetch_sub(1, Ordering::Relaxed);
     }
+    sound.is_held()
 }
 
 /// # Safety

@@ -12,8 +12,8 @@ fn list(actions: Actions) -> Vec<Action> {
     actions.into_iter().collect()
 }
 
-fn connected(on_loss: OnLoss, held: bool) -> Handshake {
-    let mut handshake = Handshake::new(on_loss);
+fn connected(held: bool) -> Handshake {
+    let mut handshake = Handshake::new();
     let _ = handshake.backend_is(S::InitWait);
     let _ = handshake.published(true);
     let _ = handshake.backend_is(S::Connected);
@@ -25,7 +25,7 @@ fn connected(on_loss: OnLoss, held: bool) -> Handshake {
 
 #[test]
 fn the_way_to_connected_is_that_of_the_diagram() {
-    let mut handshake = Handshake::new(OnLoss::Resume);
+    let mut handshake = Handshake::new();
     assert_eq!(list(handshake.backend_is(S::Initialising)), []);
     assert_eq!(list(handshake.backend_is(S::InitWait)), [PublishTransport]);
     assert_eq!(list(handshake.published(true)), [SetState(S::Initialised)]);
@@ -39,19 +39,18 @@ fn the_way_to_connected_is_that_of_the_diagram() {
 #[test]
 fn a_lost_backend_takes_an_unused_card_along() {
     for state in [S::Closing, S::Closed, S::Unknown, S::Initialising] {
-        for on_loss in [OnLoss::Resume, OnLoss::Reconfigure] {
-            let mut handshake = connected(on_loss, false);
-            assert_eq!(list(handshake.backend_is(state)), [RemoveCard, FreeTransport, SetState(S::Initialising)]);
-            assert_eq!(list(handshake.backend_is(S::Closed)), []);
-            assert_eq!(list(handshake.backend_is(S::InitWait)), [PublishTransport]);
-        }
+        let mut handshake = connected(false);
+        assert_eq!(list(handshake.backend_is(state)), [RemoveCard, FreeTransport, SetState(S::Initialising)]);
+        assert_eq!(list(handshake.backend_is(S::Closed)), []);
+        assert_eq!(list(handshake.backend_is(S::InitWait)), [PublishTransport]);
     }
 }
 
 #[test]
 fn a_held_card_is_resumed_on_the_next_connection() {
-    let mut handshake = connected(OnLoss::Resume, true);
-    assert_eq!(list(handshake.backend_is(S::Unknown)), [SuspendCard, FreeTransport, SetState(S::Initialising)]);
+    let mut handshake = connected(true);
+    assert_eq!(list(handshake.backend_is(S::Unknown)), [SuspendCard, FreeTransport, SetState(S::Reconfiguring)]);
+    assert_eq!(list(handshake.backend_is(S::Initialising)), []);
     assert!(!handshake.accepts_applications());
     assert_eq!(list(handshake.backend_is(S::InitWait)), [PublishTransport]);
     assert_eq!(list(handshake.published(true)), [SetState(S::Initialised)]);
@@ -60,24 +59,24 @@ fn a_held_card_is_resumed_on_the_next_connection() {
 }
 
 #[test]
-fn a_held_card_that_cannot_be_resumed_waits_in_reconfiguring_for_its_release() {
-    let mut handshake = connected(OnLoss::Reconfigure, true);
-    assert_eq!(list(handshake.backend_is(S::Closed)), [SuspendCard, FreeTransport, SetState(S::Reconfiguring)]);
-    assert_eq!(list(handshake.backend_is(S::InitWait)), []);
-    assert_eq!(handshake.state(), S::Reconfiguring);
-    assert_eq!(list(handshake.held(false)), [RemoveCard, SetState(S::Initialising), PublishTransport]);
+fn a_held_card_without_a_backend_goes_when_nobody_holds_it_any_more() {
+    let mut handshake = connected(true);
+    let _ = handshake.backend_is(S::Closed);
+    assert_eq!(list(handshake.held(true)), []);
+    assert_eq!(list(handshake.held(false)), [RemoveCard, SetState(S::Initialising)]);
+    assert_eq!(list(handshake.backend_is(S::InitWait)), [PublishTransport]);
 }
 
 #[test]
 fn a_backend_back_before_we_saw_it_go_is_a_new_connection() {
-    let mut handshake = connected(OnLoss::Resume, true);
+    let mut handshake = connected(true);
     let actions = list(handshake.backend_is(S::InitWait));
-    assert_eq!(actions, [SuspendCard, FreeTransport, SetState(S::Initialising), PublishTransport]);
+    assert_eq!(actions, [SuspendCard, FreeTransport, SetState(S::Reconfiguring), PublishTransport]);
 }
 
 #[test]
 fn a_backend_that_went_while_we_published_is_noticed() {
-    let mut handshake = Handshake::new(OnLoss::Resume);
+    let mut handshake = Handshake::new();
     let _ = handshake.backend_is(S::InitWait);
     assert_eq!(list(handshake.backend_is(S::Closed)), []);
     let actions = list(handshake.published(true));
@@ -86,7 +85,7 @@ fn a_backend_that_went_while_we_published_is_noticed() {
 
 #[test]
 fn our_own_failure_ends_in_closed_until_the_backend_starts_again() {
-    let mut handshake = Handshake::new(OnLoss::Resume);
+    let mut handshake = Handshake::new();
     let _ = handshake.backend_is(S::InitWait);
     assert_eq!(list(handshake.published(false)), [FreeTransport, SetState(S::Closed)]);
     assert_eq!(list(handshake.backend_is(S::InitWait)), []);
@@ -96,14 +95,14 @@ fn our_own_failure_ends_in_closed_until_the_backend_starts_again() {
 
 #[test]
 fn detaching_waits_for_the_backend_before_it_frees_the_transport() {
-    let mut handshake = connected(OnLoss::Resume, true);
+    let mut handshake = connected(true);
     assert_eq!(list(handshake.detach()), [RemoveCard, SetState(S::Closing)]);
     assert_eq!(list(handshake.backend_is(S::Connected)), []);
     assert_eq!(list(handshake.backend_is(S::InitWait)), [FreeTransport, SetState(S::Closed)]);
     assert!(handshake.is_closed());
     assert_eq!(list(handshake.detach()), []);
 
-    let mut handshake = connected(OnLoss::Resume, false);
+    let mut handshake = connected(false);
     let _ = handshake.detach();
     assert_eq!(list(handshake.give_up()), [FreeTransport, SetState(S::Closed)]);
     assert_eq!(list(handshake.backend_is(S::InitWait)), []);
@@ -112,8 +111,8 @@ fn detaching_waits_for_the_backend_before_it_frees_the_transport() {
 proptest! {
     /// Transport and card are created and freed in turns, never twice, whatever comes in.
     #[test]
-    fn every_action_has_its_opposite(reconfigure: bool, inputs in prop::collection::vec((0..6_u8, 0..10_u8), 0..80)) {
-        let mut handshake = Handshake::new(if reconfigure { OnLoss::Reconfigure } else { OnLoss::Resume });
+    fn every_action_has_its_opposite(inputs in prop::collection::vec((0..6_u8, 0..10_u8), 0..80)) {
+        let mut handshake = Handshake::new();
         let (mut transport, mut card, mut written) = (false, false, S::Initialising);
         for (input, value) in inputs {
             let actions = match input {

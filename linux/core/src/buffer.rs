@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//! The memory that ALSA's application and the backend share.
+
+use frontend::Geometry;
+use sndif::v2::{Operation, Span};
+use sndif::{DirectoryWriter, SharedMemory, pages_for};
+
+use crate::{Error, Pages, Platform};
+
+/// Octets copied at a time: kernel stacks are small.
+const CHUNK: usize = 256;
+
+/// From `hw_params` to `hw_free`: the application's ring, which the backend maps.
+///
+/// An OPEN begins at the start of the ring, so for a run that a new connection takes up in the middle, the backend is given
+/// a *stand-in* of the same size: what lies `shift` octets into the application's ring lies at its start.
+pub(crate) struct Buffer<P: Platform> {
+    ring: P::Pages,
+    stand_in: Option<StandIn<P>>,
+    directory: P::Pages,
+    pub(crate) geometry: Geometry,
+    control_bytes: u32,
+    /// Granted for the present connection.
+    current: bool,
+}
+
+struct StandIn<P: Platform> {
+    pages: P::Pages,
+    shift: u32,
+}
+
+impl<P: Platform> Buffer<P> {
+    pub(crate) fn new(backend: u16, geometry: Geometry, control_bytes: u32) -> Result<Self, Error> {
+        let bytes = geometry.ring_bytes().checked_add(control_bytes).ok_or(Error::Invalid)?;
+        let pages = pages_for(bytes);
+        let ring = P::Pages::new(backend, pages)?;
+        let directory = P::Pages::new(backend, DirectoryWriter::pages(pages))?;
+        Ok(Self { ring, stand_in: None, directory, geometry, control_bytes, current: true })
+    }
+
+    /// The application's memory.
+    pub(crate) fn ring(&self) -> &P::Pages {
+        &self.ring
+    }
+
+    /// The backend's.
+    pub(crate) fn shared(&self) -> &P::Pages {
+        self.stand_in.as_ref().map_or(&self.ring, |stand_in| &stand_in.pages)
+    }
+
+    pub(crate) fn has_stand_in(&self) -> bool {
+        self.stand_in.is_some()
+    }
+
+    /// The connection for which it is granted has ended.
+    pub(crate) fn lose(&mut self) {
+        self.current = false;
+    }
+
+    /// The OPEN for this buffer, granted to the present backend, of a run that begins `start` octets after a ring's start.
+    pub(crate) fn open(&mut self, backend: u16, start: u64) -> Result<Operation, Error> {
+        let ring_bytes = u64::from(self.geometry.ring_bytes());
+        let shift = start.checked_rem(ring_bytes).and_then(|shift| u32::try_from(shift).ok()).unwrap_or(0);
+        // Ends the access of the backend that is gone.
+        self.stand_in = None;
+        if !self.current {
+            self.ring.grant_again(backend)?;
+            self.directory.grant_again(backend)?;
+            self.current = true;
+        }
+        if shift != 0 {
+            self.stand_in = Some(StandIn { pages: P::Pages::new(backend, self.ring.refs().len())?, shift });
+        }
+        if !DirectoryWriter::write(&self.directory, self.directory.refs(), self.shared().refs()) {
+            return Err(Error::NoMemory);
+        }
+        let directory = *self.directory.refs().first().ok_or(Error::NoMemory)?;
+        self.geometry.open_params(self.control_bytes, directory).map(Operation::Open).ok_or(Error::Invalid)
+    }
+
+    /// Before WRITE: what the application wrote is where the backend looks for it.
+    pub(crate) fn hand_over(&self, span: Span) {
+        if let Some(stand_in) = &self.stand_in {
+            self.pieces(span, stand_in.shift, |ours, theirs, length| {
+                copy(&self.ring, ours, &stand_in.pages, theirs, length);
+            });
+        }
+    }
+
+    /// After READ: what the backend captured is where the application looks for it.
+    pub(crate) fn take_over(&self, span: Span) {
+        if let Some(stand_in) = &self.stand_in {
+            self.pieces(span, stand_in.shift, |ours, theirs, length| {
+                copy(&stand_in.pages, theirs, &self.ring, ours, length);
+            });
+        }
+    }
+
+    /// Where the span lies in the application's ring and in the stand-in: two pieces where it wraps.
+    fn pieces(&self, span: Span, shift: u32, mut each: impl FnMut(u32, u32, u32)) {
+        let ring = self.geometry.ring_bytes();
+        let ours = span.offset.saturating_add(shift);
+        let ours = ours.checked_sub(ring).unwrap_or(ours);
+        let first = span.length.min(ring.saturating_sub(ours));
+        each(ours, span.offset, first);
+        each(0, span.offset.saturating_add(first), span.length.saturating_sub(first));
+    }
+}
+
+fn copy(from: &impl SharedMemory, from_at: u32, to: &impl SharedMemory, to_at: u32, length: u32) {
+    let place = |at: u32| usize::try_from(at).unwrap_or(usize::MAX);
+    let (from_at, to_at, length) = (place(from_at), place(to_at), place(length));
+    let mut chunk = [0; CHUNK];
+    for done in (0..length).step_by(CHUNK) {
+        let Some(chunk) = chunk.get_mut(..length.saturating_sub(done).min(CHUNK)) else { return };
+        from.read(from_at.saturating_add(done), chunk);
+        to.write(to_at.saturating_add(done), chunk);
+    }
+}
