@@ -3,6 +3,7 @@
  * The module, and the xenbus driver for devices of class vsnd.
  */
 #include <linux/delay.h>
+#include <linux/list.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/slab.h>
@@ -19,14 +20,17 @@
 
 /* A device from probe to remove. */
 struct vsnd_front {
-	/*
-	 * The device's calls come one at a time: from the bus, which sees to
-	 * that itself, and when applications let go of a card. Taken within the
-	 * device's lock where that is held, before anything of ALSA's.
-	 */
-	struct mutex lock;
+	struct list_head list;
 	struct vsnd_device *device;
 };
+
+/*
+ * Protects the list, and the calls of the devices on it: they come from the bus,
+ * one at a time, and when applications let go of a card. Taken before anything
+ * of ALSA's.
+ */
+static DEFINE_MUTEX(vsnd_fronts_lock);
+static LIST_HEAD(vsnd_fronts);
 
 static int vsnd_probe(struct xenbus_device *dev, const struct xenbus_device_id *id)
 {
@@ -42,8 +46,10 @@ static int vsnd_probe(struct xenbus_device *dev, const struct xenbus_device_id *
 		kfree(front);
 		return -ENOMEM;
 	}
-	mutex_init(&front->lock);
 	dev_set_drvdata(&dev->dev, front);
+	mutex_lock(&vsnd_fronts_lock);
+	list_add(&front->list, &vsnd_fronts);
+	mutex_unlock(&vsnd_fronts_lock);
 	return 0;
 }
 
@@ -51,9 +57,9 @@ static void vsnd_otherend_changed(struct xenbus_device *dev, enum xenbus_state s
 {
 	struct vsnd_front *front = dev_get_drvdata(&dev->dev);
 
-	mutex_lock(&front->lock);
+	mutex_lock(&vsnd_fronts_lock);
 	vsnd_device_backend_is(front->device, state);
-	mutex_unlock(&front->lock);
+	mutex_unlock(&vsnd_fronts_lock);
 }
 
 /* The domain was restored: its backend is another, and knows nothing of us. */
@@ -68,8 +74,11 @@ static void vsnd_remove(struct xenbus_device *dev)
 	struct vsnd_front *front = dev_get_drvdata(&dev->dev);
 	unsigned int ms = 0;
 
-	/* The bus does not watch the backend for us any more, and holds the device's lock. */
+	mutex_lock(&vsnd_fronts_lock);
+	list_del(&front->list);
+	mutex_unlock(&vsnd_fronts_lock);
 	if (vsnd_device_detach(front->device)) {
+		/* The bus does not watch the backend for us any more. */
 		while (xenbus_read_driver_state(dev->otherend) == XenbusStateConnected &&
 		       ms < VSND_DETACH_MS) {
 			msleep(20);
@@ -77,7 +86,6 @@ static void vsnd_remove(struct xenbus_device *dev)
 		}
 	}
 	vsnd_device_free(front->device);
-	mutex_destroy(&front->lock);
 	kfree(front);
 }
 
@@ -98,27 +106,14 @@ static struct xenbus_driver vsnd_driver = {
 	.not_essential = true,
 };
 
-/* ---- applications let go ---- */
-
-static int vsnd_device_look(struct device *dev, void *data)
+static void vsnd_look(struct work_struct *work)
 {
 	struct vsnd_front *front;
 
-	/* Whoever has the lock finds a device that is bound, or none. */
-	device_lock(dev);
-	front = dev_get_drvdata(dev);
-	if (front) {
-		mutex_lock(&front->lock);
+	mutex_lock(&vsnd_fronts_lock);
+	list_for_each_entry(front, &vsnd_fronts, list)
 		vsnd_device_let_go(front->device);
-		mutex_unlock(&front->lock);
-	}
-	device_unlock(dev);
-	return 0;
-}
-
-static void vsnd_look(struct work_struct *work)
-{
-	WARN_ON_ONCE(driver_for_each_device(&vsnd_driver.driver, NULL, NULL, vsnd_device_look));
+	mutex_unlock(&vsnd_fronts_lock);
 }
 
 static DECLARE_WORK(vsnd_look_work, vsnd_look);

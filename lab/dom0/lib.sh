@@ -55,10 +55,11 @@ scenario_seconds() {
     esac
 }
 
-# guest_complains: what the kernels of guests with our driver found wrong with themselves, if they did.
+# guest_complains: what the kernels of guests with our driver found wrong with themselves, if they did. Our own commands,
+# which look for the same, stand on the console, too.
 guest_complains() {
     [ "$(guest_module)" = vsnd_front ] &&
-        cat /run/lab/consoles "$GUEST_LOGS"/guest-*.log 2>/dev/null |
+        cat /run/lab/consoles "$GUEST_LOGS"/guest-*.log 2>/dev/null | grep -v '^lab: ' |
         grep -E 'BUG|WARNING|Oops|KASAN|Call Trace|blocked for more|locking (bug|dependency)|unreferenced|suspicious RCU'
 }
 

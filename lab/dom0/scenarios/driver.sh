@@ -60,6 +60,8 @@ scenario_mixer() {
     world a
     must_run a "amixer -c0 sget PCM,0 | grep -E 'Limits|Left:'"
     note "$(echo "$OUTPUT" | tr -s ' \n' ' ')"
+    must_run a "play 0,0 50 && amixer -c0 sget PCM,0 | grep -o 'Left:.*'"
+    note "asked of the backend: $(echo "$OUTPUT" | tail -n1)"
     must_run a "amixer -q -c0 sset PCM,0 mute && play 0,0 51"
     silent a 0-0
     must_run a "amixer -q -c0 sset PCM,0 unmute && play 0,0 52"

@@ -203,7 +203,7 @@ impl Serving {
         // A frontend left over from the last daemon has to step back first.
         if matches!(self.front(), XenbusState::Initialised | XenbusState::Connected) {
             self.say(XenbusState::Closed);
-            while self.front() != XenbusState::Initialising {
+            while !matches!(self.front(), XenbusState::Initialising | XenbusState::Reconfiguring) {
                 std::thread::sleep(Duration::from_millis(1));
                 if !matches!(orders.try_recv(), Err(TryRecvError::Empty)) {
                     return;
