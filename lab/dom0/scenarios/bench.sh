@@ -89,9 +89,11 @@ scenario_bench_start() {
             done > /run/lab/samples
             wait; grep -hE 'tv_|appl_ptr' /run/lab/began /run/lab/samples"
         sleep 1
-        # How far the wall clock is ahead of the one that ALSA uses.
-        { adjtimex && cat /proc/timer_list /proc/asound/Loopback/pcm0p/sub0/status; } > /run/lab/clocks
+        grep trigger_time /proc/asound/Loopback/pcm0p/sub0/status > /run/lab/heard
         guest_wait a 20 || fail "aplay: $OUTPUT"
+        # How far the wall clock is ahead of the one that ALSA uses. Later: it keeps dom0 from all else for some time.
+        { adjtimex && cat /proc/timer_list /run/lab/heard; } > /run/lab/clocks
+        case $OUTPUT in *run!!!*) note "round $round: $(echo "$OUTPUT" | grep 'run!!!')" ;; esac
         echo "$OUTPUT" | cat /run/lab/clocks - | awk '
             /tv_sec/ { seconds = $2 % 100000 }
             /tv_usec/ { now = seconds * 1000 + $2 / 1000; if (++clocks == 2) began = now }
@@ -114,7 +116,7 @@ bench_shortest() {
     shortest=0
     for milliseconds in 40 20 10 5 4 3 2 1; do
         guest_run a "aplay $sound --period-size=$((milliseconds * 48)) --buffer-size=$((milliseconds * 96)) -d 5 /dev/zero"
-        [ -z "$OUTPUT" ] || break
+        [ -z "$OUTPUT" ] || { note "$((milliseconds * 2)) ms: $(echo "$OUTPUT" | head -n 1)"; break; }
         shortest=$((milliseconds * 2))
     done
     bench_value buffer ms $shortest

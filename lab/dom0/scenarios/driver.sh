@@ -108,7 +108,7 @@ scenario_removed() {
 # An administrator takes the device from the driver and gives it back, while it plays.
 scenario_unbound() {
     world a
-    must_run a "play 0,0 65 960000 > /run/lab/65 2>&1 & sleep 2; cd /sys/bus/xen/drivers/vsnd
+    must_run a "play 0,0 65 960000 > /run/lab/65 2>&1 & sleep 2; cd /sys/bus/xen/drivers/vsnd_front
         echo vsnd-0 > unbind && ! aplay -l > /dev/null 2>&1; wait; tail -n1 /run/lab/65
         echo vsnd-0 > bind && soon 10 [ -e /proc/asound/card0/pcm1c ] && play 0,0 66"
     heard a 0-0 66
