@@ -238,6 +238,17 @@ fn a_device_that_is_unplugged_and_plugged_in_again_works() {
 }
 
 #[test]
+fn a_guest_that_removed_its_own_half_is_unplugged_like_any_other() {
+    let mut world = World::new();
+    world.attach_playback(GUEST);
+    let mut guest = HostileGuest::connected(&mut world, GUEST, 1);
+    guest.remove("state");
+    world.detach(GUEST, 0).unwrap();
+    let closed = "card 0: Closed";
+    assert!(eventually(PATIENCE, || world.log().contains(closed)), "the toolstack sees it: {}", world.log());
+}
+
+#[test]
 fn a_driver_domain_removes_its_half_of_what_is_detached() {
     const DRIVER_DOMAIN: DomainId = DomainId(3);
     let mut world = World::without_daemon(|_| String::new());

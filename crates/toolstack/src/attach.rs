@@ -251,7 +251,8 @@ fn closes(store: &mut Client, backend: &str, timeout: Duration) -> xenstore::Res
     store.watch(&state_path, TOKEN)?;
     let deadline = Instant::now() + timeout;
     let closed = loop {
-        if state(store)? == XenbusState::Closed {
+        // A backend in a driver domain may have removed its half by now.
+        if state(store)? == XenbusState::Closed || !store.exists(&state_path)? {
             break true;
         }
         let left = deadline.saturating_duration_since(Instant::now());
