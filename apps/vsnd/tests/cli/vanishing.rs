@@ -1,7 +1,6 @@
 //! Processes that vanish: the others say so and recover, or end cleanly; every file keeps a valid header.
 
 use std::process::Command;
-use std::time::Duration;
 
 use crate::common::{Process, RECORDING, World, eventually, samples, stderr, text, vsnd};
 use rustix::process::Signal;
@@ -75,11 +74,12 @@ fn a_daemon_that_is_killed_while_playing_is_waited_for() {
 #[test]
 fn a_daemon_that_ends_while_playing_and_stays_away_is_said_so() {
     let world = World::new();
-    let daemon = world.daemon(&[]);
+    let out = world.path("out.wav");
+    let daemon = world.daemon(&["--sink", &format!("wav:{}", text(&out))]);
     let long = long_recording(&world, 5);
     let mut command = world.guest(&["play", text(&long), "--recovery-seconds", "1", "--progress", "json"]);
     let mut guest = Process(command.spawn().expect("starts"));
-    std::thread::sleep(Duration::from_millis(500));
+    eventually("it plays", || played(&out) > 12_000);
     assert_eq!(daemon.terminate(), Some(0));
     assert_eq!(guest.code(), Some(10));
     let said = guest.stderr();
@@ -138,10 +138,11 @@ fn ctrl_c_ends_a_recording_well() {
 #[test]
 fn a_card_that_is_detached_while_playing_ends_the_guest() {
     let world = World::new();
-    let _daemon = world.daemon(&[]);
+    let out = world.path("out.wav");
+    let _daemon = world.daemon(&["--sink", &format!("wav:{}", text(&out))]);
     let long = long_recording(&world, 5);
     let mut guest = Process(world.guest(&["play", text(&long), "--recovery-seconds", "1"]).spawn().expect("starts"));
-    std::thread::sleep(Duration::from_millis(300));
+    eventually("it plays", || played(&out) > 12_000);
     let dir = world.path("xen");
     let output = vsnd(&["emu", "--dir", text(&dir), "detach", "--domain", "1"]);
     assert!(output.status.success(), "{}", stderr(&output));
