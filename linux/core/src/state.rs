@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 //! What a stream's lock protects: its transport, its buffer, and where the present run stands. Nothing here waits.
 
-use frontend::{CONTROL_BYTES, Completion, Mixer, RequestId, Stream};
+use frontend::{Completion, Mixer, RequestId, Stream};
 use sndif::store::{Direction, node};
 use sndif::v2::{Operation, RING_SLOTS, Trigger};
 
@@ -54,6 +54,8 @@ pub(crate) struct State<P: Platform> {
     /// The request that somebody waits for.
     awaited: Option<RequestId>,
     answer: Option<Completion>,
+    /// The backend has told its volume, and ALSA was not told that it is another.
+    volume_learnt: bool,
     /// Notifications sent to the backend.
     pub(crate) notifications: u64,
 }
@@ -91,6 +93,15 @@ struct Run {
     stop: Option<Stop>,
 }
 
+/// What ALSA is to be told without the state's lock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct News {
+    /// Why it has to stop the stream.
+    pub(crate) stop: Option<Stop>,
+    /// The volume is another.
+    pub(crate) volume: bool,
+}
+
 /// What became of an awaited request.
 pub(crate) enum Answer {
     Here(Completion),
@@ -110,6 +121,7 @@ impl<P: Platform> State<P> {
             reopening: None,
             awaited: None,
             answer: None,
+            volume_learnt: false,
             notifications: 0,
         }
     }
@@ -188,8 +200,8 @@ impl<P: Platform> State<P> {
 
     /// The OPEN of a run that begins at `start` octets.
     pub(crate) fn open(&mut self, start: u64) -> Result<Operation, Error> {
-        let backend = self.transport.as_ref().ok_or(Error::Lost)?.backend;
-        self.buffer.as_mut().ok_or(Error::Invalid)?.open(backend, start)
+        let transport = self.transport.as_ref().ok_or(Error::Lost)?;
+        self.buffer.as_mut().ok_or(Error::Invalid)?.open(transport.backend, start, transport.stream.control_bytes())
     }
 
     /// Whether the backend has the run.
@@ -211,12 +223,6 @@ impl<P: Platform> State<P> {
             let _ = self.mixer.ask(&mut *transport.stream);
             self.publish();
         }
-    }
-
-    /// Octets behind the ring that hold volumes and flags.
-    pub(crate) fn control_bytes(&self) -> u32 {
-        let features = self.mixer.features();
-        if features.volume || features.mute { CONTROL_BYTES } else { 0 }
     }
 
     // --- requests -------------------------------------------------------------------------------------------
@@ -274,7 +280,7 @@ impl<P: Platform> State<P> {
             any = true;
             self.mixer.completed(&completion);
             if let Some(buffer) = &self.buffer {
-                self.mixer.learn(&completion, buffer.shared());
+                self.volume_learnt |= self.mixer.learn(&completion, buffer.shared());
             }
             if self.reopening == Some(completion.id) {
                 self.reopening = None;
@@ -461,9 +467,9 @@ impl<P: Platform> State<P> {
         Ok(any)
     }
 
-    /// Why ALSA has to stop the stream, told once.
-    pub(crate) fn take_stop(&mut self) -> Option<Stop> {
-        self.run.stop.take()
+    /// What ALSA is to be told, once.
+    pub(crate) fn take_news(&mut self) -> News {
+        News { stop: self.run.stop.take(), volume: core::mem::take(&mut self.volume_learnt) }
     }
 
     /// Takes in answers that came with a notification.

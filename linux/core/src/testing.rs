@@ -33,6 +33,7 @@ struct World {
     notifications: u32,
     elapsed: u32,
     stops: Vec<Stop>,
+    volume_changes: u32,
 }
 
 fn world<R>(access: impl FnOnce(&mut World) -> R) -> R {
@@ -154,6 +155,11 @@ pub(crate) fn elapsed() -> u32 {
 /// Why ALSA was told to stop, since the last call.
 pub(crate) fn stops() -> Vec<Stop> {
     world(|world| core::mem::take(&mut world.stops))
+}
+
+/// How often ALSA was told of another volume since the last call.
+pub(crate) fn volume_changes() -> u32 {
+    world(|world| core::mem::take(&mut world.volume_changes))
 }
 
 pub(crate) struct TestKernel;
@@ -319,6 +325,9 @@ impl Listener for TestListener {
     fn stop(&self, stop: Stop) {
         world(|world| world.stops.push(stop));
     }
+    fn volume_changed(&self) {
+        world(|world| world.volume_changes += 1);
+    }
 }
 
 /// A store; nodes of the backend's directory begin with `backend/`.
@@ -332,6 +341,10 @@ impl TestBus {
 
     pub(crate) fn node(&self, path: &str) -> Option<String> {
         self.0.borrow().get(path).cloned()
+    }
+
+    pub(crate) fn set(&self, path: &str, value: &str) {
+        self.0.borrow_mut().insert(path.to_string(), value.to_string());
     }
 
     fn value<'a>(&self, path: &str, into: &'a mut [u8]) -> Option<&'a [u8]> {
@@ -398,7 +411,7 @@ impl Bus<TestKernel> for TestBus {
 
 impl Writer for TestBus {
     fn number(&self, path: &Text, node: &str, value: u32) -> Result<(), Error> {
-        self.0.borrow_mut().insert(join(path.as_str(), node), value.to_string());
+        self.set(&join(path.as_str(), node), &value.to_string());
         Ok(())
     }
     fn remove(&self, path: &Text, node: &str) -> Result<(), Error> {
