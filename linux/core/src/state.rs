@@ -138,9 +138,11 @@ impl<P: Platform> State<P> {
 
     /// The backend is gone; what applications hold stays.
     pub(crate) fn lose(&mut self) {
+        // A domain that is suspended does not take what its backend tells it at last.
+        let _ = self.take_events();
         self.run.origin = match self.direction {
             // What the backend had and did not tell of is played once more; nothing is left out.
-            Direction::Playback => self.whole_frames(self.position()),
+            Direction::Playback => self.whole_frames(self.position()).min(self.last_origin()),
             Direction::Capture => self.run.captured,
         };
         self.run.started = false;
@@ -151,6 +153,16 @@ impl<P: Platform> State<P> {
         if let Some(buffer) = &mut self.buffer {
             buffer.lose();
         }
+    }
+
+    /// How far at most a run has come that the next connection is to take up: not so far that ALSA sees an xrun, if the
+    /// last backend has played all there was before it went.
+    fn last_origin(&self) -> u64 {
+        let period = match &self.buffer {
+            Some(buffer) if !self.run.draining => u64::from(buffer.geometry.period_bytes()),
+            _ => 0,
+        };
+        self.run.accepted.saturating_sub(period).max(self.run.shown)
     }
 
     /// The backend is Connected: takes up the run that an application has prepared. Does not wait for the backend.
@@ -444,9 +456,8 @@ impl<P: Platform> State<P> {
         Ok(self.stream()?.in_flight() < DATA_SLOTS)
     }
 
-    /// Takes in answers and events, and sends what follows from them. Returns whether there was anything.
-    pub(crate) fn events(&mut self) -> Result<bool, Error> {
-        let mut any = self.collect_answers()?;
+    fn take_events(&mut self) -> Result<bool, Error> {
+        let mut any = false;
         for _ in 0..EVENT_PAGES {
             let progress = self.stream()?.take_events()?;
             any |= progress.events > 0;
@@ -454,6 +465,13 @@ impl<P: Platform> State<P> {
                 break;
             }
         }
+        Ok(any)
+    }
+
+    /// Takes in answers and events, and sends what follows from them. Returns whether there was anything.
+    pub(crate) fn events(&mut self) -> Result<bool, Error> {
+        let mut any = self.collect_answers()?;
+        any |= self.take_events()?;
         if self.run.started {
             match self.direction {
                 Direction::Playback => self.push(true)?,

@@ -355,6 +355,23 @@ fn what_alsa_wants_while_there_is_no_backend_is_done_by_the_next() {
     assert_eq!(backend(|backend| backend.story()), "open 7680");
 }
 
+#[test]
+fn what_was_played_while_the_domain_was_suspended_is_no_xrun_and_heard_once() {
+    let (bus, stream) = prepared("p");
+    stream.ack(1920, BOUNDARY).unwrap();
+    stream.trigger(Trigger::Start).unwrap();
+    backend(|backend| {
+        backend.serve();
+        backend.report(2 * PERIOD + 4);
+        backend.report(RING);
+    });
+    // Nobody is there to take the events, until the domain is restored.
+    stream.detach();
+    take_up(&bus, &stream);
+    assert_eq!(backend(|backend| backend.story()), "open 7680, write 0+1920, start", "the last period once more");
+    assert_eq!(stream.pointer().frames, 1440);
+}
+
 /// A stream that played, on a connection whose backend has answered nothing yet.
 fn reconnected_while_playing() -> (TestBus, PcmStream<TestKernel>) {
     let (bus, stream) = prepared("p");
