@@ -32,8 +32,7 @@ boot() {
 # share_with_dom0 KERNEL: what dom0 finds of us.
 share_with_dom0() {
     rm -rf "$out/$1/share" && mkdir -p "$out/$1/share"
-    # A complaint of that kernel is to be read to its end.
-    echo "lab.driver=${DRIVER:-stock}$([ "$1" != debug ] || echo " loglevel=7")" > "$out/$1/share/guest-arguments"
+    echo "lab.driver=${DRIVER:-stock}" > "$out/$1/share/guest-arguments"
     echo "$guest_mb" > "$out/$1/share/guest-memory"
 }
 

@@ -60,7 +60,7 @@ scenario_seconds() {
 guest_complains() {
     [ "$(guest_module)" = vsnd_front ] &&
         cat /run/lab/consoles "$GUEST_LOGS"/guest-*.log 2>/dev/null | grep -v '^lab: ' |
-        grep -A 40 -E 'BUG|WARNING|Oops|KASAN|Call Trace|blocked for more|locking (bug|dependency)|unreferenced|suspicious RCU'
+        grep -A 40 -E 'BUG|WARNING|Oops|blocked for more|locking (bug|dependency)|unreferenced|suspicious RCU'
 }
 
 keep_evidence() {

@@ -33,3 +33,6 @@ timed() {
 alsa_name() {
     echo "$1" | sed 's/^f32_/float_/; s/^f64_/float64_/' | tr '[:lower:]' '[:upper:]'
 }
+
+# no_complaints: the kernel has found nothing wrong with itself or its drivers.
+no_complaints() { ! dmesg | grep -iE 'still in use|deferring g.e|BUG:|WARNING:|Oops'; }

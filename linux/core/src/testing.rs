@@ -118,6 +118,11 @@ impl Backend {
     }
 }
 
+/// Begins anew, where one thread makes several worlds.
+pub(crate) fn reset() {
+    world(|world| *world = World::default());
+}
+
 /// Has `act` act as the backend of the stream that was published last.
 pub(crate) fn backend<R>(act: impl FnOnce(&mut Backend) -> R) -> R {
     world(|world| act(world.backend.as_mut().unwrap()))
@@ -381,7 +386,7 @@ fn join(path: &str, node: &str) -> String {
     if path.is_empty() { node.into() } else { format!("{path}/{node}") }
 }
 
-impl Bus<TestKernel> for TestBus {
+impl<P: Platform<Channel = TestChannel>> Bus<P> for TestBus {
     type Writer = TestBus;
 
     fn backend_id(&self) -> u16 {
@@ -403,7 +408,7 @@ impl Bus<TestKernel> for TestBus {
     fn transaction(&self, write: &mut dyn FnMut(&Self) -> Result<(), Error>) -> Result<(), Error> {
         write(self)
     }
-    fn channel(&self, stream: &PcmStream<TestKernel>, source: Source) -> Result<TestChannel, Error> {
+    fn channel(&self, stream: &PcmStream<P>, source: Source) -> Result<TestChannel, Error> {
         Ok(TestChannel(u32::from(stream.info().node) * 2 + u32::from(source == Source::Events)))
     }
     fn set_state(&self, _state: XenbusState) {}
