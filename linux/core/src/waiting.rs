@@ -2,7 +2,7 @@
 //! Whoever waits is woken, in whatever order threads run (loom): a wake-up that is lost would leave a model without a
 //! thread that can go on, which ends the test. Time never passes here, so no wait is ended by it.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 use loom::sync::{Condvar, Mutex};
 use loom::thread;
@@ -59,8 +59,8 @@ impl Signal for LoomSignal {
     }
 }
 
-/// A connected stream.
-fn stream() -> Arc<PcmStream<LoomKernel>> {
+/// A connected stream. (The threads of a model are one of the system.)
+fn stream() -> Rc<PcmStream<LoomKernel>> {
     reset();
     let bus = TestBus::new(&[("0/0/type", "p")]);
     let mut stream = None;
@@ -70,7 +70,7 @@ fn stream() -> Arc<PcmStream<LoomKernel>> {
     connect::publish(&bus, core::slice::from_ref(&stream), features).unwrap();
     bus.attach("0/0");
     stream.connected();
-    Arc::new(stream)
+    Rc::new(stream)
 }
 
 /// The backend: answers `requests` requests as they come, and notifies where it was asked to.
@@ -92,7 +92,7 @@ fn serve(stream: &PcmStream<LoomKernel>, requests: usize) {
 fn an_answer_that_comes_between_the_look_and_the_wait_is_not_missed() {
     loom::model(|| {
         let stream = stream();
-        let served = Arc::clone(&stream);
+        let served = Rc::clone(&stream);
         let backend = thread::spawn(move || serve(&served, 1));
         assert!(stream.open().is_ok());
         backend.join().unwrap();
@@ -103,7 +103,7 @@ fn an_answer_that_comes_between_the_look_and_the_wait_is_not_missed() {
 fn an_answer_that_another_thread_takes_still_wakes_who_waits_for_it() {
     loom::model(|| {
         let stream = stream();
-        let (served, looked) = (Arc::clone(&stream), Arc::clone(&stream));
+        let (served, looked) = (Rc::clone(&stream), Rc::clone(&stream));
         let backend = thread::spawn(move || serve(&served, 1));
         let looking = thread::spawn(move || looked.pointer());
         assert!(stream.open().is_ok());
@@ -116,7 +116,7 @@ fn an_answer_that_another_thread_takes_still_wakes_who_waits_for_it() {
 fn whoever_waits_for_a_backend_that_goes_is_woken() {
     loom::model(|| {
         let stream = stream();
-        let lost = Arc::clone(&stream);
+        let lost = Rc::clone(&stream);
         let losing = thread::spawn(move || lost.lose());
         assert_eq!(stream.open(), Err(Error::Lost));
         losing.join().unwrap();
@@ -128,7 +128,7 @@ fn whoever_waits_for_a_backend_that_comes_back_is_woken() {
     loom::model(|| {
         let stream = stream();
         stream.lose();
-        let connected = Arc::clone(&stream);
+        let connected = Rc::clone(&stream);
         let connecting = thread::spawn(move || {
             connected.connected();
         });
