@@ -133,8 +133,8 @@ guest_config() {
 name = "$1"
 type = "pv"
 kernel = "/lab/vmlinux"
-ramdisk = "/lab/guest.cpio"
-memory = $(cat /share/guest-memory)
+ramdisk = "${GUEST_RAMDISK:-/lab/guest.cpio}"
+memory = ${GUEST_MB:-$(cat /share/guest-memory)}
 vcpus = 1
 extra = "console=hvc0 quiet loglevel=4 mitigations=off random.trust_cpu=on cryptomgr.notests $(cat /share/guest-arguments 2>/dev/null) ${3:-}"
 on_poweroff = "destroy"
