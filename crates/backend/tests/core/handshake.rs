@@ -3,7 +3,7 @@
 use backend::{Action, Handshake};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use sndif::XenbusState as S;
+use sndif::{Protocol, XenbusState as S};
 
 fn state() -> impl Strategy<Value = S> {
     // Weighted towards a frontend that wants to connect, or most histories would end at InitWait.
@@ -54,7 +54,7 @@ proptest! {
         steps in vec((state(), proptest::bool::weighted(0.9), any::<bool>(), any::<bool>(), 0..8_u8, 0..1_500_000_000_u64), 0..40),
     ) {
         let mut now_ns = 7;
-        let (mut handshake, actions) = Handshake::new(first, now_ns);
+        let (mut handshake, actions) = Handshake::new(Protocol::V2, first, now_ns);
         let mut daemon = Daemon::default();
         daemon.act(&mut handshake, actions, true, now_ns);
         for (frontend, online, moved, success, breaks, pass_ns) in steps {
