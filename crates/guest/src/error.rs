@@ -122,6 +122,20 @@ pub enum Error {
         /// Its answer.
         errno: Errno,
     },
+    /// A backend of protocol version 0 refused a request.
+    #[error("the backend refuses {operation}; its protocol (v0) has no reasons, but its log may tell one")]
+    RefusedWithoutReason {
+        /// What was asked.
+        operation: &'static str,
+    },
+    /// The card speaks another protocol than the caller.
+    #[error("sound card {card} speaks protocol {protocol}")]
+    Protocol {
+        /// Device id.
+        card: u32,
+        /// What it speaks.
+        protocol: sndif::Protocol,
+    },
     /// The backend did not answer.
     #[error("the backend does not answer {operation} within {after:?}")]
     NoAnswer {
