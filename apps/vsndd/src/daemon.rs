@@ -352,6 +352,15 @@ impl Daemon {
                         device.write_state(&mut self.store, state)?;
                     }
                 }
+                Action::Resume => {
+                    let resumed = self.resume(id);
+                    if let Some(device) = self.devices.get_mut(&id) {
+                        if let Err(reason) = &resumed {
+                            device.warn(now_ns, reason);
+                        }
+                        actions.extend(device.handshake.connected(resumed.is_ok(), now_ns));
+                    }
+                }
                 Action::Connect => {
                     let result = self.try_connect(id, now_ns)?;
                     if let Some(device) = self.devices.get_mut(&id) {
@@ -391,6 +400,23 @@ impl Daemon {
             }
         }
         Ok(Connected::SteppedBack)
+    }
+
+    /// Puts the streams of a card onto the transport that its guest published when it was resumed.
+    fn resume(&mut self, id: DeviceId) -> Result<(), String> {
+        let device = self.devices.get_mut(&id).ok_or("device is gone")?;
+        let nodes = device
+            .read_card(&mut self.store, self.config.limits.streams_per_card)
+            .map_err(|error| error.to_string())?;
+        for (nodes, (old, key)) in nodes.into_iter().zip(&mut device.streams) {
+            let stream = self.streams.get_mut(*key).ok_or("stream is gone")?;
+            let ring = nodes.ring.attach(&self.xen, id.guest).map_err(|error| error.to_string())?;
+            self.poller.add_edge(&ring.channel, key.data().as_ffi()).map_err(|error| error.to_string())?;
+            stream.resume(ring);
+            *old = nodes;
+            self.busy.push_back(*key);
+        }
+        Ok(())
     }
 
     /// Connects every stream of a card, or none.

@@ -9,6 +9,7 @@ use xen::{DomainId, EventChannel, Xen};
 use crate::card::{Described, Kind, StreamNodes};
 use crate::policy::Route;
 use crate::stream::{After, GuestStream, Turn};
+use crate::transport::Attached;
 use crate::v0;
 
 /// A connected stream.
@@ -95,6 +96,13 @@ impl Served {
         match &self.stream {
             Wire::V0(stream) => stream.channel(),
             Wire::V2(stream) => stream.channel(),
+        }
+    }
+
+    /// Goes on with another ring; nothing for a guest whose protocol knows no such thing.
+    pub(crate) fn resume(&mut self, ring: Attached) {
+        if let Wire::V0(stream) = &mut self.stream {
+            stream.resume(ring);
         }
     }
 

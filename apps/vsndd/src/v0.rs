@@ -48,6 +48,13 @@ impl GuestStream {
         }
     }
 
+    /// Goes on with the ring of a guest that was resumed. It lost what it had asked for, and believes its stream open.
+    pub(crate) fn resume(&mut self, ring: Attached) {
+        self.ring = BackRing::taken_over(ring.page);
+        self.channel = ring.channel;
+        self.core.forget_request();
+    }
+
     /// The ring's event channel.
     pub(crate) fn channel(&self) -> &EventChannel {
         &self.channel

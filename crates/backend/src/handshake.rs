@@ -21,6 +21,8 @@ pub enum Action {
     SetState(XenbusState),
     /// Read the transport nodes, map, bind; then call [`Handshake::connected`].
     Connect,
+    /// The same for a guest of protocol version 0 that was resumed: its streams stay as they are, on the new transport.
+    Resume,
 }
 
 /// State machine of one device.
@@ -90,7 +92,7 @@ impl Handshake {
                 // It was resumed, and takes the new ring for connected already.
                 Protocol::V0 => {
                     self.state = S::InitWait;
-                    actions.extend([Action::Release, Action::Connect]);
+                    actions.push(Action::Resume);
                 }
             },
             S::Initialised if self.state == S::InitWait => actions.push(Action::Connect),
@@ -164,7 +166,7 @@ impl Handshake {
 
 #[cfg(test)]
 mod tests {
-    use super::Action::{Connect, Release, SetState};
+    use super::Action::{Connect, Release, Resume, SetState};
     use super::*;
     use Protocol::{V0, V2};
     use XenbusState as S;
@@ -269,7 +271,7 @@ mod tests {
         assert_eq!(handshake.update(S::Initialised, true, false, 0), [Connect]);
         assert_eq!(handshake.connected(true, 0), [SetState(S::Connected)]);
         assert_eq!(handshake.update(S::Connected, true, false, 1), []);
-        assert_eq!(handshake.update(S::Initialised, true, true, 2), [Release, Connect]);
+        assert_eq!(handshake.update(S::Initialised, true, true, 2), [Resume]);
         assert_eq!(handshake.connected(true, 2), [SetState(S::Connected)]);
         // It believes itself connected, and stays in Initialised.
         assert_eq!(handshake.update(S::Initialised, true, false, 3), []);
@@ -320,6 +322,10 @@ mod tests {
                                 assert!(!mapped);
                                 mapped = kind != 1;
                                 queue.extend(handshake.connected(mapped, step * 600_000_000));
+                            }
+                            Resume => {
+                                assert!(mapped && protocol == V0);
+                                queue.extend(handshake.connected(kind != 1, step * 600_000_000));
                             }
                             SetState(_) => {}
                         }

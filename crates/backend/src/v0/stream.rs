@@ -120,8 +120,8 @@ pub(super) struct Flow {
     pub(super) running: bool,
     /// When a playing stream starts at the latest, though the queue is shorter than the lead.
     pub(super) start_at_ns: Option<u64>,
-    /// It ran dry since it was started last.
-    pub(super) was_dry: bool,
+    /// A playing stream ran dry, or a capturing one lost frames, since the guest brought or took some.
+    pub(super) interrupted: bool,
     /// When frames were last asked for.
     pub(super) looked_ns: u64,
 }
@@ -306,7 +306,7 @@ impl Stream {
             queued: 0,
             running: direction == Direction::Capture,
             start_at_ns: None,
-            was_dry: false,
+            interrupted: false,
             looked_ns: now_ns,
         });
     }
@@ -369,7 +369,7 @@ impl Stream {
                         flow.start_at_ns.get_or_insert(now_ns.saturating_add(LEAD_NS));
                     }
                 }
-                if std::mem::take(&mut flow.was_dry) {
+                if std::mem::take(&mut flow.interrupted) {
                     self.counters.xruns = self.counters.xruns.saturating_add(1);
                 }
                 // As long as the lead is not full, the next WRITE may come at once.
@@ -379,6 +379,7 @@ impl Stream {
                 }
             }
             Awaited::Captured(transfer) => {
+                flow.interrupted = false;
                 let moved = flow.queue.move_to(pages, transfer.length() as usize);
                 Some(self.respond(moved))
             }
@@ -389,6 +390,11 @@ impl Stream {
     /// The request that is waiting cannot be done.
     pub fn fail(&mut self) -> Option<Response> {
         self.pending.is_some().then(|| self.respond(false))
+    }
+
+    /// Nobody waits for an answer any more.
+    pub fn forget_request(&mut self) {
+        self.pending = None;
     }
 
     /// Closes the stream without being asked, as when its connection ends or its host device cannot be opened.
@@ -479,7 +485,7 @@ impl Frames for Stream {
             // Dry: the next frames are gathered anew before they are played.
             if flow.queued == 0 {
                 flow.running = false;
-                flow.was_dry = true;
+                flow.interrupted = true;
             }
             return None;
         }
@@ -514,7 +520,9 @@ impl Frames for Stream {
         if lost > 0 {
             // The guest does not keep up: the oldest frames give way.
             flow.queue.drop_front(lost);
-            self.counters.xruns = self.counters.xruns.saturating_add(1);
+            if !std::mem::replace(&mut flow.interrupted, true) {
+                self.counters.xruns = self.counters.xruns.saturating_add(1);
+            }
         }
         let (_, flow) = self.flow()?;
         let gap = flow.queue.gap(available);
