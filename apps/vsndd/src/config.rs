@@ -260,7 +260,7 @@ mod tests {
     fn the_example_in_the_documentation_is_one() {
         let text = include_str!("../../../docs/vsndd.toml");
         let config = Config::parse(text, Path::new("docs/vsndd.toml")).unwrap();
-        assert_eq!(config.rules.len(), 3);
+        assert_eq!(config.rules.len(), 4);
     }
 
     #[test]
