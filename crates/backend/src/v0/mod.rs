@@ -4,6 +4,7 @@
 //! private queue at once and answered when all but the queue's *lead* of it was heard. The lead is what the
 //! host plays while the guest prepares its next WRITE.
 
+mod flow;
 mod queue;
 mod stream;
 mod wakes;

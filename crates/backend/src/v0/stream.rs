@@ -8,8 +8,8 @@ use sndif::SharedMemory;
 use sndif::store::Direction;
 use sndif::v0::{OpenParams, Operation, Request, Response, Stereo, TRANSFER_BYTES_MAX, Transfer};
 
-use super::queue::Queue;
-use crate::clock::{FrameClock, SECOND_NS};
+use super::flow::Flow;
+use crate::clock::SECOND_NS;
 use crate::{DeviceLimits, Frames, Geometry, Pace};
 
 /// What is queued for the host while the guest prepares its next WRITE.
@@ -100,30 +100,6 @@ pub(super) enum Awaited {
     Captured(Transfer),
     /// That everything is played.
     Drained,
-}
-
-/// Frames between an open stream and its host device.
-#[derive(Debug)]
-pub(super) struct Flow {
-    pub(super) direction: Direction,
-    pub(super) queue: Queue,
-    pub(super) pace: Pace,
-    pub(super) clock: FrameClock,
-    /// Octets moved when the clock was set.
-    pub(super) clock_base: u64,
-    /// Octets that the guest brought, or the host captured.
-    pub(super) written: u64,
-    /// Octets that the host device took, or gave.
-    pub(super) moved: u64,
-    /// Octets that the host device took and nobody heard yet.
-    pub(super) queued: u64,
-    pub(super) running: bool,
-    /// When a playing stream starts at the latest, though the queue is shorter than the lead.
-    pub(super) start_at_ns: Option<u64>,
-    /// A playing stream ran dry, or a capturing one lost frames, since the guest brought or took some.
-    pub(super) interrupted: bool,
-    /// When frames were last asked for.
-    pub(super) looked_ns: u64,
 }
 
 #[derive(Debug)]
@@ -293,22 +269,9 @@ impl Stream {
 
     /// The host device is open.
     pub fn start(&mut self, direction: Direction, pace: Pace, now_ns: u64) {
-        let Some(open) = &mut self.open else { return };
-        let clock = FrameClock::starting(open.geometry.rate_hz, now_ns);
-        open.flow = Some(Flow {
-            direction,
-            queue: Queue::new(open.geometry.ring_bytes as usize),
-            pace,
-            clock,
-            clock_base: 0,
-            written: 0,
-            moved: 0,
-            queued: 0,
-            running: direction == Direction::Capture,
-            start_at_ns: None,
-            interrupted: false,
-            looked_ns: now_ns,
-        });
+        if let Some(open) = &mut self.open {
+            open.flow = Some(Flow::new(direction, &open.geometry, pace, now_ns));
+        }
     }
 
     /// What can be done now about the request that is waiting.
@@ -421,40 +384,8 @@ impl Stream {
         self.counters.errors = self.counters.errors.saturating_add(u64::from(!response.success));
     }
 
-    fn flow(&mut self) -> Option<(&Geometry, &mut Flow)> {
-        let open = self.open.as_mut()?;
-        Some((&open.geometry, open.flow.as_mut()?))
-    }
-}
-
-impl Flow {
-    /// Octets that were heard.
-    pub(super) fn heard(&self) -> u64 {
-        self.moved.saturating_sub(self.queued)
-    }
-
-    fn play_now(&mut self, now_ns: u64) {
-        if !self.running {
-            self.running = true;
-            self.start_at_ns = None;
-            self.set_clock(now_ns);
-        }
-    }
-
-    fn set_clock(&mut self, now_ns: u64) {
-        self.clock = self.clock.restarted(now_ns);
-        self.clock_base = self.moved;
-    }
-
-    /// Octets that may be moved now as far as time is concerned.
-    fn due(&self, frame_bytes: u32, now_ns: u64) -> u64 {
-        match self.pace {
-            Pace::Device => u64::MAX,
-            Pace::Clock => {
-                let reached = self.clock.frames(now_ns).saturating_mul(u64::from(frame_bytes));
-                self.clock_base.saturating_add(reached).saturating_sub(self.moved)
-            }
-        }
+    fn flow(&mut self) -> Option<&mut Flow> {
+        self.open.as_mut()?.flow.as_mut()
     }
 }
 
@@ -468,80 +399,39 @@ impl Frames for Stream {
     }
 
     fn frames_to_play(&mut self, now_ns: u64, room_frames: usize) -> Option<&[u8]> {
-        let (geometry, flow) = self.flow()?;
-        if flow.direction != Direction::Playback {
-            return None;
-        }
-        if flow.start_at_ns.is_some_and(|at| now_ns >= at) {
-            flow.play_now(now_ns);
-        }
-        if !flow.running {
-            return None;
-        }
-        flow.looked_ns = now_ns;
-        let room = (room_frames as u64).saturating_mul(u64::from(geometry.frame_bytes));
-        let room = room.min(flow.due(geometry.frame_bytes, now_ns));
-        if room > 0 && flow.queue.filled() == 0 {
-            // Dry: the next frames are gathered anew before they are played.
-            if flow.queued == 0 {
-                flow.running = false;
-                flow.interrupted = true;
-            }
-            return None;
-        }
-        let frames = flow.queue.front(usize::try_from(room).unwrap_or(usize::MAX));
-        (!frames.is_empty()).then_some(frames)
+        self.flow()?.frames_to_play(now_ns, room_frames)
     }
 
     fn played(&mut self, octets: usize) {
-        if let Some((_, flow)) = self.flow() {
-            flow.queue.drop_front(octets);
-            flow.moved = flow.moved.saturating_add(octets as u64);
+        if let Some(flow) = self.flow() {
+            flow.played(octets);
         }
         self.counters.octets = self.counters.octets.saturating_add(octets as u64);
     }
 
     fn set_queued_frames(&mut self, frames: u64) {
-        if let Some((geometry, flow)) = self.flow() {
-            flow.queued = frames.saturating_mul(u64::from(geometry.frame_bytes));
+        if let Some(open) = &mut self.open
+            && let Some(flow) = &mut open.flow
+        {
+            flow.queued = frames.saturating_mul(u64::from(open.geometry.frame_bytes));
         }
     }
 
     fn room_to_capture(&mut self, now_ns: u64, available_frames: usize) -> Option<&mut [u8]> {
-        let (geometry, flow) = self.flow()?;
-        if flow.direction != Direction::Capture {
-            return None;
-        }
-        flow.looked_ns = now_ns;
-        let available = (available_frames as u64).saturating_mul(u64::from(geometry.frame_bytes));
-        let available = available.min(flow.due(geometry.frame_bytes, now_ns));
-        let available = usize::try_from(available).unwrap_or(usize::MAX).min(flow.queue.capacity());
-        let lost = available.saturating_sub(flow.queue.room());
-        if lost > 0 {
-            // The guest does not keep up: the oldest frames give way.
-            flow.queue.drop_front(lost);
-            if !std::mem::replace(&mut flow.interrupted, true) {
-                self.counters.xruns = self.counters.xruns.saturating_add(1);
-            }
-        }
-        let (_, flow) = self.flow()?;
-        let gap = flow.queue.gap(available);
-        (!gap.is_empty()).then_some(gap)
+        let flow = self.open.as_mut()?.flow.as_mut()?;
+        flow.room_to_capture(now_ns, available_frames, &mut self.counters)
     }
 
     fn captured(&mut self, octets: usize) {
-        if let Some((_, flow)) = self.flow() {
-            flow.queue.extend(octets);
-            flow.moved = flow.moved.saturating_add(octets as u64);
+        if let Some(flow) = self.flow() {
+            flow.captured(octets);
         }
         self.counters.octets = self.counters.octets.saturating_add(octets as u64);
     }
 
     fn pace_by_clock(&mut self, now_ns: u64) {
-        if let Some((_, flow)) = self.flow() {
-            flow.pace = Pace::Clock;
-            flow.queued = 0;
-            flow.set_clock(now_ns);
+        if let Some(flow) = self.flow() {
+            flow.pace_by_clock(now_ns);
         }
     }
 }

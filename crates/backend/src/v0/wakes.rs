@@ -2,7 +2,8 @@
 
 use sndif::store::Direction;
 
-use super::stream::{Awaited, Flow, Stream};
+use super::flow::Flow;
+use super::stream::{Awaited, Stream};
 use crate::Pace;
 use crate::clock::SECOND_NS;
 use crate::stream::STALL_RETRY_NS;
