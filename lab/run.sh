@@ -69,7 +69,7 @@ all="playback capture duplex lengths killed stopped twenty eight two destroy dae
 driverdomain desktop"
 # What needs no driver, or the stock one by its name; and what only our own driver can.
 if [ "${DRIVER:-}" != vsnd ]; then
-    all="$all own hostile xlcfg manual"
+    all="$all own v0 v0killed hostile xlcfg manual"
 else
     all="$all driver mmap plug rates mixer view unbound removed recovers odd cards random liar
 queries paused delay drain short speaker"

@@ -3,7 +3,7 @@
 //! The functions marked `inline(never)` are what valgrind counts in; everything else is not counted.
 
 use anyhow::{Context, Result, bail};
-use backend::{DeviceLimits, HostLimits, Offer, Outcome, Pace, StreamConfig};
+use backend::{DeviceLimits, Frames, HostLimits, Offer, Outcome, Pace, StreamConfig};
 use clap::Args;
 use pcm::Gain;
 use sndif::store::{Direction, Limits};

@@ -110,7 +110,7 @@ impl Machine {
         let host = emulation.open(DomainId(0))?;
         let mut store = host.store()?;
         for card in cards {
-            toolstack::attach(&mut store, card.domain, &[description(card)])?;
+            toolstack::attach(&mut store, card.domain, &[description(card)], sndif::Protocol::V2)?;
         }
         let log = File::create(log_path(dir.path())).context("cannot create the daemon's log")?;
         let mut command = Command::new(vsndd);

@@ -15,12 +15,14 @@ pub mod seeds;
 mod store;
 mod streams;
 mod text;
+mod v0;
 mod wav;
 
 pub use packets::packets;
 pub use store::{store_client, store_messages, store_nodes, store_server};
 pub use streams::{backend_stream, frontend_stream};
 pub use text::{config, xl_cfg};
+pub use v0::{v0_backend_stream, v0_frontend_stream, v0_packets};
 pub use wav::wav;
 
 /// A fuzz target.
@@ -35,10 +37,13 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 13] = [
     Target { name: "packets", body: packets, bounded_runs: 20_000 },
     Target { name: "backend_stream", body: backend_stream, bounded_runs: 4000 },
     Target { name: "frontend_stream", body: frontend_stream, bounded_runs: 4000 },
+    Target { name: "v0_packets", body: v0_packets, bounded_runs: 20_000 },
+    Target { name: "v0_backend_stream", body: v0_backend_stream, bounded_runs: 4000 },
+    Target { name: "v0_frontend_stream", body: v0_frontend_stream, bounded_runs: 4000 },
     Target { name: "store_messages", body: store_messages, bounded_runs: 20_000 },
     Target { name: "store_nodes", body: store_nodes, bounded_runs: 20_000 },
     Target { name: "store_server", body: store_server, bounded_runs: 2000 },

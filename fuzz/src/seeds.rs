@@ -4,6 +4,8 @@ use sndif::store::{LimitNodes, Limits};
 use sndif::v2::{Event, HwParams, OpenParams, Operation, Request, Response, Span, Trigger, opcode};
 use sndif::{Errno, Format, GrantRef};
 
+use crate::v0;
+
 /// Seeds of a target: name of the file and what is in it.
 pub type Seeds = Vec<(String, Vec<u8>)>;
 
@@ -14,6 +16,9 @@ pub fn of(target: &str) -> Seeds {
         "packets" => packets(),
         "backend_stream" => backend_stream(),
         "frontend_stream" => frontend_stream(),
+        "v0_packets" => v0::packet_seeds(),
+        "v0_backend_stream" => v0::backend_seeds(),
+        "v0_frontend_stream" => v0::frontend_seeds(),
         "store_messages" => store_messages(),
         "store_nodes" => store_nodes(),
         "store_server" => store_server(),
@@ -25,7 +30,7 @@ pub fn of(target: &str) -> Seeds {
     }
 }
 
-fn named(name: &str, octets: impl Into<Vec<u8>>) -> (String, Vec<u8>) {
+pub(crate) fn named(name: &str, octets: impl Into<Vec<u8>>) -> (String, Vec<u8>) {
     (name.to_owned(), octets.into())
 }
 

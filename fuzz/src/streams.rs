@@ -1,7 +1,7 @@
 //! Streams of either side, driven by a program of operations that the input spells, one octet an operation
 //! and its operands behind it.
 
-use backend::{DeviceLimits, HostLimits, Offer, Outcome, Pace, StreamConfig};
+use backend::{DeviceLimits, Frames, HostLimits, Offer, Outcome, Pace, StreamConfig};
 use frontend::Geometry;
 use sndif::store::{Direction, LimitNodes, Limits};
 use sndif::v2::{Event, HwParams, OpenParams, Operation, Request, Response, Span, Trigger};

@@ -106,5 +106,5 @@ macro_rules! bounded {
 }
 
 bounded! {
-    packets backend_stream frontend_stream store_messages store_nodes store_server store_client config xl_cfg wav
+    packets backend_stream frontend_stream v0_packets v0_backend_stream v0_frontend_stream store_messages store_nodes store_server store_client config xl_cfg wav
 }

@@ -75,11 +75,13 @@ keep_evidence() {
 
 # --- the daemon ------------------------------------------------------------------------------------------
 
+# A scenario's own rules stand in $DAEMON_RULES before the daemon is started.
 daemon_config() {
     cat << END
 sink = "wav:$WAVS/{domain}-{card}-{pcm}-{stream}.wav"
 source = "wav:/run/lab/source.wav"
 capture = true
+${DAEMON_RULES:-}
 END
 }
 

@@ -14,7 +14,7 @@ use host_audio::DeviceSpec;
 use host_audio::wav::{self, WavAudio};
 use indicatif::ProgressBar;
 use program::{ExitStatus, Failure};
-use sndif::Format;
+use sndif::{Format, Protocol};
 
 use crate::guest_side::{GuestLine, GuestReport, converted, progress_bar, recording};
 use crate::report::{Comparison, DemoReport};
@@ -39,6 +39,9 @@ pub(crate) struct Arguments {
     /// Sample format to convert the file to before it is played, such as `s32_le` [default: the file's own].
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
+    /// The protocol that guest and daemon speak; `v0` is that of the driver of 2015.
+    #[arg(long, default_value_t, value_name = "v0|v2")]
+    protocol: Protocol,
     /// Prints the result as JSON, and no progress.
     #[arg(long)]
     json: bool,
@@ -82,7 +85,7 @@ impl Demo<'_> {
         let total = frames(&expected);
         let daemon = self.daemon(&xen_dir, &["--sink".into(), sink.to_string()])?;
         let player = self.guest(&xen_dir, "playing", total, |command| {
-            command.arg("play").arg(&reference).arg("--format").arg(format.name()).arg("--stream").arg("0");
+            command.arg("play").arg(&reference).arg("--format").arg(format.name()).args(self.place(0));
         })?;
         daemon.stop()?;
         let heard = if compare {
@@ -97,7 +100,7 @@ impl Demo<'_> {
         let captured_path = self.dir.join("captured.wav");
         let recorder = self.guest(&xen_dir, "recording", total, |command| {
             command.arg("record").arg(&captured_path).arg("--frames").arg(total.to_string());
-            command.arg("--format").arg(format.name()).arg("--stream").arg("1");
+            command.arg("--format").arg(format.name()).args(self.place(1));
             command.arg("--rate").arg(expected.rate_hz.to_string());
             command.arg("--channels").arg(expected.channels.to_string());
         })?;
@@ -106,6 +109,7 @@ impl Demo<'_> {
         let captured = wav::read_file(&captured_path).map_err(Failure::with(ExitStatus::Failure))?;
         Ok(DemoReport {
             file: self.arguments.file.display().to_string(),
+            protocol: self.arguments.protocol.to_string(),
             sink: if compare { "WAV file".into() } else { sink.to_string() },
             playback,
             capture: Comparison::of(&heard, &captured),
@@ -113,6 +117,15 @@ impl Demo<'_> {
             recorder,
             heard,
         })
+    }
+
+    /// Where a guest finds the stream with this number: with protocol v0 each is a card of its own.
+    fn place(&self, stream: u32) -> [String; 2] {
+        let place = match self.arguments.protocol {
+            Protocol::V0 => "--card",
+            Protocol::V2 => "--stream",
+        };
+        [place.to_owned(), stream.to_string()]
     }
 
     /// The file that is played: the one given, or a copy of it in the format that was asked for.
@@ -137,7 +150,13 @@ impl Demo<'_> {
              'STREAM, unique-id=record, type=c']]"
         );
         let mut command = Command::new(own_program()?);
-        command.arg("emu").arg("--dir").arg(xen_dir).args(["attach", "--domain", "1", &cards]).stdout(Stdio::null());
+        command
+            .arg("emu")
+            .arg("--dir")
+            .arg(xen_dir)
+            .args(["attach", "--domain", "1", &cards])
+            .args(["--protocol", &self.arguments.protocol.to_string()])
+            .stdout(Stdio::null());
         let status = command.status().map_err(Failure::with(ExitStatus::Failure))?;
         if status.success() { Ok(()) } else { Err(Failure::new(ExitStatus::Failure, "cannot attach the card")) }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use program::{ExitStatus, Failure};
+use sndif::Protocol;
 use toolstack::{AttachError, Attached, Restart};
 use xen::emu::Hypervisor;
 use xen::{DomainId, Xen, XenSpec};
@@ -34,6 +35,9 @@ enum Action {
         domain: DomainId,
         /// The cards in the syntax of xl.cfg(5): `vsnd=[['CARD, …', 'PCM, …', 'STREAM, type=p'], …]`.
         cards: String,
+        /// The protocol that the guest speaks; with `v0`, that of 2015, every STREAM becomes a card of its own.
+        #[arg(long, default_value_t, value_name = "v0|v2")]
+        protocol: Protocol,
     },
     /// Detaches a domain's sound cards.
     Detach {
@@ -56,7 +60,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let dir = directory(arguments.dir.as_deref())?;
     match &arguments.action {
         None => serve(&dir),
-        Some(Action::Attach { domain, cards }) => attach(&dir, *domain, cards),
+        Some(Action::Attach { domain, cards, protocol }) => attach(&dir, *domain, cards, *protocol),
         Some(Action::Detach { domain, card }) => {
             let detached = toolstack::detach(&mut Host::open(&dir)?.store, *domain, *card, DETACH_TIMEOUT);
             say(&detached.map_err(attach_failure)?, "detached")
@@ -92,12 +96,12 @@ fn serve(dir: &Path) -> Result<ExitStatus, Failure> {
     Ok(ExitStatus::Success)
 }
 
-fn attach(dir: &Path, domain: DomainId, text: &str) -> Result<ExitStatus, Failure> {
+fn attach(dir: &Path, domain: DomainId, text: &str, protocol: Protocol) -> Result<ExitStatus, Failure> {
     if domain == DomainId(0) {
         return Err(Failure::new(ExitStatus::Usage, "domain 0 is the host; guests count from 1"));
     }
     let cards = toolstack::parse(text).map_err(Failure::with(ExitStatus::Usage))?;
-    let attached = toolstack::attach(&mut Host::open(dir)?.store, domain, &cards).map_err(attach_failure)?;
+    let attached = toolstack::attach(&mut Host::open(dir)?.store, domain, &cards, protocol).map_err(attach_failure)?;
     say(&attached, "attached")
 }
 

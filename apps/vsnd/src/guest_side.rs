@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use guest::{Card, Config, Error, OpenStream, Stats};
+use guest::{Card, Config, Error, Stats, Stream};
 use host_audio::wav::{self, WavAudio};
 use indicatif::{ProgressBar, ProgressStyle};
 use pcm::Linear;
@@ -123,7 +123,7 @@ impl StreamArguments {
         format: Format,
         rate_hz: u32,
         channels: u8,
-    ) -> Result<(Card, OpenStream), Failure> {
+    ) -> Result<(Card, Box<dyn Stream>), Failure> {
         let domain = match (&self.xen, self.domain) {
             (XenSpec::Emu(_), None) => Some(DomainId(1)),
             (_, domain) => domain,
@@ -144,7 +144,7 @@ impl StreamArguments {
             period_frames: frames(self.period_ms),
             buffer_frames: frames(self.buffer_ms.unwrap_or(least_ms.max(self.period_ms * 4))),
         };
-        let mut stream = card.open(self.device, stream, &config).map_err(failure)?;
+        let mut stream = card.open_any(self.device, stream, &config).map_err(failure)?;
         stream.set_recovery_timeout(Duration::from_secs(self.recovery_seconds));
         if let Some(volume) = self.volume {
             stream.set_volume(&vec![volume; usize::from(channels)]).map_err(failure)?;
@@ -195,7 +195,9 @@ pub(crate) fn failure(error: Error) -> Failure {
         Error::NoDaemon { .. } | Error::ConnectTimeout { .. } => ExitStatus::NoDaemon,
         Error::Negotiation(_) | Error::NotOffered(_) => ExitStatus::Unsupported,
         Error::Refused { errno: Errno::ENODEV, .. } => ExitStatus::HostDevice,
-        Error::Refused { .. } => ExitStatus::Unsupported,
+        Error::Refused { .. } | Error::RefusedWithoutReason { .. } | Error::Impossible { .. } => {
+            ExitStatus::Unsupported
+        }
         Error::Lost | Error::NoAnswer { .. } | Error::Stalled { .. } | Error::Violation(_) => ExitStatus::Lost,
         Error::Xen(xen::Error::HypervisorGone) | Error::Store(xenstore::Error::Closed) => ExitStatus::Lost,
         Error::Xen(_) | Error::Store(_) => ExitStatus::NoXen,
@@ -247,7 +249,7 @@ impl Follower {
     }
 
     /// Says that the daemon was away meanwhile, if it was.
-    pub(crate) fn tell_reconnects(&mut self, stream: &OpenStream) {
+    pub(crate) fn tell_reconnects(&mut self, stream: &dyn Stream) {
         let reconnects = stream.stats().reconnects;
         if reconnects > self.reconnects {
             self.reconnects = reconnects;
@@ -285,7 +287,7 @@ fn say(line: &GuestLine) -> std::io::Result<()> {
 }
 
 /// The report of a run. Latency was measured up to `measured`, notifications are counted from there on.
-pub(crate) fn report(stream: &OpenStream, measured: &Stats) -> GuestReport {
+pub(crate) fn report(stream: &dyn Stream, measured: &Stats) -> GuestReport {
     let stats = stream.stats();
     let geometry = stream.geometry();
     let us = |share| stats.write_latency.quantile_ns(share) as f64 / 1000.0;

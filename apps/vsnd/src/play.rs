@@ -43,16 +43,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
             measured = stream.stats();
         }
         stream.write(period).map_err(running_failure)?;
-        follower.tell_reconnects(&stream);
+        follower.tell_reconnects(stream.as_ref());
         if follower.step(stream.position() / frame_bytes as u64).is_break() {
             break;
         }
     }
     if !follower.interrupted {
         stream.drain().map_err(running_failure)?;
-        follower.tell_reconnects(&stream);
+        follower.tell_reconnects(stream.as_ref());
     }
-    let report = report(&stream, &measured);
+    let report = report(stream.as_ref(), &measured);
     let interrupted = follower.interrupted;
     follower.finish(report)?;
     stream.stop().map_err(running_failure)?;

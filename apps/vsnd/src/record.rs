@@ -60,7 +60,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     while left > 0 {
         let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(period.len());
         let read = stream.read(&mut period[..wanted]).map_err(running_failure)?;
-        follower.tell_reconnects(&stream);
+        follower.tell_reconnects(stream.as_ref());
         writer.write(&period[..read]).map_err(Failure::with(ExitStatus::File))?;
         left -= read as u64;
         if follower.step(writer.frames()).is_break() {
@@ -68,7 +68,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         }
     }
     // The device is ahead of what was read: what counts is what the file holds.
-    let report = GuestReport { frames: writer.frames(), ..report(&stream, &before) };
+    let report = GuestReport { frames: writer.frames(), ..report(stream.as_ref(), &before) };
     follower.finish(report)?;
     writer.finish();
     stream.stop().map_err(running_failure)?;

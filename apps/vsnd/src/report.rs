@@ -63,6 +63,7 @@ impl fmt::Display for Comparison {
 #[derive(Debug, Serialize)]
 pub(crate) struct DemoReport {
     pub(crate) file: String,
+    pub(crate) protocol: String,
     pub(crate) sink: String,
     pub(crate) playback: Comparison,
     pub(crate) capture: Comparison,
@@ -84,12 +85,15 @@ impl fmt::Display for DemoReport {
         writeln!(f, "{} → guest → shared ring → vsndd → {}", self.file, self.sink)?;
         writeln!(f, "  playback       {}", self.playback)?;
         writeln!(f, "  capture        {}", self.capture)?;
-        writeln!(f, "  stream         {}", self.player.stream)?;
-        writeln!(
-            f,
-            "  request        p50 {:.1} µs, p99 {:.1} µs ({} measured)",
-            self.player.latency_us.p50, self.player.latency_us.p99, self.player.latency_us.count
-        )?;
+        writeln!(f, "  stream         {}, protocol {}", self.player.stream, self.protocol)?;
+        // With protocol v0 an answer comes when it is due, which says nothing of the way.
+        if self.player.latency_us.count > 0 {
+            writeln!(
+                f,
+                "  request        p50 {:.1} µs, p99 {:.1} µs ({} measured)",
+                self.player.latency_us.p50, self.player.latency_us.p99, self.player.latency_us.count
+            )?;
+        }
         for (name, report) in [("playing", &self.player), ("recording", &self.recorder)] {
             writeln!(
                 f,

@@ -3,8 +3,8 @@
 //! Everything there can be written by the guest: lengths, digits and ranges are checked, and text is
 //! escaped before it reaches a log.
 
-use sndif::GrantRef;
 use sndif::store::{BadNode, Direction, LimitNodes, Limits, node, number};
+use sndif::{GrantRef, v0};
 use xen::Port;
 
 use crate::transport::Transport;
@@ -17,12 +17,46 @@ const PCMS_MAX: u8 = u8::MAX;
 pub(crate) struct StreamNodes {
     pub(crate) pcm: u8,
     pub(crate) stream: u8,
+    /// The directory of its transport nodes.
+    pub(crate) path: String,
+    pub(crate) ring: Transport,
+    pub(crate) kind: Kind,
+}
+
+/// What the stream's protocol adds.
+#[derive(Debug, Clone)]
+pub(crate) enum Kind {
+    /// Version 0: the direction where the toolstack says it.
+    V0(Option<Direction>),
+    /// Version 2.
+    V2(Described),
+}
+
+/// A stream of version 2.
+#[derive(Debug, Clone)]
+pub(crate) struct Described {
     pub(crate) direction: Direction,
     /// The guest's label, escaped.
     pub(crate) label: String,
     pub(crate) limits: Limits,
     pub(crate) control_bytes: u32,
-    pub(crate) transport: Transport,
+    pub(crate) events: Transport,
+}
+
+impl StreamNodes {
+    /// The transport nodes with their values.
+    pub(crate) fn transport(&self) -> impl Iterator<Item = (String, u32)> {
+        let events = match &self.kind {
+            Kind::V0(_) => None,
+            Kind::V2(described) => Some(described.events),
+        };
+        let ring = [(node::RING_REF, self.ring.page.0), (node::EVENT_CHANNEL, self.ring.port.0)];
+        let events =
+            events.map(|events| [(node::EVT_RING_REF, events.page.0), (node::EVT_EVENT_CHANNEL, events.port.0)]);
+        ring.into_iter()
+            .chain(events.into_iter().flatten())
+            .map(|(name, value)| (format!("{}/{name}", self.path), value))
+    }
 }
 
 /// Why a frontend directory is not a card that can be connected.
@@ -154,15 +188,46 @@ fn stream_nodes(pcm: u8, stream: u8, level: &Level, above: &Limits) -> Result<St
     Ok(StreamNodes {
         pcm,
         stream,
-        direction,
-        label: label.iter().take(80).flat_map(|&octet| octet.escape_ascii()).map(char::from).collect(),
-        limits: level.narrow(above)?,
-        control_bytes,
-        transport: Transport {
-            ring_ref: GrantRef(transport_number(3, node::RING_REF)?),
+        path: level.path.clone(),
+        ring: Transport {
+            page: GrantRef(transport_number(3, node::RING_REF)?),
             port: Port(transport_number(4, node::EVENT_CHANNEL)?),
-            event_ref: GrantRef(transport_number(5, node::EVT_RING_REF)?),
-            event_port: Port(transport_number(6, node::EVT_EVENT_CHANNEL)?),
         },
+        kind: Kind::V2(Described {
+            direction,
+            label: label.iter().take(80).flat_map(|&octet| octet.escape_ascii()).map(char::from).collect(),
+            limits: level.narrow(above)?,
+            control_bytes,
+            events: Transport {
+                page: GrantRef(transport_number(5, node::EVT_RING_REF)?),
+                port: Port(transport_number(6, node::EVT_EVENT_CHANNEL)?),
+            },
+        }),
     })
+}
+
+/// Reads the one stream of a device of version 0: the guest's half is at `frontend`, ours at `backend`.
+pub(crate) fn read_v0(store: &mut xenstore::Client, frontend: &str, backend: &str) -> Result<StreamNodes, CardError> {
+    let paths = [
+        format!("{frontend}/{}", v0::node::RING_REF),
+        format!("{frontend}/{}", v0::node::EVENT_CHANNEL),
+        format!("{backend}/{}", v0::node::TYPE),
+    ];
+    let [ring_ref, channel, direction] = &paths;
+    let mut values = store.read_many(&paths.each_ref().map(String::as_str)).into_iter();
+    let mut next = || values.next().unwrap_or(Ok(None));
+    let mut transport_number = |path: &str| -> Result<u32, CardError> {
+        let value = next()?.ok_or(CardError::NoTransport)?;
+        let bad = CardError::Value { path: path.to_owned(), reason: "is not a number above 0" };
+        number(&value).filter(|&number| number > 0).ok_or(bad)
+    };
+    let ring = Transport { page: GrantRef(transport_number(ring_ref)?), port: Port(transport_number(channel)?) };
+    let direction = match next()? {
+        None => None,
+        Some(value) => Some(
+            Direction::from_node(&value)
+                .ok_or(CardError::Value { path: direction.clone(), reason: "is neither `p` nor `c`" })?,
+        ),
+    };
+    Ok(StreamNodes { pcm: 0, stream: 0, path: frontend.to_owned(), ring, kind: Kind::V0(direction) })
 }

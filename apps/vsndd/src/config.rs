@@ -19,6 +19,10 @@
 //! stream = 1
 //! source = "alsa:hw:1,0"
 //! capture = true
+//!
+//! [[rule]]
+//! domain = "car"
+//! protocol = "v0"             # v0 or v2; recognised by the card's nodes where nothing is said
 //! ```
 
 use std::fmt;
@@ -27,6 +31,7 @@ use std::path::{Path, PathBuf};
 use host_audio::DeviceSpec;
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
+use sndif::Protocol;
 
 /// Everything that the host decides.
 #[derive(Debug, Clone, Deserialize)]
@@ -43,7 +48,7 @@ pub struct Config {
     /// Bounds for every guest.
     pub limits: Limits,
     /// Exceptions, in order.
-    #[serde(rename = "rule")]
+    #[serde(rename = "rule", deserialize_with = "rules")]
     pub rules: Vec<Rule>,
 }
 
@@ -100,6 +105,10 @@ pub struct Rule {
     pub source: Option<DeviceSpec>,
     /// Replaces [`Config::capture`].
     pub capture: Option<bool>,
+    /// The protocol that the card speaks, whatever its nodes say. It is that of a whole card: a rule with it names no
+    /// PCM device or stream.
+    #[serde(deserialize_with = "optional_protocol")]
+    pub protocol: Option<Protocol>,
 }
 
 /// A guest by number, name or UUID.
@@ -143,6 +152,19 @@ fn device<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DeviceSpec, D::E
 
 fn optional_device<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DeviceSpec>, D::Error> {
     device(deserializer).map(Some)
+}
+
+fn optional_protocol<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Protocol>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(|error| de::Error::custom(format!("`{text}` is {error}")))
+}
+
+fn rules<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Rule>, D::Error> {
+    let rules = Vec::<Rule>::deserialize(deserializer)?;
+    if rules.iter().any(|rule| rule.protocol.is_some() && (rule.pcm.is_some() || rule.stream.is_some())) {
+        return Err(de::Error::custom("`protocol` is that of a whole card: leave out `pcm` and `stream` in its rule"));
+    }
+    Ok(rules)
 }
 
 fn bounded<'de, D: Deserializer<'de>>(deserializer: D, least: u32, most: u32) -> Result<u32, D::Error> {
@@ -230,13 +252,15 @@ mod tests {
         assert!(error("[limits]\nbuffer-bytes-max = 1\n").contains("f.toml:2:20: 1 is not between 4096 and"));
         assert!(error("[[rule]]\ndomain = 99999\n").contains("f.toml:2:10: "));
         assert!(error("capture = \n").contains("f.toml:1:"));
+        assert!(error("[[rule]]\nprotocol = \"v1\"\n").contains("f.toml:2:12: `v1` is not a version of the protocol"));
+        assert!(error("[[rule]]\nprotocol = \"v0\"\npcm = 0\n").contains("that of a whole card"));
     }
 
     #[test]
     fn the_example_in_the_documentation_is_one() {
         let text = include_str!("../../../docs/vsndd.toml");
         let config = Config::parse(text, Path::new("docs/vsndd.toml")).unwrap();
-        assert_eq!(config.rules.len(), 3);
+        assert_eq!(config.rules.len(), 4);
     }
 
     #[test]

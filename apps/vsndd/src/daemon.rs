@@ -5,11 +5,10 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use backend::{Action, DeviceLimits, HostLimits, Offer, StreamConfig};
-use host_audio::{DeviceSpec, HostDevice, StreamLabel};
+use backend::{Action, HostLimits};
+use host_audio::StreamLabel;
 use slotmap::{DefaultKey, Key, KeyData, SlotMap};
 use sndif::XenbusState;
-use sndif::v2::Interval;
 use tracing::{error, info, warn};
 use xen::{DomainId, Xen};
 
@@ -18,7 +17,8 @@ use crate::config::Config;
 use crate::device::{Device, DeviceId, Found, device_in, frontend_path, watch_token};
 use crate::policy::Asker;
 use crate::poller::{Poller, Timers};
-use crate::stream::{After, GuestStream, Turn};
+use crate::served::{Asked, Served};
+use crate::stream::{After, Turn};
 
 /// Devices whose nodes are looked at before the streams get their turn again.
 const DEVICE_BUDGET: usize = 4;
@@ -83,7 +83,7 @@ pub struct Daemon {
     config: Config,
     poller: Poller,
     devices: BTreeMap<DeviceId, Device<StreamKey>>,
-    streams: SlotMap<StreamKey, GuestStream>,
+    streams: SlotMap<StreamKey, Served>,
     owners: slotmap::SecondaryMap<StreamKey, DeviceId>,
     stream_timers: Timers<StreamKey>,
     device_timers: Timers<DeviceId>,
@@ -184,7 +184,7 @@ impl Daemon {
     fn stream_woke(&mut self, token: u64, now_ns: u64) {
         let key = StreamKey::from(KeyData::from_ffi(token & !DEVICE_BIT));
         if token & DEVICE_BIT != 0 {
-            self.with_stream(key, now_ns, GuestStream::device_woke);
+            self.with_stream(key, now_ns, Served::device_woke);
         }
         self.serve_stream(key, now_ns);
     }
@@ -193,7 +193,7 @@ impl Daemon {
         &mut self,
         key: StreamKey,
         now_ns: u64,
-        act: impl FnOnce(&mut GuestStream, &mut Turn<'_>) -> T,
+        act: impl FnOnce(&mut Served, &mut Turn<'_>) -> T,
     ) -> Option<T> {
         let stream = self.streams.get_mut(key)?;
         let mut turn = Turn {
@@ -207,7 +207,7 @@ impl Daemon {
     }
 
     fn serve_stream(&mut self, key: StreamKey, now_ns: u64) {
-        match self.with_stream(key, now_ns, GuestStream::turn) {
+        match self.with_stream(key, now_ns, Served::turn) {
             None => return,
             Some(After::Idle) => {}
             Some(After::More) => {
@@ -292,7 +292,8 @@ impl Daemon {
 
     fn refresh(&mut self, id: DeviceId, now_ns: u64) -> xenstore::Result<()> {
         let Some(device) = self.devices.get_mut(&id) else {
-            match Device::find(&mut self.store, self.xen.domain(), id, now_ns)? {
+            let forced = self.forced_protocol(id);
+            match Device::find(&mut self.store, self.xen.domain(), id, forced, now_ns)? {
                 Found::Device(device, actions) => {
                     self.stop_ignoring(id)?;
                     self.devices.insert(id, *device);
@@ -351,6 +352,15 @@ impl Daemon {
                         device.write_state(&mut self.store, state)?;
                     }
                 }
+                Action::Resume => {
+                    let resumed = self.resume(id);
+                    if let Some(device) = self.devices.get_mut(&id) {
+                        if let Err(reason) = &resumed {
+                            device.warn(now_ns, reason);
+                        }
+                        actions.extend(device.handshake.connected(resumed.is_ok(), now_ns));
+                    }
+                }
                 Action::Connect => {
                     let result = self.try_connect(id, now_ns)?;
                     if let Some(device) = self.devices.get_mut(&id) {
@@ -392,6 +402,23 @@ impl Daemon {
         Ok(Connected::SteppedBack)
     }
 
+    /// Puts the streams of a card onto the transport that its guest published when it was resumed.
+    fn resume(&mut self, id: DeviceId) -> Result<(), String> {
+        let device = self.devices.get_mut(&id).ok_or("device is gone")?;
+        let nodes = device
+            .read_card(&mut self.store, self.config.limits.streams_per_card)
+            .map_err(|error| error.to_string())?;
+        for (nodes, (old, key)) in nodes.into_iter().zip(&mut device.streams) {
+            let stream = self.streams.get_mut(*key).ok_or("stream is gone")?;
+            let ring = nodes.ring.attach(&self.xen, id.guest).map_err(|error| error.to_string())?;
+            self.poller.add_edge(&ring.channel, key.data().as_ffi()).map_err(|error| error.to_string())?;
+            stream.resume(ring);
+            *old = nodes;
+            self.busy.push_back(*key);
+        }
+        Ok(())
+    }
+
     /// Connects every stream of a card, or none.
     fn connect(&mut self, id: DeviceId, now_ns: u64) -> Result<(), String> {
         let device = self.devices.get(&id).ok_or("device is gone")?;
@@ -429,24 +456,17 @@ impl Daemon {
     ) -> Result<StreamKey, Error> {
         let (pcm, stream) = (nodes.pcm, nodes.stream);
         let asker = Asker { domain: id.guest.0, name, uuid, card: id.card, pcm, stream };
-        let route = self.config.route(&asker, nodes.direction);
-        let label = StreamLabel { domain: id.guest.0, card: u16::try_from(id.card).unwrap_or(u16::MAX), pcm, stream };
-        let device = route.device.device();
-        let config = StreamConfig {
-            direction: nodes.direction,
-            offer: Offer {
-                store: nodes.limits,
-                device: device_limits(&route.device, device.as_ref(), &label, nodes.direction),
-                host: HostLimits {
-                    buffer_bytes_max: self.config.limits.buffer_bytes_max,
-                    period_us_min: self.config.limits.period_us_min,
-                },
-                control_bytes: nodes.control_bytes,
+        let asked = Asked {
+            guest: id.guest,
+            label: StreamLabel { domain: id.guest.0, card: u16::try_from(id.card).unwrap_or(u16::MAX), pcm, stream },
+            nodes,
+            limits: HostLimits {
+                buffer_bytes_max: self.config.limits.buffer_bytes_max,
+                period_us_min: self.config.limits.period_us_min,
             },
-            permitted: route.permitted,
         };
-        let attached = nodes.transport.attach(&self.xen, id.guest)?;
-        let key = self.streams.insert(GuestStream::new(id.guest, label, config, attached, device));
+        let served = asked.connect(&self.xen, |direction| self.config.route(&asker, direction))?;
+        let key = self.streams.insert(served);
         self.owners.insert(key, id);
         if let Some(stream) = self.streams.get(key)
             && let Err(error) = self.poller.add_edge(stream.channel(), key.data().as_ffi())
@@ -454,8 +474,17 @@ impl Daemon {
             self.streams.remove(key);
             return Err(error.into());
         }
-        tracing::debug!(stream = %label, label = %nodes.label, "{} connected to {}", nodes.direction, route.device);
         Ok(key)
+    }
+
+    /// The protocol that the configuration forces upon a device.
+    fn forced_protocol(&mut self, id: DeviceId) -> Option<sndif::Protocol> {
+        if !self.config.forces_protocol() {
+            return None;
+        }
+        let (name, uuid) = self.identity(id.guest);
+        let (name, uuid) = (name.as_deref(), uuid.as_deref());
+        self.config.protocol(&Asker { domain: id.guest.0, name, uuid, card: id.card, pcm: 0, stream: 0 })
     }
 
     /// A guest's name and UUID, as the toolstack wrote them.
@@ -507,26 +536,6 @@ impl Daemon {
         }
         if !host_audio::finish_all(FINISH) {
             error!("some files were not completed within {} s", FINISH.as_secs());
-        }
-    }
-}
-
-/// What the host device of a stream can do; if that cannot be found out now, OPEN will tell.
-fn device_limits(
-    spec: &DeviceSpec,
-    device: &dyn HostDevice,
-    label: &StreamLabel,
-    direction: sndif::store::Direction,
-) -> DeviceLimits {
-    match device.capabilities(label, direction) {
-        Ok(capabilities) => DeviceLimits {
-            formats: capabilities.formats,
-            rates_hz: Interval::new(*capabilities.rates_hz.start(), *capabilities.rates_hz.end()),
-            channels: Interval::new(*capabilities.channels.start(), *capabilities.channels.end()),
-        },
-        Err(error) => {
-            tracing::warn!(stream = %label, "{spec}: {error}");
-            DeviceLimits::ANY
         }
     }
 }

@@ -1,13 +1,12 @@
 //! One `vsnd` device of one guest: its XenBus handshake and, while connected, its streams.
 
-use sndif::XenbusState;
-use sndif::store::node;
+use sndif::store::{node, number};
+use sndif::{Protocol, XenbusState, v0};
 use tracing::{info, warn};
 use xen::DomainId;
 
 use crate::card::{self, CardError, StreamNodes};
 use crate::limiter::LogLimiter;
-use crate::transport::Transport;
 
 /// A device's place: frontend domain and device number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +37,7 @@ pub(crate) struct Device<K> {
     pub(crate) backend: String,
     /// The guest's directory.
     pub(crate) frontend: String,
+    pub(crate) protocol: Protocol,
     pub(crate) handshake: backend::Handshake,
     /// Streams while connected, with the transport nodes they were connected with.
     pub(crate) streams: Vec<(StreamNodes, K)>,
@@ -63,6 +63,7 @@ impl<K: Copy> Device<K> {
         store: &mut xenstore::Client,
         own: DomainId,
         id: DeviceId,
+        forced: Option<Protocol>,
         now_ns: u64,
     ) -> xenstore::Result<Found<K>> {
         let backend = format!("/local/domain/{own}/backend/vsnd/{}/{}", id.guest, id.card);
@@ -75,26 +76,26 @@ impl<K: Copy> Device<K> {
                 return Ok(Found::Foreign(reason));
             }
         }
-        // OpenXT has a protocol of its own under the same class name. What an earlier daemon has served is
-        // ours, whatever the guest has made of its half since.
-        if !store.exists(&format!("{backend}/{}", node::VERSIONS))?
-            && !store.exists(&format!("{frontend}/0/0/{}", node::TYPE))?
-        {
-            return Ok(Found::Foreign(format!("no stream in `{frontend}`: not a card of this protocol")));
-        }
+        let protocol = match forced {
+            Some(protocol) => protocol,
+            None => match recognise(store, &backend, &frontend)? {
+                Some(protocol) => protocol,
+                None => {
+                    let reason = format!("neither a stream nor a ring in `{frontend}`: not a card of this protocol");
+                    return Ok(Found::Foreign(reason));
+                }
+            },
+        };
         store.watch(&format!("{frontend}/state"), &watch_token(id))?;
-        write_if_there(
-            store,
-            &backend,
-            &[(node::VERSIONS, "2"), (node::FEATURE_VOLUME, "1"), (node::FEATURE_MUTE, "1")],
-        )?;
+        announce(store, &backend, id, protocol)?;
         let state = store.read_opt(&format!("{frontend}/state"))?.unwrap_or_default();
-        let (handshake, actions) = backend::Handshake::new(XenbusState::from_node(&state), now_ns);
-        info!("{id}: found");
+        let (handshake, actions) = backend::Handshake::new(protocol, XenbusState::from_node(&state), now_ns);
+        info!("{id}: found, protocol {protocol}");
         let device = Self {
             id,
             backend,
             frontend,
+            protocol,
             handshake,
             streams: Vec::new(),
             log: LogLimiter::default(),
@@ -105,20 +106,25 @@ impl<K: Copy> Device<K> {
 
     /// Writes our state.
     pub(crate) fn write_state(&self, store: &mut xenstore::Client, state: XenbusState) -> xenstore::Result<()> {
-        write_if_there(store, &self.backend, &[("state", state.node())])
+        // A write would make anew a directory that the toolstack has removed, and nobody would ever remove it.
+        store.transaction(|transaction| {
+            if transaction.exists(&format!("{}/frontend", self.backend))? {
+                transaction.write(&format!("{}/state", self.backend), state.node().as_bytes())?;
+            }
+            Ok(())
+        })
     }
 
     /// Reads what the device's nodes say now; `None` when the toolstack removed it, or removed it and made it
     /// anew: then what we wrote there is gone.
     pub(crate) fn snapshot(&self, store: &mut xenstore::Client) -> xenstore::Result<Option<Snapshot>> {
-        let paths = [
-            format!("{}/{}", self.backend, node::VERSIONS),
-            format!("{}/online", self.backend),
-            format!("{}/state", self.frontend),
-        ];
+        let paths =
+            [format!("{}/state", self.backend), format!("{}/online", self.backend), format!("{}/state", self.frontend)];
         let mut values = store.read_many(&paths.each_ref().map(String::as_str)).into_iter();
         let mut next = || values.next().unwrap_or(Ok(None));
-        let (device, online, state) = (next()?, next()?, visible(next())?);
+        let (own, online, state) = (next()?, next()?, visible(next())?);
+        // We wrote another state as soon as we had found the device.
+        let device = own.filter(|own| XenbusState::from_node(own) != XenbusState::Initialising);
         let online = online.as_deref() != Some(b"0");
         Ok(device.map(|_| Snapshot {
             left_to_us: !online && state.is_none(),
@@ -138,24 +144,11 @@ impl<K: Copy> Device<K> {
 
     /// Whether the frontend has published other transport nodes than those we are connected with.
     pub(crate) fn moved(&self, store: &mut xenstore::Client) -> xenstore::Result<bool> {
-        let paths: Vec<String> = self
-            .streams
-            .iter()
-            .flat_map(|(nodes, _)| {
-                [node::RING_REF, node::EVENT_CHANNEL, node::EVT_RING_REF, node::EVT_EVENT_CHANNEL]
-                    .map(|name| format!("{}/{}/{}/{name}", self.frontend, nodes.pcm, nodes.stream))
-            })
-            .collect();
-        let values = store.read_many(&paths.iter().map(String::as_str).collect::<Vec<_>>());
-        let mut numbers = values
-            .into_iter()
-            .map(|value| value.map(|value| value.as_deref().and_then(sndif::store::number).unwrap_or(0)));
-        for (nodes, _) in &self.streams {
-            let Transport { ring_ref, port, event_ref, event_port } = nodes.transport;
-            for expected in [ring_ref.0, port.0, event_ref.0, event_port.0] {
-                if numbers.next().unwrap_or(Ok(0))? != expected {
-                    return Ok(true);
-                }
+        let nodes: Vec<(String, u32)> = self.streams.iter().flat_map(|(nodes, _)| nodes.transport()).collect();
+        let values = store.read_many(&nodes.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>());
+        for ((_, expected), value) in nodes.iter().zip(values) {
+            if value?.as_deref().and_then(number).unwrap_or(0) != *expected {
+                return Ok(true);
             }
         }
         Ok(false)
@@ -167,7 +160,10 @@ impl<K: Copy> Device<K> {
         store: &mut xenstore::Client,
         streams_max: usize,
     ) -> Result<Vec<StreamNodes>, CardError> {
-        card::read(store, &self.frontend, streams_max)
+        match self.protocol {
+            Protocol::V0 => Ok(vec![card::read_v0(store, &self.frontend, &self.backend)?]),
+            Protocol::V2 => card::read(store, &self.frontend, streams_max),
+        }
     }
 
     /// A log line about the device's ordinary life, rate-limited: a guest decides how often it connects.
@@ -198,13 +194,48 @@ fn visible(value: xenstore::Result<Option<Vec<u8>>>) -> xenstore::Result<Option<
     }
 }
 
-/// Writes nodes of a device unless the toolstack has removed it: a write would make the directory anew, and
-/// nobody would ever remove it.
-fn write_if_there(store: &mut xenstore::Client, backend: &str, nodes: &[(&str, &str)]) -> xenstore::Result<()> {
+/// Which protocol a device speaks, as far as its nodes tell; OpenXT has one of its own under the same class name.
+///
+/// What an earlier daemon, or the toolstack, has written into our half counts first, whatever the guest has made of its own
+/// since. Of the guest's half, streams are of version 2, and a ring in their place is of version 0.
+fn recognise(store: &mut xenstore::Client, backend: &str, frontend: &str) -> xenstore::Result<Option<Protocol>> {
+    let mut there = |path: String| visible(store.read_opt(&path)).map(|value| value.is_some());
+    Ok(if there(format!("{backend}/{}", node::VERSIONS))? {
+        Some(Protocol::V2)
+    } else if there(format!("{backend}/{}", v0::node::STREAM_ID))? {
+        Some(Protocol::V0)
+    } else if there(format!("{frontend}/0/0/{}", node::TYPE))? {
+        Some(Protocol::V2)
+    } else if there(format!("{frontend}/{}", v0::node::RING_REF))? {
+        Some(Protocol::V0)
+    } else {
+        None
+    })
+}
+
+/// Writes what a frontend of this protocol looks for, and removes what would make it take us for another.
+fn announce(store: &mut xenstore::Client, backend: &str, id: DeviceId, protocol: Protocol) -> xenstore::Result<()> {
+    const V2: [(&str, &str); 3] = [(node::VERSIONS, "2"), (node::FEATURE_VOLUME, "1"), (node::FEATURE_MUTE, "1")];
+    let stream_id = format!("{backend}/{}", v0::node::STREAM_ID);
     store.transaction(|transaction| {
-        if transaction.exists(&format!("{backend}/frontend"))? {
-            for (name, value) in nodes {
-                transaction.write(&format!("{backend}/{name}"), value.as_bytes())?;
+        if !transaction.exists(&format!("{backend}/frontend"))? {
+            return Ok(());
+        }
+        match protocol {
+            Protocol::V0 => {
+                for (name, _) in V2 {
+                    transaction.rm(&format!("{backend}/{name}"))?;
+                }
+                // The toolstack may have given it a number.
+                if !transaction.exists(&stream_id)? {
+                    transaction.write(&stream_id, id.card.to_string().as_bytes())?;
+                }
+            }
+            Protocol::V2 => {
+                transaction.rm(&stream_id)?;
+                for (name, value) in V2 {
+                    transaction.write(&format!("{backend}/{name}"), value.as_bytes())?;
+                }
             }
         }
         Ok(())

@@ -10,11 +10,14 @@ mod card;
 mod config;
 mod daemon;
 mod device;
+mod host;
 mod limiter;
 mod policy;
 mod poller;
+mod served;
 mod stream;
 mod transport;
+mod v0;
 
 pub use config::{Config, ConfigError, DomainSelector, Rule};
 pub use daemon::{Daemon, Ended, Error};

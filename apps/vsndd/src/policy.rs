@@ -1,6 +1,7 @@
 //! What the host lets a stream do and where it leads: the configuration, applied to one stream.
 
 use host_audio::DeviceSpec;
+use sndif::Protocol;
 use sndif::store::Direction;
 
 use crate::config::{Config, DomainSelector, Rule};
@@ -36,6 +37,16 @@ impl Config {
             Direction::Playback => Route { device: sink.clone(), permitted: true },
             Direction::Capture => Route { device: source.clone(), permitted: capture },
         }
+    }
+
+    /// Whether any rule forces a protocol.
+    pub(crate) fn forces_protocol(&self) -> bool {
+        self.rules.iter().any(|rule| rule.protocol.is_some())
+    }
+
+    /// The protocol that a card is forced to.
+    pub(crate) fn protocol(&self, asker: &Asker<'_>) -> Option<Protocol> {
+        self.rules.iter().filter(|rule| rule.matches(asker)).filter_map(|rule| rule.protocol).next_back()
     }
 
     /// Every host device that the configuration names, with the direction it is used in.
@@ -87,6 +98,15 @@ mod tests {
         assert!(route("capture = true", Direction::Capture).permitted);
         assert!(route("[[rule]]\ndomain = \"studio\"\ncapture = true", Direction::Capture).permitted);
         assert!(!route("[[rule]]\ndomain = \"other\"\ncapture = true", Direction::Capture).permitted);
+    }
+
+    #[test]
+    fn a_protocol_can_be_forced_for_a_card() {
+        let text = "[[rule]]\nprotocol = \"v0\"\n[[rule]]\ndomain = \"studio\"\ncard = 0\nprotocol = \"v2\"\n[[rule]]\ncard = 9\nprotocol = \"v0\"";
+        let config = Config::parse(text, Path::new("f.toml")).unwrap();
+        assert_eq!(config.protocol(&ASKER), Some(Protocol::V2));
+        assert_eq!(config.protocol(&Asker { card: 3, ..ASKER }), Some(Protocol::V0));
+        assert!(config.forces_protocol() && !Config::default().forces_protocol());
     }
 
     #[test]

@@ -1,21 +1,19 @@
-//! One connected stream: its ring and event page on the guest's side, the core in between, a sink or a
-//! source on the host's side.
+//! One connected stream of protocol version 2: its ring and event page on the guest's side, the core in between, a sink
+//! or a source on the host's side.
 
-use backend::{Outcome, Pace, Stream as Core, StreamConfig};
-use host_audio::{HostDevice, Pacing, Sink, Source, StreamLabel, StreamSpec};
+use backend::{Frames, Outcome, Stream as Core, StreamConfig};
+use host_audio::{HostDevice, Sink, Source, StreamLabel};
 use pcm::Gain;
 use sndif::Errno;
-use sndif::store::Direction;
 use sndif::v2::{BackRing, EventProducer, Operation, Request, Response};
-use tracing::{debug, info, warn};
 use xen::{DomainId, EventChannel, Mapped, Xen};
 
-use crate::limiter::LogLimiter;
+use crate::host::HostSide;
 use crate::poller::Poller;
-use crate::transport::{Attached, map_buffer};
+use crate::transport::{Attached, BufferError, map_buffer};
 
 /// Requests handled at once before other streams get their turn (XSA-332).
-const REQUEST_BUDGET: u32 = 64;
+pub(crate) const REQUEST_BUDGET: u32 = 64;
 
 /// What a turn of the control thread lends to a stream.
 pub(crate) struct Turn<'a> {
@@ -39,30 +37,18 @@ pub(crate) enum After {
     Broken(String),
 }
 
-/// The host's side of an open stream.
-enum Host {
-    Closed,
-    Sink(Box<dyn Sink>),
-    Source(Box<dyn Source>),
-}
-
 /// A connected stream.
 pub(crate) struct GuestStream {
     guest: DomainId,
-    label: StreamLabel,
     core: Core<Mapped>,
     ring: BackRing<Mapped>,
     channel: EventChannel,
     events: EventProducer<Mapped>,
     event_channel: EventChannel,
     device: Box<dyn HostDevice>,
-    host: Host,
-    gain: Option<Gain>,
-    log: LogLimiter,
+    host: HostSide,
     /// When it had its last turn.
     turned_ns: u64,
-    /// What the timers hold for this stream.
-    pub(crate) scheduled_ns: Option<u64>,
 }
 
 impl GuestStream {
@@ -70,23 +56,20 @@ impl GuestStream {
         guest: DomainId,
         label: StreamLabel,
         config: StreamConfig,
-        attached: Attached,
+        ring: Attached,
+        events: Attached,
         device: Box<dyn HostDevice>,
     ) -> Self {
         Self {
             guest,
-            label,
             core: Core::new(config),
-            ring: BackRing::new(attached.ring),
-            channel: attached.channel,
-            events: EventProducer::new(attached.events),
-            event_channel: attached.event_channel,
+            ring: BackRing::new(ring.page),
+            channel: ring.channel,
+            events: EventProducer::new(events.page),
+            event_channel: events.channel,
             device,
-            host: Host::Closed,
-            gain: None,
-            log: LogLimiter::default(),
+            host: HostSide::new(label),
             turned_ns: 0,
-            scheduled_ns: None,
         }
     }
 
@@ -104,19 +87,14 @@ impl GuestStream {
     pub(crate) fn turn(&mut self, turn: &mut Turn<'_>) -> After {
         self.turned_ns = turn.now_ns;
         let after = self.serve_ring(turn);
-        self.move_frames(turn);
+        self.host.move_frames(&mut self.core, turn);
         self.tell_position(turn.now_ns);
         after
     }
 
     /// After the host device's descriptor became readable.
     pub(crate) fn device_woke(&mut self, turn: &mut Turn<'_>) {
-        let result = match &mut self.host {
-            Host::Closed => Ok(()),
-            Host::Sink(sink) => sink.acknowledge(),
-            Host::Source(source) => source.acknowledge(),
-        };
-        self.device_result(result, turn);
+        self.host.device_woke(&mut self.core, turn);
     }
 
     fn serve_ring(&mut self, turn: &mut Turn<'_>) -> After {
@@ -154,7 +132,7 @@ impl GuestStream {
         let request = match Request::parse(packet) {
             Ok(request) => request,
             Err(rejected) => {
-                self.warn(turn.now_ns, &rejected.to_string());
+                self.host.warn(turn.now_ns, &rejected.to_string());
                 return Response {
                     id: rejected.id,
                     opcode: rejected.opcode,
@@ -170,7 +148,7 @@ impl GuestStream {
         match self.core.request(&request, turn.now_ns) {
             Outcome::Respond(response) => {
                 if let Some(refusal) = self.core.take_refusal() {
-                    self.warn(turn.now_ns, &format!("OPEN refused: {refusal}"));
+                    self.host.warn(turn.now_ns, &format!("OPEN refused: {refusal}"));
                 }
                 response
             }
@@ -200,46 +178,15 @@ impl GuestStream {
 
     fn open(&mut self, geometry: backend::Geometry, directory: sndif::GrantRef, turn: &Turn<'_>) -> Result<(), Errno> {
         let memory = map_buffer(turn.xen, self.guest, directory, geometry.buffer_bytes).map_err(|error| {
-            self.warn(turn.now_ns, &format!("OPEN refused: {error}"));
+            self.host.warn(turn.now_ns, &format!("OPEN refused: {error}"));
             match error {
-                crate::transport::BufferError::Directory(_) => Errno::EINVAL,
-                crate::transport::BufferError::Map(_) => Errno::EFAULT,
+                BufferError::Directory(_) => Errno::EINVAL,
+                BufferError::Map(_) => Errno::EFAULT,
             }
         })?;
-        let spec = StreamSpec {
-            format: geometry.format,
-            rate_hz: geometry.rate_hz,
-            channels: geometry.channels,
-            period_frames: geometry.period_frames(),
-            buffer_frames: geometry.ring_frames(),
-        };
-        let opened = match self.core.direction() {
-            Direction::Playback => self.device.open_sink(&self.label, &spec).map(Host::Sink),
-            Direction::Capture => self.device.open_source(&self.label, &spec).map(Host::Source),
-        };
-        self.host = opened.map_err(|error| {
-            self.warn(turn.now_ns, &format!("OPEN refused: {error}"));
-            Errno::ENODEV
-        })?;
-        let pacing = match &self.host {
-            Host::Sink(sink) => sink.pacing(),
-            Host::Source(source) => source.pacing(),
-            Host::Closed => Pacing::Caller,
-        };
-        let pace = match pacing {
-            Pacing::Caller => Pace::Clock,
-            Pacing::Device(fd) => {
-                if let Err(error) = turn.poller.add_level(fd, turn.device_token) {
-                    warn!(stream = %self.label, "cannot wait for the host device: {error}");
-                    self.host = Host::Closed;
-                    return Err(Errno::ENOMEM);
-                }
-                Pace::Device
-            }
-        };
-        self.gain = None;
+        let opened = self.host.open(self.device.as_ref(), self.core.direction(), &geometry, turn);
+        let pace = opened.map_err(|refused| if refused.no_resources { Errno::ENOMEM } else { Errno::ENODEV })?;
         self.core.opened(geometry, memory, pace, |mirror| pcm::fill_silence(geometry.format, mirror));
-        debug!(stream = %self.label, "open: {spec}, period {} frames, buffer {} frames", spec.period_frames, spec.buffer_frames);
         Ok(())
     }
 
@@ -250,21 +197,8 @@ impl GuestStream {
         sink: impl FnOnce(&mut dyn Sink) -> Result<(), host_audio::Error>,
         source: impl FnOnce(&mut dyn Source) -> Result<(), host_audio::Error>,
     ) -> Response {
-        let result = match &mut self.host {
-            Host::Closed => Ok(()),
-            Host::Sink(open) => sink(open.as_mut()),
-            Host::Source(open) => source(open.as_mut()),
-        };
-        self.device_result(result, turn);
+        self.host.steer(&mut self.core, turn, sink, source);
         response
-    }
-
-    /// The host device failed: the guest plays on into nothing, its positions run by the clock.
-    fn device_result<T>(&mut self, result: Result<T, host_audio::Error>, turn: &Turn<'_>) {
-        let Err(error) = result else { return };
-        self.warn(turn.now_ns, &format!("{error}; going on silently"));
-        self.host = Host::Closed;
-        self.core.pace_by_clock(turn.now_ns);
     }
 
     fn change_gain(&mut self) {
@@ -276,74 +210,7 @@ impl GuestStream {
                 gain.set_mute(channel, mute);
             }
         }
-        let in_device = match &mut self.host {
-            Host::Sink(sink) => sink.set_gain(&gain),
-            _ => false,
-        };
-        self.gain = (!in_device && !gain.is_identity()).then_some(gain);
-    }
-
-    fn move_frames(&mut self, turn: &mut Turn<'_>) {
-        let Some(&geometry) = self.core.geometry() else { return };
-        let frame_bytes = geometry.frame_bytes as usize;
-        let mut result = Ok(());
-        match &mut self.host {
-            // A stream whose device failed goes on at its own pace.
-            Host::Closed if self.core.direction() == Direction::Playback => {
-                while let Some(frames) = self.core.frames_to_play(turn.now_ns, usize::MAX) {
-                    let octets = frames.len();
-                    self.core.played(octets);
-                }
-            }
-            Host::Closed => {
-                while let Some(room) = self.core.room_to_capture(turn.now_ns, usize::MAX) {
-                    let octets = room.len();
-                    pcm::fill_silence(geometry.format, room);
-                    self.core.captured(octets);
-                }
-            }
-            Host::Sink(sink) => {
-                while let Some(frames) = self.core.frames_to_play(turn.now_ns, sink.room_frames()) {
-                    let written = match &self.gain {
-                        None => sink.write(frames),
-                        Some(gain) => {
-                            turn.scratch.clear();
-                            turn.scratch.extend_from_slice(frames);
-                            gain.apply(geometry.format, geometry.channels, turn.scratch);
-                            sink.write(turn.scratch)
-                        }
-                    };
-                    match written {
-                        Ok(0) => break,
-                        Ok(frames) => self.core.played(frames * frame_bytes),
-                        Err(error) => {
-                            result = Err(error);
-                            break;
-                        }
-                    }
-                }
-                self.core.set_queued_frames(sink.queued_frames());
-            }
-            Host::Source(source) => {
-                while let Some(room) = self.core.room_to_capture(turn.now_ns, source.available_frames()) {
-                    match source.read(room) {
-                        Ok(0) => break,
-                        Ok(frames) => {
-                            let octets = frames * frame_bytes;
-                            if let (Some(gain), Some(filled)) = (&self.gain, room.get_mut(..octets)) {
-                                gain.apply(geometry.format, geometry.channels, filled);
-                            }
-                            self.core.captured(octets);
-                        }
-                        Err(error) => {
-                            result = Err(error);
-                            break;
-                        }
-                    }
-                }
-            }
-        }
-        self.device_result(result, turn);
+        self.host.set_gain(gain);
     }
 
     fn tell_position(&mut self, now_ns: u64) {
@@ -358,25 +225,12 @@ impl GuestStream {
     }
 
     fn close_host(&mut self) {
-        if self.core.geometry().is_some() && self.log.pass(self.turned_ns).is_some() {
-            let counters = self.core.counters();
-            info!(
-                stream = %self.label,
-                "closed: {} octets since it was connected, {} requests ({} refused), {} events, {} xruns",
-                counters.octets, counters.requests, counters.errors, counters.events, counters.xruns,
-            );
-        }
-        self.host = Host::Closed;
-    }
-
-    fn warn(&mut self, now_ns: u64, message: &str) {
-        if let Some(suppressed) = self.log.pass(now_ns) {
-            if suppressed > 0 {
-                warn!(stream = %self.label, "{message} ({suppressed} more like this were not logged)");
-            } else {
-                warn!(stream = %self.label, "{message}");
-            }
-        }
+        let counters = self.core.counters();
+        let report = format_args!(
+            "{} octets since it was connected, {} requests ({} refused), {} events, {} xruns",
+            counters.octets, counters.requests, counters.errors, counters.events, counters.xruns,
+        );
+        self.host.close(self.turned_ns, report);
     }
 }
 

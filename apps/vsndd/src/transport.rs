@@ -3,32 +3,24 @@
 use sndif::{DirectoryStep, DirectoryWalk, GrantRef, PAGE_BYTES, SharedMemory};
 use xen::{Access, DomainId, EventChannel, Mapped, Port, Xen};
 
-/// The four transport nodes of a stream.
+/// A shared page and its event channel, as the guest's nodes name them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Transport {
-    pub(crate) ring_ref: GrantRef,
+    pub(crate) page: GrantRef,
     pub(crate) port: Port,
-    pub(crate) event_ref: GrantRef,
-    pub(crate) event_port: Port,
 }
 
-/// A stream's pages and channels.
+/// A shared page and its event channel.
 pub(crate) struct Attached {
-    pub(crate) ring: Mapped,
+    pub(crate) page: Mapped,
     pub(crate) channel: EventChannel,
-    pub(crate) events: Mapped,
-    pub(crate) event_channel: EventChannel,
 }
 
 impl Transport {
-    /// Maps and binds all; what succeeded before an error is undone.
+    /// Maps and binds; what succeeded before an error is undone.
     pub(crate) fn attach(&self, xen: &Xen, guest: DomainId) -> xen::Result<Attached> {
-        Ok(Attached {
-            ring: xen.map(guest, &[self.ring_ref], Access::ReadWrite)?,
-            events: xen.map(guest, &[self.event_ref], Access::ReadWrite)?,
-            channel: xen.bind_interdomain(guest, self.port)?,
-            event_channel: xen.bind_interdomain(guest, self.event_port)?,
-        })
+        let page = xen.map(guest, &[self.page], Access::ReadWrite)?;
+        Ok(Attached { page, channel: xen.bind_interdomain(guest, self.port)? })
     }
 }
 

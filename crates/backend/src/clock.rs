@@ -17,6 +17,11 @@ impl FrameClock {
         Self { rate_hz, base_ns: now_ns }
     }
 
+    /// The same clock, at frame 0 at `now_ns`.
+    pub(crate) fn restarted(&self, now_ns: u64) -> Self {
+        Self { base_ns: now_ns, ..*self }
+    }
+
     /// Whole frames that have passed at `now_ns`.
     pub(crate) fn frames(&self, now_ns: u64) -> u64 {
         let elapsed = u128::from(now_ns.saturating_sub(self.base_ns));

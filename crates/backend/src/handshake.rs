@@ -3,7 +3,7 @@
 //! Inputs are what the store says now; a watch may have swallowed states in between, so nothing here
 //! counts on having seen every step.
 
-use sndif::XenbusState;
+use sndif::{Protocol, XenbusState};
 
 /// How long a frontend that was connected to an earlier daemon gets to notice that it ended.
 const STALE_FRONTEND_NS: u64 = 1_000_000_000;
@@ -21,11 +21,14 @@ pub enum Action {
     SetState(XenbusState),
     /// Read the transport nodes, map, bind; then call [`Handshake::connected`].
     Connect,
+    /// The same for a guest of protocol version 0 that was resumed: its streams stay as they are, on the new transport.
+    Resume,
 }
 
 /// State machine of one device.
 #[derive(Debug)]
 pub struct Handshake {
+    protocol: Protocol,
     state: XenbusState,
     /// A frontend of an earlier connection has to step back first, until then at most.
     stale_until_ns: Option<u64>,
@@ -39,13 +42,16 @@ impl Handshake {
     /// A device that was just found, with the frontend's state: an earlier daemon may have left it
     /// connected. Then it is told that this ended before a new connection is offered. (One in
     /// Reconfiguring knows, and waits for the offer.)
+    ///
+    /// A frontend of protocol version 0 does not wait for an offer, so that one in Initialised is no older than we; and
+    /// one that is still Connected after it was told knows no way back, and is taken over as it is.
     #[must_use]
-    pub fn new(frontend: XenbusState, now_ns: u64) -> (Self, Vec<Action>) {
+    pub fn new(protocol: Protocol, frontend: XenbusState, now_ns: u64) -> (Self, Vec<Action>) {
         use XenbusState as S;
-        let stale = matches!(frontend, S::Initialised | S::Connected);
+        let stale = frontend == S::Connected || frontend == S::Initialised && protocol == Protocol::V2;
         let state = if stale { S::Closed } else { S::InitWait };
         let stale_until_ns = stale.then(|| now_ns.saturating_add(STALE_FRONTEND_NS));
-        (Self { state, stale_until_ns, hold_off_until_ns: None, online: true }, vec![Action::SetState(state)])
+        (Self { protocol, state, stale_until_ns, hold_off_until_ns: None, online: true }, vec![Action::SetState(state)])
     }
 
     /// Our state.
@@ -81,10 +87,16 @@ impl Handshake {
         self.online = true;
         match frontend {
             // The frontend came back without our having seen its other states.
-            S::Initialised | S::Connected if self.state == S::Connected && moved => {
-                self.leave(S::InitWait, &mut actions);
-            }
+            S::Initialised | S::Connected if self.state == S::Connected && moved => match self.protocol {
+                Protocol::V2 => self.leave(S::InitWait, &mut actions),
+                // It was resumed, and takes the new ring for connected already.
+                Protocol::V0 => {
+                    self.state = S::InitWait;
+                    actions.push(Action::Resume);
+                }
+            },
             S::Initialised if self.state == S::InitWait => actions.push(Action::Connect),
+            S::Connected if self.state == S::InitWait && self.protocol == Protocol::V0 => actions.push(Action::Connect),
             S::Initialised | S::Connected if self.state != S::Connected => self.offer_if_overdue(now_ns, &mut actions),
             S::Initialised | S::Connected => {}
             // Reconfiguring: applications still hold the device, the frontend waits for our offer.
@@ -154,12 +166,13 @@ impl Handshake {
 
 #[cfg(test)]
 mod tests {
-    use super::Action::{Connect, Release, SetState};
+    use super::Action::{Connect, Release, Resume, SetState};
     use super::*;
+    use Protocol::{V0, V2};
     use XenbusState as S;
 
     fn connected() -> Handshake {
-        let (mut handshake, actions) = Handshake::new(S::Initialising, 0);
+        let (mut handshake, actions) = Handshake::new(V2, S::Initialising, 0);
         assert_eq!(actions, [SetState(S::InitWait)]);
         assert_eq!(handshake.update(S::Initialised, true, false, 0), [Connect]);
         assert_eq!(handshake.connected(true, 0), [SetState(S::Connected)]);
@@ -197,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_frontend_left_over_from_an_earlier_daemon_is_sent_back_first() {
-        let (mut handshake, actions) = Handshake::new(S::Connected, 0);
+        let (mut handshake, actions) = Handshake::new(V2, S::Connected, 0);
         assert_eq!(actions, [SetState(S::Closed)]);
         assert_eq!(handshake.update(S::Connected, true, false, 10), []);
         assert_eq!(handshake.update(S::Initialising, true, false, 20), [SetState(S::InitWait)]);
@@ -206,14 +219,14 @@ mod tests {
 
     #[test]
     fn a_left_over_frontend_that_never_steps_back_gets_an_offer_in_time() {
-        let (mut handshake, _) = Handshake::new(S::Connected, 0);
+        let (mut handshake, _) = Handshake::new(V2, S::Connected, 0);
         let at = handshake.next_wake_ns().unwrap();
         assert_eq!(handshake.update(S::Connected, true, false, at), [SetState(S::InitWait)]);
     }
 
     #[test]
     fn a_frontend_that_waits_for_a_new_backend_is_offered_a_connection_at_once() {
-        let (mut handshake, actions) = Handshake::new(S::Reconfiguring, 0);
+        let (mut handshake, actions) = Handshake::new(V2, S::Reconfiguring, 0);
         assert_eq!((actions, handshake.next_wake_ns()), (vec![SetState(S::InitWait)], None));
         assert_eq!(handshake.update(S::Reconfiguring, true, false, 0), []);
         assert_eq!(handshake.update(S::Initialised, true, false, 0), [Connect]);
@@ -230,7 +243,7 @@ mod tests {
 
     #[test]
     fn after_a_failure_the_next_offer_is_held_off_and_announced() {
-        let (mut handshake, _) = Handshake::new(S::Initialised, 0);
+        let (mut handshake, _) = Handshake::new(V2, S::Initialised, 0);
         assert_eq!(handshake.update(S::Initialising, true, false, 0), [SetState(S::InitWait)]);
         handshake.broken(5);
         assert_eq!(handshake.update(S::Initialising, true, false, 6), []);
@@ -252,6 +265,29 @@ mod tests {
     }
 
     #[test]
+    fn a_frontend_of_2015_is_connected_as_soon_as_it_published_and_again_after_it_was_resumed() {
+        let (mut handshake, actions) = Handshake::new(V0, S::Initialised, 0);
+        assert_eq!(actions, [SetState(S::InitWait)]);
+        assert_eq!(handshake.update(S::Initialised, true, false, 0), [Connect]);
+        assert_eq!(handshake.connected(true, 0), [SetState(S::Connected)]);
+        assert_eq!(handshake.update(S::Connected, true, false, 1), []);
+        assert_eq!(handshake.update(S::Initialised, true, true, 2), [Resume]);
+        assert_eq!(handshake.connected(true, 2), [SetState(S::Connected)]);
+        // It believes itself connected, and stays in Initialised.
+        assert_eq!(handshake.update(S::Initialised, true, false, 3), []);
+    }
+
+    #[test]
+    fn a_frontend_of_2015_that_outlived_its_daemon_is_taken_over() {
+        let (mut handshake, actions) = Handshake::new(V0, S::Connected, 0);
+        assert_eq!(actions, [SetState(S::Closed)]);
+        assert_eq!(handshake.update(S::Connected, true, false, 1), []);
+        let at = handshake.next_wake_ns().unwrap();
+        assert_eq!(handshake.update(S::Connected, true, false, at), [SetState(S::InitWait)]);
+        assert_eq!(handshake.update(S::Connected, true, false, at), [Connect]);
+    }
+
+    #[test]
     fn every_state_and_event_keeps_release_before_a_new_connection() {
         // Exhaustive over short histories: whenever Connect is asked for, the last connection was released.
         let states = [
@@ -264,9 +300,9 @@ mod tests {
             S::Closed,
             S::Reconfiguring,
         ];
-        for first in states {
+        for (protocol, first) in [V0, V2].into_iter().flat_map(|protocol| states.map(|first| (protocol, first))) {
             for history in 0..states.len().pow(4) * 3 {
-                let (mut handshake, _) = Handshake::new(first, 0);
+                let (mut handshake, _) = Handshake::new(protocol, first, 0);
                 let mut mapped = false;
                 let mut rest = history;
                 let kind = rest % 3;
@@ -286,6 +322,10 @@ mod tests {
                                 assert!(!mapped);
                                 mapped = kind != 1;
                                 queue.extend(handshake.connected(mapped, step * 600_000_000));
+                            }
+                            Resume => {
+                                assert!(mapped && protocol == V0);
+                                queue.extend(handshake.connected(kind != 1, step * 600_000_000));
                             }
                             SetState(_) => {}
                         }

@@ -3,7 +3,8 @@
 //! The daemon brings requests, store states and the time; this crate decides. [`Handshake`] is a
 //! device's XenBus state machine, [`Stream`] one stream of a connected card: it owns the private
 //! mirror of the guest's buffer, knows how far it is written and how far it is played, and when the
-//! guest is to be told. Nothing here reads a clock, opens a file or starts a thread, so the daemon, the
+//! guest is to be told. [`v0::Stream`] is the same for guests of protocol version 0; [`Frames`] is what a host device
+//! sees of both. Nothing here reads a clock, opens a file or starts a thread, so the daemon, the
 //! tests and the fuzzers run the same code.
 //!
 //! Time is a `u64` of nanoseconds since any fixed moment; it must not run backwards.
@@ -22,6 +23,7 @@
 )]
 
 mod clock;
+mod frames;
 mod frontier;
 mod handshake;
 mod negotiate;
@@ -30,6 +32,9 @@ mod reporter;
 mod stream;
 mod volume;
 
+pub mod v0;
+
+pub use frames::Frames;
 pub use handshake::{Action, Handshake};
 pub use negotiate::{DeviceLimits, HostLimits, Offer, Refusal};
 pub use open::Geometry;

@@ -4,8 +4,8 @@
 //! mirror: what the guest does to its pages afterwards changes nothing. Capture goes the other way.
 //!
 //! The daemon's part, whenever a request came, the time is due or the host device wants frames:
-//! [`request`](Stream::request) for every packet, then [`frames_to_play`](Stream::frames_to_play) or
-//! [`room_to_capture`](Stream::room_to_capture) until nothing is left, then [`event`](Stream::event).
+//! [`request`](Stream::request) for every packet, then [`frames_to_play`](Frames::frames_to_play) or
+//! [`room_to_capture`](Frames::room_to_capture) until nothing is left, then [`event`](Stream::event).
 
 use std::ops::Range;
 
@@ -13,6 +13,7 @@ use sndif::store::Direction;
 use sndif::v2::{Operation, Request, Response, Span, Trigger};
 use sndif::{Errno, GrantRef, SharedMemory};
 
+use crate::Frames;
 use crate::clock::{FrameClock, SECOND_NS};
 use crate::frontier::Frontier;
 use crate::negotiate::{Offer, Refusal};
@@ -24,7 +25,7 @@ use crate::volume::Volume;
 const EVENT_RETRY_NS: u64 = 5_000_000;
 
 /// How long a host device that takes or gives nothing of what is due is left alone before the next try.
-const STALL_RETRY_NS: u64 = 1_000_000;
+pub(crate) const STALL_RETRY_NS: u64 = 1_000_000;
 
 /// Without position events frames are taken this often.
 const UNREPORTED_STEP_NS: u64 = SECOND_NS / 100;
@@ -137,12 +138,6 @@ impl<M: SharedMemory> Stream<M> {
     #[must_use]
     pub fn direction(&self) -> Direction {
         self.config.direction
-    }
-
-    /// Shape of the open stream.
-    #[must_use]
-    pub fn geometry(&self) -> Option<&Geometry> {
-        self.open.as_ref().map(|open| &open.geometry)
     }
 
     /// What it has done.
@@ -259,15 +254,6 @@ impl<M: SharedMemory> Stream<M> {
         });
     }
 
-    /// The host device failed: from now on the clock says how many frames are due, and nothing is queued.
-    pub fn pace_by_clock(&mut self, now_ns: u64) {
-        if let Some(open) = &mut self.open {
-            open.pace = Pace::Clock;
-            open.queued = 0;
-            open.set_clock(now_ns);
-        }
-    }
-
     /// Closes the stream without being asked, as when its connection ends.
     pub fn close(&mut self) {
         self.open = None;
@@ -363,59 +349,6 @@ impl<M: SharedMemory> Stream<M> {
         open.volume.set_mute(&flags, mute)
     }
 
-    /// The next frames to play, at most `room_frames`: a stretch of the mirror. Say how many were taken
-    /// with [`played`](Self::played) and ask again.
-    pub fn frames_to_play(&mut self, now_ns: u64, room_frames: usize) -> Option<&[u8]> {
-        let open = self.open.as_mut().filter(|open| open.run == Run::Running)?;
-        if self.config.direction != Direction::Playback {
-            return None;
-        }
-        open.looked_ns = now_ns;
-        let room = (room_frames as u64).saturating_mul(u64::from(open.geometry.frame_bytes)).min(open.due(now_ns));
-        let whole = room.min(open.geometry.whole_frames(open.frontier.pending()));
-        if whole == 0 {
-            open.dry |= room > 0;
-            return None;
-        }
-        open.mirror.get(open.frontier.next_stretch(whole))
-    }
-
-    /// Notes that the host device took `octets` of the last stretch.
-    pub fn played(&mut self, octets: usize) {
-        if let Some(open) = &mut self.open {
-            open.frontier.take(octets as u64);
-            add(&mut self.counters.octets, octets as u64);
-        }
-    }
-
-    /// Notes how many frames the host device has taken but not let be heard.
-    pub fn set_queued_frames(&mut self, frames: u64) {
-        if let Some(open) = &mut self.open {
-            open.queued = frames.saturating_mul(u64::from(open.geometry.frame_bytes));
-        }
-    }
-
-    /// Where the next captured frames go, at most `available_frames`: a stretch of the mirror. Say how many
-    /// were filled with [`captured`](Self::captured) and ask again.
-    pub fn room_to_capture(&mut self, now_ns: u64, available_frames: usize) -> Option<&mut [u8]> {
-        let open = self.open.as_mut().filter(|open| open.run == Run::Running)?;
-        if self.config.direction != Direction::Capture {
-            return None;
-        }
-        open.looked_ns = now_ns;
-        let available = (available_frames as u64).saturating_mul(u64::from(open.geometry.frame_bytes));
-        let available = open.geometry.whole_frames(available.min(open.due(now_ns)));
-        open.mirror.get_mut(open.frontier.next_gap(available)).filter(|gap| !gap.is_empty())
-    }
-
-    /// Notes that `octets` of the last stretch were filled.
-    pub fn captured(&mut self, octets: usize) {
-        if let Some(open) = &mut self.open {
-            open.frontier.produce(octets as u64);
-            add(&mut self.counters.octets, octets as u64);
-        }
-    }
-
     /// The position to tell the guest now, if any. Say with [`event_sent`](Self::event_sent) or
     /// [`event_deferred`](Self::event_deferred) what became of it.
     #[must_use]
@@ -490,6 +423,70 @@ impl<M: SharedMemory> Stream<M> {
         // Due already when frames were last asked for: the host device had no room, or nothing to give.
         let stalled = at <= open.looked_ns;
         Some(if stalled { open.looked_ns.saturating_add(STALL_RETRY_NS) } else { at })
+    }
+}
+
+impl<M: SharedMemory> Frames for Stream<M> {
+    fn direction(&self) -> Option<Direction> {
+        Some(self.config.direction)
+    }
+
+    fn geometry(&self) -> Option<&Geometry> {
+        self.open.as_ref().map(|open| &open.geometry)
+    }
+
+    fn frames_to_play(&mut self, now_ns: u64, room_frames: usize) -> Option<&[u8]> {
+        let open = self.open.as_mut().filter(|open| open.run == Run::Running)?;
+        if self.config.direction != Direction::Playback {
+            return None;
+        }
+        open.looked_ns = now_ns;
+        let room = (room_frames as u64).saturating_mul(u64::from(open.geometry.frame_bytes)).min(open.due(now_ns));
+        let whole = room.min(open.geometry.whole_frames(open.frontier.pending()));
+        if whole == 0 {
+            open.dry |= room > 0;
+            return None;
+        }
+        open.mirror.get(open.frontier.next_stretch(whole))
+    }
+
+    fn played(&mut self, octets: usize) {
+        if let Some(open) = &mut self.open {
+            open.frontier.take(octets as u64);
+            add(&mut self.counters.octets, octets as u64);
+        }
+    }
+
+    fn set_queued_frames(&mut self, frames: u64) {
+        if let Some(open) = &mut self.open {
+            open.queued = frames.saturating_mul(u64::from(open.geometry.frame_bytes));
+        }
+    }
+
+    fn room_to_capture(&mut self, now_ns: u64, available_frames: usize) -> Option<&mut [u8]> {
+        let open = self.open.as_mut().filter(|open| open.run == Run::Running)?;
+        if self.config.direction != Direction::Capture {
+            return None;
+        }
+        open.looked_ns = now_ns;
+        let available = (available_frames as u64).saturating_mul(u64::from(open.geometry.frame_bytes));
+        let available = open.geometry.whole_frames(available.min(open.due(now_ns)));
+        open.mirror.get_mut(open.frontier.next_gap(available)).filter(|gap| !gap.is_empty())
+    }
+
+    fn captured(&mut self, octets: usize) {
+        if let Some(open) = &mut self.open {
+            open.frontier.produce(octets as u64);
+            add(&mut self.counters.octets, octets as u64);
+        }
+    }
+
+    fn pace_by_clock(&mut self, now_ns: u64) {
+        if let Some(open) = &mut self.open {
+            open.pace = Pace::Clock;
+            open.queued = 0;
+            open.set_clock(now_ns);
+        }
     }
 }
 

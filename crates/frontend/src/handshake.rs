@@ -3,7 +3,7 @@
 //! The driver tells what it sees (the backend's state) and what became of its actions; the machine answers with the
 //! actions to perform, in order. Repeated, late and senseless states are harmless: store watches fire without cause.
 
-use sndif::XenbusState;
+use sndif::{Protocol, XenbusState};
 
 /// What the driver has to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +78,7 @@ impl IntoIterator for Actions {
 /// The frontend half of a card's connection.
 #[derive(Debug)]
 pub struct Handshake {
+    protocol: Protocol,
     phase: Phase,
     /// The last state seen.
     backend: XenbusState,
@@ -94,10 +95,17 @@ impl Default for Handshake {
 }
 
 impl Handshake {
-    /// A frontend whose `state` node says Initialising.
+    /// A frontend of protocol version 2 whose `state` node says Initialising.
     #[must_use]
     pub const fn new() -> Self {
-        Self { phase: Phase::Waiting, backend: XenbusState::Unknown, card: false, held: false }
+        Self::speaking(Protocol::V2)
+    }
+
+    /// The same with another protocol. One of version 0 publishes its transport without waiting for an offer: a backend of
+    /// 2015 makes none.
+    #[must_use]
+    pub const fn speaking(protocol: Protocol) -> Self {
+        Self { protocol, phase: Phase::Waiting, backend: XenbusState::Unknown, card: false, held: false }
     }
 
     /// The state that our `state` node says once all actions given so far are performed.
@@ -141,14 +149,14 @@ impl Handshake {
             (Phase::Closed, _) => Actions::default(),
             (Phase::Closing, S::Connected | S::Initialised | S::Reconfiguring | S::Reconfigured) => Actions::default(),
             (Phase::Closing, _) => self.finish_closing(),
-            (Phase::Waiting | Phase::Reconfiguring, S::InitWait) => self.publish(Actions::default()),
+            (Phase::Waiting | Phase::Reconfiguring, _) if self.may_publish() => self.publish(Actions::default()),
             (Phase::Waiting | Phase::Reconfiguring | Phase::Publishing, _) => Actions::default(),
             (Phase::Published, S::Connected) => {
                 self.phase = Phase::Creating;
                 Actions::default().then(if self.card { Action::ResumeCard } else { Action::CreateCard })
             }
             // InitWait again says nothing new while our transport stands unused.
-            (Phase::Published, S::InitWait) => Actions::default(),
+            (Phase::Published, _) if self.may_publish() => Actions::default(),
             (Phase::Creating | Phase::Connected, S::InitWait) => {
                 let lost = self.lose();
                 self.publish(lost)
@@ -178,7 +186,8 @@ impl Handshake {
         let actions = Actions::default().then(Action::SetState(XenbusState::Initialised));
         // The backend may have gone while we were busy.
         match self.backend {
-            XenbusState::InitWait | XenbusState::Connected => actions,
+            XenbusState::Connected => actions,
+            _ if self.may_publish() => actions,
             _ => Self::append(actions, self.lose()),
         }
     }
@@ -237,6 +246,15 @@ impl Handshake {
     #[must_use]
     pub const fn is_closed(&self) -> bool {
         matches!(self.phase, Phase::Closed)
+    }
+
+    /// Whether the backend, as last seen, may be given a transport.
+    const fn may_publish(&self) -> bool {
+        use XenbusState as S;
+        match self.protocol {
+            Protocol::V2 => matches!(self.backend, S::InitWait),
+            Protocol::V0 => matches!(self.backend, S::Initialising | S::InitWait | S::Initialised),
+        }
     }
 
     fn publish(&mut self, actions: Actions) -> Actions {

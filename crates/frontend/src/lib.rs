@@ -4,6 +4,7 @@
 //! * [`Stream`] is one stream's ring and event page: requests in flight, position, where the next WRITE or READ goes.
 //! * [`Negotiation`] finds a configuration that the backend accepts; its result is a [`Geometry`].
 //! * [`Mixer`] keeps volume and mute over CLOSE and OPEN.
+//! * [`v0`] has the streams of protocol version 0; the rest is the same for both but for what [`Handshake`] says.
 //!
 //! Nothing here reads a clock, allocates, waits or logs: the driver around it maps pages, sends notifications and decides
 //! when to sleep. The same code runs in a process over emulated Xen and in a kernel.
@@ -41,6 +42,7 @@ mod negotiate;
 mod stream;
 #[cfg(test)]
 mod testing;
+pub mod v0;
 mod violation;
 
 pub use flight::{Completion, RequestId};

@@ -24,6 +24,13 @@ pub enum Violation {
         /// The response's operation code.
         answered: u8,
     },
+    /// A response that is not that of the oldest request (protocol version 0, which answers in order).
+    OutOfOrder {
+        /// The oldest request's operation code; none where nothing was asked.
+        asked: Option<u8>,
+        /// The response's operation code.
+        answered: u8,
+    },
     /// A response with an operation code that does not exist.
     BadOperation(u8),
 }
@@ -36,6 +43,12 @@ impl fmt::Display for Violation {
             Self::UnknownId(id) => write!(f, "the backend answered request {id}, which is not in flight"),
             Self::WrongOperation { id, asked, answered } => {
                 write!(f, "the backend answered request {id} of operation {asked} as operation {answered}")
+            }
+            Self::OutOfOrder { asked: Some(asked), answered } => {
+                write!(f, "the backend answered operation {answered} of some stream instead of {asked} of ours")
+            }
+            Self::OutOfOrder { asked: None, answered } => {
+                write!(f, "the backend answered operation {answered}, and nothing was asked")
             }
             Self::BadOperation(code) => write!(f, "the backend answered operation {code}, which does not exist"),
         }

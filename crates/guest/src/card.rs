@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use frontend::{Mixer, MixerFeatures};
-use sndif::XenbusState;
 use sndif::store::{DEVICE_CLASS, number};
+use sndif::{Protocol, XenbusState};
 use xen::{Xen, XenSpec};
 
-use crate::connection::{self, Shared};
+use crate::connection::{self, Shared, Wire};
 use crate::link::Link;
-use crate::{Config, Error, OpenStream, Result, StreamInfo};
+use crate::{Config, Error, OpenStream, Result, Stream, StreamInfo, v0};
 
 /// A connected card. Clones are the same card; it is given back when the last clone and the last open stream are dropped.
 #[derive(Clone)]
@@ -66,6 +66,12 @@ impl Card {
         self.shared.lock().features
     }
 
+    /// What it speaks with its backend.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.shared.lock().protocol
+    }
+
     /// Our XenBus state and the backend's.
     #[must_use]
     pub fn states(&self) -> (XenbusState, XenbusState) {
@@ -94,19 +100,28 @@ impl Card {
     ///
     /// # Errors
     /// [`Error::NoStream`], [`Error::StreamInUse`], [`Error::StreamBroken`], [`Error::Negotiation`], [`Error::Refused`],
-    /// [`Error::NoAnswer`], [`Error::Lost`], [`Error::Violation`].
+    /// [`Error::NoAnswer`], [`Error::Lost`], [`Error::Violation`]; [`Error::Protocol`] of a card of version 0.
     pub fn open(&self, pcm: u32, stream: u32, config: &Config) -> Result<OpenStream> {
         let mut connection = self.shared.lock();
         connection.pump()?;
         if !connection.is_connected() {
             return Err(Error::Lost);
         }
+        if connection.protocol != Protocol::V2 {
+            return Err(Error::Protocol { card: connection.card, protocol: connection.protocol });
+        }
         let features = connection.features;
         let (index, slot) = connection.slot(pcm, stream).ok_or(Error::NoStream { pcm, stream })?;
         if slot.open {
             return Err(Error::StreamInUse { pcm, stream });
         }
-        let transport = slot.transport.take().ok_or(Error::StreamBroken { pcm, stream })?;
+        let transport = match slot.transport.take() {
+            Some(Wire::V2(transport)) => *transport,
+            other => {
+                slot.transport = other;
+                return Err(Error::StreamBroken { pcm, stream });
+            }
+        };
         let mut mixer = slot.mixer.take().unwrap_or_else(|| Box::new(Mixer::new(features)));
         mixer.set_features(features);
         slot.open = true;
@@ -117,6 +132,48 @@ impl Card {
         let link = Link::new(Arc::clone(&self.shared), index, transport, mixer);
         held?;
         OpenStream::open(link, info, config)
+    }
+
+    /// Opens the stream of a card of protocol version 0 with `config`; period and buffer become the nearest possible ones.
+    ///
+    /// # Errors
+    /// [`Error::NoStream`], [`Error::StreamInUse`], [`Error::StreamBroken`], [`Error::RefusedWithoutReason`],
+    /// [`Error::NoAnswer`], [`Error::Lost`], [`Error::Violation`]; [`Error::Protocol`] of a newer card.
+    pub fn open_v0(&self, pcm: u32, stream: u32, config: &Config) -> Result<v0::OpenStream> {
+        let mut connection = self.shared.lock();
+        connection.pump()?;
+        if !connection.is_connected() {
+            return Err(Error::Lost);
+        }
+        if connection.protocol != Protocol::V0 {
+            return Err(Error::Protocol { card: connection.card, protocol: connection.protocol });
+        }
+        let (_, slot) = connection.slot(pcm, stream).ok_or(Error::NoStream { pcm, stream })?;
+        let info = slot.info.clone();
+        let slot = connection.slots.first_mut().ok_or(Error::NoStream { pcm, stream })?;
+        if slot.open {
+            return Err(Error::StreamInUse { pcm, stream });
+        }
+        let Some(Wire::V0(transport)) = slot.transport.take() else { return Err(Error::StreamBroken { pcm, stream }) };
+        slot.open = true;
+        let mixer = slot.v0_mixer;
+        let held = connection.update_held();
+        drop(connection);
+        // From here on the link gives the transport back, however this ends.
+        let link = v0::Link::new(Arc::clone(&self.shared), *transport, mixer);
+        held?;
+        v0::OpenStream::open(link, info, config)
+    }
+
+    /// Opens a stream of a card of either protocol.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open) and [`open_v0`](Self::open_v0).
+    pub fn open_any(&self, pcm: u32, stream: u32, config: &Config) -> Result<Box<dyn Stream>> {
+        Ok(match self.protocol() {
+            Protocol::V0 => Box::new(self.open_v0(pcm, stream, config)?),
+            Protocol::V2 => Box::new(self.open(pcm, stream, config)?),
+        })
     }
 }
 

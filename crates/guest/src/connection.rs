@@ -6,15 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use frontend::{Action, Actions, CONTROL_BYTES, Handshake, Mixer, MixerFeatures};
-use sndif::XenbusState;
 use sndif::store::{DEVICE_CLASS, node, number};
+use sndif::{Protocol, XenbusState};
 use xen::{DomainId, Xen, XenSpec};
 use xenstore::Client;
 
 use crate::layout::Layout;
 use crate::lock::CardLock;
 use crate::transport::{Epoch, Transport};
-use crate::{Error, Result, StreamInfo};
+use crate::{Error, Result, StreamInfo, v0};
 
 /// How long the backend gets to unmap our pages when we go (Linux waits as long).
 const DETACH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -38,19 +38,28 @@ impl Shared {
     }
 }
 
-/// A stream of the card.
+/// What one connection gives a stream.
+pub(crate) enum Wire {
+    V0(Box<v0::Transport>),
+    V2(Box<Transport>),
+}
+
+/// A stream of the card. With protocol version 0 the first slot has everything, whatever the directions of the device.
 pub(crate) struct Slot {
     pub(crate) info: StreamInfo,
     /// This connection's transport, while no open stream has it.
-    pub(crate) transport: Option<Transport>,
+    pub(crate) transport: Option<Wire>,
     /// Volume and mute, while no open stream has them.
     pub(crate) mixer: Option<Box<Mixer>>,
+    /// The same with protocol version 0.
+    pub(crate) v0_mixer: frontend::v0::Mixer,
     pub(crate) open: bool,
 }
 
 /// The card's half of the connection. Everything here happens when connections come and go.
 pub(crate) struct Connection {
-    card: u32,
+    pub(crate) card: u32,
+    pub(crate) protocol: Protocol,
     xen: Xen,
     store: Client,
     /// Directory of the card.
@@ -81,7 +90,11 @@ pub(crate) fn connect(xen: &Xen, spec: &XenSpec, card: u32, timeout: Duration) -
     let backend = u16::try_from(backend).map(DomainId).map_err(|_| no_card())?;
     let back = String::from_utf8(back).map_err(|_| no_card())?;
     let lock = CardLock::acquire(spec, domain, card)?;
-    let layout = Layout::read(&mut store, &front)?;
+    let protocol = recognise(&mut store, &back)?;
+    let layout = match protocol {
+        Protocol::V0 => Layout::read_v0(&mut store, &back)?,
+        Protocol::V2 => Layout::read(&mut store, &front)?,
+    };
     if layout.streams.is_empty() {
         return Err(Error::NoStreams { domain, card });
     }
@@ -90,16 +103,23 @@ pub(crate) fn connect(xen: &Xen, spec: &XenSpec, card: u32, timeout: Duration) -
     let slots = layout
         .streams
         .iter()
-        .map(|info| Slot { info: info.clone(), transport: None, mixer: None, open: false })
+        .map(|info| Slot {
+            info: info.clone(),
+            transport: None,
+            mixer: None,
+            v0_mixer: frontend::v0::Mixer::default(),
+            open: false,
+        })
         .collect();
     let mut connection = Connection {
         card,
+        protocol,
         xen: xen.clone(),
         store,
         front,
         back,
         backend,
-        handshake: Handshake::new(),
+        handshake: Handshake::speaking(protocol),
         layout,
         slots,
         features: MixerFeatures::default(),
@@ -110,6 +130,13 @@ pub(crate) fn connect(xen: &Xen, spec: &XenSpec, card: u32, timeout: Duration) -
     connection.wait_connected(Instant::now() + timeout, timeout)?;
     let connection = Mutex::new(connection);
     Ok(Arc::new(Shared { xen: xen.clone(), backend, store_fd, connection }))
+}
+
+/// Which protocol to speak with the backend: version 0 where it has a `stream_id` and no `versions`.
+fn recognise(store: &mut Client, back: &str) -> Result<Protocol> {
+    let versions = store.read_opt(&format!("{back}/{}", node::VERSIONS))?;
+    let stream_id = store.read_opt(&format!("{back}/{}", sndif::v0::node::STREAM_ID))?;
+    Ok(if versions.is_none() && stream_id.is_some() { Protocol::V0 } else { Protocol::V2 })
 }
 
 impl Connection {
@@ -216,7 +243,10 @@ impl Connection {
         while let Some(action) = queue.pop_front() {
             match action {
                 Action::PublishTransport => {
-                    let published = self.publish();
+                    let published = match self.protocol {
+                        Protocol::V0 => self.publish_v0(),
+                        Protocol::V2 => self.publish(),
+                    };
                     queue.extend(self.handshake.published(published.is_ok()));
                     result = published;
                 }
@@ -257,7 +287,7 @@ impl Connection {
                     (node::EVT_EVENT_CHANNEL, transport.events.port().to_string()),
                 ],
             ));
-            slot.transport = Some(transport);
+            slot.transport = Some(Wire::V2(Box::new(transport)));
         }
         self.store.transaction(|t| {
             for (path, values) in &nodes {
@@ -273,6 +303,25 @@ impl Connection {
             }
             Ok(())
         })?;
+        Ok(())
+    }
+
+    /// Makes the transport of a device of version 0 and writes its nodes.
+    fn publish_v0(&mut self) -> Result<()> {
+        let id = self.store.read_opt(&format!("{}/{}", self.back, sndif::v0::node::STREAM_ID))?;
+        let id = id.as_deref().and_then(number).unwrap_or(0);
+        self.epoch = Arc::new(Epoch::new()?);
+        let transport = v0::Transport::new(&self.xen, self.backend, id, &self.epoch)?;
+        let nodes = [(node::RING_REF, transport.page), (node::EVENT_CHANNEL, transport.channel.port().0)];
+        self.store.transaction(|t| {
+            for (name, value) in &nodes {
+                t.write(&format!("{}/{name}", self.front), value.to_string().as_bytes())?;
+            }
+            Ok(())
+        })?;
+        if let Some(slot) = self.slots.first_mut() {
+            slot.transport = Some(Wire::V0(Box::new(transport)));
+        }
         Ok(())
     }
 

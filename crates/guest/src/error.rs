@@ -122,6 +122,30 @@ pub enum Error {
         /// Its answer.
         errno: Errno,
     },
+    /// A backend of protocol version 0 refused a request.
+    #[error("the backend refuses {operation}; its protocol (v0) has no reasons, but its log may tell one")]
+    RefusedWithoutReason {
+        /// What was asked.
+        operation: &'static str,
+    },
+    /// Nothing can be played or recorded like this, whatever the backend (with protocol version 0, which cannot ask it).
+    #[error("no stream has {channels} channel(s) of {format} at {rate_hz} Hz")]
+    Impossible {
+        /// Sample format.
+        format: sndif::Format,
+        /// Samples per frame.
+        channels: u8,
+        /// Frames per second.
+        rate_hz: u32,
+    },
+    /// The card speaks another protocol than the caller.
+    #[error("sound card {card} speaks protocol {protocol}")]
+    Protocol {
+        /// Device id.
+        card: u32,
+        /// What it speaks.
+        protocol: sndif::Protocol,
+    },
     /// The backend did not answer.
     #[error("the backend does not answer {operation} within {after:?}")]
     NoAnswer {

@@ -31,6 +31,24 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
+    /// A device of protocol version 0: one stream, or one that goes either way where `back`, the backend's directory, does
+    /// not say which. Nothing tells what it takes but its answer to OPEN; the limits are those of the driver of 2015.
+    pub(crate) fn read_v0(store: &mut Client, back: &str) -> Result<Self> {
+        let kind = store.read_opt(&format!("{back}/{}", sndif::v0::node::TYPE))?;
+        let only = kind.as_deref().and_then(Direction::from_node);
+        let directions = [Direction::Playback, Direction::Capture];
+        let used = directions.into_iter().filter(|&direction| only.is_none_or(|only| only == direction));
+        let streams = used.zip(0..).map(|(direction, stream)| StreamInfo {
+            pcm: 0,
+            stream,
+            direction,
+            name: String::new(),
+            unique_id: String::new(),
+            limits: Limits::DEFAULT,
+        });
+        Ok(Self { streams: streams.collect(), ..Self::default() })
+    }
+
     /// Reads the card below `card`. Directories that are no PCM device or stream are passed over.
     pub(crate) fn read(store: &mut Client, card: &str) -> Result<Self> {
         let limits = narrow(store, card, &Limits::DEFAULT)?;

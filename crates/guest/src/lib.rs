@@ -29,8 +29,12 @@
 //!
 //! When the backend goes away (its daemon restarts), a blocking call waits for it to come back, opens the stream anew,
 //! writes what was not played yet once more, and goes on: the caller sees a pause.
+//!
+//! A backend that speaks only protocol version 0 gives a card whose streams are [`v0::OpenStream`]s; [`Stream`] is what
+//! both can do.
 #![forbid(unsafe_code)]
 
+mod api;
 mod buffer;
 mod captured;
 mod card;
@@ -45,7 +49,10 @@ mod recovery;
 mod stats;
 mod stream;
 mod transport;
+pub mod v0;
+mod wait;
 
+pub use api::Stream;
 pub use card::Card;
 pub use error::{Error, Result};
 pub use frontend::{MixerFeatures, NegotiationError, Violation, Wanted as Config};

@@ -5,17 +5,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use frontend::{Completion, Counters, Mixer, Progress, RequestId, Stream, SubmitError};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno as SystemError;
 use sndif::Errno;
 use sndif::v2::Operation;
 use xen::Granted;
 
 use crate::buffer::Buffer;
 use crate::captured::Captured;
-use crate::connection::Shared;
+use crate::connection::{Shared, Wire};
 use crate::stats::since;
 use crate::transport::Transport;
+use crate::wait::readable;
 use crate::{Error, Result, Stats};
 
 /// How long an answer may take: the time that Linux gives a backend.
@@ -103,7 +102,8 @@ impl Link {
         let features = connection.features;
         let transport = connection.slots.get_mut(self.index).and_then(|slot| slot.transport.take());
         drop(connection);
-        let transport = transport.ok_or(Error::Lost)?;
+        let Some(Wire::V2(transport)) = transport else { return Err(Error::Lost) };
+        let transport = *transport;
         self.before = transport.stream.counters();
         self.transport = Some(transport);
         if let Some(mixer) = &mut self.mixer {
@@ -314,22 +314,9 @@ impl Link {
         let Some(transport) = self.transport.as_ref().filter(|transport| !transport.epoch.is_lost()) else {
             return Err(Error::Lost);
         };
-        let left = deadline.saturating_duration_since(Instant::now());
-        let mut fds = [
-            PollFd::new(&transport.events, PollFlags::IN),
-            PollFd::new(&transport.ring, PollFlags::IN),
-            PollFd::new(&self.shared.store_fd, PollFlags::IN),
-            PollFd::new(&transport.epoch, PollFlags::IN),
-        ];
-        let timeout =
-            Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX), tv_nsec: left.subsec_nanos().into() };
-        match poll(&mut fds, Some(&timeout)) {
-            Ok(0) => return Ok(false),
-            Ok(_) => {}
-            Err(SystemError::INTR) => return Ok(true),
-            Err(error) => return Err(Error::system("wait for the backend")(error)),
-        }
-        let [events, ring, store, epoch] = fds.map(|fd| !fd.revents().is_empty());
+        let fds =
+            [transport.events.as_fd(), transport.ring.as_fd(), self.shared.store_fd.as_fd(), transport.epoch.as_fd()];
+        let Some([events, ring, store, epoch]) = readable(fds, deadline)? else { return Ok(false) };
         for (ready, source) in [(events, Source::Events), (ring, Source::Ring)] {
             if ready {
                 self.acknowledge(source, false)?;
@@ -378,7 +365,7 @@ impl Drop for Link {
             slot.open = false;
             slot.mixer = self.mixer.take();
             if let Some(transport) = self.transport.take().filter(Transport::is_reusable) {
-                slot.transport = Some(transport);
+                slot.transport = Some(Wire::V2(Box::new(transport)));
             }
         }
         // An error is the store's; the next one who needs it will see it.

@@ -6,9 +6,9 @@
 //! It performs no I/O, allocates nothing and depends on nothing, so that a kernel module, a daemon, a
 //! unikernel and a fuzzer use the same code.
 //!
-//! The protocol is version 2 of Xen's public header `xen/io/sndif.h` (since Xen 4.11), in [`v2`].
-//! What does not depend on the version — rings, pages, formats, states — stands beside it, so that
-//! another generation can be added as a second module.
+//! Two generations of the protocol stand side by side: version 2 of Xen's public header `xen/io/sndif.h`
+//! (since Xen 4.11) in [`v2`], and that of the 2015 driver, called version 0, in [`v0`]. What does not depend on
+//! the version — rings, pages, formats, states — stands beside them.
 //!
 //! Shared memory is reached only through [`SharedMemory`]: a packet is copied out once, checked, and
 //! never read again.
@@ -35,10 +35,12 @@ mod directory;
 mod errno;
 mod format;
 mod memory;
+mod protocol;
 mod ring;
 pub mod store;
 mod xenbus;
 
+pub mod v0;
 pub mod v2;
 
 #[cfg(any(test, feature = "test-utils"))]
@@ -50,6 +52,7 @@ pub use directory::{
 pub use errno::Errno;
 pub use format::{Format, FormatSet, FormatWidth, UnknownFormat};
 pub use memory::SharedMemory;
+pub use protocol::{Protocol, UnknownProtocol};
 pub use ring::{BackRing, FrontRing, RingFull, RingViolation, SLOTS_OFFSET, ring_slots};
 pub use xenbus::XenbusState;
 

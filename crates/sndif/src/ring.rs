@@ -89,6 +89,12 @@ impl<M: SharedMemory, const SLOT: usize> BackRing<M, SLOT> {
         Self { memory, req_cons: 0, rsp_prod: 0, published: 0, broken: None }
     }
 
+    /// Attaches to a page that a frontend has used with an earlier backend: what was not answered is taken once more.
+    pub fn taken_over(memory: M) -> Self {
+        let answered = memory.load_acquire(RSP_PROD);
+        Self { memory, req_cons: answered, rsp_prod: answered, published: answered, broken: None }
+    }
+
     /// Takes the next request, copied out of the page once.
     ///
     /// # Errors

@@ -254,25 +254,7 @@ impl RawStream {
     /// Waits for the next response as it stands in the ring.
     #[must_use]
     pub fn take(&mut self, timeout: Duration) -> Option<[u8; PACKET_BYTES]> {
-        let deadline = Instant::now() + timeout;
-        while self.ring.load_acquire(RSP_PROD) == self.rsp_cons {
-            self.ring.store_release(12, self.rsp_cons.wrapping_add(1));
-            self.ring.full_fence();
-            if self.ring.load_acquire(RSP_PROD) != self.rsp_cons {
-                break;
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return None;
-            }
-            let timeout = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
-            let _ = poll(&mut [PollFd::from_borrowed_fd(self.channel.as_fd(), PollFlags::IN)], Some(&timeout));
-            let _ = self.channel.acknowledge();
-        }
-        let mut packet = [0; PACKET_BYTES];
-        self.ring.read(Self::slot(self.rsp_cons), &mut packet);
-        self.rsp_cons = self.rsp_cons.wrapping_add(1);
-        Some(packet)
+        take_response(&self.ring, &self.channel, &mut self.rsp_cons, timeout)
     }
 
     /// Sends any octets and waits for the response.
@@ -359,6 +341,34 @@ impl RawStream {
     pub fn events_sent(&self) -> u32 {
         self.events.load_acquire(IN_PROD)
     }
+}
+
+/// Waits for the next response of a ring with slots of `SLOT` octets, as it stands there.
+pub(crate) fn take_response<const SLOT: usize>(
+    ring: &Granted,
+    channel: &EventChannel,
+    rsp_cons: &mut u32,
+    timeout: Duration,
+) -> Option<[u8; SLOT]> {
+    let deadline = Instant::now() + timeout;
+    while ring.load_acquire(RSP_PROD) == *rsp_cons {
+        ring.store_release(12, rsp_cons.wrapping_add(1));
+        ring.full_fence();
+        if ring.load_acquire(RSP_PROD) != *rsp_cons {
+            break;
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return None;
+        }
+        let timeout = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
+        let _ = poll(&mut [PollFd::from_borrowed_fd(channel.as_fd(), PollFlags::IN)], Some(&timeout));
+        let _ = channel.acknowledge();
+    }
+    let mut packet = [0; SLOT];
+    ring.read(SLOTS + (*rsp_cons % sndif::ring_slots(SLOT)) as usize * SLOT, &mut packet);
+    *rsp_cons = rsp_cons.wrapping_add(1);
+    Some(packet)
 }
 
 /// A directory of one page with these words.

@@ -5,6 +5,7 @@
 //!   files that the daemon plays into.
 //! * [`linux`] behaves as mainline's `snd_xen_front` and the ALSA core around it do, mistakes included.
 //! * [`hostile`] writes whatever it is told into ring, event page, directory and store.
+//! * [`v0`] has a guest of 2015, with that driver's habits.
 //! * [`Bystander`] is another guest, who must not notice any of it.
 //!
 //! Everything waits with a bound ([`eventually`]); what is not there in time is a failed test, not a hanging one.
@@ -16,6 +17,7 @@ mod census;
 pub mod hostile;
 pub mod linux;
 pub mod signal;
+pub mod v0;
 mod wait;
 mod world;
 

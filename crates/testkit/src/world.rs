@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use sndif::XenbusState;
+use sndif::{Protocol, XenbusState};
 use tempfile::TempDir;
 use toolstack::{AttachError, Restart};
 use vsndd::{Config, Daemon, Ended};
@@ -203,8 +203,16 @@ impl World {
     /// # Panics
     /// When the text is wrong or the store refuses.
     pub fn attach(&mut self, guest: Guest, cards: &str) {
+        self.attach_as(guest, cards, Protocol::V2);
+    }
+
+    /// The same with a protocol; with version 0 every stream becomes a card.
+    ///
+    /// # Panics
+    /// As [`attach`](Self::attach).
+    pub fn attach_as(&mut self, guest: Guest, cards: &str, protocol: Protocol) {
         let cards = toolstack::parse(cards).unwrap_or_else(|error| panic!("{cards}: {error}"));
-        toolstack::attach(&mut self.store, guest, &cards).expect("the store takes the nodes");
+        toolstack::attach(&mut self.store, guest, &cards, protocol).expect("the store takes the nodes");
     }
 
     /// Attaches a card with one playback stream.

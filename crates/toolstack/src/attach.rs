@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use sndif::XenbusState;
+use sndif::{Protocol, XenbusState, v0};
 use xen::DomainId;
 use xenstore::server::Store;
 use xenstore::{Client, Perm, Transaction};
@@ -72,19 +72,62 @@ impl Paths {
     }
 }
 
-/// Attaches `cards` to `guest`, which need not run, and says under which numbers.
+/// What there is to attach under one number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Device {
+    /// Below the guest's half.
+    theirs: Vec<Node>,
+    /// Below the backend's half.
+    ours: Vec<Node>,
+}
+
+impl Device {
+    /// With protocol version 2 a card is a device; with version 0 each of its streams is one, and its guest finds nothing
+    /// described. What a stream is for stands where the guest cannot write.
+    fn all_of(card: &Card, protocol: Protocol) -> Vec<Self> {
+        match protocol {
+            Protocol::V2 => vec![Self { theirs: frontend_nodes(card), ours: Vec::new() }],
+            Protocol::V0 => {
+                let streams = card.pcms.iter().flat_map(|pcm| &pcm.streams);
+                let node = |path: &str, value: &str| Node { path: path.to_owned(), value: value.to_owned() };
+                streams
+                    .map(|stream| Self {
+                        theirs: Vec::new(),
+                        ours: vec![node(v0::node::TYPE, stream.direction.node())],
+                    })
+                    .collect()
+            }
+        }
+    }
+}
+
+/// Attaches `cards` to `guest`, which need not run, and says under which numbers. With protocol version 0 every stream
+/// has a number of its own.
 ///
 /// # Errors
 /// [`AttachError`]; either all cards are attached or none.
-pub fn attach(store: &mut Client, guest: DomainId, cards: &[Card]) -> Result<Vec<Attached>, AttachError> {
-    let backends = cards.iter().map(|card| backend_of(store, card)).collect::<Result<Vec<_>, _>>()?;
+pub fn attach(
+    store: &mut Client,
+    guest: DomainId,
+    cards: &[Card],
+    protocol: Protocol,
+) -> Result<Vec<Attached>, AttachError> {
+    let mut devices = Vec::with_capacity(cards.len());
+    for card in cards {
+        let backend = backend_of(store, card)?;
+        devices.extend(Device::all_of(card, protocol).into_iter().map(|device| (device, backend)));
+    }
     let attached = store.transaction(|t| {
         let taken = children(t.directory(&format!("/local/domain/{guest}/device/vsnd")))?;
         let mut numbers = (0..).filter(|number: &u32| !taken.contains(&number.to_string()));
-        let mut all = Vec::with_capacity(cards.len());
-        for (card, &backend) in cards.iter().zip(&backends) {
-            let attached = Attached { guest, card: numbers.next().unwrap_or(u32::MAX), backend };
-            write_card(t, attached, card)?;
+        let mut all = Vec::with_capacity(devices.len());
+        for (device, backend) in &devices {
+            let attached = Attached { guest, card: numbers.next().unwrap_or(u32::MAX), backend: *backend };
+            let mut device = device.clone();
+            if protocol == Protocol::V0 {
+                device.ours.push(Node { path: v0::node::STREAM_ID.to_owned(), value: attached.card.to_string() });
+            }
+            write_device(t, attached, &device)?;
             all.push(attached);
         }
         Ok(all)
@@ -108,10 +151,9 @@ fn backend_of(store: &mut Client, card: &Card) -> Result<DomainId, AttachError> 
     Err(AttachError::NoSuchBackend(name.clone()))
 }
 
-fn write_card(t: &mut Transaction<'_>, attached: Attached, card: &Card) -> xenstore::Result<()> {
+fn write_device(t: &mut Transaction<'_>, attached: Attached, device: &Device) -> xenstore::Result<()> {
     let Attached { guest, backend, .. } = attached;
     let paths = Paths::of(attached);
-    let nodes = frontend_nodes(card);
     // The domain may not run yet: its home is made as libxl makes it.
     let home = format!("/local/domain/{guest}");
     for path in [home.clone(), format!("{home}/device")] {
@@ -150,9 +192,12 @@ fn write_card(t: &mut Transaction<'_>, attached: Attached, card: &Card) -> xenst
     ] {
         put(t, &format!("{}{name}", paths.backend), &value, &ours)?;
     }
+    for Node { path, value } in &device.ours {
+        put(t, &format!("{}/{path}", paths.backend), value, &ours)?;
+    }
     put(t, &paths.frontend, "", &theirs)?;
     let connection = connection_nodes(&paths.backend, backend);
-    for Node { path, value } in connection.iter().chain(&nodes) {
+    for Node { path, value } in connection.iter().chain(&device.theirs) {
         // The directories on the way belong to the guest as well.
         for (at, _) in path.match_indices('/') {
             put(t, &format!("{}/{}", paths.frontend, path.get(..at).unwrap_or_default()), "", &theirs)?;

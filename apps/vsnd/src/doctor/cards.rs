@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use sndif::XenbusState;
 use sndif::store::{DEVICE_CLASS, Direction, node, number};
+use sndif::{Protocol, XenbusState, v0};
 use xenstore::{Client, Error, Escaped};
 
 use super::advice::{Context, Diagnosis, Ends, Served};
@@ -49,8 +49,9 @@ pub(super) struct Card {
     frontend_state: XenbusState,
     backend_state: XenbusState,
     online: bool,
-    /// Whether a daemon has ever announced itself.
+    /// The protocol's version that a daemon has announced, if one ever has.
     pub(super) versions: Option<String>,
+    protocol: Protocol,
     playback: usize,
     capture: usize,
 }
@@ -110,22 +111,39 @@ impl Card {
             format!("{ours}/state"),
             format!("{ours}/online"),
             format!("{ours}/{}", node::VERSIONS),
+            format!("{ours}/{}", v0::node::STREAM_ID),
+            format!("{ours}/{}", v0::node::TYPE),
+            format!("{theirs}/{}", v0::node::RING_REF),
         ];
         let mut values = store.read_many(&paths.each_ref().map(String::as_str)).into_iter();
         let mut next = || readable(values.next().unwrap_or(Ok(None)));
         let (name, frontend_state, backend_state) = (next()?, next()?, next()?);
         let (online, versions) = (next()?, next()?);
         let state = |value: Option<Vec<u8>>| XenbusState::from_node(&value.unwrap_or_default());
-        let (playback, capture) = streams(store, &theirs)?;
+        let (stream_id, kind, ring) = (next()?, next()?, next()?);
+        let backend_state = state(backend_state);
+        let (mut playback, mut capture) = streams(store, &theirs)?;
+        let mut versions = versions.map(|versions| escaped(&versions));
+        let mut protocol = Protocol::V2;
+        if versions.is_none() && (stream_id.is_some() || (playback + capture == 0 && ring.is_some())) {
+            protocol = Protocol::V0;
+            // A device that nobody described goes either way.
+            let only = kind.as_deref().and_then(Direction::from_node);
+            let used = |direction| usize::from(only.is_none_or(|only| only == direction));
+            (playback, capture) = (used(Direction::Playback), used(Direction::Capture));
+            let served = !matches!(backend_state, XenbusState::Unknown | XenbusState::Initialising);
+            versions = served.then(|| "0".to_owned());
+        }
         Ok(Self {
             guest,
             card,
             backend,
             name: name.filter(|name| !name.is_empty()).map(|name| escaped(&name)),
             frontend_state: state(frontend_state),
-            backend_state: state(backend_state),
+            backend_state,
             online: online.as_deref() != Some(b"0"),
-            versions: versions.map(|versions| escaped(&versions)),
+            versions,
+            protocol,
             playback,
             capture,
         })
@@ -138,9 +156,13 @@ impl Card {
     pub(super) fn finding(&self, context: &Context, daemon: Served) -> Finding {
         let check = format!("domain {} card {}", self.guest, self.card);
         let name = self.name.as_ref().map_or(String::new(), |name| format!("\"{name}\": "));
+        let protocol = match self.protocol {
+            Protocol::V0 => ", protocol v0",
+            Protocol::V2 => "",
+        };
         let served = if self.backend == 0 { String::new() } else { format!(", served by domain {}", self.backend) };
         let found = format!(
-            "{name}frontend {}, backend {}; streams: {} playback, {} capture{served}",
+            "{name}frontend {}, backend {}; streams: {} playback, {} capture{protocol}{served}",
             self.frontend_state, self.backend_state, self.playback, self.capture,
         );
         let is_described = self.playback + self.capture > 0 || self.frontend_state == XenbusState::Unknown;

@@ -106,11 +106,12 @@ pub(super) fn daemon_findings(daemons: &Daemons, survey: Option<&Survey>, contex
                 Finding::missing(check, found, context.start_daemon(backend))
             }
             [daemon] => {
-                let versions =
-                    cards.iter().filter(|card| card.backend == backend).find_map(|card| card.versions.clone());
-                let offers = match versions {
-                    Some(versions) => format!(", serves {} with protocol version {versions}", count(offered, "card")),
-                    None => String::new(),
+                let served = cards.iter().filter(|card| card.backend == backend);
+                let versions: BTreeSet<&str> = served.filter_map(|card| card.versions.as_deref()).collect();
+                let versions = versions.into_iter().collect::<Vec<_>>().join(" and ");
+                let offers = match offered {
+                    0 => String::new(),
+                    _ => format!(", serves {} with protocol version {versions}", count(offered, "card")),
                 };
                 Finding::ok(check, format!("vsndd runs as process {}{offers}", daemon.process))
             }

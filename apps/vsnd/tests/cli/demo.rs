@@ -32,6 +32,17 @@ fn the_demo_shows_a_report_with_a_waveform() {
 }
 
 #[test]
+fn the_demo_speaks_protocol_v0_bit_for_bit() {
+    let report = report(&["demo", "--json", "--protocol", "v0"]);
+    assert_eq!(report["protocol"], "v0");
+    for way in ["playback", "capture"] {
+        assert_eq!(report[way]["result"], "identical");
+        assert_eq!(report[way]["octets"], 137_090);
+    }
+    assert_eq!(report["player"]["frames"], 68_545);
+}
+
+#[test]
 fn the_demo_takes_period_and_format() {
     let report = report(&["demo", "--json", "--period-ms", "3", "--format", "s32_be"]);
     assert_eq!(report["playback"]["result"], "identical");
@@ -56,6 +67,7 @@ fn what_the_demo_cannot_use_has_its_own_exit_status() {
         (&["demo", "--sink", "nowhere"], 2, "there is no kind `nowhere`"),
         (&["demo", "--format", "gsm"], 9, "gsm"),
         (&["demo", "--format", "s17"], 2, "s16_le"),
+        (&["demo", "--protocol", "v1"], 2, "`v0` or `v2`"),
     ] {
         let output = vsnd(arguments);
         assert_eq!(output.status.code(), Some(status), "{arguments:?}: {}", stderr(&output));

@@ -98,6 +98,24 @@ fn a_card_that_is_served_and_not_used_can_work() {
 }
 
 #[test]
+fn a_card_of_protocol_v0_is_known_for_what_it_is() {
+    let world = World::new();
+    let mut attach = Command::new(program("vsnd"));
+    attach.args(["emu", "--dir", text(&world.path("xen")), "attach", "--domain", "2", "--protocol", "v0"]);
+    attach.arg("vsnd=[['CARD', 'PCM', 'STREAM, unique-id=p, type=p', 'STREAM, unique-id=c, type=c']]");
+    assert!(attach.stdout(Stdio::null()).status().expect("runs").success());
+    let (findings, _) = doctor(&world, &[]);
+    let found = "streams: 0 playback, 1 capture, protocol v0: no daemon serves it";
+    says(&findings, "domain 2 card 1", "missing", found, "`vsndd --xen emu:");
+    let daemon = world.daemon(&[]);
+    eventually("the daemon offers all cards", || {
+        let (findings, _) = doctor(&world, &[]);
+        let expected = format!("process {}, serves 3 cards with protocol version 0 and 2", daemon.0.id());
+        one(&findings, "daemon")["found"].as_str().is_some_and(|found| found.contains(&expected))
+    });
+}
+
+#[test]
 fn a_guest_that_plays_works() {
     let world = World::new();
     let mut daemon = world.daemon(&[]);

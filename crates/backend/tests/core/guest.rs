@@ -1,6 +1,7 @@
 //! A guest as ALSA makes it: it believes in the position told last, writes between there and a ring
 //! further, and takes back what it believes unplayed.
 
+use backend::Frames;
 use sndif::SharedMemory;
 use sndif::v2::{Operation, Span};
 

@@ -3,7 +3,7 @@
 use backend::{Action, Handshake};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use sndif::XenbusState as S;
+use sndif::{Protocol, XenbusState as S};
 
 fn state() -> impl Strategy<Value = S> {
     // Weighted towards a frontend that wants to connect, or most histories would end at InitWait.
@@ -32,6 +32,10 @@ impl Daemon {
                     assert!(state == S::Connected || !self.mapped, "{state} over a connection that still stands");
                     self.shown = Some(state);
                 }
+                Action::Resume => {
+                    assert!(self.mapped, "there is nothing to resume");
+                    queue.extend(handshake.connected(success, now_ns));
+                }
                 Action::Connect => {
                     assert!(!self.mapped, "the last connection was not released");
                     assert_eq!(self.shown, Some(S::InitWait), "no offer was made");
@@ -50,11 +54,12 @@ proptest! {
 
     #[test]
     fn any_history_keeps_release_before_the_next_connection(
+        protocol in prop_oneof![Just(Protocol::V0), Just(Protocol::V2)],
         first in state(),
         steps in vec((state(), proptest::bool::weighted(0.9), any::<bool>(), any::<bool>(), 0..8_u8, 0..1_500_000_000_u64), 0..40),
     ) {
         let mut now_ns = 7;
-        let (mut handshake, actions) = Handshake::new(first, now_ns);
+        let (mut handshake, actions) = Handshake::new(protocol, first, now_ns);
         let mut daemon = Daemon::default();
         daemon.act(&mut handshake, actions, true, now_ns);
         for (frontend, online, moved, success, breaks, pass_ns) in steps {

@@ -5,7 +5,7 @@
 //! never more than what was written), comes once a millisecond at most but for that of STOP; and a stream
 //! that asks to be looked at again asks for a moment that is still to come.
 
-use backend::{DeviceLimits, HostLimits, Offer, Outcome, Pace, Stream, StreamConfig};
+use backend::{DeviceLimits, Frames, HostLimits, Offer, Outcome, Pace, Stream, StreamConfig};
 use sndif::store::{Direction, LimitNodes, Limits};
 use sndif::v2::{OpenParams, Operation, Request, Response, Trigger};
 use sndif::{Errno, Format, GrantRef, SharedMemory};

@@ -1,6 +1,6 @@
 //! Guests that send anything, on memory that says something else at every look.
 
-use backend::Pace;
+use backend::{Frames, Pace};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sndif::store::Direction;

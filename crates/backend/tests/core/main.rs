@@ -9,4 +9,5 @@ mod hostile;
 mod memory;
 mod negotiate;
 mod playback;
+mod v0;
 mod wakeups;

@@ -37,6 +37,26 @@ fn the_way_to_connected_is_that_of_the_diagram() {
 }
 
 #[test]
+fn with_protocol_0_nobody_waits_for_an_offer() {
+    for state in [S::Initialising, S::InitWait, S::Initialised] {
+        let mut handshake = Handshake::speaking(Protocol::V0);
+        assert_eq!(list(handshake.backend_is(S::Connected)), [], "that is the end of an earlier connection");
+        assert_eq!(list(handshake.backend_is(state)), [PublishTransport]);
+        assert_eq!(list(handshake.published(true)), [SetState(S::Initialised)]);
+        assert_eq!(list(handshake.backend_is(S::Initialising)), []);
+        assert_eq!(list(handshake.backend_is(S::Connected)), [CreateCard]);
+        assert_eq!(list(handshake.card_ready(true)), [SetState(S::Connected)]);
+        let _ = handshake.held(true);
+        assert_eq!(
+            list(handshake.backend_is(S::Closed)),
+            [SuspendCard, FreeTransport, SetState(S::Reconfiguring)],
+            "a daemon that ends"
+        );
+        assert_eq!(list(handshake.backend_is(S::InitWait)), [PublishTransport]);
+    }
+}
+
+#[test]
 fn a_lost_backend_takes_an_unused_card_along() {
     for state in [S::Closing, S::Closed, S::Unknown, S::Initialising] {
         let mut handshake = connected(false);

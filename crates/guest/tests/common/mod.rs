@@ -46,7 +46,7 @@ pub fn machine() -> Machine {
 impl Machine {
     pub fn attach(&self, cards: &str) {
         let mut store = self.host.store().unwrap();
-        toolstack::attach(&mut store, GUEST, &toolstack::parse(cards).unwrap()).unwrap();
+        toolstack::attach(&mut store, GUEST, &toolstack::parse(cards).unwrap(), sndif::Protocol::V2).unwrap();
     }
 
     pub fn connect(&self, timeout: Duration) -> guest::Result<Card> {

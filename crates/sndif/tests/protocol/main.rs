@@ -8,4 +8,5 @@ mod packets;
 mod ring;
 mod single_fetch;
 mod store;
+mod v0;
 mod values;

@@ -1,0 +1,23 @@
+//! Sleeping until a descriptor is readable.
+
+use std::os::fd::BorrowedFd;
+use std::time::Instant;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use crate::{Error, Result};
+
+/// Says which of the descriptors are readable; `None` at the deadline. A signal wakes up, too.
+pub(crate) fn readable<const N: usize>(fds: [BorrowedFd<'_>; N], deadline: Instant) -> Result<Option<[bool; N]>> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let timeout =
+        Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX), tv_nsec: left.subsec_nanos().into() };
+    let mut fds = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    match poll(&mut fds, Some(&timeout)) {
+        Ok(0) => Ok(None),
+        Ok(_) => Ok(Some(fds.map(|fd| !fd.revents().is_empty()))),
+        Err(Errno::INTR) => Ok(Some([false; N])),
+        Err(error) => Err(Error::system("wait for the backend")(error)),
+    }
+}

@@ -1,0 +1,47 @@
+//! Which generation of the protocol a device speaks.
+
+use core::fmt;
+use core::str::FromStr;
+
+/// A generation of the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Protocol {
+    /// That of the 2015 driver: [`v0`](crate::v0).
+    V0,
+    /// That of Xen's header: [`v2`](crate::v2).
+    #[default]
+    V2,
+}
+
+/// A text that names no generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownProtocol;
+
+impl fmt::Display for UnknownProtocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a version of the protocol: `v0` or `v2`")
+    }
+}
+
+impl core::error::Error for UnknownProtocol {}
+
+impl FromStr for Protocol {
+    type Err = UnknownProtocol;
+
+    fn from_str(text: &str) -> Result<Self, UnknownProtocol> {
+        match text {
+            "v0" => Ok(Self::V0),
+            "v2" => Ok(Self::V2),
+            _ => Err(UnknownProtocol),
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V0 => "v0",
+            Self::V2 => "v2",
+        })
+    }
+}

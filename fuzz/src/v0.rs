@@ -1,0 +1,338 @@
+//! Protocol version 0: packets, and streams of either side, driven by a program of operations that the input spells.
+
+use backend::v0::{Outcome, Ready, StreamConfig};
+use backend::{DeviceLimits, Frames, Pace};
+use sndif::store::Direction;
+use sndif::test_utils::Pages;
+use sndif::v0::{
+    Level, OpenParams, Operation, PACKET_BYTES, RING_SLOTS, Request, Response, Stereo, TRANSFER_BYTES_MAX, Transfer,
+    opcode,
+};
+use sndif::{Format, GrantRef, SharedMemory};
+
+use crate::input::Input;
+use crate::page::Restless;
+use crate::seeds::{Seeds, named};
+
+/// How long the guests of 2015 wait for an answer.
+const TIMEOUT_NS: u64 = 5_000_000_000;
+
+/// Any packet as a request and a response; what was understood is understood again as it is emitted, and names no
+/// more than ten pages.
+pub fn v0_packets(octets: &[u8]) {
+    let packet: [u8; PACKET_BYTES] = Input(octets).array();
+    match Request::parse(&packet) {
+        Ok(request) => {
+            assert_eq!(Request::parse(&request.emit()), Ok(request));
+            if let Operation::Read(transfer) | Operation::Write(transfer) = request.operation {
+                assert!(transfer.length() <= TRANSFER_BYTES_MAX && transfer.refs().len() <= 10);
+                assert!(transfer.refs().len() * sndif::PAGE_BYTES >= transfer.length() as usize);
+            }
+        }
+        Err(rejected) => assert_eq!(rejected.opcode, packet[0]),
+    }
+    if let Ok(response) = Response::parse(&packet) {
+        assert_eq!(Response::parse(&response.emit()), Ok(response));
+    }
+}
+
+/// The backend's stream under a hostile guest and a moody host device. Each request is answered once, in its turn and
+/// before a guest of 2015 gives up, if the stream is looked at when it asks for it; what is played is no more than was
+/// written, and no moment that it asks for is past.
+pub fn v0_backend_stream(octets: &[u8]) {
+    let mut input = Input(octets);
+    let mut host = Host::new(&mut input);
+    while !input.is_empty() {
+        match input.u8() % 8 {
+            0 => host.request(Request::parse(&input.array()).ok(), &mut input),
+            1..=3 => {
+                let operation = operation(&mut input);
+                host.request(Some(Request { id: 7, operation }), &mut input);
+            }
+            4 => host.pass(u64::from(input.u32() % 3_000_000_000), &mut input),
+            5 | 6 => host.look(&mut input),
+            _ => {
+                host.core.pace_by_clock(host.now_ns);
+                host.pace = Pace::Clock;
+            }
+        }
+    }
+}
+
+/// An operation as a guest may well send it.
+fn operation(input: &mut Input<'_>) -> Operation {
+    match input.u8() % 16 {
+        0..=2 => Operation::Open(OpenParams {
+            format: if input.flag() { Format::S16Le } else { Format::from_code(input.u8() % 25).unwrap_or(Format::U8) },
+            channels: input.u8() % 9,
+            rate_hz: [5500, 8000, 48_000, 192_000][usize::from(input.u8() % 4)],
+        }),
+        3 => Operation::Close,
+        4 => Operation::SetVolume(Stereo { left: Level::new(input.u8().into()), right: Level::OFF }),
+        5 => Operation::GetVolume,
+        what => {
+            let length = u32::from(input.u16()) % (TRANSFER_BYTES_MAX + 1);
+            let length = if input.flag() { length & !7 } else { length };
+            let transfer = Transfer::new(length, &[GrantRef(9); 10]).expect("at most ten pages");
+            if what < 9 { Operation::Read(transfer) } else { Operation::Write(transfer) }
+        }
+    }
+}
+
+struct Host {
+    core: backend::v0::Stream,
+    pace: Pace,
+    noise: u32,
+    now_ns: u64,
+    /// The request that is waiting, and since when.
+    asked: Option<(u64, u8, u64)>,
+    /// Octets that WRITEs brought, and that were taken of them, since OPEN.
+    written: u64,
+    played: u64,
+}
+
+impl Host {
+    fn new(input: &mut Input<'_>) -> Self {
+        let shape = input.u8();
+        let direction = [None, None, Some(Direction::Playback), Some(Direction::Capture)][usize::from(shape % 4)];
+        let allowed = |bit: u8| (shape & bit == 0).then_some(DeviceLimits::ANY);
+        let config = StreamConfig {
+            direction,
+            playback: allowed(16),
+            capture: allowed(32),
+            lead_bytes_max: 1 << (shape / 64 * 5 + 8),
+        };
+        let pace = if shape & 4 == 0 { Pace::Clock } else { Pace::Device };
+        let core = backend::v0::Stream::new(config);
+        Self { core, pace, noise: shape.into(), now_ns: 0, asked: None, written: 0, played: 0 }
+    }
+
+    fn request(&mut self, request: Option<Request>, input: &mut Input<'_>) {
+        let Some(request) = request.filter(|_| self.asked.is_none()) else { return };
+        let (id, code) = (request.id, request.operation.opcode());
+        let check = |response: Response| assert_eq!((response.id, response.opcode), (id, code));
+        if matches!(request.operation, Operation::Open(_)) {
+            (self.written, self.played) = (0, 0);
+        }
+        match self.core.request(&request, self.now_ns) {
+            Outcome::Respond(response) | Outcome::VolumeChanged(response) => check(response),
+            Outcome::Refuse(response, _) => assert!(!response.success && response.opcode == code),
+            Outcome::Open(response, direction) => {
+                check(response);
+                if let Some(direction) = direction {
+                    self.core.start(direction, self.pace, self.now_ns);
+                }
+            }
+            Outcome::Start(direction) if input.u8() < 230 => {
+                self.core.start(direction, self.pace, self.now_ns);
+                self.asked = Some((id, code, self.now_ns));
+            }
+            Outcome::Start(_) => check(self.core.fail().expect("it waits")),
+            Outcome::Wait => self.asked = Some((id, code, self.now_ns)),
+        }
+        assert_eq!(self.asked.is_some(), self.core.is_waiting());
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        while let Some((id, code, since_ns)) = self.asked {
+            let response = match self.core.ready(self.now_ns) {
+                None => return,
+                Some(Ready::Respond(response) | Ready::Refuse(response, _) | Ready::Closed(response)) => Some(response),
+                Some(Ready::Copy(transfer)) => {
+                    self.noise = self.noise.wrapping_mul(0x915F_77F5).wrapping_add(1);
+                    if code == opcode::WRITE {
+                        self.written += u64::from(transfer.length());
+                    }
+                    if self.noise.is_multiple_of(13) {
+                        self.core.fail()
+                    } else {
+                        let octets = u32::try_from(transfer.refs().len() * sndif::PAGE_BYTES).expect("ten pages");
+                        self.core.copy(&Restless::new(octets, self.noise), self.now_ns)
+                    }
+                }
+            };
+            if let Some(response) = response {
+                assert_eq!((response.id, response.opcode), (id, code));
+                assert!(self.now_ns - since_ns < TIMEOUT_NS, "too late for the guest");
+                self.asked = None;
+            } else if self.core.ready(self.now_ns).is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Lets time pass, looking at the stream whenever it asks for it.
+    fn pass(&mut self, ns: u64, input: &mut Input<'_>) {
+        let end = self.now_ns + ns;
+        for _ in 0..1000 {
+            let Some(wake) = self.core.next_wake_ns().filter(|&wake| wake < end) else { break };
+            self.now_ns = self.now_ns.max(wake);
+            self.look(input);
+        }
+        self.now_ns = match self.core.next_wake_ns() {
+            Some(wake) => end.min(wake.max(self.now_ns)),
+            None => end,
+        };
+    }
+
+    fn look(&mut self, input: &mut Input<'_>) {
+        let mood = input.u8();
+        let ring = self.core.geometry().map_or(0, |geometry| geometry.ring_bytes as usize);
+        let frame = self.core.geometry().map_or(1, |geometry| geometry.frame_bytes as usize);
+        let mut frames = if mood & 1 == 0 { 1 << 16 } else { usize::from(input.u16()) };
+        while let Some(stretch) = self.core.frames_to_play(self.now_ns, frames) {
+            let octets = stretch.len();
+            assert!(octets > 0 && octets <= ring && octets.is_multiple_of(frame));
+            self.core.played(octets);
+            self.played += octets as u64;
+            frames -= octets / frame;
+        }
+        assert!(self.played <= self.written, "more is played than was written");
+        while let Some(room) = self.core.room_to_capture(self.now_ns, frames) {
+            room.fill(mood);
+            let octets = room.len();
+            assert!(octets <= ring && octets.is_multiple_of(frame));
+            self.core.captured(octets);
+            frames -= octets / frame;
+        }
+        if self.pace == Pace::Device {
+            self.core.set_queued_frames(if mood & 2 == 0 { 0 } else { input.u16().into() });
+        }
+        self.settle();
+        let wake = self.core.next_wake_ns();
+        assert!(self.asked.is_none() || wake.is_some(), "a waiting guest is forgotten");
+    }
+}
+
+/// The frontend's stream over a page in which a hostile backend writes what it likes. Every answer is to the oldest
+/// request, nothing is counted twice, and the first violation stays.
+pub fn v0_frontend_stream(octets: &[u8]) {
+    let mut input = Input(octets);
+    let ring = Pages::new(1);
+    let mut stream = frontend::v0::Stream::new(ring.clone(), 7);
+    let (mut answered, mut broken, mut asked) = (0_u32, None, std::collections::VecDeque::new());
+    while !input.is_empty() {
+        match input.u8() % 8 {
+            0 => ring.store_release(usize::from(input.u8() % 4) * 4, input.u32()),
+            1..=3 => {
+                // Believable answers, of which the input spells the result.
+                let mut request = [0; PACKET_BYTES];
+                ring.read(slot(answered), &mut request);
+                let response = Response { id: 7, opcode: request[0], success: input.u8() < 200, volume: None };
+                ring.write(slot(answered), &response.emit());
+                answered = answered.wrapping_add(1);
+                ring.store_release(8, answered);
+            }
+            4 => drop(ring.write(slot(input.u8().into()), &input.array::<PACKET_BYTES>())),
+            5 | 6 => {
+                let operation = operation(&mut input);
+                if stream.submit(operation, u64::from(stream.counters().requests as u32)).is_ok() {
+                    asked.push_back(operation);
+                }
+                let _ = stream.publish();
+            }
+            _ => {
+                for _ in 0..40 {
+                    match stream.next_completion() {
+                        Ok(Some(completion)) => {
+                            assert_eq!(broken, None);
+                            assert_eq!(Some(completion.operation), asked.pop_front());
+                        }
+                        Ok(None) => break,
+                        Err(violation) => {
+                            assert_eq!(*broken.get_or_insert(violation), violation);
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        assert!(stream.in_flight() <= RING_SLOTS && stream.transfers_in_flight() <= RING_SLOTS);
+        assert!(stream.counters().responses <= stream.counters().requests);
+    }
+}
+
+fn slot(index: u32) -> usize {
+    64 + (index % RING_SLOTS) as usize * PACKET_BYTES
+}
+
+fn open() -> Operation {
+    Operation::Open(OpenParams { format: Format::S16Le, channels: 2, rate_hz: 48_000 })
+}
+
+fn transfer(length: u32) -> Transfer {
+    Transfer::new(length, &[GrantRef(9); 10]).expect("at most ten pages")
+}
+
+/// Seeds of [`v0_packets`].
+pub(crate) fn packet_seeds() -> Seeds {
+    let volume = Stereo { left: Level::new(-50), right: Level::OFF };
+    let requests = [
+        ("open", open()),
+        ("close", Operation::Close),
+        ("write", Operation::Write(transfer(40_960))),
+        ("read", Operation::Read(transfer(4096))),
+        ("volume", Operation::SetVolume(volume)),
+    ];
+    let mut seeds: Seeds =
+        requests.map(|(name, operation)| named(name, Request { id: 7, operation }.emit())).into_iter().collect();
+    let told = Response { id: 7, opcode: opcode::GET_VOLUME, success: true, volume: Some(volume) };
+    seeds.push(named("response", told.emit()));
+    seeds
+}
+
+/// A request as [`v0_backend_stream`] reads a whole packet.
+fn packet(operation: Operation) -> Vec<u8> {
+    let mut octets = vec![0];
+    octets.extend(Request { id: 7, operation }.emit());
+    if matches!(operation, Operation::Write(_) | Operation::Read(_)) {
+        // A host device that opens, and one that takes and gives everything.
+        octets.push(0);
+    }
+    octets
+}
+
+fn pass(milliseconds: u32) -> Vec<u8> {
+    let mut octets = vec![4];
+    octets.extend((milliseconds * 1_000_000).to_le_bytes());
+    octets
+}
+
+/// Seeds of [`v0_backend_stream`].
+pub(crate) fn backend_seeds() -> Seeds {
+    let look = || vec![5, 0];
+    let program =
+        |shape: u8, steps: Vec<Vec<u8>>| std::iter::once(vec![shape]).chain(steps).flatten().collect::<Vec<u8>>();
+    let play: Vec<Vec<u8>> =
+        (0..8).flat_map(|_| [packet(Operation::Write(transfer(4096))), pass(22), look()]).collect();
+    let record: Vec<Vec<u8>> =
+        (0..6).flat_map(|_| [packet(Operation::Read(transfer(1920))), pass(12), look()]).collect();
+    let close = || vec![packet(Operation::Close), pass(200), look()];
+    let with = |middle: Vec<Vec<u8>>| [vec![packet(open())], middle, close()].concat();
+    vec![
+        named("play", program(0b1000_0000, with(play.clone()))),
+        named("play_device", program(0b1000_0110, with(play))),
+        named("record", program(0b1000_0011, with(record))),
+        named(
+            "long_write",
+            program(
+                0b1000_0010,
+                with(vec![packet(Operation::Write(transfer(40_960))), pass(2900), pass(2900), look()]),
+            ),
+        ),
+    ]
+}
+
+/// Seeds of [`v0_frontend_stream`].
+pub(crate) fn frontend_seeds() -> Seeds {
+    // Submit and publish OPEN (its format and rate the first ones), a good answer, take it.
+    let opened = [5, 0, 0, 0, 2, 2, 1, 0, 7];
+    let write = [5, 15, 0, 16, 0];
+    let answered = [1, 0];
+    vec![
+        named("write", [&opened[..], &write, &write, &answered, &answered, &[7]].concat()),
+        named("refused", [&opened[..], &write, &[1, 255, 7]].concat()),
+        named("index", [&opened[..], &[0, 2, 0xff, 0, 0, 0, 7, 7]].concat()),
+    ]
+}
