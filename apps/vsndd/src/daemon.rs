@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use backend::{Action, DeviceLimits, HostLimits, Offer, StreamConfig};
-use host_audio::{DeviceSpec, HostDevice, StreamLabel};
+use host_audio::{DeviceOptions, DeviceSpec, HostDevice, StreamLabel};
 use slotmap::{DefaultKey, Key, KeyData, SlotMap};
 use sndif::XenbusState;
 use sndif::v2::Interval;
@@ -98,7 +98,7 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Connects to the store, finds out whether every configured host device is there, and offers the cards that
+    /// Connects to the store, says which of the configured host devices are not there, and offers the cards that
     /// the toolstack has attached so far.
     ///
     /// # Errors
@@ -106,7 +106,11 @@ impl Daemon {
     pub fn new(xen: Xen, config: Config) -> Result<Self, Error> {
         let nobody = StreamLabel { domain: 0, card: 0, pcm: 0, stream: 0 };
         for (device, direction) in config.devices() {
-            device.device().capabilities(&nobody, direction)?;
+            match device.device(&DeviceOptions::default()).check(&nobody, direction) {
+                Ok(()) => {}
+                Err(error @ host_audio::Error::NotBuilt(_)) => return Err(error.into()),
+                Err(error) => warn!("{direction} device `{device}`: {error}; it is tried again when a stream needs it"),
+            }
         }
         let mut store = xen.store()?;
         let poller = Poller::new()?;
@@ -431,7 +435,11 @@ impl Daemon {
         let asker = Asker { domain: id.guest.0, name, uuid, card: id.card, pcm, stream };
         let route = self.config.route(&asker, nodes.direction);
         let label = StreamLabel { domain: id.guest.0, card: u16::try_from(id.card).unwrap_or(u16::MAX), pcm, stream };
-        let device = route.device.device();
+        let guest = name.map_or_else(|| format!("domain {}", id.guest), str::to_owned);
+        let stream_name =
+            if nodes.label.is_empty() { format!("PCM {pcm} stream {stream}") } else { nodes.label.clone() };
+        let title = format!("{guest}: card {} {stream_name}", id.card);
+        let device = route.device.device(&DeviceOptions { absent: route.absent, title });
         let config = StreamConfig {
             direction: nodes.direction,
             offer: Offer {
@@ -526,7 +534,9 @@ fn device_limits(
         },
         Err(error) => {
             tracing::warn!(stream = %label, "{spec}: {error}");
-            DeviceLimits::ANY
+            // What a device of which nothing is known is sure to carry: samples that can be converted.
+            let formats = sndif::Format::all().filter(|&format| pcm::is_decodable(format)).collect();
+            DeviceLimits { formats, ..DeviceLimits::ANY }
         }
     }
 }

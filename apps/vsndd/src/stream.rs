@@ -2,7 +2,7 @@
 //! source on the host's side.
 
 use backend::{Outcome, Pace, Stream as Core, StreamConfig};
-use host_audio::{HostDevice, Pacing, Sink, Source, StreamLabel, StreamSpec};
+use host_audio::{HostDevice, Notice, Pacing, Sink, Source, StreamLabel, StreamSpec};
 use pcm::Gain;
 use sndif::Errno;
 use sndif::store::Direction;
@@ -117,6 +117,29 @@ impl GuestStream {
             Host::Source(source) => source.acknowledge(),
         };
         self.device_result(result, turn);
+        self.tell_notices(turn);
+    }
+
+    /// Logs what became of the host device.
+    fn tell_notices(&mut self, turn: &Turn<'_>) {
+        loop {
+            let notice = match &mut self.host {
+                Host::Closed => None,
+                Host::Sink(sink) => sink.notice(),
+                Host::Source(source) => source.notice(),
+            };
+            match notice {
+                None => return,
+                Some(Notice::Lost(error)) => {
+                    self.warn(turn.now_ns, &format!("{error}; going on silently, it is tried again"));
+                }
+                Some(Notice::Back) => {
+                    if self.log.pass(turn.now_ns).is_some() {
+                        info!(stream = %self.label, "the host device is back and in use");
+                    }
+                }
+            }
+        }
     }
 
     fn serve_ring(&mut self, turn: &mut Turn<'_>) -> After {

@@ -1,8 +1,10 @@
-//! The text that names a host device: `null`, `wav:PATH`, `alsa:PCM`.
+//! The text that names a host device: `null`, `wav:PATH`, `alsa:PCM`, `pulse[:SINK][@SERVER]`.
 
-use crate::HostDevice;
+use crate::live::LiveDevice;
 use crate::null::NullDevice;
+use crate::pulse::{PulseDriver, ServerAddress};
 use crate::wav::{Template, WavDevice};
+use crate::{DeviceOptions, HostDevice};
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -16,13 +18,21 @@ pub enum DeviceSpec {
     Wav(PathBuf),
     /// An ALSA PCM by its name, such as `default` or `hw:0,0`.
     Alsa(String),
+    /// A device of a PulseAudio server, or of PipeWire in its place.
+    Pulse {
+        /// The sink's or source's name there; `None` is the server's default one.
+        device: Option<String>,
+        /// Where the server is; `None` is the one that the environment names.
+        server: Option<ServerAddress>,
+    },
 }
 
 /// A text that names no host device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{text}` is not a host device: {reason}; valid are `null`, `wav:PATH` (with {{domain}}, {{card}}, {{pcm}}, \
-     {{stream}} in it) and `alsa:PCM` (a name of `aplay -L`, such as `alsa:default`)"
+     {{stream}} in it), `alsa:PCM` (a name of `aplay -L`, such as `alsa:default`) and `pulse[:SINK][@SERVER]` (a name of \
+     `pactl list short sinks` or, for capture, `sources`; unix:PATH or tcp:HOST[:PORT])"
 )]
 pub struct ParseDeviceError {
     text: String,
@@ -32,14 +42,18 @@ pub struct ParseDeviceError {
 impl DeviceSpec {
     /// The device, not yet opened.
     #[must_use]
-    pub fn device(&self) -> Box<dyn HostDevice> {
+    pub fn device(&self, options: &DeviceOptions) -> Box<dyn HostDevice> {
         match self {
             Self::Null => Box::new(NullDevice),
             Self::Wav(path) => Box::new(WavDevice::new(path.clone())),
             #[cfg(feature = "alsa")]
-            Self::Alsa(name) => Box::new(crate::alsa::AlsaDevice::new(name.clone())),
+            Self::Alsa(name) => Box::new(LiveDevice::new(crate::alsa::AlsaDriver::new(name.clone()), options.absent)),
             #[cfg(not(feature = "alsa"))]
             Self::Alsa(_) => Box::new(NotBuilt("ALSA")),
+            Self::Pulse { device, server } => Box::new(LiveDevice::new(
+                PulseDriver::new(device.clone(), server.clone(), options.title.clone()),
+                options.absent,
+            )),
         }
     }
 }
@@ -84,6 +98,24 @@ impl FromStr for DeviceSpec {
             ("alsa", None | Some("")) => Err(fail("`alsa:` needs the name of a PCM".into())),
             ("alsa", Some(name)) if name.contains('\0') => Err(fail("a PCM's name has no NUL".into())),
             ("alsa", Some(name)) => Ok(Self::Alsa(name.into())),
+            ("pulse", rest) => {
+                let (device, server) = match rest.unwrap_or_default().split_once('@') {
+                    // `@DEFAULT_SINK@` is how PulseAudio itself spells the default.
+                    _ if rest.is_some_and(|rest| rest.starts_with("@DEFAULT_")) => {
+                        return Err(fail("the default device is `pulse` alone".into()));
+                    }
+                    Some((device, server)) => (device, Some(server.parse().map_err(fail)?)),
+                    None => (rest.unwrap_or_default(), None),
+                };
+                if device.contains('\0') {
+                    return Err(fail("a device's name has no NUL".into()));
+                }
+                if rest == Some("") {
+                    return Err(fail("`pulse:` needs a device's name; the default device is `pulse`".into()));
+                }
+                let device = (!device.is_empty()).then(|| device.to_owned());
+                Ok(Self::Pulse { device, server })
+            }
             _ => Err(fail(format!("there is no kind `{kind}`"))),
         }
     }
@@ -95,6 +127,16 @@ impl fmt::Display for DeviceSpec {
             Self::Null => f.write_str("null"),
             Self::Wav(path) => write!(f, "wav:{}", path.display()),
             Self::Alsa(name) => write!(f, "alsa:{name}"),
+            Self::Pulse { device, server } => {
+                f.write_str("pulse")?;
+                if device.is_some() || server.is_some() {
+                    write!(f, ":{}", device.as_deref().unwrap_or_default())?;
+                }
+                match server {
+                    Some(server) => write!(f, "@{server}"),
+                    None => Ok(()),
+                }
+            }
         }
     }
 }
@@ -106,7 +148,17 @@ mod tests {
 
     #[test]
     fn every_kind_of_device_is_read_and_written_back() {
-        for text in ["null", "wav:/tmp/x{domain}.wav", "alsa:default", "alsa:plug:'hw:0,0'", "alsa:hw:CARD=PCH,DEV=0"] {
+        for text in [
+            "null",
+            "wav:/tmp/x{domain}.wav",
+            "alsa:default",
+            "alsa:plug:'hw:0,0'",
+            "alsa:hw:CARD=PCH,DEV=0",
+            "pulse",
+            "pulse:hdmi",
+            "pulse:hdmi@tcp:sound.lan:4714",
+            "pulse:@unix:/run/user/1000/pulse/native",
+        ] {
             assert_eq!(text.parse::<DeviceSpec>().unwrap().to_string(), text);
         }
     }
@@ -119,6 +171,9 @@ mod tests {
             ("null:0", "nothing after it"),
             ("wav", "needs a path"),
             ("alsa:", "needs the name"),
+            ("pulse:", "needs a device's name"),
+            ("pulse:x@sound.lan", "`sound.lan`"),
+            ("pulse:@tcp:x:99999", "`99999`"),
             ("wav:{dom}.wav", "`{dom}`"),
             ("wav:{domain.wav", "`{`"),
         ] {
@@ -130,7 +185,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_back_as_itself_or_refused(text in "(null|wav|alsa)?:?.{0,20}") {
+        fn any_text_is_read_back_as_itself_or_refused(text in "(null|wav|alsa|pulse)?:?.{0,20}") {
             if let Ok(spec) = text.parse::<DeviceSpec>() {
                 prop_assert_eq!(spec.to_string(), text);
             }

@@ -1,7 +1,7 @@
 //! ALSA PCMs that need no sound card: `null`, and `file` before it.
 #![cfg(feature = "alsa")]
 
-use host_audio::{DeviceSpec, Direction, HostDevice, Pacing, Sink, StreamLabel, StreamSpec};
+use host_audio::{DeviceOptions, DeviceSpec, Direction, HostDevice, Pacing, Sink, StreamLabel, StreamSpec};
 use rustix::event::{PollFd, PollFlags, poll};
 use sndif::Format;
 use std::fs;
@@ -12,7 +12,7 @@ const SPEC: StreamSpec =
     StreamSpec { format: Format::S16Le, rate_hz: 48_000, channels: 2, period_frames: 480, buffer_frames: 4_800 };
 
 fn device(name: &str) -> Box<dyn HostDevice> {
-    DeviceSpec::Alsa(name.to_owned()).device()
+    DeviceSpec::Alsa(name.to_owned()).device(&DeviceOptions::default())
 }
 
 /// Waits for the pacing descriptor; false after a second.
