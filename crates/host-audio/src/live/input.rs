@@ -28,6 +28,17 @@ pub(super) struct LiveSource {
 
 impl LiveSource {
     pub fn open(mode: Mode, spec: &StreamSpec, opener: Opener<dyn Input>) -> Result<Self, Error> {
+        let (source, recorder, ring) = Self::prepare(mode, spec, opener)?;
+        source.link.spawn(move || recorder.run(ring))?;
+        Ok(source)
+    }
+
+    /// Both sides and what lies between them; no thread runs.
+    pub fn prepare(
+        mode: Mode,
+        spec: &StreamSpec,
+        opener: Opener<dyn Input>,
+    ) -> Result<(Self, Recorder, rtrb::Producer<u8>), Error> {
         let frame_bytes = spec.frame_bytes();
         let link = Link::new(mode)?;
         let mut recorder = Recorder::new(Arc::clone(&link), spec, opener);
@@ -35,8 +46,7 @@ impl LiveSource {
         recorder.begin(first, Instant::now())?;
         let frames = (spec.rate_hz / RING).max(spec.period_frames.min(spec.rate_hz) * 4) as usize;
         let (producer, ring) = rtrb::RingBuffer::new(frames * frame_bytes);
-        link.spawn(move || recorder.run(producer))?;
-        Ok(Self { link, ring, frame_bytes, popped: 0 })
+        Ok((Self { link, ring, frame_bytes, popped: 0 }, recorder, producer))
     }
 
     /// Forgets what was not read; what comes from here on counts anew.
@@ -133,6 +143,8 @@ pub(super) struct Recorder {
     losing: bool,
     started: bool,
     watch: Watch,
+    /// The device was last lost because it stood still.
+    was_stuck: bool,
     /// The last signal is overdue by the system's clock: the device's position moves in leaps.
     late: bool,
 }
@@ -156,7 +168,8 @@ impl Recorder {
             lost: vec![0; usual as usize * frame_bytes],
             losing: false,
             started: false,
-            watch: Watch::new(Instant::now()),
+            watch: Watch::new(Instant::now(), true),
+            was_stuck: false,
             late: false,
         }
     }
@@ -208,7 +221,7 @@ impl Recorder {
         self.device = opened.device;
         self.present = true;
         self.clock = Clock::new(self.spec.rate_hz, opened.period, now);
-        self.watch = Watch::new(now);
+        self.watch = Watch::new(now, !self.was_stuck);
         self.started = false;
     }
 
@@ -217,6 +230,7 @@ impl Recorder {
         self.present = false;
         self.clock = Clock::new(self.spec.rate_hz, u64::from(self.spec.rate_hz), now);
         self.started = false;
+        self.was_stuck = matches!(error, Error::Stuck { .. });
         self.link.notify(Notice::Lost(error));
         self.opener.again(now);
     }

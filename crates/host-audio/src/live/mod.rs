@@ -15,6 +15,8 @@ mod link;
 mod output;
 mod reopen;
 mod silent;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use link::{Mode, wait_for};
 

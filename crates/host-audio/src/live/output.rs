@@ -26,7 +26,7 @@ const LONGEST_PERIOD: u32 = 10;
 const SHORTEST_QUEUE: u32 = 100;
 /// A device that plays nothing for so long is as good as gone.
 const STUCK: Duration = Duration::from_secs(1);
-/// The same before it has played anything: a server may be busy with what it was asked for before.
+/// The same before it has played anything, unless it stood still the last time.
 const STUCK_AT_FIRST: Duration = Duration::from_secs(4);
 /// How long the end of a stream that is closed may take to be heard.
 const TAIL: Duration = Duration::from_secs(1);
@@ -45,6 +45,18 @@ pub(super) struct LiveSink {
 
 impl LiveSink {
     pub fn open(mode: Mode, has_volume: bool, spec: &StreamSpec, opener: Opener<dyn Output>) -> Result<Self, Error> {
+        let (sink, player, ring) = Self::prepare(mode, has_volume, spec, opener)?;
+        sink.link.spawn(move || player.run(ring))?;
+        Ok(sink)
+    }
+
+    /// Both sides and what lies between them; no thread runs.
+    pub fn prepare(
+        mode: Mode,
+        has_volume: bool,
+        spec: &StreamSpec,
+        opener: Opener<dyn Output>,
+    ) -> Result<(Self, Player, rtrb::Consumer<u8>), Error> {
         let frame_bytes = spec.frame_bytes();
         let link = Link::new(mode)?;
         let mut player = Player::new(Arc::clone(&link), spec, opener);
@@ -52,8 +64,7 @@ impl LiveSink {
         player.begin(first, Instant::now())?;
         let frames = (link.target.load(Relaxed) as usize * 2).max((spec.rate_hz / RING) as usize);
         let (ring, consumer) = rtrb::RingBuffer::new(frames * frame_bytes);
-        link.spawn(move || player.run(consumer))?;
-        Ok(Self { link, ring, frame_bytes, has_volume, pushed: 0 })
+        Ok((Self { link, ring, frame_bytes, has_volume, pushed: 0 }, player, consumer))
     }
 }
 
@@ -146,8 +157,9 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub fn new(now: Instant) -> Self {
-        Self { since: now, ever: false }
+    /// `patient`: it may be busy with what it was asked for before.
+    pub fn new(now: Instant, patient: bool) -> Self {
+        Self { since: now, ever: !patient }
     }
 
     /// It moved (`really`), or had no reason to.
@@ -192,6 +204,8 @@ pub(super) struct Player {
     /// The last flush that was done.
     flushed: u64,
     watch: Watch,
+    /// The device was last lost because it stood still.
+    was_stuck: bool,
     /// The device was started and has not run dry since.
     started: bool,
     /// The device is paused by its own means.
@@ -225,7 +239,8 @@ impl Player {
             popped: 0,
             heard: 0,
             flushed: 0,
-            watch: Watch::new(Instant::now()),
+            watch: Watch::new(Instant::now(), true),
+            was_stuck: false,
             started: false,
             held: false,
             dry: false,
@@ -302,7 +317,7 @@ impl Player {
         let queued = self.popped - self.heard;
         self.device = opened.device;
         self.present = true;
-        self.watch = Watch::new(now);
+        self.watch = Watch::new(now, !self.was_stuck);
         let target = queue(&self.spec, opened.period);
         self.lead = opened.need.saturating_sub(target);
         self.clock = Clock::new(self.spec.rate_hz, target / 4, now);
@@ -325,6 +340,7 @@ impl Player {
         (self.started, self.held, self.full, self.lead) = (false, false, false, 0);
         self.clock = Clock::new(self.spec.rate_hz, target, now);
         self.clock.restart(self.heard, now);
+        self.was_stuck = matches!(error, Error::Stuck { .. });
         self.link.notify(Notice::Lost(error));
         self.opener.again(now);
     }

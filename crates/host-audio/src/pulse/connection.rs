@@ -53,8 +53,10 @@ pub(super) enum Message<'a> {
     Reply(u32, &'a [u8]),
     /// The command with this number was refused.
     Error(u32, pa::PulseError),
-    /// Something happened.
-    Event(Command),
+    /// The server ended a stream.
+    Killed,
+    /// Something happened that makes no difference.
+    Other,
     /// Captured frames of a stream.
     Frames(&'a [u8]),
 }
@@ -198,9 +200,9 @@ impl Connection {
         match Command::read_tag_prefixed(&mut rest, self.version) {
             Ok((number, Command::Reply)) => Ok(Some(Message::Reply(number, rest))),
             Ok((number, Command::Error(error))) => Ok(Some(Message::Error(number, error))),
-            Ok((_, command)) => Ok(Some(Message::Event(command))),
-            // A server may tell more than this client knows.
-            Err(_) => Ok(Some(Message::Event(Command::Timeout))),
+            Ok((_, Command::PlaybackStreamKilled(_) | Command::RecordStreamKilled(_))) => Ok(Some(Message::Killed)),
+            // A server may also tell what this client does not know.
+            Ok(_) | Err(_) => Ok(Some(Message::Other)),
         }
     }
 

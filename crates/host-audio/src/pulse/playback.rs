@@ -100,11 +100,11 @@ impl PulseOutput {
                         self.known = Some(known);
                     }
                 }
-                Message::Event(Command::PlaybackStreamKilled(_)) => {
+                Message::Killed => {
                     return Err(Failure::Broken("it ended the stream: its sink was removed".into()));
                 }
                 // A refusal of what does not matter, such as a volume.
-                Message::Error(..) | Message::Event(_) | Message::Frames(_) => {}
+                Message::Error(..) | Message::Other | Message::Frames(_) => {}
             }
         }
         if idle {

@@ -70,7 +70,7 @@ impl PulseInput {
                     self.read = 0;
                     self.captured.extend_from_slice(frames);
                 }
-                Message::Event(Command::RecordStreamKilled(_)) => {
+                Message::Killed => {
                     return Err(Failure::Broken("it ended the stream: its source was removed".into()));
                 }
                 _ => {}
