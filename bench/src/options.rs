@@ -67,6 +67,8 @@ pub(crate) enum Part {
     Latency,
     /// Processor time and xruns against the number of streams.
     Streams,
+    /// Each kind of host device: processor time, xruns, and the time from a guest's write to the sink.
+    Sinks,
     /// Notifications per period.
     Notifications,
     /// Memory per stream.

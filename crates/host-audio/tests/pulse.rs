@@ -2,10 +2,10 @@
 
 mod common;
 
-use common::servers::{Kind, Server};
 use common::{WHO, device, device_with, noise, paced, play, wait_until};
 use host_audio::{Direction, Notice, Sink, Source, StreamSpec, WhenAbsent};
 use sndif::Format;
+use sound_servers::{Kind, Server};
 use std::time::{Duration, Instant};
 
 /// Periods so long that a machine with much else to do plays them without a gap.

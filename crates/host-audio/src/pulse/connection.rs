@@ -66,9 +66,10 @@ pub(super) struct Connection {
     stream: Box<dyn Stream>,
     version: u16,
     next_number: u32,
-    /// What was received; from `parsed` on it was not looked at.
+    /// Room for what is received: what lies from `parsed` to `received` was not looked at.
     inbox: Vec<u8>,
     parsed: usize,
+    received: usize,
     /// What is to be sent; from `sent` on it was not.
     outbox: Vec<u8>,
     sent: usize,
@@ -83,8 +84,9 @@ impl Connection {
             stream: connect(address)?,
             version: pa::MAX_VERSION,
             next_number: 0,
-            inbox: Vec::with_capacity(READ_BYTES),
+            inbox: vec![0; READ_BYTES],
             parsed: 0,
+            received: 0,
             outbox: Vec::with_capacity(READ_BYTES),
             sent: 0,
             scratch: Vec::new(),
@@ -208,7 +210,7 @@ impl Connection {
 
     /// The message at the start of what was not looked at, if all of it is there.
     fn complete(&self) -> Result<Option<(Descriptor, std::ops::Range<usize>)>, Failure> {
-        let mut rest = &self.inbox[self.parsed..];
+        let mut rest = &self.inbox[self.parsed..self.received];
         if rest.len() < DESCRIPTOR_SIZE {
             return Ok(None);
         }
@@ -223,12 +225,15 @@ impl Connection {
 
     /// Reads what the socket has; false: nothing now.
     fn fill(&mut self) -> Result<bool, Failure> {
-        self.inbox.drain(..self.parsed);
+        self.inbox.copy_within(self.parsed..self.received, 0);
+        self.received -= self.parsed;
         self.parsed = 0;
-        let have = self.inbox.len();
-        self.inbox.resize(have + READ_BYTES, 0);
-        let result = self.stream.read(&mut self.inbox[have..]);
-        self.inbox.truncate(have + *result.as_ref().unwrap_or(&0));
+        if self.received == self.inbox.len() {
+            // A message longer than all so far; `complete` has bounded it.
+            self.inbox.resize(self.received + READ_BYTES, 0);
+        }
+        let result = self.stream.read(&mut self.inbox[self.received..]);
+        self.received += *result.as_ref().unwrap_or(&0);
         match result {
             Ok(0) => Err(Failure::Broken("it closed the connection".into())),
             Ok(_) => Ok(true),

@@ -1,8 +1,6 @@
-//! What tests with a device that keeps its own time share: a player, and sound servers of their own.
+//! What tests with a device that keeps its own time share.
 
 #![allow(dead_code, reason = "every test uses a part")]
-
-pub mod servers;
 
 use host_audio::{DeviceOptions, DeviceSpec, HostDevice, Pacing, Sink, StreamLabel, StreamSpec, WhenAbsent};
 use rustix::event::{PollFd, PollFlags, poll};

@@ -1,5 +1,9 @@
 //! PulseAudio and PipeWire daemons of a test's own: without hardware, without a session bus, in a directory that goes
 //! with them. Each has the sink `out`, which plays to its monitor, `out.monitor`.
+//!
+//! What fails here panics: that is a test's end.
+
+#![forbid(unsafe_code)]
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -7,15 +11,20 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{PATIENCE, wait_until};
+/// How long something may take that has to happen.
+const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Which daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
+    /// PulseAudio.
     PulseAudio,
+    /// PipeWire with its PulseAudio server and a session manager.
     PipeWire,
 }
 
 /// A running server.
+#[derive(Debug)]
 pub struct Server {
     kind: Kind,
     dir: tempfile::TempDir,
@@ -24,11 +33,14 @@ pub struct Server {
 }
 
 impl Server {
+    /// Starts one.
+    #[must_use]
     pub fn start(kind: Kind) -> Self {
         Self::start_with(kind, None)
     }
 
     /// With a TCP port beside the socket (PulseAudio only).
+    #[must_use]
     pub fn start_with(kind: Kind, tcp_port: Option<u16>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("pulse")).unwrap();
@@ -38,16 +50,19 @@ impl Server {
     }
 
     /// The socket's place as the daemon's configuration has it.
+    #[must_use]
     pub fn address(&self) -> String {
         format!("unix:{}", self.socket().display())
     }
 
     /// The sink as a device of the daemon.
+    #[must_use]
     pub fn sink(&self) -> String {
         format!("pulse:out@{}", self.address())
     }
 
     /// Its monitor as a device of the daemon.
+    #[must_use]
     pub fn source(&self) -> String {
         format!("pulse:out.monitor@{}", self.address())
     }
@@ -69,13 +84,14 @@ impl Server {
         }
     }
 
-    /// A command of `pactl`; what it prints.
+    /// Runs a command of `pactl` and gives what it prints.
     pub fn pactl(&self, arguments: &[&str]) -> String {
         let output = self.command("pactl").args(arguments).output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// Starts to record the sink, in the sink's own format.
+    #[must_use]
     pub fn record(&self) -> Recording {
         let file = self.dir.path().join("recorded.raw");
         let mut command = self.command("parec");
@@ -87,7 +103,17 @@ impl Server {
         recording
     }
 
+    /// A recorder of the sink, as raw 16 bit, 48 kHz, stereo on its standard output, with as little latency as it gets.
+    #[must_use]
+    pub fn recorder(&self) -> Command {
+        let mut command = self.command("parec");
+        command.args(["--device=out.monitor", "--raw", "--rate=48000", "--channels=2", "--format=s16le"]);
+        command.args(["--latency-msec=1", "--process-time-msec=1"]).stdout(Stdio::piped());
+        command
+    }
+
     /// The format that the sink has.
+    #[must_use]
     pub fn sample_format(&self) -> &'static str {
         match self.kind {
             Kind::PulseAudio => "s16le",
@@ -167,12 +193,15 @@ impl Drop for Server {
 }
 
 /// What a sink plays, as it comes.
+#[derive(Debug)]
 pub struct Recording {
     child: Child,
     file: PathBuf,
 }
 
 impl Recording {
+    /// What was recorded so far.
+    #[must_use]
     pub fn octets(&self) -> Vec<u8> {
         let mut octets = Vec::new();
         let _ = File::open(&self.file).and_then(|mut file| file.read_to_end(&mut octets));
@@ -205,6 +234,14 @@ impl Drop for Recording {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain: {what}");
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
