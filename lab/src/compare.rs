@@ -17,6 +17,9 @@ pub(crate) struct Tolerance {
     /// It may begin with any frame of the recording: what came before was heard elsewhere.
     #[arg(long)]
     pub(crate) from_any: bool,
+    /// Silence may come before the first frame: whoever recorded was there before the player.
+    #[arg(long)]
+    pub(crate) after_silence: bool,
 }
 
 /// Outcome of a comparison.
@@ -47,10 +50,17 @@ pub(crate) fn compare(recording: &Recording, heard: &[u8], tolerance: Tolerance)
     // Frames of the recording that came, frames of silence so far, frames of silence among them.
     let first = if tolerance.from_any { place(&expected, heard, frame).unwrap_or(0) } else { 0 };
     let (mut same, mut silence, mut gaps) = (first, 0, 0);
+    // Of it before the first frame.
+    let mut ahead = 0;
     let mut differs = None;
     for (at, got) in heard.chunks(frame).enumerate() {
         let next = expected.get(same * frame..).and_then(|rest| rest.chunks(frame).next());
-        if next == Some(got) && (silence == 0 || (tolerance.gaps && same > 0)) {
+        if next == Some(got)
+            && (silence == 0 || if same > 0 { tolerance.gaps || silence == ahead } else { tolerance.after_silence })
+        {
+            if same == 0 {
+                ahead = silence;
+            }
             (same, gaps) = (same + 1, silence);
         } else if got == quiet || got == padding {
             silence += 1;
@@ -86,11 +96,11 @@ mod tests {
     use super::*;
 
     const RECORDING: Recording = Recording { format: Format::S16Le, channels: 2, frames: 100, seed: 1 };
-    const EXACT: Tolerance = Tolerance { at_least: None, gaps: false, from_any: false };
-    const HALF: Tolerance = Tolerance { at_least: Some(50), gaps: false, from_any: false };
-    const GAPS: Tolerance = Tolerance { at_least: None, gaps: true, from_any: false };
+    const EXACT: Tolerance = Tolerance { at_least: None, gaps: false, from_any: false, after_silence: false };
+    const HALF: Tolerance = Tolerance { at_least: Some(50), gaps: false, from_any: false, after_silence: false };
+    const GAPS: Tolerance = Tolerance { at_least: None, gaps: true, from_any: false, after_silence: false };
 
-    const REST: Tolerance = Tolerance { at_least: None, gaps: false, from_any: true };
+    const REST: Tolerance = Tolerance { at_least: None, gaps: false, from_any: true, after_silence: false };
 
     fn good(heard: &[u8], tolerance: Tolerance) -> bool {
         compare(&RECORDING, heard, tolerance).good
@@ -118,6 +128,15 @@ mod tests {
         assert!(good(&[&octets[..200], &[0; 8]].concat(), HALF));
         assert!(!good(&octets[..196], HALF));
         assert!(!good(&[&octets[..200], &octets[204..]].concat(), HALF), "a frame is missing in the middle");
+    }
+
+    #[test]
+    fn a_recorder_that_was_there_before_the_player_hears_silence_first() {
+        let after_silence = Tolerance { after_silence: true, ..EXACT };
+        let octets = RECORDING.octets();
+        assert!(good(&[&[0; 28], &octets[..]].concat(), after_silence));
+        assert!(good(&[&[0; 28], &octets[..], &[0; 28]].concat(), after_silence));
+        assert!(!good(&[&[0; 28], &octets[..200], &[0; 4], &octets[200..]].concat(), after_silence), "a gap");
     }
 
     #[test]
