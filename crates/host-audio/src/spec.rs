@@ -86,6 +86,9 @@ impl FromStr for DeviceSpec {
 
     fn from_str(text: &str) -> Result<Self, ParseDeviceError> {
         let fail = |reason: String| ParseDeviceError { text: text.to_owned(), reason };
+        if let Some(rest) = text.strip_prefix("pulse") {
+            return pulse(rest).unwrap_or_else(|| Err(format!("there is no kind `{text}`"))).map_err(fail);
+        }
         let (kind, rest) = text.split_once(':').map_or((text, None), |(kind, rest)| (kind, Some(rest)));
         match (kind, rest) {
             ("null", None) => Ok(Self::Null),
@@ -98,27 +101,22 @@ impl FromStr for DeviceSpec {
             ("alsa", None | Some("")) => Err(fail("`alsa:` needs the name of a PCM".into())),
             ("alsa", Some(name)) if name.contains('\0') => Err(fail("a PCM's name has no NUL".into())),
             ("alsa", Some(name)) => Ok(Self::Alsa(name.into())),
-            ("pulse", rest) => {
-                let (device, server) = match rest.unwrap_or_default().split_once('@') {
-                    // `@DEFAULT_SINK@` is how PulseAudio itself spells the default.
-                    _ if rest.is_some_and(|rest| rest.starts_with("@DEFAULT_")) => {
-                        return Err(fail("the default device is `pulse` alone".into()));
-                    }
-                    Some((device, server)) => (device, Some(server.parse().map_err(fail)?)),
-                    None => (rest.unwrap_or_default(), None),
-                };
-                if device.contains('\0') {
-                    return Err(fail("a device's name has no NUL".into()));
-                }
-                if rest == Some("") {
-                    return Err(fail("`pulse:` needs a device's name; the default device is `pulse`".into()));
-                }
-                let device = (!device.is_empty()).then(|| device.to_owned());
-                Ok(Self::Pulse { device, server })
-            }
             _ => Err(fail(format!("there is no kind `{kind}`"))),
         }
     }
+}
+
+/// What follows `pulse`: `[:SINK][@SERVER]`; `None` if it is something else.
+fn pulse(rest: &str) -> Option<Result<DeviceSpec, String>> {
+    let (device, server) = rest.split_once('@').map_or((rest, None), |(device, server)| (device, Some(server)));
+    let device = match device.strip_prefix(':') {
+        None if device.is_empty() => None,
+        None => return None,
+        Some("") => return Some(Err("`pulse:` needs a device's name; the default device is `pulse`".into())),
+        Some(name) if name.contains('\0') => return Some(Err("a device's name has no NUL".into())),
+        Some(name) => Some(name.to_owned()),
+    };
+    Some(server.map(str::parse).transpose().map(|server| DeviceSpec::Pulse { device, server }))
 }
 
 impl fmt::Display for DeviceSpec {
@@ -129,8 +127,8 @@ impl fmt::Display for DeviceSpec {
             Self::Alsa(name) => write!(f, "alsa:{name}"),
             Self::Pulse { device, server } => {
                 f.write_str("pulse")?;
-                if device.is_some() || server.is_some() {
-                    write!(f, ":{}", device.as_deref().unwrap_or_default())?;
+                if let Some(device) = device {
+                    write!(f, ":{device}")?;
                 }
                 match server {
                     Some(server) => write!(f, "@{server}"),
@@ -157,7 +155,7 @@ mod tests {
             "pulse",
             "pulse:hdmi",
             "pulse:hdmi@tcp:sound.lan:4714",
-            "pulse:@unix:/run/user/1000/pulse/native",
+            "pulse@unix:/run/user/1000/pulse/native",
         ] {
             assert_eq!(text.parse::<DeviceSpec>().unwrap().to_string(), text);
         }
@@ -172,8 +170,10 @@ mod tests {
             ("wav", "needs a path"),
             ("alsa:", "needs the name"),
             ("pulse:", "needs a device's name"),
+            ("pulse:@tcp:x", "needs a device's name"),
+            ("pulseaudio", "no kind `pulseaudio`"),
             ("pulse:x@sound.lan", "`sound.lan`"),
-            ("pulse:@tcp:x:99999", "`99999`"),
+            ("pulse@tcp:x:99999", "`99999`"),
             ("wav:{dom}.wav", "`{dom}`"),
             ("wav:{domain.wav", "`{`"),
         ] {

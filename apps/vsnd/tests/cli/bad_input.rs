@@ -1,11 +1,11 @@
 //! What bad input gets: one line that says what, where and what to do, and an exit status of its own.
 
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use crate::common::{CARD, Process, RECORDING, World, program, signal, stderr, text, vsnd};
 
 /// One line on standard error, with `needle` in it, and this exit status.
-fn expect(output: &std::process::Output, status: i32, needle: &str) {
+fn expect(output: &Output, status: i32, needle: &str) {
     let line = stderr(output);
     assert_eq!(output.status.code(), Some(status), "{line}");
     assert_eq!(line.lines().count(), 1, "{line}");
@@ -102,7 +102,7 @@ fn a_configuration_with_a_typo() {
     let world = World::new();
     let config = world.path("vsndd.toml");
     std::fs::write(&config, "sink = \"null\"\n\n[limits]\nbufer = 1\n").expect("written");
-    let output = std::process::Command::new(crate::common::program("vsndd"))
+    let output = Command::new(program("vsndd"))
         .args(["--config", text(&config), "--xen", &world.spec()])
         .output()
         .expect("runs");

@@ -12,7 +12,7 @@ mod record;
 pub use address::ServerAddress;
 
 use crate::live::{Driver, Input, Opened, Output};
-use crate::{Capabilities, Direction, Error, StreamLabel, StreamSpec};
+use crate::{Capabilities, DeviceSpec, Direction, Error, StreamLabel, StreamSpec};
 use connection::{Connection, Failure};
 use pulseaudio::protocol::{self as pa, Command, PulseError};
 use std::ffi::{CStr, CString};
@@ -100,12 +100,7 @@ fn lost(server: &str, failure: Failure) -> crate::live::Fault {
 
 impl Driver for PulseDriver {
     fn name(&self) -> String {
-        let device = self.device.as_deref().unwrap_or_default();
-        match &self.server {
-            None if device.is_empty() => "pulse".into(),
-            None => format!("pulse:{device}"),
-            Some(server) => format!("pulse:{device}@{server}"),
-        }
+        DeviceSpec::Pulse { device: self.device.clone(), server: self.server.clone() }.to_string()
     }
 
     /// What every server takes: it converts.
