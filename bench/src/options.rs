@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{hotpath, linux, pingpong, player};
 
-/// Measures para-virtual sound on an emulated Xen: two processes and more, the real daemon, a null sink.
+/// Measures para-virtual sound on an emulated Xen: two processes and more, the real daemon, a null sink and, where they are what is measured, sound servers.
 ///
 /// Prints a table and writes `bench.json` and SVG pictures. Nothing else should run meanwhile.
 #[derive(Debug, Parser)]
