@@ -133,6 +133,33 @@ fn a_server_that_is_killed_stops_no_clock_and_is_used_again_when_it_is_back() {
 }
 
 #[test]
+fn a_server_that_freezes_stops_no_clock_and_is_used_again_when_it_goes_on() {
+    for kind in SERVERS {
+        let server = Server::start(kind);
+        let mut sink = device(&server.sink()).open_sink(&WHO, &SPEC).unwrap();
+        let mut source = device(&server.source()).open_source(&WHO, &SPEC).unwrap();
+        let mut stream = Stream::new(&mut *sink, &mut *source);
+        stream.run_until("it plays", |stream| stream.position() > 9_600 && stream.captured > 9_600);
+        server.freeze(true);
+        let (position, captured) = (stream.position(), stream.captured);
+        stream.run_until("the loss is told", |stream| stream.lost == 2);
+        // That takes more than a second, most of which passed for the guest too.
+        let (position, captured) = (stream.position() - position, stream.captured - captured);
+        assert!(position > 24_000 && captured > 24_000, "{kind:?}: {position} played, {captured} captured");
+        let (position, captured) = (stream.position(), stream.captured);
+        stream.run_until("time goes on", |stream| {
+            stream.position() > position + 96_000 && stream.captured > captured + 96_000
+        });
+        server.freeze(false);
+        stream.run_until("both are back", |stream| stream.back == 2);
+        let (position, captured) = (stream.position(), stream.captured);
+        stream.run_until("they go on", |stream| {
+            stream.position() > position + 24_000 && stream.captured > captured + 24_000
+        });
+    }
+}
+
+#[test]
 fn a_server_that_is_not_there_refuses_a_stream_or_plays_to_silence_until_it_is() {
     let mut server = Server::start(Kind::PulseAudio);
     server.kill();

@@ -2,8 +2,8 @@
 //!
 //! A [`Driver`] opens an [`Output`] or an [`Input`]; a thread feeds it from, or empties it into, a ring. The
 //! control thread sees counters and an eventfd that is signalled once a period of the stream's owner. When
-//! the device goes away, [`silent`] takes its place: time goes on, silence is played or captured, and
-//! [`reopen`] tries to have the device again, with growing pauses.
+//! the device stands still or goes away, [`silent`] takes its place: time goes on, silence is played or captured;
+//! [`watch`] says when, and [`reopen`] tries to have the device again, with growing pauses.
 //!
 //! A position is the device's own, but never ahead of time (see [`clock`]).
 
@@ -13,10 +13,12 @@ mod convert;
 mod input;
 mod link;
 mod output;
+mod player;
 mod reopen;
 mod silent;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub(crate) use link::{Mode, wait_for};
 
