@@ -4,7 +4,7 @@
 mod common;
 
 use common::{SPEC, WHO, noise, paced, play};
-use host_audio::{Direction, HostDevice, Sink, StreamSpec};
+use host_audio::{Direction, HostDevice, Least, Sink, StreamSpec};
 use sndif::Format;
 use std::fs;
 use std::time::{Duration, Instant};
@@ -183,6 +183,18 @@ fn capabilities_are_had_without_holding_the_pcm() {
         assert!(can.allow(&SPEC), "{can:?}");
         assert!(!can.formats.contains(Format::Gsm));
     }
+}
+
+#[test]
+fn the_least_period_and_buffer_are_the_pcms_own_and_nothing_where_it_is_not_there() {
+    let spec = StreamSpec { format: Format::U8, rate_hz: 8_000, channels: 1, ..SPEC };
+    for name in ["null", "plug:null"] {
+        let least = device(name).least(Direction::Playback, &spec);
+        let opened = StreamSpec { period_frames: least.period_frames, buffer_frames: least.buffer_frames, ..spec };
+        assert!(least.period_frames > 0 && least.buffer_frames >= 2 * least.period_frames, "{name}: {least:?}");
+        play(&mut *device(name).open_sink(&WHO, &opened).unwrap(), 1, &noise(80));
+    }
+    assert_eq!(device("no_such_pcm").least(Direction::Playback, &spec), Least::default());
 }
 
 #[test]
