@@ -22,6 +22,7 @@ need alsa-utils test -e /usr/share/sounds/alsa/Front_Center.wav
 # Sound servers that the tests start; none is left running.
 need pulseaudio command -v pulseaudio
 need pulseaudio-utils command -v pactl
+need libasound2-plugins test -e /usr/lib/x86_64-linux-gnu/alsa-lib/libasound_module_pcm_pulse.so
 need pipewire command -v pipewire
 need pipewire-pulse command -v pipewire-pulse
 need wireplumber command -v wireplumber

@@ -2,9 +2,9 @@
 
 use backend::{Frames, Geometry, Pace};
 use host_audio::{HostDevice, Notice, Pacing, Sink, Source, StreamLabel, StreamSpec};
-use pcm::Gain;
+use pcm::{Gain, Meter};
 use sndif::store::Direction;
-use tracing::{debug, info, warn};
+use tracing::{Level, debug, info, warn};
 
 use crate::limiter::LogLimiter;
 use crate::stream::Turn;
@@ -22,6 +22,8 @@ pub(crate) struct HostSide {
     /// Whether it was opened since it was closed last; it may have failed meanwhile.
     opened: bool,
     gain: Option<Gain>,
+    /// The peaks of what passes while it is open.
+    meter: Meter,
     log: LogLimiter,
 }
 
@@ -33,7 +35,8 @@ pub(crate) struct NotOpened {
 
 impl HostSide {
     pub(crate) fn new(label: StreamLabel) -> Self {
-        Self { label, device: Device::Closed, opened: false, gain: None, log: LogLimiter::default() }
+        let meter = Meter::new(0);
+        Self { label, device: Device::Closed, opened: false, gain: None, meter, log: LogLimiter::default() }
     }
 
     /// Opens a device and says who keeps the time.
@@ -77,6 +80,8 @@ impl HostSide {
         };
         self.gain = None;
         self.opened = true;
+        self.meter = Meter::new(geometry.channels);
+        self.meter.watch(tracing::enabled!(Level::DEBUG));
         debug!(stream = %self.label, "open: {spec}, period {} frames, buffer {} frames", spec.period_frames, spec.buffer_frames);
         Ok(pace)
     }
@@ -169,18 +174,22 @@ impl HostSide {
             }
             Device::Sink(sink) => {
                 while let Some(frames) = core.frames_to_play(turn.now_ns, sink.room_frames()) {
-                    let written = match &self.gain {
-                        None => sink.write(frames),
+                    let frames = match &self.gain {
+                        None => frames,
                         Some(gain) => {
                             turn.scratch.clear();
                             turn.scratch.extend_from_slice(frames);
                             gain.apply(geometry.format, geometry.channels, turn.scratch);
-                            sink.write(turn.scratch)
+                            turn.scratch.as_slice()
                         }
                     };
-                    match written {
+                    match sink.write(frames) {
                         Ok(0) => break,
-                        Ok(frames) => core.played(frames * frame_bytes),
+                        Ok(written) => {
+                            let octets = written * frame_bytes;
+                            self.meter.pass(geometry.format, frames.get(..octets).unwrap_or(frames));
+                            core.played(octets);
+                        }
                         Err(error) => {
                             result = Err(error);
                             break;
@@ -195,8 +204,11 @@ impl HostSide {
                         Ok(0) => break,
                         Ok(frames) => {
                             let octets = frames * frame_bytes;
-                            if let (Some(gain), Some(filled)) = (&self.gain, room.get_mut(..octets)) {
-                                gain.apply(geometry.format, geometry.channels, filled);
+                            if let Some(filled) = room.get_mut(..octets) {
+                                if let Some(gain) = &self.gain {
+                                    gain.apply(geometry.format, geometry.channels, filled);
+                                }
+                                self.meter.pass(geometry.format, filled);
                             }
                             core.captured(octets);
                         }
@@ -215,6 +227,9 @@ impl HostSide {
     pub(crate) fn close(&mut self, now_ns: u64, report: std::fmt::Arguments<'_>) {
         if std::mem::take(&mut self.opened) && self.log.pass(now_ns).is_some() {
             info!(stream = %self.label, "closed: {report}");
+            if self.meter.is_watched() {
+                debug!(stream = %self.label, "peaks in dB of full scale: {}", Peaks(&self.meter));
+            }
         }
         self.device = Device::Closed;
     }
@@ -228,5 +243,31 @@ impl HostSide {
                 warn!(stream = %self.label, "{message}");
             }
         }
+    }
+}
+
+/// A meter's peaks, `-6.0 -inf`.
+struct Peaks<'a>(&'a Meter);
+
+impl std::fmt::Display for Peaks<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (channel, peak) in self.0.take().enumerate() {
+            let space = if channel == 0 { "" } else { " " };
+            write!(f, "{space}{:.1}", pcm::level::dbfs(peak))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peaks_are_told_in_decibels() {
+        let meter = Meter::new(2);
+        meter.watch(true);
+        meter.pass(sndif::Format::S16Le, &[0, 0x40, 0, 0]);
+        assert_eq!(Peaks(&meter).to_string(), "-6.0 -inf");
     }
 }

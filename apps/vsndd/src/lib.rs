@@ -14,6 +14,7 @@ mod host;
 mod limiter;
 mod policy;
 mod poller;
+mod refine;
 mod served;
 mod stream;
 mod transport;

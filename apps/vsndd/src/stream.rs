@@ -10,6 +10,7 @@ use xen::{DomainId, EventChannel, Mapped, Xen};
 
 use crate::host::HostSide;
 use crate::poller::Poller;
+use crate::refine::refine;
 use crate::transport::{Attached, BufferError, map_buffer};
 
 /// Requests handled at once before other streams get their turn (XSA-332).
@@ -150,7 +151,7 @@ impl GuestStream {
                 if let Some(refusal) = self.core.take_refusal() {
                     self.host.warn(turn.now_ns, &format!("OPEN refused: {refusal}"));
                 }
-                response
+                refine(response, |stream| self.device.least(self.core.direction(), stream))
             }
             Outcome::Closed(response) => response,
             Outcome::Open(geometry, directory) => {

@@ -86,6 +86,15 @@ impl Capabilities {
     }
 }
 
+/// The least with which a device carries a stream; 0 where it has no bound of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Least {
+    /// Frames after which its position is sure to have moved on.
+    pub period_frames: u32,
+    /// Frames with which it does not run dry while its owner has a period's time to write the next.
+    pub buffer_frames: u32,
+}
+
 /// Who says when frames are due.
 #[derive(Debug, Clone, Copy)]
 pub enum Pacing<'a> {
@@ -260,6 +269,13 @@ pub trait HostDevice: Send {
     /// What is wrong, and what helps.
     fn check(&self, who: &StreamLabel, direction: Direction) -> Result<(), Error> {
         self.capabilities(who, direction).map(drop)
+    }
+
+    /// The least period and buffer with which it carries a stream of `spec`, whose own are of no account; it is not held
+    /// open. No bound where that cannot be found out now. An answer is remembered for a while, so asking often is cheap.
+    fn least(&self, direction: Direction, spec: &StreamSpec) -> Least {
+        let _ = (direction, spec);
+        Least::default()
     }
 
     /// Opens it for playback.

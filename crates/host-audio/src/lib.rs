@@ -27,7 +27,7 @@ mod spec;
 pub mod wav;
 
 pub use device::{
-    Capabilities, DeviceOptions, Direction, HostDevice, Notice, Pacing, Sink, Source, StreamLabel, StreamSpec,
+    Capabilities, DeviceOptions, Direction, HostDevice, Least, Notice, Pacing, Sink, Source, StreamLabel, StreamSpec,
     WhenAbsent,
 };
 pub use error::Error;

@@ -4,9 +4,11 @@
 mod common;
 
 use common::{SPEC, WHO, noise, paced, play};
-use host_audio::{Direction, HostDevice, Sink, StreamSpec};
+use host_audio::{Direction, HostDevice, Least, Sink, StreamSpec};
 use sndif::Format;
+use sound_servers::{Kind, Server};
 use std::fs;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 fn device(name: &str) -> Box<dyn HostDevice> {
@@ -183,6 +185,40 @@ fn capabilities_are_had_without_holding_the_pcm() {
         assert!(can.allow(&SPEC), "{can:?}");
         assert!(!can.formats.contains(Format::Gsm));
     }
+}
+
+#[test]
+fn the_least_period_and_buffer_are_the_pcms_own_and_nothing_where_it_is_not_there() {
+    let spec = StreamSpec { format: Format::U8, rate_hz: 8_000, channels: 1, ..SPEC };
+    for name in ["null", "plug:null"] {
+        let least = device(name).least(Direction::Playback, &spec);
+        let opened = StreamSpec { period_frames: least.period_frames, buffer_frames: least.buffer_frames, ..spec };
+        assert!(least.period_frames > 0 && least.buffer_frames >= 2 * least.period_frames, "{name}: {least:?}");
+        play(&mut *device(name).open_sink(&WHO, &opened).unwrap(), 1, &noise(80));
+    }
+    assert_eq!(device("no_such_pcm").least(Direction::Playback, &spec), Least::default());
+}
+
+/// ALSA's plugin for PulseAudio has periods of 128 octets at least: with those of this stream 16 ms.
+const COARSE: StreamSpec = StreamSpec { format: Format::U8, rate_hz: 8_000, channels: 1, ..SPEC };
+
+#[test]
+fn a_pcm_with_a_shortest_period_says_so_and_plays_with_it() {
+    const INNER: &str = "COARSE_PCM";
+    if std::env::var_os(INNER).is_none() {
+        // The plugin takes its server from the environment, which only a process of its own can have.
+        let server = Server::start(Kind::PulseAudio);
+        let mut test = Command::new(std::env::current_exe().unwrap());
+        test.args(["--exact", "a_pcm_with_a_shortest_period_says_so_and_plays_with_it", "--nocapture"]);
+        let output = test.env(INNER, "1").env("PULSE_SERVER", server.address()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        return;
+    }
+    let least = device("pulse").least(Direction::Playback, &COARSE);
+    assert_eq!(least.period_frames, 128);
+    assert!(least.buffer_frames >= 256, "{least:?}");
+    let spec = StreamSpec { period_frames: least.period_frames, buffer_frames: least.buffer_frames, ..COARSE };
+    play(&mut *device("pulse").open_sink(&WHO, &spec).unwrap(), 1, &noise(4_000));
 }
 
 #[test]

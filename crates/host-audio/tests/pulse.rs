@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{WHO, device, device_with, noise, paced, play, wait_until};
+use common::{Tone, WHO, device, device_with, noise, paced, play, wait_until};
 use host_audio::{Direction, Notice, Sink, Source, StreamSpec, WhenAbsent};
 use sndif::Format;
 use sound_servers::{Kind, Server};
@@ -133,6 +133,33 @@ fn a_server_that_is_killed_stops_no_clock_and_is_used_again_when_it_is_back() {
 }
 
 #[test]
+fn a_server_that_freezes_stops_no_clock_and_is_used_again_when_it_goes_on() {
+    for kind in SERVERS {
+        let server = Server::start(kind);
+        let mut sink = device(&server.sink()).open_sink(&WHO, &SPEC).unwrap();
+        let mut source = device(&server.source()).open_source(&WHO, &SPEC).unwrap();
+        let mut stream = Stream::new(&mut *sink, &mut *source);
+        stream.run_until("it plays", |stream| stream.position() > 9_600 && stream.captured > 9_600);
+        server.freeze(true);
+        let (position, captured) = (stream.position(), stream.captured);
+        stream.run_until("the loss is told", |stream| stream.lost == 2);
+        // That takes more than a second, most of which passed for the guest too.
+        let (position, captured) = (stream.position() - position, stream.captured - captured);
+        assert!(position > 24_000 && captured > 24_000, "{kind:?}: {position} played, {captured} captured");
+        let (position, captured) = (stream.position(), stream.captured);
+        stream.run_until("time goes on", |stream| {
+            stream.position() > position + 96_000 && stream.captured > captured + 96_000
+        });
+        server.freeze(false);
+        stream.run_until("both are back", |stream| stream.back == 2);
+        let (position, captured) = (stream.position(), stream.captured);
+        stream.run_until("they go on", |stream| {
+            stream.position() > position + 24_000 && stream.captured > captured + 24_000
+        });
+    }
+}
+
+#[test]
 fn a_server_that_is_not_there_refuses_a_stream_or_plays_to_silence_until_it_is() {
     let mut server = Server::start(Kind::PulseAudio);
     server.kill();
@@ -229,6 +256,42 @@ fn what_no_server_takes_is_converted_and_what_nothing_converts_is_not_offered() 
     let mut sink = device(&server.sink()).open_sink(&WHO, &spec).unwrap();
     play(&mut *sink, spec.frame_bytes(), &[quiet, wide].concat());
     recording.await_heard(&frames);
+}
+
+#[test]
+fn what_is_converted_is_heard_with_its_frequency_and_level() {
+    const HZ: f64 = 997.0;
+    const AMPLITUDE: f64 = 0.5;
+    for kind in SERVERS {
+        let server = Server::start(kind);
+        let recorded = if kind == Kind::PulseAudio { Format::S16Le } else { Format::F32Le };
+        for (format, rate_hz, channels) in
+            [(Format::F64Be, 44_100, 2), (Format::MuLaw, 8_000, 2), (Format::U24Le, 96_000, 1)]
+        {
+            // 100 ms.
+            let spec =
+                StreamSpec { format, rate_hz, channels, period_frames: rate_hz / 10, buffer_frames: rate_hz / 10 * 4 };
+            let recording = server.record();
+            let mut sink = device(&server.sink()).open_sink(&WHO, &spec).unwrap();
+            play(&mut *sink, spec.frame_bytes(), &common::sine(&spec, HZ, AMPLITUDE, rate_hz as usize * 2));
+            let mut tones = Vec::new();
+            // A machine with much else to do makes gaps: 250 ms without one are enough, of two seconds.
+            wait_until(&format!("{kind:?} plays {format} at {rate_hz} Hz as it is"), || {
+                let samples: Vec<f64> = pcm::samples(recorded, &recording.octets()).map(f64::from).collect();
+                let channel = |of: usize| samples.iter().copied().skip(of).step_by(2).collect::<Vec<_>>();
+                let ears = [channel(0), channel(1)];
+                let tone = |ear: &[f64], at: usize| common::tone(ear.get(at..at + 12_000)?, 48_000);
+                tones = (0..20).flat_map(|tenth| ears.iter().map(move |ear| tone(ear, tenth * 4_800))).collect();
+                let right = |tone: &Option<Tone>| {
+                    tone.is_some_and(|Tone { hz, amplitude, residue }| {
+                        // A tenth of a decibel, and what eight bits of µ-law leave.
+                        (hz - HZ).abs() < 0.1 && (amplitude / AMPLITUDE - 1.0).abs() < 0.012 && residue < 0.02
+                    })
+                };
+                tones.chunks(2).any(|both| both.iter().all(right))
+            });
+        }
+    }
 }
 
 /// A guest that plays without end, and captures.

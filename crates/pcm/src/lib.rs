@@ -8,6 +8,7 @@
 //! | [`convert`] | any sample that is a number in any other format |
 //! | [`decode`] | any sample that is a number as `f32`, for meters and pictures |
 //! | [`mod@level`] | peak and RMS per channel |
+//! | [`meter`] | peaks of a stream while it runs, for whoever looks |
 //! | [`mod@waveform`] | minimum and maximum per column, drawn as text |
 //!
 //! Everywhere a buffer is a sequence of whole frames in interleaved order (one sample per channel,
@@ -22,6 +23,7 @@ mod g711;
 pub mod gain;
 pub mod level;
 pub mod linear;
+pub mod meter;
 pub mod silence;
 pub mod waveform;
 
@@ -30,5 +32,6 @@ pub use decode::{is_decodable, sample_bytes, samples};
 pub use gain::{Gain, supports_gain};
 pub use level::{Level, level};
 pub use linear::Linear;
+pub use meter::Meter;
 pub use silence::{fill_silence, silence_pattern};
 pub use waveform::{Style, draw, waveform};

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -81,6 +82,14 @@ impl Server {
         match self.kind {
             Kind::PulseAudio => self.run_pulseaudio(),
             Kind::PipeWire => self.run_pipewire(),
+        }
+    }
+
+    /// Stops it where it is, or has it go on: it stays connected and does not answer.
+    pub fn freeze(&self, on: bool) {
+        let signal = if on { Signal::STOP } else { Signal::CONT };
+        for child in &self.children {
+            kill_process(Pid::from_child(child), signal).unwrap();
         }
     }
 

@@ -53,7 +53,7 @@ impl Mixer {
     }
 
     /// Plays frames of `sample` in both channels and says what the host heard of each.
-    fn heard(mut self, sample: i16) -> [Vec<i16>; 2] {
+    fn heard(&mut self, sample: i16) -> [Vec<i16>; 2] {
         let sound: Vec<u8> = std::iter::repeat_n(sample.to_le_bytes(), FRAMES * 2).flatten().collect();
         assert!(self.buffer.pages.write(0, &sound));
         self.guest.streams[0].write(0, CONTROL).unwrap();
@@ -97,6 +97,16 @@ fn six_decibels_down_halve_the_samples_of_that_channel_only() {
     let [left, right] = mixer.heard(10_000);
     assert_about(&left, 5000);
     assert_about(&right, 10_000);
+}
+
+#[test]
+fn the_end_of_a_stream_tells_the_peaks_that_the_host_heard() {
+    let mut mixer = Mixer::open();
+    mixer.set([HALF_MDB, 0]);
+    mixer.heard(16_384);
+    mixer.guest.streams[0].close().unwrap();
+    let told = || mixer.world.log().contains("peaks in dB of full scale: -12.0 -6.0");
+    assert!(eventually(PATIENCE, told), "{}", mixer.world.log());
 }
 
 #[test]

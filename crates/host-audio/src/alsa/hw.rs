@@ -1,6 +1,6 @@
 //! Opening a PCM, asking what it can do, and setting it up.
 
-use crate::{Capabilities, Direction, Error, StreamSpec};
+use crate::{Capabilities, Direction, Error, Least, StreamSpec};
 use alsa::pcm::{Access, Format as AlsaFormat, Frames, HwParams, PCM};
 use alsa::{Output, ValueOr};
 use sndif::Format;
@@ -72,25 +72,46 @@ pub(super) fn capabilities(name: &str, direction: Direction) -> Result<Capabilit
     ask().map_err(|error| failed("to say what it can do", error))
 }
 
-/// Opens the PCM and sets it up for a stream.
-pub(super) fn open(name: &str, direction: Direction, spec: &StreamSpec) -> Result<Device, Error> {
+/// Opens the PCM for a moment and asks for the least period and buffer with which it carries a stream.
+pub(super) fn least(name: &str, direction: Direction, spec: &StreamSpec) -> Result<Least, Error> {
+    let pcm = open_pcm(name, direction)?;
+    let params = params_for(&pcm, name, direction, spec)?;
+    let ask = || {
+        let period = params.get_period_size_min()?.max(1);
+        // It plays one while the other is filled.
+        let buffer = params.get_buffer_size_min()?.max(period.saturating_mul(2));
+        let frames = |frames| u32::try_from(frames).unwrap_or(u32::MAX);
+        Ok(Least { period_frames: frames(period), buffer_frames: frames(buffer) })
+    };
+    ask().map_err(|error| setup_error(name, direction, "to say what it can do", error))
+}
+
+/// What the PCM can do with a stream's format, rate and channels.
+fn params_for<'a>(pcm: &'a PCM, name: &str, direction: Direction, spec: &StreamSpec) -> Result<HwParams<'a>, Error> {
     let unsupported = |reason: &str| Error::unsupported(format_args!("`alsa:{name}`"), spec, reason);
     let format = format_of(spec.format).ok_or_else(|| unsupported("ALSA has no such samples"))?;
     if spec.frame_bytes() == 0 || spec.rate_hz == 0 {
         return Err(unsupported("a stream has at least one channel and 1 Hz"));
     }
+    let failed = |what: &str, error| setup_error(name, direction, what, error);
+    let params = HwParams::any(pcm).map_err(|error| failed("to be set up", error))?;
+    params.set_access(Access::RWInterleaved).map_err(|error| failed("interleaved samples", error))?;
+    params.set_format(format).map_err(|error| failed(&format!("the format {}", spec.format), error))?;
+    params
+        .set_channels(spec.channels.into())
+        .map_err(|error| failed(&format!("{} channel(s)", spec.channels), error))?;
+    params
+        .set_rate(spec.rate_hz, ValueOr::Nearest)
+        .map_err(|error| failed(&format!("a rate of {} Hz", spec.rate_hz), error))?;
+    Ok(params)
+}
+
+/// Opens the PCM and sets it up for a stream.
+pub(super) fn open(name: &str, direction: Direction, spec: &StreamSpec) -> Result<Device, Error> {
     let pcm = open_pcm(name, direction)?;
     let failed = |what: &str, error| setup_error(name, direction, what, error);
     let (period, buffer, can_pause) = {
-        let params = HwParams::any(&pcm).map_err(|error| failed("to be set up", error))?;
-        params.set_access(Access::RWInterleaved).map_err(|error| failed("interleaved samples", error))?;
-        params.set_format(format).map_err(|error| failed(&format!("the format {}", spec.format), error))?;
-        params
-            .set_channels(spec.channels.into())
-            .map_err(|error| failed(&format!("{} channel(s)", spec.channels), error))?;
-        params
-            .set_rate(spec.rate_hz, ValueOr::Nearest)
-            .map_err(|error| failed(&format!("a rate of {} Hz", spec.rate_hz), error))?;
+        let params = params_for(&pcm, name, direction, spec)?;
         let period = wanted_period(spec);
         let period = params
             .set_period_size_near(Frames::from(period), ValueOr::Nearest)

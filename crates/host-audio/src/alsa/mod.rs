@@ -4,7 +4,7 @@ mod hw;
 mod pcm;
 
 use crate::live::{Driver, Input, Opened, Output};
-use crate::{Capabilities, Direction, Error, StreamLabel, StreamSpec};
+use crate::{Capabilities, Direction, Error, Least, StreamLabel, StreamSpec};
 
 /// `alsa:PCM`.
 pub(crate) struct AlsaDriver {
@@ -24,6 +24,10 @@ impl Driver for AlsaDriver {
 
     fn capabilities(&self, direction: Direction) -> Result<Capabilities, Error> {
         hw::capabilities(&self.name, direction)
+    }
+
+    fn least(&self, direction: Direction, spec: &StreamSpec) -> Result<Least, Error> {
+        hw::least(&self.name, direction, spec)
     }
 
     fn open_output(&self, _who: &StreamLabel, spec: &StreamSpec) -> Result<Opened<dyn Output>, Error> {

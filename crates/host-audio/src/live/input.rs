@@ -3,17 +3,21 @@
 use super::beat::Beat;
 use super::clock::Clock;
 use super::link::{Link, Mode};
-use super::output::{MOST_RECOVERIES, PATIENCE, SHORTEST_WAIT, Watch, Wish};
+use super::output::PATIENCE;
+use super::player::{MOST_RECOVERIES, SHORTEST_WAIT, Wish};
 use super::reopen::Opener;
 use super::silent::SilentInput;
+use super::watch::{LOOK_EVERY, Trial, Watch};
 use super::{Fault, Input, Opened, frames_to_time};
 use crate::{Error, Notice, Pacing, Source, StreamSpec, WhenAbsent};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The ring holds this part of a second (200 ms), and at least four periods.
 const RING: u32 = 5;
+/// A stream's period counts to this part of a second (100 ms) when a device is watched.
+const LONGEST_PERIOD: u32 = 10;
 /// Where frames go that nobody has room for: this part of a second at once.
 const LOST: u32 = 100;
 
@@ -42,8 +46,7 @@ impl LiveSource {
         let frame_bytes = spec.frame_bytes();
         let link = Link::new(mode)?;
         let mut recorder = Recorder::new(Arc::clone(&link), spec, opener);
-        let first = recorder.opener.attempt(&link, PATIENCE);
-        recorder.begin(first, Instant::now())?;
+        recorder.begin(PATIENCE, Instant::now())?;
         let frames = (spec.rate_hz / RING).max(spec.period_frames.min(spec.rate_hz) * 4) as usize;
         let (producer, ring) = rtrb::RingBuffer::new(frames * frame_bytes);
         Ok((Self { link, ring, frame_bytes, popped: 0 }, recorder, producer))
@@ -128,6 +131,10 @@ pub(super) struct Recorder {
     device: Box<dyn Input>,
     /// The device is there; otherwise `device` stands in for it.
     present: bool,
+    /// The device's own period.
+    period: u64,
+    /// The device, where it is to prove that it captures before it is used (again).
+    trial: Option<Trial<dyn Input>>,
     spec: StreamSpec,
     frame_bytes: usize,
     clock: Clock,
@@ -143,8 +150,6 @@ pub(super) struct Recorder {
     losing: bool,
     started: bool,
     watch: Watch,
-    /// The device was last lost because it stood still.
-    was_stuck: bool,
     /// The last signal is overdue by the system's clock: the device's position moves in leaps.
     late: bool,
 }
@@ -158,6 +163,8 @@ impl Recorder {
             opener,
             device: Box::new(SilentInput::new(spec.format, frame_bytes, spec.rate_hz)),
             present: false,
+            period: 0,
+            trial: None,
             spec: *spec,
             frame_bytes,
             clock: Clock::new(spec.rate_hz, usual, Instant::now()),
@@ -168,25 +175,21 @@ impl Recorder {
             lost: vec![0; usual as usize * frame_bytes],
             losing: false,
             started: false,
-            watch: Watch::new(Instant::now(), true),
-            was_stuck: false,
+            watch: Watch::new(usual, spec.rate_hz, true, Instant::now()),
             late: false,
         }
     }
 
-    /// Takes up the outcome of the first attempt to open the device.
-    pub fn begin(&mut self, first: Option<Result<Opened<dyn Input>, Error>>, now: Instant) -> Result<(), Error> {
-        let outcome = match first {
+    /// Opens the device, but does not wait for it longer than `patience`.
+    pub fn begin(&mut self, patience: Duration, now: Instant) -> Result<(), Error> {
+        let outcome = match self.opener.attempt(&self.link, patience) {
             Some(outcome) => outcome,
             None => Err(Error::Slow { device: self.link.mode().name.clone() }),
         };
         match outcome {
-            Ok(opened) => self.take_up(opened, now),
+            Ok(opened) => self.take_up(opened, true, now),
             Err(error) if self.link.mode().absent == WhenAbsent::Refuse => return Err(error),
-            Err(error) => {
-                self.link.notify(Notice::Lost(error));
-                self.opener.again(now);
-            }
+            Err(error) => self.give_up(error, false, now),
         }
         Ok(())
     }
@@ -202,36 +205,113 @@ impl Recorder {
     /// Does what is due, and says what to wait for.
     pub fn step(&mut self, ring: &mut rtrb::Producer<u8>, now: Instant) -> Wish {
         if !self.present {
+            self.judge(now);
             match self.opener.poll(&self.link, now) {
-                Some(Ok(opened)) => {
-                    self.take_up(opened, now);
+                Some(Ok(opened)) if !self.started => {
+                    self.take_up(opened, false, now);
                     self.link.notify(Notice::Back);
                 }
+                Some(Ok(opened)) => self.try_out(opened, true, now),
                 Some(Err(_)) => self.opener.again(now),
                 None => {}
             }
         }
-        if let Err(Fault::Lost(error)) = self.turn(ring, now) {
-            self.lose(error, now);
+        match self.turn(ring, now) {
+            Err(Fault::Lost(error)) => {
+                drop(self.stand_in(now));
+                self.give_up(error, false, now);
+            }
+            Ok(()) | Err(Fault::Xrun) if self.present && self.watch.stands_still(now) => self.set_aside(now),
+            Ok(()) | Err(Fault::Xrun) => {}
         }
         self.wish(now)
     }
 
-    fn take_up(&mut self, opened: Opened<dyn Input>, now: Instant) {
+    /// From now on the device is there. `first`: it was just opened and did not prove that it captures.
+    fn take_up(&mut self, opened: Opened<dyn Input>, first: bool, now: Instant) {
+        let period = u64::from(self.spec.period_frames.min(self.spec.rate_hz / LONGEST_PERIOD));
+        self.period = opened.period;
         self.device = opened.device;
         self.present = true;
         self.clock = Clock::new(self.spec.rate_hz, opened.period, now);
-        self.watch = Watch::new(now, !self.was_stuck);
+        self.watch = Watch::new(period.max(opened.period) * 2, self.spec.rate_hz, first, now);
         self.started = false;
     }
 
-    fn lose(&mut self, error: Error, now: Instant) {
-        self.device = Box::new(SilentInput::new(self.spec.format, self.frame_bytes, self.spec.rate_hz));
+    /// From now on the stand-in is in use; gives the device.
+    fn stand_in(&mut self, now: Instant) -> Box<dyn Input> {
+        let mut stand_in = SilentInput::new(self.spec.format, self.frame_bytes, self.spec.rate_hz);
+        if self.started {
+            stand_in.begin(now);
+        }
         self.present = false;
         self.clock = Clock::new(self.spec.rate_hz, u64::from(self.spec.rate_hz), now);
-        self.started = false;
-        self.was_stuck = matches!(error, Error::Stuck { .. });
-        self.link.notify(Notice::Lost(error));
+        self.clock.restart(self.taken, now);
+        std::mem::replace(&mut self.device, Box::new(stand_in))
+    }
+
+    /// The device gives nothing: the stand-in goes on until it does.
+    fn set_aside(&mut self, now: Instant) {
+        let mut device = self.stand_in(now);
+        match device.reset(now) {
+            Ok(()) | Err(Fault::Xrun) => self.try_out(Opened { device, period: self.period, need: 0 }, false, now),
+            Err(Fault::Lost(error)) => self.give_up(error, false, now),
+        }
+    }
+
+    /// Has a device capture beside the stand-in, until it gives something. `told`: it was lost.
+    fn try_out(&mut self, mut opened: Opened<dyn Input>, told: bool, now: Instant) {
+        match opened.device.start(now) {
+            Ok(()) | Err(Fault::Xrun) => self.trial = Some(Trial::new(opened, 0, told, now)),
+            Err(Fault::Lost(error)) => self.give_up(error, told, now),
+        }
+    }
+
+    /// Looks how the device on trial does.
+    fn judge(&mut self, now: Instant) {
+        let Some(mut trial) = self.trial.take() else { return };
+        match self.proven(&mut trial, now) {
+            Ok(Some(running)) => {
+                self.take_up(trial.opened, false, now);
+                self.started = running;
+                self.clock.restart(self.taken, now);
+                if trial.told {
+                    self.link.notify(Notice::Back);
+                } else {
+                    self.link.xruns.fetch_add(1, Relaxed);
+                }
+            }
+            Ok(None) if !trial.is_over(now) => self.trial = Some(trial),
+            Ok(None) => self.give_up(Error::Stuck { device: self.link.mode().name.clone() }, trial.told, now),
+            Err(error) => self.give_up(error, trial.told, now),
+        }
+    }
+
+    /// Whether the device gives something, which is late and forgotten; if so, whether it goes on capturing.
+    fn proven(&mut self, trial: &mut Trial<dyn Input>, now: Instant) -> Result<Option<bool>, Error> {
+        let device = &mut trial.opened.device;
+        let mut look = || {
+            if device.available(now)? == 0 {
+                return Ok(None);
+            }
+            if !self.started {
+                return device.reset(now).map(|()| Some(false));
+            }
+            while device.read(&mut self.lost, now)? > 0 && device.available(now)? > 0 {}
+            Ok(Some(true))
+        };
+        match look() {
+            Ok(proven) => Ok(proven),
+            Err(Fault::Xrun) => Ok(Some(false)),
+            Err(Fault::Lost(error)) => Err(error),
+        }
+    }
+
+    /// The device is to be opened again. `told`: its loss is known.
+    fn give_up(&mut self, error: Error, told: bool, now: Instant) {
+        if !told {
+            self.link.notify(Notice::Lost(error));
+        }
         self.opener.again(now);
     }
 
@@ -256,7 +336,7 @@ impl Recorder {
         if !self.started {
             self.device.start(now)?;
             self.clock.restart(self.taken, now);
-            self.watch.moved(now, false);
+            self.watch.idle(now);
             self.started = true;
         }
         Ok(())
@@ -280,9 +360,7 @@ impl Recorder {
             }
         }
         if self.taken != before {
-            self.watch.moved(now, true);
-        } else if self.present && self.watch.is_stuck(now) {
-            return Err(Fault::Lost(Error::Stuck { device: self.link.mode().name.clone() }));
+            self.watch.moved(now);
         }
         if self.beat.reached(self.given) {
             self.late = false;
@@ -321,13 +399,17 @@ impl Recorder {
     }
 
     fn wish(&mut self, now: Instant) -> Wish {
-        let reopen = if self.present { None } else { self.opener.due_in(now) };
+        let look = match (&self.trial, self.present) {
+            (Some(_), _) => Some(LOOK_EVERY),
+            (None, false) => self.opener.due_in(now),
+            (None, true) => None,
+        };
         if !self.started {
-            return Wish { room: false, timeout: reopen };
+            return Wish { room: false, timeout: look };
         }
         let to_signal = self.beat.next().saturating_sub(self.given).max(1);
         let signal = frames_to_time(to_signal, self.spec.rate_hz).max(SHORTEST_WAIT);
-        let timeout = Some(reopen.map_or(signal, |reopen| reopen.min(signal)));
+        let timeout = Some(look.map_or(signal, |look| look.min(signal)));
         Wish { room: self.late && !self.clock.is_exact(), timeout }
     }
 }

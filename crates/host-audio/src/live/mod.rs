@@ -2,8 +2,8 @@
 //!
 //! A [`Driver`] opens an [`Output`] or an [`Input`]; a thread feeds it from, or empties it into, a ring. The
 //! control thread sees counters and an eventfd that is signalled once a period of the stream's owner. When
-//! the device goes away, [`silent`] takes its place: time goes on, silence is played or captured, and
-//! [`reopen`] tries to have the device again, with growing pauses.
+//! the device stands still or goes away, [`silent`] takes its place: time goes on, silence is played or captured;
+//! [`watch`] says when, and [`reopen`] tries to have the device again, with growing pauses.
 //!
 //! A position is the device's own, but never ahead of time (see [`clock`]).
 
@@ -11,16 +11,20 @@ mod beat;
 mod clock;
 mod convert;
 mod input;
+mod least;
 mod link;
 mod output;
+mod player;
 mod reopen;
 mod silent;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub(crate) use link::{Mode, wait_for};
 
-use crate::{Capabilities, Direction, Error, HostDevice, Sink, Source, StreamLabel, StreamSpec, WhenAbsent};
+use crate::{Capabilities, Direction, Error, HostDevice, Least, Sink, Source, StreamLabel, StreamSpec, WhenAbsent};
+use least::LeastCache;
 use pcm::Gain;
 use reopen::Opener;
 use std::os::fd::BorrowedFd;
@@ -119,6 +123,11 @@ pub(crate) trait Driver: Send + Sync + 'static {
         false
     }
 
+    /// The least period and buffer for a stream; it is not held open.
+    fn least(&self, _direction: Direction, _spec: &StreamSpec) -> Result<Least, Error> {
+        Ok(Least::default())
+    }
+
     /// Opens it for playback; in a thread that may wait.
     fn open_output(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Opened<dyn Output>, Error>;
 
@@ -132,11 +141,12 @@ pub(crate) struct LiveDevice<D> {
     absent: WhenAbsent,
     /// What was found out about playback and capture.
     known: Mutex<[Option<Capabilities>; 2]>,
+    least: Mutex<LeastCache>,
 }
 
 impl<D: Driver> LiveDevice<D> {
     pub fn new(driver: D, absent: WhenAbsent) -> Self {
-        Self { driver: Arc::new(driver), absent, known: Mutex::default() }
+        Self { driver: Arc::new(driver), absent, known: Mutex::default(), least: Mutex::default() }
     }
 
     fn native(&self, direction: Direction) -> Result<Capabilities, Error> {
@@ -185,6 +195,11 @@ impl<D: Driver> HostDevice for LiveDevice<D> {
 
     fn check(&self, _who: &StreamLabel, direction: Direction) -> Result<(), Error> {
         self.driver.check(direction)
+    }
+
+    fn least(&self, direction: Direction, spec: &StreamSpec) -> Least {
+        let mut cache = self.least.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.get(direction, spec, Instant::now(), || self.driver.least(direction, &self.carried(direction, spec)?))
     }
 
     fn open_sink(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Sink>, Error> {

@@ -50,6 +50,11 @@ impl SilentOutput {
     pub fn new(frame_bytes: usize, rate_hz: u32, queued: u64, most: u64) -> Self {
         Self { ticker: Ticker::new(rate_hz), frame_bytes, written: queued, most }
     }
+
+    /// Begins to play.
+    pub fn begin(&mut self, now: Instant) {
+        self.ticker.start(now);
+    }
 }
 
 impl Output for SilentOutput {
@@ -74,7 +79,7 @@ impl Output for SilentOutput {
     }
 
     fn start(&mut self, now: Instant) -> Result<(), Fault> {
-        self.ticker.start(now);
+        self.begin(now);
         Ok(())
     }
 
@@ -111,6 +116,11 @@ impl SilentInput {
     pub fn new(format: Format, frame_bytes: usize, rate_hz: u32) -> Self {
         Self { ticker: Ticker::new(rate_hz), format, frame_bytes, read: 0 }
     }
+
+    /// Begins to give it.
+    pub fn begin(&mut self, now: Instant) {
+        self.ticker.start(now);
+    }
 }
 
 impl Input for SilentInput {
@@ -126,7 +136,7 @@ impl Input for SilentInput {
     }
 
     fn start(&mut self, now: Instant) -> Result<(), Fault> {
-        self.ticker.start(now);
+        self.begin(now);
         Ok(())
     }
 

@@ -1,7 +1,8 @@
 //! A stream's thread over devices whose every answer is written down, in simulated time.
 
 use super::input::{LiveSource, Recorder};
-use super::output::{LiveSink, Player};
+use super::output::LiveSink;
+use super::player::Player;
 use super::reopen::Opener;
 use super::*;
 use crate::{Notice, WhenAbsent};
@@ -28,11 +29,22 @@ struct Script {
     passed: u64,
     /// The device takes frames and does not move.
     frozen: bool,
+    /// Frames of the guest's that devices took.
+    heard: u64,
 }
 
 impl Default for Script {
     fn default() -> Self {
-        Self { spec: SPEC, ppm: 0, faults: VecDeque::new(), opened: 0, absent: false, passed: 0, frozen: false }
+        Self {
+            spec: SPEC,
+            ppm: 0,
+            faults: VecDeque::new(),
+            opened: 0,
+            absent: false,
+            passed: 0,
+            frozen: false,
+            heard: 0,
+        }
     }
 }
 
@@ -69,6 +81,9 @@ impl Output for Scripted {
     }
     fn write(&mut self, frames: &[u8], _now: Instant) -> Result<usize, Fault> {
         self.moved += (frames.len() / self.frame_bytes) as u64;
+        if frames[0] == 7 {
+            self.script.lock().unwrap().heard += (frames.len() / self.frame_bytes) as u64;
+        }
         Ok(frames.len() / self.frame_bytes)
     }
     fn delay(&mut self, now: Instant) -> Result<u64, Fault> {
@@ -227,6 +242,9 @@ fn a_device_that_is_lost_stops_no_clock_and_is_opened_again() {
     assert_eq!(playing.sink.xruns(), 0);
 }
 
+/// The longest time that a device may stand still before its stand-in goes on: 50 ms, in frames.
+const GRACE: u64 = 2_400;
+
 #[test]
 fn a_device_that_stands_still_is_as_good_as_lost() {
     let mut playing = Playing::new(SPEC, 960, Script::default());
@@ -235,9 +253,51 @@ fn a_device_that_stands_still_is_as_good_as_lost() {
         let mut script = playing.script.lock().unwrap();
         (script.frozen, script.absent) = (true, true);
     }
+    let before = playing.position;
     playing.steps(2_000);
     assert!(matches!(playing.sink.notice(), Some(Notice::Lost(Error::Stuck { .. }))));
-    assert!(playing.position > 48_000, "{}", playing.position);
+    // It goes on before that is found out.
+    assert!(playing.position + GRACE + 200 > before + 96_000, "{before}: {}", playing.position);
+}
+
+#[test]
+fn a_device_that_freezes_for_a_while_stops_no_clock_and_is_used_again() {
+    let mut playing = Playing::new(SPEC, 960, Script::default());
+    playing.steps(100);
+    let before = playing.position;
+    playing.script.lock().unwrap().frozen = true;
+    playing.steps(500);
+    assert!(playing.position + GRACE + 200 > before + 24_000, "{before}: {}", playing.position);
+    playing.script.lock().unwrap().frozen = false;
+    let before = playing.position;
+    playing.steps(1_000);
+    assert!(playing.position.abs_diff(before + 48_000) < 200, "{before}: {}", playing.position);
+    let script = playing.script.lock().unwrap();
+    assert_eq!((script.opened, playing.sink.xruns()), (1, 1));
+    assert!(script.heard > 40_000, "{} frames heard", script.heard);
+    drop(script);
+    assert!(playing.sink.notice().is_none());
+}
+
+#[test]
+fn trying_a_frozen_device_again_stops_no_clock() {
+    let mut playing = Playing::new(SPEC, 960, Script::default());
+    playing.steps(100);
+    playing.script.lock().unwrap().frozen = true;
+    let (mut last, mut stood) = (playing.position, 0);
+    playing.step_until("it is opened again", |playing| {
+        stood = if playing.position == last { stood + 1 } else { 0 };
+        last = playing.position;
+        assert!(stood <= 52, "the position stands still for {stood} ms");
+        playing.script.lock().unwrap().opened == 4
+    });
+    playing.script.lock().unwrap().frozen = false;
+    let before = playing.position;
+    playing.steps(1_000);
+    assert!(playing.position.abs_diff(before + 48_000) < 200, "{before}: {}", playing.position);
+    assert!(matches!(playing.sink.notice(), Some(Notice::Lost(Error::Stuck { .. }))));
+    assert!(matches!(playing.sink.notice(), Some(Notice::Back)));
+    assert!(playing.sink.notice().is_none());
 }
 
 #[test]
@@ -330,6 +390,28 @@ fn a_source_that_is_lost_gives_silence_in_real_time_and_is_opened_again() {
         capturing.step(true);
         std::thread::sleep(Duration::from_micros(50));
     }
+}
+
+#[test]
+fn a_source_that_freezes_stops_no_clock_and_is_used_again() {
+    let mut capturing = Capturing::new(SPEC, Script::default());
+    let run = |capturing: &mut Capturing, milliseconds: u64| {
+        let before = capturing.captured;
+        (0..milliseconds).for_each(|_| capturing.step(true));
+        let short = (before + milliseconds * 48).saturating_sub(capturing.captured);
+        assert!(short < GRACE + 600, "{short} frames short after {milliseconds} ms");
+    };
+    run(&mut capturing, 100);
+    capturing.script.lock().unwrap().frozen = true;
+    run(&mut capturing, 500);
+    assert_eq!(capturing.source.xruns(), 0);
+    capturing.script.lock().unwrap().frozen = false;
+    run(&mut capturing, 500);
+    assert_eq!((capturing.source.xruns(), capturing.script.lock().unwrap().opened), (1, 1));
+    assert!(capturing.source.notice().is_none());
+    capturing.script.lock().unwrap().frozen = true;
+    run(&mut capturing, 3_000);
+    assert!(matches!(capturing.source.notice(), Some(Notice::Lost(Error::Stuck { .. }))));
 }
 
 /// Playback and capture on devices that differ by 400 ppm: within two hours that is 2.9 seconds.

@@ -15,6 +15,9 @@ const MOST_BACKLOG_BYTES: usize = 64 * 1024;
 const ASK_SOON: Duration = Duration::from_millis(4);
 const ASK_LATER: Duration = Duration::from_millis(20);
 
+/// A position is guessed so long after a question that is not answered: later, the server does not move.
+const LONGEST_GUESS: Duration = Duration::from_millis(250);
+
 /// How long the server may take to play what counts as heard: what it says of its latency is not exact.
 const DRAIN: Duration = Duration::from_millis(300);
 
@@ -144,6 +147,7 @@ impl PulseOutput {
     /// Frames heard by now.
     fn heard(&mut self, now: Instant) -> u64 {
         let written = self.written;
+        let now = self.asked.map_or(now, |asked| now.min(asked.at + LONGEST_GUESS));
         let Some(known) = &mut self.known else { return 0 };
         let since = match (self.running, known.playing) {
             (true, true) => time_to_frames(now.saturating_duration_since(known.at), self.rate_hz),

@@ -63,3 +63,44 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
         std::thread::sleep(Duration::from_millis(10));
     }
 }
+
+/// A sine on every channel.
+pub fn sine(spec: &StreamSpec, hz: f64, amplitude: f64, frames: usize) -> Vec<u8> {
+    let sample = |index: usize| amplitude * (std::f64::consts::TAU * hz * index as f64 / f64::from(spec.rate_hz)).sin();
+    let channels = usize::from(spec.channels);
+    let exact: Vec<u8> = (0..frames * channels).flat_map(|index| sample(index / channels).to_le_bytes()).collect();
+    if spec.format == Format::F64Le {
+        return exact;
+    }
+    let mut octets = vec![0; frames * spec.frame_bytes()];
+    pcm::Converter::new(Format::F64Le, spec.format).unwrap().convert(&exact, &mut octets);
+    octets
+}
+
+/// What a stretch of sound is, taken for a sine.
+#[derive(Debug, Clone, Copy)]
+pub struct Tone {
+    pub hz: f64,
+    pub amplitude: f64,
+    /// What is left without the sine, as a part of it.
+    pub residue: f64,
+}
+
+/// The tone of `samples`, by the times at which they cross zero upwards; `None` where there are not two.
+pub fn tone(samples: &[f64], rate_hz: u32) -> Option<Tone> {
+    let pairs = samples.iter().zip(samples.iter().skip(1)).enumerate();
+    let crossings = pairs.filter(|(_, (before, after))| **before < 0.0 && **after >= 0.0);
+    let times: Vec<f64> = crossings.map(|(index, (before, after))| index as f64 + before / (before - after)).collect();
+    let (first, last) = (times.first()?, times.last()?);
+    let hz = (times.len() - 1) as f64 / (last - first) * f64::from(rate_hz);
+    let angle = |index: usize| std::f64::consts::TAU * hz * index as f64 / f64::from(rate_hz);
+    let part = |wave: fn(f64) -> f64| {
+        let sum: f64 = samples.iter().enumerate().map(|(index, sample)| sample * wave(angle(index))).sum();
+        2.0 * sum / samples.len() as f64
+    };
+    let (sine, cosine) = (part(f64::sin), part(f64::cos));
+    let rest = |(index, sample): (usize, &f64)| sample - sine * angle(index).sin() - cosine * angle(index).cos();
+    let rest: f64 = samples.iter().enumerate().map(rest).map(|rest| rest * rest).sum();
+    let all: f64 = samples.iter().map(|sample| sample * sample).sum();
+    Some(Tone { hz, amplitude: sine.hypot(cosine), residue: (rest / all).sqrt() })
+}

@@ -1,0 +1,99 @@
+//! Remembers for a while what the least is that a device does: a guest asks dozens of times for one stream.
+
+use crate::{Direction, Error, Least, StreamSpec};
+use sndif::Format;
+use std::time::{Duration, Instant};
+
+/// How long an answer holds: the device may be another one then.
+const HOLDS: Duration = Duration::from_secs(10);
+/// A device is asked so often within that time at most, whatever a guest asks for.
+const MOST: usize = 16;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Key(Direction, Format, u32, u8);
+
+/// Answers of one device.
+#[derive(Debug, Default)]
+pub(super) struct LeastCache {
+    known: Vec<(Key, Instant, Least)>,
+}
+
+impl LeastCache {
+    /// What is known about such a stream, or what `ask` says; no bound where that fails or is too much.
+    pub fn get(
+        &mut self,
+        direction: Direction,
+        spec: &StreamSpec,
+        now: Instant,
+        ask: impl FnOnce() -> Result<Least, Error>,
+    ) -> Least {
+        let key = Key(direction, spec.format, spec.rate_hz, spec.channels);
+        let fresh = |at: &Instant| now.saturating_duration_since(*at) < HOLDS;
+        let old = self.known.iter().position(|(known, ..)| *known == key);
+        if let Some(&(_, at, least)) = old.and_then(|index| self.known.get(index))
+            && fresh(&at)
+        {
+            return least;
+        }
+        if self.known.iter().filter(|(_, at, _)| fresh(at)).count() >= MOST {
+            return Least::default();
+        }
+        // A device that is in use, perhaps by this very stream, is as it was.
+        let before = old.map(|index| self.known.swap_remove(index).2).unwrap_or_default();
+        let least = ask().unwrap_or(before);
+        // The oldest first: there is one that is not fresh, if there are that many.
+        if self.known.len() >= MOST {
+            self.known.retain(|(_, at, _)| fresh(at));
+        }
+        self.known.push((key, now, least));
+        least
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SPEC: StreamSpec =
+        StreamSpec { format: Format::S16Le, rate_hz: 48_000, channels: 2, period_frames: 0, buffer_frames: 0 };
+    const LEAST: Least = Least { period_frames: 1_024, buffer_frames: 2_048 };
+
+    #[test]
+    fn a_device_is_asked_once_for_a_stream_and_again_when_it_may_be_another() {
+        let (mut cache, now) = (LeastCache::default(), Instant::now());
+        let mut asked = 0;
+        let mut get = |now| {
+            cache.get(Direction::Playback, &SPEC, now, || {
+                asked += 1;
+                Ok(LEAST)
+            })
+        };
+        for _ in 0..100 {
+            assert_eq!(get(now), LEAST);
+        }
+        get(now + HOLDS);
+        assert_eq!(asked, 2);
+    }
+
+    #[test]
+    fn a_device_in_use_keeps_its_bounds_and_one_that_is_not_there_has_none() {
+        let (mut cache, now) = (LeastCache::default(), Instant::now());
+        let busy = || Err(Error::NotBuilt("any"));
+        assert_eq!(cache.get(Direction::Capture, &SPEC, now, busy), Least::default());
+        assert_eq!(cache.get(Direction::Playback, &SPEC, now, || Ok(LEAST)), LEAST);
+        assert_eq!(cache.get(Direction::Playback, &SPEC, now + HOLDS, busy), LEAST);
+    }
+
+    #[test]
+    fn a_guest_that_asks_for_everything_does_not_have_the_device_opened_each_time() {
+        let (mut cache, now) = (LeastCache::default(), Instant::now());
+        let mut asked = 0;
+        for rate_hz in 8_000..9_000 {
+            cache.get(Direction::Playback, &StreamSpec { rate_hz, ..SPEC }, now, || {
+                asked += 1;
+                Ok(LEAST)
+            });
+        }
+        assert_eq!((asked, cache.known.len()), (MOST, MOST));
+    }
+}
