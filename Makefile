@@ -5,7 +5,7 @@ NO_STD_CRATES = sndif vsnd-frontend vsnd-driver
 NO_STD_TARGET = x86_64-unknown-none
 CHECKPATCH = target/lab/cache/debug-source/scripts/checkpatch.pl
 
-.PHONY: demo test unit lint bench fuzz build deps module dist lab lab-debug lab-bench lab-shell lab-build
+.PHONY: demo test unit lint bench fuzz miri build deps module dist lab lab-debug lab-bench lab-shell lab-build
 
 demo: build
 	target/release/vsnd demo $(DEMO_ARGS)
@@ -70,6 +70,12 @@ dist:
 # A minute for each target, or SECONDS_EACH; TARGETS names some.
 fuzz: deps
 	fuzz/run.sh $(TARGETS)
+
+# The driver's core and the module's memory in an interpreter that sees every wrong access; without the tests of threads.
+miri:
+	@$(CARGO) +nightly miri --version >/dev/null 2>&1 || { \
+	    echo "miri: needs nightly Rust with miri: rustup toolchain install nightly --component miri,rust-src" >&2; exit 1; }
+	$(CARGO) +nightly miri test --locked -p vsnd-frontend -p vsnd-driver -p vsnd-kmod -- --skip waiting
 
 # A real Xen in QEMU. SCENARIO names one or several of them, KERNEL is 6.1 or 6.12 (default: both), DRIVER what the
 # guests load: stock (default) or vsnd.

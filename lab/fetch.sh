@@ -13,6 +13,13 @@ programs="xen-hypervisor-4.17-amd64 xen-utils-4.17 xenstore-utils libxenmisc4.17
 libxenforeignmemory1 libxengnttab1 libxenstore4 libxentoollog1 libxendevicemodel1 libxenhypfs1 libxentoolcore1
 libyajl2 libasound2 libasound2-data alsa-utils busybox-static"
 
+# What people have on a desktop: a sound server, and what alsamixer's screen needs.
+desktop="pulseaudio pulseaudio-utils libpulse0 libsndfile1 libasyncns0 libdbus-1-3 libsystemd0 libcap2 libltdl7
+libspeexdsp1 libsoxr0 libtdb1 liborc-0.4-0 libflac12 libvorbis0a libvorbisenc2 libogg0 libopus0 libmpg123-0 libmp3lame0
+libx11-6 libx11-xcb1 libxcb1 libxau6 libxdmcp6 libbsd0 libmd0 libwrap0 libnsl2 libtirpc3 libgssapi-krb5-2 libkrb5-3
+libk5crypto3 libkrb5support0 libkeyutils1 libcom-err2 libgcrypt20 libgpg-error0 libgomp1 libudev1 liblzma5 libzstd1 liblz4-1
+libncursesw6 libtinfo6 ncurses-base"
+
 # Without root, apt-get download would try to become another user first.
 download() { apt-get -o APT::Sandbox::User=root download -qq "$@"; }
 
@@ -56,6 +63,8 @@ extract() {
 
 # shellcheck disable=SC2086  # a list of words
 unpack programs $programs
+# shellcheck disable=SC2086
+unpack desktop $desktop
 [ -e xen ] || gunzip -c programs/boot/xen-4.17-amd64.gz > xen
 
 for series in "$@"; do

@@ -9,10 +9,11 @@ kernel=$1 ours=$2
 lab=$(cd "$(dirname "$0")" && pwd)
 out=$(dirname "$lab")/target/lab
 cache=$out/cache
-programs=$cache/programs
+programs=$cache/programs desktop=$cache/desktop
 # The kernel `debug` is the guests' only.
 dom0_kernel=${kernel/debug/6.12}
 libraries=$programs/usr/lib/x86_64-linux-gnu
+desktop_libraries=$desktop/usr/lib/x86_64-linux-gnu
 
 dom0_modules="xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs virtio_pci 9pnet_virtio 9p snd-aloop"
 guest_modules="xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs snd_xen_front snd-aloop"
@@ -23,7 +24,8 @@ our_module=$(dirname "$lab")/target/module/$kernel/vsnd_front.ko
 add() {
     local root=$1 file=$2 library
     install -D -m755 "$file" "$root${3:-/bin/$(basename "$file")}"
-    LD_LIBRARY_PATH=$libraries ldd "$file" 2>/dev/null | grep -o '/[^ ]*' | sort -u | while read -r library; do
+    LD_LIBRARY_PATH=$libraries:$desktop_libraries:$desktop_libraries/pulseaudio:$desktop/lib/x86_64-linux-gnu \
+        ldd "$file" 2>/dev/null | grep -o '/[^ ]*' | sort -u | while read -r library; do
         case $library in
             */ld-linux*) install -D -m755 "$(readlink -f "$library")" "$root/lib64/$(basename "$library")" ;;
             *) install -D -m755 "$(readlink -f "$library")" "$root/lib/$(basename "$library")" ;;
@@ -104,6 +106,19 @@ add "$guest" "$ours/vsnd-lab-hostile"
 cp "$lab"/guest/* "$guest/lab/"
 install -m755 "$lab/guest/init" "$guest/init"
 
+# What a guest has beside this that is a desktop: a second initrd behind the first.
+more=$out/$kernel/desktop
+rm -rf "$more" && mkdir -p "$more/bin"
+for name in pulseaudio pactl pacat; do
+    add "$more" "$desktop/usr/bin/$name"
+done
+ln -s pacat "$more/bin/parecord"
+for file in "$desktop"/usr/lib/pulse-*/modules/{module-alsa-sink,module-alsa-source,module-native-protocol-unix,libalsa-util,libprotocol-native}.so; do
+    add "$more" "$file" "/lib/pulse/$(basename "$file")"
+done
+add "$more" "$programs/usr/bin/alsamixer"
+install -D -m644 "$desktop/lib/terminfo/l/linux" "$more/lib/terminfo/l/linux"
+
 dom0=$out/$kernel/dom0
 base "$dom0"
 # shellcheck disable=SC2086
@@ -121,7 +136,8 @@ cp -r "$lab"/dom0/* "$dom0/lab/"
 cp "$(dirname "$lab")/docs/xen.md" "$dom0/lab/"
 install -m755 "$lab/dom0/init" "$dom0/init"
 pack "$guest" "$dom0/lab/guest.cpio"
+pack "$more" "$dom0/lab/desktop.cpio"
 cp "$cache/kernel-$kernel/vmlinux" "$dom0/lab/vmlinux"
 pack "$dom0" "$out/$kernel/dom0.cpio"
 ln -sf "$cache/kernel-$dom0_kernel/vmlinux" "$out/$kernel/dom0.vmlinux"
-rm -rf "$guest" "$dom0"
+rm -rf "$guest" "$more" "$dom0"

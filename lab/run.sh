@@ -66,7 +66,7 @@ run() {
 
 # All scenarios, those that share guests one after another.
 all="playback capture duplex lengths killed stopped twenty eight two destroy daemon pause restore hotplug formats
-driverdomain"
+driverdomain desktop"
 # What needs no driver, or the stock one by its name; and what only our own driver can.
 if [ "${DRIVER:-}" != vsnd ]; then
     all="$all own v0 v0killed hostile xlcfg manual"

@@ -7,6 +7,7 @@
 #include <sound/core.h>
 #include <sound/tlv.h>
 
+#include "pcm.h"
 #include "vsnd.h"
 
 /* From -100 dB, which is silence, in steps of a hundredth of a decibel. */
@@ -58,6 +59,11 @@ static int vsnd_control_put(struct snd_kcontrol *control, struct snd_ctl_elem_va
 				       value->value.integer.value, channels);
 }
 
+static void vsnd_control_private_free(struct snd_kcontrol *control)
+{
+	vsnd_listener_set_volume(vsnd_stream_listener(snd_kcontrol_chip(control)), NULL, NULL);
+}
+
 int vsnd_card_add_control(struct snd_card *card, const struct vsnd_stream *stream, bool is_switch,
 			  bool capture, u32 index, u32 channels)
 {
@@ -71,6 +77,7 @@ int vsnd_card_add_control(struct snd_card *card, const struct vsnd_stream *strea
 		.put = vsnd_control_put,
 		.private_value = VSND_CONTROL(is_switch, shown),
 	};
+	struct snd_kcontrol *control;
 
 	if (is_switch) {
 		new.name = capture ? "PCM Capture Switch" : "PCM Playback Switch";
@@ -79,5 +86,10 @@ int vsnd_card_add_control(struct snd_card *card, const struct vsnd_stream *strea
 		new.access |= SNDRV_CTL_ELEM_ACCESS_TLV_READ;
 		new.tlv.p = vsnd_volume_scale;
 	}
-	return snd_ctl_add(card, snd_ctl_new1(&new, (void *)stream));
+	control = snd_ctl_new1(&new, (void *)stream);
+	if (control && !is_switch) {
+		control->private_free = vsnd_control_private_free;
+		vsnd_listener_set_volume(vsnd_stream_listener(stream), card, control);
+	}
+	return snd_ctl_add(card, control);
 }

@@ -9,6 +9,7 @@
 #include <linux/mutex.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
+#include <sound/control.h>
 #include <sound/core.h>
 #include <sound/pcm.h>
 #include <sound/pcm_params.h>
@@ -24,16 +25,18 @@
 /* How long a transfer waits for a backend that is away. */
 #define VSND_WAIT_MS 10000
 
-/* ---- who has a substream open ---- */
+/* ---- who is told of a substream ---- */
 
 struct vsnd_listener {
 	/*
-	 * Protects substream, and is held while ALSA is told something of it:
+	 * Protects what follows, and is held while ALSA is told something of it:
 	 * close() waits for that. Taken by threaded interrupt handlers, by the
 	 * bus, and by open and close, always before the PCM stream's mutex.
 	 */
 	struct mutex lock;
 	struct snd_pcm_substream *substream;
+	struct snd_card *card;
+	struct snd_kcontrol *volume;
 };
 
 struct vsnd_listener *vsnd_listener_new(void)
@@ -80,6 +83,23 @@ void vsnd_listener_stop(struct vsnd_listener *listener, bool xrun)
 			snd_pcm_stop(substream, SNDRV_PCM_STATE_SETUP);
 		snd_pcm_stream_unlock(substream);
 	}
+	mutex_unlock(&listener->lock);
+}
+
+void vsnd_listener_set_volume(struct vsnd_listener *listener, struct snd_card *card,
+			      struct snd_kcontrol *volume)
+{
+	mutex_lock(&listener->lock);
+	listener->card = card;
+	listener->volume = volume;
+	mutex_unlock(&listener->lock);
+}
+
+void vsnd_listener_volume_changed(struct vsnd_listener *listener)
+{
+	mutex_lock(&listener->lock);
+	if (listener->volume)
+		snd_ctl_notify(listener->card, SNDRV_CTL_EVENT_MASK_VALUE, &listener->volume->id);
 	mutex_unlock(&listener->lock);
 }
 
@@ -285,8 +305,6 @@ static int vsnd_pcm_trigger(struct snd_pcm_substream *substream, int cmd)
 	case SNDRV_PCM_TRIGGER_PAUSE_RELEASE:
 		return vsnd_stream_trigger(stream, VSND_RESUME);
 	case SNDRV_PCM_TRIGGER_STOP:
-	/* Resuming takes preparing anew: the backend may be another then. */
-	case SNDRV_PCM_TRIGGER_SUSPEND:
 		return vsnd_stream_trigger(stream, VSND_STOP);
 	case SNDRV_PCM_TRIGGER_DRAIN:
 		return vsnd_stream_trigger(stream, VSND_DRAIN);
@@ -341,6 +359,8 @@ int vsnd_pcm_new(struct snd_card *card, struct vsnd_sound *sound, int device, co
 		return err;
 	pcm->private_data = sound;
 	pcm->nonatomic = true;
+	/* A restored domain's next backend takes the streams up, as after any other end of one. */
+	pcm->no_device_suspend = true;
 	strscpy(pcm->name, name, sizeof(pcm->name));
 	if (playback)
 		snd_pcm_set_ops(pcm, SNDRV_PCM_STREAM_PLAYBACK, &vsnd_pcm_ops);

@@ -158,12 +158,14 @@ int vsnd_bus_end(u32 transaction, bool abort);
 
 /* ---- pcm.c and card.c, called by Rust ---- */
 
-/* ALSA's side of a substream: who has it open, if anybody has. */
+/* ALSA's side of a substream: who has it open, if anybody has; and its volume's control. */
 struct vsnd_listener *vsnd_listener_new(void);
 void vsnd_listener_free(struct vsnd_listener *listener);
 void vsnd_listener_elapsed(struct vsnd_listener *listener);
 /* Stops a running stream: to be prepared anew, or for good. */
 void vsnd_listener_stop(struct vsnd_listener *listener, bool xrun);
+/* Tells whoever looks at the mixer. */
+void vsnd_listener_volume_changed(struct vsnd_listener *listener);
 
 /* Takes the reference to sound over, also when it fails. */
 int vsnd_card_new(struct xenbus_device *dev, struct vsnd_sound *sound, const char *short_name,

@@ -60,7 +60,7 @@ scenario_seconds() {
 guest_complains() {
     [ "$(guest_module)" = vsnd_front ] &&
         cat /run/lab/consoles "$GUEST_LOGS"/guest-*.log 2>/dev/null | grep -v '^lab: ' |
-        grep -E 'BUG|WARNING|Oops|KASAN|Call Trace|blocked for more|locking (bug|dependency)|unreferenced|suspicious RCU'
+        grep -A 40 -E 'BUG|WARNING|Oops|blocked for more|locking (bug|dependency)|unreferenced|suspicious RCU'
 }
 
 keep_evidence() {
@@ -135,8 +135,8 @@ guest_config() {
 name = "$1"
 type = "pv"
 kernel = "/lab/vmlinux"
-ramdisk = "/lab/guest.cpio"
-memory = $(cat /share/guest-memory)
+ramdisk = "${GUEST_RAMDISK:-/lab/guest.cpio}"
+memory = ${GUEST_MB:-$(cat /share/guest-memory)}
 vcpus = 1
 extra = "console=hvc0 quiet loglevel=4 mitigations=off random.trust_cpu=on cryptomgr.notests $(cat /share/guest-arguments 2>/dev/null) ${3:-}"
 on_poweroff = "destroy"

@@ -17,6 +17,9 @@ pub(crate) struct Tolerance {
     /// It may begin with any frame of the recording: what came before was heard elsewhere.
     #[arg(long)]
     pub(crate) from_any: bool,
+    /// Silence may lie before it: a sound server was there first.
+    #[arg(long)]
+    pub(crate) late: bool,
 }
 
 /// Outcome of a comparison.
@@ -44,15 +47,22 @@ pub(crate) fn compare(recording: &Recording, heard: &[u8], tolerance: Tolerance)
     // What ALSA pads with: the same in every format but one, whose zero has two codes.
     let padding = if recording.format == Format::MuLaw { vec![0x7f; frame] } else { quiet.clone() };
 
+    let is_silence = |got: &[u8]| got == quiet || got == padding;
+    let (before, heard) = if tolerance.late {
+        heard.split_at(heard.chunks(frame).take_while(|got| is_silence(got)).map(<[u8]>::len).sum())
+    } else {
+        heard.split_at(0)
+    };
+
     // Frames of the recording that came, frames of silence so far, frames of silence among them.
     let first = if tolerance.from_any { place(&expected, heard, frame).unwrap_or(0) } else { 0 };
     let (mut same, mut silence, mut gaps) = (first, 0, 0);
     let mut differs = None;
-    for (at, got) in heard.chunks(frame).enumerate() {
+    for (at, got) in (before.len() / frame..).zip(heard.chunks(frame)) {
         let next = expected.get(same * frame..).and_then(|rest| rest.chunks(frame).next());
         if next == Some(got) && (silence == 0 || (tolerance.gaps && same > 0)) {
             (same, gaps) = (same + 1, silence);
-        } else if got == quiet || got == padding {
+        } else if is_silence(got) {
             silence += 1;
         } else {
             differs = Some(at);
@@ -86,11 +96,11 @@ mod tests {
     use super::*;
 
     const RECORDING: Recording = Recording { format: Format::S16Le, channels: 2, frames: 100, seed: 1 };
-    const EXACT: Tolerance = Tolerance { at_least: None, gaps: false, from_any: false };
-    const HALF: Tolerance = Tolerance { at_least: Some(50), gaps: false, from_any: false };
-    const GAPS: Tolerance = Tolerance { at_least: None, gaps: true, from_any: false };
+    const EXACT: Tolerance = Tolerance { at_least: None, gaps: false, from_any: false, late: false };
+    const HALF: Tolerance = Tolerance { at_least: Some(50), gaps: false, from_any: false, late: false };
+    const GAPS: Tolerance = Tolerance { at_least: None, gaps: true, from_any: false, late: false };
 
-    const REST: Tolerance = Tolerance { at_least: None, gaps: false, from_any: true };
+    const REST: Tolerance = Tolerance { at_least: None, gaps: false, from_any: true, late: false };
 
     fn good(heard: &[u8], tolerance: Tolerance) -> bool {
         compare(&RECORDING, heard, tolerance).good
@@ -128,6 +138,17 @@ mod tests {
         assert!(!good(&[&octets[..200], &[0; 80], &octets[196..]].concat(), GAPS), "a frame came twice");
         assert!(!good(&[&[0; 4], &octets[..]].concat(), GAPS), "silence before");
     }
+
+    #[test]
+    fn silence_may_lie_before_a_late_recording() {
+        let late = |heard: &[u8]| compare(&RECORDING, heard, Tolerance { late: true, ..EXACT });
+        let octets = RECORDING.octets();
+        assert!(late(&octets).good);
+        assert!(late(&[&[0; 4], &octets[..]].concat()).good);
+        assert!(!late(&[&[0; 4], &octets[4..]].concat()).good, "a frame is missing");
+        assert!(late(&[&[0; 40], &octets[4..]].concat()).text.starts_with("frame 10 of"));
+    }
+
     #[test]
     fn the_rest_of_a_recording_begins_anywhere_and_ends_with_it() {
         let octets = RECORDING.octets();

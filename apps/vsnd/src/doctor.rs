@@ -104,8 +104,8 @@ fn real(machine: &Machine, config: Option<&Path>) -> Examination {
     findings.extend(machine.device_files(host, place.as_deref()));
     findings.push(machine.xenfs());
     findings.push(machine.store_finding(place.as_deref(), survey.as_ref().map(|_| ()), own == Some(0)));
-    let driver = machine.has_driver();
-    if own.is_some_and(|own| own != 0) && (!host || driver) {
+    let driver = machine.driver();
+    if own.is_some_and(|own| own != 0) && (!host || driver.is_some()) {
         findings.push(machine::driver_finding(driver));
     }
     let mut context = Context::real(own, driver);
@@ -121,7 +121,7 @@ fn real(machine: &Machine, config: Option<&Path>) -> Examination {
             _ => Served::Unknown,
         }));
         let connected = |card: &cards::Card| card.guest == survey.own && card.is_connected();
-        if driver && survey.cards.iter().any(connected) {
+        if driver.is_some() && survey.cards.iter().any(connected) {
             findings.push(machine.alsa_card());
         }
     }

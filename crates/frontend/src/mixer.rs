@@ -226,15 +226,16 @@ impl Mixer {
     }
 
     /// Takes over the volume that the backend was asked for, unless one was set meanwhile; `buffer` is the stream's whole
-    /// buffer. As with [`set_volume`](Self::set_volume), the last channel's holds for all further channels.
-    pub fn learn(&mut self, completion: &Completion, buffer: &impl SharedMemory) {
-        let Operation::GetVolume(span) = completion.operation else { return };
+    /// buffer. As with [`set_volume`](Self::set_volume), the last channel's holds for all further channels. Returns whether
+    /// it took anything over.
+    pub fn learn(&mut self, completion: &Completion, buffer: &impl SharedMemory) -> bool {
+        let Operation::GetVolume(span) = completion.operation else { return false };
         if self.volume_told != Told::Asked(completion.id) {
-            return;
+            return false;
         }
         if completion.result.is_err() {
             self.volume_told = Told::Unset;
-            return;
+            return false;
         }
         self.volume_told = Told::Learnt;
         let end = span.offset.saturating_add(span.length);
@@ -244,6 +245,7 @@ impl Mixer {
             buffer.read(usize::try_from(at).unwrap_or(usize::MAX), &mut octets);
             *volume = i32::from_le_bytes(octets);
         }
+        true
     }
 
     /// The range in which GET_VOLUME has the backend put its volume, an i32 per channel; `None` when it cannot be asked.

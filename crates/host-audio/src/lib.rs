@@ -17,6 +17,8 @@
 
 #[cfg(feature = "alsa")]
 mod alsa;
+#[cfg(feature = "alsa")]
+mod beat;
 mod device;
 mod error;
 mod null;

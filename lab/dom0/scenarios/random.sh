@@ -37,7 +37,7 @@ scenario_random() {
             soon 5 driver_holdings_are a "$before" || fail "$ended killed: before: $before, after: $(driver_holdings a)"
         done
     done
-    must_run a "! dmesg | grep -iE 'still in use|deferring g.e'"
+    must_run a no_complaints
     note "daemon 3 times, player and recorder 3 times: $before, as before"
     guest_stop a
     host_before=$(holdings)
@@ -55,6 +55,8 @@ scenario_random() {
 # Nothing was allocated and forgotten: what the kernel `debug` knows when the module is gone.
 scenario_leaks() {
     world a
+    must_run a "grep -E '^ *debug_locks: *1$' /proc/lockdep_stats"
+    note "lockdep has watched all the time"
     must_run a "play 0,0 84 && record 0,0 100 && mount -t debugfs debugfs /sys/kernel/debug"
     must_run a "cd /sys/bus/xen/drivers/vsnd_front && echo vsnd-0 > unbind && cd / && rmmod vsnd_front && sleep 6
         echo scan > /sys/kernel/debug/kmemleak; sleep 6; echo scan > /sys/kernel/debug/kmemleak

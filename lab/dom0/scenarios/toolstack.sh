@@ -45,7 +45,8 @@ through_file() {
     guest_remember a
 }
 
-# The stock driver takes no part in suspending: what it does is said, and a new player has to work.
+# With our driver a player goes on where it was. The stock one takes no part in suspending: what it does is said, and a new
+# player has to work.
 scenario_restore() {
     world a
     must_run a "play 0,0 33"
@@ -55,9 +56,14 @@ scenario_restore() {
     note "xl save and restore between two players, the second: $COMPARED"
     guest_begin a "play 0,0 35 240000"
     sleep 2
+    first_file=$(newest "$WAVS/$(guest_id a)-0-0-0")
     through_file
     if guest_wait a 30; then status=0; else status=$?; fi
     note "while playing: the player ends with status $status ($(echo "$OUTPUT" | tail -n1))"
+    if [ "$(guest_module)" = vsnd_front ]; then
+        [ $status = 0 ] && ! echo "$OUTPUT" | grep -q 'run!!!' || fail "it did not go on: $OUTPUT"
+        goes_on a 35 240000 "$first_file"
+    fi
     must_run a "soon 10 [ -e /proc/asound/card0/pcm1c ]; play 0,0 36" 40
     heard a 0-0 36
     note "the next: $COMPARED"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 //! The memory that ALSA's application and the backend share.
 
-use frontend::Geometry;
+use frontend::{CONTROL_BYTES, Geometry};
 use sndif::v2::{Operation, Span};
 use sndif::{DirectoryWriter, SharedMemory, pages_for};
 
@@ -14,12 +14,13 @@ const CHUNK: usize = 256;
 ///
 /// An OPEN begins at the start of the ring, so for a run that a new connection takes up in the middle, the backend is given
 /// a *stand-in* of the same size: what lies `shift` octets into the application's ring lies at its start.
+///
+/// Room for volume and mute is always there, since the next backend may have what this one has not.
 pub(crate) struct Buffer<P: Platform> {
     ring: P::Pages,
     stand_in: Option<StandIn<P>>,
     directory: P::Pages,
     pub(crate) geometry: Geometry,
-    control_bytes: u32,
     /// Granted for the present connection.
     current: bool,
 }
@@ -30,12 +31,11 @@ struct StandIn<P: Platform> {
 }
 
 impl<P: Platform> Buffer<P> {
-    pub(crate) fn new(backend: u16, geometry: Geometry, control_bytes: u32) -> Result<Self, Error> {
-        let bytes = geometry.ring_bytes().checked_add(control_bytes).ok_or(Error::Invalid)?;
-        let pages = pages_for(bytes);
+    pub(crate) fn new(backend: u16, geometry: Geometry) -> Result<Self, Error> {
+        let pages = pages_for(geometry.ring_bytes().checked_add(CONTROL_BYTES).ok_or(Error::Invalid)?);
         let ring = P::Pages::new(backend, pages)?;
         let directory = P::Pages::new(backend, DirectoryWriter::pages(pages))?;
-        Ok(Self { ring, stand_in: None, directory, geometry, control_bytes, current: true })
+        Ok(Self { ring, stand_in: None, directory, geometry, current: true })
     }
 
     /// The application's memory.
@@ -57,8 +57,9 @@ impl<P: Platform> Buffer<P> {
         self.current = false;
     }
 
-    /// The OPEN for this buffer, granted to the present backend, of a run that begins `start` octets after a ring's start.
-    pub(crate) fn open(&mut self, backend: u16, start: u64) -> Result<Operation, Error> {
+    /// The OPEN for this buffer, granted to the present backend, of a run that begins `start` octets after a ring's start;
+    /// with `control_bytes` behind the ring.
+    pub(crate) fn open(&mut self, backend: u16, start: u64, control_bytes: u32) -> Result<Operation, Error> {
         let ring_bytes = u64::from(self.geometry.ring_bytes());
         let shift = start.checked_rem(ring_bytes).and_then(|shift| u32::try_from(shift).ok()).unwrap_or(0);
         // Ends the access of the backend that is gone.
@@ -71,11 +72,13 @@ impl<P: Platform> Buffer<P> {
         if shift != 0 {
             self.stand_in = Some(StandIn { pages: P::Pages::new(backend, self.ring.refs().len())?, shift });
         }
-        if !DirectoryWriter::write(&self.directory, self.directory.refs(), self.shared().refs()) {
+        let directory = *self.directory.refs().first().ok_or(Error::NoMemory)?;
+        let open = self.geometry.open_params(control_bytes, directory).ok_or(Error::Invalid)?;
+        let told = self.shared().refs().get(..pages_for(open.buffer_bytes)).ok_or(Error::Invalid)?;
+        if !DirectoryWriter::write(&self.directory, self.directory.refs(), told) {
             return Err(Error::NoMemory);
         }
-        let directory = *self.directory.refs().first().ok_or(Error::NoMemory)?;
-        self.geometry.open_params(self.control_bytes, directory).map(Operation::Open).ok_or(Error::Invalid)
+        Ok(Operation::Open(open))
     }
 
     /// Before WRITE: what the application wrote is where the backend looks for it.

@@ -49,6 +49,8 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod text;
+#[cfg(test)]
+mod waiting;
 
 pub use error::Error;
 pub use mixer::{VOLUME_0_DB, VOLUME_MAX};

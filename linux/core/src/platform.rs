@@ -43,6 +43,9 @@ pub trait Listener: Sized {
 
     /// The stream has to stop.
     fn stop(&self, stop: Stop);
+
+    /// The volume is another, and no application has set it.
+    fn volume_changed(&self);
 }
 
 /// Why a running stream has to be stopped.

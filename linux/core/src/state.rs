@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 //! What a stream's lock protects: its transport, its buffer, and where the present run stands. Nothing here waits.
 
-use frontend::{CONTROL_BYTES, Completion, Mixer, RequestId, Stream};
+use frontend::{Completion, Mixer, RequestId, Stream};
 use sndif::store::{Direction, node};
 use sndif::v2::{Operation, RING_SLOTS, Trigger};
 
@@ -54,6 +54,8 @@ pub(crate) struct State<P: Platform> {
     /// The request that somebody waits for.
     awaited: Option<RequestId>,
     answer: Option<Completion>,
+    /// The backend has told its volume, and ALSA was not told that it is another.
+    volume_learnt: bool,
     /// Notifications sent to the backend.
     pub(crate) notifications: u64,
 }
@@ -91,6 +93,15 @@ struct Run {
     stop: Option<Stop>,
 }
 
+/// What ALSA is to be told without the state's lock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct News {
+    /// Why it has to stop the stream.
+    pub(crate) stop: Option<Stop>,
+    /// The volume is another.
+    pub(crate) volume: bool,
+}
+
 /// What became of an awaited request.
 pub(crate) enum Answer {
     Here(Completion),
@@ -110,6 +121,7 @@ impl<P: Platform> State<P> {
             reopening: None,
             awaited: None,
             answer: None,
+            volume_learnt: false,
             notifications: 0,
         }
     }
@@ -126,9 +138,11 @@ impl<P: Platform> State<P> {
 
     /// The backend is gone; what applications hold stays.
     pub(crate) fn lose(&mut self) {
+        // A domain that is suspended does not take what its backend tells it at last.
+        let _ = self.take_events();
         self.run.origin = match self.direction {
             // What the backend had and did not tell of is played once more; nothing is left out.
-            Direction::Playback => self.whole_frames(self.position()),
+            Direction::Playback => self.whole_frames(self.position()).min(self.last_origin()),
             Direction::Capture => self.run.captured,
         };
         self.run.started = false;
@@ -139,6 +153,16 @@ impl<P: Platform> State<P> {
         if let Some(buffer) = &mut self.buffer {
             buffer.lose();
         }
+    }
+
+    /// How far at most a run has come that the next connection is to take up: not so far that ALSA sees an xrun, if the
+    /// last backend has played all there was before it went.
+    fn last_origin(&self) -> u64 {
+        let period = match &self.buffer {
+            Some(buffer) if !self.run.draining => u64::from(buffer.geometry.period_bytes()),
+            _ => 0,
+        };
+        self.run.accepted.saturating_sub(period).max(self.run.shown)
     }
 
     /// The backend is Connected: takes up the run that an application has prepared. Does not wait for the backend.
@@ -188,8 +212,8 @@ impl<P: Platform> State<P> {
 
     /// The OPEN of a run that begins at `start` octets.
     pub(crate) fn open(&mut self, start: u64) -> Result<Operation, Error> {
-        let backend = self.transport.as_ref().ok_or(Error::Lost)?.backend;
-        self.buffer.as_mut().ok_or(Error::Invalid)?.open(backend, start)
+        let transport = self.transport.as_ref().ok_or(Error::Lost)?;
+        self.buffer.as_mut().ok_or(Error::Invalid)?.open(transport.backend, start, transport.stream.control_bytes())
     }
 
     /// Whether the backend has the run.
@@ -211,12 +235,6 @@ impl<P: Platform> State<P> {
             let _ = self.mixer.ask(&mut *transport.stream);
             self.publish();
         }
-    }
-
-    /// Octets behind the ring that hold volumes and flags.
-    pub(crate) fn control_bytes(&self) -> u32 {
-        let features = self.mixer.features();
-        if features.volume || features.mute { CONTROL_BYTES } else { 0 }
     }
 
     // --- requests -------------------------------------------------------------------------------------------
@@ -274,7 +292,7 @@ impl<P: Platform> State<P> {
             any = true;
             self.mixer.completed(&completion);
             if let Some(buffer) = &self.buffer {
-                self.mixer.learn(&completion, buffer.shared());
+                self.volume_learnt |= self.mixer.learn(&completion, buffer.shared());
             }
             if self.reopening == Some(completion.id) {
                 self.reopening = None;
@@ -438,9 +456,8 @@ impl<P: Platform> State<P> {
         Ok(self.stream()?.in_flight() < DATA_SLOTS)
     }
 
-    /// Takes in answers and events, and sends what follows from them. Returns whether there was anything.
-    pub(crate) fn events(&mut self) -> Result<bool, Error> {
-        let mut any = self.collect_answers()?;
+    fn take_events(&mut self) -> Result<bool, Error> {
+        let mut any = false;
         for _ in 0..EVENT_PAGES {
             let progress = self.stream()?.take_events()?;
             any |= progress.events > 0;
@@ -448,6 +465,13 @@ impl<P: Platform> State<P> {
                 break;
             }
         }
+        Ok(any)
+    }
+
+    /// Takes in answers and events, and sends what follows from them. Returns whether there was anything.
+    pub(crate) fn events(&mut self) -> Result<bool, Error> {
+        let mut any = self.collect_answers()?;
+        any |= self.take_events()?;
         if self.run.started {
             match self.direction {
                 Direction::Playback => self.push(true)?,
@@ -461,9 +485,9 @@ impl<P: Platform> State<P> {
         Ok(any)
     }
 
-    /// Why ALSA has to stop the stream, told once.
-    pub(crate) fn take_stop(&mut self) -> Option<Stop> {
-        self.run.stop.take()
+    /// What ALSA is to be told, once.
+    pub(crate) fn take_news(&mut self) -> News {
+        News { stop: self.run.stop.take(), volume: core::mem::take(&mut self.volume_learnt) }
     }
 
     /// Takes in answers that came with a notification.

@@ -10,7 +10,7 @@ use sndif::v2::{HwParams, Operation, Trigger};
 use crate::buffer::Buffer;
 use crate::layout::StreamInfo;
 use crate::show::show;
-use crate::state::{Answer, State, Transport};
+use crate::state::{Answer, News, State, Transport};
 use crate::{Boxed, Error, Listener, Lock, LockClass, Platform, Signal, Space, SpaceCache, Stop};
 
 /// How long an answer may take: the time that the stock driver gives a backend.
@@ -87,16 +87,19 @@ impl<P: Platform> PcmStream<P> {
     /// The backend is Connected. What an application holds goes on where it was, once the backend has answered the OPEN;
     /// where that cannot be, the application has to prepare it anew.
     pub fn connected(&self) {
-        let stop = self.state.with(|state| {
+        let news = self.state.with(|state| {
             state.connect();
-            state.take_stop()
+            state.take_news()
         });
         self.signal.raise();
-        self.stop(stop);
+        self.tell(news);
     }
 
-    fn stop(&self, stop: Option<Stop>) {
-        if let Some(stop) = stop {
+    fn tell(&self, news: News) {
+        if news.volume {
+            self.listener.volume_changed();
+        }
+        if let Some(stop) = news.stop {
             self.listener.stop(stop);
         }
     }
@@ -169,11 +172,8 @@ impl<P: Platform> PcmStream<P> {
     ) -> Result<(), Error> {
         let geometry = Geometry::new(format, channels, rate_hz, period_frames, buffer_frames).ok_or(Error::Invalid)?;
         self.hw_free();
-        let (backend, control_bytes) = self.state.with(|state| {
-            let backend = state.transport.as_ref().map(|transport| transport.backend);
-            (backend, state.control_bytes())
-        });
-        let buffer = Buffer::new(backend.ok_or(Error::Lost)?, geometry, control_bytes)?;
+        let backend = self.state.with(|state| state.transport.as_ref().map(|transport| transport.backend));
+        let buffer = Buffer::new(backend.ok_or(Error::Lost)?, geometry)?;
         self.state.with(|state| {
             state.buffer = Some(buffer);
             state.rewind();
@@ -323,25 +323,27 @@ impl<P: Platform> PcmStream<P> {
 
     /// The ring's channel fired. Returns whether there was a reason.
     pub fn on_ring(&self) -> bool {
-        let (worked, stop) = self.state.with(|state| (state.answers(), state.take_stop()));
+        let (worked, news) = self.state.with(|state| (state.answers(), state.take_news()));
         self.signal.raise();
-        self.stop(stop);
+        self.tell(news);
         worked == Ok(true)
     }
 
     /// The event page's channel fired. Returns whether there was a reason.
     pub fn on_events(&self) -> bool {
-        let (worked, stop) = self.state.with(|state| (state.events(), state.take_stop()));
+        let (worked, mut news) = self.state.with(|state| (state.events(), state.take_news()));
         // ALSA asks for the pointer, and is told of less than a buffer at a time.
         for _ in 0..2 {
             if self.state.with(|state| state.lags()) {
                 self.listener.elapsed();
             }
         }
-        self.stop(match worked {
-            Ok(_) | Err(Error::Lost) => stop,
-            Err(error) => Some(Stop::Failed(error)),
-        });
+        if let Err(error) = worked
+            && error != Error::Lost
+        {
+            news.stop = Some(Stop::Failed(error));
+        }
+        self.tell(news);
         worked == Ok(true)
     }
 

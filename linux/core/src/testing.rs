@@ -33,6 +33,7 @@ struct World {
     notifications: u32,
     elapsed: u32,
     stops: Vec<Stop>,
+    volume_changes: u32,
 }
 
 fn world<R>(access: impl FnOnce(&mut World) -> R) -> R {
@@ -117,6 +118,11 @@ impl Backend {
     }
 }
 
+/// Begins anew, where one thread makes several worlds.
+pub(crate) fn reset() {
+    world(|world| *world = World::default());
+}
+
 /// Has `act` act as the backend of the stream that was published last.
 pub(crate) fn backend<R>(act: impl FnOnce(&mut Backend) -> R) -> R {
     world(|world| act(world.backend.as_mut().unwrap()))
@@ -154,6 +160,11 @@ pub(crate) fn elapsed() -> u32 {
 /// Why ALSA was told to stop, since the last call.
 pub(crate) fn stops() -> Vec<Stop> {
     world(|world| core::mem::take(&mut world.stops))
+}
+
+/// How often ALSA was told of another volume since the last call.
+pub(crate) fn volume_changes() -> u32 {
+    world(|world| core::mem::take(&mut world.volume_changes))
 }
 
 pub(crate) struct TestKernel;
@@ -319,6 +330,9 @@ impl Listener for TestListener {
     fn stop(&self, stop: Stop) {
         world(|world| world.stops.push(stop));
     }
+    fn volume_changed(&self) {
+        world(|world| world.volume_changes += 1);
+    }
 }
 
 /// A store; nodes of the backend's directory begin with `backend/`.
@@ -332,6 +346,10 @@ impl TestBus {
 
     pub(crate) fn node(&self, path: &str) -> Option<String> {
         self.0.borrow().get(path).cloned()
+    }
+
+    pub(crate) fn set(&self, path: &str, value: &str) {
+        self.0.borrow_mut().insert(path.to_string(), value.to_string());
     }
 
     fn value<'a>(&self, path: &str, into: &'a mut [u8]) -> Option<&'a [u8]> {
@@ -368,7 +386,7 @@ fn join(path: &str, node: &str) -> String {
     if path.is_empty() { node.into() } else { format!("{path}/{node}") }
 }
 
-impl Bus<TestKernel> for TestBus {
+impl<P: Platform<Channel = TestChannel>> Bus<P> for TestBus {
     type Writer = TestBus;
 
     fn backend_id(&self) -> u16 {
@@ -390,7 +408,7 @@ impl Bus<TestKernel> for TestBus {
     fn transaction(&self, write: &mut dyn FnMut(&Self) -> Result<(), Error>) -> Result<(), Error> {
         write(self)
     }
-    fn channel(&self, stream: &PcmStream<TestKernel>, source: Source) -> Result<TestChannel, Error> {
+    fn channel(&self, stream: &PcmStream<P>, source: Source) -> Result<TestChannel, Error> {
         Ok(TestChannel(u32::from(stream.info().node) * 2 + u32::from(source == Source::Events)))
     }
     fn set_state(&self, _state: XenbusState) {}
@@ -398,7 +416,7 @@ impl Bus<TestKernel> for TestBus {
 
 impl Writer for TestBus {
     fn number(&self, path: &Text, node: &str, value: u32) -> Result<(), Error> {
-        self.0.borrow_mut().insert(join(path.as_str(), node), value.to_string());
+        self.set(&join(path.as_str(), node), &value.to_string());
         Ok(())
     }
     fn remove(&self, path: &Text, node: &str) -> Result<(), Error> {

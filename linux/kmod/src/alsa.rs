@@ -42,6 +42,11 @@ impl Listener for KernelListener {
         // SAFETY: as above.
         unsafe { ffi::vsnd_listener_stop(self.as_ptr(), stop == Stop::Xrun) };
     }
+
+    fn volume_changed(&self) {
+        // SAFETY: as above.
+        unsafe { ffi::vsnd_listener_volume_changed(self.as_ptr()) };
+    }
 }
 
 impl Drop for KernelListener {

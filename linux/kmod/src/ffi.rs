@@ -101,6 +101,7 @@ unsafe extern "C" {
     pub(crate) fn vsnd_listener_free(listener: *mut Listener);
     pub(crate) fn vsnd_listener_elapsed(listener: *mut Listener);
     pub(crate) fn vsnd_listener_stop(listener: *mut Listener, xrun: bool);
+    pub(crate) fn vsnd_listener_volume_changed(listener: *mut Listener);
 
     pub(crate) fn vsnd_card_new(
         dev: *mut XenbusDevice,

@@ -7,6 +7,7 @@ use sndif::XenbusState;
 use xen::XenSpec;
 
 use super::CARD;
+use super::machine::Driver;
 use super::report::{Finding, State};
 
 /// Whether a daemon serves a domain's backends.
@@ -40,6 +41,8 @@ pub(super) struct Context {
     dir_option: String,
     /// The option that a daemon needs to be heard.
     pub(super) sink_option: &'static str,
+    /// The guest's driver in /sys/bus/xen/drivers; Linux's where nothing is known.
+    on_bus: &'static str,
 }
 
 /// What is said of a card.
@@ -127,12 +130,19 @@ impl Diagnosis {
 }
 
 impl Context {
-    pub(super) fn real(own: Option<u16>, driver: bool) -> Self {
+    pub(super) fn real(own: Option<u16>, driver: Option<&'static Driver>) -> Self {
         let place = match own {
             Some(0) | None => Place::Host,
-            Some(_) => Place::Guest { driver },
+            Some(_) => Place::Guest { driver: driver.is_some() },
         };
-        Self { place, own: own.unwrap_or(0), xen_option: String::new(), dir_option: String::new(), sink_option: "" }
+        Self {
+            place,
+            own: own.unwrap_or(0),
+            xen_option: String::new(),
+            dir_option: String::new(),
+            sink_option: "",
+            on_bus: driver.map_or("vsnd", |driver| driver.on_bus),
+        }
     }
 
     /// `variable` is the value of `VSND_XEN`, which spares the options.
@@ -146,6 +156,7 @@ impl Context {
             xen_option: option("--xen", shell_word(&spec.to_string())),
             dir_option: option("--dir", shell_word(&dir.display().to_string())),
             sink_option: "",
+            on_bus: "vsnd",
         }
     }
 
@@ -176,7 +187,8 @@ impl Context {
             Diagnosis::LetGo => {
                 let load = if matches!(place, Place::Host) { "in the guest `modprobe snd_xen_front`, or " } else { "" };
                 format!(
-                    "{load}`echo vsnd-{card} > /sys/bus/xen/drivers/vsnd/bind`; if nothing helps, restart the guest"
+                    "{load}`echo vsnd-{card} > /sys/bus/xen/drivers/{}/bind`; if nothing helps, restart the guest",
+                    self.on_bus
                 )
             }
             Diagnosis::Held => "end that program: `fuser -v /dev/snd/*` in the guest names it".into(),

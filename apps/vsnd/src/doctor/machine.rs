@@ -13,6 +13,18 @@ use super::report::Finding;
 const DEVICE_FILES: [(&str, &str); 4] =
     [("evtchn", "xen-evtchn"), ("gntdev", "xen-gntdev"), ("gntalloc", "xen-gntalloc"), ("xenbus", "xenfs")];
 
+/// A driver that a guest may have.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Driver {
+    module: &'static str,
+    /// Its name in /sys/bus/xen/drivers.
+    pub(super) on_bus: &'static str,
+}
+
+/// Our own and Linux's; where both are loaded, ours has what devices come.
+pub(super) const DRIVERS: [Driver; 2] =
+    [Driver { module: "vsnd_front", on_bus: "vsnd_front" }, Driver { module: "snd_xen_front", on_bus: "vsnd" }];
+
 /// A file system to look at; not that of this machine in tests.
 #[derive(Debug, Clone)]
 pub(super) struct Machine {
@@ -137,10 +149,12 @@ impl Machine {
         Finding::missing(check, format!("{error}{at}"), next)
     }
 
-    /// Whether the kernel's frontend is there, as a module or built in.
-    pub(super) fn has_driver(&self) -> bool {
+    /// The driver of sound that this kernel has, as a module or built in.
+    pub(super) fn driver(&self) -> Option<&'static Driver> {
         let modules = self.text("/proc/modules").unwrap_or_default();
-        modules.lines().any(|line| line.starts_with("snd_xen_front ")) || self.has("/sys/bus/xen/drivers/vsnd")
+        let loaded = |name: &str| modules.lines().any(|line| line.split(' ').next() == Some(name));
+        let bound = |driver: &Driver| self.has(&format!("/sys/bus/xen/drivers/{}", driver.on_bus));
+        DRIVERS.iter().find(|driver| loaded(driver.module) || bound(driver))
     }
 
     /// The cards of ALSA: number, identifier, driver and name as the kernel lists them.
@@ -162,12 +176,13 @@ impl Machine {
     }
 }
 
-pub(super) fn driver_finding(driver: bool) -> Finding {
-    if driver {
-        return Finding::ok("driver", "snd_xen_front is loaded");
+pub(super) fn driver_finding(driver: Option<&Driver>) -> Finding {
+    if let Some(driver) = driver {
+        return Finding::ok("driver", format!("{} is loaded", driver.module));
     }
-    let next = "`modprobe snd_xen_front`; where the kernel has none, `vsnd play` and `vsnd record` do without";
-    Finding::missing("driver", "snd_xen_front is not loaded", next)
+    let next = "`modprobe snd_xen_front`, or `modprobe vsnd_front` where that is installed; where the kernel has none, \
+                `vsnd play` and `vsnd record` do without";
+    Finding::missing("driver", "neither vsnd_front nor snd_xen_front is loaded", next)
 }
 
 /// Which domain this is, in words.

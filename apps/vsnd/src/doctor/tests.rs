@@ -8,7 +8,7 @@ use xenstore::Client;
 use xenstore::server;
 
 use super::advice::{Context, Diagnosis, Ends, Place, Served, shell_word};
-use super::machine::Machine;
+use super::machine::{DRIVERS, Machine};
 use super::report::{Finding, State};
 use super::{CARD, Examination, real};
 
@@ -63,9 +63,9 @@ fn the_states_of_both_ends_lead_to_what_is_wrong() {
 #[test]
 fn only_a_card_that_works_has_no_next_step() {
     let contexts = [
-        Context::real(Some(0), false),
-        Context::real(Some(5), true),
-        Context::real(Some(5), false),
+        Context::real(Some(0), None),
+        Context::real(Some(5), Some(&DRIVERS[1])),
+        Context::real(Some(5), None),
         Context::emulated(Path::new("/tmp/xen"), None),
     ];
     for context in contexts {
@@ -89,14 +89,16 @@ fn the_next_step_leads_to_the_xen_that_was_looked_at() {
     assert!(next(&emulation, Diagnosis::NoBackend, 1, 0).contains("detach --dir '/tmp/my xen' --domain 1 --card 3`"));
     let by_variable = Context::emulated(Path::new("/tmp/xen"), Some("emu:/tmp/xen"));
     assert_eq!(next(&by_variable, Diagnosis::NoDaemon, 1, 0), "start it: `vsndd`");
-    let host = Context::real(Some(0), false);
+    let host = Context::real(Some(0), None);
     assert_eq!(next(&host, Diagnosis::NoDriver, 5, 0), "`modprobe snd_xen_front` in the guest");
     let bind = "`echo vsnd-3 > /sys/bus/xen/drivers/vsnd/bind`";
     let expected = format!("in the guest `modprobe snd_xen_front`, or {bind}");
     assert!(next(&host, Diagnosis::LetGo, 5, 0).starts_with(&expected));
-    assert!(next(&Context::real(Some(5), true), Diagnosis::LetGo, 5, 0).starts_with(bind));
+    assert!(next(&Context::real(Some(5), Some(&DRIVERS[1])), Diagnosis::LetGo, 5, 0).starts_with(bind));
+    let ours = Context::real(Some(5), Some(&DRIVERS[0]));
+    assert!(next(&ours, Diagnosis::LetGo, 5, 0).starts_with("`echo vsnd-3 > /sys/bus/xen/drivers/vsnd_front/bind`"));
     assert_eq!(next(&host, Diagnosis::NoDaemon, 5, 7), "start `vsndd` in domain 7");
-    let guest = Context::real(Some(5), false);
+    let guest = Context::real(Some(5), None);
     assert_eq!(next(&guest, Diagnosis::NoDriver, 5, 0), "`modprobe snd_xen_front`");
     assert_eq!(next(&guest, Diagnosis::NoDaemon, 5, 0), "start `vsndd` in domain 0");
 }
@@ -272,6 +274,9 @@ fn a_guest_that_can_play_is_shown_its_card() {
     let found = world.examine();
     assert_eq!(found.status(), ExitStatus::Success, "{:#?}", found.findings);
     assert_eq!(one(&found, "ALSA card").found, "0 [vsnd           ]: vsnd -");
+    assert_eq!(one(&found, "driver").found, "snd_xen_front is loaded");
+    world.file("proc/modules", "vsnd_front 40960 0 - Live 0x0 (OE)\n");
+    assert_eq!(one(&world.examine(), "driver").found, "vsnd_front is loaded");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::clock::Clock;
 use super::hw::{self, Device};
 use super::link::{Link, recover, wait_until_closed, with_wake_fd};
 use super::playback::{MOST_RECOVERIES, frames_to_time};
+use crate::beat::Beat;
 use crate::{Direction, Error, Pacing, Source, StreamSpec};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -17,6 +18,8 @@ pub(super) struct AlsaSource {
     link: Arc<Link>,
     ring: rtrb::Consumer<u8>,
     frame_bytes: usize,
+    /// Frames ever taken out of the ring.
+    popped: u64,
 }
 
 impl AlsaSource {
@@ -29,14 +32,17 @@ impl AlsaSource {
         let link = Link::new(name, Direction::Capture)?;
         let recorder = Recorder::new(device, producer, Arc::clone(&link), spec);
         link.spawn(move || recorder.run())?;
-        Ok(Self { link, ring, frame_bytes })
+        Ok(Self { link, ring, frame_bytes, popped: 0 })
     }
 
+    /// Forgets what was not read; what comes from here on counts anew.
     fn forget(&mut self) {
-        let ready = self.ring.slots();
-        if let Ok(chunk) = self.ring.read_chunk(ready) {
+        let ready = self.available_frames();
+        if let Ok(chunk) = self.ring.read_chunk(ready * self.frame_bytes) {
             chunk.commit_all();
+            self.popped += ready as u64;
         }
+        self.link.flush_until.store(self.popped, Release);
     }
 }
 
@@ -54,6 +60,7 @@ impl Source for AlsaSource {
         let frames = self.available_frames().min(into.len() / self.frame_bytes);
         // Cannot fail: that much is there.
         let _ = self.ring.pop_entire_slice(&mut into[..frames * self.frame_bytes]);
+        self.popped += frames as u64;
         Ok(frames)
     }
 
@@ -107,6 +114,11 @@ struct Recorder {
     clock: Clock,
     /// Frames taken from the PCM.
     taken: u64,
+    /// Frames put into the ring.
+    given: u64,
+    beat: Beat,
+    /// Where the source's owner began anew.
+    base: u64,
     /// Where frames go that nobody has room for; a period long.
     lost: Vec<u8>,
     /// Frames are being lost; one xrun until it ends.
@@ -114,6 +126,8 @@ struct Recorder {
     started: bool,
     /// Frames left in the PCM when it was last asked.
     left: u64,
+    /// The last signal is overdue by the system's clock: the PCM's position moves in leaps.
+    late: bool,
 }
 
 impl Recorder {
@@ -121,6 +135,7 @@ impl Recorder {
         let fds = with_wake_fd(std::mem::take(&mut device.poll_fds));
         let clock = Clock::new(spec.rate_hz, device.period, Instant::now());
         let lost = vec![0; device.period as usize * spec.frame_bytes()];
+        let beat = Beat::new(spec.period_frames, device.period, spec.rate_hz);
         Self {
             device,
             fds,
@@ -130,10 +145,14 @@ impl Recorder {
             rate_hz: spec.rate_hz,
             clock,
             taken: 0,
+            given: 0,
+            beat,
+            base: 0,
             lost,
             losing: false,
             started: false,
             left: 0,
+            late: false,
         }
     }
 
@@ -143,14 +162,16 @@ impl Recorder {
                 if !self.started {
                     self.begin()?;
                 }
+                let base = self.link.flush_until.load(Acquire);
+                if base != self.base {
+                    self.base = base;
+                    self.beat.restart(base);
+                }
                 self.collect()?;
                 // With enough there already the PCM's descriptors are ready all the time.
-                let by_pcm = self.left < self.device.avail_min && !self.clock.is_exact();
-                let mut timeout = frames_to_time(self.device.period - self.taken % self.device.period, self.rate_hz);
-                if by_pcm {
-                    timeout += frames_to_time(self.device.period, self.rate_hz);
-                }
-                self.link.wait(&mut self.fds, by_pcm, Some(timeout))?;
+                let by_pcm = self.late && self.left < self.device.avail_min && !self.clock.is_exact();
+                let to_signal = self.beat.next().saturating_sub(self.given).max(1);
+                self.late = self.link.wait(&mut self.fds, by_pcm, Some(frames_to_time(to_signal, self.rate_hz)))?;
             } else {
                 if self.started {
                     self.device.pcm.drop()?;
@@ -172,7 +193,6 @@ impl Recorder {
 
     /// Moves what the PCM has to the ring, as far as time allows.
     fn collect(&mut self) -> alsa::Result<()> {
-        let before = self.taken;
         let mut recoveries = 0;
         loop {
             let there = match self.device.pcm.avail() {
@@ -206,7 +226,8 @@ impl Recorder {
                 Err(error) => return Err(error),
             }
         }
-        if before / self.device.period != self.taken / self.device.period {
+        if self.beat.reached(self.given) {
+            self.late = false;
             self.link.signal();
         }
         Ok(())
@@ -221,6 +242,7 @@ impl Recorder {
             // The ring's size is a multiple of a frame, so no frame is split.
             let read = io.readi(chunk.as_mut_slices().0)?;
             chunk.commit(read * self.frame_bytes);
+            self.given += read as u64;
             return Ok(read);
         }
         if !self.losing {

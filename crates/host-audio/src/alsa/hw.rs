@@ -7,11 +7,14 @@ use sndif::Format;
 use std::ffi::CString;
 use std::io;
 
-/// Bounds of a device period, as parts of a second: 5 ms and 50 ms.
-const SHORTEST_PERIOD: u32 = 200;
+/// Bounds of a device period, as parts of a second: 1 ms and 50 ms.
+const SHORTEST_PERIOD: u32 = 1_000;
 const LONGEST_PERIOD: u32 = 20;
-/// The queue is two periods, but not shorter than this part of a second (20 ms).
-const SHORTEST_QUEUE: u32 = 50;
+/// A device period where nobody wishes one, as a part of a second: 20 ms.
+const USUAL_PERIOD: u32 = 50;
+/// The queue is two periods, but where the stream's buffer allows not shorter than this part of a second
+/// (10 ms): what the stream's owner is late by must not be heard.
+const SHORTEST_QUEUE: u32 = 100;
 
 /// An open PCM and how it was set up; sizes in frames.
 pub(super) struct Device {
@@ -137,7 +140,7 @@ pub(super) fn open(name: &str, direction: Direction, spec: &StreamSpec) -> Resul
 fn wanted_period(spec: &StreamSpec) -> u32 {
     let shortest = (spec.rate_hz / SHORTEST_PERIOD).max(1);
     let longest = (spec.rate_hz / LONGEST_PERIOD).max(shortest);
-    let wish = if spec.period_frames == 0 { spec.rate_hz / SHORTEST_QUEUE } else { spec.period_frames };
+    let wish = if spec.period_frames == 0 { spec.rate_hz / USUAL_PERIOD } else { spec.period_frames };
     let wish = if spec.buffer_frames == 0 { wish } else { wish.min(spec.buffer_frames / 2) };
     wish.clamp(shortest, longest)
 }
@@ -196,7 +199,8 @@ mod tests {
             wanted_period(&spec)
         };
         assert_eq!(period(480, 4_800), 480);
-        assert_eq!(period(1, 4_800), 240);
+        assert_eq!(period(240, 4_800), 240);
+        assert_eq!(period(1, 4_800), 48);
         assert_eq!(period(48_000, 96_000), 2_400);
         assert_eq!(period(0, 0), 960);
         assert_eq!(period(1_000, 1_000), 500);

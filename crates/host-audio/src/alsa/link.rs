@@ -26,7 +26,7 @@ pub(super) struct Link {
     pub running: AtomicBool,
     pub paused: AtomicBool,
     quit: AtomicBool,
-    /// Playback: all before this frame is forgotten.
+    /// Playback: all before this frame is forgotten. Capture: the owner counts from this frame on.
     pub flush_until: AtomicU64,
     /// Playback: frames heard.
     pub heard: AtomicU64,
@@ -153,24 +153,28 @@ impl Link {
         self.quit.load(Ordering::Acquire)
     }
 
-    /// Waits until it is woken, one of `fds` is ready, or `timeout` has passed. `fds[0]` is room for the
-    /// wake-up descriptor, and `pcm` says whether the others count this time.
-    pub fn wait(&self, fds: &mut [alsa::poll::pollfd], pcm: bool, timeout: Option<Duration>) -> alsa::Result<()> {
+    /// Waits until it is woken, one of `fds` is ready, or `timeout` has passed; true in the last case. `fds[0]`
+    /// is room for the wake-up descriptor, and `pcm` says whether the others count this time.
+    pub fn wait(&self, fds: &mut [alsa::poll::pollfd], pcm: bool, timeout: Option<Duration>) -> alsa::Result<bool> {
         const ERROR: i16 =
             alsa::poll::Flags::ERR.bits() | alsa::poll::Flags::NVAL.bits() | alsa::poll::Flags::HUP.bits();
         fds[0] = alsa::poll::pollfd { fd: self.wake.as_raw_fd(), events: alsa::poll::Flags::IN.bits(), revents: 0 };
         let used = if pcm { fds.len() } else { 1 };
         let milliseconds = timeout.map_or(-1, |timeout| timeout.as_micros().div_ceil(1_000).min(10_000) as i32);
-        match alsa::poll::poll(&mut fds[..used], milliseconds) {
+        let ready = match alsa::poll::poll(&mut fds[..used], milliseconds) {
             Err(error) if error.errno().abs() != rustix::io::Errno::INTR.raw_os_error() => return Err(error),
-            _ => {}
+            Err(_) => 1,
+            Ok(ready) => ready,
+        };
+        if ready == 0 {
+            return Ok(true);
         }
         if fds[1..used].iter().any(|fd| fd.revents & ERROR != 0) {
             // What it is the next call into ALSA says; if it says nothing, do not spin.
             thread::sleep(Duration::from_millis(1));
         }
         clear(&self.wake);
-        Ok(())
+        Ok(false)
     }
 }
 

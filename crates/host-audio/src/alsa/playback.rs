@@ -3,6 +3,7 @@
 use super::clock::Clock;
 use super::hw::{self, Device};
 use super::link::{Link, recover, state, wait_until_closed, with_wake_fd};
+use crate::beat::Beat;
 use crate::{Direction, Error, Pacing, Sink, StreamSpec};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -120,8 +121,7 @@ struct Player {
     heard: u64,
     /// The last flush that was done.
     flushed: u64,
-    /// The position at the last signal.
-    signalled: u64,
+    beat: Beat,
     /// The PCM was started and has not run dry since.
     started: bool,
     /// The PCM is paused by its own means.
@@ -130,6 +130,10 @@ struct Player {
     dry: bool,
     /// Room in the PCM when it was last asked.
     room: u64,
+    /// The ring holds frames that the PCM has no room for.
+    full: bool,
+    /// The last signal is overdue by the system's clock: the PCM's position moves in leaps.
+    late: bool,
 }
 
 impl Player {
@@ -144,14 +148,16 @@ impl Player {
             frame_bytes: spec.frame_bytes(),
             rate_hz: spec.rate_hz,
             clock,
+            beat: Beat::new(spec.period_frames, device.period, spec.rate_hz),
             popped: 0,
             heard: 0,
             flushed: 0,
-            signalled: 0,
             started: false,
             held: false,
             dry: false,
             room: 0,
+            full: false,
+            late: false,
             device,
         }
     }
@@ -191,7 +197,7 @@ impl Player {
         self.device.pcm.prepare()?;
         (self.started, self.held, self.dry) = (false, false, false);
         self.heard = self.popped;
-        self.signalled = self.heard;
+        self.beat.restart(self.heard);
         self.link.heard.store(self.heard, Release);
         Ok(())
     }
@@ -235,6 +241,7 @@ impl Player {
                 Err(error) => return Err(error),
             };
             let frames = ready.min(self.room as usize);
+            self.full = ready > frames;
             if frames == 0 {
                 break;
             }
@@ -295,31 +302,32 @@ impl Player {
             }
         }
         self.link.heard.store(self.heard, Release);
-        let period = self.device.period;
-        let ran_out = self.heard == self.popped && self.signalled != self.heard;
+        let ran_out = self.heard == self.popped && self.beat.told() != self.heard;
         // A PCM without a clock does not say that it ran dry.
         self.dry |= ran_out && self.started && !self.held;
-        if self.heard / period != self.signalled / period || ran_out {
-            self.signalled = self.heard;
+        if self.beat.reached(self.heard) || ran_out {
+            self.beat.tell(self.heard);
+            self.late = false;
             self.link.signal();
         }
         Ok(())
     }
 
-    /// Until there is something to do: a command, room in the PCM, the next period.
+    /// Until there is something to do: a command, the next signal, room in the PCM where that is what is missing.
+    ///
+    /// The time of the next signal follows from the position, so a PCM that tells it well is not waited for.
     fn wait(&mut self, running: bool) -> alsa::Result<()> {
         let queued = self.popped - self.heard;
         if self.held || !self.started || queued == 0 {
-            return self.link.wait(&mut self.fds, false, None);
+            self.late = false;
+            return self.link.wait(&mut self.fds, false, None).map(drop);
         }
-        let to_period = self.device.period - self.heard % self.device.period;
-        let mut timeout = frames_to_time(to_period.min(queued), self.rate_hz);
+        let to_signal = self.beat.next().saturating_sub(self.heard).clamp(1, queued);
         // With enough room already the PCM's descriptors are ready all the time.
-        let by_pcm = running && self.room < self.device.avail_min && !self.clock.is_exact();
-        if by_pcm {
-            timeout += frames_to_time(self.device.period, self.rate_hz);
-        }
-        self.link.wait(&mut self.fds, by_pcm, Some(timeout))
+        let by_pcm = running && (self.full || self.late) && self.room < self.device.avail_min && !self.clock.is_exact();
+        let timeout = frames_to_time(to_signal, self.rate_hz);
+        self.late = self.link.wait(&mut self.fds, by_pcm, Some(timeout))?;
+        Ok(())
     }
 }
 

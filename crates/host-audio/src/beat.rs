@@ -1,0 +1,107 @@
+//! When a device's thread tells the stream's owner that the position has moved on.
+//!
+//! A guest is told of a period once the position lies a frame behind its end (protocol notes, "Position
+//! events"), so that is when the owner is woken: a frame sooner it could tell nothing and would wait for
+//! the next period in vain. A queue that is shorter than a period is refilled in between.
+
+/// Positions, in frames, at which the owner is told.
+#[derive(Debug)]
+pub(crate) struct Beat {
+    /// The owner's period.
+    period: u64,
+    /// How often the queue is to be refilled.
+    refill: u64,
+    /// Where periods are counted from.
+    base: u64,
+    /// The last position that was told.
+    told: u64,
+}
+
+impl Beat {
+    /// Tells of each of the owner's periods (0: it has none), but not more than once a millisecond, and each
+    /// time that `refill` frames have passed.
+    pub fn new(period: u32, refill: u64, rate_hz: u32) -> Self {
+        let shortest = u64::from(rate_hz / 1_000).max(1);
+        let refill = refill.max(shortest);
+        let period = if period == 0 { refill } else { u64::from(period).max(shortest) };
+        Self { period, refill, base: 0, told: 0 }
+    }
+
+    /// Counts periods from `base` on, where the owner begins anew.
+    pub fn restart(&mut self, base: u64) {
+        (self.base, self.told) = (base, base);
+    }
+
+    /// The position that calls for telling next.
+    pub fn next(&self) -> u64 {
+        let passed = self.told.saturating_sub(self.base).saturating_sub(1);
+        let boundary = |step: u64| (passed / step + 1) * step;
+        self.base + boundary(self.period).min(boundary(self.refill)) + 1
+    }
+
+    /// The last position that was told.
+    pub fn told(&self) -> u64 {
+        self.told
+    }
+
+    /// Whether `position` is to be told; notes that it is.
+    pub fn reached(&mut self, position: u64) -> bool {
+        let due = position >= self.next();
+        if due {
+            self.told = position;
+        }
+        due
+    }
+
+    /// Notes that `position` is told, though it calls for nothing.
+    pub fn tell(&mut self, position: u64) {
+        self.told = self.told.max(position);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_period_is_told_one_frame_behind_its_end() {
+        let mut beat = Beat::new(480, 960, 48_000);
+        assert!(!beat.reached(480));
+        assert!(beat.reached(481));
+        assert!(!beat.reached(960));
+        assert_eq!(beat.next(), 961);
+        assert!(beat.reached(2_000));
+        assert_eq!(beat.next(), 2_401);
+    }
+
+    #[test]
+    fn a_position_told_on_a_boundary_leaves_that_boundary_open() {
+        let mut beat = Beat::new(480, 960, 48_000);
+        beat.tell(480);
+        assert!(beat.reached(481));
+    }
+
+    #[test]
+    fn a_short_queue_is_refilled_within_a_long_period() {
+        let mut beat = Beat::new(2_000, 960, 48_000);
+        let told = [961, 1_921, 2_001, 2_881, 3_841, 4_001];
+        for position in told {
+            assert_eq!(beat.next(), position);
+            assert!(beat.reached(position));
+        }
+    }
+
+    #[test]
+    fn periods_are_counted_from_where_the_owner_begins_anew() {
+        let mut beat = Beat::new(480, 960, 48_000);
+        assert!(beat.reached(700));
+        beat.restart(700);
+        assert_eq!(beat.next(), 1_181);
+    }
+
+    #[test]
+    fn nobody_is_told_more_than_once_a_millisecond() {
+        assert_eq!(Beat::new(1, 960, 48_000).next(), 49);
+        assert_eq!(Beat::new(0, 960, 48_000).next(), 961);
+    }
+}

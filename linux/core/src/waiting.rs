@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//! Whoever waits is woken, in whatever order threads run (loom): a wake-up that is lost would leave a model without a
+//! thread that can go on, which ends the test. Time never passes here, so no wait is ended by it.
+
+use std::rc::Rc;
+
+use loom::sync::{Condvar, Mutex};
+use loom::thread;
+
+use crate::testing::{TestBox, TestBus, TestChannel, TestListener, TestPages, backend, reset};
+use crate::{Error, Lock, LockClass, PcmStream, Platform, Signal, connect, layout};
+
+struct LoomKernel;
+
+impl Platform for LoomKernel {
+    type Pages = TestPages;
+    type Channel = TestChannel;
+    type Lock<T> = LoomLock<T>;
+    type Boxed<T> = TestBox<T>;
+    type Signal = LoomSignal;
+    type Listener = TestListener;
+}
+
+struct LoomLock<T>(Mutex<T>);
+
+impl<T> Lock<T> for LoomLock<T> {
+    fn new(_class: LockClass, make: impl FnOnce() -> T) -> Result<Self, Error> {
+        Ok(Self(Mutex::new(make())))
+    }
+    fn with<R>(&self, access: impl FnOnce(&mut T) -> R) -> R {
+        access(&mut self.0.lock().unwrap())
+    }
+}
+
+/// As the kernel's completion: a count, which a waiter takes one of.
+struct LoomSignal {
+    raised: Mutex<u32>,
+    changed: Condvar,
+}
+
+impl Signal for LoomSignal {
+    fn new() -> Result<Self, Error> {
+        Ok(Self { raised: Mutex::new(0), changed: Condvar::new() })
+    }
+    fn reset(&self) {
+        *self.raised.lock().unwrap() = 0;
+    }
+    fn raise(&self) {
+        *self.raised.lock().unwrap() += 1;
+        self.changed.notify_one();
+    }
+    fn wait(&self, ms: u32) -> u32 {
+        let mut raised = self.raised.lock().unwrap();
+        while *raised == 0 {
+            raised = self.changed.wait(raised).unwrap();
+        }
+        *raised -= 1;
+        ms
+    }
+}
+
+/// A connected stream. (The threads of a model are one of the system.)
+fn stream() -> Rc<PcmStream<LoomKernel>> {
+    reset();
+    let bus = TestBus::new(&[("0/0/type", "p")]);
+    let mut stream = None;
+    layout::streams::<LoomKernel>(&bus, &mut |info| stream = PcmStream::new(info).ok()).unwrap();
+    let stream = stream.unwrap();
+    let features = connect::features::<LoomKernel>(&bus);
+    connect::publish(&bus, core::slice::from_ref(&stream), features).unwrap();
+    bus.attach("0/0");
+    stream.connected();
+    Rc::new(stream)
+}
+
+/// The backend: answers `requests` requests as they come, and notifies where it was asked to.
+fn serve(stream: &PcmStream<LoomKernel>, requests: usize) {
+    while backend(|backend| backend.seen.len()) < requests {
+        let notified = backend(|backend| {
+            let before = backend.notified;
+            backend.serve();
+            backend.notified > before
+        });
+        if notified {
+            stream.on_ring();
+        }
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn an_answer_that_comes_between_the_look_and_the_wait_is_not_missed() {
+    loom::model(|| {
+        let stream = stream();
+        let served = Rc::clone(&stream);
+        let backend = thread::spawn(move || serve(&served, 1));
+        assert!(stream.open().is_ok());
+        backend.join().unwrap();
+    });
+}
+
+#[test]
+fn an_answer_that_another_thread_takes_still_wakes_who_waits_for_it() {
+    loom::model(|| {
+        let stream = stream();
+        let (served, looked) = (Rc::clone(&stream), Rc::clone(&stream));
+        let backend = thread::spawn(move || serve(&served, 1));
+        let looking = thread::spawn(move || looked.pointer());
+        assert!(stream.open().is_ok());
+        looking.join().unwrap();
+        backend.join().unwrap();
+    });
+}
+
+#[test]
+fn whoever_waits_for_a_backend_that_goes_is_woken() {
+    loom::model(|| {
+        let stream = stream();
+        let lost = Rc::clone(&stream);
+        let losing = thread::spawn(move || lost.lose());
+        assert_eq!(stream.open(), Err(Error::Lost));
+        losing.join().unwrap();
+    });
+}
+
+#[test]
+fn whoever_waits_for_a_backend_that_comes_back_is_woken() {
+    loom::model(|| {
+        let stream = stream();
+        stream.lose();
+        let connected = Rc::clone(&stream);
+        let connecting = thread::spawn(move || {
+            connected.connected();
+        });
+        // Without a buffer there is nothing to open: it ends as soon as it is connected.
+        assert_eq!(stream.prepare(), Err(Error::Invalid));
+        connecting.join().unwrap();
+    });
+}
