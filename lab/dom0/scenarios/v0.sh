@@ -61,3 +61,27 @@ scenario_v0killed() {
     guest_stop old
     daemon_kill
 }
+
+# Our driver in the guest speaks version 0, too: bit for bit and in real time, through read, write and mmap.
+scenario_v0module() {
+    v0_world
+    guest_start old "$V0_CARDS"
+    must_run old "soon 10 [ -e /proc/asound/card1/pcm0c ]; cat /proc/asound/cards; cat /proc/asound/card0/virtualcard_pcm"
+    note "$(echo "$OUTPUT" | grep -v '^$' | tr -s ' \n' ' ')"
+    must_run old "began=\$(now_ms) && play 0,0 70 && echo took \$((\$(now_ms) - began))"
+    took=$(echo "$OUTPUT" | sed -n 's/^took //p')
+    [ "$took" -ge 1800 ] || fail "2 s were played in $took ms"
+    heard old 0-0 70
+    note "aplay: $COMPARED, in $took ms"
+    must_run old "play 0,0 71 96000 s16_le 48000 2 -M --period-size=240 --buffer-size=960"
+    heard old 0-0 71
+    note "aplay -M, periods of 5 ms: $COMPARED"
+    must_run old "arecord -q -D hw:1,0 -t raw -f S16_LE -r 48000 -c 2 -s 96000 /run/lab/r.raw &&
+        vsnd-lab compare --frames 96000 --seed 100 /run/lab/r.raw"
+    note "arecord: $(echo "$OUTPUT" | tail -n1)"
+    must_run old "sed -n 1,8p /proc/asound/card0/vsnd"
+    note "$(echo "$OUTPUT" | tr -s ' \n' ' ')"
+    must_run old no_complaints
+    guest_stop old
+    daemon_kill
+}

@@ -19,8 +19,37 @@ const KEPT: usize = 4;
 pub struct Space {
     /// What the store and the backend say, together.
     pub params: HwParams,
+    /// ALSA's bits of rates, `SNDRV_PCM_RATE_*`, within those of `params`.
+    pub rates: u32,
     /// Largest buffer in octets.
     pub buffer_bytes_max: u32,
+    /// Octets of a period.
+    pub period_bytes: Interval,
+    /// Periods of a buffer.
+    pub periods: Interval,
+    /// The stream can be paused.
+    pub pauses: bool,
+    /// The backend takes frames before they are heard, and does not tell when it has none: to have none left is no xrun.
+    pub runs_ahead: bool,
+}
+
+/// `SNDRV_PCM_RATE_CONTINUOUS`: any rate between the smallest and the largest.
+pub(crate) const RATE_CONTINUOUS: u32 = 1 << 30;
+
+impl Space {
+    /// What a backend of version 2 says, within the store's limits.
+    pub(crate) const fn of_backend(params: HwParams, limits: &Limits) -> Self {
+        let buffer_bytes_max = limits.buffer_bytes_max;
+        Self {
+            params,
+            rates: RATE_CONTINUOUS,
+            buffer_bytes_max,
+            period_bytes: Interval::new(1, buffer_bytes_max),
+            periods: Interval::new(2, buffer_bytes_max),
+            pauses: true,
+            runs_ahead: false,
+        }
+    }
 }
 
 /// The backend's answers, for one connection.
@@ -79,7 +108,7 @@ impl SpaceCache {
 }
 
 /// The formats in which frames can be counted: MPEG and GSM are streams of octets, which ALSA knows no frames of.
-fn frame_formats(formats: FormatSet) -> FormatSet {
+pub(crate) fn frame_formats(formats: FormatSet) -> FormatSet {
     formats.iter().filter(|format: &Format| format.width() != FormatWidth::Stream).collect()
 }
 

@@ -6,9 +6,10 @@ use std::rc::Rc;
 
 use loom::sync::{Condvar, Mutex};
 use loom::thread;
+use sndif::store::Direction;
 
 use crate::testing::{TestBox, TestBus, TestChannel, TestListener, TestPages, backend, reset};
-use crate::{Error, Lock, LockClass, PcmStream, Platform, Signal, connect, layout};
+use crate::{Error, Lock, LockClass, PcmStream, Platform, Signal, Substream, connect, layout};
 
 struct LoomKernel;
 
@@ -60,11 +61,11 @@ impl Signal for LoomSignal {
 }
 
 /// A connected stream. (The threads of a model are one of the system.)
-fn stream() -> Rc<PcmStream<LoomKernel>> {
+fn stream() -> Rc<Substream<LoomKernel>> {
     reset();
     let bus = TestBus::new(&[("0/0/type", "p")]);
     let mut stream = None;
-    layout::streams::<LoomKernel>(&bus, &mut |info| stream = PcmStream::new(info).ok()).unwrap();
+    layout::streams::<LoomKernel>(&bus, &mut |info| stream = PcmStream::new(info).ok().map(Substream::V2)).unwrap();
     let stream = stream.unwrap();
     let features = connect::features::<LoomKernel>(&bus);
     connect::publish(&bus, core::slice::from_ref(&stream), features).unwrap();
@@ -74,7 +75,7 @@ fn stream() -> Rc<PcmStream<LoomKernel>> {
 }
 
 /// The backend: answers `requests` requests as they come, and notifies where it was asked to.
-fn serve(stream: &PcmStream<LoomKernel>, requests: usize) {
+fn serve(stream: &Substream<LoomKernel>, requests: usize) {
     while backend(|backend| backend.seen.len()) < requests {
         let notified = backend(|backend| {
             let before = backend.notified;
@@ -94,7 +95,7 @@ fn an_answer_that_comes_between_the_look_and_the_wait_is_not_missed() {
         let stream = stream();
         let served = Rc::clone(&stream);
         let backend = thread::spawn(move || serve(&served, 1));
-        assert!(stream.open().is_ok());
+        assert!(stream.open(Direction::Playback).is_ok());
         backend.join().unwrap();
     });
 }
@@ -106,7 +107,7 @@ fn an_answer_that_another_thread_takes_still_wakes_who_waits_for_it() {
         let (served, looked) = (Rc::clone(&stream), Rc::clone(&stream));
         let backend = thread::spawn(move || serve(&served, 1));
         let looking = thread::spawn(move || looked.pointer());
-        assert!(stream.open().is_ok());
+        assert!(stream.open(Direction::Playback).is_ok());
         looking.join().unwrap();
         backend.join().unwrap();
     });
@@ -118,7 +119,7 @@ fn whoever_waits_for_a_backend_that_goes_is_woken() {
         let stream = stream();
         let lost = Rc::clone(&stream);
         let losing = thread::spawn(move || lost.lose());
-        assert_eq!(stream.open(), Err(Error::Lost));
+        assert_eq!(stream.open(Direction::Playback), Err(Error::Lost));
         losing.join().unwrap();
     });
 }
