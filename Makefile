@@ -15,7 +15,7 @@ build: deps
 
 # What of our driver is a part of `make test`; `make lab DRIVER=vsnd` has more, which takes longer.
 DRIVER_SCENARIOS = playback capture duplex lengths killed stopped twenty eight two destroy daemon pause restore hotplug \
-    driver mmap plug mixer view recovers removed unbound odd
+    driver mmap plug mixer view recovers removed unbound odd v0module v0mixer v0limits v0goes
 
 # Everything. The parts in this order, also with -j: what fails fast comes first.
 test:

@@ -72,7 +72,7 @@ if [ "${DRIVER:-}" != vsnd ]; then
     all="$all own v0 v0killed hostile xlcfg manual"
 else
     all="$all driver mmap plug rates mixer view unbound removed recovers odd cards random liar
-queries paused delay drain short speaker"
+queries paused delay drain short speaker v0module v0mixer v0limits v0goes"
 fi
 # What a kernel that watches itself is to see of it, which is slow.
 debugged="driver playback capture duplex lengths killed mmap mixer view unbound removed recovers daemon random liar leaks"

@@ -53,11 +53,8 @@ scenario_v0killed() {
     daemon_kill KILL
     daemon_start
     guest_wait old 30 || fail "vsnd play: $OUTPUT"
-    octets=0
-    for file in "$WAVS/$(guest_id old)"-0-0-0*.wav; do octets=$((octets + $(wc -c < "$file") - 44)); done
-    lost=$((240000 * 4 - octets))
-    [ $lost -ge 0 ] && [ $lost -le 28800 ] || fail "$lost octets of 960000 are missing"
-    note "played on with the next daemon, $((lost / 192)) ms were lost with the last"
+    v0_lost 240000
+    note "played on with the next daemon, $lost ms were lost with the last"
     guest_stop old
     daemon_kill
 }
@@ -79,9 +76,101 @@ scenario_v0module() {
     must_run old "arecord -q -D hw:1,0 -t raw -f S16_LE -r 48000 -c 2 -s 96000 /run/lab/r.raw &&
         vsnd-lab compare --frames 96000 --seed 100 /run/lab/r.raw"
     note "arecord: $(echo "$OUTPUT" | tail -n1)"
-    must_run old "sed -n 1,8p /proc/asound/card0/vsnd"
+    must_run old "play 0,0 72 480000 & sleep 1; sed -n 1,8p /proc/asound/card0/vsnd; wait \$!"
+    note "$(echo "$OUTPUT" | grep -v Playing | tr -s ' \n' ' ')"
+    must_run old no_complaints
+}
+
+# Its mixer is that of 2015; one switch for each side, which the backend is told with the volume.
+scenario_v0mixer() {
+    v0_world
+    guest_start old "$V0_CARDS"
+    must_run old "soon 10 [ -e /proc/asound/card1/pcm0c ]; amixer -c0 scontrols; amixer -c0 sget 'Master Out' | grep -E 'Limits|Left:'"
     note "$(echo "$OUTPUT" | tr -s ' \n' ' ')"
+    must_run old "amixer -q -c0 sset 'Master Out' mute && play 0,0 73"
+    silent old 0-0
+    must_run old "amixer -q -c0 sset 'Master Out' unmute && play 0,0 74"
+    heard old 0-0 74
+    must_run old "amixer -q -c0 sset 'Master Out' -- -45dB,0dB && amixer -c0 sget 'Master Out' | grep -o 'Left:.*' && play 0,0 75"
+    note "one side at -45 dB: $(echo "$OUTPUT" | grep Left)"
+    must_run old "amixer -q -c0 sset 'Master Out' 100 && play 0,0 76 & sleep 1; amixer -q -c0 sset 'Master Out' mute; wait \$!
+        amixer -q -c0 sset 'Master Out' unmute; play 0,0 77"
+    heard old 0-0 77
+    note "muted: silent; muted while playing and unmuted: the next identical"
+    must_run old "amixer -q -c1 sset 'Master In' mute && arecord -q -D hw:1,0 -t raw -f S16_LE -r 48000 -c 2 -s 9600 /run/lab/r.raw &&
+        [ \$(unsilenced < /run/lab/r.raw | wc -c) = 0 ]"
+    note "Master In muted: silent"
     must_run old no_complaints
     guest_stop old
     daemon_kill
+}
+
+# Parameters and limits: a model that there is not gets no card; what root sets holds for the next open, and nonsense is refused.
+scenario_v0limits() {
+    v0_world
+    guest_start old "$V0_CARDS" lab.nodriver
+    limits=/proc/asound/card3/virtualcard_pcm
+    must_run old "modprobe vsnd_front index=3,5 model=ac98,ac97; soon 10 [ -e /proc/asound/card5/pcm0c ]
+        [ ! -e /proc/asound/card3 ] && dmesg | grep 'no model' && cat /proc/asound/card5/virtualcard_pcm"
+    note "$(echo "$OUTPUT" | head -n 4 | sed 's/^.*vsnd_front: //' | tr '\n' ' ')"
+    must_run old "cd /sys/bus/xen/drivers/vsnd_front && echo vsnd-1 > unbind && soon 10 [ ! -e /proc/asound/card5 ] && rmmod vsnd_front &&
+        modprobe vsnd_front index=3,5 id=Uno && soon 10 [ -e /proc/asound/card3/pcm0p ] && cat /proc/asound/cards && cat $limits"
+    note "$(echo "$OUTPUT" | grep -E 'Uno|rates|rate_min' | tr -s ' \n' ' ')"
+    must_run old "refused() { ! echo \"\$*\" > $limits; }
+        refused rate_min 48001 && refused formats 0x80000000 && refused channels_max many && refused volume 1 &&
+        refused periods_max && cat $limits > /run/lab/after && grep -q 'rate_min 5500' /run/lab/after && dmesg | grep virtualcard_pcm"
+    note "refused: $(echo "$OUTPUT" | sed 's/^.*virtualcard_pcm: //' | tr '\n' ',')"
+    must_run old "sed 's/^rate_max .*/rate_max 96000/; s/^rate_min .*/rate_min 96000/' $limits > /run/lab/new && cat /run/lab/new > $limits &&
+        ! aplay -D hw:3,0 -t raw -f S16_LE -r 48000 -c 2 -s 48 /dev/zero > /run/lab/48 2>&1; tail -n1 /run/lab/48
+        vsnd-lab make --frames 96000 --seed 78 /run/lab/78.raw && aplay -q -D hw:3,0 -t raw -f S16_LE -r 96000 -c 2 /run/lab/78.raw"
+    note "48 kHz then: $(echo "$OUTPUT" | tail -n1)"
+    heard old 0-0 78
+    note "96 kHz, set there: $COMPARED"
+    must_run old no_complaints
+    guest_stop old
+    daemon_kill
+}
+
+# The daemon is killed while our driver plays, and the domain goes through a file: it plays on, but for the lead.
+scenario_v0goes() {
+    v0_world
+    guest_start old "$V0_CARDS"
+    must_run old "soon 10 [ -e /proc/asound/card0/pcm0p ]"
+    guest_begin old "play 0,0 80 480000; echo status \$?"
+    soon 20 [ -s "$WAVS/$(guest_id old)-0-0-0.wav" ] || fail "nothing is played"
+    sleep 1
+    daemon_kill KILL
+    sleep 1
+    daemon_start
+    guest_wait old 40
+    echo "$OUTPUT" | grep -q '^status 0$' || fail "aplay: $OUTPUT"
+    ! echo "$OUTPUT" | grep -q 'run!!!' || fail "there was an xrun: $OUTPUT"
+    v0_lost 480000
+    note "over a restart of the daemon: $lost ms are lost"
+    must_run old "play 0,0 81"
+    heard old 0-0 81
+    note "the next: $COMPARED"
+    rm -f "$WAVS"/*
+    guest_begin old "play 0,0 82 480000; echo status \$?"
+    soon 20 [ -s "$WAVS/$(guest_id old)-0-0-0.wav" ] || fail "nothing is played"
+    sleep 1
+    through_file old
+    guest_wait old 40
+    echo "$OUTPUT" | grep -q '^status 0$' || fail "aplay: $OUTPUT"
+    v0_lost 480000
+    note "over xl save and restore: $lost ms are lost"
+    must_run old "play 0,0 83"
+    heard old 0-0 83
+    note "the next: $COMPARED"
+    must_run old no_complaints
+    guest_stop old
+    daemon_kill
+}
+
+# v0_lost FRAMES: of so many, how many milliseconds are in none of the recordings; at most the lead and half as much.
+v0_lost() {
+    octets=0
+    for file in "$WAVS"/*-0-0-0*.wav; do octets=$((octets + $(wc -c < "$file") - 44)); done
+    lost=$((($1 * 4 - octets) / 192))
+    [ $lost -ge 0 ] && [ $lost -le 150 ] || fail "$lost ms are missing"
 }

@@ -6,10 +6,11 @@ use std::rc::Rc;
 
 use loom::sync::{Condvar, Mutex};
 use loom::thread;
+use sndif::Format;
 use sndif::store::Direction;
 
-use crate::testing::{TestBox, TestBus, TestChannel, TestListener, TestPages, backend, reset};
-use crate::{Error, Lock, LockClass, PcmStream, Platform, Signal, Substream, connect, layout};
+use crate::testing::{TestBox, TestBus, TestChannel, TestListener, TestPages, backend, reset, v0_attach, v0_backend};
+use crate::{Error, Lock, LockClass, PcmStream, Platform, Signal, Substream, connect, layout, v0};
 
 struct LoomKernel;
 
@@ -89,6 +90,34 @@ fn serve(stream: &Substream<LoomKernel>, requests: usize) {
     }
 }
 
+/// A connected stream of version 0 with a buffer.
+fn v0_stream() -> Rc<Substream<LoomKernel>> {
+    reset();
+    let bus = TestBus::new(&[("backend/stream_id", "0")]);
+    let stream = Substream::V0(v0::stream::<LoomKernel>(&bus, v0::Hardware::DEFAULT).unwrap());
+    let features = connect::features::<LoomKernel>(&bus);
+    connect::publish(&bus, core::slice::from_ref(&stream), features).unwrap();
+    v0_attach(bus.node("ring-ref").unwrap().parse().unwrap());
+    stream.connected();
+    stream.hw_params(Format::U8, 1, 8000, 8, 16).unwrap();
+    Rc::new(stream)
+}
+
+/// As [`serve`].
+fn v0_serve(stream: &Substream<LoomKernel>, requests: usize) {
+    while v0_backend(|backend| backend.answered) < requests {
+        let notified = v0_backend(|backend| {
+            let before = backend.notified;
+            backend.serve();
+            backend.notified > before
+        });
+        if notified {
+            stream.on_ring();
+        }
+        thread::yield_now();
+    }
+}
+
 #[test]
 fn an_answer_that_comes_between_the_look_and_the_wait_is_not_missed() {
     loom::model(|| {
@@ -136,5 +165,16 @@ fn whoever_waits_for_a_backend_that_comes_back_is_woken() {
         // Without a buffer there is nothing to open: it ends as soon as it is connected.
         assert_eq!(stream.prepare(), Err(Error::Invalid));
         connecting.join().unwrap();
+    });
+}
+
+#[test]
+fn in_version_0_an_answer_that_comes_between_the_look_and_the_wait_is_not_missed() {
+    loom::model(|| {
+        let stream = v0_stream();
+        let served = Rc::clone(&stream);
+        let backend = thread::spawn(move || v0_serve(&served, 1));
+        assert_eq!(stream.prepare(), Ok(()));
+        backend.join().unwrap();
     });
 }

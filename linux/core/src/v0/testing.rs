@@ -27,6 +27,7 @@ pub(crate) struct Backend {
     pub(crate) moves: bool,
     /// Notifications that the frontend asked for.
     pub(crate) notified: u32,
+    pub(crate) answered: usize,
     pub(crate) id: u64,
 }
 
@@ -42,6 +43,7 @@ impl Backend {
             success: true,
             moves: true,
             notified: 0,
+            answered: 0,
             id: u64::MAX,
         }
     }
@@ -99,6 +101,7 @@ impl Backend {
             }
             _ => {}
         }
+        self.answered += 1;
         let (id, opcode) = (request.id, request.operation.opcode());
         assert!(self.ring.respond(&Response { id, opcode, success: self.success, volume: None }.emit()));
     }
