@@ -71,7 +71,7 @@ driverdomain desktop"
 if [ "${DRIVER:-}" != vsnd ]; then
     all="$all own v0 v0killed hostile xlcfg manual"
 else
-    all="$all driver mmap plug rates mixer view unbound removed recovers odd cards random liar
+    all="$all driver mmap plug rates mixer view unbound removed recovers cards random liar
 queries paused delay drain short speaker v0module v0mixer v0limits v0goes"
 fi
 # What a kernel that watches itself is to see of it, which is slow.

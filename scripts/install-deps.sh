@@ -19,6 +19,12 @@ need linux-libc-dev test -e /usr/include/linux/ioctl.h
 need libxen-dev test -e /usr/include/xen/io/sndif.h
 need xenstore-utils command -v xenstore-ls
 need alsa-utils test -e /usr/share/sounds/alsa/Front_Center.wav
+# Sound servers that the tests start; none is left running.
+need pulseaudio command -v pulseaudio
+need pulseaudio-utils command -v pactl
+need pipewire command -v pipewire
+need pipewire-pulse command -v pipewire-pulse
+need wireplumber command -v wireplumber
 if [ "${1:-}" = debug ]; then
     need flex command -v flex
     need bison command -v bison

@@ -79,7 +79,7 @@ pub(crate) struct Distribution {
 }
 
 impl Distribution {
-    fn of(mut durations: Vec<Duration>) -> Self {
+    pub(crate) fn of(mut durations: Vec<Duration>) -> Self {
         durations.sort_unstable();
         let quantile = |share: f64| {
             let last = durations.len().saturating_sub(1);

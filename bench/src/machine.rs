@@ -104,6 +104,11 @@ impl Drop for Daemon {
 impl Machine {
     /// Starts Xen and the daemon `vsndd` with the null sink and silence to capture, and attaches `cards`.
     pub(crate) fn start(vsndd: &Path, cards: &[CardOf]) -> Result<Self> {
+        Self::start_with(vsndd, cards, "null")
+    }
+
+    /// The same with a sink.
+    pub(crate) fn start_with(vsndd: &Path, cards: &[CardOf], sink: &str) -> Result<Self> {
         xen::raise_fd_limit();
         let dir = tempfile::Builder::new().prefix("vsnd-bench-").tempdir().context("cannot make a directory")?;
         let emulation = xen::emu::spawn_with(&dir.path().join("xen"), Restart).context("cannot start emulated Xen")?;
@@ -114,7 +119,7 @@ impl Machine {
         }
         let log = File::create(log_path(dir.path())).context("cannot create the daemon's log")?;
         let mut command = Command::new(vsndd);
-        command.args(["--xen", &emulation.spec().to_string(), "--sink", "null", "--allow-capture", "--log", "info"]);
+        command.args(["--xen", &emulation.spec().to_string(), "--sink", sink, "--allow-capture", "--log", "info"]);
         // The user's own configuration has no say here.
         command.args(["--config", "/dev/null"]).env_remove("VSND_LOG").env_remove("VSND_XEN");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{hotpath, linux, pingpong, player};
 
-/// Measures para-virtual sound on an emulated Xen: two processes and more, the real daemon, a null sink.
+/// Measures para-virtual sound on an emulated Xen: two processes and more, the real daemon, a null sink and, where they are what is measured, sound servers.
 ///
 /// Prints a table and writes `bench.json` and SVG pictures. Nothing else should run meanwhile.
 #[derive(Debug, Parser)]
@@ -67,6 +67,8 @@ pub(crate) enum Part {
     Latency,
     /// Processor time and xruns against the number of streams.
     Streams,
+    /// Each kind of host device: processor time, xruns, and the time from a guest's write to the sink.
+    Sinks,
     /// Notifications per period.
     Notifications,
     /// Memory per stream.

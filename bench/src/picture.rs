@@ -7,6 +7,7 @@ use plotters::prelude::*;
 
 use crate::latency::Pair;
 use crate::report::Report;
+use crate::sinks::Sinks;
 use crate::streams::Streams;
 
 const SIZE: (u32, u32) = (960, 540);
@@ -30,7 +31,71 @@ pub(crate) fn draw(report: &Report, dir: &Path) -> Result<Vec<PathBuf>> {
         draw_streams(streams, &path).map_err(|error| anyhow!("cannot draw {}: {error}", path.display()))?;
         paths.push(path);
     }
+    if let Some(sinks) = &report.sinks {
+        let (latency, cpu) = (dir.join("sinks-latency.svg"), dir.join("sinks-cpu.svg"));
+        draw_sink_latency(sinks, &latency).map_err(|error| anyhow!("cannot draw {}: {error}", latency.display()))?;
+        draw_sink_cpu(sinks, &cpu).map_err(|error| anyhow!("cannot draw {}: {error}", cpu.display()))?;
+        paths.extend([latency, cpu]);
+    }
     Ok(paths)
+}
+
+const COLORS: [RGBColor; 4] = [GRAY, ORANGE, BLUE, RED];
+
+/// The share of all writes that were heard within a time, for each server and period.
+fn draw_sink_latency(sinks: &Sinks, path: &Path) -> Drawn {
+    let root = SVGBackend::new(path, SIZE).into_drawing_area();
+    root.fill(&WHITE)?;
+    let all = || sinks.sinks.iter().flat_map(|sink| sink.latencies.iter().map(move |latency| (sink.name, latency)));
+    let longest = all().map(|(_, latency)| latency.heard.max_us / 1e3).fold(1.0, f64::max);
+    let mut chart = ChartBuilder::on(&root)
+        .caption("From a guest's write to the sink, buffers of two periods", (FONT, 22))
+        .margin(16)
+        .x_label_area_size(48)
+        .y_label_area_size(64)
+        .build_cartesian_2d(0.0..longest * 1.05, 0.0..100.0)?;
+    chart.configure_mesh().x_desc("time (ms)").y_desc("heard within it (%)").light_line_style(WHITE).draw()?;
+    for (name, latency) in all() {
+        let color = COLORS.get(sinks.sinks.iter().position(|sink| sink.name == name).unwrap_or(0)).unwrap_or(&GRAY);
+        // The longer the period, the paler.
+        let color = color.mix(1.0 - f64::from(latency.period_ms) / 60.0);
+        let quantiles = latency.heard.quantiles_us.iter().enumerate();
+        let points = quantiles.map(|(step, &us)| (us / 1e3, (step + 1) as f64 / 2.0));
+        let label = format!("{name}, {} ms: p50 {:.1} ms", latency.period_ms, latency.heard.p50_us / 1e3);
+        chart
+            .draw_series(LineSeries::new(points, color.stroke_width(2)))?
+            .label(label)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], color.stroke_width(3)));
+    }
+    legend(&mut chart, SeriesLabelPosition::LowerRight)?;
+    root.present()?;
+    Ok(())
+}
+
+/// The daemon's processor time against the number of streams, for each sink.
+fn draw_sink_cpu(sinks: &Sinks, path: &Path) -> Drawn {
+    let root = SVGBackend::new(path, SIZE).into_drawing_area();
+    root.fill(&WHITE)?;
+    let steps = || sinks.sinks.iter().flat_map(|sink| &sink.steps);
+    let most = steps().map(|step| step.streams).max().unwrap_or(1);
+    let highest = steps().map(|step| step.daemon_cpu_percent).fold(1.0, f64::max);
+    let mut chart = ChartBuilder::on(&root)
+        .caption("The daemon's processor time (48 kHz stereo, periods of 10 ms)", (FONT, 22))
+        .margin(16)
+        .x_label_area_size(48)
+        .y_label_area_size(64)
+        .build_cartesian_2d(0.0..f64::from(most) * 1.05, 0.0..highest * 1.15)?;
+    chart.configure_mesh().x_desc("streams").y_desc("of one processor (%)").light_line_style(WHITE).draw()?;
+    for (sink, color) in sinks.sinks.iter().zip(COLORS) {
+        let points = sink.steps.iter().map(|step| (f64::from(step.streams), step.daemon_cpu_percent));
+        chart
+            .draw_series(LineSeries::new(points, color.stroke_width(2)).point_size(4))?
+            .label(format!("{}: {} without an xrun", sink.name, sink.most_without_xrun))
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], color.stroke_width(3)));
+    }
+    legend(&mut chart, SeriesLabelPosition::UpperLeft)?;
+    root.present()?;
+    Ok(())
 }
 
 type Drawn = Result<(), Box<dyn std::error::Error>>;

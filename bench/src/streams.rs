@@ -69,10 +69,10 @@ pub(crate) fn measure(options: &Options, say: &mut dyn FnMut(&str)) -> Result<St
     let mut ended_by = None;
     for &count in &options.streams {
         say(&format!("streams: {count} for {:.0} s", options.seconds));
-        let mut step = measure_step(options, count);
+        let mut step = measure_step(options, count, "null");
         if step.as_ref().is_ok_and(|step| !step.is_clean() && step.machine_stall_ms > STALL_MAX_MS) {
             say("streams: once more, for the machine stalled");
-            step = measure_step(options, count).map(|step| Step { repeated: true, ..step });
+            step = measure_step(options, count, "null").map(|step| Step { repeated: true, ..step });
         }
         match step {
             Ok(step) => steps.push(step),
@@ -102,9 +102,10 @@ pub(crate) fn measure(options: &Options, say: &mut dyn FnMut(&str)) -> Result<St
     })
 }
 
-fn measure_step(options: &Options, streams: u32) -> Result<Step> {
+/// Plays `streams` streams to a sink and counts.
+pub(crate) fn measure_step(options: &Options, streams: u32, sink: &str) -> Result<Step> {
     let cards = CardOf::for_streams(streams);
-    let machine = Machine::start(&options.daemon, &cards)?;
+    let machine = Machine::start_with(&options.daemon, &cards, sink)?;
     let mut player = Player::start(&machine, &cards, PERIOD_FRAMES, PERIODS)?;
     player.play()?;
     std::thread::sleep(WARM_UP);

@@ -101,6 +101,25 @@ fn a_run_in_small_gives_every_figure() {
 }
 
 #[test]
+fn each_sink_is_measured_with_servers_of_its_own() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let report = run(dir.path(), "sinks");
+    assert_eq!(report["left_out"], Value::Array(Vec::new()));
+    let sinks = report["sinks"]["sinks"].as_array().expect("sinks");
+    let names: Vec<_> = sinks.iter().filter_map(|sink| sink["name"].as_str()).collect();
+    assert_eq!(names, ["null", "alsa:null", "PulseAudio", "PipeWire"]);
+    for sink in sinks {
+        assert_eq!(sink["steps"].as_array().expect("steps").len(), 2);
+        let servers = matches!(sink["name"].as_str(), Some("PulseAudio" | "PipeWire"));
+        let periods: Vec<_> =
+            sink["latencies"].as_array().expect("latencies").iter().map(|row| row["period_ms"].as_u64()).collect();
+        assert_eq!(periods, if servers { vec![Some(5), Some(10), Some(20), Some(40)] } else { Vec::new() });
+    }
+    assert_well_formed(&dir.path().join("sinks-latency.svg"));
+    assert_well_formed(&dir.path().join("sinks-cpu.svg"));
+}
+
+#[test]
 fn the_command_line_is_checked() {
     for wrong in [&["--streams", "0"][..], &["--seconds", "-1"], &["--only", "nothing"], &["--daemon", "/nowhere"]] {
         let output = Command::new(cargo_bin("vsnd-bench")).args(wrong).output().expect("it starts");

@@ -10,8 +10,8 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use host_audio::DeviceSpec;
 use host_audio::wav::{self, WavAudio};
+use host_audio::{DeviceOptions, DeviceSpec, Direction, StreamLabel};
 use indicatif::ProgressBar;
 use program::{ExitStatus, Failure};
 use sndif::{Format, Protocol};
@@ -82,6 +82,10 @@ impl Demo<'_> {
             "wav" => (DeviceSpec::Wav(heard_path.clone()), true),
             other => (other.parse().map_err(Failure::with(ExitStatus::Usage))?, false),
         };
+        // The daemon would go on without it: it serves other guests, and here is none.
+        let nobody = StreamLabel { domain: 0, card: 0, pcm: 0, stream: 0 };
+        let device = sink.device(&DeviceOptions::default());
+        device.check(&nobody, Direction::Playback).map_err(Failure::with(ExitStatus::HostDevice))?;
         let total = frames(&expected);
         let daemon = self.daemon(&xen_dir, &["--sink".into(), sink.to_string()])?;
         let player = self.guest(&xen_dir, "playing", total, |command| {

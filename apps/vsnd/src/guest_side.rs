@@ -195,7 +195,9 @@ pub(crate) fn failure(error: Error) -> Failure {
         Error::NoDaemon { .. } | Error::ConnectTimeout { .. } => ExitStatus::NoDaemon,
         Error::Negotiation(_) | Error::NotOffered(_) => ExitStatus::Unsupported,
         Error::Refused { errno: Errno::ENODEV, .. } => ExitStatus::HostDevice,
-        Error::Refused { .. } | Error::RefusedWithoutReason { .. } => ExitStatus::Unsupported,
+        Error::Refused { .. } | Error::RefusedWithoutReason { .. } | Error::Impossible { .. } => {
+            ExitStatus::Unsupported
+        }
         Error::Lost | Error::NoAnswer { .. } | Error::Stalled { .. } | Error::Violation(_) => ExitStatus::Lost,
         Error::Xen(xen::Error::HypervisorGone) | Error::Store(xenstore::Error::Closed) => ExitStatus::Lost,
         Error::Xen(_) | Error::Store(_) => ExitStatus::NoXen,

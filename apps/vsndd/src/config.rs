@@ -2,9 +2,10 @@
 //!
 //! ```toml
 //! # What holds for every stream that no rule speaks of.
-//! sink = "alsa:default"       # null, wav:PATH or alsa:PCM
+//! sink = "alsa:default"       # null, wav:PATH, alsa:PCM or pulse[:SINK][@SERVER]
 //! source = "null"
 //! capture = false             # guests do not hear the host until this says so
+//! when-absent = "refuse"      # a stream whose device is not there is not opened; "silence": it is, silently
 //!
 //! [limits]
 //! buffer-bytes-max = 1048576
@@ -28,7 +29,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use host_audio::DeviceSpec;
+use host_audio::{DeviceSpec, WhenAbsent};
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
 use sndif::Protocol;
@@ -45,6 +46,8 @@ pub struct Config {
     pub source: DeviceSpec,
     /// Whether guests may capture.
     pub capture: bool,
+    /// What becomes of a stream that is opened while its device is not there.
+    pub when_absent: Absent,
     /// Bounds for every guest.
     pub limits: Limits,
     /// Exceptions, in order.
@@ -59,6 +62,7 @@ impl Default for Config {
             sink: DeviceSpec::Null,
             source: DeviceSpec::Null,
             capture: false,
+            when_absent: Absent::Refuse,
             limits: Limits::default(),
             rules: Vec::new(),
         }
@@ -109,6 +113,27 @@ pub struct Rule {
     /// PCM device or stream.
     #[serde(deserialize_with = "optional_protocol")]
     pub protocol: Option<Protocol>,
+    /// Replaces [`Config::when_absent`].
+    pub when_absent: Option<Absent>,
+}
+
+/// [`WhenAbsent`] as the file has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Absent {
+    /// It is not opened.
+    Refuse,
+    /// It plays to nobody, or captures silence, until the device is there.
+    Silence,
+}
+
+impl From<Absent> for WhenAbsent {
+    fn from(absent: Absent) -> Self {
+        match absent {
+            Absent::Refuse => Self::Refuse,
+            Absent::Silence => Self::Silence,
+        }
+    }
 }
 
 /// A guest by number, name or UUID.

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use backend::{Action, HostLimits};
-use host_audio::StreamLabel;
+use host_audio::{DeviceOptions, StreamLabel};
 use slotmap::{DefaultKey, Key, KeyData, SlotMap};
 use sndif::XenbusState;
 use tracing::{error, info, warn};
@@ -98,7 +98,7 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Connects to the store, finds out whether every configured host device is there, and offers the cards that
+    /// Connects to the store, says which of the configured host devices are not there, and offers the cards that
     /// the toolstack has attached so far.
     ///
     /// # Errors
@@ -106,7 +106,11 @@ impl Daemon {
     pub fn new(xen: Xen, config: Config) -> Result<Self, Error> {
         let nobody = StreamLabel { domain: 0, card: 0, pcm: 0, stream: 0 };
         for (device, direction) in config.devices() {
-            device.device().capabilities(&nobody, direction)?;
+            match device.device(&DeviceOptions::default()).check(&nobody, direction) {
+                Ok(()) => {}
+                Err(error @ host_audio::Error::NotBuilt(_)) => return Err(error.into()),
+                Err(error) => warn!("{direction} device `{device}`: {error}; it is tried again when a stream needs it"),
+            }
         }
         let mut store = xen.store()?;
         let poller = Poller::new()?;
@@ -458,6 +462,7 @@ impl Daemon {
         let asker = Asker { domain: id.guest.0, name, uuid, card: id.card, pcm, stream };
         let asked = Asked {
             guest: id.guest,
+            name,
             label: StreamLabel { domain: id.guest.0, card: u16::try_from(id.card).unwrap_or(u16::MAX), pcm, stream },
             nodes,
             limits: HostLimits {

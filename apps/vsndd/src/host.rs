@@ -1,7 +1,7 @@
 //! The host's side of a stream: its sink or source, its gain, its log. The same for every protocol.
 
 use backend::{Frames, Geometry, Pace};
-use host_audio::{HostDevice, Pacing, Sink, Source, StreamLabel, StreamSpec};
+use host_audio::{HostDevice, Notice, Pacing, Sink, Source, StreamLabel, StreamSpec};
 use pcm::Gain;
 use sndif::store::Direction;
 use tracing::{debug, info, warn};
@@ -89,6 +89,29 @@ impl HostSide {
             Device::Source(source) => source.acknowledge(),
         };
         self.device_result(result, core, turn);
+        self.tell_notices(turn);
+    }
+
+    /// Logs what became of the host device.
+    fn tell_notices(&mut self, turn: &Turn<'_>) {
+        loop {
+            let notice = match &mut self.device {
+                Device::Closed => None,
+                Device::Sink(sink) => sink.notice(),
+                Device::Source(source) => source.notice(),
+            };
+            match notice {
+                None => return,
+                Some(Notice::Lost(error)) => {
+                    self.warn(turn.now_ns, &format!("{error}; going on silently, it is tried again"));
+                }
+                Some(Notice::Back) => {
+                    if self.log.pass(turn.now_ns).is_some() {
+                        info!(stream = %self.label, "the host device is back and in use");
+                    }
+                }
+            }
+        }
     }
 
     /// Starts, holds or stops the device.

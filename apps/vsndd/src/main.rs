@@ -30,7 +30,8 @@ struct Arguments {
     /// Configuration file [default: /etc/vsnd/vsndd.toml if it exists].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where playback goes, in place of what the configuration's top says: `null`, `wav:PATH`, `alsa:PCM`.
+    /// Where playback goes, in place of what the configuration's top says: `null`, `wav:PATH`,
+    /// `alsa:PCM`, `pulse[:SINK][@SERVER]`.
     #[arg(long, value_name = "DEVICE")]
     sink: Option<DeviceSpec>,
     /// Where capture comes from, in place of what the configuration's top says.

@@ -1,6 +1,6 @@
 //! What the host lets a stream do and where it leads: the configuration, applied to one stream.
 
-use host_audio::DeviceSpec;
+use host_audio::{DeviceSpec, WhenAbsent};
 use sndif::Protocol;
 use sndif::store::Direction;
 
@@ -22,20 +22,23 @@ pub(crate) struct Asker<'a> {
 pub(crate) struct Route {
     pub(crate) device: DeviceSpec,
     pub(crate) permitted: bool,
+    pub(crate) absent: WhenAbsent,
 }
 
 impl Config {
     /// The route of a stream.
     pub(crate) fn route(&self, asker: &Asker<'_>, direction: Direction) -> Route {
-        let (mut sink, mut source, mut capture) = (&self.sink, &self.source, self.capture);
+        let (mut sink, mut source, mut capture, mut absent) =
+            (&self.sink, &self.source, self.capture, self.when_absent);
         for rule in self.rules.iter().filter(|rule| rule.matches(asker)) {
             sink = rule.sink.as_ref().unwrap_or(sink);
             source = rule.source.as_ref().unwrap_or(source);
             capture = rule.capture.unwrap_or(capture);
+            absent = rule.when_absent.unwrap_or(absent);
         }
         match direction {
-            Direction::Playback => Route { device: sink.clone(), permitted: true },
-            Direction::Capture => Route { device: source.clone(), permitted: capture },
+            Direction::Playback => Route { device: sink.clone(), permitted: true, absent: absent.into() },
+            Direction::Capture => Route { device: source.clone(), permitted: capture, absent: absent.into() },
         }
     }
 
@@ -107,6 +110,14 @@ mod tests {
         assert_eq!(config.protocol(&ASKER), Some(Protocol::V2));
         assert_eq!(config.protocol(&Asker { card: 3, ..ASKER }), Some(Protocol::V0));
         assert!(config.forces_protocol() && !Config::default().forces_protocol());
+    }
+
+    #[test]
+    fn a_stream_without_its_device_is_refused_unless_silence_is_asked_for() {
+        assert_eq!(route("", Direction::Playback).absent, WhenAbsent::Refuse);
+        assert_eq!(route("when-absent = \"silence\"", Direction::Playback).absent, WhenAbsent::Silence);
+        let rule = "when-absent = \"silence\"\n[[rule]]\npcm = 1\nwhen-absent = \"refuse\"";
+        assert_eq!(route(rule, Direction::Capture).absent, WhenAbsent::Refuse);
     }
 
     #[test]

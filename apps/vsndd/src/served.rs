@@ -1,7 +1,7 @@
 //! A connected stream, whatever its protocol.
 
 use backend::{DeviceLimits, HostLimits, Offer};
-use host_audio::{DeviceSpec, HostDevice, StreamLabel};
+use host_audio::{DeviceOptions, DeviceSpec, HostDevice, StreamLabel};
 use sndif::store::Direction;
 use sndif::v2::Interval;
 use xen::{DomainId, EventChannel, Xen};
@@ -27,6 +27,8 @@ enum Wire {
 /// A stream that is to be connected.
 pub(crate) struct Asked<'a> {
     pub(crate) guest: DomainId,
+    /// The guest's name, where it is known.
+    pub(crate) name: Option<&'a str>,
     pub(crate) label: StreamLabel,
     pub(crate) nodes: &'a StreamNodes,
     pub(crate) limits: HostLimits,
@@ -39,7 +41,7 @@ impl Asked<'_> {
         let stream = match &self.nodes.kind {
             Kind::V0(direction) => {
                 let (playback, capture) = (route(Direction::Playback), route(Direction::Capture));
-                let (sink, source) = (playback.device.device(), capture.device.device());
+                let (sink, source) = (self.device(&playback, ""), self.device(&capture, ""));
                 let used = |wanted| direction.is_none_or(|direction| direction == wanted);
                 let limits = |route: &Route, device: &dyn HostDevice, direction| {
                     (route.permitted && used(direction)).then(|| self.device_limits(&route.device, device, direction))
@@ -55,7 +57,7 @@ impl Asked<'_> {
             }
             Kind::V2(Described { direction, label, limits, control_bytes, events }) => {
                 let route = route(*direction);
-                let device = route.device.device();
+                let device = self.device(&route, label);
                 let config = backend::StreamConfig {
                     direction: *direction,
                     offer: Offer {
@@ -74,6 +76,14 @@ impl Asked<'_> {
         Ok(Served { stream, scheduled_ns: None })
     }
 
+    /// The device of a route, on which the stream is known by guest, card and `name`.
+    fn device(&self, route: &Route, name: &str) -> Box<dyn HostDevice> {
+        let StreamLabel { domain, card, pcm, stream } = self.label;
+        let guest = self.name.map_or_else(|| format!("domain {domain}"), str::to_owned);
+        let name = if name.is_empty() { format!("PCM {pcm} stream {stream}") } else { name.to_owned() };
+        route.device.device(&DeviceOptions { absent: route.absent, title: format!("{guest}: card {card} {name}") })
+    }
+
     /// What the host device can do; if that cannot be found out now, OPEN will tell.
     fn device_limits(&self, spec: &DeviceSpec, device: &dyn HostDevice, direction: Direction) -> DeviceLimits {
         match device.capabilities(&self.label, direction) {
@@ -84,7 +94,9 @@ impl Asked<'_> {
             },
             Err(error) => {
                 tracing::warn!(stream = %self.label, "{spec}: {error}");
-                DeviceLimits::ANY
+                // What a device of which nothing is known is sure to carry: samples that can be converted.
+                let formats = sndif::Format::all().filter(|&format| pcm::is_decodable(format)).collect();
+                DeviceLimits { formats, ..DeviceLimits::ANY }
             }
         }
     }

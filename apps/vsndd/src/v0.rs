@@ -68,11 +68,17 @@ impl GuestStream {
     /// Moves frames, and answers what they allow.
     pub(crate) fn turn(&mut self, turn: &mut Turn<'_>) -> After {
         self.turned_ns = turn.now_ns;
-        self.host.move_frames(&mut self.core, turn);
-        let after = self.serve_ring(turn);
-        // What a WRITE just brought may be due.
-        self.host.move_frames(&mut self.core, turn);
-        after
+        let mut budget = REQUEST_BUDGET;
+        // Frames that are moved let requests be answered, and WRITEs bring frames that may be due.
+        loop {
+            self.host.move_frames(&mut self.core, turn);
+            let before = budget;
+            let after = self.serve_ring(turn, &mut budget);
+            if after != After::Idle || budget == before {
+                self.host.move_frames(&mut self.core, turn);
+                return after;
+            }
+        }
     }
 
     /// After the host device's descriptor became readable.
@@ -80,8 +86,7 @@ impl GuestStream {
         self.host.device_woke(&mut self.core, turn);
     }
 
-    fn serve_ring(&mut self, turn: &mut Turn<'_>) -> After {
-        let mut budget = REQUEST_BUDGET;
+    fn serve_ring(&mut self, turn: &mut Turn<'_>, budget: &mut u32) -> After {
         let mut after = After::Idle;
         loop {
             let response = if self.core.is_waiting() {
@@ -104,8 +109,8 @@ impl GuestStream {
                 }
             };
             self.ring.respond(&response.emit());
-            budget -= 1;
-            if budget == 0 {
+            *budget -= 1;
+            if *budget == 0 {
                 after = After::More;
                 break;
             }

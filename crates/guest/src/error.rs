@@ -128,6 +128,16 @@ pub enum Error {
         /// What was asked.
         operation: &'static str,
     },
+    /// Nothing can be played or recorded like this, whatever the backend (with protocol version 0, which cannot ask it).
+    #[error("no stream has {channels} channel(s) of {format} at {rate_hz} Hz")]
+    Impossible {
+        /// Sample format.
+        format: sndif::Format,
+        /// Samples per frame.
+        channels: u8,
+        /// Frames per second.
+        rate_hz: u32,
+    },
     /// The card speaks another protocol than the caller.
     #[error("sound card {card} speaks protocol {protocol}")]
     Protocol {

@@ -151,6 +151,8 @@ fn what_a_v0_backend_refuses_is_an_error_with_a_next_step() {
     let card = connect(&mut world, 0);
     let mut stream = card.open_v0(0, 0, &CONFIG).unwrap();
     assert!(matches!(card.open_v0(0, 0, &CONFIG), Err(Error::StreamInUse { .. })));
+    let silent = connect(&mut world, 1).open_v0(0, 0, &Config { rate_hz: 0, ..CONFIG }).unwrap_err();
+    assert_eq!(silent.to_string(), "no stream has 2 channel(s) of s16_le at 0 Hz");
     assert!(matches!(stream.read(&mut [0; 4]), Err(Error::Direction(Direction::Playback))));
     assert!(matches!(stream.write(&[0; 3]), Err(Error::PartialFrame { bytes: 3, frame_bytes: 4 })));
 }

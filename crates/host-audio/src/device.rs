@@ -97,6 +97,35 @@ pub enum Pacing<'a> {
     Device(BorrowedFd<'a>),
 }
 
+/// What becomes of a stream that is opened while its device is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum WhenAbsent {
+    /// It is not opened.
+    #[default]
+    Refuse,
+    /// It plays to nobody, or captures silence, until the device is there.
+    Silence,
+}
+
+/// What a stream's owner decides about its device.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeviceOptions {
+    /// What becomes of a stream that is opened while the device is not there.
+    pub absent: WhenAbsent,
+    /// What the stream is called where the host shows its streams; empty for one made of its [`StreamLabel`].
+    pub title: String,
+}
+
+/// What happened to the device of an open stream.
+#[derive(Debug)]
+pub enum Notice {
+    /// It is not there, or not any more: the stream goes on in real time, silently, and the device is tried again
+    /// and again.
+    Lost(Error),
+    /// It is there again, and used.
+    Back,
+}
+
 /// Where a stream's frames go. Dropping it closes the device without waiting for it.
 ///
 /// Frames are written at any time; nothing is heard before [`start`](Self::start). A sink that ran dry
@@ -155,6 +184,11 @@ pub trait Sink: Send {
     /// How often sound was lost: the device ran dry and went on later, or could not keep up.
     fn xruns(&self) -> u64;
 
+    /// What happened to the device, oldest first; to be asked for when the pacing descriptor was readable.
+    fn notice(&mut self) -> Option<Notice> {
+        None
+    }
+
     /// To be called when the pacing descriptor was readable; cheap at any time.
     ///
     /// # Errors
@@ -197,6 +231,11 @@ pub trait Source: Send {
     /// How often sound was lost because nobody read it, or the device could not keep up.
     fn xruns(&self) -> u64;
 
+    /// As [`Sink::notice`].
+    fn notice(&mut self) -> Option<Notice> {
+        None
+    }
+
     /// To be called when the pacing descriptor was readable; cheap at any time.
     ///
     /// # Errors
@@ -214,6 +253,14 @@ pub trait HostDevice: Send {
     /// # Errors
     /// The device is not there, or has no such direction.
     fn capabilities(&self, who: &StreamLabel, direction: Direction) -> Result<Capabilities, Error>;
+
+    /// Whether it can be used in `direction` now: for a word at the start of a program. May wait a second.
+    ///
+    /// # Errors
+    /// What is wrong, and what helps.
+    fn check(&self, who: &StreamLabel, direction: Direction) -> Result<(), Error> {
+        self.capabilities(who, direction).map(drop)
+    }
 
     /// Opens it for playback.
     ///

@@ -42,6 +42,36 @@ pub enum Error {
         /// What ALSA said.
         reason: io::Error,
     },
+    /// A device did not open in time.
+    #[error("{device} did not open in time; it is tried again with the next stream")]
+    Slow {
+        /// The device.
+        device: String,
+    },
+    /// A device takes frames but does not play them, or gives none.
+    #[error("{device} stands still")]
+    Stuck {
+        /// The device.
+        device: String,
+    },
+    /// A PulseAudio server could not be used.
+    #[error("cannot use PulseAudio server {server}: {reason}; {hint}")]
+    Pulse {
+        /// Where it is.
+        server: String,
+        /// What was said or seen.
+        reason: String,
+        /// What helps.
+        hint: &'static str,
+    },
+    /// A PulseAudio server, or a stream there, ended while in use.
+    #[error("lost PulseAudio server {server}: {reason}")]
+    PulseLost {
+        /// Where it is.
+        server: String,
+        /// What was said or seen.
+        reason: String,
+    },
     /// The device cannot carry such a stream.
     #[error("{device} cannot carry {spec}: {reason}")]
     Unsupported {

@@ -12,20 +12,24 @@
 //! | `null` | caller | nowhere; a source is silent |
 //! | `wav` | caller | a ring, then a thread that writes the file; [`finish_all`] at the end |
 //! | `alsa` | device | a ring, then a thread with the PCM |
+//! | `pulse` | device | a ring, then a thread with a connection to the server |
 
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "alsa")]
 mod alsa;
-#[cfg(feature = "alsa")]
-mod beat;
 mod device;
 mod error;
+mod live;
 mod null;
+mod pulse;
 mod spec;
 pub mod wav;
 
-pub use device::{Capabilities, Direction, HostDevice, Pacing, Sink, Source, StreamLabel, StreamSpec};
+pub use device::{
+    Capabilities, DeviceOptions, Direction, HostDevice, Notice, Pacing, Sink, Source, StreamLabel, StreamSpec,
+    WhenAbsent,
+};
 pub use error::Error;
 pub use spec::{DeviceSpec, ParseDeviceError};
 pub use wav::finish_all;

@@ -1,43 +1,16 @@
 //! ALSA PCMs that need no sound card: `null`, and `file` before it.
 #![cfg(feature = "alsa")]
 
-use host_audio::{DeviceSpec, Direction, HostDevice, Pacing, Sink, StreamLabel, StreamSpec};
-use rustix::event::{PollFd, PollFlags, poll};
+mod common;
+
+use common::{SPEC, WHO, noise, paced, play};
+use host_audio::{Direction, HostDevice, Sink, StreamSpec};
 use sndif::Format;
 use std::fs;
 use std::time::{Duration, Instant};
 
-const WHO: StreamLabel = StreamLabel { domain: 7, card: 0, pcm: 0, stream: 0 };
-const SPEC: StreamSpec =
-    StreamSpec { format: Format::S16Le, rate_hz: 48_000, channels: 2, period_frames: 480, buffer_frames: 4_800 };
-
 fn device(name: &str) -> Box<dyn HostDevice> {
-    DeviceSpec::Alsa(name.to_owned()).device()
-}
-
-/// Waits for the pacing descriptor; false after a second.
-fn paced(pacing: Pacing<'_>) -> bool {
-    let Pacing::Device(fd) = pacing else { panic!("an ALSA PCM paces itself") };
-    let second = rustix::time::Timespec { tv_sec: 1, tv_nsec: 0 };
-    poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&second)).unwrap() == 1
-}
-
-/// Plays all of `frames` as the daemon would, then waits until it was heard.
-fn play(sink: &mut dyn Sink, frame_bytes: usize, mut frames: &[u8]) {
-    sink.start().unwrap();
-    loop {
-        let taken = sink.write(frames).unwrap();
-        frames = &frames[taken * frame_bytes..];
-        if frames.is_empty() && sink.queued_frames() == 0 {
-            return;
-        }
-        assert!(paced(sink.pacing()), "{} frames queued", sink.queued_frames());
-        sink.acknowledge().unwrap();
-    }
-}
-
-fn noise(bytes: usize) -> Vec<u8> {
-    (0..bytes as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
+    common::device(&format!("alsa:{name}"))
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The device that is not there.
 
-use host_audio::{DeviceSpec, Direction, Pacing, StreamLabel, StreamSpec};
+use host_audio::{DeviceOptions, DeviceSpec, Direction, Pacing, StreamLabel, StreamSpec};
 use sndif::{Format, FormatSet};
 
 const WHO: StreamLabel = StreamLabel { domain: 7, card: 0, pcm: 0, stream: 0 };
@@ -9,7 +9,7 @@ const SPEC: StreamSpec =
 
 #[test]
 fn null_takes_every_format_and_all_that_it_is_given() {
-    let device = DeviceSpec::Null.device();
+    let device = DeviceSpec::Null.device(&DeviceOptions::default());
     assert_eq!(device.capabilities(&WHO, Direction::Playback).unwrap().formats, FormatSet::ALL);
     for format in Format::all() {
         let mut sink = device.open_sink(&WHO, &StreamSpec { format, channels: 2, ..SPEC }).unwrap();
@@ -24,7 +24,7 @@ fn null_takes_every_format_and_all_that_it_is_given() {
 
 #[test]
 fn null_gives_silence_while_it_runs() {
-    let mut source = DeviceSpec::Null.device().open_source(&WHO, &SPEC).unwrap();
+    let mut source = DeviceSpec::Null.device(&DeviceOptions::default()).open_source(&WHO, &SPEC).unwrap();
     let mut frames = [1; 5];
     assert_eq!(source.read(&mut frames).unwrap(), 0);
     source.start().unwrap();

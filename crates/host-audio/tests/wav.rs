@@ -1,7 +1,8 @@
 //! WAV files as sinks, as sources, and written directly.
 
 use host_audio::{
-    Capabilities, DeviceSpec, Direction, Error, HostDevice, Pacing, Sink, StreamLabel, StreamSpec, finish_all, wav,
+    Capabilities, DeviceOptions, DeviceSpec, Direction, Error, HostDevice, Pacing, Sink, StreamLabel, StreamSpec,
+    finish_all, wav,
 };
 use pcm::Linear;
 use sndif::Format;
@@ -17,7 +18,7 @@ fn spec(format: Format, channels: u8) -> StreamSpec {
 }
 
 fn device(path: &Path) -> Box<dyn HostDevice> {
-    DeviceSpec::Wav(path.to_owned()).device()
+    DeviceSpec::Wav(path.to_owned()).device(&DeviceOptions::default())
 }
 
 fn capabilities(path: &Path) -> Result<Capabilities, Error> {

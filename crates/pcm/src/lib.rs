@@ -1,10 +1,11 @@
-//! PCM samples: silence, gain, level and lossless conversion for every sndif format.
+//! PCM samples: silence, gain, level and conversion for every sndif format.
 //!
 //! | module | for |
 //! |---|---|
 //! | [`silence`] | filling a buffer with a format's silence |
 //! | [`gain`] | volume and mute per channel, applied in place without allocation |
 //! | [`linear`] | how integer samples lie in memory; lossless conversion between such layouts |
+//! | [`convert`] | any sample that is a number in any other format |
 //! | [`decode`] | any sample that is a number as `f32`, for meters and pictures |
 //! | [`mod@level`] | peak and RMS per channel |
 //! | [`mod@waveform`] | minimum and maximum per column, drawn as text |
@@ -15,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod convert;
 pub mod decode;
 mod g711;
 pub mod gain;
@@ -23,6 +25,7 @@ pub mod linear;
 pub mod silence;
 pub mod waveform;
 
+pub use convert::{Converter, significant_bits};
 pub use decode::{is_decodable, sample_bytes, samples};
 pub use gain::{Gain, supports_gain};
 pub use level::{Level, level};

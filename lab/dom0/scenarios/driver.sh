@@ -160,33 +160,6 @@ scenario_recovers() {
     note "and the next: $COMPARED"
 }
 
-# Players, recorders and daemons killed at odd moments; nothing is left of them.
-scenario_odd() {
-    world a
-    for pause in 0.3 0.7 1.1 1.6 2.3; do
-        guest_begin a "for one in 0,0 0,1 1,0; do play \$one 70 240000 & done; record 0,0 100 240000 & sleep $pause
-            kill -9 \$(pidof aplay) \$(pidof arecord); wait; play 0,0 71"
-        guest_wait a 30 || fail "after killing players at $pause s: $OUTPUT"
-        heard a 0-0 71
-    done
-    note "players killed at 5 moments, each next one: $COMPARED"
-    for pause in 0.2 0.9 1.4; do
-        guest_begin a "play 0,0 72 240000 & play 1,0 73 240000 -M & record 0,0 100 240000 & wait"
-        sleep $pause
-        daemon_kill KILL
-        sleep $pause
-        daemon_start
-        guest_wait a 60
-        must_run a "soon 10 [ -e /proc/asound/card0/pcm1c ]; play 0,0 74"
-        heard a 0-0 74
-    done
-    note "daemons killed at 3 moments, each next player: $COMPARED"
-    must_run a no_complaints
-    mapped=$(mapped_pages)
-    [ "$mapped" = 16 ] || fail "$mapped pages of the guest are mapped, expected 16"
-    note "no page is left granted, $mapped are mapped"
-}
-
 # Two cards in one domain, with the indices and ids that the module's parameters say; and a third that is not wanted.
 scenario_cards() {
     world

@@ -24,7 +24,8 @@ scenario_random() {
     moment_number=0
     for ended in daemon application; do
         for _ in 1 2 3; do
-            guest_begin a "play 0,0 81 192000 & arecord -q -D hw:0,0 -t raw -f S16_LE -r 48000 -c 2 -s 192000 /dev/null &
+            guest_begin a "play 0,0 81 192000 & play 0,1 81 192000 & play 1,0 81 192000 -M &
+                arecord -q -D hw:0,0 -t raw -f S16_LE -r 48000 -c 2 -s 192000 /dev/null &
                 sleep $(moment); [ $ended = daemon ] || kill -KILL \$(pidof aplay arecord); wait; true"
             if [ $ended = daemon ]; then
                 sleep "$(moment)"
@@ -38,7 +39,9 @@ scenario_random() {
         done
     done
     must_run a no_complaints
-    note "daemon 3 times, player and recorder 3 times: $before, as before"
+    mapped=$(mapped_pages)
+    [ "$mapped" = 16 ] || fail "$mapped pages of the guest are mapped, expected 16"
+    note "daemon 3 times, players and recorder 3 times: $before, $mapped pages mapped, as before"
     guest_stop a
     host_before=$(holdings)
     for _ in 1 2 3; do

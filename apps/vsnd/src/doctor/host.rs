@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use host_audio::{Capabilities, DeviceSpec, Direction, StreamLabel};
+use host_audio::{Capabilities, DeviceOptions, DeviceSpec, Direction, StreamLabel};
 use vsndd::{Config, ConfigError};
 
 use super::advice::{Context, shell_word};
@@ -201,7 +201,7 @@ fn ask(device: DeviceSpec, direction: Direction) -> mpsc::Receiver<Answer> {
     // Without a thread there is no answer either.
     let _ = std::thread::Builder::new().spawn(move || {
         let nobody = StreamLabel { domain: 0, card: 0, pcm: 0, stream: 0 };
-        drop(sender.send(device.device().capabilities(&nobody, direction)));
+        drop(sender.send(device.device(&DeviceOptions::default()).capabilities(&nobody, direction)));
     });
     receiver
 }

@@ -1,9 +1,11 @@
 //! What bad input gets: one line that says what, where and what to do, and an exit status of its own.
 
-use crate::common::{CARD, World, stderr, text, vsnd};
+use std::process::{Command, Output, Stdio};
+
+use crate::common::{CARD, Process, RECORDING, World, program, signal, stderr, text, vsnd};
 
 /// One line on standard error, with `needle` in it, and this exit status.
-fn expect(output: &std::process::Output, status: i32, needle: &str) {
+fn expect(output: &Output, status: i32, needle: &str) {
     let line = stderr(output);
     assert_eq!(output.status.code(), Some(status), "{line}");
     assert_eq!(line.lines().count(), 1, "{line}");
@@ -24,7 +26,7 @@ fn a_file_that_is_not_there() {
 fn a_truncated_wav() {
     let dir = tempfile::tempdir().expect("directory");
     let path = dir.path().join("cut.wav");
-    let whole = std::fs::read(crate::common::RECORDING).expect("alsa-utils is installed");
+    let whole = std::fs::read(RECORDING).expect("alsa-utils is installed");
     std::fs::write(&path, &whole[..whole.len() / 2]).expect("written");
     expect(&vsnd(&["play", text(&path)]), 7, "truncated");
 }
@@ -33,7 +35,7 @@ fn a_truncated_wav() {
 fn a_wav_without_a_frame() {
     let dir = tempfile::tempdir().expect("directory");
     let path = dir.path().join("empty.wav");
-    let whole = std::fs::read(crate::common::RECORDING).expect("alsa-utils is installed");
+    let whole = std::fs::read(RECORDING).expect("alsa-utils is installed");
     let mut header = whole[..44].to_vec();
     header[4..8].copy_from_slice(&36_u32.to_le_bytes());
     header[40..44].fill(0);
@@ -46,7 +48,7 @@ fn a_wav_without_a_frame() {
 fn a_format_that_the_card_does_not_take() {
     let world = World::new();
     let _daemon = world.daemon(&[]);
-    let output = world.guest(&["play", crate::common::RECORDING, "--format", "float64_be"]).output().expect("runs");
+    let output = world.guest(&["play", RECORDING, "--format", "float64_be"]).output().expect("runs");
     expect(&output, 9, "float64_be");
 }
 
@@ -64,7 +66,7 @@ fn a_rate_that_the_card_does_not_take() {
 #[test]
 fn a_daemon_that_does_not_run() {
     let world = World::new();
-    let output = world.guest(&["play", crate::common::RECORDING]).output().expect("runs");
+    let output = world.guest(&["play", RECORDING]).output().expect("runs");
     expect(&output, 6, "is vsndd running there?");
 }
 
@@ -72,7 +74,7 @@ fn a_daemon_that_does_not_run() {
 fn a_domain_without_a_sound_card() {
     let world = World::new();
     let _daemon = world.daemon(&[]);
-    let output = world.guest(&["play", crate::common::RECORDING, "--domain", "7"]).output().expect("runs");
+    let output = world.guest(&["play", RECORDING, "--domain", "7"]).output().expect("runs");
     expect(&output, 5, "domain 7 has no sound card 0: attach one with `vsnd emu attach`");
 }
 
@@ -80,9 +82,9 @@ fn a_domain_without_a_sound_card() {
 fn a_stream_that_the_card_does_not_have() {
     let world = World::new();
     let _daemon = world.daemon(&[]);
-    let output = world.guest(&["play", crate::common::RECORDING, "--stream", "9"]).output().expect("runs");
+    let output = world.guest(&["play", RECORDING, "--stream", "9"]).output().expect("runs");
     expect(&output, 5, "it has 0/0 playback, 0/1 capture");
-    let output = world.guest(&["play", crate::common::RECORDING, "--stream", "1"]).output().expect("runs");
+    let output = world.guest(&["play", RECORDING, "--stream", "1"]).output().expect("runs");
     expect(&output, 5, "is for capture");
 }
 
@@ -100,7 +102,7 @@ fn a_configuration_with_a_typo() {
     let world = World::new();
     let config = world.path("vsndd.toml");
     std::fs::write(&config, "sink = \"null\"\n\n[limits]\nbufer = 1\n").expect("written");
-    let output = std::process::Command::new(crate::common::program("vsndd"))
+    let output = Command::new(program("vsndd"))
         .args(["--config", text(&config), "--xen", &world.spec()])
         .output()
         .expect("runs");
@@ -109,7 +111,7 @@ fn a_configuration_with_a_typo() {
 
 #[test]
 fn an_emulation_directory_that_is_not_there() {
-    let output = vsnd(&["play", crate::common::RECORDING, "--xen", "emu:/nowhere"]);
+    let output = vsnd(&["play", RECORDING, "--xen", "emu:/nowhere"]);
     expect(&output, 4, "no emulated Xen in /nowhere: start `vsnd emu --dir /nowhere`");
 }
 
@@ -122,12 +124,33 @@ fn an_emulation_directory_in_use() {
 }
 
 #[test]
-fn a_sink_that_cannot_be_opened() {
+fn a_sink_that_is_not_there_is_named_and_the_rest_is_served() {
+    for (sink, needle) in [
+        ("alsa:nowhere", "cannot open ALSA playback PCM `nowhere`"),
+        ("pulse:hdmi@unix:/nowhere", "cannot use PulseAudio server unix:/nowhere"),
+        ("wav:/nowhere/x.wav", "/nowhere"),
+    ] {
+        let world = World::new();
+        let mut daemon = Process::ready(world.daemon_command().args(["--sink", sink]).stderr(Stdio::piped()));
+        let output = world.guest(&["play", RECORDING]).output().expect("runs");
+        assert_eq!(output.status.code(), Some(8), "{sink}: {}", stderr(&output));
+        signal(&daemon.0, rustix::process::Signal::TERM);
+        assert_eq!(daemon.code(), Some(0));
+        let log = daemon.stderr();
+        assert!(log.contains(needle) && log.contains("tried again when a stream needs it"), "{log}");
+    }
+}
+
+#[test]
+fn a_sink_that_is_not_there_plays_to_silence_where_that_is_configured() {
     let world = World::new();
-    let output = world.daemon_command().args(["--sink", "alsa:nowhere"]).output().expect("runs");
-    expect(&output, 8, "cannot open ALSA playback PCM `nowhere`");
-    let output = world.daemon_command().args(["--sink", "wav:/nowhere/x.wav"]).output().expect("runs");
-    expect(&output, 8, "/nowhere");
+    let config = world.path("vsndd.toml");
+    std::fs::write(&config, "sink = \"pulse@unix:/nowhere\"\nwhen-absent = \"silence\"\n").expect("written");
+    let mut daemon = Command::new(program("vsndd"));
+    let _daemon =
+        Process::ready(daemon.args(["--config", text(&config), "--xen", &world.spec()]).stderr(Stdio::piped()));
+    let output = world.guest(&["play", RECORDING]).output().expect("runs");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
 }
 
 #[test]

@@ -25,6 +25,8 @@ pub(super) struct Flow {
     pub(super) running: bool,
     /// When a playing stream starts at the latest, though the queue is shorter than the lead.
     pub(super) start_at_ns: Option<u64>,
+    /// Nothing was left when frames were last asked for, and nothing came since.
+    empty: bool,
     /// A playing stream ran dry, or a capturing one lost frames, since the guest brought or took some.
     pub(super) interrupted: bool,
     /// When frames were last asked for.
@@ -45,6 +47,7 @@ impl Flow {
             queued: 0,
             running: direction == Direction::Capture,
             start_at_ns: None,
+            empty: false,
             interrupted: false,
             looked_ns: now_ns,
             frame_bytes: geometry.frame_bytes,
@@ -104,8 +107,9 @@ impl Flow {
         self.looked_ns = now_ns;
         let room = self.due(room_frames, now_ns);
         if room > 0 && self.queue.filled() == 0 {
-            // Dry: the next frames are gathered anew before they are played.
-            if self.queued == 0 {
+            // The guest may have brought more that was not looked at yet. If it has not: the stream is dry, and the next frames
+            // are gathered anew before they are played.
+            if std::mem::replace(&mut self.empty, true) && self.queued == 0 {
                 self.running = false;
                 self.interrupted = true;
             }
@@ -113,6 +117,12 @@ impl Flow {
         }
         let frames = self.queue.front(usize::try_from(room).unwrap_or(usize::MAX));
         (!frames.is_empty()).then_some(frames)
+    }
+
+    /// The guest brought frames.
+    pub(super) fn brought(&mut self, octets: u64) {
+        self.written = self.written.saturating_add(octets);
+        self.empty = false;
     }
 
     pub(super) fn played(&mut self, octets: usize) {

@@ -323,7 +323,7 @@ impl Stream {
                 if !flow.queue.append_from(pages, transfer.length() as usize) {
                     return Some(self.respond(false));
                 }
-                flow.written = flow.written.saturating_add(u64::from(transfer.length()));
+                flow.brought(transfer.length().into());
                 pending.what = Awaited::Heard(flow.written.saturating_sub(open.lead_bytes));
                 if !flow.running {
                     if flow.queue.filled() as u64 >= open.lead_bytes {

@@ -245,6 +245,24 @@ fn running_dry_is_counted_and_the_lead_is_gathered_anew() {
 }
 
 #[test]
+fn a_guest_is_not_late_because_the_daemon_was() {
+    let mut world = World::new(config(Some(Direction::Playback)));
+    world.ok(STEREO);
+    let sound = sound(3840 * 10);
+    for period in sound.chunks(3840).take(5) {
+        world.write(period);
+    }
+    // Nobody looked for longer than the lead; when somebody does, the guest's next frames are in its ring.
+    world.advance(110 * MS);
+    for period in sound.chunks(3840).skip(5) {
+        world.write(period);
+    }
+    world.ok(Operation::Close);
+    assert_eq!(world.core.counters().xruns, 0);
+    assert_eq!(world.heard, sound);
+}
+
+#[test]
 fn capture_gives_what_the_host_heard_from_the_first_read_on() {
     let mut world = World::new(config(None));
     world.ok(STEREO);

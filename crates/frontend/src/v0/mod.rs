@@ -2,15 +2,17 @@
 //!
 //! * [`Stream`] is the ring of a device, which is one stream: requests in flight, and which pages their frames lie in.
 //! * [`Transfers`] cuts a geometry into READs and WRITEs.
-//! * [`Mixer`] is the mixer of the 2015 driver.
+//! * [`Mixer`] is the mixer of the 2015 driver, [`Hardware`] its card models and the limits in its proc file.
 //!
 //! There are no position events: an answered WRITE counts as played, an answered READ as captured. Several
 //! may be in flight, so that the backend finds the next at once; it answers them in their order.
 
+mod hardware;
 mod mixer;
 mod stream;
 mod transfers;
 
+pub use hardware::{BadLimit, Field, Hardware};
 pub use mixer::Mixer;
 pub use stream::{Completion, Counters, Stream};
 pub use transfers::Transfers;

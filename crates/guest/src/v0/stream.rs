@@ -67,7 +67,7 @@ impl OpenStream {
     pub(crate) fn open(link: Link, info: StreamInfo, config: &Config) -> Result<Self> {
         let Config { format, channels, rate_hz, period_frames, buffer_frames } = *config;
         let sizes = Transfers::nearest(format, channels, rate_hz, period_frames, buffer_frames);
-        let (geometry, transfers) = sizes.ok_or(Error::Submit(SubmitError::BadSizes))?;
+        let (geometry, transfers) = sizes.ok_or(Error::Impossible { format, channels, rate_hz })?;
         let areas =
             Areas { pages: Vec::new(), used: VecDeque::new(), next: 0, captured: VecDeque::new(), failed: None };
         let mut stream = Self {

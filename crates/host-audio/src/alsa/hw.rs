@@ -12,16 +12,11 @@ const SHORTEST_PERIOD: u32 = 1_000;
 const LONGEST_PERIOD: u32 = 20;
 /// A device period where nobody wishes one, as a part of a second: 20 ms.
 const USUAL_PERIOD: u32 = 50;
-/// The queue is two periods, but where the stream's buffer allows not shorter than this part of a second
-/// (10 ms): what the stream's owner is late by must not be heard.
-const SHORTEST_QUEUE: u32 = 100;
 
 /// An open PCM and how it was set up; sizes in frames.
 pub(super) struct Device {
     pub pcm: PCM,
     pub period: u64,
-    /// How much is kept queued, ring and device together.
-    pub target: u64,
     /// The device wakes its thread when it has this much room (playback) or data (capture).
     pub avail_min: u64,
     pub can_pause: bool,
@@ -106,14 +101,9 @@ pub(super) fn open(name: &str, direction: Direction, spec: &StreamSpec) -> Resul
         pcm.hw_params(&params).map_err(|error| failed("these parameters together", error))?;
         (period, buffer, params.can_pause())
     };
-    let target = Frames::from(spec.rate_hz / SHORTEST_QUEUE);
-    let target = match Frames::from(spec.buffer_frames) {
-        0 => target,
-        most => target.min(most),
-    };
-    let target = target.max(period * 2);
+    // Playback: when the queue is down to a period. What is queued are two, and more where that is too short.
     let avail_min = match direction {
-        Direction::Playback => (buffer - target.min(buffer) + period).clamp(1, buffer.max(1)),
+        Direction::Playback => (buffer - period).clamp(1, buffer.max(1)),
         Direction::Capture => period.max(1),
     };
     let set_up = || {
@@ -127,14 +117,7 @@ pub(super) fn open(name: &str, direction: Direction, spec: &StreamSpec) -> Resul
         alsa::poll::Descriptors::get(&pcm)
     };
     let poll_fds = set_up().map_err(|error| failed("to be prepared", error))?;
-    Ok(Device {
-        pcm,
-        period: period.max(1).cast_unsigned(),
-        target: target.cast_unsigned(),
-        avail_min: avail_min.cast_unsigned(),
-        can_pause,
-        poll_fds,
-    })
+    Ok(Device { pcm, period: period.max(1).cast_unsigned(), avail_min: avail_min.cast_unsigned(), can_pause, poll_fds })
 }
 
 fn wanted_period(spec: &StreamSpec) -> u32 {

@@ -1,56 +1,40 @@
-//! ALSA PCMs: a thread per open PCM feeds it from, or empties it into, a ring.
-//!
-//! The control thread sees counters and an eventfd that is signalled once a device period. The queue is
-//! kept at about two periods, and a PCM's position is its own, but never ahead of time (see `clock`).
+//! ALSA PCMs, any that `aplay -L` names, plugins included.
 
-mod capture;
-mod clock;
 mod hw;
-mod link;
-mod playback;
+mod pcm;
 
-use crate::{Capabilities, Direction, Error, HostDevice, Sink, Source, StreamLabel, StreamSpec};
-use std::sync::{Mutex, PoisonError};
+use crate::live::{Driver, Input, Opened, Output};
+use crate::{Capabilities, Direction, Error, StreamLabel, StreamSpec};
 
 /// `alsa:PCM`.
-pub(crate) struct AlsaDevice {
+pub(crate) struct AlsaDriver {
     name: String,
-    /// What was found out about playback and capture.
-    known: Mutex<[Option<Capabilities>; 2]>,
 }
 
-impl AlsaDevice {
+impl AlsaDriver {
     pub(crate) fn new(name: String) -> Self {
-        Self { name, known: Mutex::default() }
-    }
-
-    /// A PCM that could not be opened may be another one the next time: ask it again then.
-    fn forget<T>(&self, opened: Result<T, Error>) -> Result<T, Error> {
-        if opened.is_err() {
-            *self.known.lock().unwrap_or_else(PoisonError::into_inner) = [None, None];
-        }
-        opened
+        Self { name }
     }
 }
 
-impl HostDevice for AlsaDevice {
-    fn capabilities(&self, _who: &StreamLabel, direction: Direction) -> Result<Capabilities, Error> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = &mut known[direction as usize];
-        if let Some(capabilities) = known {
-            return Ok(capabilities.clone());
-        }
-        let capabilities = hw::capabilities(&self.name, direction)?;
-        Ok(known.insert(capabilities).clone())
+impl Driver for AlsaDriver {
+    fn name(&self) -> String {
+        format!("alsa:{}", self.name)
     }
 
-    fn open_sink(&self, _who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Sink>, Error> {
-        let sink = self.forget(playback::AlsaSink::open(&self.name, spec))?;
-        Ok(Box::new(sink))
+    fn capabilities(&self, direction: Direction) -> Result<Capabilities, Error> {
+        hw::capabilities(&self.name, direction)
     }
 
-    fn open_source(&self, _who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Source>, Error> {
-        let source = self.forget(capture::AlsaSource::open(&self.name, spec))?;
-        Ok(Box::new(source))
+    fn open_output(&self, _who: &StreamLabel, spec: &StreamSpec) -> Result<Opened<dyn Output>, Error> {
+        let device = hw::open(&self.name, Direction::Playback, spec)?;
+        let (period, need) = (device.period, device.period * 2);
+        Ok(Opened { device: Box::new(pcm::AlsaPcm::new(device, &self.name, Direction::Playback, spec)), period, need })
+    }
+
+    fn open_input(&self, _who: &StreamLabel, spec: &StreamSpec) -> Result<Opened<dyn Input>, Error> {
+        let device = hw::open(&self.name, Direction::Capture, spec)?;
+        let (period, need) = (device.period, device.period * 2);
+        Ok(Opened { device: Box::new(pcm::AlsaPcm::new(device, &self.name, Direction::Capture, spec)), period, need })
     }
 }

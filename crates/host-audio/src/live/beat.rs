@@ -11,6 +11,8 @@ pub(crate) struct Beat {
     period: u64,
     /// How often the queue is to be refilled.
     refill: u64,
+    /// A millisecond, which no step is shorter than.
+    shortest: u64,
     /// Where periods are counted from.
     base: u64,
     /// The last position that was told.
@@ -24,7 +26,12 @@ impl Beat {
         let shortest = u64::from(rate_hz / 1_000).max(1);
         let refill = refill.max(shortest);
         let period = if period == 0 { refill } else { u64::from(period).max(shortest) };
-        Self { period, refill, base: 0, told: 0 }
+        Self { period, refill, shortest, base: 0, told: 0 }
+    }
+
+    /// Tells each time that `refill` frames have passed.
+    pub fn refill_every(&mut self, refill: u64) {
+        self.refill = refill.max(self.shortest);
     }
 
     /// Counts periods from `base` on, where the owner begins anew.

@@ -1,0 +1,186 @@
+//! Playing to each kind of host device: processor time per stream, streams until an xrun, and the time from a guest's
+//! write to the sink.
+//!
+//! The servers are the bench's own. A period's first frames are a click now and then; a program of the server's own
+//! records the sink, and the time from the guest's write to the click in the recording is the latency, the recorder's
+//! part included.
+
+use std::io::Read;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use guest::{Card, Config, OpenStream};
+use serde::Serialize;
+use sndif::Format;
+use sndif::store::Direction;
+use sound_servers::{Kind, Server};
+use xen::DomainId;
+
+use crate::latency::Distribution;
+use crate::machine::{CardOf, FRAME_BYTES, Machine, RATE_HZ};
+use crate::options::Options;
+use crate::streams::{Step, measure_step};
+
+/// Periods whose latency is measured, in milliseconds; a buffer is two of them.
+const PERIODS_MS: [u32; 4] = [5, 10, 20, 40];
+/// From one click to the next: longer than any latency.
+const CLICK_EVERY: Duration = Duration::from_millis(330);
+/// A server's recorder may take so long until it gives anything.
+const GET_GOING: Duration = Duration::from_secs(3);
+/// A click that was not heard for so long is lost.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Numbers of streams that are tried on each sink.
+const STREAMS: [u32; 7] = [1, 5, 10, 20, 40, 60, 100];
+
+/// The part's result.
+#[derive(Debug, Serialize)]
+pub(crate) struct Sinks {
+    pub(crate) sinks: Vec<SinkResult>,
+    /// What could not be measured on this machine.
+    pub(crate) left_out: Vec<String>,
+}
+
+/// A sink.
+#[derive(Debug, Serialize)]
+pub(crate) struct SinkResult {
+    pub(crate) name: &'static str,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) most_without_xrun: u32,
+    pub(crate) latencies: Vec<SinkLatency>,
+}
+
+/// From a guest's write to the sink.
+#[derive(Debug, Serialize)]
+pub(crate) struct SinkLatency {
+    pub(crate) period_ms: u32,
+    /// Clicks that were not heard.
+    pub(crate) lost: usize,
+    pub(crate) heard: Distribution,
+}
+
+pub(crate) fn measure(options: &Options, say: &mut dyn FnMut(&str)) -> Result<Sinks> {
+    let mut sinks = Vec::new();
+    for name in ["null", "alsa:null", "PulseAudio", "PipeWire"] {
+        let server = match name {
+            "PulseAudio" => Some(Server::start(Kind::PulseAudio)),
+            "PipeWire" => Some(Server::start(Kind::PipeWire)),
+            _ => None,
+        };
+        let sink = server.as_ref().map_or_else(|| name.to_owned(), Server::sink);
+        let (mut steps, mut latencies) = (Vec::<Step>::new(), Vec::new());
+        for count in STREAMS.into_iter().take(if options.quick { 2 } else { STREAMS.len() }) {
+            say(&format!("sinks: {name}, {count} stream(s) for {:.1} s", options.seconds));
+            steps.push(measure_step(options, count, &sink)?);
+            if steps.iter().rev().take(2).filter(|step| !step.is_clean()).count() == 2 {
+                break;
+            }
+        }
+        if let Some(server) = &server {
+            for period_ms in PERIODS_MS {
+                say(&format!("sinks: {name}, latency with periods of {period_ms} ms for {:.1} s", options.seconds));
+                latencies.push(measure_latency(options, server, &sink, period_ms)?);
+            }
+        }
+        // The first number that is not clean ends it: what comes after is luck.
+        let clean = steps.iter().take_while(|step| step.is_clean());
+        let most_without_xrun = clean.map(|step| step.streams).last().unwrap_or(0);
+        sinks.push(SinkResult { name, steps, most_without_xrun, latencies });
+    }
+    let mut left_out = Vec::new();
+    if !std::path::Path::new("/dev/snd/timer").exists() {
+        left_out.push("dmix: this machine has no sound card, nor snd-aloop".to_owned());
+    }
+    Ok(Sinks { sinks, left_out })
+}
+
+fn measure_latency(options: &Options, server: &Server, sink: &str, period_ms: u32) -> Result<SinkLatency> {
+    let machine =
+        Machine::start_with(&options.daemon, &[CardOf { streams: 1, ..CardOf::single(Direction::Playback) }], sink)?;
+    let xen = machine.enter(DomainId(1))?;
+    let card = Card::connect(&xen, &machine.spec(), 0, Duration::from_secs(20))?;
+    let period_frames = RATE_HZ / 1_000 * period_ms;
+    let config = Config {
+        format: Format::S16Le,
+        rate_hz: RATE_HZ,
+        channels: 2,
+        period_frames,
+        buffer_frames: period_frames * 2,
+    };
+    let stream = card.open(0, 0, &config).context("cannot open the stream")?;
+    let (clicks, heard) = channel();
+    let mut recorder = server.recorder().spawn().context("cannot start parec")?;
+    let output = recorder.stdout.take().context("parec has no output")?;
+    let listener = std::thread::spawn(move || listen(output, &clicks));
+    let result = click(stream, &heard, (period_frames * FRAME_BYTES) as usize, options.seconds);
+    // It is ours, and its end ends the listener.
+    let _ = recorder.kill();
+    let _ = recorder.wait();
+    let _ = listener.join();
+    let (latencies, lost) = result?;
+    drop(card);
+    machine.stop()?;
+    Ok(SinkLatency { period_ms, lost, heard: Distribution::of(latencies) })
+}
+
+/// Plays clicks, and gives how long each took and how many were not heard.
+fn click(
+    mut stream: OpenStream,
+    heard: &Receiver<Instant>,
+    period_bytes: usize,
+    seconds: f64,
+) -> Result<(Vec<Duration>, usize)> {
+    let silence = vec![0; period_bytes];
+    let mut click = silence.clone();
+    click.iter_mut().take(192).for_each(|octet| *octet = 0x40);
+    let (mut latencies, mut lost) = (Vec::new(), 0);
+    let mut pending: Option<Instant> = None;
+    stream.write(&silence)?;
+    stream.write(&silence)?;
+    stream.start()?;
+    let begin = Instant::now();
+    let mut next = begin + GET_GOING;
+    while begin.elapsed().as_secs_f64() < seconds + GET_GOING.as_secs_f64() {
+        let due = Instant::now() >= next && pending.is_none();
+        let period = if due { &click } else { &silence };
+        // Waits for room, and writes as soon as there is a period of it.
+        while (stream.room_bytes() as usize) < period_bytes {
+            std::thread::sleep(Duration::from_micros(100));
+            stream.poll()?;
+        }
+        if due {
+            while heard.try_recv().is_ok() {}
+            pending = Some(Instant::now());
+            next += CLICK_EVERY;
+        }
+        stream.write(period)?;
+        if let Some(written) = pending {
+            if let Ok(at) = heard.try_recv() {
+                latencies.push(at.saturating_duration_since(written));
+                pending = None;
+            } else if written.elapsed() > PATIENCE {
+                lost += 1;
+                pending = None;
+            }
+        }
+    }
+    stream.stop()?;
+    stream.close()?;
+    Ok((latencies, lost))
+}
+
+/// Says when a click was heard; between two of them are at least 100 ms.
+fn listen(mut output: impl Read, clicks: &Sender<Instant>) {
+    let mut block = [0; 4_096];
+    let mut last: Option<Instant> = None;
+    while let Ok(count @ 1..) = output.read(&mut block) {
+        let loud = block.iter().take(count).any(|&octet| octet == 0x40);
+        if loud && last.is_none_or(|last| last.elapsed() > Duration::from_millis(100)) {
+            let now = Instant::now();
+            last = Some(now);
+            if clicks.send(now).is_err() {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! An open PCM as its thread uses it, and what its errors mean.
+
+use super::hw::{Device, io_error};
+use crate::live::{Fault, Input, Output};
+use crate::{Direction, Error, StreamSpec};
+use rustix::io::Errno;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// States of a PCM as alsa-lib numbers them; `PCM::state` panics on one it does not know.
+mod state {
+    pub const PREPARED: i32 = 2;
+    pub const DISCONNECTED: i32 = 8;
+}
+
+/// A PCM in either direction.
+pub(super) struct AlsaPcm {
+    device: Device,
+    /// Room for the wake-up descriptor, then those of the PCM.
+    fds: Vec<alsa::poll::pollfd>,
+    name: String,
+    direction: Direction,
+    frame_bytes: usize,
+    /// Room, or frames, when it was last asked.
+    avail: u64,
+}
+
+impl AlsaPcm {
+    pub fn new(mut device: Device, name: &str, direction: Direction, spec: &StreamSpec) -> Self {
+        let mut fds = std::mem::take(&mut device.poll_fds);
+        fds.insert(0, alsa::poll::pollfd { fd: -1, events: 0, revents: 0 });
+        Self { device, fds, name: name.to_owned(), direction, frame_bytes: spec.frame_bytes(), avail: 0 }
+    }
+
+    /// What became of a call: an xrun or a suspend is made good, all else is the end.
+    fn outcome<T>(&self, result: alsa::Result<T>) -> Result<T, Fault> {
+        let pcm = &self.device.pcm;
+        result.map_err(|error| {
+            let disconnected = pcm.state_raw() == state::DISCONNECTED;
+            match recovered(error, disconnected, || pcm.prepare()) {
+                Ok(()) => Fault::Xrun,
+                Err(error) => Fault::Lost(Error::AlsaLost {
+                    name: self.name.clone(),
+                    direction: self.direction,
+                    reason: io_error(error),
+                }),
+            }
+        })
+    }
+
+    fn ask(&mut self) -> Result<u64, Fault> {
+        self.avail = self.outcome(self.device.pcm.avail())?.max(0).cast_unsigned();
+        Ok(self.avail)
+    }
+
+    /// Frames moved by a call, 0 if it would have had to wait.
+    fn moved(&mut self, result: alsa::Result<usize>) -> Result<usize, Fault> {
+        let moved = match result {
+            Err(error) if error.errno().abs() == Errno::AGAIN.raw_os_error() => 0,
+            result => self.outcome(result)?,
+        };
+        self.avail = self.avail.saturating_sub(moved as u64);
+        Ok(moved)
+    }
+
+    fn run(&mut self) -> Result<(), Fault> {
+        if self.device.pcm.state_raw() == state::PREPARED {
+            return self.outcome(self.device.pcm.start());
+        }
+        Ok(())
+    }
+
+    fn empty(&mut self) -> Result<(), Fault> {
+        self.outcome(self.device.pcm.drop())?;
+        self.outcome(self.device.pcm.prepare())
+    }
+
+    fn await_change(&mut self, wake: BorrowedFd<'_>, by_pcm: bool, timeout: Option<Duration>) -> bool {
+        const ERROR: i16 =
+            alsa::poll::Flags::ERR.bits() | alsa::poll::Flags::NVAL.bits() | alsa::poll::Flags::HUP.bits();
+        self.fds[0] = alsa::poll::pollfd { fd: wake.as_raw_fd(), events: alsa::poll::Flags::IN.bits(), revents: 0 };
+        // With enough there already the PCM's descriptors are ready all the time.
+        let used = if by_pcm && self.avail < self.device.avail_min { self.fds.len() } else { 1 };
+        let milliseconds = timeout.map_or(-1, |timeout| timeout.as_micros().div_ceil(1_000).min(10_000) as i32);
+        match alsa::poll::poll(&mut self.fds[..used], milliseconds) {
+            Ok(0) => return true,
+            Ok(_) => {}
+            Err(_) => thread::sleep(Duration::from_millis(1)),
+        }
+        if self.fds[1..used].iter().any(|fd| fd.revents & ERROR != 0) {
+            // What it is the next call into ALSA says; if it says nothing, do not spin.
+            thread::sleep(Duration::from_millis(1));
+        }
+        false
+    }
+}
+
+impl Output for AlsaPcm {
+    fn room(&mut self, _now: Instant) -> Result<u64, Fault> {
+        self.ask()
+    }
+
+    fn write(&mut self, frames: &[u8], _now: Instant) -> Result<usize, Fault> {
+        let whole = frames.len() - frames.len() % self.frame_bytes;
+        let written = self.device.pcm.io_bytes().writei(&frames[..whole]);
+        self.moved(written)
+    }
+
+    fn delay(&mut self, _now: Instant) -> Result<u64, Fault> {
+        Ok(self.outcome(self.device.pcm.delay())?.max(0).cast_unsigned())
+    }
+
+    fn start(&mut self, _now: Instant) -> Result<(), Fault> {
+        self.run()
+    }
+
+    fn pause(&mut self, on: bool, _now: Instant) -> Result<bool, Fault> {
+        if !self.device.can_pause {
+            return Ok(false);
+        }
+        match self.device.pcm.pause(on) {
+            Ok(()) => Ok(true),
+            // It plays on; that it could not be held is no reason to lose it.
+            Err(_) if on => Ok(false),
+            Err(error) => self.outcome(Err(error)),
+        }
+    }
+
+    fn reset(&mut self, _now: Instant) -> Result<(), Fault> {
+        self.empty()
+    }
+
+    fn wait(&mut self, wake: BorrowedFd<'_>, room: bool, timeout: Option<Duration>) -> bool {
+        self.await_change(wake, room, timeout)
+    }
+}
+
+impl Input for AlsaPcm {
+    fn available(&mut self, _now: Instant) -> Result<u64, Fault> {
+        self.ask()
+    }
+
+    fn read(&mut self, into: &mut [u8], _now: Instant) -> Result<usize, Fault> {
+        let whole = into.len() - into.len() % self.frame_bytes;
+        let read = self.device.pcm.io_bytes().readi(&mut into[..whole]);
+        self.moved(read)
+    }
+
+    fn start(&mut self, _now: Instant) -> Result<(), Fault> {
+        self.run()
+    }
+
+    fn reset(&mut self, _now: Instant) -> Result<(), Fault> {
+        self.empty()
+    }
+
+    fn wait(&mut self, wake: BorrowedFd<'_>, late: bool, timeout: Option<Duration>) -> bool {
+        self.await_change(wake, late, timeout)
+    }
+}
+
+/// Brings a PCM back to PREPARED after `error`.
+///
+/// # Errors
+/// The error is not an xrun or a suspend, or the PCM does not come back.
+fn recovered(
+    error: alsa::Error,
+    disconnected: bool,
+    prepare: impl FnOnce() -> alsa::Result<()>,
+) -> Result<(), alsa::Error> {
+    let gone = Errno::NODEV.raw_os_error();
+    match Errno::from_raw_os_error(error.errno().abs()) {
+        _ if disconnected => Err(alsa::Error::new(error.func(), gone)),
+        // Resuming would play on from where the machine was suspended; starting afresh is the same to us.
+        Errno::PIPE | Errno::STRPIPE | Errno::BADFD => prepare(),
+        _ => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(errno: Errno, disconnected: bool, prepared: Result<(), Errno>) -> (Result<(), i32>, bool) {
+        let error = |errno: Errno| alsa::Error::new("test", errno.raw_os_error());
+        let mut asked = false;
+        let result = recovered(error(errno), disconnected, || {
+            asked = true;
+            prepared.map_err(error)
+        });
+        (result.map_err(|error| error.errno()), asked)
+    }
+
+    #[test]
+    fn an_xrun_and_a_suspend_are_made_good() {
+        for errno in [Errno::PIPE, Errno::STRPIPE, Errno::BADFD] {
+            assert_eq!(outcome(errno, false, Ok(())), (Ok(()), true), "{errno}");
+        }
+    }
+
+    #[test]
+    fn a_pcm_that_was_unplugged_is_lost_whatever_it_says() {
+        for errno in [Errno::PIPE, Errno::BADFD, Errno::NODEV, Errno::IO] {
+            assert_eq!(outcome(errno, true, Ok(())), (Err(Errno::NODEV.raw_os_error()), false), "{errno}");
+        }
+        assert_eq!(outcome(Errno::NODEV, false, Ok(())), (Err(Errno::NODEV.raw_os_error()), false));
+    }
+
+    #[test]
+    fn a_pcm_that_does_not_come_back_is_lost() {
+        let lost = (Err(Errno::NODEV.raw_os_error()), true);
+        assert_eq!(outcome(Errno::PIPE, false, Err(Errno::NODEV)), lost);
+    }
+}

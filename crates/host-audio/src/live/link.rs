@@ -1,0 +1,225 @@
+//! What the control thread and a device's thread share: flags, counters, two eventfds.
+
+use crate::{Direction, Error, Notice, WhenAbsent};
+use pcm::Gain;
+use rustix::event::{EventfdFlags, PollFd, Timespec, eventfd, poll};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long opening a device waits for this program's previous use of it to end.
+const CLOSING: Duration = Duration::from_millis(250);
+/// The nice value that a device's thread tries to get.
+const NICE: i32 = -11;
+/// Notices that are kept for a control thread that does not ask.
+const MOST_NOTICES: usize = 16;
+
+/// Which device a stream uses, and how.
+#[derive(Debug, Clone)]
+pub(crate) struct Mode {
+    pub name: String,
+    pub direction: Direction,
+    pub absent: WhenAbsent,
+}
+
+/// Shared by both sides; counters are in frames since the stream was opened.
+#[derive(Debug)]
+pub(super) struct Link {
+    mode: Mode,
+    /// Control → thread: look at the flags, or at the ring.
+    wake: OwnedFd,
+    /// Thread → control: a period has passed, or something happened.
+    pace: OwnedFd,
+    pub running: AtomicBool,
+    pub paused: AtomicBool,
+    quit: AtomicBool,
+    /// Playback: all before this frame is forgotten. Capture: the owner counts from this frame on.
+    pub flush_until: AtomicU64,
+    /// Playback: frames heard.
+    pub heard: AtomicU64,
+    /// Playback: how many frames are to be queued, ring and device together.
+    pub target: AtomicU64,
+    pub xruns: AtomicU64,
+    gain_changed: AtomicBool,
+    gain: Mutex<Option<Gain>>,
+    noticed: AtomicBool,
+    notices: Mutex<Vec<Notice>>,
+    ended: AtomicBool,
+}
+
+/// Streams that were dropped and whose thread has not ended.
+static ENDING: Mutex<Vec<Arc<Link>>> = Mutex::new(Vec::new());
+static ENDED: Condvar = Condvar::new();
+
+fn ending() -> MutexGuard<'static, Vec<Arc<Link>>> {
+    ENDING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Link {
+    pub fn new(mode: Mode) -> Result<Arc<Self>, Error> {
+        let event = || {
+            eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+                .map_err(|errno| Error::Resource { what: "an event descriptor", reason: errno.into() })
+        };
+        Ok(Arc::new(Self {
+            mode,
+            wake: event()?,
+            pace: event()?,
+            running: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
+            quit: AtomicBool::new(false),
+            flush_until: AtomicU64::new(0),
+            heard: AtomicU64::new(0),
+            target: AtomicU64::new(0),
+            xruns: AtomicU64::new(0),
+            gain_changed: AtomicBool::new(false),
+            gain: Mutex::new(None),
+            noticed: AtomicBool::new(false),
+            notices: Mutex::new(Vec::new()),
+            ended: AtomicBool::new(false),
+        }))
+    }
+
+    /// Which device it is.
+    pub fn mode(&self) -> &Mode {
+        &self.mode
+    }
+
+    /// Waits, not long, until this program's earlier uses of the device are over: it may allow but one.
+    pub fn wait_until_closed(&self) {
+        let same = |other: &Mode| other.name == self.mode.name && other.direction == self.mode.direction;
+        let deadline = Instant::now() + CLOSING;
+        let mut list = ending();
+        while list.iter().any(|link| same(&link.mode)) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            list = ENDED.wait_timeout(list, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    // The control thread's side.
+
+    /// Runs `body` in a thread of its own. The device, which it owns, is closed when it ends.
+    pub fn spawn(self: &Arc<Self>, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+        let link = Arc::clone(self);
+        let run = move || {
+            // Without the right to it the thread runs as any other.
+            let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
+            body();
+            let mut list = ending();
+            link.ended.store(true, Ordering::Release);
+            list.retain(|other| !Arc::ptr_eq(other, &link));
+            ENDED.notify_all();
+        };
+        thread::Builder::new()
+            .name("vsnd-device".into())
+            .spawn(run)
+            .map(drop)
+            .map_err(|reason| Error::Resource { what: "a thread for a device", reason })
+    }
+
+    pub fn pace_fd(&self) -> BorrowedFd<'_> {
+        self.pace.as_fd()
+    }
+
+    /// Makes the pacing descriptor unreadable.
+    pub fn acknowledge(&self) {
+        clear(&self.pace);
+    }
+
+    /// The oldest notice that was not taken.
+    pub fn take_notice(&self) -> Option<Notice> {
+        if !self.noticed.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut notices = self.notices();
+        let notice = if notices.is_empty() { None } else { Some(notices.remove(0)) };
+        self.noticed.store(!notices.is_empty(), Ordering::Release);
+        notice
+    }
+
+    /// Makes the thread look at its flags and its ring.
+    pub fn wake(&self) {
+        set(&self.wake);
+    }
+
+    pub fn set_gain(&self, gain: &Gain) {
+        *self.gain.lock().unwrap_or_else(PoisonError::into_inner) = Some(gain.clone());
+        self.gain_changed.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Ends the thread, without waiting for that.
+    pub fn close(self: &Arc<Self>) {
+        let mut list = ending();
+        if !self.ended.load(Ordering::Acquire) {
+            list.push(Arc::clone(self));
+        }
+        drop(list);
+        self.quit.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    // The device's thread's side.
+
+    /// Makes the pacing descriptor readable.
+    pub fn signal(&self) {
+        set(&self.pace);
+    }
+
+    /// Tells the control thread what happened.
+    pub fn notify(&self, notice: Notice) {
+        let mut notices = self.notices();
+        notices.truncate(MOST_NOTICES - 1);
+        notices.push(notice);
+        drop(notices);
+        self.noticed.store(true, Ordering::Release);
+        self.signal();
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.quit.load(Ordering::Acquire)
+    }
+
+    /// The gain, if it was set since this was last asked; with `anew` also if not.
+    pub fn take_gain(&self, anew: bool) -> Option<Gain> {
+        if !self.gain_changed.swap(false, Ordering::AcqRel) && !anew {
+            return None;
+        }
+        self.gain.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What [`Self::wake`] makes readable.
+    pub fn wake_fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+
+    /// To be called when it was readable.
+    pub fn woken(&self) {
+        clear(&self.wake);
+    }
+
+    fn notices(&self) -> MutexGuard<'_, Vec<Notice>> {
+        self.notices.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits until one of `fds` is ready or `timeout` has passed; true in the last case.
+pub(crate) fn wait_for(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> bool {
+    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+    matches!(poll(fds, timeout.as_ref()), Ok(0))
+}
+
+fn set(event: &OwnedFd) {
+    // Fails only when the counter is full, and then it is set anyway.
+    let _ = rustix::io::write(event, &1_u64.to_ne_bytes());
+}
+
+fn clear(event: &OwnedFd) {
+    // Fails only when it is clear already.
+    let _ = rustix::io::read(event, &mut [0; 8]);
+}

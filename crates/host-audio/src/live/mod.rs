@@ -1,0 +1,223 @@
+//! Devices with a clock of their own: a thread for each open stream, which outlives the device.
+//!
+//! A [`Driver`] opens an [`Output`] or an [`Input`]; a thread feeds it from, or empties it into, a ring. The
+//! control thread sees counters and an eventfd that is signalled once a period of the stream's owner. When
+//! the device goes away, [`silent`] takes its place: time goes on, silence is played or captured, and
+//! [`reopen`] tries to have the device again, with growing pauses.
+//!
+//! A position is the device's own, but never ahead of time (see [`clock`]).
+
+mod beat;
+mod clock;
+mod convert;
+mod input;
+mod link;
+mod output;
+mod reopen;
+mod silent;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use link::{Mode, wait_for};
+
+use crate::{Capabilities, Direction, Error, HostDevice, Sink, Source, StreamLabel, StreamSpec, WhenAbsent};
+use pcm::Gain;
+use reopen::Opener;
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What can happen to a device in use.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// It ran dry or could not keep up; it has nothing queued and can be started again.
+    Xrun,
+    /// It is gone.
+    Lost(Error),
+}
+
+/// A device for playback as its thread uses it. Nothing here waits but [`wait`](Self::wait).
+pub(crate) trait Output: Send {
+    /// Frames that it would take now.
+    fn room(&mut self, now: Instant) -> Result<u64, Fault>;
+
+    /// Takes whole frames from the start of `frames` and says how many; 0: none now.
+    fn write(&mut self, frames: &[u8], now: Instant) -> Result<usize, Fault>;
+
+    /// Frames written and not yet heard.
+    fn delay(&mut self, now: Instant) -> Result<u64, Fault>;
+
+    /// Begins to play what is queued; no effect when it plays.
+    fn start(&mut self, now: Instant) -> Result<(), Fault>;
+
+    /// Holds or goes on, what is queued is kept; false: it cannot.
+    fn pause(&mut self, on: bool, now: Instant) -> Result<bool, Fault>;
+
+    /// Forgets what is queued; it can be started again.
+    fn reset(&mut self, now: Instant) -> Result<(), Fault>;
+
+    /// Nothing more is queued for now: what is left is to be played, though it fills no block of the device's.
+    fn ran_out(&mut self, _now: Instant) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// Waits until what counts as heard was heard, before the device is closed.
+    fn finish(&mut self) {}
+
+    /// Hands over volume and mute; only for a [`Driver`] that [has](Driver::has_volume) one.
+    fn set_gain(&mut self, _gain: &Gain) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// Waits until `wake` is readable, the device has something to say, or `timeout` has passed: true then.
+    /// `room`: the stream waits for room, or for a position that is overdue.
+    fn wait(&mut self, wake: BorrowedFd<'_>, room: bool, timeout: Option<Duration>) -> bool;
+}
+
+/// A device for capture as its thread uses it. Nothing here waits but [`wait`](Self::wait).
+pub(crate) trait Input: Send {
+    /// Frames captured and not read.
+    fn available(&mut self, now: Instant) -> Result<u64, Fault>;
+
+    /// Fills the start of `into` with whole frames and says how many.
+    fn read(&mut self, into: &mut [u8], now: Instant) -> Result<usize, Fault>;
+
+    /// Begins to capture.
+    fn start(&mut self, now: Instant) -> Result<(), Fault>;
+
+    /// Stops and forgets what was captured and not read.
+    fn reset(&mut self, now: Instant) -> Result<(), Fault>;
+
+    /// As [`Output::wait`]; `late`: the stream waits for frames that are overdue.
+    fn wait(&mut self, wake: BorrowedFd<'_>, late: bool, timeout: Option<Duration>) -> bool;
+}
+
+/// An open device and what it needs; sizes in frames.
+pub(crate) struct Opened<D: ?Sized> {
+    pub device: Box<D>,
+    /// Its own period: how often it is to be refilled or emptied.
+    pub period: u64,
+    /// How much is to be queued that it never runs dry; without meaning for capture.
+    pub need: u64,
+}
+
+/// A kind of device with a clock of its own.
+pub(crate) trait Driver: Send + Sync + 'static {
+    /// The device as its user names it.
+    fn name(&self) -> String;
+
+    /// What it can do, without conversion.
+    fn capabilities(&self, direction: Direction) -> Result<Capabilities, Error>;
+
+    /// Whether the device is there, for a word at the start of a program; may wait a second.
+    fn check(&self, direction: Direction) -> Result<(), Error> {
+        self.capabilities(direction).map(drop)
+    }
+
+    /// Whether its [`Output`]s have volume and mute.
+    fn has_volume(&self) -> bool {
+        false
+    }
+
+    /// Opens it for playback; in a thread that may wait.
+    fn open_output(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Opened<dyn Output>, Error>;
+
+    /// Opens it for capture; in a thread that may wait.
+    fn open_input(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Opened<dyn Input>, Error>;
+}
+
+/// A driver's device as every other host device.
+pub(crate) struct LiveDevice<D> {
+    driver: Arc<D>,
+    absent: WhenAbsent,
+    /// What was found out about playback and capture.
+    known: Mutex<[Option<Capabilities>; 2]>,
+}
+
+impl<D: Driver> LiveDevice<D> {
+    pub fn new(driver: D, absent: WhenAbsent) -> Self {
+        Self { driver: Arc::new(driver), absent, known: Mutex::default() }
+    }
+
+    fn native(&self, direction: Direction) -> Result<Capabilities, Error> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = &mut known[direction as usize];
+        if let Some(capabilities) = known {
+            return Ok(capabilities.clone());
+        }
+        Ok(known.insert(self.driver.capabilities(direction)?).clone())
+    }
+
+    /// The spec with which the device is opened for a stream of `spec`: where it does not take the stream's
+    /// format, with one that it takes. A device that is not there is opened with what is asked for.
+    fn carried(&self, direction: Direction, spec: &StreamSpec) -> Result<StreamSpec, Error> {
+        if spec.frame_bytes() == 0 || spec.rate_hz == 0 {
+            return Err(self.unsupported(spec, "a stream has at least one channel and 1 Hz"));
+        }
+        let native = match self.native(direction) {
+            Ok(native) => native,
+            Err(_) if pcm::is_decodable(spec.format) => return Ok(*spec),
+            Err(error) => return Err(error),
+        };
+        let format = convert::nearest(spec.format, native.formats)
+            .ok_or_else(|| self.unsupported(spec, "neither it nor any conversion takes such samples"))?;
+        Ok(StreamSpec { format, ..*spec })
+    }
+
+    fn unsupported(&self, spec: &StreamSpec, reason: &str) -> Error {
+        Error::unsupported(format_args!("`{}`", self.driver.name()), spec, reason)
+    }
+
+    /// A device that could not be opened may be another one the next time: ask it again then.
+    fn forget<T>(&self, opened: Result<T, Error>) -> Result<T, Error> {
+        if opened.is_err() {
+            *self.known.lock().unwrap_or_else(PoisonError::into_inner) = [None, None];
+        }
+        opened
+    }
+}
+
+impl<D: Driver> HostDevice for LiveDevice<D> {
+    fn capabilities(&self, _who: &StreamLabel, direction: Direction) -> Result<Capabilities, Error> {
+        let native = self.native(direction)?;
+        Ok(Capabilities { formats: convert::reachable(native.formats), ..native })
+    }
+
+    fn check(&self, _who: &StreamLabel, direction: Direction) -> Result<(), Error> {
+        self.driver.check(direction)
+    }
+
+    fn open_sink(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Sink>, Error> {
+        let carried = self.carried(Direction::Playback, spec)?;
+        let (driver, who, wanted) = (Arc::clone(&self.driver), *who, *spec);
+        let open = move || {
+            let opened = driver.open_output(&who, &carried)?;
+            Ok(convert::output(opened, &wanted, carried.format))
+        };
+        let mode = Mode { name: self.driver.name(), direction: Direction::Playback, absent: self.absent };
+        let sink = output::LiveSink::open(mode, self.driver.has_volume(), spec, Opener::new(open));
+        Ok(Box::new(self.forget(sink)?))
+    }
+
+    fn open_source(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Source>, Error> {
+        let carried = self.carried(Direction::Capture, spec)?;
+        let (driver, who, wanted) = (Arc::clone(&self.driver), *who, *spec);
+        let open = move || {
+            let opened = driver.open_input(&who, &carried)?;
+            Ok(convert::input(opened, &wanted, carried.format))
+        };
+        let mode = Mode { name: self.driver.name(), direction: Direction::Capture, absent: self.absent };
+        let source = input::LiveSource::open(mode, spec, Opener::new(open));
+        Ok(Box::new(self.forget(source)?))
+    }
+}
+
+/// How long `frames` last.
+pub(crate) fn frames_to_time(frames: u64, rate_hz: u32) -> Duration {
+    Duration::from_nanos(frames.saturating_mul(1_000_000_000) / u64::from(rate_hz.max(1)))
+}
+
+/// How many whole frames pass in `time`.
+pub(crate) fn time_to_frames(time: Duration, rate_hz: u32) -> u64 {
+    (time.as_nanos() * u128::from(rate_hz) / 1_000_000_000) as u64
+}

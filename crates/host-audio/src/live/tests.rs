@@ -1,0 +1,364 @@
+//! A stream's thread over devices whose every answer is written down, in simulated time.
+
+use super::input::{LiveSource, Recorder};
+use super::output::{LiveSink, Player};
+use super::reopen::Opener;
+use super::*;
+use crate::{Notice, WhenAbsent};
+use sndif::Format;
+use std::collections::VecDeque;
+
+const SPEC: StreamSpec =
+    StreamSpec { format: Format::S16Le, rate_hz: 48_000, channels: 2, period_frames: 480, buffer_frames: 1_920 };
+const FRAME_BYTES: usize = 4;
+const STEP: Duration = Duration::from_millis(1);
+
+/// What the devices of a test do.
+#[derive(Debug)]
+struct Script {
+    spec: StreamSpec,
+    /// How much faster than the system's clock a device is, in millionths.
+    ppm: i64,
+    /// What the next calls that ask a device for its position give.
+    faults: VecDeque<Fault>,
+    /// Devices opened so far, and whether opening one fails.
+    opened: u32,
+    absent: bool,
+    /// Frames that the last device has played or captured.
+    passed: u64,
+    /// The device takes frames and does not move.
+    frozen: bool,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self { spec: SPEC, ppm: 0, faults: VecDeque::new(), opened: 0, absent: false, passed: 0, frozen: false }
+    }
+}
+
+type Shared = Arc<Mutex<Script>>;
+
+/// A device that plays, or captures, by its own clock.
+struct Scripted {
+    script: Shared,
+    frame_bytes: usize,
+    since: Option<Instant>,
+    moved: u64,
+}
+
+impl Scripted {
+    fn passed(&mut self, now: Instant) -> Result<u64, Fault> {
+        let mut script = self.script.lock().unwrap();
+        if let Some(fault) = script.faults.pop_front() {
+            if matches!(fault, Fault::Xrun) {
+                (self.since, self.moved) = (None, 0);
+            }
+            return Err(fault);
+        }
+        let elapsed = self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        let ppm = u128::from((1_000_000 + script.ppm).cast_unsigned());
+        let passed = elapsed.as_nanos() * u128::from(script.spec.rate_hz) * ppm / 1_000_000_000_000_000;
+        script.passed = if script.frozen { 0 } else { passed as u64 };
+        Ok(script.passed)
+    }
+}
+
+impl Output for Scripted {
+    fn room(&mut self, _now: Instant) -> Result<u64, Fault> {
+        Ok(1 << 20)
+    }
+    fn write(&mut self, frames: &[u8], _now: Instant) -> Result<usize, Fault> {
+        self.moved += (frames.len() / self.frame_bytes) as u64;
+        Ok(frames.len() / self.frame_bytes)
+    }
+    fn delay(&mut self, now: Instant) -> Result<u64, Fault> {
+        let passed = self.passed(now)?;
+        if self.since.is_some() && passed > self.moved {
+            (self.since, self.moved) = (None, 0);
+            return Err(Fault::Xrun);
+        }
+        Ok(self.moved - passed)
+    }
+    fn start(&mut self, now: Instant) -> Result<(), Fault> {
+        self.since.get_or_insert(now);
+        Ok(())
+    }
+    fn pause(&mut self, _on: bool, _now: Instant) -> Result<bool, Fault> {
+        Ok(false)
+    }
+    fn reset(&mut self, _now: Instant) -> Result<(), Fault> {
+        (self.since, self.moved) = (None, 0);
+        Ok(())
+    }
+    fn wait(&mut self, _wake: BorrowedFd<'_>, _room: bool, _timeout: Option<Duration>) -> bool {
+        false
+    }
+}
+
+impl Input for Scripted {
+    fn available(&mut self, now: Instant) -> Result<u64, Fault> {
+        Ok(self.passed(now)?.saturating_sub(self.moved))
+    }
+    fn read(&mut self, into: &mut [u8], _now: Instant) -> Result<usize, Fault> {
+        into.fill(7);
+        self.moved += (into.len() / self.frame_bytes) as u64;
+        Ok(into.len() / self.frame_bytes)
+    }
+    fn start(&mut self, now: Instant) -> Result<(), Fault> {
+        self.since.get_or_insert(now);
+        Ok(())
+    }
+    fn reset(&mut self, _now: Instant) -> Result<(), Fault> {
+        (self.since, self.moved) = (None, 0);
+        Ok(())
+    }
+    fn wait(&mut self, _wake: BorrowedFd<'_>, _late: bool, _timeout: Option<Duration>) -> bool {
+        false
+    }
+}
+
+fn lost() -> Fault {
+    Fault::Lost(Error::Stuck { device: "the scripted one".into() })
+}
+
+fn mode(direction: Direction) -> Mode {
+    // A name of its own for each: opening waits for what was closed under the same name.
+    Mode { name: format!("{:?}", Instant::now()), direction, absent: WhenAbsent::Silence }
+}
+
+fn open(script: &Shared) -> Result<Scripted, Error> {
+    let mut opening = script.lock().unwrap();
+    if opening.absent {
+        return Err(Error::Slow { device: "the scripted one".into() });
+    }
+    opening.opened += 1;
+    let frame_bytes = opening.spec.frame_bytes();
+    Ok(Scripted { script: Arc::clone(script), frame_bytes, since: None, moved: 0 })
+}
+
+/// A guest that keeps its buffer full, over a player in simulated time.
+struct Playing {
+    script: Shared,
+    sink: LiveSink,
+    player: Player,
+    ring: rtrb::Consumer<u8>,
+    now: Instant,
+    accepted: u64,
+    position: u64,
+}
+
+impl Playing {
+    fn new(spec: StreamSpec, need: u64, script: Script) -> Self {
+        let script = Script { spec, ..script };
+        let script = Shared::new(Mutex::new(script));
+        let shared = Arc::clone(&script);
+        let opener =
+            Opener::new(move || Ok(Opened { device: Box::new(open(&shared)?) as Box<dyn Output>, period: 480, need }));
+        let (mut sink, player, ring) = LiveSink::prepare(mode(Direction::Playback), false, &spec, opener).unwrap();
+        sink.start().unwrap();
+        Self { script, sink, player, ring, now: Instant::now(), accepted: 0, position: 0 }
+    }
+
+    /// A step of time; the position goes on with it and not otherwise.
+    fn step(&mut self, feed: bool) {
+        self.now += STEP;
+        if feed {
+            self.accepted += self.sink.write(&[7; 1_920 * FRAME_BYTES]).unwrap() as u64;
+        }
+        self.player.step(&mut self.ring, self.now);
+        let position = self.accepted - self.sink.queued_frames();
+        assert!(position >= self.position, "back from {} to {position}", self.position);
+        assert!(position <= self.position + 3 * 48, "a leap from {} to {position}", self.position);
+        self.position = position;
+    }
+
+    fn steps(&mut self, count: u32) {
+        for _ in 0..count {
+            self.step(true);
+        }
+    }
+
+    /// Waits for the thread that opens the device, which runs in real time.
+    fn step_until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !done(self) {
+            assert!(Instant::now() < deadline, "{what}");
+            self.step(true);
+            std::thread::sleep(Duration::from_micros(50));
+        }
+    }
+}
+
+#[test]
+fn an_xrun_is_made_good_and_counted() {
+    let mut playing = Playing::new(SPEC, 960, Script::default());
+    playing.steps(100);
+    assert_eq!(playing.sink.xruns(), 0);
+    // It hits the queue, all of which counts as heard then.
+    playing.script.lock().unwrap().faults.push_back(Fault::Xrun);
+    playing.now += STEP;
+    playing.player.step(&mut playing.ring, playing.now);
+    playing.position = playing.accepted - playing.sink.queued_frames();
+    let before = playing.position;
+    playing.steps(100);
+    assert_eq!(playing.sink.xruns(), 1);
+    assert!(playing.position > before + 4_000, "{before}: {}", playing.position);
+    assert_eq!(playing.script.lock().unwrap().opened, 1);
+}
+
+#[test]
+fn a_device_that_is_lost_stops_no_clock_and_is_opened_again() {
+    let mut playing = Playing::new(SPEC, 960, Script::default());
+    playing.steps(100);
+    playing.script.lock().unwrap().absent = true;
+    playing.script.lock().unwrap().faults.push_back(lost());
+    let before = playing.position;
+    playing.steps(1_000);
+    assert!(matches!(playing.sink.notice(), Some(Notice::Lost(_))));
+    // A second in real time, but for the frame or so that a step may lack.
+    assert!(playing.position.abs_diff(before + 48_000) < 100, "{before}: {}", playing.position);
+    assert_eq!(playing.script.lock().unwrap().opened, 1);
+    playing.script.lock().unwrap().absent = false;
+    playing.step_until("it is opened again", |playing| playing.script.lock().unwrap().opened == 2);
+    playing.step_until("that is told", |playing| matches!(playing.sink.notice(), Some(Notice::Back)));
+    let before = playing.position;
+    playing.steps(1_000);
+    assert!(playing.position.abs_diff(before + 48_000) < 1_000, "{before}: {}", playing.position);
+    assert_eq!(playing.sink.xruns(), 0);
+}
+
+#[test]
+fn a_device_that_stands_still_is_as_good_as_lost() {
+    let mut playing = Playing::new(SPEC, 960, Script::default());
+    playing.steps(100);
+    {
+        let mut script = playing.script.lock().unwrap();
+        (script.frozen, script.absent) = (true, true);
+    }
+    playing.steps(2_000);
+    assert!(matches!(playing.sink.notice(), Some(Notice::Lost(Error::Stuck { .. }))));
+    assert!(playing.position > 48_000, "{}", playing.position);
+}
+
+#[test]
+fn a_device_that_needs_more_than_the_guest_has_gets_silence_ahead() {
+    // 10 ms of buffer, and a device that runs dry below 40 ms.
+    let spec = StreamSpec { period_frames: 240, buffer_frames: 480, ..SPEC };
+    let mut playing = Playing::new(spec, 1_920, Script::default());
+    for _ in 0..200 {
+        playing.step(true);
+        let passed = playing.script.lock().unwrap().passed;
+        assert!(playing.position.abs_diff(passed) < 144, "{} and {passed}", playing.position);
+    }
+    // The guest is late by 30 ms: nobody hears it, for the device has 40.
+    for _ in 0..30 {
+        playing.step(false);
+    }
+    playing.steps(200);
+    assert!(playing.position > 16_000);
+}
+
+#[test]
+fn a_stream_that_was_stopped_begins_anew() {
+    let mut playing = Playing::new(SPEC, 960, Script::default());
+    playing.steps(100);
+    playing.sink.stop().unwrap();
+    assert_eq!(playing.sink.queued_frames(), 0);
+    playing.player.step(&mut playing.ring, playing.now);
+    playing.position = playing.accepted;
+    let stopped = playing.position;
+    playing.steps(100);
+    assert_eq!(playing.position, stopped, "what it is given waits");
+    playing.sink.start().unwrap();
+    playing.steps(100);
+    assert!(playing.position > stopped + 4_000);
+}
+
+/// Capture, as [`Playing`].
+struct Capturing {
+    script: Shared,
+    source: LiveSource,
+    recorder: Recorder,
+    ring: rtrb::Producer<u8>,
+    now: Instant,
+    captured: u64,
+}
+
+impl Capturing {
+    fn new(spec: StreamSpec, script: Script) -> Self {
+        let script = Script { spec, ..script };
+        let script = Shared::new(Mutex::new(script));
+        let shared = Arc::clone(&script);
+        let opener = Opener::new(move || {
+            Ok(Opened { device: Box::new(open(&shared)?) as Box<dyn Input>, period: 480, need: 0 })
+        });
+        let (mut source, recorder, ring) = LiveSource::prepare(mode(Direction::Capture), &spec, opener).unwrap();
+        source.start().unwrap();
+        Self { script, source, recorder, ring, now: Instant::now(), captured: 0 }
+    }
+
+    fn step(&mut self, read: bool) {
+        self.now += STEP;
+        self.recorder.step(&mut self.ring, self.now);
+        if read {
+            let mut block = [0; 4_096];
+            self.captured += self.source.read(&mut block).unwrap() as u64;
+        }
+    }
+}
+
+#[test]
+fn a_source_that_is_lost_gives_silence_in_real_time_and_is_opened_again() {
+    let mut capturing = Capturing::new(SPEC, Script::default());
+    for _ in 0..100 {
+        capturing.step(true);
+    }
+    capturing.script.lock().unwrap().faults.extend([Fault::Xrun, lost()]);
+    capturing.script.lock().unwrap().absent = true;
+    capturing.step(true);
+    let before = capturing.captured;
+    for _ in 0..1_000 {
+        capturing.step(true);
+    }
+    assert_eq!(capturing.source.xruns(), 1);
+    assert!(matches!(capturing.source.notice(), Some(Notice::Lost(_))));
+    assert!(capturing.captured.abs_diff(before + 48_000) < 100, "{before}: {}", capturing.captured);
+    capturing.script.lock().unwrap().absent = false;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !matches!(capturing.source.notice(), Some(Notice::Back)) {
+        assert!(Instant::now() < deadline);
+        capturing.step(true);
+        std::thread::sleep(Duration::from_micros(50));
+    }
+}
+
+/// Playback and capture on devices that differ by 400 ppm: within two hours that is 2.9 seconds.
+#[test]
+fn over_hours_each_position_follows_its_device_and_nothing_accumulates() {
+    // 50 ms.
+    let (format, rate_hz) = (Format::U8, 8_000);
+    let spec = StreamSpec { format, rate_hz, channels: 1, period_frames: 400, buffer_frames: 1_600 };
+    let mut playing = Playing::new(spec, 800, Script { ppm: 200, ..Script::default() });
+    let mut capturing = Capturing::new(spec, Script { ppm: -200, ..Script::default() });
+    let (begin, hours) = (playing.now, Duration::from_secs(2 * 3_600));
+    // Steps of a period: a guest acts no more often.
+    let mut longest = 0;
+    while playing.now - begin < hours {
+        for now in [&mut playing.now, &mut capturing.now] {
+            *now += Duration::from_millis(49);
+        }
+        playing.position = playing.position.max(playing.accepted - playing.sink.queued_frames());
+        playing.now += STEP;
+        playing.accepted += playing.sink.write(&[7; 800]).unwrap() as u64;
+        playing.player.step(&mut playing.ring, playing.now);
+        capturing.step(true);
+        longest = longest.max(playing.sink.queued_frames());
+        assert!(capturing.source.available_frames() < 800);
+    }
+    let (position, captured) = (playing.accepted - playing.sink.queued_frames(), capturing.captured);
+    let expected = |ppm: i64| (hours.as_secs() as i64 * 8_000 * (1_000_000 + ppm) / 1_000_000).cast_unsigned();
+    assert!(position.abs_diff(expected(200)) < 1_200, "{position}, expected {}", expected(200));
+    assert!(captured.abs_diff(expected(-200)) < 1_200, "{captured}, expected {}", expected(-200));
+    assert!(longest <= 800, "{longest} frames queued");
+    assert_eq!((playing.sink.xruns(), capturing.source.xruns()), (0, 0));
+}

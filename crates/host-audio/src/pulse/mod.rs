@@ -1,0 +1,154 @@
+//! PulseAudio's native protocol: PulseAudio itself, and PipeWire's server in its place.
+//!
+//! Every stream has a connection of its own, over a local socket or TCP; the messages are the `pulseaudio`
+//! crate's. The server is asked for a queue of the guest's own length, and mixes, converts and has the volume.
+
+mod address;
+mod connection;
+mod format;
+mod playback;
+mod record;
+
+pub use address::ServerAddress;
+
+use crate::live::{Driver, Input, Opened, Output};
+use crate::{Capabilities, DeviceSpec, Direction, Error, StreamLabel, StreamSpec};
+use connection::{Connection, Failure};
+use pulseaudio::protocol::{self as pa, Command, PulseError};
+use std::ffi::{CStr, CString};
+
+/// `pulse[:SINK][@SERVER]`.
+pub(crate) struct PulseDriver {
+    device: Option<String>,
+    server: Option<ServerAddress>,
+    /// What the stream is called on the server.
+    title: String,
+}
+
+impl PulseDriver {
+    pub(crate) fn new(device: Option<String>, server: Option<ServerAddress>, title: String) -> Self {
+        Self { device, server, title }
+    }
+
+    fn address(&self) -> ServerAddress {
+        self.server.clone().unwrap_or_else(ServerAddress::usual)
+    }
+
+    fn title(&self, who: &StreamLabel) -> CString {
+        let title = match self.title.as_str() {
+            "" => format!("domain {} card {} PCM {} stream {}", who.domain, who.card, who.pcm, who.stream),
+            title => title.replace('\0', " "),
+        };
+        CString::new(title).unwrap_or_default()
+    }
+
+    fn connect(&self, title: &CString) -> Result<Connection, Error> {
+        Connection::open(&self.address(), title).map_err(|failure| self.error(failure, Direction::Playback))
+    }
+
+    /// Properties of a stream.
+    fn props(title: &CString, role: &CStr) -> pa::Props {
+        let mut props = pa::Props::new();
+        props.set(pa::Prop::MediaName, title);
+        props.set(pa::Prop::MediaRole, role);
+        props
+    }
+
+    /// The device's name for the server; its default one where there is none.
+    fn device_name(&self, default: &CStr) -> CString {
+        self.device.as_ref().and_then(|name| CString::new(name.as_str()).ok()).unwrap_or_else(|| default.into())
+    }
+
+    /// What keeps a stream from being opened.
+    fn error(&self, failure: Failure, direction: Direction) -> Error {
+        let (reason, hint) = match failure {
+            Failure::Refused(PulseError::AccessDenied | PulseError::AuthKey) => (
+                "it does not let us in".to_owned(),
+                "it wants its user, its cookie (PULSE_COOKIE names the file), or an `auth-ip-acl` with this machine in it",
+            ),
+            Failure::Refused(PulseError::NoEntity) => (
+                format!("it has no {} `{}`", noun(direction), self.device.as_deref().unwrap_or("(default)")),
+                match direction {
+                    Direction::Playback => "`pactl list short sinks` lists what there is",
+                    Direction::Capture => "`pactl list short sources` lists what there is",
+                },
+            ),
+            Failure::Refused(error) => (format!("it refused the stream ({error:?})"), "its log says more"),
+            Failure::Broken(reason) => {
+                (reason, "`pactl info` says whether PulseAudio or PipeWire (`pipewire-pulse`) runs there")
+            }
+        };
+        Error::Pulse { server: self.address().to_string(), reason, hint }
+    }
+}
+
+const fn noun(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Playback => "sink",
+        Direction::Capture => "source",
+    }
+}
+
+/// What ends a stream in use.
+fn lost(server: &str, failure: Failure) -> crate::live::Fault {
+    let reason = match failure {
+        Failure::Refused(error) => format!("it refused a command ({error:?})"),
+        Failure::Broken(reason) => reason,
+    };
+    crate::live::Fault::Lost(Error::PulseLost { server: server.to_owned(), reason })
+}
+
+impl Driver for PulseDriver {
+    fn name(&self) -> String {
+        DeviceSpec::Pulse { device: self.device.clone(), server: self.server.clone() }.to_string()
+    }
+
+    /// What every server takes: it converts.
+    fn capabilities(&self, _direction: Direction) -> Result<Capabilities, Error> {
+        Ok(Capabilities { formats: format::formats(), rates_hz: format::RATES_HZ, channels: format::CHANNELS })
+    }
+
+    fn check(&self, direction: Direction) -> Result<(), Error> {
+        let mut connection = self.connect(&c"vsndd".to_owned())?;
+        let outcome = match direction {
+            Direction::Playback => {
+                let name = Some(self.device_name(pa::DEFAULT_SINK));
+                connection.call::<pa::SinkInfo>(&Command::GetSinkInfo(pa::GetSinkInfo { index: None, name })).map(drop)
+            }
+            Direction::Capture => {
+                let name = Some(self.device_name(pa::DEFAULT_SOURCE));
+                let ask = Command::GetSourceInfo(pa::GetSourceInfo { index: None, name });
+                connection.call::<pa::SourceInfo>(&ask).map(drop)
+            }
+        };
+        outcome.map_err(|failure| self.error(failure, direction))
+    }
+
+    fn has_volume(&self) -> bool {
+        true
+    }
+
+    fn open_output(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Opened<dyn Output>, Error> {
+        let title = self.title(who);
+        let connection = self.connect(&title)?;
+        let params = pa::PlaybackStreamParams {
+            sink_name: Some(self.device_name(pa::DEFAULT_SINK)),
+            props: Self::props(&title, c"music"),
+            ..format::playback(spec)
+        };
+        playback::PulseOutput::open(connection, params, spec, self.address().to_string())
+            .map_err(|failure| self.error(failure, Direction::Playback))
+    }
+
+    fn open_input(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Opened<dyn Input>, Error> {
+        let title = self.title(who);
+        let connection = self.connect(&title)?;
+        let params = pa::RecordStreamParams {
+            source_name: Some(self.device_name(pa::DEFAULT_SOURCE)),
+            props: Self::props(&title, c"production"),
+            ..format::record(spec)
+        };
+        record::PulseInput::open(connection, params, spec, self.address().to_string())
+            .map_err(|failure| self.error(failure, Direction::Capture))
+    }
+}

@@ -1,0 +1,239 @@
+//! A playback stream on the server.
+
+use super::connection::{Connection, Failure, Message, reply};
+use super::lost;
+use crate::StreamSpec;
+use crate::live::{Fault, Opened, Output, time_to_frames};
+use pcm::Gain;
+use pulseaudio::protocol::{self as pa, Command};
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant, SystemTime};
+
+/// Octets that may wait for the socket: more, and the server is behind.
+const MOST_BACKLOG_BYTES: usize = 64 * 1024;
+/// The server is asked for the position so often, in parts of a second: at first, and later.
+const ASK_SOON: Duration = Duration::from_millis(4);
+const ASK_LATER: Duration = Duration::from_millis(20);
+
+/// How long the server may take to play what counts as heard: what it says of its latency is not exact.
+const DRAIN: Duration = Duration::from_millis(300);
+
+/// Where the server was when it was last asked.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    /// Frames heard, less than 0 before the first is; counted as `written` is.
+    heard: i64,
+    at: Instant,
+    /// It goes on with time.
+    playing: bool,
+}
+
+/// A question for the position that is not answered.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    number: u32,
+    at: Instant,
+    written: u64,
+}
+
+pub(super) struct PulseOutput {
+    connection: Connection,
+    server: String,
+    channel: u32,
+    stream_index: u32,
+    rate_hz: u32,
+    frame_bytes: usize,
+    running: bool,
+    /// Frames sent since the queue was last emptied.
+    written: u64,
+    /// What was written when the server was last told that no more comes.
+    drained: u64,
+    known: Option<Known>,
+    asked: Option<Asked>,
+    next_ask: Option<Instant>,
+}
+
+impl PulseOutput {
+    pub fn open(
+        mut connection: Connection,
+        params: pa::PlaybackStreamParams,
+        spec: &StreamSpec,
+        server: String,
+    ) -> Result<Opened<dyn Output>, Failure> {
+        let reply: pa::CreatePlaybackStreamReply = connection.call(&Command::CreatePlaybackStream(params))?;
+        let frame_bytes = spec.frame_bytes();
+        let own = time_to_frames(Duration::from_micros(reply.stream_latency), spec.rate_hz);
+        let request = u64::from(reply.buffer_attr.minimum_request_length) / frame_bytes as u64;
+        let output = Self {
+            connection,
+            server,
+            channel: reply.channel,
+            stream_index: reply.stream_index,
+            rate_hz: spec.rate_hz,
+            frame_bytes,
+            running: false,
+            written: 0,
+            drained: 0,
+            known: None,
+            asked: None,
+            next_ask: None,
+        };
+        Ok(Opened { device: Box::new(output), period: request.max(1), need: own + request })
+    }
+
+    /// Takes in what the server sent and sends what is queued.
+    fn exchange(&mut self, now: Instant) -> Result<(), Fault> {
+        self.pump(now).map_err(|failure| lost(&self.server, failure))
+    }
+
+    fn pump(&mut self, now: Instant) -> Result<(), Failure> {
+        let version = self.connection.version();
+        let mut idle = false;
+        while let Some(message) = self.connection.receive()? {
+            match message {
+                Message::Reply(number, content) => {
+                    if let Some(asked) = self.asked.filter(|asked| asked.number == number) {
+                        let latency: pa::PlaybackLatency = reply(content, version)?;
+                        self.asked = None;
+                        let known = self.known_from(asked, &latency, now);
+                        idle = !known.playing && asked.written == self.written;
+                        self.known = Some(known);
+                    }
+                }
+                Message::Killed => {
+                    return Err(Failure::Broken("it ended the stream: its sink was removed".into()));
+                }
+                // A refusal of what does not matter, such as a volume.
+                Message::Error(..) | Message::Other | Message::Frames(_) => {}
+            }
+        }
+        if idle {
+            self.drain()?;
+        }
+        if self.running && self.asked.is_none() && self.next_ask.is_none_or(|next| now >= next) {
+            let ask = pa::LatencyParams { channel: self.channel, now: SystemTime::now() };
+            let number = self.connection.send(&Command::GetPlaybackLatency(ask))?;
+            self.asked = Some(Asked { number, at: now, written: self.written });
+            let playing = self.known.is_some_and(|known| known.playing);
+            self.next_ask = Some(now + if playing { ASK_LATER } else { ASK_SOON });
+        }
+        self.connection.flush()
+    }
+
+    /// Has the server play all that it has: PipeWire keeps the last part of a block otherwise. What comes later is
+    /// played as before.
+    fn drain(&mut self) -> Result<(), Failure> {
+        if self.running && self.drained != self.written {
+            self.drained = self.written;
+            self.connection.send(&Command::DrainPlaybackStream(self.channel))?;
+        }
+        Ok(())
+    }
+
+    /// What an answer says: the server saw the question after all that was written before it.
+    fn known_from(&self, asked: Asked, latency: &pa::PlaybackLatency, now: Instant) -> Known {
+        let queued = (latency.write_offset - latency.read_offset).max(0) / self.frame_bytes as i64;
+        let device = time_to_frames(Duration::from_micros(latency.sink_usec), self.rate_hz).cast_signed();
+        // In the middle between question and answer, as near as can be known.
+        let at = asked.at + now.saturating_duration_since(asked.at) / 2;
+        // What the server has handed to its device is heard in time, also when no more comes.
+        let playing = latency.playing || (queued == 0 && asked.written > 0);
+        Known { heard: asked.written.cast_signed() - queued - device, at, playing }
+    }
+
+    /// Frames heard by now.
+    fn heard(&mut self, now: Instant) -> u64 {
+        let written = self.written;
+        let Some(known) = &mut self.known else { return 0 };
+        let since = match (self.running, known.playing) {
+            (true, true) => time_to_frames(now.saturating_duration_since(known.at), self.rate_hz),
+            _ => 0,
+        };
+        let heard = (known.heard + since.cast_signed()).max(0).cast_unsigned();
+        if heard >= written && known.playing {
+            // Time without frames is not made up for.
+            (known.heard, known.at) = (written.cast_signed(), now);
+        }
+        heard.min(written)
+    }
+
+    fn command(&mut self, command: &Command, now: Instant) -> Result<(), Fault> {
+        self.connection.send(command).map_err(|failure| lost(&self.server, failure))?;
+        self.exchange(now)
+    }
+
+    fn cork(&mut self, cork: bool, now: Instant) -> Result<(), Fault> {
+        if let Some(known) = self.known {
+            // What was heard so far stays; the answer to a question from before says nothing about after.
+            let heard = self.heard(now).cast_signed();
+            self.known = Some(Known { heard: heard.min(known.heard.max(heard)), at: now, ..known });
+        }
+        (self.running, self.asked, self.next_ask) = (!cork, None, None);
+        self.command(&Command::CorkPlaybackStream(pa::CorkStreamParams { channel: self.channel, cork }), now)
+    }
+}
+
+impl Output for PulseOutput {
+    fn room(&mut self, now: Instant) -> Result<u64, Fault> {
+        self.exchange(now)?;
+        let room = MOST_BACKLOG_BYTES.saturating_sub(self.connection.backlog_bytes());
+        Ok((room / self.frame_bytes) as u64)
+    }
+
+    fn write(&mut self, frames: &[u8], now: Instant) -> Result<usize, Fault> {
+        let count = (frames.len() / self.frame_bytes).min(MOST_BACKLOG_BYTES / self.frame_bytes);
+        let sent = self.connection.send_frames(self.channel, &frames[..count * self.frame_bytes]);
+        sent.map_err(|failure| lost(&self.server, failure))?;
+        self.written += count as u64;
+        self.exchange(now)?;
+        Ok(count)
+    }
+
+    fn delay(&mut self, now: Instant) -> Result<u64, Fault> {
+        self.exchange(now)?;
+        Ok(self.written - self.heard(now))
+    }
+
+    fn start(&mut self, now: Instant) -> Result<(), Fault> {
+        if self.running { Ok(()) } else { self.cork(false, now) }
+    }
+
+    fn pause(&mut self, on: bool, now: Instant) -> Result<bool, Fault> {
+        self.cork(on, now)?;
+        Ok(true)
+    }
+
+    fn reset(&mut self, now: Instant) -> Result<(), Fault> {
+        self.cork(true, now)?;
+        self.command(&Command::FlushPlaybackStream(self.channel), now)?;
+        (self.written, self.drained, self.known) = (0, 0, None);
+        Ok(())
+    }
+
+    fn ran_out(&mut self, now: Instant) -> Result<(), Fault> {
+        self.drain().map_err(|failure| lost(&self.server, failure))?;
+        self.exchange(now)
+    }
+
+    fn finish(&mut self) {
+        // A server that does not answer is gone, and with it the sound.
+        let drain = Command::DrainPlaybackStream(self.channel);
+        let _ = self.connection.complete_within(&drain, DRAIN);
+    }
+
+    fn set_gain(&mut self, gain: &Gain) -> Result<(), Fault> {
+        let now = Instant::now();
+        let mut volume = pa::ChannelVolume::empty();
+        for channel in 0..gain.channels() {
+            volume.push(pa::Volume::from_linear(gain.factor(channel) as f32));
+        }
+        let mute = (0..gain.channels()).all(|channel| gain.is_muted(channel));
+        let index = self.stream_index;
+        self.command(&Command::SetSinkInputVolume(pa::SetStreamVolumeParams { index, volume }), now)?;
+        self.command(&Command::SetSinkInputMute(pa::SetStreamMuteParams { index, mute }), now)
+    }
+
+    fn wait(&mut self, wake: BorrowedFd<'_>, _room: bool, timeout: Option<Duration>) -> bool {
+        self.connection.wait(wake, timeout)
+    }
+}

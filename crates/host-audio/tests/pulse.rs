@@ -1,0 +1,278 @@
+//! The `pulse` device against real servers: PulseAudio, and PipeWire in its place.
+
+mod common;
+
+use common::{WHO, device, device_with, noise, paced, play, wait_until};
+use host_audio::{Direction, Notice, Sink, Source, StreamSpec, WhenAbsent};
+use sndif::Format;
+use sound_servers::{Kind, Server};
+use std::time::{Duration, Instant};
+
+/// Periods so long that a machine with much else to do plays them without a gap.
+const SPEC: StreamSpec = StreamSpec { period_frames: 4_800, buffer_frames: 19_200, ..common::SPEC };
+const SERVERS: [Kind; 2] = [Kind::PulseAudio, Kind::PipeWire];
+
+/// The format in which the server's sink plays without conversion, and frames in it.
+fn native(kind: Kind, frames: usize) -> (Format, Vec<u8>) {
+    match kind {
+        Kind::PulseAudio => (Format::S16Le, noise(frames * 4)),
+        Kind::PipeWire => {
+            let samples = noise(frames * 4)
+                .as_chunks::<2>()
+                .0
+                .iter()
+                .map(|&octets| i16::from_le_bytes(octets))
+                .collect::<Vec<_>>();
+            (Format::F32Le, samples.iter().flat_map(|&sample| (f32::from(sample) / 65_536.0).to_le_bytes()).collect())
+        }
+    }
+}
+
+/// What is played before what is compared: a server begins a stream in what it has rendered already, and the
+/// recorder of a monitor has that already.
+const PRELUDE_FRAMES: usize = 4_800;
+
+fn silence(frames: usize) -> Vec<u8> {
+    vec![0; frames]
+}
+
+#[test]
+fn what_nothing_converts_is_heard_bit_by_bit_to_its_end() {
+    for kind in SERVERS {
+        let server = Server::start(kind);
+        let (format, frames) = native(kind, 48_000);
+        let spec = StreamSpec { format, ..SPEC };
+        let recording = server.record();
+        let mut sink = device(&server.sink()).open_sink(&WHO, &spec).unwrap();
+        let begin = Instant::now();
+        play(&mut *sink, spec.frame_bytes(), &[silence(PRELUDE_FRAMES * spec.frame_bytes()), frames.clone()].concat());
+        let took = begin.elapsed();
+        assert!(took >= Duration::from_millis(1_095), "{kind:?}: 1100 ms were played in {took:?}");
+        sink.stop().unwrap();
+        drop(sink);
+        recording.await_heard(&frames);
+    }
+}
+
+#[test]
+fn a_short_buffer_is_played_at_any_servers_latency() {
+    for kind in SERVERS {
+        let server = Server::start(kind);
+        let (format, frames) = native(kind, 48_000);
+        // Two periods of 5 ms: less than a server may keep queued for itself.
+        let spec = StreamSpec { format, period_frames: 240, buffer_frames: 480, ..SPEC };
+        let recording = server.record();
+        let mut sink = device(&server.sink()).open_sink(&WHO, &spec).unwrap();
+        let begin = Instant::now();
+        play(&mut *sink, spec.frame_bytes(), &frames);
+        assert!(begin.elapsed() >= Duration::from_millis(950), "{kind:?}: {:?}", begin.elapsed());
+        // A machine with much else to do makes gaps; what lies between them is as it was.
+        wait_until("most of it is heard", || {
+            let heard = recording.octets();
+            let marks = frames.chunks_exact(frames.len() / 20);
+            let found = |mark: &&[u8]| heard.windows(64).any(|window| window == &mark[..64]);
+            marks.filter(found).count() >= 12
+        });
+    }
+}
+
+#[test]
+fn what_is_played_can_be_captured() {
+    for kind in SERVERS {
+        let server = Server::start(kind);
+        let (format, frames) = native(kind, 24_000);
+        let spec = StreamSpec { format, ..SPEC };
+        let mut source = device(&server.source()).open_source(&WHO, &spec).unwrap();
+        source.start().unwrap();
+        let mut sink = device(&server.sink()).open_sink(&WHO, &spec).unwrap();
+        let (mut heard, mut block) = (Vec::new(), vec![0; 65_536]);
+        wait_until("capture begins", || source.read(&mut block).unwrap() > 0);
+        sink.start().unwrap();
+        let all = [silence(PRELUDE_FRAMES * spec.frame_bytes() * 4), frames.clone()].concat();
+        let mut left = all.as_slice();
+        wait_until("what is played is captured", || {
+            left = &left[sink.write(left).unwrap() * spec.frame_bytes()..];
+            paced(source.pacing());
+            source.acknowledge().unwrap();
+            let read = source.read(&mut block).unwrap() * spec.frame_bytes();
+            heard.extend_from_slice(&block[..read]);
+            // What is older than what is compared need not be looked at again.
+            let at = heard.windows(64).position(|window| window == &frames[..64]);
+            heard.drain(..at.unwrap_or(heard.len().saturating_sub(64)));
+            heard.starts_with(&frames)
+        });
+    }
+}
+
+#[test]
+fn a_server_that_is_killed_stops_no_clock_and_is_used_again_when_it_is_back() {
+    for kind in SERVERS {
+        let mut server = Server::start(kind);
+        let mut sink = device(&server.sink()).open_sink(&WHO, &SPEC).unwrap();
+        let mut source = device(&server.source()).open_source(&WHO, &SPEC).unwrap();
+        let mut stream = Stream::new(&mut *sink, &mut *source);
+        stream.run_until("it plays", |stream| stream.position() > 9_600 && stream.captured > 9_600);
+        server.kill();
+        stream.run_until("the loss is told", |stream| stream.lost == 2);
+        let (position, captured, begin) = (stream.position(), stream.captured, Instant::now());
+        stream.run_until("time goes on", |stream| {
+            stream.position() > position + 24_000 && stream.captured > captured + 24_000
+        });
+        // Half a second passed, and no less.
+        assert!(begin.elapsed() >= Duration::from_millis(450), "{kind:?}: {:?}", begin.elapsed());
+        server.run();
+        stream.run_until("both are back", |stream| stream.back == 2);
+        let recording = server.record();
+        let (_, marks) = native(Kind::PulseAudio, 4_800);
+        stream.play = Some(marks.clone());
+        stream.run_until("it is heard again", |_| match kind {
+            Kind::PulseAudio => recording.octets().windows(64).any(|window| window == &marks[..64]),
+            Kind::PipeWire => recording.octets().iter().any(|&octet| octet != 0),
+        });
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there_refuses_a_stream_or_plays_to_silence_until_it_is() {
+    let mut server = Server::start(Kind::PulseAudio);
+    server.kill();
+    let error = device(&server.sink()).open_sink(&WHO, &SPEC).err().unwrap().to_string();
+    assert!(error.contains("cannot use PulseAudio server unix:") && error.contains("`pactl info`"), "{error}");
+    let mut sink = device_with(&server.sink(), WhenAbsent::Silence).open_sink(&WHO, &SPEC).unwrap();
+    let mut source = device_with(&server.source(), WhenAbsent::Silence).open_source(&WHO, &SPEC).unwrap();
+    let mut stream = Stream::new(&mut *sink, &mut *source);
+    stream.run_until("it goes on silently", |stream| stream.lost == 2 && stream.position() > 4_800);
+    server.run();
+    stream.run_until("it is played", |stream| stream.back == 2);
+}
+
+#[test]
+fn a_sink_that_the_server_does_not_have_is_named_with_what_helps() {
+    for kind in SERVERS {
+        let server = Server::start(kind);
+        let missing = device(&format!("pulse:nowhere@{}", server.address()));
+        let error = missing.check(&WHO, Direction::Playback).unwrap_err().to_string();
+        assert!(error.contains("it has no sink `nowhere`") && error.contains("`pactl list short sinks`"), "{error}");
+        let error = missing.check(&WHO, Direction::Capture).unwrap_err().to_string();
+        assert!(error.contains("it has no source `nowhere`"), "{error}");
+    }
+}
+
+#[test]
+fn volume_and_mute_are_the_servers_own_and_the_stream_has_its_guests_name() {
+    for kind in SERVERS {
+        let server = Server::start(kind);
+        let mut sink = device(&server.sink()).open_sink(&WHO, &SPEC).unwrap();
+        sink.start().unwrap();
+        let listed = || server.pactl(&["list", "sink-inputs"]);
+        wait_until("the stream has its name", || listed().contains("media.name = \"studio: card 0 out\""));
+        assert!(listed().contains("media.role = \"music\""), "{}", listed());
+        let mut gain = pcm::Gain::new(2);
+        gain.set_volume(0, -6_000);
+        gain.set_volume(1, -60_000);
+        assert!(sink.set_gain(&gain));
+        wait_until("the server has the volume", || listed().contains("-6.00 dB") && listed().contains("-60.00 dB"));
+        assert!(listed().contains("Mute: no"));
+        gain.set_mute(0, true);
+        gain.set_mute(1, true);
+        assert!(sink.set_gain(&gain));
+        wait_until("the server mutes", || listed().contains("Mute: yes"));
+    }
+}
+
+#[test]
+fn several_streams_share_a_sink_each_with_its_own_volume() {
+    for kind in SERVERS {
+        let server = Server::start(kind);
+        let mut sinks: Vec<_> = (0..3).map(|_| device(&server.sink()).open_sink(&WHO, &SPEC).unwrap()).collect();
+        for (index, sink) in (1..).zip(&mut sinks) {
+            sink.start().unwrap();
+            let mut gain = pcm::Gain::new(2);
+            for channel in 0..2 {
+                gain.set_volume(channel, -6_000 * index);
+            }
+            assert!(sink.set_gain(&gain));
+        }
+        wait_until("each has its volume", || {
+            let listed = server.pactl(&["list", "sink-inputs"]);
+            ["-6.00 dB", "-12.00 dB", "-18.00 dB"].iter().all(|volume| listed.contains(volume))
+        });
+    }
+}
+
+#[test]
+fn sound_leaves_the_machine_over_tcp() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let server = Server::start_with(Kind::PulseAudio, Some(port));
+    let (_, frames) = native(Kind::PulseAudio, 24_000);
+    let recording = server.record();
+    let mut sink = device(&format!("pulse:out@tcp:127.0.0.1:{port}")).open_sink(&WHO, &SPEC).unwrap();
+    play(&mut *sink, 4, &[silence(PRELUDE_FRAMES * 4), frames.clone()].concat());
+    recording.await_heard(&frames);
+}
+
+#[test]
+fn what_no_server_takes_is_converted_and_what_nothing_converts_is_not_offered() {
+    let server = Server::start(Kind::PulseAudio);
+    let formats = device(&server.sink()).capabilities(&WHO, Direction::Playback).unwrap().formats;
+    for format in Format::all() {
+        assert_eq!(formats.contains(format), pcm::is_decodable(format), "{format}");
+    }
+    // Big-endian unsigned samples in a container, of which 16 bits count: exact in the sink's 16.
+    let (_, frames) = native(Kind::PulseAudio, 24_000);
+    let spec = StreamSpec { format: Format::U24Be, ..SPEC };
+    let mut wide = vec![0; frames.len() * 2];
+    pcm::Converter::new(Format::S16Le, Format::U24Be).unwrap().convert(&frames, &mut wide);
+    let mut quiet = vec![0; PRELUDE_FRAMES * spec.frame_bytes()];
+    pcm::fill_silence(Format::U24Be, &mut quiet);
+    let recording = server.record();
+    let mut sink = device(&server.sink()).open_sink(&WHO, &spec).unwrap();
+    play(&mut *sink, spec.frame_bytes(), &[quiet, wide].concat());
+    recording.await_heard(&frames);
+}
+
+/// A guest that plays without end, and captures.
+struct Stream<'a> {
+    sink: &'a mut dyn Sink,
+    source: &'a mut dyn Source,
+    accepted: u64,
+    last: u64,
+    captured: u64,
+    lost: u32,
+    back: u32,
+    /// What is played over and over instead of silence.
+    play: Option<Vec<u8>>,
+}
+
+impl<'a> Stream<'a> {
+    fn new(sink: &'a mut dyn Sink, source: &'a mut dyn Source) -> Self {
+        sink.start().unwrap();
+        source.start().unwrap();
+        Self { sink, source, accepted: 0, last: 0, captured: 0, lost: 0, back: 0, play: None }
+    }
+
+    fn position(&mut self) -> u64 {
+        let position = self.accepted - self.sink.queued_frames();
+        assert!(position >= self.last, "back from {} to {position}", self.last);
+        self.last = position;
+        position
+    }
+
+    fn run_until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
+        let mut block = vec![0; 65_536];
+        wait_until(what, || {
+            let frames = self.play.clone().unwrap_or_else(|| vec![0; 4 * 4_800]);
+            self.accepted += self.sink.write(&frames).unwrap() as u64;
+            self.sink.acknowledge().unwrap();
+            self.captured += self.source.read(&mut block).unwrap() as u64;
+            self.source.acknowledge().unwrap();
+            for notice in [self.sink.notice(), self.source.notice()].into_iter().flatten() {
+                match notice {
+                    Notice::Lost(_) => self.lost += 1,
+                    Notice::Back => self.back += 1,
+                }
+            }
+            done(self)
+        });
+    }
+}

@@ -1,0 +1,286 @@
+//! PulseAudio and PipeWire daemons of a test's own: without hardware, without a session bus, in a directory that goes
+//! with them. Each has the sink `out`, which plays to its monitor, `out.monitor`.
+//!
+//! What fails here panics: that is a test's end.
+
+#![forbid(unsafe_code)]
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long something may take that has to happen.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Which daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// PulseAudio.
+    PulseAudio,
+    /// PipeWire with its PulseAudio server and a session manager.
+    PipeWire,
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    kind: Kind,
+    dir: tempfile::TempDir,
+    tcp_port: Option<u16>,
+    children: Vec<Child>,
+}
+
+impl Server {
+    /// Starts one.
+    #[must_use]
+    pub fn start(kind: Kind) -> Self {
+        Self::start_with(kind, None)
+    }
+
+    /// With a TCP port beside the socket (PulseAudio only).
+    #[must_use]
+    pub fn start_with(kind: Kind, tcp_port: Option<u16>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("pulse")).unwrap();
+        let mut server = Self { kind, dir, tcp_port, children: Vec::new() };
+        server.run();
+        server
+    }
+
+    /// The socket's place as the daemon's configuration has it.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("unix:{}", self.socket().display())
+    }
+
+    /// The sink as a device of the daemon.
+    #[must_use]
+    pub fn sink(&self) -> String {
+        format!("pulse:out@{}", self.address())
+    }
+
+    /// Its monitor as a device of the daemon.
+    #[must_use]
+    pub fn source(&self) -> String {
+        format!("pulse:out.monitor@{}", self.address())
+    }
+
+    /// Kills it.
+    pub fn kill(&mut self) {
+        for mut child in self.children.drain(..).rev() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        let _ = fs::remove_file(self.socket());
+    }
+
+    /// Starts it again.
+    pub fn run(&mut self) {
+        match self.kind {
+            Kind::PulseAudio => self.run_pulseaudio(),
+            Kind::PipeWire => self.run_pipewire(),
+        }
+    }
+
+    /// Runs a command of `pactl` and gives what it prints.
+    pub fn pactl(&self, arguments: &[&str]) -> String {
+        let output = self.command("pactl").args(arguments).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Starts to record the sink, in the sink's own format.
+    #[must_use]
+    pub fn record(&self) -> Recording {
+        let file = self.dir.path().join("recorded.raw");
+        let mut command = self.command("parec");
+        command.args(["--device=out.monitor", "--raw", "--rate=48000", "--channels=2", "--latency-msec=20"]);
+        command.arg(format!("--format={}", self.sample_format()));
+        let child = command.stdout(File::create(&file).unwrap()).spawn().unwrap();
+        let recording = Recording { child, file };
+        wait_until("parec records", || recording.octets().len() > 10_000);
+        recording
+    }
+
+    /// A recorder of the sink, as raw 16 bit, 48 kHz, stereo on its standard output, with as little latency as it gets.
+    #[must_use]
+    pub fn recorder(&self) -> Command {
+        let mut command = self.command("parec");
+        command.args(["--device=out.monitor", "--raw", "--rate=48000", "--channels=2", "--format=s16le"]);
+        command.args(["--latency-msec=1", "--process-time-msec=1"]).stdout(Stdio::piped());
+        command
+    }
+
+    /// The format that the sink has.
+    #[must_use]
+    pub fn sample_format(&self) -> &'static str {
+        match self.kind {
+            Kind::PulseAudio => "s16le",
+            Kind::PipeWire => "float32le",
+        }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.dir.path().join("pulse/native")
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let dir = self.dir.path();
+        let mut command = Command::new(program);
+        command.stdin(Stdio::null()).env_remove("DBUS_SESSION_BUS_ADDRESS").env("PULSE_SERVER", self.address());
+        for variable in ["HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "PIPEWIRE_RUNTIME_DIR"] {
+            command.env(variable, dir);
+        }
+        command.env("PULSE_RUNTIME_PATH", dir.join("pulse")).env("WIREPLUMBER_CONFIG_DIR", dir);
+        command
+    }
+
+    fn daemon(&mut self, program: &str, arguments: &[&str]) {
+        let log = |name: &str| File::create(self.dir.path().join(format!("{program}.{name}"))).unwrap();
+        let mut command = self.command(program);
+        command.args(arguments).stdout(log("out")).stderr(log("err"));
+        let child = command.spawn().unwrap_or_else(|error| panic!("{program}: {error}; `make deps` installs it"));
+        self.children.push(child);
+    }
+
+    fn run_pulseaudio(&mut self) {
+        let unix = format!("module-native-protocol-unix socket={} auth-anonymous=1", self.socket().display());
+        let mut arguments = vec![
+            "-n",
+            "--daemonize=no",
+            "--exit-idle-time=-1",
+            "--use-pid-file=no",
+            "--log-target=stderr",
+            "-L",
+            &unix,
+        ];
+        let tcp;
+        if let Some(port) = self.tcp_port {
+            tcp = format!("module-native-protocol-tcp port={port} listen=127.0.0.1 auth-anonymous=1");
+            arguments.extend(["-L", &tcp]);
+        }
+        arguments.extend(["-L", "module-null-sink sink_name=out rate=48000 channels=2 format=s16le"]);
+        self.daemon("pulseaudio", &arguments);
+        wait_until("PulseAudio has its sink", || self.pactl(&["list", "short", "sinks"]).contains("out"));
+    }
+
+    fn run_pipewire(&mut self) {
+        let dir = self.dir.path().to_owned();
+        fs::write(dir.join("wp.conf"), WIREPLUMBER_CONF).unwrap();
+        fs::write(dir.join("vsnd.lua"), WIREPLUMBER_LUA).unwrap();
+        self.daemon("pipewire", &[]);
+        wait_until("PipeWire listens", || dir.join("pipewire-0").exists());
+        self.daemon("wireplumber", &["-c", &path(&dir.join("wp.conf"))]);
+        self.daemon("pipewire-pulse", &[]);
+        wait_until("PipeWire's pulse server listens", || self.pactl(&["info"]).contains("PipeWire"));
+        self.pactl(&["load-module", "module-null-sink", "sink_name=out", "channels=2", "rate=48000"]);
+        wait_until("PipeWire has its sink", || self.pactl(&["list", "short", "sinks"]).contains("out"));
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for program in ["pulseaudio", "pipewire", "wireplumber", "pipewire-pulse"] {
+                if let Ok(log) = fs::read_to_string(self.dir.path().join(format!("{program}.err"))) {
+                    eprintln!("{program}: {log}");
+                }
+            }
+        }
+        self.kill();
+    }
+}
+
+/// What a sink plays, as it comes.
+#[derive(Debug)]
+pub struct Recording {
+    child: Child,
+    file: PathBuf,
+}
+
+impl Recording {
+    /// What was recorded so far.
+    #[must_use]
+    pub fn octets(&self) -> Vec<u8> {
+        let mut octets = Vec::new();
+        let _ = File::open(&self.file).and_then(|mut file| file.read_to_end(&mut octets));
+        octets
+    }
+
+    /// Waits until `played` was heard, as it is and in one piece.
+    pub fn await_heard(&self, played: &[u8]) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let heard = self.octets();
+            let begin = heard.windows(64).position(|window| window == &played[..64]);
+            let same = |at: usize| heard[at..].iter().zip(played).take_while(|(heard, played)| heard == played).count();
+            let same = begin.map(same);
+            if same == Some(played.len()) {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "of {} octets played, recorded {}, begin at {begin:?}, the first {same:?} are the same",
+                played.len(),
+                heard.len()
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn path(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// A session manager that links streams to the sink, and does nothing that needs a bus or hardware.
+const WIREPLUMBER_CONF: &str = "
+context.properties = { log.level = 2  wireplumber.export-core = false }
+context.spa-libs = { audio.convert.* = audioconvert/libspa-audioconvert  support.* = support/libspa-support }
+context.modules = [
+  { name = libpipewire-module-protocol-native }
+  { name = libpipewire-module-client-node }
+  { name = libpipewire-module-adapter }
+  { name = libpipewire-module-metadata }
+  { name = libpipewire-module-session-manager }
+]
+wireplumber.components = [
+  { name = libwireplumber-module-lua-scripting type = module }
+  { name = vsnd.lua type = config/lua }
+]
+";
+const WIREPLUMBER_LUA: &str = r#"
+components = {}
+local function module(name, arguments)
+  components[#components + 1] = { "libwireplumber-module-" .. name, type = "module", args = arguments }
+end
+local function script(name, arguments)
+  components[#components + 1] = { name, type = "script/lua", args = arguments }
+end
+module("si-node")
+module("si-audio-adapter")
+module("si-standard-link")
+module("si-audio-endpoint")
+module("default-nodes-api")
+module("mixer-api")
+module("metadata")
+module("default-nodes", { ["use-persistent-storage"] = false })
+script("policy-node.lua", { ["move"] = true, ["follow"] = true, ["audio.no-dsp"] = false })
+script("create-item.lua")
+"#;
