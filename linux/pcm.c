@@ -108,7 +108,6 @@ void vsnd_listener_volume_changed(struct vsnd_listener *listener)
 struct vsnd_open {
 	const struct vsnd_stream *stream;
 	struct snd_pcm_hw_constraint_list rates;
-	bool runs_ahead;
 };
 
 static const struct vsnd_stream *vsnd_pcm_stream(struct snd_pcm_substream *substream)
@@ -208,7 +207,6 @@ static int vsnd_pcm_open(struct snd_pcm_substream *substream)
 	err = open->stream ? vsnd_stream_open(open->stream, capture, &hw) : -ENODEV;
 	if (err)
 		goto out_free;
-	open->runs_ahead = hw.runs_ahead && !capture;
 	runtime->hw = (struct snd_pcm_hardware) {
 		.info = SNDRV_PCM_INFO_MMAP | SNDRV_PCM_INFO_MMAP_VALID |
 			SNDRV_PCM_INFO_INTERLEAVED | SNDRV_PCM_INFO_BLOCK_TRANSFER |
@@ -296,15 +294,10 @@ static int vsnd_pcm_sync_stop(struct snd_pcm_substream *substream)
 
 static int vsnd_pcm_trigger(struct snd_pcm_substream *substream, int cmd)
 {
-	struct snd_pcm_runtime *runtime = substream->runtime;
 	const struct vsnd_stream *stream = vsnd_pcm_stream(substream);
-	struct vsnd_open *open = runtime->private_data;
 
 	switch (cmd) {
 	case SNDRV_PCM_TRIGGER_START:
-		if (open->runs_ahead)
-			runtime->stop_threshold = max(runtime->stop_threshold,
-						      runtime->buffer_size + 1);
 		return vsnd_stream_trigger(stream, VSND_START);
 	case SNDRV_PCM_TRIGGER_PAUSE_PUSH:
 		return vsnd_stream_trigger(stream, VSND_PAUSE);

@@ -61,8 +61,6 @@ struct vsnd_hardware {
 	u32 period_bytes_min, period_bytes_max;
 	u32 periods_min, periods_max;
 	bool pauses;
-	/* Frames are taken before they are heard: to have none left is no xrun. */
-	bool runs_ahead;
 };
 
 void vsnd_sound_put(struct vsnd_sound *sound);

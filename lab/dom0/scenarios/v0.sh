@@ -72,6 +72,7 @@ scenario_v0module() {
     note "aplay: $COMPARED, in $took ms"
     must_run old "play 0,0 71 96000 s16_le 48000 2 -M --period-size=240 --buffer-size=960"
     heard old 0-0 71
+    ! echo "$OUTPUT" | grep -q 'run!!!' || fail "there was an xrun: $OUTPUT"
     note "aplay -M, periods of 5 ms: $COMPARED"
     must_run old "arecord -q -D hw:1,0 -t raw -f S16_LE -r 48000 -c 2 -s 96000 /run/lab/r.raw &&
         vsnd-lab compare --frames 96000 --seed 100 /run/lab/r.raw"
@@ -118,9 +119,9 @@ scenario_v0limits() {
     note "$(echo "$OUTPUT" | grep -E 'Uno|rates|rate_min' | tr -s ' \n' ' ')"
     must_run old "refused() { ! echo \"\$*\" > $limits; }
         refused rate_min 48001 && refused formats 0x80000000 && refused channels_max many && refused volume 1 &&
-        refused periods_max && cat $limits > /run/lab/after && grep -q 'rate_min 5500' /run/lab/after && dmesg | grep virtualcard_pcm"
+        refused periods_max && cat $limits > /run/lab/after && grep -q 'rate_min 8000' /run/lab/after && dmesg | grep virtualcard_pcm"
     note "refused: $(echo "$OUTPUT" | sed 's/^.*virtualcard_pcm: //' | tr '\n' ',')"
-    must_run old "sed 's/^rate_max .*/rate_max 96000/; s/^rate_min .*/rate_min 96000/' $limits > /run/lab/new && cat /run/lab/new > $limits &&
+    must_run old "sed 's/^rates .*/rates 0x40000000/; s/^rate_max .*/rate_max 96000/; s/^rate_min .*/rate_min 96000/' $limits > /run/lab/new && cat /run/lab/new > $limits &&
         ! aplay -D hw:3,0 -t raw -f S16_LE -r 48000 -c 2 -s 48 /dev/zero > /run/lab/48 2>&1; tail -n1 /run/lab/48
         vsnd-lab make --frames 96000 --seed 78 /run/lab/78.raw && aplay -q -D hw:3,0 -t raw -f S16_LE -r 96000 -c 2 /run/lab/78.raw"
     note "48 kHz then: $(echo "$OUTPUT" | tail -n1)"

@@ -4,6 +4,7 @@
 
 use std::rc::Rc;
 
+use frontend::v0::Hardware;
 use loom::sync::{Condvar, Mutex};
 use loom::thread;
 use sndif::Format;
@@ -94,7 +95,7 @@ fn serve(stream: &Substream<LoomKernel>, requests: usize) {
 fn v0_stream() -> Rc<Substream<LoomKernel>> {
     reset();
     let bus = TestBus::new(&[("backend/stream_id", "0")]);
-    let stream = Substream::V0(v0::stream::<LoomKernel>(&bus, v0::Hardware::DEFAULT).unwrap());
+    let stream = Substream::V0(v0::stream::<LoomKernel>(&bus, Hardware::AC97).unwrap());
     let features = connect::features::<LoomKernel>(&bus);
     connect::publish(&bus, core::slice::from_ref(&stream), features).unwrap();
     v0_attach(bus.node("ring-ref").unwrap().parse().unwrap());

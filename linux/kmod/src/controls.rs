@@ -93,7 +93,11 @@ unsafe extern "C" fn vsnd_sound_show_limits(sound: *const Sound, text: *mut u8, 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn vsnd_sound_set_limits(sound: *const Sound, text: *const u8, length: usize) -> c_int {
     // SAFETY: the contract; nobody writes it meanwhile.
-    let text = unsafe { core::slice::from_raw_parts(text, length) };
+    let octets = unsafe { core::slice::from_raw_parts(text, length) };
+    let Ok(text) = core::str::from_utf8(octets) else {
+        log::problem(format_args!("virtualcard_pcm: this is no text"));
+        return ffi::status(Err(Error::Invalid));
+    };
     // SAFETY: the contract.
     for stream in unsafe { &*sound }.streams.iter() {
         if let Substream::V0(stream) = stream

@@ -4,8 +4,8 @@
 use core::ffi::c_int;
 use core::ptr::{NonNull, null_mut};
 
-use driver::v0::{self, Hardware};
-use driver::{Boxed, Bus, Error, Knob, PcmStream, Substream, Text, connect, layout};
+use driver::{Boxed, Bus, Error, Knob, PcmStream, Substream, Text, connect, layout, v0};
+use frontend::v0::Hardware;
 use frontend::{Action, Actions, Handshake};
 use sndif::store::Direction;
 use sndif::{Protocol, XenbusState};
@@ -292,9 +292,8 @@ unsafe extern "C" fn vsnd_device_new(
 ) -> c_int {
     let new = || {
         // SAFETY: the contract.
-        let model = unsafe { core::slice::from_raw_parts(model, length) };
-        let Some(hardware) = Hardware::of_model(model) else {
-            let model = Text::name(model);
+        let model = Text::name(unsafe { core::slice::from_raw_parts(model, length) });
+        let Some(hardware) = Hardware::of_model(Some(model.as_str())) else {
             log::problem(format_args!("there is no model \"{}\": give ac97, or none", model.as_str()));
             return Err(Error::Invalid);
         };

@@ -68,7 +68,6 @@ pub(crate) struct HardwareC {
     pub(crate) period_bytes: [u32; 2],
     pub(crate) periods: [u32; 2],
     pub(crate) pauses: bool,
-    pub(crate) runs_ahead: bool,
 }
 
 /// `struct vsnd_names`; each text with its length.

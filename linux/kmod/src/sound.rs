@@ -138,7 +138,6 @@ fn hardware_to_c(space: &Space) -> HardwareC {
         period_bytes: ends(space.period_bytes),
         periods: ends(space.periods),
         pauses: space.pauses,
-        runs_ahead: space.runs_ahead,
     }
 }
 

@@ -5,7 +5,6 @@
 //! one of some granted areas for each WRITE, and out of one for each READ. An answered WRITE counts as played.
 
 mod buffer;
-mod hardware;
 mod show;
 mod state;
 mod stream;
@@ -14,13 +13,13 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+use frontend::v0::Hardware;
 use sndif::Protocol;
 use sndif::store::{Direction, node as v2_node, number};
 use sndif::v0::node;
 
 use crate::{Bus, Error, Platform};
 
-pub use hardware::{BadField, Hardware};
 pub use stream::PcmStream;
 
 /// Which protocol the backend speaks, as far as its nodes tell: version 0 where it has a `stream_id` and no `versions`.

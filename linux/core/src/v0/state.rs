@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 //! What the lock of a version 0 stream protects. Nothing here waits.
 
-use frontend::v0::{Completion, Counters, Mixer, Stream};
+use frontend::v0::{Completion, Counters, Hardware, Mixer, Stream};
 use frontend::{Geometry, Violation};
 use sndif::Errno;
 use sndif::store::Direction;
 use sndif::v0::{ANSWER_TIMEOUT_MS, OpenParams, Operation};
 
 use super::buffer::Buffer;
-use super::hardware::Hardware;
 use crate::guarded::{News, Requests};
 use crate::place::{Accepted, frames_in_ring, next_shown};
 use crate::{Boxed, Channel, Error, Pages, Platform, Stop};
@@ -352,15 +351,17 @@ impl<P: Platform> State<P> {
             let Some(buffer) = &mut self.buffer else { return Err(Error::Stale) };
             let Some(transport) = &mut self.transport else { return Err(Error::Lost) };
             let (in_flight, most) = (transport.stream.transfers_in_flight(), buffer.area_bytes());
+            // The last frame waits for what follows it: to have none left is an xrun for ALSA, which an answer does not mean.
+            let last = if self.run.draining { 0 } else { buffer.geometry.frame_bytes() };
             let length = match self.direction {
                 Direction::Capture => most,
                 Direction::Playback => {
-                    let pending = self.run.accepted.bytes.saturating_sub(self.run.submitted);
-                    u32::try_from(pending).unwrap_or(u32::MAX).min(most)
+                    let ready = self.run.accepted.bytes.saturating_sub(last.into());
+                    u32::try_from(ready.saturating_sub(self.run.submitted)).unwrap_or(u32::MAX).min(most)
                 }
             };
             // Less than a period waits until the backend has nothing else: one request then tells of many small writes.
-            let waits = length < most && in_flight > 0 && !self.run.draining;
+            let waits = length.saturating_add(last) < most && in_flight > 0 && !self.run.draining;
             if length == 0 || waits || in_flight >= buffer.areas() {
                 break;
             }

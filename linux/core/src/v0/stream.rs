@@ -3,13 +3,12 @@
 
 use core::fmt;
 
-use frontend::v0::Completion;
+use frontend::v0::{BadLimit, Completion, Hardware};
 use sndif::store::Direction;
 use sndif::v0::{Operation, node};
 use sndif::{Errno, Format};
 
 use super::buffer::Buffer;
-use super::hardware::{BadField, Hardware};
 use super::show::show;
 use super::state::{State, Transport};
 use crate::guarded::Guarded;
@@ -101,7 +100,7 @@ impl<P: Platform> PcmStream<P> {
         self.state.with(|state| {
             // Nobody has it: ALSA lets one at a time have a device that goes one way at a time.
             state.direction = direction;
-            if state.transport.is_some() { Ok(state.hardware.space()) } else { Err(Error::Lost) }
+            if state.transport.is_some() { Ok(Space::of_hardware(&state.hardware)) } else { Err(Error::Lost) }
         })
     }
 
@@ -277,19 +276,17 @@ impl<P: Platform> PcmStream<P> {
     /// # Errors
     /// Those of `out`.
     pub fn show_hardware(&self, out: &mut dyn fmt::Write) -> fmt::Result {
-        self.state.with(|state| state.hardware).show(out)
+        let hardware = self.state.with(|state| state.hardware);
+        write!(out, "{hardware}")
     }
 
     /// Sets what it may be opened with, from lines as [`show_hardware`](Self::show_hardware) writes them: all of them, or
     /// none. What is open stays as it is.
     ///
     /// # Errors
-    /// [`BadField`] for the first that makes no sense.
-    pub fn set_hardware(&self, lines: &[u8]) -> Result<(), BadField> {
-        self.state.with(|state| {
-            state.hardware = state.hardware.with(lines)?;
-            Ok(())
-        })
+    /// [`BadLimit`] for the first that makes no sense.
+    pub fn set_hardware(&self, lines: &str) -> Result<(), BadLimit> {
+        self.state.with(|state| state.hardware.set(lines))
     }
 }
 

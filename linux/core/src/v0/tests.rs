@@ -5,11 +5,12 @@ use std::string::String;
 use std::vec::Vec;
 
 use frontend::Violation;
+use frontend::v0::{BadLimit, Field, Hardware};
 use sndif::store::Direction;
 use sndif::v2::{Interval, Trigger};
 use sndif::{Errno, Format, Protocol, SharedMemory};
 
-use super::{Hardware, recognise, stream as read};
+use super::{recognise, stream as read};
 use crate::testing::{
     TestBus, TestKernel, elapsed, granted, notifications, silence, stops, v0_attach, v0_backend as backend,
 };
@@ -29,7 +30,7 @@ fn stream(kind: Option<&str>) -> (TestBus, Substream<TestKernel>) {
     if let Some(kind) = kind {
         bus.set("backend/type", kind);
     }
-    let stream = Substream::V0(read(&bus, Hardware::DEFAULT).unwrap());
+    let stream = Substream::V0(read(&bus, Hardware::AC97).unwrap());
     reconnect(&bus, &stream);
     (bus, stream)
 }
@@ -110,7 +111,7 @@ fn what_is_written_is_heard_and_each_answer_moves_the_pointer() {
     assert_eq!(story(), "", "a WRITE would start the device");
     stream.trigger(Trigger::Start).unwrap();
     assert_eq!(notifications(), 1);
-    assert_eq!(story(), "write 1920, write 1920, write 1920, write 1920");
+    assert_eq!(story(), "write 1920, write 1920, write 1920, write 1916");
     assert_eq!(backend(|backend| backend.id), 7);
     answer(&stream, 1);
     assert_eq!((elapsed(), stream.pointer()), (2, Pointer { frames: 480, delay_frames: 0 }));
@@ -121,11 +122,10 @@ fn what_is_written_is_heard_and_each_answer_moves_the_pointer() {
     stream.ack(2400, BOUNDARY).unwrap();
     assert_eq!(story(), "write 1920");
     answer(&stream, 4);
-    assert_eq!(stream.pointer().frames, 480);
+    assert_eq!(stream.pointer().frames, 479, "to have no frame left would be an xrun");
     let heard = backend(|backend| core::mem::take(&mut backend.heard));
-    assert_eq!(heard[..1920], octets[..1920]);
-    assert!(heard[1920..7680] == octets[1920..], "copied when they were sent");
-    assert_eq!(heard[7680..], next[..1920]);
+    assert!(heard[..7676] == octets[..7676], "copied when they were sent");
+    assert!(heard[7676..] == [&next[7676..], &next[..1916]].concat());
     assert_eq!(stops(), []);
     assert!(!stream.on_ring(), "nothing new");
 }
@@ -138,10 +138,10 @@ fn the_rest_of_a_period_is_sent_when_nothing_follows() {
     stream.trigger(Trigger::Start).unwrap();
     assert_eq!(story(), "write 1920");
     answer(&stream, 1);
-    assert_eq!(story(), "write 80", "the backend had nothing else");
+    assert_eq!(story(), "write 76", "the backend had nothing else");
     stream.ack(600, BOUNDARY).unwrap();
     stream.drain().unwrap();
-    assert_eq!(story(), "write 400");
+    assert_eq!(story(), "write 404");
     answer(&stream, 2);
     assert_eq!(stream.pointer().frames, 600);
     stream.hw_free();
@@ -210,9 +210,9 @@ fn after_stop_the_rest_is_played_and_the_next_run_begins_at_0() {
     stream.ack(480, BOUNDARY).unwrap();
     stream.trigger(Trigger::Start).unwrap();
     stream.hw_free();
-    assert_eq!(story(), "write 1920, write 1920, write 1920, close");
+    assert_eq!(story(), "write 1920, write 1916, write 1916, close");
     let heard = backend(|backend| core::mem::take(&mut backend.heard));
-    assert!(heard == [&octets[..3840], &octets[..1920]].concat());
+    assert!(heard == [&octets[..3836], &octets[..1916]].concat());
 }
 
 #[test]
@@ -232,8 +232,11 @@ fn what_was_not_answered_is_sent_to_the_next_backend() {
     reconnect(&bus, &stream);
     assert_eq!(story(), "open s16_le 2 48000");
     answer(&stream, 1);
-    assert_eq!(story(), "write 1920, write 1920, write 1920, write 1920");
+    stream.drain().unwrap();
+    assert_eq!(story(), "write 1920, write 1920, write 1920, write 1916");
     assert_eq!(backend(|backend| backend.id), 8);
+    answer(&stream, 1);
+    assert_eq!(story(), "write 4", "there is an area for it now");
     answer(&stream, 4);
     assert_eq!(stream.pointer().frames, 480);
     assert!(backend(|backend| core::mem::take(&mut backend.heard)) == [&octets[1920..], &[9; 1920]].concat());
@@ -281,7 +284,7 @@ fn a_run_that_cannot_go_on_is_answered_by_preparing_anew() {
     stream.ack(480, BOUNDARY).unwrap();
     story();
     stream.trigger(Trigger::Start).unwrap();
-    assert_eq!(story(), "write 1920");
+    assert_eq!(story(), "write 1916");
 }
 
 #[test]
@@ -313,7 +316,7 @@ fn waiting_for_many_answers_ends_with_the_last() {
     stream.trigger(Trigger::Start).unwrap();
     stream.trigger(Trigger::Stop).unwrap();
     stream.sync_stop();
-    assert_eq!(backend(|backend| backend.heard.len()), 7680);
+    assert_eq!(backend(|backend| backend.heard.len()), 7676);
     backend(|backend| backend.moves = false);
     stream.prepare().unwrap();
     stream.ack(480, BOUNDARY).unwrap();
@@ -382,11 +385,11 @@ fn what_root_sets_applies_to_the_next_open() {
     let (_bus, stream) = stream(None);
     let Substream::V0(v0) = &stream else { panic!("version 2") };
     let space = stream.open(PLAY).unwrap();
-    assert_eq!((space.params.rates_hz, space.buffer_bytes_max), (Interval::new(5500, 48_000), 65_536));
-    assert_eq!((space.period_bytes, space.periods), (Interval::new(64, 4096), Interval::new(1, 1024)));
-    assert!(!space.pauses && space.runs_ahead);
-    v0.set_hardware(b"rate_max 32000\nformats 2").unwrap();
-    assert_eq!(v0.set_hardware(b"rate_max 44100\nrate_min 44101").unwrap_err().name.as_str(), "rate_min");
+    assert_eq!((space.params.rates_hz, space.buffer_bytes_max), (Interval::new(8000, 48_000), 65_536));
+    assert_eq!((space.period_bytes, space.periods), (Interval::new(64, 4096), Interval::new(2, 1024)));
+    assert!(!space.pauses && space.rates == 0xfe);
+    v0.set_hardware("rate_max 32000\nformats 2").unwrap();
+    assert_eq!(v0.set_hardware("rate_max 44100\nrate_min 44101"), Err(BadLimit::Empty(Field::RateMin)));
     let space = stream.open(PLAY).unwrap();
     assert_eq!((space.params.rates_hz.max, space.params.formats.bits()), (32_000, 2));
     let mut text = String::new();
@@ -404,7 +407,7 @@ fn the_state_of_a_stream_can_be_read() {
     stream.show(&mut text).unwrap();
     let expected = "protocol version 0, stream 7: playback or capture, playback last\n  state: connected, running\n  \
         open: s16_le 48000 Hz 2 channels, period 480 frames, buffer 1920 frames\n  \
-        position: 480 frames answered since prepare, 480 more in flight\n  \
+        position: 480 frames answered since prepare, 479 more in flight\n  \
         since connected: 3 requests, 2 responses (0 errors), 2 notifications sent\n";
     assert_eq!(text, expected);
 }
