@@ -111,8 +111,9 @@ scenario_v0limits() {
     v0_world
     guest_start old "$V0_CARDS" lab.nodriver
     limits=/proc/asound/card3/virtualcard_pcm
+    xenstore-write "/local/domain/0/backend/vsnd/$(guest_id old)/1/type" c
     must_run old "modprobe vsnd_front index=3,5 model=ac98,ac97; soon 10 [ -e /proc/asound/card5/pcm0c ]
-        [ ! -e /proc/asound/card3 ] && dmesg | grep 'no model' && cat /proc/asound/card5/virtualcard_pcm"
+        [ ! -e /proc/asound/card3 ] && [ ! -e /proc/asound/card5/pcm0p ] && dmesg | grep 'no model' && cat /proc/asound/card5/virtualcard_pcm"
     note "$(echo "$OUTPUT" | head -n 4 | sed 's/^.*vsnd_front: //' | tr '\n' ' ')"
     must_run old "cd /sys/bus/xen/drivers/vsnd_front && echo vsnd-1 > unbind && soon 10 [ ! -e /proc/asound/card5 ] && rmmod vsnd_front &&
         modprobe vsnd_front index=3,5 id=Uno && soon 10 [ -e /proc/asound/card3/pcm0p ] && cat /proc/asound/cards && cat $limits"

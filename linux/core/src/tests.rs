@@ -13,7 +13,7 @@ use crate::layout::{self, StreamInfo};
 use crate::testing::{
     TestBus, TestKernel, backend, elapsed, granted, mapped, notifications, silence, stops, volume_changes,
 };
-use crate::{Error, PcmStream, Pointer, Space, Stop, Substream, VOLUME_0_DB, connect};
+use crate::{Error, Knob, PcmStream, Pointer, Space, Stop, Substream, VOLUME_0_DB, VOLUME_MAX, connect};
 
 /// 48 kHz stereo s16, four periods of 480 frames.
 const PERIOD: u64 = 480 * 4;
@@ -516,6 +516,24 @@ fn with_a_mixer_the_buffer_has_a_control_page() {
     let mut told = [0; 8];
     mapped().read(7680, &mut told);
     assert_eq!(told, [0, 0, 0, 0, 0xb8, 0x0b, 0, 0]);
+}
+
+#[test]
+fn a_control_is_there_where_the_backend_has_it_and_refuses_what_is_out_of_range() {
+    let bus = TestBus::new(&[("0/0/type", "c"), ("backend/feature-volume", "1")]);
+    let stream = streams(&bus).pop().unwrap();
+    reconnect(&bus, &stream);
+    let knob = |direction, switch| Knob { direction, switch };
+    let volume = stream.control(knob(Direction::Capture, false)).unwrap();
+    assert_eq!((volume.name, volume.channels, volume.max), ("PCM Capture Volume", 2, VOLUME_MAX));
+    assert_eq!(stream.control(knob(Direction::Capture, true)), None, "no feature-mute");
+    assert_eq!(stream.control(knob(Direction::Playback, false)), None);
+    let knob = knob(Direction::Capture, false);
+    assert_eq!(stream.set_values(knob, &[0, i64::from(VOLUME_MAX) + 1]), Err(Error::Invalid));
+    assert_eq!(stream.value(knob, 0), VOLUME_0_DB, "none of them was set");
+    assert_eq!(stream.set_values(knob, &[0, 12_000]), Ok(true));
+    assert_eq!([0, 1].map(|channel| stream.value(knob, channel)), [0, 12_000]);
+    assert_eq!(stream.set_values(knob, &[0, 12_000]), Ok(false));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use sndif::{Errno, Format};
 use super::buffer::Buffer;
 use super::show::show;
 use super::state::{State, Transport};
-use crate::guarded::Guarded;
+use crate::guarded::{Guarded, Requests};
 use crate::{Channel, Error, Platform, Space, Stop};
 
 /// The stream of a version 0 device, from the card's making to its end. It has the verbs of
@@ -100,7 +100,7 @@ impl<P: Platform> PcmStream<P> {
         self.state.with(|state| {
             // Nobody has it: ALSA lets one at a time have a device that goes one way at a time.
             state.direction = direction;
-            if state.transport.is_some() { Ok(Space::of_hardware(&state.hardware)) } else { Err(Error::Lost) }
+            if state.is_connected() { Ok(Space::of_hardware(&state.hardware)) } else { Err(Error::Lost) }
         })
     }
 
