@@ -343,8 +343,7 @@ impl Signal for TestSignal {
                 return 0;
             }
             world.backend.iter_mut().for_each(Backend::serve);
-            world.v0.iter_mut().for_each(v0::testing::Backend::serve);
-            ms.saturating_sub(1)
+            ms.saturating_sub(world.v0.as_mut().map_or(1, v0::testing::Backend::serve_while_waited_for))
         })
     }
 }

@@ -25,6 +25,8 @@ pub(crate) struct Backend {
     pub(crate) success: bool,
     /// READs and WRITEs are answered, too, while somebody waits.
     pub(crate) moves: bool,
+    /// It takes four seconds for each answer.
+    pub(crate) slow: bool,
     /// Notifications that the frontend asked for.
     pub(crate) notified: u32,
     pub(crate) answered: usize,
@@ -42,6 +44,7 @@ impl Backend {
             next_captured: 0,
             success: true,
             moves: true,
+            slow: false,
             notified: 0,
             answered: 0,
             id: u64::MAX,
@@ -69,6 +72,16 @@ impl Backend {
             self.answer(&request);
         }
         self.notified += u32::from(self.ring.publish());
+    }
+
+    /// Answers while somebody waits; returns how many milliseconds that takes.
+    pub(crate) fn serve_while_waited_for(&mut self) -> u32 {
+        if self.slow {
+            self.serve_one();
+            return 4000;
+        }
+        self.serve();
+        1
     }
 
     /// Answers the oldest request.

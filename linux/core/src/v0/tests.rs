@@ -310,6 +310,16 @@ fn a_backend_that_is_away_or_silent_is_not_waited_for_forever() {
 }
 
 #[test]
+fn each_answer_has_its_own_time() {
+    let (_bus, stream) = prepared(PLAY);
+    stream.ack(1920, BOUNDARY).unwrap();
+    stream.trigger(Trigger::Start).unwrap();
+    stream.trigger(Trigger::Stop).unwrap();
+    backend(|backend| backend.slow = true);
+    assert_eq!(stream.prepare(), Ok(()), "four seconds for each of four WRITEs");
+}
+
+#[test]
 fn waiting_for_many_answers_ends_with_the_last() {
     let (_bus, stream) = prepared(PLAY);
     stream.ack(1920, BOUNDARY).unwrap();
