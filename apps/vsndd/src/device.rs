@@ -86,9 +86,14 @@ impl<K: Copy> Device<K> {
                 }
             },
         };
-        store.watch(&format!("{frontend}/state"), &watch_token(id))?;
-        announce(store, &backend, id, protocol)?;
-        let state = store.read_opt(&format!("{frontend}/state"))?.unwrap_or_default();
+        let state = match announce(store, &backend, &frontend, id, protocol) {
+            Ok(state) => state,
+            Err(error) => {
+                // Or it could never be found again.
+                let _ = store.unwatch(&format!("{frontend}/state"), &watch_token(id));
+                return Err(error);
+            }
+        };
         let (handshake, actions) = backend::Handshake::new(protocol, XenbusState::from_node(&state), now_ns);
         info!("{id}: found, protocol {protocol}");
         let device = Self {
@@ -136,10 +141,7 @@ impl<K: Copy> Device<K> {
     /// Removes our half: libxl leaves this to a backend in a driver domain (there `xl devd` does it for disks and
     /// networks, and for nothing else).
     pub(crate) fn remove(&self, store: &mut xenstore::Client) -> xenstore::Result<()> {
-        match store.rm(&self.backend) {
-            Err(error) if !error.is_not_found() => Err(error),
-            _ => Ok(()),
-        }
+        missing_ok(store.rm(&self.backend))
     }
 
     /// Whether the frontend has published other transport nodes than those we are connected with.
@@ -213,8 +215,16 @@ fn recognise(store: &mut xenstore::Client, backend: &str, frontend: &str) -> xen
     })
 }
 
-/// Writes what a frontend of this protocol looks for, and removes what would make it take us for another.
-fn announce(store: &mut xenstore::Client, backend: &str, id: DeviceId, protocol: Protocol) -> xenstore::Result<()> {
+/// Watches the frontend's state, writes what a frontend of this protocol looks for, and removes what would make it take us
+/// for another. Returns the state.
+fn announce(
+    store: &mut xenstore::Client,
+    backend: &str,
+    frontend: &str,
+    id: DeviceId,
+    protocol: Protocol,
+) -> xenstore::Result<Vec<u8>> {
+    store.watch(&format!("{frontend}/state"), &watch_token(id))?;
     const V2: [(&str, &str); 3] = [(node::VERSIONS, "2"), (node::FEATURE_VOLUME, "1"), (node::FEATURE_MUTE, "1")];
     let stream_id = format!("{backend}/{}", v0::node::STREAM_ID);
     store.transaction(|transaction| {
@@ -224,7 +234,7 @@ fn announce(store: &mut xenstore::Client, backend: &str, id: DeviceId, protocol:
         match protocol {
             Protocol::V0 => {
                 for (name, _) in V2 {
-                    transaction.rm(&format!("{backend}/{name}"))?;
+                    missing_ok(transaction.rm(&format!("{backend}/{name}")))?;
                 }
                 // The toolstack may have given it a number.
                 if !transaction.exists(&stream_id)? {
@@ -232,14 +242,23 @@ fn announce(store: &mut xenstore::Client, backend: &str, id: DeviceId, protocol:
                 }
             }
             Protocol::V2 => {
-                transaction.rm(&stream_id)?;
+                missing_ok(transaction.rm(&stream_id))?;
                 for (name, value) in V2 {
                     transaction.write(&format!("{backend}/{name}"), value.as_bytes())?;
                 }
             }
         }
         Ok(())
-    })
+    })?;
+    Ok(store.read_opt(&format!("{frontend}/state"))?.unwrap_or_default())
+}
+
+/// What is not there needs no removing: the toolstack may have removed all of it meanwhile, and the transaction is tried again.
+fn missing_ok(removed: xenstore::Result<()>) -> xenstore::Result<()> {
+    match removed {
+        Err(error) if error.is_not_found() => Ok(()),
+        removed => removed,
+    }
 }
 
 /// The guest's half of a device: where Xen has it, whatever any node says.
