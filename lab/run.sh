@@ -69,10 +69,11 @@ all="playback capture duplex lengths killed stopped twenty eight two destroy dae
 driverdomain"
 # What needs no driver, or the stock one by its name; and what only our own driver can.
 if [ "${DRIVER:-}" != vsnd ]; then
-    all="$all own v0 v0killed hostile xlcfg manual"
+    all="$all own v0 v0killed hostile xlcfg unplugged absent manual"
 else
     all="$all driver mmap plug rates mixer view unbound removed recovers cards random liar
-queries paused delay drain short speaker desktop"
+queries paused delay drain short speaker desktop
+v0module v0mixer v0limits v0goes"
 fi
 # What a kernel that watches itself is to see of it, which is slow.
 debugged="driver playback capture duplex lengths killed mmap mixer view unbound removed recovers daemon random liar leaks"

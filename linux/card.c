@@ -2,8 +2,11 @@
 /*
  * ALSA's card for a device, and the module parameters that every ALSA driver has.
  */
-#include <linux/kstrtox.h>
+#include <linux/err.h>
+#include <linux/fs.h>
 #include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/string.h>
 #include <sound/core.h>
 #include <sound/info.h>
 #include <sound/initval.h>
@@ -16,7 +19,8 @@
 /* One place for each device, by its number in the store. */
 static int index[SNDRV_CARDS] = SNDRV_DEFAULT_IDX;
 static char *id[SNDRV_CARDS] = SNDRV_DEFAULT_STR;
-static bool enable[SNDRV_CARDS] = SNDRV_DEFAULT_ENABLE;
+static bool enable[SNDRV_CARDS] = SNDRV_DEFAULT_ENABLE_PNP;
+static char *model[SNDRV_CARDS];
 
 module_param_array(index, int, NULL, 0444);
 MODULE_PARM_DESC(index, "Index of the card, for each device.");
@@ -24,15 +28,15 @@ module_param_array(id, charp, NULL, 0444);
 MODULE_PARM_DESC(id, "ID string of the card, for each device.");
 module_param_array(enable, bool, NULL, 0444);
 MODULE_PARM_DESC(enable, "Whether a device gets a card.");
+module_param_array(model, charp, NULL, 0444);
+MODULE_PARM_DESC(model, "Model of the card, for each device of protocol version 0: ac97.");
 
 /* The device's place in the parameters; devices beyond have what nobody set. */
 static int vsnd_card_place(struct xenbus_device *dev)
 {
-	unsigned int place;
+	u32 place = vsnd_bus_number(dev);
 
-	if (kstrtouint(kbasename(dev->nodename), 10, &place) || place >= SNDRV_CARDS)
-		return -1;
-	return place;
+	return place < SNDRV_CARDS ? place : -1;
 }
 
 bool vsnd_card_enabled(struct xenbus_device *dev)
@@ -42,14 +46,25 @@ bool vsnd_card_enabled(struct xenbus_device *dev)
 	return place < 0 || enable[place];
 }
 
+const char *vsnd_card_model(struct xenbus_device *dev)
+{
+	int place = vsnd_card_place(dev);
+
+	return place < 0 || !model[place] ? "" : model[place];
+}
+
 static void vsnd_card_private_free(struct snd_card *card)
 {
 	vsnd_sound_put(card->private_data);
 }
 
-int vsnd_card_new(struct xenbus_device *dev, struct vsnd_sound *sound, const char *short_name,
-		  size_t short_length, const char *long_name, size_t long_length,
-		  struct snd_card **card)
+static void vsnd_card_name(char *into, size_t size, const char *name, size_t length)
+{
+	snprintf(into, size, "%.*s", (int)length, name);
+}
+
+int vsnd_card_new(struct xenbus_device *dev, struct vsnd_sound *sound,
+		  const struct vsnd_names *names, struct snd_card **card)
 {
 	int place = vsnd_card_place(dev);
 	struct snd_card *new;
@@ -63,20 +78,23 @@ int vsnd_card_new(struct xenbus_device *dev, struct vsnd_sound *sound, const cha
 	}
 	new->private_data = sound;
 	new->private_free = vsnd_card_private_free;
-	strscpy(new->driver, "vsnd", sizeof(new->driver));
-	snprintf(new->shortname, sizeof(new->shortname), "%.*s", (int)short_length, short_name);
-	snprintf(new->longname, sizeof(new->longname), "%.*s", (int)long_length, long_name);
+	vsnd_card_name(new->driver, sizeof(new->driver), names->driver, names->driver_length);
+	vsnd_card_name(new->shortname, sizeof(new->shortname), names->short_name,
+		       names->short_length);
+	vsnd_card_name(new->longname, sizeof(new->longname), names->long_name, names->long_length);
+	vsnd_card_name(new->mixername, sizeof(new->mixername), names->mixer, names->mixer_length);
 	*card = new;
 	return 0;
 }
 
 int vsnd_card_add_pcm(struct snd_card *card, struct vsnd_sound *sound, u32 device,
-		      const char *name, size_t name_length, u32 playback, u32 capture)
+		      const char *name, size_t name_length, u32 playback, u32 capture,
+		      bool half_duplex)
 {
 	char id[64];
 
-	snprintf(id, sizeof(id), "%.*s", (int)name_length, name);
-	return vsnd_pcm_new(card, sound, device, id, playback, capture);
+	vsnd_card_name(id, sizeof(id), name, name_length);
+	return vsnd_pcm_new(card, sound, device, id, playback, capture, half_duplex);
 }
 
 static void vsnd_card_show(struct snd_info_entry *entry, struct snd_info_buffer *buffer)
@@ -87,6 +105,60 @@ static void vsnd_card_show(struct snd_info_entry *entry, struct snd_info_buffer 
 void vsnd_show(struct snd_info_buffer *buffer, const char *text, size_t length)
 {
 	snd_iprintf(buffer, "%.*s", (int)length, text);
+}
+
+/* ---- limits, of protocol version 0 ---- */
+
+/* What the file may hold: its lines are few. */
+#define VSND_LIMITS_MAX 2048
+
+static ssize_t vsnd_limits_read(struct snd_info_entry *entry, void *private, struct file *file,
+				char __user *buf, size_t count, loff_t pos)
+{
+	char *text = kzalloc(VSND_LIMITS_MAX, GFP_KERNEL);
+	ssize_t done;
+
+	if (!text)
+		return -ENOMEM;
+	done = simple_read_from_buffer(buf, count, &pos, text,
+				       vsnd_sound_show_limits(entry->private_data, text,
+							      VSND_LIMITS_MAX));
+	kfree(text);
+	return done;
+}
+
+/* What is written at once is set at once, or not at all. */
+static ssize_t vsnd_limits_write(struct snd_info_entry *entry, void *private, struct file *file,
+				 const char __user *buf, size_t count, loff_t pos)
+{
+	char *text = memdup_user(buf, count);
+	int err;
+
+	if (IS_ERR(text))
+		return PTR_ERR(text);
+	err = vsnd_sound_set_limits(entry->private_data, text, count);
+	kfree(text);
+	return err ? err : (ssize_t)count;
+}
+
+static const struct snd_info_entry_ops vsnd_limits_ops = {
+	.read = vsnd_limits_read,
+	.write = vsnd_limits_write,
+};
+
+int vsnd_card_add_limits(struct snd_card *card)
+{
+	struct snd_info_entry *entry;
+	int err = snd_card_proc_new(card, "virtualcard_pcm", &entry);
+
+	if (err)
+		return err;
+	entry->content = SNDRV_INFO_CONTENT_DATA;
+	entry->private_data = card->private_data;
+	entry->c.ops = &vsnd_limits_ops;
+	entry->size = VSND_LIMITS_MAX;
+	entry->mode |= 0200;
+	return 0;
 }
 
 int vsnd_card_register(struct snd_card *card)

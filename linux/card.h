@@ -6,6 +6,8 @@ struct xenbus_device;
 
 /* Whether the module's parameters want this device's card. */
 bool vsnd_card_enabled(struct xenbus_device *dev);
+/* The model that they name for it; empty without one. */
+const char *vsnd_card_model(struct xenbus_device *dev);
 
 /* The last application has let go of a card: without a backend, it is to go. Does not sleep. */
 void vsnd_card_let_go(void);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
- * Volume and switch of each stream as ALSA's controls, each handed to the Rust
+ * Volumes and switches of streams as ALSA's controls, each handed to the Rust
  * half.
  */
+#include <linux/slab.h>
 #include <sound/control.h>
 #include <sound/core.h>
 #include <sound/tlv.h>
@@ -10,86 +11,98 @@
 #include "pcm.h"
 #include "vsnd.h"
 
-/* From -100 dB, which is silence, in steps of a hundredth of a decibel. */
-static const DECLARE_TLV_DB_SCALE(vsnd_volume_scale, -10000, 1, 1);
-
 /* What a control of ALSA can have. */
 #define VSND_CONTROL_CHANNELS_MAX 128
 
-/* private_value of a control. */
-#define VSND_CONTROL(is_switch, channels) ((is_switch) | (channels) << 1)
+/* A control that ALSA knows, until it frees it. */
+struct vsnd_known {
+	struct vsnd_control is;
+	unsigned int scale[4];
+};
 
-static bool vsnd_control_is_switch(struct snd_kcontrol *control)
+static const struct vsnd_control *vsnd_control(struct snd_kcontrol *kcontrol)
 {
-	return control->private_value & 1;
+	struct vsnd_known *known = snd_kcontrol_chip(kcontrol);
+
+	return &known->is;
 }
 
-static u32 vsnd_control_channels(struct snd_kcontrol *control)
+static int vsnd_control_info(struct snd_kcontrol *kcontrol, struct snd_ctl_elem_info *info)
 {
-	return control->private_value >> 1;
-}
+	const struct vsnd_control *control = vsnd_control(kcontrol);
 
-static int vsnd_control_info(struct snd_kcontrol *control, struct snd_ctl_elem_info *info)
-{
-	bool is_switch = vsnd_control_is_switch(control);
-
-	info->type = is_switch ? SNDRV_CTL_ELEM_TYPE_BOOLEAN : SNDRV_CTL_ELEM_TYPE_INTEGER;
-	info->count = vsnd_control_channels(control);
-	info->value.integer.min = 0;
-	info->value.integer.max = is_switch ? 1 : VSND_VOLUME_MAX;
+	info->type = control->is_switch ? SNDRV_CTL_ELEM_TYPE_BOOLEAN :
+					  SNDRV_CTL_ELEM_TYPE_INTEGER;
+	info->count = control->channels;
+	info->value.integer.min = control->min;
+	info->value.integer.max = control->max;
 	return 0;
 }
 
-static int vsnd_control_get(struct snd_kcontrol *control, struct snd_ctl_elem_value *value)
+static int vsnd_control_get(struct snd_kcontrol *kcontrol, struct snd_ctl_elem_value *value)
 {
-	vsnd_stream_get_control(snd_kcontrol_chip(control), vsnd_control_is_switch(control),
-				value->value.integer.value, vsnd_control_channels(control));
+	const struct vsnd_control *control = vsnd_control(kcontrol);
+
+	vsnd_stream_get_control(control->stream, control->capture, control->is_switch,
+				value->value.integer.value, control->channels);
 	return 0;
 }
 
-static int vsnd_control_put(struct snd_kcontrol *control, struct snd_ctl_elem_value *value)
+static int vsnd_control_put(struct snd_kcontrol *kcontrol, struct snd_ctl_elem_value *value)
 {
-	long most = vsnd_control_is_switch(control) ? 1 : VSND_VOLUME_MAX;
-	u32 i, channels = vsnd_control_channels(control);
+	const struct vsnd_control *control = vsnd_control(kcontrol);
 
-	for (i = 0; i < channels; i++)
-		if (value->value.integer.value[i] < 0 || value->value.integer.value[i] > most)
-			return -EINVAL;
-	return vsnd_stream_put_control(snd_kcontrol_chip(control), vsnd_control_is_switch(control),
-				       value->value.integer.value, channels);
+	return vsnd_stream_put_control(control->stream, control->capture, control->is_switch,
+				       value->value.integer.value, control->channels);
 }
 
-static void vsnd_control_private_free(struct snd_kcontrol *control)
+static void vsnd_control_private_free(struct snd_kcontrol *kcontrol)
 {
-	vsnd_listener_set_volume(vsnd_stream_listener(snd_kcontrol_chip(control)), NULL, NULL);
+	struct vsnd_known *known = snd_kcontrol_chip(kcontrol);
+
+	if (!known->is.is_switch)
+		vsnd_listener_set_volume(vsnd_stream_listener(known->is.stream), NULL, NULL);
+	kfree(known);
 }
 
-int vsnd_card_add_control(struct snd_card *card, const struct vsnd_stream *stream, bool is_switch,
-			  bool capture, u32 index, u32 channels)
+int vsnd_card_add_control(struct snd_card *card, const struct vsnd_control *control,
+			  const char *name, size_t name_length)
 {
-	u32 shown = min_t(u32, channels, VSND_CONTROL_CHANNELS_MAX);
+	char shown[SNDRV_CTL_ELEM_ID_NAME_MAXLEN];
 	struct snd_kcontrol_new new = {
 		.iface = SNDRV_CTL_ELEM_IFACE_MIXER,
-		.index = index,
+		.name = shown,
+		.index = control->index,
 		.access = SNDRV_CTL_ELEM_ACCESS_READWRITE,
 		.info = vsnd_control_info,
 		.get = vsnd_control_get,
 		.put = vsnd_control_put,
-		.private_value = VSND_CONTROL(is_switch, shown),
 	};
-	struct snd_kcontrol *control;
+	struct snd_kcontrol *kcontrol;
+	struct vsnd_known *known = kzalloc(sizeof(*known), GFP_KERNEL);
 
-	if (is_switch) {
-		new.name = capture ? "PCM Capture Switch" : "PCM Playback Switch";
-	} else {
-		new.name = capture ? "PCM Capture Volume" : "PCM Playback Volume";
+	if (!known)
+		return -ENOMEM;
+	known->is = *control;
+	known->is.channels = min_t(u32, control->channels, VSND_CONTROL_CHANNELS_MAX);
+	if (!control->is_switch) {
+		known->scale[SNDRV_CTL_TLVO_TYPE] = SNDRV_CTL_TLVT_DB_SCALE;
+		known->scale[SNDRV_CTL_TLVO_LEN] = 2 * sizeof(unsigned int);
+		known->scale[SNDRV_CTL_TLVO_DB_SCALE_MIN] = control->min_centibel;
+		known->scale[SNDRV_CTL_TLVO_DB_SCALE_MUTE_AND_STEP] = control->step_centibel |
+			(control->min_is_silence ? TLV_DB_SCALE_MUTE : 0);
 		new.access |= SNDRV_CTL_ELEM_ACCESS_TLV_READ;
-		new.tlv.p = vsnd_volume_scale;
+		new.tlv.p = known->scale;
 	}
-	control = snd_ctl_new1(&new, (void *)stream);
-	if (control && !is_switch) {
-		control->private_free = vsnd_control_private_free;
-		vsnd_listener_set_volume(vsnd_stream_listener(stream), card, control);
+	snprintf(shown, sizeof(shown), "%.*s", (int)name_length, name);
+	kcontrol = snd_ctl_new1(&new, known);
+	if (!kcontrol) {
+		kfree(known);
+		return -ENOMEM;
 	}
-	return snd_ctl_add(card, control);
+	kcontrol->private_free = vsnd_control_private_free;
+	if (!control->is_switch)
+		vsnd_listener_set_volume(vsnd_stream_listener(control->stream), card, kcontrol);
+	/* Frees it when it fails. */
+	return snd_ctl_add(card, kcontrol);
 }

@@ -7,6 +7,7 @@
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/slab.h>
+#include <linux/string.h>
 #include <linux/workqueue.h>
 #include <xen/platform_pci.h>
 #include <xen/xen.h>
@@ -34,17 +35,19 @@ static LIST_HEAD(vsnd_fronts);
 
 static int vsnd_probe(struct xenbus_device *dev, const struct xenbus_device_id *id)
 {
+	const char *model = vsnd_card_model(dev);
 	struct vsnd_front *front;
+	int err;
 
 	if (!vsnd_card_enabled(dev))
 		return -ENODEV;
 	front = kzalloc(sizeof(*front), GFP_KERNEL);
 	if (!front)
 		return -ENOMEM;
-	front->device = vsnd_device_new(dev);
-	if (!front->device) {
+	err = vsnd_device_new(dev, model, strlen(model), &front->device);
+	if (err) {
 		kfree(front);
-		return -ENOMEM;
+		return err;
 	}
 	dev_set_drvdata(&dev->dev, front);
 	mutex_lock(&vsnd_fronts_lock);

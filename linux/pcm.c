@@ -196,40 +196,39 @@ static int vsnd_pcm_open(struct snd_pcm_substream *substream)
 	bool capture = substream->stream == SNDRV_PCM_STREAM_CAPTURE;
 	struct vsnd_sound *sound = snd_pcm_substream_chip(substream);
 	struct snd_pcm_runtime *runtime = substream->runtime;
-	struct vsnd_space space;
+	struct vsnd_hardware hw;
 	struct vsnd_open *open;
-	u32 buffer_bytes;
 	int err;
 
 	open = kzalloc(sizeof(*open), GFP_KERNEL);
 	if (!open)
 		return -ENOMEM;
 	open->stream = vsnd_sound_stream(sound, substream->pcm->device, capture, substream->number);
-	err = open->stream ? vsnd_stream_open(open->stream, &space, &buffer_bytes) : -ENODEV;
+	err = open->stream ? vsnd_stream_open(open->stream, capture, &hw) : -ENODEV;
 	if (err)
 		goto out_free;
 	runtime->hw = (struct snd_pcm_hardware) {
 		.info = SNDRV_PCM_INFO_MMAP | SNDRV_PCM_INFO_MMAP_VALID |
 			SNDRV_PCM_INFO_INTERLEAVED | SNDRV_PCM_INFO_BLOCK_TRANSFER |
 			/* The position is known once a period. */
-			SNDRV_PCM_INFO_BATCH | SNDRV_PCM_INFO_PAUSE,
-		.formats = space.formats,
-		.rates = SNDRV_PCM_RATE_CONTINUOUS,
-		.rate_min = space.rate_min,
-		.rate_max = space.rate_max,
-		.channels_min = space.channels_min,
-		.channels_max = space.channels_max,
-		.buffer_bytes_max = buffer_bytes,
-		.period_bytes_min = 1,
-		.period_bytes_max = buffer_bytes,
-		.periods_min = 2,
-		.periods_max = buffer_bytes,
+			SNDRV_PCM_INFO_BATCH | (hw.pauses ? SNDRV_PCM_INFO_PAUSE : 0),
+		.formats = hw.space.formats,
+		.rates = hw.rates,
+		.rate_min = hw.space.rate_min,
+		.rate_max = hw.space.rate_max,
+		.channels_min = hw.space.channels_min,
+		.channels_max = hw.space.channels_max,
+		.buffer_bytes_max = hw.buffer_bytes_max,
+		.period_bytes_min = hw.period_bytes_min,
+		.period_bytes_max = hw.period_bytes_max,
+		.periods_min = hw.periods_min,
+		.periods_max = hw.periods_max,
 	};
 	/* The backend has to be told of every frame that is written, and takes none back. */
 	if (!capture)
 		runtime->hw.info |= SNDRV_PCM_INFO_SYNC_APPLPTR | SNDRV_PCM_INFO_NO_REWINDS |
 				    SNDRV_PCM_INFO_DRAIN_TRIGGER | SNDRV_PCM_INFO_PERFECT_DRAIN;
-	err = vsnd_pcm_constrain(runtime, open, &space);
+	err = vsnd_pcm_constrain(runtime, open, &hw.space);
 	if (err < 0)
 		goto out_free;
 	runtime->private_data = open;
@@ -349,7 +348,7 @@ static const struct snd_pcm_ops vsnd_pcm_ops = {
 };
 
 int vsnd_pcm_new(struct snd_card *card, struct vsnd_sound *sound, int device, const char *name,
-		 int playback, int capture)
+		 int playback, int capture, bool half_duplex)
 {
 	struct snd_pcm *pcm;
 	int err;
@@ -359,6 +358,8 @@ int vsnd_pcm_new(struct snd_card *card, struct vsnd_sound *sound, int device, co
 		return err;
 	pcm->private_data = sound;
 	pcm->nonatomic = true;
+	if (half_duplex)
+		pcm->info_flags |= SNDRV_PCM_INFO_HALF_DUPLEX;
 	/* A restored domain's next backend takes the streams up, as after any other end of one. */
 	pcm->no_device_suspend = true;
 	strscpy(pcm->name, name, sizeof(pcm->name));

@@ -8,7 +8,7 @@ struct vsnd_listener;
 struct vsnd_sound;
 
 int vsnd_pcm_new(struct snd_card *card, struct vsnd_sound *sound, int device, const char *name,
-		 int playback, int capture);
+		 int playback, int capture, bool half_duplex);
 
 /* The control of its volume; NULL when there is none any more. */
 void vsnd_listener_set_volume(struct vsnd_listener *listener, struct snd_card *card,

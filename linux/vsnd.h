@@ -29,8 +29,9 @@ struct vsnd_stream;
 
 /* ---- Rust, called by C (kmod/src/device.rs) ---- */
 
-/* Returns NULL when there is no memory. */
-struct vsnd_device *vsnd_device_new(struct xenbus_device *dev);
+/* With the model of the module's parameter, which may be empty. */
+int vsnd_device_new(struct xenbus_device *dev, const char *model, size_t model_length,
+		    struct vsnd_device **device);
 /* The backend's state is now this one; 0 when it is gone. */
 void vsnd_device_backend_is(struct vsnd_device *device, int state);
 /* Applications have let go of its card. */
@@ -51,6 +52,17 @@ struct vsnd_space {
 	u32 period_min, period_max;
 };
 
+/* The same with what does not depend on each other. */
+struct vsnd_hardware {
+	struct vsnd_space space;
+	/* SNDRV_PCM_RATE_* */
+	u32 rates;
+	u32 buffer_bytes_max;
+	u32 period_bytes_min, period_bytes_max;
+	u32 periods_min, periods_max;
+	bool pauses;
+};
+
 void vsnd_sound_put(struct vsnd_sound *sound);
 const struct vsnd_stream *vsnd_sound_stream(const struct vsnd_sound *sound, unsigned int device,
 					    bool capture, unsigned int substream);
@@ -60,7 +72,8 @@ bool vsnd_sound_hold(const struct vsnd_sound *sound, bool hold);
 struct vsnd_listener *vsnd_stream_listener(const struct vsnd_stream *stream);
 /* The rates that a list names; 0 when there is no list. */
 u32 vsnd_stream_rates(const struct vsnd_stream *stream, const u32 **list);
-int vsnd_stream_open(const struct vsnd_stream *stream, struct vsnd_space *space, u32 *buffer_bytes);
+int vsnd_stream_open(const struct vsnd_stream *stream, bool capture,
+		     struct vsnd_hardware *hardware);
 int vsnd_stream_refine(const struct vsnd_stream *stream, struct vsnd_space *space);
 int vsnd_stream_hw_params(const struct vsnd_stream *stream, u32 format, u32 channels, u32 rate,
 			  u32 period_frames, u32 buffer_frames, void **area);
@@ -74,16 +87,18 @@ int vsnd_stream_trigger(const struct vsnd_stream *stream, u32 trigger);
 int vsnd_stream_ack(const struct vsnd_stream *stream, u64 appl_frames, u64 boundary_frames);
 u32 vsnd_stream_pointer(const struct vsnd_stream *stream, u32 *delay_frames);
 
-/* Volume, from 0 (-100 dB) in hundredths of a decibel, or switch, of the first channels. */
-#define VSND_VOLUME_MAX 12000
-void vsnd_stream_get_control(const struct vsnd_stream *stream, bool is_switch, long *values,
-			     u32 count);
+/* Volume or switch of the first channels. */
+void vsnd_stream_get_control(const struct vsnd_stream *stream, bool capture, bool is_switch,
+			     long *values, u32 count);
 /* Returns whether anything changed. Does not wait for the backend. */
-bool vsnd_stream_put_control(const struct vsnd_stream *stream, bool is_switch,
-			     const long *values, u32 count);
+int vsnd_stream_put_control(const struct vsnd_stream *stream, bool capture, bool is_switch,
+			    const long *values, u32 count);
 
 /* Writes what there is to know of the streams, with vsnd_show(). */
 void vsnd_sound_show(const struct vsnd_sound *sound, struct snd_info_buffer *buffer);
+/* What streams may be opened with, as lines of text that can be set. Returns their length. */
+size_t vsnd_sound_show_limits(const struct vsnd_sound *sound, char *text, size_t size);
+int vsnd_sound_set_limits(const struct vsnd_sound *sound, const char *text, size_t length);
 
 /* An event channel fired, in a thread. Returns whether there was a reason. */
 bool vsnd_stream_on_ring(const struct vsnd_stream *stream);
@@ -112,15 +127,19 @@ u32 vsnd_signal_wait(struct completion *signal, u32 ms);
 
 /* ---- xen.c, called by Rust ---- */
 
-/* Zeroed pages, one behind the other in the kernel's addresses, and granted. */
+/* Zeroed pages, one behind the other in the kernel's addresses. */
 struct vsnd_pages {
 	void *address;
 	size_t count;
-	/* One grant reference for each page. */
+	/* As many are granted: all or none, from refs[0] on. */
+	size_t granted;
 	u32 refs[];
 };
 
+/* Granted to a domain. */
 struct vsnd_pages *vsnd_pages_new(u32 domain, size_t count);
+/* Granted to nobody. */
+struct vsnd_pages *vsnd_pages_ordinary(size_t count);
 int vsnd_pages_grant_again(struct vsnd_pages *pages, u32 domain);
 void vsnd_pages_free(struct vsnd_pages *pages);
 
@@ -131,6 +150,8 @@ struct vsnd_channel *vsnd_channel_new(struct xenbus_device *dev, const struct vs
 void vsnd_channel_free(struct vsnd_channel *channel);
 void vsnd_channel_notify(struct vsnd_channel *channel);
 
+/* The device's number in the store. */
+u32 vsnd_bus_number(struct xenbus_device *dev);
 u32 vsnd_bus_backend_id(struct xenbus_device *dev);
 void vsnd_bus_set_state(struct xenbus_device *dev, u32 state);
 
@@ -167,15 +188,43 @@ void vsnd_listener_stop(struct vsnd_listener *listener, bool xrun);
 /* Tells whoever looks at the mixer. */
 void vsnd_listener_volume_changed(struct vsnd_listener *listener);
 
+struct vsnd_names {
+	const char *driver;
+	size_t driver_length;
+	const char *short_name;
+	size_t short_length;
+	const char *long_name;
+	size_t long_length;
+	const char *mixer;
+	size_t mixer_length;
+};
+
 /* Takes the reference to sound over, also when it fails. */
-int vsnd_card_new(struct xenbus_device *dev, struct vsnd_sound *sound, const char *short_name,
-		  size_t short_length, const char *long_name, size_t long_length,
-		  struct snd_card **card);
+int vsnd_card_new(struct xenbus_device *dev, struct vsnd_sound *sound,
+		  const struct vsnd_names *names, struct snd_card **card);
+/* Half duplex: one application at a time has it, to play or to record. */
 int vsnd_card_add_pcm(struct snd_card *card, struct vsnd_sound *sound, u32 device,
-		      const char *name, size_t name_length, u32 playback, u32 capture);
-/* Volume or switch of a stream; index counts those of the same direction. */
-int vsnd_card_add_control(struct snd_card *card, const struct vsnd_stream *stream, bool is_switch,
-			  bool capture, u32 index, u32 channels);
+		      const char *name, size_t name_length, u32 playback, u32 capture,
+		      bool half_duplex);
+
+/* Volume or switch of a stream; index counts those of the same name. */
+struct vsnd_control {
+	const struct vsnd_stream *stream;
+	bool capture;
+	bool is_switch;
+	bool min_is_silence;
+	u32 index;
+	u32 channels;
+	s32 min, max;
+	/* Of a volume: what min is, and a step, in hundredths of a decibel. */
+	s32 min_centibel;
+	u32 step_centibel;
+};
+
+int vsnd_card_add_control(struct snd_card *card, const struct vsnd_control *control,
+			  const char *name, size_t name_length);
+/* The file of /proc in which limits are seen and set. */
+int vsnd_card_add_limits(struct snd_card *card);
 void vsnd_show(struct snd_info_buffer *buffer, const char *text, size_t length);
 int vsnd_card_register(struct snd_card *card);
 /* Takes the card away; it goes when the last application lets go of it. */

@@ -4,8 +4,10 @@
  */
 #include <linux/err.h>
 #include <linux/interrupt.h>
+#include <linux/kstrtox.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
+#include <linux/string.h>
 #include <linux/vmalloc.h>
 #include <xen/events.h>
 #include <xen/grant_table.h>
@@ -20,32 +22,28 @@
  * A page that the backend still maps keeps a reference until it does not; so
  * it may be given up, or granted anew, at any time.
  */
-static void vsnd_pages_end(struct vsnd_pages *pages, size_t granted)
+static void vsnd_pages_end(struct vsnd_pages *pages)
 {
-	size_t i;
-
-	for (i = 0; i < granted; i++)
-		gnttab_end_foreign_access(pages->refs[i], NULL);
+	while (pages->granted)
+		gnttab_end_foreign_access(pages->refs[--pages->granted], NULL);
 }
 
 static int vsnd_pages_grant(struct vsnd_pages *pages, u32 domain)
 {
-	size_t i;
-
-	for (i = 0; i < pages->count; i++) {
-		struct page *page = vmalloc_to_page(pages->address + i * PAGE_SIZE);
+	while (pages->granted < pages->count) {
+		struct page *page = vmalloc_to_page(pages->address + pages->granted * PAGE_SIZE);
 		int ref = gnttab_grant_foreign_access(domain, xen_page_to_gfn(page), 0);
 
 		if (ref < 0) {
-			vsnd_pages_end(pages, i);
+			vsnd_pages_end(pages);
 			return ref;
 		}
-		pages->refs[i] = ref;
+		pages->refs[pages->granted++] = ref;
 	}
 	return 0;
 }
 
-struct vsnd_pages *vsnd_pages_new(u32 domain, size_t count)
+struct vsnd_pages *vsnd_pages_ordinary(size_t count)
 {
 	struct vsnd_pages *pages = kvzalloc(struct_size(pages, refs, count), GFP_KERNEL);
 
@@ -53,9 +51,19 @@ struct vsnd_pages *vsnd_pages_new(u32 domain, size_t count)
 		return NULL;
 	pages->count = count;
 	pages->address = vzalloc(array_size(count, PAGE_SIZE));
-	if (!pages->address || vsnd_pages_grant(pages, domain)) {
-		vfree(pages->address);
+	if (!pages->address) {
 		kvfree(pages);
+		return NULL;
+	}
+	return pages;
+}
+
+struct vsnd_pages *vsnd_pages_new(u32 domain, size_t count)
+{
+	struct vsnd_pages *pages = vsnd_pages_ordinary(count);
+
+	if (pages && vsnd_pages_grant(pages, domain)) {
+		vsnd_pages_free(pages);
 		return NULL;
 	}
 	return pages;
@@ -63,20 +71,13 @@ struct vsnd_pages *vsnd_pages_new(u32 domain, size_t count)
 
 int vsnd_pages_grant_again(struct vsnd_pages *pages, u32 domain)
 {
-	size_t count = pages->count;
-	int err;
-
-	vsnd_pages_end(pages, count);
-	err = vsnd_pages_grant(pages, domain);
-	if (err)
-		/* Nothing is granted any more, and nothing will be. */
-		pages->count = 0;
-	return err;
+	vsnd_pages_end(pages);
+	return vsnd_pages_grant(pages, domain);
 }
 
 void vsnd_pages_free(struct vsnd_pages *pages)
 {
-	vsnd_pages_end(pages, pages->count);
+	vsnd_pages_end(pages);
 	vfree(pages->address);
 	kvfree(pages);
 }
@@ -158,6 +159,14 @@ void vsnd_channel_notify(struct vsnd_channel *channel)
 /* ---- the store ---- */
 
 #define VSND_PATH_MAX 192
+
+u32 vsnd_bus_number(struct xenbus_device *dev)
+{
+	unsigned int number;
+
+	/* Whoever makes devices gives them numbers. */
+	return kstrtouint(kbasename(dev->nodename), 10, &number) ? U32_MAX : number;
+}
 
 u32 vsnd_bus_backend_id(struct xenbus_device *dev)
 {

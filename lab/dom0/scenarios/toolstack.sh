@@ -36,13 +36,13 @@ scenario_pause() {
     note "paused for 2 s while playing: $COMPARED"
 }
 
-# Suspends a guest to a file and lets it go on from there.
+# through_file GUEST: suspends it to a file and lets it go on from there.
 through_file() {
-    xl save a /run/lab/saved > /run/lab/save.log 2>&1 || fail "xl save: $(tail -n1 /run/lab/save.log)"
-    guest_forget a
+    xl save "$1" /run/lab/saved > /run/lab/save.log 2>&1 || fail "xl save: $(tail -n1 /run/lab/save.log)"
+    guest_forget "$1"
     xl restore /run/lab/saved > /run/lab/restore.log 2>&1 || fail "xl restore: $(tail -n1 /run/lab/restore.log)"
     rm -f /run/lab/saved
-    guest_remember a
+    guest_remember "$1"
 }
 
 # With our driver a player goes on where it was. The stock one takes no part in suspending: what it does is said, and a new
@@ -50,14 +50,14 @@ through_file() {
 scenario_restore() {
     world a
     must_run a "play 0,0 33"
-    through_file
+    through_file a
     must_run a "soon 10 [ -e /proc/asound/card0/pcm1c ]; play 0,0 34" 40
     heard a 0-0 34
     note "xl save and restore between two players, the second: $COMPARED"
     guest_begin a "play 0,0 35 240000"
     sleep 2
     first_file=$(newest "$WAVS/$(guest_id a)-0-0-0")
-    through_file
+    through_file a
     if guest_wait a 30; then status=0; else status=$?; fi
     note "while playing: the player ends with status $status ($(echo "$OUTPUT" | tail -n1))"
     if [ "$(guest_module)" = vsnd_front ]; then

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! The memory that ALSA's application and the backend share.
+//! The memory that ALSA's application and a backend of version 2 share.
 
 use frontend::{CONTROL_BYTES, Geometry};
 use sndif::v2::{Operation, Span};
@@ -110,7 +110,8 @@ impl<P: Platform> Buffer<P> {
     }
 }
 
-fn copy(from: &impl SharedMemory, from_at: u32, to: &impl SharedMemory, to_at: u32, length: u32) {
+/// Copies octets between two memories.
+pub(crate) fn copy(from: &impl SharedMemory, from_at: u32, to: &impl SharedMemory, to_at: u32, length: u32) {
     let place = |at: u32| usize::try_from(at).unwrap_or(usize::MAX);
     let (from_at, to_at, length) = (place(from_at), place(to_at), place(length));
     let mut chunk = [0; CHUNK];

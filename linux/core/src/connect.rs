@@ -5,7 +5,7 @@ use frontend::{CONTROL_BYTES, MixerFeatures, Stream};
 use sndif::store::node;
 
 use crate::state::Transport;
-use crate::{Boxed, Bus, Error, Pages, PcmStream, Platform, Source, Writer};
+use crate::{Boxed, Bus, Error, Pages, PcmStream, Platform, Source, Substream, Text, Writer, v0};
 
 /// What the backend announces beyond playing and recording.
 pub fn features<P: Platform>(bus: &impl Bus<P>) -> MixerFeatures {
@@ -16,26 +16,42 @@ pub fn features<P: Platform>(bus: &impl Bus<P>) -> MixerFeatures {
 /// Makes the transport of every stream and writes its nodes, all at once.
 ///
 /// # Errors
-/// Those of memory, the hypervisor and the store; what was made by then is freed by [`PcmStream::detach`].
+/// Those of memory, the hypervisor and the store; what was made by then is freed by [`Substream::detach`].
 pub fn publish<P: Platform, B: Bus<P>>(
     bus: &B,
-    streams: &[PcmStream<P>],
+    streams: &[Substream<P>],
     features: MixerFeatures,
 ) -> Result<(), Error> {
     let control_bytes = if features.volume || features.mute { CONTROL_BYTES } else { 0 };
-    let backend = bus.backend_id();
     for stream in streams {
-        let (ring_page, event_page) = (P::Pages::new(backend, 1)?, P::Pages::new(backend, 1)?);
-        let transport = Transport {
-            refs: [reference(&ring_page)?, reference(&event_page)?],
-            stream: P::Boxed::new(|| Stream::new(stream.info().direction, ring_page, event_page, control_bytes))?,
-            ring: bus.channel(stream, Source::Ring)?,
-            events: bus.channel(stream, Source::Events)?,
-            backend,
-        };
-        stream.attach(transport, features);
+        match stream {
+            Substream::V2(v2) => v2.attach(transport(bus, stream, v2, control_bytes)?, features),
+            Substream::V0(v0) => v0::attach(bus, v0, || bus.channel(stream, Source::Ring))?,
+        }
     }
-    bus.transaction(&mut |writer| streams.iter().try_for_each(|stream| write_nodes(writer, stream, control_bytes)))
+    bus.transaction(&mut |writer| {
+        streams.iter().try_for_each(|stream| match stream {
+            Substream::V2(v2) => write_nodes(writer, v2, control_bytes),
+            Substream::V0(v0) => write_v0_nodes(writer, v0),
+        })
+    })
+}
+
+fn transport<P: Platform, B: Bus<P>>(
+    bus: &B,
+    stream: &Substream<P>,
+    v2: &PcmStream<P>,
+    control_bytes: u32,
+) -> Result<Transport<P>, Error> {
+    let backend = bus.backend_id();
+    let (ring_page, event_page) = (P::Pages::new(backend, 1)?, P::Pages::new(backend, 1)?);
+    Ok(Transport {
+        refs: [reference(&ring_page)?, reference(&event_page)?],
+        stream: P::Boxed::new(|| Stream::new(v2.info().direction, ring_page, event_page, control_bytes))?,
+        ring: bus.channel(stream, Source::Ring)?,
+        events: bus.channel(stream, Source::Events)?,
+        backend,
+    })
 }
 
 fn reference(page: &impl Pages) -> Result<u32, Error> {
@@ -53,4 +69,10 @@ fn write_nodes<P: Platform>(writer: &impl Writer, stream: &PcmStream<P>, control
     } else {
         writer.remove(&path, node::CONTROL_SIZE)
     }
+}
+
+/// A device is a stream: its nodes stand directly in its directory.
+fn write_v0_nodes<P: Platform>(writer: &impl Writer, stream: &v0::PcmStream<P>) -> Result<(), Error> {
+    let nodes = stream.transport_nodes().ok_or(Error::Lost)?;
+    nodes.into_iter().try_for_each(|(node, value)| writer.number(&Text::EMPTY, node, value))
 }

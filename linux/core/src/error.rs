@@ -23,6 +23,8 @@ pub enum Error {
     Busy,
     /// Parameters that cannot be.
     Invalid,
+    /// The backend came back with another version of the protocol.
+    OtherVersion,
     /// What the kernel said, positive.
     System(i32),
 }
@@ -44,6 +46,8 @@ impl Error {
             Self::Stale => 32,
             Self::Busy => 16,
             Self::Invalid => 22,
+            // EPROTO
+            Self::OtherVersion => 71,
             Self::System(number) => number,
         }
     }

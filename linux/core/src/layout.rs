@@ -117,14 +117,6 @@ pub fn streams_max<P: Platform>(bus: &impl Bus<P>) -> usize {
     pcms.iter().map(|pcm| children(bus, &Text::format(format_args!("{pcm}"))).iter().count()).sum()
 }
 
-/// How many of these streams of PCM device `pcm` play, and how many capture.
-pub fn count<'a>(streams: impl Iterator<Item = &'a StreamInfo>, pcm: u8) -> (u32, u32) {
-    streams.filter(|info| info.pcm == pcm).fold((0, 0), |(playback, capture), info| match info.direction {
-        Direction::Playback => (playback.saturating_add(1), capture),
-        Direction::Capture => (playback, capture.saturating_add(1)),
-    })
-}
-
 /// Numbers from 0 to 255 (`pcm-dev-idx` and `stream-idx` are `uint8_t`).
 struct Indices([u64; 4]);
 

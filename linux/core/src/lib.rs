@@ -2,8 +2,9 @@
 //! The logic of the guest's Linux driver, without Linux: what ALSA's operations mean for a stream of the protocol.
 //!
 //! * [`layout`] reads a card from the store: PCM devices, streams, names, limits.
-//! * [`PcmStream`] is one substream: what `open`, `hw_params`, `prepare`, `trigger`, `ack`, `pointer` and `close` do, and
-//!   what an event channel that fires does.
+//! * [`Substream`] is one substream: what `open`, `hw_params`, `prepare`, `trigger`, `ack`, `pointer` and `close` do, and
+//!   what an event channel that fires does. It is a [`PcmStream`] where the backend speaks version 2, and a
+//!   [`v0::PcmStream`] where it speaks nothing newer than version 0.
 //! * [`connect`] gives all streams of a card a transport and tells the backend of it.
 //! * [`Space`] is what a substream may be configured to.
 //!
@@ -36,25 +37,32 @@ extern crate std;
 
 mod buffer;
 pub mod connect;
+mod control;
 mod error;
+mod guarded;
 pub mod layout;
 mod mixer;
+mod place;
 mod platform;
 mod show;
 mod space;
 mod state;
 mod stream;
+mod substream;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
 mod text;
+pub mod v0;
 #[cfg(test)]
 mod waiting;
 
+pub use control::{Control, Knob};
 pub use error::Error;
 pub use mixer::{VOLUME_0_DB, VOLUME_MAX};
 pub use platform::{Boxed, Bus, Channel, Listener, Lock, LockClass, Pages, Platform, Signal, Source, Stop, Writer};
 pub use space::{Space, SpaceCache};
 pub use stream::{PcmStream, Pointer};
+pub use substream::Substream;
 pub use text::{TEXT_MAX_LEN, Text};

@@ -3,7 +3,7 @@
 
 use frontend::MixerFeatures;
 
-use crate::{Lock, PcmStream, Platform};
+use crate::{PcmStream, Platform};
 
 /// The volume's value for 0 dB: the scale begins at −100 dB and goes on in hundredths of a decibel.
 pub const VOLUME_0_DB: i32 = 10_000;

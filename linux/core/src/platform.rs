@@ -5,7 +5,7 @@ use core::ops::DerefMut;
 
 use sndif::{GrantRef, SharedMemory, XenbusState};
 
-use crate::{Error, PcmStream, Text};
+use crate::{Error, Substream, Text};
 
 /// The kernel's types.
 pub trait Platform: Sized {
@@ -66,7 +66,13 @@ pub trait Pages: SharedMemory + Sized {
     /// [`Error::NoMemory`]; nothing is left allocated.
     fn new(backend: u16, pages: usize) -> Result<Self, Error>;
 
-    /// A grant reference for each page, in order.
+    /// Allocates `pages` pages that are granted to nobody.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`].
+    fn ordinary(pages: usize) -> Result<Self, Error>;
+
+    /// A grant reference for each page, in order; none of ordinary pages.
     fn refs(&self) -> &[GrantRef];
 
     /// Ends the access and grants the same pages with new references: after a connection was lost.
@@ -76,7 +82,7 @@ pub trait Pages: SharedMemory + Sized {
     fn grant_again(&mut self, backend: u16) -> Result<(), Error>;
 }
 
-/// An event channel whose event calls [`PcmStream::on_ring`] or [`PcmStream::on_events`]. Dropping it closes it, after the
+/// An event channel whose event calls [`Substream::on_ring`] or [`Substream::on_events`]. Dropping it closes it, after the
 /// call that is under way.
 pub trait Channel {
     /// Its port in this domain.
@@ -159,7 +165,7 @@ pub trait Bus<P: Platform> {
     ///
     /// # Errors
     /// Those of the hypervisor.
-    fn channel(&self, stream: &PcmStream<P>, source: Source) -> Result<P::Channel, Error>;
+    fn channel(&self, stream: &Substream<P>, source: Source) -> Result<P::Channel, Error>;
 
     /// Writes our `state` node.
     fn set_state(&self, state: XenbusState);

@@ -5,6 +5,7 @@
 //! once for a connection), and once which periods and buffers go with a format, rate and channel count, as soon as these
 //! three are settled. The answers are kept.
 
+use frontend::v0::{Field, Hardware};
 use sndif::store::Limits;
 use sndif::v2::{HwParams, Interval};
 use sndif::{Format, FormatSet, FormatWidth};
@@ -19,8 +20,57 @@ const KEPT: usize = 4;
 pub struct Space {
     /// What the store and the backend say, together.
     pub params: HwParams,
+    /// ALSA's bits of rates, `SNDRV_PCM_RATE_*`, within those of `params`.
+    pub rates: u32,
     /// Largest buffer in octets.
     pub buffer_bytes_max: u32,
+    /// Octets of a period.
+    pub period_bytes: Interval,
+    /// Periods of a buffer.
+    pub periods: Interval,
+    /// The stream can be paused.
+    pub pauses: bool,
+}
+
+/// `SNDRV_PCM_RATE_CONTINUOUS`: any rate between the smallest and the largest.
+const RATE_CONTINUOUS: u32 = 1 << 30;
+
+/// A buffer has two periods: one is written while the other is played.
+const PERIODS_MIN: u32 = 2;
+
+impl Space {
+    /// What a card of version 0 has, whose backend does not tell.
+    pub(crate) fn of_hardware(hardware: &Hardware) -> Self {
+        let limit = |field| u32::try_from(hardware.get(field)).unwrap_or(u32::MAX);
+        let limits = |min, max| Interval::new(limit(min), limit(max));
+        let periods = limits(Field::PeriodsMin, Field::PeriodsMax);
+        Self {
+            params: HwParams {
+                formats: frame_formats(hardware.formats()),
+                rates_hz: limits(Field::RateMin, Field::RateMax),
+                channels: limits(Field::ChannelsMin, Field::ChannelsMax),
+                ..HwParams::ANY
+            },
+            rates: limit(Field::Rates),
+            buffer_bytes_max: limit(Field::BufferBytesMax),
+            period_bytes: limits(Field::PeriodBytesMin, Field::PeriodBytesMax),
+            periods: Interval::new(periods.min.max(PERIODS_MIN), periods.max),
+            pauses: false,
+        }
+    }
+
+    /// What a backend of version 2 says, within the store's limits.
+    pub(crate) const fn of_backend(params: HwParams, limits: &Limits) -> Self {
+        let buffer_bytes_max = limits.buffer_bytes_max;
+        Self {
+            params,
+            rates: RATE_CONTINUOUS,
+            buffer_bytes_max,
+            period_bytes: Interval::new(1, buffer_bytes_max),
+            periods: Interval::new(PERIODS_MIN, buffer_bytes_max),
+            pauses: true,
+        }
+    }
 }
 
 /// The backend's answers, for one connection.

@@ -6,6 +6,8 @@ use sndif::store::{Direction, node};
 use sndif::v2::{Operation, RING_SLOTS, Trigger};
 
 use crate::buffer::Buffer;
+use crate::guarded::{News, Requests};
+use crate::place::{Accepted, frames, frames_in_ring, next_shown};
 use crate::show::Snapshot;
 use crate::{Channel, Error, Platform, SpaceCache, Stop};
 
@@ -75,10 +77,8 @@ enum Phase {
 #[derive(Default)]
 struct Run {
     phase: Phase,
-    /// ALSA's application pointer, in frames, as it was told last.
-    appl_frames: u64,
     /// What the application has written.
-    accepted: u64,
+    accepted: Accepted,
     /// What READs have brought.
     captured: u64,
     /// Up to where `pointer` has told ALSA.
@@ -91,21 +91,6 @@ struct Run {
     stale: bool,
     draining: bool,
     stop: Option<Stop>,
-}
-
-/// What ALSA is to be told without the state's lock.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct News {
-    /// Why it has to stop the stream.
-    pub(crate) stop: Option<Stop>,
-    /// The volume is another.
-    pub(crate) volume: bool,
-}
-
-/// What became of an awaited request.
-pub(crate) enum Answer {
-    Here(Completion),
-    Pending,
 }
 
 impl<P: Platform> State<P> {
@@ -162,7 +147,7 @@ impl<P: Platform> State<P> {
             Some(buffer) if !self.run.draining => u64::from(buffer.geometry.period_bytes()),
             _ => 0,
         };
-        self.run.accepted.saturating_sub(period).max(self.run.shown)
+        self.run.accepted.bytes.saturating_sub(period).max(self.run.shown)
     }
 
     /// The backend is Connected: takes up the run that an application has prepared. Does not wait for the backend.
@@ -179,7 +164,7 @@ impl<P: Platform> State<P> {
         self.reopening = Some(self.stream()?.submit(open)?);
         self.publish();
         // The answer raises a notification, unless it is there by now.
-        self.is_settled().map(drop)
+        self.unanswered().map(drop)
     }
 
     /// The OPEN was answered: the backend is told of the run what the last one was told.
@@ -238,43 +223,6 @@ impl<P: Platform> State<P> {
     }
 
     // --- requests -------------------------------------------------------------------------------------------
-
-    /// Sends a request that is waited for.
-    pub(crate) fn begin(&mut self, operation: Operation) -> Result<(), Error> {
-        self.collect_answers()?;
-        let id = self.stream()?.submit(operation)?;
-        (self.awaited, self.answer) = (Some(id), None);
-        self.publish();
-        Ok(())
-    }
-
-    /// Takes the awaited answer, or asks for a notification when one comes.
-    pub(crate) fn answer(&mut self) -> Result<Answer, Error> {
-        loop {
-            self.collect_answers()?;
-            if let Some(answer) = self.answer.take() {
-                self.awaited = None;
-                return Ok(Answer::Here(answer));
-            }
-            if !self.stream()?.arm(1) {
-                return Ok(Answer::Pending);
-            }
-        }
-    }
-
-    /// Whether all requests are answered; if not, a notification is asked for.
-    pub(crate) fn is_settled(&mut self) -> Result<bool, Error> {
-        loop {
-            self.collect_answers()?;
-            let stream = self.stream()?;
-            if stream.in_flight() == 0 {
-                return Ok(true);
-            }
-            if !stream.arm(1) {
-                return Ok(false);
-            }
-        }
-    }
 
     pub(crate) fn publish(&mut self) {
         if let Some(transport) = &mut self.transport
@@ -396,13 +344,7 @@ impl<P: Platform> State<P> {
         if self.run.stale && self.connected {
             return Err(Error::Stale);
         }
-        let frame_bytes = u64::from(buffer.geometry.frame_bytes());
-        let before = core::mem::replace(&mut self.run.appl_frames, appl_frames);
-        let written = match appl_frames.checked_sub(before) {
-            Some(written) => written,
-            None => appl_frames.saturating_add(boundary_frames).saturating_sub(before),
-        };
-        self.run.accepted = self.run.accepted.saturating_add(written.saturating_mul(frame_bytes));
+        self.run.accepted.advance(appl_frames, boundary_frames, &buffer.geometry);
         // Without a backend it waits in the buffer, as it would while nothing is played.
         if self.has_run() {
             self.push(false)?;
@@ -418,7 +360,7 @@ impl<P: Platform> State<P> {
             return Ok(());
         }
         loop {
-            let (accepted, started) = (self.run.accepted.saturating_sub(self.run.origin), self.run.started);
+            let (accepted, started) = (self.run.accepted.bytes.saturating_sub(self.run.origin), self.run.started);
             let stream = self.stream()?;
             let pending = accepted.saturating_sub(stream.run_submitted_bytes());
             let Some(geometry) = stream.geometry() else { return Err(Error::Stale) };
@@ -520,26 +462,19 @@ impl<P: Platform> State<P> {
         bytes.saturating_sub(bytes.checked_rem(frame).unwrap_or(0))
     }
 
-    /// Whether ALSA has not been told of all progress.
-    pub(crate) fn lags(&self) -> bool {
-        !self.run.stale && self.position() > self.run.shown
-    }
-
-    /// The place in the ring, in frames, and how many more frames are on their way. ALSA takes a whole turn for none, so it
-    /// is told of less than one at a time.
+    /// The place in the ring, in frames, and how many more frames are on their way.
     pub(crate) fn pointer(&mut self) -> (u32, u32) {
         let Some(geometry) = self.buffer.as_ref().map(|buffer| buffer.geometry) else { return (0, 0) };
-        let (ring, frame) = (u64::from(geometry.ring_bytes()), geometry.frame_bytes());
         if !self.run.stale {
-            let most = self.run.shown.saturating_add(ring.saturating_sub(frame.into()));
-            self.run.shown = self.position().min(most).max(self.run.shown);
+            self.run.shown = next_shown(self.run.shown, self.position(), &geometry);
         }
         let on_their_way = match self.direction {
-            Direction::Capture => self.device_position().saturating_sub(self.run.shown).min(ring),
+            Direction::Capture => {
+                self.device_position().saturating_sub(self.run.shown).min(geometry.ring_bytes().into())
+            }
             Direction::Playback => 0,
         };
-        let frames = |bytes: u64| u32::try_from(bytes).unwrap_or(0).checked_div(frame).unwrap_or(0);
-        (frames(self.run.shown.checked_rem(ring).unwrap_or(0)), frames(on_their_way))
+        (frames_in_ring(self.run.shown, &geometry), frames(on_their_way, &geometry))
     }
 
     /// Everything that is shown of it.
@@ -563,5 +498,52 @@ impl<P: Platform> State<P> {
             notifications: self.notifications,
             violation: stream.and_then(|stream| stream.violation()),
         }
+    }
+}
+
+impl<P: Platform> Requests for State<P> {
+    /// The time that the stock driver gives a backend.
+    const ANSWER_MS: u32 = 3000;
+    type Operation = Operation;
+    type Completion = Completion;
+
+    fn is_connected(&self) -> bool {
+        self.connected
+    }
+
+    fn begin(&mut self, operation: &Operation) -> Result<(), Error> {
+        self.collect_answers()?;
+        let id = self.stream()?.submit(*operation)?;
+        (self.awaited, self.answer) = (Some(id), None);
+        self.publish();
+        Ok(())
+    }
+
+    fn answer(&mut self) -> Result<Option<Completion>, Error> {
+        loop {
+            self.collect_answers()?;
+            if let Some(answer) = self.answer.take() {
+                self.awaited = None;
+                return Ok(Some(answer));
+            }
+            if !self.stream()?.arm(1) {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn unanswered(&mut self) -> Result<u32, Error> {
+        loop {
+            self.collect_answers()?;
+            let stream = self.stream()?;
+            let unanswered = stream.in_flight();
+            if unanswered == 0 || !stream.arm(1) {
+                return Ok(unanswered);
+            }
+        }
+    }
+
+    fn lags(&self) -> bool {
+        !self.run.stale && self.position() > self.run.shown
     }
 }

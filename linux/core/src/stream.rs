@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! One substream: what ALSA's operations and the event channels do.
+//! One substream of version 2: what ALSA's operations and the event channels do.
 
 use core::fmt;
 
@@ -8,16 +8,11 @@ use sndif::Format;
 use sndif::v2::{HwParams, Operation, Trigger};
 
 use crate::buffer::Buffer;
+use crate::guarded::Guarded;
 use crate::layout::StreamInfo;
 use crate::show::show;
-use crate::state::{Answer, News, State, Transport};
-use crate::{Boxed, Error, Listener, Lock, LockClass, Platform, Signal, Space, SpaceCache, Stop};
-
-/// How long an answer may take: the time that the stock driver gives a backend.
-const ANSWER_MS: u32 = 3000;
-
-/// How long `prepare` waits for a backend that is away; ALSA gives up a transfer after ten seconds.
-const RECONNECT_MS: u32 = 8000;
+use crate::state::{State, Transport};
+use crate::{Boxed, Error, Platform, Space, SpaceCache, Stop};
 
 /// A mixer of nothing; a constant, so that it is not made on the stack.
 const NEW_MIXER: Mixer = Mixer::new(MixerFeatures { volume: false, mute: false });
@@ -31,14 +26,10 @@ pub struct Pointer {
     pub delay_frames: u32,
 }
 
-/// One substream of a card, from the card's making to its end.
+/// One substream of a card of version 2, from the card's making to its end.
 pub struct PcmStream<P: Platform> {
     info: StreamInfo,
-    /// Held by whoever waits for an answer.
-    asking: P::Lock<()>,
-    pub(crate) state: P::Lock<State<P>>,
-    signal: P::Signal,
-    listener: P::Listener,
+    pub(crate) state: Guarded<P, State<P>>,
 }
 
 impl<P: Platform> PcmStream<P> {
@@ -51,13 +42,7 @@ impl<P: Platform> PcmStream<P> {
     pub fn new(info: &StreamInfo) -> Result<Self, Error> {
         let cache = P::Boxed::new(SpaceCache::default)?;
         let mixer = P::Boxed::new(|| NEW_MIXER)?;
-        Ok(Self {
-            asking: P::Lock::new(LockClass::Asking, || ())?,
-            state: P::Lock::new(LockClass::State, || State::new(info.direction, cache, mixer))?,
-            signal: P::Signal::new()?,
-            listener: P::Listener::new()?,
-            info: *info,
-        })
+        Ok(Self { state: Guarded::new(|| State::new(info.direction, cache, mixer))?, info: *info })
     }
 
     /// What the store says about it.
@@ -67,7 +52,7 @@ impl<P: Platform> PcmStream<P> {
 
     /// Who has it open.
     pub const fn listener(&self) -> &P::Listener {
-        &self.listener
+        self.state.listener()
     }
 
     // --- the connection; called where connections come and go -----------------------------------------------
@@ -91,23 +76,14 @@ impl<P: Platform> PcmStream<P> {
             state.connect();
             state.take_news()
         });
-        self.signal.raise();
-        self.tell(news);
-    }
-
-    fn tell(&self, news: News) {
-        if news.volume {
-            self.listener.volume_changed();
-        }
-        if let Some(stop) = news.stop {
-            self.listener.stop(stop);
-        }
+        self.state.wake();
+        self.state.tell(news);
     }
 
     /// The backend is gone: nothing is sent any more, and whoever waits for it is woken.
     pub fn lose(&self) {
         self.state.with(State::lose);
-        self.signal.raise();
+        self.state.wake();
     }
 
     /// Ends the access to the pages of the lost connection and closes its channels.
@@ -134,7 +110,7 @@ impl<P: Platform> PcmStream<P> {
                 whole
             }
         };
-        Ok(Space { params: whole, buffer_bytes_max: limits.buffer_bytes_max })
+        Ok(Space::of_backend(whole, limits))
     }
 
     /// A rule between the parameters: what is left of periods and buffers within `params`.
@@ -193,7 +169,7 @@ impl<P: Platform> PcmStream<P> {
             .with(|state| state.buffer.is_some() && state.stream().is_ok_and(|stream| stream.geometry().is_some()));
         if open {
             // Without an answer the pages stay the backend's until it unmaps them.
-            let _ = self.settle().and_then(|()| self.ask(Operation::Close));
+            let _ = self.state.settle().and_then(|()| self.ask(Operation::Close));
         }
         let buffer = self.state.with(|state| {
             state.rewind();
@@ -207,8 +183,8 @@ impl<P: Platform> PcmStream<P> {
     /// # Errors
     /// [`Error::Lost`] when the backend does not come back in time; those of a request.
     pub fn prepare(&self) -> Result<(), Error> {
-        self.wait_connected()?;
-        self.settle()?;
+        self.state.wait_connected()?;
+        self.state.settle()?;
         if self.state.with(State::has_stand_in_open) {
             self.ask(Operation::Close)?;
         }
@@ -235,52 +211,14 @@ impl<P: Platform> PcmStream<P> {
     /// `sync_stop`: waits until STOP is answered.
     pub fn sync_stop(&self) {
         // What is not answered in time is seen by the next operation.
-        let _ = self.settle();
-    }
-
-    fn wait_connected(&self) -> Result<(), Error> {
-        self.wait(RECONNECT_MS, |state| Ok(state.connected.then_some(())))
-            .map_err(|error| if error == Error::NoAnswer { Error::Lost } else { error })
-    }
-
-    /// Waits until nothing is in flight.
-    fn settle(&self) -> Result<(), Error> {
-        self.wait(ANSWER_MS, |state| Ok(state.is_settled()?.then_some(())))
+        let _ = self.state.settle();
     }
 
     /// Sends a request and waits for its success.
     fn ask(&self, operation: Operation) -> Result<Completion, Error> {
-        let mut sent = false;
-        let completion = self.wait(ANSWER_MS, |state| {
-            if !sent {
-                state.begin(operation)?;
-                sent = true;
-            }
-            Ok(match state.answer()? {
-                Answer::Here(completion) => Some(completion),
-                Answer::Pending => None,
-            })
-        })?;
+        let completion = self.state.ask(&operation)?;
         completion.result.map_err(Error::Refused)?;
         Ok(completion)
-    }
-
-    /// Waits until `step` yields something, which is tried each time an answer or a connection has come.
-    fn wait<R>(&self, ms: u32, mut step: impl FnMut(&mut State<P>) -> Result<Option<R>, Error>) -> Result<R, Error> {
-        self.asking.with(|()| {
-            let mut left = ms;
-            loop {
-                // Before the step: what comes after it is not missed.
-                self.signal.reset();
-                if let Some(result) = self.state.with(&mut step)? {
-                    return Ok(result);
-                }
-                if left == 0 {
-                    return Err(Error::NoAnswer);
-                }
-                left = self.signal.wait(left);
-            }
-        })
     }
 
     // --- ALSA's operations under the PCM stream's lock --------------------------------------------------------
@@ -324,26 +262,21 @@ impl<P: Platform> PcmStream<P> {
     /// The ring's channel fired. Returns whether there was a reason.
     pub fn on_ring(&self) -> bool {
         let (worked, news) = self.state.with(|state| (state.answers(), state.take_news()));
-        self.signal.raise();
-        self.tell(news);
+        self.state.wake();
+        self.state.tell(news);
         worked == Ok(true)
     }
 
     /// The event page's channel fired. Returns whether there was a reason.
     pub fn on_events(&self) -> bool {
         let (worked, mut news) = self.state.with(|state| (state.events(), state.take_news()));
-        // ALSA asks for the pointer, and is told of less than a buffer at a time.
-        for _ in 0..2 {
-            if self.state.with(|state| state.lags()) {
-                self.listener.elapsed();
-            }
-        }
+        self.state.tell_progress();
         if let Err(error) = worked
             && error != Error::Lost
         {
             news.stop = Some(Stop::Failed(error));
         }
-        self.tell(news);
+        self.state.tell(news);
         worked == Ok(true)
     }
 

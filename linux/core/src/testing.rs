@@ -14,21 +14,26 @@ use sndif::v2::{BackRing, EventProducer, HwParams, Operation, Request, Response,
 use sndif::{Errno, GrantRef, SharedMemory, XenbusState};
 
 use crate::{
-    Boxed, Bus, Channel, Error, Listener, Lock, LockClass, Pages, PcmStream, Platform, Signal, Source, Stop, Text,
-    Writer,
+    Boxed, Bus, Channel, Error, Listener, Lock, LockClass, Pages, Platform, Signal, Source, Stop, Substream, Text,
+    Writer, v0,
 };
 
 std::thread_local! {
     static WORLD: RefCell<World> = RefCell::new(World::default());
+    /// Granted pages by reference. Apart, since backends look there.
+    static GRANTED: RefCell<Granted> = const { RefCell::new(BTreeMap::new()) };
 }
+
+/// The memory that a page is part of, and which of it.
+type Granted = BTreeMap<u32, (Memory, usize)>;
 
 /// What all of one test share; tests run in threads of their own.
 #[derive(Default)]
 struct World {
-    /// Granted pages by reference.
-    granted: BTreeMap<u32, Memory>,
     next_ref: u32,
     backend: Option<Backend>,
+    /// What a version 0 backend does while somebody waits.
+    v0: Option<v0::testing::Backend>,
     silent: bool,
     notifications: u32,
     elapsed: u32,
@@ -121,6 +126,7 @@ impl Backend {
 /// Begins anew, where one thread makes several worlds.
 pub(crate) fn reset() {
     world(|world| *world = World::default());
+    with_granted(Granted::clear);
 }
 
 /// Has `act` act as the backend of the stream that was published last.
@@ -128,12 +134,32 @@ pub(crate) fn backend<R>(act: impl FnOnce(&mut Backend) -> R) -> R {
     world(|world| act(world.backend.as_mut().unwrap()))
 }
 
+/// The same for version 0.
+pub(crate) fn v0_backend<R>(act: impl FnOnce(&mut v0::testing::Backend) -> R) -> R {
+    world(|world| act(world.v0.as_mut().unwrap()))
+}
+
+/// Gives version 0's backend the ring of this reference, and all that is granted.
+pub(crate) fn v0_attach(ring: u32) {
+    world(|world| {
+        let page = with_granted(|granted| granted[&ring].0.clone());
+        world.v0 = Some(v0::testing::Backend::new(page));
+    });
+}
+
+/// Has `access` look at what is granted.
+pub(crate) fn with_granted<R>(access: impl FnOnce(&mut Granted) -> R) -> R {
+    GRANTED.with(|granted| access(&mut granted.borrow_mut()))
+}
+
 /// The buffer that the backend has mapped.
 pub(crate) fn mapped() -> Memory {
     world(|world| {
         let directory = world.backend.as_ref().and_then(|backend| backend.directory).unwrap();
-        let first = world.granted.get(&directory.0).unwrap().load_acquire(4);
-        world.granted.get(&first).cloned().unwrap()
+        with_granted(|granted| {
+            let first = granted[&directory.0].0.load_acquire(4);
+            granted[&first].0.clone()
+        })
     })
 }
 
@@ -144,7 +170,7 @@ pub(crate) fn silence(silent: bool) {
 
 /// Pages that are granted.
 pub(crate) fn granted() -> usize {
-    world(|world| world.granted.len())
+    with_granted(|granted| granted.len())
 }
 
 /// Notifications sent to the backend since the last call.
@@ -186,18 +212,18 @@ pub(crate) struct TestPages {
 impl TestPages {
     fn grant(&mut self, pages: usize) {
         world(|world| {
-            for _ in 0..pages {
+            for page in 0..pages {
                 world.next_ref += 1;
-                world.granted.insert(world.next_ref, self.memory.clone());
+                with_granted(|granted| granted.insert(world.next_ref, (self.memory.clone(), page)));
                 self.refs.push(GrantRef(world.next_ref));
             }
         });
     }
 
     fn end(&mut self) {
-        world(|world| {
+        with_granted(|granted| {
             for reference in self.refs.drain(..) {
-                world.granted.remove(&reference.0);
+                granted.remove(&reference.0);
             }
         });
     }
@@ -208,6 +234,10 @@ impl Pages for TestPages {
         let mut made = Self { memory: Memory::new(pages), refs: Vec::new() };
         made.grant(pages);
         Ok(made)
+    }
+
+    fn ordinary(pages: usize) -> Result<Self, Error> {
+        Ok(Self { memory: Memory::new(pages), refs: Vec::new() })
     }
 
     fn refs(&self) -> &[GrantRef] {
@@ -313,7 +343,7 @@ impl Signal for TestSignal {
                 return 0;
             }
             world.backend.iter_mut().for_each(Backend::serve);
-            ms.saturating_sub(1)
+            ms.saturating_sub(world.v0.as_mut().map_or(1, v0::testing::Backend::serve_while_waited_for))
         })
     }
 }
@@ -364,7 +394,7 @@ impl TestBus {
     pub(crate) fn attach(&self, path: &str) {
         let page = |node: &str| {
             let reference = self.node(&format!("{path}/{node}")).unwrap().parse().unwrap();
-            world(|world| world.granted.get(&reference).cloned().unwrap())
+            with_granted(|granted| granted[&reference].0.clone())
         };
         let pages = [page("ring-ref"), page("evt-ring-ref")];
         let backend = Backend {
@@ -408,8 +438,8 @@ impl<P: Platform<Channel = TestChannel>> Bus<P> for TestBus {
     fn transaction(&self, write: &mut dyn FnMut(&Self) -> Result<(), Error>) -> Result<(), Error> {
         write(self)
     }
-    fn channel(&self, stream: &PcmStream<P>, source: Source) -> Result<TestChannel, Error> {
-        Ok(TestChannel(u32::from(stream.info().node) * 2 + u32::from(source == Source::Events)))
+    fn channel(&self, stream: &Substream<P>, source: Source) -> Result<TestChannel, Error> {
+        Ok(TestChannel(u32::from(stream.number()) * 2 + u32::from(source == Source::Events)))
     }
     fn set_state(&self, _state: XenbusState) {}
 }

@@ -13,7 +13,7 @@ use crate::layout::{self, StreamInfo};
 use crate::testing::{
     TestBus, TestKernel, backend, elapsed, granted, mapped, notifications, silence, stops, volume_changes,
 };
-use crate::{Error, PcmStream, Pointer, Stop, VOLUME_0_DB, connect};
+use crate::{Error, Knob, PcmStream, Pointer, Space, Stop, Substream, VOLUME_0_DB, VOLUME_MAX, connect};
 
 /// 48 kHz stereo s16, four periods of 480 frames.
 const PERIOD: u64 = 480 * 4;
@@ -21,28 +21,40 @@ const RING: u64 = 4 * PERIOD;
 /// ALSA's application pointer wraps here.
 const BOUNDARY: u64 = 1920 << 40;
 
-fn streams(bus: &TestBus) -> Vec<PcmStream<TestKernel>> {
+fn streams(bus: &TestBus) -> Vec<Substream<TestKernel>> {
     let mut streams = Vec::new();
-    let read = layout::streams::<TestKernel>(bus, &mut |info| streams.push(PcmStream::new(info).unwrap()));
+    let read = layout::streams::<TestKernel>(bus, &mut |info| {
+        streams.push(Substream::V2(PcmStream::new(info).unwrap()));
+    });
     read.unwrap();
     streams
 }
 
 /// A connected stream of a card with one; the rest of its store.
-fn stream(kind: &str) -> (TestBus, PcmStream<TestKernel>) {
+fn stream(kind: &str) -> (TestBus, Substream<TestKernel>) {
     let bus = TestBus::new(&[("0/0/type", kind)]);
     let stream = streams(&bus).pop().unwrap();
     reconnect(&bus, &stream);
     (bus, stream)
 }
 
-fn reconnect(bus: &TestBus, stream: &PcmStream<TestKernel>) {
+/// What only version 2 has.
+fn v2(stream: &Substream<TestKernel>) -> &PcmStream<TestKernel> {
+    let Substream::V2(stream) = stream else { panic!("version 0") };
+    stream
+}
+
+fn open(stream: &Substream<TestKernel>) -> Result<Space, Error> {
+    stream.open(v2(stream).info().direction)
+}
+
+fn reconnect(bus: &TestBus, stream: &Substream<TestKernel>) {
     connect::publish(bus, core::slice::from_ref(stream), connect::features::<TestKernel>(bus)).unwrap();
     bus.attach("0/0");
     stream.connected();
 }
 
-fn prepared(kind: &str) -> (TestBus, PcmStream<TestKernel>) {
+fn prepared(kind: &str) -> (TestBus, Substream<TestKernel>) {
     let (bus, stream) = stream(kind);
     stream.hw_params(Format::S16Le, 2, 48_000, 480, 1920).unwrap();
     stream.prepare().unwrap();
@@ -79,10 +91,10 @@ fn a_card_is_read_with_holes_inheritance_and_substreams_counted_by_direction() {
     let streams = streams(&bus);
     let told =
         |info: &StreamInfo| (info.pcm, info.node, info.direction, info.substream, info.limits.rates.list().len());
-    let told: Vec<_> = streams.iter().map(|stream| told(stream.info())).collect();
+    let told: Vec<_> = streams.iter().map(|stream| told(v2(stream).info())).collect();
     let (play, capture) = (Direction::Playback, Direction::Capture);
     assert_eq!(told, [(0, 0, play, 0, 2), (0, 2, capture, 0, 2), (0, 7, play, 1, 1), (3, 0, play, 0, 2)]);
-    assert_eq!(layout::count(streams.iter().map(PcmStream::info), 0), (2, 1));
+    assert_eq!([play, capture].map(|direction| Substream::count(&streams, 0, direction)), [2, 1]);
     assert!(layout::streams_max::<TestKernel>(&bus) >= streams.len());
 }
 
@@ -97,7 +109,7 @@ fn a_bad_limit_is_named_with_its_place() {
 fn opening_asks_the_backend_twice_however_often_alsa_refines() {
     let (_bus, stream) = stream("p");
     backend(|backend| backend.space.period_frames = Interval::new(48, 8192));
-    let space = stream.open().unwrap();
+    let space = open(&stream).unwrap();
     assert_eq!((space.params.period_frames.min, space.buffer_bytes_max), (48, 65_536));
     for period in 100..200 {
         let asked = HwParams { period_frames: Interval::exactly(period), ..settled() };
@@ -105,7 +117,7 @@ fn opening_asks_the_backend_twice_however_often_alsa_refines() {
     }
     let unsettled = HwParams { channels: Interval::new(1, 2), ..settled() };
     assert_eq!(stream.refine(&unsettled), Ok(unsettled));
-    assert_eq!(stream.open().unwrap(), space);
+    assert_eq!(open(&stream).unwrap(), space);
     assert_eq!(backend(|backend| backend.queries()), 2);
 }
 
@@ -211,7 +223,7 @@ fn captured_frames_are_asked_for_and_shown_once_they_are_there() {
 }
 
 /// Marks each period of the application's memory with its number, from 1 on.
-fn mark(stream: &PcmStream<TestKernel>) {
+fn mark(stream: &Substream<TestKernel>) {
     stream
         .with_buffer(|pages| (0..4).for_each(|number| assert!(pages.write(number * 1920, &[number as u8 + 1; 1920]))));
 }
@@ -227,7 +239,7 @@ fn marks(memory: &impl SharedMemory) -> Vec<(u8, u8)> {
 }
 
 /// The next connection, whose backend answers what it is asked.
-fn take_up(bus: &TestBus, stream: &PcmStream<TestKernel>) {
+fn take_up(bus: &TestBus, stream: &Substream<TestKernel>) {
     reconnect(bus, stream);
     for _ in 0..2 {
         backend(|backend| backend.serve());
@@ -375,7 +387,7 @@ fn what_was_played_while_the_domain_was_suspended_is_no_xrun_and_heard_once() {
 }
 
 /// A stream that played, on a connection whose backend has answered nothing yet.
-fn reconnected_while_playing() -> (TestBus, PcmStream<TestKernel>) {
+fn reconnected_while_playing() -> (TestBus, Substream<TestKernel>) {
     let (bus, stream) = prepared("p");
     stream.ack(960, BOUNDARY).unwrap();
     stream.trigger(Trigger::Start).unwrap();
@@ -437,7 +449,7 @@ fn a_backend_that_is_away_or_silent_is_not_waited_for_forever() {
     silence(true);
     assert_eq!(stream.prepare(), Err(Error::NoAnswer));
     stream.detach();
-    assert_eq!(stream.open(), Err(Error::Lost));
+    assert_eq!(open(&stream), Err(Error::Lost));
     assert_eq!(stream.prepare(), Err(Error::Lost));
     stream.hw_free();
     assert_eq!(granted(), 0);
@@ -466,7 +478,7 @@ fn a_violation_ends_the_stream() {
     backend(|backend| backend.answer_nobody());
     assert!(!stream.on_events());
     assert!(matches!(stops()[..], [Stop::Failed(Error::Broken(Violation::UnknownId(_)))]));
-    assert_eq!(stream.open().map(drop), Err(Error::Broken(Violation::UnknownId(0xFFFF))));
+    assert_eq!(open(&stream).map(drop), Err(Error::Broken(Violation::UnknownId(0xFFFF))));
 }
 
 #[test]
@@ -486,7 +498,7 @@ fn with_a_mixer_the_buffer_has_a_control_page() {
         assert_eq!(backend.story(), "GetVolume(Span { offset: 9728, length: 8 }), write 0+1920");
     });
     stream.pointer();
-    assert_eq!([0, 1, 2].map(|channel| stream.volume(channel)), [9_000, 10_300, 10_300]);
+    assert_eq!([0, 1, 2].map(|channel| v2(&stream).volume(channel)), [9_000, 10_300, 10_300]);
     stream.on_events();
     stream.on_events();
     assert_eq!(volume_changes(), 1, "an open mixer is told");
@@ -494,7 +506,7 @@ fn with_a_mixer_the_buffer_has_a_control_page() {
     take_up(&bus, &stream);
     assert_eq!(backend(|backend| backend.story()), "open 11776, write 0+1920");
     // What was set is told to the next.
-    assert!(stream.set_volume(0, VOLUME_0_DB));
+    assert!(v2(&stream).set_volume(0, VOLUME_0_DB));
     stream.detach();
     take_up(&bus, &stream);
     assert_eq!(
@@ -504,6 +516,24 @@ fn with_a_mixer_the_buffer_has_a_control_page() {
     let mut told = [0; 8];
     mapped().read(7680, &mut told);
     assert_eq!(told, [0, 0, 0, 0, 0xb8, 0x0b, 0, 0]);
+}
+
+#[test]
+fn a_control_is_there_where_the_backend_has_it_and_refuses_what_is_out_of_range() {
+    let bus = TestBus::new(&[("0/0/type", "c"), ("backend/feature-volume", "1")]);
+    let stream = streams(&bus).pop().unwrap();
+    reconnect(&bus, &stream);
+    let knob = |direction, switch| Knob { direction, switch };
+    let volume = stream.control(knob(Direction::Capture, false)).unwrap();
+    assert_eq!((volume.name, volume.channels, volume.max), ("PCM Capture Volume", 2, VOLUME_MAX));
+    assert_eq!(stream.control(knob(Direction::Capture, true)), None, "no feature-mute");
+    assert_eq!(stream.control(knob(Direction::Playback, false)), None);
+    let knob = knob(Direction::Capture, false);
+    assert_eq!(stream.set_values(knob, &[0, i64::from(VOLUME_MAX) + 1]), Err(Error::Invalid));
+    assert_eq!(stream.value(knob, 0), VOLUME_0_DB, "none of them was set");
+    assert_eq!(stream.set_values(knob, &[0, 12_000]), Ok(true));
+    assert_eq!([0, 1].map(|channel| stream.value(knob, channel)), [0, 12_000]);
+    assert_eq!(stream.set_values(knob, &[0, 12_000]), Ok(false));
 }
 
 #[test]
@@ -528,12 +558,12 @@ fn a_volume_that_is_set_while_the_backend_is_asked_stays() {
     reconnect(&bus, &stream);
     stream.hw_params(Format::S16Le, 2, 48_000, 480, 1920).unwrap();
     stream.prepare().unwrap();
-    assert!(stream.set_volume(0, 0));
-    stream.tell_mixer();
+    assert!(v2(&stream).set_volume(0, 0));
+    v2(&stream).tell_mixer();
     backend(|backend| backend.serve());
     mapped().write(7680 + 2048, &[1; 8]);
     stream.pointer();
-    assert_eq!(stream.volume(0), 0);
+    assert_eq!(v2(&stream).volume(0), 0);
 }
 
 #[test]

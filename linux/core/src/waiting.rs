@@ -4,11 +4,14 @@
 
 use std::rc::Rc;
 
+use frontend::v0::Hardware;
 use loom::sync::{Condvar, Mutex};
 use loom::thread;
+use sndif::Format;
+use sndif::store::Direction;
 
-use crate::testing::{TestBox, TestBus, TestChannel, TestListener, TestPages, backend, reset};
-use crate::{Error, Lock, LockClass, PcmStream, Platform, Signal, connect, layout};
+use crate::testing::{TestBox, TestBus, TestChannel, TestListener, TestPages, backend, reset, v0_attach, v0_backend};
+use crate::{Error, Lock, LockClass, PcmStream, Platform, Signal, Substream, connect, layout, v0};
 
 struct LoomKernel;
 
@@ -60,11 +63,11 @@ impl Signal for LoomSignal {
 }
 
 /// A connected stream. (The threads of a model are one of the system.)
-fn stream() -> Rc<PcmStream<LoomKernel>> {
+fn stream() -> Rc<Substream<LoomKernel>> {
     reset();
     let bus = TestBus::new(&[("0/0/type", "p")]);
     let mut stream = None;
-    layout::streams::<LoomKernel>(&bus, &mut |info| stream = PcmStream::new(info).ok()).unwrap();
+    layout::streams::<LoomKernel>(&bus, &mut |info| stream = PcmStream::new(info).ok().map(Substream::V2)).unwrap();
     let stream = stream.unwrap();
     let features = connect::features::<LoomKernel>(&bus);
     connect::publish(&bus, core::slice::from_ref(&stream), features).unwrap();
@@ -74,9 +77,37 @@ fn stream() -> Rc<PcmStream<LoomKernel>> {
 }
 
 /// The backend: answers `requests` requests as they come, and notifies where it was asked to.
-fn serve(stream: &PcmStream<LoomKernel>, requests: usize) {
+fn serve(stream: &Substream<LoomKernel>, requests: usize) {
     while backend(|backend| backend.seen.len()) < requests {
         let notified = backend(|backend| {
+            let before = backend.notified;
+            backend.serve();
+            backend.notified > before
+        });
+        if notified {
+            stream.on_ring();
+        }
+        thread::yield_now();
+    }
+}
+
+/// A connected stream of version 0 with a buffer.
+fn v0_stream() -> Rc<Substream<LoomKernel>> {
+    reset();
+    let bus = TestBus::new(&[("backend/stream_id", "0")]);
+    let stream = Substream::V0(v0::stream::<LoomKernel>(&bus, Hardware::AC97).unwrap());
+    let features = connect::features::<LoomKernel>(&bus);
+    connect::publish(&bus, core::slice::from_ref(&stream), features).unwrap();
+    v0_attach(bus.node("ring-ref").unwrap().parse().unwrap());
+    stream.connected();
+    stream.hw_params(Format::U8, 1, 8000, 8, 16).unwrap();
+    Rc::new(stream)
+}
+
+/// As [`serve`].
+fn v0_serve(stream: &Substream<LoomKernel>, requests: usize) {
+    while v0_backend(|backend| backend.answered) < requests {
+        let notified = v0_backend(|backend| {
             let before = backend.notified;
             backend.serve();
             backend.notified > before
@@ -94,7 +125,7 @@ fn an_answer_that_comes_between_the_look_and_the_wait_is_not_missed() {
         let stream = stream();
         let served = Rc::clone(&stream);
         let backend = thread::spawn(move || serve(&served, 1));
-        assert!(stream.open().is_ok());
+        assert!(stream.open(Direction::Playback).is_ok());
         backend.join().unwrap();
     });
 }
@@ -106,7 +137,7 @@ fn an_answer_that_another_thread_takes_still_wakes_who_waits_for_it() {
         let (served, looked) = (Rc::clone(&stream), Rc::clone(&stream));
         let backend = thread::spawn(move || serve(&served, 1));
         let looking = thread::spawn(move || looked.pointer());
-        assert!(stream.open().is_ok());
+        assert!(stream.open(Direction::Playback).is_ok());
         looking.join().unwrap();
         backend.join().unwrap();
     });
@@ -118,7 +149,7 @@ fn whoever_waits_for_a_backend_that_goes_is_woken() {
         let stream = stream();
         let lost = Rc::clone(&stream);
         let losing = thread::spawn(move || lost.lose());
-        assert_eq!(stream.open(), Err(Error::Lost));
+        assert_eq!(stream.open(Direction::Playback), Err(Error::Lost));
         losing.join().unwrap();
     });
 }
@@ -135,5 +166,16 @@ fn whoever_waits_for_a_backend_that_comes_back_is_woken() {
         // Without a buffer there is nothing to open: it ends as soon as it is connected.
         assert_eq!(stream.prepare(), Err(Error::Invalid));
         connecting.join().unwrap();
+    });
+}
+
+#[test]
+fn in_version_0_an_answer_that_comes_between_the_look_and_the_wait_is_not_missed() {
+    loom::model(|| {
+        let stream = v0_stream();
+        let served = Rc::clone(&stream);
+        let backend = thread::spawn(move || v0_serve(&served, 1));
+        assert_eq!(stream.prepare(), Ok(()));
+        backend.join().unwrap();
     });
 }

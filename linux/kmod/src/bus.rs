@@ -4,7 +4,7 @@
 use core::ffi::CStr;
 use core::ptr::NonNull;
 
-use driver::{Bus, Channel, Error, PcmStream, Source, Text, Writer};
+use driver::{Bus, Channel, Error, Source, Substream, Text, Writer};
 use sndif::XenbusState;
 
 use crate::{Kernel, ffi};
@@ -27,6 +27,12 @@ impl KernelBus {
 
     pub(crate) fn device(&self) -> *mut ffi::XenbusDevice {
         self.0.as_ptr()
+    }
+
+    /// The device's number in the store.
+    pub(crate) fn number(&self) -> u32 {
+        // SAFETY: the device lives.
+        unsafe { ffi::vsnd_bus_number(self.device()) }
     }
 
     fn value<'a>(&self, node: &ffi::Node, into: &'a mut [u8]) -> Option<&'a [u8]> {
@@ -93,7 +99,7 @@ impl Bus<Kernel> for KernelBus {
         Err(Error::Busy)
     }
 
-    fn channel(&self, stream: &PcmStream<Kernel>, source: Source) -> Result<KernelChannel, Error> {
+    fn channel(&self, stream: &Substream<Kernel>, source: Source) -> Result<KernelChannel, Error> {
         let mut port = 0;
         let stream = core::ptr::from_ref(stream).cast();
         // SAFETY: the device lives; the stream does not move, and is freed after its channels.

@@ -4,10 +4,11 @@
 use core::ffi::c_int;
 use core::ptr::{NonNull, null_mut};
 
-use driver::{Boxed, Bus, Error, PcmStream, Text, connect, layout};
+use driver::{Boxed, Bus, Error, Knob, PcmStream, Substream, Text, connect, layout, v0};
+use frontend::v0::Hardware;
 use frontend::{Action, Actions, Handshake};
-use sndif::XenbusState;
 use sndif::store::Direction;
+use sndif::{Protocol, XenbusState};
 
 use crate::bus::KernelBus;
 use crate::ffi::{self, check};
@@ -18,10 +19,16 @@ use crate::{Kernel, log};
 /// Shown for a card without a name.
 const NAMELESS: &str = "Xen sound";
 
+/// The same for one of version 0, as the driver of 2015 called it and all that belongs to it.
+const NAMELESS_V0: &str = "Virtual card";
+
 /// A device of the bus, from probe to remove. The bus calls for it one at a time.
 struct Device {
     bus: KernelBus,
     handshake: Handshake,
+    protocol: Protocol,
+    /// What a stream of version 0 may be opened with at first.
+    hardware: Hardware,
     /// The streams, as long as there is a transport or a card.
     sound: Option<KArc<Sound>>,
     card: Option<NonNull<ffi::SndCard>>,
@@ -41,6 +48,10 @@ impl Device {
 
     fn backend_is(&mut self, state: XenbusState) {
         self.update_held();
+        if self.sound.is_none() && self.handshake.state() == XenbusState::Initialising {
+            self.protocol = v0::recognise(&self.bus);
+            self.handshake = Handshake::speaking(self.protocol);
+        }
         let actions = self.handshake.backend_is(state);
         self.perform(actions);
     }
@@ -57,17 +68,17 @@ impl Device {
                     Action::SetState(state) => self.bus.set_state(state),
                     Action::CreateCard => {
                         let created = self.create_card();
-                        self.each(PcmStream::connected);
+                        self.each(Substream::connected);
                         next = Some(self.handshake.card_ready(created));
                     }
                     Action::ResumeCard => {
-                        self.each(PcmStream::connected);
+                        self.each(Substream::connected);
                         next = Some(self.handshake.card_ready(true));
                     }
-                    Action::SuspendCard => self.each(PcmStream::lose),
+                    Action::SuspendCard => self.each(Substream::lose),
                     Action::RemoveCard => self.remove_card(),
                     Action::FreeTransport => {
-                        self.each(PcmStream::detach);
+                        self.each(Substream::detach);
                         if self.card.is_none() {
                             self.sound = None;
                         }
@@ -77,7 +88,7 @@ impl Device {
         }
     }
 
-    fn each(&self, act: impl Fn(&PcmStream<Kernel>)) {
+    fn each(&self, act: impl Fn(&Substream<Kernel>)) {
         if let Some(sound) = &self.sound {
             sound.streams.iter().for_each(act);
         }
@@ -89,8 +100,12 @@ impl Device {
         let published = self
             .read_layout()
             .and_then(|sound| connect::publish(&self.bus, &sound.streams, connect::features(&self.bus)));
-        if let Err(error) = published {
-            log::problem(format_args!("cannot connect: error {}", error.number()));
+        match published {
+            Err(Error::OtherVersion) => {
+                log::problem(format_args!("the backend came back with another version of the protocol"));
+            }
+            Err(error) => log::problem(format_args!("cannot connect: error {}", error.number())),
+            Ok(()) => {}
         }
         published.is_ok()
     }
@@ -101,10 +116,28 @@ impl Device {
         if let Some(sound) = &self.sound {
             return Ok(sound.clone());
         }
+        let streams = match self.protocol {
+            Protocol::V2 => self.read_streams()?,
+            Protocol::V0 => self.read_v0_stream()?,
+        };
+        let sound = KArc::new(|| Sound::new(streams))?;
+        self.sound = Some(sound.clone());
+        Ok(sound)
+    }
+
+    #[inline(never)]
+    fn read_v0_stream(&self) -> Result<KVec<Substream<Kernel>>, Error> {
+        let mut streams = KVec::with_capacity(1)?;
+        streams.push(Substream::V0(v0::stream(&self.bus, self.hardware)?))?;
+        Ok(streams)
+    }
+
+    #[inline(never)]
+    fn read_streams(&self) -> Result<KVec<Substream<Kernel>>, Error> {
         let mut streams = KVec::with_capacity(layout::streams_max(&self.bus))?;
         let mut failed = Ok(());
         let read = layout::streams(&self.bus, &mut |info| {
-            let added = PcmStream::new(info).and_then(|stream| streams.push(stream));
+            let added = PcmStream::new(info).and_then(|stream| streams.push(Substream::V2(stream)));
             if added.is_err() {
                 failed = added;
             }
@@ -113,10 +146,7 @@ impl Device {
             log::problem(format_args!("{}/{}", bad.path.as_str(), bad.node));
             return Err(Error::Invalid);
         }
-        failed?;
-        let sound = KArc::new(|| Sound::new(streams))?;
-        self.sound = Some(sound.clone());
-        Ok(sound)
+        failed.map(|()| streams)
     }
 
     #[inline(never)]
@@ -131,52 +161,61 @@ impl Device {
 
     fn try_create_card(&mut self) -> Result<(), Error> {
         let sound = self.sound.clone().ok_or(Error::Lost)?;
-        let names = layout::names(&self.bus);
-        let short = if names.short.is_empty() { NAMELESS } else { names.short.as_str() };
-        let long = if names.long.is_empty() { short } else { names.long.as_str() };
         let mut card = null_mut();
-        let reference = sound.clone().into_raw();
-        // SAFETY: the device lives; the texts have the lengths that are given; the reference is the card's now.
-        check(unsafe {
-            ffi::vsnd_card_new(
-                self.bus.device(),
-                reference.cast(),
-                short.as_ptr(),
-                short.len(),
-                long.as_ptr(),
-                long.len(),
-                &mut card,
-            )
-        })?;
+        self.new_card(&sound, &mut card)?;
         self.card = NonNull::new(card);
         let mut last = None;
-        for pcm in sound.streams.iter().map(|stream| stream.info().pcm) {
+        for pcm in sound.streams.iter().map(Substream::pcm) {
             if last.replace(pcm) != Some(pcm) {
                 self.add_pcm(card, &sound, pcm)?;
             }
         }
         self.add_controls(card, &sound)?;
+        if self.protocol == Protocol::V0 {
+            // SAFETY: made above.
+            check(unsafe { ffi::vsnd_card_add_limits(card) })?;
+        }
         // SAFETY: made above.
         check(unsafe { ffi::vsnd_card_register(card) })
     }
 
-    /// Volume and switch of every stream, as far as the backend has them, counted within their direction.
     #[inline(never)]
+    fn new_card(&self, sound: &KArc<Sound>, card: &mut *mut ffi::SndCard) -> Result<(), Error> {
+        let names = layout::names(&self.bus);
+        let numbered = Text::format(format_args!("{NAMELESS_V0} {}", self.bus.number().saturating_add(1)));
+        let (driver, mixer, nameless) = match self.protocol {
+            Protocol::V2 => ("vsnd", "", NAMELESS),
+            Protocol::V0 => (NAMELESS_V0, "Virtual card Mixer", NAMELESS_V0),
+        };
+        let short = if names.short.is_empty() { nameless } else { names.short.as_str() };
+        let long = match self.protocol {
+            _ if !names.long.is_empty() => names.long.as_str(),
+            Protocol::V0 if names.short.is_empty() => numbered.as_str(),
+            _ => short,
+        };
+        let names = ffi::Names {
+            driver: driver.as_ptr(),
+            driver_length: driver.len(),
+            short: short.as_ptr(),
+            short_length: short.len(),
+            long: long.as_ptr(),
+            long_length: long.len(),
+            mixer: mixer.as_ptr(),
+            mixer_length: mixer.len(),
+        };
+        let reference = sound.clone().into_raw();
+        // SAFETY: the device lives; the texts have the lengths that are given; the reference is the card's now.
+        check(unsafe { ffi::vsnd_card_new(self.bus.device(), reference.cast(), &names, card) })
+    }
+
+    /// Volume and switch of every stream, as far as the backend has them, counted within their direction.
     fn add_controls(&self, card: *mut ffi::SndCard, sound: &KArc<Sound>) -> Result<(), Error> {
-        let (mut playback, mut capture) = (0_u32, 0_u32);
-        for stream in sound.streams.iter() {
-            let captures = stream.info().direction == Direction::Capture;
-            let count = if captures { &mut capture } else { &mut playback };
-            let index = core::mem::replace(count, count.saturating_add(1));
-            let features = stream.mixer_features();
-            for (switch, announced) in [(false, features.volume), (true, features.mute)] {
-                if !announced {
-                    continue;
+        for direction in [Direction::Playback, Direction::Capture] {
+            let streams = sound.streams.iter().filter(|stream| stream.serves(direction));
+            for (index, stream) in (0..).zip(streams) {
+                for switch in [false, true] {
+                    add_control(card, stream, Knob { direction, switch }, index)?;
                 }
-                let channels = stream.info().limits.channels.max;
-                let stream = core::ptr::from_ref(stream).cast();
-                // SAFETY: the card lives, and has a reference to the sound that the stream belongs to.
-                check(unsafe { ffi::vsnd_card_add_control(card, stream, switch, captures, index, channels) })?;
             }
         }
         Ok(())
@@ -186,20 +225,34 @@ impl Device {
     fn add_pcm(&self, card: *mut ffi::SndCard, sound: &KArc<Sound>, pcm: u8) -> Result<(), Error> {
         let mut name = layout::pcm_name(&self.bus, pcm);
         if name.is_empty() {
-            name = Text::format(format_args!("PCM {pcm}"));
+            name = match self.protocol {
+                Protocol::V2 => Text::format(format_args!("PCM {pcm}")),
+                Protocol::V0 => Text::name(b"Virtual card PCM"),
+            };
         }
-        let (playback, capture) = layout::count(sound.streams.iter().map(PcmStream::info), pcm);
+        let [playback, capture] =
+            [Direction::Playback, Direction::Capture].map(|direction| Substream::count(&sound.streams, pcm, direction));
+        let half_duplex = sound.streams.iter().any(Substream::is_half_duplex);
         let text = name.octets();
         let sound = core::ptr::from_ref::<Sound>(sound);
         // SAFETY: the card has its own reference to the sound; the text has the length that is given.
         check(unsafe {
-            ffi::vsnd_card_add_pcm(card, sound.cast(), pcm.into(), text.as_ptr(), text.len(), playback, capture)
+            ffi::vsnd_card_add_pcm(
+                card,
+                sound.cast(),
+                pcm.into(),
+                text.as_ptr(),
+                text.len(),
+                playback,
+                capture,
+                half_duplex,
+            )
         })
     }
 
     fn remove_card(&mut self) {
         // First, so that whoever waits for the backend within ALSA's locks stops waiting.
-        self.each(PcmStream::lose);
+        self.each(Substream::lose);
         if let Some(card) = self.card.take() {
             // SAFETY: made by us, and the last use.
             unsafe { ffi::vsnd_card_free(card.as_ptr()) };
@@ -207,14 +260,52 @@ impl Device {
     }
 }
 
+/// The control `knob`, where the backend has it, as number `index` of its name.
+#[inline(never)]
+fn add_control(card: *mut ffi::SndCard, stream: &Substream<Kernel>, knob: Knob, index: u32) -> Result<(), Error> {
+    let Some(control) = stream.control(knob) else { return Ok(()) };
+    let name = control.name;
+    let control = ffi::ControlC {
+        stream: core::ptr::from_ref(stream).cast(),
+        capture: knob.direction == Direction::Capture,
+        is_switch: knob.switch,
+        min_is_silence: control.min_is_silence,
+        index,
+        channels: control.channels,
+        min: control.min,
+        max: control.max,
+        min_centibel: control.min_centibel,
+        step_centibel: control.step_centibel,
+    };
+    // SAFETY: the card lives, and has a reference to the sound that the stream belongs to.
+    check(unsafe { ffi::vsnd_card_add_control(card, &control, name.as_ptr(), name.len()) })
+}
+
 /// # Safety
-/// `dev` lives until [`vsnd_device_free`].
+/// `dev` lives until [`vsnd_device_free`]; the model's name has this length; `device` can be written.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn vsnd_device_new(dev: *mut ffi::XenbusDevice) -> *mut Device {
-    // SAFETY: the contract.
-    let Some(bus) = (unsafe { KernelBus::new(dev) }) else { return null_mut() };
-    let device = KBox::new(|| Device { bus, handshake: Handshake::new(), sound: None, card: None });
-    device.map_or(null_mut(), KBox::into_raw)
+unsafe extern "C" fn vsnd_device_new(
+    dev: *mut ffi::XenbusDevice,
+    model: *const u8,
+    length: usize,
+    device: *mut *mut Device,
+) -> c_int {
+    let new = || {
+        // SAFETY: the contract.
+        let model = Text::name(unsafe { core::slice::from_raw_parts(model, length) });
+        let Some(hardware) = Hardware::of_model(Some(model.as_str())) else {
+            log::problem(format_args!("there is no model \"{}\": give ac97, or none", model.as_str()));
+            return Err(Error::Invalid);
+        };
+        // SAFETY: the contract.
+        let bus = unsafe { KernelBus::new(dev) }.ok_or(Error::Invalid)?;
+        let (handshake, protocol) = (Handshake::new(), Protocol::V2);
+        KBox::new(|| Device { bus, handshake, protocol, hardware, sound: None, card: None })
+    };
+    ffi::status(new().map(|new| {
+        // SAFETY: the contract.
+        unsafe { device.write(KBox::into_raw(new)) };
+    }))
 }
 
 /// # Safety

@@ -35,6 +35,7 @@ opaque!(
 pub(crate) struct Pages {
     pub(crate) address: *mut c_void,
     pub(crate) count: usize,
+    pub(crate) granted: usize,
     pub(crate) refs: [u32; 0],
 }
 
@@ -58,6 +59,45 @@ pub(crate) struct SpaceC {
     pub(crate) period: [u32; 2],
 }
 
+/// `struct vsnd_hardware`
+#[repr(C)]
+pub(crate) struct HardwareC {
+    pub(crate) space: SpaceC,
+    pub(crate) rates: u32,
+    pub(crate) buffer_bytes_max: u32,
+    pub(crate) period_bytes: [u32; 2],
+    pub(crate) periods: [u32; 2],
+    pub(crate) pauses: bool,
+}
+
+/// `struct vsnd_names`; each text with its length.
+#[repr(C)]
+pub(crate) struct Names {
+    pub(crate) driver: *const u8,
+    pub(crate) driver_length: usize,
+    pub(crate) short: *const u8,
+    pub(crate) short_length: usize,
+    pub(crate) long: *const u8,
+    pub(crate) long_length: usize,
+    pub(crate) mixer: *const u8,
+    pub(crate) mixer_length: usize,
+}
+
+/// `struct vsnd_control`
+#[repr(C)]
+pub(crate) struct ControlC {
+    pub(crate) stream: *const c_void,
+    pub(crate) capture: bool,
+    pub(crate) is_switch: bool,
+    pub(crate) min_is_silence: bool,
+    pub(crate) index: u32,
+    pub(crate) channels: u32,
+    pub(crate) min: i32,
+    pub(crate) max: i32,
+    pub(crate) min_centibel: i32,
+    pub(crate) step_centibel: u32,
+}
+
 unsafe extern "C" {
     pub(crate) fn vsnd_alloc(bytes: usize) -> *mut c_void;
     pub(crate) fn vsnd_free(memory: *mut c_void);
@@ -75,6 +115,7 @@ unsafe extern "C" {
     pub(crate) fn vsnd_signal_wait(signal: *mut Completion, ms: u32) -> u32;
 
     pub(crate) fn vsnd_pages_new(domain: u32, count: usize) -> *mut Pages;
+    pub(crate) fn vsnd_pages_ordinary(count: usize) -> *mut Pages;
     pub(crate) fn vsnd_pages_grant_again(pages: *mut Pages, domain: u32) -> c_int;
     pub(crate) fn vsnd_pages_free(pages: *mut Pages);
 
@@ -88,6 +129,7 @@ unsafe extern "C" {
     pub(crate) fn vsnd_channel_free(channel: *mut Channel);
     pub(crate) fn vsnd_channel_notify(channel: *mut Channel);
 
+    pub(crate) fn vsnd_bus_number(dev: *mut XenbusDevice) -> u32;
     pub(crate) fn vsnd_bus_backend_id(dev: *mut XenbusDevice) -> u32;
     pub(crate) fn vsnd_bus_set_state(dev: *mut XenbusDevice, state: u32);
     pub(crate) fn vsnd_bus_read(dev: *mut XenbusDevice, node: *const Node, value: *mut u8, size: usize) -> isize;
@@ -106,10 +148,7 @@ unsafe extern "C" {
     pub(crate) fn vsnd_card_new(
         dev: *mut XenbusDevice,
         sound: *const c_void,
-        short_name: *const u8,
-        short_length: usize,
-        long_name: *const u8,
-        long_length: usize,
+        names: *const Names,
         card: *mut *mut SndCard,
     ) -> c_int;
     pub(crate) fn vsnd_card_add_pcm(
@@ -120,15 +159,15 @@ unsafe extern "C" {
         name_length: usize,
         playback: u32,
         capture: u32,
+        half_duplex: bool,
     ) -> c_int;
     pub(crate) fn vsnd_card_add_control(
         card: *mut SndCard,
-        stream: *const c_void,
-        switch: bool,
-        capture: bool,
-        index: u32,
-        channels: u32,
+        control: *const ControlC,
+        name: *const u8,
+        name_length: usize,
     ) -> c_int;
+    pub(crate) fn vsnd_card_add_limits(card: *mut SndCard) -> c_int;
     pub(crate) fn vsnd_card_register(card: *mut SndCard) -> c_int;
     pub(crate) fn vsnd_card_free(card: *mut SndCard);
     pub(crate) fn vsnd_show(buffer: *mut InfoBuffer, text: *const u8, length: usize);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! Pages that the backend can read and write at any moment.
+//! Pages that the backend can read and write at any moment; and ordinary ones, which are reached in the same way.
 
 use core::ffi::c_void;
 use core::ptr::NonNull;
@@ -13,7 +13,7 @@ use crate::ffi;
 /// Octets of a word.
 const WORD: usize = size_of::<u64>();
 
-/// Granted pages; no reference to them ever exists.
+/// Pages; no reference to them ever exists.
 pub struct KernelPages(NonNull<ffi::Pages>);
 
 // SAFETY: the pages belong to us, and their contents are reached by atomic and volatile accesses.
@@ -59,11 +59,19 @@ impl Pages for KernelPages {
         NonNull::new(made).map(Self).ok_or(Error::NoMemory)
     }
 
+    fn ordinary(pages: usize) -> Result<Self, Error> {
+        // SAFETY: C checks the number.
+        let made = unsafe { ffi::vsnd_pages_ordinary(pages) };
+        NonNull::new(made).map(Self).ok_or(Error::NoMemory)
+    }
+
     fn refs(&self) -> &[GrantRef] {
+        // SAFETY: as in `address`.
+        let granted = unsafe { self.0.as_ref() }.granted;
         // SAFETY: the references follow the structure.
         let refs = unsafe { &raw const (*self.0.as_ptr()).refs };
-        // SAFETY: `count` of them, which only `grant_again` changes; a `GrantRef` is a u32.
-        unsafe { core::slice::from_raw_parts(refs.cast(), self.count()) }
+        // SAFETY: `granted` of them, which only `grant_again` changes; a `GrantRef` is a u32.
+        unsafe { core::slice::from_raw_parts(refs.cast(), granted) }
     }
 
     fn grant_again(&mut self, backend: u16) -> Result<(), Error> {

@@ -4,16 +4,16 @@
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use driver::{Error, PcmStream};
+use driver::{Error, Space, Substream};
 use sndif::store::Direction;
 use sndif::v2::{HwParams, Interval, Trigger};
 use sndif::{Format, FormatSet};
 
-use crate::ffi::{self, SpaceC, status};
+use crate::ffi::{self, HardwareC, SpaceC, status};
 use crate::memory::{KArc, KVec};
 use crate::{Kernel, pages::KernelPages};
 
-type Stream = PcmStream<Kernel>;
+type Stream = Substream<Kernel>;
 
 /// What a card and its connection share.
 pub(crate) struct Sound {
@@ -31,6 +31,10 @@ impl Sound {
     pub(crate) fn is_held(&self) -> bool {
         self.open.load(Ordering::Relaxed) > 0
     }
+}
+
+pub(crate) const fn direction(capture: bool) -> Direction {
+    if capture { Direction::Capture } else { Direction::Playback }
 }
 
 // ALSA's operations come from any thread.
@@ -58,10 +62,9 @@ unsafe extern "C" fn vsnd_sound_stream(
 ) -> *const Stream {
     // SAFETY: the contract.
     let sound = unsafe { &*sound };
-    let direction = if capture { Direction::Capture } else { Direction::Playback };
+    let direction = direction(capture);
     let found = sound.streams.iter().find(|stream| {
-        let info = stream.info();
-        info.direction == direction && u32::from(info.pcm) == device && u32::from(info.substream) == substream
+        stream.serves(direction) && u32::from(stream.pcm()) == device && u32::from(stream.number()) == substream
     });
     found.map_or(core::ptr::null(), core::ptr::from_ref)
 }
@@ -93,24 +96,20 @@ unsafe extern "C" fn vsnd_stream_listener(stream: *const Stream) -> *mut ffi::Li
 #[unsafe(no_mangle)]
 unsafe extern "C" fn vsnd_stream_rates(stream: *const Stream, list: *mut *const u32) -> u32 {
     // SAFETY: the contract.
-    let rates = unsafe { &*stream }.info().limits.rates.list();
+    let rates = unsafe { &*stream }.rates();
     // SAFETY: the contract.
     unsafe { list.write(rates.as_ptr()) };
     u32::try_from(rates.len()).unwrap_or(0)
 }
 
 /// # Safety
-/// `stream` lives; `space` and `buffer_bytes` can be written.
+/// `stream` lives; `hardware` can be written.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn vsnd_stream_open(stream: *const Stream, space: *mut SpaceC, buffer_bytes: *mut u32) -> c_int {
+unsafe extern "C" fn vsnd_stream_open(stream: *const Stream, capture: bool, hardware: *mut HardwareC) -> c_int {
     // SAFETY: the contract.
-    let opened = unsafe { &*stream }.open();
-    status(opened.map(|opened| {
-        // SAFETY: the contract.
-        unsafe { space.write(to_c(&opened.params)) };
-        // SAFETY: the contract.
-        unsafe { buffer_bytes.write(opened.buffer_bytes_max) };
-    }))
+    let opened = unsafe { &*stream }.open(direction(capture));
+    // SAFETY: the contract.
+    status(opened.map(|space| unsafe { hardware.write(hardware_to_c(&space)) }))
 }
 
 /// # Safety
@@ -127,8 +126,22 @@ unsafe extern "C" fn vsnd_stream_refine(stream: *const Stream, space: *mut Space
     }))
 }
 
+const fn ends(interval: Interval) -> [u32; 2] {
+    [interval.min, interval.max]
+}
+
+fn hardware_to_c(space: &Space) -> HardwareC {
+    HardwareC {
+        space: to_c(&space.params),
+        rates: space.rates,
+        buffer_bytes_max: space.buffer_bytes_max,
+        period_bytes: ends(space.period_bytes),
+        periods: ends(space.periods),
+        pauses: space.pauses,
+    }
+}
+
 fn to_c(params: &HwParams) -> SpaceC {
-    let ends = |interval: Interval| [interval.min, interval.max];
     SpaceC {
         formats: params.formats.bits(),
         rate: ends(params.rates_hz),

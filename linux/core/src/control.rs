@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//! The controls of a substream, as ALSA is told of them.
+
+use sndif::store::Direction;
+use sndif::v0::Level;
+
+use crate::{Error, Platform, Substream, VOLUME_MAX};
+
+/// Which control of a substream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Knob {
+    /// That of which direction; where a stream has both.
+    pub direction: Direction,
+    /// The switch beside the volume.
+    pub switch: bool,
+}
+
+/// A control: a value for each channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Control {
+    /// Its name.
+    pub name: &'static str,
+    /// How many channels have a value.
+    pub channels: u32,
+    /// The smallest value.
+    pub min: i32,
+    /// The largest value.
+    pub max: i32,
+    /// What the smallest value of a volume is, in hundredths of a decibel.
+    pub min_centibel: i32,
+    /// The step of a volume, in hundredths of a decibel.
+    pub step_centibel: u32,
+    /// The smallest value of a volume is silence.
+    pub min_is_silence: bool,
+}
+
+/// The channels of version 0's mixer.
+const STEREO: u32 = 2;
+
+impl<P: Platform> Substream<P> {
+    /// The control, where the backend has it.
+    pub fn control(&self, knob: Knob) -> Option<Control> {
+        let capture = knob.direction == Direction::Capture;
+        let named = |playback, captured| if capture { captured } else { playback };
+        let control = match self {
+            Self::V2(stream) => {
+                let features = stream.mixer_features();
+                let there = if knob.switch { features.mute } else { features.volume };
+                if !there || !self.serves(knob.direction) {
+                    return None;
+                }
+                Control {
+                    name: match knob.switch {
+                        true => named("PCM Playback Switch", "PCM Capture Switch"),
+                        false => named("PCM Playback Volume", "PCM Capture Volume"),
+                    },
+                    channels: stream.info().limits.channels.max,
+                    min: 0,
+                    max: VOLUME_MAX,
+                    min_centibel: -10_000,
+                    step_centibel: 1,
+                    min_is_silence: true,
+                }
+            }
+            Self::V0(_) if !self.serves(knob.direction) => return None,
+            Self::V0(_) => Control {
+                name: match knob.switch {
+                    true => named("Master Out Switch", "Master In Switch"),
+                    false => named("Master Out Volume", "Master In Volume"),
+                },
+                channels: STEREO,
+                min: *Level::RANGE.start(),
+                max: *Level::RANGE.end(),
+                min_centibel: -4500,
+                step_centibel: 30,
+                min_is_silence: false,
+            },
+        };
+        Some(if knob.switch { Control { min: 0, max: 1, ..control } } else { control })
+    }
+
+    /// The control's value for a channel.
+    pub fn value(&self, knob: Knob, channel: usize) -> i32 {
+        match (self, knob.switch) {
+            (Self::V2(stream), true) => stream.switch(channel).into(),
+            (Self::V2(stream), false) => stream.volume(channel),
+            (Self::V0(stream), true) => stream.switch(knob.direction, channel).into(),
+            (Self::V0(stream), false) => stream.volume(knob.direction, channel),
+        }
+    }
+
+    /// Sets the control's values for the first channels, and tells the backend without waiting for it. Returns whether
+    /// that changed any.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a value out of range, of version 2; version 0's are brought into it, as the driver of 2015 did.
+    pub fn set_values(&self, knob: Knob, values: &[i64]) -> Result<bool, Error> {
+        let control = self.control(knob).ok_or(Error::Invalid)?;
+        let clamped = |value: i64| i32::try_from(value.clamp(control.min.into(), control.max.into())).unwrap_or(0);
+        if matches!(self, Self::V2(_)) && values.iter().any(|&value| i64::from(clamped(value)) != value) {
+            return Err(Error::Invalid);
+        }
+        let mut changed = false;
+        for (channel, value) in values.iter().map(|&value| clamped(value)).enumerate() {
+            changed |= match (self, knob.switch) {
+                (Self::V2(stream), true) => stream.set_switch(channel, value != 0),
+                (Self::V2(stream), false) => stream.set_volume(channel, value),
+                (Self::V0(stream), true) => stream.set_switch(knob.direction, channel, value != 0),
+                (Self::V0(stream), false) => stream.set_volume(knob.direction, channel, value),
+            };
+        }
+        if changed {
+            match self {
+                Self::V2(stream) => stream.tell_mixer(),
+                Self::V0(stream) => stream.tell_mixer(),
+            }
+        }
+        Ok(changed)
+    }
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//! A stream's state behind its locks: waiting for answers, and telling ALSA what has come. The same for every version.
+
+use crate::{Error, Listener, Lock, LockClass, Platform, Signal, Stop};
+
+/// How long `prepare` waits for a backend that is away; ALSA gives up a transfer after ten seconds.
+const RECONNECT_MS: u32 = 8000;
+
+/// What a version's state has to offer. Nothing of it waits.
+pub(crate) trait Requests {
+    /// How long an answer may take.
+    const ANSWER_MS: u32;
+    /// A request.
+    type Operation;
+    /// Its answer.
+    type Completion;
+
+    /// Whether requests can be sent.
+    fn is_connected(&self) -> bool;
+
+    /// Sends a request that is waited for.
+    fn begin(&mut self, operation: &Self::Operation) -> Result<(), Error>;
+
+    /// Takes the awaited answer, or asks for a notification when one comes.
+    fn answer(&mut self) -> Result<Option<Self::Completion>, Error>;
+
+    /// How many requests are not answered; if any, a notification is asked for.
+    fn unanswered(&mut self) -> Result<u32, Error>;
+
+    /// Whether ALSA has not been told of all progress.
+    fn lags(&self) -> bool;
+}
+
+/// What ALSA is to be told without the state's lock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct News {
+    /// Why it has to stop the stream.
+    pub(crate) stop: Option<Stop>,
+    /// The volume is another.
+    pub(crate) volume: bool,
+}
+
+/// A stream's state, whoever waits for its backend, and whoever has it open.
+pub(crate) struct Guarded<P: Platform, S> {
+    /// Held by whoever waits for an answer.
+    asking: P::Lock<()>,
+    state: P::Lock<S>,
+    signal: P::Signal,
+    listener: P::Listener,
+}
+
+impl<P: Platform, S: Requests> Guarded<P, S> {
+    pub(crate) fn new(make: impl FnOnce() -> S) -> Result<Self, Error> {
+        Ok(Self {
+            asking: P::Lock::new(LockClass::Asking, || ())?,
+            state: P::Lock::new(LockClass::State, make)?,
+            signal: P::Signal::new()?,
+            listener: P::Listener::new()?,
+        })
+    }
+
+    /// The state, for some loads and stores.
+    pub(crate) fn with<R>(&self, access: impl FnOnce(&mut S) -> R) -> R {
+        self.state.with(access)
+    }
+
+    /// Who has it open.
+    pub(crate) const fn listener(&self) -> &P::Listener {
+        &self.listener
+    }
+
+    /// Wakes whoever waits: an answer or a connection has come, or the backend is gone.
+    pub(crate) fn wake(&self) {
+        self.signal.raise();
+    }
+
+    pub(crate) fn tell(&self, news: News) {
+        if news.volume {
+            self.listener.volume_changed();
+        }
+        if let Some(stop) = news.stop {
+            self.listener.stop(stop);
+        }
+    }
+
+    /// Has ALSA ask for the pointer; it is told of less than a buffer at a time.
+    pub(crate) fn tell_progress(&self) {
+        for _ in 0..2 {
+            if self.with(|state| state.lags()) {
+                self.listener.elapsed();
+            }
+        }
+    }
+
+    pub(crate) fn wait_connected(&self) -> Result<(), Error> {
+        self.wait(RECONNECT_MS, |state| Ok(state.is_connected().then_some(())))
+            .map_err(|error| if error == Error::NoAnswer { Error::Lost } else { error })
+    }
+
+    /// Waits until nothing is in flight. Answers come in the order of the requests: one that comes sets the time anew for
+    /// the next.
+    pub(crate) fn settle(&self) -> Result<(), Error> {
+        let mut left = u32::MAX;
+        while left > 0 {
+            left = self.wait(S::ANSWER_MS, |state| {
+                let now = state.unanswered()?;
+                Ok((now < left).then_some(now))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Sends a request and waits for its answer.
+    pub(crate) fn ask(&self, operation: &S::Operation) -> Result<S::Completion, Error> {
+        let mut sent = false;
+        self.wait(S::ANSWER_MS, |state| {
+            if !sent {
+                state.begin(operation)?;
+                sent = true;
+            }
+            state.answer()
+        })
+    }
+
+    /// Waits until `step` yields something, which is tried each time an answer or a connection has come.
+    fn wait<R>(&self, ms: u32, mut step: impl FnMut(&mut S) -> Result<Option<R>, Error>) -> Result<R, Error> {
+        self.asking.with(|()| {
+            let mut left = ms;
+            loop {
+                // Before the step: what comes after it is not missed.
+                self.signal.reset();
+                if let Some(result) = self.with(&mut step)? {
+                    return Ok(result);
+                }
+                if left == 0 {
+                    return Err(Error::NoAnswer);
+                }
+                left = self.signal.wait(left);
+            }
+        })
+    }
+}

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//! A substream of either version, which ALSA and the event channels know.
+
+use core::fmt;
+
+use sndif::Format;
+use sndif::store::Direction;
+use sndif::v2::{HwParams, Trigger};
+
+use crate::{Error, PcmStream, Platform, Pointer, Space, v0};
+
+/// One substream of a card; or two, of which one can be open at a time, where a version 0 device goes either way.
+pub enum Substream<P: Platform> {
+    /// The backend speaks version 2.
+    V2(PcmStream<P>),
+    /// It speaks version 0.
+    V0(v0::PcmStream<P>),
+}
+
+/// What both versions do alike.
+macro_rules! either {
+    ($self:ident, $stream:ident => $does:expr) => {
+        match $self {
+            Self::V2($stream) => $does,
+            Self::V0($stream) => $does,
+        }
+    };
+}
+
+impl<P: Platform> Substream<P> {
+    /// ALSA's number of its PCM device.
+    pub const fn pcm(&self) -> u8 {
+        match self {
+            Self::V2(stream) => stream.info().pcm,
+            Self::V0(_) => 0,
+        }
+    }
+
+    /// ALSA's number of it, counted within its PCM device and direction.
+    pub const fn number(&self) -> u8 {
+        match self {
+            Self::V2(stream) => stream.info().substream,
+            Self::V0(_) => 0,
+        }
+    }
+
+    /// Whether it can be opened in this direction.
+    pub fn serves(&self, direction: Direction) -> bool {
+        match self {
+            Self::V2(stream) => stream.info().direction == direction,
+            Self::V0(stream) => stream.serves(direction),
+        }
+    }
+
+    /// How many of `streams` of PCM device `pcm` can be opened in this direction.
+    pub fn count(streams: &[Self], pcm: u8, direction: Direction) -> u32 {
+        let counted = streams.iter().filter(|stream| stream.pcm() == pcm && stream.serves(direction)).count();
+        u32::try_from(counted).unwrap_or(u32::MAX)
+    }
+
+    /// Whether it goes one way at a time.
+    pub fn is_half_duplex(&self) -> bool {
+        self.serves(Direction::Playback) && self.serves(Direction::Capture)
+    }
+
+    /// The rates that a list in the store names; without one, none.
+    pub fn rates(&self) -> &[u32] {
+        match self {
+            Self::V2(stream) => stream.info().limits.rates.list(),
+            Self::V0(_) => &[],
+        }
+    }
+
+    /// Who has it open.
+    pub const fn listener(&self) -> &P::Listener {
+        either!(self, stream => stream.listener())
+    }
+
+    /// The backend is Connected: [`PcmStream::connected`].
+    pub fn connected(&self) {
+        either!(self, stream => stream.connected());
+    }
+
+    /// The backend is gone: [`PcmStream::lose`].
+    pub fn lose(&self) {
+        either!(self, stream => stream.lose());
+    }
+
+    /// Frees what the connection had: [`PcmStream::detach`].
+    pub fn detach(&self) {
+        either!(self, stream => stream.detach());
+    }
+
+    /// `open`: what it may be configured to.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] without a backend, and those of a request.
+    pub fn open(&self, direction: Direction) -> Result<Space, Error> {
+        match self {
+            Self::V2(stream) => stream.open(),
+            Self::V0(stream) => stream.open(direction),
+        }
+    }
+
+    /// A rule between the parameters: [`PcmStream::refine`]. Version 0 has none.
+    ///
+    /// # Errors
+    /// As that.
+    pub fn refine(&self, params: &HwParams) -> Result<HwParams, Error> {
+        match self {
+            Self::V2(stream) => stream.refine(params),
+            Self::V0(_) => Ok(*params),
+        }
+    }
+
+    /// `hw_params`: makes the buffer.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::NoMemory`], [`Error::Lost`].
+    pub fn hw_params(
+        &self,
+        format: Format,
+        channels: u8,
+        rate_hz: u32,
+        period_frames: u32,
+        buffer_frames: u32,
+    ) -> Result<(), Error> {
+        either!(self, stream => stream.hw_params(format, channels, rate_hz, period_frames, buffer_frames))
+    }
+
+    /// Lends the memory of ALSA's ring to `access`.
+    pub fn with_buffer<R>(&self, access: impl FnOnce(&P::Pages) -> R) -> Option<R> {
+        either!(self, stream => stream.with_buffer(access))
+    }
+
+    /// `hw_free`: closes the stream and gives up the buffer.
+    pub fn hw_free(&self) {
+        either!(self, stream => stream.hw_free());
+    }
+
+    /// `prepare`: opens the stream if it is not open, and begins a run.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] when the backend does not come back in time; those of a request.
+    pub fn prepare(&self) -> Result<(), Error> {
+        either!(self, stream => stream.prepare())
+    }
+
+    /// `sync_stop`: waits until the backend has stopped.
+    pub fn sync_stop(&self) {
+        either!(self, stream => stream.sync_stop());
+    }
+
+    /// `trigger`. Version 0 knows no pause.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] after a connection was lost, [`Error::Busy`], [`Error::Broken`], [`Error::Invalid`].
+    pub fn trigger(&self, trigger: Trigger) -> Result<(), Error> {
+        match (self, trigger) {
+            (Self::V2(stream), trigger) => stream.trigger(trigger),
+            (Self::V0(stream), Trigger::Start) => stream.start(),
+            (Self::V0(stream), Trigger::Stop) => {
+                stream.stop();
+                Ok(())
+            }
+            (Self::V0(_), Trigger::Pause | Trigger::Resume) => Err(Error::Invalid),
+        }
+    }
+
+    /// `trigger` of DRAIN: nothing follows what was written.
+    ///
+    /// # Errors
+    /// As [`trigger`](Self::trigger).
+    pub fn drain(&self) -> Result<(), Error> {
+        either!(self, stream => stream.drain())
+    }
+
+    /// `ack`: the application has written up to `appl_frames`, a counter that wraps at `boundary_frames`.
+    ///
+    /// # Errors
+    /// As [`trigger`](Self::trigger).
+    pub fn ack(&self, appl_frames: u64, boundary_frames: u64) -> Result<(), Error> {
+        either!(self, stream => stream.ack(appl_frames, boundary_frames))
+    }
+
+    /// `pointer`.
+    pub fn pointer(&self) -> Pointer {
+        match self {
+            Self::V2(stream) => stream.pointer(),
+            Self::V0(stream) => Pointer { frames: stream.pointer(), delay_frames: 0 },
+        }
+    }
+
+    /// The ring's channel fired. Returns whether there was a reason.
+    pub fn on_ring(&self) -> bool {
+        either!(self, stream => stream.on_ring())
+    }
+
+    /// The event page's channel fired, which version 0 does not have. Returns whether there was a reason.
+    pub fn on_events(&self) -> bool {
+        match self {
+            Self::V2(stream) => stream.on_events(),
+            Self::V0(_) => false,
+        }
+    }
+
+    /// Writes what there is to know of the stream.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn show(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        either!(self, stream => stream.show(out))
+    }
+}

@@ -1,0 +1,465 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//! What the lock of a version 0 stream protects. Nothing here waits.
+
+use frontend::v0::{Completion, Counters, Hardware, Mixer, Stream};
+use frontend::{Geometry, Violation};
+use sndif::Errno;
+use sndif::store::Direction;
+use sndif::v0::{ANSWER_TIMEOUT_MS, OpenParams, Operation};
+
+use super::buffer::Buffer;
+use crate::guarded::{News, Requests};
+use crate::place::{Accepted, frames_in_ring, next_shown};
+use crate::{Boxed, Channel, Error, Pages, Platform, Stop};
+
+/// What one connection gives a stream.
+pub(crate) struct Transport<P: Platform> {
+    stream: P::Boxed<Stream<P::Pages>>,
+    pub(crate) ring_ref: u32,
+    pub(crate) channel: P::Channel,
+    backend: u16,
+}
+
+impl<P: Platform> Transport<P> {
+    // Not inlined: the stream is made on the stack first.
+    #[inline(never)]
+    pub(crate) fn new(backend: u16, stream_id: u32, channel: P::Channel) -> Result<Self, Error> {
+        let page = P::Pages::new(backend, 1)?;
+        let ring_ref = page.refs().first().ok_or(Error::NoMemory)?.0;
+        Ok(Self { stream: P::Boxed::new(|| Stream::new(page, stream_id))?, ring_ref, channel, backend })
+    }
+}
+
+/// A stream's state.
+pub(crate) struct State<P: Platform> {
+    pub(crate) transport: Option<Transport<P>>,
+    /// As the backend has said last.
+    stream_id: u32,
+    /// The backend is Connected: requests can be sent.
+    connected: bool,
+    /// That of whoever has it open.
+    pub(crate) direction: Direction,
+    /// From `hw_params` to `hw_free`.
+    pub(crate) buffer: Option<Buffer<P>>,
+    pub(crate) hardware: Hardware,
+    /// Of playback and of capture; where the stream is one of them at a time, the backend has one volume for both.
+    mixers: [Mixer; 2],
+    /// The backend was told a volume.
+    volume_told: bool,
+    run: Run,
+    next_tag: u64,
+    /// The OPEN by which a new connection takes the run up; until it is answered, nothing of the run is sent.
+    reopening: Option<u64>,
+    /// The request that somebody waits for.
+    awaited: Option<u64>,
+    answer: Option<Completion>,
+    notifications: u64,
+}
+
+/// What ALSA wants of a stream, whether or not there is a backend to do it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Phase {
+    /// To be prepared first.
+    #[default]
+    Stopped,
+    Prepared,
+    Running,
+}
+
+/// Where the run stands that `prepare` began; all in octets since then.
+#[derive(Default)]
+struct Run {
+    phase: Phase,
+    /// What the application has written.
+    accepted: Accepted,
+    /// What READs or WRITEs were sent for, in this connection or answered in earlier ones.
+    submitted: u64,
+    /// What was answered.
+    moved: u64,
+    /// Up to where `pointer` has told ALSA.
+    shown: u64,
+    /// No connection can take it up: it has to be prepared anew.
+    stale: bool,
+    draining: bool,
+    stop: Option<Stop>,
+}
+
+/// A stream at one moment, for people.
+pub(crate) struct Snapshot {
+    pub(crate) connected: bool,
+    pub(crate) stream_id: u32,
+    pub(crate) direction: Direction,
+    pub(crate) phase: &'static str,
+    pub(crate) geometry: Option<Geometry>,
+    pub(crate) position_bytes: u64,
+    pub(crate) in_flight_bytes: u64,
+    pub(crate) counters: Counters,
+    pub(crate) notifications: u64,
+    pub(crate) violation: Option<Violation>,
+}
+
+impl<P: Platform> State<P> {
+    pub(crate) fn new(direction: Direction, hardware: Hardware) -> Self {
+        Self {
+            transport: None,
+            stream_id: 0,
+            connected: false,
+            direction,
+            buffer: None,
+            hardware,
+            mixers: [Mixer::default(); 2],
+            volume_told: false,
+            run: Run::default(),
+            next_tag: 0,
+            reopening: None,
+            awaited: None,
+            answer: None,
+            notifications: 0,
+        }
+    }
+
+    // --- connection -----------------------------------------------------------------------------------------
+
+    /// The number that the backend gives the stream; one that says nothing keeps the last.
+    pub(crate) fn learn_id(&mut self, told: Option<u32>) -> u32 {
+        self.stream_id = told.unwrap_or(self.stream_id);
+        self.stream_id
+    }
+
+    fn stream(&mut self) -> Result<&mut Stream<P::Pages>, Error> {
+        match &mut self.transport {
+            Some(transport) if self.connected => Ok(&mut transport.stream),
+            _ => Err(Error::Lost),
+        }
+    }
+
+    /// The backend is gone; what applications hold stays. What was not answered is sent again to the next: it is still in
+    /// the ring.
+    pub(crate) fn lose(&mut self) {
+        // A domain that is suspended does not take what its backend tells it at last.
+        let _ = self.collect();
+        self.run.submitted = self.run.moved;
+        self.connected = false;
+        self.reopening = None;
+        self.answer = None;
+        if let Some(buffer) = &mut self.buffer {
+            buffer.end_access();
+        }
+    }
+
+    /// The backend is Connected: takes up the run that an application has prepared. Does not wait for the backend.
+    pub(crate) fn connect(&mut self) {
+        self.connected = true;
+        let prepared = self.buffer.is_some() && self.run.phase != Phase::Stopped && !self.run.stale;
+        if prepared && self.reopen().is_err() {
+            self.give_up();
+        }
+    }
+
+    fn reopen(&mut self) -> Result<(), Error> {
+        let open = self.open()?;
+        self.reopening = Some(self.submit(&open)?);
+        self.publish();
+        // The answer raises a notification, unless it is there by now.
+        self.collect().map(drop)
+    }
+
+    /// The OPEN was answered: the backend gets what the last one has not answered.
+    fn take_up(&mut self, opened: bool) -> Result<(), Error> {
+        self.reopening = None;
+        if !opened {
+            self.give_up();
+            return Ok(());
+        }
+        self.opened();
+        self.transfer()
+    }
+
+    /// The run ends, as with an xrun.
+    fn give_up(&mut self) {
+        self.reopening = None;
+        self.run.stale = true;
+        self.run.stop.get_or_insert(Stop::Xrun);
+    }
+
+    /// The OPEN for the buffer.
+    pub(crate) fn open(&mut self) -> Result<Operation, Error> {
+        let backend = self.transport.as_ref().ok_or(Error::Lost)?.backend;
+        let buffer = self.buffer.as_mut().ok_or(Error::Invalid)?;
+        buffer.grant(backend)?;
+        let geometry = &buffer.geometry;
+        Ok(Operation::Open(OpenParams {
+            format: geometry.format(),
+            channels: geometry.channels(),
+            rate_hz: geometry.rate_hz(),
+        }))
+    }
+
+    /// OPEN succeeded: tells the volume, which may be another's by now.
+    pub(crate) fn opened(&mut self) {
+        let told = self.volume_told;
+        let mixer = self.mixer(self.direction);
+        mixer.replay();
+        if told {
+            // That of the other direction, perhaps.
+            mixer.set_volume(mixer.volume());
+        }
+        self.tell_mixer();
+    }
+
+    /// Whether the backend has the stream open.
+    pub(crate) fn is_open(&self) -> bool {
+        self.connected && self.transport.as_ref().is_some_and(|transport| transport.stream.is_open())
+    }
+
+    fn has_run(&self) -> bool {
+        self.is_open() && self.reopening.is_none() && self.run.phase == Phase::Running && !self.run.stale
+    }
+
+    // --- volume ---------------------------------------------------------------------------------------------
+
+    pub(crate) fn mixer(&mut self, direction: Direction) -> &mut Mixer {
+        let [playback, capture] = &mut self.mixers;
+        match direction {
+            Direction::Playback => playback,
+            Direction::Capture => capture,
+        }
+    }
+
+    /// Tells the backend the volume, if it has the stream open and was told another.
+    pub(crate) fn tell_mixer(&mut self) {
+        if !self.is_open() {
+            return;
+        }
+        // What finds no room is told by the next setting, or when an answer makes room.
+        if let Some(volume) = self.mixer(self.direction).to_tell()
+            && self.submit(&Operation::SetVolume(volume)).is_ok()
+        {
+            self.mixer(self.direction).told(volume);
+            self.volume_told = true;
+            self.publish();
+        }
+    }
+
+    // --- requests -------------------------------------------------------------------------------------------
+
+    fn submit(&mut self, operation: &Operation) -> Result<u64, Error> {
+        let tag = self.next_tag;
+        self.stream()?.submit(*operation, tag)?;
+        self.next_tag = tag.wrapping_add(1);
+        Ok(tag)
+    }
+
+    fn publish(&mut self) {
+        if let Some(transport) = &mut self.transport
+            && transport.stream.publish()
+        {
+            transport.channel.notify();
+            self.notifications = self.notifications.saturating_add(1);
+        }
+    }
+
+    /// Takes the answers that are there, and asks for a notification of the next; returns whether there were any.
+    fn collect(&mut self) -> Result<bool, Error> {
+        let mut any = false;
+        loop {
+            while let Some(completion) = self.stream()?.next_completion()? {
+                any = true;
+                self.completed(&completion)?;
+            }
+            if !self.stream()?.arm(1) {
+                return Ok(any);
+            }
+        }
+    }
+
+    fn completed(&mut self, completion: &Completion) -> Result<(), Error> {
+        if self.reopening == Some(completion.tag) {
+            return self.take_up(completion.success);
+        }
+        if self.awaited == Some(completion.tag) {
+            self.answer = Some(*completion);
+            return Ok(());
+        }
+        let (Operation::Read(transfer) | Operation::Write(transfer)) = completion.operation else { return Ok(()) };
+        let captured = matches!(completion.operation, Operation::Read(_)) && completion.success;
+        if let Some(buffer) = &mut self.buffer {
+            buffer.end(captured.then_some(self.run.moved), transfer.length());
+        }
+        if completion.success {
+            self.run.moved = self.run.moved.saturating_add(transfer.length().into());
+        } else if self.run.phase == Phase::Running {
+            self.run.stop.get_or_insert(Stop::Failed(Error::Refused(Errno::EIO)));
+        }
+        Ok(())
+    }
+
+    // --- a run ----------------------------------------------------------------------------------------------
+
+    /// Whether READs have begun, which go on until CLOSE.
+    pub(crate) fn has_captured(&self) -> bool {
+        self.direction == Direction::Capture && self.run.submitted > 0
+    }
+
+    /// Forgets the run.
+    pub(crate) fn rewind(&mut self) {
+        self.run = Run::default();
+    }
+
+    /// Begins a run: everything counts from 0.
+    pub(crate) fn prepared(&mut self) {
+        self.run = Run { phase: Phase::Prepared, ..Run::default() };
+    }
+
+    /// The application starts the stream. Without a backend it is noted for the next.
+    pub(crate) fn start(&mut self) -> Result<(), Error> {
+        if self.run.stale {
+            return Err(Error::Stale);
+        }
+        self.run.phase = Phase::Running;
+        self.transfer()
+    }
+
+    /// Nothing more is sent. What the backend has, it plays: the protocol has no other way.
+    pub(crate) fn stop(&mut self) {
+        self.run.phase = Phase::Stopped;
+    }
+
+    /// The application says that nothing follows.
+    pub(crate) fn drain(&mut self) -> Result<(), Error> {
+        self.run.draining = true;
+        self.transfer()
+    }
+
+    /// The application has written up to `appl_frames`, which wraps at `boundary_frames`.
+    pub(crate) fn ack(&mut self, appl_frames: u64, boundary_frames: u64) -> Result<(), Error> {
+        let Some(buffer) = &self.buffer else { return Err(Error::Stale) };
+        if self.direction == Direction::Capture {
+            return Ok(());
+        }
+        if self.run.stale && self.connected {
+            return Err(Error::Stale);
+        }
+        self.run.accepted.advance(appl_frames, boundary_frames, &buffer.geometry);
+        self.transfer()
+    }
+
+    /// Sends WRITEs for what was written, or READs, as many as there are areas for. Nothing before the start: a WRITE
+    /// starts the device.
+    fn transfer(&mut self) -> Result<(), Error> {
+        while self.has_run() {
+            let Some(buffer) = &mut self.buffer else { return Err(Error::Stale) };
+            let Some(transport) = &mut self.transport else { return Err(Error::Lost) };
+            let (in_flight, most) = (transport.stream.transfers_in_flight(), buffer.area_bytes());
+            // The last frame waits for what follows it: to have none left is an xrun for ALSA, which an answer does not mean.
+            let last = if self.run.draining { 0 } else { buffer.geometry.frame_bytes() };
+            let length = match self.direction {
+                Direction::Capture => most,
+                Direction::Playback => {
+                    let ready = self.run.accepted.bytes.saturating_sub(last.into());
+                    u32::try_from(ready.saturating_sub(self.run.submitted)).unwrap_or(u32::MAX).min(most)
+                }
+            };
+            // Less than a period waits until the backend has nothing else: one request then tells of many small writes.
+            let waits = length.saturating_add(last) < most && in_flight > 0 && !self.run.draining;
+            if length == 0 || waits || in_flight >= buffer.areas() {
+                break;
+            }
+            let position = self.run.submitted;
+            let transfer = buffer.begin(self.direction, position, length).ok_or(Error::NoMemory)?;
+            self.submit(&match self.direction {
+                Direction::Playback => Operation::Write(transfer),
+                Direction::Capture => Operation::Read(transfer),
+            })?;
+            self.run.submitted = position.saturating_add(length.into());
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// The channel fired: takes in answers, and sends what follows. Returns whether there was anything.
+    pub(crate) fn on_ring(&mut self) -> Result<bool, Error> {
+        let any = self.collect();
+        if any.is_err() && self.reopening.is_some() {
+            self.give_up();
+        }
+        let any = any?;
+        self.transfer()?;
+        self.tell_mixer();
+        Ok(any)
+    }
+
+    /// What ALSA is to be told, once.
+    pub(crate) fn take_news(&mut self) -> News {
+        News { stop: self.run.stop.take(), volume: false }
+    }
+
+    /// The place in the ring, in frames.
+    pub(crate) fn pointer(&mut self) -> u32 {
+        let Some(geometry) = self.buffer.as_ref().map(|buffer| buffer.geometry) else { return 0 };
+        if !self.run.stale {
+            self.run.shown = next_shown(self.run.shown, self.run.moved, &geometry);
+        }
+        frames_in_ring(self.run.shown, &geometry)
+    }
+
+    /// Everything that is shown of it.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let stream = self.transport.as_ref().map(|transport| &transport.stream);
+        Snapshot {
+            connected: self.connected,
+            stream_id: self.stream_id,
+            direction: self.direction,
+            phase: match self.run.phase {
+                _ if self.buffer.is_none() => "closed",
+                _ if self.run.stale => "to be prepared anew",
+                Phase::Stopped => "stopped",
+                Phase::Prepared => "prepared",
+                Phase::Running if self.run.draining => "draining",
+                Phase::Running => "running",
+            },
+            geometry: self.buffer.as_ref().map(|buffer| buffer.geometry),
+            position_bytes: self.run.moved,
+            in_flight_bytes: self.run.submitted.saturating_sub(self.run.moved),
+            counters: stream.map(|stream| stream.counters()).unwrap_or_default(),
+            notifications: self.notifications,
+            violation: stream.and_then(|stream| stream.violation()),
+        }
+    }
+}
+
+impl<P: Platform> Requests for State<P> {
+    /// That of the driver of 2015.
+    const ANSWER_MS: u32 = ANSWER_TIMEOUT_MS;
+    type Operation = Operation;
+    type Completion = Completion;
+
+    fn is_connected(&self) -> bool {
+        self.connected
+    }
+
+    fn begin(&mut self, operation: &Operation) -> Result<(), Error> {
+        self.collect()?;
+        (self.awaited, self.answer) = (Some(self.submit(operation)?), None);
+        self.publish();
+        Ok(())
+    }
+
+    fn answer(&mut self) -> Result<Option<Completion>, Error> {
+        self.collect()?;
+        let answer = self.answer.take();
+        if answer.is_some() {
+            self.awaited = None;
+        }
+        Ok(answer)
+    }
+
+    fn unanswered(&mut self) -> Result<u32, Error> {
+        self.collect()?;
+        Ok(self.stream()?.in_flight())
+    }
+
+    fn lags(&self) -> bool {
+        !self.run.stale && self.run.moved > self.run.shown
+    }
+}

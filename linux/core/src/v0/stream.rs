@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//! The stream of a version 0 device: what ALSA's operations and the event channel do.
+
+use core::fmt;
+
+use frontend::v0::{BadLimit, Completion, Hardware};
+use sndif::store::Direction;
+use sndif::v0::{Operation, node};
+use sndif::{Errno, Format};
+
+use super::buffer::Buffer;
+use super::show::show;
+use super::state::{State, Transport};
+use crate::guarded::{Guarded, Requests};
+use crate::{Channel, Error, Platform, Space, Stop};
+
+/// The stream of a version 0 device, from the card's making to its end. It has the verbs of
+/// [`PcmStream`](crate::PcmStream).
+pub struct PcmStream<P: Platform> {
+    /// What the backend says it is for, if it does.
+    only: Option<Direction>,
+    state: Guarded<P, State<P>>,
+}
+
+impl<P: Platform> PcmStream<P> {
+    // Not inlined: the values are made on the stack first.
+    #[inline(never)]
+    pub(crate) fn new(only: Option<Direction>, hardware: Hardware) -> Result<Self, Error> {
+        let direction = only.unwrap_or(Direction::Playback);
+        Ok(Self { only, state: Guarded::new(|| State::new(direction, hardware))? })
+    }
+
+    /// Whether it can be opened in this direction.
+    pub fn serves(&self, direction: Direction) -> bool {
+        self.only.is_none_or(|only| only == direction)
+    }
+
+    /// Who has it open.
+    pub const fn listener(&self) -> &P::Listener {
+        self.state.listener()
+    }
+
+    // --- the connection; called where connections come and go -----------------------------------------------
+
+    pub(crate) fn attach(
+        &self,
+        backend: u16,
+        stream_id: Option<u32>,
+        channel: impl FnOnce() -> Result<P::Channel, Error>,
+    ) -> Result<(), Error> {
+        let id = self.state.with(|state| state.learn_id(stream_id));
+        // Without the lock, which the channel's handler takes.
+        let transport = Transport::new(backend, id, channel()?)?;
+        self.state.with(|state| state.transport = Some(transport));
+        Ok(())
+    }
+
+    /// What the store says about the transport.
+    pub(crate) fn transport_nodes(&self) -> Option<[(&'static str, u32); 2]> {
+        self.state.with(|state| {
+            let transport = state.transport.as_ref()?;
+            Some([(node::RING_REF, transport.ring_ref), (node::EVENT_CHANNEL, transport.channel.port())])
+        })
+    }
+
+    /// As [`PcmStream::connected`](crate::PcmStream::connected).
+    pub fn connected(&self) {
+        let news = self.state.with(|state| {
+            state.connect();
+            state.take_news()
+        });
+        self.state.wake();
+        self.state.tell(news);
+    }
+
+    /// The backend is gone: nothing is sent any more, and whoever waits for it is woken.
+    pub fn lose(&self) {
+        self.state.with(State::lose);
+        self.state.wake();
+    }
+
+    /// Ends the access to the pages of the lost connection and closes its channel.
+    pub fn detach(&self) {
+        self.lose();
+        // Dropped without the lock: closing a channel waits for its handler, which takes it.
+        let transport = self.state.with(|state| state.transport.take());
+        drop(transport);
+    }
+
+    // --- ALSA's operations that may wait ---------------------------------------------------------------------
+
+    /// `open`: what the stream may be configured to, which the backend does not tell.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] without a backend.
+    pub fn open(&self, direction: Direction) -> Result<Space, Error> {
+        if !self.serves(direction) {
+            return Err(Error::Invalid);
+        }
+        self.state.with(|state| {
+            // Nobody has it: ALSA lets one at a time have a device that goes one way at a time.
+            state.direction = direction;
+            if state.is_connected() { Ok(Space::of_hardware(&state.hardware)) } else { Err(Error::Lost) }
+        })
+    }
+
+    /// `hw_params`: makes the buffer. The stream is opened by [`prepare`](Self::prepare).
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::NoMemory`].
+    pub fn hw_params(
+        &self,
+        format: Format,
+        channels: u8,
+        rate_hz: u32,
+        period_frames: u32,
+        buffer_frames: u32,
+    ) -> Result<(), Error> {
+        self.hw_free();
+        let direction = self.state.with(|state| state.direction);
+        let buffer = Buffer::new(direction, format, channels, rate_hz, period_frames, buffer_frames)?;
+        self.state.with(|state| {
+            state.buffer = Some(buffer);
+            state.rewind();
+        });
+        Ok(())
+    }
+
+    /// Lends the buffer's memory to `access`.
+    pub fn with_buffer<R>(&self, access: impl FnOnce(&P::Pages) -> R) -> Option<R> {
+        self.state.with(|state| state.buffer.as_ref().map(|buffer| access(buffer.ring())))
+    }
+
+    /// `hw_free`: closes the stream and gives up the buffer. The backend answers when it has played all it has.
+    pub fn hw_free(&self) {
+        if self.state.with(|state| state.buffer.is_some() && state.is_open()) {
+            // Without an answer the pages stay the backend's until it unmaps them.
+            let _ = self.close();
+        }
+        let buffer = self.state.with(|state| {
+            state.rewind();
+            state.buffer.take()
+        });
+        drop(buffer);
+    }
+
+    fn close(&self) -> Result<(), Error> {
+        self.state.settle()?;
+        self.state.ask(&Operation::Close).map(drop)
+    }
+
+    /// `prepare`: opens the stream if it is not open, and begins a run.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] when the backend does not come back in time; those of a request.
+    pub fn prepare(&self) -> Result<(), Error> {
+        self.state.wait_connected()?;
+        self.state.settle()?;
+        // A recording begins anew, and not with what was captured since it was stopped.
+        if self.state.with(|state| state.is_open() && state.has_captured()) {
+            self.close()?;
+        }
+        if !self.state.with(|state| state.is_open()) {
+            let open = self.state.with(State::open)?;
+            let Completion { success, .. } = self.state.ask(&open)?;
+            if !success {
+                return Err(Error::Refused(Errno::EIO));
+            }
+            self.state.with(State::opened);
+        }
+        self.state.with(State::prepared);
+        Ok(())
+    }
+
+    /// `sync_stop`: waits until what the backend has is played or captured.
+    pub fn sync_stop(&self) {
+        // What is not answered in time is seen by the next operation.
+        let _ = self.state.settle();
+    }
+
+    // --- ALSA's operations under the PCM stream's lock --------------------------------------------------------
+
+    /// `trigger` of START.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] after a connection was lost that no other could take up, [`Error::Broken`].
+    pub fn start(&self) -> Result<(), Error> {
+        self.state.with(State::start)
+    }
+
+    /// `trigger` of STOP.
+    pub fn stop(&self) {
+        self.state.with(State::stop);
+    }
+
+    /// `trigger` of DRAIN: nothing follows what was written.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn drain(&self) -> Result<(), Error> {
+        self.state.with(State::drain)
+    }
+
+    /// `ack`: the application has written up to `appl_frames`, a counter that wraps at `boundary_frames`.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn ack(&self, appl_frames: u64, boundary_frames: u64) -> Result<(), Error> {
+        self.state.with(|state| state.ack(appl_frames, boundary_frames))
+    }
+
+    /// `pointer`: the place in the ring, in frames.
+    pub fn pointer(&self) -> u32 {
+        self.state.with(State::pointer)
+    }
+
+    // --- the event channel, people ----------------------------------------------------------------------------
+
+    /// The channel fired. Returns whether there was a reason.
+    pub fn on_ring(&self) -> bool {
+        let (worked, mut news) = self.state.with(|state| (state.on_ring(), state.take_news()));
+        self.state.wake();
+        self.state.tell_progress();
+        if let Err(error) = worked
+            && error != Error::Lost
+        {
+            news.stop.get_or_insert(Stop::Failed(error));
+        }
+        self.state.tell(news);
+        worked == Ok(true)
+    }
+
+    /// Volume of channel `channel`, −50 to 100.
+    pub fn volume(&self, direction: Direction, channel: usize) -> i32 {
+        self.state.with(|state| state.mixer(direction).volume().get(channel).copied().unwrap_or(0))
+    }
+
+    /// Sets the volume of channel `channel`, brought into the scale, and tells the backend with
+    /// [`tell_mixer`](Self::tell_mixer). Returns whether that changed it.
+    pub fn set_volume(&self, direction: Direction, channel: usize, value: i32) -> bool {
+        self.state.with(|state| {
+            let mixer = state.mixer(direction);
+            mixer.set_volume(with_side(mixer.volume(), channel, value))
+        })
+    }
+
+    /// Whether channel `channel` is switched on.
+    pub fn switch(&self, direction: Direction, channel: usize) -> bool {
+        self.state.with(|state| state.mixer(direction).switch().get(channel).copied().unwrap_or(false))
+    }
+
+    /// Switches channel `channel`, as [`set_volume`](Self::set_volume).
+    pub fn set_switch(&self, direction: Direction, channel: usize, on: bool) -> bool {
+        self.state.with(|state| {
+            let mixer = state.mixer(direction);
+            mixer.set_switch(with_side(mixer.switch(), channel, on))
+        })
+    }
+
+    /// Tells the backend volume and switch; a stream that is not open is told when it is opened.
+    pub fn tell_mixer(&self) {
+        self.state.with(State::tell_mixer);
+    }
+
+    /// Writes what there is to know of the stream.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn show(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        let now = self.state.with(|state| state.snapshot());
+        show(out, self.only, &now)
+    }
+
+    /// Writes what it may be opened with, as lines of a name and a value.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn show_hardware(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        let hardware = self.state.with(|state| state.hardware);
+        write!(out, "{hardware}")
+    }
+
+    /// Sets what it may be opened with, from lines as [`show_hardware`](Self::show_hardware) writes them: all of them, or
+    /// none. What is open stays as it is.
+    ///
+    /// # Errors
+    /// [`BadLimit`] for the first that makes no sense.
+    pub fn set_hardware(&self, lines: &str) -> Result<(), BadLimit> {
+        self.state.with(|state| state.hardware.set(lines))
+    }
+}
+
+fn with_side<T>(mut sides: [T; 2], channel: usize, value: T) -> [T; 2] {
+    if let Some(side) = sides.get_mut(channel) {
+        *side = value;
+    }
+    sides
+}
