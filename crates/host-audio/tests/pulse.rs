@@ -43,14 +43,15 @@ fn what_nothing_converts_is_heard_bit_by_bit_to_its_end() {
         let (format, frames) = native(kind, 48_000);
         let spec = StreamSpec { format, ..SPEC };
         let recording = server.record();
-        let mut sink = device(&server.sink()).open_sink(&WHO, &spec).unwrap();
-        let begin = Instant::now();
-        play(&mut *sink, spec.frame_bytes(), &[silence(PRELUDE_FRAMES * spec.frame_bytes()), frames.clone()].concat());
-        let took = begin.elapsed();
-        assert!(took >= Duration::from_millis(1_095), "{kind:?}: 1100 ms were played in {took:?}");
-        sink.stop().unwrap();
-        drop(sink);
-        recording.await_heard(&frames);
+        let all = [silence(PRELUDE_FRAMES * spec.frame_bytes()), frames.clone()].concat();
+        recording.await_heard(&frames, || {
+            let mut sink = device(&server.sink()).open_sink(&WHO, &spec).unwrap();
+            let begin = Instant::now();
+            play(&mut *sink, spec.frame_bytes(), &all);
+            let took = begin.elapsed();
+            assert!(took >= Duration::from_millis(1_095), "{kind:?}: 1100 ms were played in {took:?}");
+            sink.stop().unwrap();
+        });
     }
 }
 
@@ -91,6 +92,10 @@ fn what_is_played_can_be_captured() {
         let all = [silence(PRELUDE_FRAMES * spec.frame_bytes() * 4), frames.clone()].concat();
         let mut left = all.as_slice();
         wait_until("what is played is captured", || {
+            if left.is_empty() {
+                // A machine with much else to do makes gaps.
+                left = &all;
+            }
             left = &left[sink.write(left).unwrap() * spec.frame_bytes()..];
             paced(source.pacing());
             source.acknowledge().unwrap();
@@ -99,7 +104,11 @@ fn what_is_played_can_be_captured() {
             // What is older than what is compared need not be looked at again.
             let at = heard.windows(64).position(|window| window == &frames[..64]);
             heard.drain(..at.unwrap_or(heard.len().saturating_sub(64)));
-            heard.starts_with(&frames)
+            let whole = heard.starts_with(&frames);
+            if !whole && heard.len() >= frames.len() {
+                heard.drain(..64);
+            }
+            whole
         });
     }
 }
@@ -233,9 +242,11 @@ fn sound_leaves_the_machine_over_tcp() {
     let server = Server::start_with(Kind::PulseAudio, Some(port));
     let (_, frames) = native(Kind::PulseAudio, 24_000);
     let recording = server.record();
-    let mut sink = device(&format!("pulse:out@tcp:127.0.0.1:{port}")).open_sink(&WHO, &SPEC).unwrap();
-    play(&mut *sink, 4, &[silence(PRELUDE_FRAMES * 4), frames.clone()].concat());
-    recording.await_heard(&frames);
+    let all = [silence(PRELUDE_FRAMES * 4), frames.clone()].concat();
+    recording.await_heard(&frames, || {
+        let mut sink = device(&format!("pulse:out@tcp:127.0.0.1:{port}")).open_sink(&WHO, &SPEC).unwrap();
+        play(&mut *sink, 4, &all);
+    });
 }
 
 #[test]
@@ -253,9 +264,11 @@ fn what_no_server_takes_is_converted_and_what_nothing_converts_is_not_offered() 
     let mut quiet = vec![0; PRELUDE_FRAMES * spec.frame_bytes()];
     pcm::fill_silence(Format::U24Be, &mut quiet);
     let recording = server.record();
-    let mut sink = device(&server.sink()).open_sink(&WHO, &spec).unwrap();
-    play(&mut *sink, spec.frame_bytes(), &[quiet, wide].concat());
-    recording.await_heard(&frames);
+    let all = [quiet, wide].concat();
+    recording.await_heard(&frames, || {
+        let mut sink = device(&server.sink()).open_sink(&WHO, &spec).unwrap();
+        play(&mut *sink, spec.frame_bytes(), &all);
+    });
 }
 
 #[test]
@@ -273,22 +286,21 @@ fn what_is_converted_is_heard_with_its_frequency_and_level() {
                 StreamSpec { format, rate_hz, channels, period_frames: rate_hz / 10, buffer_frames: rate_hz / 10 * 4 };
             let recording = server.record();
             let mut sink = device(&server.sink()).open_sink(&WHO, &spec).unwrap();
-            play(&mut *sink, spec.frame_bytes(), &common::sine(&spec, HZ, AMPLITUDE, rate_hz as usize * 2));
-            let mut tones = Vec::new();
-            // A machine with much else to do makes gaps: 250 ms without one are enough, of two seconds.
+            let sine = common::sine(&spec, HZ, AMPLITUDE, rate_hz as usize * 2);
+            // A machine with much else to do makes gaps: 250 ms without one are enough.
             wait_until(&format!("{kind:?} plays {format} at {rate_hz} Hz as it is"), || {
+                play(&mut *sink, spec.frame_bytes(), &sine);
                 let samples: Vec<f64> = pcm::samples(recorded, &recording.octets()).map(f64::from).collect();
                 let channel = |of: usize| samples.iter().copied().skip(of).step_by(2).collect::<Vec<_>>();
                 let ears = [channel(0), channel(1)];
                 let tone = |ear: &[f64], at: usize| common::tone(ear.get(at..at + 12_000)?, 48_000);
-                tones = (0..20).flat_map(|tenth| ears.iter().map(move |ear| tone(ear, tenth * 4_800))).collect();
                 let right = |tone: &Option<Tone>| {
                     tone.is_some_and(|Tone { hz, amplitude, residue }| {
                         // A tenth of a decibel, and what eight bits of µ-law leave.
                         (hz - HZ).abs() < 0.1 && (amplitude / AMPLITUDE - 1.0).abs() < 0.012 && residue < 0.02
                     })
                 };
-                tones.chunks(2).any(|both| both.iter().all(right))
+                (0..ears[0].len()).step_by(4_800).any(|at| ears.iter().all(|ear| right(&tone(ear, at))))
             });
         }
     }
