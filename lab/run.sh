@@ -76,7 +76,8 @@ queries paused delay drain short speaker desktop
 v0module v0mixer v0limits v0goes"
 fi
 # What a kernel that watches itself is to see of it, which is slow.
-debugged="driver playback capture duplex lengths killed mmap mixer view unbound removed recovers daemon random liar leaks"
+debugged="driver playback capture duplex lengths killed mmap mixer view unbound removed recovers daemon random liar v0module
+v0mixer leaks"
 
 shell=
 if [ "${1:-}" = --shell ]; then
