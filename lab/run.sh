@@ -2,7 +2,8 @@
 # Boots Xen with a dom0 in QEMU and has it run scenarios; prints one line for each.
 # usage: run.sh [--shell] [SCENARIO...]
 # environment: KERNEL=6.1|6.12|debug (default: the first two), PROGRAMS=directory of our programs, LAB_TRACE=1 (each step on the
-# serial console), DRIVER=stock|vsnd (which driver guests load), LAB_REAL_TIME=1 (time does not wait for the instructions)
+# serial console), DRIVER=stock|vsnd (which driver guests load), LAB_REAL_TIME=1 (time does not wait for the instructions),
+# LAB_SPLIT=1 (each scenario on one of the kernels, in turn)
 set -euo pipefail
 
 lab=$(cd "$(dirname "$0")" && pwd)
@@ -36,13 +37,29 @@ share_with_dom0() {
     echo "$guest_mb" > "$out/$1/share/guest-memory"
 }
 
+# scenarios_of KERNEL: those that it runs.
+scenarios_of() {
+    local count=1 place=0 at=0 one
+    if [ -n "${LAB_SPLIT:-}" ]; then
+        count=$(echo "$kernels" | wc -w)
+        for one in $kernels; do
+            [ "$one" != "$1" ] || break
+            place=$((place + 1))
+        done
+    fi
+    for one in "${scenarios[@]}"; do
+        [ $((at++ % count)) != "$place" ] || printf '%s ' "$one"
+    done
+    echo
+}
+
 # run KERNEL: whether all scenarios passed. Runs in a process of its own, and takes QEMU along when that ends.
 run() {
     local kernel=$1 share=$out/$1/share began=$SECONDS line good=0 qemu_pid=
     trap '[ -z "$qemu_pid" ] || kill -KILL "$qemu_pid" 2>/dev/null || true' EXIT
     trap 'exit 143' TERM
     share_with_dom0 "$kernel"
-    echo "${scenarios[*]}" > "$share/scenarios"
+    scenarios_of "$kernel" > "$share/scenarios"
     : > "$share/results"
     [ -z "${LAB_TRACE:-}" ] || touch "$share/trace"
     boot "$kernel" "file:$out/$kernel/serial.log"
