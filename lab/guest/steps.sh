@@ -61,31 +61,3 @@ on_screen() {
     stty rows 24 cols 80 < /dev/hvc0
     TERM=linux timeout 3 "$@" < /dev/hvc0 > /dev/hvc0 2>&1
 }
-
-# no_complaints: the kernel has found nothing wrong with itself or its drivers.
-no_complaints() { ! dmesg | grep -iE 'still in use|deferring g.e|BUG:|WARNING:|Oops'; }
-
-# with_pulse COMMAND...: the command, beside a PulseAudio that has the card (in a guest with the desktop's programs).
-with_pulse() {
-    (
-        export XDG_RUNTIME_DIR=/run/lab LD_LIBRARY_PATH=/lib:/lib/pulse PULSE_SERVER=unix:/run/lab/pulse.socket
-        pulseaudio -n --dl-search-path=/lib/pulse --exit-idle-time=-1 --use-pid-file=no --disable-shm \
-            --log-target=newfile:/run/lab/pulse.log \
-            -L "module-alsa-sink device=hw:0,0 rate=48000 format=s16le channels=2" \
-            -L "module-alsa-source device=hw:0,0 rate=48000 format=s16le channels=2" \
-            -L "module-native-protocol-unix socket=/run/lab/pulse.socket" &
-        server=$!
-        soon 20 pactl info > /run/lab/pactl 2>&1 || { cat /run/lab/pulse.log* /run/lab/pactl; kill $server; exit 1; }
-        "$@"
-        status=$?
-        kill $server
-        wait $server
-        exit $status
-    )
-}
-
-# screen_of COMMAND: what the command shows on a terminal of 80×24 in three seconds, a word of the terminal's each line.
-screen_of() {
-    TERM=linux timeout 4 script -q -c "stty rows 24 cols 80; timeout 3 $1" /run/lab/screen > /run/lab/script 2>&1
-    tr -s '\033' '\n' < /run/lab/screen
-}
