@@ -52,7 +52,7 @@ pub use directory::{
 pub use errno::Errno;
 pub use format::{Format, FormatSet, FormatWidth, UnknownFormat};
 pub use memory::SharedMemory;
-pub use protocol::{Protocol, UnknownProtocol};
+pub use protocol::{BadResponse, Protocol, UnknownProtocol};
 pub use ring::{BackRing, FrontRing, RingFull, RingViolation, SLOTS_OFFSET, ring_slots};
 pub use xenbus::XenbusState;
 

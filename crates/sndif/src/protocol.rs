@@ -1,4 +1,4 @@
-//! Which generation of the protocol a device speaks.
+//! Which generation of the protocol a device speaks, and what all of them share.
 
 use core::fmt;
 use core::str::FromStr;
@@ -45,3 +45,18 @@ impl fmt::Display for Protocol {
         })
     }
 }
+
+/// A response with an operation code that the protocol does not define.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BadResponse {
+    /// The code.
+    pub opcode: u8,
+}
+
+impl fmt::Display for BadResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "response to operation {}, which does not exist", self.opcode)
+    }
+}
+
+impl core::error::Error for BadResponse {}

@@ -9,7 +9,7 @@ use super::reopen::Opener;
 use super::silent::SilentInput;
 use super::watch::{LOOK_EVERY, Trial, Watch};
 use super::{Fault, Input, Opened, frames_to_time};
-use crate::{Error, Notice, Pacing, Source, StreamSpec, WhenAbsent};
+use crate::{Error, Notice, Pacing, Source, StreamSpec};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
@@ -182,13 +182,8 @@ impl Recorder {
 
     /// Opens the device, but does not wait for it longer than `patience`.
     pub fn begin(&mut self, patience: Duration, now: Instant) -> Result<(), Error> {
-        let outcome = match self.opener.attempt(&self.link, patience) {
-            Some(outcome) => outcome,
-            None => Err(Error::Slow { device: self.link.mode().name.clone() }),
-        };
-        match outcome {
+        match self.opener.first(&self.link, patience)? {
             Ok(opened) => self.take_up(opened, true, now),
-            Err(error) if self.link.mode().absent == WhenAbsent::Refuse => return Err(error),
             Err(error) => self.give_up(error, false, now),
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use super::Opened;
 use super::link::Link;
-use crate::Error;
+use crate::{Error, WhenAbsent};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -42,8 +42,19 @@ where
         Self { shared: Arc::new(shared), under_way: false, pause: FIRST_PAUSE, next: None }
     }
 
+    /// Opens the device for the first time, but does not wait for it longer than `patience`. Without it the stream goes on
+    /// alone, or is refused.
+    pub fn first(&mut self, link: &Arc<Link>, patience: Duration) -> Result<Outcome<D>, Error> {
+        let outcome = self.attempt(link, patience);
+        let outcome = outcome.unwrap_or_else(|| Err(Error::Slow { device: link.mode().name.clone() }));
+        match outcome {
+            Err(error) if link.mode().absent == WhenAbsent::Refuse => Err(error),
+            outcome => Ok(outcome),
+        }
+    }
+
     /// Makes an attempt and waits for its outcome, but not longer than `patience`; `None` if it goes on.
-    pub fn attempt(&mut self, link: &Arc<Link>, patience: Duration) -> Option<Outcome<D>> {
+    fn attempt(&mut self, link: &Arc<Link>, patience: Duration) -> Option<Outcome<D>> {
         if let Err(error) = self.begin(link) {
             return Some(Err(error));
         }

@@ -12,7 +12,7 @@ mod response;
 mod volume;
 
 pub use request::{OpenParams, Operation, Rejected, Request, Transfer, opcode};
-pub use response::{BadResponse, Response};
+pub use response::Response;
 pub use volume::{Level, Stereo};
 
 /// Octets of a request, and of a slot of the ring.

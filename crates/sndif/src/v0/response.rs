@@ -1,8 +1,7 @@
 //! Responses: what a backend answers (`struct sndif_response`).
 
-use core::fmt;
-
 use super::{Level, PACKET_BYTES, Stereo, opcode};
+use crate::BadResponse;
 use crate::bytes::{put, u8_at, u16_at, u32_at, u64_at};
 
 /// Status of a request that failed (`SNDIF_RSP_ERROR`); success is 0.
@@ -23,21 +22,6 @@ pub struct Response {
     /// The volume; only a successful GET_VOLUME carries one.
     pub volume: Option<Stereo>,
 }
-
-/// A response with an operation code that the protocol does not define.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BadResponse {
-    /// The code.
-    pub opcode: u8,
-}
-
-impl fmt::Display for BadResponse {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "response to operation {}, which does not exist", self.opcode)
-    }
-}
-
-impl core::error::Error for BadResponse {}
 
 impl Response {
     /// Understands a slot that was copied out of the ring.

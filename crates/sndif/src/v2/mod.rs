@@ -13,7 +13,7 @@ pub use event::{BadEvent, Event};
 pub use event_page::{EVENT_SLOTS, EVENT_SLOTS_OFFSET, EventConsumer, EventPageFull, EventProducer, EventViolation};
 pub use params::{HwParams, Interval};
 pub use request::{OpenParams, Operation, Rejected, Request, Span, Trigger, opcode};
-pub use response::{BadResponse, Response};
+pub use response::Response;
 
 /// Octets of a request, a response and an event.
 pub const PACKET_BYTES: usize = crate::bytes::PACKET_BYTES;

@@ -1,10 +1,8 @@
 //! Responses: what the backend answers.
 
-use core::fmt;
-
 use super::{HwParams, PACKET_BYTES, opcode};
-use crate::Errno;
 use crate::bytes::{Packet, put, u8_at, u16_at, u32_at};
+use crate::{BadResponse, Errno};
 
 /// A response (`struct xensnd_resp`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,21 +16,6 @@ pub struct Response {
     /// The narrowed space; only a successful HW_PARAM_QUERY carries one.
     pub params: Option<HwParams>,
 }
-
-/// A response with an operation code that the protocol does not define.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BadResponse {
-    /// The code.
-    pub opcode: u8,
-}
-
-impl fmt::Display for BadResponse {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "response to operation {}, which does not exist", self.opcode)
-    }
-}
-
-impl core::error::Error for BadResponse {}
 
 impl Response {
     /// Understands a packet that was copied out of the ring.
