@@ -23,6 +23,15 @@ pub(crate) enum Device {
     Source(Box<dyn Source>),
 }
 
+/// What another decision changes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Change {
+    /// It leads to another device.
+    pub(crate) device: bool,
+    /// What may be opened is different.
+    pub(crate) bounds: bool,
+}
+
 impl Endpoint {
     pub(crate) fn new(route: Route, title: String) -> Self {
         let options = DeviceOptions { absent: route.absent, title: title.clone() };
@@ -38,15 +47,16 @@ impl Endpoint {
         self.route.permission == Permission::Granted
     }
 
-    /// Takes another decision; what is known of the device is kept if it stays the same. Says whether it does.
-    pub(crate) fn change(&mut self, route: Route) -> bool {
-        let same = route.device == self.route.device;
+    /// Takes another decision; what is known of the device is kept if it stays the same. Says what became different.
+    pub(crate) fn change(&mut self, route: Route) -> Change {
+        let change = Change { device: route.device != self.route.device, bounds: !route.has_bounds_of(&self.route) };
+        let same = !change.device;
         if same && route.absent == self.route.absent {
             self.route = route;
         } else {
             *self = Self::new(route, std::mem::take(&mut self.title));
         }
-        same
+        change
     }
 
     /// Opens the device.

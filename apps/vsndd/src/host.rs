@@ -117,15 +117,9 @@ impl HostSide {
     }
 
     /// Takes up another decision, also in the middle of a stream: what is no longer allowed is silent from now on, and
-    /// what leads elsewhere goes there; if it cannot, it stays where it is. `same_device` says whether `endpoint` still
-    /// has the device that it had.
-    pub(crate) fn change(
-        &mut self,
-        endpoint: &Endpoint,
-        same_device: bool,
-        core: &mut impl Frames,
-        turn: &mut Turn<'_>,
-    ) {
+    /// what leads elsewhere goes there; if it cannot, it stays where it is. `moved` says whether `endpoint` has another
+    /// device than it had.
+    pub(crate) fn change(&mut self, endpoint: &Endpoint, moved: bool, core: &mut impl Frames, turn: &mut Turn<'_>) {
         self.volume = endpoint.route().volume;
         if let Some((direction, spec)) = self.open
             && core.direction() == Some(direction)
@@ -136,7 +130,7 @@ impl HostSide {
                     self.drop_device();
                     core.set_pace(Pace::Clock, turn.now_ns);
                 }
-            } else if (!is_open || !same_device)
+            } else if (!is_open || moved)
                 && let Ok((device, pace)) = self.attach(endpoint, direction, &spec, turn)
             {
                 self.drop_device();

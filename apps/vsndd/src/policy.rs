@@ -60,6 +60,12 @@ impl Route {
         }
     }
 
+    /// Whether the same may be opened as with `other`, whatever is done to its volume.
+    pub(crate) fn has_bounds_of(&self, other: &Self) -> bool {
+        let volume = HostVolume { max: self.volume.max, ..other.volume };
+        Self { volume, ..self.clone() } == *other
+    }
+
     /// The formats that may be used. One whose samples cannot be scaled would evade a ceiling.
     pub(crate) fn formats(&self) -> FormatSet {
         let formats = self.limits.formats.unwrap_or(FormatSet::ALL);

@@ -128,9 +128,11 @@ impl GuestStream {
 
     /// Takes up another decision of the host.
     pub(crate) fn change(&mut self, route: Route, config: impl FnOnce(&Endpoint) -> StreamConfig, turn: &mut Turn<'_>) {
-        let same = self.endpoint.change(route);
-        self.core.reconfigure(config(&self.endpoint));
-        self.host.change(&self.endpoint, same, &mut self.core, turn);
+        let change = self.endpoint.change(route);
+        if change.bounds {
+            self.core.reconfigure(config(&self.endpoint));
+        }
+        self.host.change(&self.endpoint, change.device, &mut self.core, turn);
     }
 
     /// After the host device's descriptor became readable.

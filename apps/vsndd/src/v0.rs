@@ -104,12 +104,14 @@ impl GuestStream {
         config: impl FnOnce(&Endpoint, &Endpoint) -> StreamConfig,
         turn: &mut Turn<'_>,
     ) {
-        let same_sink = self.sink.change(route(Direction::Playback));
-        let same_source = self.source.change(route(Direction::Capture));
-        self.core.reconfigure(config(&self.sink, &self.source));
+        let (sink, source) = (&mut self.sink, &mut self.source);
+        let (playback, capture) = (sink.change(route(Direction::Playback)), source.change(route(Direction::Capture)));
+        if playback.bounds || capture.bounds {
+            self.core.reconfigure(config(sink, source));
+        }
         match self.core.direction() {
-            Some(Direction::Capture) => self.host.change(&self.source, same_source, &mut self.core, turn),
-            _ => self.host.change(&self.sink, same_sink, &mut self.core, turn),
+            Some(Direction::Capture) => self.host.change(source, capture.device, &mut self.core, turn),
+            _ => self.host.change(sink, playback.device, &mut self.core, turn),
         }
     }
 

@@ -289,7 +289,7 @@ impl Daemon {
             let streams = device.streams.iter();
             let card = Card {
                 card: device.id.card,
-                protocol: format!("v{}", device.protocol),
+                protocol: device.protocol.to_string(),
                 state: device.handshake.state().to_string(),
                 violations: device.violations,
                 connections: device.connections,

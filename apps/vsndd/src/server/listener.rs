@@ -50,6 +50,12 @@ impl Listener {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(failed)?,
             Err(_) => {}
         }
+        // Under systemd it is there; whoever starts the daemon by hand has not made it.
+        if let Some(directory) = path.parent()
+            && !directory.exists()
+        {
+            fs::create_dir(directory).map_err(failed)?;
+        }
         let listen = || -> io::Result<Self> {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
