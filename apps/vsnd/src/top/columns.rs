@@ -7,11 +7,14 @@ use crate::control::text;
 /// Columns left of the first one, for the mark of the selected stream.
 pub(super) const MARGIN: usize = 2;
 
-/// The narrowest useful meter, and the widest with a second figure of meaning.
-const METER_MIN: usize = 20;
+/// The narrowest useful meter.
+const METER_MIN: usize = 18;
 
 /// Narrower than that a stream cannot be told from another.
 const TARGET_MIN: usize = 12;
+
+/// A target that is longer than that does not take room from the meters: it is told in full of the selected stream.
+const TARGET_MAX: usize = 28;
 
 /// A column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,13 +39,13 @@ const IMPORTANCE: [(Column, usize); 13] = [
     (Column::Target, TARGET_MIN),
     (Column::State, 7),
     (Column::Meter, METER_MIN),
-    (Column::Direction, 8),
+    (Column::Direction, 4),
     (Column::Latency, 8),
     (Column::Xruns, 5),
     (Column::Incoming, 5),
     (Column::Outgoing, 5),
     (Column::Volume, 9),
-    (Column::Format, 22),
+    (Column::Format, 24),
     (Column::Device, 20),
     (Column::Buffer, 10),
     (Column::Label, 16),
@@ -68,7 +71,7 @@ impl Columns {
         if columns.is_empty() {
             columns.push((Column::Target, std::mem::take(&mut left)));
         }
-        let longer = target_width.saturating_sub(columns[0].1).min(left);
+        let longer = target_width.min(TARGET_MAX).saturating_sub(columns[0].1).min(left);
         columns[0].1 += longer;
         let rest = left - longer;
         if let Some((_, width)) = columns.iter_mut().find(|(column, _)| *column == Column::Meter) {
@@ -111,7 +114,7 @@ impl Column {
         match self {
             Self::Target => "STREAM",
             Self::State => "STATE",
-            Self::Direction => "DIRECT.",
+            Self::Direction => "DIR",
             Self::Latency => "LATENCY",
             Self::Xruns => "XRUNS",
             Self::Incoming => "IN/s",
@@ -132,7 +135,7 @@ impl Column {
         let known = match self {
             Self::Target => Some(cut_target(&row.target, columns)),
             Self::State => Some(text::state(stream).to_owned()),
-            Self::Direction => Some(text::direction(stream).to_owned()),
+            Self::Direction => Some(text::direction(stream).chars().take(4).collect()),
             Self::Latency => stream.latency_us.map(text::latency),
             Self::Xruns => Some(stream.xruns.to_string()),
             Self::Incoming => rate(row.notifications.map(|rate| rate.incoming)),

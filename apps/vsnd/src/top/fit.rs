@@ -5,6 +5,9 @@ use ratatui::text::Span;
 
 use crate::control::text;
 
+/// Between two fields.
+pub(super) const SEPARATOR: &str = " · ";
+
 /// Columns that the text takes; a Chinese character takes two.
 pub(super) fn width(text: &str) -> usize {
     Span::raw(text).width()
@@ -27,6 +30,22 @@ pub(super) fn cut(text: &str, columns: usize) -> String {
     kept + "…"
 }
 
+/// The text, cut in its middle: names that are alike often differ at their end.
+fn cut_middle(text: &str, columns: usize) -> String {
+    if width(text) <= columns {
+        return text.to_owned();
+    }
+    let mut end = String::new();
+    for c in text.chars().rev() {
+        end.insert(0, c);
+        if width(&end) > columns.saturating_sub(1) / 2 {
+            end.remove(0);
+            break;
+        }
+    }
+    cut(text, columns - width(&end)) + &end
+}
+
 /// The target; where it does not fit the guest's name is cut, and what distinguishes its streams stays.
 pub(super) fn cut_target(target: &Target, columns: usize) -> String {
     let whole = text::plain(&target.to_string());
@@ -36,14 +55,13 @@ pub(super) fn cut_target(target: &Target, columns: usize) -> String {
     let domain = text::plain(&target.domain);
     let numbers = whole.strip_prefix(&domain).unwrap_or_default();
     match columns.checked_sub(width(numbers)) {
-        Some(room) if room >= 2 => cut(&domain, room) + numbers,
+        Some(room) if room >= 2 => cut_middle(&domain, room) + numbers,
         _ => cut(&whole, columns),
     }
 }
 
 /// As many of the fields as fit into lines of so many columns, with a separator between them.
 pub(super) fn wrap(fields: &[String], columns: usize, lines: usize) -> Vec<String> {
-    const SEPARATOR: &str = " · ";
     let mut wrapped: Vec<String> = Vec::new();
     for field in fields {
         let full = wrapped.len() == lines;
@@ -76,7 +94,7 @@ mod tests {
     fn a_targets_numbers_stay() {
         let target: Target = "recording-studio/0/1/0".parse().unwrap();
         assert_eq!(cut_target(&target, 40), "recording-studio/0/1/0");
-        assert_eq!(cut_target(&target, 14), "recordi…/0/1/0");
+        assert_eq!(cut_target(&target, 14), "reco…dio/0/1/0");
         assert_eq!(cut_target(&target, 5), "reco…");
     }
 

@@ -8,7 +8,7 @@ use crate::control::steer::VOLUME_DB;
 use crate::control::text;
 
 /// Keys and what they do, for the help.
-pub(super) const HELP: [(&str, &str); 9] = [
+pub(super) const HELP: [(&str, &str); 8] = [
     ("↑ ↓ k j", "select a stream"),
     ("PgUp PgDn", "ten streams up or down"),
     ("Home End g G", "the first or last stream"),
@@ -17,7 +17,6 @@ pub(super) const HELP: [(&str, &str); 9] = [
     ("a", "allow or deny capture on the stream"),
     ("? Esc", "close this help"),
     ("q Esc Ctrl-C", "end"),
-    ("", "Changes hold until the daemon ends or reads its configuration again."),
 ];
 
 /// Streams that a page has.

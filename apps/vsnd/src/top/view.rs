@@ -61,9 +61,9 @@ impl View {
     fn header(&self, frame: &mut Frame<'_>, area: Rect, model: &Model) {
         let columns = usize::from(area.width).saturating_sub(2);
         let status = &model.status;
-        let (fields, style) = match &model.link {
-            Link::Waiting => (vec!["asking the daemon".to_owned()], self.palette.dim),
-            Link::Gone(reason) => (vec!["NO DAEMON, trying again".to_owned(), reason.clone()], self.palette.bad),
+        let (text, style) = match &model.link {
+            Link::Waiting => ("asking the daemon".to_owned(), self.palette.dim),
+            Link::Gone(reason) => (cut(&format!("TRYING AGAIN: {reason}"), columns), self.palette.bad),
             Link::Up => {
                 let running = model.rows.iter().filter(|row| text::state(&row.stream) == "running").count();
                 let cpu = model.rates.cpu_percent().map_or_else(|| "-".to_owned(), |cpu| format!("{cpu:.1}"));
@@ -72,13 +72,12 @@ impl View {
                     format!("up {}", text::uptime(status.uptime_ms)),
                     format!("CPU {cpu} %"),
                     text::count(status.guests.len() as u64, "guest"),
-                    format!("{running} of {} running", text::count(model.rows.len() as u64, "stream")),
+                    format!("{running}/{} streams", model.rows.len()),
                     text::count(model.xruns(), "xrun"),
                 ];
-                (fields, self.palette.strong)
+                (wrap(&fields, columns, 1).concat(), self.palette.strong)
             }
         };
-        let text = wrap(&fields, columns, 1).concat();
         frame.render_widget(Line::styled(format!(" {text} "), style), area);
     }
 
@@ -115,9 +114,8 @@ impl View {
     fn help(&self, frame: &mut Frame<'_>) {
         let lines: Vec<Line<'_>> = keys::HELP
             .iter()
-            .map(|(keys, what)| match *keys {
-                "" => Line::from(format!(" {what}")),
-                keys => Line::from(vec![Span::styled(format!(" {keys:<13}"), self.palette.strong), Span::raw(*what)]),
+            .map(|(keys, what)| {
+                Line::from(vec![Span::styled(format!(" {keys:<13}"), self.palette.strong), Span::raw(*what)])
             })
             .collect();
         let width = lines.iter().map(Line::width).max().unwrap_or_default() as u16 + 3;

@@ -8,7 +8,7 @@ use ratatui::text::{Line, Text};
 use super::{View, meters};
 use crate::control::text;
 use crate::top::columns::{Column, Columns, MARGIN};
-use crate::top::fit::{cut, width, wrap};
+use crate::top::fit::{SEPARATOR, cut, width};
 use crate::top::model::{Link, Model, Row, is_open};
 
 /// Lines under the first one of an open stream begin here.
@@ -69,9 +69,8 @@ impl View {
         };
         let mark = if selected { "▶ " } else { "  " };
         let mut lines = vec![Line::styled(format!("{mark}{line}"), style)];
-        let left_of_meters = columns.meter().map_or(usize::from(area.width), |(begin, _)| begin - 1);
-        if is_open(&row.stream) {
-            let second = wrap(&without_column(row, columns), left_of_meters.saturating_sub(INDENT), 1).concat();
+        if let Some((begin, _)) = columns.meter() {
+            let second = cut(&without_column(row, columns).join(SEPARATOR), begin.saturating_sub(INDENT + 1));
             lines.push(Line::styled(format!("{:INDENT$}{second}", ""), self.palette.dim));
         }
         frame.render_widget(Text::from(lines), area);
@@ -82,8 +81,11 @@ impl View {
     }
 }
 
-/// What has no column of its own and is worth the second line of an open stream.
+/// What has no column of its own and is worth a second line of an open stream; a screen without meters has no room for it.
 fn without_column(row: &Row, columns: &Columns) -> Vec<String> {
+    if !is_open(&row.stream) || columns.meter().is_none() {
+        return Vec::new();
+    }
     let all = [Column::Format, Column::Volume, Column::Device];
     let missing = all.into_iter().filter(|column| !columns.has(*column));
     missing.map(|column| column.text(row, usize::MAX)).collect()
@@ -91,7 +93,7 @@ fn without_column(row: &Row, columns: &Columns) -> Vec<String> {
 
 /// Lines of a stream's item.
 fn height(row: &Row, model: &Model, columns: &Columns) -> usize {
-    let second = usize::from(is_open(&row.stream) && !without_column(row, columns).is_empty());
+    let second = usize::from(!without_column(row, columns).is_empty());
     let channels = model.meters(row.id).len();
     columns.meter().map_or(0, |(_, width)| meters::lines(channels, width)).max(1 + second)
 }
