@@ -20,7 +20,7 @@ pub struct Client {
 /// Why the daemon cannot be asked.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// There is no socket, or nobody listens.
+    /// There is no socket, or nobody listens or answers in time.
     #[error("no daemon answers at {}: {reason}; is vsndd running?", path.display())]
     NoDaemon {
         /// The socket.
@@ -42,6 +42,9 @@ pub enum ClientError {
         /// What was wrong.
         reason: String,
     },
+    /// The daemon knows no such guest, card or stream.
+    #[error("{0}")]
+    NoSuchStream(String),
     /// The daemon does not do it.
     #[error("{0}")]
     Refused(String),
@@ -70,12 +73,14 @@ impl Client {
     /// Asks, and waits for the answer.
     ///
     /// # Errors
-    /// [`ClientError::Refused`] when the daemon says no, [`ClientError::Broken`] when it is gone.
+    /// [`ClientError::NoSuchStream`] and [`ClientError::Refused`] when the daemon says no, [`ClientError::Broken`] when
+    /// it is gone, [`ClientError::NoDaemon`] when it does not answer in time.
     pub fn ask(&mut self, request: &Request) -> Result<Reply, ClientError> {
         let mut line = serde_json::to_string(request).map_err(|error| self.broken(error))?;
         line.push('\n');
-        self.stream.get_mut().write_all(line.as_bytes()).map_err(|error| self.broken(error))?;
+        self.stream.get_mut().write_all(line.as_bytes()).map_err(|error| self.ended(error))?;
         match self.read_line()? {
+            Reply::NoSuchStream { message } => Err(ClientError::NoSuchStream(message)),
             Reply::Refused { message } => Err(ClientError::Refused(message)),
             reply => Ok(reply),
         }
@@ -95,7 +100,18 @@ impl Client {
         match self.stream.read_line(&mut line) {
             Ok(0) => Err(self.broken("it closed the connection")),
             Ok(_) => serde_json::from_str(&line).map_err(|error| self.broken(error)),
-            Err(error) => Err(self.broken(error)),
+            Err(error) => Err(self.ended(error)),
+        }
+    }
+
+    /// What an error of the socket means; the system has two names for the end of our patience.
+    fn ended(&self, error: io::Error) -> ClientError {
+        match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                let reason = format!("it takes longer than {} s", PATIENCE.as_secs());
+                ClientError::NoDaemon { path: self.path.clone(), reason: io::Error::other(reason) }
+            }
+            _ => self.broken(error),
         }
     }
 

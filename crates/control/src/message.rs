@@ -66,7 +66,12 @@ pub enum Reply {
         /// The events.
         events: Vec<Event>,
     },
-    /// It was not done.
+    /// It was not done: there is no such guest, card or stream.
+    NoSuchStream {
+        /// What was looked for, and what there is.
+        message: String,
+    },
+    /// It was not done, for any other reason.
     Refused {
         /// What was wrong, where, and what helps.
         message: String,

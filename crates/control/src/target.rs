@@ -65,12 +65,20 @@ impl<'de> Deserialize<'de> for Target {
 }
 
 impl Target {
-    /// Whether it names the stream at `card`, `pcm` and `stream` of a guest with this id, name and UUID.
+    /// Whether it names a guest with this id, name and UUID, or a part of it.
     #[must_use]
     pub fn names_guest(&self, domain: u16, name: Option<&str>, uuid: Option<&str>) -> bool {
         self.domain == domain.to_string()
             || name == Some(&self.domain)
             || uuid.is_some_and(|uuid| uuid.eq_ignore_ascii_case(&self.domain))
+    }
+
+    /// Whether it names this stream of the guest that it names.
+    #[must_use]
+    pub fn covers(&self, card: u32, pcm: u8, stream: u8) -> bool {
+        self.card.is_none_or(|wanted| wanted == card)
+            && self.pcm.is_none_or(|wanted| wanted == pcm)
+            && self.stream.is_none_or(|wanted| wanted == stream)
     }
 }
 
@@ -96,5 +104,16 @@ mod tests {
         {
             assert_eq!(text.parse::<Target>().unwrap().names_guest(5, Some("studio"), uuid), named, "{text}");
         }
+    }
+
+    #[test]
+    fn a_target_covers_what_it_does_not_narrow_down() {
+        for (text, covered) in
+            [("studio", true), ("studio/1", true), ("studio/1/0", true), ("studio/1/0/2", true), ("studio/0", false)]
+        {
+            assert_eq!(text.parse::<Target>().unwrap().covers(1, 0, 2), covered, "{text}");
+        }
+        assert!(!"studio/1/1".parse::<Target>().unwrap().covers(1, 0, 2));
+        assert!(!"studio/1/0/1".parse::<Target>().unwrap().covers(1, 0, 2));
     }
 }

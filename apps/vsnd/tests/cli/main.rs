@@ -2,6 +2,9 @@
 
 mod bad_input;
 mod common;
+mod control;
 mod demo;
 mod doctor;
+mod fake_daemon;
+mod top;
 mod vanishing;
