@@ -334,7 +334,7 @@ impl HostSide {
     pub(crate) fn tell_xruns(&mut self, count: u64, turn: &mut Turn<'_>) {
         if self.log.pass(turn.now_ns).is_some() {
             debug!(stream = %self.label, "{count} xrun(s)");
-            turn.journal.push(EventKind::Xrun, self.label, format!("{count} time(s)"));
+            turn.journal.push(EventKind::Xrun, self.label, format!("sound was lost, xruns: {count}"));
         }
     }
 

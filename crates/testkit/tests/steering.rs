@@ -256,7 +256,7 @@ fn a_running_stream_is_described() {
         assert_eq!((card.protocol.as_str(), card.state.as_str(), card.connections), ("v2", "Connected", 1));
         assert_eq!((stream.run, stream.format.as_deref()), (Run::Running, Some("s16_le")));
         assert_eq!((stream.rate_hz, stream.channels), (48_000, 2));
-        assert_eq!(u64::from(stream.period_frames), u64::from(agreed.period_frames));
+        assert_eq!(u64::from(stream.period_frames), agreed.period_frames);
         assert!(stream.latency_us.is_some_and(|latency| latency < 1_000_000), "{:?}", stream.latency_us);
         assert!(stream.notifications_in > 0 && stream.notifications_out > 0 && stream.requests > 0);
         assert!(stream.device.starts_with("wav:") && stream.permitted && !stream.device_lost);

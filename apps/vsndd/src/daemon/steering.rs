@@ -120,7 +120,9 @@ impl Daemon {
                 Some(volume) => {
                     self.decide(target, Decision::VolumeMdb(volume), &format!("volume {volume_db} dB"), peer, now_ns)
                 }
-                None => Err(format!("a volume is between -100 and 20 decibels, not {volume_db}")),
+                None => Err(Reply::Refused {
+                    message: format!("a volume is between -100 and 20 decibels, not {volume_db}"),
+                }),
             },
             Request::Mute { target, on } => {
                 self.decide(target, Decision::Muted(*on), if *on { "muted" } else { "unmuted" }, peer, now_ns)
@@ -129,11 +131,11 @@ impl Daemon {
                 let text = if *allow { "capture allowed" } else { "capture denied" };
                 self.decide(target, Decision::Capture(*allow), text, peer, now_ns)
             }
-            Request::Reload => self.reload(now_ns, &peer.to_string()),
+            Request::Reload => self.reload(now_ns, &peer.to_string()).map_err(|message| Reply::Refused { message }),
         };
         match done {
             Ok((message, streams)) => Reply::Done { message, streams },
-            Err(message) => Reply::Refused { message },
+            Err(refused) => refused,
         }
     }
 
@@ -145,11 +147,12 @@ impl Daemon {
         text: &str,
         peer: Peer,
         now_ns: u64,
-    ) -> Result<(String, usize), String> {
-        let guest = self.guest_of(target)?;
+    ) -> Result<(String, usize), Reply> {
+        let guest = self.guest_of(target).map_err(|message| Reply::NoSuchStream { message })?;
         let streams = self.streams_of(guest, target);
         if target.card.is_some() && streams.is_none() {
-            return Err(format!("`{target}`: the guest has no such card or stream; `vsnd list` shows what there is"));
+            let message = format!("`{target}`: the guest has no such card or stream; `vsnd list` shows what there is");
+            return Err(Reply::NoSuchStream { message });
         }
         self.policy.decisions.decide(guest.0, target, decision);
         self.keep_decisions();
@@ -189,10 +192,8 @@ impl Daemon {
         let cards = self.devices.values().filter(|device| device.id.guest == guest);
         let cards = cards.filter(|device| target.card.is_none_or(|card| device.id.card == card));
         let counts = cards.map(|device| {
-            let streams = device.streams.iter().filter(|(nodes, _)| {
-                target.pcm.is_none_or(|pcm| nodes.pcm == pcm)
-                    && target.stream.is_none_or(|stream| nodes.stream == stream)
-            });
+            let streams =
+                device.streams.iter().filter(|(nodes, _)| target.covers(device.id.card, nodes.pcm, nodes.stream));
             // What streams a card has that is not connected is not known.
             let count = streams.count();
             (count > 0 || device.streams.is_empty()).then_some(count)
