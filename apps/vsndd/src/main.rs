@@ -1,17 +1,14 @@
 //! `vsndd`: command line, logging and signals around [`vsndd::Daemon`].
 
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 use host_audio::DeviceSpec;
 use program::{ExitStatus, Failure};
-use vsndd::{Config, ConfigError, Daemon, Ended, Error};
+use vsndd::{ConfigSource, Daemon, Ended, Error};
 use xen::{DomainId, Xen, XenSpec};
-
-/// Configuration that is read when none is named, if it is there.
-const DEFAULT_CONFIG: &str = "/etc/vsnd/vsndd.toml";
 
 /// Plays what Xen guests play and lets them record, through the sndif protocol.
 #[derive(Debug, Parser)]
@@ -55,15 +52,23 @@ fn main() -> ExitCode {
 #[expect(clippy::print_stdout, reason = "the only line there, for whoever started us")]
 fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     program::start_log(&arguments.log)?;
-    let config = config(arguments).map_err(Failure::with(ExitStatus::Config))?;
+    let source = ConfigSource {
+        file: arguments.config.clone(),
+        sink: arguments.sink.clone(),
+        source: arguments.source.clone(),
+        allow_capture: arguments.allow_capture,
+    };
+    let config = source.read().map_err(Failure::with(ExitStatus::Config))?;
     if arguments.check_config {
         return Ok(ExitStatus::Success);
     }
     let stop = program::stop_signal().map_err(Failure::with(ExitStatus::Failure))?;
+    let reload = program::reload_signal().map_err(Failure::with(ExitStatus::Failure))?;
     xen::raise_fd_limit();
     let xen = Xen::open(&arguments.xen, arguments.domain).map_err(Failure::with(ExitStatus::NoXen))?;
     let failure = |error: Error| Failure::new(status_of(&error), error);
     let mut daemon = Daemon::new(xen, config).map_err(failure)?;
+    daemon.steered(source, &control::socket_of(&arguments.xen), reload).map_err(failure)?;
     // One line for whoever waits until guests are served; the log goes to standard error.
     println!("serving {}", arguments.xen);
     match daemon.run(stop.as_fd()).map_err(failure)? {
@@ -77,23 +82,7 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
 fn status_of(error: &Error) -> ExitStatus {
     match error {
         Error::Xen(_) | Error::Store(_) => ExitStatus::NoXen,
-        Error::System(_) => ExitStatus::Failure,
+        Error::System(_) | Error::Listen(_) => ExitStatus::Failure,
         Error::HostDevice(_) => ExitStatus::HostDevice,
     }
-}
-
-fn config(arguments: &Arguments) -> Result<Config, ConfigError> {
-    let mut config = match &arguments.config {
-        Some(path) => Config::read(path)?,
-        None if Path::new(DEFAULT_CONFIG).exists() => Config::read(Path::new(DEFAULT_CONFIG))?,
-        None => Config::default(),
-    };
-    if let Some(sink) = &arguments.sink {
-        config.sink = sink.clone();
-    }
-    if let Some(source) = &arguments.source {
-        config.source = source.clone();
-    }
-    config.capture |= arguments.allow_capture;
-    Ok(config)
 }

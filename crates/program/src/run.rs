@@ -19,6 +19,16 @@ pub fn stop_signal() -> io::Result<UnixStream> {
     Ok(reader)
 }
 
+/// A socket that becomes readable at SIGHUP.
+///
+/// # Errors
+/// When the socket or the handler cannot be had.
+pub fn reload_signal() -> io::Result<UnixStream> {
+    let (reader, writer) = UnixStream::pair()?;
+    signal_hook::low_level::pipe::register(signal_hook::consts::SIGHUP, writer)?;
+    Ok(reader)
+}
+
 /// Logs to stderr what `filter` lets through: a level, or `target=level` pairs.
 ///
 /// # Errors
