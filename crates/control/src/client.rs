@@ -119,3 +119,56 @@ impl Client {
         ClientError::Broken { path: self.path.clone(), reason: reason.to_string() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A client and the daemon's end of its connection.
+    fn client() -> (Client, UnixStream) {
+        let (stream, daemon) = UnixStream::pair().unwrap();
+        (Client { stream: BufReader::new(stream), path: "/run/socket".into() }, daemon)
+    }
+
+    #[test]
+    fn a_daemon_that_does_not_answer_in_time_is_none() {
+        let (mut client, _daemon) = client();
+        client.stream.get_mut().set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        let error = client.ask(&Request::Reload).unwrap_err();
+        assert!(matches!(error, ClientError::NoDaemon { .. }), "{error:?}");
+        assert!(error.to_string().contains("it takes longer than 10 s"), "{error}");
+    }
+
+    #[test]
+    fn what_the_daemon_refuses_is_an_error_of_its_own() {
+        let (mut client, mut daemon) = client();
+        writeln!(daemon, r#"{{"reply":"refused","message":"no"}}"#).unwrap();
+        writeln!(daemon, r#"{{"reply":"no-such-stream","message":"none"}}"#).unwrap();
+        assert!(matches!(client.ask(&Request::Reload), Err(ClientError::Refused(message)) if message == "no"));
+        assert!(matches!(client.ask(&Request::Reload), Err(ClientError::NoSuchStream(message)) if message == "none"));
+        drop(daemon);
+        assert!(matches!(client.ask(&Request::Reload), Err(ClientError::Broken { .. })));
+    }
+
+    #[test]
+    fn requests_are_the_lines_that_are_documented() {
+        for (line, request) in [
+            (r#"{"request":"list","levels":false}"#, Request::List { levels: false }),
+            (r#"{"request":"reload"}"#, Request::Reload),
+            (
+                r#"{"request":"volume","target":"studio/0/0/0","volume_db":-6.0}"#,
+                Request::Volume { target: "studio/0/0/0".parse().unwrap(), volume_db: -6.0 },
+            ),
+            (
+                r#"{"request":"capture","target":"studio","allow":true}"#,
+                Request::Capture { target: "studio".parse().unwrap(), allow: true },
+            ),
+        ] {
+            assert_eq!(serde_json::to_string(&request).unwrap(), line);
+            assert_eq!(serde_json::from_str::<Request>(line).unwrap(), request);
+        }
+        let short: Request = serde_json::from_str(r#"{"request":"events"}"#).unwrap();
+        assert_eq!(short, Request::Events { follow: false });
+        assert!(serde_json::from_str::<Request>(r#"{"request":"list","level":true}"#).is_err());
+    }
+}

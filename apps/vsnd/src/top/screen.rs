@@ -30,8 +30,11 @@ struct Restored;
 
 impl Drop for Restored {
     fn drop(&mut self) {
-        // The terminal may be what went away.
-        let _ = ratatui::try_restore();
+        // Twice would put the cursor over the panic's message.
+        if !thread::panicking() {
+            // The terminal may be what went away.
+            let _ = ratatui::try_restore();
+        }
     }
 }
 

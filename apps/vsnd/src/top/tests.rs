@@ -208,9 +208,11 @@ fn a_resized_screen_is_drawn_anew() {
 
 #[test]
 fn colours_are_only_used_where_they_are_wanted() {
+    let mut model = shown(three_guests());
+    model.take(Report::Answer(Ok("done".into())), Duration::from_secs(1));
     let coloured = |palette| {
         let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
-        terminal.draw(|frame| View::new(palette).draw(frame, &shown(three_guests()))).unwrap();
+        terminal.draw(|frame| View::new(palette).draw(frame, &model)).unwrap();
         let cells = terminal.backend().buffer().content.clone();
         cells.into_iter().filter(|cell| cell.fg != Color::Reset || cell.bg != Color::Reset).count()
     };

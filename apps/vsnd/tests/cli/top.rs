@@ -29,7 +29,7 @@ struct Screen {
 }
 
 impl Screen {
-    fn open(socket: &Path) -> Self {
+    fn open(socket: &Path, interval: &str) -> Self {
         let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
         grantpt(&keyboard).expect("granted");
         unlockpt(&keyboard).expect("unlocked");
@@ -39,8 +39,16 @@ impl Screen {
         let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&terminal, size).expect("sized");
         let stdio = || Stdio::from(terminal.try_clone().expect("cloned"));
-        let mut command = command(socket, &["top", "--interval", "0.1"]);
-        let top = command.env("TERM", "xterm").stdin(stdio()).stdout(stdio()).stderr(stdio()).spawn().expect("starts");
+        let mut command = command(socket, &["top", "--interval", interval]);
+        // In colour a space is written, too, and words stay together.
+        let top = command
+            .env("TERM", "xterm")
+            .env_remove("NO_COLOR")
+            .stdin(stdio())
+            .stdout(stdio())
+            .stderr(stdio())
+            .spawn()
+            .expect("starts");
         let keyboard = File::from(keyboard);
         let written = Arc::<Mutex<Vec<u8>>>::default();
         let (mut screen, all) = (keyboard.try_clone().expect("cloned"), written.clone());
@@ -86,7 +94,7 @@ fn the_terminal_is_given_back_on_every_way_out() {
         ("SIGHUP", |screen| signal(&screen.top.0, Signal::HUP)),
     ];
     for (way, leave) in ways {
-        let mut screen = Screen::open(&socket);
+        let mut screen = Screen::open(&socket, "0.1");
         screen.shows("studio/0/0/0");
         assert!(!screen.has_line_mode(), "{way}: keys come at once");
         leave(&mut screen);
@@ -101,28 +109,46 @@ fn a_daemon_that_goes_is_told_and_connected_again_when_it_is_back() {
     let dir = tempfile::tempdir().expect("directory");
     let socket = dir.path().join("control.sock");
     let daemon = FakeDaemon::at(&socket, usual);
-    let mut screen = Screen::open(&socket);
+    let mut screen = Screen::open(&socket, "0.1");
     screen.shows("studio/0/0/0");
     drop(daemon);
-    screen.shows("TRYING");
+    screen.shows("TRYING AGAIN");
     let _daemon = FakeDaemon::at(&socket, usual);
-    screen.shows("back");
+    screen.shows("the daemon is back");
     screen.type_keys("q");
     assert_eq!(screen.top.code(), Some(0));
 }
 
 #[test]
-fn a_key_reaches_the_daemon_and_its_answer_the_screen() {
+fn a_key_reaches_the_daemon_its_answer_the_screen_and_the_status_is_asked_for_at_once() {
     let dir = tempfile::tempdir().expect("directory");
     let socket = dir.path().join("control.sock");
     let daemon = FakeDaemon::at(&socket, usual);
-    let mut screen = Screen::open(&socket);
+    let mut screen = Screen::open(&socket, "60");
     screen.shows("studio/0/0/0");
     screen.type_keys("m");
-    screen.shows("connected");
+    screen.shows("done (1 connected stream)");
+    eventually("the status is asked for again", || daemon.asked().len() == 3);
+    let list = || Request::List { levels: true };
     let mute = Request::Mute { target: "studio/0/0/0".parse().expect("target"), on: true };
-    assert!(daemon.asked().contains(&mute), "{:?}", daemon.asked());
-    assert!(daemon.asked().contains(&Request::List { levels: true }));
+    assert_eq!(daemon.asked(), [list(), mute, list()]);
+}
+
+#[test]
+fn a_daemon_that_hangs_does_not_make_the_screen_hang() {
+    let dir = tempfile::tempdir().expect("directory");
+    let socket = dir.path().join("control.sock");
+    let _daemon = FakeDaemon::at(&socket, |_| {
+        loop {
+            thread::park();
+        }
+    });
+    let mut screen = Screen::open(&socket, "0.1");
+    screen.shows("asking the daemon");
+    screen.type_keys("?");
+    screen.shows("Home End g G");
+    screen.type_keys("q");
+    assert_eq!(screen.top.code(), Some(0));
 }
 
 #[test]
