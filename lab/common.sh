@@ -36,3 +36,16 @@ now_ms() {
 
 # What is not silence, of samples that are signed integers.
 unsilenced() { tr -d '\000'; }
+
+# pulse_start MODULE...: PulseAudio with these modules, where its programs are; its process in $pulse_pid.
+pulse_start() {
+    export XDG_RUNTIME_DIR=/run/lab LD_LIBRARY_PATH=/lib:/lib/pulse PULSE_SERVER=unix:/run/lab/pulse.socket
+    for pulse_module; do
+        shift
+        set -- "$@" -L "$pulse_module"
+    done
+    pulseaudio -n --dl-search-path=/lib/pulse --exit-idle-time=-1 --use-pid-file=no --disable-shm \
+        --log-target=newfile:/run/lab/pulse.log "$@" -L "module-native-protocol-unix socket=/run/lab/pulse.socket" &
+    pulse_pid=$!
+    soon 20 pactl info > /run/lab/pactl 2>&1 || { cat /run/lab/pulse.log* /run/lab/pactl; kill $pulse_pid; return 1; }
+}

@@ -106,14 +106,14 @@ add "$guest" "$ours/vsnd-lab-hostile"
 cp "$lab"/guest/* "$guest/lab/"
 install -m755 "$lab/guest/init" "$guest/init"
 
-# What a guest has beside this that is a desktop: a second initrd behind the first.
+# What a guest has beside this that is a desktop: a second initrd behind the first. Dom0 unpacks it for its own sound server.
 more=$out/$kernel/desktop
 rm -rf "$more" && mkdir -p "$more/bin"
 for name in pulseaudio pactl pacat; do
     add "$more" "$desktop/usr/bin/$name"
 done
 ln -s pacat "$more/bin/parecord"
-for file in "$desktop"/usr/lib/pulse-*/modules/{module-alsa-sink,module-alsa-source,module-native-protocol-unix,libalsa-util,libprotocol-native}.so; do
+for file in "$desktop"/usr/lib/pulse-*/modules/{module-{alsa-sink,alsa-source,null-sink},module-native-protocol-unix,libalsa-util,libprotocol-native}.so; do
     add "$more" "$file" "/lib/pulse/$(basename "$file")"
 done
 add "$more" "$programs/usr/bin/alsamixer"

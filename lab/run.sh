@@ -86,7 +86,7 @@ all="playback capture duplex lengths killed stopped twenty eight two destroy dae
 driverdomain"
 # What needs no driver, or the stock one by its name; and what only our own driver can.
 if [ "${DRIVER:-}" != vsnd ]; then
-    all="$all own v0 v0killed hostile policy xlcfg unplugged absent manual"
+    all="$all own v0 v0killed hostile policy xlcfg aloop mixed bounded server unplugged absent manual"
 else
     all="$all driver mmap plug rates mixer view unbound removed recovers cards random liar
 queries paused delay drain short speaker desktop

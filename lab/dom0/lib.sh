@@ -194,6 +194,7 @@ guest_stop_all() {
 
 # world GUEST...: the daemon and these guests run, and no others.
 world() {
+    [ ! -e /run/lab/devices ] || devices_end
     daemon_ensure
     for world_other in /run/lab/*.id; do
         [ -e "$world_other" ] || continue
@@ -242,7 +243,7 @@ must_run() {
 world_reset() {
     guest_stop_all
     kill -KILL "$(daemon_pid)" 2>/dev/null
-    rm -f /run/lab/vsndd.pid
+    rm -f /run/lab/vsndd.pid /run/lab/devices
 }
 
 # --- what was heard --------------------------------------------------------------------------------------

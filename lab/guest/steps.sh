@@ -20,6 +20,17 @@ record() {
     vsnd-lab compare --frames "$frames" --seed "$seed" "$file"
 }
 
+# real_time DEVICE RATE: the position of the stream that plays there goes with the clock, for a second and within a tenth.
+real_time() {
+    status=/proc/asound/card0/pcm${1%,*}p/sub${1#*,}/status
+    first=$(sed -n 's/^hw_ptr *: //p' "$status") began=$(now_ms)
+    sleep 1
+    frames=$(($(sed -n 's/^hw_ptr *: //p' "$status") - first)) took=$(($(now_ms) - began))
+    echo "$frames frames in $took ms"
+    off=$((frames - took * $2 / 1000))
+    [ ${off#-} -le $(($2 / 10)) ]
+}
+
 # timed SPARE-MS EXPECTED-MS COMMAND...: the command, which must not take longer than expected and to spare.
 timed() {
     most=$(($1 + $2)) began=$(now_ms)
@@ -40,18 +51,12 @@ no_complaints() { ! dmesg | grep -iE 'still in use|deferring g.e|BUG:|WARNING:|O
 # with_pulse COMMAND...: the command, beside a PulseAudio that has the card (in a guest with the desktop's programs).
 with_pulse() {
     (
-        export XDG_RUNTIME_DIR=/run/lab LD_LIBRARY_PATH=/lib:/lib/pulse PULSE_SERVER=unix:/run/lab/pulse.socket
-        pulseaudio -n --dl-search-path=/lib/pulse --exit-idle-time=-1 --use-pid-file=no --disable-shm \
-            --log-target=newfile:/run/lab/pulse.log \
-            -L "module-alsa-sink device=hw:0,0 rate=48000 format=s16le channels=2" \
-            -L "module-alsa-source device=hw:0,0 rate=48000 format=s16le channels=2" \
-            -L "module-native-protocol-unix socket=/run/lab/pulse.socket" &
-        server=$!
-        soon 20 pactl info > /run/lab/pactl 2>&1 || { cat /run/lab/pulse.log* /run/lab/pactl; kill $server; exit 1; }
+        pulse_start "module-alsa-sink device=hw:0,0 rate=48000 format=s16le channels=2" \
+            "module-alsa-source device=hw:0,0 rate=48000 format=s16le channels=2" || exit 1
         "$@"
         status=$?
-        kill $server
-        wait $server
+        kill $pulse_pid
+        wait $pulse_pid
         exit $status
     )
 }

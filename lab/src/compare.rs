@@ -29,6 +29,37 @@ pub(crate) struct Verdict {
     pub(crate) text: String,
 }
 
+/// Compares what was heard, of s16_le, with the sum of two recordings, of which `one` began first.
+pub(crate) fn compare_mixture(one: &Recording, other: &Recording, heard: &[u8]) -> Verdict {
+    let samples = |octets: &[u8]| -> Vec<i16> {
+        octets.chunks_exact(2).map(|sample| i16::from_le_bytes([sample[0], sample[1]])).collect()
+    };
+    let (first, second, heard) = (samples(&one.octets()), samples(&other.octets()), samples(heard));
+    let channels = usize::from(one.channels.max(1));
+    let at =
+        |recording: &[i16], place: Option<usize>| place.and_then(|place| recording.get(place)).copied().unwrap_or(0);
+    let before = heard.iter().take_while(|&&sample| sample == 0).count() / channels * channels;
+    let heard = &heard[before..];
+    // The other one begins where it is not the first alone any more.
+    let alone = heard.iter().enumerate().take_while(|&(place, &sample)| sample == at(&first, Some(place))).count();
+    let alone = alone / channels * channels;
+    let mixed = |place: usize| at(&first, Some(place)).saturating_add(at(&second, place.checked_sub(alone)));
+    let differs = heard.iter().enumerate().find(|&(place, &sample)| sample != mixed(place)).map(|(place, _)| place);
+    let (frames, together) = (heard.len() / channels, one.frames.saturating_sub((alone / channels) as u64));
+    let text = match differs {
+        Some(place) => format!(
+            "frame {} of {frames} is not the sum, {} frames after both play",
+            place / channels,
+            place.saturating_sub(alone) / channels
+        ),
+        None if alone >= first.len() => "the two did not play at the same time".to_owned(),
+        None if heard.len() < first.len().max(alone + second.len()) => format!("only {frames} frames came"),
+        None => format!("{} and {} frames, {together} of them at once, are their sum", one.frames, other.frames),
+    };
+    let good = differs.is_none() && alone < first.len() && heard.len() >= first.len().max(alone + second.len());
+    Verdict { good, text }
+}
+
 /// Frames that say which place of a recording it is.
 const PLACE_FRAMES: usize = 16;
 
@@ -147,6 +178,29 @@ mod tests {
         assert!(late(&[&[0; 4], &octets[..]].concat()).good);
         assert!(!late(&[&[0; 4], &octets[4..]].concat()).good, "a frame is missing");
         assert!(late(&[&[0; 40], &octets[4..]].concat()).text.starts_with("frame 10 of"));
+    }
+
+    #[test]
+    fn a_mixture_is_the_sum_of_both_to_the_last_frame() {
+        let other = Recording { seed: 2, ..RECORDING };
+        let samples = |recording: Recording, begin: usize| -> Vec<i16> {
+            let octets = recording.octets();
+            let sounds = octets.chunks_exact(2).map(|sample| i16::from_le_bytes([sample[0], sample[1]]));
+            std::iter::repeat_n(0, begin * 2).chain(sounds).chain(std::iter::repeat(0)).take(400).collect()
+        };
+        let mix = |begin: usize| -> Vec<u8> {
+            let sums = samples(RECORDING, 10).into_iter().zip(samples(other, begin));
+            sums.flat_map(|(one, other)| one.saturating_add(other).to_le_bytes()).collect()
+        };
+        let good = |heard: &[u8]| compare_mixture(&RECORDING, &other, heard).good;
+        assert!(good(&mix(50)));
+        assert!(!good(&mix(110)), "one after the other");
+        assert!(!good(&mix(50)[..520]), "the end of the second is missing");
+        assert!(!good(&RECORDING.octets()), "one alone");
+        let mut changed = mix(50);
+        changed[300] ^= 1;
+        assert!(!good(&changed), "one bit");
+        assert!(!good(&[&mix(50)[..300], &mix(50)[304..], &[0; 4]].concat()), "a frame is lost");
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod recording;
 mod stretches;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -32,6 +32,21 @@ enum Command {
         #[arg(long, default_value_t = 48_000)]
         rate: u32,
         /// The file to write.
+        file: PathBuf,
+    },
+    /// Says whether a file of s16_le holds the sum of two recordings, the second of which began while the first played.
+    ///
+    /// Exit status 1, and the first frame that differs, when it does not.
+    Mixed {
+        #[command(flatten)]
+        recording: Recording,
+        /// The seed of the second one.
+        #[arg(long)]
+        other_seed: u32,
+        /// The length of the second one, in frames.
+        #[arg(long)]
+        other_frames: u64,
+        /// What was heard: raw frames, or a WAV file where the name ends in `.wav`.
         file: PathBuf,
     },
     /// Says whether a file holds a recording from its first frame on, and only silence after it.
@@ -88,11 +103,12 @@ fn run(arguments: &Arguments) -> Result<bool> {
             Ok(true)
         }
         Command::Compare { recording, tolerance, file } => {
-            let heard = recording::read(file, recording.format, recording.channels)
-                .with_context(|| format!("cannot read {}", file.display()))?;
-            let result = compare::compare(recording, &heard, *tolerance);
-            writeln!(std::io::stdout(), "{}", result.text)?;
-            Ok(result.good)
+            report(&compare::compare(recording, &read(recording, file)?, *tolerance))
+        }
+        Command::Mixed { recording, other_seed, other_frames, file } => {
+            let recording = Recording { format: Format::S16Le, ..*recording };
+            let other = Recording { seed: *other_seed, frames: *other_frames, ..recording };
+            report(&compare::compare_mixture(&recording, &other, &read(&recording, file)?))
         }
         Command::Stretches { file } => {
             let heard = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
@@ -100,4 +116,14 @@ fn run(arguments: &Arguments) -> Result<bool> {
             Ok(true)
         }
     }
+}
+
+fn read(recording: &Recording, file: &Path) -> Result<Vec<u8>> {
+    recording::read(file, recording.format, recording.channels)
+        .with_context(|| format!("cannot read {}", file.display()))
+}
+
+fn report(verdict: &compare::Verdict) -> Result<bool> {
+    writeln!(std::io::stdout(), "{}", verdict.text)?;
+    Ok(verdict.good)
 }

@@ -236,10 +236,57 @@ fn several_streams_share_a_sink_each_with_its_own_volume() {
     }
 }
 
+/// A port that nobody listens on.
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn a_server_over_tcp_lets_in_who_has_its_cookie() {
+    const INNER: &str = "COOKIE_SINK";
+    if let Ok(sink) = std::env::var(INNER) {
+        // What becomes of it is for the test that started this one.
+        match device(&sink).open_sink(&WHO, &SPEC) {
+            Ok(mut sink) => {
+                // Not as `play` does it: a sink that nobody records takes up to two seconds until it moves.
+                assert_eq!(sink.write(&noise(4 * 4_800)).unwrap(), 4_800);
+                sink.start().unwrap();
+                wait_until("it is heard", || sink.queued_frames() == 0);
+            }
+            Err(error) => panic!("{error}"),
+        }
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let cookies = ["right", "wrong"].map(|name| dir.path().join(name));
+    for (number, cookie) in (1..).zip(&cookies) {
+        std::fs::write(cookie, [number; 256]).unwrap();
+    }
+    let port = free_port();
+    let _server = Server::start_tcp(port, &format!("auth-cookie={}", cookies[0].display()));
+    // The cookie's place comes from the environment, which only a process of its own can have.
+    let output = |cookie: &std::path::Path| {
+        let mut test = std::process::Command::new(std::env::current_exe().unwrap());
+        test.args(["--exact", "a_server_over_tcp_lets_in_who_has_its_cookie", "--nocapture"]);
+        test.env(INNER, format!("pulse:out@tcp:127.0.0.1:{port}")).env("PULSE_COOKIE", cookie).output().unwrap()
+    };
+    let right = output(&cookies[0]);
+    assert!(right.status.success(), "{}", String::from_utf8_lossy(&right.stderr));
+    for other in [&cookies[1], &dir.path().join("none")] {
+        let refused = output(other);
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(!refused.status.success());
+        let reason = format!(
+            "cannot use PulseAudio server tcp:127.0.0.1:{port}: it does not let us in; it wants its user, its cookie"
+        );
+        assert!(said.contains(&reason) && said.contains("PULSE_COOKIE names the file"), "{said}");
+    }
+}
+
 #[test]
 fn sound_leaves_the_machine_over_tcp() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let server = Server::start_with(Kind::PulseAudio, Some(port));
+    let port = free_port();
+    let server = Server::start_tcp(port, "auth-anonymous=1");
     let (_, frames) = native(Kind::PulseAudio, 24_000);
     let recording = server.record();
     let all = [silence(PRELUDE_FRAMES * 4), frames.clone()].concat();

@@ -32,7 +32,8 @@ pub enum Kind {
 pub struct Server {
     kind: Kind,
     dir: tempfile::TempDir,
-    tcp_port: Option<u16>,
+    /// What PulseAudio's module for TCP is told.
+    tcp: Option<String>,
     children: Vec<Child>,
 }
 
@@ -43,12 +44,17 @@ impl Server {
         Self::start_with(kind, None)
     }
 
-    /// With a TCP port beside the socket (PulseAudio only).
+    /// Starts PulseAudio with a TCP port beside its socket. `auth` says who is let in there, as
+    /// `module-native-protocol-tcp` is told: `auth-anonymous=1`, `auth-cookie=/PATH`.
     #[must_use]
-    pub fn start_with(kind: Kind, tcp_port: Option<u16>) -> Self {
+    pub fn start_tcp(port: u16, auth: &str) -> Self {
+        Self::start_with(Kind::PulseAudio, Some(format!("port={port} listen=127.0.0.1 {auth}")))
+    }
+
+    fn start_with(kind: Kind, tcp: Option<String>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("pulse")).unwrap();
-        let mut server = Self { kind, dir, tcp_port, children: Vec::new() };
+        let mut server = Self { kind, dir, tcp, children: Vec::new() };
         server.run();
         server
     }
@@ -167,11 +173,8 @@ impl Server {
             "-L",
             &unix,
         ];
-        let tcp;
-        if let Some(port) = self.tcp_port {
-            tcp = format!("module-native-protocol-tcp port={port} listen=127.0.0.1 auth-anonymous=1");
-            arguments.extend(["-L", &tcp]);
-        }
+        let tcp = self.tcp.as_ref().map(|told| format!("module-native-protocol-tcp {told}"));
+        arguments.extend(tcp.iter().flat_map(|tcp| ["-L", tcp]));
         arguments.extend(["-L", "module-null-sink sink_name=out rate=48000 channels=2 format=s16le"]);
         self.daemon("pulseaudio", &arguments);
         wait_until("PulseAudio has its sink", || self.pactl(&["list", "short", "sinks"]).contains("out"));

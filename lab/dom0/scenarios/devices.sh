@@ -13,10 +13,41 @@ daemon_with() {
     soon 30 grep -q serving /run/lab/vsndd.out || fail "the daemon does not start: $(tail -n1 "$DAEMON_LOG")"
 }
 
-# loopback_record SECONDS: the card's other end, into $WAVS/loopback.wav.
+# devices_world: guest a, of whose streams each plays in another way to dom0's card, and one to a sound server.
+devices_world() {
+    [ ! -e /run/lab/devices ] || return 0
+    world
+    modprobe snd-aloop
+    # What people have in /etc/asound.conf, so that programs can share a card.
+    cat > /etc/asound.conf << END
+pcm.mixed {
+    type dmix
+    ipc_key 2018
+    slave { pcm "hw:Loopback,0,1" rate 48000 channels 2 format S16_LE period_size 1024 buffer_size 4096 }
+}
+END
+    daemon_with 'sink = "alsa:hw:Loopback,0,0"' \
+        '[[rule]]' 'pcm = 0' 'stream = 1' 'sink = "pulse:lab@unix:/run/lab/pulse.socket"' \
+        '[[rule]]' 'pcm = 1' 'stream = 0' 'sink = "alsa:mixed"' \
+        '[[rule]]' 'pcm = 1' 'stream = 1' 'sink = "alsa:plug:mixed"' \
+        '[[rule]]' 'pcm = 1' 'stream = 2' "sink = \"alsa:plug:'hw:Loopback,0,2'\""
+    guest_start a
+    touch /run/lab/devices
+}
+
+# loopback_record SECONDS SUBDEVICE: the card's other end, into $WAVS/loopback.wav.
 loopback_record() {
-    arecord -q -D hw:Loopback,1 -f S16_LE -r 48000 -c 2 -d "$1" "$WAVS/loopback.wav" &
+    arecord -q -D "hw:Loopback,1,$2" -f S16_LE -r 48000 -c 2 -d "$1" "$WAVS/loopback.wav" &
     recorder_pid=$!
+}
+
+# recorded_is FILE COMMAND...: whether `vsnd-lab COMMAND...` finds that in the recording, when it has ended.
+recorded_is() {
+    recording=$1
+    shift
+    wait $recorder_pid
+    vsnd-lab "$@" "$WAVS/$recording" > /run/lab/compared 2>&1 || fail "$recording: $(cat /run/lab/compared)"
+    note "$recording: $(cat /run/lab/compared)"
 }
 
 # logged TEXT: whether the daemon has said so since the scenario began.
@@ -24,25 +55,73 @@ logged() { tail -n +"$log_begin" "$DAEMON_LOG" | grep -q "$1"; }
 
 devices_end() {
     daemon_kill
-    rm -f /run/lab/vsndd.pid
+    rm -f /run/lab/vsndd.pid /run/lab/devices
     guest_stop_all
 }
 
-# What a guest plays arrives at the card's other end, octet by octet. Not in the list of run.sh yet: after the last frame the card
-# plays 2 ms of what its queue held before.
+# What a guest plays arrives at the card's other end, octet by octet, and silence after it.
 scenario_aloop() {
-    world
-    modprobe snd-aloop
-    daemon_with 'sink = "alsa:hw:Loopback,0"'
-    guest_start a
-    must_run a "play 0,0 31 48000"
-    loopback_record 4
+    devices_world
+    loopback_record 3 0
     must_run a "play 0,0 32 96000 s16_le 48000 2 --period-size=480 --buffer-size=1920"
+    recorded_is loopback.wav compare --seed 32 --frames 96000 --late
+}
+
+# Two streams share the card, one of them through yet another plugin; their positions go with the clock all the same. And a
+# third has a rate that only a plugin makes out of the card's.
+scenario_mixed() {
+    devices_world
+    loopback_record 5 1
+    must_run a "play 1,0 41 168000 s16_le 48000 2 --period-size=1024 --buffer-size=4096 &
+        sleep 0.5
+        play 1,1 42 120000 s16_le 48000 2 --period-size=1024 --buffer-size=4096 &
+        sleep 0.5
+        real_time 1,0 48000 && real_time 1,1 48000 || exit
+        wait"
+    note "$(echo "$OUTPUT" | grep ' frames in ' | tr '\n' ' ')"
+    recorded_is loopback.wav mixed --seed 41 --frames 168000 --other-seed 42 --other-frames 120000
+    loopback_record 3 2
+    must_run a "play 1,2 43 88200 s16_le 44100 2 & sleep 0.5; real_time 1,2 44100 || exit; wait \$!"
+    note "at 44100 Hz: $(echo "$OUTPUT" | grep ' frames in ')"
     wait $recorder_pid
-    vsnd-lab compare --seed 32 --frames 96000 --late "$WAVS/loopback.wav" > /run/lab/compared 2>&1 ||
-        fail "the card's other end: $(cat /run/lab/compared)"
-    note "the card's other end: $(cat /run/lab/compared)"
-    devices_end
+    octets=$(unsilenced < "$WAVS/loopback.wav" | wc -c)
+    [ "$octets" -gt 370000 ] || fail "of 2 s at 44100 Hz $octets octets are no silence"
+}
+
+# A guest's period and buffer are what it asks for where the device can do that, else the device's.
+scenario_bounded() {
+    devices_world
+    for bound in "0,0 240 960" "1,0 1024 2048"; do
+        # shellcheck disable=SC2086  # three words
+        set -- $bound
+        must_run a "play $1 44 9600 s16_le 48000 2 -v --period-size=240 --buffer-size=960"
+        sizes=$(echo "$OUTPUT" | sed -n 's/^ *\(period\|buffer\)_size *: //p' | tr '\n' ' ')
+        [ "$sizes" = "$3 $2 " ] || fail "stream $1 has a buffer and a period of $sizes"
+        note "stream $1: asked for 240 and 960 frames, got $2 and $3"
+    done
+    for state in /proc/asound/Loopback/pcm0p/sub?/status; do
+        [ "$(cat "$state")" = closed ] || fail "$state: $(cat "$state")"
+    done
+}
+
+# What a guest plays to a sound server of dom0 is heard at the server's sink, octet by octet.
+scenario_server() {
+    devices_world
+    (cd / && cpio -id < /lab/desktop.cpio 2> /dev/null)
+    sound="rate=48000 format=s16le channels=2"
+    pulse_start "module-null-sink sink_name=lab $sound" > /run/lab/pulse-start.log ||
+        fail "PulseAudio does not start: $(tail -n1 /run/lab/pulse-start.log)"
+    # shellcheck disable=SC2086  # three words
+    parecord --raw --latency-msec=20 --device=lab.monitor $(printf -- '--%s ' $sound) > "$WAVS/monitor.raw" &
+    recorder_pid=$!
+    soon 10 [ -s "$WAVS/monitor.raw" ] || fail "the sink's monitor gives nothing"
+    # Silence first: a server begins a stream in what it has rendered already, which the monitor's recorder has.
+    must_run a "vsnd-lab make --frames 144000 --seed 45 /run/lab/45.raw && { head -c 38400 /dev/zero; cat /run/lab/45.raw; } |
+        aplay -D hw:0,0,1 -t raw -f S16_LE -r 48000 -c 2 --period-size=2400 --buffer-size=9600"
+    sleep 1
+    kill -INT $recorder_pid
+    recorded_is monitor.raw compare --seed 45 --frames 144000 --late
+    kill $pulse_pid
 }
 
 # The card is taken away under a player, and brought back: the player notices nothing, the daemon says both.

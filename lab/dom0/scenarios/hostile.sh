@@ -1,14 +1,22 @@
 # A guest that means harm, beside one that plays.
 # shellcheck shell=sh
 
-daemon_memory_kb() { sed -n 's/^VmRSS:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$(daemon_pid)/status"; }
+# What the daemon has allocated and touched. Its program's text counts in dom0's RssShmem, and grows with each part of it that
+# runs for the first time.
+daemon_memory_kb() { sed -n 's/^RssAnon:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$(daemon_pid)/status"; }
 
 scenario_hostile() {
     world b
     # Room for a buffer with a page directory of two pages, so that there can be a circle in it.
     bad="[['CARD, short-name=Bad, buffer-size=4194304', 'PCM, name=main', 'STREAM, unique-id=p, type=p']]"
+    # Once in small, so that everything is there that it needs once, and that the heap keeps: above all the rings of the other
+    # guest's files, of which two may be there at once.
     guest_start a "$bad" lab.nodriver
+    guest_begin a "vsnd-lab-hostile 500"
+    must_run b "play 0,0 48 48000"
+    guest_wait a 30 || fail "the hostile guest: $(echo "$OUTPUT" | tail -n3)"
     guest_stop a
+    must_run b "play 0,0 49 48000; play 0,0 50 48000"
     before=$(holdings)
     memory_before=$(daemon_memory_kb)
     log_before=$(wc -l < "$DAEMON_LOG")
@@ -29,7 +37,8 @@ scenario_hostile() {
     guest_stop a
     soon 5 holdings_are "$before" || fail "before: $before, after: $(holdings)"
     memory=$(($(daemon_memory_kb) - memory_before))
-    [ $memory -lt 2048 ] || fail "the daemon needs $memory kB more than before"
+    # A leak of 64 octets with each of 10000 packets, signals or nodes would be more.
+    [ $memory -lt 512 ] || fail "the daemon needs $memory kB more than before"
     note "$before, as before, memory +$memory kB, $(($(wc -l < "$DAEMON_LOG") - log_before)) lines logged"
 }
 

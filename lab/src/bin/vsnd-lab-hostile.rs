@@ -1,7 +1,8 @@
 //! `vsnd-lab-hostile`: a guest that keeps no rule, on a real Xen.
 //!
 //! It runs in a guest without a sound driver, as root, and is done when it has tried everything. What it says
-//! is what was refused; whether the host and the other guests took harm is for them to tell.
+//! is what was refused; whether the host and the other guests took harm is for them to tell. How often it does what
+//! it does many times may be its argument.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -12,10 +13,17 @@ use testkit::hostile::{HostileGuest, IN_CONS, REQ_PROD, directory, write_directo
 use xen::{Xen, XenSpec};
 
 const BUFFER_BYTES: usize = 16_384;
-/// How often a node is rewritten, a channel signalled, an arbitrary packet sent.
+/// How often a node is rewritten, a channel signalled, an arbitrary packet sent, if nothing else is asked for.
 const MANY: u32 = 10_000;
 
 fn main() -> ExitCode {
+    let many = match std::env::args().nth(1).map_or(Ok(MANY), |argument| argument.parse()) {
+        Ok(many) => many,
+        Err(error) => {
+            say(&format!("how often is a number: {error}"));
+            return ExitCode::from(2);
+        }
+    };
     let xen = match Xen::open(&XenSpec::Dev, None) {
         Ok(xen) => xen,
         Err(error) => {
@@ -29,10 +37,10 @@ fn main() -> ExitCode {
     circle(&mut hostile);
     offsets(&mut hostile);
     references(&mut hostile);
-    packets(&mut hostile);
+    packets(&mut hostile, many);
     indices(&mut hostile);
-    storm(&mut hostile);
-    nodes(&mut hostile);
+    storm(&mut hostile, many);
+    nodes(&mut hostile, many);
     // In the end the host serves even this guest, once it keeps the rules.
     hostile.connect_alone(1);
     let xen = hostile.xen.clone();
@@ -108,10 +116,10 @@ fn references(hostile: &mut HostileGuest) {
 }
 
 /// Packets of any content.
-fn packets(hostile: &mut HostileGuest) {
+fn packets(hostile: &mut HostileGuest, many: u32) {
     let stream = &mut hostile.streams[0];
     let mut seed: u32 = 1;
-    for _ in 0..MANY {
+    for _ in 0..many {
         let mut packet = [0; PACKET_BYTES];
         for octet in &mut packet {
             seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -121,7 +129,7 @@ fn packets(hostile: &mut HostileGuest) {
         packet[2] %= 12;
         let _ = stream.call_raw(&packet);
     }
-    say(&format!("packets: {MANY} answered"));
+    say(&format!("packets: {many} answered"));
 }
 
 /// Ring indices out of range: the card is closed, and comes back when we step back.
@@ -139,25 +147,25 @@ fn indices(hostile: &mut HostileGuest) {
 }
 
 /// Signals without a reason.
-fn storm(hostile: &mut HostileGuest) {
+fn storm(hostile: &mut HostileGuest, many: u32) {
     hostile.connect_alone(1);
     let stream = &hostile.streams[0];
-    for _ in 0..MANY * 2 {
+    for _ in 0..many * 2 {
         stream.notify();
         stream.event_channel.notify().expect("the channel lives");
     }
-    say(&format!("storm: {} signals", MANY * 4));
+    say(&format!("storm: {} signals", many * 4));
 }
 
 /// The store's nodes, rewritten without an end.
-fn nodes(hostile: &mut HostileGuest) {
+fn nodes(hostile: &mut HostileGuest, many: u32) {
     let long = vec![b'x'; PAGE_BYTES / 4];
-    for round in 0..MANY / 4 {
+    for round in 0..many / 4 {
         hostile.put("state", [&b"3"[..], b"1", b"4", b"999", b"", b"6"][round as usize % 6]);
         hostile.put("0/0/ring-ref", (round.wrapping_mul(77)).to_string().as_bytes());
         hostile.put("0/0/event-channel", b"-1");
         hostile.put("0/0/type", if round % 2 == 0 { &long } else { b"p" });
     }
     hostile.put("0/0/type", b"p");
-    say(&format!("nodes: {MANY} writes"));
+    say(&format!("nodes: {many} writes"));
 }

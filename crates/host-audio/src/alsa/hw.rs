@@ -20,6 +20,8 @@ pub(super) struct Device {
     /// The device wakes its thread when it has this much room (playback) or data (capture).
     pub avail_min: u64,
     pub can_pause: bool,
+    /// Frames go straight into its ring.
+    pub mapped: bool,
     pub poll_fds: Vec<alsa::poll::pollfd>,
 }
 
@@ -58,7 +60,7 @@ pub(super) fn capabilities(name: &str, direction: Direction) -> Result<Capabilit
     let pcm = open_pcm(name, direction)?;
     let failed = |what: &str, error| setup_error(name, direction, what, error);
     let params = HwParams::any(&pcm).map_err(|error| failed("to say what it can do", error))?;
-    params.set_access(Access::RWInterleaved).map_err(|error| failed("interleaved samples", error))?;
+    set_access(&params, direction).map_err(|error| failed("interleaved samples", error))?;
     let formats = Format::all()
         .filter(|&format| format_of(format).is_some_and(|format| params.test_format(format).is_ok()))
         .collect();
@@ -86,6 +88,14 @@ pub(super) fn least(name: &str, direction: Direction, spec: &StreamSpec) -> Resu
     ask().map_err(|error| setup_error(name, direction, "to say what it can do", error))
 }
 
+/// Playback goes straight into the PCM's ring where that can be: only so is there silence behind the last frame.
+fn set_access(params: &HwParams<'_>, direction: Direction) -> alsa::Result<()> {
+    if direction == Direction::Playback && params.set_access(Access::MMapInterleaved).is_ok() {
+        return Ok(());
+    }
+    params.set_access(Access::RWInterleaved)
+}
+
 /// What the PCM can do with a stream's format, rate and channels.
 fn params_for<'a>(pcm: &'a PCM, name: &str, direction: Direction, spec: &StreamSpec) -> Result<HwParams<'a>, Error> {
     let unsupported = |reason: &str| Error::unsupported(format_args!("`alsa:{name}`"), spec, reason);
@@ -95,7 +105,7 @@ fn params_for<'a>(pcm: &'a PCM, name: &str, direction: Direction, spec: &StreamS
     }
     let failed = |what: &str, error| setup_error(name, direction, what, error);
     let params = HwParams::any(pcm).map_err(|error| failed("to be set up", error))?;
-    params.set_access(Access::RWInterleaved).map_err(|error| failed("interleaved samples", error))?;
+    set_access(&params, direction).map_err(|error| failed("interleaved samples", error))?;
     params.set_format(format).map_err(|error| failed(&format!("the format {}", spec.format), error))?;
     params
         .set_channels(spec.channels.into())
@@ -110,7 +120,7 @@ fn params_for<'a>(pcm: &'a PCM, name: &str, direction: Direction, spec: &StreamS
 pub(super) fn open(name: &str, direction: Direction, spec: &StreamSpec) -> Result<Device, Error> {
     let pcm = open_pcm(name, direction)?;
     let failed = |what: &str, error| setup_error(name, direction, what, error);
-    let (period, buffer, can_pause) = {
+    let (period, buffer, can_pause, mapped) = {
         let params = params_for(&pcm, name, direction, spec)?;
         let period = wanted_period(spec);
         let period = params
@@ -120,7 +130,8 @@ pub(super) fn open(name: &str, direction: Direction, spec: &StreamSpec) -> Resul
             .set_buffer_size_near(period * 4)
             .map_err(|error| failed(&format!("a buffer of {} frames", period * 4), error))?;
         pcm.hw_params(&params).map_err(|error| failed("these parameters together", error))?;
-        (period, buffer, params.can_pause())
+        let mapped = params.get_access().is_ok_and(|access| access == Access::MMapInterleaved);
+        (period, buffer, params.can_pause(), mapped)
     };
     // Playback: when the queue is down to a period. What is queued are two, and more where that is too short.
     let avail_min = match direction {
@@ -138,7 +149,8 @@ pub(super) fn open(name: &str, direction: Direction, spec: &StreamSpec) -> Resul
         alsa::poll::Descriptors::get(&pcm)
     };
     let poll_fds = set_up().map_err(|error| failed("to be prepared", error))?;
-    Ok(Device { pcm, period: period.max(1).cast_unsigned(), avail_min: avail_min.cast_unsigned(), can_pause, poll_fds })
+    let period = period.max(1).cast_unsigned();
+    Ok(Device { pcm, period, avail_min: avail_min.cast_unsigned(), can_pause, mapped, poll_fds })
 }
 
 fn wanted_period(spec: &StreamSpec) -> u32 {

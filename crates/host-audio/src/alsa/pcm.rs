@@ -4,6 +4,7 @@ use super::hw::{Device, io_error};
 use crate::live::{Fault, Input, Output};
 use crate::{Direction, Error, StreamSpec};
 use rustix::io::Errno;
+use sndif::Format;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,6 +22,7 @@ pub(super) struct AlsaPcm {
     fds: Vec<alsa::poll::pollfd>,
     name: String,
     direction: Direction,
+    format: Format,
     frame_bytes: usize,
     /// Room, or frames, when it was last asked.
     avail: u64,
@@ -30,7 +32,38 @@ impl AlsaPcm {
     pub fn new(mut device: Device, name: &str, direction: Direction, spec: &StreamSpec) -> Self {
         let mut fds = std::mem::take(&mut device.poll_fds);
         fds.insert(0, alsa::poll::pollfd { fd: -1, events: 0, revents: 0 });
-        Self { device, fds, name: name.to_owned(), direction, frame_bytes: spec.frame_bytes(), avail: 0 }
+        let (name, frame_bytes) = (name.to_owned(), spec.frame_bytes());
+        Self { device, fds, name, direction, format: spec.format, frame_bytes, avail: 0 }
+    }
+
+    /// Queues whole frames and says how many.
+    fn put(&self, frames: &[u8]) -> alsa::Result<usize> {
+        let io = self.device.pcm.io_bytes();
+        if !self.device.mapped {
+            return io.writei(frames);
+        }
+        let mut put = 0;
+        // The ring has an end, behind which it goes on at its beginning.
+        while put < frames.len() {
+            let rest = &frames[put..];
+            let copy = |room: &mut [u8]| {
+                let octets = rest.len().min(room.len());
+                room[..octets].copy_from_slice(&rest[..octets]);
+                octets / self.frame_bytes
+            };
+            match io.mmap(rest.len() / self.frame_bytes, copy)? {
+                0 => break,
+                frames => put += frames * self.frame_bytes,
+            }
+        }
+        // A card plays on behind the last frame until its next interrupt, and what is there was heard before. A period of
+        // silence reaches so far, also at the ring's end, where there is an interrupt. It counts as room: the next frames
+        // take its place.
+        io.mmap(self.device.period as usize, |room| {
+            pcm::fill_silence(self.format, room);
+            0
+        })?;
+        Ok(put / self.frame_bytes)
     }
 
     /// What became of a call: an xrun or a suspend is made good, all else is the end.
@@ -103,7 +136,7 @@ impl Output for AlsaPcm {
 
     fn write(&mut self, frames: &[u8], _now: Instant) -> Result<usize, Fault> {
         let whole = frames.len() - frames.len() % self.frame_bytes;
-        let written = self.device.pcm.io_bytes().writei(&frames[..whole]);
+        let written = self.put(&frames[..whole]);
         self.moved(written)
     }
 
