@@ -344,6 +344,10 @@ impl Player {
         self.heard = self.popped;
         self.beat.restart(self.heard);
         self.link.heard.store(self.heard, Release);
+        if frames > 0 {
+            // Its owner may wait for room in the ring.
+            self.link.signal();
+        }
         if tail { Ok(()) } else { self.device.reset(now) }
     }
 
