@@ -10,6 +10,7 @@
 mod beat;
 mod clock;
 mod convert;
+mod event;
 mod input;
 mod least;
 mod link;
