@@ -57,6 +57,25 @@ fn a_short_buffer_is_played_at_the_servers_cycle() {
 }
 
 #[test]
+fn a_cycle_that_is_longer_than_a_buffer_gets_silence_ahead() {
+    let server = start();
+    server.force_cycle(2_048);
+    let (format, frames) = native(Kind::PipeWire, 48_000);
+    let spec = StreamSpec { format, period_frames: 240, buffer_frames: 480, ..SPEC };
+    let recording = server.record();
+    let mut sink = device(&server.node()).open_sink(&WHO, &spec).unwrap();
+    // Without it no more than a buffer was heard at once. A machine with much else to do makes gaps.
+    wait_until("100 ms are heard in one piece", || {
+        let begin = Instant::now();
+        play(&mut *sink, spec.frame_bytes(), &frames);
+        assert!(begin.elapsed() >= Duration::from_millis(950), "{:?}", begin.elapsed());
+        let heard = recording.octets();
+        let mut pieces = frames.chunks_exact(4_800 * spec.frame_bytes());
+        pieces.any(|piece| heard.windows(piece.len()).any(|window| window == piece))
+    });
+}
+
+#[test]
 fn what_is_played_can_be_captured() {
     let server = start();
     let (format, frames) = native(Kind::PipeWire, 24_000);
@@ -255,6 +274,35 @@ fn nodes(server: &Server) -> Vec<Value> {
     let all: Vec<Value> = serde_json::from_str(&server.pw_dump()).unwrap_or_default();
     let ours = |object: &Value| object["info"]["props"]["node.name"] == "studio: card 0 out";
     all.into_iter().filter(ours).map(|object| object["info"].clone()).collect()
+}
+
+#[test]
+fn a_stream_goes_to_the_node_that_is_named_and_not_to_the_default_one() {
+    let server = start();
+    server.pactl(&["load-module", "module-null-sink", "sink_name=other"]);
+    wait_until("another sink is the default one", || {
+        server.pactl(&["set-default-sink", "other"]);
+        server.pactl(&["get-default-sink"]).trim() == "other"
+    });
+    for (name, expected) in [(server.node(), "out"), (format!("pipewire@{}", server.pipewire_address()), "other")] {
+        let mut sink = device(&name).open_sink(&WHO, &SPEC).unwrap();
+        sink.start().unwrap();
+        wait_until(&format!("{name} goes to {expected}"), || links(&server) == [expected, expected]);
+        drop(sink);
+        wait_until("it is gone", || nodes(&server).is_empty());
+    }
+}
+
+/// The nodes that the tests' streams are linked to, by channel.
+fn links(server: &Server) -> Vec<String> {
+    let all: Vec<Value> = serde_json::from_str(&server.pw_dump()).unwrap_or_default();
+    let name = |id: &Value| {
+        let node = all.iter().find(|object| object["id"] == *id);
+        node.and_then(|node| node["info"]["props"]["node.name"].as_str()).unwrap_or_default()
+    };
+    let links = all.iter().filter(|object| object["type"] == "PipeWire:Interface:Link").map(|link| &link["info"]);
+    let ours = links.filter(|link| name(&link["output-node-id"]) == "studio: card 0 out");
+    ours.map(|link| name(&link["input-node-id"]).to_owned()).collect()
 }
 
 /// The volume of each channel, linear, in hundredths, and mute.

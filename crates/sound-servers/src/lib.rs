@@ -112,6 +112,14 @@ impl Server {
         self.children.splice(SESSION_MANAGER..SESSION_MANAGER, manager);
     }
 
+    /// Has PipeWire's graph work in cycles of so many frames, whatever its clients ask for.
+    pub fn force_cycle(&self, frames: u32) {
+        let frames = frames.to_string();
+        let mut command = self.command("pw-metadata");
+        let done = command.args(["-n", "settings", "0", "clock.force-quantum", &frames]).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+    }
+
     /// Unplugs PipeWire's sink.
     pub fn remove_sink(&self) {
         self.pactl(&["unload-module", "module-null-sink"]);

@@ -281,3 +281,75 @@ impl Output for PipeWireOutput {
         super::wait(&self.shared.state, wake, timeout)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FRAME_BYTES: usize = 2;
+
+    fn feeder() -> (Feeder, rtrb::Producer<u8>) {
+        let shared = Shared {
+            state: State::new().unwrap(),
+            position: Position::default(),
+            gap: AtomicBool::new(false),
+            renewed: AtomicBool::new(false),
+            queues: Mutex::default(),
+        };
+        let (producer, queue) = new_queue(8_000, FRAME_BYTES);
+        let feeder = Feeder {
+            shared: Arc::new(shared),
+            number: 0,
+            queue,
+            format: Format::S16Le,
+            frame_bytes: FRAME_BYTES,
+            rate_hz: 8_000,
+            given: 0,
+            taken: 0,
+            offset: 0,
+            cycle_ns: 0,
+            cycle_given: 0,
+        };
+        (feeder, producer)
+    }
+
+    fn cycle(feeder: &mut Feeder) -> [u8; 4 * FRAME_BYTES] {
+        let mut octets = [9; 4 * FRAME_BYTES];
+        feeder.renew();
+        feeder.fill(&mut octets);
+        octets
+    }
+
+    #[test]
+    fn silence_is_played_where_there_is_nothing_else_and_noted_within_a_stream() {
+        let (mut feeder, mut queue) = feeder();
+        queue.push_entire_slice(&[1; 12]).unwrap();
+        // It does not run yet.
+        assert_eq!(cycle(&mut feeder), [0; 8]);
+        feeder.shared.state.running.store(true, Release);
+        assert_eq!(cycle(&mut feeder), [1; 8]);
+        assert!(!feeder.shared.gap.load(Acquire));
+        assert_eq!(cycle(&mut feeder), [1, 1, 1, 1, 0, 0, 0, 0]);
+        assert!(feeder.shared.gap.load(Acquire));
+        queue.push_entire_slice(&[2; 8]).unwrap();
+        assert_eq!(cycle(&mut feeder), [2; 8]);
+        // Four frames of silence came before the stream, two in the middle of it.
+        assert_eq!((feeder.given, feeder.taken, feeder.offset), (16, 10, 6));
+    }
+
+    #[test]
+    fn what_was_queued_before_a_reset_is_not_played() {
+        let (mut feeder, mut old) = feeder();
+        feeder.shared.state.running.store(true, Release);
+        old.push_entire_slice(&[1; 64]).unwrap();
+        cycle(&mut feeder);
+        let (mut new, consumer) = new_queue(8_000, FRAME_BYTES);
+        new.push_entire_slice(&[2; 64]).unwrap();
+        feeder.shared.queues.lock().unwrap().next = Some((1, consumer));
+        feeder.shared.renewed.store(true, Release);
+        assert_eq!(cycle(&mut feeder), [2; 8]);
+        assert_eq!((feeder.number, feeder.taken), (1, 4));
+        // What is spent is for the stream's thread to free.
+        assert!(feeder.shared.queues.lock().unwrap().spent.is_some());
+    }
+}
