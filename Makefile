@@ -1,6 +1,10 @@
 # Everything a user or a developer types. Each target installs what it lacks by itself.
 
 CARGO ?= cargo
+# What is built into the daemon besides: FEATURES=pipewire has nodes of PipeWire's own.
+FEATURES ?=
+# Tests, lints and the benchmark have all of it.
+ALL_FEATURES = --features vsndd/pipewire,vsnd-bench/pipewire
 NO_STD_CRATES = sndif vsnd-frontend vsnd-driver
 NO_STD_TARGET = x86_64-unknown-none
 CHECKPATCH = target/lab/cache/debug-source/scripts/checkpatch.pl
@@ -11,7 +15,7 @@ demo: build
 	target/release/vsnd demo $(DEMO_ARGS)
 
 build: deps
-	$(CARGO) build --release --locked -p vsnd -p vsndd
+	$(CARGO) build --release --locked -p vsnd -p vsndd $(addprefix --features vsndd/,$(FEATURES))
 
 # Everything. The parts in this order, also with -j: what fails fast comes first. Each scenario with our driver is run on one
 # of the two kernels, for the sake of time; `make lab DRIVER=vsnd` runs all on both.
@@ -24,12 +28,12 @@ test:
 
 # All that needs no Xen.
 unit: deps
-	$(CARGO) build --locked -p vsnd -p vsndd
+	$(CARGO) build --locked -p vsnd -p vsndd --features vsndd/pipewire
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-	    echo "cargo nextest run --workspace"; $(CARGO) nextest run --locked --workspace --no-fail-fast && \
-	    $(CARGO) test --locked --workspace --doc --quiet; \
+	    echo "cargo nextest run --workspace"; $(CARGO) nextest run --locked --workspace $(ALL_FEATURES) --no-fail-fast && \
+	    $(CARGO) test --locked --workspace $(ALL_FEATURES) --doc --quiet; \
 	else \
-	    echo "cargo test --workspace"; $(CARGO) test --locked --workspace --no-fail-fast; \
+	    echo "cargo test --workspace"; $(CARGO) test --locked --workspace $(ALL_FEATURES) --no-fail-fast; \
 	fi
 	@if rustup target list --installed 2>/dev/null | grep -qx $(NO_STD_TARGET); then \
 	    $(CARGO) build --locked --target $(NO_STD_TARGET) $(addprefix -p ,$(NO_STD_CRATES)); \
@@ -40,18 +44,19 @@ lint: deps
 	@if $(CARGO) fmt --version >/dev/null 2>&1; then $(CARGO) fmt --all --check; \
 	    else echo "lint: rustfmt is missing, left out"; fi
 	@if $(CARGO) clippy --version >/dev/null 2>&1; then \
-	    $(CARGO) clippy --locked --workspace --all-targets -- -D warnings; \
+	    $(CARGO) clippy --locked --workspace --all-targets $(ALL_FEATURES) -- -D warnings; \
 	    else echo "lint: clippy is missing, left out"; fi
 	@if $(CARGO) clippy --version >/dev/null 2>&1 && rustup target list --installed 2>/dev/null | grep -qx $(NO_STD_TARGET); then \
 	    cd linux && $(CARGO) clippy --locked -p vsnd-kmod --target $(NO_STD_TARGET) -- -D warnings; fi
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace $(ALL_FEATURES) --no-deps --quiet
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check --hide-inclusion-graph bans licenses sources; \
 	    else echo "lint: cargo-deny is missing, left out"; fi
 	@if [ -e $(CHECKPATCH) ]; then perl $(CHECKPATCH) --no-tree --strict --terse --no-summary --ignore CAMELCASE -f linux/*.[ch]; \
 	    else echo "lint: checkpatch.pl is missing (make lab-debug fetches it), left out"; fi
 
+bench: FEATURES = pipewire
 bench: build
-	$(CARGO) run --release --locked -p vsnd-bench -- $(BENCH_ARGS)
+	$(CARGO) run --release --locked -p vsnd-bench --features vsnd-bench/pipewire -- $(BENCH_ARGS)
 
 # The guest's kernel module, for Debian's kernels 6.1 and 6.12 or the one that KERNEL names.
 module:

@@ -15,6 +15,9 @@ need() { # package, then a test that it is there
 need build-essential sh -c 'command -v cc && command -v make'
 need pkg-config command -v pkg-config
 need libasound2-dev pkg-config --exists alsa
+# The `pipewire` feature, which the tests are built with; bindgen reads the headers with libclang.
+need libpipewire-0.3-dev pkg-config --exists libpipewire-0.3
+need libclang-dev sh -c 'ls /usr/lib/llvm-*/lib/libclang.so'
 need linux-libc-dev test -e /usr/include/linux/ioctl.h
 need libxen-dev test -e /usr/include/xen/io/sndif.h
 need xenstore-utils command -v xenstore-ls

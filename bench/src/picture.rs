@@ -15,6 +15,7 @@ const FONT: &str = "sans-serif";
 const BLUE: RGBColor = RGBColor(0, 90, 181);
 const ORANGE: RGBColor = RGBColor(220, 110, 0);
 const RED: RGBColor = RGBColor(200, 0, 30);
+const GREEN: RGBColor = RGBColor(0, 130, 60);
 const GRAY: RGBColor = RGBColor(120, 120, 120);
 
 /// Draws what was measured into `dir` and says which files that made.
@@ -40,7 +41,7 @@ pub(crate) fn draw(report: &Report, dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-const COLORS: [RGBColor; 4] = [GRAY, ORANGE, BLUE, RED];
+const COLORS: [RGBColor; 5] = [GRAY, ORANGE, BLUE, RED, GREEN];
 
 /// The share of all writes that were heard within a time, for each server and period.
 fn draw_sink_latency(sinks: &Sinks, path: &Path) -> Drawn {

@@ -221,21 +221,21 @@ fn show_streams(f: &mut fmt::Formatter<'_>, streams: &Streams) -> fmt::Result {
 
 fn show_sinks(f: &mut fmt::Formatter<'_>, sinks: &Sinks) -> fmt::Result {
     writeln!(f, "Sinks; streams of 48 kHz, 16 bits, stereo, periods of 10 ms, buffers of 40 ms")?;
-    writeln!(f, "  {:<12} {:>7} {:>14} {:>14}", "", "streams", "daemon CPU (%)", "xruns (d, g)")?;
+    writeln!(f, "  {:<16} {:>7} {:>14} {:>14}", "", "streams", "daemon CPU (%)", "xruns (d, g)")?;
     for sink in &sinks.sinks {
         for step in &sink.steps {
             let xruns = format!("{}, {}", step.daemon_xruns, step.guest_xruns);
-            writeln!(f, "  {:<12} {:>7} {:>14.2} {xruns:>14}", sink.name, step.streams, step.daemon_cpu_percent)?;
+            writeln!(f, "  {:<16} {:>7} {:>14.2} {xruns:>14}", sink.name, step.streams, step.daemon_cpu_percent)?;
         }
-        writeln!(f, "  {:<12} most without an xrun: {}", sink.name, sink.most_without_xrun)?;
+        writeln!(f, "  {:<16} most without an xrun: {}", sink.name, sink.most_without_xrun)?;
     }
     writeln!(f, "  From a guest's write to the sink's recorder (ms); buffers of two periods")?;
-    writeln!(f, "  {:<12} {:>6} {:>8} {:>8} {:>8} {:>6} {:>5}", "", "period", "p50", "p90", "max", "count", "lost")?;
+    writeln!(f, "  {:<16} {:>6} {:>8} {:>8} {:>8} {:>6} {:>5}", "", "period", "p50", "p90", "max", "count", "lost")?;
     for sink in &sinks.sinks {
         for latency in &sink.latencies {
             let [p50, p90, max] = [latency.heard.p50_us, latency.heard.p90_us, latency.heard.max_us].map(|us| us / 1e3);
             let (period, count, lost) = (latency.period_ms, latency.heard.count, latency.lost);
-            writeln!(f, "  {:<12} {period:>6} {p50:>8.1} {p90:>8.1} {max:>8.1} {count:>6} {lost:>5}", sink.name)?;
+            writeln!(f, "  {:<16} {period:>6} {p50:>8.1} {p90:>8.1} {max:>8.1} {count:>6} {lost:>5}", sink.name)?;
         }
     }
     for reason in &sinks.left_out {

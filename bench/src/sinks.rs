@@ -22,6 +22,8 @@ use crate::machine::{CardOf, FRAME_BYTES, Machine, RATE_HZ};
 use crate::options::Options;
 use crate::streams::{Step, measure_step};
 
+/// PipeWire without its PulseAudio server.
+const NATIVE: &str = "PipeWire, native";
 /// Periods whose latency is measured, in milliseconds; a buffer is two of them.
 const PERIODS_MS: [u32; 4] = [5, 10, 20, 40];
 /// From one click to the next: longer than any latency.
@@ -61,13 +63,22 @@ pub(crate) struct SinkLatency {
 
 pub(crate) fn measure(options: &Options, say: &mut dyn FnMut(&str)) -> Result<Sinks> {
     let mut sinks = Vec::new();
-    for name in ["null", "alsa:null", "PulseAudio", "PipeWire"] {
+    let mut left_out = Vec::new();
+    for name in ["null", "alsa:null", "PulseAudio", "PipeWire", NATIVE] {
+        if name == NATIVE && !cfg!(feature = "pipewire") {
+            left_out.push(format!("{NATIVE}: this was built without the feature `pipewire`"));
+            continue;
+        }
         let server = match name {
             "PulseAudio" => Some(Server::start(Kind::PulseAudio)),
-            "PipeWire" => Some(Server::start(Kind::PipeWire)),
+            "PipeWire" | NATIVE => Some(Server::start(Kind::PipeWire)),
             _ => None,
         };
-        let sink = server.as_ref().map_or_else(|| name.to_owned(), Server::sink);
+        let sink = match &server {
+            Some(server) if name == NATIVE => server.node(),
+            Some(server) => server.sink(),
+            None => name.to_owned(),
+        };
         let (mut steps, mut latencies) = (Vec::<Step>::new(), Vec::new());
         for count in STREAMS.into_iter().take(if options.quick { 2 } else { STREAMS.len() }) {
             say(&format!("sinks: {name}, {count} stream(s) for {:.1} s", options.seconds));
@@ -87,7 +98,6 @@ pub(crate) fn measure(options: &Options, say: &mut dyn FnMut(&str)) -> Result<Si
         let most_without_xrun = clean.map(|step| step.streams).last().unwrap_or(0);
         sinks.push(SinkResult { name, steps, most_without_xrun, latencies });
     }
-    let mut left_out = Vec::new();
     if !std::path::Path::new("/dev/snd/timer").exists() {
         left_out.push("dmix: this machine has no sound card, nor snd-aloop".to_owned());
     }

@@ -107,10 +107,12 @@ fn each_sink_is_measured_with_servers_of_its_own() {
     assert_eq!(report["left_out"], Value::Array(Vec::new()));
     let sinks = report["sinks"]["sinks"].as_array().expect("sinks");
     let names: Vec<_> = sinks.iter().filter_map(|sink| sink["name"].as_str()).collect();
-    assert_eq!(names, ["null", "alsa:null", "PulseAudio", "PipeWire"]);
+    let mut expected = vec!["null", "alsa:null", "PulseAudio", "PipeWire"];
+    expected.extend(cfg!(feature = "pipewire").then_some("PipeWire, native"));
+    assert_eq!(names, expected);
     for sink in sinks {
         assert_eq!(sink["steps"].as_array().expect("steps").len(), 2);
-        let servers = matches!(sink["name"].as_str(), Some("PulseAudio" | "PipeWire"));
+        let servers = matches!(sink["name"].as_str(), Some("PulseAudio" | "PipeWire" | "PipeWire, native"));
         let periods: Vec<_> =
             sink["latencies"].as_array().expect("latencies").iter().map(|row| row["period_ms"].as_u64()).collect();
         assert_eq!(periods, if servers { vec![Some(5), Some(10), Some(20), Some(40)] } else { Vec::new() });

@@ -28,7 +28,7 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Where playback goes, in place of what the configuration's top says: `null`, `wav:PATH`,
-    /// `alsa:PCM`, `pulse[:SINK][@SERVER]`.
+    /// `alsa:PCM`, `pulse[:SINK][@SERVER]`, `pipewire[:NODE][@SERVER]` (if built in).
     #[arg(long, value_name = "DEVICE")]
     sink: Option<DeviceSpec>,
     /// Where capture comes from, in place of what the configuration's top says.

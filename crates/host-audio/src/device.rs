@@ -53,6 +53,16 @@ pub struct StreamLabel {
     pub stream: u8,
 }
 
+impl StreamLabel {
+    /// What a server calls the stream: its owner's `title`, or a name made of the label where that is empty. Without NUL.
+    pub(crate) fn titled(&self, title: &str) -> String {
+        match title {
+            "" => format!("domain {} card {} PCM {} stream {}", self.domain, self.card, self.pcm, self.stream),
+            title => title.replace('\0', " "),
+        }
+    }
+}
+
 impl fmt::Display for StreamLabel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}/{}/{}", self.domain, self.card, self.pcm, self.stream)

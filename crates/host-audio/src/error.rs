@@ -72,6 +72,24 @@ pub enum Error {
         /// What was said or seen.
         reason: String,
     },
+    /// A PipeWire server could not be used.
+    #[error("cannot use PipeWire server {server}: {reason}; {hint}")]
+    PipeWire {
+        /// Where it is.
+        server: String,
+        /// What was said or seen.
+        reason: String,
+        /// What helps.
+        hint: &'static str,
+    },
+    /// A PipeWire server, or a stream there, ended while in use.
+    #[error("lost PipeWire server {server}: {reason}")]
+    PipeWireLost {
+        /// Where it is.
+        server: String,
+        /// What was said or seen.
+        reason: String,
+    },
     /// The device cannot carry such a stream.
     #[error("{device} cannot carry {spec}: {reason}")]
     Unsupported {
@@ -109,7 +127,7 @@ pub enum Error {
         reason: io::Error,
     },
     /// The program was built without this kind of device.
-    #[error("this program was built without {0} devices")]
+    #[error("this program was built without {0} devices; the cargo feature `{lower}` builds them in", lower = .0.to_lowercase())]
     NotBuilt(&'static str),
 }
 

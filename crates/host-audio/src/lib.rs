@@ -1,6 +1,6 @@
 //! Sinks and sources on the host behind one trait.
 //!
-//! A [`DeviceSpec`] names what a stream goes to or comes from (`null`, `wav:PATH`, `alsa:PCM`); its
+//! A [`DeviceSpec`] names what a stream goes to or comes from (`null`, `wav:PATH`, `alsa:PCM`, …); its
 //! [`HostDevice`] says what is possible and opens a [`Sink`] or a [`Source`] for one stream.
 //!
 //! A program's control thread may call every method of a sink or source: none waits, and those on the
@@ -13,6 +13,7 @@
 //! | `wav` | caller | a ring, then a thread that writes the file; [`finish_all`] at the end |
 //! | `alsa` | device | a ring, then a thread with the PCM |
 //! | `pulse` | device | a ring, then a thread with a connection to the server |
+//! | `pipewire` | device | a ring, then a thread, another ring, then the server's graph; needs the feature `pipewire` |
 
 #![forbid(unsafe_code)]
 
@@ -22,6 +23,8 @@ mod device;
 mod error;
 mod live;
 mod null;
+#[cfg(feature = "pipewire")]
+mod pipewire;
 mod pulse;
 mod spec;
 pub mod wav;

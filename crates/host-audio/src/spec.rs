@@ -1,4 +1,4 @@
-//! The text that names a host device: `null`, `wav:PATH`, `alsa:PCM`, `pulse[:SINK][@SERVER]`.
+//! The text that names a host device: `null`, `wav:PATH`, `alsa:PCM`, `pulse[:SINK][@SERVER]`, `pipewire[:NODE][@SERVER]`.
 
 use crate::live::LiveDevice;
 use crate::null::NullDevice;
@@ -25,14 +25,22 @@ pub enum DeviceSpec {
         /// Where the server is; `None` is the one that the environment names.
         server: Option<ServerAddress>,
     },
+    /// A node of PipeWire's own for each stream.
+    PipeWire {
+        /// The name, or the serial number, of the node that it is connected to; `None` is the default one.
+        node: Option<String>,
+        /// The server's socket; `None` is the one that the environment names.
+        socket: Option<PathBuf>,
+    },
 }
 
 /// A text that names no host device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{text}` is not a host device: {reason}; valid are `null`, `wav:PATH` (with {{domain}}, {{card}}, {{pcm}}, \
-     {{stream}} in it), `alsa:PCM` (a name of `aplay -L`, such as `alsa:default`) and `pulse[:SINK][@SERVER]` (a name of \
-     `pactl list short sinks` or, for capture, `sources`; unix:PATH or tcp:HOST[:PORT])"
+     {{stream}} in it), `alsa:PCM` (a name of `aplay -L`, such as `alsa:default`), `pulse[:SINK][@SERVER]` (a name of \
+     `pactl list short sinks` or, for capture, `sources`; unix:PATH or tcp:HOST[:PORT]) and `pipewire[:NODE][@SERVER]` (a \
+     node.name of `pw-cli ls Node`; unix:PATH)"
 )]
 pub struct ParseDeviceError {
     text: String,
@@ -50,6 +58,13 @@ impl DeviceSpec {
             Self::Alsa(name) => Box::new(LiveDevice::new(crate::alsa::AlsaDriver::new(name.clone()), options.absent)),
             #[cfg(not(feature = "alsa"))]
             Self::Alsa(_) => Box::new(NotBuilt("ALSA")),
+            #[cfg(feature = "pipewire")]
+            Self::PipeWire { node, socket } => Box::new(LiveDevice::new(
+                crate::pipewire::PipeWireDriver::new(node.clone(), socket.clone(), options.title.clone()),
+                options.absent,
+            )),
+            #[cfg(not(feature = "pipewire"))]
+            Self::PipeWire { .. } => Box::new(NotBuilt("PipeWire")),
             Self::Pulse { device, server } => Box::new(LiveDevice::new(
                 PulseDriver::new(device.clone(), server.clone(), options.title.clone()),
                 options.absent,
@@ -59,10 +74,10 @@ impl DeviceSpec {
 }
 
 /// Stands where a kind of device was left out of the build.
-#[cfg(not(feature = "alsa"))]
+#[cfg(not(all(feature = "alsa", feature = "pipewire")))]
 struct NotBuilt(&'static str);
 
-#[cfg(not(feature = "alsa"))]
+#[cfg(not(all(feature = "alsa", feature = "pipewire")))]
 impl HostDevice for NotBuilt {
     fn capabilities(&self, _: &crate::StreamLabel, _: crate::Direction) -> Result<crate::Capabilities, crate::Error> {
         Err(crate::Error::NotBuilt(self.0))
@@ -86,8 +101,10 @@ impl FromStr for DeviceSpec {
 
     fn from_str(text: &str) -> Result<Self, ParseDeviceError> {
         let fail = |reason: String| ParseDeviceError { text: text.to_owned(), reason };
-        if let Some(rest) = text.strip_prefix("pulse") {
-            return pulse(rest).unwrap_or_else(|| Err(format!("there is no kind `{text}`"))).map_err(fail);
+        for (kind, parse) in [("pulse", pulse as fn(&str) -> _), ("pipewire", pipewire)] {
+            if let Some(rest) = text.strip_prefix(kind) {
+                return parse(rest).unwrap_or_else(|| Err(format!("there is no kind `{text}`"))).map_err(fail);
+            }
         }
         let (kind, rest) = text.split_once(':').map_or((text, None), |(kind, rest)| (kind, Some(rest)));
         match (kind, rest) {
@@ -108,15 +125,39 @@ impl FromStr for DeviceSpec {
 
 /// What follows `pulse`: `[:SINK][@SERVER]`; `None` if it is something else.
 fn pulse(rest: &str) -> Option<Result<DeviceSpec, String>> {
-    let (device, server) = rest.split_once('@').map_or((rest, None), |(device, server)| (device, Some(server)));
-    let device = match device.strip_prefix(':') {
-        None if device.is_empty() => None,
-        None => return None,
-        Some("") => return Some(Err("`pulse:` needs a device's name; the default device is `pulse`".into())),
-        Some(name) if name.contains('\0') => return Some(Err("a device's name has no NUL".into())),
-        Some(name) => Some(name.to_owned()),
+    let made = |(device, server): Named<'_>| {
+        let server = server.map(str::parse).transpose()?;
+        Ok(DeviceSpec::Pulse { device, server })
     };
-    Some(server.map(str::parse).transpose().map(|server| DeviceSpec::Pulse { device, server }))
+    Some(named("pulse", rest)?.and_then(made))
+}
+
+/// What follows `pipewire`: `[:NODE][@SERVER]`; `None` if it is something else.
+fn pipewire(rest: &str) -> Option<Result<DeviceSpec, String>> {
+    let path = |text: &str| match text.strip_prefix("unix:") {
+        Some(path) if path.starts_with('/') && !path.contains('\0') => Ok(path.into()),
+        _ => Err(format!("`{text}` is no server of PipeWire's: it is unix:/PATH")),
+    };
+    let made = |(node, server): Named<'_>| {
+        let socket = server.map(path).transpose()?;
+        Ok(DeviceSpec::PipeWire { node, socket })
+    };
+    Some(named("pipewire", rest)?.and_then(made))
+}
+
+/// A device on a server, and the server.
+type Named<'a> = (Option<String>, Option<&'a str>);
+
+/// `[:NAME][@SERVER]` behind `kind`; `None` if it is something else.
+fn named<'a>(kind: &str, rest: &'a str) -> Option<Result<Named<'a>, String>> {
+    let (name, server) = rest.split_once('@').map_or((rest, None), |(name, server)| (name, Some(server)));
+    Some(match name.strip_prefix(':') {
+        None if name.is_empty() => Ok((None, server)),
+        None => return None,
+        Some("") => Err(format!("`{kind}:` needs a device's name; the default device is `{kind}`")),
+        Some(name) if name.contains('\0') => Err("a device's name has no NUL".into()),
+        Some(name) => Ok((Some(name.to_owned()), server)),
+    })
 }
 
 impl fmt::Display for DeviceSpec {
@@ -125,18 +166,27 @@ impl fmt::Display for DeviceSpec {
             Self::Null => f.write_str("null"),
             Self::Wav(path) => write!(f, "wav:{}", path.display()),
             Self::Alsa(name) => write!(f, "alsa:{name}"),
-            Self::Pulse { device, server } => {
-                f.write_str("pulse")?;
-                if let Some(device) = device {
-                    write!(f, ":{device}")?;
-                }
-                match server {
-                    Some(server) => write!(f, "@{server}"),
-                    None => Ok(()),
-                }
+            Self::Pulse { device, server } => written(f, "pulse", device.as_ref(), server.as_ref()),
+            Self::PipeWire { node, socket } => {
+                let server = socket.as_ref().map(|path| format!("unix:{}", path.display()));
+                written(f, "pipewire", node.as_ref(), server.as_ref())
             }
         }
     }
+}
+
+/// `KIND[:NAME][@SERVER]`.
+fn written(
+    f: &mut fmt::Formatter<'_>,
+    kind: &str,
+    name: Option<&String>,
+    server: Option<&impl fmt::Display>,
+) -> fmt::Result {
+    f.write_str(kind)?;
+    if let Some(name) = name {
+        write!(f, ":{name}")?;
+    }
+    server.map_or(Ok(()), |server| write!(f, "@{server}"))
 }
 
 #[cfg(test)]
@@ -156,6 +206,11 @@ mod tests {
             "pulse:hdmi",
             "pulse:hdmi@tcp:sound.lan:4714",
             "pulse@unix:/run/user/1000/pulse/native",
+            "pipewire",
+            "pipewire:alsa_output.pci-0000_00_1f.3.analog-stereo",
+            "pipewire:57",
+            "pipewire:out@unix:/run/user/1000/pipewire-0",
+            "pipewire@unix:/run/pipewire-0",
         ] {
             assert_eq!(text.parse::<DeviceSpec>().unwrap().to_string(), text);
         }
@@ -174,6 +229,10 @@ mod tests {
             ("pulseaudio", "no kind `pulseaudio`"),
             ("pulse:x@sound.lan", "`sound.lan`"),
             ("pulse@tcp:x:99999", "`99999`"),
+            ("pipewire:", "needs a device's name"),
+            ("pipewires", "no kind `pipewires`"),
+            ("pipewire@tcp:x", "`tcp:x` is no server of PipeWire's"),
+            ("pipewire:out@unix:x", "`unix:x`"),
             ("wav:{dom}.wav", "`{dom}`"),
             ("wav:{domain.wav", "`{`"),
         ] {
@@ -183,9 +242,18 @@ mod tests {
         }
     }
 
+    #[cfg(not(feature = "pipewire"))]
+    #[test]
+    fn a_kind_of_device_that_was_left_out_is_named_with_what_builds_it_in() {
+        let device = "pipewire".parse::<DeviceSpec>().unwrap().device(&DeviceOptions::default());
+        let who = crate::StreamLabel { domain: 1, card: 0, pcm: 0, stream: 0 };
+        let error = device.check(&who, crate::Direction::Playback).unwrap_err().to_string();
+        assert!(error.contains("without PipeWire devices; the cargo feature `pipewire`"), "{error}");
+    }
+
     proptest! {
         #[test]
-        fn any_text_is_read_back_as_itself_or_refused(text in "(null|wav|alsa|pulse)?:?.{0,20}") {
+        fn any_text_is_read_back_as_itself_or_refused(text in "(null|wav|alsa|pulse|pipewire)?:?.{0,20}") {
             if let Ok(spec) = text.parse::<DeviceSpec>() {
                 prop_assert_eq!(spec.to_string(), text);
             }

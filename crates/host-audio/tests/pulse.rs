@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::{Tone, WHO, device, device_with, noise, paced, play, wait_until};
-use host_audio::{Direction, Notice, Sink, Source, StreamSpec, WhenAbsent};
+use common::{PRELUDE_FRAMES, Stream, Tone, WHO, device, device_with, native, paced, play, silence, wait_until};
+use host_audio::{Direction, StreamSpec, WhenAbsent};
 use sndif::Format;
 use sound_servers::{Kind, Server};
 use std::time::{Duration, Instant};
@@ -11,30 +11,6 @@ use std::time::{Duration, Instant};
 /// Periods so long that a machine with much else to do plays them without a gap.
 const SPEC: StreamSpec = StreamSpec { period_frames: 4_800, buffer_frames: 19_200, ..common::SPEC };
 const SERVERS: [Kind; 2] = [Kind::PulseAudio, Kind::PipeWire];
-
-/// The format in which the server's sink plays without conversion, and frames in it.
-fn native(kind: Kind, frames: usize) -> (Format, Vec<u8>) {
-    match kind {
-        Kind::PulseAudio => (Format::S16Le, noise(frames * 4)),
-        Kind::PipeWire => {
-            let samples = noise(frames * 4)
-                .as_chunks::<2>()
-                .0
-                .iter()
-                .map(|&octets| i16::from_le_bytes(octets))
-                .collect::<Vec<_>>();
-            (Format::F32Le, samples.iter().flat_map(|&sample| (f32::from(sample) / 65_536.0).to_le_bytes()).collect())
-        }
-    }
-}
-
-/// What is played before what is compared: a server begins a stream in what it has rendered already, and the
-/// recorder of a monitor has that already.
-const PRELUDE_FRAMES: usize = 4_800;
-
-fn silence(frames: usize) -> Vec<u8> {
-    vec![0; frames]
-}
 
 #[test]
 fn what_nothing_converts_is_heard_bit_by_bit_to_its_end() {
@@ -350,51 +326,5 @@ fn what_is_converted_is_heard_with_its_frequency_and_level() {
                 (0..ears[0].len()).step_by(4_800).any(|at| ears.iter().all(|ear| right(&tone(ear, at))))
             });
         }
-    }
-}
-
-/// A guest that plays without end, and captures.
-struct Stream<'a> {
-    sink: &'a mut dyn Sink,
-    source: &'a mut dyn Source,
-    accepted: u64,
-    last: u64,
-    captured: u64,
-    lost: u32,
-    back: u32,
-    /// What is played over and over instead of silence.
-    play: Option<Vec<u8>>,
-}
-
-impl<'a> Stream<'a> {
-    fn new(sink: &'a mut dyn Sink, source: &'a mut dyn Source) -> Self {
-        sink.start().unwrap();
-        source.start().unwrap();
-        Self { sink, source, accepted: 0, last: 0, captured: 0, lost: 0, back: 0, play: None }
-    }
-
-    fn position(&mut self) -> u64 {
-        let position = self.accepted - self.sink.queued_frames();
-        assert!(position >= self.last, "back from {} to {position}", self.last);
-        self.last = position;
-        position
-    }
-
-    fn run_until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
-        let mut block = vec![0; 65_536];
-        wait_until(what, || {
-            let frames = self.play.clone().unwrap_or_else(|| vec![0; 4 * 4_800]);
-            self.accepted += self.sink.write(&frames).unwrap() as u64;
-            self.sink.acknowledge().unwrap();
-            self.captured += self.source.read(&mut block).unwrap() as u64;
-            self.source.acknowledge().unwrap();
-            for notice in [self.sink.notice(), self.source.notice()].into_iter().flatten() {
-                match notice {
-                    Notice::Lost(_) => self.lost += 1,
-                    Notice::Back => self.back += 1,
-                }
-            }
-            done(self)
-        });
     }
 }

@@ -18,6 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How often something is played before it counts as never heard.
 const TRIES: u32 = 8;
 
+/// Which of PipeWire's processes the session manager is.
+const SESSION_MANAGER: usize = 1;
+
 /// Which daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -77,13 +80,60 @@ impl Server {
         format!("pulse:out.monitor@{}", self.address())
     }
 
+    /// The sink as a device of the daemon, by PipeWire's own protocol; captured from, it gives what it plays.
+    #[must_use]
+    pub fn node(&self) -> String {
+        format!("pipewire:out@{}", self.pipewire_address())
+    }
+
+    /// The place of PipeWire's own socket as the daemon's configuration has it.
+    #[must_use]
+    pub fn pipewire_address(&self) -> String {
+        format!("unix:{}", self.pipewire_socket().display())
+    }
+
     /// Kills it.
     pub fn kill(&mut self) {
         for mut child in self.children.drain(..).rev() {
             let _ = child.kill();
             let _ = child.wait();
         }
-        let _ = fs::remove_file(self.socket());
+        for socket in [self.socket(), self.pipewire_socket()] {
+            let _ = fs::remove_file(socket);
+        }
+    }
+
+    /// Ends PipeWire's session manager: nothing connects streams to the sink any more.
+    pub fn kill_session_manager(&mut self) {
+        let mut manager = self.children.remove(SESSION_MANAGER);
+        let _ = manager.kill();
+        let _ = manager.wait();
+    }
+
+    /// Starts it again, after [`Self::kill_session_manager`].
+    pub fn run_session_manager(&mut self) {
+        self.daemon("wireplumber", &["-c", &path(&self.dir.path().join("wp.conf"))]);
+        // It has its place again.
+        let manager = self.children.pop();
+        self.children.splice(SESSION_MANAGER..SESSION_MANAGER, manager);
+    }
+
+    /// Has PipeWire's graph work in cycles of so many frames, whatever its clients ask for.
+    pub fn force_cycle(&self, frames: u32) {
+        let frames = frames.to_string();
+        let mut command = self.command("pw-metadata");
+        let done = command.args(["-n", "settings", "0", "clock.force-quantum", &frames]).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+    }
+
+    /// Unplugs PipeWire's sink.
+    pub fn remove_sink(&self) {
+        self.pactl(&["unload-module", "module-null-sink"]);
+    }
+
+    /// Plugs it in again, after [`Self::remove_sink`].
+    pub fn add_sink(&self) {
+        self.pactl(&["load-module", "module-null-sink", "sink_name=out", "channels=2", "rate=48000"]);
     }
 
     /// Starts it again.
@@ -105,6 +155,13 @@ impl Server {
     /// Runs a command of `pactl` and gives what it prints.
     pub fn pactl(&self, arguments: &[&str]) -> String {
         let output = self.command("pactl").args(arguments).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// What `pw-dump` says of everything on PipeWire.
+    #[must_use]
+    pub fn pw_dump(&self) -> String {
+        let output = self.command("pw-dump").output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
@@ -141,6 +198,10 @@ impl Server {
 
     fn socket(&self) -> PathBuf {
         self.dir.path().join("pulse/native")
+    }
+
+    fn pipewire_socket(&self) -> PathBuf {
+        self.dir.path().join("pipewire-0")
     }
 
     fn command(&self, program: &str) -> Command {
@@ -185,11 +246,11 @@ impl Server {
         fs::write(dir.join("wp.conf"), WIREPLUMBER_CONF).unwrap();
         fs::write(dir.join("vsnd.lua"), WIREPLUMBER_LUA).unwrap();
         self.daemon("pipewire", &[]);
-        wait_until("PipeWire listens", || dir.join("pipewire-0").exists());
-        self.daemon("wireplumber", &["-c", &path(&dir.join("wp.conf"))]);
+        wait_until("PipeWire listens", || self.pipewire_socket().exists());
+        self.run_session_manager();
         self.daemon("pipewire-pulse", &[]);
         wait_until("PipeWire's pulse server listens", || self.pactl(&["info"]).contains("PipeWire"));
-        self.pactl(&["load-module", "module-null-sink", "sink_name=out", "channels=2", "rate=48000"]);
+        self.add_sink();
         wait_until("PipeWire has its sink", || self.pactl(&["list", "short", "sinks"]).contains("out"));
     }
 }

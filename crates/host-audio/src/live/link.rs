@@ -1,9 +1,10 @@
 //! What the control thread and a device's thread share: flags, counters, two eventfds.
 
+use super::event::Event;
 use crate::{Direction, Error, Notice, WhenAbsent};
 use pcm::Gain;
-use rustix::event::{EventfdFlags, PollFd, Timespec, eventfd, poll};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::event::{PollFd, Timespec, poll};
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -29,9 +30,9 @@ pub(crate) struct Mode {
 pub(super) struct Link {
     mode: Mode,
     /// Control → thread: look at the flags, or at the ring.
-    wake: OwnedFd,
+    wake: Event,
     /// Thread → control: a period has passed, or something happened.
-    pace: OwnedFd,
+    pace: Event,
     pub running: AtomicBool,
     pub paused: AtomicBool,
     quit: AtomicBool,
@@ -59,14 +60,10 @@ fn ending() -> MutexGuard<'static, Vec<Arc<Link>>> {
 
 impl Link {
     pub fn new(mode: Mode) -> Result<Arc<Self>, Error> {
-        let event = || {
-            eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-                .map_err(|errno| Error::Resource { what: "an event descriptor", reason: errno.into() })
-        };
         Ok(Arc::new(Self {
             mode,
-            wake: event()?,
-            pace: event()?,
+            wake: Event::new()?,
+            pace: Event::new()?,
             running: AtomicBool::new(false),
             paused: AtomicBool::new(false),
             quit: AtomicBool::new(false),
@@ -123,12 +120,12 @@ impl Link {
     }
 
     pub fn pace_fd(&self) -> BorrowedFd<'_> {
-        self.pace.as_fd()
+        self.pace.fd()
     }
 
     /// Makes the pacing descriptor unreadable.
     pub fn acknowledge(&self) {
-        clear(&self.pace);
+        self.pace.clear();
     }
 
     /// The oldest notice that was not taken.
@@ -144,7 +141,7 @@ impl Link {
 
     /// Makes the thread look at its flags and its ring.
     pub fn wake(&self) {
-        set(&self.wake);
+        self.wake.set();
     }
 
     pub fn set_gain(&self, gain: &Gain) {
@@ -168,7 +165,7 @@ impl Link {
 
     /// Makes the pacing descriptor readable.
     pub fn signal(&self) {
-        set(&self.pace);
+        self.pace.set();
     }
 
     /// Tells the control thread what happened.
@@ -195,12 +192,12 @@ impl Link {
 
     /// What [`Self::wake`] makes readable.
     pub fn wake_fd(&self) -> BorrowedFd<'_> {
-        self.wake.as_fd()
+        self.wake.fd()
     }
 
     /// To be called when it was readable.
     pub fn woken(&self) {
-        clear(&self.wake);
+        self.wake.clear();
     }
 
     fn notices(&self) -> MutexGuard<'_, Vec<Notice>> {
@@ -212,14 +209,4 @@ impl Link {
 pub(crate) fn wait_for(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> bool {
     let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
     matches!(poll(fds, timeout.as_ref()), Ok(0))
-}
-
-fn set(event: &OwnedFd) {
-    // Fails only when the counter is full, and then it is set anyway.
-    let _ = rustix::io::write(event, &1_u64.to_ne_bytes());
-}
-
-fn clear(event: &OwnedFd) {
-    // Fails only when it is clear already.
-    let _ = rustix::io::read(event, &mut [0; 8]);
 }

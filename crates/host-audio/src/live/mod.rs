@@ -10,6 +10,7 @@
 mod beat;
 mod clock;
 mod convert;
+mod event;
 mod input;
 mod least;
 mod link;
@@ -21,7 +22,11 @@ mod silent;
 mod tests;
 mod watch;
 
+#[cfg(feature = "pipewire")]
+pub(crate) use event::Event;
 pub(crate) use link::{Mode, wait_for};
+#[cfg(feature = "pipewire")]
+pub(crate) use player::queue_frames;
 
 use crate::{Capabilities, Direction, Error, HostDevice, Least, Sink, Source, StreamLabel, StreamSpec, WhenAbsent};
 use least::LeastCache;

@@ -108,7 +108,7 @@ pub(super) struct Player {
 impl Player {
     pub fn new(link: Arc<Link>, spec: &StreamSpec, opener: Opener<dyn Output>) -> Self {
         let frame_bytes = spec.frame_bytes();
-        let queue = queue(spec, 0);
+        let queue = queue_frames(spec, 0);
         link.target.store(queue, Relaxed);
         Self {
             link,
@@ -200,7 +200,7 @@ impl Player {
 
     /// How many frames are to be queued with a device of such `measures`, and how many more it needs as silence.
     fn shares(&self, measures: (u64, u64)) -> (u64, u64) {
-        let target = queue(&self.spec, measures.0);
+        let target = queue_frames(&self.spec, measures.0);
         (target, measures.1.saturating_sub(target))
     }
 
@@ -344,6 +344,10 @@ impl Player {
         self.heard = self.popped;
         self.beat.restart(self.heard);
         self.link.heard.store(self.heard, Release);
+        if frames > 0 {
+            // Its owner may wait for room in the ring.
+            self.link.signal();
+        }
         if tail { Ok(()) } else { self.device.reset(now) }
     }
 
@@ -487,7 +491,7 @@ impl Player {
 
 /// How long the queue is kept for a device with this `period`, in frames: two periods, but not more than the
 /// stream's owner has room for.
-fn queue(spec: &StreamSpec, period: u64) -> u64 {
+pub(crate) fn queue_frames(spec: &StreamSpec, period: u64) -> u64 {
     let wish = match spec.period_frames {
         0 => spec.rate_hz / USUAL_PERIOD,
         period => period.min(spec.rate_hz / LONGEST_PERIOD),

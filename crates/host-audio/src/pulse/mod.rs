@@ -35,11 +35,7 @@ impl PulseDriver {
     }
 
     fn title(&self, who: &StreamLabel) -> CString {
-        let title = match self.title.as_str() {
-            "" => format!("domain {} card {} PCM {} stream {}", who.domain, who.card, who.pcm, who.stream),
-            title => title.replace('\0', " "),
-        };
-        CString::new(title).unwrap_or_default()
+        CString::new(who.titled(&self.title)).unwrap_or_default()
     }
 
     fn connect(&self, title: &CString) -> Result<Connection, Error> {

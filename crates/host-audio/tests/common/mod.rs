@@ -2,9 +2,12 @@
 
 #![allow(dead_code, reason = "every test uses a part")]
 
-use host_audio::{DeviceOptions, DeviceSpec, HostDevice, Pacing, Sink, StreamLabel, StreamSpec, WhenAbsent};
+use host_audio::{
+    DeviceOptions, DeviceSpec, HostDevice, Notice, Pacing, Sink, Source, StreamLabel, StreamSpec, WhenAbsent,
+};
 use rustix::event::{PollFd, PollFlags, poll};
 use sndif::Format;
+use sound_servers::Kind;
 use std::time::{Duration, Instant};
 
 pub const WHO: StreamLabel = StreamLabel { domain: 7, card: 0, pcm: 0, stream: 0 };
@@ -103,4 +106,74 @@ pub fn tone(samples: &[f64], rate_hz: u32) -> Option<Tone> {
     let rest: f64 = samples.iter().enumerate().map(rest).map(|rest| rest * rest).sum();
     let all: f64 = samples.iter().map(|sample| sample * sample).sum();
     Some(Tone { hz, amplitude: sine.hypot(cosine), residue: (rest / all).sqrt() })
+}
+
+/// The format in which the server's sink plays without conversion, and frames in it.
+pub fn native(kind: Kind, frames: usize) -> (Format, Vec<u8>) {
+    match kind {
+        Kind::PulseAudio => (Format::S16Le, noise(frames * 4)),
+        Kind::PipeWire => {
+            let samples = noise(frames * 4)
+                .as_chunks::<2>()
+                .0
+                .iter()
+                .map(|&octets| i16::from_le_bytes(octets))
+                .collect::<Vec<_>>();
+            (Format::F32Le, samples.iter().flat_map(|&sample| (f32::from(sample) / 65_536.0).to_le_bytes()).collect())
+        }
+    }
+}
+
+/// What is played before what is compared: a server begins a stream in what it has rendered already, and the
+/// recorder of a monitor has that already.
+pub const PRELUDE_FRAMES: usize = 4_800;
+
+pub fn silence(frames: usize) -> Vec<u8> {
+    vec![0; frames]
+}
+
+/// A guest that plays without end, and captures.
+pub struct Stream<'a> {
+    sink: &'a mut dyn Sink,
+    source: &'a mut dyn Source,
+    accepted: u64,
+    last: u64,
+    pub captured: u64,
+    pub lost: u32,
+    pub back: u32,
+    /// What is played over and over instead of silence.
+    pub play: Option<Vec<u8>>,
+}
+
+impl<'a> Stream<'a> {
+    pub fn new(sink: &'a mut dyn Sink, source: &'a mut dyn Source) -> Self {
+        sink.start().unwrap();
+        source.start().unwrap();
+        Self { sink, source, accepted: 0, last: 0, captured: 0, lost: 0, back: 0, play: None }
+    }
+
+    pub fn position(&mut self) -> u64 {
+        let position = self.accepted - self.sink.queued_frames();
+        assert!(position >= self.last, "back from {} to {position}", self.last);
+        self.last = position;
+        position
+    }
+
+    pub fn run_until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
+        let mut block = vec![0; 65_536];
+        wait_until(what, || {
+            let frames = self.play.clone().unwrap_or_else(|| vec![0; 4 * 4_800]);
+            self.accepted += self.sink.write(&frames).unwrap() as u64;
+            self.sink.acknowledge().unwrap();
+            self.captured += self.source.read(&mut block).unwrap() as u64;
+            self.source.acknowledge().unwrap();
+            for notice in [self.sink.notice(), self.source.notice()].into_iter().flatten() {
+                match notice {
+                    Notice::Lost(_) => self.lost += 1,
+                    Notice::Back => self.back += 1,
+                }
+            }
+            done(self)
+        });
+    }
 }

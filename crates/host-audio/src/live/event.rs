@@ -1,0 +1,33 @@
+//! A descriptor that one thread makes readable and another waits for.
+
+use crate::Error;
+use rustix::event::{EventfdFlags, eventfd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// An eventfd. No method waits.
+#[derive(Debug)]
+pub(crate) struct Event(OwnedFd);
+
+impl Event {
+    pub fn new() -> Result<Self, Error> {
+        eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+            .map(Self)
+            .map_err(|errno| Error::Resource { what: "an event descriptor", reason: errno.into() })
+    }
+
+    /// Makes it readable.
+    pub fn set(&self) {
+        // Fails only when the counter is full, and then it is set anyway.
+        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+    }
+
+    /// Makes it unreadable.
+    pub fn clear(&self) {
+        // Fails only when it is clear already.
+        let _ = rustix::io::read(&self.0, &mut [0; 8]);
+    }
+
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

@@ -1,0 +1,105 @@
+//! PipeWire natively: a node of its own for each stream, which asks the graph for a short cycle.
+//!
+//! Three threads have to do with a stream: its own, that of its node ([`node`]), and the graph's, which takes frames out of
+//! a ring, or puts them into one, once in a cycle. The server mixes, converts and has the volume.
+
+mod format;
+mod node;
+mod playback;
+mod position;
+mod record;
+mod server;
+mod volume;
+
+use crate::live::{Driver, Fault, Input, Opened, Output, wait_for};
+use crate::{Capabilities, DeviceSpec, Direction, Error, StreamLabel, StreamSpec};
+use node::{State, Wanted};
+use rustix::event::{PollFd, PollFlags};
+use server::{Access, Client, Failure};
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// `pipewire[:NODE][@SERVER]`.
+pub(crate) struct PipeWireDriver {
+    target: Option<String>,
+    socket: Option<PathBuf>,
+    /// What a stream's node is called.
+    title: String,
+}
+
+impl PipeWireDriver {
+    pub(crate) fn new(target: Option<String>, socket: Option<PathBuf>, title: String) -> Self {
+        Self { target, socket, title }
+    }
+
+    fn sockets(&self) -> Vec<PathBuf> {
+        server::sockets(self.socket.as_deref())
+    }
+
+    /// The server as errors name it.
+    fn server(&self) -> String {
+        self.sockets().first().map(|path| format!("unix:{}", path.display())).unwrap_or_default()
+    }
+
+    fn error(&self, failure: Failure) -> Error {
+        Error::PipeWire { server: self.server(), reason: failure.reason, hint: failure.hint }
+    }
+
+    fn wanted(&self, who: &StreamLabel, direction: Direction, spec: &StreamSpec) -> Wanted {
+        Wanted {
+            access: Access { sockets: self.sockets(), title: who.titled(&self.title) },
+            target: self.target.clone(),
+            direction,
+            spec: *spec,
+        }
+    }
+}
+
+/// What ends a stream in use.
+fn lost(server: &str, reason: String) -> Fault {
+    Fault::Lost(Error::PipeWireLost { server: server.to_owned(), reason })
+}
+
+/// Waits until `wake` is readable, the node has something to say, or `timeout` has passed: true then.
+fn wait(state: &State, wake: BorrowedFd<'_>, timeout: Option<Duration>) -> bool {
+    let fds = [wake, state.event.fd()];
+    let timed_out = wait_for(&mut fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)), timeout);
+    state.event.clear();
+    timed_out
+}
+
+impl Driver for PipeWireDriver {
+    fn name(&self) -> String {
+        DeviceSpec::PipeWire { node: self.target.clone(), socket: self.socket.clone() }.to_string()
+    }
+
+    /// What every server takes: it converts.
+    fn capabilities(&self, _direction: Direction) -> Result<Capabilities, Error> {
+        Ok(Capabilities { formats: format::formats(), rates_hz: format::RATES_HZ, channels: format::CHANNELS })
+    }
+
+    fn check(&self, direction: Direction) -> Result<(), Error> {
+        let look = || {
+            let access = Access { sockets: self.sockets(), title: "vsndd".into() };
+            let survey = Client::connect(&access)?.survey()?;
+            survey.find(self.target.as_deref(), direction)?;
+            if survey.managed { Ok(()) } else { Err(survey.unlinked()) }
+        };
+        look().map_err(|failure| self.error(failure))
+    }
+
+    fn has_volume(&self) -> bool {
+        true
+    }
+
+    fn open_output(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Opened<dyn Output>, Error> {
+        let wanted = self.wanted(who, Direction::Playback, spec);
+        playback::PipeWireOutput::open(wanted, self.server()).map_err(|failure| self.error(failure))
+    }
+
+    fn open_input(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Opened<dyn Input>, Error> {
+        let wanted = self.wanted(who, Direction::Capture, spec);
+        record::PipeWireInput::open(wanted, self.server()).map_err(|failure| self.error(failure))
+    }
+}

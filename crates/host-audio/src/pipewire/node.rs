@@ -1,0 +1,275 @@
+//! A stream's node on the server, and the thread that it lives in.
+//!
+//! PipeWire's objects stay in the thread that made them. It opens the stream, obeys [`Command`]s, and notes when the
+//! server ends it. The frames go another way: the graph calls a [`Process`] once in a cycle, in a real-time thread.
+
+use super::format;
+use super::server::{Access, Client, Failure};
+use super::volume::VolumeControl;
+use crate::live::Event;
+use crate::{Direction, Error, StreamSpec};
+use pcm::Gain;
+use pipewire::channel::{Receiver, Sender};
+use pipewire::properties::{PropertiesBox, properties};
+use pipewire::spa;
+use pipewire::spa::pod::Pod;
+use pipewire::stream::{Stream, StreamFlags, StreamRc, StreamState};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::Duration;
+
+/// How long a session manager may take to connect a stream, and a device to begin.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// The same where there seems to be no session manager.
+const PATIENCE_UNMANAGED: Duration = Duration::from_millis(250);
+/// So many cycles are looked at before what a stream needs counts as known.
+const CYCLES: u32 = 3;
+
+/// Called by the graph, in its thread: it neither waits nor allocates.
+pub(super) trait Process: Send + 'static {
+    fn process(&mut self, stream: &Stream);
+}
+
+/// What a stream's node is to be.
+pub(super) struct Wanted {
+    /// The server, and what the node is called.
+    pub access: Access,
+    /// What it is to be connected to.
+    pub target: Option<String>,
+    pub direction: Direction,
+    pub spec: StreamSpec,
+}
+
+/// What the node's thread is told.
+pub(super) enum Command {
+    /// Takes part in the graph, or does not.
+    Active(bool),
+    /// Linear volume of each channel, and mute.
+    Volume(Vec<f32>, bool),
+    /// Ends the stream.
+    Quit,
+}
+
+/// What node and stream share; sizes in the stream's frames.
+#[derive(Debug)]
+pub(super) struct State {
+    /// Readable when the stream is lost, and after a cycle where somebody waits for one.
+    pub event: Event,
+    /// Somebody waits for a cycle.
+    pub watched: AtomicBool,
+    /// The stream plays, or captures; otherwise it plays silence, or forgets what it is given.
+    pub running: AtomicBool,
+    cycles: AtomicU32,
+    cycle_frames: AtomicU32,
+    latency_frames: AtomicU32,
+    lost: AtomicBool,
+    reason: Mutex<Option<String>>,
+}
+
+impl State {
+    pub fn new() -> Result<Arc<Self>, Error> {
+        Ok(Arc::new(Self {
+            event: Event::new()?,
+            watched: AtomicBool::new(false),
+            running: AtomicBool::new(false),
+            cycles: AtomicU32::new(0),
+            cycle_frames: AtomicU32::new(0),
+            latency_frames: AtomicU32::new(0),
+            lost: AtomicBool::new(false),
+            reason: Mutex::new(None),
+        }))
+    }
+
+    /// A cycle of `frames` is over, which are heard `latency` later.
+    pub fn cycled(&self, frames: usize, latency: i64) {
+        self.cycle_frames.store(frames as u32, Relaxed);
+        self.latency_frames.store(latency.clamp(0, i64::from(u32::MAX)) as u32, Relaxed);
+        self.cycles.fetch_add(1, Release);
+        if self.watched.load(Relaxed) {
+            self.event.set();
+        }
+    }
+
+    /// Why the stream is no more.
+    pub fn loss(&self) -> Option<String> {
+        if !self.lost.load(Acquire) {
+            return None;
+        }
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes that the stream is no more; the first reason counts.
+    fn lose(&self, reason: String) {
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
+        self.lost.store(true, Release);
+        self.event.set();
+    }
+}
+
+/// A node as its stream's thread has it; it goes with this.
+pub(super) struct Handle {
+    commands: Sender<Command>,
+    /// The graph's cycle when it was opened, and how long after it its frames are heard.
+    pub cycle_frames: u64,
+    pub latency_frames: u64,
+}
+
+impl Handle {
+    /// Makes a node, and waits until the graph has called `process` a few times. It is not active then.
+    pub fn open(wanted: Wanted, state: Arc<State>, process: impl Process) -> Result<Self, Failure> {
+        let (commands, receiver) = pipewire::channel::channel();
+        let (answer, answered) = mpsc::channel();
+        let seen = Arc::clone(&state);
+        let run = move || {
+            if let Err(failure) = run(&wanted, &state, process, receiver, &answer) {
+                let _ = answer.send(Err(failure));
+            }
+        };
+        let spawned = thread::Builder::new().name("vsnd-pipewire".into()).spawn(run);
+        spawned.map_err(|error| Failure::new(format!("no thread for it: {error}"), "raise the limit of threads"))?;
+        let ended = |_| Failure::new("it ended while the stream was opened", "try again");
+        answered.recv().map_err(ended)??;
+        let (cycle, latency) = (seen.cycle_frames.load(Relaxed), seen.latency_frames.load(Relaxed));
+        Ok(Self { commands, cycle_frames: cycle.max(1).into(), latency_frames: latency.into() })
+    }
+
+    pub fn set_active(&self, on: bool) {
+        // Fails only where the thread has ended, which the state says.
+        let _ = self.commands.send(Command::Active(on));
+    }
+
+    pub fn set_gain(&self, gain: &Gain) {
+        let volumes = (0..gain.channels()).map(|channel| gain.factor(channel) as f32).collect();
+        let mute = (0..gain.channels()).all(|channel| gain.is_muted(channel));
+        let _ = self.commands.send(Command::Volume(volumes, mute));
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let _ = self.commands.send(Command::Quit);
+    }
+}
+
+fn stream_properties(wanted: &Wanted, node: Option<&super::server::Node>) -> PropertiesBox {
+    let (category, role) = match wanted.direction {
+        Direction::Playback => ("Playback", "Music"),
+        Direction::Capture => ("Capture", "Production"),
+    };
+    let (title, rate) = (wanted.access.title.as_str(), wanted.spec.rate_hz);
+    let mut properties = properties! {
+        "media.type" => "Audio",
+        "media.category" => category,
+        "media.role" => role,
+        "media.name" => title,
+        "node.name" => title,
+        "node.description" => title,
+        "node.latency" => format!("{}/{rate}", format::cycle_frames(&wanted.spec)),
+        "node.rate" => format!("1/{rate}"),
+        // The guest has a volume of its own.
+        "state.restore-props" => "false",
+    };
+    if let Some(target) = &wanted.target {
+        properties.insert("target.object", target.as_str());
+        properties.insert("node.dont-reconnect", "true");
+    }
+    if wanted.direction == Direction::Capture && node.is_some_and(super::server::Node::is_sink) {
+        properties.insert("stream.capture.sink", "true");
+    }
+    properties
+}
+
+/// The thread's life: `answer` hears when the stream is open.
+fn run(
+    wanted: &Wanted,
+    state: &Arc<State>,
+    process: impl Process,
+    commands: Receiver<Command>,
+    answer: &mpsc::Sender<Result<(), Failure>>,
+) -> Result<(), Failure> {
+    let client = Client::connect(&wanted.access)?;
+    let survey = client.survey()?;
+    let node = survey.find(wanted.target.as_deref(), wanted.direction)?;
+    let noted = Arc::clone(state);
+    let _core = client
+        .core
+        .add_listener_local()
+        .error(move |id, _, _, message| {
+            if id == pipewire::core::PW_ID_CORE {
+                noted.lose(message.to_owned());
+            }
+        })
+        .register();
+    let stream = StreamRc::new(client.core.clone(), &wanted.access.title, stream_properties(wanted, node))?;
+    // Two listeners: the one's data are the graph's thread's alone, the other is called in this one.
+    let noted = Arc::clone(state);
+    let _changes = stream
+        .add_local_listener::<()>()
+        .state_changed(move |_, (), _, new| match new {
+            StreamState::Error(reason) => noted.lose(format!("it ended the stream: {reason}")),
+            StreamState::Unconnected => noted.lose("it ended the stream".to_owned()),
+            _ => {}
+        })
+        .register()?;
+    let _frames = stream
+        .add_local_listener_with_user_data(process)
+        .process(|stream, process| process.process(stream))
+        .register()?;
+    let format = format::stream_format(&wanted.spec);
+    let mut params = [pod(&format)?];
+    let mut flags = StreamFlags::AUTOCONNECT | StreamFlags::MAP_BUFFERS | StreamFlags::RT_PROCESS;
+    if wanted.target.is_some() {
+        flags |= StreamFlags::DONT_RECONNECT;
+    }
+    let direction = match wanted.direction {
+        Direction::Playback => spa::utils::Direction::Output,
+        Direction::Capture => spa::utils::Direction::Input,
+    };
+    stream.connect(direction, None, flags, &mut params)?;
+
+    let patience = if survey.managed { PATIENCE } else { PATIENCE_UNMANAGED };
+    let begun = client.run_until(patience, || state.cycles.load(Acquire) >= CYCLES || state.loss().is_some());
+    let outcome = match state.loss() {
+        Some(reason) => Err(Failure::new(reason, "its log says more (`journalctl --user -u pipewire`)")),
+        None if begun => serve(&client, &stream, &wanted.access, commands, answer),
+        None => Err(survey.unlinked()),
+    };
+    // Before the listeners go: nobody calls them any more then.
+    let _ = stream.disconnect();
+    outcome
+}
+
+/// Obeys commands until the end.
+fn serve(
+    client: &Client,
+    stream: &StreamRc,
+    access: &Access,
+    commands: Receiver<Command>,
+    answer: &mpsc::Sender<Result<(), Failure>>,
+) -> Result<(), Failure> {
+    let volume = VolumeControl::new(client, access.clone(), stream.node_id());
+    stream.set_active(false)?;
+    let (stream, main_loop) = (stream.clone(), client.main_loop.clone());
+    let obey = move |command| match command {
+        Command::Active(on) => {
+            // What is lost is noted elsewhere.
+            let _ = stream.set_active(on);
+        }
+        Command::Volume(channels, mute) => {
+            // A server without it has the loss told elsewhere, and the volume is set anew when the stream is back.
+            let _ = volume.set(channels, mute);
+        }
+        Command::Quit => main_loop.quit(),
+    };
+    let _commands = commands.attach(client.main_loop.loop_(), obey);
+    let _ = answer.send(Ok(()));
+    client.main_loop.run();
+    Ok(())
+}
+
+/// A parameter that was written by [`format`].
+pub(super) fn pod(octets: &[u8]) -> Result<&Pod, Failure> {
+    Pod::from_bytes(octets).ok_or_else(|| Failure::new("a parameter could not be written", "report this"))
+}

@@ -1,0 +1,122 @@
+//! A record stream.
+
+use super::lost;
+use super::node::{Handle, Process, State, Wanted};
+use super::server::Failure;
+use crate::live::{Fault, Input, Opened};
+use pipewire::stream::Stream;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::time::{Duration, Instant};
+
+/// What nobody reads is kept for this part of a second (500 ms).
+const KEPT: u32 = 2;
+
+/// What both threads of a record stream share.
+struct Shared {
+    state: Arc<State>,
+    /// There was no room for what came.
+    overflow: AtomicBool,
+}
+
+/// The graph's side.
+struct Collector {
+    shared: Arc<Shared>,
+    queue: rtrb::Producer<u8>,
+    frame_bytes: usize,
+}
+
+impl Process for Collector {
+    fn process(&mut self, stream: &Stream) {
+        while let Some(mut buffer) = stream.dequeue_buffer() {
+            let Some(data) = buffer.datas_mut().first_mut() else { continue };
+            let (offset, size) = (data.chunk().offset() as usize, data.chunk().size() as usize);
+            // What the server says of its own buffer is not taken for granted.
+            let Some(octets) = data.data().and_then(|octets| octets.get(offset..)?.get(..size)) else { continue };
+            let frames = octets.len() / self.frame_bytes;
+            if self.shared.state.running.load(Acquire)
+                && self.queue.push_entire_slice(&octets[..frames * self.frame_bytes]).is_err()
+            {
+                self.shared.overflow.store(true, Release);
+            }
+            self.shared.state.cycled(frames, 0);
+        }
+    }
+}
+
+/// The stream's side.
+pub(super) struct PipeWireInput {
+    node: Handle,
+    shared: Arc<Shared>,
+    server: String,
+    queue: rtrb::Consumer<u8>,
+    frame_bytes: usize,
+}
+
+impl PipeWireInput {
+    pub fn open(wanted: Wanted, server: String) -> Result<Opened<dyn Input>, Failure> {
+        let frame_bytes = wanted.spec.frame_bytes();
+        let state = State::new().map_err(|error| Failure::new(error.to_string(), "raise the limit of open files"))?;
+        let shared = Arc::new(Shared { state: Arc::clone(&state), overflow: AtomicBool::new(false) });
+        let (producer, queue) = rtrb::RingBuffer::new((wanted.spec.rate_hz / KEPT).max(1) as usize * frame_bytes);
+        let collector = Collector { shared: Arc::clone(&shared), queue: producer, frame_bytes };
+        let node = Handle::open(wanted, state, collector)?;
+        let period = node.cycle_frames;
+        let input = Self { node, shared, server, queue, frame_bytes };
+        Ok(Opened { device: Box::new(input), period, need: 0 })
+    }
+
+    fn alive(&self) -> Result<(), Fault> {
+        self.shared.state.loss().map_or(Ok(()), |reason| Err(lost(&self.server, reason)))
+    }
+
+    fn forget(&mut self) {
+        if let Ok(chunk) = self.queue.read_chunk(self.queue.slots()) {
+            chunk.commit_all();
+        }
+        self.shared.overflow.store(false, Release);
+    }
+}
+
+impl Input for PipeWireInput {
+    fn available(&mut self, _now: Instant) -> Result<u64, Fault> {
+        self.alive()?;
+        if self.shared.overflow.swap(false, AcqRel) {
+            // What comes from now on is worth more than what came.
+            self.forget();
+            return Err(Fault::Xrun);
+        }
+        Ok((self.queue.slots() / self.frame_bytes) as u64)
+    }
+
+    fn read(&mut self, into: &mut [u8], _now: Instant) -> Result<usize, Fault> {
+        let frames = into.len().min(self.queue.slots()) / self.frame_bytes;
+        // Cannot fail: that much is there.
+        let _ = self.queue.pop_entire_slice(&mut into[..frames * self.frame_bytes]);
+        Ok(frames)
+    }
+
+    fn start(&mut self, _now: Instant) -> Result<(), Fault> {
+        if !self.shared.state.running.load(Relaxed) {
+            self.forget();
+            self.shared.state.running.store(true, Release);
+            self.node.set_active(true);
+        }
+        self.alive()
+    }
+
+    fn reset(&mut self, _now: Instant) -> Result<(), Fault> {
+        if self.shared.state.running.swap(false, AcqRel) {
+            self.node.set_active(false);
+        }
+        self.forget();
+        self.alive()
+    }
+
+    fn wait(&mut self, wake: BorrowedFd<'_>, late: bool, timeout: Option<Duration>) -> bool {
+        self.shared.state.watched.store(late, Relaxed);
+        super::wait(&self.shared.state, wake, timeout)
+    }
+}

@@ -1,0 +1,455 @@
+//! The `pipewire` device against a real server, with a session manager and without.
+#![cfg(feature = "pipewire")]
+
+mod common;
+
+use common::{PRELUDE_FRAMES, Stream, Tone, WHO, device, device_with, native, paced, play, silence, wait_until};
+use host_audio::{Direction, StreamSpec, WhenAbsent};
+use serde_json::Value;
+use sndif::Format;
+use sound_servers::{Kind, Server};
+use std::time::{Duration, Instant};
+
+/// Periods so long that a machine with much else to do plays them without a gap.
+const SPEC: StreamSpec = StreamSpec { period_frames: 4_800, buffer_frames: 19_200, ..common::SPEC };
+
+fn start() -> Server {
+    Server::start(Kind::PipeWire)
+}
+
+#[test]
+fn what_nothing_converts_is_heard_bit_by_bit_to_its_end() {
+    let server = start();
+    let (format, frames) = native(Kind::PipeWire, 48_000);
+    let spec = StreamSpec { format, ..SPEC };
+    let recording = server.record();
+    let all = [silence(PRELUDE_FRAMES * spec.frame_bytes()), frames.clone()].concat();
+    // To the node by its name, and to the default one.
+    for name in [server.node(), format!("pipewire@{}", server.pipewire_address())] {
+        recording.await_heard(&frames, || {
+            let mut sink = device(&name).open_sink(&WHO, &spec).unwrap();
+            let begin = Instant::now();
+            play(&mut *sink, spec.frame_bytes(), &all);
+            let took = begin.elapsed();
+            assert!(took >= Duration::from_millis(1_095), "1100 ms were played in {took:?}");
+        });
+    }
+}
+
+#[test]
+fn a_short_buffer_is_played_at_the_servers_cycle() {
+    let server = start();
+    let (format, frames) = native(Kind::PipeWire, 48_000);
+    // Two periods of 5 ms.
+    let spec = StreamSpec { format, period_frames: 240, buffer_frames: 480, ..SPEC };
+    let recording = server.record();
+    let mut sink = device(&server.node()).open_sink(&WHO, &spec).unwrap();
+    let begin = Instant::now();
+    play(&mut *sink, spec.frame_bytes(), &frames);
+    assert!(begin.elapsed() >= Duration::from_millis(950), "{:?}", begin.elapsed());
+    // A machine with much else to do makes gaps; what lies between them is as it was.
+    wait_until("most of it is heard", || {
+        let heard = recording.octets();
+        let marks = frames.chunks_exact(frames.len() / 20);
+        let found = |mark: &&[u8]| heard.windows(64).any(|window| window == &mark[..64]);
+        marks.filter(found).count() >= 12
+    });
+}
+
+#[test]
+fn a_cycle_that_is_longer_than_a_buffer_gets_silence_ahead() {
+    let server = start();
+    server.force_cycle(2_048);
+    let (format, frames) = native(Kind::PipeWire, 48_000);
+    let spec = StreamSpec { format, period_frames: 240, buffer_frames: 480, ..SPEC };
+    let recording = server.record();
+    let mut sink = device(&server.node()).open_sink(&WHO, &spec).unwrap();
+    // Without it no more than a buffer was heard at once. A machine with much else to do makes gaps.
+    wait_until("100 ms are heard in one piece", || {
+        let begin = Instant::now();
+        play(&mut *sink, spec.frame_bytes(), &frames);
+        assert!(begin.elapsed() >= Duration::from_millis(950), "{:?}", begin.elapsed());
+        let heard = recording.octets();
+        let mut pieces = frames.chunks_exact(4_800 * spec.frame_bytes());
+        pieces.any(|piece| heard.windows(piece.len()).any(|window| window == piece))
+    });
+}
+
+#[test]
+fn what_is_played_can_be_captured() {
+    let server = start();
+    let (format, frames) = native(Kind::PipeWire, 24_000);
+    let spec = StreamSpec { format, ..SPEC };
+    let mut source = device(&server.node()).open_source(&WHO, &spec).unwrap();
+    source.start().unwrap();
+    let mut sink = device(&server.node()).open_sink(&WHO, &spec).unwrap();
+    let (mut heard, mut block) = (Vec::new(), vec![0; 65_536]);
+    wait_until("capture begins", || source.read(&mut block).unwrap() > 0);
+    sink.start().unwrap();
+    let all = [silence(PRELUDE_FRAMES * spec.frame_bytes() * 4), frames.clone()].concat();
+    let mut left = all.as_slice();
+    wait_until("what is played is captured", || {
+        if left.is_empty() {
+            // A machine with much else to do makes gaps.
+            left = &all;
+        }
+        left = &left[sink.write(left).unwrap() * spec.frame_bytes()..];
+        paced(source.pacing());
+        source.acknowledge().unwrap();
+        let read = source.read(&mut block).unwrap() * spec.frame_bytes();
+        heard.extend_from_slice(&block[..read]);
+        // What is older than what is compared need not be looked at again.
+        let at = heard.windows(64).position(|window| window == &frames[..64]);
+        heard.drain(..at.unwrap_or(heard.len().saturating_sub(64)));
+        let whole = heard.starts_with(&frames);
+        if !whole && heard.len() >= frames.len() {
+            heard.drain(..64);
+        }
+        whole
+    });
+}
+
+#[test]
+fn a_stream_goes_on_after_a_pause_and_after_a_stop() {
+    let server = start();
+    let mut sink = device(&server.node()).open_sink(&WHO, &SPEC).unwrap();
+    let tenth = silence(4_800 * 4);
+    for round in 0..20 {
+        // Again and again while the node is on its way into the graph, or out of it.
+        sink.write(&tenth).unwrap();
+        sink.start().unwrap();
+        if round % 2 == 0 {
+            sink.pause(true).unwrap();
+            sink.pause(false).unwrap();
+        }
+        sink.stop().unwrap();
+        assert_eq!(sink.queued_frames(), 0);
+    }
+    play(&mut *sink, 4, &tenth);
+    sink.write(&tenth).unwrap();
+    sink.pause(true).unwrap();
+    wait_until("what it has on its way is heard", || {
+        let queued = sink.queued_frames();
+        std::thread::sleep(Duration::from_millis(100));
+        sink.queued_frames() == queued
+    });
+    sink.pause(false).unwrap();
+    wait_until("the rest is heard", || sink.queued_frames() == 0);
+}
+
+#[test]
+fn a_stream_that_is_fed_too_late_is_an_xrun_and_goes_on() {
+    let server = start();
+    let (format, frames) = native(Kind::PipeWire, 24_000);
+    let spec = StreamSpec { format, ..SPEC };
+    let recording = server.record();
+    let mut sink = device(&server.node()).open_sink(&WHO, &spec).unwrap();
+    let tenth = silence(4_800 * spec.frame_bytes());
+    play(&mut *sink, spec.frame_bytes(), &tenth);
+    let before = sink.xruns();
+    let all = [tenth, frames.clone()].concat();
+    recording.await_heard(&frames, || play(&mut *sink, spec.frame_bytes(), &all));
+    assert!(sink.xruns() > before, "{} xruns", sink.xruns());
+}
+
+#[test]
+fn a_server_that_is_killed_stops_no_clock_and_is_used_again_when_it_is_back() {
+    let mut server = start();
+    let mut sink = device(&server.node()).open_sink(&WHO, &SPEC).unwrap();
+    let mut source = device(&server.node()).open_source(&WHO, &SPEC).unwrap();
+    let mut stream = Stream::new(&mut *sink, &mut *source);
+    stream.run_until("it plays", |stream| stream.position() > 9_600 && stream.captured > 9_600);
+    server.kill();
+    stream.run_until("the loss is told", |stream| stream.lost == 2);
+    let (position, captured, begin) = (stream.position(), stream.captured, Instant::now());
+    stream.run_until("time goes on", |stream| {
+        stream.position() > position + 24_000 && stream.captured > captured + 24_000
+    });
+    // Half a second passed, and no less.
+    assert!(begin.elapsed() >= Duration::from_millis(450), "{:?}", begin.elapsed());
+    server.run();
+    stream.run_until("both are back", |stream| stream.back == 2);
+    let recording = server.record();
+    stream.play = Some(native(Kind::PulseAudio, 4_800).1);
+    stream.run_until("it is heard again", |_| recording.octets().iter().any(|&octet| octet != 0));
+}
+
+#[test]
+fn a_server_that_freezes_stops_no_clock_and_is_used_again_when_it_goes_on() {
+    let server = start();
+    let mut sink = device(&server.node()).open_sink(&WHO, &SPEC).unwrap();
+    let mut source = device(&server.node()).open_source(&WHO, &SPEC).unwrap();
+    let mut stream = Stream::new(&mut *sink, &mut *source);
+    stream.run_until("it plays", |stream| stream.position() > 9_600 && stream.captured > 9_600);
+    server.freeze(true);
+    let (position, captured) = (stream.position(), stream.captured);
+    stream.run_until("the loss is told", |stream| stream.lost == 2);
+    // That takes more than a second, most of which passed for the guest too.
+    let (position, captured) = (stream.position() - position, stream.captured - captured);
+    assert!(position > 24_000 && captured > 24_000, "{position} played, {captured} captured");
+    let (position, captured) = (stream.position(), stream.captured);
+    stream.run_until("time goes on", |stream| {
+        stream.position() > position + 96_000 && stream.captured > captured + 96_000
+    });
+    server.freeze(false);
+    stream.run_until("both are back", |stream| stream.back == 2);
+    let (position, captured) = (stream.position(), stream.captured);
+    stream
+        .run_until("they go on", |stream| stream.position() > position + 24_000 && stream.captured > captured + 24_000);
+}
+
+#[test]
+fn a_node_that_is_unplugged_stops_no_clock_and_is_used_again_when_it_is_back() {
+    let server = start();
+    // There is another one, which is not to take its place.
+    server.pactl(&["load-module", "module-null-sink", "sink_name=other"]);
+    let mut sink = device(&server.node()).open_sink(&WHO, &SPEC).unwrap();
+    let mut source = device(&server.node()).open_source(&WHO, &SPEC).unwrap();
+    let mut stream = Stream::new(&mut *sink, &mut *source);
+    stream.run_until("it plays", |stream| stream.position() > 9_600 && stream.captured > 9_600);
+    server.remove_sink();
+    stream.run_until("the loss is told", |stream| stream.lost == 2);
+    let (position, captured) = (stream.position(), stream.captured);
+    stream.run_until("time goes on", |stream| {
+        stream.position() > position + 24_000 && stream.captured > captured + 24_000
+    });
+    server.add_sink();
+    stream.run_until("both are back", |stream| stream.back == 2);
+}
+
+#[test]
+fn a_server_that_is_not_there_refuses_a_stream_or_plays_to_silence_until_it_is() {
+    let mut server = start();
+    server.kill();
+    let error = device(&server.node()).open_sink(&WHO, &SPEC).err().unwrap().to_string();
+    assert!(error.contains(&format!("cannot use PipeWire server {}", server.pipewire_address())), "{error}");
+    assert!(error.contains("No such file") && error.contains("`pw-cli info 0`"), "{error}");
+    let error = device(&server.node()).check(&WHO, Direction::Playback).unwrap_err().to_string();
+    assert!(error.contains("cannot use PipeWire server unix:"), "{error}");
+    let mut sink = device_with(&server.node(), WhenAbsent::Silence).open_sink(&WHO, &SPEC).unwrap();
+    let mut source = device_with(&server.node(), WhenAbsent::Silence).open_source(&WHO, &SPEC).unwrap();
+    let mut stream = Stream::new(&mut *sink, &mut *source);
+    stream.run_until("it goes on silently", |stream| stream.lost == 2 && stream.position() > 4_800);
+    server.run();
+    stream.run_until("it is played", |stream| stream.back == 2);
+}
+
+#[test]
+fn a_server_without_a_session_manager_is_told_as_such_and_used_when_it_has_one() {
+    let mut server = start();
+    server.kill_session_manager();
+    for error in [
+        device(&server.node()).check(&WHO, Direction::Playback).unwrap_err().to_string(),
+        device(&server.node()).open_sink(&WHO, &SPEC).err().unwrap().to_string(),
+        device(&server.node()).open_source(&WHO, &SPEC).err().unwrap().to_string(),
+    ] {
+        assert!(error.contains("it has no session manager") && error.contains("start WirePlumber"), "{error}");
+    }
+    let mut sink = device_with(&server.node(), WhenAbsent::Silence).open_sink(&WHO, &SPEC).unwrap();
+    let mut source = device_with(&server.node(), WhenAbsent::Silence).open_source(&WHO, &SPEC).unwrap();
+    let mut stream = Stream::new(&mut *sink, &mut *source);
+    stream.run_until("it goes on silently", |stream| stream.lost == 2 && stream.position() > 4_800);
+    server.run_session_manager();
+    stream.run_until("it is played", |stream| stream.back == 2);
+}
+
+#[test]
+fn a_node_that_the_server_does_not_have_is_named_with_what_helps() {
+    let server = start();
+    let missing = device(&format!("pipewire:nowhere@{}", server.pipewire_address()));
+    for error in [
+        missing.check(&WHO, Direction::Playback).unwrap_err().to_string(),
+        missing.check(&WHO, Direction::Capture).unwrap_err().to_string(),
+        missing.open_sink(&WHO, &SPEC).err().unwrap().to_string(),
+        missing.open_source(&WHO, &SPEC).err().unwrap().to_string(),
+    ] {
+        assert!(error.contains("it has no node `nowhere`") && error.contains("`pw-cli ls Node`"), "{error}");
+    }
+    device(&server.node()).check(&WHO, Direction::Playback).unwrap();
+    device(&server.node()).check(&WHO, Direction::Capture).unwrap();
+}
+
+/// What the server says of the nodes of the tests' streams.
+fn nodes(server: &Server) -> Vec<Value> {
+    let all: Vec<Value> = serde_json::from_str(&server.pw_dump()).unwrap_or_default();
+    let ours = |object: &Value| object["info"]["props"]["node.name"] == "studio: card 0 out";
+    all.into_iter().filter(ours).map(|object| object["info"].clone()).collect()
+}
+
+#[test]
+fn a_stream_goes_to_the_node_that_is_named_and_not_to_the_default_one() {
+    let server = start();
+    server.pactl(&["load-module", "module-null-sink", "sink_name=other"]);
+    wait_until("another sink is the default one", || {
+        server.pactl(&["set-default-sink", "other"]);
+        server.pactl(&["get-default-sink"]).trim() == "other"
+    });
+    for (name, expected) in [(server.node(), "out"), (format!("pipewire@{}", server.pipewire_address()), "other")] {
+        let mut sink = device(&name).open_sink(&WHO, &SPEC).unwrap();
+        sink.start().unwrap();
+        wait_until(&format!("{name} goes to {expected}"), || links(&server) == [expected, expected]);
+        drop(sink);
+        wait_until("it is gone", || nodes(&server).is_empty());
+    }
+}
+
+/// The nodes that the tests' streams are linked to, by channel.
+fn links(server: &Server) -> Vec<String> {
+    let all: Vec<Value> = serde_json::from_str(&server.pw_dump()).unwrap_or_default();
+    let name = |id: &Value| {
+        let node = all.iter().find(|object| object["id"] == *id);
+        node.and_then(|node| node["info"]["props"]["node.name"].as_str()).unwrap_or_default()
+    };
+    let links = all.iter().filter(|object| object["type"] == "PipeWire:Interface:Link").map(|link| &link["info"]);
+    let ours = links.filter(|link| name(&link["output-node-id"]) == "studio: card 0 out");
+    ours.map(|link| name(&link["input-node-id"]).to_owned()).collect()
+}
+
+/// The volume of each channel, linear, in hundredths, and mute.
+fn volume(node: &Value) -> (Vec<i64>, bool) {
+    let props = &node["params"]["Props"][0];
+    let volumes = props["channelVolumes"].as_array().cloned().unwrap_or_default();
+    let hundredths = volumes.iter().map(|volume| (volume.as_f64().unwrap_or(-1.0) * 100.0).round() as i64);
+    (hundredths.collect(), props["mute"] == true)
+}
+
+#[test]
+fn a_stream_is_a_node_with_its_guests_name_and_a_latency_request() {
+    let server = start();
+    // Two periods of 10 ms are queued, of which a third makes a cycle.
+    let spec = StreamSpec { period_frames: 480, buffer_frames: 1_920, ..SPEC };
+    let mut sink = device(&server.node()).open_sink(&WHO, &spec).unwrap();
+    sink.start().unwrap();
+    let expected = |class: &str, role: &str| {
+        wait_until("the node is there", || !nodes(&server).is_empty());
+        let nodes = nodes(&server);
+        assert_eq!(nodes.len(), 1);
+        let props = &nodes[0]["props"];
+        for (key, value) in [
+            ("media.name", "studio: card 0 out"),
+            ("node.description", "studio: card 0 out"),
+            ("media.class", class),
+            ("media.role", role),
+            ("node.latency", "320/48000"),
+            ("node.rate", "1/48000"),
+            ("target.object", "out"),
+        ] {
+            assert_eq!(props[key], value, "{key}: {props}");
+        }
+    };
+    expected("Stream/Output/Audio", "Music");
+    drop(sink);
+    wait_until("the node is gone", || nodes(&server).is_empty());
+    let mut source = device(&server.node()).open_source(&WHO, &spec).unwrap();
+    source.start().unwrap();
+    expected("Stream/Input/Audio", "Production");
+}
+
+#[test]
+fn volume_and_mute_are_the_servers_own() {
+    let server = start();
+    let mut sink = device(&server.node()).open_sink(&WHO, &SPEC).unwrap();
+    sink.start().unwrap();
+    let is = |what: &str, expected: (Vec<i64>, bool)| {
+        wait_until(what, || nodes(&server).first().is_some_and(|node| volume(node) == expected));
+    };
+    is("it begins with neither", (vec![100, 100], false));
+    let mut gain = pcm::Gain::new(2);
+    gain.set_volume(0, -6_000);
+    gain.set_volume(1, -20_000);
+    assert!(sink.set_gain(&gain));
+    is("the server has the volume", (vec![50, 10], false));
+    gain.set_mute(0, true);
+    assert!(sink.set_gain(&gain));
+    is("a single channel is muted by its volume", (vec![0, 10], false));
+    gain.set_mute(1, true);
+    assert!(sink.set_gain(&gain));
+    wait_until("the server mutes", || nodes(&server).first().is_some_and(|node| volume(node).1));
+}
+
+#[test]
+fn several_streams_share_a_node_and_are_mixed_each_with_its_own_volume() {
+    let server = start();
+    let mut sinks: Vec<_> = (0..3).map(|_| device(&server.node()).open_sink(&WHO, &SPEC).unwrap()).collect();
+    for (index, sink) in (1..).zip(&mut sinks) {
+        let mut gain = pcm::Gain::new(2);
+        for channel in 0..2 {
+            gain.set_volume(channel, -6_020 * index);
+        }
+        assert!(sink.set_gain(&gain));
+        sink.start().unwrap();
+    }
+    // Half of full scale, of which a half, a quarter and an eighth are heard.
+    let loud: Vec<u8> = 16_384_i16.to_le_bytes().repeat(4_800 * 2);
+    let recording = server.record();
+    wait_until("the sum is heard", || {
+        for sink in &mut sinks {
+            sink.write(&loud).unwrap();
+        }
+        let octets = recording.octets();
+        let mut samples = octets.as_chunks::<4>().0.iter().map(|&sample| f32::from_le_bytes(sample));
+        samples.any(|sample| (sample - 0.4375).abs() < 0.001)
+    });
+}
+
+#[test]
+fn each_format_that_is_offered_is_heard_and_what_nothing_converts_is_not_offered() {
+    let server = start();
+    let formats = device(&server.node()).capabilities(&WHO, Direction::Playback).unwrap().formats;
+    for format in Format::all() {
+        assert_eq!(formats.contains(format), pcm::is_decodable(format), "{format}");
+    }
+    let recording = server.record();
+    for format in Format::all().filter(|&format| formats.contains(format)) {
+        let spec = StreamSpec { format, ..SPEC };
+        let sine = common::sine(&spec, 997.0, 0.5, 24_000);
+        let mut sink = device(&server.node()).open_sink(&WHO, &spec).unwrap();
+        let mut begin = recording.octets().len() / 8 * 8;
+        wait_until(&format!("{format} is heard"), || {
+            play(&mut *sink, spec.frame_bytes(), &sine);
+            let heard = recording.octets();
+            let right = is_tone(&heard[begin..], 997.0, 0.5);
+            begin = heard.len() / 8 * 8;
+            right
+        });
+    }
+}
+
+/// Whether 200 ms of what was recorded from the sink are such a tone on both channels.
+fn is_tone(octets: &[u8], hz: f64, amplitude: f64) -> bool {
+    let samples: Vec<f64> = pcm::samples(Format::F32Le, octets).map(f64::from).collect();
+    let channel = |of: usize| samples.iter().copied().skip(of).step_by(2).collect::<Vec<_>>();
+    let ears = [channel(0), channel(1)];
+    let tone = |ear: &[f64], at: usize| common::tone(ear.get(at..at + 9_600)?, 48_000);
+    let right = |tone: &Option<Tone>| {
+        // A tenth of a decibel, and what eight bits leave.
+        let is = |tone: &Tone| {
+            (tone.hz - hz).abs() < 0.2 && (tone.amplitude / amplitude - 1.0).abs() < 0.012 && tone.residue < 0.02
+        };
+        tone.as_ref().is_some_and(is)
+    };
+    (0..ears[0].len()).step_by(2_400).any(|at| ears.iter().all(|ear| right(&tone(ear, at))))
+}
+
+#[test]
+fn what_the_server_converts_is_heard_with_its_frequency_and_level() {
+    let server = start();
+    let recording = server.record();
+    for (format, rate_hz, channels) in
+        [(Format::F64Be, 44_100, 2), (Format::MuLaw, 8_000, 2), (Format::U24Le, 96_000, 1), (Format::S16Le, 48_000, 3)]
+    {
+        // 100 ms.
+        let spec =
+            StreamSpec { format, rate_hz, channels, period_frames: rate_hz / 10, buffer_frames: rate_hz / 10 * 4 };
+        let mut sink = device(&server.node()).open_sink(&WHO, &spec).unwrap();
+        let sine = common::sine(&spec, 997.0, 0.5, rate_hz as usize);
+        let mut begin = recording.octets().len() / 8 * 8;
+        wait_until(&format!("{format} at {rate_hz} Hz, {channels} channel(s) as it is"), || {
+            play(&mut *sink, spec.frame_bytes(), &sine);
+            let heard = recording.octets();
+            let right = is_tone(&heard[begin..], 997.0, 0.5);
+            begin = heard.len() / 8 * 8;
+            right
+        });
+    }
+}
