@@ -6,6 +6,7 @@
 mod demo;
 mod doctor;
 mod emu;
+mod generate;
 mod guest_side;
 mod play;
 mod record;
@@ -13,7 +14,7 @@ mod report;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Exit statuses for the help; the same for every command.
 const EXIT_STATUS: &str = "Exit status: 0 success, 1 octets differ or unexpected error, 2 command line, \
@@ -40,6 +41,11 @@ enum Command {
     Emu(emu::Arguments),
     /// Says what is there and what is missing for sound on Xen, and the next step.
     Doctor(doctor::Arguments),
+    /// Writes completions for a shell to standard output.
+    Completions(generate::Completions),
+    /// Writes the manual pages to a directory.
+    #[command(hide = true)]
+    Man(generate::ManualPages),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +55,8 @@ fn main() -> ExitCode {
         Command::Record(arguments) => record::run(&arguments),
         Command::Emu(arguments) => emu::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Completions(arguments) => generate::completions(&arguments, Arguments::command()),
+        Command::Man(arguments) => generate::manual_pages(&arguments, Arguments::command()),
     };
     program::end("vsnd", result)
 }

@@ -18,6 +18,7 @@ use crate::device::{Device, DeviceId, Found, device_in, frontend_path, watch_tok
 use crate::policy::Asker;
 use crate::poller::{Poller, Timers};
 use crate::served::{Asked, Served};
+use crate::service::{self, Watchdog};
 use crate::stream::{After, Turn};
 
 /// Devices whose nodes are looked at before the streams get their turn again.
@@ -87,6 +88,7 @@ pub struct Daemon {
     owners: slotmap::SecondaryMap<StreamKey, DeviceId>,
     stream_timers: Timers<StreamKey>,
     device_timers: Timers<DeviceId>,
+    watchdog: Watchdog,
     /// Streams with requests left over.
     busy: VecDeque<StreamKey>,
     /// Devices whose nodes changed.
@@ -104,6 +106,15 @@ impl Daemon {
     /// # Errors
     /// [`Error`]; nothing was announced to any guest then.
     pub fn new(xen: Xen, config: Config) -> Result<Self, Error> {
+        let store = xen.store()?;
+        Self::with_store(xen, store, config)
+    }
+
+    /// As [`Daemon::new`], with a connection to the store that was opened before, when that was still allowed.
+    ///
+    /// # Errors
+    /// [`Error`]; nothing was announced to any guest then.
+    pub fn with_store(xen: Xen, mut store: xenstore::Client, config: Config) -> Result<Self, Error> {
         let nobody = StreamLabel { domain: 0, card: 0, pcm: 0, stream: 0 };
         for (device, direction) in config.devices() {
             match device.device(&DeviceOptions::default()).check(&nobody, direction) {
@@ -112,7 +123,6 @@ impl Daemon {
                 Err(error) => warn!("{direction} device `{device}`: {error}; it is tried again when a stream needs it"),
             }
         }
-        let mut store = xen.store()?;
         let poller = Poller::new()?;
         poller.add_level(store.as_fd(), STORE_TOKEN)?;
         if let Some(fd) = xen.liveness() {
@@ -131,6 +141,7 @@ impl Daemon {
             owners: slotmap::SecondaryMap::new(),
             stream_timers: Timers::new(),
             device_timers: Timers::new(),
+            watchdog: Watchdog::from_env(),
             busy: VecDeque::new(),
             dirty: BTreeSet::new(),
             foreign: BTreeSet::new(),
@@ -172,7 +183,9 @@ impl Daemon {
             }
             self.serve_due(now_ns);
             self.serve_dirty(now_ns);
+            self.watchdog.alive(now_ns);
         };
+        service::stopping();
         self.shut_down(ended);
         Ok(ended)
     }
@@ -181,7 +194,7 @@ impl Daemon {
         if !self.busy.is_empty() || !self.dirty.is_empty() || self.store.has_events() {
             return Some(0);
         }
-        let timers = [self.stream_timers.next_ns(), self.device_timers.next_ns()];
+        let timers = [self.stream_timers.next_ns(), self.device_timers.next_ns(), self.watchdog.next_wake_ns()];
         timers.into_iter().flatten().min()
     }
 

@@ -4,10 +4,10 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use host_audio::DeviceSpec;
 use program::{ExitStatus, Failure};
-use vsndd::{Config, ConfigError, Daemon, Ended, Error};
+use vsndd::{Config, ConfigError, Daemon, Ended, Error, sandbox, service};
 use xen::{DomainId, Xen, XenSpec};
 
 /// Configuration that is read when none is named, if it is there.
@@ -46,14 +46,24 @@ struct Arguments {
     /// Only checks the configuration.
     #[arg(long)]
     check_config: bool,
+    #[command(flatten)]
+    sandbox: sandbox::Options,
+    /// Writes the manual page, and ends.
+    #[arg(long, hide = true)]
+    man: bool,
 }
 
 fn main() -> ExitCode {
     program::end("vsndd", start(&Arguments::parse()))
 }
 
-#[expect(clippy::print_stdout, reason = "the only line there, for whoever started us")]
+#[expect(clippy::print_stdout, reason = "one line for whoever started us, or what a probe found")]
 fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
+    if arguments.man {
+        let page = clap_mangen::Man::new(Arguments::command()).section("8");
+        page.render(&mut std::io::stdout()).map_err(Failure::with(ExitStatus::File))?;
+        return Ok(ExitStatus::Success);
+    }
     program::start_log(&arguments.log)?;
     let config = config(arguments).map_err(Failure::with(ExitStatus::Config))?;
     if arguments.check_config {
@@ -63,7 +73,16 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     xen::raise_fd_limit();
     let xen = Xen::open(&arguments.xen, arguments.domain).map_err(Failure::with(ExitStatus::NoXen))?;
     let failure = |error: Error| Failure::new(status_of(&error), error);
-    let mut daemon = Daemon::new(xen, config).map_err(failure)?;
+    let store = xen.store().map_err(|error| failure(error.into()))?;
+    sandbox::enter(&arguments.sandbox, &config, arguments.config_path()).map_err(Failure::with(ExitStatus::Failure))?;
+    for probe in &arguments.sandbox.sandbox_probe {
+        println!("{probe}: {}", probe.attempt().map_or_else(|error| error.to_string(), |()| "done".into()));
+    }
+    if !arguments.sandbox.sandbox_probe.is_empty() {
+        return Ok(ExitStatus::Success);
+    }
+    let mut daemon = Daemon::with_store(xen, store, config).map_err(failure)?;
+    service::ready(&format!("serving {}", arguments.xen));
     // One line for whoever waits until guests are served; the log goes to standard error.
     println!("serving {}", arguments.xen);
     match daemon.run(stop.as_fd()).map_err(failure)? {
@@ -82,12 +101,16 @@ fn status_of(error: &Error) -> ExitStatus {
     }
 }
 
+impl Arguments {
+    /// The configuration file, if there is one.
+    fn config_path(&self) -> Option<&Path> {
+        let usual = Path::new(DEFAULT_CONFIG);
+        self.config.as_deref().or_else(|| usual.exists().then_some(usual))
+    }
+}
+
 fn config(arguments: &Arguments) -> Result<Config, ConfigError> {
-    let mut config = match &arguments.config {
-        Some(path) => Config::read(path)?,
-        None if Path::new(DEFAULT_CONFIG).exists() => Config::read(Path::new(DEFAULT_CONFIG))?,
-        None => Config::default(),
-    };
+    let mut config = arguments.config_path().map_or_else(|| Ok(Config::default()), Config::read)?;
     if let Some(sink) = &arguments.sink {
         config.sink = sink.clone();
     }

@@ -4,4 +4,6 @@ mod bad_input;
 mod common;
 mod demo;
 mod doctor;
+mod sandbox;
+mod service;
 mod vanishing;
