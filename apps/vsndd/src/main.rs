@@ -75,6 +75,11 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let failure = |error: Error| Failure::new(status_of(&error), error);
     let store = xen.store().map_err(|error| failure(error.into()))?;
     sandbox::enter(&arguments.sandbox, &config, arguments.config_path()).map_err(Failure::with(ExitStatus::Failure))?;
+    xen.check_channels().map_err(|error| {
+        let next =
+            "let the group of the daemon's user have it: `chgrp vsnd /dev/xen/evtchn; chmod g+rw /dev/xen/evtchn`";
+        Failure::new(ExitStatus::NoXen, format!("{error}: {next}"))
+    })?;
     for probe in &arguments.sandbox.sandbox_probe {
         println!("{probe}: {}", probe.attempt().map_or_else(|error| error.to_string(), |()| "done".into()));
     }

@@ -60,13 +60,22 @@ const READ_AT_HOME: &[&str] =
 const READ_VARIABLES: &[&str] = &["ALSA_CONFIG_PATH", "ALSA_CONFIG_DIR", "ALSA_PLUGIN_DIR", "PULSE_COOKIE"];
 
 /// Device files: Xen's, of which each event channel is an open file of its own, and sound cards, which come and go.
-const DEVICES: &[&str] = &["/dev/xen", "/dev/snd", "/dev/null"];
+const DEVICES: &[&str] = &["/dev/xen", SOUND_CARDS, "/dev/null"];
+const SOUND_CARDS: &str = "/dev/snd";
 
 /// Where the daemon makes files of its own: its control socket, its recordings, and what libraries share with servers.
 const WRITE: &[&str] = &["/run/vsnd", "/var/lib/vsnd", "/dev/shm"];
 
 /// Where ALSA's `dmix` puts the socket through which players find each other. Nothing there can be read.
 const SOCKETS: &str = "/tmp";
+
+/// Makes the directory of sound cards where there is none yet: one that the kernel makes later would be out of reach.
+pub(super) fn await_sound_cards(config: &Config) {
+    if config.devices().any(|(device, _)| matches!(device, DeviceSpec::Alsa(_))) {
+        // Only root can, and only root starts before the cards are there. The kernel uses a directory that it finds.
+        let _ = std::fs::create_dir(SOUND_CARDS);
+    }
+}
 
 /// The files that are within reach. What is not there when the sandbox is entered cannot be reached later either.
 #[derive(Debug)]

@@ -78,6 +78,9 @@ pub enum Error {
 /// # Errors
 /// [`Error`]. The process may be confined in part then, and should end.
 pub fn enter(options: &Options, config: &Config, config_path: Option<&std::path::Path>) -> Result<(), Error> {
+    if options.sandbox != Mode::Off {
+        files::await_sound_cards(config);
+    }
     if let Some(name) = &options.user {
         user::become_user(name)?;
     }
