@@ -6,7 +6,8 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::process::Stdio;
 
-use crate::common::{World, eventually, samples, stderr, text};
+use crate::common::{Process, RECORDING, World, eventually, samples, stderr, text};
+use sound_servers::{Kind, Server};
 
 /// What the daemon says of one thing it tries, with these arguments.
 fn tried(world: &World, probe: &str, arguments: &[&str]) -> String {
@@ -93,10 +94,10 @@ fn root_becomes_the_daemons_user_and_there_is_no_way_back() {
     for set in ["CapPrm:", "CapEff:", "CapAmb:"] {
         assert_eq!(line(set), "0000000000000000", "{set}");
     }
-    let played = world.guest(&["play", crate::common::RECORDING]).output().expect("runs");
+    let played = world.guest(&["play", RECORDING]).output().expect("runs");
     assert!(played.status.success(), "{}", stderr(&played));
     assert_eq!(daemon.terminate(), Some(0));
-    assert_eq!(samples(&out.join("x.wav")), samples(crate::common::RECORDING.as_ref()));
+    assert_eq!(samples(&out.join("x.wav")), samples(RECORDING.as_ref()));
 }
 
 #[test]
@@ -104,7 +105,7 @@ fn every_thread_is_confined() {
     let world = World::new();
     let sink = format!("wav:{}", text(&world.path("x.wav")));
     let daemon = world.daemon(&["--sandbox", "on", "--sink", &sink]);
-    let mut guest = world.guest(&["play", crate::common::RECORDING]).spawn().expect("starts");
+    let mut guest = world.guest(&["play", RECORDING]).spawn().expect("starts");
     let tasks = || std::fs::read_dir(format!("/proc/{}/task", daemon.0.id())).expect("runs");
     eventually("a device's thread runs", || tasks().count() > 1);
     for task in tasks() {
@@ -122,4 +123,33 @@ fn a_user_that_there_is_not_is_said_so() {
     let output = world.daemon_command().args(["--user", "nobody-at-all"]).stdin(Stdio::null()).output().expect("runs");
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("cannot become user `nobody-at-all`: there is none"), "{}", stderr(&output));
+}
+
+/// A guest plays through the sandboxed daemon to `sink`, and the server hears it.
+fn is_heard(server: &Server, sink: &str) {
+    let world = World::new();
+    let mut command = world.daemon_command();
+    command.args(["--sandbox", "on", "--sink", sink]).env("PULSE_SERVER", server.address());
+    let daemon = Process::ready(&mut command);
+    let recording = server.record();
+    let quiet = recording.octets().len();
+    let played = world.guest(&["play", RECORDING]).output().expect("runs");
+    assert!(played.status.success(), "{sink}: {}", stderr(&played));
+    eventually("the server hears it", || recording.octets()[quiet..].iter().any(|octet| *octet != 0));
+    assert_eq!(daemon.terminate(), Some(0));
+}
+
+#[test]
+fn sound_servers_are_reached_from_within() {
+    let pulseaudio = Server::start(Kind::PulseAudio);
+    is_heard(&pulseaudio, &pulseaudio.sink());
+    let pipewire = Server::start(Kind::PipeWire);
+    is_heard(&pipewire, &pipewire.sink());
+}
+
+#[test]
+fn alsas_plugins_are_loaded_and_work_from_within() {
+    let server = Server::start(Kind::PulseAudio);
+    is_heard(&server, "alsa:pulse");
+    is_heard(&server, "alsa:plug:pulse");
 }
