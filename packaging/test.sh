@@ -79,6 +79,7 @@ mv "$deb"/*_"$version+next"_*.deb "$root/packages/"
 "$lab" make --frames 720000 --seed 2 "$root/packages/long.wav"
 
 setpriv --pdeathsig KILL systemd-nspawn --quiet --directory "$root" --boot --register=no --keep-unit --console=pipe \
+    --system-call-filter="landlock_create_ruleset landlock_add_rule landlock_restrict_self" \
     < /dev/null > "$work/console" 2>&1 &
 container=$!
 eventually "the container does not start" pgrep -P "$container"

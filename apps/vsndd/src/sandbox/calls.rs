@@ -208,9 +208,9 @@ fn rules() -> Result<BTreeMap<libc::c_long, Vec<SeccompRule>>, seccompiler::Back
     let any = CALLS.iter().chain(OLD_CALLS).map(|&call| (call, Vec::new()));
     let mut rules: BTreeMap<_, _> = any.collect();
     let families = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];
-    let families: Vec<_> = families.iter().map(|&family| equal(0, u64::from(family.unsigned_abs()))).collect();
+    let families = families.iter().map(|&family| equal(0, u64::from(family.unsigned_abs())));
     // No netlink, no raw packets.
-    rules.insert(libc::SYS_socket, families.into_iter().collect::<Result<_, _>>()?);
+    rules.insert(libc::SYS_socket, families.collect::<Result<_, _>>()?);
     rules.insert(libc::SYS_socketpair, vec![equal(0, u64::from(libc::AF_UNIX.unsigned_abs()))?]);
     // Memory is written to or executed, never both; what was written is not executed later.
     let executable = u64::from(libc::PROT_EXEC.unsigned_abs());
@@ -226,7 +226,10 @@ fn rules() -> Result<BTreeMap<libc::c_long, Vec<SeccompRule>>, seccompiler::Back
         | libc::CLONE_NEWPID
         | libc::CLONE_NEWNET;
     rules.insert(libc::SYS_clone, vec![masked(0, u64::from(namespaces.unsigned_abs()), 0)?]);
-    rules.insert(libc::SYS_prctl, vec![equal(0, name_of(libc::PR_SET_NAME))?, equal(0, name_of(libc::PR_GET_NAME))?]);
+    // A thread's name, and looking for capabilities.
+    let options = [libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_CAPBSET_READ];
+    let options = options.iter().map(|&option| equal(0, u64::from(option.unsigned_abs())));
+    rules.insert(libc::SYS_prctl, options.collect::<Result<_, _>>()?);
     // Limits are read, of this process, not set.
     rules.insert(
         libc::SYS_prlimit64,
@@ -239,10 +242,6 @@ fn rules() -> Result<BTreeMap<libc::c_long, Vec<SeccompRule>>, seccompiler::Back
     );
     rules.insert(libc::SYS_ioctl, ioctls()?);
     Ok(rules)
-}
-
-fn name_of(option: i32) -> u64 {
-    u64::from(option.unsigned_abs())
 }
 
 /// Those of Xen's event channels and grants, of ALSA, and a few of sockets and standard error. Nothing that types on a terminal.

@@ -93,10 +93,11 @@ pub fn enter(options: &Options, config: &Config, config_path: Option<&std::path:
         Ok(threads) => return Err(Error::Threads(threads)),
     }
     user::give_up_capabilities()?;
+    let identity = user::identity();
     let reach = files::Reach::of(config, config_path, &options.writable);
     best_effort(options.sandbox, reach.enforce().map_err(Error::Files))?;
     best_effort(options.sandbox, calls::restrict().map_err(Error::Calls))?;
-    info!("sandboxed: {}", user::identity());
+    info!("sandboxed: {identity}");
     Ok(())
 }
 
