@@ -76,7 +76,7 @@ cp "$deb"/{vsndd,vsnd-tools,vsnd-dkms}_"$version"_*.deb "$root/packages/"
 "$here/deb.sh" "$version+next" > /dev/null
 mv "$deb"/*_"$version+next"_*.deb "$root/packages/"
 "$lab" make --frames 96000 --seed 1 "$root/packages/short.wav"
-"$lab" make --frames 720000 --seed 2 "$root/packages/long.wav"
+"$lab" make --frames 480000 --seed 2 "$root/packages/long.wav"
 
 setpriv --pdeathsig KILL systemd-nspawn --quiet --directory "$root" --boot --register=no --keep-unit --console=pipe \
     --system-call-filter="landlock_create_ruleset landlock_add_rule landlock_restrict_self" \
@@ -100,6 +100,7 @@ everything > "$work/before"
 # --- the service -------------------------------------------------------------------------------------------
 
 apt_in_it install "/packages/vsndd_${version}_amd64.deb" "/packages/vsnd-tools_${version}_amd64.deb"
+left_over | grep -qx /usr/sbin/vsndd || fail "what is left over would not be seen"
 [ "$(in_it systemctl is-enabled vsndd)" = enabled ] || fail "the service is not enabled"
 [ "$(in_it systemctl show -P ActiveState -P ConditionResult vsndd | sort | tr '\n' ' ')" = "inactive no " ] ||
     fail "without Xen the service is to stay away: $(in_it systemctl status vsndd)"
@@ -131,6 +132,9 @@ main_pid() { in_it systemctl show -P MainPID vsndd; }
 in_it systemctl show -P StatusText vsndd | grep -q '^serving emu:/run/emu' || fail "no status"
 in_it grep -E '^(Uid|CapEff|CapBnd|Seccomp|NoNewPrivs):' "/proc/$(main_pid)/status" | tr -s '\t\n' '  ' > "$work/status"
 grep -qE 'Uid: ([1-9][0-9]*) \1 \1 \1 CapEff: 0+ .*NoNewPrivs: 1 Seccomp: 2' "$work/status" || fail "not confined: $(cat "$work/status")"
+# Whether a daemon runs in the container.
+runs() { pgrep --ns "$leader" --nslist pid -x vsndd > /dev/null; }
+runs || fail "no daemon is seen"
 say "started: $(cat "$work/status")"
 
 play() { in_it vsnd play --xen emu:/run/emu "/packages/$1.wav"; }
@@ -148,14 +152,14 @@ over_it() {
     play long > "$work/play" 2>&1 &
     player=$!
     first=$root/var/lib/vsnd/heard.wav
-    eventually "nothing is heard" "$lab" compare --frames 720000 --seed 2 --at-least 48000 "$first"
+    eventually "nothing is heard" "$lab" compare --frames 480000 --seed 2 --at-least 48000 "$first"
     "$@" || fail "$what"
     wait $player || fail "$what: the player: $(cat "$work/play")"
     [ "$(main_pid)" != "$before" ] || fail "$what: it is the same daemon"
     [ "$(in_it systemctl is-active vsndd)" = active ] || fail "$what: the service is not active"
-    eventually "$what: not heard to the end" "$lab" compare --frames 720000 --seed 2 --from-any "$root/var/lib/vsnd/heard-2.wav"
-    say "$what: heard before: $("$lab" compare --frames 720000 --seed 2 --at-least 48000 "$first")," \
-        "after: $("$lab" compare --frames 720000 --seed 2 --from-any "$root/var/lib/vsnd/heard-2.wav")"
+    eventually "$what: not heard to the end" "$lab" compare --frames 480000 --seed 2 --from-any "$root/var/lib/vsnd/heard-2.wav"
+    say "$what: heard before: $("$lab" compare --frames 480000 --seed 2 --at-least 48000 "$first")," \
+        "after: $("$lab" compare --frames 480000 --seed 2 --from-any "$root/var/lib/vsnd/heard-2.wav")"
 }
 over_it "killed" in_it systemctl kill -s KILL vsndd
 hang() {
@@ -167,7 +171,7 @@ over_it "upgraded" apt_in_it install "/packages/vsndd_$version+next_amd64.deb" "
 [ "$(in_it dpkg-query -Wf '${Version}' vsndd)" = "$version+next" ] || fail "not upgraded"
 
 apt_in_it remove vsndd vsnd-tools
-[ -z "$(in_it pgrep -x vsndd || true)" ] || fail "the daemon runs after its removal"
+! runs || fail "the daemon runs after its removal"
 in_it test ! -e /run/vsnd || fail "/run/vsnd is left"
 in_it test -e /etc/vsnd/vsndd.toml || fail "a removal is to keep the configuration"
 in_it find /var/lib/vsnd -name 'heard*.wav' -delete
