@@ -30,7 +30,7 @@ pub fn backend_stream(octets: &[u8]) {
             4 => host.now_ns += u64::from(input.u32() % 40_000_000),
             5 | 6 => host.look(&mut input),
             _ => {
-                host.core.pace_by_clock(host.now_ns);
+                host.core.set_pace(Pace::Clock, host.now_ns);
                 host.pace = Pace::Clock;
             }
         }

@@ -52,7 +52,7 @@ pub fn v0_backend_stream(octets: &[u8]) {
             4 => host.pass(u64::from(input.u32() % 3_000_000_000), &mut input),
             5 | 6 => host.look(&mut input),
             _ => {
-                host.core.pace_by_clock(host.now_ns);
+                host.core.set_pace(Pace::Clock, host.now_ns);
                 host.pace = Pace::Clock;
             }
         }

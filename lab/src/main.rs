@@ -5,6 +5,7 @@
 
 mod compare;
 mod recording;
+mod stretches;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -42,6 +43,11 @@ enum Command {
         #[command(flatten)]
         tolerance: compare::Tolerance,
         /// What was heard: raw frames, or a WAV file where the name ends in `.wav`.
+        file: PathBuf,
+    },
+    /// Says where raw frames of two 16-bit samples are silent and where not: `sound 480, silence 960`, in frames.
+    Stretches {
+        /// What was heard.
         file: PathBuf,
     },
 }
@@ -87,6 +93,11 @@ fn run(arguments: &Arguments) -> Result<bool> {
             let result = compare::compare(recording, &heard, *tolerance);
             writeln!(std::io::stdout(), "{}", result.text)?;
             Ok(result.good)
+        }
+        Command::Stretches { file } => {
+            let heard = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+            writeln!(std::io::stdout(), "{}", stretches::describe(&heard))?;
+            Ok(true)
         }
     }
 }

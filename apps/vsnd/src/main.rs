@@ -1,8 +1,9 @@
-//! `vsnd`: the command-line tool. Plays and records in a guest, runs the emulated Xen, shows that all
-//! works.
+//! `vsnd`: the command-line tool. Plays and records in a guest, shows and steers the host's daemon, runs the emulated
+//! Xen, shows that all works.
 
 #![forbid(unsafe_code)]
 
+mod control;
 mod demo;
 mod doctor;
 mod emu;
@@ -11,6 +12,7 @@ mod guest_side;
 mod play;
 mod record;
 mod report;
+mod top;
 
 use std::process::ExitCode;
 
@@ -19,7 +21,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 /// Exit statuses for the help; the same for every command.
 const EXIT_STATUS: &str = "Exit status: 0 success, 1 octets differ or unexpected error, 2 command line, \
     4 no Xen, 5 no such card or stream, 6 no daemon answers, 7 file, 8 host device, 9 format not taken, \
-    10 the other side went away.";
+    10 the other side went away, 11 not permitted.";
 
 /// Para-virtual sound for Xen.
 #[derive(Debug, Parser)]
@@ -39,6 +41,24 @@ enum Command {
     Record(record::Arguments),
     /// Runs an emulated Xen, and attaches sound cards to its domains.
     Emu(emu::Arguments),
+    /// Shows the guests, cards and streams that the daemon serves.
+    List(control::list::Arguments),
+    /// Shows the daemon's streams on a live screen: levels, latency, xruns; with keys for volume, mute and capture.
+    Top(top::Arguments),
+    /// Sets the host's volume of streams, or shows it.
+    Volume(control::steer::VolumeArguments),
+    /// Silences streams; their guests go on and notice nothing.
+    Mute(control::steer::TargetArguments),
+    /// Lets muted streams be heard again.
+    Unmute(control::steer::TargetArguments),
+    /// Lets a guest capture what the host hears.
+    AllowCapture(control::steer::TargetArguments),
+    /// Takes that permission back.
+    DenyCapture(control::steer::TargetArguments),
+    /// Makes the daemon read its configuration again.
+    Reload(control::steer::DaemonArguments),
+    /// Shows what happened: cards, streams, xruns, violations, and who changed what.
+    Events(control::events::Arguments),
     /// Says what is there and what is missing for sound on Xen, and the next step.
     Doctor(doctor::Arguments),
     /// Writes completions for a shell to standard output.
@@ -54,6 +74,15 @@ fn main() -> ExitCode {
         Command::Play(arguments) => play::run(&arguments),
         Command::Record(arguments) => record::run(&arguments),
         Command::Emu(arguments) => emu::run(&arguments),
+        Command::List(arguments) => control::list::run(&arguments),
+        Command::Top(arguments) => top::run(&arguments),
+        Command::Volume(arguments) => control::steer::volume(&arguments),
+        Command::Mute(arguments) => control::steer::mute(&arguments, true),
+        Command::Unmute(arguments) => control::steer::mute(&arguments, false),
+        Command::AllowCapture(arguments) => control::steer::capture(&arguments, true),
+        Command::DenyCapture(arguments) => control::steer::capture(&arguments, false),
+        Command::Reload(arguments) => control::steer::reload(&arguments),
+        Command::Events(arguments) => control::events::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Completions(arguments) => generate::completions(&arguments, Arguments::command()),
         Command::Man(arguments) => generate::manual_pages(&arguments, Arguments::command()),

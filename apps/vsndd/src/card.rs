@@ -44,6 +44,14 @@ pub(crate) struct Described {
 }
 
 impl StreamNodes {
+    /// What the guest's half of the device calls the stream.
+    pub(crate) fn label(&self) -> &str {
+        match &self.kind {
+            Kind::V0(_) => "",
+            Kind::V2(described) => &described.label,
+        }
+    }
+
     /// The transport nodes with their values.
     pub(crate) fn transport(&self) -> impl Iterator<Item = (String, u32)> {
         let events = match &self.kind {

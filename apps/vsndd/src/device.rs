@@ -7,6 +7,7 @@ use xen::DomainId;
 
 use crate::card::{self, CardError, StreamNodes};
 use crate::limiter::LogLimiter;
+use crate::policy::Asker;
 
 /// A device's place: frontend domain and device number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +42,11 @@ pub(crate) struct Device<K> {
     pub(crate) handshake: backend::Handshake,
     /// Streams while connected, with the transport nodes they were connected with.
     pub(crate) streams: Vec<(StreamNodes, K)>,
+    pub(crate) identity: Identity,
+    /// How often the guest broke the protocol as far as the whole card is concerned.
+    pub(crate) violations: u64,
+    /// How often it was connected.
+    pub(crate) connections: u64,
     pub(crate) log: LogLimiter,
     /// What the timers hold for this device.
     pub(crate) scheduled_ns: Option<u64>,
@@ -63,6 +69,7 @@ impl<K: Copy> Device<K> {
         store: &mut xenstore::Client,
         own: DomainId,
         id: DeviceId,
+        identity: Identity,
         forced: Option<Protocol>,
         now_ns: u64,
     ) -> xenstore::Result<Found<K>> {
@@ -103,6 +110,9 @@ impl<K: Copy> Device<K> {
             protocol,
             handshake,
             streams: Vec::new(),
+            identity,
+            violations: 0,
+            connections: 0,
             log: LogLimiter::default(),
             scheduled_ns: None,
         };
@@ -168,21 +178,55 @@ impl<K: Copy> Device<K> {
         }
     }
 
-    /// A log line about the device's ordinary life, rate-limited: a guest decides how often it connects.
-    pub(crate) fn note(&mut self, now_ns: u64, message: &str) {
-        if self.log.pass(now_ns).is_some() {
+    /// A log line about the device's ordinary life, rate-limited: a guest decides how often it connects. Says whether it
+    /// was written.
+    pub(crate) fn note(&mut self, now_ns: u64, message: &str) -> bool {
+        let pass = self.log.pass(now_ns).is_some();
+        if pass {
             info!("{}: {message}", self.id);
         }
+        pass
     }
 
-    /// A log line about the guest's fault, rate-limited.
-    pub(crate) fn warn(&mut self, now_ns: u64, message: &str) {
-        if let Some(suppressed) = self.log.pass(now_ns) {
-            if suppressed > 0 {
-                warn!("{}: {message} ({suppressed} more like this were not logged)", self.id);
-            } else {
-                warn!("{}: {message}", self.id);
-            }
+    /// A log line about the guest's fault, rate-limited. Says whether it was written.
+    pub(crate) fn warn(&mut self, now_ns: u64, message: &str) -> bool {
+        match self.log.pass(now_ns) {
+            None => return false,
+            Some(0) => warn!("{}: {message}", self.id),
+            Some(suppressed) => warn!("{}: {message} ({suppressed} more like this were not logged)", self.id),
+        }
+        true
+    }
+}
+
+/// Who a guest is, as the toolstack wrote it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) name: Option<String>,
+    pub(crate) uuid: Option<String>,
+}
+
+impl Identity {
+    /// Reads it; what cannot be read is not known.
+    pub(crate) fn read(store: &mut xenstore::Client, guest: DomainId) -> Self {
+        let mut text = |node: &str| {
+            let value = store.read_opt(&format!("/local/domain/{guest}/{node}")).ok()??;
+            String::from_utf8(value).ok()
+        };
+        let uuid = text("vm").and_then(|path| path.strip_prefix("/vm/").map(str::to_owned));
+        Self { name: text("name"), uuid }
+    }
+
+    /// The guest as one that asks for a stream of a card, or for the card.
+    pub(crate) fn asker<'a>(&'a self, id: DeviceId, nodes: Option<&'a StreamNodes>) -> Asker<'a> {
+        Asker {
+            domain: id.guest.0,
+            name: self.name.as_deref(),
+            uuid: self.uuid.as_deref(),
+            card: id.card,
+            pcm: nodes.map_or(0, |nodes| nodes.pcm),
+            stream: nodes.map_or(0, |nodes| nodes.stream),
+            unique_id: nodes.map_or("", StreamNodes::label),
         }
     }
 }

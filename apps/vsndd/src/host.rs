@@ -1,29 +1,34 @@
 //! The host's side of a stream: its sink or source, its gain, its log. The same for every protocol.
 
-use backend::{Frames, Geometry, Pace};
-use host_audio::{HostDevice, Notice, Pacing, Sink, Source, StreamLabel, StreamSpec};
+use backend::{Frames, Geometry, Pace, Run};
+use control::EventKind;
+use host_audio::{Notice, Pacing, Sink, Source, StreamLabel, StreamSpec};
 use pcm::{Gain, Meter};
 use sndif::store::Direction;
 use tracing::{Level, debug, info, warn};
 
+use crate::endpoint::{Device, Endpoint};
+use crate::journal::Violation;
 use crate::limiter::LogLimiter;
-use crate::stream::Turn;
-
-enum Device {
-    Closed,
-    Sink(Box<dyn Sink>),
-    Source(Box<dyn Source>),
-}
+use crate::policy::{HostVolume, Permission, Route};
+use crate::stream::{Turn, latency_us};
 
 /// A stream as the host has it.
 pub(crate) struct HostSide {
     label: StreamLabel,
     device: Device,
-    /// Whether it was opened since it was closed last; it may have failed meanwhile.
-    opened: bool,
+    /// What it was opened for, until it is closed; the device may have failed meanwhile.
+    open: Option<(Direction, StreamSpec)>,
+    /// The device went away, and the stream goes on silently.
+    lost: bool,
+    guest_gain: Gain,
+    volume: HostVolume,
+    /// What is left to be done in software.
     gain: Option<Gain>,
     /// The peaks of what passes while it is open.
     meter: Meter,
+    /// Times that devices of earlier openings lost sound.
+    earlier_xruns: u64,
     log: LogLimiter,
 }
 
@@ -35,17 +40,27 @@ pub(crate) struct NotOpened {
 
 impl HostSide {
     pub(crate) fn new(label: StreamLabel) -> Self {
-        let meter = Meter::new(0);
-        Self { label, device: Device::Closed, opened: false, gain: None, meter, log: LogLimiter::default() }
+        Self {
+            label,
+            device: Device::Closed,
+            open: None,
+            lost: false,
+            guest_gain: Gain::new(0),
+            volume: HostVolume::default(),
+            gain: None,
+            meter: Meter::new(0),
+            earlier_xruns: 0,
+            log: LogLimiter::default(),
+        }
     }
 
-    /// Opens a device and says who keeps the time.
+    /// Opens a device and says who keeps the time. A guest that gets silence in its place reaches none.
     pub(crate) fn open(
         &mut self,
-        device: &dyn HostDevice,
+        endpoint: &Endpoint,
         direction: Direction,
         geometry: &Geometry,
-        turn: &Turn<'_>,
+        turn: &mut Turn<'_>,
     ) -> Result<Pace, NotOpened> {
         let spec = StreamSpec {
             format: geometry.format,
@@ -54,15 +69,35 @@ impl HostSide {
             period_frames: geometry.period_frames(),
             buffer_frames: geometry.ring_frames(),
         };
-        let opened = match direction {
-            Direction::Playback => device.open_sink(&self.label, &spec).map(Device::Sink),
-            Direction::Capture => device.open_source(&self.label, &spec).map(Device::Source),
+        let (device, pace) = match endpoint.route().permission {
+            Permission::Silent => (Device::Closed, Pace::Clock),
+            Permission::Granted | Permission::Refused => self.attach(endpoint, direction, &spec, turn)?,
         };
-        self.device = opened.map_err(|error| {
-            self.warn(turn.now_ns, &format!("OPEN refused: {error}"));
+        self.device = device;
+        self.open = Some((direction, spec));
+        self.guest_gain = Gain::new(geometry.channels);
+        self.volume = endpoint.route().volume;
+        self.meter = Meter::new(geometry.channels);
+        self.meter.watch(tracing::enabled!(Level::DEBUG));
+        self.scale();
+        debug!(stream = %self.label, "open: {spec}, period {} frames, buffer {} frames", spec.period_frames, spec.buffer_frames);
+        turn.journal.push(EventKind::Open, self.label, format!("{direction}, {spec}, {}", endpoint.route().device));
+        Ok(pace)
+    }
+
+    /// Opens the device of `endpoint` beside the one that is in use.
+    fn attach(
+        &mut self,
+        endpoint: &Endpoint,
+        direction: Direction,
+        spec: &StreamSpec,
+        turn: &mut Turn<'_>,
+    ) -> Result<(Device, Pace), NotOpened> {
+        let device = endpoint.open(&self.label, direction, spec).map_err(|error| {
+            self.refuse(turn, &error.to_string());
             NotOpened { no_resources: false }
         })?;
-        let pacing = match &self.device {
+        let pacing = match &device {
             Device::Sink(sink) => sink.pacing(),
             Device::Source(source) => source.pacing(),
             Device::Closed => Pacing::Caller,
@@ -72,22 +107,64 @@ impl HostSide {
             Pacing::Device(fd) => {
                 if let Err(error) = turn.poller.add_level(fd, turn.device_token) {
                     warn!(stream = %self.label, "cannot wait for the host device: {error}");
-                    self.device = Device::Closed;
                     return Err(NotOpened { no_resources: true });
                 }
                 Pace::Device
             }
         };
-        self.gain = None;
-        self.opened = true;
-        self.meter = Meter::new(geometry.channels);
-        self.meter.watch(tracing::enabled!(Level::DEBUG));
-        debug!(stream = %self.label, "open: {spec}, period {} frames, buffer {} frames", spec.period_frames, spec.buffer_frames);
-        Ok(pace)
+        self.lost = false;
+        Ok((device, pace))
+    }
+
+    /// Takes up another decision, also in the middle of a stream: what is no longer allowed is silent from now on, and
+    /// what leads elsewhere goes there; if it cannot, it stays where it is. `moved` says whether `endpoint` has another
+    /// device than it had.
+    pub(crate) fn change(&mut self, endpoint: &Endpoint, moved: bool, core: &mut impl Frames, turn: &mut Turn<'_>) {
+        self.volume = endpoint.route().volume;
+        if let Some((direction, spec)) = self.open
+            && core.direction() == Some(direction)
+        {
+            let is_open = !matches!(self.device, Device::Closed);
+            if !endpoint.is_granted() {
+                if is_open {
+                    self.drop_device();
+                    core.set_pace(Pace::Clock, turn.now_ns);
+                }
+            } else if (!is_open || moved)
+                && let Ok((device, pace)) = self.attach(endpoint, direction, &spec, turn)
+            {
+                self.drop_device();
+                self.device = device;
+                core.set_pace(pace, turn.now_ns);
+                if core.run() != Run::Open {
+                    self.steer(core, turn, |sink| sink.start(), |source| source.start());
+                }
+                if core.run() == Run::Paused {
+                    self.steer(core, turn, |sink| sink.pause(true), |source| source.pause(true));
+                }
+            }
+        }
+        self.scale();
+    }
+
+    /// Says that an OPEN cannot be, or that a device cannot be had.
+    pub(crate) fn refuse(&mut self, turn: &mut Turn<'_>, reason: &str) {
+        turn.journal.opens_refused += 1;
+        if self.warn(turn.now_ns, &format!("OPEN refused: {reason}")) {
+            turn.journal.push(EventKind::Refused, self.label, reason);
+        }
+    }
+
+    /// Says that the guest broke the protocol.
+    pub(crate) fn violation(&mut self, turn: &mut Turn<'_>, kind: Violation, reason: &str) {
+        turn.journal.violation(kind);
+        if self.warn(turn.now_ns, reason) {
+            turn.journal.push(EventKind::Violation, self.label, reason);
+        }
     }
 
     /// After the device's descriptor became readable.
-    pub(crate) fn device_woke(&mut self, core: &mut impl Frames, turn: &Turn<'_>) {
+    pub(crate) fn device_woke(&mut self, core: &mut impl Frames, turn: &mut Turn<'_>) {
         let result = match &mut self.device {
             Device::Closed => Ok(()),
             Device::Sink(sink) => sink.acknowledge(),
@@ -98,7 +175,7 @@ impl HostSide {
     }
 
     /// Logs what became of the host device.
-    fn tell_notices(&mut self, turn: &Turn<'_>) {
+    fn tell_notices(&mut self, turn: &mut Turn<'_>) {
         loop {
             let notice = match &mut self.device {
                 Device::Closed => None,
@@ -108,11 +185,18 @@ impl HostSide {
             match notice {
                 None => return,
                 Some(Notice::Lost(error)) => {
-                    self.warn(turn.now_ns, &format!("{error}; going on silently, it is tried again"));
+                    self.lost = true;
+                    turn.journal.devices_lost += 1;
+                    if self.warn(turn.now_ns, &format!("{error}; going on silently, it is tried again")) {
+                        turn.journal.push(EventKind::Lost, self.label, error.to_string());
+                    }
                 }
                 Some(Notice::Back) => {
+                    self.lost = false;
+                    turn.journal.devices_back += 1;
                     if self.log.pass(turn.now_ns).is_some() {
                         info!(stream = %self.label, "the host device is back and in use");
+                        turn.journal.push(EventKind::Back, self.label, "the host device is back and in use");
                     }
                 }
             }
@@ -123,7 +207,7 @@ impl HostSide {
     pub(crate) fn steer(
         &mut self,
         core: &mut impl Frames,
-        turn: &Turn<'_>,
+        turn: &mut Turn<'_>,
         sink: impl FnOnce(&mut dyn Sink) -> Result<(), host_audio::Error>,
         source: impl FnOnce(&mut dyn Source) -> Result<(), host_audio::Error>,
     ) {
@@ -136,15 +220,30 @@ impl HostSide {
     }
 
     /// The device failed: the guest plays on into nothing, its positions run by the clock.
-    fn device_result<T>(&mut self, result: Result<T, host_audio::Error>, core: &mut impl Frames, turn: &Turn<'_>) {
+    fn device_result<T>(&mut self, result: Result<T, host_audio::Error>, core: &mut impl Frames, turn: &mut Turn<'_>) {
         let Err(error) = result else { return };
-        self.warn(turn.now_ns, &format!("{error}; going on silently"));
-        self.device = Device::Closed;
-        core.pace_by_clock(turn.now_ns);
+        if self.warn(turn.now_ns, &format!("{error}; going on silently")) {
+            turn.journal.push(EventKind::Lost, self.label, error.to_string());
+        }
+        self.lost = true;
+        self.drop_device();
+        core.set_pace(Pace::Clock, turn.now_ns);
     }
 
-    /// Hands a gain to the device, or keeps it for scaling in software.
+    /// Takes what the guest has set.
     pub(crate) fn set_gain(&mut self, gain: Gain) {
+        self.guest_gain = gain;
+        self.scale();
+    }
+
+    /// Hands the gain of guest and host together to the device, or keeps it for scaling in software.
+    fn scale(&mut self) {
+        let mut gain = self.guest_gain.clone();
+        for channel in 0..gain.channels() {
+            let sum = self.guest_gain.volume(channel).saturating_add(self.volume.millidecibels);
+            gain.set_volume(channel, sum.min(self.volume.max.unwrap_or(i32::MAX)));
+            gain.set_mute(channel, self.guest_gain.is_muted(channel) || self.volume.muted);
+        }
         let in_device = match &mut self.device {
             Device::Sink(sink) => sink.set_gain(&gain),
             _ => false,
@@ -223,27 +322,121 @@ impl HostSide {
         self.device_result(result, core, turn);
     }
 
+    pub(crate) fn label(&self) -> StreamLabel {
+        self.label
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Says that sound was lost.
+    pub(crate) fn tell_xruns(&mut self, count: u64, turn: &mut Turn<'_>) {
+        if self.log.pass(turn.now_ns).is_some() {
+            debug!(stream = %self.label, "{count} xrun(s)");
+            turn.journal.push(EventKind::Xrun, self.label, format!("{count} time(s)"));
+        }
+    }
+
     /// Closes the device, with a report for the log.
     pub(crate) fn close(&mut self, now_ns: u64, report: std::fmt::Arguments<'_>) {
-        if std::mem::take(&mut self.opened) && self.log.pass(now_ns).is_some() {
+        if self.open.take().is_some() && self.log.pass(now_ns).is_some() {
             info!(stream = %self.label, "closed: {report}");
             if self.meter.is_watched() {
                 debug!(stream = %self.label, "peaks in dB of full scale: {}", Peaks(&self.meter));
             }
         }
+        self.lost = false;
+        self.drop_device();
+    }
+
+    fn drop_device(&mut self) {
+        self.earlier_xruns += self.device_xruns();
         self.device = Device::Closed;
     }
 
-    /// A log line about the guest's fault, rate-limited.
-    pub(crate) fn warn(&mut self, now_ns: u64, message: &str) {
-        if let Some(suppressed) = self.log.pass(now_ns) {
-            if suppressed > 0 {
-                warn!(stream = %self.label, "{message} ({suppressed} more like this were not logged)");
-            } else {
-                warn!(stream = %self.label, "{message}");
-            }
+    fn device_xruns(&self) -> u64 {
+        match &self.device {
+            Device::Closed => 0,
+            Device::Sink(sink) => sink.xruns(),
+            Device::Source(source) => source.xruns(),
         }
     }
+
+    /// Times that host devices lost sound.
+    pub(crate) fn xruns(&self) -> u64 {
+        self.earlier_xruns + self.device_xruns()
+    }
+
+    /// What the host's side says of itself; with `levels`, it measures from now on, and tells what it measured.
+    pub(crate) fn describe(&self, core: &impl Frames, endpoint: &Endpoint, stream: &mut control::Stream, levels: bool) {
+        stream.run = match core.run() {
+            Run::Closed => control::Run::Closed,
+            Run::Open => control::Run::Open,
+            Run::Running => control::Run::Running,
+            Run::Paused => control::Run::Paused,
+        };
+        stream.latency_us = latency_us(core);
+        stream.permitted = endpoint.is_granted();
+        let Route { device, volume, .. } = endpoint.route();
+        stream.device = device.to_string();
+        stream.volume_db = decibels(volume.millidecibels);
+        stream.volume_max_db = volume.max.map(decibels);
+        stream.muted = volume.muted;
+        stream.device_lost = self.lost;
+        if let Some((direction, spec)) = &self.open {
+            stream.direction = Some(told(*direction));
+            stream.format = Some(spec.format.to_string());
+            stream.rate_hz = spec.rate_hz;
+            stream.channels = spec.channels;
+            stream.period_frames = spec.period_frames;
+            stream.buffer_frames = spec.buffer_frames;
+            let channels = 0..self.guest_gain.channels();
+            let volumes = channels.clone().map(|channel| self.guest_gain.volume(channel));
+            if volumes.clone().any(|volume| volume != 0) {
+                stream.guest_volume_db = volumes.map(decibels).collect();
+            }
+            let muted = channels.map(|channel| self.guest_gain.is_muted(channel));
+            if muted.clone().any(|muted| muted) {
+                stream.guest_muted = muted.collect();
+            }
+        }
+        if levels {
+            self.meter.watch(true);
+            let told = |peak| Some(pcm::level::dbfs(peak)).filter(|level| level.is_finite());
+            stream.levels_db = self.meter.take().map(told).collect();
+        }
+    }
+
+    /// Ends measuring, which costs something.
+    pub(crate) fn stop_measuring(&self) {
+        self.meter.watch(tracing::enabled!(Level::DEBUG));
+    }
+
+    /// A log line about the guest's fault, rate-limited. Says whether it was written.
+    pub(crate) fn warn(&mut self, now_ns: u64, message: &str) -> bool {
+        match self.log.pass(now_ns) {
+            None => return false,
+            Some(0) => warn!(stream = %self.label, "{message}"),
+            Some(suppressed) => {
+                warn!(stream = %self.label, "{message} ({suppressed} more like this were not logged)");
+            }
+        }
+        true
+    }
+}
+
+/// A direction as it is told to others.
+pub(crate) fn told(direction: Direction) -> control::Direction {
+    match direction {
+        Direction::Playback => control::Direction::Playback,
+        Direction::Capture => control::Direction::Capture,
+    }
+}
+
+/// 0.001 dB as decibels.
+pub(crate) fn decibels(millidecibels: i32) -> f64 {
+    f64::from(millidecibels) / 1000.0
 }
 
 /// A meter's peaks, `-6.0 -inf`.

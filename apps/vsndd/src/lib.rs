@@ -9,18 +9,27 @@
 mod card;
 mod config;
 mod daemon;
+mod decisions;
 mod device;
+mod endpoint;
+mod figures;
 mod host;
+mod journal;
 mod limiter;
 mod policy;
 mod poller;
 mod refine;
 pub mod sandbox;
 mod served;
+mod server;
 pub mod service;
+mod source;
 mod stream;
 mod transport;
+mod unique_id;
 mod v0;
 
-pub use config::{Config, ConfigError, DomainSelector, Rule};
+pub use config::{Config, ConfigError, Control, DomainSelector, Instead, Limits, ListenAddress, Metrics, Rule};
 pub use daemon::{Daemon, Ended, Error};
+pub use server::{ListenError, Sockets};
+pub use source::{ConfigSource, DEFAULT_CONFIG};

@@ -1,17 +1,14 @@
 //! `vsndd`: command line, logging and signals around [`vsndd::Daemon`].
 
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use host_audio::DeviceSpec;
 use program::{ExitStatus, Failure};
-use vsndd::{Config, ConfigError, Daemon, Ended, Error, sandbox, service};
+use vsndd::{ConfigSource, Daemon, Ended, Error, Sockets, sandbox, service};
 use xen::{DomainId, Xen, XenSpec};
-
-/// Configuration that is read when none is named, if it is there.
-const DEFAULT_CONFIG: &str = "/etc/vsnd/vsndd.toml";
 
 /// Plays what Xen guests play and lets them record, through the sndif protocol.
 #[derive(Debug, Parser)]
@@ -65,16 +62,25 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         return Ok(ExitStatus::Success);
     }
     program::start_log(&arguments.log)?;
-    let config = config(arguments).map_err(Failure::with(ExitStatus::Config))?;
+    let source = ConfigSource {
+        file: arguments.config.clone(),
+        sink: arguments.sink.clone(),
+        source: arguments.source.clone(),
+        allow_capture: arguments.allow_capture,
+    };
+    let config = source.read().map_err(Failure::with(ExitStatus::Config))?;
     if arguments.check_config {
         return Ok(ExitStatus::Success);
     }
     let stop = program::stop_signal().map_err(Failure::with(ExitStatus::Failure))?;
+    let reload = program::reload_signal().map_err(Failure::with(ExitStatus::Failure))?;
     xen::raise_fd_limit();
     let xen = Xen::open(&arguments.xen, arguments.domain).map_err(Failure::with(ExitStatus::NoXen))?;
     let failure = |error: Error| Failure::new(status_of(&error), error);
     let store = xen.store().map_err(|error| failure(error.into()))?;
-    sandbox::enter(&arguments.sandbox, &config, arguments.config_path()).map_err(Failure::with(ExitStatus::Failure))?;
+    let sockets = Sockets::open(&config, &control::socket_of(&arguments.xen)).map_err(|error| failure(error.into()))?;
+    sandbox::enter(&arguments.sandbox, &config, source.path().as_deref(), sockets.directories())
+        .map_err(Failure::with(ExitStatus::Failure))?;
     xen.check_channels().map_err(|error| {
         let next =
             "let the group of the daemon's user have it: `chgrp vsnd /dev/xen/evtchn; chmod g+rw /dev/xen/evtchn`";
@@ -87,6 +93,7 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         return Ok(ExitStatus::Success);
     }
     let mut daemon = Daemon::with_store(xen, store, config).map_err(failure)?;
+    daemon.steered(source, sockets, reload).map_err(failure)?;
     service::ready(&format!("serving {}", arguments.xen));
     // One line for whoever waits until guests are served; the log goes to standard error.
     println!("serving {}", arguments.xen);
@@ -101,27 +108,7 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
 fn status_of(error: &Error) -> ExitStatus {
     match error {
         Error::Xen(_) | Error::Store(_) => ExitStatus::NoXen,
-        Error::System(_) => ExitStatus::Failure,
+        Error::System(_) | Error::Listen(_) => ExitStatus::Failure,
         Error::HostDevice(_) => ExitStatus::HostDevice,
     }
-}
-
-impl Arguments {
-    /// The configuration file, if there is one.
-    fn config_path(&self) -> Option<&Path> {
-        let usual = Path::new(DEFAULT_CONFIG);
-        self.config.as_deref().or_else(|| usual.exists().then_some(usual))
-    }
-}
-
-fn config(arguments: &Arguments) -> Result<Config, ConfigError> {
-    let mut config = arguments.config_path().map_or_else(|| Ok(Config::default()), Config::read)?;
-    if let Some(sink) = &arguments.sink {
-        config.sink = sink.clone();
-    }
-    if let Some(source) = &arguments.source {
-        config.source = source.clone();
-    }
-    config.capture |= arguments.allow_capture;
-    Ok(config)
 }

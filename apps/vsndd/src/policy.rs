@@ -1,12 +1,15 @@
-//! What the host lets a stream do and where it leads: the configuration, applied to one stream.
+//! What the host lets a stream do and where it leads: the configuration and what was decided since, applied to one stream.
 
+use backend::HostLimits;
 use host_audio::{DeviceSpec, WhenAbsent};
-use sndif::Protocol;
 use sndif::store::Direction;
+use sndif::{FormatSet, Protocol};
 
-use crate::config::{Config, DomainSelector, Rule};
+use crate::config::{Config, Instead, Limits, Rule};
+use crate::decisions::Decisions;
+use crate::unique_id;
 
-/// Who asks. Everything in here comes from the toolstack, nothing from the guest.
+/// Who asks. But for the `unique_id`, everything in here comes from the toolstack, nothing from the guest.
 #[derive(Debug, Clone)]
 pub(crate) struct Asker<'a> {
     pub(crate) domain: u16,
@@ -15,36 +18,118 @@ pub(crate) struct Asker<'a> {
     pub(crate) card: u32,
     pub(crate) pcm: u8,
     pub(crate) stream: u8,
+    /// What the guest's half of the device calls the stream.
+    pub(crate) unique_id: &'a str,
 }
 
-/// Where a stream leads.
+/// Whether a guest may use a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Permission {
+    Granted,
+    /// It gets silence in real time, and does not know.
+    Silent,
+    Refused,
+}
+
+/// What the host does to a stream's volume.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct HostVolume {
+    /// Added to the guest's, in 0.001 dB.
+    pub(crate) millidecibels: i32,
+    /// What the sum never exceeds.
+    pub(crate) max: Option<i32>,
+    pub(crate) muted: bool,
+}
+
+/// Where a stream leads and what it may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Route {
     pub(crate) device: DeviceSpec,
-    pub(crate) permitted: bool,
+    pub(crate) permission: Permission,
     pub(crate) absent: WhenAbsent,
+    pub(crate) volume: HostVolume,
+    pub(crate) limits: Limits,
 }
 
-impl Config {
-    /// The route of a stream.
-    pub(crate) fn route(&self, asker: &Asker<'_>, direction: Direction) -> Route {
-        let (mut sink, mut source, mut capture, mut absent) =
-            (&self.sink, &self.source, self.capture, self.when_absent);
-        for rule in self.rules.iter().filter(|rule| rule.matches(asker)) {
-            sink = rule.sink.as_ref().unwrap_or(sink);
-            source = rule.source.as_ref().unwrap_or(source);
-            capture = rule.capture.unwrap_or(capture);
-            absent = rule.when_absent.unwrap_or(absent);
-        }
-        match direction {
-            Direction::Playback => Route { device: sink.clone(), permitted: true, absent: absent.into() },
-            Direction::Capture => Route { device: source.clone(), permitted: capture, absent: absent.into() },
+impl Route {
+    /// What bounds OPEN.
+    pub(crate) fn host_limits(&self) -> HostLimits {
+        HostLimits {
+            buffer_bytes_max: self.limits.buffer_bytes_max.unwrap_or(Limits::BUFFER_BYTES_MAX),
+            period_us_min: self.limits.period_us_min.unwrap_or(Limits::PERIOD_US_MIN),
         }
     }
 
-    /// Whether any rule forces a protocol.
-    pub(crate) fn forces_protocol(&self) -> bool {
-        self.rules.iter().any(|rule| rule.protocol.is_some())
+    /// Whether the same may be opened as with `other`, whatever is done to its volume.
+    pub(crate) fn has_bounds_of(&self, other: &Self) -> bool {
+        let volume = HostVolume { max: self.volume.max, ..other.volume };
+        Self { volume, ..self.clone() } == *other
+    }
+
+    /// The formats that may be used. One whose samples cannot be scaled would evade a ceiling.
+    pub(crate) fn formats(&self) -> FormatSet {
+        let formats = self.limits.formats.unwrap_or(FormatSet::ALL);
+        match self.volume.max {
+            Some(max) if max < 0 => formats.iter().filter(|&format| pcm::supports_gain(format)).collect(),
+            _ => formats,
+        }
+    }
+}
+
+/// The configuration and what was decided since.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    pub(crate) config: Config,
+    pub(crate) decisions: Decisions,
+}
+
+impl Policy {
+    /// The route of a stream.
+    pub(crate) fn route(&self, asker: &Asker<'_>, direction: Direction) -> Route {
+        let config = &self.config;
+        let (mut sink, mut source) = (&config.sink, &config.source);
+        let (mut playback, mut capture) = (config.playback, config.capture);
+        let (mut denied, mut absent) = (config.when_denied, config.when_absent);
+        let (mut max, mut trusted) = (config.volume_max_mdb, config.trust_unique_id);
+        for rule in self.config.rules.iter().filter(|rule| rule.matches(asker)) {
+            sink = rule.sink.as_ref().unwrap_or(sink);
+            source = rule.source.as_ref().unwrap_or(source);
+            playback = rule.playback.unwrap_or(playback);
+            capture = rule.capture.unwrap_or(capture);
+            denied = rule.when_denied.unwrap_or(denied);
+            absent = rule.when_absent.unwrap_or(absent);
+            max = rule.volume_max_mdb.or(max);
+            trusted = rule.trust_unique_id.unwrap_or(trusted);
+        }
+        let decided = self.decisions.of(asker);
+        let (device, granted) = match direction {
+            Direction::Playback => (sink, playback),
+            Direction::Capture => (source, decided.capture.unwrap_or(capture)),
+        };
+        let named = if trusted { unique_id::device(asker.unique_id) } else { None };
+        Route {
+            device: named.unwrap_or_else(|| device.clone()),
+            permission: match (granted, denied) {
+                (true, _) => Permission::Granted,
+                (false, Instead::Silence) => Permission::Silent,
+                (false, Instead::Refuse) => Permission::Refused,
+            },
+            absent: absent.into(),
+            volume: HostVolume {
+                millidecibels: decided.volume_mdb.unwrap_or(0),
+                max,
+                muted: decided.muted.unwrap_or(false),
+            },
+            limits: config.limits(asker),
+        }
+    }
+}
+
+impl Config {
+    /// The bounds of a stream, or of a whole card.
+    pub(crate) fn limits(&self, asker: &Asker<'_>) -> Limits {
+        let rules = self.rules.iter().filter(|rule| rule.matches(asker));
+        rules.fold(self.limits, |limits, rule| limits.replaced_by(&rule.limits))
     }
 
     /// The protocol that a card is forced to.
@@ -62,18 +147,20 @@ impl Config {
 
 impl Rule {
     fn matches(&self, asker: &Asker<'_>) -> bool {
-        let domain = match &self.domain {
-            None => true,
-            Some(DomainSelector::Id(id)) => *id == asker.domain,
-            Some(DomainSelector::Name(name)) => {
-                asker.name == Some(name) || asker.uuid.is_some_and(|uuid| uuid.eq_ignore_ascii_case(name))
-            }
-        };
-        domain
+        self.domain.as_ref().is_none_or(|domain| domain.selects(asker.domain, asker.name, asker.uuid))
             && self.card.is_none_or(|card| card == asker.card)
             && self.pcm.is_none_or(|pcm| pcm == asker.pcm)
             && self.stream.is_none_or(|stream| stream == asker.stream)
     }
+}
+
+/// A volume in decibels as 0.001 dB; `None` for one that there is not.
+pub(crate) fn millidecibels(decibels: f64) -> Option<i32> {
+    let millidecibels = (decibels * 1000.0).round();
+    #[expect(clippy::cast_possible_truncation, reason = "the range is checked")]
+    (f64::from(pcm::gain::MIN_MILLIDECIBEL)..=f64::from(pcm::gain::MAX_MILLIDECIBEL))
+        .contains(&millidecibels)
+        .then_some(millidecibels as i32)
 }
 
 #[cfg(test)]
@@ -89,18 +176,28 @@ mod tests {
         card: 0,
         pcm: 1,
         stream: 2,
+        unique_id: "",
     };
 
+    fn policy(text: &str) -> Policy {
+        let config = Config::parse(text, Path::new("f.toml")).unwrap();
+        Policy { config, decisions: Decisions::default() }
+    }
+
     fn route(text: &str, direction: Direction) -> Route {
-        Config::parse(text, Path::new("f.toml")).unwrap().route(&ASKER, direction)
+        policy(text).route(&ASKER, direction)
+    }
+
+    fn granted(text: &str, direction: Direction) -> bool {
+        route(text, direction).permission == Permission::Granted
     }
 
     #[test]
     fn capture_is_off_until_allowed() {
-        assert!(!route("", Direction::Capture).permitted);
-        assert!(route("capture = true", Direction::Capture).permitted);
-        assert!(route("[[rule]]\ndomain = \"studio\"\ncapture = true", Direction::Capture).permitted);
-        assert!(!route("[[rule]]\ndomain = \"other\"\ncapture = true", Direction::Capture).permitted);
+        assert!(!granted("", Direction::Capture));
+        assert!(granted("capture = true", Direction::Capture));
+        assert!(granted("[[rule]]\ndomain = \"studio\"\ncapture = true", Direction::Capture));
+        assert!(!granted("[[rule]]\ndomain = \"other\"\ncapture = true", Direction::Capture));
     }
 
     #[test]
@@ -109,7 +206,6 @@ mod tests {
         let config = Config::parse(text, Path::new("f.toml")).unwrap();
         assert_eq!(config.protocol(&ASKER), Some(Protocol::V2));
         assert_eq!(config.protocol(&Asker { card: 3, ..ASKER }), Some(Protocol::V0));
-        assert!(config.forces_protocol() && !Config::default().forces_protocol());
     }
 
     #[test]
@@ -122,7 +218,19 @@ mod tests {
 
     #[test]
     fn a_domain_is_known_by_name_uuid_and_number() {
-        for domain in ["5", "\"studio\"", "\"6C1F1D3E-0D5B-4F5B-9D0E-0F6D8A1B2C3D\""] {
+        let others = ["6", "\"Studio\"", "\"studi\"", "\"stud?\"", "\"6c1f1d3e\""];
+        for domain in others {
+            let text = format!("[[rule]]\ndomain = {domain}\nsink = \"wav:/x.wav\"");
+            assert_eq!(route(&text, Direction::Playback).device, DeviceSpec::Null, "{domain}");
+        }
+        for domain in [
+            "5",
+            "\"studio\"",
+            "\"st*\"",
+            "\"[rst]tudi?\"",
+            "\"6C1F1D3E-0D5B-4F5B-9D0E-0F6D8A1B2C3D\"",
+            "\"6c1f1d3e-*\"",
+        ] {
             let text = format!("[[rule]]\ndomain = {domain}\nsink = \"wav:/x.wav\"");
             assert_eq!(route(&text, Direction::Playback).device.to_string(), "wav:/x.wav");
         }
@@ -132,6 +240,50 @@ mod tests {
     fn later_rules_replace_only_what_they_name() {
         let text = "[[rule]]\nsink = \"wav:/a.wav\"\ncapture = true\n[[rule]]\npcm = 1\nstream = 2\nsink = \"wav:/b.wav\"\n[[rule]]\ncard = 9\ncapture = false";
         assert_eq!(route(text, Direction::Playback).device.to_string(), "wav:/b.wav");
-        assert!(route(text, Direction::Capture).permitted);
+        assert!(granted(text, Direction::Capture));
+    }
+
+    #[test]
+    fn playback_can_be_denied() {
+        assert!(granted("", Direction::Playback));
+        assert!(!granted("playback = false", Direction::Playback));
+        assert!(granted("playback = false\n[[rule]]\ndomain = \"studio\"\nplayback = true", Direction::Playback));
+    }
+
+    #[test]
+    fn what_is_denied_is_refused_or_silent_as_configured() {
+        assert_eq!(route("", Direction::Capture).permission, Permission::Refused);
+        assert_eq!(route("when-denied = \"silence\"", Direction::Capture).permission, Permission::Silent);
+        let rule = "when-denied = \"silence\"\n[[rule]]\npcm = 1\nwhen-denied = \"refuse\"";
+        assert_eq!(route(rule, Direction::Capture).permission, Permission::Refused);
+    }
+
+    #[test]
+    fn a_rules_limits_replace_those_above_one_by_one() {
+        let text = "[limits]\nbuffer-bytes-max = 65536\nchannels-max = 2\n[[rule]]\ndomain = \"studio\"\n\
+            limits = { channels-max = 8, formats = [\"s16_le\"], rates-hz = [48000, 44100] }";
+        let route = route(text, Direction::Playback);
+        assert_eq!((route.host_limits().buffer_bytes_max, route.limits.channels_max), (65_536, Some(8)));
+        assert_eq!(route.formats(), FormatSet::EMPTY.with(sndif::Format::S16Le));
+        assert_eq!(route.limits.rates_hz.unwrap().list(), [44_100, 48_000]);
+        assert_eq!(route.host_limits().period_us_min, 1000);
+    }
+
+    #[test]
+    fn a_ceiling_leaves_out_what_cannot_be_scaled() {
+        assert!(route("", Direction::Playback).formats().contains(sndif::Format::Mpeg));
+        let below = route("volume-max-db = -6", Direction::Playback);
+        assert_eq!(below.volume.max, Some(-6000));
+        assert!(!below.formats().contains(sndif::Format::Mpeg) && below.formats().contains(sndif::Format::S16Le));
+    }
+
+    #[test]
+    fn a_unique_id_names_a_device_only_where_it_is_trusted() {
+        let asker = Asker { unique_id: "alsa<hw:1;0>", ..ASKER };
+        let device = |text: &str| policy(text).route(&asker, Direction::Playback).device.to_string();
+        assert_eq!(device(""), "null");
+        assert_eq!(device("trust_unique_id = true"), "alsa:hw:1,0");
+        assert_eq!(device("trust-unique-id = true\n[[rule]]\ndomain = 5\ntrust-unique-id = false"), "null");
+        assert_eq!(policy("trust-unique-id = true").route(&ASKER, Direction::Playback).device, DeviceSpec::Null);
     }
 }

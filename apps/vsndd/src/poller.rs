@@ -44,6 +44,12 @@ impl Poller {
         Ok(epoll::add(&self.epoll, fd, epoll::EventData::new_u64(token), flags)?)
     }
 
+    /// Reports every time that `fd` gets something to read or room to write. Closing it ends this.
+    pub(crate) fn add_both_edges(&self, fd: impl AsFd, token: u64) -> io::Result<()> {
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
+        Ok(epoll::add(&self.epoll, fd, epoll::EventData::new_u64(token), flags)?)
+    }
+
     /// Waits until something is readable or `until_ns`; gives the tokens to `ready`.
     pub(crate) fn wait(&self, until_ns: Option<u64>, mut ready: impl FnMut(u64)) -> io::Result<()> {
         let timeout = until_ns.map(|until| {

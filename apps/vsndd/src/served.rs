@@ -1,13 +1,13 @@
 //! A connected stream, whatever its protocol.
 
-use backend::{DeviceLimits, HostLimits, Offer};
-use host_audio::{DeviceOptions, DeviceSpec, HostDevice, StreamLabel};
+use backend::Offer;
+use host_audio::StreamLabel;
 use sndif::store::Direction;
-use sndif::v2::Interval;
 use xen::{DomainId, EventChannel, Xen};
 
 use crate::card::{Described, Kind, StreamNodes};
-use crate::policy::Route;
+use crate::endpoint::Endpoint;
+use crate::policy::{Permission, Route};
 use crate::stream::{After, GuestStream, Turn};
 use crate::transport::Attached;
 use crate::v0;
@@ -15,6 +15,9 @@ use crate::v0;
 /// A connected stream.
 pub(crate) struct Served {
     stream: Wire,
+    label: StreamLabel,
+    /// Notifications that came from the guest.
+    notifications: u64,
     /// What the timers hold for this stream.
     pub(crate) scheduled_ns: Option<u64>,
 }
@@ -24,14 +27,13 @@ enum Wire {
     V2(Box<GuestStream>),
 }
 
-/// A stream that is to be connected.
+/// A stream of a card, as guest and toolstack describe it.
 pub(crate) struct Asked<'a> {
     pub(crate) guest: DomainId,
     /// The guest's name, where it is known.
     pub(crate) name: Option<&'a str>,
     pub(crate) label: StreamLabel,
     pub(crate) nodes: &'a StreamNodes,
-    pub(crate) limits: HostLimits,
 }
 
 impl Asked<'_> {
@@ -40,64 +42,74 @@ impl Asked<'_> {
         let ring = self.nodes.ring.attach(xen, self.guest)?;
         let stream = match &self.nodes.kind {
             Kind::V0(direction) => {
-                let (playback, capture) = (route(Direction::Playback), route(Direction::Capture));
-                let (sink, source) = (self.device(&playback, ""), self.device(&capture, ""));
-                let used = |wanted| direction.is_none_or(|direction| direction == wanted);
-                let limits = |route: &Route, device: &dyn HostDevice, direction| {
-                    (route.permitted && used(direction)).then(|| self.device_limits(&route.device, device, direction))
-                };
-                let config = backend::v0::StreamConfig {
-                    direction: *direction,
-                    playback: limits(&playback, sink.as_ref(), Direction::Playback),
-                    capture: limits(&capture, source.as_ref(), Direction::Capture),
-                    lead_bytes_max: self.limits.buffer_bytes_max,
-                };
-                tracing::debug!(stream = %self.label, "connected to {} and {}", playback.device, capture.device);
+                let (sink, source) =
+                    (self.endpoint(route(Direction::Playback)), self.endpoint(route(Direction::Capture)));
+                let config = self.v0_config(*direction, &sink, &source);
+                let (to, from) = (&sink.route().device, &source.route().device);
+                tracing::debug!(stream = %self.label, "connected to {to} and {from}");
                 Wire::V0(v0::GuestStream::new(self.guest, self.label, config, ring, sink, source).into())
             }
-            Kind::V2(Described { direction, label, limits, control_bytes, events }) => {
-                let route = route(*direction);
-                let device = self.device(&route, label);
-                let config = backend::StreamConfig {
-                    direction: *direction,
-                    offer: Offer {
-                        store: *limits,
-                        device: self.device_limits(&route.device, device.as_ref(), *direction),
-                        host: self.limits,
-                        control_bytes: *control_bytes,
-                    },
-                    permitted: route.permitted,
-                };
-                let events = events.attach(xen, self.guest)?;
-                tracing::debug!(stream = %self.label, label = %label, "{direction} connected to {}", route.device);
-                Wire::V2(GuestStream::new(self.guest, self.label, config, ring, events, device).into())
+            Kind::V2(described) => {
+                let endpoint = self.endpoint(route(described.direction));
+                let config = self.v2_config(described, &endpoint);
+                let events = described.events.attach(xen, self.guest)?;
+                let Described { label, direction, .. } = described;
+                tracing::debug!(stream = %self.label, label = %label, "{direction} connected to {}", endpoint.route().device);
+                Wire::V2(GuestStream::new(self.guest, self.label, config, ring, events, endpoint).into())
             }
         };
-        Ok(Served { stream, scheduled_ns: None })
+        Ok(Served { stream, label: self.label, notifications: 0, scheduled_ns: None })
     }
 
-    /// The device of a route, on which the stream is known by guest, card and `name`.
-    fn device(&self, route: &Route, name: &str) -> Box<dyn HostDevice> {
+    /// Takes up another decision of the host.
+    pub(crate) fn change(&self, served: &mut Served, route: impl Fn(Direction) -> Route, turn: &mut Turn<'_>) {
+        match (&mut served.stream, &self.nodes.kind) {
+            (Wire::V0(stream), Kind::V0(direction)) => {
+                stream.change(route, |sink, source| self.v0_config(*direction, sink, source), turn);
+            }
+            (Wire::V2(stream), Kind::V2(described)) => {
+                stream.change(route(described.direction), |endpoint| self.v2_config(described, endpoint), turn);
+            }
+            // The nodes are those that the stream was made of.
+            (Wire::V0(_), Kind::V2(_)) | (Wire::V2(_), Kind::V0(_)) => {}
+        }
+    }
+
+    /// Where a stream leads, where it is known by guest, card and its own name.
+    fn endpoint(&self, route: Route) -> Endpoint {
         let StreamLabel { domain, card, pcm, stream } = self.label;
         let guest = self.name.map_or_else(|| format!("domain {domain}"), str::to_owned);
-        let name = if name.is_empty() { format!("PCM {pcm} stream {stream}") } else { name.to_owned() };
-        route.device.device(&DeviceOptions { absent: route.absent, title: format!("{guest}: card {card} {name}") })
+        let name = match self.nodes.label() {
+            "" => format!("PCM {pcm} stream {stream}"),
+            name => name.to_owned(),
+        };
+        Endpoint::new(route, format!("{guest}: card {card} {name}"))
     }
 
-    /// What the host device can do; if that cannot be found out now, OPEN will tell.
-    fn device_limits(&self, spec: &DeviceSpec, device: &dyn HostDevice, direction: Direction) -> DeviceLimits {
-        match device.capabilities(&self.label, direction) {
-            Ok(capabilities) => DeviceLimits {
-                formats: capabilities.formats,
-                rates_hz: Interval::new(*capabilities.rates_hz.start(), *capabilities.rates_hz.end()),
-                channels: Interval::new(*capabilities.channels.start(), *capabilities.channels.end()),
+    fn v0_config(&self, direction: Option<Direction>, sink: &Endpoint, source: &Endpoint) -> backend::v0::StreamConfig {
+        let limits = |endpoint: &Endpoint, wanted| {
+            let used = direction.is_none_or(|direction| direction == wanted);
+            let permitted = endpoint.route().permission != Permission::Refused;
+            (permitted && used).then(|| endpoint.limits(&self.label, wanted))
+        };
+        backend::v0::StreamConfig {
+            direction,
+            playback: limits(sink, Direction::Playback),
+            capture: limits(source, Direction::Capture),
+            lead_bytes_max: sink.route().host_limits().buffer_bytes_max,
+        }
+    }
+
+    fn v2_config(&self, described: &Described, endpoint: &Endpoint) -> backend::StreamConfig {
+        backend::StreamConfig {
+            direction: described.direction,
+            offer: Offer {
+                store: described.limits,
+                device: endpoint.limits(&self.label, described.direction),
+                host: endpoint.route().host_limits(),
+                control_bytes: described.control_bytes,
             },
-            Err(error) => {
-                tracing::warn!(stream = %self.label, "{spec}: {error}");
-                // What a device of which nothing is known is sure to carry: samples that can be converted.
-                let formats = sndif::Format::all().filter(|&format| pcm::is_decodable(format)).collect();
-                DeviceLimits { formats, ..DeviceLimits::ANY }
-            }
+            permitted: endpoint.route().permission != Permission::Refused,
         }
     }
 }
@@ -126,6 +138,11 @@ impl Served {
         }
     }
 
+    /// After a notification from the guest.
+    pub(crate) fn guest_woke(&mut self) {
+        self.notifications += 1;
+    }
+
     /// Handles what is in the ring and moves frames.
     pub(crate) fn turn(&mut self, turn: &mut Turn<'_>) -> After {
         match &mut self.stream {
@@ -139,6 +156,30 @@ impl Served {
         match &mut self.stream {
             Wire::V0(stream) => stream.device_woke(turn),
             Wire::V2(stream) => stream.device_woke(turn),
+        }
+    }
+
+    /// What it is and does; with `levels`, it measures them from now on.
+    pub(crate) fn describe(&self, nodes: &StreamNodes, levels: bool) -> control::Stream {
+        let mut stream = control::Stream {
+            pcm: self.label.pcm,
+            stream: self.label.stream,
+            label: nodes.label().to_owned(),
+            notifications_in: self.notifications,
+            ..control::Stream::default()
+        };
+        match &self.stream {
+            Wire::V0(served) => served.describe(&mut stream, levels),
+            Wire::V2(served) => served.describe(&mut stream, levels),
+        }
+        stream
+    }
+
+    /// Ends measuring levels.
+    pub(crate) fn stop_measuring(&self) {
+        match &self.stream {
+            Wire::V0(stream) => stream.stop_measuring(),
+            Wire::V2(stream) => stream.stop_measuring(),
         }
     }
 }

@@ -13,16 +13,15 @@ pub fn ready(status: &str) {
 /// The configuration is being read anew; [`reloaded`] has to follow, however that ends.
 pub fn reloading() {
     // A manager waits for the reload that began after it had asked: the moment says which one this is.
-    let now = NotifyState::monotonic_usec_now();
-    match &now {
-        Ok(now) => tell(&[NotifyState::Reloading, now.clone(), NotifyState::Status("reading the configuration anew")]),
+    match &NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now.clone()]),
         Err(error) => warn!("cannot read the clock for the service manager: {error}"),
     }
 }
 
 /// The end of what [`reloading`] began.
-pub fn reloaded(status: &str) {
-    ready(status);
+pub fn reloaded() {
+    tell(&[NotifyState::Ready]);
 }
 
 /// The daemon was asked to end, or has to.

@@ -1,14 +1,18 @@
 //! One connected stream of protocol version 2: its ring and event page on the guest's side, the core in between, a sink
 //! or a source on the host's side.
 
-use backend::{Frames, Outcome, Stream as Core, StreamConfig};
-use host_audio::{HostDevice, Sink, Source, StreamLabel};
+use backend::{Frames, Outcome, Run, Stream as Core, StreamConfig};
+use control::EventKind;
+use host_audio::{Sink, Source, StreamLabel};
 use pcm::Gain;
 use sndif::Errno;
 use sndif::v2::{BackRing, EventProducer, Operation, Request, Response};
 use xen::{DomainId, EventChannel, Mapped, Xen};
 
-use crate::host::HostSide;
+use crate::endpoint::Endpoint;
+use crate::host::{HostSide, told};
+use crate::journal::{Journal, Violation};
+use crate::policy::Route;
 use crate::poller::Poller;
 use crate::refine::refine;
 use crate::transport::{Attached, BufferError, map_buffer};
@@ -23,6 +27,7 @@ pub(crate) struct Turn<'a> {
     pub(crate) poller: &'a Poller,
     /// Token under which the host device's descriptor reports.
     pub(crate) device_token: u64,
+    pub(crate) journal: &'a mut Journal,
     /// For samples that are scaled in software.
     pub(crate) scratch: &'a mut Vec<u8>,
 }
@@ -46,8 +51,12 @@ pub(crate) struct GuestStream {
     channel: EventChannel,
     events: EventProducer<Mapped>,
     event_channel: EventChannel,
-    device: Box<dyn HostDevice>,
+    endpoint: Endpoint,
     host: HostSide,
+    /// Notifications sent to the guest.
+    notifications: u64,
+    /// Times that sound was lost, as far as that was told.
+    told_xruns: u64,
     /// When it had its last turn.
     turned_ns: u64,
 }
@@ -59,7 +68,7 @@ impl GuestStream {
         config: StreamConfig,
         ring: Attached,
         events: Attached,
-        device: Box<dyn HostDevice>,
+        endpoint: Endpoint,
     ) -> Self {
         Self {
             guest,
@@ -68,8 +77,10 @@ impl GuestStream {
             channel: ring.channel,
             events: EventProducer::new(events.page),
             event_channel: events.channel,
-            device,
+            endpoint,
             host: HostSide::new(label),
+            notifications: 0,
+            told_xruns: 0,
             turned_ns: 0,
         }
     }
@@ -89,8 +100,39 @@ impl GuestStream {
         self.turned_ns = turn.now_ns;
         let after = self.serve_ring(turn);
         self.host.move_frames(&mut self.core, turn);
-        self.tell_position(turn.now_ns);
+        self.tell_position(turn);
+        let xruns = self.core.counters().xruns + self.host.xruns();
+        if xruns != self.told_xruns {
+            self.host.tell_xruns(xruns - self.told_xruns, turn);
+            self.told_xruns = xruns;
+        }
         after
+    }
+
+    /// What it is and does.
+    pub(crate) fn describe(&self, stream: &mut control::Stream, levels: bool) {
+        let counters = self.core.counters();
+        stream.direction = Some(told(self.core.direction()));
+        stream.requests = counters.requests;
+        stream.refused = counters.errors;
+        stream.frames = counters.frames;
+        stream.xruns = self.told_xruns;
+        stream.notifications_out = self.notifications;
+        self.host.describe(&self.core, &self.endpoint, stream, levels);
+    }
+
+    /// Ends measuring levels.
+    pub(crate) fn stop_measuring(&self) {
+        self.host.stop_measuring();
+    }
+
+    /// Takes up another decision of the host.
+    pub(crate) fn change(&mut self, route: Route, config: impl FnOnce(&Endpoint) -> StreamConfig, turn: &mut Turn<'_>) {
+        let change = self.endpoint.change(route);
+        if change.bounds {
+            self.core.reconfigure(config(&self.endpoint));
+        }
+        self.host.change(&self.endpoint, change.device, &mut self.core, turn);
     }
 
     /// After the host device's descriptor became readable.
@@ -123,6 +165,7 @@ impl GuestStream {
         if self.ring.publish() {
             // A closed other end is no error; its death is told by the store.
             let _ = self.channel.notify();
+            self.notifications += 1;
         }
         // The port is let go only now that its work is done (XSA-331).
         let _ = self.channel.rearm();
@@ -133,7 +176,7 @@ impl GuestStream {
         let request = match Request::parse(packet) {
             Ok(request) => request,
             Err(rejected) => {
-                self.host.warn(turn.now_ns, &rejected.to_string());
+                self.host.violation(turn, Violation::Request, &rejected.to_string());
                 return Response {
                     id: rejected.id,
                     opcode: rejected.opcode,
@@ -144,14 +187,14 @@ impl GuestStream {
         };
         // What an OPEN replaces is closed before the new one is checked.
         if matches!(request.operation, Operation::Open(_) | Operation::Close) {
-            self.close_host();
+            self.close_host(turn);
         }
         match self.core.request(&request, turn.now_ns) {
             Outcome::Respond(response) => {
                 if let Some(refusal) = self.core.take_refusal() {
-                    self.host.warn(turn.now_ns, &format!("OPEN refused: {refusal}"));
+                    self.host.refuse(turn, &refusal.to_string());
                 }
-                refine(response, |stream| self.device.least(self.core.direction(), stream))
+                refine(response, |stream| self.endpoint.least(self.core.direction(), stream))
             }
             Outcome::Closed(response) => response,
             Outcome::Open(geometry, directory) => {
@@ -167,7 +210,7 @@ impl GuestStream {
             }
             Outcome::Stopped(response) => {
                 let response = self.steer(response, turn, |sink| sink.stop(), |source| source.stop());
-                self.tell_position(turn.now_ns);
+                self.tell_position(turn);
                 response
             }
             Outcome::VolumeChanged(response) => {
@@ -177,15 +220,21 @@ impl GuestStream {
         }
     }
 
-    fn open(&mut self, geometry: backend::Geometry, directory: sndif::GrantRef, turn: &Turn<'_>) -> Result<(), Errno> {
+    fn open(
+        &mut self,
+        geometry: backend::Geometry,
+        directory: sndif::GrantRef,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), Errno> {
         let memory = map_buffer(turn.xen, self.guest, directory, geometry.buffer_bytes).map_err(|error| {
-            self.host.warn(turn.now_ns, &format!("OPEN refused: {error}"));
-            match error {
-                BufferError::Directory(_) => Errno::EINVAL,
-                BufferError::Map(_) => Errno::EFAULT,
-            }
+            let (kind, errno) = match error {
+                BufferError::Directory(_) => (Violation::Directory, Errno::EINVAL),
+                BufferError::Map(_) => (Violation::Grant, Errno::EFAULT),
+            };
+            self.host.violation(turn, kind, &format!("OPEN refused: {error}"));
+            errno
         })?;
-        let opened = self.host.open(self.device.as_ref(), self.core.direction(), &geometry, turn);
+        let opened = self.host.open(&self.endpoint, self.core.direction(), &geometry, turn);
         let pace = opened.map_err(|refused| if refused.no_resources { Errno::ENOMEM } else { Errno::ENODEV })?;
         self.core.opened(geometry, memory, pace, |mirror| pcm::fill_silence(geometry.format, mirror));
         Ok(())
@@ -194,7 +243,7 @@ impl GuestStream {
     fn steer(
         &mut self,
         response: Response,
-        turn: &Turn<'_>,
+        turn: &mut Turn<'_>,
         sink: impl FnOnce(&mut dyn Sink) -> Result<(), host_audio::Error>,
         source: impl FnOnce(&mut dyn Source) -> Result<(), host_audio::Error>,
     ) -> Response {
@@ -214,22 +263,34 @@ impl GuestStream {
         self.host.set_gain(gain);
     }
 
-    fn tell_position(&mut self, now_ns: u64) {
+    fn tell_position(&mut self, turn: &mut Turn<'_>) {
+        let now_ns = turn.now_ns;
         let Some(position) = self.core.event(now_ns) else { return };
+        if let Some(latency_us) = latency_us(&self.core) {
+            turn.journal.latency(self.core.direction(), latency_us);
+        }
         match self.events.push(position) {
             Ok(()) => {
                 self.core.event_sent(position, now_ns);
                 let _ = self.event_channel.notify();
+                self.notifications += 1;
             }
             Err(sndif::v2::EventPageFull) => self.core.event_deferred(now_ns),
         }
     }
 
-    fn close_host(&mut self) {
+    fn close_host(&mut self, turn: &mut Turn<'_>) {
+        if self.host.is_open() {
+            turn.journal.push(EventKind::Close, self.host.label(), "closed by the guest");
+        }
+        self.close_device();
+    }
+
+    fn close_device(&mut self) {
         let counters = self.core.counters();
         let report = format_args!(
-            "{} octets since it was connected, {} requests ({} refused), {} events, {} xruns",
-            counters.octets, counters.requests, counters.errors, counters.events, counters.xruns,
+            "{} frames since it was connected, {} requests ({} refused), {} events, {} xruns",
+            counters.frames, counters.requests, counters.errors, counters.events, self.told_xruns,
         );
         self.host.close(self.turned_ns, report);
     }
@@ -238,7 +299,14 @@ impl GuestStream {
 impl Drop for GuestStream {
     fn drop(&mut self) {
         // Stop events, close the host's side, unmap: also when the guest vanished in the middle.
-        self.close_host();
+        self.close_device();
         self.core.close();
     }
+}
+
+/// How long a frame takes on its way now; `None` unless frames flow.
+pub(crate) fn latency_us(core: &impl Frames) -> Option<u64> {
+    let rate_hz = core.geometry()?.rate_hz;
+    let backlog_us = core.backlog_frames().saturating_mul(1_000_000).checked_div(u64::from(rate_hz))?;
+    (core.run() == Run::Running).then_some(backlog_us)
 }

@@ -3,25 +3,35 @@
 
 use backend::Frames;
 use backend::v0::{Outcome, Ready, Stream as Core, StreamConfig};
-use host_audio::{HostDevice, StreamLabel};
+use control::EventKind;
+use host_audio::StreamLabel;
 use pcm::Gain;
 use sndif::store::Direction;
 use sndif::v0::{BackRing, PACKET_BYTES, Request, Response, Transfer};
 use xen::{Access, DomainId, EventChannel, Mapped};
 
-use crate::host::HostSide;
-use crate::stream::{After, REQUEST_BUDGET, Turn};
+use crate::endpoint::Endpoint;
+use crate::host::{HostSide, told};
+use crate::journal::Violation;
+use crate::policy::Route;
+use crate::stream::{After, REQUEST_BUDGET, Turn, latency_us};
 use crate::transport::Attached;
 
 /// A connected stream.
 pub(crate) struct GuestStream {
     guest: DomainId,
     core: Core,
+    /// Playback or capture, where the toolstack says it.
+    direction: Option<Direction>,
     ring: BackRing<Mapped>,
     channel: EventChannel,
-    sink: Box<dyn HostDevice>,
-    source: Box<dyn HostDevice>,
+    sink: Endpoint,
+    source: Endpoint,
     host: HostSide,
+    /// Notifications sent to the guest.
+    notifications: u64,
+    /// Times that sound was lost, as far as that was told.
+    told_xruns: u64,
     /// When it had its last turn.
     turned_ns: u64,
 }
@@ -33,17 +43,20 @@ impl GuestStream {
         label: StreamLabel,
         config: StreamConfig,
         ring: Attached,
-        sink: Box<dyn HostDevice>,
-        source: Box<dyn HostDevice>,
+        sink: Endpoint,
+        source: Endpoint,
     ) -> Self {
         Self {
             guest,
             core: Core::new(config),
+            direction: config.direction,
             ring: BackRing::taken_over(ring.page),
             channel: ring.channel,
             sink,
             source,
             host: HostSide::new(label),
+            notifications: 0,
+            told_xruns: 0,
             turned_ns: 0,
         }
     }
@@ -65,8 +78,55 @@ impl GuestStream {
         self.core.next_wake_ns()
     }
 
+    /// What it is and does.
+    pub(crate) fn describe(&self, stream: &mut control::Stream, levels: bool) {
+        let counters = self.core.counters();
+        let direction = self.core.direction().or(self.direction);
+        stream.direction = direction.map(told);
+        stream.requests = counters.requests;
+        stream.refused = counters.errors;
+        stream.frames = counters.frames;
+        stream.xruns = self.told_xruns;
+        stream.notifications_out = self.notifications;
+        let endpoint = if direction == Some(Direction::Capture) { &self.source } else { &self.sink };
+        self.host.describe(&self.core, endpoint, stream, levels);
+    }
+
+    /// Ends measuring levels.
+    pub(crate) fn stop_measuring(&self) {
+        self.host.stop_measuring();
+    }
+
+    /// Takes up another decision of the host.
+    pub(crate) fn change(
+        &mut self,
+        route: impl Fn(Direction) -> Route,
+        config: impl FnOnce(&Endpoint, &Endpoint) -> StreamConfig,
+        turn: &mut Turn<'_>,
+    ) {
+        let (sink, source) = (&mut self.sink, &mut self.source);
+        let (playback, capture) = (sink.change(route(Direction::Playback)), source.change(route(Direction::Capture)));
+        if playback.bounds || capture.bounds {
+            self.core.reconfigure(config(sink, source));
+        }
+        match self.core.direction() {
+            Some(Direction::Capture) => self.host.change(source, capture.device, &mut self.core, turn),
+            _ => self.host.change(sink, playback.device, &mut self.core, turn),
+        }
+    }
+
     /// Moves frames, and answers what they allow.
     pub(crate) fn turn(&mut self, turn: &mut Turn<'_>) -> After {
+        let after = self.serve(turn);
+        let xruns = self.core.counters().xruns + self.host.xruns();
+        if xruns != self.told_xruns {
+            self.host.tell_xruns(xruns - self.told_xruns, turn);
+            self.told_xruns = xruns;
+        }
+        after
+    }
+
+    fn serve(&mut self, turn: &mut Turn<'_>) -> After {
         self.turned_ns = turn.now_ns;
         let mut budget = REQUEST_BUDGET;
         // Frames that are moved let requests be answered, and WRITEs bring frames that may be due.
@@ -118,6 +178,10 @@ impl GuestStream {
         if self.ring.publish() {
             // A closed other end is no error; its death is told by the store.
             let _ = self.channel.notify();
+            self.notifications += 1;
+            if let (Some(direction), Some(latency_us)) = (self.core.direction(), latency_us(&self.core)) {
+                turn.journal.latency(direction, latency_us);
+            }
         }
         // The port is let go only now that its work is done (XSA-331).
         let _ = self.channel.rearm();
@@ -130,13 +194,13 @@ impl GuestStream {
             Ok(request) => request,
             Err(rejected) => {
                 self.core.count_refused();
-                self.host.warn(turn.now_ns, &rejected.to_string());
+                self.host.violation(turn, Violation::Request, &rejected.to_string());
                 return Some(Response { id: rejected.id, opcode: rejected.opcode, success: false, volume: None });
             }
         };
         // What an OPEN replaces is closed before the new one is checked.
         if matches!(request.operation, sndif::v0::Operation::Open(_)) {
-            self.close_host();
+            self.close_host(turn);
         }
         match self.core.request(&request, turn.now_ns) {
             Outcome::Respond(response) => Some(response),
@@ -176,7 +240,7 @@ impl GuestStream {
                 Some(response)
             }
             Ready::Closed(response) => {
-                self.close_host();
+                self.close_host(turn);
                 Some(response)
             }
             Ready::Copy(transfer) => self.copy(&transfer, turn),
@@ -192,19 +256,19 @@ impl GuestStream {
         match turn.xen.map(self.guest, transfer.refs(), access) {
             Ok(pages) => self.core.copy(&pages, turn.now_ns),
             Err(error) => {
-                self.host.warn(turn.now_ns, &format!("request refused: {error}"));
+                self.host.violation(turn, Violation::Grant, &format!("request refused: {error}"));
                 self.core.fail()
             }
         }
     }
 
-    fn start(&mut self, direction: Direction, turn: &Turn<'_>) -> bool {
+    fn start(&mut self, direction: Direction, turn: &mut Turn<'_>) -> bool {
         let Some(&geometry) = self.core.geometry() else { return false };
-        let device = match direction {
+        let endpoint = match direction {
             Direction::Playback => &self.sink,
             Direction::Capture => &self.source,
         };
-        let Ok(pace) = self.host.open(device.as_ref(), direction, &geometry, turn) else { return false };
+        let Ok(pace) = self.host.open(endpoint, direction, &geometry, turn) else { return false };
         self.core.start(direction, pace, turn.now_ns);
         self.host.steer(&mut self.core, turn, |sink| sink.start(), |source| source.start());
         self.change_gain();
@@ -223,11 +287,18 @@ impl GuestStream {
         self.host.set_gain(gain);
     }
 
-    fn close_host(&mut self) {
+    fn close_host(&mut self, turn: &mut Turn<'_>) {
+        if self.host.is_open() {
+            turn.journal.push(EventKind::Close, self.host.label(), "closed by the guest");
+        }
+        self.close_device();
+    }
+
+    fn close_device(&mut self) {
         let counters = self.core.counters();
         let report = format_args!(
-            "{} octets since it was connected, {} requests ({} refused), {} xruns",
-            counters.octets, counters.requests, counters.errors, counters.xruns,
+            "{} frames since it was connected, {} requests ({} refused), {} xruns",
+            counters.frames, counters.requests, counters.errors, self.told_xruns,
         );
         self.host.close(self.turned_ns, report);
     }
@@ -236,7 +307,7 @@ impl GuestStream {
 impl Drop for GuestStream {
     fn drop(&mut self) {
         // Close the host's side: also when the guest vanished in the middle.
-        self.close_host();
+        self.close_device();
         self.core.close();
     }
 }

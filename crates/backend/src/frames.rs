@@ -2,7 +2,20 @@
 
 use sndif::store::Direction;
 
-use crate::Geometry;
+use crate::{Geometry, Pace};
+
+/// What a guest does with a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Run {
+    /// Nothing.
+    Closed,
+    /// It is open and was not started.
+    Open,
+    /// Frames flow.
+    Running,
+    /// It is held.
+    Paused,
+}
 
 /// The frames of a stream that may be open.
 pub trait Frames {
@@ -29,6 +42,13 @@ pub trait Frames {
     /// Notes that `octets` of the last stretch were filled.
     fn captured(&mut self, octets: usize);
 
-    /// The host device failed: from now on the clock says how many frames are due, and nothing is queued.
-    fn pace_by_clock(&mut self, now_ns: u64);
+    /// The host device failed or was changed for another: from now on `pace` says how many frames are due, and nothing is
+    /// queued.
+    fn set_pace(&mut self, pace: Pace, now_ns: u64);
+
+    /// What the guest does with it.
+    fn run(&self) -> Run;
+
+    /// Frames that the guest has written and nobody has heard, or that were captured and the guest does not know of.
+    fn backlog_frames(&self) -> u64;
 }

@@ -34,7 +34,7 @@ mod volume;
 
 pub mod v0;
 
-pub use frames::Frames;
+pub use frames::{Frames, Run};
 pub use handshake::{Action, Handshake};
 pub use negotiate::{DeviceLimits, HostLimits, Offer, Refusal};
 pub use open::Geometry;

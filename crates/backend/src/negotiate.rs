@@ -4,11 +4,11 @@
 
 use std::fmt;
 
-use sndif::store::Limits;
+use sndif::store::{Limits, Rates};
 use sndif::v2::{HwParams, Interval, OpenParams};
 use sndif::{Errno, Format, FormatSet};
 
-/// What the host device can do.
+/// What the host device can do, as far as the host lets the guest use it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeviceLimits {
     /// Formats.
@@ -17,12 +17,24 @@ pub struct DeviceLimits {
     pub rates_hz: Interval,
     /// Channel counts.
     pub channels: Interval,
+    /// The only rates that the host allows, if it does not allow all.
+    pub only_rates: Option<Rates>,
 }
 
 impl DeviceLimits {
     /// A device that takes everything.
-    pub const ANY: Self =
-        Self { formats: FormatSet::ALL, rates_hz: Interval::new(1, 1_536_000), channels: Interval::new(1, 255) };
+    pub const ANY: Self = Self {
+        formats: FormatSet::ALL,
+        rates_hz: Interval::new(1, 1_536_000),
+        channels: Interval::new(1, 255),
+        only_rates: None,
+    };
+
+    /// Whether a stream may have this rate.
+    #[must_use]
+    pub fn takes_rate(&self, rate_hz: u32) -> bool {
+        self.rates_hz.contains(rate_hz) && self.only_rates.is_none_or(|only| only.contains(rate_hz))
+    }
 }
 
 /// What the host's configuration allows a guest.
@@ -91,7 +103,11 @@ impl Offer {
         let formats = self.formats().intersection(asked.formats);
         let formats: FormatSet =
             formats.iter().filter(|&format| least_frame_bytes(format, channels).is_some()).collect();
-        let rates_hz = self.store.rates.within(self.device.rates_hz.intersection(asked.rates_hz));
+        let rates = match &self.device.only_rates {
+            None => Some(self.store.rates),
+            Some(only) => self.store.rates.among(only.list()),
+        };
+        let rates_hz = rates.ok_or(Errno::EINVAL)?.within(self.device.rates_hz.intersection(asked.rates_hz));
         if formats.is_empty() || channels.is_empty() || rates_hz.is_empty() {
             return Err(Errno::EINVAL);
         }
@@ -128,7 +144,7 @@ impl Offer {
         if !self.store.channels.contains(channels) || !self.device.channels.contains(channels) {
             return Err(refuse("channel count not offered"));
         }
-        if !self.store.rates.contains(open.rate_hz) || !self.device.rates_hz.contains(open.rate_hz) {
+        if !self.store.rates.contains(open.rate_hz) || !self.device.takes_rate(open.rate_hz) {
             return Err(refuse("rate not offered"));
         }
         let frame_bytes = open.format.frame_bytes(open.channels).filter(|&size| size > 0);
@@ -198,6 +214,16 @@ mod tests {
         assert_eq!(answer.intersection(&asked), answer);
         assert_eq!(answer.buffer_frames, Interval::new(96, 5000));
         assert_eq!(answer.period_frames, Interval::new(200, 16_384));
+    }
+
+    #[test]
+    fn only_the_rates_that_the_host_allows_are_offered_and_opened() {
+        let only_rates = Some(Rates::of(&[96_000, 48_000, 44_100]).unwrap());
+        let offer = Offer { device: DeviceLimits { only_rates, ..DeviceLimits::ANY }, ..offer() };
+        // The store's own default ends at 48 kHz.
+        assert_eq!(offer.narrow(&HwParams::ANY).unwrap().rates_hz, Interval::new(44_100, 48_000));
+        assert!(offer.check(&open()).is_ok());
+        assert_eq!(offer.check(&OpenParams { rate_hz: 32_000, ..open() }).unwrap_err().reason, "rate not offered");
     }
 
     #[test]

@@ -40,6 +40,11 @@ impl Geometry {
         octets.saturating_sub(octets.checked_rem(u64::from(self.frame_bytes)).unwrap_or(0))
     }
 
+    /// Whole frames in so many octets.
+    pub(crate) fn frames_in(&self, octets: u64) -> u64 {
+        octets.checked_div(u64::from(self.frame_bytes)).unwrap_or(0)
+    }
+
     fn frames(&self, octets: u32) -> u32 {
         octets.checked_div(self.frame_bytes).unwrap_or(0)
     }

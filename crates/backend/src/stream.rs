@@ -13,8 +13,8 @@ use sndif::store::Direction;
 use sndif::v2::{Operation, Request, Response, Span, Trigger};
 use sndif::{Errno, GrantRef, SharedMemory};
 
-use crate::Frames;
 use crate::clock::{FrameClock, SECOND_NS};
+use crate::frames::{Frames, Run};
 use crate::frontier::Frontier;
 use crate::negotiate::{Offer, Refusal};
 use crate::open::Geometry;
@@ -84,15 +84,8 @@ pub struct Counters {
     pub events_deferred: u64,
     /// Times that the stream ran dry and data came too late.
     pub xruns: u64,
-    /// Octets played or captured.
-    pub octets: u64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Run {
-    Stopped,
-    Running,
-    Paused,
+    /// Frames played or captured.
+    pub frames: u64,
 }
 
 #[derive(Debug)]
@@ -134,6 +127,11 @@ impl<M: SharedMemory> Stream<M> {
         Self { config, open: None, counters: Counters::default(), refusal: None }
     }
 
+    /// Another decision of the host about what may be opened; what is open stays.
+    pub fn reconfigure(&mut self, config: StreamConfig) {
+        self.config = config;
+    }
+
     /// Direction of the stream.
     #[must_use]
     pub fn direction(&self) -> Direction {
@@ -144,12 +142,6 @@ impl<M: SharedMemory> Stream<M> {
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.counters
-    }
-
-    /// Whether it is started and not paused.
-    #[must_use]
-    pub fn is_running(&self) -> bool {
-        self.open.as_ref().is_some_and(|open| open.run == Run::Running)
     }
 
     /// Why the last OPEN was refused, once: for the log.
@@ -243,7 +235,7 @@ impl<M: SharedMemory> Stream<M> {
             frontier: Frontier::new(geometry.ring_bytes),
             reporter: Reporter::new(geometry.period_bytes, geometry.frame_bytes),
             volume: Volume::new(geometry.channels),
-            run: Run::Stopped,
+            run: Run::Open,
             pace,
             clock: FrameClock::starting(geometry.rate_hz, 0),
             clock_base: 0,
@@ -272,7 +264,7 @@ impl<M: SharedMemory> Stream<M> {
             }
             Trigger::Pause if open.run == Run::Running => open.run = Run::Paused,
             Trigger::Stop => {
-                open.run = Run::Stopped;
+                open.run = Run::Open;
                 open.dry = false;
                 open.queued = 0;
                 let position = open.frontier.wrap(open.reporter.reported());
@@ -453,7 +445,7 @@ impl<M: SharedMemory> Frames for Stream<M> {
     fn played(&mut self, octets: usize) {
         if let Some(open) = &mut self.open {
             open.frontier.take(octets as u64);
-            add(&mut self.counters.octets, octets as u64);
+            add(&mut self.counters.frames, open.geometry.frames_in(octets as u64));
         }
     }
 
@@ -477,16 +469,29 @@ impl<M: SharedMemory> Frames for Stream<M> {
     fn captured(&mut self, octets: usize) {
         if let Some(open) = &mut self.open {
             open.frontier.produce(octets as u64);
-            add(&mut self.counters.octets, octets as u64);
+            add(&mut self.counters.frames, open.geometry.frames_in(octets as u64));
         }
     }
 
-    fn pace_by_clock(&mut self, now_ns: u64) {
+    fn set_pace(&mut self, pace: Pace, now_ns: u64) {
         if let Some(open) = &mut self.open {
-            open.pace = Pace::Clock;
+            open.pace = pace;
             open.queued = 0;
             open.set_clock(now_ns);
         }
+    }
+
+    fn run(&self) -> Run {
+        self.open.as_ref().map_or(Run::Closed, |open| open.run)
+    }
+
+    fn backlog_frames(&self) -> u64 {
+        let Some(open) = &self.open else { return 0 };
+        let octets = match self.config.direction {
+            Direction::Playback => open.frontier.written().saturating_sub(open.position()),
+            Direction::Capture => open.frontier.taken().saturating_sub(open.reporter.reported()),
+        };
+        open.geometry.frames_in(octets)
     }
 }
 

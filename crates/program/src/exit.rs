@@ -26,6 +26,8 @@ pub enum ExitStatus {
     Unsupported = 9,
     /// The other side went away while running and did not come back.
     Lost = 10,
+    /// The user may not do that.
+    Denied = 11,
 }
 
 impl ExitStatus {
@@ -44,6 +46,7 @@ impl ExitStatus {
             Self::HostDevice,
             Self::Unsupported,
             Self::Lost,
+            Self::Denied,
         ]
         .into_iter()
         .find(|&status| status as i32 == code)

@@ -19,6 +19,16 @@ pub fn stop_signal() -> io::Result<UnixStream> {
     Ok(reader)
 }
 
+/// A socket that becomes readable at SIGHUP.
+///
+/// # Errors
+/// When the socket or the handler cannot be had.
+pub fn reload_signal() -> io::Result<UnixStream> {
+    let (reader, writer) = UnixStream::pair()?;
+    signal_hook::low_level::pipe::register(signal_hook::consts::SIGHUP, writer)?;
+    Ok(reader)
+}
+
 /// Logs to stderr what `filter` lets through: a level, or `target=level` pairs.
 ///
 /// # Errors
@@ -26,11 +36,16 @@ pub fn stop_signal() -> io::Result<UnixStream> {
 pub fn start_log(filter: &str) -> Result<(), Failure> {
     let parsed = EnvFilter::try_new(filter)
         .map_err(|error| Failure::new(ExitStatus::Usage, format!("--log `{filter}`: {error}")))?;
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(parsed)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+        .with_target(false);
+    // The journal knows the time of what it is told.
+    if std::env::var_os("JOURNAL_STREAM").is_some() {
+        log.without_time().init()
+    } else {
+        log.init()
+    }
     Ok(())
 }

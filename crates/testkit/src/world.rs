@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use control::{Client, ClientError, Reply, Request, Status};
 use sndif::{Protocol, XenbusState};
 use tempfile::TempDir;
 use toolstack::{AttachError, Restart};
-use vsndd::{Config, Daemon, Ended};
+use vsndd::{ConfigSource, Daemon, Ended, Sockets};
 use xen::{DomainId, Xen, XenSpec, emu};
 
 use crate::census::{Census, WatchMeter};
@@ -43,6 +44,7 @@ impl Write for Log {
 
 struct Running {
     stop: UnixStream,
+    reload: UnixStream,
     xen: Xen,
     thread: JoinHandle<Ended>,
 }
@@ -59,7 +61,6 @@ pub struct World {
     /// Keeps the connections to the store.
     host: Xen,
     emulation: Option<emu::Handle>,
-    config: String,
     log: Log,
     dir: TempDir,
 }
@@ -97,7 +98,8 @@ impl World {
             let sink = dir.path().join("{domain}-{card}-{pcm}-{stream}.wav");
             config = format!("sink = \"wav:{}\"\n{config}", sink.display());
         }
-        Self { daemon: None, store, meter: None, host, emulation: Some(emulation), config, log: Log::default(), dir }
+        std::fs::write(dir.path().join("vsndd.toml"), config).expect("a file");
+        Self { daemon: None, store, meter: None, host, emulation: Some(emulation), log: Log::default(), dir }
     }
 
     /// Where this machine keeps its files.
@@ -144,8 +146,11 @@ impl World {
     /// When it cannot start, or runs already.
     pub fn start_daemon_in(&mut self, domain: DomainId) {
         assert!(self.daemon.is_none(), "the daemon runs already");
-        let config = Config::parse(&self.config, &self.dir.path().join("vsndd.toml")).expect("a configuration");
+        let source = ConfigSource { file: Some(self.config_path()), ..ConfigSource::default() };
+        let config = source.read().expect("a configuration");
         let xen = self.enter(domain);
+        let socket = self.socket();
+        let (reload, reloaded) = UnixStream::pair().expect("a socket pair");
         let (stop, stopped) = UnixStream::pair().expect("a socket pair");
         let (started, starting) = mpsc::channel();
         let (its_xen, log) = (xen.clone(), self.log.clone());
@@ -156,17 +161,60 @@ impl World {
                 .with_ansi(false)
                 .finish();
             tracing::subscriber::with_default(subscriber, || {
+                let sockets = Sockets::open(&config, &socket).expect("a control socket");
                 let mut daemon = match Daemon::new(its_xen, config) {
                     Ok(daemon) => daemon,
                     Err(error) => panic!("the daemon does not start: {error}"),
                 };
+                daemon.steered(source, sockets, reloaded).expect("steered");
                 let _ = started.send(());
                 daemon.run(stopped.as_fd()).expect("a guest's fault is no error")
             })
         };
         let thread = std::thread::Builder::new().name("vsndd".into()).spawn(run).expect("a thread");
         starting.recv().expect("the daemon starts");
-        self.daemon = Some(Running { stop, xen, thread });
+        self.daemon = Some(Running { stop, reload, xen, thread });
+    }
+
+    /// The daemon's configuration.
+    #[must_use]
+    pub fn config_path(&self) -> PathBuf {
+        self.dir.path().join("vsndd.toml")
+    }
+
+    /// The daemon's control socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.dir.path().join("control.sock")
+    }
+
+    /// Asks the daemon something.
+    ///
+    /// # Errors
+    /// As [`Client::ask`].
+    pub fn ask(&self, request: &Request) -> Result<Reply, ClientError> {
+        Client::connect(&self.socket())?.ask(request)
+    }
+
+    /// What the daemon says there is.
+    ///
+    /// # Panics
+    /// When it does not say.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match self.ask(&Request::List { levels: false }) {
+            Ok(Reply::Status(status)) => status,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Has the daemon read its configuration again as SIGHUP does, without waiting for that.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn hang_up(&mut self) {
+        let daemon = self.daemon.as_mut().expect("the daemon runs");
+        daemon.reload.write_all(b"x").expect("the daemon listens");
     }
 
     /// Asks the daemon to end and waits for it.
@@ -174,7 +222,7 @@ impl World {
     /// # Panics
     /// When it does not run, or does not end because it was asked.
     pub fn stop_daemon(&mut self) {
-        let Running { mut stop, thread, .. } = self.daemon.take().expect("the daemon runs");
+        let Running { mut stop, thread, reload: _reload, xen: _xen } = self.daemon.take().expect("the daemon runs");
         stop.write_all(b"x").expect("the daemon listens");
         assert!(eventually(PATIENCE, || thread.is_finished()), "the daemon does not end");
         assert_eq!(thread.join().expect("the daemon does not panic"), Ended::Asked);
@@ -378,7 +426,7 @@ impl Default for World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        let Some(Running { mut stop, thread, xen }) = self.daemon.take() else { return };
+        let Some(Running { mut stop, thread, xen, reload: _reload }) = self.daemon.take() else { return };
         drop(xen);
         let _ = stop.write_all(b"x");
         if std::thread::panicking() {

@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use control::Request;
 use sndif::v0::{Level, OpenParams, Stereo};
 use sndif::{Format, Protocol, XenbusState};
 use testkit::signal::{assert_same, noise};
 use testkit::v0::{Failed, Guest2015};
-use testkit::{Bystander, PATIENCE, World, eventually};
+use testkit::{Bystander, PATIENCE, World, eventually, wait_for};
 use xen::DomainId;
 
 const GUEST: DomainId = DomainId(1);
@@ -100,6 +101,30 @@ fn capture_really_reads() {
     }
     guest.close().unwrap();
     assert_same(&heard, &source);
+}
+
+#[test]
+fn the_host_denies_capture_and_allows_it_again_while_a_guest_records() {
+    let mut world = World::with_config(|dir| {
+        let path = dir.join("source.wav");
+        let mut writer = host_audio::wav::Writer::create(&path, Format::S16Le, 48_000, 2).unwrap();
+        writer.write(&noise(3, 96_000)).unwrap();
+        writer.finish();
+        format!("source = \"wav:{}\"\ncapture = true\nwhen-denied = \"silence\"\n", path.display())
+    });
+    world.attach_as(GUEST, DUPLEX, Protocol::V0);
+    let mut guest = Guest2015::probe(&mut world, GUEST, 1);
+    guest.prepare(STEREO).unwrap();
+    let mut period = vec![0; PERIOD];
+    for allow in [true, false, true, false] {
+        world.ask(&Request::Capture { target: "1/1".parse().unwrap(), allow }).unwrap();
+        // What was captured before the decision may still be in the queue.
+        wait_for("the decision", || {
+            guest.read(&mut period).unwrap();
+            (period.contains(&0) != allow).then_some(())
+        });
+    }
+    guest.close().unwrap();
 }
 
 #[test]

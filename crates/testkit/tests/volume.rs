@@ -24,7 +24,11 @@ struct Mixer {
 
 impl Mixer {
     fn open() -> Self {
-        let mut world = World::new();
+        Self::open_with("")
+    }
+
+    fn open_with(config: &'static str) -> Self {
+        let mut world = World::with_config(|_| config.to_owned());
         world.attach_playback(GUEST);
         world.put(GUEST, 0, "0/0/control-size", b"4096");
         let mut guest = HostileGuest::connected(&mut world, GUEST, 1);
@@ -97,6 +101,18 @@ fn six_decibels_down_halve_the_samples_of_that_channel_only() {
     let [left, right] = mixer.heard(10_000);
     assert_about(&left, 5000);
     assert_about(&right, 10_000);
+}
+
+#[test]
+fn the_hosts_ceiling_bounds_what_the_guest_sets() {
+    let mut mixer = Mixer::open_with("volume-max-db = -6.021\n");
+    mixer.set([12_000, -20_000]);
+    assert_eq!(mixer.get(), [12_000, -20_000], "the guest is not told");
+    let [left, right] = mixer.heard(10_000);
+    assert_about(&left, 5000);
+    assert_about(&right, 1000);
+    let [left, _] = Mixer::open_with("volume-max-db = -6.021\n").heard(10_000);
+    assert_about(&left, 5000);
 }
 
 #[test]

@@ -2,8 +2,11 @@
 
 mod bad_input;
 mod common;
+mod control;
 mod demo;
 mod doctor;
+mod fake_daemon;
 mod sandbox;
 mod service;
+mod top;
 mod vanishing;

@@ -63,7 +63,7 @@ const READ_VARIABLES: &[&str] = &["ALSA_CONFIG_PATH", "ALSA_CONFIG_DIR", "ALSA_P
 const DEVICES: &[&str] = &["/dev/xen", SOUND_CARDS, "/dev/null"];
 const SOUND_CARDS: &str = "/dev/snd";
 
-/// Where the daemon makes files of its own: its control socket, its recordings, and what libraries share with servers.
+/// Where the daemon makes files of its own: what it keeps, its recordings, and what libraries share with servers.
 const WRITE: &[&str] = &["/run/vsnd", "/var/lib/vsnd", "/dev/shm"];
 
 /// Where ALSA's `dmix` puts the socket through which players find each other. Nothing there can be read.
@@ -86,7 +86,11 @@ pub(super) struct Reach {
 
 impl Reach {
     /// What the configuration and the environment name, and what is always needed.
-    pub(super) fn of(config: &Config, config_path: Option<&Path>, writable: &[PathBuf]) -> Self {
+    pub(super) fn of<'a>(
+        config: &Config,
+        config_path: Option<&Path>,
+        writable: impl Iterator<Item = &'a Path>,
+    ) -> Self {
         let mut read: Vec<PathBuf> = READ.iter().map(PathBuf::from).collect();
         if let Some(home) = std::env::var_os("HOME") {
             read.extend(READ_AT_HOME.iter().map(|name| Path::new(&home).join(name)));
@@ -95,7 +99,7 @@ impl Reach {
         read.extend(named.flat_map(|list| std::env::split_paths(&list).collect::<Vec<_>>()));
         // An editor puts a new file in the old one's place: its directory is what stays.
         read.extend(config_path.filter(|path| path.is_file()).map(directory_of));
-        let mut write: Vec<PathBuf> = WRITE.iter().map(PathBuf::from).chain(writable.iter().cloned()).collect();
+        let mut write: Vec<PathBuf> = WRITE.iter().map(PathBuf::from).chain(writable.map(Path::to_owned)).collect();
         for (device, direction) in config.devices() {
             match (device, direction) {
                 (DeviceSpec::Wav(path), Direction::Playback) => write.push(fixed_directory(path)),
@@ -172,7 +176,7 @@ mod tests {
     fn the_directories_of_configured_wav_files_are_within_reach_and_sources_only_to_read() {
         let text = "sink = \"wav:/a/x.wav\"\nsource = \"wav:/b/x.wav\"\n[[rule]]\nsink = \"wav:/c/{card}.wav\"\n";
         let config = Config::parse(text, Path::new("f.toml")).unwrap();
-        let reach = Reach::of(&config, None, &["/d".into()]);
+        let reach = Reach::of(&config, None, [Path::new("/d")].into_iter());
         for path in ["/a", "/c", "/d"] {
             assert!(reach.write.contains(&path.into()), "{path}");
         }

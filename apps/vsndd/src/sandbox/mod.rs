@@ -10,7 +10,7 @@ mod files;
 mod probe;
 mod user;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use tracing::{info, warn};
@@ -73,11 +73,16 @@ pub enum Error {
     Calls(String),
 }
 
-/// Enters the sandbox; there is no way out.
+/// Enters the sandbox; there is no way out. `sockets` are the directories of the daemon's own.
 ///
 /// # Errors
 /// [`Error`]. The process may be confined in part then, and should end.
-pub fn enter(options: &Options, config: &Config, config_path: Option<&std::path::Path>) -> Result<(), Error> {
+pub fn enter<'a>(
+    options: &'a Options,
+    config: &Config,
+    config_path: Option<&Path>,
+    sockets: impl Iterator<Item = &'a Path>,
+) -> Result<(), Error> {
     if options.sandbox != Mode::Off {
         files::await_sound_cards(config);
     }
@@ -94,7 +99,8 @@ pub fn enter(options: &Options, config: &Config, config_path: Option<&std::path:
     }
     user::give_up_capabilities()?;
     let identity = user::identity();
-    let reach = files::Reach::of(config, config_path, &options.writable);
+    let own = options.writable.iter().map(PathBuf::as_path).chain(sockets);
+    let reach = files::Reach::of(config, config_path, own);
     best_effort(options.sandbox, reach.enforce().map_err(Error::Files))?;
     best_effort(options.sandbox, calls::restrict().map_err(Error::Calls))?;
     info!("sandboxed: {identity}");

@@ -68,9 +68,9 @@ impl Flow {
         }
     }
 
-    /// From now on the clock says what is due, and nothing is queued in the host device.
-    pub(super) fn pace_by_clock(&mut self, now_ns: u64) {
-        self.pace = Pace::Clock;
+    /// From now on `pace` says what is due, and nothing is queued in the host device.
+    pub(super) fn set_pace(&mut self, pace: Pace, now_ns: u64) {
+        self.pace = pace;
         self.queued = 0;
         self.set_clock(now_ns);
     }

@@ -10,7 +10,7 @@ use sndif::v0::{OpenParams, Operation, Request, Response, Stereo, TRANSFER_BYTES
 
 use super::flow::Flow;
 use crate::clock::SECOND_NS;
-use crate::{DeviceLimits, Frames, Geometry, Pace};
+use crate::{DeviceLimits, Frames, Geometry, Pace, Run};
 
 /// What is queued for the host while the guest prepares its next WRITE.
 pub(super) const LEAD_NS: u64 = SECOND_NS / 10;
@@ -76,8 +76,8 @@ pub struct Counters {
     pub errors: u64,
     /// Times that a playing stream ran dry and went on later, or captured frames were lost.
     pub xruns: u64,
-    /// Octets played or captured.
-    pub octets: u64,
+    /// Frames played or captured.
+    pub frames: u64,
 }
 
 /// A request that is not answered yet.
@@ -125,6 +125,11 @@ impl Stream {
     #[must_use]
     pub fn new(config: StreamConfig) -> Self {
         Self { config, open: None, pending: None, volume: Stereo::FULL, counters: Counters::default() }
+    }
+
+    /// Another decision of the host about what may be opened; what is open stays.
+    pub fn reconfigure(&mut self, config: StreamConfig) {
+        self.config = config;
     }
 
     /// What it has done.
@@ -187,7 +192,7 @@ impl Stream {
         };
         let fits = |limits: &DeviceLimits| {
             limits.formats.contains(open.format)
-                && limits.rates_hz.contains(open.rate_hz)
+                && limits.takes_rate(open.rate_hz)
                 && limits.channels.contains(u32::from(open.channels))
         };
         let allowed = match self.config.direction {
@@ -384,6 +389,11 @@ impl Stream {
         self.counters.errors = self.counters.errors.saturating_add(u64::from(!response.success));
     }
 
+    fn count_frames(&mut self, octets: usize) {
+        let frames = self.open.as_ref().map_or(0, |open| open.geometry.frames_in(octets as u64));
+        self.counters.frames = self.counters.frames.saturating_add(frames);
+    }
+
     fn flow(&mut self) -> Option<&mut Flow> {
         self.open.as_mut()?.flow.as_mut()
     }
@@ -406,7 +416,7 @@ impl Frames for Stream {
         if let Some(flow) = self.flow() {
             flow.played(octets);
         }
-        self.counters.octets = self.counters.octets.saturating_add(octets as u64);
+        self.count_frames(octets);
     }
 
     fn set_queued_frames(&mut self, frames: u64) {
@@ -426,13 +436,31 @@ impl Frames for Stream {
         if let Some(flow) = self.flow() {
             flow.captured(octets);
         }
-        self.counters.octets = self.counters.octets.saturating_add(octets as u64);
+        self.count_frames(octets);
     }
 
-    fn pace_by_clock(&mut self, now_ns: u64) {
+    fn set_pace(&mut self, pace: Pace, now_ns: u64) {
         if let Some(flow) = self.flow() {
-            flow.pace_by_clock(now_ns);
+            flow.set_pace(pace, now_ns);
         }
+    }
+
+    fn run(&self) -> Run {
+        match self.open.as_ref() {
+            None => Run::Closed,
+            Some(open) if open.flow.as_ref().is_some_and(|flow| flow.running) => Run::Running,
+            Some(_) => Run::Open,
+        }
+    }
+
+    fn backlog_frames(&self) -> u64 {
+        let Some(open) = &self.open else { return 0 };
+        let Some(flow) = &open.flow else { return 0 };
+        let octets = match flow.direction {
+            Direction::Playback => flow.written.saturating_sub(flow.heard()),
+            Direction::Capture => flow.queue.filled() as u64,
+        };
+        open.geometry.frames_in(octets)
     }
 }
 

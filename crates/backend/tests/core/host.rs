@@ -5,7 +5,7 @@
 //! never more than what was written), comes once a millisecond at most but for that of STOP; and a stream
 //! that asks to be looked at again asks for a moment that is still to come.
 
-use backend::{DeviceLimits, Frames, HostLimits, Offer, Outcome, Pace, Stream, StreamConfig};
+use backend::{DeviceLimits, Frames, HostLimits, Offer, Outcome, Pace, Run, Stream, StreamConfig};
 use sndif::store::{Direction, LimitNodes, Limits};
 use sndif::v2::{OpenParams, Operation, Request, Response, Trigger};
 use sndif::{Errno, Format, GrantRef, SharedMemory};
@@ -130,7 +130,7 @@ impl<M: SharedMemory> Host<M> {
         );
         if self.core.geometry().is_none() {
             assert!(self.core.event(u64::MAX).is_none() && self.core.next_wake_ns().is_none(), "closed is silent");
-            assert!(!was_open || !self.core.is_running());
+            assert!(!was_open || !(self.core.run() == Run::Running));
             self.forget();
         }
         response.result.map(|()| response)
@@ -144,7 +144,7 @@ impl<M: SharedMemory> Host<M> {
     /// The host's device fails: the clock takes over.
     pub fn fails(&mut self) {
         self.pace = Pace::Clock;
-        self.core.pace_by_clock(self.now_ns);
+        self.core.set_pace(Pace::Clock, self.now_ns);
     }
 
     fn forget(&mut self) {
@@ -205,7 +205,7 @@ impl<M: SharedMemory> Host<M> {
         if let Some(owed) = self.owed_after_stop {
             assert_eq!(position, owed);
         } else {
-            assert!(self.core.is_running());
+            assert_eq!(self.core.run(), Run::Running);
             let since = self.last_event_ns.map(|last| self.now_ns - last);
             assert!(since.is_none_or(|since| since >= MILLISECOND), "{since:?} ns after the last event");
             let period = u64::from(self.core.geometry().expect("open").period_bytes);

@@ -51,7 +51,12 @@ fn offer() -> impl Strategy<Value = Offer> {
             };
             Offer {
                 store: Limits::DEFAULT.narrowed_by(&nodes).expect("legal nodes"),
-                device: DeviceLimits { formats, rates_hz, channels: Interval::new(a.min(b), a.max(b)) },
+                device: DeviceLimits {
+                    formats,
+                    rates_hz,
+                    channels: Interval::new(a.min(b), a.max(b)),
+                    only_rates: None,
+                },
                 host: HostLimits { buffer_bytes_max, period_us_min },
                 control_bytes,
             }

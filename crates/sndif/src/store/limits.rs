@@ -53,6 +53,26 @@ impl Rates {
         }
     }
 
+    /// Those of `list` that are among these; `None` when there is none.
+    #[must_use]
+    pub fn among(&self, list: &[u32]) -> Option<Self> {
+        let mut common = Self::DEFAULT;
+        for &rate in list.iter().filter(|&&rate| self.contains(rate)) {
+            common.insert(rate).ok()?;
+        }
+        (common.count > 0).then_some(common)
+    }
+
+    /// The rates of a list, in any order.
+    ///
+    /// # Errors
+    /// When there is none, or more than [`MAX_RATES`].
+    pub fn of(list: &[u32]) -> Result<Self, &'static str> {
+        let mut rates = Self::DEFAULT;
+        list.iter().try_for_each(|&rate| rates.insert(rate))?;
+        if rates.count == 0 { Err("no rate at all") } else { Ok(rates) }
+    }
+
     fn insert(&mut self, rate_hz: u32) -> Result<(), &'static str> {
         let at = match self.list().binary_search(&rate_hz) {
             Ok(_) => return Ok(()),
@@ -85,13 +105,7 @@ impl Rates {
             (_, []) => Some(*self),
             // A list below the default replaces it: the default is what nobody has chosen.
             ([], _) => Some(*other),
-            (list, _) => {
-                let mut common = Self::DEFAULT;
-                for &rate in list.iter().filter(|&&rate| other.contains(rate)) {
-                    common.insert(rate).ok()?;
-                }
-                (common.count > 0).then_some(common)
-            }
+            (_, list) => self.among(list),
         }
     }
 }

@@ -1,0 +1,57 @@
+//! Seeing and steering the daemon over its control socket.
+
+pub(crate) mod events;
+pub(crate) mod list;
+mod output;
+pub(crate) mod steer;
+pub(crate) mod text;
+
+use std::path::PathBuf;
+
+use ::control::{Client, ClientError};
+use clap::Args;
+use program::{ExitStatus, Failure};
+use xen::XenSpec;
+
+pub(crate) use output::Output;
+
+/// Which daemon is asked; the same for every command that asks one.
+#[derive(Debug, Args)]
+pub(crate) struct Daemon {
+    /// The daemon's control socket [default: /run/vsnd/control.sock, or control.sock in the directory of the emulation
+    /// that --xen names].
+    #[arg(long, env = "VSND_SOCKET", value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// The Xen whose daemon is asked: `dev` for the real one, `emu:DIR` for the emulation in DIR.
+    #[arg(long, env = "VSND_XEN", default_value = "dev", value_name = "dev|emu:DIR")]
+    xen: XenSpec,
+}
+
+impl Daemon {
+    /// Where it listens.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.socket.clone().unwrap_or_else(|| ::control::socket_of(&self.xen))
+    }
+
+    /// Connects to it.
+    pub(crate) fn connect(&self) -> Result<Client, Failure> {
+        Client::connect(&self.socket()).map_err(failure)
+    }
+}
+
+/// How a command ends that the daemon did not answer as wanted.
+pub(crate) fn failure(error: ClientError) -> Failure {
+    let status = match error {
+        ClientError::NoDaemon { .. } => ExitStatus::NoDaemon,
+        ClientError::Denied { .. } => ExitStatus::Denied,
+        ClientError::Broken { .. } => ExitStatus::Lost,
+        ClientError::NoSuchStream(_) => ExitStatus::NoCard,
+        ClientError::Refused(_) => ExitStatus::Failure,
+    };
+    Failure::new(status, text::plain(&error.to_string()))
+}
+
+/// The end of a command whose daemon gave an answer to some other question.
+pub(crate) fn unexpected() -> Failure {
+    Failure::new(ExitStatus::Failure, "the daemon answered something else: are vsnd and vsndd of the same version?")
+}

@@ -1,0 +1,32 @@
+//! Standard output, line by line.
+
+use std::fmt;
+use std::io::{self, Write};
+
+use program::{ExitStatus, Failure};
+use serde::Serialize;
+
+/// Standard output. Each line is written at once, so that a program that reads them gets them in time. A reader that
+/// has seen enough (`| head`) ends the command quietly, with success.
+#[derive(Debug)]
+pub(crate) struct Output(io::Stdout);
+
+impl Output {
+    pub(crate) fn new() -> Self {
+        Self(io::stdout())
+    }
+
+    /// Writes text as a line, or as several.
+    pub(crate) fn line(&mut self, text: impl fmt::Display) -> Result<(), Failure> {
+        let mut out = self.0.lock();
+        writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => Failure::silent(ExitStatus::Success),
+            _ => Failure::new(ExitStatus::File, format!("cannot write to standard output: {error}")),
+        })
+    }
+
+    /// Writes `value` as one line of JSON.
+    pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+        self.line(serde_json::to_string(value).map_err(Failure::with(ExitStatus::Failure))?)
+    }
+}

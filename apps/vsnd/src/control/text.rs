@@ -1,0 +1,169 @@
+//! How what the daemon tells is written for people.
+
+use ::control::{Direction, Guest, Run, Status, Stream, Target};
+
+/// What stands where there is nothing to say.
+pub(crate) const NOTHING: &str = "-";
+
+/// The text without what a terminal would obey: names and labels come from guests.
+pub(crate) fn plain(text: &str) -> String {
+    let harmless = |c: char| match c {
+        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => '\u{fffd}',
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    };
+    text.chars().map(harmless).collect()
+}
+
+/// What to call a guest in a target: its name, where that means this guest and no other, else its id.
+pub(crate) fn domain_of(status: &Status, guest: &Guest) -> String {
+    let clear = |name: &&String| {
+        !name.is_empty()
+            && !name.contains('/')
+            && !name.starts_with('-')
+            && name.parse::<u16>().is_err()
+            && status.guests.iter().filter(|other| other.name.as_ref() == Some(*name)).count() == 1
+    };
+    guest.name.as_ref().filter(clear).cloned().unwrap_or_else(|| guest.domain.to_string())
+}
+
+/// The target that names one stream.
+pub(crate) fn target_of(domain: &str, card: u32, stream: &Stream) -> Target {
+    Target { domain: domain.to_owned(), card: Some(card), pcm: Some(stream.pcm), stream: Some(stream.stream) }
+}
+
+pub(crate) fn direction(stream: &Stream) -> &'static str {
+    match stream.direction {
+        Some(Direction::Playback) => "playback",
+        Some(Direction::Capture) => "capture",
+        None => NOTHING,
+    }
+}
+
+/// What a stream is doing, or what keeps it from doing anything.
+pub(crate) fn state(stream: &Stream) -> &'static str {
+    match stream.run {
+        _ if stream.device_lost => "lost",
+        Run::Running => "running",
+        _ if !stream.permitted => "denied",
+        Run::Paused => "paused",
+        Run::Open => "open",
+        Run::Closed => "closed",
+    }
+}
+
+/// The format with its rate and channels, while open.
+pub(crate) fn format(stream: &Stream) -> Option<String> {
+    let format = stream.format.as_ref()?;
+    Some(format!("{} {} Hz {} ch", plain(format), stream.rate_hz, stream.channels))
+}
+
+/// A level or volume with its unit, in a way that `vsnd volume` reads.
+pub(crate) fn decibels(db: f64) -> String {
+    // Adding nothing makes the zero below zero a common one.
+    format!("{:.1} dB", (db * 10.0).round() / 10.0 + 0.0)
+}
+
+/// The host's volume, or that it silences the stream.
+pub(crate) fn volume(stream: &Stream) -> String {
+    if stream.muted { "muted".to_owned() } else { decibels(stream.volume_db) }
+}
+
+/// The guest's own volume: one figure, or one a channel where they differ.
+pub(crate) fn guest_volume(stream: &Stream) -> Option<String> {
+    let channels = stream.guest_volume_db.len().max(stream.guest_muted.len());
+    let mut texts: Vec<String> = (0..channels)
+        .map(|channel| match stream.guest_muted.get(channel) {
+            Some(true) => "muted".to_owned(),
+            _ => stream.guest_volume_db.get(channel).map_or_else(|| decibels(0.0), |db| decibels(*db)),
+        })
+        .collect();
+    if texts.iter().all(|text| *text == texts[0]) {
+        texts.truncate(1);
+    }
+    (!texts.is_empty()).then(|| texts.join(" / "))
+}
+
+/// A latency, in milliseconds while those are readable.
+pub(crate) fn latency(microseconds: u64) -> String {
+    let milliseconds = microseconds as f64 / 1e3;
+    if milliseconds < 999.95 { format!("{milliseconds:.1} ms") } else { format!("{:.2} s", milliseconds / 1e3) }
+}
+
+/// How long something has been running, in its two largest units.
+pub(crate) fn uptime(milliseconds: u64) -> String {
+    let seconds = milliseconds / 1000;
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m {}s", seconds % 60),
+        (0, _, _) => format!("{hours}h {}m", minutes % 60),
+        _ => format!("{days}d {}h", hours % 24),
+    }
+}
+
+/// A number with its noun.
+pub(crate) fn count(number: u64, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+/// Every stream of a status.
+pub(crate) fn streams(status: &Status) -> impl Iterator<Item = &Stream> {
+    status.guests.iter().flat_map(|guest| &guest.cards).flat_map(|card| &card.streams)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_guest_writes_cannot_steer_the_terminal() {
+        assert_eq!(plain("a\x1b[2J\u{9b}1m\u{202e}b ä漢"), "a\u{fffd}[2J\u{fffd}1m\u{fffd}b ä漢");
+    }
+
+    #[test]
+    fn a_guest_is_called_by_its_name_where_that_is_clear() {
+        let guest = |domain, name: Option<&str>| Guest { domain, name: name.map(str::to_owned), ..Guest::default() };
+        let guests = vec![
+            guest(1, Some("studio")),
+            guest(2, None),
+            guest(3, Some("twin")),
+            guest(4, Some("twin")),
+            guest(5, Some("7")),
+            guest(6, Some("a/b")),
+            guest(8, Some("--json")),
+        ];
+        let status = Status { guests, ..Status::default() };
+        let names: Vec<String> = status.guests.iter().map(|guest| domain_of(&status, guest)).collect();
+        assert_eq!(names, ["studio", "2", "3", "4", "5", "6", "8"]);
+    }
+
+    #[test]
+    fn figures_are_readable() {
+        assert_eq!([decibels(-6.0), decibels(-0.04), decibels(12.26)], ["-6.0 dB", "0.0 dB", "12.3 dB"]);
+        assert_eq!([latency(21_340), latency(999_949), latency(1_234_567)], ["21.3 ms", "999.9 ms", "1.23 s"]);
+        let times = [4_999, 784_000, 7_980_000, 180_000_000];
+        assert_eq!(times.map(uptime), ["4s", "13m 4s", "2h 13m", "2d 2h"]);
+        assert_eq!([count(1, "xrun"), count(0, "xrun")], ["1 xrun", "0 xruns"]);
+    }
+
+    #[test]
+    fn the_guests_volume_is_one_figure_unless_channels_differ() {
+        let volume = |db: &[f64], muted: &[bool]| {
+            guest_volume(&Stream { guest_volume_db: db.into(), guest_muted: muted.into(), ..Stream::default() })
+        };
+        assert_eq!(volume(&[], &[]), None);
+        assert_eq!(volume(&[-3.0, -3.0], &[]).as_deref(), Some("-3.0 dB"));
+        assert_eq!(volume(&[-3.0, 0.0], &[false, true]).as_deref(), Some("-3.0 dB / muted"));
+        assert_eq!(volume(&[], &[true, true]).as_deref(), Some("muted"));
+    }
+
+    #[test]
+    fn what_keeps_a_stream_from_running_is_its_state() {
+        let stream = |run, permitted, device_lost| Stream { run, permitted, device_lost, ..Stream::default() };
+        assert_eq!(state(&stream(Run::Running, true, false)), "running");
+        assert_eq!(state(&stream(Run::Running, true, true)), "lost");
+        assert_eq!(state(&stream(Run::Closed, false, false)), "denied");
+        assert_eq!(state(&stream(Run::Closed, true, false)), "closed");
+    }
+}

@@ -1,0 +1,80 @@
+//! `vsnd top`: the daemon's streams on a live screen.
+//!
+//! [`model`] takes what the daemon tells and makes of it what is worth showing, [`keys`] turns keys into requests, [`view`]
+//! draws: all three without a terminal, a socket or a clock. [`link`] talks to the daemon in a thread of its own, so that
+//! a daemon that hangs does not make the screen hang; [`screen`] has the terminal.
+
+mod columns;
+mod fit;
+mod keys;
+mod link;
+mod meter;
+mod model;
+mod rates;
+mod screen;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use ::control::Client;
+use clap::Args;
+use program::{ExitStatus, Failure};
+
+use crate::control::{Daemon, Output, list};
+
+/// How often the screen shows something new.
+const SCREEN_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How often a line of JSON comes.
+const JSON_INTERVAL: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Keys: Up and Down (or k and j) select a stream, m mutes it, + and - change its volume by 1 dB, a \
+    allows or denies capture, ? shows all keys, q ends. Colours are left out where NO_COLOR is set."
+)]
+pub(crate) struct Arguments {
+    /// Seconds between two looks, 0.1 to 60 [default: 0.25, with --json 1].
+    #[arg(long, value_name = "SECONDS", value_parser = interval)]
+    interval: Option<Duration>,
+    /// Prints the status with levels as a line of JSON for each look instead, until interrupted.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    daemon: Daemon,
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.1..=60.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("expected seconds, 0.1 to 60".to_owned()),
+    }
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
+    if !arguments.json && !std::io::stdout().is_terminal() {
+        let message = "standard output is no terminal to draw on: use `vsnd list`, or for programs `vsnd list --json` and \
+            `vsnd top --json`";
+        return Err(Failure::new(ExitStatus::Usage, message));
+    }
+    let client = arguments.daemon.connect()?;
+    if arguments.json {
+        stream(client, arguments.interval.unwrap_or(JSON_INTERVAL))
+    } else {
+        screen::run(arguments.daemon.socket(), client, arguments.interval.unwrap_or(SCREEN_INTERVAL))
+    }
+}
+
+/// A line of JSON at each interval, counted from the first one.
+fn stream(mut client: Client, interval: Duration) -> Result<ExitStatus, Failure> {
+    let mut out = Output::new();
+    let mut next = Instant::now();
+    loop {
+        out.json(&list::status(&mut client, true)?)?;
+        next = (next + interval).max(Instant::now());
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+}

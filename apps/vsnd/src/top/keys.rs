@@ -1,0 +1,108 @@
+//! What keys do.
+
+use ::control::Request;
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+
+use super::model::{Link, Message, Model, Row, plays};
+use crate::control::steer::VOLUME_DB;
+use crate::control::text;
+
+/// Keys and what they do, for the help.
+pub(super) const HELP: [(&str, &str); 8] = [
+    ("↑ ↓ k j", "select a stream"),
+    ("PgUp PgDn", "ten streams up or down"),
+    ("Home End g G", "the first or last stream"),
+    ("m", "mute the stream, or let it be heard again"),
+    ("+ -", "volume up or down by 1 dB"),
+    ("a", "allow or deny capture on the stream"),
+    ("? Esc", "close this help"),
+    ("q Esc Ctrl-C", "end"),
+];
+
+/// Streams that a page has.
+const PAGE: usize = 10;
+
+/// What is to be done after a key.
+#[derive(Debug, PartialEq)]
+pub(super) enum Action {
+    Nothing,
+    /// To be sent; the model knows of it.
+    Ask(Request),
+    Quit,
+}
+
+/// Takes a key.
+pub(super) fn press(model: &mut Model, key: KeyEvent) -> Action {
+    if key.kind == KeyEventKind::Release {
+        return Action::Nothing;
+    }
+    if key.modifiers.contains(KeyModifiers::CONTROL) {
+        return if key.code == KeyCode::Char('c') { Action::Quit } else { Action::Nothing };
+    }
+    match key.code {
+        KeyCode::Char('q') => return Action::Quit,
+        KeyCode::Esc if !model.help => return Action::Quit,
+        KeyCode::Char('?') | KeyCode::Esc => model.help = !model.help,
+        _ if model.help => model.help = false,
+        KeyCode::Up | KeyCode::Char('k') => go(model, |row| row.saturating_sub(1)),
+        KeyCode::Down | KeyCode::Char('j') => go(model, |row| row + 1),
+        KeyCode::PageUp => go(model, |row| row.saturating_sub(PAGE)),
+        KeyCode::PageDown => go(model, |row| row + PAGE),
+        KeyCode::Home | KeyCode::Char('g') => go(model, |_| 0),
+        KeyCode::End | KeyCode::Char('G') => go(model, |_| usize::MAX),
+        KeyCode::Char('m') => return ask(model, mute),
+        KeyCode::Char('a') => return ask(model, capture),
+        KeyCode::Char('+' | '=') => return ask(model, |row| volume(row, 1.0)),
+        KeyCode::Char('-' | '_') => return ask(model, |row| volume(row, -1.0)),
+        _ => {}
+    }
+    Action::Nothing
+}
+
+fn go(model: &mut Model, to: impl FnOnce(usize) -> usize) {
+    model.message = Message::Nothing;
+    if let Some(row) = model.selected_row() {
+        model.select(to(row));
+    }
+}
+
+/// Asks what `request` makes of the selected stream, unless it says why there is nothing to be asked.
+fn ask(model: &mut Model, request: impl FnOnce(&Row) -> Result<Request, String>) -> Action {
+    let request = match (&model.link, model.selected()) {
+        (Link::Gone(_) | Link::Waiting, _) => Err("nothing was changed: the daemon does not answer".to_owned()),
+        (Link::Up, None) => Err("there is no stream yet".to_owned()),
+        (Link::Up, Some(row)) => request(row),
+    };
+    match request {
+        Ok(request) => {
+            model.sent(&request);
+            Action::Ask(request)
+        }
+        Err(why) => {
+            model.message = Message::Failed(why);
+            Action::Nothing
+        }
+    }
+}
+
+fn mute(row: &Row) -> Result<Request, String> {
+    Ok(Request::Mute { target: row.target.clone(), on: !row.stream.muted })
+}
+
+fn capture(row: &Row) -> Result<Request, String> {
+    if plays(&row.stream) {
+        let target = text::plain(&row.target.to_string());
+        return Err(format!("{target} is for playback: only capture is allowed or denied"));
+    }
+    Ok(Request::Capture { target: row.target.clone(), allow: !row.stream.permitted })
+}
+
+fn volume(row: &Row, step_db: f64) -> Result<Request, String> {
+    let before = row.stream.volume_db;
+    let volume_db = (before + step_db).clamp(*VOLUME_DB.start(), *VOLUME_DB.end());
+    if volume_db == before {
+        let end = if step_db > 0.0 { "loudest" } else { "quietest" };
+        return Err(format!("{} is the {end} that there is", text::decibels(before)));
+    }
+    Ok(Request::Volume { target: row.target.clone(), volume_db })
+}

@@ -1,0 +1,209 @@
+//! What the screen knows: the last status, meters, rates, the selection. Knows neither terminal nor socket nor clock.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use ::control::{Card, Direction, Guest, Request, Run, Status, Stream};
+
+use super::link::Report;
+use super::meter::Meter;
+use super::rates::{Notifications, Rates};
+use crate::control::text;
+
+/// A stream, as long as its domain lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct StreamId {
+    domain: u16,
+    card: u32,
+    pcm: u8,
+    stream: u8,
+}
+
+/// The streams of a status with their names.
+pub(super) fn stream_ids(status: &Status) -> impl Iterator<Item = (StreamId, &Stream)> {
+    let cards = status.guests.iter().flat_map(|guest| guest.cards.iter().map(move |card| (guest, card)));
+    cards.flat_map(|(guest, card)| card.streams.iter().map(move |stream| (id(guest, card, stream), stream)))
+}
+
+fn id(guest: &Guest, card: &Card, stream: &Stream) -> StreamId {
+    StreamId { domain: guest.domain, card: card.card, pcm: stream.pcm, stream: stream.stream }
+}
+
+/// A stream, ready to be drawn.
+#[derive(Debug, Clone)]
+pub(super) struct Row {
+    pub(super) id: StreamId,
+    /// How a request names it.
+    pub(super) target: ::control::Target,
+    /// Of its card.
+    pub(super) protocol: String,
+    /// Of its card.
+    pub(super) violations: u64,
+    /// Of its card.
+    pub(super) connections: u64,
+    pub(super) stream: Stream,
+    pub(super) notifications: Option<Notifications>,
+}
+
+/// What the bottom line says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Message {
+    Nothing,
+    Done(String),
+    Failed(String),
+}
+
+/// Whether the daemon answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Link {
+    /// It has not been asked yet.
+    Waiting,
+    Up,
+    /// Why it does not.
+    Gone(String),
+}
+
+/// Everything that the screen shows.
+#[derive(Debug)]
+pub(super) struct Model {
+    pub(super) link: Link,
+    /// The last one; kept when the daemon is gone.
+    pub(super) status: Status,
+    pub(super) rows: Vec<Row>,
+    /// Cards without a stream: which and why.
+    pub(super) idle_cards: Vec<(String, String)>,
+    pub(super) message: Message,
+    pub(super) help: bool,
+    pub(super) rates: Rates,
+    meters: HashMap<StreamId, Vec<Meter>>,
+    /// The selected stream and the row where it was seen last.
+    selected: Option<(StreamId, usize)>,
+    /// Requests of ours that have not been answered.
+    unanswered: usize,
+}
+
+impl Model {
+    pub(super) fn new() -> Self {
+        Self {
+            link: Link::Waiting,
+            status: Status::default(),
+            rows: Vec::new(),
+            idle_cards: Vec::new(),
+            message: Message::Nothing,
+            help: false,
+            rates: Rates::default(),
+            meters: HashMap::new(),
+            selected: None,
+            unanswered: 0,
+        }
+    }
+
+    /// Takes what the link reports at `now`, counted from any moment that is always the same.
+    pub(super) fn take(&mut self, report: Report, now: Duration) {
+        match report {
+            // What was told before a request of ours was done would show the old volume again.
+            Report::Status(_) if self.unanswered > 0 => {}
+            Report::Status(status) => self.show(*status, now),
+            Report::Answer(answer) => {
+                self.unanswered = self.unanswered.saturating_sub(1);
+                self.message = match answer {
+                    Ok(done) => Message::Done(text::plain(&done)),
+                    Err(refused) => Message::Failed(text::plain(&refused)),
+                };
+            }
+            Report::Gone(reason) => {
+                self.link = Link::Gone(text::plain(&reason));
+                self.meters.clear();
+                self.rates = Rates::default();
+                self.rows.iter_mut().for_each(|row| row.notifications = None);
+            }
+        }
+    }
+
+    fn show(&mut self, status: Status, now: Duration) {
+        if matches!(self.link, Link::Gone(_)) {
+            self.message = Message::Done("the daemon is back".to_owned());
+        }
+        self.link = Link::Up;
+        self.rates.update(&status);
+        self.meters.retain(|id, _| stream_ids(&status).any(|(other, _)| other == *id));
+        for (id, stream) in stream_ids(&status) {
+            let meters = self.meters.entry(id).or_default();
+            meters.resize(if is_open(stream) { stream.levels_db.len() } else { 0 }, Meter::default());
+            meters.iter_mut().zip(&stream.levels_db).for_each(|(meter, level)| meter.update(*level, now));
+        }
+        self.rows.clear();
+        self.idle_cards.clear();
+        for guest in &status.guests {
+            let domain = text::domain_of(&status, guest);
+            for card in &guest.cards {
+                if card.streams.is_empty() {
+                    self.idle_cards.push((format!("{domain}/{}", card.card), text::plain(&card.state)));
+                }
+                for stream in &card.streams {
+                    let id = id(guest, card, stream);
+                    self.rows.push(Row {
+                        id,
+                        target: text::target_of(&domain, card.card, stream),
+                        protocol: card.protocol.clone(),
+                        violations: card.violations,
+                        connections: card.connections,
+                        stream: stream.clone(),
+                        notifications: self.rates.notifications(id),
+                    });
+                }
+            }
+        }
+        self.status = status;
+        self.select(self.selected_row().unwrap_or(0));
+    }
+
+    /// The row of the selected stream, or the one that took its place.
+    pub(super) fn selected_row(&self) -> Option<usize> {
+        let (id, place) = self.selected?;
+        let last = self.rows.len().checked_sub(1)?;
+        Some(self.rows.iter().position(|row| row.id == id).unwrap_or(place.min(last)))
+    }
+
+    pub(super) fn selected(&self) -> Option<&Row> {
+        self.rows.get(self.selected_row()?)
+    }
+
+    /// Selects a row, the last one where there are not as many.
+    pub(super) fn select(&mut self, place: usize) {
+        let place = place.min(self.rows.len().saturating_sub(1));
+        self.selected = self.rows.get(place).map(|row| (row.id, place));
+    }
+
+    pub(super) fn meters(&self, id: StreamId) -> &[Meter] {
+        self.meters.get(&id).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn xruns(&self) -> u64 {
+        text::streams(&self.status).map(|stream| stream.xruns).sum()
+    }
+
+    /// Remembers that `request`, about the selected stream, is on its way, and shows what it will make of the stream
+    /// already: the next key goes on from there.
+    pub(super) fn sent(&mut self, request: &Request) {
+        self.unanswered += 1;
+        let Some(row) = self.selected_row() else { return };
+        let stream = &mut self.rows[row].stream;
+        match *request {
+            Request::Volume { volume_db, .. } => stream.volume_db = volume_db,
+            Request::Mute { on, .. } => stream.muted = on,
+            Request::Capture { allow, .. } => stream.permitted = allow,
+            Request::List { .. } | Request::Reload | Request::Events { .. } => {}
+        }
+    }
+}
+
+/// Whether the guest uses it.
+pub(super) fn is_open(stream: &Stream) -> bool {
+    stream.run != Run::Closed
+}
+
+/// Whether the guest plays on it, as far as one can know.
+pub(super) fn plays(stream: &Stream) -> bool {
+    stream.direction == Some(Direction::Playback)
+}

@@ -1,0 +1,322 @@
+//! The screen from hand-made statuses: what is drawn, what keys ask for.
+
+use std::time::Duration;
+
+use ::control::{Card, Direction, Guest, Request, Run, Status, Stream};
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::style::Color;
+
+use super::keys::{self, Action};
+use super::link::Report;
+use super::model::{Message, Model};
+use super::view::{Palette, View};
+
+fn playback() -> Stream {
+    Stream {
+        direction: Some(Direction::Playback),
+        label: "Main".into(),
+        permitted: true,
+        run: Run::Running,
+        device: "alsa:default".into(),
+        format: Some("s16_le".into()),
+        rate_hz: 48_000,
+        channels: 2,
+        period_frames: 480,
+        buffer_frames: 9600,
+        latency_us: Some(21_340),
+        frames: 1_234_567,
+        requests: 2573,
+        notifications_in: 2571,
+        notifications_out: 2570,
+        levels_db: vec![Some(-12.25), Some(-30.5)],
+        ..Stream::default()
+    }
+}
+
+fn denied_capture() -> Stream {
+    Stream {
+        stream: 1,
+        direction: Some(Direction::Capture),
+        label: "Main".into(),
+        device: "alsa:default".into(),
+        ..Stream::default()
+    }
+}
+
+fn guest(domain: u16, name: Option<&str>, streams: Vec<Stream>) -> Guest {
+    let card = Card { protocol: "v2".into(), state: "Connected".into(), connections: 1, streams, ..Card::default() };
+    Guest { domain, name: name.map(str::to_owned), cards: vec![card], ..Guest::default() }
+}
+
+fn status(guests: Vec<Guest>) -> Status {
+    Status { version: "0.1.0".into(), pid: 4711, uptime_ms: 7_980_000, cpu_ms: 271_320, guests, ..Status::default() }
+}
+
+/// Three guests: a usual one, one with everything that is long or went wrong, one whose driver is not there yet.
+fn three_guests() -> Status {
+    let surround = Stream {
+        channels: 8,
+        format: Some("float64_le".into()),
+        label: "Wohnzimmer 漢字".into(),
+        device: "pulse:alsa_output.pci-0000_00_1f.3.analog-stereo@unix:/run/user/1000/pulse/native".into(),
+        xruns: 17,
+        muted: true,
+        levels_db: vec![Some(0.0), Some(-1.0), Some(-6.0), Some(-18.0), Some(-42.0), Some(-70.0), None, Some(-59.0)],
+        ..playback()
+    };
+    let lost = Stream { pcm: 1, device_lost: true, label: "\x1b[31mred".into(), levels_db: Vec::new(), ..playback() };
+    let mono = Stream { pcm: 2, stream: 1, channels: 1, levels_db: vec![Some(-20.0)], ..playback() };
+    let mut bad = guest(7, Some("a-guest-with-a-very-long-name"), vec![surround, lost, mono]);
+    bad.cards[0].violations = 3;
+    let mut absent = guest(9, None, Vec::new());
+    absent.cards[0].state = "InitWait".into();
+    let usual = Stream {
+        volume_db: -6.0,
+        volume_max_db: Some(6.0),
+        guest_volume_db: vec![-3.0, -3.0],
+        guest_muted: vec![false, true],
+        ..playback()
+    };
+    status(vec![guest(5, Some("studio"), vec![usual, denied_capture()]), bad, absent])
+}
+
+fn many_streams() -> Status {
+    status((1..=40).map(|domain| guest(domain, Some(&format!("guest-{domain}")), vec![playback()])).collect())
+}
+
+/// A model that has seen the status now and, with less in each counter, a second ago.
+fn shown(now: Status) -> Model {
+    let mut before = now.clone();
+    before.uptime_ms -= 1000;
+    before.cpu_ms -= 34;
+    for stream in before.guests.iter_mut().flat_map(|guest| &mut guest.cards).flat_map(|card| &mut card.streams) {
+        stream.notifications_in = stream.notifications_in.saturating_sub(101);
+        stream.notifications_out = stream.notifications_out.saturating_sub(100);
+    }
+    let mut model = Model::new();
+    model.take(Report::Status(Box::new(before)), Duration::ZERO);
+    model.take(Report::Status(Box::new(now)), Duration::from_secs(1));
+    model
+}
+
+fn press(model: &mut Model, code: KeyCode) -> Action {
+    keys::press(model, KeyEvent::from(code))
+}
+
+fn drawn(model: &Model, columns: u16, lines: u16) -> TestBackend {
+    let mut terminal = Terminal::new(TestBackend::new(columns, lines)).unwrap();
+    let mut view = View::new(Palette::without_colours());
+    terminal.draw(|frame| view.draw(frame, model)).unwrap();
+    terminal.backend().clone()
+}
+
+fn text(model: &Model, columns: u16, lines: u16) -> String {
+    drawn(model, columns, lines).to_string()
+}
+
+#[test]
+fn the_screen_at_80_by_24() {
+    insta::assert_snapshot!(drawn(&shown(three_guests()), 80, 24));
+}
+
+#[test]
+fn the_screen_at_200_by_50() {
+    insta::assert_snapshot!(drawn(&shown(three_guests()), 200, 50));
+}
+
+#[test]
+fn a_tiny_screen() {
+    insta::assert_snapshot!(drawn(&shown(three_guests()), 20, 5));
+}
+
+#[test]
+fn a_screen_of_40_by_12() {
+    insta::assert_snapshot!(drawn(&shown(three_guests()), 40, 12));
+}
+
+#[test]
+fn nothing_is_served() {
+    insta::assert_snapshot!(drawn(&shown(status(Vec::new())), 80, 10));
+}
+
+#[test]
+fn the_help_lies_over_the_screen() {
+    let mut model = shown(three_guests());
+    press(&mut model, KeyCode::Char('?'));
+    insta::assert_snapshot!(drawn(&model, 80, 24));
+    press(&mut model, KeyCode::Esc);
+    assert!(!model.help);
+}
+
+#[test]
+fn a_daemon_that_is_gone_is_told_and_that_it_is_back() {
+    let mut model = shown(three_guests());
+    model.take(Report::Gone("the daemon at /run/vsnd/control.sock: it closed the connection".into()), Duration::ZERO);
+    insta::assert_snapshot!(drawn(&model, 80, 16));
+    assert_eq!(press(&mut model, KeyCode::Char('m')), Action::Nothing);
+    assert!(text(&model, 80, 24).contains("nothing was changed: the daemon does not answer"));
+    model.take(Report::Status(Box::new(three_guests())), Duration::ZERO);
+    assert!(text(&model, 80, 24).contains("the daemon is back"));
+}
+
+#[test]
+fn a_list_longer_than_the_screen_scrolls_with_the_selection() {
+    let mut model = shown(many_streams());
+    for _ in 0..20 {
+        press(&mut model, KeyCode::Char('j'));
+    }
+    insta::assert_snapshot!(drawn(&model, 80, 24));
+    press(&mut model, KeyCode::End);
+    let end = text(&model, 80, 24);
+    assert!(end.contains("▶ guest-40/0/0/0") && !end.contains("below"), "{end}");
+    press(&mut model, KeyCode::Home);
+    press(&mut model, KeyCode::PageDown);
+    assert!(text(&model, 80, 24).contains("▶ guest-11/0/0/0"));
+}
+
+#[test]
+fn every_size_is_drawn() {
+    let mut many_channels = playback();
+    many_channels.channels = 255;
+    many_channels.levels_db = vec![Some(-3.0); 255];
+    let statuses = [three_guests(), many_streams(), status(vec![guest(1, None, vec![many_channels])])];
+    for status in statuses {
+        let mut model = shown(status);
+        press(&mut model, KeyCode::Down);
+        for help in [false, true] {
+            model.help = help;
+            for (columns, lines) in [(1, 1), (2, 3), (5, 2), (20, 5), (33, 7), (61, 9), (79, 16), (81, 300), (500, 4)] {
+                drawn(&model, columns, lines);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_resized_screen_is_drawn_anew() {
+    let model = shown(many_streams());
+    let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
+    let mut view = View::new(Palette::without_colours());
+    for (columns, lines) in [(80, 24), (20, 5), (200, 50), (80, 24)] {
+        terminal.backend_mut().resize(columns, lines);
+        terminal.draw(|frame| view.draw(frame, &model)).unwrap();
+    }
+    assert_eq!(terminal.backend().to_string(), text(&model, 80, 24));
+}
+
+#[test]
+fn colours_are_only_used_where_they_are_wanted() {
+    let coloured = |palette| {
+        let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
+        terminal.draw(|frame| View::new(palette).draw(frame, &shown(three_guests()))).unwrap();
+        let cells = terminal.backend().buffer().content.clone();
+        cells.into_iter().filter(|cell| cell.fg != Color::Reset || cell.bg != Color::Reset).count()
+    };
+    assert!(coloured(Palette::with_colours()) > 0);
+    assert_eq!(coloured(Palette::without_colours()), 0);
+}
+
+#[test]
+fn keys_ask_for_what_they_say() {
+    let target = || "studio/0/0/0".parse().unwrap();
+    let mut model = shown(three_guests());
+    let mute = |on| Action::Ask(Request::Mute { target: target(), on });
+    let volume = |volume_db| Action::Ask(Request::Volume { target: target(), volume_db });
+    assert_eq!(press(&mut model, KeyCode::Char('m')), mute(true));
+    assert_eq!(press(&mut model, KeyCode::Char('m')), mute(false), "the next key goes on from what was asked for");
+    assert_eq!(press(&mut model, KeyCode::Char('+')), volume(-5.0));
+    assert_eq!(press(&mut model, KeyCode::Char('=')), volume(-4.0));
+    assert_eq!(press(&mut model, KeyCode::Char('-')), volume(-5.0));
+
+    assert_eq!(press(&mut model, KeyCode::Char('a')), Action::Nothing);
+    assert_eq!(
+        model.message,
+        Message::Failed("studio/0/0/0 is for playback: only capture is allowed or denied".into())
+    );
+    press(&mut model, KeyCode::Down);
+    let capture = |allow| Action::Ask(Request::Capture { target: "studio/0/0/1".parse().unwrap(), allow });
+    assert_eq!(press(&mut model, KeyCode::Char('a')), capture(true));
+    assert_eq!(press(&mut model, KeyCode::Char('a')), capture(false));
+}
+
+#[test]
+fn the_volume_ends_where_the_daemons_does() {
+    for (key, from, to, end) in [('+', 19.5, 20.0, "loudest"), ('-', -99.5, -100.0, "quietest")] {
+        let mut model = shown(status(vec![guest(1, None, vec![Stream { volume_db: from, ..playback() }])]));
+        let request = Request::Volume { target: "1/0/0/0".parse().unwrap(), volume_db: to };
+        assert_eq!(press(&mut model, KeyCode::Char(key)), Action::Ask(request));
+        assert_eq!(press(&mut model, KeyCode::Char(key)), Action::Nothing);
+        assert!(matches!(&model.message, Message::Failed(why) if why.contains(end)), "{:?}", model.message);
+    }
+}
+
+#[test]
+fn keys_without_a_stream_change_nothing() {
+    let mut model = shown(status(Vec::new()));
+    for key in ['m', 'a', '+', '-', 'j', 'k', 'g', 'G', 'x'] {
+        assert_eq!(press(&mut model, KeyCode::Char(key)), Action::Nothing, "{key}");
+    }
+}
+
+#[test]
+fn three_keys_end_the_screen() {
+    for key in [
+        KeyEvent::from(KeyCode::Char('q')),
+        KeyEvent::from(KeyCode::Esc),
+        KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL),
+    ] {
+        assert_eq!(keys::press(&mut shown(three_guests()), key), Action::Quit, "{key:?}");
+    }
+}
+
+#[test]
+fn a_status_from_before_a_request_does_not_undo_it() {
+    let mut model = shown(three_guests());
+    press(&mut model, KeyCode::Char('+'));
+    model.take(Report::Status(Box::new(three_guests())), Duration::from_secs(2));
+    assert_eq!(model.selected().unwrap().stream.volume_db, -5.0);
+    model.take(Report::Answer(Err("no such stream".into())), Duration::from_secs(2));
+    assert_eq!(model.message, Message::Failed("no such stream".into()));
+    model.take(Report::Status(Box::new(three_guests())), Duration::from_secs(2));
+    assert_eq!(model.selected().unwrap().stream.volume_db, -6.0);
+}
+
+#[test]
+fn the_selection_stays_with_its_stream() {
+    let mut model = shown(three_guests());
+    (0..3).for_each(|_| drop(press(&mut model, KeyCode::Down)));
+    let target = |model: &Model| model.selected().map(|row| row.target.to_string());
+    let selected = target(&model);
+    let mut fewer = three_guests();
+    fewer.guests.remove(0);
+    model.take(Report::Status(Box::new(fewer)), Duration::from_secs(2));
+    assert_eq!(target(&model), selected);
+    model.take(
+        Report::Status(Box::new(status(vec![guest(5, Some("studio"), vec![playback()])]))),
+        Duration::from_secs(3),
+    );
+    assert_eq!(target(&model).as_deref(), Some("studio/0/0/0"), "it is gone: the nearest one");
+}
+
+#[test]
+fn rates_are_those_of_the_last_second_and_begin_anew_with_another_daemon() {
+    let at = |pid, uptime_ms, count| {
+        let stream = Stream { notifications_in: count, notifications_out: 2 * count, ..playback() };
+        let cpu_ms = count / 10;
+        Report::Status(Box::new(Status { pid, uptime_ms, cpu_ms, ..status(vec![guest(1, None, vec![stream])]) }))
+    };
+    let mut model = Model::new();
+    let incoming = |model: &Model| model.rows[0].notifications.map(|rate| rate.incoming);
+    model.take(at(1, 1000, 0), Duration::ZERO);
+    assert_eq!((incoming(&model), model.rates.cpu_percent()), (None, None));
+    model.take(at(1, 1500, 500), Duration::ZERO);
+    assert_eq!((incoming(&model), model.rates.cpu_percent()), (Some(1000.0), Some(10.0)));
+    model.take(at(1, 2500, 600), Duration::ZERO);
+    assert_eq!((incoming(&model), model.rates.cpu_percent()), (Some(100.0), Some(1.0)));
+    model.take(at(1, 2600, 10), Duration::ZERO);
+    assert_eq!(incoming(&model), None, "the card was connected again");
+    model.take(at(2, 2700, 20), Duration::ZERO);
+    assert_eq!((incoming(&model), model.rates.cpu_percent()), (None, None));
+}

@@ -1,0 +1,157 @@
+//! Draws the model.
+
+mod list;
+mod meters;
+mod palette;
+
+use ratatui::Frame;
+use ratatui::layout::{Alignment, Constraint, Layout, Rect};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, Clear, Paragraph};
+
+use super::fit::{cut, wrap};
+use super::keys;
+use super::model::{Link, Message, Model, Row, is_open};
+use crate::control::text;
+
+pub(super) use palette::Palette;
+
+/// Lines about the selected stream, on a screen that is high enough.
+const DETAIL_LINES: u16 = 3;
+
+/// What has to be remembered from one drawing to the next.
+#[derive(Debug)]
+pub(super) struct View {
+    palette: Palette,
+    /// The first item of the list that is on the screen.
+    first: usize,
+}
+
+impl View {
+    pub(super) fn new(palette: Palette) -> Self {
+        Self { palette, first: 0 }
+    }
+
+    pub(super) fn draw(&mut self, frame: &mut Frame<'_>, model: &Model) {
+        let height = frame.area().height;
+        let lines = |from, lines| Constraint::Length(if height >= from { lines } else { 0 });
+        let [header, titles, list, rule, detail, message, hints] = Layout::vertical([
+            Constraint::Length(1),
+            lines(6, 1),
+            Constraint::Min(0),
+            lines(9, 1),
+            lines(16, DETAIL_LINES),
+            lines(3, 1),
+            lines(7, 1),
+        ])
+        .areas(frame.area());
+
+        self.header(frame, header, model);
+        let hidden = self.list(frame, titles, list, model);
+        self.rule(frame, rule, hidden);
+        self.detail(frame, detail, model);
+        self.message(frame, message, model);
+        let hints_text = "↑↓ select  m mute  a allow/deny capture  +/- volume  ? help  q quit";
+        frame.render_widget(Line::styled(format!(" {hints_text}"), self.palette.dim), hints);
+        if model.help {
+            self.help(frame);
+        }
+    }
+
+    fn header(&self, frame: &mut Frame<'_>, area: Rect, model: &Model) {
+        let columns = usize::from(area.width).saturating_sub(2);
+        let status = &model.status;
+        let (text, style) = match &model.link {
+            Link::Waiting => ("asking the daemon".to_owned(), self.palette.dim),
+            Link::Gone(reason) => (cut(&format!("TRYING AGAIN: {reason}"), columns), self.palette.bad),
+            Link::Up => {
+                let running = model.rows.iter().filter(|row| text::state(&row.stream) == "running").count();
+                let cpu = model.rates.cpu_percent().map_or_else(|| "-".to_owned(), |cpu| format!("{cpu:.1}"));
+                let fields = vec![
+                    format!("vsndd {}", text::plain(&status.version)),
+                    format!("up {}", text::uptime(status.uptime_ms)),
+                    format!("CPU {cpu} %"),
+                    text::count(status.guests.len() as u64, "guest"),
+                    format!("{running}/{} streams", model.rows.len()),
+                    text::count(model.xruns(), "xrun"),
+                ];
+                (wrap(&fields, columns, 1).concat(), self.palette.strong)
+            }
+        };
+        frame.render_widget(Line::styled(format!(" {text} "), style), area);
+    }
+
+    /// A line between the list and what is below, with what of the list is out of sight.
+    fn rule(&self, frame: &mut Frame<'_>, area: Rect, hidden: (usize, usize)) {
+        frame.render_widget(Block::new().borders(ratatui::widgets::Borders::TOP).style(self.palette.dim), area);
+        let words = match hidden {
+            (0, 0) => return,
+            (above, 0) => format!(" {above} more above "),
+            (0, below) => format!(" {below} more below "),
+            (above, below) => format!(" {above} more above, {below} below "),
+        };
+        frame.render_widget(Line::from(words).alignment(Alignment::Right), area);
+    }
+
+    fn detail(&self, frame: &mut Frame<'_>, area: Rect, model: &Model) {
+        let Some(row) = model.selected() else { return };
+        let columns = usize::from(area.width).saturating_sub(2);
+        let lines = wrap(&details(row), columns, area.height.into());
+        let lines: Vec<Line<'_>> = lines.into_iter().map(|line| Line::from(format!(" {line}"))).collect();
+        frame.render_widget(Paragraph::new(lines), area);
+    }
+
+    fn message(&self, frame: &mut Frame<'_>, area: Rect, model: &Model) {
+        let (text, style) = match &model.message {
+            Message::Nothing => return,
+            Message::Done(text) => (text, self.palette.good),
+            Message::Failed(text) => (text, self.palette.bad),
+        };
+        let text = cut(text, usize::from(area.width).saturating_sub(2));
+        frame.render_widget(Line::from(vec![Span::raw(" "), Span::styled(text, style)]), area);
+    }
+
+    fn help(&self, frame: &mut Frame<'_>) {
+        let lines: Vec<Line<'_>> = keys::HELP
+            .iter()
+            .map(|(keys, what)| {
+                Line::from(vec![Span::styled(format!(" {keys:<13}"), self.palette.strong), Span::raw(*what)])
+            })
+            .collect();
+        let width = lines.iter().map(Line::width).max().unwrap_or_default() as u16 + 3;
+        let area = frame.area().centered(Constraint::Length(width), Constraint::Length(lines.len() as u16 + 2));
+        frame.render_widget(Clear, area);
+        frame.render_widget(Paragraph::new(lines).block(Block::bordered().title(" Keys ")), area);
+    }
+}
+
+/// What there is to say of a stream beyond its line, the most important first.
+fn details(row: &Row) -> Vec<String> {
+    let stream = &row.stream;
+    let mut fields = vec![format!("{} {}", text::plain(&row.target.to_string()), text::direction(stream))];
+    if !stream.label.is_empty() {
+        fields.push(format!("“{}”", text::plain(&stream.label)));
+    }
+    let lost = if stream.device_lost { " (went away)" } else { "" };
+    fields.push(format!("{}{lost}", text::plain(&stream.device)));
+    if !stream.permitted {
+        fields.push("not allowed".to_owned());
+    }
+    fields.push(format!("volume {}", text::volume(stream)));
+    fields.extend(text::guest_volume(stream).map(|guest| format!("guest's {guest}")));
+    fields.extend(stream.volume_max_db.map(|max| format!("at most {}", text::decibels(max))));
+    if is_open(stream) {
+        fields.extend(text::format(stream));
+        fields.push(format!("period {}, buffer {} frames", stream.period_frames, stream.buffer_frames));
+    }
+    fields.extend([
+        text::count(stream.frames, "frame"),
+        format!("{}, {} refused", text::count(stream.requests, "request"), stream.refused),
+        format!("notifications {} in, {} out", stream.notifications_in, stream.notifications_out),
+        format!("card {}, connected {}", text::plain(&row.protocol), text::count(row.connections, "time")),
+    ]);
+    if row.violations > 0 {
+        fields.insert(1, text::count(row.violations, "protocol violation"));
+    }
+    fields
+}

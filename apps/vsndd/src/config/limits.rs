@@ -1,0 +1,53 @@
+//! Bounds of what a guest may open.
+
+use serde::Deserialize;
+use sndif::FormatSet;
+use sndif::store::Rates;
+
+use super::value;
+
+/// Bounds of what a guest may open; what is `None` is as it stood before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Limits {
+    /// Largest shared buffer of a stream in octets, 4096 to 64 MiB.
+    #[serde(deserialize_with = "value::buffer_bytes")]
+    pub buffer_bytes_max: Option<u32>,
+    /// Shortest period in microseconds.
+    #[serde(deserialize_with = "value::period_us")]
+    pub period_us_min: Option<u32>,
+    /// Streams of one card.
+    pub streams_per_card: Option<usize>,
+    /// Streams of all cards of one guest.
+    pub streams_per_domain: Option<usize>,
+    /// The only sample formats.
+    #[serde(deserialize_with = "value::formats")]
+    pub formats: Option<FormatSet>,
+    /// The only rates.
+    #[serde(deserialize_with = "value::rates")]
+    pub rates_hz: Option<Rates>,
+    /// Most samples in a frame.
+    #[serde(deserialize_with = "value::channels")]
+    pub channels_max: Option<u32>,
+}
+
+impl Limits {
+    /// What holds where nothing is said.
+    pub(crate) const BUFFER_BYTES_MAX: u32 = 4 << 20;
+    pub(crate) const PERIOD_US_MIN: u32 = 1000;
+    pub(crate) const STREAMS_PER_CARD: usize = 64;
+    pub(crate) const STREAMS_PER_DOMAIN: usize = 256;
+
+    /// These, with what `narrower` names in its place.
+    pub(crate) fn replaced_by(&self, narrower: &Self) -> Self {
+        Self {
+            buffer_bytes_max: narrower.buffer_bytes_max.or(self.buffer_bytes_max),
+            period_us_min: narrower.period_us_min.or(self.period_us_min),
+            streams_per_card: narrower.streams_per_card.or(self.streams_per_card),
+            streams_per_domain: narrower.streams_per_domain.or(self.streams_per_domain),
+            formats: narrower.formats.or(self.formats),
+            rates_hz: narrower.rates_hz.or(self.rates_hz),
+            channels_max: narrower.channels_max.or(self.channels_max),
+        }
+    }
+}

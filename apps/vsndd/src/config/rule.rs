@@ -1,0 +1,120 @@
+//! Exceptions: what holds for some guests, cards or streams.
+
+use std::fmt;
+
+use glob::{MatchOptions, Pattern};
+use host_audio::DeviceSpec;
+use serde::Deserialize;
+use serde::de::{self, Deserializer};
+use sndif::Protocol;
+
+use super::{Instead, Limits, value};
+
+/// What holds for the streams it matches.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Rule {
+    /// The guest.
+    pub domain: Option<DomainSelector>,
+    /// The card's number (its XenBus device id).
+    pub card: Option<u32>,
+    /// The PCM device's index.
+    pub pcm: Option<u8>,
+    /// The stream's index.
+    pub stream: Option<u8>,
+    /// Replaces [`super::Config::sink`].
+    #[serde(deserialize_with = "value::optional_device")]
+    pub sink: Option<DeviceSpec>,
+    /// Replaces [`super::Config::source`].
+    #[serde(deserialize_with = "value::optional_device")]
+    pub source: Option<DeviceSpec>,
+    /// Replaces [`super::Config::playback`].
+    pub playback: Option<bool>,
+    /// Replaces [`super::Config::capture`].
+    pub capture: Option<bool>,
+    /// Replaces [`super::Config::when_denied`].
+    pub when_denied: Option<Instead>,
+    /// The protocol that the card speaks, whatever its nodes say. It is that of a whole card: a rule with it names no
+    /// PCM device or stream.
+    #[serde(deserialize_with = "value::protocol")]
+    pub protocol: Option<Protocol>,
+    /// Replaces [`super::Config::when_absent`].
+    pub when_absent: Option<Instead>,
+    /// Replaces [`super::Config::volume_max_mdb`].
+    #[serde(rename = "volume-max-db", deserialize_with = "value::decibels")]
+    pub volume_max_mdb: Option<i32>,
+    /// Replaces [`super::Config::trust_unique_id`].
+    #[serde(alias = "trust_unique_id")]
+    pub trust_unique_id: Option<bool>,
+    /// Each of them replaces that of [`super::Config::limits`].
+    pub limits: Limits,
+}
+
+/// A guest by number, name or UUID.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DomainSelector {
+    /// Domain id; changes with every start of the guest.
+    Id(u16),
+    /// Name, or UUID in its usual form; `*`, `?` and `[…]` stand for what a shell has them stand for.
+    Name(Pattern),
+}
+
+impl DomainSelector {
+    /// Whether it is about the guest with this id, name and UUID.
+    #[must_use]
+    pub fn selects(&self, domain: u16, name: Option<&str>, uuid: Option<&str>) -> bool {
+        match self {
+            Self::Id(id) => *id == domain,
+            Self::Name(pattern) => {
+                let any_case = MatchOptions { case_sensitive: false, ..MatchOptions::new() };
+                name.is_some_and(|name| pattern.matches(name))
+                    || uuid.is_some_and(|uuid| pattern.matches_with(uuid, any_case))
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for DomainSelector {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = DomainSelector;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a domain's name or UUID, also as a pattern, or its number (0 to 32751)")
+            }
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<DomainSelector, E> {
+                if name.is_empty() {
+                    return Err(E::invalid_value(de::Unexpected::Str(name), &self));
+                }
+                let pattern = Pattern::new(name)
+                    .map_err(|error| E::custom(format!("`{name}` is no pattern for names: {}", error.msg)))?;
+                Ok(DomainSelector::Name(pattern))
+            }
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<DomainSelector, E> {
+                match u16::try_from(number) {
+                    // Xen reserves the numbers from 0x7FF0 on.
+                    Ok(id) if id < 0x7FF0 => Ok(DomainSelector::Id(id)),
+                    _ => Err(E::invalid_value(de::Unexpected::Signed(number), &self)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+pub(super) fn rules<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Rule>, D::Error> {
+    let rules = Vec::<Rule>::deserialize(deserializer)?;
+    for rule in rules.iter().filter(|rule| rule.pcm.is_some() || rule.stream.is_some()) {
+        if rule.protocol.is_some() {
+            return Err(de::Error::custom(
+                "`protocol` is that of a whole card: leave out `pcm` and `stream` in its rule",
+            ));
+        }
+        if rule.limits.streams_per_card.is_some() || rule.limits.streams_per_domain.is_some() {
+            return Err(de::Error::custom(
+                "`streams-per-card` and `streams-per-domain` concern whole cards: leave out `pcm` and `stream` in their rule",
+            ));
+        }
+    }
+    Ok(rules)
+}

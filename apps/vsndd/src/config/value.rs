@@ -1,0 +1,111 @@
+//! How the values in the file are written.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use host_audio::DeviceSpec;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error};
+use sndif::store::Rates;
+use sndif::{Format, FormatSet, Protocol};
+
+/// Where the daemon lets itself be asked for figures: `unix:PATH` or `tcp:ADDRESS:PORT`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// A Unix socket.
+    Unix(PathBuf),
+    /// An address of this machine that others cannot reach.
+    Tcp(SocketAddr),
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tcp(address) => write!(f, "tcp:{address}"),
+        }
+    }
+}
+
+pub(super) fn device<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DeviceSpec, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+}
+
+pub(super) fn optional_device<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DeviceSpec>, D::Error> {
+    device(deserializer).map(Some)
+}
+
+pub(super) fn protocol<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Protocol>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(|error| D::Error::custom(format!("`{text}` is {error}")))
+}
+
+/// Decibels, as 0.001 dB.
+pub(super) fn decibels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i32>, D::Error> {
+    let decibels = f64::deserialize(deserializer)?;
+    match crate::policy::millidecibels(decibels) {
+        Some(millidecibels) => Ok(Some(millidecibels)),
+        None => Err(D::Error::custom(format!("{decibels} is not between -100 and 20 (decibels)"))),
+    }
+}
+
+pub(super) fn buffer_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    bounded(deserializer, 4096, 64 << 20)
+}
+
+pub(super) fn period_us<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    bounded(deserializer, 100, 1_000_000)
+}
+
+pub(super) fn channels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    bounded(deserializer, 1, 255)
+}
+
+fn bounded<'de, D: Deserializer<'de>>(deserializer: D, least: u32, most: u32) -> Result<Option<u32>, D::Error> {
+    let number = i64::deserialize(deserializer)?;
+    match u32::try_from(number) {
+        Ok(number) if (least..=most).contains(&number) => Ok(Some(number)),
+        _ => Err(D::Error::custom(format!("{number} is not between {least} and {most}"))),
+    }
+}
+
+pub(super) fn formats<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<FormatSet>, D::Error> {
+    let names = Vec::<String>::deserialize(deserializer)?;
+    let mut formats = FormatSet::EMPTY;
+    for name in &names {
+        let format = Format::from_name(name).map_err(|_| {
+            D::Error::custom(format!(
+                "`{name}` is not a sample format; they are called as in xl.cfg: u8, s16_le, f32_le, …"
+            ))
+        })?;
+        formats = formats.with(format);
+    }
+    if names.is_empty() { Err(D::Error::custom("no format at all")) } else { Ok(Some(formats)) }
+}
+
+pub(super) fn rates<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Rates>, D::Error> {
+    Rates::of(&Vec::<u32>::deserialize(deserializer)?).map(Some).map_err(D::Error::custom)
+}
+
+pub(super) fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ListenAddress>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let address = match text.split_once(':') {
+        Some(("unix", path)) if path.starts_with('/') => ListenAddress::Unix(path.into()),
+        Some(("tcp", address)) => match address.parse::<SocketAddr>() {
+            Ok(address) if address.ip().is_loopback() => ListenAddress::Tcp(address),
+            Ok(_) => {
+                return Err(D::Error::custom(format!(
+                    "`{text}` is open to others: figures are given only to this machine, such as at tcp:127.0.0.1:9469"
+                )));
+            }
+            Err(_) => {
+                return Err(D::Error::custom(format!(
+                    "`{text}`: expected tcp:ADDRESS:PORT, such as tcp:127.0.0.1:9469"
+                )));
+            }
+        },
+        _ => return Err(D::Error::custom(format!("`{text}`: expected unix:/PATH or tcp:ADDRESS:PORT"))),
+    };
+    Ok(Some(address))
+}

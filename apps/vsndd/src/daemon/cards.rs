@@ -1,0 +1,271 @@
+//! Cards: found in the store, connected, resumed, released.
+
+use std::collections::VecDeque;
+
+use backend::Action;
+use control::EventKind;
+use host_audio::StreamLabel;
+use slotmap::Key;
+use sndif::XenbusState;
+use tracing::{error, info, warn};
+use xen::DomainId;
+
+use super::{Daemon, Error, StreamKey};
+use crate::card::StreamNodes;
+use crate::config::Limits;
+use crate::device::{Device, DeviceId, Found, Identity, device_in, frontend_path, watch_token};
+use crate::journal::Violation;
+use crate::served::Asked;
+
+/// How an attempt to connect a card ended.
+enum Connected {
+    Yes,
+    /// The frontend took back what it had published.
+    SteppedBack,
+    No(String),
+}
+
+impl Daemon {
+    /// Marks every device below our directory, and every one we know.
+    pub(super) fn rescan(&mut self) {
+        self.dirty.extend(self.devices.keys().chain(&self.foreign).copied());
+        for guest in self.store.directory(&self.backend_path).unwrap_or_default() {
+            for card in self.store.directory(&format!("{}/{guest}", self.backend_path)).unwrap_or_default() {
+                self.dirty.extend(device_in(&format!("{guest}/{card}")));
+            }
+        }
+    }
+
+    pub(super) fn refresh(&mut self, id: DeviceId, now_ns: u64) -> xenstore::Result<()> {
+        let Some(device) = self.devices.get_mut(&id) else {
+            let identity = Identity::read(&mut self.store, id.guest);
+            let forced = self.policy.config.protocol(&identity.asker(id, None));
+            match Device::find(&mut self.store, self.xen.domain(), id, identity, forced, now_ns)? {
+                Found::Device(device, actions) => {
+                    self.journal.push(EventKind::Card, id, format!("found, protocol {}", device.protocol));
+                    self.stop_ignoring(id)?;
+                    self.devices.insert(id, *device);
+                    self.act(id, actions, now_ns)?;
+                    // It may have been waiting for us already.
+                    self.dirty.insert(id);
+                }
+                Found::Foreign(reason) => self.ignore(id, &reason)?,
+                Found::Nothing => self.stop_ignoring(id)?,
+            }
+            return Ok(());
+        };
+        let Some(snapshot) = device.snapshot(&mut self.store)? else {
+            // There may be another one in its place already.
+            self.dirty.insert(id);
+            return self.forget(id);
+        };
+        let connected = device.handshake.state() == XenbusState::Connected;
+        let moved = connected
+            && matches!(snapshot.frontend, XenbusState::Initialised | XenbusState::Connected)
+            && device.moved(&mut self.store)?;
+        let actions = device.handshake.update(snapshot.frontend, snapshot.online, moved, now_ns);
+        self.act(id, actions, now_ns)?;
+        // In dom0 the toolstack does it, and waits to see Closed before: a guest that removed its half must not be quicker.
+        if snapshot.left_to_us && self.xen.domain() != DomainId(0) {
+            if let Some(device) = self.devices.get(&id) {
+                device.remove(&mut self.store)?;
+            }
+            self.forget(id)?;
+        }
+        Ok(())
+    }
+
+    /// Leaves a directory alone, says so once, and looks again when its frontend's half changes.
+    fn ignore(&mut self, id: DeviceId, reason: &str) -> xenstore::Result<()> {
+        if self.foreign.insert(id) {
+            warn!("{id}: {reason}: left alone");
+            self.store.watch(&frontend_path(id), &watch_token(id))?;
+        }
+        Ok(())
+    }
+
+    fn stop_ignoring(&mut self, id: DeviceId) -> xenstore::Result<()> {
+        if self.foreign.remove(&id) { self.store.unwatch(&frontend_path(id), &watch_token(id)) } else { Ok(()) }
+    }
+
+    /// Carries out what a handshake asks for.
+    fn act(&mut self, id: DeviceId, actions: Vec<Action>, now_ns: u64) -> xenstore::Result<()> {
+        let mut actions = VecDeque::from(actions);
+        while let Some(action) = actions.pop_front() {
+            match action {
+                Action::Release => self.release(id),
+                Action::SetState(state) => {
+                    if let Some(device) = self.devices.get_mut(&id) {
+                        if device.note(now_ns, &state.to_string()) {
+                            self.journal.push(EventKind::Card, id, state.to_string());
+                        }
+                        device.write_state(&mut self.store, state)?;
+                    }
+                }
+                Action::Resume => {
+                    let resumed = self.resume(id);
+                    if let Some(device) = self.devices.get_mut(&id) {
+                        if let Err(reason) = &resumed {
+                            device.warn(now_ns, reason);
+                        }
+                        actions.extend(device.handshake.connected(resumed.is_ok(), now_ns));
+                    }
+                }
+                Action::Connect => {
+                    let result = self.try_connect(id, now_ns)?;
+                    if let Some(device) = self.devices.get_mut(&id) {
+                        match result {
+                            Connected::Yes => actions.extend(device.handshake.connected(true, now_ns)),
+                            Connected::SteppedBack => {
+                                self.dirty.insert(id);
+                            }
+                            Connected::No(reason) => {
+                                self.journal.violation(Violation::Nodes);
+                                device.violations += 1;
+                                if device.warn(now_ns, &reason) {
+                                    self.journal.push(EventKind::Violation, id, reason);
+                                }
+                                actions.extend(device.handshake.connected(false, now_ns));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        if let Some(device) = self.devices.get_mut(&id) {
+            let wanted = device.handshake.next_wake_ns();
+            self.device_timers.schedule(id, &mut device.scheduled_ns, wanted);
+        }
+        Ok(())
+    }
+
+    /// Connects a card. Linux makes its rings anew at every sign of our offer, even if it has published some
+    /// already: what cannot be mapped is looked up again before it counts as a fault.
+    fn try_connect(&mut self, id: DeviceId, now_ns: u64) -> xenstore::Result<Connected> {
+        for last in [false, false, true] {
+            match self.connect(id, now_ns) {
+                Ok(()) => return Ok(Connected::Yes),
+                Err(reason) if last => return Ok(Connected::No(reason)),
+                Err(_) => {}
+            }
+            let snapshot = self.devices.get(&id).map(|device| device.snapshot(&mut self.store)).transpose()?.flatten();
+            if snapshot.is_none_or(|snapshot| snapshot.frontend != XenbusState::Initialised) {
+                break;
+            }
+        }
+        Ok(Connected::SteppedBack)
+    }
+
+    /// Puts the streams of a card onto the transport that its guest published when it was resumed.
+    fn resume(&mut self, id: DeviceId) -> Result<(), String> {
+        let device = self.devices.get_mut(&id).ok_or("device is gone")?;
+        let most = streams_per_card(&self.policy.config.limits(&device.identity.asker(id, None)));
+        let nodes = device.read_card(&mut self.store, most).map_err(|error| error.to_string())?;
+        for (nodes, (old, key)) in nodes.into_iter().zip(&mut device.streams) {
+            let stream = self.streams.get_mut(*key).ok_or("stream is gone")?;
+            let ring = nodes.ring.attach(&self.xen, id.guest).map_err(|error| error.to_string())?;
+            self.poller.add_edge(&ring.channel, key.data().as_ffi()).map_err(|error| error.to_string())?;
+            stream.resume(ring);
+            *old = nodes;
+            self.busy.push_back(*key);
+        }
+        Ok(())
+    }
+
+    /// Connects every stream of a card, or none.
+    fn connect(&mut self, id: DeviceId, now_ns: u64) -> Result<(), String> {
+        let identity = Identity::read(&mut self.store, id.guest);
+        let limits = self.policy.config.limits(&identity.asker(id, None));
+        let of_guest = self.devices.values().filter(|device| device.id.guest == id.guest);
+        let elsewhere: usize = of_guest.map(|device| device.streams.len()).sum();
+        let device = self.devices.get_mut(&id).ok_or("device is gone")?;
+        device.identity = identity.clone();
+        let nodes = device.read_card(&mut self.store, streams_per_card(&limits)).map_err(|error| error.to_string())?;
+        let most = limits.streams_per_domain.unwrap_or(Limits::STREAMS_PER_DOMAIN);
+        if elsewhere + nodes.len() > most {
+            return Err(format!("more than {most} streams in all cards of the guest"));
+        }
+        let mut keys = Vec::with_capacity(nodes.len());
+        for nodes in nodes {
+            match self.connect_stream(id, &nodes, &identity) {
+                Ok(key) => keys.push((nodes, key)),
+                Err(error) => {
+                    for (_, key) in keys {
+                        self.streams.remove(key);
+                    }
+                    return Err(format!("cannot connect PCM {} stream {}: {error}", nodes.pcm, nodes.stream));
+                }
+            }
+        }
+        // A request may stand in a ring since before we could be notified of it.
+        self.busy.extend(keys.iter().map(|(_, key)| *key));
+        if let Some(device) = self.devices.get_mut(&id) {
+            let text = format!("connected with {} streams", keys.len());
+            if device.note(now_ns, &text) {
+                self.journal.push(EventKind::Card, id, text);
+            }
+            device.connections += 1;
+            self.journal.connections += 1;
+            device.streams = keys;
+        }
+        Ok(())
+    }
+
+    fn connect_stream(&mut self, id: DeviceId, nodes: &StreamNodes, identity: &Identity) -> Result<StreamKey, Error> {
+        let asker = identity.asker(id, Some(nodes));
+        let served = asked(id, nodes, identity).connect(&self.xen, |direction| self.policy.route(&asker, direction))?;
+        let key = self.streams.insert(served);
+        self.owners.insert(key, id);
+        if let Some(stream) = self.streams.get(key)
+            && let Err(error) = self.poller.add_edge(stream.channel(), key.data().as_ffi())
+        {
+            self.streams.remove(key);
+            return Err(error.into());
+        }
+        Ok(key)
+    }
+
+    pub(super) fn break_device(&mut self, key: StreamKey, reason: &str, now_ns: u64) {
+        let Some(&id) = self.owners.get(key) else { return };
+        let Some(device) = self.devices.get_mut(&id) else { return };
+        self.journal.violation(Violation::Ring);
+        device.violations += 1;
+        if device.warn(now_ns, &format!("protocol violation, closing the card: {reason}")) {
+            self.journal.push(EventKind::Violation, id, format!("closing the card: {reason}"));
+        }
+        let actions = device.handshake.broken(now_ns);
+        if let Err(error) = self.act(id, actions, now_ns) {
+            error!("{id}: {error}");
+        }
+    }
+
+    fn release(&mut self, id: DeviceId) {
+        if let Some(device) = self.devices.get_mut(&id) {
+            for (_, key) in device.streams.drain(..) {
+                self.streams.remove(key);
+            }
+        }
+    }
+
+    fn forget(&mut self, id: DeviceId) -> xenstore::Result<()> {
+        self.release(id);
+        if let Some(device) = self.devices.remove(&id) {
+            info!("{id}: removed");
+            self.journal.push(EventKind::Card, id, "removed");
+            self.store.unwatch(&format!("{}/state", device.frontend), &watch_token(id))?;
+        }
+        Ok(())
+    }
+}
+
+/// A stream of a card.
+pub(super) fn asked<'a>(id: DeviceId, nodes: &'a StreamNodes, identity: &'a Identity) -> Asked<'a> {
+    let StreamNodes { pcm, stream, .. } = *nodes;
+    let card = u16::try_from(id.card).unwrap_or(u16::MAX);
+    let label = StreamLabel { domain: id.guest.0, card, pcm, stream };
+    Asked { guest: id.guest, name: identity.name.as_deref(), label, nodes }
+}
+
+fn streams_per_card(limits: &Limits) -> usize {
+    limits.streams_per_card.unwrap_or(Limits::STREAMS_PER_CARD)
+}

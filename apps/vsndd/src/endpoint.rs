@@ -1,0 +1,102 @@
+//! A stream's host side as it was decided: the route, and the device that it leads to.
+
+use backend::DeviceLimits;
+use host_audio::{DeviceOptions, HostDevice, Least, Sink, Source, StreamLabel, StreamSpec};
+use sndif::store::Direction;
+use sndif::v2::Interval;
+
+use crate::policy::{Permission, Route};
+
+/// Where a stream of one direction leads.
+pub(crate) struct Endpoint {
+    route: Route,
+    device: Box<dyn HostDevice>,
+    /// What the stream is called where the host shows its streams.
+    title: String,
+}
+
+/// An open device.
+pub(crate) enum Device {
+    /// None: a stream that is open nevertheless plays to nobody, or captures silence.
+    Closed,
+    Sink(Box<dyn Sink>),
+    Source(Box<dyn Source>),
+}
+
+/// What another decision changes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Change {
+    /// It leads to another device.
+    pub(crate) device: bool,
+    /// What may be opened is different.
+    pub(crate) bounds: bool,
+}
+
+impl Endpoint {
+    pub(crate) fn new(route: Route, title: String) -> Self {
+        let options = DeviceOptions { absent: route.absent, title: title.clone() };
+        Self { device: route.device.device(&options), route, title }
+    }
+
+    pub(crate) fn route(&self) -> &Route {
+        &self.route
+    }
+
+    /// Whether the guest may use it.
+    pub(crate) fn is_granted(&self) -> bool {
+        self.route.permission == Permission::Granted
+    }
+
+    /// Takes another decision; what is known of the device is kept if it stays the same. Says what became different.
+    pub(crate) fn change(&mut self, route: Route) -> Change {
+        let change = Change { device: route.device != self.route.device, bounds: !route.has_bounds_of(&self.route) };
+        let same = !change.device;
+        if same && route.absent == self.route.absent {
+            self.route = route;
+        } else {
+            *self = Self::new(route, std::mem::take(&mut self.title));
+        }
+        change
+    }
+
+    /// Opens the device.
+    pub(crate) fn open(
+        &self,
+        who: &StreamLabel,
+        direction: Direction,
+        spec: &StreamSpec,
+    ) -> Result<Device, host_audio::Error> {
+        match direction {
+            Direction::Playback => self.device.open_sink(who, spec).map(Device::Sink),
+            Direction::Capture => self.device.open_source(who, spec).map(Device::Source),
+        }
+    }
+
+    /// The least period and buffer of the device.
+    pub(crate) fn least(&self, direction: Direction, stream: &StreamSpec) -> Least {
+        // What a stream that may not use it hears of the device would tell that it gets silence.
+        if self.is_granted() { self.device.least(direction, stream) } else { Least::default() }
+    }
+
+    /// What the device can do, as far as the host allows it; if that cannot be found out now, OPEN will tell.
+    pub(crate) fn limits(&self, who: &StreamLabel, direction: Direction) -> DeviceLimits {
+        let mut limits = match self.device.capabilities(who, direction) {
+            Ok(capabilities) => DeviceLimits {
+                formats: capabilities.formats,
+                rates_hz: Interval::new(*capabilities.rates_hz.start(), *capabilities.rates_hz.end()),
+                channels: Interval::new(*capabilities.channels.start(), *capabilities.channels.end()),
+                only_rates: None,
+            },
+            Err(error) => {
+                tracing::warn!(stream = %who, "{}: {error}", self.route.device);
+                // What a device of which nothing is known is sure to carry: samples that can be converted.
+                let formats = sndif::Format::all().filter(|&format| pcm::is_decodable(format)).collect();
+                DeviceLimits { formats, ..DeviceLimits::ANY }
+            }
+        };
+        limits.formats = limits.formats.intersection(self.route.formats());
+        limits.channels.max = limits.channels.max.min(self.route.limits.channels_max.unwrap_or(u32::MAX));
+        limits.only_rates = self.route.limits.rates_hz;
+        limits
+    }
+}

@@ -1,0 +1,146 @@
+//! The control socket: requests come in, replies and events go out, a line each.
+
+use std::fmt;
+use std::io;
+
+use control::{LINE_BYTES_MAX, Reply, Request};
+
+use super::connection::{Connection, Socket};
+use super::listener::Listener;
+use crate::journal::Journal;
+use crate::poller::Poller;
+
+/// Connections at once.
+const CLIENTS_MAX: usize = 32;
+
+/// Who asks, for the audit.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer {
+    uid: u32,
+    pid: i32,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "user {} (process {})", self.uid, self.pid)
+    }
+}
+
+/// One who asks.
+#[derive(Debug)]
+struct Client {
+    connection: Connection,
+    peer: Peer,
+    /// Events that it has seen, if it follows them.
+    seen: Option<u64>,
+}
+
+/// The control socket.
+#[derive(Debug)]
+pub(crate) struct Control {
+    listener: Listener,
+    clients: [Option<Client>; CLIENTS_MAX],
+    /// Token of the listener; those of the clients follow.
+    token: u64,
+}
+
+impl Control {
+    /// Tokens that it takes up.
+    pub(crate) const TOKENS: u64 = CLIENTS_MAX as u64 + 1;
+
+    /// Serves `listener`; `token` and the [`TOKENS`](Self::TOKENS) from there on are its own.
+    pub(crate) fn new(listener: Listener, token: u64, poller: &Poller) -> io::Result<Self> {
+        poller.add_level(&listener, token)?;
+        Ok(Self { listener, clients: [const { None }; CLIENTS_MAX], token })
+    }
+
+    /// After `token` became ready; true if it is one of ours.
+    pub(crate) fn woke(&mut self, token: u64, poller: &Poller) -> bool {
+        let Some(index) = token.checked_sub(self.token).filter(|&index| index < Self::TOKENS) else { return false };
+        if index == 0 {
+            self.accept(poller);
+        } else if let Some(Some(client)) = usize::try_from(index - 1).ok().and_then(|index| self.clients.get_mut(index))
+        {
+            client.connection.flush();
+            client.connection.receive(LINE_BYTES_MAX);
+        }
+        true
+    }
+
+    fn accept(&mut self, poller: &Poller) {
+        while let Ok(Some(Socket::Unix(stream))) = self.listener.accept() {
+            // Whoever comes too late finds the connection closed.
+            let Some(index) = self.clients.iter().position(Option::is_none) else { return };
+            let Ok(credentials) = rustix::net::sockopt::socket_peercred(&stream) else { continue };
+            let peer = Peer { uid: credentials.uid.as_raw(), pid: credentials.pid.as_raw_nonzero().get() };
+            if poller.add_both_edges(&stream, self.token + 1 + index as u64).is_ok() {
+                let connection = Connection::new(Socket::Unix(stream));
+                self.clients[index] = Some(Client { connection, peer, seen: None });
+            }
+        }
+    }
+
+    /// The next request of each client, at most one: streams come first.
+    pub(crate) fn requests(&mut self) -> Vec<(usize, Peer, Request)> {
+        let mut requests = Vec::new();
+        for (index, slot) in self.clients.iter_mut().enumerate() {
+            let Some(client) = slot else { continue };
+            client.connection.receive_more(LINE_BYTES_MAX);
+            match client.connection.take_until(b"\n") {
+                Some(line) => match serde_json::from_slice(&line) {
+                    Ok(request) => requests.push((index, client.peer, request)),
+                    Err(error) => client.reply(&Reply::Refused { message: format!("not a request: {error}") }),
+                },
+                None if client.connection.is_flooded(LINE_BYTES_MAX) => {
+                    let message = format!("a request is a line of at most {LINE_BYTES_MAX} octets");
+                    client.reply(&Reply::Refused { message });
+                    client.connection.finish();
+                }
+                None => {}
+            }
+            if client.connection.is_over() {
+                *slot = None;
+            }
+        }
+        requests
+    }
+
+    /// Answers the client that asked; with `follow` it hears of every event after the first `seen`.
+    pub(crate) fn reply(&mut self, client: usize, reply: &Reply, follow: Option<u64>) {
+        if let Some(Some(client)) = self.clients.get_mut(client) {
+            client.reply(reply);
+            client.seen = follow.or(client.seen);
+        }
+    }
+
+    /// Tells the followers what they have not seen.
+    pub(crate) fn tell(&mut self, journal: &Journal) {
+        for client in self.clients.iter_mut().flatten() {
+            // One who does not read what was sent hears of what is still remembered when it does.
+            let Some(seen) = client.seen.filter(|_| client.connection.is_idle()) else { continue };
+            for event in journal.since(seen) {
+                client.send(event);
+            }
+            client.seen = Some(journal.count());
+        }
+    }
+
+    /// Whether requests may be waiting that nothing will wake us for.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.clients.iter().flatten().any(|client| client.connection.has_line())
+    }
+}
+
+impl Client {
+    fn reply(&mut self, reply: &Reply) {
+        self.send(reply);
+    }
+
+    fn send(&mut self, message: &impl serde::Serialize) {
+        // What we send has no maps with keys that are not text: it can always be written.
+        if let Ok(mut line) = serde_json::to_vec(message) {
+            line.push(b'\n');
+            self.connection.send(&line);
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Local sockets on which others ask the daemon something, served by the control thread without ever waiting.
+
+mod connection;
+mod control;
+mod listener;
+mod metrics;
+mod sockets;
+
+pub(crate) use control::{Control, Peer};
+pub(crate) use metrics::Metrics;
+pub use sockets::Sockets;
+
+/// Why a socket cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Somebody else does.
+    #[error("{0}: another daemon listens there")]
+    InUse(String),
+    /// The configured group does not exist.
+    #[error("group `{0}` of the control socket does not exist: create it (groupadd --system {0}) or name another")]
+    NoGroup(String),
+    /// The system refused something.
+    #[error("cannot listen at {address}: {reason}")]
+    System {
+        /// The socket.
+        address: String,
+        /// The system's answer.
+        reason: std::io::Error,
+    },
+}

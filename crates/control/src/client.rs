@@ -1,0 +1,121 @@
+//! The side of whoever steers.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::{Event, Reply, Request};
+
+/// How long the daemon may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A connection to the daemon.
+#[derive(Debug)]
+pub struct Client {
+    stream: BufReader<UnixStream>,
+    path: PathBuf,
+}
+
+/// Why the daemon cannot be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// There is no socket, or nobody listens or answers in time.
+    #[error("no daemon answers at {}: {reason}; is vsndd running?", path.display())]
+    NoDaemon {
+        /// The socket.
+        path: PathBuf,
+        /// The system's answer.
+        reason: io::Error,
+    },
+    /// We may not use it.
+    #[error("not allowed to use {}: be root, or a member of the group that owns it (`vsnd`)", path.display())]
+    Denied {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// The connection ended, or what came is not what the daemon says.
+    #[error("the daemon at {}: {reason}", path.display())]
+    Broken {
+        /// The socket.
+        path: PathBuf,
+        /// What was wrong.
+        reason: String,
+    },
+    /// The daemon knows no such guest, card or stream.
+    #[error("{0}")]
+    NoSuchStream(String),
+    /// The daemon does not do it.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl Client {
+    /// Connects to the socket at `path`.
+    ///
+    /// # Errors
+    /// [`ClientError::NoDaemon`], [`ClientError::Denied`].
+    pub fn connect(path: &Path) -> Result<Self, ClientError> {
+        let path = path.to_owned();
+        let connect = || -> io::Result<UnixStream> {
+            let stream = UnixStream::connect(&path)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.set_write_timeout(Some(PATIENCE))?;
+            Ok(stream)
+        };
+        match connect() {
+            Ok(stream) => Ok(Self { stream: BufReader::new(stream), path }),
+            Err(reason) if reason.kind() == io::ErrorKind::PermissionDenied => Err(ClientError::Denied { path }),
+            Err(reason) => Err(ClientError::NoDaemon { path, reason }),
+        }
+    }
+
+    /// Asks, and waits for the answer.
+    ///
+    /// # Errors
+    /// [`ClientError::NoSuchStream`] and [`ClientError::Refused`] when the daemon says no, [`ClientError::Broken`] when
+    /// it is gone, [`ClientError::NoDaemon`] when it does not answer in time.
+    pub fn ask(&mut self, request: &Request) -> Result<Reply, ClientError> {
+        let mut line = serde_json::to_string(request).map_err(|error| self.broken(error))?;
+        line.push('\n');
+        self.stream.get_mut().write_all(line.as_bytes()).map_err(|error| self.ended(error))?;
+        match self.read_line()? {
+            Reply::NoSuchStream { message } => Err(ClientError::NoSuchStream(message)),
+            Reply::Refused { message } => Err(ClientError::Refused(message)),
+            reply => Ok(reply),
+        }
+    }
+
+    /// Waits for the next event, as long as it takes; after [`Request::Events`] with `follow`.
+    ///
+    /// # Errors
+    /// [`ClientError::Broken`] when the daemon is gone.
+    pub fn next_event(&mut self) -> Result<Event, ClientError> {
+        self.stream.get_mut().set_read_timeout(None).map_err(|error| self.broken(error))?;
+        self.read_line()
+    }
+
+    fn read_line<T: serde::de::DeserializeOwned>(&mut self) -> Result<T, ClientError> {
+        let mut line = String::new();
+        match self.stream.read_line(&mut line) {
+            Ok(0) => Err(self.broken("it closed the connection")),
+            Ok(_) => serde_json::from_str(&line).map_err(|error| self.broken(error)),
+            Err(error) => Err(self.ended(error)),
+        }
+    }
+
+    /// What an error of the socket means; the system has two names for the end of our patience.
+    fn ended(&self, error: io::Error) -> ClientError {
+        match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                let reason = format!("it takes longer than {} s", PATIENCE.as_secs());
+                ClientError::NoDaemon { path: self.path.clone(), reason: io::Error::other(reason) }
+            }
+            _ => self.broken(error),
+        }
+    }
+
+    fn broken(&self, reason: impl ToString) -> ClientError {
+        ClientError::Broken { path: self.path.clone(), reason: reason.to_string() }
+    }
+}

@@ -1,0 +1,71 @@
+//! What happened.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Something that an administrator may want to know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When, in milliseconds since 1970.
+    pub time_ms: u64,
+    /// What.
+    pub kind: EventKind,
+    /// Domain id, where it is about a guest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<u16>,
+    /// The card's number, where it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<u32>,
+    /// The PCM device's index, where it is about a stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pcm: Option<u8>,
+    /// The stream's index, where it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<u8>,
+    /// In words.
+    pub text: String,
+}
+
+/// Kinds of events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EventKind {
+    /// A card was found, connected, closed or removed.
+    Card,
+    /// A guest opened a stream.
+    Open,
+    /// A stream was closed.
+    Close,
+    /// A stream was refused.
+    Refused,
+    /// Sound was lost because one side was late.
+    Xrun,
+    /// A guest broke the protocol.
+    Violation,
+    /// A host device went away.
+    Lost,
+    /// A host device is back.
+    Back,
+    /// Somebody changed what holds: the audit's lines.
+    Audit,
+    /// The configuration was read again, or refused.
+    Reload,
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Card => "card",
+            Self::Open => "open",
+            Self::Close => "close",
+            Self::Refused => "refused",
+            Self::Xrun => "xrun",
+            Self::Violation => "violation",
+            Self::Lost => "lost",
+            Self::Back => "back",
+            Self::Audit => "audit",
+            Self::Reload => "reload",
+        })
+    }
+}

@@ -1,0 +1,22 @@
+//! How the host's administrator sees and steers the daemon: messages over a local socket.
+//!
+//! One JSON object a line. Whoever connects sends a [`Request`] and reads a [`Reply`], as often as wanted; after
+//! [`Request::Events`] with `follow` every further line is an [`Event`]. [`Client`] does that for a program that may
+//! wait; the daemon has its own end. Who may connect is decided by the permissions of the socket's file
+//! (`docs/control.md`).
+
+#![forbid(unsafe_code)]
+
+mod client;
+mod event;
+mod message;
+mod socket;
+mod status;
+mod target;
+
+pub use client::{Client, ClientError};
+pub use event::{Event, EventKind};
+pub use message::{LINE_BYTES_MAX, Reply, Request};
+pub use socket::{DEFAULT_SOCKET, socket_of};
+pub use status::{Card, Direction, Guest, Run, Status, Stream};
+pub use target::{ParseTargetError, Target};

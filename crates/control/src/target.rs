@@ -1,0 +1,119 @@
+//! Which streams a request is about.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// `DOMAIN[/CARD[/PCM[/STREAM]]]`: a guest, or a part of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The guest's id, name or UUID.
+    pub domain: String,
+    /// The card's number.
+    pub card: Option<u32>,
+    /// The PCM device's index.
+    pub pcm: Option<u8>,
+    /// The stream's index.
+    pub stream: Option<u8>,
+}
+
+/// A text that names no streams.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` does not name streams: expected DOMAIN[/CARD[/PCM[/STREAM]]] with the domain's id, name or UUID, such as \
+     `studio` or `studio/0/1` (`vsnd list` shows them)"
+)]
+pub struct ParseTargetError(String);
+
+impl FromStr for Target {
+    type Err = ParseTargetError;
+
+    fn from_str(text: &str) -> Result<Self, ParseTargetError> {
+        fn part<T: FromStr>(part: Option<&str>) -> Result<Option<T>, ()> {
+            part.map(|text| text.parse().map_err(drop)).transpose()
+        }
+        let parse = || {
+            let mut parts = text.split('/');
+            let domain = parts.next().filter(|domain| !domain.is_empty()).ok_or(())?.to_owned();
+            let target =
+                Self { domain, card: part(parts.next())?, pcm: part(parts.next())?, stream: part(parts.next())? };
+            parts.next().is_none().then_some(target).ok_or(())
+        };
+        parse().map_err(|()| ParseTargetError(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.domain)?;
+        let numbers = [self.card, self.pcm.map(u32::from), self.stream.map(u32::from)];
+        numbers.into_iter().flatten().try_for_each(|number| write!(f, "/{number}"))
+    }
+}
+
+impl Serialize for Target {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Target {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl Target {
+    /// Whether it names a guest with this id, name and UUID, or a part of it.
+    #[must_use]
+    pub fn names_guest(&self, domain: u16, name: Option<&str>, uuid: Option<&str>) -> bool {
+        self.domain == domain.to_string()
+            || name == Some(&self.domain)
+            || uuid.is_some_and(|uuid| uuid.eq_ignore_ascii_case(&self.domain))
+    }
+
+    /// Whether it names this stream of the guest that it names.
+    #[must_use]
+    pub fn covers(&self, card: u32, pcm: u8, stream: u8) -> bool {
+        self.card.is_none_or(|wanted| wanted == card)
+            && self.pcm.is_none_or(|wanted| wanted == pcm)
+            && self.stream.is_none_or(|wanted| wanted == stream)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_read_and_written() {
+        for text in ["studio", "5/0", "studio/0/1", "6c1f1d3e-0d5b-4f5b-9d0e-0f6d8a1b2c3d/0/1/2"] {
+            assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
+        }
+        for text in ["", "/0", "studio/x", "studio/0/256", "studio/0/0/0/0", "studio/"] {
+            assert!(text.parse::<Target>().unwrap_err().to_string().starts_with(&format!("`{text}` ")), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_guest_is_known_by_id_name_and_uuid() {
+        let uuid = Some("6c1f1d3e-0d5b-4f5b-9d0e-0f6d8a1b2c3d");
+        for (text, named) in
+            [("5", true), ("studio", true), ("6C1F1D3E-0D5B-4F5B-9D0E-0F6D8A1B2C3D", true), ("6", false)]
+        {
+            assert_eq!(text.parse::<Target>().unwrap().names_guest(5, Some("studio"), uuid), named, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_target_covers_what_it_does_not_narrow_down() {
+        for (text, covered) in
+            [("studio", true), ("studio/1", true), ("studio/1/0", true), ("studio/1/0/2", true), ("studio/0", false)]
+        {
+            assert_eq!(text.parse::<Target>().unwrap().covers(1, 0, 2), covered, "{text}");
+        }
+        assert!(!"studio/1/1".parse::<Target>().unwrap().covers(1, 0, 2));
+        assert!(!"studio/1/0/1".parse::<Target>().unwrap().covers(1, 0, 2));
+    }
+}

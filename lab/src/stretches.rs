@@ -1,0 +1,33 @@
+//! Where a recording is silent and where not.
+
+/// Octets of a frame: two 16-bit samples.
+const FRAME_BYTES: usize = 4;
+
+/// `sound 480, silence 960`: the stretches of a recording, in frames. What does not fill a frame at its end is passed over.
+pub fn describe(heard: &[u8]) -> String {
+    let frames = heard.as_chunks::<FRAME_BYTES>().0;
+    let stretches = frames.chunk_by(|one, next| is_silent(one) == is_silent(next));
+    let texts = stretches.map(|stretch| {
+        let kind = if stretch.first().is_some_and(is_silent) { "silence" } else { "sound" };
+        format!("{kind} {}", stretch.len())
+    });
+    texts.collect::<Vec<_>>().join(", ")
+}
+
+fn is_silent(frame: &[u8; FRAME_BYTES]) -> bool {
+    frame.iter().all(|&octet| octet == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sound_and_silence_are_told_apart_frame_by_frame() {
+        assert_eq!(
+            describe(&[0, 1, 0, 0, 9, 9, 9, 9, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]),
+            "sound 2, silence 2, sound 1"
+        );
+        assert_eq!(describe(&[]), "");
+    }
+}
