@@ -37,9 +37,10 @@ install -m755 "$programs/vsndd" "$programs/vsnd" "$inputs/"
 "$programs/vsnd" completions bash > "$inputs/completions/vsnd"
 "$programs/vsnd" completions zsh > "$inputs/completions/_vsnd"
 "$programs/vsnd" completions fish > "$inputs/completions/vsnd.fish"
-cp "$project"/docs/{service,xen,sound,driver}.md "$project/docs/vsndd.toml" "$inputs/docs/"
-# The documentation's configuration without its examples of rules, which name guests that nobody has.
-sed '/^\[\[rule\]\]/,$ s/^\([^#]\)/#\1/' "$project/docs/vsndd.toml" > "$inputs/vsndd.toml"
+cp "$project/docs/driver.md" "$inputs/"
+cp "$project"/docs/{service,control,policy,xen,sound}.md "$project/docs/vsndd.toml" "$inputs/docs/"
+# The documentation's configuration without the listener for figures and the examples of rules, which name guests that nobody has.
+sed '/^\[metrics\]/,$ s/^\([^#]\)/#\1/' "$project/docs/vsndd.toml" > "$inputs/vsndd.toml"
 tar -C "$inputs/vsnd-dkms" --strip-components=1 -xzf "$release"
 rm "$inputs"/vsnd-dkms/{README.md,LICENSE-MIT}
 mv "$inputs/vsnd-dkms/vsnd-modprobe.conf" "$inputs/modprobe.d/vsnd.conf"

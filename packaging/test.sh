@@ -143,6 +143,17 @@ play short > "$work/play" 2>&1 || fail "play: $(cat "$work/play")"
 eventually "what was heard is not what was played" "$lab" compare --frames 96000 --seed 1 "$(newest)"
 say "played: $("$lab" compare --frames 96000 --seed 1 "$(newest)")"
 
+# Seen through the control socket, and told to read its configuration again.
+in_it vsnd list | grep -q '^1 guest' || fail "vsnd list: $(in_it vsnd list 2>&1)"
+in_it stat -c '%U:%G %a' /run/vsnd/control.sock | grep -qx 'root:vsnd 660' || fail "$(in_it ls -l /run/vsnd)"
+before=$(main_pid)
+echo '#' >> "$root/etc/vsnd/vsndd.toml"
+in_it systemctl reload vsndd || fail "reload"
+eventually "no reload" in_it journalctl -q -u vsndd --grep 'configuration read again'
+[ "$(main_pid)" = "$before" ] || fail "a reload is no restart"
+sed -i '$d' "$root/etc/vsnd/vsndd.toml"
+say "seen with vsnd list, reloaded"
+
 # over_it TEXT COMMAND...: a player plays over what the command does to the daemon; both parts of what was heard are right.
 over_it() {
     local what=$1 first before

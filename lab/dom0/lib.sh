@@ -50,7 +50,7 @@ run_scenario() {
 # The daemon's sandbox lets it into the directory that there was when it started: that stays.
 wavs_empty() {
     mkdir -p "$WAVS"
-    chown vsnd:vsnd "$WAVS"
+    chown vsnd:vsndd "$WAVS"
     rm -rf "${WAVS:?}"/*
 }
 

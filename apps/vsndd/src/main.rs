@@ -82,8 +82,7 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     sandbox::enter(&arguments.sandbox, &config, source.path().as_deref(), sockets.directories())
         .map_err(Failure::with(ExitStatus::Failure))?;
     xen.check_channels().map_err(|error| {
-        let next =
-            "let the group of the daemon's user have it: `chgrp vsnd /dev/xen/evtchn; chmod g+rw /dev/xen/evtchn`";
+        let next = "let a group of that user have it: `chgrp vsndd /dev/xen/evtchn; chmod g+rw /dev/xen/evtchn`";
         Failure::new(ExitStatus::NoXen, format!("{error}: {next}"))
     })?;
     for probe in &arguments.sandbox.sandbox_probe {

@@ -1,4 +1,4 @@
-//! What the daemon tells the service manager: READY, WATCHDOG and STOPPING, over a socket as systemd's.
+//! What the daemon tells the service manager: READY, WATCHDOG, RELOADING and STOPPING, over a socket as systemd's.
 
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
@@ -51,6 +51,16 @@ fn the_service_manager_hears_ready_watchdog_and_stopping() {
     signal(&daemon.0, Signal::TERM);
     manager.hears("STOPPING=1");
     assert_eq!(daemon.terminate(), Some(0));
+}
+
+#[test]
+fn the_service_manager_hears_when_a_reload_begins_and_ends() {
+    let world = World::new();
+    let (manager, daemon) = watched(&world);
+    manager.hears("READY=1");
+    signal(&daemon.0, Signal::HUP);
+    manager.hears("RELOADING=1");
+    manager.hears("READY=1");
 }
 
 #[test]

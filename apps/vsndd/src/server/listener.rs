@@ -55,12 +55,6 @@ impl Listener {
             && !directory.exists()
         {
             fs::create_dir(directory).map_err(failed)?;
-            // As the unit has it: the daemon, its own user by then, removes the socket at the end.
-            if let Some(gid) = gid
-                && chown(directory, None, Some(gid)).is_ok()
-            {
-                fs::set_permissions(directory, fs::Permissions::from_mode(0o775)).map_err(failed)?;
-            }
         }
         let listen = || -> io::Result<Self> {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
