@@ -9,7 +9,7 @@ NO_STD_CRATES = sndif vsnd-frontend vsnd-driver
 NO_STD_TARGET = x86_64-unknown-none
 CHECKPATCH = target/lab/cache/debug-source/scripts/checkpatch.pl
 
-.PHONY: demo test unit lint bench fuzz miri build deps module dist lab lab-debug lab-bench lab-shell lab-build
+.PHONY: demo test unit lint bench fuzz miri build deps module dist deb deb-test lab lab-debug lab-bench lab-shell lab-build
 
 demo: build
 	target/release/vsnd demo $(DEMO_ARGS)
@@ -68,6 +68,17 @@ dist:
 	@scripts/install-deps.sh module
 	linux/dist.sh
 	linux/dkms-test.sh $(or $(KERNEL),6.1 6.12)
+
+# Debian packages, target/deb: the daemon as a service, the tool, the guest's module.
+deb: build
+	@scripts/install-deps.sh deb
+	linux/dist.sh
+	packaging/deb.sh
+
+# Installs, uses, upgrades and removes them in a Debian of its own.
+deb-test: deb
+	$(CARGO) build --release --locked -p vsnd-lab
+	packaging/test.sh
 
 # A minute for each target, or SECONDS_EACH; TARGETS names some.
 fuzz: deps

@@ -129,6 +129,8 @@ for name in xl xenstored xenstore-control xenconsoled xen-init-dom0 libxl-save-h
 done
 # xl unwinds its threads with it, and only asks for it then.
 add "$dom0" /lib/x86_64-linux-gnu/libgcc_s.so.1 /lib/libgcc_s.so.1
+echo 'vsnd:x:200:201:vsndd:/:/bin/false' >> "$dom0/etc/passwd"
+printf 'root:x:0:\naudio:x:29:vsnd\nvsnd:x:200:vsnd\nvsndd:x:201:\n' > "$dom0/etc/group"
 mkdir -p "$dom0/etc/xen"
 echo 'autoballoon="off"' > "$dom0/etc/xen/xl.conf"
 cp -r "$lab"/dom0/* "$dom0/lab/"

@@ -88,7 +88,7 @@ driverdomain"
 if [ "${DRIVER:-}" != vsnd ]; then
     all="$all own v0 v0killed hostile policy xlcfg aloop mixed bounded server unplugged absent manual"
 else
-    all="$all driver mmap plug rates mixer view unbound removed recovers cards random liar
+    all="$all driver mmap plug rates mixer view unbound removed recovers service cards random liar
 queries paused delay drain short speaker desktop
 v0module v0mixer v0limits v0goes"
 fi

@@ -2,7 +2,7 @@
 # Installs what building and testing need and this machine lacks: Debian packages, and the Rust target
 # that proves the protocol crates free of std. Says what it installs, asks nothing, does nothing twice.
 # With the argument `module` also what building the guest's module takes, with `lab` that and what the lab on a real Xen
-# needs on the host, with `debug` that and what building a kernel takes.
+# needs on the host, with `debug` that and what building a kernel takes, with `deb` what Debian packages and their test take.
 set -eu
 
 missing=""
@@ -44,6 +44,13 @@ if [ -n "${1:-}" ]; then
     need libelf1 test -e /usr/lib/x86_64-linux-gnu/libelf.so.1
     need kmod test -x /sbin/modinfo
     need sparse command -v sparse
+fi
+if [ "${1:-}" = deb ]; then
+    need debhelper command -v dh
+    need dh-dkms command -v dh_dkms
+    need lintian command -v lintian
+    need debootstrap command -v debootstrap
+    need systemd-container command -v systemd-nspawn
 fi
 if [ "${1:-}" = lab ] || [ "${1:-}" = debug ]; then
     need qemu-system-x86 command -v qemu-system-x86_64

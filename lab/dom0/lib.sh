@@ -21,7 +21,7 @@ fail() {
 run_scenario() {
     echo "lab: scenario $1"
     : > /run/lab/notes
-    rm -rf "$WAVS" && mkdir -p "$WAVS"
+    wavs_empty
     rm -f /run/lab/consoles
     dmesg -c > /run/lab/dmesg-before
     began=$(now_ms)
@@ -45,6 +45,13 @@ run_scenario() {
     fi
     printf '%s %-10s %3s.%s s  %s\n' $verdict "$1" $((took / 10)) $((took % 10)) \
         "$(sed 's/; $//' /run/lab/notes)" >> /share/results
+}
+
+# The daemon's sandbox lets it into the directory that there was when it started: that stays.
+wavs_empty() {
+    mkdir -p "$WAVS"
+    chown vsnd:vsndd "$WAVS"
+    rm -rf "${WAVS:?}"/*
 }
 
 # scenario_seconds NAME: how long it may take.
@@ -75,7 +82,7 @@ keep_evidence() {
 
 # --- the daemon ------------------------------------------------------------------------------------------
 
-# A scenario's own rules stand in $DAEMON_RULES before the daemon is started.
+# It runs as its package's unit has it, with all of its sandbox. A scenario's own rules stand in $DAEMON_RULES before the daemon is started.
 daemon_config() {
     cat << END
 sink = "wav:$WAVS/{domain}-{card}-{pcm}-{stream}.wav"
@@ -89,7 +96,7 @@ daemon_start() {
     [ -e /run/lab/source.wav ] || vsnd-lab make --frames 480000 --seed 100 /run/lab/source.wav
     daemon_config > /run/lab/vsndd.toml
     : > /run/lab/vsndd.out
-    vsndd --config /run/lab/vsndd.toml --log "${VSND_LOG:-vsndd=debug}" > /run/lab/vsndd.out 2>> "$DAEMON_LOG" &
+    vsndd --user vsnd --sandbox on --config /run/lab/vsndd.toml --log "${VSND_LOG:-vsndd=debug}" > /run/lab/vsndd.out 2>> "$DAEMON_LOG" &
     echo $! > /run/lab/vsndd.pid
     soon 30 grep -q serving /run/lab/vsndd.out || fail "the daemon does not start: $(tail -n1 "$DAEMON_LOG")"
 }

@@ -7,6 +7,7 @@ mod control;
 mod demo;
 mod doctor;
 mod emu;
+mod generate;
 mod guest_side;
 mod play;
 mod record;
@@ -15,7 +16,7 @@ mod top;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Exit statuses for the help; the same for every command.
 const EXIT_STATUS: &str = "Exit status: 0 success, 1 octets differ or unexpected error, 2 command line, \
@@ -60,6 +61,11 @@ enum Command {
     Events(control::events::Arguments),
     /// Says what is there and what is missing for sound on Xen, and the next step.
     Doctor(doctor::Arguments),
+    /// Writes completions for a shell to standard output.
+    Completions(generate::Completions),
+    /// Writes the manual pages to a directory.
+    #[command(hide = true)]
+    Man(generate::ManualPages),
 }
 
 fn main() -> ExitCode {
@@ -78,6 +84,8 @@ fn main() -> ExitCode {
         Command::Reload(arguments) => control::steer::reload(&arguments),
         Command::Events(arguments) => control::events::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Completions(arguments) => generate::completions(&arguments, Arguments::command()),
+        Command::Man(arguments) => generate::manual_pages(&arguments, Arguments::command()),
     };
     program::end("vsnd", result)
 }

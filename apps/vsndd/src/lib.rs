@@ -19,8 +19,10 @@ mod limiter;
 mod policy;
 mod poller;
 mod refine;
+pub mod sandbox;
 mod served;
 mod server;
+pub mod service;
 mod source;
 mod stream;
 mod transport;
@@ -29,5 +31,5 @@ mod v0;
 
 pub use config::{Config, ConfigError, Control, DomainSelector, Instead, Limits, ListenAddress, Metrics, Rule};
 pub use daemon::{Daemon, Ended, Error};
-pub use server::ListenError;
+pub use server::{ListenError, Sockets};
 pub use source::{ConfigSource, DEFAULT_CONFIG};

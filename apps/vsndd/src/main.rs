@@ -4,10 +4,10 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use host_audio::DeviceSpec;
 use program::{ExitStatus, Failure};
-use vsndd::{ConfigSource, Daemon, Ended, Error};
+use vsndd::{ConfigSource, Daemon, Ended, Error, Sockets, sandbox, service};
 use xen::{DomainId, Xen, XenSpec};
 
 /// Plays what Xen guests play and lets them record, through the sndif protocol.
@@ -43,14 +43,24 @@ struct Arguments {
     /// Only checks the configuration.
     #[arg(long)]
     check_config: bool,
+    #[command(flatten)]
+    sandbox: sandbox::Options,
+    /// Writes the manual page, and ends.
+    #[arg(long, hide = true)]
+    man: bool,
 }
 
 fn main() -> ExitCode {
     program::end("vsndd", start(&Arguments::parse()))
 }
 
-#[expect(clippy::print_stdout, reason = "the only line there, for whoever started us")]
+#[expect(clippy::print_stdout, reason = "one line for whoever started us, or what a probe found")]
 fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
+    if arguments.man {
+        let page = clap_mangen::Man::new(Arguments::command()).section("8");
+        page.render(&mut std::io::stdout()).map_err(Failure::with(ExitStatus::File))?;
+        return Ok(ExitStatus::Success);
+    }
     program::start_log(&arguments.log)?;
     let source = ConfigSource {
         file: arguments.config.clone(),
@@ -67,8 +77,23 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     xen::raise_fd_limit();
     let xen = Xen::open(&arguments.xen, arguments.domain).map_err(Failure::with(ExitStatus::NoXen))?;
     let failure = |error: Error| Failure::new(status_of(&error), error);
-    let mut daemon = Daemon::new(xen, config).map_err(failure)?;
-    daemon.steered(source, &control::socket_of(&arguments.xen), reload).map_err(failure)?;
+    let store = xen.store().map_err(|error| failure(error.into()))?;
+    let sockets = Sockets::open(&config, &control::socket_of(&arguments.xen)).map_err(|error| failure(error.into()))?;
+    sandbox::enter(&arguments.sandbox, &config, source.path().as_deref(), sockets.directories())
+        .map_err(Failure::with(ExitStatus::Failure))?;
+    xen.check_channels().map_err(|error| {
+        let next = "let a group of that user have it: `chgrp vsndd /dev/xen/evtchn; chmod g+rw /dev/xen/evtchn`";
+        Failure::new(ExitStatus::NoXen, format!("{error}: {next}"))
+    })?;
+    for probe in &arguments.sandbox.sandbox_probe {
+        println!("{probe}: {}", probe.attempt().map_or_else(|error| error.to_string(), |()| "done".into()));
+    }
+    if !arguments.sandbox.sandbox_probe.is_empty() {
+        return Ok(ExitStatus::Success);
+    }
+    let mut daemon = Daemon::with_store(xen, store, config).map_err(failure)?;
+    daemon.steered(source, sockets, reload).map_err(failure)?;
+    service::ready(&format!("serving {}", arguments.xen));
     // One line for whoever waits until guests are served; the log goes to standard error.
     println!("serving {}", arguments.xen);
     match daemon.run(stop.as_fd()).map_err(failure)? {

@@ -14,7 +14,7 @@ use control::{Client, ClientError, Reply, Request, Status};
 use sndif::{Protocol, XenbusState};
 use tempfile::TempDir;
 use toolstack::{AttachError, Restart};
-use vsndd::{ConfigSource, Daemon, Ended};
+use vsndd::{ConfigSource, Daemon, Ended, Sockets};
 use xen::{DomainId, Xen, XenSpec, emu};
 
 use crate::census::{Census, WatchMeter};
@@ -161,11 +161,12 @@ impl World {
                 .with_ansi(false)
                 .finish();
             tracing::subscriber::with_default(subscriber, || {
+                let sockets = Sockets::open(&config, &socket).expect("a control socket");
                 let mut daemon = match Daemon::new(its_xen, config) {
                     Ok(daemon) => daemon,
                     Err(error) => panic!("the daemon does not start: {error}"),
                 };
-                daemon.steered(source, &socket, reloaded).expect("a control socket");
+                daemon.steered(source, sockets, reloaded).expect("steered");
                 let _ = started.send(());
                 daemon.run(stopped.as_fd()).expect("a guest's fault is no error")
             })

@@ -236,6 +236,18 @@ impl Xen {
         Ok(EventChannel::new(kind, Arc::clone(&self.shared)))
     }
 
+    /// Whether there can still be event channels, after this process gave up rights: each is a file opened anew.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] names the file that it may not open.
+    pub fn check_channels(&self) -> Result<()> {
+        match &self.shared.backing {
+            Backing::Emu(_) => Ok(()),
+            Backing::Dev(device) => device.check_channels(),
+        }
+    }
+
     /// What this handle and its clones hold.
     #[must_use]
     pub fn usage(&self) -> Usage {

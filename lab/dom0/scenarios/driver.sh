@@ -161,6 +161,36 @@ scenario_recovers() {
     note "and the next: $COMPARED"
 }
 
+# The daemon is started anew as its unit does it, by an administrator or after its death: how long nothing is heard.
+scenario_service() {
+    world a
+    service_seed=67
+    for signal in TERM KILL; do
+        guest_begin a "play 0,0 $service_seed 480000"
+        sleep 2
+        first=$(newest "$WAVS/$(guest_id a)-0-0-0")
+        began=$(now_ms)
+        daemon_kill $signal
+        # The unit's RestartSec.
+        [ $signal = TERM ] || sleep 0.1
+        daemon_start
+        soon 10 heard_another || fail "after SIG$signal nothing is heard"
+        took=$(($(now_ms) - began))
+        guest_wait a 40 || fail "the player: status $?: $OUTPUT"
+        ! echo "$OUTPUT" | grep -q 'run!!!' || fail "there was an xrun: $OUTPUT"
+        goes_on a $service_seed 480000 "$first"
+        note "SIG$signal: $took ms from the old daemon's end to the new one's first frame"
+        [ $took -le 1000 ] || fail "more than a second"
+        service_seed=$((service_seed + 1))
+    done
+}
+
+# heard_another: a newer recording than $first has frames behind its header.
+heard_another() {
+    another=$(newest "$WAVS/$(guest_id a)-0-0-0")
+    [ "$another" != "$first" ] && [ "$(wc -c < "$another")" -gt 44 ]
+}
+
 # Two cards in one domain, with the indices and ids that the module's parameters say; and a third that is not wanted.
 scenario_cards() {
     world

@@ -6,5 +6,7 @@ mod control;
 mod demo;
 mod doctor;
 mod fake_daemon;
+mod sandbox;
+mod service;
 mod top;
 mod vanishing;

@@ -23,6 +23,7 @@ use crate::policy::Policy;
 use crate::poller::{Poller, Timers};
 use crate::served::Served;
 use crate::server::{Control, ListenError, Metrics};
+use crate::service::{self, Watchdog};
 use crate::stream::{After, Turn};
 
 use steering::Steering;
@@ -94,6 +95,7 @@ pub struct Daemon {
     owners: slotmap::SecondaryMap<StreamKey, DeviceId>,
     stream_timers: Timers<StreamKey>,
     device_timers: Timers<DeviceId>,
+    watchdog: Watchdog,
     /// Streams with requests left over.
     busy: VecDeque<StreamKey>,
     /// Devices whose nodes changed.
@@ -111,8 +113,16 @@ impl Daemon {
     /// # Errors
     /// [`Error`]; nothing was announced to any guest then.
     pub fn new(xen: Xen, config: Config) -> Result<Self, Error> {
+        let store = xen.store()?;
+        Self::with_store(xen, store, config)
+    }
+
+    /// As [`Daemon::new`], with a connection to the store that was opened before, when that was still allowed.
+    ///
+    /// # Errors
+    /// [`Error`]; nothing was announced to any guest then.
+    pub fn with_store(xen: Xen, mut store: xenstore::Client, config: Config) -> Result<Self, Error> {
         check_devices(config.devices())?;
-        let mut store = xen.store()?;
         let poller = Poller::new()?;
         poller.add_level(store.as_fd(), STORE_TOKEN)?;
         if let Some(fd) = xen.liveness() {
@@ -133,6 +143,7 @@ impl Daemon {
             owners: slotmap::SecondaryMap::new(),
             stream_timers: Timers::new(),
             device_timers: Timers::new(),
+            watchdog: Watchdog::from_env(),
             busy: VecDeque::new(),
             dirty: BTreeSet::new(),
             foreign: BTreeSet::new(),
@@ -176,7 +187,9 @@ impl Daemon {
             self.serve_due(now_ns);
             self.serve_dirty(now_ns);
             self.serve_steering(now_ns);
+            self.watchdog.alive(now_ns);
         };
+        service::stopping();
         self.shut_down(ended);
         Ok(ended)
     }
@@ -185,7 +198,7 @@ impl Daemon {
         if !self.busy.is_empty() || !self.dirty.is_empty() || self.store.has_events() || self.steering.is_busy() {
             return Some(0);
         }
-        let timers = [self.stream_timers.next_ns(), self.device_timers.next_ns()];
+        let timers = [self.stream_timers.next_ns(), self.device_timers.next_ns(), self.watchdog.next_wake_ns()];
         timers.into_iter().flatten().min()
     }
 

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 
 use control::{Card, EventKind, Guest, Reply, Request, Status, Target};
@@ -16,7 +16,8 @@ use crate::device::DeviceId;
 use crate::figures::figures;
 use crate::journal::Subject;
 use crate::policy::millidecibels;
-use crate::server::{Control, Metrics, Peer};
+use crate::server::{Control, Metrics, Peer, Sockets};
+use crate::service;
 use crate::source::ConfigSource;
 
 /// How long levels are measured after they were asked for.
@@ -42,23 +43,19 @@ impl Steering {
 }
 
 impl Daemon {
-    /// Lets itself be seen and steered: at the sockets that the configuration names, the control socket at `socket` where it
-    /// names none, and by reading `source` again when `reload` becomes readable.
+    /// Lets itself be seen and steered: at `sockets`, and by reading `source` again when `reload` becomes readable.
     ///
     /// # Errors
-    /// [`Error::Listen`].
-    pub fn steered(&mut self, source: ConfigSource, socket: &Path, reload: UnixStream) -> Result<(), Error> {
-        let control = self.policy.config.control.clone();
-        let group = control.group.as_deref();
-        let path = control.socket.unwrap_or_else(|| socket.to_owned());
-        if !path.as_os_str().is_empty() {
-            self.steering.control = Some(Control::listen(&path, group, CONTROL_TOKEN, &self.poller)?);
+    /// [`Error::System`].
+    pub fn steered(&mut self, source: ConfigSource, sockets: Sockets, reload: UnixStream) -> Result<(), Error> {
+        if let Some((listener, path)) = sockets.control {
+            self.steering.control = Some(Control::new(listener, CONTROL_TOKEN, &self.poller)?);
             let kept = path.with_extension("decisions");
             self.policy.decisions = Decisions::read(&kept);
             self.steering.kept = Some(kept);
         }
-        if let Some(address) = &self.policy.config.metrics.listen {
-            self.steering.metrics = Some(Metrics::listen(address, group, METRICS_TOKEN, &self.poller)?);
+        if let Some((listener, address)) = sockets.metrics {
+            self.steering.metrics = Some(Metrics::new(listener, METRICS_TOKEN, &self.poller)?);
             info!("figures are at {address}");
         }
         reload.set_nonblocking(true)?;
@@ -203,6 +200,13 @@ impl Daemon {
 
     /// Reads the configuration again. A file with an error changes nothing.
     fn reload(&mut self, now_ns: u64, asked_by: &str) -> Result<(String, usize), String> {
+        service::reloading();
+        let result = self.read_again(now_ns, asked_by);
+        service::reloaded();
+        result
+    }
+
+    fn read_again(&mut self, now_ns: u64, asked_by: &str) -> Result<(String, usize), String> {
         let config = match self.steering.source.read() {
             Ok(config) => config,
             Err(error) => {

@@ -1,14 +1,12 @@
 //! The control socket: requests come in, replies and events go out, a line each.
 
 use std::fmt;
-use std::path::Path;
+use std::io;
 
 use control::{LINE_BYTES_MAX, Reply, Request};
 
-use super::ListenError;
 use super::connection::{Connection, Socket};
 use super::listener::Listener;
-use crate::config::ListenAddress;
 use crate::journal::Journal;
 use crate::poller::Poller;
 
@@ -50,12 +48,9 @@ impl Control {
     /// Tokens that it takes up.
     pub(crate) const TOKENS: u64 = CLIENTS_MAX as u64 + 1;
 
-    /// Listens at `path`; `token` and the [`TOKENS`](Self::TOKENS) from there on are its own.
-    pub(crate) fn listen(path: &Path, group: Option<&str>, token: u64, poller: &Poller) -> Result<Self, ListenError> {
-        let listener = Listener::bind(&ListenAddress::Unix(path.to_owned()), group)?;
-        poller
-            .add_level(&listener, token)
-            .map_err(|reason| ListenError::System { address: path.display().to_string(), reason })?;
+    /// Serves `listener`; `token` and the [`TOKENS`](Self::TOKENS) from there on are its own.
+    pub(crate) fn new(listener: Listener, token: u64, poller: &Poller) -> io::Result<Self> {
+        poller.add_level(&listener, token)?;
         Ok(Self { listener, clients: [const { None }; CLIENTS_MAX], token })
     }
 

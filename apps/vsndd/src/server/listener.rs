@@ -22,7 +22,7 @@ const GROUP: &str = "vsnd";
 
 /// A socket that is listened on. Its file goes when it is dropped.
 #[derive(Debug)]
-pub(super) enum Listener {
+pub(crate) enum Listener {
     Unix { socket: UnixListener, path: PathBuf, inode: u64 },
     Tcp(TcpListener),
 }

@@ -1,9 +1,9 @@
 //! Figures for Prometheus over HTTP: `GET /metrics`, an answer, the end.
 
-use crate::config::ListenAddress;
+use std::io;
+
 use crate::poller::Poller;
 
-use super::ListenError;
 use super::connection::Connection;
 use super::listener::Listener;
 
@@ -26,17 +26,9 @@ impl Metrics {
     /// Tokens that it takes up.
     pub(crate) const TOKENS: u64 = SCRAPERS_MAX as u64 + 1;
 
-    /// Listens at `address`; `token` and the [`TOKENS`](Self::TOKENS) from there on are its own.
-    pub(crate) fn listen(
-        address: &ListenAddress,
-        group: Option<&str>,
-        token: u64,
-        poller: &Poller,
-    ) -> Result<Self, ListenError> {
-        let listener = Listener::bind(address, group)?;
-        poller
-            .add_level(&listener, token)
-            .map_err(|reason| ListenError::System { address: address.to_string(), reason })?;
+    /// Serves `listener`; `token` and the [`TOKENS`](Self::TOKENS) from there on are its own.
+    pub(crate) fn new(listener: Listener, token: u64, poller: &Poller) -> io::Result<Self> {
+        poller.add_level(&listener, token)?;
         Ok(Self { listener, scrapers: [const { None }; SCRAPERS_MAX], token })
     }
 

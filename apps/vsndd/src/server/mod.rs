@@ -4,9 +4,11 @@ mod connection;
 mod control;
 mod listener;
 mod metrics;
+mod sockets;
 
 pub(crate) use control::{Control, Peer};
 pub(crate) use metrics::Metrics;
+pub use sockets::Sockets;
 
 /// Why a socket cannot be listened on.
 #[derive(Debug, thiserror::Error)]

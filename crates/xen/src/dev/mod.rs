@@ -68,6 +68,10 @@ impl Device {
         self.domain
     }
 
+    pub fn check_channels(&self) -> Result<()> {
+        EVTCHN.open().map(drop)
+    }
+
     pub fn grant(
         &self,
         to: DomainId,

@@ -1,0 +1,155 @@
+//! The daemon's sandbox bites: told to try what it must not, the daemon is refused, and without the sandbox it is not.
+//! That it still does its work in there, every other test here shows: the sandbox is on unless it is switched off.
+
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::process::Stdio;
+
+use crate::common::{Process, RECORDING, World, eventually, samples, stderr, text};
+use sound_servers::{Kind, Server};
+
+/// What the daemon says of one thing it tries, with these arguments.
+fn tried(world: &World, probe: &str, arguments: &[&str]) -> String {
+    let mut command = world.daemon_command();
+    let output = command.args(arguments).args(["--sandbox-probe", probe]).output().expect("runs");
+    assert!(output.status.success(), "{probe}: {}", stderr(&output));
+    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+#[test]
+fn files_outside_are_refused() {
+    let world = World::new();
+    std::fs::write(world.path("private"), "x").expect("written");
+    let outside = [format!("read:{}", text(&world.path("private"))), format!("write:{}", text(&world.path("new")))];
+    for probe in outside.iter().map(String::as_str).chain(["read:/etc", "read:/boot", "write:/usr/x", "write:/tmp/x.y"])
+    {
+        let refused = tried(&world, probe, &["--sandbox", "on"]);
+        assert_eq!(refused, format!("{probe}: Permission denied (os error 13)"));
+    }
+    for probe in outside {
+        assert_eq!(tried(&world, &probe, &["--sandbox", "off"]), format!("{probe}: done"), "the probe itself works");
+    }
+}
+
+#[test]
+fn what_the_configuration_names_is_within_reach() {
+    let world = World::new();
+    let new = format!("write:{}", text(&world.path("new")));
+    let sink = format!("wav:{}", text(&world.path("{domain}.wav")));
+    assert_eq!(tried(&world, &new, &["--sandbox", "on", "--sink", &sink]), format!("{new}: done"));
+    assert_ne!(tried(&world, &new, &["--sandbox", "on", "--source", &sink]), format!("{new}: done"));
+    let directory = world.path("");
+    assert_eq!(tried(&world, &new, &["--sandbox", "on", "--writable", text(&directory)]), format!("{new}: done"));
+    assert_eq!(tried(&world, "read:/usr/share/alsa", &["--sandbox", "on"]), "read:/usr/share/alsa: done");
+}
+
+#[test]
+fn system_calls_that_a_sound_daemon_has_no_use_for_are_refused() {
+    let world = World::new();
+    for call in ["execve", "ptrace", "chroot", "unshare", "packet", "netlink"] {
+        let probe = format!("call:{call}");
+        let refused = tried(&world, &probe, &["--sandbox", "on"]);
+        assert_eq!(refused, format!("{probe}: Operation not permitted (os error 1)"));
+    }
+    for call in ["netlink"].into_iter().chain(["chroot", "packet"].into_iter().filter(|_| is_root())) {
+        let probe = format!("call:{call}");
+        assert_eq!(tried(&world, &probe, &["--sandbox", "off"]), format!("{probe}: done"), "the probe itself works");
+    }
+}
+
+#[test]
+fn root_becomes_the_daemons_user_and_there_is_no_way_back() {
+    if !is_root() {
+        eprintln!("left out: only root can become another user");
+        return;
+    }
+    let world = World::new();
+    std::fs::write(world.path("private"), "x").expect("written");
+    std::fs::set_permissions(world.path("private"), Permissions::from_mode(0o600)).expect("set");
+    let open = |path: &Path| std::fs::set_permissions(path, Permissions::from_mode(0o755)).expect("set");
+    open(world.dir.path());
+    open(&world.path("xen"));
+    let private = format!("read:{}", text(&world.path("private")));
+    for (probe, answer) in
+        [(private.as_str(), "Permission denied (os error 13)"), ("call:setuid", "Operation not permitted (os error 1)")]
+    {
+        let arguments = ["--user", "nobody", "--sandbox", "off"];
+        assert_eq!(tried(&world, probe, &arguments), format!("{probe}: {answer}"));
+    }
+    // And serves as that user.
+    let out = world.path("out");
+    std::fs::create_dir(&out).expect("made");
+    chown(&out, Some(65_534), None).expect("given away");
+    let daemon =
+        world.daemon(&["--user", "nobody", "--sandbox", "on", "--sink", &format!("wav:{}", text(&out.join("x.wav")))]);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.0.id())).expect("runs");
+    let line = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).expect("a line").trim().to_owned();
+    assert_eq!(line("Uid:"), "65534\t65534\t65534\t65534");
+    assert_eq!(line("Gid:"), "65534\t65534\t65534\t65534");
+    for set in ["CapPrm:", "CapEff:", "CapAmb:"] {
+        assert_eq!(line(set), "0000000000000000", "{set}");
+    }
+    let played = world.guest(&["play", RECORDING]).output().expect("runs");
+    assert!(played.status.success(), "{}", stderr(&played));
+    assert_eq!(daemon.terminate(), Some(0));
+    assert_eq!(samples(&out.join("x.wav")), samples(RECORDING.as_ref()));
+}
+
+#[test]
+fn every_thread_is_confined() {
+    let world = World::new();
+    let sink = format!("wav:{}", text(&world.path("x.wav")));
+    let daemon = world.daemon(&["--sandbox", "on", "--sink", &sink]);
+    let mut guest = world.guest(&["play", RECORDING]).spawn().expect("starts");
+    let tasks = || std::fs::read_dir(format!("/proc/{}/task", daemon.0.id())).expect("runs");
+    eventually("a device's thread runs", || tasks().count() > 1);
+    for task in tasks() {
+        let Ok(status) = std::fs::read_to_string(task.expect("listed").path().join("status")) else { continue };
+        for confined in ["Seccomp:\t2", "NoNewPrivs:\t1"] {
+            assert!(status.contains(confined), "{status}");
+        }
+    }
+    assert!(guest.wait().expect("ends").success());
+}
+
+#[test]
+fn a_user_that_there_is_not_is_said_so() {
+    let world = World::new();
+    let output = world.daemon_command().args(["--user", "nobody-at-all"]).stdin(Stdio::null()).output().expect("runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("cannot become user `nobody-at-all`: there is none"), "{}", stderr(&output));
+}
+
+/// A guest plays through the sandboxed daemon to `sink`, and the server hears it.
+fn is_heard(server: &Server, sink: &str) {
+    let world = World::new();
+    let mut command = world.daemon_command();
+    command.args(["--sandbox", "on", "--sink", sink]).env("PULSE_SERVER", server.address());
+    let daemon = Process::ready(&mut command);
+    let recording = server.record();
+    let quiet = recording.octets().len();
+    let played = world.guest(&["play", RECORDING]).output().expect("runs");
+    assert!(played.status.success(), "{sink}: {}", stderr(&played));
+    eventually("the server hears it", || recording.octets()[quiet..].iter().any(|octet| *octet != 0));
+    assert_eq!(daemon.terminate(), Some(0));
+}
+
+#[test]
+fn sound_servers_are_reached_from_within() {
+    let pulseaudio = Server::start(Kind::PulseAudio);
+    is_heard(&pulseaudio, &pulseaudio.sink());
+    let pipewire = Server::start(Kind::PipeWire);
+    is_heard(&pipewire, &pipewire.sink());
+}
+
+#[test]
+fn alsas_plugins_are_loaded_and_work_from_within() {
+    let server = Server::start(Kind::PulseAudio);
+    is_heard(&server, "alsa:pulse");
+    is_heard(&server, "alsa:plug:pulse");
+}

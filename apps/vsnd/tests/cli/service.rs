@@ -1,0 +1,77 @@
+//! What the daemon tells the service manager: READY, WATCHDOG, RELOADING and STOPPING, over a socket as systemd's.
+
+use std::os::unix::net::UnixDatagram;
+use std::time::{Duration, Instant};
+
+use crate::common::{Process, World, eventually, signal};
+use rustix::process::Signal;
+
+/// A service manager's end of the socket.
+struct Manager(UnixDatagram);
+
+impl Manager {
+    /// Waits for a message with this line in it; the moment when it came.
+    fn hears(&self, line: &str) -> Instant {
+        let mut octets = [0; 4096];
+        loop {
+            let count = self.0.recv(&mut octets).unwrap_or_else(|error| panic!("no `{line}`: {error}"));
+            if String::from_utf8_lossy(&octets[..count]).lines().any(|said| said == line) {
+                return Instant::now();
+            }
+        }
+    }
+
+    /// Whether nothing is said for so long.
+    fn hears_nothing_for(&self, time: Duration) -> bool {
+        while self.0.set_nonblocking(true).is_ok() && self.0.recv(&mut [0; 4096]).is_ok() {}
+        self.0.set_nonblocking(false).expect("set");
+        self.0.set_read_timeout(Some(time)).expect("set");
+        self.0.recv(&mut [0; 4096]).is_err()
+    }
+}
+
+/// A daemon that is watched with a limit of a second.
+fn watched(world: &World) -> (Manager, Process) {
+    let path = world.path("notify");
+    let manager = Manager(UnixDatagram::bind(&path).expect("bound"));
+    manager.0.set_read_timeout(Some(Duration::from_secs(20))).expect("set");
+    let mut command = world.daemon_command();
+    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "1000000").env_remove("WATCHDOG_PID");
+    (manager, Process::ready(&mut command))
+}
+
+#[test]
+fn the_service_manager_hears_ready_watchdog_and_stopping() {
+    let world = World::new();
+    let (manager, daemon) = watched(&world);
+    manager.hears("READY=1");
+    for _ in 0..3 {
+        manager.hears("WATCHDOG=1");
+    }
+    signal(&daemon.0, Signal::TERM);
+    manager.hears("STOPPING=1");
+    assert_eq!(daemon.terminate(), Some(0));
+}
+
+#[test]
+fn the_service_manager_hears_when_a_reload_begins_and_ends() {
+    let world = World::new();
+    let (manager, daemon) = watched(&world);
+    manager.hears("READY=1");
+    signal(&daemon.0, Signal::HUP);
+    manager.hears("RELOADING=1");
+    manager.hears("READY=1");
+}
+
+#[test]
+fn a_daemon_that_hangs_gives_no_sign() {
+    let world = World::new();
+    let (manager, daemon) = watched(&world);
+    manager.hears("WATCHDOG=1");
+    signal(&daemon.0, Signal::STOP);
+    let stat = format!("/proc/{}/stat", daemon.0.id());
+    eventually("it stops", || std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") T ")));
+    assert!(manager.hears_nothing_for(Duration::from_secs(2)), "the sign does not come from the control thread's loop");
+    signal(&daemon.0, Signal::CONT);
+    manager.hears("WATCHDOG=1");
+}

@@ -1,0 +1,119 @@
+//! The daemon's sandbox, entered once Xen and the store are open and before any thread is started.
+//!
+//! In this order: the daemon becomes its own user ([`user`]), gives up the capabilities that it has no use for, can from then
+//! on reach only the files that sound needs ([`files`], landlock), and can make only the system calls that it needs
+//! ([`calls`], seccomp). What is refused gives an error to whoever asked; it does not end the daemon, with which all guests
+//! would go silent.
+
+mod calls;
+mod files;
+mod probe;
+mod user;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use tracing::{info, warn};
+
+use crate::Config;
+pub use probe::Probe;
+
+/// How much of a sandbox there has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// All of it; what this kernel cannot enforce is an error.
+    On,
+    /// What this kernel can enforce; the log says what it cannot.
+    BestEffort,
+    /// None.
+    Off,
+}
+
+/// The part of the command line that is about the sandbox.
+#[derive(Debug, Clone, Args)]
+pub struct Options {
+    /// Confines the daemon to the files and system calls that it needs: `on` fails where the kernel cannot enforce
+    /// all of it, `best-effort` says in the log what it cannot.
+    #[arg(long, value_enum, default_value = "best-effort", value_name = "MODE")]
+    pub sandbox: Mode,
+    /// Becomes this user, with its groups, once Xen is open (as root only).
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// A directory that the daemon may use beside those of the WAV files that the configuration names at the start;
+    /// may be repeated.
+    #[arg(long, value_name = "DIR")]
+    pub writable: Vec<PathBuf>,
+    /// Tries this in the sandbox, says how it went, and ends; for tests.
+    #[arg(long, value_name = "PROBE", hide = true)]
+    pub sandbox_probe: Vec<Probe>,
+}
+
+/// Why the sandbox cannot be entered.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The user cannot be had.
+    #[error("cannot become user `{name}`: {reason}")]
+    User {
+        /// As asked for.
+        name: String,
+        /// What was wrong, and what to do.
+        reason: String,
+    },
+    /// There are threads already, which would stay outside.
+    #[error("the sandbox is entered too late: {0} threads run")]
+    Threads(usize),
+    /// Capabilities cannot be given up.
+    #[error("cannot give up capabilities: {0}")]
+    Capabilities(#[from] caps::errors::CapsError),
+    /// Landlock.
+    #[error("cannot restrict the files that can be reached: {0}; `--sandbox best-effort` goes on without")]
+    Files(String),
+    /// Seccomp.
+    #[error("cannot restrict the system calls: {0}; `--sandbox best-effort` goes on without")]
+    Calls(String),
+}
+
+/// Enters the sandbox; there is no way out. `sockets` are the directories of the daemon's own.
+///
+/// # Errors
+/// [`Error`]. The process may be confined in part then, and should end.
+pub fn enter<'a>(
+    options: &'a Options,
+    config: &Config,
+    config_path: Option<&Path>,
+    sockets: impl Iterator<Item = &'a Path>,
+) -> Result<(), Error> {
+    if options.sandbox != Mode::Off {
+        files::await_sound_cards(config);
+    }
+    if let Some(name) = &options.user {
+        user::become_user(name)?;
+    }
+    if options.sandbox == Mode::Off {
+        return Ok(());
+    }
+    // Landlock and the ids are those of one thread, and of the threads that it starts.
+    match std::fs::read_dir("/proc/self/task").map(Iterator::count) {
+        Ok(0 | 1) | Err(_) => {}
+        Ok(threads) => return Err(Error::Threads(threads)),
+    }
+    user::give_up_capabilities()?;
+    let identity = user::identity();
+    let own = options.writable.iter().map(PathBuf::as_path).chain(sockets);
+    let reach = files::Reach::of(config, config_path, own);
+    best_effort(options.sandbox, reach.enforce().map_err(Error::Files))?;
+    best_effort(options.sandbox, calls::restrict().map_err(Error::Calls))?;
+    info!("sandboxed: {identity}");
+    Ok(())
+}
+
+/// An error that is none where the best effort is enough.
+fn best_effort(mode: Mode, result: Result<(), Error>) -> Result<(), Error> {
+    match result {
+        Err(error) if mode == Mode::BestEffort => {
+            warn!("{error}");
+            Ok(())
+        }
+        result => result,
+    }
+}

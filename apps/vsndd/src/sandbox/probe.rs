@@ -1,0 +1,112 @@
+//! What the daemon can be told to try from within its sandbox, so that a test sees it refused: `--sandbox-probe`.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Command;
+use std::str::FromStr;
+
+use nix::sched::CloneFlags;
+use nix::unistd::Uid;
+use rustix::net::{AddressFamily, SocketType};
+
+/// One thing to try.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Probe {
+    /// Opens a file, or lists a directory.
+    Read(PathBuf),
+    /// Makes a file and removes it.
+    Write(PathBuf),
+    /// Makes a system call that the daemon must not make.
+    Call(Forbidden),
+}
+
+/// System calls that the daemon must not make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forbidden {
+    /// Another program in place of this one.
+    Execve,
+    /// Being looked at by the parent process.
+    Ptrace,
+    /// Another root directory; the one there is, as it happens.
+    Chroot,
+    /// A user namespace.
+    Unshare,
+    /// Raw packets of the network.
+    PacketSocket,
+    /// Talking to the kernel about the network.
+    NetlinkSocket,
+    /// Becoming root.
+    SetUid,
+}
+
+const CALLS: [(Forbidden, &str); 7] = [
+    (Forbidden::Execve, "execve"),
+    (Forbidden::Ptrace, "ptrace"),
+    (Forbidden::Chroot, "chroot"),
+    (Forbidden::Unshare, "unshare"),
+    (Forbidden::PacketSocket, "packet"),
+    (Forbidden::NetlinkSocket, "netlink"),
+    (Forbidden::SetUid, "setuid"),
+];
+
+impl FromStr for Probe {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            Some(("read", path)) => Ok(Self::Read(path.into())),
+            Some(("write", path)) => Ok(Self::Write(path.into())),
+            Some(("call", name)) => match CALLS.iter().find(|(_, known)| *known == name) {
+                Some((call, _)) => Ok(Self::Call(*call)),
+                None => Err(format!("no call `{name}` to try")),
+            },
+            _ => Err("it is read:PATH, write:PATH or call:NAME".into()),
+        }
+    }
+}
+
+impl fmt::Display for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(path) => write!(f, "read:{}", path.display()),
+            Self::Write(path) => write!(f, "write:{}", path.display()),
+            Self::Call(call) => {
+                let name = CALLS.iter().find(|(known, _)| known == call).map_or("?", |(_, name)| name);
+                write!(f, "call:{name}")
+            }
+        }
+    }
+}
+
+impl Probe {
+    /// Tries it.
+    ///
+    /// # Errors
+    /// How it was refused.
+    pub fn attempt(&self) -> io::Result<()> {
+        match self {
+            Self::Read(path) if path.is_dir() => fs::read_dir(path).map(drop),
+            Self::Read(path) => File::open(path).map(drop),
+            Self::Write(path) => File::create_new(path).and_then(|_| fs::remove_file(path)),
+            Self::Call(call) => call.attempt(),
+        }
+    }
+}
+
+impl Forbidden {
+    fn attempt(self) -> io::Result<()> {
+        match self {
+            // Where it succeeds, the other program gives the answer.
+            Self::Execve => Err(Command::new("/bin/echo").arg("call:execve: done").exec()),
+            Self::Ptrace => Ok(nix::sys::ptrace::traceme()?),
+            Self::Chroot => Ok(rustix::process::chroot("/")?),
+            Self::Unshare => Ok(nix::sched::unshare(CloneFlags::CLONE_NEWUSER)?),
+            Self::PacketSocket => Ok(rustix::net::socket(AddressFamily::PACKET, SocketType::RAW, None).map(drop)?),
+            Self::NetlinkSocket => Ok(rustix::net::socket(AddressFamily::NETLINK, SocketType::RAW, None).map(drop)?),
+            Self::SetUid => Ok(nix::unistd::setuid(Uid::from_raw(0))?),
+        }
+    }
+}

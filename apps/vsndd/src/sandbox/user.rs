@@ -1,0 +1,65 @@
+//! From root to the daemon's own user, and away with the capabilities.
+
+use std::ffi::CString;
+
+use caps::{CapSet, Capability, CapsHashSet};
+use nix::unistd::{Gid, Group, Uid, User, geteuid, initgroups, setresgid, setresuid};
+use rustix::process::{Resource, Rlimit};
+
+use super::Error;
+
+/// RLIMIT_NICE counts the other way round: 20 less the lowest niceness, which is the devices' threads' -11.
+const NICE_LIMIT: u64 = 31;
+
+/// What a daemon that stays root keeps: the files of those who configured it, and its threads' priority.
+const ROOT_KEEPS: [Capability; 2] = [Capability::CAP_DAC_OVERRIDE, Capability::CAP_SYS_NICE];
+
+/// Becomes user `name` with all its groups (of which `audio` opens the sound cards), for good.
+pub(super) fn become_user(name: &str) -> Result<(), Error> {
+    let failed = |reason: String| Error::User { name: name.to_owned(), reason };
+    let system = |errno: nix::Error| failed(errno.desc().to_owned());
+    let user = User::from_name(name)
+        .map_err(system)?
+        .ok_or_else(|| failed(format!("there is none: `adduser --system --group --ingroup audio {name}`")))?;
+    if geteuid() == user.uid {
+        return Ok(());
+    }
+    if !geteuid().is_root() {
+        return Err(failed("only root can".into()));
+    }
+    // Best effort: without it the devices' threads run as any other.
+    let nice = Rlimit { current: Some(NICE_LIMIT), maximum: Some(NICE_LIMIT) };
+    let _ = rustix::process::setrlimit(Resource::Nice, nice);
+    let c_name = CString::new(name).map_err(|_| failed("a name has no NUL".into()))?;
+    initgroups(&c_name, user.gid).map_err(system)?;
+    setresgid(user.gid, user.gid, user.gid).map_err(system)?;
+    setresuid(user.uid, user.uid, user.uid).map_err(system)?;
+    if setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0)).is_ok() {
+        return Err(failed("the way back to root is open".into()));
+    }
+    Ok(())
+}
+
+/// Keeps no capability, or as root the two that it works with.
+pub(super) fn give_up_capabilities() -> Result<(), Error> {
+    let had = caps::read(None, CapSet::Permitted)?;
+    let keeps: CapsHashSet = if geteuid().is_root() {
+        ROOT_KEEPS.into_iter().filter(|kept| had.contains(kept)).collect()
+    } else {
+        CapsHashSet::new()
+    };
+    // A kernel without ambient capabilities has none to give up.
+    let _ = caps::clear(None, CapSet::Ambient);
+    caps::clear(None, CapSet::Inheritable)?;
+    caps::set(None, CapSet::Effective, &keeps)?;
+    caps::set(None, CapSet::Permitted, &keeps)?;
+    Ok(())
+}
+
+/// Who this process is, for the log.
+pub(super) fn identity() -> String {
+    let user = User::from_uid(geteuid()).ok().flatten().map_or_else(|| geteuid().to_string(), |user| user.name);
+    let name = |group: Gid| Group::from_gid(group).ok().flatten().map_or_else(|| group.to_string(), |group| group.name);
+    let groups = nix::unistd::getgroups().unwrap_or_default().into_iter().map(name).collect::<Vec<_>>().join(", ");
+    format!("user {user}, groups {groups}")
+}

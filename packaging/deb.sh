@@ -1,0 +1,51 @@
+#!/bin/bash
+# Makes the Debian packages vsndd, vsnd-tools and vsnd-dkms in target/deb, from the release builds and the module's release.
+# usage: deb.sh [VERSION]   (of the packages; without it Cargo.toml's)
+# environment: PROGRAMS=directory of our programs
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+project=$(dirname "$here")
+programs=${PROGRAMS:-$project/target/release}
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$project/Cargo.toml" | head -n1)
+release=$project/target/dist/vsnd-dkms-$version.tar.gz
+deb_version=${1:-$version}
+out=$project/target/deb
+work=$out/work
+inputs=$work/vsnd/inputs
+
+rm -rf "$work"
+mkdir -p "$inputs"/{docs,man,completions,vsnd-dkms,modprobe.d}
+cp -r "$here/debian" "$work/vsnd/"
+cp "$here/vsndd.service" "$work/vsnd/debian/vsndd.service"
+cp "$here/vsndd.udev" "$work/vsnd/debian/vsndd.udev"
+sed -i "s/@DKMS_VERSION@/$version/" "$work/vsnd/debian/vsnd-dkms.install"
+awk 'NR == FNR { text = text ($0 == "" ? " ." : " " $0) "\n"; next } $0 == "@MIT@" { printf "%s", text; next } { print }' \
+    <(tail -n +3 "$project/LICENSE-MIT") "$here/debian/copyright" > "$work/vsnd/debian/copyright"
+moment=$(git -C "$project" log -1 --format=%ct 2>/dev/null || echo 0)
+cat > "$work/vsnd/debian/changelog" << END
+vsnd ($deb_version) unstable; urgency=medium
+
+  * Version $version.
+
+ -- vsnd authors <vsnd@localhost.localdomain>  $(date -R -u -d "@$moment")
+END
+
+install -m755 "$programs/vsndd" "$programs/vsnd" "$inputs/"
+"$programs/vsndd" --man > "$inputs/man/vsndd.8"
+"$programs/vsnd" man "$inputs/man"
+"$programs/vsnd" completions bash > "$inputs/completions/vsnd"
+"$programs/vsnd" completions zsh > "$inputs/completions/_vsnd"
+"$programs/vsnd" completions fish > "$inputs/completions/vsnd.fish"
+cp "$project/docs/driver.md" "$inputs/"
+cp "$project"/docs/{service,control,policy,xen,sound}.md "$project/docs/vsndd.toml" "$inputs/docs/"
+# The documentation's configuration without the listener for figures and the examples of rules, which name guests that nobody has.
+sed '/^\[metrics\]/,$ s/^\([^#]\)/#\1/' "$project/docs/vsndd.toml" > "$inputs/vsndd.toml"
+tar -C "$inputs/vsnd-dkms" --strip-components=1 -xzf "$release"
+rm "$inputs"/vsnd-dkms/{README.md,LICENSE-MIT}
+mv "$inputs/vsnd-dkms/vsnd-modprobe.conf" "$inputs/modprobe.d/vsnd.conf"
+
+(cd "$work/vsnd" && DKMS_VERSION=$version DEB_BUILD_OPTIONS="noautodbgsym nocheck" SOURCE_DATE_EPOCH=$moment \
+    dpkg-buildpackage -b -us -uc -d > ../log 2>&1) || { tail -n 40 "$work/log" >&2; exit 1; }
+mv "$work"/*.deb "$out/"
+(cd "$out" && ls -- *"_${deb_version}_"*.deb)
