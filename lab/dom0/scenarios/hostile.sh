@@ -18,7 +18,21 @@ scenario_hostile() {
     guest_stop a
     must_run b "play 0,0 49 48000; play 0,0 50 48000"
     before=$(holdings)
-    memory_before=$(daemon_memory_kb)
+    # What the heap keeps it keeps once; a leak of 64 octets with each of 10000 packets, signals or nodes is more, each time.
+    for attempt in 1 2; do
+        memory_before=$(daemon_memory_kb)
+        hostile_beside
+        memory=$(($(daemon_memory_kb) - memory_before))
+        [ $memory -ge 512 ] || break
+    done
+    note "$OUTPUT"
+    note "the other guest meanwhile, $rounds times: $COMPARED"
+    [ $memory -lt 512 ] || fail "the daemon needs $memory kB more than before, each time"
+    note "$before, as before, memory +$memory kB in round $attempt, $logged_lines lines logged"
+}
+
+# hostile_beside: guest a does all the harm it can while b plays, and goes.
+hostile_beside() {
     log_before=$(wc -l < "$DAEMON_LOG")
     guest_start a "$bad" lab.nodriver
     guest_begin a vsnd-lab-hostile
@@ -30,16 +44,11 @@ scenario_hostile() {
         [ $rounds -lt 20 ] || fail "the hostile guest does not come to an end"
     done
     guest_wait a 5 || fail "the hostile guest: $(echo "$OUTPUT" | tail -n3)"
-    note "$OUTPUT"
-    note "the other guest meanwhile, $rounds times: $COMPARED"
     daemon_lives || fail "the daemon is gone"
     tail -n "+$log_before" "$DAEMON_LOG" | grep -q "directory comes back" || fail "the circular directory was not seen"
     guest_stop a
     soon 5 holdings_are "$before" || fail "before: $before, after: $(holdings)"
-    memory=$(($(daemon_memory_kb) - memory_before))
-    # A leak of 64 octets with each of 10000 packets, signals or nodes would be more.
-    [ $memory -lt 512 ] || fail "the daemon needs $memory kB more than before"
-    note "$before, as before, memory +$memory kB, $(($(wc -l < "$DAEMON_LOG") - log_before)) lines logged"
+    logged_lines=$(($(wc -l < "$DAEMON_LOG") - log_before))
 }
 
 holdings_are() { [ "$(holdings)" = "$1" ]; }
