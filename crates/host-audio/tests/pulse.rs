@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{PRELUDE_FRAMES, Stream, Tone, WHO, device, device_with, native, paced, play, silence, wait_until};
+use common::{PRELUDE_FRAMES, Stream, Tone, WHO, device, device_with, native, noise, paced, play, silence, wait_until};
 use host_audio::{Direction, StreamSpec, WhenAbsent};
 use sndif::Format;
 use sound_servers::{Kind, Server};
