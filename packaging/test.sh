@@ -95,6 +95,8 @@ everything() {
 }
 # left_over: what there is now and was not before; backups of the user files are passwd's own.
 left_over() { comm -13 "$work/before" <(everything) | grep -vE '^/etc/(passwd|group|shadow|gshadow)-$|^/etc/\.pwd\.lock$|/__pycache__' || true; }
+# The indexes of modules, which DKMS has made anew.
+in_it sh -c 'for kernel in /lib/modules/*; do depmod "${kernel##*/}" 2>/dev/null; done'
 everything > "$work/before"
 
 # --- the service -------------------------------------------------------------------------------------------
