@@ -95,8 +95,13 @@ END
 daemon_start() {
     [ -e /run/lab/source.wav ] || vsnd-lab make --frames 480000 --seed 100 /run/lab/source.wav
     daemon_config > /run/lab/vsndd.toml
+    daemon_launch --user vsnd
+}
+
+# daemon_launch OPTION...: the daemon in its sandbox, with the configuration that is there.
+daemon_launch() {
     : > /run/lab/vsndd.out
-    vsndd --user vsnd --sandbox on --config /run/lab/vsndd.toml --log "${VSND_LOG:-vsndd=debug}" > /run/lab/vsndd.out 2>> "$DAEMON_LOG" &
+    vsndd --sandbox on --config /run/lab/vsndd.toml --log "${VSND_LOG:-vsndd=debug}" "$@" > /run/lab/vsndd.out 2>> "$DAEMON_LOG" &
     echo $! > /run/lab/vsndd.pid
     soon 30 grep -q serving /run/lab/vsndd.out || fail "the daemon does not start: $(tail -n1 "$DAEMON_LOG")"
 }

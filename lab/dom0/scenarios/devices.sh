@@ -3,14 +3,11 @@
 
 LOOPBACK=/sys/bus/platform/drivers/snd_aloop
 
-# daemon_with LINE...: the daemon, with a configuration of these lines.
+# daemon_with LINE...: the daemon, with a configuration of these lines. It is root: nobody here gives sound cards to a group.
 daemon_with() {
     daemon_kill
     printf '%s\n' "$@" > /run/lab/vsndd.toml
-    : > /run/lab/vsndd.out
-    vsndd --config /run/lab/vsndd.toml --log vsndd=debug > /run/lab/vsndd.out 2>> "$DAEMON_LOG" &
-    echo $! > /run/lab/vsndd.pid
-    soon 30 grep -q serving /run/lab/vsndd.out || fail "the daemon does not start: $(tail -n1 "$DAEMON_LOG")"
+    daemon_launch
 }
 
 # devices_world: guest a, of whose streams each plays in another way to dom0's card, and one to a sound server.
