@@ -3,7 +3,7 @@
 # usage: run.sh [--shell] [SCENARIO...]
 # environment: KERNEL=6.1|6.12|debug (default: the first two), PROGRAMS=directory of our programs, LAB_TRACE=1 (each step on the
 # serial console), DRIVER=stock|vsnd (which driver guests load), LAB_REAL_TIME=1 (time does not wait for the instructions),
-# LAB_SPLIT=1 (each scenario on one of the kernels, in turn)
+# LAB_SPLIT=all|daemon (each scenario, or each that is about the daemon rather than the driver, on one of the kernels, in turn)
 set -euo pipefail
 
 lab=$(cd "$(dirname "$0")" && pwd)
@@ -39,15 +39,21 @@ share_with_dom0() {
 
 # scenarios_of KERNEL: those that it runs.
 scenarios_of() {
-    local count=1 place=0 at=0 one
-    if [ -n "${LAB_SPLIT:-}" ]; then
-        count=$(echo "$kernels" | wc -w)
-        for one in $kernels; do
-            [ "$one" != "$1" ] || break
-            place=$((place + 1))
-        done
-    fi
+    local count place=0 at=0 one
+    count=$(echo "$kernels" | wc -w)
+    for one in $kernels; do
+        [ "$one" != "$1" ] || break
+        place=$((place + 1))
+    done
     for one in "${scenarios[@]}"; do
+        case "${LAB_SPLIT:-}:$one:$daemons" in
+            all:*) ;;
+            daemon:$one:*" $one "*) ;;
+            *)
+                printf '%s ' "$one"
+                continue
+                ;;
+        esac
         [ $((at++ % count)) != "$place" ] || printf '%s ' "$one"
     done
     echo
@@ -84,9 +90,10 @@ run() {
 # All scenarios, those that share guests one after another.
 all="playback capture duplex lengths killed stopped twenty eight two destroy daemon pause restore hotplug formats
 driverdomain"
-# What needs no driver, or the stock one by its name; and what only our own driver can.
+# What is about the daemon, or needs the stock driver by its name; and what only our own driver can.
+daemons=" own v0 v0killed hostile policy xlcfg aloop mixed bounded server unplugged absent manual "
 if [ "${DRIVER:-}" != vsnd ]; then
-    all="$all own v0 v0killed hostile policy xlcfg aloop mixed bounded server unplugged absent manual"
+    all="$all$daemons"
 else
     all="$all driver mmap plug rates mixer view unbound removed recovers service cards random liar
 queries paused delay drain short speaker desktop
