@@ -3,7 +3,9 @@
 
 mod common;
 
-use common::{PRELUDE_FRAMES, Stream, Tone, WHO, device, device_with, native, paced, play, silence, wait_until};
+use common::{
+    PRELUDE_FRAMES, Stream, Tone, WHO, assert_captured, device, device_with, native, play, silence, wait_until,
+};
 use host_audio::{Direction, StreamSpec, WhenAbsent};
 use serde_json::Value;
 use sndif::Format;
@@ -80,33 +82,8 @@ fn what_is_played_can_be_captured() {
     let server = start();
     let (format, frames) = native(Kind::PipeWire, 24_000);
     let spec = StreamSpec { format, ..SPEC };
-    let mut source = device(&server.node()).open_source(&WHO, &spec).unwrap();
-    source.start().unwrap();
-    let mut sink = device(&server.node()).open_sink(&WHO, &spec).unwrap();
-    let (mut heard, mut block) = (Vec::new(), vec![0; 65_536]);
-    wait_until("capture begins", || source.read(&mut block).unwrap() > 0);
-    sink.start().unwrap();
-    let all = [silence(PRELUDE_FRAMES * spec.frame_bytes() * 4), frames.clone()].concat();
-    let mut left = all.as_slice();
-    wait_until("what is played is captured", || {
-        if left.is_empty() {
-            // A machine with much else to do makes gaps.
-            left = &all;
-        }
-        left = &left[sink.write(left).unwrap() * spec.frame_bytes()..];
-        paced(source.pacing());
-        source.acknowledge().unwrap();
-        let read = source.read(&mut block).unwrap() * spec.frame_bytes();
-        heard.extend_from_slice(&block[..read]);
-        // What is older than what is compared need not be looked at again.
-        let at = heard.windows(64).position(|window| window == &frames[..64]);
-        heard.drain(..at.unwrap_or(heard.len().saturating_sub(64)));
-        let whole = heard.starts_with(&frames);
-        if !whole && heard.len() >= frames.len() {
-            heard.drain(..64);
-        }
-        whole
-    });
+    let node = device(&server.node());
+    assert_captured(node.as_ref(), node.as_ref(), &spec, &frames);
 }
 
 #[test]

@@ -177,3 +177,34 @@ impl<'a> Stream<'a> {
         });
     }
 }
+
+/// Fails unless `frames`, played to one device again and again, is captured from the other as a whole.
+pub fn assert_captured(from: &dyn HostDevice, to: &dyn HostDevice, spec: &StreamSpec, frames: &[u8]) {
+    let mut source = from.open_source(&WHO, spec).unwrap();
+    source.start().unwrap();
+    let mut sink = to.open_sink(&WHO, spec).unwrap();
+    let (mut heard, mut block) = (Vec::new(), vec![0; 65_536]);
+    wait_until("capture begins", || source.read(&mut block).unwrap() > 0);
+    sink.start().unwrap();
+    let all = [silence(PRELUDE_FRAMES * spec.frame_bytes() * 4), frames.to_vec()].concat();
+    let mut left = all.as_slice();
+    wait_until("what is played is captured", || {
+        if left.is_empty() {
+            // A machine with much else to do makes gaps.
+            left = &all;
+        }
+        left = &left[sink.write(left).unwrap() * spec.frame_bytes()..];
+        paced(source.pacing());
+        source.acknowledge().unwrap();
+        let read = source.read(&mut block).unwrap() * spec.frame_bytes();
+        heard.extend_from_slice(&block[..read]);
+        // What is older than what is compared need not be looked at again.
+        let at = heard.windows(64).position(|window| window == &frames[..64]);
+        heard.drain(..at.unwrap_or(heard.len().saturating_sub(64)));
+        let whole = heard.starts_with(frames);
+        if !whole && heard.len() >= frames.len() {
+            heard.drain(..64);
+        }
+        whole
+    });
+}
