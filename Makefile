@@ -4,7 +4,7 @@ CARGO ?= cargo
 # What is built into the daemon besides: FEATURES=pipewire has nodes of PipeWire's own.
 FEATURES ?=
 # Tests, lints and the benchmark have all of it.
-ALL_FEATURES = --features vsndd/pipewire,vsnd-bench/pipewire
+ALL_FEATURES = --features vsndd/pipewire,vsnd/pipewire,vsnd-bench/pipewire
 NO_STD_CRATES = sndif vsnd-frontend vsnd-driver
 NO_STD_TARGET = x86_64-unknown-none
 CHECKPATCH = target/lab/cache/debug-source/scripts/checkpatch.pl
@@ -28,7 +28,7 @@ test:
 
 # All that needs no Xen.
 unit: deps
-	$(CARGO) build --locked -p vsnd -p vsndd --features vsndd/pipewire
+	$(CARGO) build --locked -p vsnd -p vsndd --features vsndd/pipewire,vsnd/pipewire
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 	    echo "cargo nextest run --workspace"; $(CARGO) nextest run --locked --workspace $(ALL_FEATURES) --no-fail-fast && \
 	    $(CARGO) test --locked --workspace $(ALL_FEATURES) --doc --quiet; \

@@ -147,6 +147,13 @@ fn sound_servers_are_reached_from_within() {
     is_heard(&pipewire, &pipewire.sink());
 }
 
+#[cfg(feature = "pipewire")]
+#[test]
+fn pipewires_own_nodes_are_made_from_within() {
+    let server = Server::start(Kind::PipeWire);
+    is_heard(&server, &server.node());
+}
+
 #[test]
 fn alsas_plugins_are_loaded_and_work_from_within() {
     let server = Server::start(Kind::PulseAudio);
