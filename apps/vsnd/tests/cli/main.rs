@@ -8,5 +8,6 @@ mod doctor;
 mod fake_daemon;
 mod sandbox;
 mod service;
+mod steering;
 mod top;
 mod vanishing;

@@ -46,7 +46,7 @@ pub struct Rule {
     /// Replaces [`super::Config::trust_unique_id`].
     #[serde(alias = "trust_unique_id")]
     pub trust_unique_id: Option<bool>,
-    /// Each of them replaces that of [`super::Config::limits`].
+    /// Each of them replaces the one that stood before.
     pub limits: Limits,
 }
 

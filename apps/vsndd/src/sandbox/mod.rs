@@ -1,8 +1,8 @@
 //! The daemon's sandbox, entered once Xen and the store are open and before any thread is started.
 //!
-//! In this order: the daemon becomes its own user ([`user`]), gives up the capabilities that it has no use for, can from then
-//! on reach only the files that sound needs ([`files`], landlock), and can make only the system calls that it needs
-//! ([`calls`], seccomp). What is refused gives an error to whoever asked; it does not end the daemon, with which all guests
+//! In this order: the daemon becomes its own user (`user`), gives up the capabilities that it has no use for, can from then
+//! on reach only the files that sound needs (`files`, landlock), and can make only the system calls that it needs
+//! (`calls`, seccomp). What is refused gives an error to whoever asked; it does not end the daemon, with which all guests
 //! would go silent.
 
 mod calls;
