@@ -55,7 +55,7 @@ impl Steered {
         }
         writer.finalize().expect("written");
         let player = Process(self.world.guest(&["play", text(&path)]).spawn().expect("starts"));
-        eventually("the guest plays", || self.must(&["list"]).contains("running"));
+        eventually("the guest plays", || self.must(&["list"]).contains("1 running"));
         player
     }
 }
@@ -81,7 +81,7 @@ fn a_running_stream_is_moved_to_a_server_and_away_again() {
     };
     eventually("the server hears it no more", quiet);
     let listed = steered.must(&["list"]);
-    assert!(listed.contains("running") && listed.contains("null"), "{listed}");
+    assert!(listed.contains("1 running") && listed.contains("null"), "{listed}");
 }
 
 #[test]
