@@ -1,6 +1,8 @@
 //! `vsnd` and the real daemon: what the administrator asks for happens to a guest that plays.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
 
 use sound_servers::{Kind, Server};
@@ -108,4 +110,30 @@ fn commands_take_effect_and_say_what_became_of_them() {
     for said in ["open ", "audit ", "volume -6 dB, by user ", "capture allowed", "refused: "] {
         assert!(events.contains(said), "{said} is missing in\n{events}");
     }
+}
+
+#[test]
+fn the_socket_refuses_who_is_not_of_its_group() {
+    const NOBODY: u32 = 65_534;
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("left out: only root can be somebody else");
+        return;
+    }
+    let steered = Steered::new("[control]\ngroup = \"nogroup\"\n");
+    // Everybody may come up to the socket, and run the program.
+    for directory in [steered.world.dir.path().to_owned(), steered.world.path("xen")] {
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).expect("set");
+    }
+    let vsnd = steered.world.path("vsnd");
+    fs::copy(program("vsnd"), &vsnd).expect("copied");
+    let list = |gid| {
+        let mut command = Command::new(&vsnd);
+        command.args(["list", "--xen", &steered.world.spec()]).env_remove("VSND_SOCKET").current_dir("/");
+        command.uid(NOBODY).gid(gid).output().expect("runs")
+    };
+    let refused = list(1);
+    assert_eq!(refused.status.code(), Some(11), "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("not allowed to use"), "{}", stderr(&refused));
+    let member = list(NOBODY);
+    assert!(member.status.success(), "{}", stderr(&member));
 }
