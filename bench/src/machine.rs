@@ -233,9 +233,9 @@ mod tests {
 
     #[test]
     fn the_daemons_log_tells_its_xruns() {
-        let log = "INFO closed: 192000 octets since it was connected, 12 requests (0 refused), 9 events, 2 xruns stream=1/0\n\
+        let log = "INFO closed: 192000 frames since it was connected, 12 requests (0 refused), 9 events, 2 xruns stream=1/0\n\
                    INFO domain 1 card 0: Closed\n\
-                   INFO closed: 1 octets since it was connected, 1 requests (0 refused), 1 events, 3 xruns\n";
+                   INFO closed: 1 frames since it was connected, 1 requests (0 refused), 1 events, 3 xruns\n";
         assert_eq!(closed_in(log), Closed { streams: 2, xruns: 5 });
     }
 }

@@ -30,6 +30,8 @@ pub(crate) struct HostSide {
     /// Times that devices of earlier openings lost sound.
     earlier_xruns: u64,
     log: LogLimiter,
+    /// Xruns may be many: they do not keep back what else there is to say.
+    xrun_log: LogLimiter,
 }
 
 /// Why a host device cannot be opened; the log has more.
@@ -51,6 +53,7 @@ impl HostSide {
             meter: Meter::new(0),
             earlier_xruns: 0,
             log: LogLimiter::default(),
+            xrun_log: LogLimiter::default(),
         }
     }
 
@@ -332,7 +335,7 @@ impl HostSide {
 
     /// Says that sound was lost.
     pub(crate) fn tell_xruns(&mut self, count: u64, turn: &mut Turn<'_>) {
-        if self.log.pass(turn.now_ns).is_some() {
+        if self.xrun_log.pass(turn.now_ns).is_some() {
             debug!(stream = %self.label, "{count} xrun(s)");
             turn.journal.push(EventKind::Xrun, self.label, format!("sound was lost, xruns: {count}"));
         }
