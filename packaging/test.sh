@@ -15,7 +15,7 @@ version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$project/Cargo.toml" | head -n1)
 exposure=25
 [ "$(id -u)" = 0 ] || exec sudo --preserve-env=PROGRAMS "$0"
 
-work=$(mktemp -d "$deb/test.XXXXXX")
+work=$(mktemp -d -p "$deb")
 root=$work/root
 container=
 finish() {

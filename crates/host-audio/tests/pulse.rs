@@ -3,7 +3,8 @@
 mod common;
 
 use common::{
-    PRELUDE_FRAMES, Stream, Tone, WHO, assert_captured, device, device_with, native, noise, play, silence, wait_until,
+    PRELUDE_FRAMES, Stream, Tone, WHO, assert_captured, assert_short_buffer_is_played, device, device_with, native,
+    noise, play, silence, wait_until,
 };
 use host_audio::{Direction, StreamSpec, WhenAbsent};
 use sndif::Format;
@@ -37,21 +38,7 @@ fn what_nothing_converts_is_heard_bit_by_bit_to_its_end() {
 fn a_short_buffer_is_played_at_any_servers_latency() {
     for kind in SERVERS {
         let server = Server::start(kind);
-        let (format, frames) = native(kind, 48_000);
-        // Two periods of 5 ms: less than a server may keep queued for itself.
-        let spec = StreamSpec { format, period_frames: 240, buffer_frames: 480, ..SPEC };
-        let recording = server.record();
-        let mut sink = device(&server.sink()).open_sink(&WHO, &spec).unwrap();
-        let begin = Instant::now();
-        play(&mut *sink, spec.frame_bytes(), &frames);
-        assert!(begin.elapsed() >= Duration::from_millis(950), "{kind:?}: {:?}", begin.elapsed());
-        // A machine with much else to do makes gaps; what lies between them is as it was.
-        wait_until("most of it is heard", || {
-            let heard = recording.octets();
-            let marks = frames.chunks_exact(frames.len() / 20);
-            let found = |mark: &&[u8]| heard.windows(64).any(|window| window == &mark[..64]);
-            marks.filter(found).count() >= 12
-        });
+        assert_short_buffer_is_played(&server, device(&server.sink()).as_ref(), kind);
     }
 }
 
