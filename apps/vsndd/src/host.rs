@@ -74,7 +74,12 @@ impl HostSide {
         };
         let (device, pace) = match endpoint.route().permission {
             Permission::Silent => (Device::Closed, Pace::Clock),
-            Permission::Granted | Permission::Refused => self.attach(endpoint, direction, &spec, turn)?,
+            Permission::Granted | Permission::Refused => {
+                self.attach(endpoint, direction, &spec, turn).map_err(|(refused, reason)| {
+                    self.refuse(turn, &reason);
+                    refused
+                })?
+            }
         };
         self.device = device;
         self.open = Some((direction, spec));
@@ -88,18 +93,17 @@ impl HostSide {
         Ok(pace)
     }
 
-    /// Opens the device of `endpoint` beside the one that is in use.
+    /// Opens the device of `endpoint` beside the one that is in use; says in words why it cannot.
     fn attach(
         &mut self,
         endpoint: &Endpoint,
         direction: Direction,
         spec: &StreamSpec,
         turn: &mut Turn<'_>,
-    ) -> Result<(Device, Pace), NotOpened> {
-        let device = endpoint.open(&self.label, direction, spec).map_err(|error| {
-            self.refuse(turn, &error.to_string());
-            NotOpened { no_resources: false }
-        })?;
+    ) -> Result<(Device, Pace), (NotOpened, String)> {
+        let device = endpoint
+            .open(&self.label, direction, spec)
+            .map_err(|error| (NotOpened { no_resources: false }, error.to_string()))?;
         let pacing = match &device {
             Device::Sink(sink) => sink.pacing(),
             Device::Source(source) => source.pacing(),
@@ -108,10 +112,9 @@ impl HostSide {
         let pace = match pacing {
             Pacing::Caller => Pace::Clock,
             Pacing::Device(fd) => {
-                if let Err(error) = turn.poller.add_level(fd, turn.device_token) {
-                    warn!(stream = %self.label, "cannot wait for the host device: {error}");
-                    return Err(NotOpened { no_resources: true });
-                }
+                turn.poller.add_level(fd, turn.device_token).map_err(|error| {
+                    (NotOpened { no_resources: true }, format!("cannot wait for the host device: {error}"))
+                })?;
                 Pace::Device
             }
         };
@@ -133,9 +136,18 @@ impl HostSide {
                     self.drop_device();
                     core.set_pace(Pace::Clock, turn.now_ns);
                 }
-            } else if (!is_open || moved)
-                && let Ok((device, pace)) = self.attach(endpoint, direction, &spec, turn)
-            {
+            } else if !is_open || moved {
+                let (device, pace) = match self.attach(endpoint, direction, &spec, turn) {
+                    Ok(attached) => attached,
+                    Err((_, reason)) => {
+                        let text = format!("not moved to {}: {reason}; it goes on as before", endpoint.route().device);
+                        if self.warn(turn.now_ns, &text) {
+                            turn.journal.push(EventKind::Refused, self.label, text);
+                        }
+                        self.scale();
+                        return;
+                    }
+                };
                 self.drop_device();
                 self.device = device;
                 core.set_pace(pace, turn.now_ns);
@@ -150,7 +162,7 @@ impl HostSide {
         self.scale();
     }
 
-    /// Says that an OPEN cannot be, or that a device cannot be had.
+    /// Says that an OPEN cannot be.
     pub(crate) fn refuse(&mut self, turn: &mut Turn<'_>, reason: &str) {
         turn.journal.opens_refused += 1;
         if self.warn(turn.now_ns, &format!("OPEN refused: {reason}")) {

@@ -173,6 +173,10 @@ fn reloading_leaves_alone_what_plays_and_moves_what_leads_elsewhere() {
         let line = good.lines().count() + 2;
         assert!(error.contains(&format!("vsndd.toml:{line}:")) && error.contains("still holds"), "{error}");
         wait_frames(&world, 0, 72_000);
+        // A device that is not there: it stays where it is.
+        fs::write(world.config_path(), "sink = \"wav:/nowhere/at/all.wav\"\n").unwrap();
+        done(world.ask(&Request::Reload));
+        assert!(world.log().contains("not moved to wav:/nowhere/at/all.wav: "), "{}", world.log());
         fs::write(world.config_path(), format!("sink = \"wav:{}\"\n", other.display())).unwrap();
         world.hang_up();
         player.join().unwrap();
