@@ -155,7 +155,7 @@ pub trait Sink: Send {
 
     /// Frames that [`write`](Self::write) would take now.
     ///
-    /// With [`Pacing::Device`] that keeps the queue short (about two periods), so that what the stream's
+    /// With [`Pacing::Device`] that keeps the queue short (two periods, or 40 ms), so that what the stream's
     /// owner rewrites ahead of the play position still takes effect.
     fn room_frames(&mut self) -> usize;
 

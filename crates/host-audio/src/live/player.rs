@@ -22,9 +22,11 @@ pub(super) const SHORTEST_WAIT: Duration = Duration::from_micros(500);
 /// 100 ms.
 const USUAL_PERIOD: u32 = 50;
 const LONGEST_PERIOD: u32 = 10;
-/// The queue is not shorter than this part of a second (10 ms) where the stream's buffer allows it: what its owner
-/// is late by must not be heard.
+/// No stream is taken to have less queued than this part of a second (10 ms) where its buffer allows it.
 const SHORTEST_QUEUE: u32 = 100;
+/// The queue may grow to this part of a second (40 ms) where the stream's buffer allows it. What is taken out of that buffer
+/// early is heard no later for it, and what the host is late by is not heard.
+const RESERVE: u32 = 25;
 /// How long the end of a stream that is closed may take to be heard.
 const TAIL: Duration = Duration::from_secs(1);
 
@@ -108,7 +110,7 @@ pub(super) struct Player {
 impl Player {
     pub fn new(link: Arc<Link>, spec: &StreamSpec, opener: Opener<dyn Output>) -> Self {
         let frame_bytes = spec.frame_bytes();
-        let queue = queue_frames(spec, 0);
+        let queue = reserve_frames(spec, 0);
         link.target.store(queue, Relaxed);
         Self {
             link,
@@ -200,8 +202,8 @@ impl Player {
 
     /// How many frames are to be queued with a device of such `measures`, and how many more it needs as silence.
     fn shares(&self, measures: (u64, u64)) -> (u64, u64) {
-        let target = queue_frames(&self.spec, measures.0);
-        (target, measures.1.saturating_sub(target))
+        let (period, need) = measures;
+        (reserve_frames(&self.spec, period), need.saturating_sub(queue_frames(&self.spec, period)))
     }
 
     /// From now on the device is there. What its stand-in had queued, it plays as silence. `first`: it was just opened
@@ -361,7 +363,7 @@ impl Player {
         Ok(())
     }
 
-    /// Pauses; a device that cannot pause plays what it has, about two periods, and gets no more.
+    /// Pauses; a device that cannot pause plays what it has and gets no more.
     fn hold(&mut self, now: Instant) -> Result<(), Fault> {
         self.dry = false;
         if self.started && !self.held {
@@ -489,8 +491,8 @@ impl Player {
     }
 }
 
-/// How long the queue is kept for a device with this `period`, in frames: two periods, but not more than the
-/// stream's owner has room for.
+/// What a stream's owner keeps queued for a device with this `period`, in frames: two periods, but not more than it has
+/// room for.
 pub(crate) fn queue_frames(spec: &StreamSpec, period: u64) -> u64 {
     let wish = match spec.period_frames {
         0 => spec.rate_hz / USUAL_PERIOD,
@@ -499,4 +501,10 @@ pub(crate) fn queue_frames(spec: &StreamSpec, period: u64) -> u64 {
     let queue = (u64::from(wish).max(period) * 2).max(u64::from(spec.rate_hz / SHORTEST_QUEUE));
     let most = if spec.buffer_frames == 0 { u64::MAX } else { u64::from(spec.buffer_frames) };
     queue.min(most).max(2)
+}
+
+/// How many frames the queue takes at most.
+fn reserve_frames(spec: &StreamSpec, period: u64) -> u64 {
+    let most = if spec.buffer_frames == 0 { u64::MAX } else { u64::from(spec.buffer_frames) };
+    queue_frames(spec, period).max(u64::from(spec.rate_hz / RESERVE)).min(most)
 }

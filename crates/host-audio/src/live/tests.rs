@@ -319,6 +319,22 @@ fn a_device_that_needs_more_than_the_guest_has_gets_silence_ahead() {
 }
 
 #[test]
+fn of_a_large_buffer_forty_milliseconds_are_queued_lest_a_late_host_is_heard() {
+    let spec = StreamSpec { period_frames: 480, buffer_frames: 9_600, ..SPEC };
+    let mut playing = Playing::new(spec, 960, Script::default());
+    playing.steps(100);
+    assert!((1_872..=1_920).contains(&playing.sink.queued_frames()), "{}", playing.sink.queued_frames());
+    let before = playing.position;
+    // Nobody moves frames for 35 ms.
+    for _ in 0..35 {
+        playing.step(false);
+    }
+    assert_eq!(playing.position, before + 35 * 48);
+    playing.steps(100);
+    assert_eq!(playing.sink.xruns(), 0);
+}
+
+#[test]
 fn a_stream_that_was_stopped_begins_anew() {
     let mut playing = Playing::new(SPEC, 960, Script::default());
     playing.steps(100);
