@@ -26,6 +26,10 @@ pub(crate) struct Arguments {
     /// Numbers of streams to try [default: 1,50,100,200,300,400,500,700,1000,1500,2000, quick: 1,50,100].
     #[arg(long, value_delimiter = ',', value_name = "N")]
     pub(crate) streams: Vec<u32>,
+    /// Sinks of the part `sinks`, as the daemon names them, or PulseAudio, PipeWire, `PipeWire, native` for servers that the bench starts
+    /// [default: those, null, alsa:null, alsa:dmix].
+    #[arg(long = "sink", value_name = "SINK")]
+    pub(crate) sinks: Vec<String>,
     /// Numbers of streams to weigh [default: 0,100,500, quick: 0,50].
     #[arg(long, value_delimiter = ',', value_name = "N")]
     pub(crate) memory_streams: Vec<u32>,
@@ -84,6 +88,7 @@ pub(crate) struct Options {
     pub(crate) quick: bool,
     pub(crate) seconds: f64,
     pub(crate) streams: Vec<u32>,
+    pub(crate) sinks: Vec<String>,
     pub(crate) memory_streams: Vec<u32>,
     pub(crate) out: PathBuf,
     pub(crate) json: PathBuf,
@@ -92,7 +97,7 @@ pub(crate) struct Options {
 
 impl Options {
     pub(crate) fn of(arguments: Arguments) -> Result<Self> {
-        let Arguments { only, quick, seconds, streams, memory_streams, out, json, daemon, role: _ } = arguments;
+        let Arguments { only, quick, seconds, streams, sinks, memory_streams, out, json, daemon, role: _ } = arguments;
         let or = |list: Vec<u32>, short: &[u32], long: &[u32]| match (list.is_empty(), quick) {
             (false, _) => list,
             (true, true) => short.to_vec(),
@@ -116,6 +121,7 @@ impl Options {
             quick,
             seconds,
             streams,
+            sinks,
             memory_streams: or(memory_streams, &[0, 50], &[0, 100, 500]),
             json: json.unwrap_or_else(|| out.join("bench.json")),
             out,

@@ -16,6 +16,7 @@ const BLUE: RGBColor = RGBColor(0, 90, 181);
 const ORANGE: RGBColor = RGBColor(220, 110, 0);
 const RED: RGBColor = RGBColor(200, 0, 30);
 const GREEN: RGBColor = RGBColor(0, 130, 60);
+const BROWN: RGBColor = RGBColor(120, 70, 20);
 const GRAY: RGBColor = RGBColor(120, 120, 120);
 
 /// Draws what was measured into `dir` and says which files that made.
@@ -41,13 +42,13 @@ pub(crate) fn draw(report: &Report, dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-const COLORS: [RGBColor; 5] = [GRAY, ORANGE, BLUE, RED, GREEN];
+const COLORS: [RGBColor; 6] = [GRAY, ORANGE, BROWN, BLUE, RED, GREEN];
 
 /// The share of all writes that were heard within a time, for each server and period.
 fn draw_sink_latency(sinks: &Sinks, path: &Path) -> Drawn {
     let root = SVGBackend::new(path, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
-    let all = || sinks.sinks.iter().flat_map(|sink| sink.latencies.iter().map(move |latency| (sink.name, latency)));
+    let all = || sinks.sinks.iter().flat_map(|sink| sink.latencies.iter().map(move |latency| (&sink.name, latency)));
     let longest = all().map(|(_, latency)| latency.heard.max_us / 1e3).fold(1.0, f64::max);
     let mut chart = ChartBuilder::on(&root)
         .caption("From a guest's write to the sink, buffers of two periods", (FONT, 22))
@@ -57,7 +58,7 @@ fn draw_sink_latency(sinks: &Sinks, path: &Path) -> Drawn {
         .build_cartesian_2d(0.0..longest * 1.05, 0.0..100.0)?;
     chart.configure_mesh().x_desc("time (ms)").y_desc("heard within it (%)").light_line_style(WHITE).draw()?;
     for (name, latency) in all() {
-        let color = COLORS.get(sinks.sinks.iter().position(|sink| sink.name == name).unwrap_or(0)).unwrap_or(&GRAY);
+        let color = COLORS.get(sinks.sinks.iter().position(|sink| sink.name == *name).unwrap_or(0)).unwrap_or(&GRAY);
         // The longer the period, the paler.
         let color = color.mix(1.0 - f64::from(latency.period_ms) / 60.0);
         let quantiles = latency.heard.quantiles_us.iter().enumerate();

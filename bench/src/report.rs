@@ -12,7 +12,7 @@ use crate::options::{Options, Part};
 use crate::placement::Placement;
 use crate::procfs;
 use crate::sinks::Sinks;
-use crate::streams::Streams;
+use crate::streams::{Step, Streams};
 
 /// A WRITE may take so many times a bare ping-pong.
 const LATENCY_RATIO_MAX: f64 = 1.5;
@@ -210,7 +210,7 @@ fn show_streams(f: &mut fmt::Formatter<'_>, streams: &Streams) -> fmt::Result {
             step.guest_xruns,
             step.played_percent,
             step.machine_stall_ms,
-            if step.repeated { " (second attempt)" } else { "" },
+            if step.repeated { " (repeated)" } else { "" },
         )?;
     }
     if let Some(reason) = ended_by {
@@ -221,11 +221,15 @@ fn show_streams(f: &mut fmt::Formatter<'_>, streams: &Streams) -> fmt::Result {
 
 fn show_sinks(f: &mut fmt::Formatter<'_>, sinks: &Sinks) -> fmt::Result {
     writeln!(f, "Sinks; streams of 48 kHz, 16 bits, stereo, periods of 10 ms, buffers of 40 ms")?;
-    writeln!(f, "  {:<16} {:>7} {:>14} {:>14}", "", "streams", "daemon CPU (%)", "xruns (d, g)")?;
+    writeln!(f, "  {:<16} {:>7} {:>14} {:>14} {:>10}", "", "streams", "daemon CPU (%)", "xruns (d, g)", "stall (ms)")?;
     for sink in &sinks.sinks {
         for step in &sink.steps {
             let xruns = format!("{}, {}", step.daemon_xruns, step.guest_xruns);
-            writeln!(f, "  {:<16} {:>7} {:>14.2} {xruns:>14}", sink.name, step.streams, step.daemon_cpu_percent)?;
+            let Step { streams, daemon_cpu_percent: cpu, machine_stall_ms: stall, .. } = step;
+            writeln!(f, "  {:<16} {streams:>7} {cpu:>14.2} {xruns:>14} {stall:>10.1}", sink.name)?;
+        }
+        if let Some(reason) = &sink.ended_by {
+            writeln!(f, "  {:<16} {reason}", sink.name)?;
         }
         writeln!(f, "  {:<16} most without an xrun: {}", sink.name, sink.most_without_xrun)?;
     }

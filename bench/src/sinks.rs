@@ -20,10 +20,16 @@ use xen::DomainId;
 use crate::latency::Distribution;
 use crate::machine::{CardOf, FRAME_BYTES, Machine, RATE_HZ};
 use crate::options::Options;
-use crate::streams::{Step, measure_step};
+use crate::streams::{Step, measure_calm_step};
 
-/// PipeWire without its PulseAudio server.
+/// PulseAudio, PipeWire by its PulseAudio server, and by its own protocol.
+const PULSEAUDIO: &str = "PulseAudio";
+const PIPEWIRE: &str = "PipeWire";
 const NATIVE: &str = "PipeWire, native";
+/// ALSA's own mixing, on the default card.
+const DMIX: &str = "alsa:dmix";
+/// Sinks that are measured unless others are named.
+const USUAL: [&str; 6] = ["null", "alsa:null", DMIX, PULSEAUDIO, PIPEWIRE, NATIVE];
 /// Periods whose latency is measured, in milliseconds; a buffer is two of them.
 const PERIODS_MS: [u32; 4] = [5, 10, 20, 40];
 /// From one click to the next: longer than any latency.
@@ -46,9 +52,11 @@ pub(crate) struct Sinks {
 /// A sink.
 #[derive(Debug, Serialize)]
 pub(crate) struct SinkResult {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     pub(crate) steps: Vec<Step>,
     pub(crate) most_without_xrun: u32,
+    /// Why no more were tried, where not because of xruns.
+    pub(crate) ended_by: Option<String>,
     pub(crate) latencies: Vec<SinkLatency>,
 }
 
@@ -64,44 +72,65 @@ pub(crate) struct SinkLatency {
 pub(crate) fn measure(options: &Options, say: &mut dyn FnMut(&str)) -> Result<Sinks> {
     let mut sinks = Vec::new();
     let mut left_out = Vec::new();
-    for name in ["null", "alsa:null", "PulseAudio", "PipeWire", NATIVE] {
-        if name == NATIVE && !cfg!(feature = "pipewire") {
-            left_out.push(format!("{NATIVE}: this was built without the feature `pipewire`"));
-            continue;
+    let named = options.sinks.iter().map(String::as_str);
+    let usual = USUAL.into_iter().filter(|_| options.sinks.is_empty());
+    for name in named.chain(usual) {
+        match why_not(name) {
+            Some(reason) => left_out.push(format!("{name}: {reason}")),
+            None => sinks.push(measure_sink(options, name, say)?),
         }
-        let server = match name {
-            "PulseAudio" => Some(Server::start(Kind::PulseAudio)),
-            "PipeWire" | NATIVE => Some(Server::start(Kind::PipeWire)),
-            _ => None,
-        };
-        let sink = match &server {
-            Some(server) if name == NATIVE => server.node(),
-            Some(server) => server.sink(),
-            None => name.to_owned(),
-        };
-        let (mut steps, mut latencies) = (Vec::<Step>::new(), Vec::new());
-        for count in STREAMS.into_iter().take(if options.quick { 2 } else { STREAMS.len() }) {
-            say(&format!("sinks: {name}, {count} stream(s) for {:.1} s", options.seconds));
-            steps.push(measure_step(options, count, &sink)?);
-            if steps.iter().rev().take(2).filter(|step| !step.is_clean()).count() == 2 {
-                break;
-            }
-        }
-        if let Some(server) = &server {
-            for period_ms in PERIODS_MS {
-                say(&format!("sinks: {name}, latency with periods of {period_ms} ms for {:.1} s", options.seconds));
-                latencies.push(measure_latency(options, server, &sink, period_ms)?);
-            }
-        }
-        // The first number that is not clean ends it: what comes after is luck.
-        let clean = steps.iter().take_while(|step| step.is_clean());
-        let most_without_xrun = clean.map(|step| step.streams).last().unwrap_or(0);
-        sinks.push(SinkResult { name, steps, most_without_xrun, latencies });
-    }
-    if !std::path::Path::new("/dev/snd/timer").exists() {
-        left_out.push("dmix: this machine has no sound card, nor snd-aloop".to_owned());
     }
     Ok(Sinks { sinks, left_out })
+}
+
+/// Why a sink cannot be measured.
+fn why_not(name: &str) -> Option<&'static str> {
+    match name {
+        NATIVE if !cfg!(feature = "pipewire") => Some("this was built without the feature `pipewire`"),
+        DMIX if !std::path::Path::new("/dev/snd/timer").exists() => {
+            Some("this machine has no sound card; `make lab-bench` measures it with snd-aloop")
+        }
+        _ => None,
+    }
+}
+
+fn measure_sink(options: &Options, name: &str, say: &mut dyn FnMut(&str)) -> Result<SinkResult> {
+    let server = match name {
+        PULSEAUDIO => Some(Server::start(Kind::PulseAudio)),
+        PIPEWIRE | NATIVE => Some(Server::start(Kind::PipeWire)),
+        _ => None,
+    };
+    let sink = match &server {
+        Some(server) if name == NATIVE => server.node(),
+        Some(server) => server.sink(),
+        None => name.to_owned(),
+    };
+    let (mut steps, mut latencies, mut ended_by) = (Vec::<Step>::new(), Vec::new(), None);
+    for count in STREAMS.into_iter().take(if options.quick { 2 } else { STREAMS.len() }) {
+        say(&format!("sinks: {name}, {count} stream(s) for {:.1} s", options.seconds));
+        match measure_calm_step(options, count, &sink, say) {
+            Ok(step) => steps.push(step),
+            // A server that is at its end does not answer in time.
+            Err(error) if !steps.is_empty() => {
+                ended_by = Some(format!("{count} streams could not be started: {error:#}"));
+                break;
+            }
+            Err(error) => return Err(error),
+        }
+        if steps.iter().rev().take(2).filter(|step| !step.is_clean()).count() == 2 {
+            break;
+        }
+    }
+    if let Some(server) = &server {
+        for period_ms in PERIODS_MS {
+            say(&format!("sinks: {name}, latency with periods of {period_ms} ms for {:.1} s", options.seconds));
+            latencies.push(measure_latency(options, server, &sink, period_ms)?);
+        }
+    }
+    // The first number that is not clean ends it: what comes after is luck.
+    let clean = steps.iter().take_while(|step| step.is_clean());
+    let most_without_xrun = clean.map(|step| step.streams).last().unwrap_or(0);
+    Ok(SinkResult { name: name.to_owned(), steps, most_without_xrun, ended_by, latencies })
 }
 
 fn measure_latency(options: &Options, server: &Server, sink: &str, period_ms: u32) -> Result<SinkLatency> {
