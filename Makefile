@@ -106,6 +106,7 @@ lab-debug: build
 
 # What sound costs there with the stock driver and with ours: notifications, requests, processor time, latency.
 lab-bench: lab-build module
+	$(CARGO) build --release --locked -p vsnd-bench
 	KERNEL="$(KERNEL)" DRIVER="$(DRIVER)" lab/bench.sh
 
 # A prompt in dom0, with the daemon running.

@@ -1,6 +1,7 @@
 #!/bin/bash
 # What sound costs on the lab's Xen: runs the scenarios `bench` and `bench_start` on each kernel, with the stock driver and
-# with ours, prints a table and writes target/lab/bench.json. The environment is run.sh's; DRIVER may name one of them.
+# with ours, and `bench_dmix` once; prints a table and writes target/lab/bench.json. The environment is run.sh's; DRIVER
+# may name one of them.
 set -euo pipefail
 
 lab=$(cd "$(dirname "$0")" && pwd)
@@ -10,9 +11,13 @@ results=$out/bench.results
 mkdir -p "$out"
 : > "$results"
 
-export KERNEL=${KERNEL:-6.1 6.12} LAB_LIMIT=${LAB_LIMIT:-3600}
+export KERNEL=${KERNEL:-6.1 6.12} LAB_LIMIT=${LAB_LIMIT:-3600} LAB_BENCH=1
+scenarios="bench bench_start bench_dmix"
 for driver in ${DRIVER:-stock vsnd}; do
-    DRIVER=$driver "$lab/run.sh" bench bench_start >&2
+    # shellcheck disable=SC2086  # a list of words
+    DRIVER=$driver "$lab/run.sh" $scenarios >&2
+    # No driver has a part in that.
+    scenarios=${scenarios% bench_dmix}
     for kernel in $KERNEL; do
         sed "s/^/$kernel $driver /" "$out/$kernel/share/bench" >> "$results"
     done
@@ -60,6 +65,7 @@ awk '
         text["open"] = "requests of a player of one period, from its first to CLOSE"
         text["start"] = "ms from the start of aplay to the first frame at the sink"
         text["latency"] = "ms from aplay to the sink, with a buffer of 40 ms"
+        text["dmix"] = "streams that share a card by dmix without an xrun"
         text["buffer"] = "ms: the shortest buffer that does not run dry"
     }
     $3 in text { line = $1 "  " $2 "  " text[$3] ":"; all[line] = all[line] " " $5 }

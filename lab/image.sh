@@ -2,6 +2,7 @@
 # Builds the two initrds of a kernel, target/lab/KERNEL/dom0.cpio: busybox, Debian's Xen, ALSA and kernel
 # modules from the cache, our programs, and the scripts of this directory. The guest's lies within dom0's.
 # usage: image.sh KERNEL DIRECTORY-OF-OUR-PROGRAMS
+# environment: LAB_BENCH=1 (dom0 has vsnd-bench)
 set -euo pipefail
 export PATH=$PATH:/sbin
 
@@ -124,6 +125,7 @@ base "$dom0"
 # shellcheck disable=SC2086
 add_modules "$dom0" "$dom0_kernel" $dom0_modules
 add "$dom0" "$ours/vsnd-lab-liar"
+[ -z "${LAB_BENCH:-}" ] || add "$dom0" "$ours/vsnd-bench"
 for name in xl xenstored xenstore-control xenconsoled xen-init-dom0 libxl-save-helper xenconsole; do
     add "$dom0" "$programs/usr/lib/xen-4.17/bin/$name" "/usr/lib/xen-4.17/bin/$name"
 done

@@ -44,6 +44,9 @@ pub(crate) fn draw(report: &Report, dir: &Path) -> Result<Vec<PathBuf>> {
 
 const COLORS: [RGBColor; 6] = [GRAY, ORANGE, BROWN, BLUE, RED, GREEN];
 
+/// How much wider than its lines a picture is whose legend has many of them.
+const LEGEND: f64 = 1.5;
+
 /// The share of all writes that were heard within a time, for each server and period.
 fn draw_sink_latency(sinks: &Sinks, path: &Path) -> Drawn {
     let root = SVGBackend::new(path, SIZE).into_drawing_area();
@@ -55,8 +58,15 @@ fn draw_sink_latency(sinks: &Sinks, path: &Path) -> Drawn {
         .margin(16)
         .x_label_area_size(48)
         .y_label_area_size(64)
-        .build_cartesian_2d(0.0..longest * 1.05, 0.0..100.0)?;
-    chart.configure_mesh().x_desc("time (ms)").y_desc("heard within it (%)").light_line_style(WHITE).draw()?;
+        .build_cartesian_2d(0.0..longest * LEGEND, 0.0..100.0)?;
+    chart
+        .configure_mesh()
+        .x_desc("time (ms)")
+        .y_desc("heard within it (%)")
+        .axis_desc_style((FONT, 17))
+        .label_style((FONT, 15))
+        .light_line_style(WHITE)
+        .draw()?;
     for (name, latency) in all() {
         let color = COLORS.get(sinks.sinks.iter().position(|sink| sink.name == *name).unwrap_or(0)).unwrap_or(&GRAY);
         // The longer the period, the paler.
@@ -87,7 +97,16 @@ fn draw_sink_cpu(sinks: &Sinks, path: &Path) -> Drawn {
         .x_label_area_size(48)
         .y_label_area_size(64)
         .build_cartesian_2d(0.0..f64::from(most) * 1.05, 0.0..highest * 1.15)?;
-    chart.configure_mesh().x_desc("streams").y_desc("of one processor (%)").light_line_style(WHITE).draw()?;
+    chart
+        .configure_mesh()
+        .x_desc("streams")
+        .y_desc("of one processor (%)")
+        .axis_desc_style((FONT, 17))
+        .label_style((FONT, 15))
+        .light_line_style(WHITE)
+        .x_label_formatter(&|streams| format!("{streams:.0}"))
+        .y_label_formatter(&|percent| format!("{percent:.0}"))
+        .draw()?;
     for (sink, color) in sinks.sinks.iter().zip(COLORS) {
         let points = sink.steps.iter().map(|step| (f64::from(step.streams), step.daemon_cpu_percent));
         chart

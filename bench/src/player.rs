@@ -136,10 +136,14 @@ impl Player {
             for index in 0..card.streams {
                 let mut stream = connected.open(0, index, &config)?;
                 let geometry = *stream.geometry();
+                let sizes = (geometry.period_bytes() as usize, geometry.ring_bytes() as usize);
                 ensure!(
-                    (geometry.period_bytes() as usize, geometry.ring_bytes() as usize)
-                        == (self.period_bytes, self.sound.len()),
-                    "the backend changed the stream's sizes"
+                    sizes == (self.period_bytes, self.sound.len()),
+                    "the sink has periods and buffers of {} and {} octets, wanted are {} and {}",
+                    sizes.0,
+                    sizes.1,
+                    self.period_bytes,
+                    self.sound.len()
                 );
                 stream.set_edge_triggered(true);
                 if card.direction == Direction::Playback {

@@ -69,7 +69,7 @@ pub(crate) struct SinkLatency {
     pub(crate) heard: Distribution,
 }
 
-pub(crate) fn measure(options: &Options, say: &mut dyn FnMut(&str)) -> Result<Sinks> {
+pub(crate) fn measure(options: &Options, say: &mut dyn FnMut(&str)) -> Sinks {
     let mut sinks = Vec::new();
     let mut left_out = Vec::new();
     let named = options.sinks.iter().map(String::as_str);
@@ -77,10 +77,13 @@ pub(crate) fn measure(options: &Options, say: &mut dyn FnMut(&str)) -> Result<Si
     for name in named.chain(usual) {
         match why_not(name) {
             Some(reason) => left_out.push(format!("{name}: {reason}")),
-            None => sinks.push(measure_sink(options, name, say)?),
+            None => match measure_sink(options, name, say) {
+                Ok(sink) => sinks.push(sink),
+                Err(error) => left_out.push(format!("{name}: {error:#}")),
+            },
         }
     }
-    Ok(Sinks { sinks, left_out })
+    Sinks { sinks, left_out }
 }
 
 /// Why a sink cannot be measured.

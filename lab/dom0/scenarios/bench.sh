@@ -122,3 +122,15 @@ bench_shortest() {
     done
     bench_value buffer ms $shortest
 }
+
+# How many streams share dom0's card by dmix without an xrun. Their guests are the benchmark's own, in its own emulated Xen.
+scenario_bench_dmix() {
+    guest_stop_all
+    mixed_pcm 480
+    vsnd-bench --only sinks --sink alsa:mixed --seconds 5 --out /run/lab/bench > /run/lab/bench.log 2>&1 ||
+        fail "$(tail -n 3 /run/lab/bench.log)"
+    most=$(sed -n 's/.*most without an xrun: //p' /run/lab/bench.log)
+    note "$(grep '^  alsa:mixed' /run/lab/bench.log | tr -s ' ')"
+    [ -n "$most" ] || fail "$(tail -n 5 /run/lab/bench.log)"
+    bench_value dmix streams "$most"
+}

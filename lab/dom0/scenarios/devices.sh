@@ -10,19 +10,23 @@ daemon_with() {
     daemon_launch
 }
 
-# devices_world: guest a, of whose streams each plays in another way to dom0's card, and one to a sound server.
-devices_world() {
-    [ ! -e /run/lab/devices ] || return 0
-    world
+# mixed_pcm PERIOD: what people have in /etc/asound.conf, so that programs can share a card.
+mixed_pcm() {
     modprobe snd-aloop
-    # What people have in /etc/asound.conf, so that programs can share a card.
     cat > /etc/asound.conf << END
 pcm.mixed {
     type dmix
     ipc_key 2018
-    slave { pcm "hw:Loopback,0,1" rate 48000 channels 2 format S16_LE period_size 1024 buffer_size 4096 }
+    slave { pcm "hw:Loopback,0,1" rate 48000 channels 2 format S16_LE period_size $1 buffer_size $(($1 * 4)) }
 }
 END
+}
+
+# devices_world: guest a, of whose streams each plays in another way to dom0's card, and one to a sound server.
+devices_world() {
+    [ ! -e /run/lab/devices ] || return 0
+    world
+    mixed_pcm 1024
     daemon_with 'sink = "alsa:hw:Loopback,0,0"' \
         '[[rule]]' 'pcm = 0' 'stream = 1' 'sink = "pulse:lab@unix:/run/lab/pulse.socket"' \
         '[[rule]]' 'pcm = 1' 'stream = 0' 'sink = "alsa:mixed"' \
