@@ -46,13 +46,13 @@ impl Steered {
     fn player(&self) -> Process {
         let path = self.world.path("tone.wav");
         let spec = hound::WavSpec {
-            channels: 2,
-            sample_rate: 48_000,
+            channels: 1,
+            sample_rate: 24_000,
             bits_per_sample: 16,
             sample_format: hound::SampleFormat::Int,
         };
         let mut writer = hound::WavWriter::create(&path, spec).expect("created");
-        for _ in 0..48_000 * 2 * 120 {
+        for _ in 0..24_000 * 120 {
             writer.write_sample(8_000_i16).expect("written");
         }
         writer.finalize().expect("written");
