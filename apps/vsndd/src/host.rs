@@ -17,6 +17,8 @@ use crate::stream::{Turn, latency_us};
 pub(crate) struct HostSide {
     label: StreamLabel,
     device: Device,
+    /// What `device` was opened as: a stream that cannot be moved elsewhere stays there.
+    attached: String,
     /// What it was opened for, until it is closed; the device may have failed meanwhile.
     open: Option<(Direction, StreamSpec)>,
     /// The device went away, and the stream goes on silently.
@@ -45,6 +47,7 @@ impl HostSide {
         Self {
             label,
             device: Device::Closed,
+            attached: String::new(),
             open: None,
             lost: false,
             guest_gain: Gain::new(0),
@@ -82,6 +85,7 @@ impl HostSide {
             }
         };
         self.device = device;
+        self.attached = endpoint.route().device.to_string();
         self.open = Some((direction, spec));
         self.guest_gain = Gain::new(geometry.channels);
         self.volume = endpoint.route().volume;
@@ -150,6 +154,7 @@ impl HostSide {
                 };
                 self.drop_device();
                 self.device = device;
+                self.attached = endpoint.route().device.to_string();
                 core.set_pace(pace, turn.now_ns);
                 if core.run() != Run::Open {
                     self.steer(core, turn, |sink| sink.start(), |source| source.start());
@@ -394,7 +399,10 @@ impl HostSide {
         stream.latency_us = latency_us(core);
         stream.permitted = endpoint.is_granted();
         let Route { device, volume, .. } = endpoint.route();
-        stream.device = device.to_string();
+        stream.device = match self.device {
+            Device::Closed => device.to_string(),
+            Device::Sink(_) | Device::Source(_) => self.attached.clone(),
+        };
         stream.volume_db = decibels(volume.millidecibels);
         stream.volume_max_db = volume.max.map(decibels);
         stream.muted = volume.muted;

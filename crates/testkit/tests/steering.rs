@@ -43,6 +43,11 @@ fn wait_frames(world: &World, stream: usize, frames: u64) {
     wait_for("frames", || (world.status().guests[0].cards[0].streams[stream].frames >= frames).then_some(()));
 }
 
+/// Where the first stream plays.
+fn device(world: &World) -> String {
+    world.status().guests[0].cards[0].streams[0].device.clone()
+}
+
 fn done(reply: Result<Reply, ClientError>) -> usize {
     match reply {
         Ok(Reply::Done { streams, .. }) => streams,
@@ -164,6 +169,7 @@ fn reloading_leaves_alone_what_plays_and_moves_what_leads_elsewhere() {
     thread::scope(|scope| {
         let player = scope.spawn(|| pcm.aplay(&sound).unwrap());
         wait_frames(&world, 0, 12_000);
+        let configured = device(&world);
         // The same once more, and a limit that says nothing about this stream.
         fs::write(world.config_path(), format!("{good}[limits]\nstreams-per-card = 3\n")).unwrap();
         assert_eq!(done(world.ask(&Request::Reload)), 2);
@@ -177,8 +183,10 @@ fn reloading_leaves_alone_what_plays_and_moves_what_leads_elsewhere() {
         fs::write(world.config_path(), "sink = \"wav:/nowhere/at/all.wav\"\n").unwrap();
         done(world.ask(&Request::Reload));
         assert!(world.log().contains("not moved to wav:/nowhere/at/all.wav: "), "{}", world.log());
+        assert_eq!(device(&world), configured, "where it plays, not where it was to");
         fs::write(world.config_path(), format!("sink = \"wav:{}\"\n", other.display())).unwrap();
         world.hang_up();
+        wait_for("another device", || (device(&world) == format!("wav:{}", other.display())).then_some(()));
         player.join().unwrap();
     });
     let first = world.sounds(PLAYED);

@@ -50,7 +50,8 @@ impl Control {
 
     /// Serves `listener`; `token` and the [`TOKENS`](Self::TOKENS) from there on are its own.
     pub(crate) fn new(listener: Listener, token: u64, poller: &Poller) -> io::Result<Self> {
-        poller.add_level(&listener, token)?;
+        // By its edges: where this process is out of descriptors, who waits must not keep it busy.
+        poller.add_edge(&listener, token)?;
         Ok(Self { listener, clients: [const { None }; CLIENTS_MAX], token })
     }
 
@@ -70,7 +71,7 @@ impl Control {
     fn accept(&mut self, poller: &Poller) {
         while let Ok(Some(Socket::Unix(stream))) = self.listener.accept() {
             // Whoever comes too late finds the connection closed.
-            let Some(index) = self.clients.iter().position(Option::is_none) else { return };
+            let Some(index) = self.clients.iter().position(Option::is_none) else { continue };
             let Ok(credentials) = rustix::net::sockopt::socket_peercred(&stream) else { continue };
             let peer = Peer { uid: credentials.uid.as_raw(), pid: credentials.pid.as_raw_nonzero().get() };
             if poller.add_both_edges(&stream, self.token + 1 + index as u64).is_ok() {

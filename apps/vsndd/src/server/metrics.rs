@@ -28,7 +28,8 @@ impl Metrics {
 
     /// Serves `listener`; `token` and the [`TOKENS`](Self::TOKENS) from there on are its own.
     pub(crate) fn new(listener: Listener, token: u64, poller: &Poller) -> io::Result<Self> {
-        poller.add_level(&listener, token)?;
+        // As the control socket.
+        poller.add_edge(&listener, token)?;
         Ok(Self { listener, scrapers: [const { None }; SCRAPERS_MAX], token })
     }
 
@@ -61,7 +62,7 @@ impl Metrics {
 
     fn accept(&mut self, poller: &Poller) {
         while let Ok(Some(socket)) = self.listener.accept() {
-            let Some(index) = self.scrapers.iter().position(Option::is_none) else { return };
+            let Some(index) = self.scrapers.iter().position(Option::is_none) else { continue };
             if poller.add_both_edges(&socket, self.token + 1 + index as u64).is_ok() {
                 self.scrapers[index] = Some(Connection::new(socket));
             }
