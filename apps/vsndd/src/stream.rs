@@ -184,12 +184,8 @@ impl GuestStream {
             let _ = self.channel.notify();
             self.notifications += 1;
         }
-        // The port is let go only now that its work is done (XSA-331). An event that came since the last look is gone with
-        // that: a turn that a device or the clock began finds the port open.
-        let consumed = self.channel.rearm().unwrap_or(false);
-        if consumed && after == After::Idle && self.opening.is_none() && self.ring.arm() {
-            after = After::More;
-        }
+        // The port is let go only now that its work is done (XSA-331).
+        let _ = self.channel.rearm();
         after
     }
 

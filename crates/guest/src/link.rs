@@ -336,7 +336,7 @@ impl Link {
             Source::Ring => &transport.ring,
             Source::Events => &transport.events,
         };
-        let acknowledged = if edge_triggered { channel.rearm() } else { channel.acknowledge() };
+        let acknowledged = if edge_triggered { channel.rearm() } else { channel.acknowledge().map(drop) };
         acknowledged.map_err(Error::system("acknowledge an event"))?;
         match source {
             Source::Ring => self.stats.ring_wakeups += 1,

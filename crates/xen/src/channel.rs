@@ -84,16 +84,15 @@ impl EventChannel {
     }
 
     /// Lets the next event come, for those who wait edge-triggered: nothing to do in the emulation,
-    /// the same as [`acknowledge`](Self::acknowledge) on Xen. Says whether an event was consumed: it may be about
-    /// something that came after the caller's last look, who has to look again.
+    /// the same as [`acknowledge`](Self::acknowledge) on Xen.
     ///
     /// # Errors
     ///
     /// As [`acknowledge`](Self::acknowledge).
-    pub fn rearm(&self) -> io::Result<bool> {
+    pub fn rearm(&self) -> io::Result<()> {
         match &self.kind {
-            Kind::Emu(_) => Ok(false),
-            Kind::Dev(channel) => channel.acknowledge(),
+            Kind::Emu(_) => Ok(()),
+            Kind::Dev(channel) => channel.acknowledge().map(|_| ()),
         }
     }
 }
