@@ -174,12 +174,6 @@ impl HostSide {
         self.scale();
     }
 
-    /// Takes up what was decided while the device was being opened.
-    pub(crate) fn catch_up(&mut self, endpoint: &Endpoint, core: &mut impl Frames, turn: &mut Turn<'_>) {
-        let moved = self.attached != endpoint.route().device.to_string();
-        self.change(endpoint, moved, core, turn);
-    }
-
     /// Says that an OPEN cannot be.
     pub(crate) fn refuse(&mut self, turn: &mut Turn<'_>, reason: &str) {
         turn.journal.opens_refused += 1;

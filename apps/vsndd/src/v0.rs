@@ -292,9 +292,6 @@ impl GuestStream {
         self.core.start(direction, pace, turn.now_ns);
         self.host.steer(&mut self.core, turn, |sink| sink.start(), |source| source.start());
         self.change_gain();
-        // Before, the core had no direction, and nothing could be changed.
-        let endpoint = if direction == Direction::Capture { &self.source } else { &self.sink };
-        self.host.catch_up(endpoint, &mut self.core, turn);
         Some(response.map(|response| Response { success: true, ..response }))
     }
 
