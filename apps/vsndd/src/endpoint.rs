@@ -1,7 +1,5 @@
 //! A stream's host side as it was decided: the route, and the device that it leads to.
 
-use std::time::Duration;
-
 use backend::{DeviceLimits, Pace};
 use host_audio::{DeviceOptions, HostDevice, Least, Pacing, Sink, Source, StreamLabel, StreamSpec};
 use sndif::store::Direction;
@@ -26,15 +24,6 @@ pub(crate) enum Device {
 }
 
 impl Device {
-    /// What became of opening it, after waiting for that no longer than `patience`; `None` if it goes on.
-    pub(crate) fn opened(&mut self, patience: Duration) -> Option<Result<(), host_audio::Error>> {
-        match self {
-            Self::Closed => Some(Ok(())),
-            Self::Sink(sink) => sink.opened(patience),
-            Self::Source(source) => source.opened(patience),
-        }
-    }
-
     /// What tells that it has moved on.
     pub(crate) fn pacing(&self) -> Pacing<'_> {
         match self {
@@ -109,9 +98,10 @@ impl Endpoint {
         direction: Direction,
         spec: &StreamSpec,
     ) -> Result<Device, host_audio::Error> {
-        let mut device = self.begin(who, direction, spec)?;
-        device.opened(Duration::MAX).unwrap_or(Ok(()))?;
-        Ok(device)
+        match direction {
+            Direction::Playback => self.device.open_sink(who, spec).map(Device::Sink),
+            Direction::Capture => self.device.open_source(who, spec).map(Device::Source),
+        }
     }
 
     /// The least period and buffer of the device.

@@ -102,7 +102,12 @@ impl HostSide {
     /// Who keeps the time, once the device is open; `None` while it is being opened, which does not stop the daemon: a sound
     /// server may take its time.
     pub(crate) fn opened(&mut self, turn: &mut Turn<'_>) -> Option<Result<Pace, NotOpened>> {
-        if let Err(error) = self.device.opened(Duration::ZERO)? {
+        let outcome = match &mut self.device {
+            Device::Closed => Ok(()),
+            Device::Sink(sink) => sink.opened(Duration::ZERO)?,
+            Device::Source(source) => source.opened(Duration::ZERO)?,
+        };
+        if let Err(error) = outcome {
             self.refuse(turn, &error.to_string());
             self.open = None;
             self.drop_device();
