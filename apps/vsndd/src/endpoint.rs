@@ -1,7 +1,7 @@
 //! A stream's host side as it was decided: the route, and the device that it leads to.
 
-use backend::{DeviceLimits, Pace};
-use host_audio::{DeviceOptions, HostDevice, Least, Pacing, Sink, Source, StreamLabel, StreamSpec};
+use backend::DeviceLimits;
+use host_audio::{DeviceOptions, HostDevice, Least, Sink, Source, StreamLabel, StreamSpec};
 use sndif::store::Direction;
 use sndif::v2::Interval;
 
@@ -21,25 +21,6 @@ pub(crate) enum Device {
     Closed,
     Sink(Box<dyn Sink>),
     Source(Box<dyn Source>),
-}
-
-impl Device {
-    /// What tells that it has moved on.
-    pub(crate) fn pacing(&self) -> Pacing<'_> {
-        match self {
-            Self::Closed => Pacing::Caller,
-            Self::Sink(sink) => sink.pacing(),
-            Self::Source(source) => source.pacing(),
-        }
-    }
-
-    /// Who keeps the time.
-    pub(crate) fn pace(&self) -> Pace {
-        match self.pacing() {
-            Pacing::Caller => Pace::Clock,
-            Pacing::Device(_) => Pace::Device,
-        }
-    }
 }
 
 /// What another decision changes.
@@ -78,20 +59,7 @@ impl Endpoint {
         change
     }
 
-    /// Begins to open the device.
-    pub(crate) fn begin(
-        &self,
-        who: &StreamLabel,
-        direction: Direction,
-        spec: &StreamSpec,
-    ) -> Result<Device, host_audio::Error> {
-        match direction {
-            Direction::Playback => self.device.begin_sink(who, spec).map(Device::Sink),
-            Direction::Capture => self.device.begin_source(who, spec).map(Device::Source),
-        }
-    }
-
-    /// Opens it; may wait for half a second.
+    /// Opens the device.
     pub(crate) fn open(
         &self,
         who: &StreamLabel,

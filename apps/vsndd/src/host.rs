@@ -1,7 +1,5 @@
 //! The host's side of a stream: its sink or source, its gain, its log. The same for every protocol.
 
-use std::time::Duration;
-
 use backend::{Frames, Geometry, Pace, Run};
 use control::EventKind;
 use host_audio::{Notice, Pacing, Sink, Source, StreamLabel, StreamSpec};
@@ -62,15 +60,14 @@ impl HostSide {
         }
     }
 
-    /// Begins to open a device: [`opened`](Self::opened) tells what became of that. A guest that gets silence in its place
-    /// reaches none.
+    /// Opens a device and says who keeps the time. A guest that gets silence in its place reaches none.
     pub(crate) fn open(
         &mut self,
         endpoint: &Endpoint,
         direction: Direction,
         geometry: &Geometry,
         turn: &mut Turn<'_>,
-    ) -> Result<(), NotOpened> {
+    ) -> Result<Pace, NotOpened> {
         let spec = StreamSpec {
             format: geometry.format,
             rate_hz: geometry.rate_hz,
@@ -78,11 +75,10 @@ impl HostSide {
             period_frames: geometry.period_frames(),
             buffer_frames: geometry.ring_frames(),
         };
-        let device = match endpoint.route().permission {
-            Permission::Silent => Device::Closed,
+        let (device, pace) = match endpoint.route().permission {
+            Permission::Silent => (Device::Closed, Pace::Clock),
             Permission::Granted | Permission::Refused => {
-                let begun = endpoint.begin(&self.label, direction, &spec);
-                self.attach(begun, turn).map_err(|(refused, reason)| {
+                self.attach(endpoint, direction, &spec, turn).map_err(|(refused, reason)| {
                     self.refuse(turn, &reason);
                     refused
                 })?
@@ -96,45 +92,38 @@ impl HostSide {
         self.meter = Meter::new(geometry.channels);
         self.meter.watch(tracing::enabled!(Level::DEBUG));
         self.scale();
-        Ok(())
+        debug!(stream = %self.label, "open: {spec}, period {} frames, buffer {} frames", spec.period_frames, spec.buffer_frames);
+        turn.journal.push(EventKind::Open, self.label, format!("{direction}, {spec}, {}", endpoint.route().device));
+        Ok(pace)
     }
 
-    /// Who keeps the time, once the device is open; `None` while it is being opened, which does not stop the daemon: a sound
-    /// server may take its time.
-    pub(crate) fn opened(&mut self, turn: &mut Turn<'_>) -> Option<Result<Pace, NotOpened>> {
-        let outcome = match &mut self.device {
-            Device::Closed => Ok(()),
-            Device::Sink(sink) => sink.opened(Duration::ZERO)?,
-            Device::Source(source) => source.opened(Duration::ZERO)?,
-        };
-        if let Err(error) = outcome {
-            self.refuse(turn, &error.to_string());
-            self.open = None;
-            self.drop_device();
-            return Some(Err(NotOpened { no_resources: false }));
-        }
-        if let Some((direction, spec)) = &self.open {
-            let StreamSpec { period_frames, buffer_frames, .. } = spec;
-            debug!(stream = %self.label, "open: {spec}, period {period_frames} frames, buffer {buffer_frames} frames");
-            turn.journal.push(EventKind::Open, self.label, format!("{direction}, {spec}, {}", self.attached));
-        }
-        Some(Ok(self.device.pace()))
-    }
-
-    /// Waits for what a device says from now on; says in words why there is none.
+    /// Opens the device of `endpoint` beside the one that is in use; says in words why it cannot.
     fn attach(
         &mut self,
-        device: Result<Device, host_audio::Error>,
+        endpoint: &Endpoint,
+        direction: Direction,
+        spec: &StreamSpec,
         turn: &mut Turn<'_>,
-    ) -> Result<Device, (NotOpened, String)> {
-        let device = device.map_err(|error| (NotOpened { no_resources: false }, error.to_string()))?;
-        if let Pacing::Device(fd) = device.pacing() {
-            turn.poller.add_level(fd, turn.device_token).map_err(|error| {
-                (NotOpened { no_resources: true }, format!("cannot wait for the host device: {error}"))
-            })?;
-        }
+    ) -> Result<(Device, Pace), (NotOpened, String)> {
+        let device = endpoint
+            .open(&self.label, direction, spec)
+            .map_err(|error| (NotOpened { no_resources: false }, error.to_string()))?;
+        let pacing = match &device {
+            Device::Sink(sink) => sink.pacing(),
+            Device::Source(source) => source.pacing(),
+            Device::Closed => Pacing::Caller,
+        };
+        let pace = match pacing {
+            Pacing::Caller => Pace::Clock,
+            Pacing::Device(fd) => {
+                turn.poller.add_level(fd, turn.device_token).map_err(|error| {
+                    (NotOpened { no_resources: true }, format!("cannot wait for the host device: {error}"))
+                })?;
+                Pace::Device
+            }
+        };
         self.lost = false;
-        Ok(device)
+        Ok((device, pace))
     }
 
     /// Takes up another decision, also in the middle of a stream: what is no longer allowed is silent from now on, and
@@ -152,8 +141,7 @@ impl HostSide {
                     core.set_pace(Pace::Clock, turn.now_ns);
                 }
             } else if !is_open || moved {
-                let opened = endpoint.open(&self.label, direction, &spec);
-                let device = match self.attach(opened, turn) {
+                let (device, pace) = match self.attach(endpoint, direction, &spec, turn) {
                     Ok(attached) => attached,
                     Err((_, reason)) => {
                         let text = format!("not moved to {}: {reason}; it goes on as before", endpoint.route().device);
@@ -167,8 +155,8 @@ impl HostSide {
                 self.drop_device();
                 self.device = device;
                 self.attached = endpoint.route().device.to_string();
-                core.set_pace(self.device.pace(), turn.now_ns);
-                if matches!(core.run(), Run::Running | Run::Paused) {
+                core.set_pace(pace, turn.now_ns);
+                if core.run() != Run::Open {
                     self.steer(core, turn, |sink| sink.start(), |source| source.start());
                 }
                 if core.run() == Run::Paused {

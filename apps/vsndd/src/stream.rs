@@ -1,7 +1,7 @@
 //! One connected stream of protocol version 2: its ring and event page on the guest's side, the core in between, a sink
 //! or a source on the host's side.
 
-use backend::{Frames, Geometry, Outcome, Run, Stream as Core, StreamConfig};
+use backend::{Frames, Outcome, Run, Stream as Core, StreamConfig};
 use control::EventKind;
 use host_audio::{Sink, Source, StreamLabel};
 use pcm::Gain;
@@ -10,7 +10,7 @@ use sndif::v2::{BackRing, EventProducer, Operation, Request, Response};
 use xen::{DomainId, EventChannel, Mapped, Xen};
 
 use crate::endpoint::Endpoint;
-use crate::host::{HostSide, NotOpened, told};
+use crate::host::{HostSide, told};
 use crate::journal::{Journal, Violation};
 use crate::policy::Route;
 use crate::poller::Poller;
@@ -43,13 +43,6 @@ pub(crate) enum After {
     Broken(String),
 }
 
-/// An OPEN whose device is being opened. What the guest asks for next waits until that is answered.
-struct Opening {
-    response: Response,
-    geometry: Geometry,
-    memory: Mapped,
-}
-
 /// A connected stream.
 pub(crate) struct GuestStream {
     guest: DomainId,
@@ -60,7 +53,6 @@ pub(crate) struct GuestStream {
     event_channel: EventChannel,
     endpoint: Endpoint,
     host: HostSide,
-    opening: Option<Opening>,
     /// Notifications sent to the guest.
     notifications: u64,
     /// Times that sound was lost, as far as that was told.
@@ -87,7 +79,6 @@ impl GuestStream {
             event_channel: events.channel,
             endpoint,
             host: HostSide::new(label),
-            opening: None,
             notifications: 0,
             told_xruns: 0,
             turned_ns: 0,
@@ -153,26 +144,18 @@ impl GuestStream {
         let mut budget = REQUEST_BUDGET;
         let mut after = After::Idle;
         loop {
-            let response = if self.opening.is_some() {
-                match self.opened(turn) {
-                    Some(response) => response,
-                    None => break,
+            match self.ring.take() {
+                Ok(Some(packet)) => {
+                    let response = self.answer(&packet, turn);
+                    self.ring.respond(&response.emit());
                 }
-            } else {
-                match self.ring.take() {
-                    Ok(Some(packet)) => match self.answer(&packet, turn) {
-                        Some(response) => response,
-                        None => continue,
-                    },
-                    Ok(None) if self.ring.arm() => continue,
-                    Ok(None) => break,
-                    Err(violation) => {
-                        after = After::Broken(format!("request ring: {violation}"));
-                        break;
-                    }
+                Ok(None) if self.ring.arm() => continue,
+                Ok(None) => break,
+                Err(violation) => {
+                    after = After::Broken(format!("request ring: {violation}"));
+                    break;
                 }
-            };
-            self.ring.respond(&response.emit());
+            }
             budget -= 1;
             if budget == 0 {
                 after = After::More;
@@ -189,25 +172,24 @@ impl GuestStream {
         after
     }
 
-    /// Handles a request; `None` when its answer has to wait for [`Self::opened`].
-    fn answer(&mut self, packet: &[u8; sndif::v2::PACKET_BYTES], turn: &mut Turn<'_>) -> Option<Response> {
+    fn answer(&mut self, packet: &[u8; sndif::v2::PACKET_BYTES], turn: &mut Turn<'_>) -> Response {
         let request = match Request::parse(packet) {
             Ok(request) => request,
             Err(rejected) => {
                 self.host.violation(turn, Violation::Request, &rejected.to_string());
-                return Some(Response {
+                return Response {
                     id: rejected.id,
                     opcode: rejected.opcode,
                     result: Err(rejected.errno),
                     params: None,
-                });
+                };
             }
         };
         // What an OPEN replaces is closed before the new one is checked.
         if matches!(request.operation, Operation::Open(_) | Operation::Close) {
             self.close_host(turn);
         }
-        let response = match self.core.request(&request, turn.now_ns) {
+        match self.core.request(&request, turn.now_ns) {
             Outcome::Respond(response) => {
                 if let Some(refusal) = self.core.take_refusal() {
                     self.host.refuse(turn, &refusal.to_string());
@@ -216,10 +198,8 @@ impl GuestStream {
             }
             Outcome::Closed(response) => response,
             Outcome::Open(geometry, directory) => {
-                let opcode = request.operation.opcode();
-                let response = Response { id: request.id, opcode, result: Ok(()), params: None };
-                let begun = self.open(response, geometry, directory, turn);
-                Response { result: Err(begun.err()?), ..response }
+                let result = self.open(geometry, directory, turn);
+                Response { id: request.id, opcode: request.operation.opcode(), result, params: None }
             }
             Outcome::Started(response) => self.steer(response, turn, |sink| sink.start(), |source| source.start()),
             Outcome::Paused(response) => {
@@ -237,15 +217,12 @@ impl GuestStream {
                 self.change_gain();
                 response
             }
-        };
-        Some(response)
+        }
     }
 
-    /// Begins to open what an OPEN asks for.
     fn open(
         &mut self,
-        response: Response,
-        geometry: Geometry,
+        geometry: backend::Geometry,
         directory: sndif::GrantRef,
         turn: &mut Turn<'_>,
     ) -> Result<(), Errno> {
@@ -257,19 +234,10 @@ impl GuestStream {
             self.host.violation(turn, kind, &format!("OPEN refused: {error}"));
             errno
         })?;
-        self.host.open(&self.endpoint, self.core.direction(), &geometry, turn).map_err(errno)?;
-        self.opening = Some(Opening { response, geometry, memory });
+        let opened = self.host.open(&self.endpoint, self.core.direction(), &geometry, turn);
+        let pace = opened.map_err(|refused| if refused.no_resources { Errno::ENOMEM } else { Errno::ENODEV })?;
+        self.core.opened(geometry, memory, pace, |mirror| pcm::fill_silence(geometry.format, mirror));
         Ok(())
-    }
-
-    /// The answer to the OPEN that waits, once its device is open or cannot be.
-    fn opened(&mut self, turn: &mut Turn<'_>) -> Option<Response> {
-        let outcome = self.host.opened(turn)?;
-        let Opening { response, geometry, memory } = self.opening.take()?;
-        let result = outcome.map_err(errno).map(|pace| {
-            self.core.opened(geometry, memory, pace, |mirror| pcm::fill_silence(geometry.format, mirror));
-        });
-        Some(Response { result, ..response })
     }
 
     fn steer(
@@ -334,10 +302,6 @@ impl Drop for GuestStream {
         self.close_device();
         self.core.close();
     }
-}
-
-fn errno(refused: NotOpened) -> Errno {
-    if refused.no_resources { Errno::ENOMEM } else { Errno::ENODEV }
 }
 
 /// How long a frame takes on its way now; `None` unless frames flow.

@@ -83,11 +83,11 @@ impl HostDevice for NotBuilt {
         Err(crate::Error::NotBuilt(self.0))
     }
 
-    fn begin_sink(&self, _: &crate::StreamLabel, _: &crate::StreamSpec) -> Result<Box<dyn crate::Sink>, crate::Error> {
+    fn open_sink(&self, _: &crate::StreamLabel, _: &crate::StreamSpec) -> Result<Box<dyn crate::Sink>, crate::Error> {
         Err(crate::Error::NotBuilt(self.0))
     }
 
-    fn begin_source(
+    fn open_source(
         &self,
         _: &crate::StreamLabel,
         _: &crate::StreamSpec,
