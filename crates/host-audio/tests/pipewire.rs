@@ -104,7 +104,7 @@ fn a_stream_goes_on_after_a_pause_and_after_a_stop() {
 #[test]
 fn a_stream_that_is_fed_too_late_is_an_xrun_and_goes_on() {
     let server = start();
-    let (format, frames) = native(Kind::PipeWire, 24_000);
+    let (format, frames) = native(Kind::PipeWire, 4_800);
     let spec = StreamSpec { format, ..SPEC };
     let recording = server.record();
     let mut sink = device(&server.node()).open_sink(&WHO, &spec).unwrap();

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How often something is played before it counts as never heard.
-const TRIES: u32 = 8;
+const TRIES: u32 = 12;
 
 /// Which of PipeWire's processes the session manager is.
 const SESSION_MANAGER: usize = 1;
