@@ -264,7 +264,8 @@ pub trait Source: Send {
 
 /// A device of the host, not yet opened.
 ///
-/// These methods may wait for the host's device or file system for some milliseconds.
+/// These methods may wait for the host's device or file system: for some milliseconds, for half a second where a sound server
+/// does not answer.
 pub trait HostDevice: Send {
     /// What it can do in `direction`; it is not held open. A good answer is remembered, so asking often is
     /// cheap. `who` picks the file where the device's name is a template.
