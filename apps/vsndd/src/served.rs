@@ -18,6 +18,8 @@ pub(crate) struct Served {
     label: StreamLabel,
     /// Notifications that came from the guest.
     notifications: u64,
+    /// The guest's event is being dealt with, and its port held until that is done.
+    holds_port: bool,
     /// What the timers hold for this stream.
     pub(crate) scheduled_ns: Option<u64>,
 }
@@ -58,7 +60,7 @@ impl Asked<'_> {
                 Wire::V2(GuestStream::new(self.guest, self.label, config, ring, events, endpoint).into())
             }
         };
-        Ok(Served { stream, label: self.label, notifications: 0, scheduled_ns: None })
+        Ok(Served { stream, label: self.label, notifications: 0, holds_port: false, scheduled_ns: None })
     }
 
     /// Takes up another decision of the host.
@@ -127,6 +129,7 @@ impl Served {
     pub(crate) fn resume(&mut self, ring: Attached) {
         if let Wire::V0(stream) = &mut self.stream {
             stream.resume(ring);
+            self.holds_port = false;
         }
     }
 
@@ -141,14 +144,21 @@ impl Served {
     /// After a notification from the guest.
     pub(crate) fn guest_woke(&mut self) {
         self.notifications += 1;
+        self.holds_port = true;
     }
 
     /// Handles what is in the ring and moves frames.
     pub(crate) fn turn(&mut self, turn: &mut Turn<'_>) -> After {
-        match &mut self.stream {
+        let after = match &mut self.stream {
             Wire::V0(stream) => stream.turn(turn),
             Wire::V2(stream) => stream.turn(turn),
+        };
+        // The port is let go only now that its work is done (XSA-331). In a turn that the clock or the device began it is
+        // not held: letting go of it would consume an event that came since the last look at the ring, and nobody would look.
+        if after != After::More && std::mem::take(&mut self.holds_port) {
+            let _ = self.channel().rearm();
         }
+        after
     }
 
     /// After the host device's descriptor became readable.

@@ -167,8 +167,6 @@ impl GuestStream {
             let _ = self.channel.notify();
             self.notifications += 1;
         }
-        // The port is let go only now that its work is done (XSA-331).
-        let _ = self.channel.rearm();
         after
     }
 

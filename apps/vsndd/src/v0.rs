@@ -183,8 +183,6 @@ impl GuestStream {
                 turn.journal.latency(direction, latency_us);
             }
         }
-        // The port is let go only now that its work is done (XSA-331).
-        let _ = self.channel.rearm();
         after
     }
 

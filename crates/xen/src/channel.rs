@@ -18,9 +18,11 @@ use crate::{Backing, Port, Shared, dev};
 /// * level-triggered: wait, [`acknowledge`](Self::acknowledge), then do the work that the event is
 ///   about. Acknowledging first loses nothing: an event that comes meanwhile makes the descriptor
 ///   readable again.
-/// * edge-triggered (`EPOLLET`): wait, [`rearm`](Self::rearm), then do the work. In the emulation
-///   every notification is an edge by itself and `rearm` does nothing, so an event costs no system
-///   call but the wait; on Xen the kernel masks a port until it is re-armed.
+/// * edge-triggered (`EPOLLET`): wait, do the work, and [`rearm`](Self::rearm), in whichever order. In the
+///   emulation every notification is an edge by itself and `rearm` does nothing, so an event costs no
+///   system call but the wait; on Xen the kernel masks a port until it is re-armed, and what comes
+///   meanwhile is told afterwards. Only once for each time that the wait reported it: a port that is not
+///   masked has nothing to be re-armed, and an event that just came would be consumed unseen.
 ///
 /// Dropping it closes the port. The other end's notifications then reach nobody and do no harm.
 pub struct EventChannel {
