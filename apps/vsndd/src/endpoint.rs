@@ -1,7 +1,9 @@
 //! A stream's host side as it was decided: the route, and the device that it leads to.
 
-use backend::DeviceLimits;
-use host_audio::{DeviceOptions, HostDevice, Least, Sink, Source, StreamLabel, StreamSpec};
+use std::time::Duration;
+
+use backend::{DeviceLimits, Pace};
+use host_audio::{DeviceOptions, HostDevice, Least, Pacing, Sink, Source, StreamLabel, StreamSpec};
 use sndif::store::Direction;
 use sndif::v2::Interval;
 
@@ -21,6 +23,34 @@ pub(crate) enum Device {
     Closed,
     Sink(Box<dyn Sink>),
     Source(Box<dyn Source>),
+}
+
+impl Device {
+    /// What became of opening it, after waiting for that no longer than `patience`; `None` if it goes on.
+    pub(crate) fn opened(&mut self, patience: Duration) -> Option<Result<(), host_audio::Error>> {
+        match self {
+            Self::Closed => Some(Ok(())),
+            Self::Sink(sink) => sink.opened(patience),
+            Self::Source(source) => source.opened(patience),
+        }
+    }
+
+    /// What tells that it has moved on.
+    pub(crate) fn pacing(&self) -> Pacing<'_> {
+        match self {
+            Self::Closed => Pacing::Caller,
+            Self::Sink(sink) => sink.pacing(),
+            Self::Source(source) => source.pacing(),
+        }
+    }
+
+    /// Who keeps the time.
+    pub(crate) fn pace(&self) -> Pace {
+        match self.pacing() {
+            Pacing::Caller => Pace::Clock,
+            Pacing::Device(_) => Pace::Device,
+        }
+    }
 }
 
 /// What another decision changes.
@@ -59,17 +89,29 @@ impl Endpoint {
         change
     }
 
-    /// Opens the device.
-    pub(crate) fn open(
+    /// Begins to open the device.
+    pub(crate) fn begin(
         &self,
         who: &StreamLabel,
         direction: Direction,
         spec: &StreamSpec,
     ) -> Result<Device, host_audio::Error> {
         match direction {
-            Direction::Playback => self.device.open_sink(who, spec).map(Device::Sink),
-            Direction::Capture => self.device.open_source(who, spec).map(Device::Source),
+            Direction::Playback => self.device.begin_sink(who, spec).map(Device::Sink),
+            Direction::Capture => self.device.begin_source(who, spec).map(Device::Source),
         }
+    }
+
+    /// Opens it; may wait for half a second.
+    pub(crate) fn open(
+        &self,
+        who: &StreamLabel,
+        direction: Direction,
+        spec: &StreamSpec,
+    ) -> Result<Device, host_audio::Error> {
+        let mut device = self.begin(who, direction, spec)?;
+        device.opened(Duration::MAX).unwrap_or(Ok(()))?;
+        Ok(device)
     }
 
     /// The least period and buffer of the device.

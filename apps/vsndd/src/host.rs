@@ -1,5 +1,7 @@
 //! The host's side of a stream: its sink or source, its gain, its log. The same for every protocol.
 
+use std::time::Duration;
+
 use backend::{Frames, Geometry, Pace, Run};
 use control::EventKind;
 use host_audio::{Notice, Pacing, Sink, Source, StreamLabel, StreamSpec};
@@ -60,14 +62,15 @@ impl HostSide {
         }
     }
 
-    /// Opens a device and says who keeps the time. A guest that gets silence in its place reaches none.
+    /// Begins to open a device: [`opened`](Self::opened) tells what became of that. A guest that gets silence in its place
+    /// reaches none.
     pub(crate) fn open(
         &mut self,
         endpoint: &Endpoint,
         direction: Direction,
         geometry: &Geometry,
         turn: &mut Turn<'_>,
-    ) -> Result<Pace, NotOpened> {
+    ) -> Result<(), NotOpened> {
         let spec = StreamSpec {
             format: geometry.format,
             rate_hz: geometry.rate_hz,
@@ -75,10 +78,11 @@ impl HostSide {
             period_frames: geometry.period_frames(),
             buffer_frames: geometry.ring_frames(),
         };
-        let (device, pace) = match endpoint.route().permission {
-            Permission::Silent => (Device::Closed, Pace::Clock),
+        let device = match endpoint.route().permission {
+            Permission::Silent => Device::Closed,
             Permission::Granted | Permission::Refused => {
-                self.attach(endpoint, direction, &spec, turn).map_err(|(refused, reason)| {
+                let begun = endpoint.begin(&self.label, direction, &spec);
+                self.attach(begun, turn).map_err(|(refused, reason)| {
                     self.refuse(turn, &reason);
                     refused
                 })?
@@ -92,38 +96,40 @@ impl HostSide {
         self.meter = Meter::new(geometry.channels);
         self.meter.watch(tracing::enabled!(Level::DEBUG));
         self.scale();
-        debug!(stream = %self.label, "open: {spec}, period {} frames, buffer {} frames", spec.period_frames, spec.buffer_frames);
-        turn.journal.push(EventKind::Open, self.label, format!("{direction}, {spec}, {}", endpoint.route().device));
-        Ok(pace)
+        Ok(())
     }
 
-    /// Opens the device of `endpoint` beside the one that is in use; says in words why it cannot.
+    /// Who keeps the time, once the device is open; `None` while it is being opened, which does not stop the daemon: a sound
+    /// server may take its time.
+    pub(crate) fn opened(&mut self, turn: &mut Turn<'_>) -> Option<Result<Pace, NotOpened>> {
+        if let Err(error) = self.device.opened(Duration::ZERO)? {
+            self.refuse(turn, &error.to_string());
+            self.open = None;
+            self.drop_device();
+            return Some(Err(NotOpened { no_resources: false }));
+        }
+        if let Some((direction, spec)) = &self.open {
+            let StreamSpec { period_frames, buffer_frames, .. } = spec;
+            debug!(stream = %self.label, "open: {spec}, period {period_frames} frames, buffer {buffer_frames} frames");
+            turn.journal.push(EventKind::Open, self.label, format!("{direction}, {spec}, {}", self.attached));
+        }
+        Some(Ok(self.device.pace()))
+    }
+
+    /// Waits for what a device says from now on; says in words why there is none.
     fn attach(
         &mut self,
-        endpoint: &Endpoint,
-        direction: Direction,
-        spec: &StreamSpec,
+        device: Result<Device, host_audio::Error>,
         turn: &mut Turn<'_>,
-    ) -> Result<(Device, Pace), (NotOpened, String)> {
-        let device = endpoint
-            .open(&self.label, direction, spec)
-            .map_err(|error| (NotOpened { no_resources: false }, error.to_string()))?;
-        let pacing = match &device {
-            Device::Sink(sink) => sink.pacing(),
-            Device::Source(source) => source.pacing(),
-            Device::Closed => Pacing::Caller,
-        };
-        let pace = match pacing {
-            Pacing::Caller => Pace::Clock,
-            Pacing::Device(fd) => {
-                turn.poller.add_level(fd, turn.device_token).map_err(|error| {
-                    (NotOpened { no_resources: true }, format!("cannot wait for the host device: {error}"))
-                })?;
-                Pace::Device
-            }
-        };
+    ) -> Result<Device, (NotOpened, String)> {
+        let device = device.map_err(|error| (NotOpened { no_resources: false }, error.to_string()))?;
+        if let Pacing::Device(fd) = device.pacing() {
+            turn.poller.add_level(fd, turn.device_token).map_err(|error| {
+                (NotOpened { no_resources: true }, format!("cannot wait for the host device: {error}"))
+            })?;
+        }
         self.lost = false;
-        Ok((device, pace))
+        Ok(device)
     }
 
     /// Takes up another decision, also in the middle of a stream: what is no longer allowed is silent from now on, and
@@ -141,7 +147,8 @@ impl HostSide {
                     core.set_pace(Pace::Clock, turn.now_ns);
                 }
             } else if !is_open || moved {
-                let (device, pace) = match self.attach(endpoint, direction, &spec, turn) {
+                let opened = endpoint.open(&self.label, direction, &spec);
+                let device = match self.attach(opened, turn) {
                     Ok(attached) => attached,
                     Err((_, reason)) => {
                         let text = format!("not moved to {}: {reason}; it goes on as before", endpoint.route().device);
@@ -155,8 +162,8 @@ impl HostSide {
                 self.drop_device();
                 self.device = device;
                 self.attached = endpoint.route().device.to_string();
-                core.set_pace(pace, turn.now_ns);
-                if core.run() != Run::Open {
+                core.set_pace(self.device.pace(), turn.now_ns);
+                if matches!(core.run(), Run::Running | Run::Paused) {
                     self.steer(core, turn, |sink| sink.start(), |source| source.start());
                 }
                 if core.run() == Run::Paused {
@@ -165,6 +172,12 @@ impl HostSide {
             }
         }
         self.scale();
+    }
+
+    /// Takes up what was decided while the device was being opened.
+    pub(crate) fn catch_up(&mut self, endpoint: &Endpoint, core: &mut impl Frames, turn: &mut Turn<'_>) {
+        let moved = self.attached != endpoint.route().device.to_string();
+        self.change(endpoint, moved, core, turn);
     }
 
     /// Says that an OPEN cannot be.

@@ -1,7 +1,7 @@
 //! One connected stream of protocol version 2: its ring and event page on the guest's side, the core in between, a sink
 //! or a source on the host's side.
 
-use backend::{Frames, Outcome, Run, Stream as Core, StreamConfig};
+use backend::{Frames, Geometry, Outcome, Run, Stream as Core, StreamConfig};
 use control::EventKind;
 use host_audio::{Sink, Source, StreamLabel};
 use pcm::Gain;
@@ -10,7 +10,7 @@ use sndif::v2::{BackRing, EventProducer, Operation, Request, Response};
 use xen::{DomainId, EventChannel, Mapped, Xen};
 
 use crate::endpoint::Endpoint;
-use crate::host::{HostSide, told};
+use crate::host::{HostSide, NotOpened, told};
 use crate::journal::{Journal, Violation};
 use crate::policy::Route;
 use crate::poller::Poller;
@@ -43,6 +43,13 @@ pub(crate) enum After {
     Broken(String),
 }
 
+/// An OPEN whose device is being opened. What the guest asks for next waits until that is answered.
+struct Opening {
+    response: Response,
+    geometry: Geometry,
+    memory: Mapped,
+}
+
 /// A connected stream.
 pub(crate) struct GuestStream {
     guest: DomainId,
@@ -53,6 +60,7 @@ pub(crate) struct GuestStream {
     event_channel: EventChannel,
     endpoint: Endpoint,
     host: HostSide,
+    opening: Option<Opening>,
     /// Notifications sent to the guest.
     notifications: u64,
     /// Times that sound was lost, as far as that was told.
@@ -79,6 +87,7 @@ impl GuestStream {
             event_channel: events.channel,
             endpoint,
             host: HostSide::new(label),
+            opening: None,
             notifications: 0,
             told_xruns: 0,
             turned_ns: 0,
@@ -144,18 +153,26 @@ impl GuestStream {
         let mut budget = REQUEST_BUDGET;
         let mut after = After::Idle;
         loop {
-            match self.ring.take() {
-                Ok(Some(packet)) => {
-                    let response = self.answer(&packet, turn);
-                    self.ring.respond(&response.emit());
+            let response = if self.opening.is_some() {
+                match self.opened(turn) {
+                    Some(response) => response,
+                    None => break,
                 }
-                Ok(None) if self.ring.arm() => continue,
-                Ok(None) => break,
-                Err(violation) => {
-                    after = After::Broken(format!("request ring: {violation}"));
-                    break;
+            } else {
+                match self.ring.take() {
+                    Ok(Some(packet)) => match self.answer(&packet, turn) {
+                        Some(response) => response,
+                        None => continue,
+                    },
+                    Ok(None) if self.ring.arm() => continue,
+                    Ok(None) => break,
+                    Err(violation) => {
+                        after = After::Broken(format!("request ring: {violation}"));
+                        break;
+                    }
                 }
-            }
+            };
+            self.ring.respond(&response.emit());
             budget -= 1;
             if budget == 0 {
                 after = After::More;
@@ -170,24 +187,25 @@ impl GuestStream {
         after
     }
 
-    fn answer(&mut self, packet: &[u8; sndif::v2::PACKET_BYTES], turn: &mut Turn<'_>) -> Response {
+    /// Handles a request; `None` when its answer has to wait for [`Self::opened`].
+    fn answer(&mut self, packet: &[u8; sndif::v2::PACKET_BYTES], turn: &mut Turn<'_>) -> Option<Response> {
         let request = match Request::parse(packet) {
             Ok(request) => request,
             Err(rejected) => {
                 self.host.violation(turn, Violation::Request, &rejected.to_string());
-                return Response {
+                return Some(Response {
                     id: rejected.id,
                     opcode: rejected.opcode,
                     result: Err(rejected.errno),
                     params: None,
-                };
+                });
             }
         };
         // What an OPEN replaces is closed before the new one is checked.
         if matches!(request.operation, Operation::Open(_) | Operation::Close) {
             self.close_host(turn);
         }
-        match self.core.request(&request, turn.now_ns) {
+        let response = match self.core.request(&request, turn.now_ns) {
             Outcome::Respond(response) => {
                 if let Some(refusal) = self.core.take_refusal() {
                     self.host.refuse(turn, &refusal.to_string());
@@ -196,8 +214,10 @@ impl GuestStream {
             }
             Outcome::Closed(response) => response,
             Outcome::Open(geometry, directory) => {
-                let result = self.open(geometry, directory, turn);
-                Response { id: request.id, opcode: request.operation.opcode(), result, params: None }
+                let opcode = request.operation.opcode();
+                let response = Response { id: request.id, opcode, result: Ok(()), params: None };
+                let begun = self.open(response, geometry, directory, turn);
+                Response { result: Err(begun.err()?), ..response }
             }
             Outcome::Started(response) => self.steer(response, turn, |sink| sink.start(), |source| source.start()),
             Outcome::Paused(response) => {
@@ -215,12 +235,15 @@ impl GuestStream {
                 self.change_gain();
                 response
             }
-        }
+        };
+        Some(response)
     }
 
+    /// Begins to open what an OPEN asks for.
     fn open(
         &mut self,
-        geometry: backend::Geometry,
+        response: Response,
+        geometry: Geometry,
         directory: sndif::GrantRef,
         turn: &mut Turn<'_>,
     ) -> Result<(), Errno> {
@@ -232,10 +255,19 @@ impl GuestStream {
             self.host.violation(turn, kind, &format!("OPEN refused: {error}"));
             errno
         })?;
-        let opened = self.host.open(&self.endpoint, self.core.direction(), &geometry, turn);
-        let pace = opened.map_err(|refused| if refused.no_resources { Errno::ENOMEM } else { Errno::ENODEV })?;
-        self.core.opened(geometry, memory, pace, |mirror| pcm::fill_silence(geometry.format, mirror));
+        self.host.open(&self.endpoint, self.core.direction(), &geometry, turn).map_err(errno)?;
+        self.opening = Some(Opening { response, geometry, memory });
         Ok(())
+    }
+
+    /// The answer to the OPEN that waits, once its device is open or cannot be.
+    fn opened(&mut self, turn: &mut Turn<'_>) -> Option<Response> {
+        let outcome = self.host.opened(turn)?;
+        let Opening { response, geometry, memory } = self.opening.take()?;
+        let result = outcome.map_err(errno).map(|pace| {
+            self.core.opened(geometry, memory, pace, |mirror| pcm::fill_silence(geometry.format, mirror));
+        });
+        Some(Response { result, ..response })
     }
 
     fn steer(
@@ -300,6 +332,10 @@ impl Drop for GuestStream {
         self.close_device();
         self.core.close();
     }
+}
+
+fn errno(refused: NotOpened) -> Errno {
+    if refused.no_resources { Errno::ENOMEM } else { Errno::ENODEV }
 }
 
 /// How long a frame takes on its way now; `None` unless frames flow.

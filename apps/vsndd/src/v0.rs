@@ -17,6 +17,13 @@ use crate::policy::Route;
 use crate::stream::{After, REQUEST_BUDGET, Turn, latency_us};
 use crate::transport::Attached;
 
+/// A device that is being opened. What the guest asks for next waits until that is over.
+struct Opening {
+    direction: Direction,
+    /// The answer to the OPEN that waits for it; where that was answered before, it is the first READ or WRITE that waits.
+    response: Option<Response>,
+}
+
 /// A connected stream.
 pub(crate) struct GuestStream {
     guest: DomainId,
@@ -28,6 +35,7 @@ pub(crate) struct GuestStream {
     sink: Endpoint,
     source: Endpoint,
     host: HostSide,
+    opening: Option<Opening>,
     /// Notifications sent to the guest.
     notifications: u64,
     /// Times that sound was lost, as far as that was told.
@@ -55,6 +63,7 @@ impl GuestStream {
             sink,
             source,
             host: HostSide::new(label),
+            opening: None,
             notifications: 0,
             told_xruns: 0,
             turned_ns: 0,
@@ -66,6 +75,9 @@ impl GuestStream {
         self.ring = BackRing::taken_over(ring.page);
         self.channel = ring.channel;
         self.core.forget_request();
+        if let Some(opening) = &mut self.opening {
+            opening.response = None;
+        }
     }
 
     /// The ring's event channel.
@@ -149,7 +161,13 @@ impl GuestStream {
     fn serve_ring(&mut self, turn: &mut Turn<'_>, budget: &mut u32) -> After {
         let mut after = After::Idle;
         loop {
-            let response = if self.core.is_waiting() {
+            let response = if self.opening.is_some() {
+                match self.opened(turn) {
+                    Some(Some(response)) => response,
+                    Some(None) => continue,
+                    None => break,
+                }
+            } else if self.core.is_waiting() {
                 match self.settle(turn) {
                     Some(response) => response,
                     None => break,
@@ -207,20 +225,8 @@ impl GuestStream {
                 Some(response)
             }
             Outcome::Open(response, None) => Some(response),
-            Outcome::Open(response, Some(direction)) => {
-                let success = self.start(direction, turn);
-                if !success {
-                    self.core.close();
-                }
-                Some(Response { success, ..response })
-            }
-            Outcome::Start(direction) => {
-                if self.start(direction, turn) {
-                    None
-                } else {
-                    self.core.fail()
-                }
-            }
+            Outcome::Open(response, Some(direction)) => self.open(direction, Some(response), turn),
+            Outcome::Start(direction) => self.open(direction, None, turn),
             Outcome::Wait => None,
             Outcome::VolumeChanged(response) => {
                 self.change_gain();
@@ -260,17 +266,44 @@ impl GuestStream {
         }
     }
 
-    fn start(&mut self, direction: Direction, turn: &mut Turn<'_>) -> bool {
-        let Some(&geometry) = self.core.geometry() else { return false };
+    /// Begins to open the host's side; gives the answer where that fails at once.
+    fn open(&mut self, direction: Direction, response: Option<Response>, turn: &mut Turn<'_>) -> Option<Response> {
         let endpoint = match direction {
             Direction::Playback => &self.sink,
             Direction::Capture => &self.source,
         };
-        let Ok(pace) = self.host.open(endpoint, direction, &geometry, turn) else { return false };
+        let begun = self.core.geometry().copied().map(|geometry| self.host.open(endpoint, direction, &geometry, turn));
+        match begun {
+            Some(Ok(())) => {
+                self.opening = Some(Opening { direction, response });
+                None
+            }
+            Some(Err(_)) | None => self.refused(response),
+        }
+    }
+
+    /// What is to be answered once the device is open or cannot be; `None` while it is being opened.
+    fn opened(&mut self, turn: &mut Turn<'_>) -> Option<Option<Response>> {
+        let outcome = self.host.opened(turn)?;
+        let Opening { direction, response } = self.opening.take()?;
+        let Ok(pace) = outcome else { return Some(self.refused(response)) };
         self.core.start(direction, pace, turn.now_ns);
         self.host.steer(&mut self.core, turn, |sink| sink.start(), |source| source.start());
         self.change_gain();
-        true
+        // Before, the core had no direction, and nothing could be changed.
+        let endpoint = if direction == Direction::Capture { &self.source } else { &self.sink };
+        self.host.catch_up(endpoint, &mut self.core, turn);
+        Some(response.map(|response| Response { success: true, ..response }))
+    }
+
+    fn refused(&mut self, response: Option<Response>) -> Option<Response> {
+        match response {
+            Some(response) => {
+                self.core.close();
+                Some(Response { success: false, ..response })
+            }
+            None => self.core.fail(),
+        }
     }
 
     fn change_gain(&mut self) {

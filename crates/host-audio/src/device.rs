@@ -7,6 +7,7 @@ use sndif::{Format, FormatSet};
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 /// What a stream wants of a device; the device's own period and buffer may differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,6 +154,13 @@ pub trait Sink: Send {
     /// Who keeps the time.
     fn pacing(&self) -> Pacing<'_>;
 
+    /// What became of opening it, after waiting for that no longer than `patience`; `None` if it goes on. The pacing
+    /// descriptor is readable when it is over. Where it failed the sink is to be dropped.
+    fn opened(&mut self, patience: Duration) -> Option<Result<(), Error>> {
+        let _ = patience;
+        Some(Ok(()))
+    }
+
     /// Frames that [`write`](Self::write) would take now.
     ///
     /// With [`Pacing::Device`] that keeps the queue short (two periods, or 40 ms), so that what the stream's
@@ -220,6 +228,12 @@ pub trait Source: Send {
     /// Who keeps the time.
     fn pacing(&self) -> Pacing<'_>;
 
+    /// As [`Sink::opened`].
+    fn opened(&mut self, patience: Duration) -> Option<Result<(), Error>> {
+        let _ = patience;
+        Some(Ok(()))
+    }
+
     /// Frames that [`read`](Self::read) would give now.
     fn available_frames(&mut self) -> usize;
 
@@ -264,8 +278,7 @@ pub trait Source: Send {
 
 /// A device of the host, not yet opened.
 ///
-/// These methods may wait for the host's device or file system: for some milliseconds, for half a second where a sound server
-/// does not answer.
+/// These methods may wait for the host's card or file system for some milliseconds.
 pub trait HostDevice: Send {
     /// What it can do in `direction`; it is not held open. A good answer is remembered, so asking often is
     /// cheap. `who` picks the file where the device's name is a template.
@@ -289,15 +302,36 @@ pub trait HostDevice: Send {
         Least::default()
     }
 
-    /// Opens it for playback.
+    /// Begins to open it for playback, without waiting for a sound server or a card: [`Sink::opened`] tells what became
+    /// of that.
     ///
     /// # Errors
     /// The device is not there, is in use, or cannot do what `spec` says.
-    fn open_sink(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Sink>, Error>;
+    fn begin_sink(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Sink>, Error>;
 
-    /// Opens it for capture.
+    /// Begins to open it for capture, as [`begin_sink`](Self::begin_sink).
     ///
     /// # Errors
-    /// As [`open_sink`](Self::open_sink).
-    fn open_source(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Source>, Error>;
+    /// As [`begin_sink`](Self::begin_sink).
+    fn begin_source(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Source>, Error>;
+
+    /// Opens it for playback; may wait for half a second.
+    ///
+    /// # Errors
+    /// As [`begin_sink`](Self::begin_sink).
+    fn open_sink(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Sink>, Error> {
+        let mut sink = self.begin_sink(who, spec)?;
+        sink.opened(Duration::MAX).unwrap_or(Ok(()))?;
+        Ok(sink)
+    }
+
+    /// Opens it for capture; may wait for half a second.
+    ///
+    /// # Errors
+    /// As [`begin_sink`](Self::begin_sink).
+    fn open_source(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Source>, Error> {
+        let mut source = self.begin_source(who, spec)?;
+        source.opened(Duration::MAX).unwrap_or(Ok(()))?;
+        Ok(source)
+    }
 }

@@ -16,11 +16,11 @@ impl HostDevice for NullDevice {
         })
     }
 
-    fn open_sink(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Sink>, Error> {
+    fn begin_sink(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Sink>, Error> {
         Ok(Box::new(self.open(who, spec)?))
     }
 
-    fn open_source(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Source>, Error> {
+    fn begin_source(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Source>, Error> {
         Ok(Box::new(self.open(who, spec)?))
     }
 }

@@ -83,11 +83,11 @@ impl HostDevice for NotBuilt {
         Err(crate::Error::NotBuilt(self.0))
     }
 
-    fn open_sink(&self, _: &crate::StreamLabel, _: &crate::StreamSpec) -> Result<Box<dyn crate::Sink>, crate::Error> {
+    fn begin_sink(&self, _: &crate::StreamLabel, _: &crate::StreamSpec) -> Result<Box<dyn crate::Sink>, crate::Error> {
         Err(crate::Error::NotBuilt(self.0))
     }
 
-    fn open_source(
+    fn begin_source(
         &self,
         _: &crate::StreamLabel,
         _: &crate::StreamSpec,

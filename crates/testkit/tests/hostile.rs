@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use sndif::v2::{HwParams, OpenParams, Operation, PACKET_BYTES, Request, Span, Trigger, opcode};
+use sndif::v2::{HwParams, OpenParams, Operation, PACKET_BYTES, Request, Response, Span, Trigger, opcode};
 use sndif::{Errno, GrantRef, PAGE_BYTES, SharedMemory, XenbusState};
 use testkit::hostile::{Buffer, HostileGuest, IN_CONS, REQ_PROD, RawStream, SLOTS, directory, write_directory};
 use testkit::linux::{LinuxFrontend, Wish};
@@ -326,6 +326,42 @@ fn a_storm_of_events_and_requests_does_not_keep_another_guest_waiting() {
     }
     assert!(answered > 1000, "{answered}");
     bystander.assert_undisturbed(&world);
+}
+
+#[test]
+fn a_sound_server_that_does_not_answer_keeps_nobody_waiting_but_who_opens_it() {
+    const CARDS: &str = "vsnd=[['CARD, short-name=two', 'PCM, name=two', 'STREAM, unique-id=a, type=p', \
+        'STREAM, unique-id=b, type=p']]";
+    let mut listener = None;
+    let mut world = World::with_config(|dir| {
+        let socket = dir.join("silent");
+        listener = Some(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+        format!("sink = \"pulse@unix:{}\"\n[[rule]]\nstream = 1\nsink = \"null\"\n", socket.display())
+    });
+    world.attach(GUEST, CARDS);
+    let mut guest = HostileGuest::connected(&mut world, GUEST, 2);
+    let buffers = [guest.buffer(16_384), guest.buffer(16_384)];
+    let [waiting, other] = guest.streams.as_mut_slice() else { panic!("two streams") };
+    // A machine that stalls for as long as the server is waited for has more than one try.
+    let undisturbed = (0..5).any(|_| {
+        waiting.put(&Request { id: 1, operation: Operation::Open(buffers[0].open_params()) }.emit());
+        waiting.put(&Request { id: 2, operation: Operation::Close }.emit());
+        waiting.notify();
+        for _ in 0..10 {
+            other.open(buffers[1].open_params()).unwrap();
+            other.close().unwrap();
+        }
+        let undisturbed = waiting.take(Duration::ZERO).is_none();
+        let answers = [(); 2].map(|()| waiting.take(PATIENCE));
+        if undisturbed {
+            let answers = answers.map(|packet| Response::parse(&packet.expect("an answer")).unwrap());
+            assert_eq!(answers.map(|answer| answer.id), [1, 2]);
+            assert_eq!(answers.map(|answer| answer.result), [Err(Errno::ENODEV), Ok(())]);
+        }
+        undisturbed
+    });
+    assert!(undisturbed, "the daemon waited for the server");
+    assert!(world.log().contains("did not open in time"), "{}", world.log());
 }
 
 #[test]

@@ -37,7 +37,7 @@ impl LiveSource {
         Ok(source)
     }
 
-    /// Both sides and what lies between them; no thread runs.
+    /// Both sides and what lies between them; no thread runs, and the recorder has not begun.
     pub fn prepare(
         mode: Mode,
         spec: &StreamSpec,
@@ -45,8 +45,7 @@ impl LiveSource {
     ) -> Result<(Self, Recorder, rtrb::Producer<u8>), Error> {
         let frame_bytes = spec.frame_bytes();
         let link = Link::new(mode)?;
-        let mut recorder = Recorder::new(Arc::clone(&link), spec, opener);
-        recorder.begin(PATIENCE, Instant::now())?;
+        let recorder = Recorder::new(Arc::clone(&link), spec, opener);
         let frames = (spec.rate_hz / RING).max(spec.period_frames.min(spec.rate_hz) * 4) as usize;
         let (producer, ring) = rtrb::RingBuffer::new(frames * frame_bytes);
         Ok((Self { link, ring, frame_bytes, popped: 0 }, recorder, producer))
@@ -66,6 +65,10 @@ impl LiveSource {
 impl Source for LiveSource {
     fn pacing(&self) -> Pacing<'_> {
         Pacing::Device(self.link.pace_fd())
+    }
+
+    fn opened(&mut self, patience: Duration) -> Option<Result<(), Error>> {
+        self.link.opened(patience)
     }
 
     fn available_frames(&mut self) -> usize {
@@ -190,6 +193,12 @@ impl Recorder {
     }
 
     fn run(mut self, mut ring: rtrb::Producer<u8>) {
+        let begun = self.begin(PATIENCE, Instant::now());
+        let refused = begun.is_err();
+        self.link.decide(begun);
+        if refused {
+            return;
+        }
         while !self.link.is_over() {
             let wish = self.step(&mut ring, Instant::now());
             self.late = self.device.wait(self.link.wake_fd(), wish.room, wish.timeout);

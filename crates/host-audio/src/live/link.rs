@@ -43,6 +43,9 @@ pub(super) struct Link {
     /// Playback: how many frames are to be queued, ring and device together.
     pub target: AtomicU64,
     pub xruns: AtomicU64,
+    /// What became of opening the device for the first time.
+    opened: Mutex<Option<Result<(), Error>>>,
+    decided: Condvar,
     gain_changed: AtomicBool,
     gain: Mutex<Option<Gain>>,
     noticed: AtomicBool,
@@ -71,6 +74,8 @@ impl Link {
             heard: AtomicU64::new(0),
             target: AtomicU64::new(0),
             xruns: AtomicU64::new(0),
+            opened: Mutex::new(None),
+            decided: Condvar::new(),
             gain_changed: AtomicBool::new(false),
             gain: Mutex::new(None),
             noticed: AtomicBool::new(false),
@@ -128,6 +133,16 @@ impl Link {
         self.pace.clear();
     }
 
+    /// What became of opening the device, after waiting for that no longer than `patience`; an error is told once.
+    pub fn opened(&self, patience: Duration) -> Option<Result<(), Error>> {
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.decided.wait_timeout_while(opened, patience, |opened| opened.is_none());
+        let mut opened = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let outcome = opened.take()?;
+        *opened = Some(Ok(()));
+        Some(outcome)
+    }
+
     /// The oldest notice that was not taken.
     pub fn take_notice(&self) -> Option<Notice> {
         if !self.noticed.load(Ordering::Acquire) {
@@ -162,6 +177,13 @@ impl Link {
     }
 
     // The device's thread's side.
+
+    /// Says what became of opening the device.
+    pub fn decide(&self, outcome: Result<(), Error>) {
+        *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+        self.decided.notify_all();
+        self.signal();
+    }
 
     /// Makes the pacing descriptor readable.
     pub fn signal(&self) {

@@ -140,18 +140,20 @@ pub(crate) trait Driver: Send + Sync + 'static {
     fn open_input(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Opened<dyn Input>, Error>;
 }
 
+/// What was found out about playback and capture.
+type Known = [Option<Capabilities>; 2];
+
 /// A driver's device as every other host device.
 pub(crate) struct LiveDevice<D> {
     driver: Arc<D>,
     absent: WhenAbsent,
-    /// What was found out about playback and capture.
-    known: Mutex<[Option<Capabilities>; 2]>,
+    known: Arc<Mutex<Known>>,
     least: Mutex<LeastCache>,
 }
 
 impl<D: Driver> LiveDevice<D> {
     pub fn new(driver: D, absent: WhenAbsent) -> Self {
-        Self { driver: Arc::new(driver), absent, known: Mutex::default(), least: Mutex::default() }
+        Self { driver: Arc::new(driver), absent, known: Arc::default(), least: Mutex::default() }
     }
 
     fn native(&self, direction: Direction) -> Result<Capabilities, Error> {
@@ -182,14 +184,6 @@ impl<D: Driver> LiveDevice<D> {
     fn unsupported(&self, spec: &StreamSpec, reason: &str) -> Error {
         Error::unsupported(format_args!("`{}`", self.driver.name()), spec, reason)
     }
-
-    /// A device that could not be opened may be another one the next time: ask it again then.
-    fn forget<T>(&self, opened: Result<T, Error>) -> Result<T, Error> {
-        if opened.is_err() {
-            *self.known.lock().unwrap_or_else(PoisonError::into_inner) = [None, None];
-        }
-        opened
-    }
 }
 
 impl<D: Driver> HostDevice for LiveDevice<D> {
@@ -207,29 +201,34 @@ impl<D: Driver> HostDevice for LiveDevice<D> {
         cache.get(direction, spec, Instant::now(), || self.driver.least(direction, &self.carried(direction, spec)?))
     }
 
-    fn open_sink(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Sink>, Error> {
+    fn begin_sink(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Sink>, Error> {
         let carried = self.carried(Direction::Playback, spec)?;
         let (driver, who, wanted) = (Arc::clone(&self.driver), *who, *spec);
+        let known = Arc::clone(&self.known);
         let open = move || {
-            let opened = driver.open_output(&who, &carried)?;
+            let opened = driver.open_output(&who, &carried).inspect_err(|_| forget(&known))?;
             Ok(convert::output(opened, &wanted, carried.format))
         };
         let mode = Mode { name: self.driver.name(), direction: Direction::Playback, absent: self.absent };
-        let sink = output::LiveSink::open(mode, self.driver.has_volume(), spec, Opener::new(open));
-        Ok(Box::new(self.forget(sink)?))
+        Ok(Box::new(output::LiveSink::open(mode, self.driver.has_volume(), spec, Opener::new(open))?))
     }
 
-    fn open_source(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Source>, Error> {
+    fn begin_source(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Source>, Error> {
         let carried = self.carried(Direction::Capture, spec)?;
         let (driver, who, wanted) = (Arc::clone(&self.driver), *who, *spec);
+        let known = Arc::clone(&self.known);
         let open = move || {
-            let opened = driver.open_input(&who, &carried)?;
+            let opened = driver.open_input(&who, &carried).inspect_err(|_| forget(&known))?;
             Ok(convert::input(opened, &wanted, carried.format))
         };
         let mode = Mode { name: self.driver.name(), direction: Direction::Capture, absent: self.absent };
-        let source = input::LiveSource::open(mode, spec, Opener::new(open));
-        Ok(Box::new(self.forget(source)?))
+        Ok(Box::new(input::LiveSource::open(mode, spec, Opener::new(open))?))
     }
+}
+
+/// A device that could not be opened may be another one the next time: it is asked again then.
+fn forget(known: &Mutex<Known>) {
+    *known.lock().unwrap_or_else(PoisonError::into_inner) = Known::default();
 }
 
 /// How long `frames` last.

@@ -8,9 +8,9 @@ use crate::{Error, Notice, Pacing, Sink, StreamSpec};
 use pcm::Gain;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// How long opening a stream waits for a device to open.
+/// How long a stream waits for a device to open.
 pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 /// The ring holds this part of a second (200 ms), and at least two queues.
 const RING: u32 = 5;
@@ -32,7 +32,7 @@ impl LiveSink {
         Ok(sink)
     }
 
-    /// Both sides and what lies between them; no thread runs.
+    /// Both sides and what lies between them; no thread runs, and the player has not begun.
     pub fn prepare(
         mode: Mode,
         has_volume: bool,
@@ -41,8 +41,7 @@ impl LiveSink {
     ) -> Result<(Self, Player, rtrb::Consumer<u8>), Error> {
         let frame_bytes = spec.frame_bytes();
         let link = Link::new(mode)?;
-        let mut player = Player::new(Arc::clone(&link), spec, opener);
-        player.begin(PATIENCE, Instant::now())?;
+        let player = Player::new(Arc::clone(&link), spec, opener);
         let frames = (link.target.load(Relaxed) as usize * 2).max((spec.rate_hz / RING) as usize);
         let (ring, consumer) = rtrb::RingBuffer::new(frames * frame_bytes);
         Ok((Self { link, ring, frame_bytes, has_volume, pushed: 0 }, player, consumer))
@@ -52,6 +51,10 @@ impl LiveSink {
 impl Sink for LiveSink {
     fn pacing(&self) -> Pacing<'_> {
         Pacing::Device(self.link.pace_fd())
+    }
+
+    fn opened(&mut self, patience: Duration) -> Option<Result<(), Error>> {
+        self.link.opened(patience)
     }
 
     fn room_frames(&mut self) -> usize {

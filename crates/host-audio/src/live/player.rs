@@ -3,6 +3,7 @@
 use super::beat::Beat;
 use super::clock::Clock;
 use super::link::Link;
+use super::output::PATIENCE;
 use super::reopen::Opener;
 use super::silent::SilentOutput;
 use super::watch::{LOOK_EVERY, Trial, Watch};
@@ -147,6 +148,12 @@ impl Player {
     }
 
     pub fn run(mut self, mut ring: rtrb::Consumer<u8>) {
+        let begun = self.begin(PATIENCE, Instant::now());
+        let refused = begun.is_err();
+        self.link.decide(begun);
+        if refused {
+            return;
+        }
         while !self.link.is_over() {
             let wish = self.step(&mut ring, Instant::now());
             self.late = self.device.wait(self.link.wake_fd(), wish.room, wish.timeout);

@@ -1,7 +1,7 @@
 //! A stream's thread over devices whose every answer is written down, in simulated time.
 
 use super::input::{LiveSource, Recorder};
-use super::output::LiveSink;
+use super::output::{LiveSink, PATIENCE};
 use super::player::Player;
 use super::reopen::Opener;
 use super::*;
@@ -169,7 +169,8 @@ impl Playing {
         let shared = Arc::clone(&script);
         let opener =
             Opener::new(move || Ok(Opened { device: Box::new(open(&shared)?) as Box<dyn Output>, period: 480, need }));
-        let (mut sink, player, ring) = LiveSink::prepare(mode(Direction::Playback), false, &spec, opener).unwrap();
+        let (mut sink, mut player, ring) = LiveSink::prepare(mode(Direction::Playback), false, &spec, opener).unwrap();
+        player.begin(PATIENCE, Instant::now()).unwrap();
         sink.start().unwrap();
         Self { script, sink, player, ring, now: Instant::now(), accepted: 0, position: 0 }
     }
@@ -368,7 +369,8 @@ impl Capturing {
         let opener = Opener::new(move || {
             Ok(Opened { device: Box::new(open(&shared)?) as Box<dyn Input>, period: 480, need: 0 })
         });
-        let (mut source, recorder, ring) = LiveSource::prepare(mode(Direction::Capture), &spec, opener).unwrap();
+        let (mut source, mut recorder, ring) = LiveSource::prepare(mode(Direction::Capture), &spec, opener).unwrap();
+        recorder.begin(PATIENCE, Instant::now()).unwrap();
         source.start().unwrap();
         Self { script, source, recorder, ring, now: Instant::now(), captured: 0 }
     }

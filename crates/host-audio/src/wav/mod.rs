@@ -83,13 +83,13 @@ impl HostDevice for WavDevice {
         }
     }
 
-    fn open_sink(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Sink>, Error> {
+    fn begin_sink(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Sink>, Error> {
         let path = self.check(who, Direction::Playback, spec)?;
         let writer = Writer::create_numbered(&path, spec.format, spec.rate_hz, spec.channels)?;
         Ok(Box::new(sink::WavSink::new(writer, spec)?))
     }
 
-    fn open_source(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Source>, Error> {
+    fn begin_source(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Source>, Error> {
         let path = self.check(who, Direction::Capture, spec)?;
         Ok(Box::new(source::WavSource::open(&path, spec)?))
     }
