@@ -23,7 +23,7 @@ boot() {
         -fsdev "local,id=share,path=$out/$1/share,security_model=none"
         -device virtio-9p-pci,fsdev=share,mount_tag=lab
         -kernel "$out/cache/xen"
-        -append "console=com1 com1=115200,8n1 dom0_mem=${dom0_mb}M,max:${dom0_mb}M dom0_max_vcpus=1 sched=credit loglvl=warning"
+        -append "console=com1 com1=115200,8n1 dom0_mem=${dom0_mb}M,max:${dom0_mb}M dom0_max_vcpus=1 loglvl=warning"
         -initrd "$out/$1/dom0.vmlinux $dom0,$out/$1/dom0.cpio")
     # Time that goes with the instructions: no other load of this machine makes a buffer run dry.
     # shellcheck disable=SC2054
