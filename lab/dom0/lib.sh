@@ -191,6 +191,16 @@ guest_ready() { xenstore-read "$(guest_path "$1")/data/lab/status" > /dev/null 2
 
 guest_ensure() { [ -e "/run/lab/$1.id" ] || guest_start "$@"; }
 
+# card_back NAME: waits until a guest's card is connected again. Until then the guest may show the one that it had.
+card_back() {
+    watch_path=$(guest_path "$1")/device/vsnd/0/state
+    watched_soon 20 card_connected "$1" || fail "the card of guest $1 does not come back"
+}
+
+card_connected() {
+    [ "$(xenstore-read "$watch_path" "/local/domain/0/backend/vsnd/$(guest_id "$1")/0/state" 2>/dev/null | tr '\n' ' ')" = "4 4 " ]
+}
+
 # guest_stop NAME...
 guest_stop() {
     for stop_name in "$@"; do

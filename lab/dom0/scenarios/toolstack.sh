@@ -51,7 +51,8 @@ scenario_restore() {
     world a
     must_run a "play 0,0 33"
     through_file a
-    must_run a "soon 10 [ -e /proc/asound/card0/pcm1c ]; play 0,0 34" 40
+    card_back a
+    must_run a "play 0,0 34" 40
     heard a 0-0 34
     note "xl save and restore between two players, the second: $COMPARED"
     guest_begin a "play 0,0 35 240000"
@@ -64,7 +65,8 @@ scenario_restore() {
         [ $status = 0 ] && ! echo "$OUTPUT" | grep -q 'run!!!' || fail "it did not go on: $OUTPUT"
         goes_on a 35 240000 "$first_file"
     fi
-    must_run a "soon 10 [ -e /proc/asound/card0/pcm1c ]; play 0,0 36" 40
+    card_back a
+    must_run a "play 0,0 36" 40
     heard a 0-0 36
     note "the next: $COMPARED"
     guest_stop a
