@@ -41,6 +41,38 @@ fn octets_arrive_as_they_are_and_in_real_time() {
 }
 
 #[test]
+fn a_pcm_that_waits_for_its_server_keeps_nobody_waiting() {
+    const ITSELF: &str = "a_pcm_that_waits_for_its_server_keeps_nobody_waiting";
+    const FIFO: &str = "VSND_TEST_FIFO";
+    let Some(fifo) = std::env::var_os(FIFO) else {
+        // ALSA finds its configuration by the environment: this test again, in a process of its own.
+        let dir = tempfile::tempdir().unwrap();
+        let (fifo, config) = (dir.path().join("fifo"), dir.path().join("alsa.conf"));
+        assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        let waits = format!("type file slave.pcm null file /dev/null infile \"{}\" format raw", fifo.display());
+        fs::write(&config, format!("</usr/share/alsa/alsa.conf>\npcm.waits {{ {waits} }}\n")).unwrap();
+        let mut again = Command::new(std::env::current_exe().unwrap());
+        let again = again.args(["--exact", ITSELF]).env(FIFO, fifo).env("ALSA_CONFIG_PATH", config);
+        assert!(again.status().unwrap().success());
+        return;
+    };
+    // Opening the PCM waits until somebody writes into the FIFO.
+    let asked = |device: &dyn HostDevice| device.capabilities(&WHO, Direction::Capture);
+    let slow = |device: &dyn HostDevice| matches!(asked(device), Err(host_audio::Error::Slow { .. }));
+    let waiting = device("waits");
+    assert!(slow(&*waiting), "{:?}", asked(&*waiting));
+    assert_eq!(waiting.least(Direction::Capture, &SPEC), Least::default());
+    assert!(slow(&*device("waits")));
+    assert!(asked(&*device("null")).is_ok());
+    let _writer = fs::OpenOptions::new().write(true).open(fifo).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while let Err(error) = asked(&*waiting) {
+        assert!(Instant::now() < deadline, "{error}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
 fn null_keeps_real_time_and_a_short_queue() {
     for name in ["null", "plug:null"] {
         let mut sink = device(name).open_sink(&WHO, &SPEC).unwrap();

@@ -1,5 +1,6 @@
 //! ALSA PCMs, any that `aplay -L` names, plugins included.
 
+mod ask;
 mod hw;
 mod pcm;
 
@@ -23,11 +24,13 @@ impl Driver for AlsaDriver {
     }
 
     fn capabilities(&self, direction: Direction) -> Result<Capabilities, Error> {
-        hw::capabilities(&self.name, direction)
+        let name = self.name.clone();
+        ask::ask(&self.name, move || hw::capabilities(&name, direction))
     }
 
     fn least(&self, direction: Direction, spec: &StreamSpec) -> Result<Least, Error> {
-        hw::least(&self.name, direction, spec)
+        let (name, spec) = (self.name.clone(), *spec);
+        ask::ask(&self.name, move || hw::least(&name, direction, &spec))
     }
 
     fn open_output(&self, _who: &StreamLabel, spec: &StreamSpec) -> Result<Opened<dyn Output>, Error> {

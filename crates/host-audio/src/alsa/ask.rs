@@ -1,0 +1,56 @@
+//! Asks a PCM something in a thread of its own: a plugin may wait for a server for as long as it likes, and whoever asks must
+//! not.
+
+use crate::Error;
+use std::collections::BTreeMap;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long an answer is waited for; a card takes some milliseconds.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// PCMs that owe an answer, and since when. One that owes it for longer is not asked anything else until then: each who asks
+/// would wait, and leave a thread behind.
+static OWING: Mutex<BTreeMap<String, Instant>> = Mutex::new(BTreeMap::new());
+static ANSWERED: Condvar = Condvar::new();
+
+fn owing() -> MutexGuard<'static, BTreeMap<String, Instant>> {
+    OWING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The answer of the PCM `name`; [`Error::Slow`] if it does not come in time.
+pub(super) fn ask<T: Send + 'static>(
+    name: &str,
+    question: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let slow = || Error::Slow { device: format!("alsa:{name}") };
+    let mut owes = owing();
+    while let Some(since) = owes.get(name) {
+        let left = PATIENCE.saturating_sub(since.elapsed());
+        if left.is_zero() {
+            return Err(slow());
+        }
+        owes = ANSWERED.wait_timeout(owes, left).unwrap_or_else(PoisonError::into_inner).0;
+    }
+    owes.insert(name.to_owned(), Instant::now());
+    drop(owes);
+    let (answer, answered) = mpsc::sync_channel(1);
+    let asked = name.to_owned();
+    let put = move || {
+        let outcome = question();
+        settle(&asked);
+        // Nobody waits any more if it came late.
+        let _ = answer.send(outcome);
+    };
+    if let Err(reason) = thread::Builder::new().name("vsnd-ask".into()).spawn(put) {
+        settle(name);
+        return Err(Error::Resource { what: "a thread that asks a device", reason });
+    }
+    answered.recv_timeout(PATIENCE).unwrap_or_else(|_| Err(slow()))
+}
+
+fn settle(name: &str) {
+    owing().remove(name);
+    ANSWERED.notify_all();
+}
