@@ -113,6 +113,7 @@ lab-bench: lab-build module
 lab-shell: lab-build
 	KERNEL="$(KERNEL)" lab/run.sh --shell
 
+lab-build: FEATURES = pipewire
 lab-build: build $(if $(filter vsnd,$(DRIVER)),module)
 	@scripts/install-deps.sh lab
 	$(CARGO) build --release --locked -p vsnd-lab

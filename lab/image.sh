@@ -120,6 +120,21 @@ done
 add "$more" "$programs/usr/bin/alsamixer"
 install -D -m644 "$desktop/lib/terminfo/l/linux" "$more/lib/terminfo/l/linux"
 
+# PipeWire and its session manager are this machine's, for the tests need them as well. Dom0 unpacks them.
+pipewire=$out/$kernel/pipewire system=/usr/lib/x86_64-linux-gnu
+rm -rf "$pipewire"
+for name in pipewire wireplumber pw-record; do
+    add "$pipewire" "/usr/bin/$name"
+done
+for file in $system/pipewire-0.3/libpipewire-module-{access,adapter,client-device,client-node,link-factory,metadata}.so \
+    $system/pipewire-0.3/libpipewire-module-{protocol-native,session-manager,spa-node-factory}.so \
+    $system/spa-0.2/{support/libspa-support,audioconvert/libspa-audioconvert}.so $system/wireplumber-0.4/*.so; do
+    add "$pipewire" "$file" "$file"
+done
+install -D -m644 -t "$pipewire/usr/share/pipewire" /usr/share/pipewire/client{,-rt}.conf
+install -D -m644 -t "$pipewire/usr/share/wireplumber/scripts" /usr/share/wireplumber/scripts/*.lua
+install -D -m644 -t "$pipewire/etc/pipewire" "$lab"/../crates/sound-servers/src/{wireplumber.conf,vsnd.lua}
+
 dom0=$out/$kernel/dom0
 base "$dom0"
 # shellcheck disable=SC2086
@@ -141,7 +156,8 @@ cp "$(dirname "$lab")/docs/xen.md" "$dom0/lab/"
 install -m755 "$lab/dom0/init" "$dom0/init"
 pack "$guest" "$dom0/lab/guest.cpio"
 pack "$more" "$dom0/lab/desktop.cpio"
+pack "$pipewire" "$dom0/lab/pipewire.cpio"
 cp "$cache/kernel-$kernel/vmlinux" "$dom0/lab/vmlinux"
 pack "$dom0" "$out/$kernel/dom0.cpio"
 ln -sf "$cache/kernel-$dom0_kernel/vmlinux" "$out/$kernel/dom0.vmlinux"
-rm -rf "$guest" "$more" "$dom0"
+rm -rf "$guest" "$more" "$pipewire" "$dom0"

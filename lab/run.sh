@@ -91,7 +91,7 @@ run() {
 all="playback capture duplex lengths killed stopped twenty eight two destroy daemon pause restore hotplug formats
 driverdomain"
 # What is about the daemon, or needs the stock driver by its name; and what only our own driver can.
-daemons=" own v0 v0killed hostile policy xlcfg aloop mixed bounded server unplugged absent manual "
+daemons=" own v0 v0killed hostile policy xlcfg aloop mixed bounded server pipewire unplugged absent manual "
 if [ "${DRIVER:-}" != vsnd ]; then
     all="$all$daemons"
 else

@@ -330,37 +330,5 @@ fn path(path: &Path) -> String {
 }
 
 /// A session manager that links streams to the sink, and does nothing that needs a bus or hardware.
-const WIREPLUMBER_CONF: &str = "
-context.properties = { log.level = 2  wireplumber.export-core = false }
-context.spa-libs = { audio.convert.* = audioconvert/libspa-audioconvert  support.* = support/libspa-support }
-context.modules = [
-  { name = libpipewire-module-protocol-native }
-  { name = libpipewire-module-client-node }
-  { name = libpipewire-module-adapter }
-  { name = libpipewire-module-metadata }
-  { name = libpipewire-module-session-manager }
-]
-wireplumber.components = [
-  { name = libwireplumber-module-lua-scripting type = module }
-  { name = vsnd.lua type = config/lua }
-]
-";
-const WIREPLUMBER_LUA: &str = r#"
-components = {}
-local function module(name, arguments)
-  components[#components + 1] = { "libwireplumber-module-" .. name, type = "module", args = arguments }
-end
-local function script(name, arguments)
-  components[#components + 1] = { name, type = "script/lua", args = arguments }
-end
-module("si-node")
-module("si-audio-adapter")
-module("si-standard-link")
-module("si-audio-endpoint")
-module("default-nodes-api")
-module("mixer-api")
-module("metadata")
-module("default-nodes", { ["use-persistent-storage"] = false })
-script("policy-node.lua", { ["move"] = true, ["follow"] = true, ["audio.no-dsp"] = false })
-script("create-item.lua")
-"#;
+const WIREPLUMBER_CONF: &str = include_str!("wireplumber.conf");
+const WIREPLUMBER_LUA: &str = include_str!("vsnd.lua");

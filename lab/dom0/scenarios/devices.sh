@@ -22,13 +22,16 @@ pcm.mixed {
 END
 }
 
-# devices_world: guest a, of whose streams each plays in another way to dom0's card, and one to a sound server.
+# devices_world: guest a, of whose streams each plays in another way to dom0's card, and two to sound servers.
 devices_world() {
     [ ! -e /run/lab/devices ] || return 0
     world
+    # Before the daemon shuts itself in: it is a client of PipeWire's, with PipeWire's modules.
+    [ -e /bin/pipewire ] || (cd / && cpio -id < /lab/pipewire.cpio 2> /dev/null)
     mixed_pcm 1024
     daemon_with 'sink = "alsa:hw:Loopback,0,0"' \
         '[[rule]]' 'pcm = 0' 'stream = 1' 'sink = "pulse:lab@unix:/run/lab/pulse.socket"' \
+        '[[rule]]' 'pcm = 0' 'stream = 2' 'sink = "pipewire:lab@unix:/run/lab/pipewire-0"' \
         '[[rule]]' 'pcm = 1' 'stream = 0' 'sink = "alsa:mixed"' \
         '[[rule]]' 'pcm = 1' 'stream = 1' 'sink = "alsa:plug:mixed"' \
         '[[rule]]' 'pcm = 1' 'stream = 2' "sink = \"alsa:plug:'hw:Loopback,0,2'\""
@@ -105,6 +108,15 @@ scenario_bounded() {
     done
 }
 
+# play_to_server SEED STREAM: a guest plays that to a server's sink, whose recorder is told to end then. Silence first: a
+# server begins a stream in what it has rendered already, which the monitor's recorder has.
+play_to_server() {
+    must_run a "vsnd-lab make --frames 144000 --seed $1 /run/lab/$1.raw && { head -c 38400 /dev/zero; cat /run/lab/$1.raw; } |
+        aplay -D hw:0,0,$2 -t raw -f S16_LE -r 48000 -c 2 --period-size=2400 --buffer-size=9600"
+    sleep 1
+    kill -INT $recorder_pid
+}
+
 # What a guest plays to a sound server of dom0 is heard at the server's sink, octet by octet.
 scenario_server() {
     devices_world
@@ -116,14 +128,31 @@ scenario_server() {
     parecord --raw --latency-msec=20 --device=lab.monitor $(printf -- '--%s ' $sound) > "$WAVS/monitor.raw" &
     recorder_pid=$!
     soon 10 [ -s "$WAVS/monitor.raw" ] || fail "the sink's monitor gives nothing"
-    # Silence first: a server begins a stream in what it has rendered already, which the monitor's recorder has.
-    must_run a "vsnd-lab make --frames 144000 --seed 45 /run/lab/45.raw && { head -c 38400 /dev/zero; cat /run/lab/45.raw; } |
-        aplay -D hw:0,0,1 -t raw -f S16_LE -r 48000 -c 2 --period-size=2400 --buffer-size=9600"
-    sleep 1
-    kill -INT $recorder_pid
+    play_to_server 45 1
     recorded_is monitor.raw compare --seed 45 --frames 144000 --late
     kill $pulse_pid
 }
+
+# The same by PipeWire's own protocol, with the session manager that connects the stream to its sink.
+scenario_pipewire() {
+    devices_world
+    export XDG_RUNTIME_DIR=/run/lab PIPEWIRE_RUNTIME_DIR=/run/lab WIREPLUMBER_CONFIG_DIR=/etc/pipewire
+    pipewire -c /lab/pipewire.conf > /run/lab/pipewire.log 2>&1 &
+    pipewire_pids=$!
+    soon 10 [ -e /run/lab/pipewire-0 ] || fail "PipeWire does not start: $(tail -n1 /run/lab/pipewire.log)"
+    wireplumber -c /etc/pipewire/wireplumber.conf >> /run/lab/pipewire.log 2>&1 &
+    pipewire_pids="$! $pipewire_pids"
+    pw-record --target lab -P '{ stream.capture.sink = true }' --format s16 --rate 48000 --channels 2 --latency 20ms \
+        "$WAVS/monitor.wav" &
+    recorder_pid=$!
+    soon 10 recorder_has_begun || fail "the sink's monitor gives nothing: $(tail -n1 /run/lab/pipewire.log)"
+    play_to_server 46 2
+    recorded_is monitor.wav compare --seed 46 --frames 144000 --late
+    # shellcheck disable=SC2086  # two numbers
+    kill $pipewire_pids
+}
+
+recorder_has_begun() { [ "$(stat -c %s "$WAVS/monitor.wav" 2>/dev/null || echo 0)" -gt 4096 ]; }
 
 # The card is taken away under a player, and brought back: the player notices nothing, the daemon says both.
 scenario_unplugged() {

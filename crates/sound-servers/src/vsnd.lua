@@ -1,0 +1,17 @@
+components = {}
+local function module(name, arguments)
+  components[#components + 1] = { "libwireplumber-module-" .. name, type = "module", args = arguments }
+end
+local function script(name, arguments)
+  components[#components + 1] = { name, type = "script/lua", args = arguments }
+end
+module("si-node")
+module("si-audio-adapter")
+module("si-standard-link")
+module("si-audio-endpoint")
+module("default-nodes-api")
+module("mixer-api")
+module("metadata")
+module("default-nodes", { ["use-persistent-storage"] = false })
+script("policy-node.lua", { ["move"] = true, ["follow"] = true, ["audio.no-dsp"] = false })
+script("create-item.lua")
