@@ -68,7 +68,9 @@ fn a_daemon_that_is_killed_while_playing_is_waited_for() {
     let (all, after) = (samples(&long), samples(&world.path("out-2.wav")));
     assert_eq!(before, all[..before.len()], "the killed daemon's file is valid and whole");
     assert!(all.ends_with(&after), "the second daemon played the rest");
-    assert!(before.len() + after.len() >= all.len(), "nothing is lost");
+    // A file is 50 ms behind the sound, and more on a machine that stalls; 200 ms are the guest's buffer.
+    let lost = all.len().saturating_sub(before.len() + after.len());
+    assert!(lost < 9_600, "{lost} frames are in neither file");
 }
 
 #[test]
