@@ -88,10 +88,10 @@ run() {
 }
 
 # All scenarios, those that share guests one after another.
-all="playback capture duplex lengths killed stopped twenty eight two destroy daemon pause restore hotplug formats
+all="playback capture duplex lengths killed stopped twenty eight two destroy daemon pause restore formats hotplug
 driverdomain"
 # What is about the daemon, or needs the stock driver by its name; and what only our own driver can.
-daemons=" own v0 v0killed hostile policy xlcfg aloop mixed bounded server pipewire unplugged absent manual "
+daemons=" own v0 v0killed hostile policy xlcfg aloop mixed bounded server pipewire unplugged manual absent "
 if [ "${DRIVER:-}" != vsnd ]; then
     all="$all$daemons"
 else
