@@ -52,8 +52,8 @@ fn a_pcm_that_waits_for_its_server_keeps_nobody_waiting() {
         let waits = format!("type file slave.pcm null file /dev/null infile \"{}\" format raw", fifo.display());
         fs::write(&config, format!("</usr/share/alsa/alsa.conf>\npcm.waits {{ {waits} }}\n")).unwrap();
         let mut again = Command::new(std::env::current_exe().unwrap());
-        let again = again.args(["--exact", ITSELF]).env(FIFO, fifo).env("ALSA_CONFIG_PATH", config);
-        assert!(again.status().unwrap().success());
+        let again = again.args(["--exact", ITSELF]).env(FIFO, fifo).env("ALSA_CONFIG_PATH", config).output().unwrap();
+        assert!(String::from_utf8_lossy(&again.stdout).contains("1 passed"), "{again:?}");
         return;
     };
     // Opening the PCM waits until somebody writes into the FIFO.

@@ -329,6 +329,5 @@ fn path(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// A session manager that links streams to the sink, and does nothing that needs a bus or hardware.
 const WIREPLUMBER_CONF: &str = include_str!("wireplumber.conf");
 const WIREPLUMBER_LUA: &str = include_str!("vsnd.lua");

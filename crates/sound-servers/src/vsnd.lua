@@ -1,3 +1,4 @@
+-- WirePlumber for tests and the lab: links streams to their sinks, and does nothing that needs a bus or hardware.
 components = {}
 local function module(name, arguments)
   components[#components + 1] = { "libwireplumber-module-" .. name, type = "module", args = arguments }

@@ -6,7 +6,7 @@
 BENCH_SECONDS=100
 
 scenario_bench() {
-    # At the level `debug` it measures how loud the sound is, too, 6 ms of each second.
+    # At the level `debug` the daemon measures how loud the sound is, too, which takes 6 ms of each second.
     VSND_LOG=vsndd=info
     world
     rm -f /share/bench
