@@ -1,8 +1,9 @@
 //! An open PCM as its thread uses it, and what its errors mean.
 
 use super::hw::{Device, io_error};
-use crate::live::{Fault, Input, Output};
+use crate::live::{Fault, Input, Output, wait_for};
 use crate::{Direction, Error, StreamSpec};
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use sndif::Format;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -112,16 +113,19 @@ impl AlsaPcm {
     fn await_change(&mut self, wake: BorrowedFd<'_>, by_pcm: bool, timeout: Option<Duration>) -> bool {
         const ERROR: i16 =
             alsa::poll::Flags::ERR.bits() | alsa::poll::Flags::NVAL.bits() | alsa::poll::Flags::HUP.bits();
-        self.fds[0] = alsa::poll::pollfd { fd: wake.as_raw_fd(), events: alsa::poll::Flags::IN.bits(), revents: 0 };
         // With enough there already the PCM's descriptors are ready all the time.
-        let used = if by_pcm && self.avail < self.device.avail_min { self.fds.len() } else { 1 };
+        if !by_pcm || self.avail >= self.device.avail_min {
+            return wait_for(&mut [PollFd::from_borrowed_fd(wake, PollFlags::IN)], timeout);
+        }
+        self.fds[0] = alsa::poll::pollfd { fd: wake.as_raw_fd(), events: alsa::poll::Flags::IN.bits(), revents: 0 };
+        // The PCM tells of itself; the time is for one that does not.
         let milliseconds = timeout.map_or(-1, |timeout| timeout.as_micros().div_ceil(1_000).min(10_000) as i32);
-        match alsa::poll::poll(&mut self.fds[..used], milliseconds) {
+        match alsa::poll::poll(&mut self.fds, milliseconds) {
             Ok(0) => return true,
             Ok(_) => {}
             Err(_) => thread::sleep(Duration::from_millis(1)),
         }
-        if self.fds[1..used].iter().any(|fd| fd.revents & ERROR != 0) {
+        if self.fds[1..].iter().any(|fd| fd.revents & ERROR != 0) {
             // What it is the next call into ALSA says; if it says nothing, do not spin.
             thread::sleep(Duration::from_millis(1));
         }
