@@ -10,6 +10,7 @@ use sndif::store::Direction;
 use tracing::{Level, debug, info, warn};
 
 use crate::endpoint::{Device, Endpoint};
+use crate::flow::{self, Passage};
 use crate::journal::Violation;
 use crate::limiter::LogLimiter;
 use crate::policy::{HostVolume, Permission, Route};
@@ -287,15 +288,17 @@ impl HostSide {
     /// Moves the frames that are due.
     pub(crate) fn move_frames(&mut self, core: &mut impl Frames, turn: &mut Turn<'_>) {
         let Some(&geometry) = core.geometry() else { return };
-        let frame_bytes = geometry.frame_bytes as usize;
-        let mut result = Ok(());
-        match &mut self.device {
+        let passage = Passage { gain: self.gain.as_ref(), meter: &self.meter, scratch: &mut *turn.scratch };
+        let result = match &mut self.device {
+            Device::Sink(sink) => flow::play(core, sink.as_mut(), passage, turn.now_ns),
+            Device::Source(source) => flow::capture(core, source.as_mut(), &passage, turn.now_ns),
             // A stream whose device failed goes on at its own pace.
             Device::Closed if core.direction() == Some(Direction::Playback) => {
                 while let Some(frames) = core.frames_to_play(turn.now_ns, usize::MAX) {
                     let octets = frames.len();
                     core.played(octets);
                 }
+                Ok(())
             }
             Device::Closed => {
                 while let Some(room) = core.room_to_capture(turn.now_ns, usize::MAX) {
@@ -303,55 +306,9 @@ impl HostSide {
                     pcm::fill_silence(geometry.format, room);
                     core.captured(octets);
                 }
+                Ok(())
             }
-            Device::Sink(sink) => {
-                while let Some(frames) = core.frames_to_play(turn.now_ns, sink.room_frames()) {
-                    let frames = match &self.gain {
-                        None => frames,
-                        Some(gain) => {
-                            turn.scratch.clear();
-                            turn.scratch.extend_from_slice(frames);
-                            gain.apply(geometry.format, geometry.channels, turn.scratch);
-                            turn.scratch.as_slice()
-                        }
-                    };
-                    match sink.write(frames) {
-                        Ok(0) => break,
-                        Ok(written) => {
-                            let octets = written * frame_bytes;
-                            self.meter.pass(geometry.format, frames.get(..octets).unwrap_or(frames));
-                            core.played(octets);
-                        }
-                        Err(error) => {
-                            result = Err(error);
-                            break;
-                        }
-                    }
-                }
-                core.set_queued_frames(sink.queued_frames());
-            }
-            Device::Source(source) => {
-                while let Some(room) = core.room_to_capture(turn.now_ns, source.available_frames()) {
-                    match source.read(room) {
-                        Ok(0) => break,
-                        Ok(frames) => {
-                            let octets = frames * frame_bytes;
-                            if let Some(filled) = room.get_mut(..octets) {
-                                if let Some(gain) = &self.gain {
-                                    gain.apply(geometry.format, geometry.channels, filled);
-                                }
-                                self.meter.pass(geometry.format, filled);
-                            }
-                            core.captured(octets);
-                        }
-                        Err(error) => {
-                            result = Err(error);
-                            break;
-                        }
-                    }
-                }
-            }
-        }
+        };
         self.device_result(result, core, turn);
     }
 

@@ -13,6 +13,7 @@ mod decisions;
 mod device;
 mod endpoint;
 mod figures;
+mod flow;
 mod host;
 mod journal;
 mod limiter;

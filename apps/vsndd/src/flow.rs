@@ -1,0 +1,248 @@
+//! Moves the frames of a stream between its guest's buffer and its host device.
+//!
+//! How much the device takes, or has, is asked once in a turn. A device goes on while it is written to, and what it plays in
+//! the time of one write is room for the next: on a machine that is not much faster than a frame is long, that would go on
+//! frame by frame, and the guest be told late of its period.
+
+use backend::Frames;
+use host_audio::{Error, Sink, Source};
+use pcm::{Gain, Meter};
+
+/// What becomes of frames on their way.
+pub(crate) struct Passage<'a> {
+    /// What is to be done in software.
+    pub(crate) gain: Option<&'a Gain>,
+    pub(crate) meter: &'a Meter,
+    /// Room for scaled frames: those of the guest's buffer stay as they are.
+    pub(crate) scratch: &'a mut Vec<u8>,
+}
+
+/// Hands the guest's frames to the sink, as many as it takes now.
+///
+/// # Errors
+/// The sink failed for good.
+pub(crate) fn play(
+    core: &mut impl Frames,
+    sink: &mut dyn Sink,
+    passage: Passage<'_>,
+    now_ns: u64,
+) -> Result<(), Error> {
+    let Some(&geometry) = core.geometry() else { return Ok(()) };
+    let mut room = sink.room_frames();
+    let mut result = Ok(());
+    while let Some(frames) = core.frames_to_play(now_ns, room) {
+        let frames = match passage.gain {
+            None => frames,
+            Some(gain) => {
+                passage.scratch.clear();
+                passage.scratch.extend_from_slice(frames);
+                gain.apply(geometry.format, geometry.channels, passage.scratch);
+                passage.scratch.as_slice()
+            }
+        };
+        match sink.write(frames) {
+            Ok(0) => break,
+            Ok(written) => {
+                let octets = written * geometry.frame_bytes as usize;
+                passage.meter.pass(geometry.format, frames.get(..octets).unwrap_or(frames));
+                core.played(octets);
+                room = room.saturating_sub(written);
+            }
+            Err(error) => {
+                result = Err(error);
+                break;
+            }
+        }
+    }
+    core.set_queued_frames(sink.queued_frames());
+    result
+}
+
+/// Fills the guest's buffer with what the source has now.
+///
+/// # Errors
+/// The source failed for good.
+pub(crate) fn capture(
+    core: &mut impl Frames,
+    source: &mut dyn Source,
+    passage: &Passage<'_>,
+    now_ns: u64,
+) -> Result<(), Error> {
+    let Some(&geometry) = core.geometry() else { return Ok(()) };
+    let mut available = source.available_frames();
+    while let Some(room) = core.room_to_capture(now_ns, available) {
+        let frames = source.read(room)?;
+        if frames == 0 {
+            break;
+        }
+        let octets = frames * geometry.frame_bytes as usize;
+        if let Some(filled) = room.get_mut(..octets) {
+            if let Some(gain) = passage.gain {
+                gain.apply(geometry.format, geometry.channels, filled);
+            }
+            passage.meter.pass(geometry.format, filled);
+        }
+        core.captured(octets);
+        available = available.saturating_sub(frames);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use backend::{Geometry, Pace, Run};
+    use host_audio::Pacing;
+    use sndif::Format;
+    use sndif::store::Direction;
+
+    const GEOMETRY: Geometry = Geometry {
+        format: Format::U8,
+        rate_hz: 48_000,
+        channels: 1,
+        frame_bytes: 1,
+        ring_bytes: 1_920,
+        buffer_bytes: 4_096,
+        period_bytes: 480,
+    };
+
+    /// A guest with frames of an octet: as many as its buffer holds are to be moved.
+    struct Guest {
+        buffer: Vec<u8>,
+        moved: usize,
+        queued: u64,
+    }
+
+    impl Guest {
+        fn new() -> Self {
+            Self { buffer: vec![1; GEOMETRY.ring_bytes as usize], moved: 0, queued: 0 }
+        }
+
+        fn next(&mut self, most: usize) -> Option<&mut [u8]> {
+            let end = self.buffer.len().min(self.moved + most);
+            self.buffer.get_mut(self.moved..end).filter(|stretch| !stretch.is_empty())
+        }
+    }
+
+    impl Frames for Guest {
+        fn direction(&self) -> Option<Direction> {
+            None
+        }
+        fn geometry(&self) -> Option<&Geometry> {
+            Some(&GEOMETRY)
+        }
+        fn frames_to_play(&mut self, _now_ns: u64, room_frames: usize) -> Option<&[u8]> {
+            self.next(room_frames).map(|stretch| &*stretch)
+        }
+        fn played(&mut self, octets: usize) {
+            self.moved += octets;
+        }
+        fn set_queued_frames(&mut self, frames: u64) {
+            self.queued = frames;
+        }
+        fn room_to_capture(&mut self, _now_ns: u64, available_frames: usize) -> Option<&mut [u8]> {
+            self.next(available_frames)
+        }
+        fn captured(&mut self, octets: usize) {
+            self.moved += octets;
+        }
+        fn set_pace(&mut self, _pace: Pace, _now_ns: u64) {}
+        fn run(&self) -> Run {
+            Run::Running
+        }
+        fn backlog_frames(&self) -> u64 {
+            0
+        }
+    }
+
+    /// A device that plays, or captures, a frame in the time of each call.
+    struct Moving {
+        frames: usize,
+        calls: usize,
+    }
+
+    impl Moving {
+        fn moved(&mut self, frames: usize) -> usize {
+            let moved = frames.min(self.frames);
+            self.frames = self.frames - moved + 1;
+            self.calls += 1;
+            moved
+        }
+    }
+
+    impl Sink for Moving {
+        fn pacing(&self) -> Pacing<'_> {
+            Pacing::Caller
+        }
+        fn room_frames(&mut self) -> usize {
+            self.frames
+        }
+        fn write(&mut self, frames: &[u8]) -> Result<usize, Error> {
+            Ok(self.moved(frames.len()))
+        }
+        fn queued_frames(&mut self) -> u64 {
+            7
+        }
+        fn start(&mut self) -> Result<(), Error> {
+            Ok(())
+        }
+        fn pause(&mut self, _on: bool) -> Result<(), Error> {
+            Ok(())
+        }
+        fn flush(&mut self) -> Result<(), Error> {
+            Ok(())
+        }
+        fn stop(&mut self) -> Result<(), Error> {
+            Ok(())
+        }
+        fn xruns(&self) -> u64 {
+            0
+        }
+        fn acknowledge(&mut self) -> Result<(), Error> {
+            Ok(())
+        }
+    }
+
+    impl Source for Moving {
+        fn pacing(&self) -> Pacing<'_> {
+            Pacing::Caller
+        }
+        fn available_frames(&mut self) -> usize {
+            self.frames
+        }
+        fn read(&mut self, into: &mut [u8]) -> Result<usize, Error> {
+            Ok(self.moved(into.len()))
+        }
+        fn start(&mut self) -> Result<(), Error> {
+            Ok(())
+        }
+        fn pause(&mut self, _on: bool) -> Result<(), Error> {
+            Ok(())
+        }
+        fn stop(&mut self) -> Result<(), Error> {
+            Ok(())
+        }
+        fn xruns(&self) -> u64 {
+            0
+        }
+        fn acknowledge(&mut self) -> Result<(), Error> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_device_that_goes_on_meanwhile_is_not_followed_frame_by_frame() {
+        let meter = Meter::new(1);
+        let mut scratch = Vec::new();
+
+        let (mut guest, mut sink) = (Guest::new(), Moving { frames: 480, calls: 0 });
+        let passage = Passage { gain: None, meter: &meter, scratch: &mut scratch };
+        play(&mut guest, &mut sink, passage, 0).unwrap();
+        assert_eq!((guest.moved, guest.queued, sink.calls), (480, 7, 1));
+
+        let (mut guest, mut source) = (Guest::new(), Moving { frames: 480, calls: 0 });
+        let passage = Passage { gain: None, meter: &meter, scratch: &mut scratch };
+        capture(&mut guest, &mut source, &passage, 0).unwrap();
+        assert_eq!((guest.moved, source.calls), (480, 1));
+    }
+}
