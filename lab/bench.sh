@@ -64,9 +64,13 @@ awk '
     BEGIN {
         text["open"] = "requests of a player of one period, from its first to CLOSE"
         text["start"] = "ms from the start of aplay to the first frame at the sink"
-        text["latency"] = "ms from aplay to the sink, with a buffer of 40 ms"
+        text["latency"] = "ms from aplay to the sink, with a buffer of 40 ms that aplay keeps full"
+        text["least"] = "ms that were left of that buffer at the least"
         text["dmix"] = "streams that share a card by dmix without an xrun"
-        text["buffer"] = "ms: the shortest buffer that does not run dry"
+        text["buffer-nobody"] = "ms: the shortest buffer that does not run dry"
+        text["buffer-host"] = "ms: the shortest one while the host is busy"
+        text["buffer-guest"] = "ms: the shortest one while the guest is busy"
+        text["buffer-both"] = "ms: the shortest one while both are busy"
     }
     $3 in text { line = $1 "  " $2 "  " text[$3] ":"; all[line] = all[line] " " $5 }
     END { for (line in all) print line all[line] }' "$results" | sort -k3 -k1,1V -k2,2

@@ -16,7 +16,7 @@ dom0_kernel=${kernel/debug/6.12}
 libraries=$programs/usr/lib/x86_64-linux-gnu
 desktop_libraries=$desktop/usr/lib/x86_64-linux-gnu
 
-dom0_modules="xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs virtio_pci 9pnet_virtio 9p snd-aloop"
+dom0_modules="xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs virtio_pci 9pnet_virtio 9p snd-aloop snd-dummy"
 guest_modules="xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs snd_xen_front snd-aloop"
 # Our module for this kernel, which a guest loads when it is asked to; the lab runs without it as well.
 our_module=$(dirname "$lab")/target/module/$kernel/vsnd_front.ko

@@ -155,6 +155,7 @@ on_poweroff = "destroy"
 on_reboot = "destroy"
 on_crash = "destroy"
 END
+    [ -z "${GUEST_TSC:-}" ] || echo "tsc_mode = \"$GUEST_TSC\""
     [ -z "${2:-}" ] || echo "vsnd = $2"
 }
 

@@ -1,9 +1,10 @@
-//! `vsnd-lab`: makes recordings that can be made again anywhere, and compares what became of them.
+//! `vsnd-lab`: makes recordings that can be made again anywhere, compares what became of them, and says when what was heard.
 //!
 //! It runs in dom0 and in the guests of the lab: both make the same recording from a few numbers, so that
 //! none has to travel between them.
 
 mod compare;
+mod position;
 mod recording;
 mod stretches;
 
@@ -60,6 +61,18 @@ enum Command {
         /// What was heard: raw frames, or a WAV file where the name ends in `.wav`.
         file: PathBuf,
     },
+    /// Says what time it is: nanoseconds of this domain's monotonic clock, and of the processor's counter, which is the same in
+    /// all domains that have `tsc_mode="native"` (in nanoseconds, where QEMU counts instructions).
+    Clock,
+    /// Looks again and again where a stream of a sound card is: nanoseconds of the monotonic clock, frames that were
+    /// played, and frames that were written.
+    Positions {
+        /// How often.
+        #[arg(long, default_value_t = 24)]
+        looks: u32,
+        /// The stream's file `status` in /proc/asound.
+        file: PathBuf,
+    },
     /// Says where raw frames of two 16-bit samples are silent and where not: `sound 480, silence 960`, in frames.
     Stretches {
         /// What was heard.
@@ -109,6 +122,15 @@ fn run(arguments: &Arguments) -> Result<bool> {
             let recording = Recording { format: Format::S16Le, ..*recording };
             let other = Recording { seed: *other_seed, frames: *other_frames, ..recording };
             report(&compare::compare_mixture(&recording, &other, &read(&recording, file)?))
+        }
+        Command::Clock => {
+            writeln!(std::io::stdout(), "{}", position::clock()?)?;
+            Ok(true)
+        }
+        Command::Positions { looks, file } => {
+            position::watch(*looks, file, &mut std::io::stdout().lock())
+                .with_context(|| format!("cannot look at {}", file.display()))?;
+            Ok(true)
         }
         Command::Stretches { file } => {
             let heard = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;

@@ -16,10 +16,11 @@
 //! ```
 //!
 //! All of user space's unsafe code is here: `memory.rs` (mapping and touching shared
-//! pages) and `dev/ioctl.rs` (the device files). Nothing here runs on a stream's way but
+//! pages), `dev/ioctl.rs` (the device files) and `counter.rs` (a register). Nothing here runs on a stream's way but
 //! [`SharedMemory`]'s accesses, [`EventChannel::notify`] and [`EventChannel::rearm`].
 
 mod channel;
+mod counter;
 pub mod dev;
 pub mod emu;
 mod error;
@@ -35,6 +36,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub use channel::EventChannel;
+pub use counter::processor_counter;
 pub use error::{Error, Refusal, Result};
 pub use grant::{Granted, Mapped, StillMapped};
 pub use limits::raise_fd_limit;

@@ -71,58 +71,71 @@ bench_requests() {
     bench_value "$1" requests "$requests"
 }
 
-# From the start of aplay in the guest to the moment when dom0's sound card begins to play; and from the moment when aplay
-# writes a frame to the one when that card plays it. The wall clocks of the domains are both Xen's.
+# From the start of aplay in the guest to the moment when dom0's sound card begins to play; how long before it is heard aplay
+# has written a frame; and which buffers are too short for it. The card is snd-dummy, whose position goes with a fine timer:
+# that of snd-aloop moves in leaps of four milliseconds. Clocks are compared by the processor's counter, for the wall clocks
+# of the domains are milliseconds apart.
 scenario_bench_start() {
     world
-    daemon_kill
-    modprobe snd-aloop
-    sed -i '/^sink/d' /run/lab/vsndd.toml
-    vsndd --sink alsa:hw:Loopback,0 > /run/lab/vsndd.out 2>> "$DAEMON_LOG" &
-    echo $! > /run/lab/vsndd.pid
+    modprobe snd-dummy
+    # At the level `debug` the daemon measures how loud the sound is, too.
+    VSND_LOG=vsndd=info
+    daemon_with 'sink = "alsa:hw:Dummy,0"'
+    GUEST_TSC=native
     guest_start a
     sound="-q -D hw:0,0 -t raw -f S16_LE -r 48000 -c 2"
     must_run a "head -c 384000 /dev/zero > /run/lab/zero.raw"
-    for round in 1 2 3 4 5; do
-        guest_begin a "adjtimex > /run/lab/began
-            aplay $sound --period-size=480 --buffer-size=1920 /run/lab/zero.raw & sleep 1
-            for sample in 1 2 3 4 5 6; do
-                sleep 0.0\$sample; adjtimex; cat /proc/asound/card0/pcm0p/sub0/status
-            done > /run/lab/samples
-            wait; grep -hE 'tv_|appl_ptr' /run/lab/began /run/lab/samples"
-        sleep 1
-        grep trigger_time /proc/asound/Loopback/pcm0p/sub0/status > /run/lab/heard
+    for round in 1 2 3 4 5 6 7 8; do
+        # The first lines: the clock, and when aplay is started.
+        guest_begin a "sleep 0.0$round; vsnd-lab clock; aplay $sound --period-size=480 --buffer-size=1920 /run/lab/zero.raw &
+            sleep 1; vsnd-lab positions /proc/asound/card0/pcm0p/sub0/status; wait"
+        sleep 1.5
+        { vsnd-lab clock && cat /proc/asound/Dummy/pcm0p/sub0/status; } > /run/lab/heard
         guest_wait a 20 || fail "aplay: $OUTPUT"
-        # How far the wall clock is ahead of the one that ALSA uses. Later: it keeps dom0 from all else for some time.
-        { adjtimex && cat /proc/timer_list /run/lab/heard; } > /run/lab/clocks
-        case $OUTPUT in *run!!!*) note "round $round: $(echo "$OUTPUT" | grep 'run!!!')" ;; esac
-        echo "$OUTPUT" | cat /run/lab/clocks - | awk '
-            /tv_sec/ { seconds = $2 % 100000 }
-            /tv_usec/ { now = seconds * 1000 + $2 / 1000; if (++clocks == 2) began = now }
-            /^now at/ { ahead = now - $3 / 1000000 }
-            /trigger_time/ { heard = $2 * 1000 + ahead }
-            /appl_ptr/ && clocks > 2 { sum += $3 / 48 - (now - heard); samples++ }
+        echo "$OUTPUT" | awk '
+            FILENAME != "-" && FNR == 1 { ahead = $1 - $2 }
+            $1 == "trigger_time:" { heard = $2 * 1000 }
+            FILENAME == "-" && FNR == 1 { ahead = (ahead - ($1 - $2)) / 1e6; began = $1 / 1e6 + ahead }
+            FILENAME == "-" && NF == 3 {
+                latency = $3 / 48 - ($1 / 1e6 + ahead - heard)
+                sum += latency
+                if (!looks++ || latency < least) least = latency
+            }
             END {
+                if (!looks || !heard) exit 1
                 printf "start ms-%d %.1f\n", '$round', heard - began
-                # After an xrun aplay counts anew.
-                if (sum > 0) printf "latency ms-%d %.1f\n", '$round', sum / samples
-            }' >> /share/bench
+                printf "latency ms-%d %.1f\n", '$round', sum / looks
+                printf "least ms-%d %.1f\n", '$round', least
+            }' /run/lab/heard - >> /share/bench || fail "round $round: $OUTPUT"
     done
-    bench_shortest
+    for busy in nobody host guest both; do
+        bench_shortest $busy
+    done
     guest_stop a
-    daemon_kill
-    rm -f /run/lab/vsndd.pid
+    GUEST_TSC=
+    devices_end
 }
 
-# The shortest buffer, of two periods, that does not run dry.
+# bench_shortest WHO: the shortest buffer, of two periods, that does not run dry in four seconds while that domain's processor
+# is wanted by another program, too.
 bench_shortest() {
-    shortest=0
-    for milliseconds in 40 20 10 5 4 3 2 1; do
-        guest_run a "aplay $sound --period-size=$((milliseconds * 48)) --buffer-size=$((milliseconds * 96)) -d 5 /dev/zero"
-        [ -z "$OUTPUT" ] || { note "$((milliseconds * 2)) ms: $(echo "$OUTPUT" | head -n 1)"; break; }
+    shortest=0 hog='while :; do :; done'
+    for milliseconds in 80 60 40 30 20 15 10 8 6 5 4 3 2 1; do
+        frames=$((milliseconds * 48))
+        case $1 in host | both) sh -c "$hog" & hog_pid=$! ;; *) hog_pid= ;; esac
+        case $1 in guest | both) beside="sh -c '$hog' & hog_pid=\$!" ;; *) beside="hog_pid=" ;; esac
+        guest_begin a "$beside
+            sleep 0.3
+            aplay $sound --period-size=$frames --buffer-size=$((frames * 2)) -d 4 /dev/zero
+            [ -z \"\$hog_pid\" ] || kill \$hog_pid"
+        # Nothing else is done here meanwhile: what looks whether it is over would be one more program.
+        sleep 6
+        [ -z "$hog_pid" ] || { kill "$hog_pid"; wait "$hog_pid"; }
+        guest_wait a 60 || fail "$1, $milliseconds ms: $OUTPUT"
+        case $OUTPUT in *run!!!*) break ;; esac
         shortest=$((milliseconds * 2))
     done
-    bench_value buffer ms $shortest
+    bench_value "buffer-$1" ms $shortest
 }
 
 # How many streams share dom0's card by dmix without an xrun. Their guests are the benchmark's own, in its own emulated Xen.
