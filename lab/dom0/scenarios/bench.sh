@@ -116,20 +116,20 @@ scenario_bench_start() {
     devices_end
 }
 
-# bench_shortest WHO: the shortest buffer, of two periods, that does not run dry in four seconds while that domain's processor
-# is wanted by another program, too.
+# bench_shortest WHO: the shortest buffer, of two periods, that does not run dry in three seconds while that domain's processor
+# is wanted by another program, too; 0 if none does of up to 80 ms.
 bench_shortest() {
     shortest=0 hog='while :; do :; done'
-    for milliseconds in 80 60 40 30 20 15 10 8 6 5 4 3 2 1; do
+    for milliseconds in 40 30 20 15 10 8 6 5 4 3 2 1; do
         frames=$((milliseconds * 48))
         case $1 in host | both) sh -c "$hog" & hog_pid=$! ;; *) hog_pid= ;; esac
         case $1 in guest | both) beside="sh -c '$hog' & hog_pid=\$!" ;; *) beside="hog_pid=" ;; esac
         guest_begin a "$beside
             sleep 0.3
-            aplay $sound --period-size=$frames --buffer-size=$((frames * 2)) -d 4 /dev/zero
+            aplay $sound --period-size=$frames --buffer-size=$((frames * 2)) -d 3 /dev/zero
             [ -z \"\$hog_pid\" ] || kill \$hog_pid"
         # Nothing else is done here meanwhile: what looks whether it is over would be one more program.
-        sleep 6
+        sleep 4.5
         [ -z "$hog_pid" ] || { kill "$hog_pid"; wait "$hog_pid"; }
         guest_wait a 60 || fail "$1, $milliseconds ms: $OUTPUT"
         case $OUTPUT in *run!!!*) break ;; esac
