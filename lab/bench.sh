@@ -72,8 +72,8 @@ awk '
         text["buffer-guest"] = "ms: the shortest one while the guest is busy"
         text["buffer-both"] = "ms: the shortest one while both are busy"
     }
-    $3 in text { line = $1 "  " $2 "  " text[$3] ":"; all[line] = all[line] " " $5 }
-    END { for (line in all) print line all[line] }' "$results" | sort -k3 -k1,1V -k2,2
+    $3 in text { line = sprintf("%s:  %-4s  %-5s ", text[$3], $1, $2); all[line] = all[line] " " $5 }
+    END { for (line in all) print line all[line] }' "$results" | sort -t: -k1,1 -k2,2V
 
 awk '
     { separator = last == $1 $2 $3 ? "," : (last == "" ? "[\n{" : "},\n{") }
