@@ -132,7 +132,7 @@ bench_shortest() {
         sleep 4.5
         [ -z "$hog_pid" ] || { kill "$hog_pid"; wait "$hog_pid"; }
         guest_wait a 60 || fail "$1, $milliseconds ms: $OUTPUT"
-        case $OUTPUT in *run!!!*) break ;; esac
+        case $OUTPUT in *run!!!*) break ;; ?*) fail "$1, $milliseconds ms: $OUTPUT" ;; esac
         shortest=$((milliseconds * 2))
     done
     bench_value "buffer-$1" ms $shortest
