@@ -27,6 +27,7 @@ pub mod service;
 mod source;
 mod stream;
 mod transport;
+mod turns;
 mod unique_id;
 mod v0;
 

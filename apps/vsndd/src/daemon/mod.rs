@@ -25,11 +25,13 @@ use crate::served::Served;
 use crate::server::{Control, ListenError, Metrics};
 use crate::service::{self, Watchdog};
 use crate::stream::{After, Turn};
+use crate::turns::Turns;
 
 use steering::Steering;
 
-/// Devices whose nodes are looked at before the streams get their turn again.
-const DEVICE_BUDGET: usize = 4;
+/// How long devices' nodes are looked at before the streams get their turn again: a look takes many answers of the store,
+/// and on a busy host the store is slow to answer.
+const DEVICE_TURN_NS: u64 = 1_000_000;
 
 /// No timer is set further ahead, so that what an earlier wish leaves behind is bounded.
 const HORIZON_NS: u64 = 1_000_000_000;
@@ -99,7 +101,7 @@ pub struct Daemon {
     /// Streams with requests left over.
     busy: VecDeque<StreamKey>,
     /// Devices whose nodes changed.
-    dirty: BTreeSet<DeviceId>,
+    dirty: Turns<DeviceId>,
     /// Directories that are not ours; as many as the toolstack makes.
     foreign: BTreeSet<DeviceId>,
     backend_path: String,
@@ -145,14 +147,16 @@ impl Daemon {
             device_timers: Timers::new(),
             watchdog: Watchdog::from_env(),
             busy: VecDeque::new(),
-            dirty: BTreeSet::new(),
+            dirty: Turns::new(),
             foreign: BTreeSet::new(),
             backend_path,
             scratch: Vec::with_capacity(1 << 16),
         };
         // Who is told that we serve finds the cards offered that are there already.
         daemon.rescan();
-        daemon.serve_dirty(daemon.poller.now_ns());
+        for id in daemon.dirty.all() {
+            daemon.look_at(id, daemon.poller.now_ns());
+        }
         Ok(daemon)
     }
 
@@ -297,13 +301,20 @@ impl Daemon {
                 token => self.dirty.extend(token.strip_prefix("f/").and_then(device_in)),
             }
         }
-        for _ in 0..DEVICE_BUDGET {
-            let Some(id) = self.dirty.pop_first() else { break };
-            if let Err(error) = self.refresh(id, now_ns)
-                && !self.store.is_closed()
-            {
-                error!("{id}: {error}");
+        let end_ns = self.poller.now_ns() + DEVICE_TURN_NS;
+        while let Some(id) = self.dirty.take_next() {
+            self.look_at(id, now_ns);
+            if self.poller.now_ns() >= end_ns {
+                break;
             }
+        }
+    }
+
+    fn look_at(&mut self, id: DeviceId, now_ns: u64) {
+        if let Err(error) = self.refresh(id, now_ns)
+            && !self.store.is_closed()
+        {
+            error!("{id}: {error}");
         }
     }
 
