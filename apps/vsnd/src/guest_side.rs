@@ -41,7 +41,7 @@ pub(crate) struct StreamArguments {
     /// Period in milliseconds, 1 to 1000.
     #[arg(long, default_value_t = 10, value_name = "MS", value_parser = clap::value_parser!(u32).range(1..=1000))]
     period_ms: u32,
-    /// Buffer in milliseconds [default: four periods, at least 200 ms to play and 500 ms to record].
+    /// Buffer in milliseconds [default: four periods, at least 200 ms to play and 2000 ms to record].
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(2..=10_000))]
     buffer_ms: Option<u32>,
     /// Volume in dB for all channels, -100 to 20.
@@ -132,10 +132,11 @@ impl StreamArguments {
         let card = Card::connect(&xen, &self.xen, self.card, CONNECT_TIMEOUT).map_err(failure)?;
         let stream = self.pick(&card, direction)?;
         let frames = |ms: u32| u32::try_from(u64::from(rate_hz) * u64::from(ms) / 1000).unwrap_or(u32::MAX).max(1);
-        // Nobody waits for a file: the longer the buffer, the longer this process may be held up.
+        // Nobody waits for a file: the longer the buffer, the longer this process may be held up. A virtual machine on a
+        // busy host has been seen to stand still for a second.
         let least_ms = match direction {
             Direction::Playback => 200,
-            Direction::Capture => 500,
+            Direction::Capture => 2000,
         };
         let config = Config {
             format,
