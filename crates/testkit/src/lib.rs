@@ -17,6 +17,7 @@ mod census;
 pub mod hostile;
 pub mod linux;
 pub mod signal;
+mod stalls;
 pub mod v0;
 mod wait;
 mod world;
