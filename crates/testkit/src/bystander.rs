@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use xen::DomainId;
 use crate::linux::{Errno, LinuxFrontend, Wish};
 use crate::signal::{assert_same, noise};
 use crate::stalls::Stalls;
+use crate::wait::PATIENCE;
 use crate::world::World;
 
 /// The bystander's domain; tests use lower ones.
@@ -39,25 +41,27 @@ const FRAME_BYTES: usize = 4;
 const EXCUSE: Duration = Duration::from_millis(170);
 
 impl Bystander {
-    /// Attaches the guest's card and lets it play.
+    /// Attaches the guest's card and lets it play; returns when it does.
     ///
     /// # Panics
     /// When the card does not come.
     #[must_use]
     pub fn start(world: &mut World) -> Self {
+        let stalls = Stalls::watch();
         world.attach_playback(GUEST);
         let xen = world.enter(GUEST);
         let frontend = LinuxFrontend::probe(&xen);
         frontend.wait_card();
         let stop = Arc::new(AtomicBool::new(false));
         let asked = Arc::clone(&stop);
+        let (plays, playing) = mpsc::channel();
         let play = move || {
             let mut pcm = frontend.open_playback(0, 0).expect("it has a card");
             pcm.hw_params(&Wish::stereo(2048, BUFFER_FRAMES)).expect("an ordinary wish");
             pcm.prepare().expect("an ordinary stream");
             let mut outcome = Outcome { sound: Vec::new(), cut_octets: 0, gaps: 0, registrations: 0 };
             let mut seed = 0x5EED;
-            while !asked.load(Ordering::Acquire) || outcome.sound.len() < BUFFER_BYTES {
+            while !asked.load(Ordering::Acquire) || outcome.sound.len() <= BUFFER_BYTES {
                 seed += 1;
                 let chunk = noise(seed, 2048 * FRAME_BYTES);
                 let mut done = 0;
@@ -72,6 +76,10 @@ impl Bystander {
                     }
                 }
                 outcome.sound.extend(chunk);
+                if outcome.sound.len() > BUFFER_BYTES {
+                    // More fits only after some was played; it is listened to once.
+                    let _ = plays.send(());
+                }
             }
             match pcm.drain() {
                 Ok(()) => {}
@@ -86,7 +94,8 @@ impl Bystander {
             outcome
         };
         let thread = std::thread::Builder::new().name("bystander".into()).spawn(play).expect("a thread");
-        Self { stop, thread, stalls: Stalls::watch() }
+        playing.recv_timeout(PATIENCE).expect("the bystander plays");
+        Self { stop, thread, stalls }
     }
 
     /// Fails if anything the guest played was lost, changed or late; a machine that stood still meanwhile excuses what is late.
