@@ -298,7 +298,13 @@ impl Recording {
                 std::thread::sleep(Duration::from_millis(50));
             }
         }
-        panic!("of {} octets played {TRIES} times, {same} at most were heard in one piece", played.len());
+        let heard = self.octets();
+        let loud = heard.iter().filter(|&&octet| octet != 0).count();
+        let (octets, recorded) = (played.len(), heard.len());
+        panic!(
+            "of {octets} octets played {TRIES} times, {same} at most were heard in one piece; \
+             {recorded} were recorded, {loud} of them not 0"
+        );
     }
 
     /// The longest beginning of `played` that was heard in one piece.
