@@ -117,6 +117,26 @@ fn a_stream_that_is_fed_too_late_is_an_xrun_and_goes_on() {
 }
 
 #[test]
+fn a_server_that_stalls_between_two_sounds_plays_the_second() {
+    let server = start();
+    let (format, frames) = native(Kind::PipeWire, 9_600);
+    let spec = StreamSpec { format, ..SPEC };
+    let recording = server.record();
+    let mut sink = device(&server.node()).open_sink(&WHO, &spec).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(50));
+            server.freeze(true);
+            std::thread::sleep(Duration::from_millis(500));
+            server.freeze(false);
+        });
+        play(&mut *sink, spec.frame_bytes(), &silence(4_800 * spec.frame_bytes()));
+    });
+    play(&mut *sink, spec.frame_bytes(), &frames);
+    wait_until("it is heard", || recording.octets().iter().any(|&octet| octet != 0));
+}
+
+#[test]
 fn a_server_that_is_killed_stops_no_clock_and_is_used_again_when_it_is_back() {
     let mut server = start();
     let mut sink = device(&server.node()).open_sink(&WHO, &SPEC).unwrap();
@@ -238,6 +258,19 @@ fn nodes(server: &Server) -> Vec<Value> {
     let all: Vec<Value> = serde_json::from_str(&server.pw_dump()).unwrap_or_default();
     let ours = |object: &Value| object["info"]["props"]["node.name"] == "studio: card 0 out";
     all.into_iter().filter(ours).map(|object| object["info"].clone()).collect()
+}
+
+#[test]
+fn a_stream_that_does_not_play_leaves_the_graph_after_a_while() {
+    let server = start();
+    let mut sink = device(&server.node()).open_sink(&WHO, &SPEC).unwrap();
+    let begin = Instant::now();
+    let plays = || nodes(&server).iter().any(|node| node["state"] == "running");
+    wait_until("it rests", || !plays());
+    assert!(begin.elapsed() >= Duration::from_millis(1_500), "{:?}", begin.elapsed());
+    sink.start().unwrap();
+    sink.write(&silence(4_800 * SPEC.frame_bytes())).unwrap();
+    wait_until("it plays", plays);
 }
 
 #[test]

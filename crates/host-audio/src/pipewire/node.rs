@@ -10,20 +10,26 @@ use crate::live::Event;
 use crate::{Direction, Error, StreamSpec};
 use pcm::Gain;
 use pipewire::channel::{Receiver, Sender};
+use pipewire::loop_::Timeout;
 use pipewire::properties::{PropertiesBox, properties};
 use pipewire::spa;
 use pipewire::spa::pod::Pod;
 use pipewire::stream::{Stream, StreamFlags, StreamRc, StreamState};
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a session manager may take to connect a stream, and a device to begin.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The same where there seems to be no session manager.
 const PATIENCE_UNMANAGED: Duration = Duration::from_millis(250);
+/// How long a stream that does not play stays in the graph. A server that is told to stop a node and to start it while it stalls
+/// may play silence for it from then on, for many seconds (0.3.65).
+const REST: Duration = Duration::from_secs(2);
 /// So many cycles are looked at before what a stream needs counts as known.
 const CYCLES: u32 = 3;
 
@@ -44,7 +50,7 @@ pub(super) struct Wanted {
 
 /// What the node's thread is told.
 pub(super) enum Command {
-    /// Takes part in the graph, or does not.
+    /// Takes part in the graph at once, or does not after [`REST`].
     Active(bool),
     /// Linear volume of each channel, and mute.
     Volume(Vec<f32>, bool),
@@ -117,7 +123,7 @@ pub(super) struct Handle {
 }
 
 impl Handle {
-    /// Makes a node, and waits until the graph has called `process` a few times. It is not active then.
+    /// Makes a node, and waits until the graph has called `process` a few times.
     pub fn open(wanted: Wanted, state: Arc<State>, process: impl Process) -> Result<Self, Failure> {
         let (commands, receiver) = pipewire::channel::channel();
         let (answer, answered) = mpsc::channel();
@@ -250,22 +256,30 @@ fn serve(
     answer: &mpsc::Sender<Result<(), Failure>>,
 ) -> Result<(), Failure> {
     let volume = VolumeControl::new(client, access.clone(), stream.node_id());
-    stream.set_active(false)?;
-    let (stream, main_loop) = (stream.clone(), client.main_loop.clone());
+    let (idle_since, over) = (Rc::new(Cell::new(Some(Instant::now()))), Rc::new(Cell::new(false)));
+    let (idle, ended) = (Rc::clone(&idle_since), Rc::clone(&over));
     let obey = move |command| match command {
-        Command::Active(on) => {
-            // What is lost is noted elsewhere.
-            let _ = stream.set_active(on);
-        }
+        Command::Active(true) => idle.set(None),
+        Command::Active(false) => idle.set(idle.get().or_else(|| Some(Instant::now()))),
         Command::Volume(channels, mute) => {
             // A server without it has the loss told elsewhere, and the volume is set anew when the stream is back.
             let _ = volume.set(channels, mute);
         }
-        Command::Quit => main_loop.quit(),
+        Command::Quit => ended.set(true),
     };
-    let _commands = commands.attach(client.main_loop.loop_(), obey);
+    let main_loop = client.main_loop.loop_();
+    let _commands = commands.attach(main_loop, obey);
     let _ = answer.send(Ok(()));
-    client.main_loop.run();
+    let mut active = true;
+    while !over.get() {
+        let left = idle_since.get().map(|since| REST.saturating_sub(since.elapsed()));
+        if active == left.is_some_and(|left| left.is_zero()) {
+            active = !active;
+            // What is lost is noted elsewhere.
+            let _ = stream.set_active(active);
+        }
+        main_loop.iterate(left.filter(|_| active).map_or(Timeout::Infinite, Timeout::Finite));
+    }
     Ok(())
 }
 
