@@ -133,7 +133,7 @@ impl StreamArguments {
         let stream = self.pick(&card, direction)?;
         let frames = |ms: u32| u32::try_from(u64::from(rate_hz) * u64::from(ms) / 1000).unwrap_or(u32::MAX).max(1);
         // Nobody waits for a file: the longer the buffer, the longer this process may be held up. A virtual machine on a
-        // busy host has been seen to stand still for a second.
+        // busy host has been seen to stand still for 0.8 s.
         let least_ms = match direction {
             Direction::Playback => 200,
             Direction::Capture => 2000,

@@ -33,7 +33,7 @@ impl<T: Ord + Copy> Turns<T> {
     }
 
     /// Takes out everybody.
-    pub(crate) fn all(&mut self) -> BTreeSet<T> {
+    pub(crate) fn take_all(&mut self) -> BTreeSet<T> {
         std::mem::take(&mut self.waiting)
     }
 }

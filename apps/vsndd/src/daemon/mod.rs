@@ -154,7 +154,7 @@ impl Daemon {
         };
         // Who is told that we serve finds the cards offered that are there already.
         daemon.rescan();
-        for id in daemon.dirty.all() {
+        for id in daemon.dirty.take_all() {
             daemon.look_at(id, daemon.poller.now_ns());
         }
         Ok(daemon)
