@@ -29,8 +29,14 @@ impl Level {
     /// The level nearest to a gain in 0.001 dB, [`Level::OFF`] below the scale's end.
     #[must_use]
     pub fn from_millidecibels(gain: i32) -> Self {
-        let steps = gain.saturating_add(STEP_MDB / 2).div_euclid(STEP_MDB).saturating_add(Self::FULL.0);
-        if steps < *Self::RANGE.start() { Self::OFF } else { Self::new(steps) }
+        Self::or_off(gain.saturating_add(STEP_MDB / 2).div_euclid(STEP_MDB).saturating_add(Self::FULL.0))
+    }
+
+    /// The level with this number, [`Level::OFF`] below the scale. [`Level::OFF`] is the number before the scale's first,
+    /// so this is one clamp; a comparison before [`Level::new`] is miscompiled by rustc 1.95 (optimised, `i32::MIN` passed
+    /// unchanged).
+    fn or_off(steps: i32) -> Self {
+        Self(steps.clamp(Self::OFF.0, Self::FULL.0))
     }
 
     /// Gain in 0.001 dB; `None` is silence.
@@ -47,8 +53,7 @@ impl Level {
 
     /// What stands on the wire: the number as a two's complement.
     pub(super) fn from_wire(word: u32) -> Self {
-        let steps = word.cast_signed();
-        if steps < *Self::RANGE.start() { Self::OFF } else { Self::new(steps) }
+        Self::or_off(word.cast_signed())
     }
 
     pub(super) const fn to_wire(self) -> u32 {
