@@ -423,8 +423,24 @@ impl<P: Platform> State<P> {
                 self.stream()?.set_draining(true);
             }
             self.publish();
+            if self.direction == Direction::Capture {
+                self.await_reads()?;
+            }
         }
         Ok(any)
+    }
+
+    /// Asks for a notification when all READs are answered: captured frames are the application's then, and not a
+    /// period later, when the next event comes.
+    fn await_reads(&mut self) -> Result<(), Error> {
+        loop {
+            let stream = self.stream()?;
+            let unanswered = stream.in_flight();
+            if unanswered == 0 || !stream.arm(unanswered) {
+                return Ok(());
+            }
+            self.collect_answers()?;
+        }
     }
 
     /// What ALSA is to be told, once.

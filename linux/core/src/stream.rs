@@ -263,6 +263,8 @@ impl<P: Platform> PcmStream<P> {
     pub fn on_ring(&self) -> bool {
         let (worked, news) = self.state.with(|state| (state.answers(), state.take_news()));
         self.state.wake();
+        // Answers to READ bring captured frames.
+        self.state.tell_progress();
         self.state.tell(news);
         worked == Ok(true)
     }

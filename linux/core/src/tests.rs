@@ -202,7 +202,7 @@ fn the_application_pointer_wraps_at_its_boundary() {
 }
 
 #[test]
-fn captured_frames_are_asked_for_and_shown_once_they_are_there() {
+fn captured_frames_are_asked_for_and_shown_as_soon_as_they_are_there() {
     let (_bus, stream) = prepared("c");
     stream.trigger(Trigger::Start).unwrap();
     backend(|backend| {
@@ -213,13 +213,27 @@ fn captured_frames_are_asked_for_and_shown_once_they_are_there() {
     assert_eq!(stream.pointer(), Pointer { frames: 0, delay_frames: 481 });
     assert_eq!(elapsed(), 0);
     backend(|backend| {
+        let before = backend.notified;
         backend.serve();
         assert_eq!(backend.story(), "start, read 0+1924");
-        backend.report(2 * PERIOD + 4);
+        assert_eq!(backend.notified, before + 1, "the answer to READ raises a notification");
     });
-    stream.on_events();
+    // Without the next event.
+    assert!(stream.on_ring());
     assert!(elapsed() > 0);
-    assert_eq!(stream.pointer(), Pointer { frames: 481, delay_frames: 480 });
+    assert_eq!(stream.pointer(), Pointer { frames: 481, delay_frames: 0 });
+    // Two READs around the ring's end are told of once.
+    for periods in [2, 3, 4, 5] {
+        backend(|backend| backend.report(periods * PERIOD + 4));
+        assert!(stream.on_events());
+        backend(|backend| {
+            let before = backend.notified;
+            backend.serve();
+            assert_eq!(backend.notified, before + 1);
+        });
+        assert!(stream.on_ring());
+    }
+    backend(|backend| assert!(backend.story().ends_with("read 5764+1916, read 0+4, read 4+1920")));
 }
 
 /// Marks each period of the application's memory with its number, from 1 on.
