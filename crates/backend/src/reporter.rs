@@ -4,9 +4,15 @@
 //! position on a boundary wakes nobody: an event is due once the position lies at least a frame behind
 //! a boundary that no earlier event has passed. Events never come more often than once a millisecond;
 //! one then covers several periods.
+//!
+//! The end of a stream that ran dry is told in any case. Where that wakes nobody, since no boundary lies before it, a position past
+//! the next boundary follows: otherwise a Linux player that drains waits until ALSA gives up, and ends with EIO.
 
 /// Least time between two events.
 const EVENT_INTERVAL_NS: u64 = 1_000_000;
+
+/// How long after its end a stream that ran dry is told past it. A writer that is only late has written by then or has an xrun.
+const PAST_END_NS: u64 = 20_000_000;
 
 /// Decides which positions become events.
 #[derive(Debug, Clone, Copy)]
@@ -15,6 +21,9 @@ pub(crate) struct Reporter {
     period_bytes: u64,
     frame_bytes: u64,
     reported: u64,
+    /// The last event passed a boundary.
+    woke: bool,
+    sent_ns: u64,
     next_allowed_ns: u64,
 }
 
@@ -24,6 +33,8 @@ impl Reporter {
             period_bytes: u64::from(period_bytes),
             frame_bytes: u64::from(frame_bytes),
             reported: 0,
+            woke: false,
+            sent_ns: 0,
             next_allowed_ns: 0,
         }
     }
@@ -59,24 +70,31 @@ impl Reporter {
         (position >= self.next_due() && now_ns >= self.next_allowed_ns).then_some(position)
     }
 
-    /// What to tell of a stream that ran dry at `end`: the end itself, or a frame more where the end is a
-    /// period boundary that would wake nobody. `None` when it was told already.
+    /// What to tell now of a stream that ran dry at `end`, if anything.
     pub(crate) fn due_when_dry(&self, end: u64, now_ns: u64) -> Option<u64> {
-        if now_ns < self.next_allowed_ns {
-            return None;
+        let (position, at_ns) = self.when_dry(end)?;
+        (now_ns >= at_ns).then_some(position)
+    }
+
+    /// When the guest is to be told more of a stream that ran dry at `end`; `None` when it knows all.
+    pub(crate) fn wake_when_dry_ns(&self, end: u64) -> Option<u64> {
+        self.when_dry(end).map(|(_, at_ns)| at_ns)
+    }
+
+    /// The end itself, or a frame more where it is a boundary; then, if that woke nobody, a frame past the next boundary.
+    fn when_dry(&self, end: u64) -> Option<(u64, u64)> {
+        let into_period = end.checked_rem(self.period_bytes)?;
+        let position = if into_period == 0 { end.saturating_add(self.frame_bytes) } else { end };
+        if end == 0 {
+            None
+        } else if position > self.reported {
+            Some((position, self.next_allowed_ns))
+        } else if position == self.reported && !self.woke {
+            let at_ns = self.sent_ns.saturating_add(PAST_END_NS).max(self.next_allowed_ns);
+            Some((self.next_due(), at_ns))
+        } else {
+            None
         }
-        self.dry_position(end)
-    }
-
-    /// Whether the guest is still to be told that the stream ran dry at `end`.
-    pub(crate) fn owes_when_dry(&self, end: u64) -> bool {
-        self.dry_position(end).is_some()
-    }
-
-    fn dry_position(&self, end: u64) -> Option<u64> {
-        let on_boundary = end.checked_rem(self.period_bytes)? == 0;
-        let position = if on_boundary { end.saturating_add(self.frame_bytes) } else { end };
-        (position > self.reported && end > 0).then_some(position)
     }
 
     /// Sends nothing before `until_ns`.
@@ -86,7 +104,9 @@ impl Reporter {
 
     /// Notes that `position` was sent.
     pub(crate) fn sent(&mut self, position: u64, now_ns: u64) {
+        self.woke = position >= self.next_due();
         self.reported = position;
+        self.sent_ns = now_ns;
         self.next_allowed_ns = now_ns.saturating_add(EVENT_INTERVAL_NS);
     }
 }
@@ -131,6 +151,26 @@ mod tests {
         reporter.sent(1924, 0);
         assert_eq!(reporter.due_when_dry(1920, 5_000_000), None);
         assert_eq!(reporter.due_when_dry(2000, 5_000_000), Some(2000));
+    }
+
+    #[test]
+    fn an_end_that_wakes_nobody_is_told_again_past_the_boundary() {
+        let mut reporter = Reporter::new(1920, 4);
+        reporter.sent(1924, 0);
+        assert_eq!(reporter.due_when_dry(3000, 1_000_000), Some(3000));
+        reporter.sent(3000, 1_000_000);
+        assert_eq!(reporter.wake_when_dry_ns(3000), Some(21_000_000));
+        assert_eq!(reporter.due_when_dry(3000, 20_999_999), None, "a writer that is late has its chance");
+        assert_eq!(reporter.due_when_dry(3000, 21_000_000), Some(3844));
+        reporter.sent(3844, 21_000_000);
+        assert_eq!(reporter.wake_when_dry_ns(3000), None);
+    }
+
+    #[test]
+    fn an_end_behind_a_boundary_wakes_by_itself() {
+        let mut reporter = Reporter::new(1920, 4);
+        reporter.sent(reporter.due_when_dry(3000, 0).unwrap(), 0);
+        assert_eq!(reporter.wake_when_dry_ns(3000), None);
     }
 
     #[test]

@@ -387,10 +387,13 @@ impl<M: SharedMemory> Stream<M> {
             return None;
         }
         let position = open.position();
-        if position >= open.reporter.next_due()
-            || (open.ran_dry() && open.reporter.owes_when_dry(open.frontier.taken()))
-        {
+        if position >= open.reporter.next_due() {
             return Some(allowed);
+        }
+        if open.ran_dry()
+            && let Some(at) = open.reporter.wake_when_dry_ns(open.frontier.taken())
+        {
+            return Some(at);
         }
         if open.pace == Pace::Device {
             return None;

@@ -47,6 +47,7 @@ pub(crate) struct Cursor {
     direction: Direction,
     ring: u32,
     frame: u32,
+    period: u32,
     origin: Origin,
     /// The last position that was believed, as reported.
     reported: u64,
@@ -67,6 +68,7 @@ impl Cursor {
             direction,
             ring: geometry.ring_bytes(),
             frame: geometry.frame_bytes(),
+            period: geometry.period_bytes(),
             origin: Origin::Known(0),
             reported: 0,
             device: 0,
@@ -166,6 +168,10 @@ impl Cursor {
             return Ok(Moved::default());
         }
         let Some(origin) = self.origin_for(position) else {
+            if self.is_past_end(position) {
+                self.reported = position;
+                return Ok(Moved::default());
+            }
             if self.stopping && position <= self.stop_limit() {
                 let moved = self.move_to(self.high);
                 self.reported = position;
@@ -180,6 +186,14 @@ impl Cursor {
             Direction::Playback => self.move_to(device.min(self.high)),
             Direction::Capture => self.move_to(device),
         })
+    }
+
+    /// All that was written is known to be played, and `position` tells so once more: a backend goes past the end of the period
+    /// where the end itself would not wake the Linux frontend.
+    fn is_past_end(&self, position: u64) -> bool {
+        let Origin::Known(origin) = self.origin else { return false };
+        let most = origin.saturating_add(self.reach()).saturating_add(u64::from(self.period));
+        self.direction == Direction::Playback && self.device == self.high && position <= most
     }
 
     fn move_to(&mut self, device: u64) -> Moved {

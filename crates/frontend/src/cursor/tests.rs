@@ -43,11 +43,25 @@ fn only_whole_frames_are_offered() {
 fn the_one_frame_behind_the_end_is_believed_and_a_second_is_not() {
     let mut cursor = cursor(Direction::Playback);
     append(&mut cursor, 1000);
-    assert_eq!(cursor.report(1000 + FRAME), Ok(Moved { bytes: 1000, lost_bytes: 0 }));
     assert_eq!(cursor.report(1000 + 2 * FRAME), Err(Disbelief::Beyond));
+    assert_eq!(cursor.report(1000 + FRAME), Ok(Moved { bytes: 1000, lost_bytes: 0 }));
     assert_eq!(cursor.available(), RING);
     append(&mut cursor, 1000);
     assert_eq!(cursor.report(1500), Ok(Moved { bytes: 500, lost_bytes: 0 }));
+}
+
+#[test]
+fn an_end_that_is_known_may_be_told_again_up_to_a_period_past_it() {
+    let mut cursor = cursor(Direction::Playback);
+    append(&mut cursor, 900);
+    assert_eq!(cursor.report(900), Ok(Moved { bytes: 900, lost_bytes: 0 }));
+    let period = u64::from(cursor.period);
+    assert_eq!(cursor.report(900 + period + 2 * FRAME), Err(Disbelief::Beyond));
+    assert_eq!(cursor.report(900 + period), Ok(Moved::default()));
+    assert_eq!((cursor.device(), cursor.available()), (900, RING));
+    // Once it is behind that, it moves again.
+    append(&mut cursor, 3000);
+    assert_eq!(cursor.report(900 + period + 100), Ok(Moved { bytes: period + 100, lost_bytes: 0 }));
 }
 
 #[test]
