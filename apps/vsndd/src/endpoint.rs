@@ -64,7 +64,7 @@ pub(crate) struct Change {
 
 impl Endpoint {
     pub(crate) fn new(route: Route, title: String) -> Self {
-        let options = DeviceOptions { absent: route.absent, title: title.clone() };
+        let options = DeviceOptions { absent: route.absent, title: title.clone(), ..DeviceOptions::default() };
         Self { device: route.device.device(&options), route, title }
     }
 

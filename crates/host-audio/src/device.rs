@@ -128,12 +128,20 @@ pub enum WhenAbsent {
 }
 
 /// What a stream's owner decides about its device.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceOptions {
     /// What becomes of a stream that is opened while the device is not there.
     pub absent: WhenAbsent,
     /// What the stream is called where the host shows its streams; empty for one made of its [`StreamLabel`].
     pub title: String,
+    /// How long a stream waits for the device to open, before it counts as not there.
+    pub patience: Duration,
+}
+
+impl Default for DeviceOptions {
+    fn default() -> Self {
+        Self { absent: WhenAbsent::default(), title: String::new(), patience: Duration::from_millis(500) }
+    }
 }
 
 /// What happened to the device of an open stream.

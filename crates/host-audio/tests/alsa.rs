@@ -31,7 +31,7 @@ fn octets_arrive_as_they_are_and_in_real_time() {
         assert!(took >= Duration::from_millis(299), "{took:?}");
         drop(sink);
         // The file is complete when its thread has closed the PCM.
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let deadline = Instant::now() + common::PATIENCE;
         while fs::read(&raw).unwrap() != data {
             assert!(Instant::now() < deadline, "{format}: {} octets", fs::metadata(&raw).unwrap().len());
             std::thread::sleep(Duration::from_millis(5));
@@ -65,7 +65,7 @@ fn a_pcm_that_waits_for_its_server_keeps_nobody_waiting() {
     assert!(slow(&*device("waits")));
     assert!(asked(&*device("null")).is_ok());
     let _writer = fs::OpenOptions::new().write(true).open(fifo).unwrap();
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + common::PATIENCE;
     while let Err(error) = asked(&*waiting) {
         assert!(Instant::now() < deadline, "{error}");
         std::thread::sleep(Duration::from_millis(5));
@@ -155,7 +155,7 @@ fn frames_after_a_flush_are_not_lost_with_those_before_it() {
     assert_eq!(sink.write(&[2; 4 * 480]).unwrap(), 480);
     play(&mut *sink, 4, &[]);
     drop(sink);
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + common::PATIENCE;
     while fs::read(&raw).unwrap() != [2; 4 * 480] {
         assert!(Instant::now() < deadline);
         std::thread::sleep(Duration::from_millis(5));
@@ -199,7 +199,7 @@ fn null_gives_silence_in_real_time() {
 fn what_nobody_reads_is_lost_and_counted() {
     let mut source = device("null").open_source(&WHO, &SPEC).unwrap();
     source.start().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + common::PATIENCE;
     while source.xruns() == 0 {
         assert!(Instant::now() < deadline);
         std::thread::sleep(Duration::from_millis(50));

@@ -13,13 +13,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long something may take that has to happen.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often something is played before it counts as never heard.
 const TRIES: u32 = 12;
-
-/// Which of PipeWire's processes the session manager is.
-const SESSION_MANAGER: usize = 1;
 
 /// Which daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +44,14 @@ impl Server {
         Self::start_with(kind, None)
     }
 
+    /// Starts PipeWire without a session manager: nothing connects streams to the sink.
+    #[must_use]
+    pub fn start_unmanaged() -> Self {
+        let mut server = Self::new(Kind::PipeWire, None);
+        server.run_unmanaged();
+        server
+    }
+
     /// Starts PulseAudio with a TCP port beside its socket. `auth` says who is let in there, as
     /// `module-native-protocol-tcp` is told: `auth-anonymous=1`, `auth-cookie=/PATH`.
     #[must_use]
@@ -55,11 +60,15 @@ impl Server {
     }
 
     fn start_with(kind: Kind, tcp: Option<String>) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("pulse")).unwrap();
-        let mut server = Self { kind, dir, tcp, children: Vec::new() };
+        let mut server = Self::new(kind, tcp);
         server.run();
         server
+    }
+
+    fn new(kind: Kind, tcp: Option<String>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("pulse")).unwrap();
+        Self { kind, dir, tcp, children: Vec::new() }
     }
 
     /// The socket's place as the daemon's configuration has it.
@@ -103,19 +112,14 @@ impl Server {
         }
     }
 
-    /// Ends PipeWire's session manager: nothing connects streams to the sink any more.
-    pub fn kill_session_manager(&mut self) {
-        let mut manager = self.children.remove(SESSION_MANAGER);
-        let _ = manager.kill();
-        let _ = manager.wait();
-    }
-
-    /// Starts it again, after [`Self::kill_session_manager`].
+    /// Starts PipeWire's session manager, after [`Self::start_unmanaged`]; returns when it would connect a stream to the sink: it has
+    /// made the metadata by which clients know that there is one, and the sink's ports.
     pub fn run_session_manager(&mut self) {
         self.daemon("wireplumber", &["-c", &path(&self.dir.path().join("wp.conf"))]);
-        // It has its place again.
-        let manager = self.children.pop();
-        self.children.splice(SESSION_MANAGER..SESSION_MANAGER, manager);
+        wait_until("WirePlumber has the sink", || {
+            let everything = self.pw_dump();
+            [r#""metadata.name": "default""#, r#""port.name": "playback_FL""#].iter().all(|it| everything.contains(it))
+        });
     }
 
     /// Has PipeWire's graph work in cycles of so many frames, whatever its clients ask for.
@@ -134,13 +138,17 @@ impl Server {
     /// Plugs it in again, after [`Self::remove_sink`].
     pub fn add_sink(&self) {
         self.pactl(&["load-module", "module-null-sink", "sink_name=out", "channels=2", "rate=48000"]);
+        wait_until("PipeWire has its sink", || self.pactl(&["list", "short", "sinks"]).contains("out"));
     }
 
     /// Starts it again.
     pub fn run(&mut self) {
         match self.kind {
             Kind::PulseAudio => self.run_pulseaudio(),
-            Kind::PipeWire => self.run_pipewire(),
+            Kind::PipeWire => {
+                self.run_unmanaged();
+                self.run_session_manager();
+            }
         }
     }
 
@@ -241,17 +249,15 @@ impl Server {
         wait_until("PulseAudio has its sink", || self.pactl(&["list", "short", "sinks"]).contains("out"));
     }
 
-    fn run_pipewire(&mut self) {
+    fn run_unmanaged(&mut self) {
         let dir = self.dir.path().to_owned();
         fs::write(dir.join("wp.conf"), WIREPLUMBER_CONF).unwrap();
         fs::write(dir.join("vsnd.lua"), WIREPLUMBER_LUA).unwrap();
         self.daemon("pipewire", &[]);
         wait_until("PipeWire listens", || self.pipewire_socket().exists());
-        self.run_session_manager();
         self.daemon("pipewire-pulse", &[]);
         wait_until("PipeWire's pulse server listens", || self.pactl(&["info"]).contains("PipeWire"));
         self.add_sink();
-        wait_until("PipeWire has its sink", || self.pactl(&["list", "short", "sinks"]).contains("out"));
     }
 }
 

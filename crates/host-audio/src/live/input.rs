@@ -3,7 +3,6 @@
 use super::beat::Beat;
 use super::clock::Clock;
 use super::link::{Link, Mode};
-use super::output::PATIENCE;
 use super::player::{MOST_RECOVERIES, SHORTEST_WAIT, Wish};
 use super::reopen::Opener;
 use super::silent::SilentInput;
@@ -193,7 +192,7 @@ impl Recorder {
     }
 
     fn run(mut self, mut ring: rtrb::Producer<u8>) {
-        let begun = self.begin(PATIENCE, Instant::now());
+        let begun = self.begin(self.link.mode().patience, Instant::now());
         let refused = begun.is_err();
         self.link.decide(begun);
         if refused {

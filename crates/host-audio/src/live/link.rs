@@ -23,6 +23,8 @@ pub(crate) struct Mode {
     pub name: String,
     pub direction: Direction,
     pub absent: WhenAbsent,
+    /// How long the stream waits for the device to open.
+    pub patience: Duration,
 }
 
 /// Shared by both sides; counters are in frames since the stream was opened.

@@ -28,7 +28,7 @@ pub(crate) use link::{Mode, wait_for};
 #[cfg(feature = "pipewire")]
 pub(crate) use player::queue_frames;
 
-use crate::{Capabilities, Direction, Error, HostDevice, Least, Sink, Source, StreamLabel, StreamSpec, WhenAbsent};
+use crate::{Capabilities, DeviceOptions, Direction, Error, HostDevice, Least, Sink, Source, StreamLabel, StreamSpec};
 use least::LeastCache;
 use pcm::Gain;
 use reopen::Opener;
@@ -146,14 +146,19 @@ type Known = [Option<Capabilities>; 2];
 /// A driver's device as every other host device.
 pub(crate) struct LiveDevice<D> {
     driver: Arc<D>,
-    absent: WhenAbsent,
+    options: DeviceOptions,
     known: Arc<Mutex<Known>>,
     least: Mutex<LeastCache>,
 }
 
 impl<D: Driver> LiveDevice<D> {
-    pub fn new(driver: D, absent: WhenAbsent) -> Self {
-        Self { driver: Arc::new(driver), absent, known: Arc::default(), least: Mutex::default() }
+    pub fn new(driver: D, options: &DeviceOptions) -> Self {
+        let options = options.clone();
+        Self { driver: Arc::new(driver), options, known: Arc::default(), least: Mutex::default() }
+    }
+
+    fn mode(&self, direction: Direction) -> Mode {
+        Mode { name: self.driver.name(), direction, absent: self.options.absent, patience: self.options.patience }
     }
 
     fn native(&self, direction: Direction) -> Result<Capabilities, Error> {
@@ -209,7 +214,7 @@ impl<D: Driver> HostDevice for LiveDevice<D> {
             let opened = driver.open_output(&who, &carried).inspect_err(|_| forget(&known))?;
             Ok(convert::output(opened, &wanted, carried.format))
         };
-        let mode = Mode { name: self.driver.name(), direction: Direction::Playback, absent: self.absent };
+        let mode = self.mode(Direction::Playback);
         Ok(Box::new(output::LiveSink::open(mode, self.driver.has_volume(), spec, Opener::new(open))?))
     }
 
@@ -221,7 +226,7 @@ impl<D: Driver> HostDevice for LiveDevice<D> {
             let opened = driver.open_input(&who, &carried).inspect_err(|_| forget(&known))?;
             Ok(convert::input(opened, &wanted, carried.format))
         };
-        let mode = Mode { name: self.driver.name(), direction: Direction::Capture, absent: self.absent };
+        let mode = self.mode(Direction::Capture);
         Ok(Box::new(input::LiveSource::open(mode, spec, Opener::new(open))?))
     }
 }

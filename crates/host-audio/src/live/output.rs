@@ -10,8 +10,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
-/// How long a stream waits for a device to open.
-pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 /// The ring holds this part of a second (200 ms), and at least two queues.
 const RING: u32 = 5;
 

@@ -3,7 +3,6 @@
 use super::beat::Beat;
 use super::clock::Clock;
 use super::link::Link;
-use super::output::PATIENCE;
 use super::reopen::Opener;
 use super::silent::SilentOutput;
 use super::watch::{LOOK_EVERY, Trial, Watch};
@@ -148,7 +147,7 @@ impl Player {
     }
 
     pub fn run(mut self, mut ring: rtrb::Consumer<u8>) {
-        let begun = self.begin(PATIENCE, Instant::now());
+        let begun = self.begin(self.link.mode().patience, Instant::now());
         let refused = begun.is_err();
         self.link.decide(begun);
         if refused {

@@ -1,7 +1,7 @@
 //! A stream's thread over devices whose every answer is written down, in simulated time.
 
 use super::input::{LiveSource, Recorder};
-use super::output::{LiveSink, PATIENCE};
+use super::output::LiveSink;
 use super::player::Player;
 use super::reopen::Opener;
 use super::*;
@@ -136,9 +136,12 @@ fn lost() -> Fault {
     Fault::Lost(Error::Stuck { device: "the scripted one".into() })
 }
 
+/// How long a device may take to open.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 fn mode(direction: Direction) -> Mode {
     // A name of its own for each: opening waits for what was closed under the same name.
-    Mode { name: format!("{:?}", Instant::now()), direction, absent: WhenAbsent::Silence }
+    Mode { name: format!("{:?}", Instant::now()), direction, absent: WhenAbsent::Silence, patience: PATIENCE }
 }
 
 fn open(script: &Shared) -> Result<Scripted, Error> {

@@ -14,22 +14,23 @@ pub const WHO: StreamLabel = StreamLabel { domain: 7, card: 0, pcm: 0, stream: 0
 pub const SPEC: StreamSpec =
     StreamSpec { format: Format::S16Le, rate_hz: 48_000, channels: 2, period_frames: 480, buffer_frames: 4_800 };
 /// How long something may take that has to happen.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub fn device(name: &str) -> Box<dyn HostDevice> {
     device_with(name, WhenAbsent::Refuse)
 }
 
 pub fn device_with(name: &str, absent: WhenAbsent) -> Box<dyn HostDevice> {
-    let options = DeviceOptions { absent, title: "studio: card 0 out".into() };
+    // Opening takes as long as it takes; the tests of what happens when it takes too long are in simulated time.
+    let options = DeviceOptions { absent, title: "studio: card 0 out".into(), patience: PATIENCE };
     name.parse::<DeviceSpec>().unwrap().device(&options)
 }
 
-/// Waits for the pacing descriptor; false after a second.
+/// Waits for the pacing descriptor; false when it stays silent.
 pub fn paced(pacing: Pacing<'_>) -> bool {
     let Pacing::Device(fd) = pacing else { panic!("such a device paces itself") };
-    let second = rustix::time::Timespec { tv_sec: 1, tv_nsec: 0 };
-    poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&second)).unwrap() == 1
+    let patience = rustix::time::Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
+    poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&patience)).unwrap() == 1
 }
 
 /// Plays all of `frames` as the daemon would, then waits until it was heard.
