@@ -156,10 +156,9 @@ fn a_daemon_that_stays_away_is_an_error_in_time() {
     let mut stream = card.open(0, 0, &CONFIG).unwrap();
     stream.set_recovery_timeout(Duration::from_millis(200));
     backend.stop();
-    let asked = Instant::now();
     let error = stream.write(&ramp(48_000)).unwrap_err();
-    assert!(asked.elapsed() < Duration::from_secs(4), "{error}");
-    assert!(matches!(error, Error::ConnectTimeout { .. }), "{error}");
+    // As it was told, and not its usual ten seconds.
+    assert!(matches!(error, Error::ConnectTimeout { after, .. } if after == Duration::from_millis(200)), "{error}");
     // It is no worse for having waited: the next call tries again.
     let _second = machine.backend(Faults::default());
     stream.set_recovery_timeout(TIMEOUT);

@@ -46,7 +46,8 @@ fn a_period_costs_at_most_one_notification_each_way() {
     }
     let after = stream.stats();
     let heard = backend.heard.lock().unwrap().notifications - heard;
-    assert_eq!(after.ring_wakeups, before.ring_wakeups, "nobody waits for the answers to WRITE");
+    // The notification of START's answer may come after the answer.
+    assert!(after.ring_wakeups <= before.ring_wakeups + 1, "nobody waits for the answers to WRITE");
     let (notified, woken) = (after.notifications - before.notifications, after.event_wakeups - before.event_wakeups);
     assert!(notified <= 52 && heard <= 52, "{notified} {heard}");
     assert!(woken <= 52, "{woken}");

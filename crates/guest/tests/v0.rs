@@ -17,7 +17,7 @@ use xen::{Access, DomainId, EventChannel, Mapped, Port, Xen};
 
 const GUEST: DomainId = DomainId(5);
 const HOST: DomainId = DomainId(0);
-const TIMEOUT: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(60);
 const DUPLEX: &str = "[['CARD', 'PCM', 'STREAM, type=p', 'STREAM, type=c']]";
 const CONFIG: Config =
     Config { format: Format::S16Le, rate_hz: 48_000, channels: 2, period_frames: 480, buffer_frames: 4800 };

@@ -20,7 +20,7 @@ const STREAM: &str = "1-0-0-0";
 
 /// A driver whose patience with a backend that is gone is short, but longer than a machine stalls.
 fn impatient(xen: &Xen) -> LinuxFrontend {
-    let timings = Timings { answer: Duration::from_secs(1), ..Timings::default() };
+    let timings = Timings { answer: Duration::from_secs(2), wake_up: Duration::from_secs(2) };
     let frontend = LinuxFrontend::probe_with(xen, 0, timings);
     frontend.wait_card();
     frontend

@@ -22,12 +22,15 @@ fn world(cards: &str) -> World {
     world
 }
 
-/// A device as a toolstack of 2015 makes it: nothing but the nodes of every device.
+/// A device as a toolstack of 2015 makes it: nothing but the nodes of every device. Made without the daemon, which might
+/// have added its own by then.
 fn bare(world: &mut World) {
+    world.stop_daemon();
     world.attach_as(GUEST, PLAYBACK, Protocol::V0);
     for node in ["stream_id", "type"] {
         world.store().rm(&format!("/local/domain/0/backend/vsnd/1/0/{node}")).unwrap();
     }
+    world.start_daemon();
 }
 
 #[test]

@@ -34,7 +34,7 @@ impl Manager {
 fn watched(world: &World) -> (Manager, Process) {
     let path = world.path("notify");
     let manager = Manager(UnixDatagram::bind(&path).expect("bound"));
-    manager.0.set_read_timeout(Some(Duration::from_secs(20))).expect("set");
+    manager.0.set_read_timeout(Some(Duration::from_secs(60))).expect("set");
     let mut command = world.daemon_command();
     command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "1000000").env_remove("WATCHDOG_PID");
     (manager, Process::ready(&mut command))

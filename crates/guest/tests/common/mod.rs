@@ -15,7 +15,7 @@ use sndif::{DirectoryStep, DirectoryWalk, Errno, Format, GrantRef, PAGE_BYTES, S
 use xen::{Access, DomainId, EventChannel, Mapped, Port, Xen, emu};
 
 pub const GUEST: DomainId = DomainId(5);
-pub const TIMEOUT: Duration = Duration::from_secs(5);
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 pub const DUPLEX: &str = "[['CARD, short-name=Test', 'PCM, name=main', 'STREAM, unique-id=p0, type=p', \
                           'STREAM, unique-id=c0, type=c']]";

@@ -25,7 +25,7 @@ pub struct Timings {
 
 impl Default for Timings {
     fn default() -> Self {
-        Self { answer: Duration::from_secs(3), wake_up: Duration::from_secs(1) }
+        Self { answer: Duration::from_secs(3), wake_up: Duration::from_secs(10) }
     }
 }
 

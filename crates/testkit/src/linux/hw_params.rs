@@ -29,6 +29,10 @@ impl Wish {
 
     /// 16-bit stereo at 48 kHz in five periods of 40 ms: enough to outlast a busy machine's pauses.
     pub const COMFORTABLE: Self = Self::stereo(1920, 9600);
+
+    /// 16-bit stereo at 8 kHz in periods of 100 ms and the longest buffer of the stock driver, two seconds: what is captured
+    /// meanwhile is not lost, however long a machine stands still.
+    pub const UNHURRIED: Self = Self { rate_hz: 8_000, ..Self::stereo(800, 16_384) };
 }
 
 /// What it got.

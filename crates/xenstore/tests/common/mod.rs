@@ -6,7 +6,7 @@ use std::time::Duration;
 use xenstore::{Client, Perm, server};
 
 /// Long enough for a loaded machine, short enough to fail in time.
-pub const SOON: Duration = Duration::from_secs(5);
+pub const SOON: Duration = Duration::from_secs(60);
 /// Long enough that an event which should not come would have.
 pub const QUIET: Duration = Duration::from_millis(50);
 
