@@ -7,9 +7,12 @@ FEATURES ?=
 ALL_FEATURES = --features vsndd/pipewire,vsnd/pipewire,vsnd-bench/pipewire
 NO_STD_CRATES = sndif vsnd-frontend vsnd-driver
 NO_STD_TARGET = x86_64-unknown-none
-CHECKPATCH = target/lab/cache/debug-source/scripts/checkpatch.pl
+TEST_THREADS = $(shell expr 2 \* $$(nproc))
+# Rounds of `make soak`.
+UNIT_ROUNDS = 20
+LAB_ROUNDS = 5
 
-.PHONY: demo test unit lint bench fuzz miri build deps module dist deb deb-test lab lab-debug lab-bench lab-shell lab-build
+.PHONY: demo test soak unit unit-build lint lint-tools bench fuzz miri build deps module dist deb deb-test lab lab-all lab-test lab-debug lab-bench lab-shell lab-build
 
 demo: build
 	target/release/vsnd demo $(DEMO_ARGS)
@@ -17,42 +20,52 @@ demo: build
 build: deps
 	$(CARGO) build --release --locked -p vsnd -p vsndd $(addprefix --features vsndd/,$(FEATURES))
 
-# Everything. The parts in this order, also with -j: what fails fast comes first. Each scenario with our driver, or about the
-# daemon alone, is run on one of the two kernels, for the sake of time; `make lab` and `make lab DRIVER=vsnd` run all on both.
+# Everything, what fails fast first. Each part runs, whatever became of the others; a table at the end says what took how
+# long, what failed and where to look, and what was left out.
 test:
-	@$(MAKE) --no-print-directory lint
-	@$(MAKE) --no-print-directory unit
-	@$(MAKE) --no-print-directory dist
-	@LAB_SPLIT=daemon $(MAKE) --no-print-directory lab
-	@LAB_SPLIT=all $(MAKE) --no-print-directory lab DRIVER=vsnd
+	@scripts/test.sh lint unit dist lab-test
 
-# All that needs no Xen.
-unit: deps
-	$(CARGO) build --locked -p vsnd -p vsndd --features vsndd/pipewire,vsnd/pipewire
+# `make unit` and the lab again and again beside busy processors: nothing may fail that passes on a quiet machine.
+soak:
+	@scripts/soak.sh $(UNIT_ROUNDS) $(LAB_ROUNDS)
+
+# Programs and tests in one build.
+unit-build: deps
+	$(CARGO) build --locked --workspace --bins --tests $(ALL_FEATURES)
+
+# All that needs no Xen. Most tests sleep: several run at once on each processor.
+unit: unit-build
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-	    echo "cargo nextest run --workspace"; $(CARGO) nextest run --locked --workspace $(ALL_FEATURES) --no-fail-fast && \
+	    echo "cargo nextest run --workspace"; \
+	    $(CARGO) nextest run --locked --workspace $(ALL_FEATURES) --no-fail-fast --test-threads $(TEST_THREADS) \
+	        --status-level fail --final-status-level slow && \
 	    $(CARGO) test --locked --workspace $(ALL_FEATURES) --doc --quiet; \
 	else \
-	    echo "cargo test --workspace"; $(CARGO) test --locked --workspace $(ALL_FEATURES) --no-fail-fast; \
+	    echo "cargo test --workspace"; \
+	    $(CARGO) test --locked --workspace $(ALL_FEATURES) --no-fail-fast -- --test-threads $(TEST_THREADS); \
 	fi
 	@if rustup target list --installed 2>/dev/null | grep -qx $(NO_STD_TARGET); then \
 	    $(CARGO) build --locked --target $(NO_STD_TARGET) $(addprefix -p ,$(NO_STD_CRATES)); \
-	fi
+	    else echo "left out: build without std (rustup target add $(NO_STD_TARGET))"; fi
 
-# What a tool is missing for is left out, and said.
+# A tool that is missing is named as left out, and what installs it.
 lint: deps
 	@if $(CARGO) fmt --version >/dev/null 2>&1; then $(CARGO) fmt --all --check; \
-	    else echo "lint: rustfmt is missing, left out"; fi
+	    else echo "left out: rustfmt (rustup component add rustfmt)"; fi
 	@if $(CARGO) clippy --version >/dev/null 2>&1; then \
 	    $(CARGO) clippy --locked --workspace --all-targets $(ALL_FEATURES) -- -D warnings; \
-	    else echo "lint: clippy is missing, left out"; fi
+	    else echo "left out: clippy (rustup component add clippy)"; fi
 	@if $(CARGO) clippy --version >/dev/null 2>&1 && rustup target list --installed 2>/dev/null | grep -qx $(NO_STD_TARGET); then \
 	    cd linux && $(CARGO) clippy --locked -p vsnd-kmod --target $(NO_STD_TARGET) -- -D warnings; fi
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace $(ALL_FEATURES) --no-deps --quiet
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check --hide-inclusion-graph bans licenses sources; \
-	    else echo "lint: cargo-deny is missing, left out"; fi
-	@if [ -e $(CHECKPATCH) ]; then perl $(CHECKPATCH) --no-tree --strict --terse --no-summary --ignore CAMELCASE -f linux/*.[ch]; \
-	    else echo "lint: checkpatch.pl is missing (make lab-debug fetches it), left out"; fi
+	    else echo "left out: cargo-deny (make lint-tools builds it, five minutes)"; fi
+	@if linux/checkpatch.sh; then cd linux && perl ../target/checkpatch/checkpatch.pl --no-tree --strict --terse --no-summary --ignore CAMELCASE -f *.[ch]; \
+	    else echo "left out: checkpatch.pl (it comes with Debian's package linux-source-6.12)"; fi
+
+# What `make lint` uses where it is there, and takes long to build.
+lint-tools:
+	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
 
 bench: FEATURES = pipewire
 bench: build
@@ -91,9 +104,19 @@ miri:
 	$(CARGO) +nightly miri test --locked -p vsnd-frontend -p vsnd-driver -p vsnd-kmod -- --skip waiting
 
 # A real Xen in QEMU. SCENARIO names one or several of them, KERNEL is 6.1 or 6.12 (default: both), DRIVER what the
-# guests load: stock (default) or vsnd.
+# guests load: stock (default), vsnd or both.
 lab: lab-build
 	KERNEL="$(KERNEL)" DRIVER="$(DRIVER)" lab/run.sh $(SCENARIO)
+
+# Every scenario with both drivers on both kernels.
+lab-all:
+	@$(MAKE) --no-print-directory lab DRIVER="stock vsnd"
+
+# Every scenario once with each driver that it is about, shared out among the kernels; with the programs that the tests are built
+# with, for another build would take as long as a quarter of the scenarios.
+lab-test: unit-build module
+	@scripts/install-deps.sh lab
+	LAB_SHARED=1 DRIVER="stock vsnd" PROGRAMS="$(CURDIR)/target/debug" lab/run.sh
 
 # The same for our driver in guests whose kernel finds fault with itself; builds that kernel once, which takes long.
 lab-debug: build

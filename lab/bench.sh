@@ -14,12 +14,13 @@ mkdir -p "$out"
 export KERNEL=${KERNEL:-6.1 6.12} LAB_LIMIT=${LAB_LIMIT:-3600} LAB_BENCH=1
 scenarios="bench bench_start bench_dmix"
 for driver in ${DRIVER:-stock vsnd}; do
+    # If this script goes, so does what it started.
     # shellcheck disable=SC2086  # a list of words
-    DRIVER=$driver "$lab/run.sh" $scenarios >&2
+    DRIVER=$driver setpriv --pdeathsig TERM "$lab/run.sh" $scenarios >&2
     # No driver has a part in that.
     scenarios=${scenarios% bench_dmix}
     for kernel in $KERNEL; do
-        sed "s/^/$kernel $driver /" "$out/$kernel/share/bench" >> "$results"
+        sed "s/^/$kernel $driver /" "$out/$kernel-$driver/share/bench" >> "$results"
     done
 done
 

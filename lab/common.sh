@@ -29,9 +29,11 @@ soon() {
     done
 }
 
+# now_ms: milliseconds since the domain was started, in steps of 10.
 now_ms() {
     read -r uptime _ < /proc/uptime
-    echo "${uptime%.*}${uptime#*.}0"
+    # Below a second the digits begin with 0, which would make them octal.
+    echo "$((${uptime%.*} * 1000 + 1${uptime#*.} * 10 - 1000))"
 }
 
 # What is not silence, of samples that are signed integers.

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Builds the two initrds of a kernel, target/lab/KERNEL/dom0.cpio: busybox, Debian's Xen, ALSA and kernel
+# Builds the two initrds of a kernel, target/lab/images/KERNEL/dom0.cpio: busybox, Debian's Xen, ALSA and kernel
 # modules from the cache, our programs, and the scripts of this directory. The guest's lies within dom0's.
 # usage: image.sh KERNEL DIRECTORY-OF-OUR-PROGRAMS
 # environment: LAB_BENCH=1 (dom0 has vsnd-bench)
@@ -87,8 +87,8 @@ pack() {
     (cd "$1" && find . -mindepth 1 | LC_ALL=C sort | cpio -o -H newc --quiet) > "$2"
 }
 
-mkdir -p "$out/$kernel"
-guest=$out/$kernel/guest
+mkdir -p "$out/images/$kernel"
+guest=$out/images/$kernel/guest
 base "$guest"
 # shellcheck disable=SC2086  # a list of words
 add_modules "$guest" "$kernel" $guest_modules
@@ -108,7 +108,7 @@ cp "$lab"/guest/* "$guest/lab/"
 install -m755 "$lab/guest/init" "$guest/init"
 
 # What a guest has beside this that is a desktop: a second initrd behind the first. Dom0 unpacks it for its own sound server.
-more=$out/$kernel/desktop
+more=$out/images/$kernel/desktop
 rm -rf "$more" && mkdir -p "$more/bin"
 for name in pulseaudio pactl pacat; do
     add "$more" "$desktop/usr/bin/$name"
@@ -121,7 +121,7 @@ add "$more" "$programs/usr/bin/alsamixer"
 install -D -m644 "$desktop/lib/terminfo/l/linux" "$more/lib/terminfo/l/linux"
 
 # PipeWire and its session manager are this machine's, for the tests need them as well. Dom0 unpacks them.
-pipewire=$out/$kernel/pipewire system=/usr/lib/x86_64-linux-gnu
+pipewire=$out/images/$kernel/pipewire system=/usr/lib/x86_64-linux-gnu
 rm -rf "$pipewire"
 for name in pipewire wireplumber pw-record; do
     add "$pipewire" "/usr/bin/$name"
@@ -135,7 +135,7 @@ install -D -m644 -t "$pipewire/usr/share/pipewire" /usr/share/pipewire/client{,-
 install -D -m644 -t "$pipewire/usr/share/wireplumber/scripts" /usr/share/wireplumber/scripts/*.lua
 install -D -m644 -t "$pipewire/etc/pipewire" "$lab"/../crates/sound-servers/src/{wireplumber.conf,vsnd.lua}
 
-dom0=$out/$kernel/dom0
+dom0=$out/images/$kernel/dom0
 base "$dom0"
 # shellcheck disable=SC2086
 add_modules "$dom0" "$dom0_kernel" $dom0_modules
@@ -158,6 +158,6 @@ pack "$guest" "$dom0/lab/guest.cpio"
 pack "$more" "$dom0/lab/desktop.cpio"
 pack "$pipewire" "$dom0/lab/pipewire.cpio"
 cp "$cache/kernel-$kernel/vmlinux" "$dom0/lab/vmlinux"
-pack "$dom0" "$out/$kernel/dom0.cpio"
-ln -sf "$cache/kernel-$dom0_kernel/vmlinux" "$out/$kernel/dom0.vmlinux"
+pack "$dom0" "$out/images/$kernel/dom0.cpio"
+ln -sf "$cache/kernel-$dom0_kernel/vmlinux" "$out/images/$kernel/dom0.vmlinux"
 rm -rf "$guest" "$more" "$pipewire" "$dom0"

@@ -41,8 +41,8 @@ scenario_rates() {
     guest_start a "[['CARD, short-name=Rates, sample-rates=$rates, buffer-size=262144',
         'PCM, name=all', 'STREAM, unique-id=p0, type=p']]"
     for rate in 12000 24000 88200 176400 192000 384000; do
-        must_run a "play 0,0 44 $rate s16_le $rate 2"
-        heard a 0-0 44 --frames $rate
+        must_run a "play 0,0 44 $((rate / 4)) s16_le $rate 2 --buffer-time=60000"
+        heard a 0-0 44 --frames $((rate / 4))
     done
     note "12, 24, 88.2, 176.4, 192, 384 kHz: identical"
     guest_stop a
@@ -60,20 +60,20 @@ scenario_mixer() {
     world a
     must_run a "amixer -c0 sget PCM,0 | grep -E 'Limits|Left:'"
     note "$(echo "$OUTPUT" | tr -s ' \n' ' ')"
-    must_run a "play 0,0 50 && amixer -c0 sget PCM,0 | grep -o 'Left:.*'"
+    must_run a "play 0,0 50 24000 && amixer -c0 sget PCM,0 | grep -o 'Left:.*'"
     note "asked of the backend: $(echo "$OUTPUT" | tail -n1)"
-    must_run a "amixer -q -c0 sset PCM,0 mute && play 0,0 51"
+    must_run a "amixer -q -c0 sset PCM,0 mute && play 0,0 51 24000"
     silent a 0-0
-    must_run a "amixer -q -c0 sset PCM,0 unmute && play 0,0 52"
-    heard a 0-0 52
-    must_run a "amixer -q -c0 sset PCM,0 0 && play 0,0 53"
+    must_run a "amixer -q -c0 sset PCM,0 unmute && play 0,0 52 24000"
+    heard a 0-0 52 --frames 24000
+    must_run a "amixer -q -c0 sset PCM,0 0 && play 0,0 53 24000"
     silent a 0-0
-    must_run a "amixer -q -c0 sset PCM,0 0dB && play 0,0 54"
-    heard a 0-0 54
+    must_run a "amixer -q -c0 sset PCM,0 0dB && play 0,0 54 24000"
+    heard a 0-0 54 --frames 24000
     note "muted: silent; unmuted: identical; -100 dB: silent; 0 dB: identical"
     must_run a "play 0,0 55 & sleep 1; amixer -q -c0 sset PCM,0 mute; wait \$!; amixer -q -c0 sset PCM,0 unmute"
-    guest_run a "play 0,0 56"
-    heard a 0-0 56
+    guest_run a "play 0,0 56 24000"
+    heard a 0-0 56 --frames 24000
     note "muted while playing, unmuted while closed"
 }
 

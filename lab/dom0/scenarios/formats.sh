@@ -24,16 +24,17 @@ formats_guest() {
     done
 }
 
-# one_format FORMAT RATE CHANNELS: a second of it.
+# one_format FORMAT RATE CHANNELS: 0.4 s of it, four times the buffer.
 one_format() {
     number=$((number + 1))
-    must_run a "play 0,0 $number $2 $1 $2 $3 && rm /run/lab/play-*"
-    heard a 0-0 $number --format "$1" --channels "$3" --frames "$2"
+    frames=$(($2 * 2 / 5))
+    must_run a "play 0,0 $number $frames $1 $2 $3 --buffer-time=100000 && rm /run/lab/play-*"
+    heard a 0-0 $number --format "$1" --channels "$3" --frames $frames
     rm "$heard_file"
 }
 
 formats_noted() {
-    note "$number combinations, 1 s each, identical: $FORMATS; $RATES Hz; $CHANNELS ch"
+    note "$number combinations, 0.4 s each, identical: $FORMATS; $RATES Hz; $CHANNELS ch"
     [ -z "$UNSEEN" ] || note "refused, for their names: $UNSEEN"
     guest_stop a
 }

@@ -21,8 +21,8 @@ scenario_liar() {
         wait $liar 2>/dev/null
         daemon_start
         card_back a
-        must_run a "play 0,0 71"
-        heard a 0-0 71
+        must_run a "play 0,0 71 24000"
+        heard a 0-0 71 --frames 24000
     done
     note "after each: $COMPARED"
     mapped=$(mapped_pages)

@@ -1,0 +1,67 @@
+//! The list of the lab's scenarios against the scenarios that there are.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// Scenarios that are run by their names only: measurements, what takes hours, what needs another kernel.
+const BY_NAME: [&str; 5] = ["bench", "bench_start", "bench_dmix", "formats_all", "leaks"];
+
+fn lab() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The functions called `scenario_…` in dom0's scripts.
+fn written() -> BTreeSet<String> {
+    let scripts = fs::read_dir(lab().join("dom0/scenarios")).unwrap();
+    let names = scripts.flat_map(|script| {
+        let text = fs::read_to_string(script.unwrap().path()).unwrap();
+        let name = |line: &str| Some(line.strip_prefix("scenario_")?.strip_suffix("() {")?.to_owned());
+        text.lines().filter_map(name).collect::<Vec<_>>()
+    });
+    names.collect()
+}
+
+/// What each row runs, as `share-out.awk` says.
+fn rows(kernels: &str, shared: bool) -> BTreeMap<String, Vec<String>> {
+    let set = [format!("kernels={kernels}"), "drivers=stock vsnd".into(), format!("shared={}", u8::from(shared))];
+    let mut awk = Command::new("awk");
+    awk.args(set.iter().flat_map(|variable| ["-v", variable.as_str()]));
+    let output = awk.arg("-f").arg(lab().join("share-out.awk")).arg(lab().join("scenarios.list")).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let row = |line: &str| {
+        let mut words = line.split_whitespace().map(str::to_owned);
+        (words.next().unwrap(), words.skip(1).collect())
+    };
+    text.lines().map(row).collect()
+}
+
+#[test]
+fn every_scenario_runs_somewhere_and_every_name_is_one() {
+    let expected: BTreeSet<_> = written().into_iter().filter(|name| !BY_NAME.contains(&name.as_str())).collect();
+    assert!(expected.len() > 50, "{expected:?}");
+    for kernels in ["6.1", "6.1 6.12"] {
+        for shared in [false, true] {
+            let run: BTreeSet<_> = rows(kernels, shared).into_values().flatten().collect();
+            assert_eq!(run, expected, "{kernels}, shared: {shared}");
+        }
+    }
+}
+
+#[test]
+fn what_is_shared_out_runs_once_with_each_driver_and_on_different_kernels() {
+    let rows = rows("6.1 6.12", true);
+    let on = |name: &str| {
+        let has = |(row, names): (&String, &Vec<String>)| names.iter().any(|other| other == name).then(|| row.clone());
+        rows.iter().filter_map(has).collect::<Vec<_>>()
+    };
+    assert_eq!(on("playback").len(), 4, "it tells platforms apart");
+    assert_eq!(on("mmap"), ["6.1-vsnd", "6.12-vsnd"]);
+    for (name, count) in [("destroy", 2), ("formats", 2), ("hostile", 1), ("liar", 1)] {
+        assert_eq!(on(name).len(), count, "{name}: {:?}", on(name));
+    }
+    let kernels: BTreeSet<_> = on("destroy").iter().map(|row| row.split_once('-').unwrap().0.to_owned()).collect();
+    assert_eq!(kernels.len(), 2, "{:?}", on("destroy"));
+}
