@@ -41,7 +41,7 @@ share_with_dom0() {
     echo "$guest_mb" > "$out/$1/share/guest-memory"
 }
 
-# run ROW SCENARIO...: leaves the file `passed` where all did. Runs in a process of its own, and takes QEMU along when that ends.
+# run ROW SCENARIO...: leaves the file `ended` where dom0 came to its end, and `passed` where nothing failed. Runs in a process of its own, and takes QEMU along when that ends.
 run() {
     local row=$1 share=$out/$1/share began=$SECONDS line good=0 qemu_pid=
     shift
@@ -66,6 +66,7 @@ run() {
     qemu_pid=
     [ $good = 1 ] || echo "${row/-/ }  FAIL $(unfinished "$share" "$@") dom0 did not come to its end"
     echo "${row/-/ }  $((SECONDS - began)) s"
+    [ $good = 0 ] || touch "$out/$row/ended"
     [ $good = 0 ] || grep -q ^FAIL "$share/results" || touch "$out/$row/passed"
 }
 
@@ -111,20 +112,21 @@ trap '[ ${#runs[@]} = 0 ] || kill "${runs[@]}" 2>/dev/null || true' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 for row in "${rows[@]}"; do
-    [ "$(jobs -pr | wc -l)" -lt "$jobs" ] || wait -n
+    # What became of it is seen below.
+    [ "$(jobs -pr | wc -l)" -lt "$jobs" ] || wait -n || true
     read -r name _ scenarios <<< "$row"
     # shellcheck disable=SC2086  # a list of words
     run "$name" $scenarios &
     runs+=($!)
 done
-wait
+wait || true
 
 status=0
 for row in "${rows[@]}"; do
     read -r name _ <<< "$row"
     [ ! -e "$out/$name/passed" ] || continue
     status=1
-    found=$(find "$out/$name/share/failed" -mindepth 1 -maxdepth 1 2>/dev/null | sort)
-    for one in ${found:-$out/$name/serial.log}; do echo "evidence: target/lab/${one#"$out"/}"; done
+    find "$out/$name/share/failed" -mindepth 1 -maxdepth 1 2>/dev/null | sort | sed "s#^$out/#evidence: target/lab/#"
+    [ -e "$out/$name/ended" ] || echo "evidence: target/lab/$name/serial.log"
 done
 exit $status
