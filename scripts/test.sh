@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 logs=target/test
 rm -rf "$logs" && mkdir -p "$logs"
 
-table="" failed="" left_out=""
+table="" failed=""
 began_all=$SECONDS
 for part in "$@"; do
     echo "== make $part"
@@ -23,7 +23,6 @@ for part in "$@"; do
     fi
     took=$((SECONDS - began))
     table="$table$(printf '%-8s %6s  %s' "$part" "$((took / 60)):$(printf %02d $((took % 60)))" $verdict)"$'\n'
-    left_out="$left_out$(sed -n 's/^left out: //p' "$logs/$part.log" | sed 's/^/left out: /')"
 done
 took=$((SECONDS - began_all))
 
@@ -31,7 +30,7 @@ echo
 echo "part     minutes"
 printf '%s' "$table"
 printf '%-8s %6s\n' all "$((took / 60)):$(printf %02d $((took % 60)))"
-[ -z "$left_out" ] || echo "$left_out"
+grep -h '^left out: ' "$logs"/*.log
 if [ -n "$failed" ]; then
     echo "make test: FAILED: ${failed#; }"
     exit 1

@@ -28,8 +28,13 @@ pub fn device_with(name: &str, absent: WhenAbsent) -> Box<dyn HostDevice> {
 
 /// Waits for the pacing descriptor; false when it stays silent.
 pub fn paced(pacing: Pacing<'_>) -> bool {
+    paced_within(pacing, PATIENCE)
+}
+
+/// The same with a patience of the caller's.
+pub fn paced_within(pacing: Pacing<'_>, patience: Duration) -> bool {
     let Pacing::Device(fd) = pacing else { panic!("such a device paces itself") };
-    let patience = rustix::time::Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
+    let patience = rustix::time::Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: 0 };
     poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&patience)).unwrap() == 1
 }
 
