@@ -219,6 +219,7 @@ impl Recorder {
                 None => {}
             }
         }
+        self.watch.look(now);
         match self.turn(ring, now) {
             Err(Fault::Lost(error)) => {
                 drop(self.stand_in(now));

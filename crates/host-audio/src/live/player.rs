@@ -191,6 +191,11 @@ impl Player {
                 None => {}
             }
         }
+        self.watch.look(now);
+        if !self.has_to_move() {
+            // Since the last look, however long ago that was.
+            self.watch.idle(now);
+        }
         match self.turn(ring, now) {
             Ok(()) if self.present && self.watch.stands_still(now) => self.set_aside(now),
             Ok(()) => {}
@@ -204,6 +209,12 @@ impl Player {
     /// There is nothing to play by the stream's owner's will.
     fn is_idle(&self) -> bool {
         !self.started || self.held
+    }
+
+    /// The device has frames to play, or is to be given some.
+    fn has_to_move(&self) -> bool {
+        let waiting = self.full && !self.link.paused.load(Acquire);
+        self.present && !self.is_idle() && (self.heard < self.popped || waiting)
     }
 
     /// How many frames are to be queued with a device of such `measures`, and how many more it needs as silence.
@@ -456,7 +467,7 @@ impl Player {
         }
         if self.heard != before {
             self.watch.moved(now);
-        } else if !self.present || self.is_idle() || (self.heard == self.popped && !self.full) {
+        } else if !self.has_to_move() {
             self.watch.idle(now);
         }
         self.link.heard.store(self.heard, Release);

@@ -31,6 +31,10 @@ struct Script {
     frozen: bool,
     /// Frames of the guest's that devices took.
     heard: u64,
+    /// How long a device takes to get going.
+    lag: Duration,
+    /// Frames that devices were told to forget.
+    thrown: u64,
 }
 
 impl Default for Script {
@@ -44,6 +48,8 @@ impl Default for Script {
             passed: 0,
             frozen: false,
             heard: 0,
+            lag: Duration::ZERO,
+            thrown: 0,
         }
     }
 }
@@ -67,7 +73,8 @@ impl Scripted {
             }
             return Err(fault);
         }
-        let elapsed = self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        let since = self.since.map(|since| since + script.lag);
+        let elapsed = since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         let ppm = u128::from((1_000_000 + script.ppm).cast_unsigned());
         let passed = elapsed.as_nanos() * u128::from(script.spec.rate_hz) * ppm / 1_000_000_000_000_000;
         script.passed = if script.frozen { 0 } else { passed as u64 };
@@ -101,7 +108,9 @@ impl Output for Scripted {
     fn pause(&mut self, _on: bool, _now: Instant) -> Result<bool, Fault> {
         Ok(false)
     }
-    fn reset(&mut self, _now: Instant) -> Result<(), Fault> {
+    fn reset(&mut self, now: Instant) -> Result<(), Fault> {
+        let passed = self.passed(now)?.min(self.moved);
+        self.script.lock().unwrap().thrown += self.moved - passed;
         (self.since, self.moved) = (None, 0);
         Ok(())
     }
@@ -244,6 +253,50 @@ fn a_device_that_is_lost_stops_no_clock_and_is_opened_again() {
     playing.steps(1_000);
     assert!(playing.position.abs_diff(before + 48_000) < 1_000, "{before}: {}", playing.position);
     assert_eq!(playing.sink.xruns(), 0);
+}
+
+#[test]
+fn a_gap_of_any_length_loses_nothing() {
+    for gap_ms in [10, 200, 900, 990, 1_010, 1_500, 2_000, 6_000, 60_000] {
+        for way in ["runs dry", "is paused", "stops", "stands still with all of it"] {
+            let lag = Duration::from_millis(100);
+            let mut playing = Playing::new(SPEC, 960, Script { lag, ..Script::default() });
+            playing.steps(500);
+            let dry = |playing: &mut Playing| {
+                while playing.sink.queued_frames() > 0 {
+                    playing.step(false);
+                }
+                // The device finds out.
+                (0..50).for_each(|_| playing.step(false));
+            };
+            match way {
+                "runs dry" => dry(&mut playing),
+                "is paused" => playing.sink.pause(true).unwrap(),
+                "stops" => {
+                    dry(&mut playing);
+                    playing.sink.stop().unwrap();
+                }
+                _ => {}
+            }
+            // The thread sees that, and sleeps until something is to be done.
+            playing.player.step(&mut playing.ring, playing.now);
+            playing.now += Duration::from_millis(gap_ms);
+            match way {
+                "is paused" => playing.sink.pause(false).unwrap(),
+                "stops" => playing.sink.start().unwrap(),
+                _ => {}
+            }
+            // What was played meanwhile is no leap.
+            playing.player.step(&mut playing.ring, playing.now);
+            playing.position = playing.accepted - playing.sink.queued_frames();
+            playing.steps(500);
+            dry(&mut playing);
+            let script = playing.script.lock().unwrap();
+            assert_eq!(script.thrown, 0, "a guest {way} for {gap_ms} ms");
+            assert_eq!(script.heard, playing.accepted, "a guest {way} for {gap_ms} ms");
+            assert_eq!(script.opened, 1);
+        }
+    }
 }
 
 /// The longest time that a device may stand still before its stand-in goes on: 50 ms, in frames.

@@ -11,14 +11,19 @@ const STUCK: Duration = Duration::from_secs(1);
 const STUCK_AT_FIRST: Duration = Duration::from_secs(4);
 /// The shortest time without a move that means something, as a part of a second (50 ms).
 const SHORTEST_GRACE: u32 = 20;
+/// The longest time between two looks that counts as looked at, as a part of a second (25 ms): a thread that was not run meanwhile
+/// has not seen the device stand still.
+const LONGEST_LOOK: u32 = 40;
 /// A device on trial is looked at so often.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Notes whether a device moves.
 #[derive(Debug)]
 pub(super) struct Watch {
-    /// When it last did, or had no reason to.
+    /// When it last did, or had no reason to; later by the time in which nobody looked.
     since: Instant,
+    looked: Instant,
+    longest_look: Duration,
     /// How long it may stand still, while it has not moved since it had a reason to, and later.
     patience: Duration,
     grace: Duration,
@@ -28,7 +33,20 @@ impl Watch {
     /// Of a device that plays or captures `grace` frames at once at most. `first`: it was just opened.
     pub fn new(grace: u64, rate_hz: u32, first: bool, now: Instant) -> Self {
         let grace = frames_to_time(grace.max(u64::from(rate_hz / SHORTEST_GRACE)), rate_hz);
-        Self { since: now, patience: if first { STUCK_AT_FIRST } else { STUCK }.max(grace), grace }
+        let longest_look = frames_to_time(u64::from(rate_hz / LONGEST_LOOK), rate_hz);
+        Self {
+            since: now,
+            looked: now,
+            longest_look,
+            patience: if first { STUCK_AT_FIRST } else { STUCK }.max(grace),
+            grace,
+        }
+    }
+
+    /// It is looked at.
+    pub fn look(&mut self, now: Instant) {
+        let unseen = now.saturating_duration_since(self.looked).saturating_sub(self.longest_look);
+        (self.since, self.looked) = (self.since + unseen, now);
     }
 
     /// It moved.
