@@ -4,7 +4,7 @@
 mod common;
 
 use common::{SPEC, WHO, noise, paced, paced_within, play};
-use host_audio::{Direction, HostDevice, Least, Sink, StreamSpec};
+use host_audio::{Direction, HostDevice, Least, Notice, Sink, StreamSpec};
 use sndif::Format;
 use sound_servers::{Kind, Server};
 use std::fs;
@@ -251,6 +251,27 @@ fn a_pcm_with_a_shortest_period_says_so_and_plays_with_it() {
     assert!(least.buffer_frames >= 256, "{least:?}");
     let spec = StreamSpec { period_frames: least.period_frames, buffer_frames: least.buffer_frames, ..COARSE };
     play(&mut *device("pulse").open_sink(&WHO, &spec).unwrap(), 1, &noise(4_000));
+}
+
+#[test]
+fn alsas_plugin_for_pulseaudio_survives_every_underrun() {
+    const INNER: &str = "PULSE_UNDERRUNS";
+    if std::env::var_os(INNER).is_none() {
+        let server = Server::start(Kind::PulseAudio);
+        let mut test = Command::new(std::env::current_exe().unwrap());
+        test.args(["--exact", "alsas_plugin_for_pulseaudio_survives_every_underrun", "--nocapture"]);
+        let output = test.env(INNER, "1").env("PULSE_SERVER", server.address()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        return;
+    }
+    let mut sink = device("pulse").open_sink(&WHO, &SPEC).unwrap();
+    for gap_ms in [0, 50, 200, 500, 1_200, 2_000] {
+        play(&mut *sink, 4, &noise(4 * 9_600));
+        std::thread::sleep(Duration::from_millis(gap_ms));
+        if let Some(Notice::Lost(error)) = sink.notice() {
+            panic!("lost after a gap of {gap_ms} ms: {error}");
+        }
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 /// States of a PCM as alsa-lib numbers them; `PCM::state` panics on one it does not know.
 mod state {
     pub const PREPARED: i32 = 2;
+    pub const RUNNING: i32 = 3;
     pub const DISCONNECTED: i32 = 8;
 }
 
@@ -27,6 +28,8 @@ pub(super) struct AlsaPcm {
     frame_bytes: usize,
     /// Room, or frames, when it was last asked.
     avail: u64,
+    /// Frames written and not heard when it was last asked, and those written since.
+    held: u64,
 }
 
 impl AlsaPcm {
@@ -34,7 +37,7 @@ impl AlsaPcm {
         let mut fds = std::mem::take(&mut device.poll_fds);
         fds.insert(0, alsa::poll::pollfd { fd: -1, events: 0, revents: 0 });
         let (name, frame_bytes) = (name.to_owned(), spec.frame_bytes());
-        Self { device, fds, name, direction, format: spec.format, frame_bytes, avail: 0 }
+        Self { device, fds, name, direction, format: spec.format, frame_bytes, avail: 0, held: 0 }
     }
 
     /// Queues whole frames and says how many.
@@ -84,8 +87,19 @@ impl AlsaPcm {
     }
 
     fn ask(&mut self) -> Result<u64, Fault> {
-        self.avail = self.outcome(self.device.pcm.avail())?.max(0).cast_unsigned();
+        if let Some(avail) = self.answer(self.device.pcm.avail())? {
+            self.avail = avail;
+        }
         Ok(self.avail)
+    }
+
+    /// What the PCM answers to a question; `None` where it cannot say. ALSA's plugin for PulseAudio says EIO until its server has told
+    /// the time, as after each underrun; a PCM that is gone is seen by its state, or by standing still.
+    fn answer(&self, result: alsa::Result<alsa::pcm::Frames>) -> Result<Option<u64>, Fault> {
+        match result {
+            Err(error) if is_unknown(error, self.device.pcm.state_raw()) => Ok(None),
+            result => Ok(Some(self.outcome(result)?.max(0).cast_unsigned())),
+        }
     }
 
     /// Frames moved by a call, 0 if it would have had to wait.
@@ -106,6 +120,7 @@ impl AlsaPcm {
     }
 
     fn empty(&mut self) -> Result<(), Fault> {
+        self.held = 0;
         self.outcome(self.device.pcm.drop())?;
         self.outcome(self.device.pcm.prepare())
     }
@@ -141,11 +156,16 @@ impl Output for AlsaPcm {
     fn write(&mut self, frames: &[u8], _now: Instant) -> Result<usize, Fault> {
         let whole = frames.len() - frames.len() % self.frame_bytes;
         let written = self.put(&frames[..whole]);
-        self.moved(written)
+        let written = self.moved(written)?;
+        self.held += written as u64;
+        Ok(written)
     }
 
     fn delay(&mut self, _now: Instant) -> Result<u64, Fault> {
-        Ok(self.outcome(self.device.pcm.delay())?.max(0).cast_unsigned())
+        if let Some(delay) = self.answer(self.device.pcm.delay()).inspect_err(|_| self.held = 0)? {
+            self.held = delay;
+        }
+        Ok(self.held)
     }
 
     fn start(&mut self, _now: Instant) -> Result<(), Fault> {
@@ -197,6 +217,11 @@ impl Input for AlsaPcm {
     }
 }
 
+/// Whether `error` only says that a PCM in this state does not know the answer to a question.
+fn is_unknown(error: alsa::Error, state: i32) -> bool {
+    error.errno().abs() == Errno::IO.raw_os_error() && matches!(state, state::PREPARED | state::RUNNING)
+}
+
 /// Brings a PCM back to PREPARED after `error`.
 ///
 /// # Errors
@@ -227,6 +252,14 @@ mod tests {
             prepared.map_err(error)
         });
         (result.map_err(|error| error.errno()), asked)
+    }
+
+    #[test]
+    fn a_question_that_has_no_answer_yet_is_no_loss() {
+        let unknown = |errno: Errno, state| is_unknown(alsa::Error::new("test", errno.raw_os_error()), state);
+        assert!(unknown(Errno::IO, state::RUNNING) && unknown(Errno::IO, state::PREPARED));
+        assert!(!unknown(Errno::IO, state::DISCONNECTED));
+        assert!(!unknown(Errno::PIPE, state::RUNNING) && !unknown(Errno::NODEV, state::RUNNING));
     }
 
     #[test]
