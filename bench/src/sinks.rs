@@ -9,7 +9,7 @@ use std::io::Read;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use guest::{Card, Config, OpenStream};
 use serde::Serialize;
 use sndif::Format;
@@ -35,9 +35,13 @@ const PERIODS_MS: [u32; 4] = [5, 10, 20, 40];
 /// From one click to the next: longer than any latency.
 const CLICK_EVERY: Duration = Duration::from_millis(330);
 /// A server's recorder may take so long until it gives anything.
-const GET_GOING: Duration = Duration::from_secs(3);
+const GET_GOING: Duration = Duration::from_secs(60);
+/// Nothing is measured for so long after that.
+const SETTLE: Duration = Duration::from_millis(500);
 /// A click that was not heard for so long is lost.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How often it is tried to play to a sink.
+const ATTEMPTS: u32 = 5;
 /// Numbers of streams that are tried on each sink.
 const STREAMS: [u32; 7] = [1, 5, 10, 20, 40, 60, 100];
 
@@ -111,7 +115,9 @@ fn measure_sink(options: &Options, name: &str, say: &mut dyn FnMut(&str)) -> Res
     let (mut steps, mut latencies, mut ended_by) = (Vec::<Step>::new(), Vec::new(), None);
     for count in STREAMS.into_iter().take(if options.quick { 2 } else { STREAMS.len() }) {
         say(&format!("sinks: {name}, {count} stream(s) for {:.1} s", options.seconds));
-        match measure_calm_step(options, count, &sink, say) {
+        // Where not even the first number of streams opens, it is the machine that was too busy for a moment.
+        let attempts = if steps.is_empty() { ATTEMPTS } else { 1 };
+        match persistently(attempts, || measure_calm_step(options, count, &sink, say)) {
             Ok(step) => steps.push(step),
             // A server that is at its end does not answer in time.
             Err(error) if !steps.is_empty() => {
@@ -127,13 +133,23 @@ fn measure_sink(options: &Options, name: &str, say: &mut dyn FnMut(&str)) -> Res
     if let Some(server) = &server {
         for period_ms in PERIODS_MS {
             say(&format!("sinks: {name}, latency with periods of {period_ms} ms for {:.1} s", options.seconds));
-            latencies.push(measure_latency(options, server, &sink, period_ms)?);
+            latencies.push(persistently(ATTEMPTS, || measure_latency(options, server, &sink, period_ms))?);
         }
     }
     // The first number that is not clean ends it: what comes after is luck.
     let clean = steps.iter().take_while(|step| step.is_clean());
     let most_without_xrun = clean.map(|step| step.streams).last().unwrap_or(0);
     Ok(SinkResult { name: name.to_owned(), steps, most_without_xrun, ended_by, latencies })
+}
+
+/// What comes of the first attempt that succeeds, or of the last: a daemon refuses a stream whose device does not open in time.
+fn persistently<T>(attempts: u32, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+    for _ in 1..attempts {
+        if let Ok(outcome) = attempt() {
+            return Ok(outcome);
+        }
+    }
+    attempt()
 }
 
 fn measure_latency(options: &Options, server: &Server, sink: &str, period_ms: u32) -> Result<SinkLatency> {
@@ -151,10 +167,11 @@ fn measure_latency(options: &Options, server: &Server, sink: &str, period_ms: u3
     };
     let stream = card.open(0, 0, &config).context("cannot open the stream")?;
     let (clicks, heard) = channel();
+    let (begun, begins) = channel();
     let mut recorder = server.recorder().spawn().context("cannot start parec")?;
     let output = recorder.stdout.take().context("parec has no output")?;
-    let listener = std::thread::spawn(move || listen(output, &clicks));
-    let result = click(stream, &heard, (period_frames * FRAME_BYTES) as usize, options.seconds);
+    let listener = std::thread::spawn(move || listen(output, &begun, &clicks));
+    let result = click(stream, &begins, &heard, (period_frames * FRAME_BYTES) as usize, options.seconds);
     // It is ours, and its end ends the listener.
     let _ = recorder.kill();
     let _ = recorder.wait();
@@ -168,6 +185,7 @@ fn measure_latency(options: &Options, server: &Server, sink: &str, period_ms: u3
 /// Plays clicks, and gives how long each took and how many were not heard.
 fn click(
     mut stream: OpenStream,
+    begins: &Receiver<()>,
     heard: &Receiver<Instant>,
     period_bytes: usize,
     seconds: f64,
@@ -180,10 +198,22 @@ fn click(
     stream.write(&silence)?;
     stream.write(&silence)?;
     stream.start()?;
-    let begin = Instant::now();
-    let mut next = begin + GET_GOING;
-    while begin.elapsed().as_secs_f64() < seconds + GET_GOING.as_secs_f64() {
-        let due = Instant::now() >= next && pending.is_none();
+    let give_up = Instant::now() + GET_GOING;
+    // When clicks begin, and when they end; at least one is played.
+    let mut measured: Option<(Instant, Instant)> = None;
+    let (mut next, mut played) = (give_up, 0);
+    loop {
+        let now = Instant::now();
+        match measured {
+            Some((_, end)) if now >= end && played > 0 && pending.is_none() => break,
+            Some(_) => {}
+            None if begins.try_recv().is_ok() => {
+                next = now + SETTLE;
+                measured = Some((next, next + Duration::from_secs_f64(seconds)));
+            }
+            None => ensure!(now < give_up, "the server's recorder gives nothing"),
+        }
+        let due = now >= next && pending.is_none() && measured.is_some_and(|(_, end)| now < end || played == 0);
         let period = if due { &click } else { &silence };
         // Waits for room, and writes as soon as there is a period of it.
         while (stream.room_bytes() as usize) < period_bytes {
@@ -194,6 +224,7 @@ fn click(
             while heard.try_recv().is_ok() {}
             pending = Some(Instant::now());
             next += CLICK_EVERY;
+            played += 1;
         }
         stream.write(period)?;
         if let Some(written) = pending {
@@ -211,11 +242,13 @@ fn click(
     Ok((latencies, lost))
 }
 
-/// Says when a click was heard; between two of them are at least 100 ms.
-fn listen(mut output: impl Read, clicks: &Sender<Instant>) {
+/// Says that something comes, and when a click was heard; between two of them are at least 100 ms.
+fn listen(mut output: impl Read, begun: &Sender<()>, clicks: &Sender<Instant>) {
     let mut block = [0; 4_096];
     let mut last: Option<Instant> = None;
     while let Ok(count @ 1..) = output.read(&mut block) {
+        // Nobody needs to be told twice.
+        let _ = begun.send(());
         let loud = block.iter().take(count).any(|&octet| octet == 0x40);
         if loud && last.is_none_or(|last| last.elapsed() > Duration::from_millis(100)) {
             let now = Instant::now();

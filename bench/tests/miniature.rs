@@ -111,7 +111,9 @@ fn each_sink_is_measured_with_servers_of_its_own() {
     expected.extend(cfg!(feature = "pipewire").then_some("PipeWire, native"));
     assert_eq!(names, expected);
     for sink in sinks {
-        assert_eq!(sink["steps"].as_array().expect("steps").len(), 2);
+        // A server that is too busy for the second number of streams is said to be.
+        let steps = sink["steps"].as_array().expect("steps").len();
+        assert!(steps == 2 || (steps == 1 && sink["ended_by"].is_string()), "{sink}");
         let servers = matches!(sink["name"].as_str(), Some("PulseAudio" | "PipeWire" | "PipeWire, native"));
         let periods: Vec<_> =
             sink["latencies"].as_array().expect("latencies").iter().map(|row| row["period_ms"].as_u64()).collect();

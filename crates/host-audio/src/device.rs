@@ -134,7 +134,8 @@ pub struct DeviceOptions {
     pub absent: WhenAbsent,
     /// What the stream is called where the host shows its streams; empty for one made of its [`StreamLabel`].
     pub title: String,
-    /// How long a stream waits for the device to open, before it counts as not there.
+    /// How long a stream waits for its device to open; 500 ms by default. A PCM that is asked what it can do has half of that
+    /// to answer. A sound server has at least two seconds for each answer, for its stream may go on silently meanwhile.
     pub patience: Duration,
 }
 
@@ -323,7 +324,7 @@ pub trait HostDevice: Send {
     /// As [`begin_sink`](Self::begin_sink).
     fn begin_source(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Source>, Error>;
 
-    /// Opens it for playback; may wait for half a second.
+    /// Opens it for playback; may wait as long as [`DeviceOptions::patience`] says.
     ///
     /// # Errors
     /// As [`begin_sink`](Self::begin_sink).
@@ -333,7 +334,7 @@ pub trait HostDevice: Send {
         Ok(sink)
     }
 
-    /// Opens it for capture; may wait for half a second.
+    /// Opens it for capture; may wait as long as [`DeviceOptions::patience`] says.
     ///
     /// # Errors
     /// As [`begin_sink`](Self::begin_sink).

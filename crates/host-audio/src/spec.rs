@@ -55,20 +55,21 @@ impl DeviceSpec {
             Self::Null => Box::new(NullDevice),
             Self::Wav(path) => Box::new(WavDevice::new(path.clone())),
             #[cfg(feature = "alsa")]
-            Self::Alsa(name) => Box::new(LiveDevice::new(crate::alsa::AlsaDriver::new(name.clone()), options)),
+            Self::Alsa(name) => {
+                Box::new(LiveDevice::new(crate::alsa::AlsaDriver::new(name.clone(), options.patience), options))
+            }
             #[cfg(not(feature = "alsa"))]
             Self::Alsa(_) => Box::new(NotBuilt("ALSA")),
             #[cfg(feature = "pipewire")]
             Self::PipeWire { node, socket } => Box::new(LiveDevice::new(
-                crate::pipewire::PipeWireDriver::new(node.clone(), socket.clone(), options.title.clone()),
+                crate::pipewire::PipeWireDriver::new(node.clone(), socket.clone(), options),
                 options,
             )),
             #[cfg(not(feature = "pipewire"))]
             Self::PipeWire { .. } => Box::new(NotBuilt("PipeWire")),
-            Self::Pulse { device, server } => Box::new(LiveDevice::new(
-                PulseDriver::new(device.clone(), server.clone(), options.title.clone()),
-                options,
-            )),
+            Self::Pulse { device, server } => {
+                Box::new(LiveDevice::new(PulseDriver::new(device.clone(), server.clone(), options), options))
+            }
         }
     }
 }

@@ -4,13 +4,13 @@
 mod common;
 
 use common::{
-    PRELUDE_FRAMES, Stream, Tone, WHO, assert_captured, assert_short_buffer_is_played, device, device_with, native,
-    play, silence, wait_until,
+    PRELUDE_FRAMES, Stream, WHO, assert_captured, assert_short_buffer_is_played, device, is_tone, native, play,
+    silence, silent_device, wait_until,
 };
-use host_audio::{Direction, StreamSpec, WhenAbsent};
+use host_audio::{Direction, StreamSpec};
 use serde_json::Value;
 use sndif::Format;
-use sound_servers::{Kind, Server};
+use sound_servers::{Kind, Search, Server};
 use std::time::{Duration, Instant};
 
 /// Periods so long that a machine with much else to do plays them without a gap.
@@ -34,7 +34,7 @@ fn what_nothing_converts_is_heard_bit_by_bit_to_its_end() {
             let begin = Instant::now();
             play(&mut *sink, spec.frame_bytes(), &all);
             let took = begin.elapsed();
-            assert!(took >= Duration::from_millis(1_095), "1100 ms were played in {took:?}");
+            assert!(took >= Duration::from_secs(1), "1100 ms were played in {took:?}");
         });
     }
 }
@@ -49,18 +49,20 @@ fn a_short_buffer_is_played_at_the_servers_cycle() {
 fn a_cycle_that_is_longer_than_a_buffer_gets_silence_ahead() {
     let server = start();
     server.force_cycle(2_048);
-    let (format, frames) = native(Kind::PipeWire, 48_000);
+    let (format, frames) = native(Kind::PipeWire, 24_000);
     let spec = StreamSpec { format, period_frames: 240, buffer_frames: 480, ..SPEC };
     let recording = server.record();
     let mut sink = device(&server.node()).open_sink(&WHO, &spec).unwrap();
     // Without it no more than a buffer was heard at once. A machine with much else to do makes gaps.
+    let mut from = 0;
     wait_until("100 ms are heard in one piece", || {
-        let begin = Instant::now();
+        let mut search = Search::new(&frames, spec.frame_bytes(), 4_800);
+        let pieces = search.missing().len();
         play(&mut *sink, spec.frame_bytes(), &frames);
-        assert!(begin.elapsed() >= Duration::from_millis(950), "{:?}", begin.elapsed());
-        let heard = recording.octets();
-        let mut pieces = frames.chunks_exact(4_800 * spec.frame_bytes());
-        pieces.any(|piece| heard.windows(piece.len()).any(|window| window == piece))
+        let heard = recording.since(from);
+        from += heard.len();
+        search.hear(&heard);
+        search.missing().len() < pieces
     });
 }
 
@@ -122,10 +124,10 @@ fn a_server_that_stalls_between_two_sounds_plays_the_second() {
     let (format, frames) = native(Kind::PipeWire, 9_600);
     let spec = StreamSpec { format, ..SPEC };
     let recording = server.record();
-    let heard = || recording.octets().iter().any(|&octet| octet != 0);
-    loop {
-        let mut sink = device(&server.node()).open_sink(&WHO, &spec).unwrap();
-        let begin = Instant::now();
+    let mut sink = device(&server.node()).open_sink(&WHO, &spec).unwrap();
+    // A busy machine may take most of what is played. That the server is not told to stop the node in between, which is what it
+    // goes wrong with, is tested by `a_stream_that_does_not_play_leaves_the_graph_after_a_while`.
+    recording.await_sound(|| {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 std::thread::sleep(Duration::from_millis(50));
@@ -135,38 +137,24 @@ fn a_server_that_stalls_between_two_sounds_plays_the_second() {
             });
             play(&mut *sink, spec.frame_bytes(), &silence(4_800 * spec.frame_bytes()));
         });
-        play(&mut *sink, spec.frame_bytes(), &frames);
-        let took = begin.elapsed();
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while !heard() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(10));
+        for _ in 0..3 {
+            play(&mut *sink, spec.frame_bytes(), &frames);
         }
-        if heard() {
-            return;
-        }
-        // 0.55 s for the server and 0.2 s for the sound. If it took longer, the machine stood still as well, and a server that
-        // stands still for a second is given up for a while.
-        assert!(took > Duration::from_millis(950), "the second sound is not heard, after {took:?}");
-    }
+    });
 }
 
 #[test]
 fn a_server_that_is_killed_stops_no_clock_and_is_used_again_when_it_is_back() {
     let mut server = start();
-    let mut sink = device(&server.node()).open_sink(&WHO, &SPEC).unwrap();
-    let mut source = device(&server.node()).open_source(&WHO, &SPEC).unwrap();
+    let mut sink = silent_device(&server.node()).open_sink(&WHO, &SPEC).unwrap();
+    let mut source = silent_device(&server.node()).open_source(&WHO, &SPEC).unwrap();
     let mut stream = Stream::new(&mut *sink, &mut *source);
-    stream.run_until("it plays", |stream| stream.position() > 9_600 && stream.captured > 9_600);
+    stream.run_until_used("it plays");
     server.kill();
-    stream.run_until("the loss is told", |stream| stream.lost == 2);
-    let (position, captured, begin) = (stream.position(), stream.captured, Instant::now());
-    stream.run_until("time goes on", |stream| {
-        stream.position() > position + 24_000 && stream.captured > captured + 24_000
-    });
-    // Half a second passed, and no less.
-    assert!(begin.elapsed() >= Duration::from_millis(450), "{:?}", begin.elapsed());
+    stream.run_until("the loss is told", |stream| stream.is_lost());
+    stream.run_on_while_lost();
     server.run();
-    stream.run_until("both are back", |stream| stream.back == 2);
+    stream.run_until_used("both are back");
     let recording = server.record();
     stream.play = Some(native(Kind::PulseAudio, 4_800).1);
     stream.run_until("it is heard again", |_| recording.octets().iter().any(|&octet| octet != 0));
@@ -175,25 +163,15 @@ fn a_server_that_is_killed_stops_no_clock_and_is_used_again_when_it_is_back() {
 #[test]
 fn a_server_that_freezes_stops_no_clock_and_is_used_again_when_it_goes_on() {
     let server = start();
-    let mut sink = device(&server.node()).open_sink(&WHO, &SPEC).unwrap();
-    let mut source = device(&server.node()).open_source(&WHO, &SPEC).unwrap();
+    let mut sink = silent_device(&server.node()).open_sink(&WHO, &SPEC).unwrap();
+    let mut source = silent_device(&server.node()).open_source(&WHO, &SPEC).unwrap();
     let mut stream = Stream::new(&mut *sink, &mut *source);
-    stream.run_until("it plays", |stream| stream.position() > 9_600 && stream.captured > 9_600);
+    stream.run_until_used("it plays");
     server.freeze(true);
-    let (position, captured) = (stream.position(), stream.captured);
-    stream.run_until("the loss is told", |stream| stream.lost == 2);
-    // That takes more than a second, most of which passed for the guest too.
-    let (position, captured) = (stream.position() - position, stream.captured - captured);
-    assert!(position > 24_000 && captured > 24_000, "{position} played, {captured} captured");
-    let (position, captured) = (stream.position(), stream.captured);
-    stream.run_until("time goes on", |stream| {
-        stream.position() > position + 96_000 && stream.captured > captured + 96_000
-    });
+    stream.run_until("the loss is told", |stream| stream.is_lost());
+    stream.run_on_while_lost();
     server.freeze(false);
-    stream.run_until("both are back", |stream| stream.back == 2);
-    let (position, captured) = (stream.position(), stream.captured);
-    stream
-        .run_until("they go on", |stream| stream.position() > position + 24_000 && stream.captured > captured + 24_000);
+    stream.run_until_used("both are back");
 }
 
 #[test]
@@ -201,18 +179,15 @@ fn a_node_that_is_unplugged_stops_no_clock_and_is_used_again_when_it_is_back() {
     let server = start();
     // There is another one, which is not to take its place.
     server.pactl(&["load-module", "module-null-sink", "sink_name=other"]);
-    let mut sink = device(&server.node()).open_sink(&WHO, &SPEC).unwrap();
-    let mut source = device(&server.node()).open_source(&WHO, &SPEC).unwrap();
+    let mut sink = silent_device(&server.node()).open_sink(&WHO, &SPEC).unwrap();
+    let mut source = silent_device(&server.node()).open_source(&WHO, &SPEC).unwrap();
     let mut stream = Stream::new(&mut *sink, &mut *source);
-    stream.run_until("it plays", |stream| stream.position() > 9_600 && stream.captured > 9_600);
+    stream.run_until_used("it plays");
     server.remove_sink();
-    stream.run_until("the loss is told", |stream| stream.lost == 2);
-    let (position, captured) = (stream.position(), stream.captured);
-    stream.run_until("time goes on", |stream| {
-        stream.position() > position + 24_000 && stream.captured > captured + 24_000
-    });
+    stream.run_until("the loss is told", |stream| stream.is_lost());
+    stream.run_on_while_lost();
     server.add_sink();
-    stream.run_until("both are back", |stream| stream.back == 2);
+    stream.run_until_used("both are back");
 }
 
 #[test]
@@ -224,17 +199,19 @@ fn a_server_that_is_not_there_refuses_a_stream_or_plays_to_silence_until_it_is()
     assert!(error.contains("No such file") && error.contains("`pw-cli info 0`"), "{error}");
     let error = device(&server.node()).check(&WHO, Direction::Playback).unwrap_err().to_string();
     assert!(error.contains("cannot use PipeWire server unix:"), "{error}");
-    let mut sink = device_with(&server.node(), WhenAbsent::Silence).open_sink(&WHO, &SPEC).unwrap();
-    let mut source = device_with(&server.node(), WhenAbsent::Silence).open_source(&WHO, &SPEC).unwrap();
+    let mut sink = silent_device(&server.node()).open_sink(&WHO, &SPEC).unwrap();
+    let mut source = silent_device(&server.node()).open_source(&WHO, &SPEC).unwrap();
     let mut stream = Stream::new(&mut *sink, &mut *source);
-    stream.run_until("it goes on silently", |stream| stream.lost == 2 && stream.position() > 4_800);
+    stream.run_until("the absence is told", |stream| stream.is_lost());
+    stream.run_on_while_lost();
     server.run();
-    stream.run_until("it is played", |stream| stream.back == 2);
+    stream.run_until_used("it is played");
 }
 
 #[test]
 fn a_server_without_a_session_manager_is_told_as_such_and_used_when_it_has_one() {
-    let mut server = Server::start_unmanaged();
+    let mut server = start();
+    server.kill_session_manager();
     for error in [
         device(&server.node()).check(&WHO, Direction::Playback).unwrap_err().to_string(),
         device(&server.node()).open_sink(&WHO, &SPEC).err().unwrap().to_string(),
@@ -242,12 +219,13 @@ fn a_server_without_a_session_manager_is_told_as_such_and_used_when_it_has_one()
     ] {
         assert!(error.contains("it has no session manager") && error.contains("start WirePlumber"), "{error}");
     }
-    let mut sink = device_with(&server.node(), WhenAbsent::Silence).open_sink(&WHO, &SPEC).unwrap();
-    let mut source = device_with(&server.node(), WhenAbsent::Silence).open_source(&WHO, &SPEC).unwrap();
+    let mut sink = silent_device(&server.node()).open_sink(&WHO, &SPEC).unwrap();
+    let mut source = silent_device(&server.node()).open_source(&WHO, &SPEC).unwrap();
     let mut stream = Stream::new(&mut *sink, &mut *source);
-    stream.run_until("it goes on silently", |stream| stream.lost == 2 && stream.position() > 4_800);
+    stream.run_until("the absence is told", |stream| stream.is_lost());
+    stream.run_on_while_lost();
     server.run_session_manager();
-    stream.run_until("it is played", |stream| stream.back == 2);
+    stream.run_until_used("it is played");
 }
 
 #[test]
@@ -276,14 +254,18 @@ fn nodes(server: &Server) -> Vec<Value> {
 #[test]
 fn a_stream_that_does_not_play_leaves_the_graph_after_a_while() {
     let server = start();
-    let mut sink = device(&server.node()).open_sink(&WHO, &SPEC).unwrap();
     let begin = Instant::now();
-    let plays = || nodes(&server).iter().any(|node| node["state"] == "running");
-    wait_until("it rests", || !plays());
+    let mut sink = device(&server.node()).open_sink(&WHO, &SPEC).unwrap();
+    let plays = || nodes(&server).first().map(|node| node["state"] == "running");
+    wait_until("it rests", || plays() == Some(false));
     assert!(begin.elapsed() >= Duration::from_millis(1_500), "{:?}", begin.elapsed());
     sink.start().unwrap();
     sink.write(&silence(4_800 * SPEC.frame_bytes())).unwrap();
-    wait_until("it plays", plays);
+    wait_until("it plays", || plays() == Some(true));
+    let begin = Instant::now();
+    sink.stop().unwrap();
+    wait_until("it rests again", || plays() == Some(false));
+    assert!(begin.elapsed() >= Duration::from_millis(1_500), "{:?}", begin.elapsed());
 }
 
 #[test]
@@ -331,8 +313,12 @@ fn a_stream_is_a_node_with_its_guests_name_and_a_latency_request() {
     let mut sink = device(&server.node()).open_sink(&WHO, &spec).unwrap();
     sink.start().unwrap();
     let expected = |class: &str, role: &str| {
-        wait_until("the node is there", || !nodes(&server).is_empty());
-        let nodes = nodes(&server);
+        let mut found = Vec::new();
+        wait_until("the node is there", || {
+            found = nodes(&server);
+            !found.is_empty()
+        });
+        let nodes = found;
         assert_eq!(nodes.len(), 1);
         let props = &nodes[0]["props"];
         for (key, value) in [
@@ -412,33 +398,16 @@ fn each_format_that_is_offered_is_heard_and_what_nothing_converts_is_not_offered
     let recording = server.record();
     for format in Format::all().filter(|&format| formats.contains(format)) {
         let spec = StreamSpec { format, ..SPEC };
-        let sine = common::sine(&spec, 997.0, 0.5, 24_000);
+        let sine = common::sine(&spec, 997.0, 0.5, 16_800);
         let mut sink = device(&server.node()).open_sink(&WHO, &spec).unwrap();
-        let mut begin = recording.octets().len() / 8 * 8;
+        let mut from = recording.octets().len() / 8 * 8;
         wait_until(&format!("{format} is heard"), || {
             play(&mut *sink, spec.frame_bytes(), &sine);
-            let heard = recording.octets();
-            let right = is_tone(&heard[begin..], 997.0, 0.5);
-            begin = heard.len() / 8 * 8;
-            right
+            let heard = recording.since(from);
+            from += heard.len();
+            is_tone(Format::F32Le, &heard, 997.0, 0.5)
         });
     }
-}
-
-/// Whether 200 ms of what was recorded from the sink are such a tone on both channels.
-fn is_tone(octets: &[u8], hz: f64, amplitude: f64) -> bool {
-    let samples: Vec<f64> = pcm::samples(Format::F32Le, octets).map(f64::from).collect();
-    let channel = |of: usize| samples.iter().copied().skip(of).step_by(2).collect::<Vec<_>>();
-    let ears = [channel(0), channel(1)];
-    let tone = |ear: &[f64], at: usize| common::tone(ear.get(at..at + 9_600)?, 48_000);
-    let right = |tone: &Option<Tone>| {
-        // A tenth of a decibel, and what eight bits leave.
-        let is = |tone: &Tone| {
-            (tone.hz - hz).abs() < 0.2 && (tone.amplitude / amplitude - 1.0).abs() < 0.012 && tone.residue < 0.02
-        };
-        tone.as_ref().is_some_and(is)
-    };
-    (0..ears[0].len()).step_by(2_400).any(|at| ears.iter().all(|ear| right(&tone(ear, at))))
 }
 
 #[test]
@@ -452,14 +421,13 @@ fn what_the_server_converts_is_heard_with_its_frequency_and_level() {
         let spec =
             StreamSpec { format, rate_hz, channels, period_frames: rate_hz / 10, buffer_frames: rate_hz / 10 * 4 };
         let mut sink = device(&server.node()).open_sink(&WHO, &spec).unwrap();
-        let sine = common::sine(&spec, 997.0, 0.5, rate_hz as usize);
-        let mut begin = recording.octets().len() / 8 * 8;
+        let sine = common::sine(&spec, 997.0, 0.5, rate_hz as usize / 2);
+        let mut from = recording.octets().len() / 8 * 8;
         wait_until(&format!("{format} at {rate_hz} Hz, {channels} channel(s) as it is"), || {
             play(&mut *sink, spec.frame_bytes(), &sine);
-            let heard = recording.octets();
-            let right = is_tone(&heard[begin..], 997.0, 0.5);
-            begin = heard.len() / 8 * 8;
-            right
+            let heard = recording.since(from);
+            from += heard.len();
+            is_tone(Format::F32Le, &heard, 997.0, 0.5)
         });
     }
 }

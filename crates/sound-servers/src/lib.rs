@@ -6,17 +6,27 @@
 #![forbid(unsafe_code)]
 
 use rustix::process::{Pid, Signal, kill_process};
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long something may take that has to happen.
+/// How long something may take that has to happen. It matters only where it does not happen: generous, for busy machines.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long something may take the first time that may have to be tried again.
+const FIRST_PATIENCE: Duration = Duration::from_secs(4);
 
-/// How often something is played before it counts as never heard.
-const TRIES: u32 = 12;
+/// Frames of a second of every sink.
+const SECOND: usize = 48_000;
+
+/// Which of PipeWire's processes the session manager is.
+const SESSION_MANAGER: usize = 1;
+
+/// Metadata by which clients know that there is a session manager, as `pw-dump` prints them.
+const MANAGED: &str = r#""metadata.name": "default""#;
 
 /// Which daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,31 +54,20 @@ impl Server {
         Self::start_with(kind, None)
     }
 
-    /// Starts PipeWire without a session manager: nothing connects streams to the sink.
-    #[must_use]
-    pub fn start_unmanaged() -> Self {
-        let mut server = Self::new(Kind::PipeWire, None);
-        server.run_unmanaged();
-        server
-    }
-
-    /// Starts PulseAudio with a TCP port beside its socket. `auth` says who is let in there, as
+    /// Starts PulseAudio with a TCP port beside its socket, and gives the port. `auth` says who is let in there, as
     /// `module-native-protocol-tcp` is told: `auth-anonymous=1`, `auth-cookie=/PATH`.
     #[must_use]
-    pub fn start_tcp(port: u16, auth: &str) -> Self {
-        Self::start_with(Kind::PulseAudio, Some(format!("port={port} listen=127.0.0.1 {auth}")))
+    pub fn start_tcp(auth: &str) -> (Self, u16) {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        (Self::start_with(Kind::PulseAudio, Some(format!("port={port} listen=127.0.0.1 {auth}"))), port)
     }
 
     fn start_with(kind: Kind, tcp: Option<String>) -> Self {
-        let mut server = Self::new(kind, tcp);
-        server.run();
-        server
-    }
-
-    fn new(kind: Kind, tcp: Option<String>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("pulse")).unwrap();
-        Self { kind, dir, tcp, children: Vec::new() }
+        let mut server = Self { kind, dir, tcp, children: Vec::new() };
+        server.run();
+        server
     }
 
     /// The socket's place as the daemon's configuration has it.
@@ -112,14 +111,36 @@ impl Server {
         }
     }
 
-    /// Starts PipeWire's session manager, after [`Self::start_unmanaged`]; returns when it would connect a stream to the sink: it has
-    /// made the metadata by which clients know that there is one, and the sink's ports.
-    pub fn run_session_manager(&mut self) {
-        self.daemon("wireplumber", &["-c", &path(&self.dir.path().join("wp.conf"))]);
-        wait_until("WirePlumber has the sink", || {
-            let everything = self.pw_dump();
-            [r#""metadata.name": "default""#, r#""port.name": "playback_FL""#].iter().all(|it| everything.contains(it))
+    /// Ends PipeWire's session manager: nothing connects streams to the sink any more.
+    pub fn kill_session_manager(&mut self) {
+        let mut manager = self.children.remove(SESSION_MANAGER);
+        let _ = manager.kill();
+        let _ = manager.wait();
+        wait_until("PipeWire's session manager is gone", || {
+            let objects = self.pw_dump();
+            objects.contains("PipeWire:Interface:Core") && !objects.contains(MANAGED)
         });
+    }
+
+    /// Starts it again, after [`Self::kill_session_manager`]. The sink comes again with it, as those of sound cards do: of one
+    /// that was in use before, WirePlumber makes nothing (0.4.13).
+    pub fn run_session_manager(&mut self) {
+        self.remove_sink();
+        self.begin_session_manager();
+        self.add_sink();
+        self.await_ready();
+    }
+
+    fn begin_session_manager(&mut self) {
+        self.daemon("wireplumber", &["-c", &path(&self.dir.path().join("wp.conf"))]);
+        // It has its place again.
+        let manager = self.children.pop();
+        self.children.splice(SESSION_MANAGER..SESSION_MANAGER, manager);
+    }
+
+    /// Whether PipeWire's session manager has registered.
+    fn is_managed(&self) -> bool {
+        self.pw_dump().contains(MANAGED)
     }
 
     /// Has PipeWire's graph work in cycles of so many frames, whatever its clients ask for.
@@ -138,18 +159,52 @@ impl Server {
     /// Plugs it in again, after [`Self::remove_sink`].
     pub fn add_sink(&self) {
         self.pactl(&["load-module", "module-null-sink", "sink_name=out", "channels=2", "rate=48000"]);
-        wait_until("PipeWire has its sink", || self.pactl(&["list", "short", "sinks"]).contains("out"));
     }
 
-    /// Starts it again.
+    /// Starts it again, after [`Self::kill`].
     pub fn run(&mut self) {
         match self.kind {
             Kind::PulseAudio => self.run_pulseaudio(),
-            Kind::PipeWire => {
-                self.run_unmanaged();
-                self.run_session_manager();
-            }
+            Kind::PipeWire => self.run_pipewire(),
         }
+        self.await_ready();
+    }
+
+    /// Waits until the server does what it is for. PulseAudio does when it has its sink. PipeWire does when its session manager
+    /// has registered and connects streams to the sink.
+    fn await_ready(&self) {
+        if self.kind == Kind::PipeWire {
+            wait_until("PipeWire's session manager has registered", || self.is_managed());
+            wait_until("PipeWire has its sink", || self.pactl(&["list", "short", "sinks"]).contains("out"));
+            until_in_time("a stream that plays to the sink is heard in one that records it", |patience| {
+                self.carries_sound(patience).then_some(())
+            });
+        }
+    }
+
+    /// Whether a stream that plays to the sink is heard in one that records it, within `patience` each.
+    fn carries_sound(&self, patience: Duration) -> bool {
+        let Some(recording) = self.begin_recording(patience) else { return false };
+        let mut command = self.command("pacat");
+        command.args(["--playback", "--device=out", "--raw", "--rate=48000", "--channels=2", "--latency-msec=20"]);
+        let player = command.stdin(File::open("/dev/urandom").unwrap()).stderr(Stdio::null()).spawn();
+        let player = Ended(player.unwrap());
+        let mut from = 0;
+        let mut is_loud = || {
+            let heard = recording.since(from);
+            from += heard.len();
+            heard.iter().any(|&octet| octet != 0)
+        };
+        let heard = holds_within(patience, &mut is_loud);
+        drop(player);
+        // No test is to take it for a sound of its own: a tenth of a second is silent.
+        wait_until("the sink is silent", || {
+            let from = recording.octets().len();
+            let tenth = SECOND / 10 * self.frame_bytes();
+            wait_until("parec records", || recording.octets().len() >= from + tenth);
+            recording.since(from).iter().all(|&octet| octet == 0)
+        });
+        heard
     }
 
     /// Stops it where it is, or has it go on: it stays connected and does not answer.
@@ -176,14 +231,19 @@ impl Server {
     /// Starts to record the sink, in the sink's own format.
     #[must_use]
     pub fn record(&self) -> Recording {
+        until_in_time("parec records", |patience| self.begin_recording(patience))
+    }
+
+    /// Starts to record the sink; `None` where nothing comes within `patience`. A session manager may have
+    /// overlooked a stream and connect the next one.
+    fn begin_recording(&self, patience: Duration) -> Option<Recording> {
         let file = self.dir.path().join("recorded.raw");
         let mut command = self.command("parec");
         command.args(["--device=out.monitor", "--raw", "--rate=48000", "--channels=2", "--latency-msec=20"]);
         command.arg(format!("--format={}", self.sample_format()));
-        let child = command.stdout(File::create(&file).unwrap()).spawn().unwrap();
-        let recording = Recording { child, file };
-        wait_until("parec records", || recording.octets().len() > 10_000);
-        recording
+        let recorder = command.stdout(File::create(&file).unwrap()).spawn().unwrap();
+        let recording = Recording { _recorder: Ended(recorder), file, frame_bytes: self.frame_bytes() };
+        holds_within(patience, || recording.octets().len() > 10_000).then_some(recording)
     }
 
     /// A recorder of the sink, as raw 16 bit, 48 kHz, stereo on its standard output, with as little latency as it gets.
@@ -201,6 +261,14 @@ impl Server {
         match self.kind {
             Kind::PulseAudio => "s16le",
             Kind::PipeWire => "float32le",
+        }
+    }
+
+    /// Bytes of the sink's frames.
+    fn frame_bytes(&self) -> usize {
+        match self.kind {
+            Kind::PulseAudio => 4,
+            Kind::PipeWire => 8,
         }
     }
 
@@ -249,12 +317,13 @@ impl Server {
         wait_until("PulseAudio has its sink", || self.pactl(&["list", "short", "sinks"]).contains("out"));
     }
 
-    fn run_unmanaged(&mut self) {
+    fn run_pipewire(&mut self) {
         let dir = self.dir.path().to_owned();
         fs::write(dir.join("wp.conf"), WIREPLUMBER_CONF).unwrap();
         fs::write(dir.join("vsnd.lua"), WIREPLUMBER_LUA).unwrap();
         self.daemon("pipewire", &[]);
         wait_until("PipeWire listens", || self.pipewire_socket().exists());
+        self.begin_session_manager();
         self.daemon("pipewire-pulse", &[]);
         wait_until("PipeWire's pulse server listens", || self.pactl(&["info"]).contains("PipeWire"));
         self.add_sink();
@@ -277,8 +346,9 @@ impl Drop for Server {
 /// What a sink plays, as it comes.
 #[derive(Debug)]
 pub struct Recording {
-    child: Child,
+    _recorder: Ended,
     file: PathBuf,
+    frame_bytes: usize,
 }
 
 impl Recording {
@@ -290,50 +360,162 @@ impl Recording {
         octets
     }
 
-    /// Has `play` play until `played` was heard, as it is and in one piece: a machine with much else to do makes gaps.
-    pub fn await_heard(&self, played: &[u8], mut play: impl FnMut()) {
-        let mut same = 0;
-        for _ in 0..TRIES {
+    /// What was recorded since `from`, in octets; the file ends in the middle of a frame now and then.
+    #[must_use]
+    pub fn since(&self, from: usize) -> Vec<u8> {
+        let mut octets = Vec::new();
+        let read = |mut file: File| {
+            file.seek(SeekFrom::Start(from as u64))?;
+            file.read_to_end(&mut octets)
+        };
+        let _ = File::open(&self.file).and_then(read);
+        octets.truncate(octets.len() / self.frame_bytes * self.frame_bytes);
+        octets
+    }
+
+    /// Waits until something is heard that is not silence, while `play` plays.
+    pub fn await_sound(&self, mut play: impl FnMut()) {
+        let mut from = 0;
+        wait_until("something is heard", || {
             play();
-            let deadline = Instant::now() + Duration::from_secs(3);
-            while Instant::now() < deadline {
-                same = self.heard_of(played);
-                if same == played.len() {
+            let heard = self.since(from);
+            from += heard.len();
+            heard.iter().any(|&octet| octet != 0)
+        });
+    }
+
+    /// Has `play` play until all of `played` was heard as it is, in pieces of 200 ms.
+    pub fn await_heard(&self, played: &[u8], mut play: impl FnMut()) {
+        let mut search = Search::new(played, self.frame_bytes, SECOND / 5);
+        let (mut from, mut times) = (0, 0);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            play();
+            times += 1;
+            // What was just played is recorded a little later.
+            let enough = from + (played.len() + SECOND / 2 * self.frame_bytes);
+            loop {
+                let heard = self.since(from);
+                from += heard.len();
+                if search.hear(&heard) {
                     return;
                 }
-                std::thread::sleep(Duration::from_millis(50));
+                let (missing, all) = (search.missing(), played.len());
+                assert!(
+                    Instant::now() < deadline,
+                    "of {all} octets, played {times} times, were never heard: {missing:?}"
+                );
+                if from >= enough {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(20));
             }
         }
-        let heard = self.octets();
-        let loud = heard.iter().filter(|&&octet| octet != 0).count();
-        let (octets, recorded) = (played.len(), heard.len());
-        panic!(
-            "of {octets} octets played {TRIES} times, {same} at most were heard in one piece; \
-             {recorded} were recorded, {loud} of them not 0"
-        );
-    }
-
-    /// The longest beginning of `played` that was heard in one piece.
-    fn heard_of(&self, played: &[u8]) -> usize {
-        let heard = self.octets();
-        let same = |at: usize| heard[at..].iter().zip(played).take_while(|(heard, played)| heard == played).count();
-        let begins = heard.windows(64).enumerate().filter(|(_, window)| *window == &played[..64]);
-        begins.map(|(at, _)| same(at)).max().unwrap_or(0)
     }
 }
 
-impl Drop for Recording {
+/// A process that is ended with this.
+#[derive(Debug)]
+struct Ended(Child);
+
+impl Drop for Ended {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
-fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+/// Finds what was played in what is heard: pieces of it, each of which overlaps the next one by half. A busy machine makes
+/// gaps, which hit another piece each time that it is played; what is missing each time is missing because of the device. A frame
+/// that is neither silent nor one of those that were played is a fault at any time, and panics.
+#[derive(Debug)]
+pub struct Search<'a> {
+    played: &'a [u8],
+    frame_bytes: usize,
+    piece_bytes: usize,
+    frames: HashSet<&'a [u8]>,
+    /// Where the pieces that were not heard begin, by their first octets.
+    missing: HashMap<[u8; KEY], usize>,
+    /// What was heard last and not looked at.
+    heard: Vec<u8>,
+}
+
+/// Octets by which a piece is known.
+const KEY: usize = 16;
+
+impl<'a> Search<'a> {
+    /// `played` has frames of `frame_bytes`, and no stretch twice. `piece_frames`: of so many a piece is, or of all where that is
+    /// less.
+    #[must_use]
+    pub fn new(played: &'a [u8], frame_bytes: usize, piece_frames: usize) -> Self {
+        let piece_bytes = (piece_frames * frame_bytes).min(played.len());
+        let last = played.len() - piece_bytes;
+        let begins = (0..last).step_by((piece_bytes / 2 / frame_bytes * frame_bytes).max(frame_bytes)).chain([last]);
+        let missing = begins.map(|at| (key(&played[at..]), at)).collect();
+        let frames = played.chunks_exact(frame_bytes).collect();
+        Self { played, frame_bytes, piece_bytes, frames, missing, heard: Vec::new() }
+    }
+
+    /// Takes in more of what is heard, in whole frames; true: every piece was heard by now.
+    pub fn hear(&mut self, octets: &[u8]) -> bool {
+        for frame in octets.chunks_exact(self.frame_bytes) {
+            let silent = frame.iter().all(|&octet| octet == 0);
+            assert!(silent || self.frames.contains(frame), "{frame:?} is heard, which nobody played");
+        }
+        self.heard.extend_from_slice(octets);
+        let mut at = 0;
+        while at + self.piece_bytes <= self.heard.len() {
+            let heard = &self.heard[at..];
+            let key = key(heard);
+            if let Some(&begin) = self.missing.get(&key)
+                && heard[..self.piece_bytes] == self.played[begin..begin + self.piece_bytes]
+            {
+                self.missing.remove(&key);
+            }
+            at += self.frame_bytes;
+        }
+        self.heard.drain(..at);
+        self.missing.is_empty()
+    }
+
+    /// Where the pieces begin that were not heard, in octets.
+    #[must_use]
+    pub fn missing(&self) -> Vec<usize> {
+        let mut missing: Vec<usize> = self.missing.values().copied().collect();
+        missing.sort_unstable();
+        missing
+    }
+}
+
+fn key(octets: &[u8]) -> [u8; KEY] {
+    std::array::from_fn(|index| octets[index])
+}
+
+fn wait_until(what: &str, condition: impl FnMut() -> bool) {
+    assert!(holds_within(PATIENCE, condition), "waited {PATIENCE:?} in vain: {what}");
+}
+
+/// Waits until `condition` holds; false if that takes longer than `patience`.
+fn holds_within(patience: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + patience;
     while !condition() {
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain: {what}");
+        if Instant::now() >= deadline {
+            return false;
+        }
         std::thread::sleep(Duration::from_millis(10));
+    }
+    true
+}
+
+/// Tries something again, each time with twice the patience, until it succeeds.
+fn until_in_time<T>(what: &str, mut attempt: impl FnMut(Duration) -> Option<T>) -> T {
+    let mut patience = FIRST_PATIENCE;
+    loop {
+        if let Some(outcome) = attempt(patience) {
+            return outcome;
+        }
+        assert!(patience < PATIENCE, "waited {patience:?} in vain: {what}");
+        patience *= 2;
     }
 }
 

@@ -132,10 +132,15 @@ fn is_heard(server: &Server, sink: &str) {
     command.args(["--sandbox", "on", "--sink", sink]).env("PULSE_SERVER", server.address());
     let daemon = Process::ready(&mut command);
     let recording = server.record();
-    let quiet = recording.octets().len();
-    let played = world.guest(&["play", RECORDING]).output().expect("runs");
-    assert!(played.status.success(), "{sink}: {}", stderr(&played));
-    eventually("the server hears it", || recording.octets()[quiet..].iter().any(|octet| *octet != 0));
+    // Where the machine is so busy that the device does not open in the time that a guest waits for it, the guest is refused, and
+    // its user tries again.
+    let mut whole = false;
+    recording.await_sound(|| {
+        let played = world.guest(&["play", RECORDING]).output().expect("runs");
+        whole |= played.status.success();
+        eprintln!("{sink}: {}", stderr(&played));
+    });
+    assert!(whole, "{sink}: it was heard, but no guest played to the end");
     assert_eq!(daemon.terminate(), Some(0));
 }
 

@@ -7,9 +7,6 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long an answer is waited for; a card takes some milliseconds.
-const PATIENCE: Duration = Duration::from_millis(250);
-
 /// PCMs that owe an answer, and since when. One that owes it for longer is not asked anything else until then: each who asks
 /// would wait, and leave a thread behind.
 static OWING: Mutex<BTreeMap<String, Instant>> = Mutex::new(BTreeMap::new());
@@ -19,15 +16,16 @@ fn owing() -> MutexGuard<'static, BTreeMap<String, Instant>> {
     OWING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The answer of the PCM `name`; [`Error::Slow`] if it does not come in time.
+/// The answer of the PCM `name`, which takes some milliseconds; [`Error::Slow`] if it does not come within `patience`.
 pub(super) fn ask<T: Send + 'static>(
     name: &str,
+    patience: Duration,
     question: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     let slow = || Error::Slow { device: format!("alsa:{name}") };
     let mut owes = owing();
     while let Some(since) = owes.get(name) {
-        let left = PATIENCE.saturating_sub(since.elapsed());
+        let left = patience.saturating_sub(since.elapsed());
         if left.is_zero() {
             return Err(slow());
         }
@@ -47,7 +45,7 @@ pub(super) fn ask<T: Send + 'static>(
         settle(name);
         return Err(Error::Resource { what: "a thread that asks a device", reason });
     }
-    answered.recv_timeout(PATIENCE).unwrap_or_else(|_| Err(slow()))
+    answered.recv_timeout(patience).unwrap_or_else(|_| Err(slow()))
 }
 
 fn settle(name: &str) {

@@ -6,15 +6,19 @@ mod pcm;
 
 use crate::live::{Driver, Input, Opened, Output};
 use crate::{Capabilities, Direction, Error, Least, StreamLabel, StreamSpec};
+use std::time::Duration;
 
 /// `alsa:PCM`.
 pub(crate) struct AlsaDriver {
     name: String,
+    /// How long it may take to say what it can do.
+    patience: Duration,
 }
 
 impl AlsaDriver {
-    pub(crate) fn new(name: String) -> Self {
-        Self { name }
+    /// `patience`: how long it may take to open; half of that to say what it can do.
+    pub(crate) fn new(name: String, patience: Duration) -> Self {
+        Self { name, patience: patience / 2 }
     }
 }
 
@@ -25,12 +29,12 @@ impl Driver for AlsaDriver {
 
     fn capabilities(&self, direction: Direction) -> Result<Capabilities, Error> {
         let name = self.name.clone();
-        ask::ask(&self.name, move || hw::capabilities(&name, direction))
+        ask::ask(&self.name, self.patience, move || hw::capabilities(&name, direction))
     }
 
     fn least(&self, direction: Direction, spec: &StreamSpec) -> Result<Least, Error> {
         let (name, spec) = (self.name.clone(), *spec);
-        ask::ask(&self.name, move || hw::least(&name, direction, &spec))
+        ask::ask(&self.name, self.patience, move || hw::least(&name, direction, &spec))
     }
 
     fn open_output(&self, _who: &StreamLabel, spec: &StreamSpec) -> Result<Opened<dyn Output>, Error> {

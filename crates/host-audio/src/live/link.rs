@@ -23,7 +23,7 @@ pub(crate) struct Mode {
     pub name: String,
     pub direction: Direction,
     pub absent: WhenAbsent,
-    /// How long the stream waits for the device to open.
+    /// How long a stream waits for the device to open.
     pub patience: Duration,
 }
 

@@ -28,7 +28,9 @@ pub(crate) use link::{Mode, wait_for};
 #[cfg(feature = "pipewire")]
 pub(crate) use player::queue_frames;
 
-use crate::{Capabilities, DeviceOptions, Direction, Error, HostDevice, Least, Sink, Source, StreamLabel, StreamSpec};
+use crate::{
+    Capabilities, DeviceOptions, Direction, Error, HostDevice, Least, Sink, Source, StreamLabel, StreamSpec, WhenAbsent,
+};
 use least::LeastCache;
 use pcm::Gain;
 use reopen::Opener;
@@ -146,19 +148,20 @@ type Known = [Option<Capabilities>; 2];
 /// A driver's device as every other host device.
 pub(crate) struct LiveDevice<D> {
     driver: Arc<D>,
-    options: DeviceOptions,
+    absent: WhenAbsent,
+    patience: Duration,
     known: Arc<Mutex<Known>>,
     least: Mutex<LeastCache>,
 }
 
 impl<D: Driver> LiveDevice<D> {
     pub fn new(driver: D, options: &DeviceOptions) -> Self {
-        let options = options.clone();
-        Self { driver: Arc::new(driver), options, known: Arc::default(), least: Mutex::default() }
+        let (absent, patience) = (options.absent, options.patience);
+        Self { driver: Arc::new(driver), absent, patience, known: Arc::default(), least: Mutex::default() }
     }
 
     fn mode(&self, direction: Direction) -> Mode {
-        Mode { name: self.driver.name(), direction, absent: self.options.absent, patience: self.options.patience }
+        Mode { name: self.driver.name(), direction, absent: self.absent, patience: self.patience }
     }
 
     fn native(&self, direction: Direction) -> Result<Capabilities, Error> {

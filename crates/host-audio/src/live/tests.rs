@@ -13,6 +13,8 @@ const SPEC: StreamSpec =
     StreamSpec { format: Format::S16Le, rate_hz: 48_000, channels: 2, period_frames: 480, buffer_frames: 1_920 };
 const FRAME_BYTES: usize = 4;
 const STEP: Duration = Duration::from_millis(1);
+/// How long what happens in real time may take, such as a thread that opens a device.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What the devices of a test do.
 #[derive(Debug)]
@@ -145,9 +147,6 @@ fn lost() -> Fault {
     Fault::Lost(Error::Stuck { device: "the scripted one".into() })
 }
 
-/// How long a device may take to open.
-const PATIENCE: Duration = Duration::from_millis(500);
-
 fn mode(direction: Direction) -> Mode {
     // A name of its own for each: opening waits for what was closed under the same name.
     Mode { name: format!("{:?}", Instant::now()), direction, absent: WhenAbsent::Silence, patience: PATIENCE }
@@ -208,7 +207,7 @@ impl Playing {
 
     /// Waits for the thread that opens the device, which runs in real time.
     fn step_until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + PATIENCE;
         while !done(self) {
             assert!(Instant::now() < deadline, "{what}");
             self.step(true);
@@ -458,7 +457,7 @@ fn a_source_that_is_lost_gives_silence_in_real_time_and_is_opened_again() {
     assert!(matches!(capturing.source.notice(), Some(Notice::Lost(_))));
     assert!(capturing.captured.abs_diff(before + 48_000) < 100, "{before}: {}", capturing.captured);
     capturing.script.lock().unwrap().absent = false;
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + PATIENCE;
     while !matches!(capturing.source.notice(), Some(Notice::Back)) {
         assert!(Instant::now() < deadline);
         capturing.step(true);
@@ -517,4 +516,36 @@ fn over_hours_each_position_follows_its_device_and_nothing_accumulates() {
     assert!(captured.abs_diff(expected(-200)) < 1_200, "{captured}, expected {}", expected(-200));
     assert!(longest <= 800, "{longest} frames queued");
     assert_eq!((playing.sink.xruns(), capturing.source.xruns()), (0, 0));
+}
+
+/// A stream whose device opens when it is let, but is not waited for.
+fn slow(absent: WhenAbsent) -> (Playing, std::sync::mpsc::Sender<()>, Result<(), Error>) {
+    let script = Shared::default();
+    let shared = Arc::clone(&script);
+    let (let_it, held) = std::sync::mpsc::channel();
+    let held = Mutex::new(held);
+    let opener = Opener::new(move || {
+        held.lock().unwrap().recv().unwrap();
+        Ok(Opened { device: Box::new(open(&shared)?) as Box<dyn Output>, period: 480, need: 960 })
+    });
+    let mode = Mode { absent, ..mode(Direction::Playback) };
+    let (mut sink, mut player, ring) = LiveSink::prepare(mode, false, &SPEC, opener).unwrap();
+    let begun = player.begin(Duration::from_millis(1), Instant::now());
+    sink.start().unwrap();
+    (Playing { script, sink, player, ring, now: Instant::now(), accepted: 0, position: 0 }, let_it, begun)
+}
+
+#[test]
+fn a_device_that_opens_too_slowly_is_refused_or_used_when_it_is_open() {
+    let (_playing, let_it, begun) = slow(WhenAbsent::Refuse);
+    assert!(matches!(begun, Err(Error::Slow { .. })), "{begun:?}");
+    let_it.send(()).unwrap();
+    let (mut playing, let_it, begun) = slow(WhenAbsent::Silence);
+    begun.unwrap();
+    assert!(matches!(playing.sink.notice(), Some(Notice::Lost(Error::Slow { .. }))));
+    playing.steps(1_000);
+    assert!(playing.position.abs_diff(48_000) < 100, "{}", playing.position);
+    let_it.send(()).unwrap();
+    playing.step_until("it is used", |playing| matches!(playing.sink.notice(), Some(Notice::Back)));
+    assert_eq!(playing.script.lock().unwrap().opened, 1);
 }

@@ -12,7 +12,7 @@ mod server;
 mod volume;
 
 use crate::live::{Driver, Fault, Input, Opened, Output, wait_for};
-use crate::{Capabilities, DeviceSpec, Direction, Error, StreamLabel, StreamSpec};
+use crate::{Capabilities, DeviceOptions, DeviceSpec, Direction, Error, StreamLabel, StreamSpec};
 use node::{State, Wanted};
 use rustix::event::{PollFd, PollFlags};
 use server::{Access, Client, Failure};
@@ -26,11 +26,14 @@ pub(crate) struct PipeWireDriver {
     socket: Option<PathBuf>,
     /// What a stream's node is called.
     title: String,
+    /// How long it may take to answer.
+    patience: Duration,
 }
 
 impl PipeWireDriver {
-    pub(crate) fn new(target: Option<String>, socket: Option<PathBuf>, title: String) -> Self {
-        Self { target, socket, title }
+    pub(crate) fn new(target: Option<String>, socket: Option<PathBuf>, options: &DeviceOptions) -> Self {
+        let patience = options.patience.max(server::PATIENCE);
+        Self { target, socket, title: options.title.clone(), patience }
     }
 
     fn sockets(&self) -> Vec<PathBuf> {
@@ -46,13 +49,12 @@ impl PipeWireDriver {
         Error::PipeWire { server: self.server(), reason: failure.reason, hint: failure.hint }
     }
 
+    fn access(&self, title: String) -> Access {
+        Access { sockets: self.sockets(), title, patience: self.patience }
+    }
+
     fn wanted(&self, who: &StreamLabel, direction: Direction, spec: &StreamSpec) -> Wanted {
-        Wanted {
-            access: Access { sockets: self.sockets(), title: who.titled(&self.title) },
-            target: self.target.clone(),
-            direction,
-            spec: *spec,
-        }
+        Wanted { access: self.access(who.titled(&self.title)), target: self.target.clone(), direction, spec: *spec }
     }
 }
 
@@ -81,7 +83,7 @@ impl Driver for PipeWireDriver {
 
     fn check(&self, direction: Direction) -> Result<(), Error> {
         let look = || {
-            let access = Access { sockets: self.sockets(), title: "vsndd".into() };
+            let access = self.access("vsndd".into());
             let survey = Client::connect(&access)?.survey()?;
             survey.find(self.target.as_deref(), direction)?;
             if survey.managed { Ok(()) } else { Err(survey.unlinked()) }

@@ -23,9 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a session manager may take to connect a stream, and a device to begin.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// The same where there seems to be no session manager.
+/// How long a session manager may take to connect a stream, and a device to begin, where there seems to be no session manager.
 const PATIENCE_UNMANAGED: Duration = Duration::from_millis(250);
 /// How long a stream that does not play stays in the graph. A server that is told to stop a node and to start it while it stalls
 /// may play silence for it from then on, for many seconds (0.3.65).
@@ -235,7 +233,7 @@ fn run(
     };
     stream.connect(direction, None, flags, &mut params)?;
 
-    let patience = if survey.managed { PATIENCE } else { PATIENCE_UNMANAGED };
+    let patience = if survey.managed { wanted.access.patience } else { PATIENCE_UNMANAGED };
     let begun = client.run_until(patience, || state.cycles.load(Acquire) >= CYCLES || state.loss().is_some());
     let outcome = match state.loss() {
         Some(reason) => Err(Failure::new(reason, "its log says more (`journalctl --user -u pipewire`)")),

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// How long a server may take to say what it has.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a server may take at least to say what it has.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 /// The loop is left so often to look at the time.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Where a server of the whole machine listens.
@@ -60,6 +60,8 @@ pub(super) fn sockets(socket: Option<&Path>) -> Vec<PathBuf> {
 pub(super) struct Access {
     pub sockets: Vec<PathBuf>,
     pub title: String,
+    /// How long it may take to answer, and to begin a stream.
+    pub patience: Duration,
 }
 
 impl Access {
@@ -94,6 +96,7 @@ pub(super) struct Client {
     pub core: CoreRc,
     pub context: ContextRc,
     pub main_loop: MainLoopRc,
+    patience: Duration,
 }
 
 impl Client {
@@ -101,7 +104,7 @@ impl Client {
         let main_loop = MainLoopRc::new(None)?;
         // The configuration with which the graph's thread asks for real time.
         let context = ContextRc::new(&main_loop, Some(properties! { "config.name" => "client-rt.conf" }))?;
-        Ok(Self { core: access.connect(&context)?, context, main_loop })
+        Ok(Self { core: access.connect(&context)?, context, main_loop, patience: access.patience })
     }
 
     /// Has the loop run until `done`; false if it takes too long.
@@ -143,7 +146,7 @@ impl Client {
             .error(move |_, _, _, message| *failed.borrow_mut() = Some(message.to_owned()))
             .register();
         self.core.sync(0)?;
-        let in_time = self.run_until(PATIENCE, || done.get() || broken.borrow().is_some());
+        let in_time = self.run_until(self.patience, || done.get() || broken.borrow().is_some());
         if let Some(message) = broken.take() {
             return Err(Failure::new(message, "its log says more (`journalctl --user -u pipewire`)"));
         }

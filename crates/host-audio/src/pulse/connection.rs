@@ -10,8 +10,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-/// How long a server may take to answer while a stream is set up.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a server may take at least to answer while a stream is set up.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 /// Octets of a cookie.
 const COOKIE_BYTES: usize = 256;
 /// Octets read at once.
@@ -64,6 +64,7 @@ pub(super) enum Message<'a> {
 /// A connection on which the client is known to the server.
 pub(super) struct Connection {
     stream: Box<dyn Stream>,
+    patience: Duration,
     version: u16,
     next_number: u32,
     /// Room for what is received: what lies from `parsed` to `received` was not looked at.
@@ -78,10 +79,11 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Connects and introduces the client; waits for the server.
-    pub fn open(address: &ServerAddress, client: &CString) -> Result<Self, Failure> {
+    /// Connects and introduces the client; waits for the server, but for no answer longer than `patience`.
+    pub fn open(address: &ServerAddress, client: &CString, patience: Duration) -> Result<Self, Failure> {
         let mut connection = Self {
-            stream: connect(address)?,
+            stream: connect(address, patience)?,
+            patience,
             version: pa::MAX_VERSION,
             next_number: 0,
             inbox: vec![0; READ_BYTES],
@@ -108,7 +110,7 @@ impl Connection {
 
     /// Sends a command and waits for its answer.
     pub fn call<R: CommandReply>(&mut self, command: &Command) -> Result<R, Failure> {
-        self.request(command, PATIENCE, reply)
+        self.request(command, self.patience, reply)
     }
 
     /// Sends a command and waits until it is done, but not longer than `patience`.
@@ -260,7 +262,7 @@ pub(super) fn reply<R: CommandReply>(mut content: &[u8], version: u16) -> Result
     Ok(R::read(&mut TagStructReader::new(content, version), version)?)
 }
 
-fn connect(address: &ServerAddress) -> Result<Box<dyn Stream>, Failure> {
+fn connect(address: &ServerAddress, patience: Duration) -> Result<Box<dyn Stream>, Failure> {
     match address {
         ServerAddress::Unix(path) => {
             let stream = UnixStream::connect(path)?;
@@ -271,7 +273,7 @@ fn connect(address: &ServerAddress) -> Result<Box<dyn Stream>, Failure> {
             let host = host.trim_start_matches('[').trim_end_matches(']');
             let mut failure = Failure::Broken("the host has no address".into());
             for address in (host, *port).to_socket_addrs()? {
-                match TcpStream::connect_timeout(&address, PATIENCE) {
+                match TcpStream::connect_timeout(&address, patience) {
                     Ok(stream) => {
                         // Frames are small and late ones are of no use.
                         stream.set_nodelay(true)?;

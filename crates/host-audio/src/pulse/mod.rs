@@ -12,10 +12,11 @@ mod record;
 pub use address::ServerAddress;
 
 use crate::live::{Driver, Input, Opened, Output};
-use crate::{Capabilities, DeviceSpec, Direction, Error, StreamLabel, StreamSpec};
+use crate::{Capabilities, DeviceOptions, DeviceSpec, Direction, Error, StreamLabel, StreamSpec};
 use connection::{Connection, Failure};
 use pulseaudio::protocol::{self as pa, Command, PulseError};
 use std::ffi::{CStr, CString};
+use std::time::Duration;
 
 /// `pulse[:SINK][@SERVER]`.
 pub(crate) struct PulseDriver {
@@ -23,11 +24,14 @@ pub(crate) struct PulseDriver {
     server: Option<ServerAddress>,
     /// What the stream is called on the server.
     title: String,
+    /// How long it may take to answer.
+    patience: Duration,
 }
 
 impl PulseDriver {
-    pub(crate) fn new(device: Option<String>, server: Option<ServerAddress>, title: String) -> Self {
-        Self { device, server, title }
+    pub(crate) fn new(device: Option<String>, server: Option<ServerAddress>, options: &DeviceOptions) -> Self {
+        let patience = options.patience.max(connection::PATIENCE);
+        Self { device, server, title: options.title.clone(), patience }
     }
 
     fn address(&self) -> ServerAddress {
@@ -39,7 +43,8 @@ impl PulseDriver {
     }
 
     fn connect(&self, title: &CString) -> Result<Connection, Error> {
-        Connection::open(&self.address(), title).map_err(|failure| self.error(failure, Direction::Playback))
+        Connection::open(&self.address(), title, self.patience)
+            .map_err(|failure| self.error(failure, Direction::Playback))
     }
 
     /// Properties of a stream.
