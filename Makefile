@@ -60,7 +60,7 @@ lint: deps
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace $(ALL_FEATURES) --no-deps --quiet
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check --hide-inclusion-graph bans licenses sources; \
 	    else echo "left out: cargo-deny (make lint-tools builds it, five minutes)"; fi
-	@if linux/checkpatch.sh; then cd linux && perl ../target/checkpatch/checkpatch.pl --no-tree --strict --terse --no-summary --ignore CAMELCASE -f *.[ch]; \
+	@if linux/checkpatch.sh; then cd target/checkpatch && perl checkpatch.pl --no-tree --root=. --strict --terse --no-summary --ignore CAMELCASE -f ../../linux/*.[ch]; \
 	    else echo "left out: checkpatch.pl (it comes with Debian's package linux-source-6.12)"; fi
 
 # What `make lint` uses where it is there, and takes long to build.

@@ -15,5 +15,6 @@ trap 'rm -rf "$work"' EXIT
 dpkg-deb --fsys-tarfile "$work"/*.deb | tar -xO "./usr/src/linux-source-$series.tar.xz" |
     tar -xJ -C "$work" --strip-components=2 --wildcards '*/scripts/checkpatch.pl' '*/scripts/spelling.txt' \
         '*/scripts/const_structs.checkpatch'
-mkdir -p "$into"
+# It looks for names in a kernel's headers, of which it needs none.
+mkdir -p "$into/include"
 mv "$work"/{spelling.txt,const_structs.checkpatch,checkpatch.pl} "$into/"
