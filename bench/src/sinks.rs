@@ -142,7 +142,7 @@ fn measure_sink(options: &Options, name: &str, say: &mut dyn FnMut(&str)) -> Res
     Ok(SinkResult { name: name.to_owned(), steps, most_without_xrun, ended_by, latencies })
 }
 
-/// What comes of the first attempt that succeeds, or of the last: a daemon refuses a stream whose device does not open in time.
+/// Returns the first success, or the last failure: a daemon refuses a stream whose device does not open in time.
 fn persistently<T>(attempts: u32, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     for _ in 1..attempts {
         if let Ok(outcome) = attempt() {

@@ -70,7 +70,7 @@ impl Reporter {
         (position >= self.next_due() && now_ns >= self.next_allowed_ns).then_some(position)
     }
 
-    /// What to tell now of a stream that ran dry at `end`, if anything.
+    /// The position to tell now of a stream that ran dry at `end`, if any.
     pub(crate) fn due_when_dry(&self, end: u64, now_ns: u64) -> Option<u64> {
         let (position, at_ns) = self.when_dry(end)?;
         (now_ns >= at_ns).then_some(position)

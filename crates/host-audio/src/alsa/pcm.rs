@@ -93,7 +93,7 @@ impl AlsaPcm {
         Ok(self.avail)
     }
 
-    /// What the PCM answers to a question; `None` where it cannot say. ALSA's plugin for PulseAudio says EIO until its server has told
+    /// The PCM's answer to a question; `None` where it cannot say. ALSA's plugin for PulseAudio says EIO until its server has told
     /// the time, as after each underrun; a PCM that is gone is seen by its state, or by standing still.
     fn answer(&self, result: alsa::Result<alsa::pcm::Frames>) -> Result<Option<u64>, Fault> {
         match result {

@@ -43,7 +43,7 @@ impl Watch {
         }
     }
 
-    /// It is looked at.
+    /// Notes that the device is looked at; call it before [`Self::moved`] or [`Self::idle`].
     pub fn look(&mut self, now: Instant) {
         let unseen = now.saturating_duration_since(self.looked).saturating_sub(self.longest_look);
         (self.since, self.looked) = (self.since + unseen, now);
