@@ -119,6 +119,8 @@ fn a_decision_outlives_the_daemon_but_not_the_guest() {
     drop(guest);
     world.wait_dead(GUEST);
     world.remove_nodes(GUEST, 0);
+    // The daemon knows a guest by its number: it has to see that this one is gone.
+    wait_for("the guest is forgotten", || world.status().guests.is_empty().then_some(()));
     world.attach_duplex(GUEST);
     let _guest = HostileGuest::connected(&mut world, GUEST, 2);
     assert_eq!(decided(&world), (0.0, false, true), "another guest under the same number");
