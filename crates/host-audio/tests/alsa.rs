@@ -218,16 +218,24 @@ fn the_least_period_and_buffer_are_the_pcms_own_and_nothing_where_it_is_not_ther
 /// ALSA's plugin for PulseAudio has periods of 128 octets at least: with those of this stream 16 ms.
 const COARSE: StreamSpec = StreamSpec { format: Format::U8, rate_hz: 8_000, channels: 1, ..SPEC };
 
+/// Whether this process has a PulseAudio of its own. If not, runs `test` in one that has, and fails if it fails: ALSA's plugin takes its
+/// server from the environment.
+fn beside_pulseaudio(test: &str) -> bool {
+    const INNER: &str = "VSND_TEST_PULSEAUDIO";
+    if std::env::var_os(INNER).is_some() {
+        return true;
+    }
+    let server = Server::start(Kind::PulseAudio);
+    let mut again = Command::new(std::env::current_exe().unwrap());
+    again.args(["--exact", test, "--nocapture"]).env(INNER, "1").env("PULSE_SERVER", server.address());
+    let output = again.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    false
+}
+
 #[test]
 fn a_pcm_with_a_shortest_period_says_so_and_plays_with_it() {
-    const INNER: &str = "COARSE_PCM";
-    if std::env::var_os(INNER).is_none() {
-        // The plugin takes its server from the environment, which only a process of its own can have.
-        let server = Server::start(Kind::PulseAudio);
-        let mut test = Command::new(std::env::current_exe().unwrap());
-        test.args(["--exact", "a_pcm_with_a_shortest_period_says_so_and_plays_with_it", "--nocapture"]);
-        let output = test.env(INNER, "1").env("PULSE_SERVER", server.address()).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    if !beside_pulseaudio("a_pcm_with_a_shortest_period_says_so_and_plays_with_it") {
         return;
     }
     let least = device("pulse").least(Direction::Playback, &COARSE);
@@ -239,13 +247,7 @@ fn a_pcm_with_a_shortest_period_says_so_and_plays_with_it() {
 
 #[test]
 fn alsas_plugin_for_pulseaudio_survives_every_underrun() {
-    const INNER: &str = "PULSE_UNDERRUNS";
-    if std::env::var_os(INNER).is_none() {
-        let server = Server::start(Kind::PulseAudio);
-        let mut test = Command::new(std::env::current_exe().unwrap());
-        test.args(["--exact", "alsas_plugin_for_pulseaudio_survives_every_underrun", "--nocapture"]);
-        let output = test.env(INNER, "1").env("PULSE_SERVER", server.address()).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    if !beside_pulseaudio("alsas_plugin_for_pulseaudio_survives_every_underrun") {
         return;
     }
     let mut sink = device("pulse").open_sink(&WHO, &SPEC).unwrap();

@@ -360,7 +360,7 @@ impl Recording {
         octets
     }
 
-    /// What was recorded since `from`, in octets; the file ends in the middle of a frame now and then.
+    /// The bytes recorded since `from`; the last frame may be incomplete.
     #[must_use]
     pub fn since(&self, from: usize) -> Vec<u8> {
         let mut octets = Vec::new();
