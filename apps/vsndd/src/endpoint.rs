@@ -1,9 +1,7 @@
 //! A stream's host side as it was decided: the route, and the device that it leads to.
 
-use std::time::Duration;
-
 use backend::{DeviceLimits, Pace};
-use host_audio::{DeviceOptions, HostDevice, Least, Pacing, Sink, Source, StreamLabel, StreamSpec};
+use host_audio::{DeviceOptions, HostDevice, HostStream, Least, Pacing, Sink, Source, StreamLabel, StreamSpec};
 use sndif::store::Direction;
 use sndif::v2::Interval;
 
@@ -26,40 +24,26 @@ pub(crate) enum Device {
 }
 
 impl Device {
-    /// What became of opening it, after waiting for that no longer than `patience`; `None` if it goes on.
-    pub(crate) fn opened(&mut self, patience: Duration) -> Option<Result<(), host_audio::Error>> {
+    /// What both directions have in common.
+    pub(crate) fn stream(&mut self) -> Option<&mut dyn HostStream> {
         match self {
-            Self::Closed => Some(Ok(())),
-            Self::Sink(sink) => sink.opened(patience),
-            Self::Source(source) => source.opened(patience),
-        }
-    }
-
-    /// What tells that it has moved on.
-    pub(crate) fn pacing(&self) -> Pacing<'_> {
-        match self {
-            Self::Closed => Pacing::Caller,
-            Self::Sink(sink) => sink.pacing(),
-            Self::Source(source) => source.pacing(),
+            Self::Closed => None,
+            Self::Sink(sink) => Some(sink.as_mut()),
+            Self::Source(source) => Some(source.as_mut()),
         }
     }
 
     /// Who keeps the time.
-    pub(crate) fn pace(&self) -> Pace {
-        match self.pacing() {
-            Pacing::Caller => Pace::Clock,
-            Pacing::Device(_) => Pace::Device,
+    pub(crate) fn pace(&mut self) -> Pace {
+        match self.stream().map(|stream| stream.pacing()) {
+            Some(Pacing::Device(_)) => Pace::Device,
+            Some(Pacing::Caller) | None => Pace::Clock,
         }
     }
-}
 
-/// What another decision changes.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Change {
-    /// It leads to another device.
-    pub(crate) device: bool,
-    /// What may be opened is different.
-    pub(crate) bounds: bool,
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed)
+    }
 }
 
 impl Endpoint {
@@ -77,20 +61,20 @@ impl Endpoint {
         self.route.permission == Permission::Granted
     }
 
-    /// Takes another decision; what is known of the device is kept if it stays the same. Says what became different.
-    pub(crate) fn change(&mut self, route: Route) -> Change {
-        let change = Change { device: route.device != self.route.device, bounds: !route.has_bounds_of(&self.route) };
-        let same = !change.device;
-        if same && route.absent == self.route.absent {
+    /// Takes another decision; what is known of the device is kept if it stays the same. Says whether what may be opened is
+    /// different now.
+    pub(crate) fn change(&mut self, route: Route) -> bool {
+        let other_bounds = !route.has_bounds_of(&self.route);
+        if route.device == self.route.device && route.absent == self.route.absent {
             self.route = route;
         } else {
             *self = Self::new(route, std::mem::take(&mut self.title));
         }
-        change
+        other_bounds
     }
 
-    /// Begins to open the device.
-    pub(crate) fn begin(
+    /// Begins to open the device, without waiting for it: [`HostStream::opened`] tells what became of that.
+    pub(crate) fn open(
         &self,
         who: &StreamLabel,
         direction: Direction,
@@ -100,18 +84,6 @@ impl Endpoint {
             Direction::Playback => self.device.begin_sink(who, spec).map(Device::Sink),
             Direction::Capture => self.device.begin_source(who, spec).map(Device::Source),
         }
-    }
-
-    /// Opens it; may wait for half a second.
-    pub(crate) fn open(
-        &self,
-        who: &StreamLabel,
-        direction: Direction,
-        spec: &StreamSpec,
-    ) -> Result<Device, host_audio::Error> {
-        let mut device = self.begin(who, direction, spec)?;
-        device.opened(Duration::MAX).unwrap_or(Ok(()))?;
-        Ok(device)
     }
 
     /// The least period and buffer of the device.

@@ -92,7 +92,7 @@ pub(crate) fn capture(
 mod tests {
     use super::*;
     use backend::{Geometry, Pace, Run};
-    use host_audio::Pacing;
+    use host_audio::HostStream;
     use sndif::Format;
     use sndif::store::Direction;
 
@@ -170,10 +170,22 @@ mod tests {
         }
     }
 
-    impl Sink for Moving {
-        fn pacing(&self) -> Pacing<'_> {
-            Pacing::Caller
+    impl HostStream for Moving {
+        fn start(&mut self) -> Result<(), Error> {
+            Ok(())
         }
+        fn pause(&mut self, _on: bool) -> Result<(), Error> {
+            Ok(())
+        }
+        fn stop(&mut self) -> Result<(), Error> {
+            Ok(())
+        }
+        fn xruns(&self) -> u64 {
+            0
+        }
+    }
+
+    impl Sink for Moving {
         fn room_frames(&mut self) -> usize {
             self.frames
         }
@@ -183,50 +195,14 @@ mod tests {
         fn queued_frames(&mut self) -> u64 {
             7
         }
-        fn start(&mut self) -> Result<(), Error> {
-            Ok(())
-        }
-        fn pause(&mut self, _on: bool) -> Result<(), Error> {
-            Ok(())
-        }
-        fn flush(&mut self) -> Result<(), Error> {
-            Ok(())
-        }
-        fn stop(&mut self) -> Result<(), Error> {
-            Ok(())
-        }
-        fn xruns(&self) -> u64 {
-            0
-        }
-        fn acknowledge(&mut self) -> Result<(), Error> {
-            Ok(())
-        }
     }
 
     impl Source for Moving {
-        fn pacing(&self) -> Pacing<'_> {
-            Pacing::Caller
-        }
         fn available_frames(&mut self) -> usize {
             self.frames
         }
         fn read(&mut self, into: &mut [u8]) -> Result<usize, Error> {
             Ok(self.moved(into.len()))
-        }
-        fn start(&mut self) -> Result<(), Error> {
-            Ok(())
-        }
-        fn pause(&mut self, _on: bool) -> Result<(), Error> {
-            Ok(())
-        }
-        fn stop(&mut self) -> Result<(), Error> {
-            Ok(())
-        }
-        fn xruns(&self) -> u64 {
-            0
-        }
-        fn acknowledge(&mut self) -> Result<(), Error> {
-            Ok(())
         }
     }
 

@@ -1,20 +1,19 @@
 //! The host's side of a stream: its sink or source, its gain, its log. The same for every protocol.
 
-use std::time::Duration;
-
 use backend::{Frames, Geometry, Pace, Run};
 use control::EventKind;
-use host_audio::{Notice, Pacing, Sink, Source, StreamLabel, StreamSpec};
+use host_audio::{HostStream, Notice, Pacing, StreamLabel, StreamSpec};
 use pcm::{Gain, Meter};
 use sndif::store::Direction;
 use tracing::{Level, debug, info, warn};
 
 use crate::endpoint::{Device, Endpoint};
 use crate::flow::{self, Passage};
+use crate::gain::{Volumes, decibels};
 use crate::journal::Violation;
 use crate::limiter::LogLimiter;
 use crate::policy::{HostVolume, Permission, Route};
-use crate::stream::{Turn, latency_us};
+use crate::turn::Turn;
 
 /// A stream as the host has it.
 pub(crate) struct HostSide {
@@ -22,14 +21,15 @@ pub(crate) struct HostSide {
     device: Device,
     /// What `device` was opened as: a stream that cannot be moved elsewhere stays there.
     attached: String,
+    /// Where the stream goes once that is open; until then it stays where it is.
+    moving: Option<Moving>,
     /// What it was opened for, until it is closed; the device may have failed meanwhile.
     open: Option<(Direction, StreamSpec)>,
+    /// `device` is being opened for the guest's OPEN.
+    opening: bool,
     /// The device went away, and the stream goes on silently.
     lost: bool,
-    guest_gain: Gain,
-    volume: HostVolume,
-    /// What is left to be done in software.
-    gain: Option<Gain>,
+    volumes: Volumes,
     /// The peaks of what passes while it is open.
     meter: Meter,
     /// Times that devices of earlier openings lost sound.
@@ -37,6 +37,12 @@ pub(crate) struct HostSide {
     log: LogLimiter,
     /// Xruns may be many: they do not keep back what else there is to say.
     xrun_log: LogLimiter,
+}
+
+/// A device that is being opened beside the one in use.
+struct Moving {
+    device: Device,
+    to: String,
 }
 
 /// Why a host device cannot be opened; the log has more.
@@ -51,11 +57,11 @@ impl HostSide {
             label,
             device: Device::Closed,
             attached: String::new(),
+            moving: None,
             open: None,
+            opening: false,
             lost: false,
-            guest_gain: Gain::new(0),
-            volume: HostVolume::default(),
-            gain: None,
+            volumes: Volumes::new(0, HostVolume::default()),
             meter: Meter::new(0),
             earlier_xruns: 0,
             log: LogLimiter::default(),
@@ -82,8 +88,7 @@ impl HostSide {
         let device = match endpoint.route().permission {
             Permission::Silent => Device::Closed,
             Permission::Granted | Permission::Refused => {
-                let begun = endpoint.begin(&self.label, direction, &spec);
-                self.attach(begun, turn).map_err(|(refused, reason)| {
+                self.begin(endpoint, direction, &spec, turn).map_err(|(refused, reason)| {
                     self.refuse(turn, &reason);
                     refused
                 })?
@@ -91,19 +96,23 @@ impl HostSide {
         };
         self.device = device;
         self.attached = endpoint.route().device.to_string();
+        self.moving = None;
         self.open = Some((direction, spec));
-        self.guest_gain = Gain::new(geometry.channels);
-        self.volume = endpoint.route().volume;
+        self.opening = true;
+        self.lost = false;
+        self.volumes = Volumes::new(geometry.channels, endpoint.route().volume);
+        self.volumes.apply(&mut self.device);
         self.meter = Meter::new(geometry.channels);
         self.meter.watch(tracing::enabled!(Level::DEBUG));
-        self.scale();
         Ok(())
     }
 
     /// Who keeps the time, once the device is open; `None` while it is being opened, which does not stop the daemon: a sound
     /// server may take its time.
     pub(crate) fn opened(&mut self, turn: &mut Turn<'_>) -> Option<Result<Pace, NotOpened>> {
-        if let Err(error) = self.device.opened(Duration::ZERO)? {
+        let outcome = self.device.stream().map_or(Some(Ok(())), |stream| stream.opened())?;
+        self.opening = false;
+        if let Err(error) = outcome {
             self.refuse(turn, &error.to_string());
             self.open = None;
             self.drop_device();
@@ -117,68 +126,105 @@ impl HostSide {
         Some(Ok(self.device.pace()))
     }
 
-    /// Waits for what a device says from now on; says in words why there is none.
-    fn attach(
-        &mut self,
-        device: Result<Device, host_audio::Error>,
-        turn: &mut Turn<'_>,
+    /// Begins to open a device, and waits for what it says from now on; says in words why there is none.
+    fn begin(
+        &self,
+        endpoint: &Endpoint,
+        direction: Direction,
+        spec: &StreamSpec,
+        turn: &Turn<'_>,
     ) -> Result<Device, (NotOpened, String)> {
-        let device = device.map_err(|error| (NotOpened { no_resources: false }, error.to_string()))?;
-        if let Pacing::Device(fd) = device.pacing() {
-            turn.poller.add_level(fd, turn.device_token).map_err(|error| {
+        let begun = endpoint.open(&self.label, direction, spec);
+        let mut device = begun.map_err(|error| (NotOpened { no_resources: false }, error.to_string()))?;
+        if let Some(stream) = device.stream()
+            && let Pacing::Device(fd) = stream.pacing()
+        {
+            // An edge: a device that was let go of may be readable for as long as its thread takes to end.
+            turn.poller.add_edge(fd, turn.device_token).map_err(|error| {
                 (NotOpened { no_resources: true }, format!("cannot wait for the host device: {error}"))
             })?;
         }
-        self.lost = false;
         Ok(device)
     }
 
-    /// Takes up another decision, also in the middle of a stream: what is no longer allowed is silent from now on, and
-    /// what leads elsewhere goes there; if it cannot, it stays where it is. `moved` says whether `endpoint` has another
-    /// device than it had.
-    pub(crate) fn change(&mut self, endpoint: &Endpoint, moved: bool, core: &mut impl Frames, turn: &mut Turn<'_>) {
-        self.volume = endpoint.route().volume;
+    /// Takes up another decision, also in the middle of a stream: what is no longer allowed is silent from now on, and what
+    /// leads elsewhere goes there as soon as that is open; if it cannot be, it stays where it is.
+    pub(crate) fn change(&mut self, endpoint: &Endpoint, core: &mut impl Frames, turn: &mut Turn<'_>) {
+        self.volumes.set_host(endpoint.route().volume);
         if let Some((direction, spec)) = self.open
             && core.direction() == Some(direction)
         {
-            let is_open = !matches!(self.device, Device::Closed);
-            if !endpoint.is_granted() {
-                if is_open {
+            if endpoint.is_granted() {
+                self.lead(endpoint, direction, &spec, core, turn);
+            } else {
+                self.moving = None;
+                if !self.device.is_closed() {
                     self.drop_device();
                     core.set_pace(Pace::Clock, turn.now_ns);
                 }
-            } else if !is_open || moved {
-                let opened = endpoint.open(&self.label, direction, &spec);
-                let device = match self.attach(opened, turn) {
-                    Ok(attached) => attached,
-                    Err((_, reason)) => {
-                        let text = format!("not moved to {}: {reason}; it goes on as before", endpoint.route().device);
-                        if self.warn(turn.now_ns, &text) {
-                            turn.journal.push(EventKind::Refused, self.label, text);
-                        }
-                        self.scale();
-                        return;
-                    }
-                };
-                self.drop_device();
-                self.device = device;
-                self.attached = endpoint.route().device.to_string();
-                core.set_pace(self.device.pace(), turn.now_ns);
-                if matches!(core.run(), Run::Running | Run::Paused) {
-                    self.steer(core, turn, |sink| sink.start(), |source| source.start());
-                }
-                if core.run() == Run::Paused {
-                    self.steer(core, turn, |sink| sink.pause(true), |source| source.pause(true));
-                }
             }
         }
-        self.scale();
+        self.volumes.apply(&mut self.device);
     }
 
-    /// Takes up what was decided while the device was being opened.
-    pub(crate) fn catch_up(&mut self, endpoint: &Endpoint, core: &mut impl Frames, turn: &mut Turn<'_>) {
-        let moved = self.attached != endpoint.route().device.to_string();
-        self.change(endpoint, moved, core, turn);
+    /// Has the stream go where `endpoint` leads, if it is not there or on its way.
+    fn lead(
+        &mut self,
+        endpoint: &Endpoint,
+        direction: Direction,
+        spec: &StreamSpec,
+        core: &mut impl Frames,
+        turn: &mut Turn<'_>,
+    ) {
+        let to = endpoint.route().device.to_string();
+        if !self.device.is_closed() && self.attached == to {
+            self.moving = None;
+            return;
+        }
+        if self.moving.as_ref().is_some_and(|moving| moving.to == to) {
+            return;
+        }
+        match self.begin(endpoint, direction, spec, turn) {
+            Ok(device) if self.opening => (self.device, self.attached) = (device, to),
+            Ok(device) => {
+                self.moving = Some(Moving { device, to });
+                self.arrive(core, turn);
+            }
+            Err((_, reason)) => self.stay(&to, &reason, turn),
+        }
+    }
+
+    /// Goes over to the device that was opened beside the one in use, if it is open. It takes the place of one that is used only
+    /// if it is there itself.
+    fn arrive(&mut self, core: &mut impl Frames, turn: &mut Turn<'_>) {
+        let Some(stream) = self.moving.as_mut().and_then(|moving| moving.device.stream()) else { return };
+        let Some(outcome) = stream.opened() else { return };
+        let outcome = match stream.notice().filter(|_| outcome.is_ok() && !self.device.is_closed()) {
+            Some(Notice::Lost(error)) => Err(error),
+            Some(Notice::Back) | None => outcome,
+        };
+        let Some(Moving { device, to }) = self.moving.take() else { return };
+        if let Err(error) = outcome {
+            return self.stay(&to, &error.to_string(), turn);
+        }
+        self.leave_device();
+        (self.device, self.attached, self.lost) = (device, to, false);
+        self.volumes.apply(&mut self.device);
+        core.set_pace(self.device.pace(), turn.now_ns);
+        if matches!(core.run(), Run::Running | Run::Paused) {
+            self.steer(core, turn, |stream| stream.start());
+        }
+        if core.run() == Run::Paused {
+            self.steer(core, turn, |stream| stream.pause(true));
+        }
+    }
+
+    /// Says that a stream does not go where it was to.
+    fn stay(&mut self, to: &str, reason: &str, turn: &mut Turn<'_>) {
+        let text = format!("not moved to {to}: {reason}; it goes on as before");
+        if self.warn(turn.now_ns, &text) {
+            turn.journal.push(EventKind::Refused, self.label, text);
+        }
     }
 
     /// Says that an OPEN cannot be.
@@ -197,25 +243,17 @@ impl HostSide {
         }
     }
 
-    /// After the device's descriptor became readable.
+    /// After the device's descriptor became readable, or that of the one to move to.
     pub(crate) fn device_woke(&mut self, core: &mut impl Frames, turn: &mut Turn<'_>) {
-        let result = match &mut self.device {
-            Device::Closed => Ok(()),
-            Device::Sink(sink) => sink.acknowledge(),
-            Device::Source(source) => source.acknowledge(),
-        };
-        self.device_result(result, core, turn);
+        self.steer(core, turn, |stream| stream.acknowledge());
         self.tell_notices(turn);
+        self.arrive(core, turn);
     }
 
     /// Logs what became of the host device.
     fn tell_notices(&mut self, turn: &mut Turn<'_>) {
         loop {
-            let notice = match &mut self.device {
-                Device::Closed => None,
-                Device::Sink(sink) => sink.notice(),
-                Device::Source(source) => source.notice(),
-            };
+            let notice = self.device.stream().and_then(|stream| stream.notice());
             match notice {
                 None => return,
                 Some(Notice::Lost(error)) => {
@@ -237,19 +275,14 @@ impl HostSide {
         }
     }
 
-    /// Starts, holds or stops the device.
+    /// Has the device do something.
     pub(crate) fn steer(
         &mut self,
         core: &mut impl Frames,
         turn: &mut Turn<'_>,
-        sink: impl FnOnce(&mut dyn Sink) -> Result<(), host_audio::Error>,
-        source: impl FnOnce(&mut dyn Source) -> Result<(), host_audio::Error>,
+        act: impl FnOnce(&mut dyn HostStream) -> Result<(), host_audio::Error>,
     ) {
-        let result = match &mut self.device {
-            Device::Closed => Ok(()),
-            Device::Sink(open) => sink(open.as_mut()),
-            Device::Source(open) => source(open.as_mut()),
-        };
+        let result = self.device.stream().map_or(Ok(()), act);
         self.device_result(result, core, turn);
     }
 
@@ -266,29 +299,14 @@ impl HostSide {
 
     /// Takes what the guest has set.
     pub(crate) fn set_gain(&mut self, gain: Gain) {
-        self.guest_gain = gain;
-        self.scale();
-    }
-
-    /// Hands the gain of guest and host together to the device, or keeps it for scaling in software.
-    fn scale(&mut self) {
-        let mut gain = self.guest_gain.clone();
-        for channel in 0..gain.channels() {
-            let sum = self.guest_gain.volume(channel).saturating_add(self.volume.millidecibels);
-            gain.set_volume(channel, sum.min(self.volume.max.unwrap_or(i32::MAX)));
-            gain.set_mute(channel, self.guest_gain.is_muted(channel) || self.volume.muted);
-        }
-        let in_device = match &mut self.device {
-            Device::Sink(sink) => sink.set_gain(&gain),
-            _ => false,
-        };
-        self.gain = (!in_device && !gain.is_identity()).then_some(gain);
+        self.volumes.set_guest(gain);
+        self.volumes.apply(&mut self.device);
     }
 
     /// Moves the frames that are due.
     pub(crate) fn move_frames(&mut self, core: &mut impl Frames, turn: &mut Turn<'_>) {
         let Some(&geometry) = core.geometry() else { return };
-        let passage = Passage { gain: self.gain.as_ref(), meter: &self.meter, scratch: &mut *turn.scratch };
+        let passage = Passage { gain: self.volumes.software(), meter: &self.meter, scratch: &mut *turn.scratch };
         let result = match &mut self.device {
             Device::Sink(sink) => flow::play(core, sink.as_mut(), passage, turn.now_ns),
             Device::Source(source) => flow::capture(core, source.as_mut(), &passage, turn.now_ns),
@@ -337,12 +355,22 @@ impl HostSide {
             }
         }
         self.lost = false;
+        self.moving = None;
+        self.opening = false;
         self.drop_device();
     }
 
     fn drop_device(&mut self) {
         self.earlier_xruns += self.device_xruns();
         self.device = Device::Closed;
+    }
+
+    /// As [`Self::drop_device`], but what is queued is heard.
+    fn leave_device(&mut self) {
+        self.earlier_xruns += self.device_xruns();
+        if let Device::Sink(sink) = std::mem::replace(&mut self.device, Device::Closed) {
+            sink.finish();
+        }
     }
 
     fn device_xruns(&self) -> u64 {
@@ -366,7 +394,7 @@ impl HostSide {
             Run::Running => control::Run::Running,
             Run::Paused => control::Run::Paused,
         };
-        stream.latency_us = latency_us(core);
+        stream.latency_us = core.latency_us();
         stream.permitted = endpoint.is_granted();
         let Route { device, volume, .. } = endpoint.route();
         stream.device = match self.device {
@@ -384,15 +412,7 @@ impl HostSide {
             stream.channels = spec.channels;
             stream.period_frames = spec.period_frames;
             stream.buffer_frames = spec.buffer_frames;
-            let channels = 0..self.guest_gain.channels();
-            let volumes = channels.clone().map(|channel| self.guest_gain.volume(channel));
-            if volumes.clone().any(|volume| volume != 0) {
-                stream.guest_volume_db = volumes.map(decibels).collect();
-            }
-            let muted = channels.map(|channel| self.guest_gain.is_muted(channel));
-            if muted.clone().any(|muted| muted) {
-                stream.guest_muted = muted.collect();
-            }
+            self.volumes.describe(stream);
         }
         if levels {
             self.meter.watch(true);
@@ -425,11 +445,6 @@ pub(crate) fn told(direction: Direction) -> control::Direction {
         Direction::Playback => control::Direction::Playback,
         Direction::Capture => control::Direction::Capture,
     }
-}
-
-/// 0.001 dB as decibels.
-pub(crate) fn decibels(millidecibels: i32) -> f64 {
-    f64::from(millidecibels) / 1000.0
 }
 
 /// A meter's peaks, `-6.0 -inf`.

@@ -8,9 +8,9 @@ use xen::{DomainId, EventChannel, Xen};
 use crate::card::{Described, Kind, StreamNodes};
 use crate::endpoint::Endpoint;
 use crate::policy::{Permission, Route};
-use crate::stream::{After, GuestStream, Turn};
 use crate::transport::Attached;
-use crate::v0;
+use crate::turn::{After, Turn};
+use crate::{v0, v2};
 
 /// A connected stream.
 pub(crate) struct Served {
@@ -26,7 +26,7 @@ pub(crate) struct Served {
 
 enum Wire {
     V0(Box<v0::GuestStream>),
-    V2(Box<GuestStream>),
+    V2(Box<v2::GuestStream>),
 }
 
 /// A stream of a card, as guest and toolstack describe it.
@@ -57,7 +57,7 @@ impl Asked<'_> {
                 let events = described.events.attach(xen, self.guest)?;
                 let Described { label, direction, .. } = described;
                 tracing::debug!(stream = %self.label, label = %label, "{direction} connected to {}", endpoint.route().device);
-                Wire::V2(GuestStream::new(self.guest, self.label, config, ring, events, endpoint).into())
+                Wire::V2(v2::GuestStream::new(self.guest, self.label, config, ring, events, endpoint).into())
             }
         };
         Ok(Served { stream, label: self.label, notifications: 0, holds_port: false, scheduled_ns: None })

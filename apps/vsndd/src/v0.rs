@@ -14,8 +14,8 @@ use crate::endpoint::Endpoint;
 use crate::host::{HostSide, told};
 use crate::journal::Violation;
 use crate::policy::Route;
-use crate::stream::{After, REQUEST_BUDGET, Turn, latency_us};
 use crate::transport::Attached;
+use crate::turn::{After, REQUEST_BUDGET, Turn};
 
 /// A device that is being opened. What the guest asks for next waits until that is over.
 struct Opening {
@@ -117,14 +117,12 @@ impl GuestStream {
         turn: &mut Turn<'_>,
     ) {
         let (sink, source) = (&mut self.sink, &mut self.source);
-        let (playback, capture) = (sink.change(route(Direction::Playback)), source.change(route(Direction::Capture)));
-        if playback.bounds || capture.bounds {
+        // Both, not only the first that has other bounds.
+        if sink.change(route(Direction::Playback)) | source.change(route(Direction::Capture)) {
             self.core.reconfigure(config(sink, source));
         }
-        match self.core.direction() {
-            Some(Direction::Capture) => self.host.change(source, capture.device, &mut self.core, turn),
-            _ => self.host.change(sink, playback.device, &mut self.core, turn),
-        }
+        let endpoint = if self.core.direction() == Some(Direction::Capture) { source } else { sink };
+        self.host.change(endpoint, &mut self.core, turn);
     }
 
     /// Moves frames, and answers what they allow.
@@ -197,7 +195,7 @@ impl GuestStream {
             // A closed other end is no error; its death is told by the store.
             let _ = self.channel.notify();
             self.notifications += 1;
-            if let (Some(direction), Some(latency_us)) = (self.core.direction(), latency_us(&self.core)) {
+            if let (Some(direction), Some(latency_us)) = (self.core.direction(), self.core.latency_us()) {
                 turn.journal.latency(direction, latency_us);
             }
         }
@@ -288,11 +286,11 @@ impl GuestStream {
         let Opening { direction, response } = self.opening.take()?;
         let Ok(pace) = outcome else { return Some(self.refused(response)) };
         self.core.start(direction, pace, turn.now_ns);
-        self.host.steer(&mut self.core, turn, |sink| sink.start(), |source| source.start());
+        self.host.steer(&mut self.core, turn, |stream| stream.start());
         self.change_gain();
         // Before, the core had no direction, and nothing could be changed.
         let endpoint = if direction == Direction::Capture { &self.source } else { &self.sink };
-        self.host.catch_up(endpoint, &mut self.core, turn);
+        self.host.change(endpoint, &mut self.core, turn);
         Some(response.map(|response| Response { success: true, ..response }))
     }
 

@@ -51,4 +51,11 @@ pub trait Frames {
 
     /// Frames that the guest has written and nobody has heard, or that were captured and the guest does not know of.
     fn backlog_frames(&self) -> u64;
+
+    /// How long a frame takes on its way now, in microseconds; `None` unless frames flow.
+    fn latency_us(&self) -> Option<u64> {
+        let rate_hz = self.geometry()?.rate_hz;
+        let backlog_us = self.backlog_frames().saturating_mul(1_000_000).checked_div(u64::from(rate_hz))?;
+        (self.run() == Run::Running).then_some(backlog_us)
+    }
 }

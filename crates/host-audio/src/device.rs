@@ -1,12 +1,10 @@
 //! What every host device offers: capabilities, sinks, sources.
 
-use crate::Error;
-use pcm::Gain;
+use crate::{Error, Sink, Source};
 pub use sndif::store::Direction;
 use sndif::{Format, FormatSet};
 use std::fmt;
 use std::ops::RangeInclusive;
-use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 /// What a stream wants of a device; the device's own period and buffer may differ.
@@ -106,17 +104,6 @@ pub struct Least {
     pub buffer_frames: u32,
 }
 
-/// Who says when frames are due.
-#[derive(Debug, Clone, Copy)]
-pub enum Pacing<'a> {
-    /// The caller's own clock; the device takes or gives whatever it is asked for.
-    Caller,
-    /// The descriptor becomes readable when the device has moved on, at least once a period while it
-    /// runs, and when it ran dry or failed; [`Sink::acknowledge`] or [`Source::acknowledge`] makes it
-    /// unreadable again.
-    Device(BorrowedFd<'a>),
-}
-
 /// What becomes of a stream that is opened while its device is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum WhenAbsent {
@@ -145,146 +132,6 @@ impl Default for DeviceOptions {
     }
 }
 
-/// What happened to the device of an open stream.
-#[derive(Debug)]
-pub enum Notice {
-    /// It is not there, or not any more: the stream goes on in real time, silently, and the device is tried again
-    /// and again.
-    Lost(Error),
-    /// It is there again, and used.
-    Back,
-}
-
-/// Where a stream's frames go. Dropping it closes the device without waiting for it.
-///
-/// Frames are written at any time; nothing is heard before [`start`](Self::start). A sink that ran dry
-/// goes on by itself when more is written.
-pub trait Sink: Send {
-    /// Who keeps the time.
-    fn pacing(&self) -> Pacing<'_>;
-
-    /// What became of opening it, after waiting for that no longer than `patience`; `None` if it goes on. The pacing
-    /// descriptor is readable when it is over. Where it failed the sink is to be dropped.
-    fn opened(&mut self, patience: Duration) -> Option<Result<(), Error>> {
-        let _ = patience;
-        Some(Ok(()))
-    }
-
-    /// Frames that [`write`](Self::write) would take now.
-    ///
-    /// With [`Pacing::Device`] that keeps the queue short (two periods, or 40 ms), so that what the stream's
-    /// owner rewrites ahead of the play position still takes effect.
-    fn room_frames(&mut self) -> usize;
-
-    /// Takes whole frames from the start of `frames` and says how many.
-    ///
-    /// # Errors
-    /// The device failed for good: the sink is to be dropped.
-    fn write(&mut self, frames: &[u8]) -> Result<usize, Error>;
-
-    /// Frames accepted and not yet heard; 0 with [`Pacing::Caller`].
-    ///
-    /// Accepted minus queued is the device's position: it never goes back, and never runs ahead of time.
-    fn queued_frames(&mut self) -> u64;
-
-    /// Starts playing what is written.
-    ///
-    /// # Errors
-    /// As [`write`](Self::write).
-    fn start(&mut self) -> Result<(), Error>;
-
-    /// Holds playing, or goes on. What is queued is kept.
-    ///
-    /// # Errors
-    /// As [`write`](Self::write).
-    fn pause(&mut self, on: bool) -> Result<(), Error>;
-
-    /// Forgets what is queued and not heard; a running sink keeps running, and the queue is 0.
-    ///
-    /// # Errors
-    /// As [`write`](Self::write).
-    fn flush(&mut self) -> Result<(), Error>;
-
-    /// Stops and forgets what is queued; [`start`](Self::start) makes it run again.
-    ///
-    /// # Errors
-    /// As [`write`](Self::write).
-    fn stop(&mut self) -> Result<(), Error>;
-
-    /// Hands the stream's gain to the device. False: the device cannot, the caller scales the samples.
-    fn set_gain(&mut self, gain: &Gain) -> bool {
-        let _ = gain;
-        false
-    }
-
-    /// How often sound was lost: the device ran dry and went on later, or could not keep up.
-    fn xruns(&self) -> u64;
-
-    /// What happened to the device, oldest first; to be asked for when the pacing descriptor was readable.
-    fn notice(&mut self) -> Option<Notice> {
-        None
-    }
-
-    /// To be called when the pacing descriptor was readable; cheap at any time.
-    ///
-    /// # Errors
-    /// As [`write`](Self::write).
-    fn acknowledge(&mut self) -> Result<(), Error>;
-}
-
-/// Where a stream's frames come from. Dropping it closes the device without waiting for it.
-pub trait Source: Send {
-    /// Who keeps the time.
-    fn pacing(&self) -> Pacing<'_>;
-
-    /// As [`Sink::opened`].
-    fn opened(&mut self, patience: Duration) -> Option<Result<(), Error>> {
-        let _ = patience;
-        Some(Ok(()))
-    }
-
-    /// Frames that [`read`](Self::read) would give now.
-    fn available_frames(&mut self) -> usize;
-
-    /// Fills the start of `into` with whole frames and says how many.
-    ///
-    /// # Errors
-    /// The device failed for good: the source is to be dropped.
-    fn read(&mut self, into: &mut [u8]) -> Result<usize, Error>;
-
-    /// Starts capturing.
-    ///
-    /// # Errors
-    /// As [`read`](Self::read).
-    fn start(&mut self) -> Result<(), Error>;
-
-    /// Holds capturing, or goes on: what is heard in between is not recorded.
-    ///
-    /// # Errors
-    /// As [`read`](Self::read).
-    fn pause(&mut self, on: bool) -> Result<(), Error>;
-
-    /// Stops and forgets what was captured and not read.
-    ///
-    /// # Errors
-    /// As [`read`](Self::read).
-    fn stop(&mut self) -> Result<(), Error>;
-
-    /// How often sound was lost because nobody read it, or the device could not keep up.
-    fn xruns(&self) -> u64;
-
-    /// As [`Sink::notice`].
-    fn notice(&mut self) -> Option<Notice> {
-        None
-    }
-
-    /// To be called when the pacing descriptor was readable; cheap at any time.
-    ///
-    /// # Errors
-    /// As [`read`](Self::read).
-    fn acknowledge(&mut self) -> Result<(), Error>;
-}
-
 /// A device of the host, not yet opened.
 ///
 /// These methods may wait for the host's card or file system for some milliseconds.
@@ -311,7 +158,7 @@ pub trait HostDevice: Send {
         Least::default()
     }
 
-    /// Begins to open it for playback, without waiting for a sound server or a card: [`Sink::opened`] tells what became
+    /// Begins to open it for playback, without waiting for a sound server or a card: [`HostStream::opened`] tells what became
     /// of that.
     ///
     /// # Errors
@@ -323,24 +170,4 @@ pub trait HostDevice: Send {
     /// # Errors
     /// As [`begin_sink`](Self::begin_sink).
     fn begin_source(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Source>, Error>;
-
-    /// Opens it for playback; may wait as long as [`DeviceOptions::patience`] says.
-    ///
-    /// # Errors
-    /// As [`begin_sink`](Self::begin_sink).
-    fn open_sink(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Sink>, Error> {
-        let mut sink = self.begin_sink(who, spec)?;
-        sink.opened(Duration::MAX).unwrap_or(Ok(()))?;
-        Ok(sink)
-    }
-
-    /// Opens it for capture; may wait as long as [`DeviceOptions::patience`] says.
-    ///
-    /// # Errors
-    /// As [`begin_sink`](Self::begin_sink).
-    fn open_source(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Source>, Error> {
-        let mut source = self.begin_source(who, spec)?;
-        source.opened(Duration::MAX).unwrap_or(Ok(()))?;
-        Ok(source)
-    }
 }

@@ -27,12 +27,11 @@ mod null;
 mod pipewire;
 mod pulse;
 mod spec;
+mod stream;
 pub mod wav;
 
-pub use device::{
-    Capabilities, DeviceOptions, Direction, HostDevice, Least, Notice, Pacing, Sink, Source, StreamLabel, StreamSpec,
-    WhenAbsent,
-};
+pub use device::{Capabilities, DeviceOptions, Direction, HostDevice, Least, StreamLabel, StreamSpec, WhenAbsent};
 pub use error::Error;
 pub use spec::{DeviceSpec, ParseDeviceError};
+pub use stream::{HostStream, Notice, Pacing, Sink, Source};
 pub use wav::finish_all;

@@ -1,6 +1,6 @@
 //! The device that is not there: swallows what is played, gives silence.
 
-use crate::{Capabilities, Direction, Error, HostDevice, Pacing, Sink, Source, StreamLabel, StreamSpec};
+use crate::{Capabilities, Direction, Error, HostDevice, HostStream, Sink, Source, StreamLabel, StreamSpec};
 use sndif::{Format, FormatSet};
 
 /// `null`.
@@ -41,66 +41,7 @@ struct Null {
     running: bool,
 }
 
-impl Sink for Null {
-    fn pacing(&self) -> Pacing<'_> {
-        Pacing::Caller
-    }
-
-    fn room_frames(&mut self) -> usize {
-        usize::MAX
-    }
-
-    fn write(&mut self, frames: &[u8]) -> Result<usize, Error> {
-        Ok(frames.len() / self.frame_bytes)
-    }
-
-    fn queued_frames(&mut self) -> u64 {
-        0
-    }
-
-    fn start(&mut self) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn pause(&mut self, _on: bool) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn stop(&mut self) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn xruns(&self) -> u64 {
-        0
-    }
-
-    fn acknowledge(&mut self) -> Result<(), Error> {
-        Ok(())
-    }
-}
-
-impl Source for Null {
-    fn pacing(&self) -> Pacing<'_> {
-        Pacing::Caller
-    }
-
-    fn available_frames(&mut self) -> usize {
-        if self.running { usize::MAX } else { 0 }
-    }
-
-    fn read(&mut self, into: &mut [u8]) -> Result<usize, Error> {
-        if !self.running {
-            return Ok(0);
-        }
-        let frames = into.len() / self.frame_bytes;
-        pcm::fill_silence(self.format, &mut into[..frames * self.frame_bytes]);
-        Ok(frames)
-    }
-
+impl HostStream for Null {
     fn start(&mut self) -> Result<(), Error> {
         self.running = true;
         Ok(())
@@ -119,8 +60,33 @@ impl Source for Null {
     fn xruns(&self) -> u64 {
         0
     }
+}
 
-    fn acknowledge(&mut self) -> Result<(), Error> {
-        Ok(())
+impl Sink for Null {
+    fn room_frames(&mut self) -> usize {
+        usize::MAX
+    }
+
+    fn write(&mut self, frames: &[u8]) -> Result<usize, Error> {
+        Ok(frames.len() / self.frame_bytes)
+    }
+
+    fn queued_frames(&mut self) -> u64 {
+        0
+    }
+}
+
+impl Source for Null {
+    fn available_frames(&mut self) -> usize {
+        if self.running { usize::MAX } else { 0 }
+    }
+
+    fn read(&mut self, into: &mut [u8]) -> Result<usize, Error> {
+        if !self.running {
+            return Ok(0);
+        }
+        let frames = into.len() / self.frame_bytes;
+        pcm::fill_silence(self.format, &mut into[..frames * self.frame_bytes]);
+        Ok(frames)
     }
 }

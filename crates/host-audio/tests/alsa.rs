@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{QUIET, SPEC, WHO, noise, paced, paced_within, play, wait_until};
+use common::{OpenAndWait, QUIET, SPEC, WHO, noise, paced, paced_within, play, wait_until};
 use host_audio::{DeviceOptions, DeviceSpec, Direction, HostDevice, Least, Notice, Sink, StreamSpec};
 use sndif::Format;
 use sound_servers::{Kind, Server};
@@ -125,11 +125,11 @@ fn a_gap_is_an_xrun_but_an_end_is_not() {
 }
 
 #[test]
-fn a_flush_forgets_what_is_queued_at_once() {
+fn a_stop_forgets_what_is_queued_at_once() {
     let mut sink = device("null").open_sink(&WHO, &SPEC).unwrap();
     assert!(sink.write(&noise(4 * 480)).unwrap() == 480);
     assert_eq!(sink.queued_frames(), 480);
-    sink.flush().unwrap();
+    sink.stop().unwrap();
     assert_eq!(sink.queued_frames(), 0);
     play(&mut *sink, 4, &noise(4 * 480));
     sink.write(&noise(4 * 480)).unwrap();
@@ -138,13 +138,13 @@ fn a_flush_forgets_what_is_queued_at_once() {
 }
 
 #[test]
-fn frames_after_a_flush_are_not_lost_with_those_before_it() {
+fn frames_after_a_stop_are_not_lost_with_those_before_it() {
     let dir = tempfile::tempdir().unwrap();
     let raw = dir.path().join("x.raw");
     let name = format!("file:FILE='{}',FORMAT=raw", raw.display());
     let mut sink = device(&name).open_sink(&WHO, &SPEC).unwrap();
     assert_eq!(sink.write(&[1; 4 * 480]).unwrap(), 480);
-    sink.flush().unwrap();
+    sink.stop().unwrap();
     assert_eq!(sink.write(&[2; 4 * 480]).unwrap(), 480);
     play(&mut *sink, 4, &[]);
     drop(sink);

@@ -3,8 +3,8 @@
 mod common;
 
 use common::{
-    PRELUDE_FRAMES, Stream, WHO, assert_captured, assert_short_buffer_is_played, device, is_tone, native, noise, play,
-    silence, silent_device, wait_until,
+    OpenAndWait, PRELUDE_FRAMES, Stream, WHO, assert_captured, assert_short_buffer_is_played, device, is_tone, native,
+    noise, play, silence, silent_device, wait_until,
 };
 use host_audio::{Direction, StreamSpec};
 use sndif::Format;

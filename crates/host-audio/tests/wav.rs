@@ -47,7 +47,7 @@ fn what_a_sink_was_given_is_in_the_file_after_finish_all() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("{domain}-{card}-{pcm}-{stream}.wav");
     let data = noise(48_000 * 4);
-    let mut sink = device(&path).open_sink(&WHO, &spec(Format::S16Le, 2)).unwrap();
+    let mut sink = device(&path).begin_sink(&WHO, &spec(Format::S16Le, 2)).unwrap();
     assert!(matches!(sink.pacing(), Pacing::Caller));
     sink.start().unwrap();
     write_all(&mut *sink, 4, &data);
@@ -89,7 +89,7 @@ fn every_format_comes_back_from_a_file_through_a_source() {
             assert!(can.allow(&spec), "{format}");
             assert!(!can.allow(&StreamSpec { rate_hz: 44_100, ..spec }));
             assert!(!can.allow(&StreamSpec { channels: channels + 1, ..spec }));
-            let mut source = device(&path).open_source(&WHO, &spec).unwrap();
+            let mut source = device(&path).begin_source(&WHO, &spec).unwrap();
             source.start().unwrap();
             let mut read = vec![0; data.len()];
             assert_eq!(source.read(&mut read).unwrap(), 50, "{format}");
@@ -157,7 +157,7 @@ fn a_file_is_valid_while_it_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("live.wav");
     let data = noise(48_000 * 3);
-    let mut sink = device(&path).open_sink(&WHO, &spec(Format::U8, 1)).unwrap();
+    let mut sink = device(&path).begin_sink(&WHO, &spec(Format::U8, 1)).unwrap();
     let mut seen = 0;
     for block in data.chunks(481) {
         write_all(&mut *sink, 1, block);
@@ -181,7 +181,7 @@ fn an_existing_file_is_never_overwritten() {
     let path = dir.path().join("x.wav");
     fs::write(&path, "mine").unwrap();
     fs::write(dir.path().join("x-2.wav"), "mine").unwrap();
-    let mut sink = device(&path).open_sink(&WHO, &spec(Format::S16Le, 1)).unwrap();
+    let mut sink = device(&path).begin_sink(&WHO, &spec(Format::S16Le, 1)).unwrap();
     write_all(&mut *sink, 2, &[1, 2]);
     drop(sink);
     assert!(finish_all(LONG));
@@ -194,7 +194,7 @@ fn an_existing_file_is_never_overwritten() {
 #[test]
 fn a_sink_that_was_given_nothing_leaves_no_file() {
     let dir = tempfile::tempdir().unwrap();
-    drop(device(&dir.path().join("x.wav")).open_sink(&WHO, &spec(Format::S16Le, 1)).unwrap());
+    drop(device(&dir.path().join("x.wav")).begin_sink(&WHO, &spec(Format::S16Le, 1)).unwrap());
     assert!(finish_all(LONG));
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
@@ -204,7 +204,7 @@ fn after_its_end_a_file_is_silent_and_before_the_start_it_gives_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.wav");
     wav::Writer::create(&path, Format::U8, 48_000, 1).unwrap().write(&[1, 2, 3]).unwrap();
-    let mut source = device(&path).open_source(&WHO, &spec(Format::U8, 1)).unwrap();
+    let mut source = device(&path).begin_source(&WHO, &spec(Format::U8, 1)).unwrap();
     let mut frames = [9; 5];
     assert_eq!((source.available_frames(), source.read(&mut frames).unwrap()), (0, 0));
     source.start().unwrap();
@@ -221,7 +221,7 @@ fn a_long_file_comes_whole_through_the_reading_thread() {
     let path = dir.path().join("long.wav");
     let data = noise(12 * 300_001);
     wav::Writer::create(&path, Format::S32Le, 48_000, 3).unwrap().write(&data).unwrap();
-    let mut source = device(&path).open_source(&WHO, &spec(Format::S32Le, 3)).unwrap();
+    let mut source = device(&path).begin_source(&WHO, &spec(Format::S32Le, 3)).unwrap();
     source.start().unwrap();
     let mut read = Vec::new();
     while read.len() < data.len() {
@@ -258,15 +258,15 @@ fn a_file_that_cannot_be_read_says_which_and_why() {
 fn what_a_file_cannot_carry_is_refused_with_what_it_can() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.wav");
-    let error = device(&path).open_sink(&WHO, &spec(Format::Mpeg, 2)).err().unwrap().to_string();
+    let error = device(&path).begin_sink(&WHO, &spec(Format::Mpeg, 2)).err().unwrap().to_string();
     assert!(error.contains("mpeg 48000 Hz") && error.contains("mu_law"), "{error}");
     wav::Writer::create(&path, Format::S16Le, 8_000, 1).unwrap().write(&[0; 2]).unwrap();
-    let error = device(&path).open_source(&WHO, &spec(Format::S16Le, 1)).err().unwrap().to_string();
+    let error = device(&path).begin_source(&WHO, &spec(Format::S16Le, 1)).err().unwrap().to_string();
     assert!(error.contains("s16_le s16_be u16_le u16_be") && error.contains("8000 to 8000 Hz"), "{error}");
 }
 
 #[test]
 fn a_missing_directory_is_named() {
-    let error = device(Path::new("/nonexistent/x.wav")).open_sink(&WHO, &spec(Format::U8, 1)).err().unwrap();
+    let error = device(Path::new("/nonexistent/x.wav")).begin_sink(&WHO, &spec(Format::U8, 1)).err().unwrap();
     assert!(error.to_string().contains("cannot create `/nonexistent/x.wav`: No such file"), "{error}");
 }

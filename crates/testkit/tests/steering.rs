@@ -3,9 +3,10 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use control::{Client, ClientError, EventKind, Reply, Request, Run, Target};
 use host_audio::wav::Writer;
@@ -199,6 +200,33 @@ fn reloading_leaves_alone_what_plays_and_moves_what_leads_elsewhere() {
     let at = sound.len() - second.len();
     assert!(at >= first[0].len() && at - first[0].len() < 48_000, "{at} after {}", first[0].len());
     assert_same(&second, &sound[at..]);
+}
+
+/// What the daemon waits for one device that does not open.
+const PATIENCE_OF_A_DEVICE: Duration = Duration::from_millis(500);
+
+#[test]
+fn streams_that_are_moved_to_a_server_that_never_answers_stay_where_they_are_and_nobody_waits() {
+    const STREAMS: usize = 16;
+    let mut world = World::new();
+    let streams: String = (0..STREAMS).map(|index| format!(", 'STREAM, unique-id=p{index}, type=p'")).collect();
+    world.attach(GUEST, &format!("[['CARD, short-name=Test', 'PCM, name=main'{streams}]]"));
+    let mut guest = HostileGuest::connected(&mut world, GUEST, STREAMS);
+    let xen = guest.xen.clone();
+    let sound = noise(1, 16_384);
+    let _buffers: Vec<_> = guest.streams.iter_mut().map(|stream| stream.play(&xen, 16_384, &sound)).collect();
+    let socket = world.dir().join("mute");
+    let _listener = UnixListener::bind(&socket).unwrap();
+    let configured = device(&world);
+    fs::write(world.config_path(), format!("sink = \"pulse@unix:{}\"\n", socket.display())).unwrap();
+    let begin = Instant::now();
+    done(world.ask(&Request::Reload));
+    world.status();
+    let took = begin.elapsed();
+    assert!(took < PATIENCE_OF_A_DEVICE * STREAMS as u32, "one after the other: {took:?}");
+    let told = || world.log().matches("not moved to pulse@unix:").count();
+    wait_for("all of them stay", || (told() == STREAMS).then_some(()));
+    assert_eq!(device(&world), configured);
 }
 
 #[test]

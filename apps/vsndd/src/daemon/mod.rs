@@ -24,7 +24,7 @@ use crate::poller::{Poller, Timers};
 use crate::served::Served;
 use crate::server::{Control, ListenError, Metrics};
 use crate::service::{self, Watchdog};
-use crate::stream::{After, Turn};
+use crate::turn::{After, Turn};
 use crate::turns::Turns;
 
 use steering::Steering;

@@ -8,7 +8,7 @@ use super::reopen::Opener;
 use super::silent::SilentInput;
 use super::watch::{LOOK_EVERY, Trial, Watch};
 use super::{Fault, Input, Opened, frames_to_time};
-use crate::{Error, Notice, Pacing, Source, StreamSpec};
+use crate::{Error, HostStream, Notice, Pacing, Source, StreamSpec};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
@@ -61,47 +61,30 @@ impl LiveSource {
     }
 }
 
-impl Source for LiveSource {
+impl HostStream for LiveSource {
     fn pacing(&self) -> Pacing<'_> {
         Pacing::Device(self.link.pace_fd())
     }
 
-    fn opened(&mut self, patience: Duration) -> Option<Result<(), Error>> {
-        self.link.opened(patience)
-    }
-
-    fn available_frames(&mut self) -> usize {
-        self.ring.slots() / self.frame_bytes
-    }
-
-    fn read(&mut self, into: &mut [u8]) -> Result<usize, Error> {
-        let frames = self.available_frames().min(into.len() / self.frame_bytes);
-        // Cannot fail: that much is there.
-        let _ = self.ring.pop_entire_slice(&mut into[..frames * self.frame_bytes]);
-        self.popped += frames as u64;
-        Ok(frames)
+    fn opened(&mut self) -> Option<Result<(), Error>> {
+        self.link.opened()
     }
 
     fn start(&mut self) -> Result<(), Error> {
         if !self.link.running.load(Relaxed) {
             self.forget();
         }
-        self.link.paused.store(false, Release);
-        self.link.running.store(true, Release);
-        self.link.wake();
+        self.link.start();
         Ok(())
     }
 
     fn pause(&mut self, on: bool) -> Result<(), Error> {
-        self.link.paused.store(on, Release);
-        self.link.wake();
+        self.link.pause(on);
         Ok(())
     }
 
     fn stop(&mut self) -> Result<(), Error> {
-        self.link.running.store(false, Release);
-        self.link.paused.store(false, Release);
-        self.link.wake();
+        self.link.stop();
         self.forget();
         Ok(())
     }
@@ -117,6 +100,20 @@ impl Source for LiveSource {
     fn acknowledge(&mut self) -> Result<(), Error> {
         self.link.acknowledge();
         Ok(())
+    }
+}
+
+impl Source for LiveSource {
+    fn available_frames(&mut self) -> usize {
+        self.ring.slots() / self.frame_bytes
+    }
+
+    fn read(&mut self, into: &mut [u8]) -> Result<usize, Error> {
+        let frames = self.available_frames().min(into.len() / self.frame_bytes);
+        // Cannot fail: that much is there.
+        let _ = self.ring.pop_entire_slice(&mut into[..frames * self.frame_bytes]);
+        self.popped += frames as u64;
+        Ok(frames)
     }
 }
 

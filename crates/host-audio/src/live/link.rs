@@ -38,6 +38,8 @@ pub(super) struct Link {
     pub running: AtomicBool,
     pub paused: AtomicBool,
     quit: AtomicBool,
+    /// What is queued is to be heard before the end.
+    finish: AtomicBool,
     /// Playback: all before this frame is forgotten. Capture: the owner counts from this frame on.
     pub flush_until: AtomicU64,
     /// Playback: frames heard.
@@ -47,7 +49,6 @@ pub(super) struct Link {
     pub xruns: AtomicU64,
     /// What became of opening the device for the first time.
     opened: Mutex<Option<Result<(), Error>>>,
-    decided: Condvar,
     gain_changed: AtomicBool,
     gain: Mutex<Option<Gain>>,
     noticed: AtomicBool,
@@ -72,12 +73,12 @@ impl Link {
             running: AtomicBool::new(false),
             paused: AtomicBool::new(false),
             quit: AtomicBool::new(false),
+            finish: AtomicBool::new(false),
             flush_until: AtomicU64::new(0),
             heard: AtomicU64::new(0),
             target: AtomicU64::new(0),
             xruns: AtomicU64::new(0),
             opened: Mutex::new(None),
-            decided: Condvar::new(),
             gain_changed: AtomicBool::new(false),
             gain: Mutex::new(None),
             noticed: AtomicBool::new(false),
@@ -135,11 +136,9 @@ impl Link {
         self.pace.clear();
     }
 
-    /// What became of opening the device, after waiting for that no longer than `patience`; an error is told once.
-    pub fn opened(&self, patience: Duration) -> Option<Result<(), Error>> {
-        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.decided.wait_timeout_while(opened, patience, |opened| opened.is_none());
-        let mut opened = waited.unwrap_or_else(PoisonError::into_inner).0;
+    /// What became of opening the device; an error is told once.
+    pub fn opened(&self) -> Option<Result<(), Error>> {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         let outcome = opened.take()?;
         *opened = Some(Ok(()));
         Some(outcome)
@@ -161,10 +160,35 @@ impl Link {
         self.wake.set();
     }
 
+    /// The stream is to play or capture.
+    pub fn start(&self) {
+        self.paused.store(false, Ordering::Release);
+        self.running.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// It is to be held, or to go on.
+    pub fn pause(&self, on: bool) {
+        self.paused.store(on, Ordering::Release);
+        self.wake();
+    }
+
+    /// It is to stop.
+    pub fn stop(&self) {
+        self.running.store(false, Ordering::Release);
+        self.paused.store(false, Ordering::Release);
+        self.wake();
+    }
+
     pub fn set_gain(&self, gain: &Gain) {
         *self.gain.lock().unwrap_or_else(PoisonError::into_inner) = Some(gain.clone());
         self.gain_changed.store(true, Ordering::Release);
         self.wake();
+    }
+
+    /// Has the thread play what is queued when it is to end.
+    pub fn finish(&self) {
+        self.finish.store(true, Ordering::Release);
     }
 
     /// Ends the thread, without waiting for that.
@@ -183,7 +207,6 @@ impl Link {
     /// Says what became of opening the device.
     pub fn decide(&self, outcome: Result<(), Error>) {
         *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
-        self.decided.notify_all();
         self.signal();
     }
 
@@ -204,6 +227,13 @@ impl Link {
 
     pub fn is_over(&self) -> bool {
         self.quit.load(Ordering::Acquire)
+    }
+
+    /// What is queued is to be heard before the end.
+    pub fn is_finishing(&self) -> bool {
+        self.finish.load(Ordering::Acquire)
+            && self.running.load(Ordering::Acquire)
+            && !self.paused.load(Ordering::Acquire)
     }
 
     /// The gain, if it was set since this was last asked; with `anew` also if not.

@@ -4,11 +4,10 @@ use super::Output;
 use super::link::{Link, Mode};
 use super::player::Player;
 use super::reopen::Opener;
-use crate::{Error, Notice, Pacing, Sink, StreamSpec};
+use crate::{Error, HostStream, Notice, Pacing, Sink, StreamSpec};
 use pcm::Gain;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::time::Duration;
 
 /// The ring holds this part of a second (200 ms), and at least two queues.
 const RING: u32 = 5;
@@ -46,15 +45,46 @@ impl LiveSink {
     }
 }
 
-impl Sink for LiveSink {
+impl HostStream for LiveSink {
     fn pacing(&self) -> Pacing<'_> {
         Pacing::Device(self.link.pace_fd())
     }
 
-    fn opened(&mut self, patience: Duration) -> Option<Result<(), Error>> {
-        self.link.opened(patience)
+    fn opened(&mut self) -> Option<Result<(), Error>> {
+        self.link.opened()
     }
 
+    fn start(&mut self) -> Result<(), Error> {
+        self.link.start();
+        Ok(())
+    }
+
+    fn pause(&mut self, on: bool) -> Result<(), Error> {
+        self.link.pause(on);
+        Ok(())
+    }
+
+    fn stop(&mut self) -> Result<(), Error> {
+        self.link.flush_until.store(self.pushed, Release);
+        self.link.stop();
+        Ok(())
+    }
+
+    fn xruns(&self) -> u64 {
+        self.link.xruns.load(Relaxed)
+    }
+
+    fn notice(&mut self) -> Option<Notice> {
+        self.link.take_notice()
+    }
+
+    fn acknowledge(&mut self) -> Result<(), Error> {
+        self.link.acknowledge();
+        Ok(())
+    }
+}
+
+impl Sink for LiveSink {
     fn room_frames(&mut self) -> usize {
         let room = self.link.target.load(Relaxed).saturating_sub(self.queued_frames()) as usize;
         room.min(self.ring.slots() / self.frame_bytes)
@@ -78,29 +108,8 @@ impl Sink for LiveSink {
         self.pushed.saturating_sub(heard)
     }
 
-    fn start(&mut self) -> Result<(), Error> {
-        self.link.paused.store(false, Release);
-        self.link.running.store(true, Release);
-        self.link.wake();
-        Ok(())
-    }
-
-    fn pause(&mut self, on: bool) -> Result<(), Error> {
-        self.link.paused.store(on, Release);
-        self.link.wake();
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), Error> {
-        self.link.flush_until.store(self.pushed, Release);
-        self.link.wake();
-        Ok(())
-    }
-
-    fn stop(&mut self) -> Result<(), Error> {
-        self.link.running.store(false, Release);
-        self.link.paused.store(false, Release);
-        self.flush()
+    fn finish(self: Box<Self>) {
+        self.link.finish();
     }
 
     fn set_gain(&mut self, gain: &Gain) -> bool {
@@ -108,19 +117,6 @@ impl Sink for LiveSink {
             self.link.set_gain(gain);
         }
         self.has_volume
-    }
-
-    fn xruns(&self) -> u64 {
-        self.link.xruns.load(Relaxed)
-    }
-
-    fn notice(&mut self) -> Option<Notice> {
-        self.link.take_notice()
-    }
-
-    fn acknowledge(&mut self) -> Result<(), Error> {
-        self.link.acknowledge();
-        Ok(())
     }
 }
 

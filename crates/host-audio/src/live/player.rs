@@ -153,7 +153,8 @@ impl Player {
         if refused {
             return;
         }
-        while !self.link.is_over() {
+        let mut deadline = None;
+        while !self.link.is_over() || self.has_to_finish(&ring, &mut deadline) {
             let wish = self.step(&mut ring, Instant::now());
             self.late = self.device.wait(self.link.wake_fd(), wish.room, wish.timeout);
             self.link.woken();
@@ -163,6 +164,13 @@ impl Player {
         }
         // What is queued is not to be heard any more; an error changes nothing about that.
         let _ = self.device.reset(Instant::now());
+    }
+
+    /// What is queued is to be heard before the end, and there is time left for it.
+    fn has_to_finish(&self, ring: &rtrb::Consumer<u8>, deadline: &mut Option<Instant>) -> bool {
+        let queued = self.heard < self.popped || !ring.is_empty();
+        let now = Instant::now();
+        queued && self.link.is_finishing() && now < *deadline.get_or_insert(now + TAIL)
     }
 
     /// Waits until the device has played what counts as heard: it may lie behind [`Self::lead`].

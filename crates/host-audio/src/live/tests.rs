@@ -5,7 +5,7 @@ use super::output::LiveSink;
 use super::player::Player;
 use super::reopen::Opener;
 use super::*;
-use crate::{Notice, WhenAbsent};
+use crate::{HostStream, Notice, WhenAbsent};
 use sndif::Format;
 use std::collections::VecDeque;
 

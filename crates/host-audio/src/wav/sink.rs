@@ -4,7 +4,7 @@
 //! and a disk sees few writes.
 
 use super::Writer;
-use crate::{Error, Pacing, Sink, StreamSpec};
+use crate::{Error, HostStream, Sink, StreamSpec};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
@@ -117,11 +117,30 @@ impl WavSink {
     }
 }
 
-impl Sink for WavSink {
-    fn pacing(&self) -> Pacing<'_> {
-        Pacing::Caller
+impl HostStream for WavSink {
+    fn start(&mut self) -> Result<(), Error> {
+        self.check()
     }
 
+    fn pause(&mut self, _on: bool) -> Result<(), Error> {
+        self.check()
+    }
+
+    /// What was written counts as heard: it stays in the file.
+    fn stop(&mut self) -> Result<(), Error> {
+        self.check()
+    }
+
+    fn xruns(&self) -> u64 {
+        self.xruns
+    }
+
+    fn acknowledge(&mut self) -> Result<(), Error> {
+        self.check()
+    }
+}
+
+impl Sink for WavSink {
     fn room_frames(&mut self) -> usize {
         self.ring.slots() / self.frame_bytes
     }
@@ -146,31 +165,6 @@ impl Sink for WavSink {
 
     fn queued_frames(&mut self) -> u64 {
         0
-    }
-
-    fn start(&mut self) -> Result<(), Error> {
-        self.check()
-    }
-
-    fn pause(&mut self, _on: bool) -> Result<(), Error> {
-        self.check()
-    }
-
-    /// What was written counts as heard: it stays in the file.
-    fn flush(&mut self) -> Result<(), Error> {
-        self.check()
-    }
-
-    fn stop(&mut self) -> Result<(), Error> {
-        self.check()
-    }
-
-    fn xruns(&self) -> u64 {
-        self.xruns
-    }
-
-    fn acknowledge(&mut self) -> Result<(), Error> {
-        self.check()
     }
 }
 

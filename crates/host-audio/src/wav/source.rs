@@ -2,7 +2,7 @@
 
 use super::reader;
 use crate::wav::encoding::Encoding;
-use crate::{Error, Pacing, Source, StreamSpec};
+use crate::{Error, HostStream, Source, StreamSpec};
 use sndif::Format;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -104,11 +104,28 @@ impl Reader {
     }
 }
 
-impl Source for WavSource {
-    fn pacing(&self) -> Pacing<'_> {
-        Pacing::Caller
+impl HostStream for WavSource {
+    fn start(&mut self) -> Result<(), Error> {
+        self.running = true;
+        Ok(())
     }
 
+    fn pause(&mut self, on: bool) -> Result<(), Error> {
+        self.running = !on;
+        Ok(())
+    }
+
+    fn stop(&mut self) -> Result<(), Error> {
+        self.running = false;
+        Ok(())
+    }
+
+    fn xruns(&self) -> u64 {
+        self.xruns
+    }
+}
+
+impl Source for WavSource {
     fn available_frames(&mut self) -> usize {
         let head = self.head.len() - self.given;
         match (self.running, self.rest_bytes) {
@@ -149,28 +166,5 @@ impl Source for WavSource {
         }
         pcm::fill_silence(self.format, into);
         Ok(whole / self.frame_bytes)
-    }
-
-    fn start(&mut self) -> Result<(), Error> {
-        self.running = true;
-        Ok(())
-    }
-
-    fn pause(&mut self, on: bool) -> Result<(), Error> {
-        self.running = !on;
-        Ok(())
-    }
-
-    fn stop(&mut self) -> Result<(), Error> {
-        self.running = false;
-        Ok(())
-    }
-
-    fn xruns(&self) -> u64 {
-        self.xruns
-    }
-
-    fn acknowledge(&mut self) -> Result<(), Error> {
-        Ok(())
     }
 }

@@ -3,7 +3,8 @@
 #![allow(dead_code, reason = "every test uses a part")]
 
 use host_audio::{
-    DeviceOptions, DeviceSpec, HostDevice, Notice, Pacing, Sink, Source, StreamLabel, StreamSpec, WhenAbsent,
+    DeviceOptions, DeviceSpec, Error, HostDevice, HostStream, Notice, Pacing, Sink, Source, StreamLabel, StreamSpec,
+    WhenAbsent,
 };
 use rustix::event::{PollFd, PollFlags, poll};
 use sndif::Format;
@@ -32,6 +33,35 @@ pub fn silent_device(name: &str) -> Box<dyn HostDevice> {
 fn device_with(name: &str, options: DeviceOptions) -> Box<dyn HostDevice> {
     let options = DeviceOptions { title: "studio: card 0 out".into(), ..options };
     name.parse::<DeviceSpec>().unwrap().device(&options)
+}
+
+/// Opens a device and waits for it, which no part of the daemon may.
+pub trait OpenAndWait {
+    fn open_sink(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Sink>, Error>;
+    fn open_source(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Source>, Error>;
+}
+
+impl<D: HostDevice + ?Sized> OpenAndWait for D {
+    fn open_sink(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Sink>, Error> {
+        let mut sink = self.begin_sink(who, spec)?;
+        await_open(sink.as_mut())?;
+        Ok(sink)
+    }
+
+    fn open_source(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Source>, Error> {
+        let mut source = self.begin_source(who, spec)?;
+        await_open(source.as_mut())?;
+        Ok(source)
+    }
+}
+
+fn await_open(stream: &mut dyn HostStream) -> Result<(), Error> {
+    loop {
+        if let Some(outcome) = stream.opened() {
+            return outcome;
+        }
+        assert!(paced(stream.pacing()), "neither open nor refused");
+    }
 }
 
 /// Waits for the pacing descriptor; false after `patience`.

@@ -1,47 +1,21 @@
 //! One connected stream of protocol version 2: its ring and event page on the guest's side, the core in between, a sink
 //! or a source on the host's side.
 
-use backend::{Frames, Geometry, Outcome, Run, Stream as Core, StreamConfig};
+use backend::{Frames, Geometry, Outcome, Stream as Core, StreamConfig};
 use control::EventKind;
-use host_audio::{Sink, Source, StreamLabel};
+use host_audio::{HostStream, StreamLabel};
 use pcm::Gain;
 use sndif::Errno;
 use sndif::v2::{BackRing, EventProducer, Operation, Request, Response};
-use xen::{DomainId, EventChannel, Mapped, Xen};
+use xen::{DomainId, EventChannel, Mapped};
 
 use crate::endpoint::Endpoint;
 use crate::host::{HostSide, NotOpened, told};
-use crate::journal::{Journal, Violation};
+use crate::journal::Violation;
 use crate::policy::Route;
-use crate::poller::Poller;
 use crate::refine::refine;
 use crate::transport::{Attached, BufferError, map_buffer};
-
-/// Requests handled at once before other streams get their turn (XSA-332).
-pub(crate) const REQUEST_BUDGET: u32 = 64;
-
-/// What a turn of the control thread lends to a stream.
-pub(crate) struct Turn<'a> {
-    pub(crate) now_ns: u64,
-    pub(crate) xen: &'a Xen,
-    pub(crate) poller: &'a Poller,
-    /// Token under which the host device's descriptor reports.
-    pub(crate) device_token: u64,
-    pub(crate) journal: &'a mut Journal,
-    /// For samples that are scaled in software.
-    pub(crate) scratch: &'a mut Vec<u8>,
-}
-
-/// What is left to do after a turn.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum After {
-    /// Nothing until the next event or [`GuestStream::next_wake_ns`].
-    Idle,
-    /// Requests are waiting still.
-    More,
-    /// The guest broke the protocol; its device has to be closed.
-    Broken(String),
-}
+use crate::turn::{After, REQUEST_BUDGET, Turn};
 
 /// An OPEN whose device is being opened. What the guest asks for next waits until that is answered.
 struct Opening {
@@ -137,11 +111,10 @@ impl GuestStream {
 
     /// Takes up another decision of the host.
     pub(crate) fn change(&mut self, route: Route, config: impl FnOnce(&Endpoint) -> StreamConfig, turn: &mut Turn<'_>) {
-        let change = self.endpoint.change(route);
-        if change.bounds {
+        if self.endpoint.change(route) {
             self.core.reconfigure(config(&self.endpoint));
         }
-        self.host.change(&self.endpoint, change.device, &mut self.core, turn);
+        self.host.change(&self.endpoint, &mut self.core, turn);
     }
 
     /// After the host device's descriptor became readable.
@@ -219,15 +192,11 @@ impl GuestStream {
                 let begun = self.open(response, geometry, directory, turn);
                 Response { result: Err(begun.err()?), ..response }
             }
-            Outcome::Started(response) => self.steer(response, turn, |sink| sink.start(), |source| source.start()),
-            Outcome::Paused(response) => {
-                self.steer(response, turn, |sink| sink.pause(true), |source| source.pause(true))
-            }
-            Outcome::Resumed(response) => {
-                self.steer(response, turn, |sink| sink.pause(false), |source| source.pause(false))
-            }
+            Outcome::Started(response) => self.steer(response, turn, |stream| stream.start()),
+            Outcome::Paused(response) => self.steer(response, turn, |stream| stream.pause(true)),
+            Outcome::Resumed(response) => self.steer(response, turn, |stream| stream.pause(false)),
             Outcome::Stopped(response) => {
-                let response = self.steer(response, turn, |sink| sink.stop(), |source| source.stop());
+                let response = self.steer(response, turn, |stream| stream.stop());
                 self.tell_position(turn);
                 response
             }
@@ -274,10 +243,9 @@ impl GuestStream {
         &mut self,
         response: Response,
         turn: &mut Turn<'_>,
-        sink: impl FnOnce(&mut dyn Sink) -> Result<(), host_audio::Error>,
-        source: impl FnOnce(&mut dyn Source) -> Result<(), host_audio::Error>,
+        act: impl FnOnce(&mut dyn HostStream) -> Result<(), host_audio::Error>,
     ) -> Response {
-        self.host.steer(&mut self.core, turn, sink, source);
+        self.host.steer(&mut self.core, turn, act);
         response
     }
 
@@ -296,7 +264,7 @@ impl GuestStream {
     fn tell_position(&mut self, turn: &mut Turn<'_>) {
         let now_ns = turn.now_ns;
         let Some(position) = self.core.event(now_ns) else { return };
-        if let Some(latency_us) = latency_us(&self.core) {
+        if let Some(latency_us) = self.core.latency_us() {
             turn.journal.latency(self.core.direction(), latency_us);
         }
         match self.events.push(position) {
@@ -336,11 +304,4 @@ impl Drop for GuestStream {
 
 fn errno(refused: NotOpened) -> Errno {
     if refused.no_resources { Errno::ENOMEM } else { Errno::ENODEV }
-}
-
-/// How long a frame takes on its way now; `None` unless frames flow.
-pub(crate) fn latency_us(core: &impl Frames) -> Option<u64> {
-    let rate_hz = core.geometry()?.rate_hz;
-    let backlog_us = core.backlog_frames().saturating_mul(1_000_000).checked_div(u64::from(rate_hz))?;
-    (core.run() == Run::Running).then_some(backlog_us)
 }

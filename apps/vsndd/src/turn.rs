@@ -1,0 +1,32 @@
+//! A turn of the control thread at one stream.
+
+use xen::Xen;
+
+use crate::journal::Journal;
+use crate::poller::Poller;
+
+/// Requests handled at once before other streams get their turn (XSA-332).
+pub(crate) const REQUEST_BUDGET: u32 = 64;
+
+/// What a turn of the control thread lends to a stream.
+pub(crate) struct Turn<'a> {
+    pub(crate) now_ns: u64,
+    pub(crate) xen: &'a Xen,
+    pub(crate) poller: &'a Poller,
+    /// Token under which the host device's descriptor reports.
+    pub(crate) device_token: u64,
+    pub(crate) journal: &'a mut Journal,
+    /// For samples that are scaled in software.
+    pub(crate) scratch: &'a mut Vec<u8>,
+}
+
+/// What is left to do after a turn.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    /// Nothing until the next event or [`Served::next_wake_ns`](crate::served::Served::next_wake_ns).
+    Idle,
+    /// Requests are waiting still.
+    More,
+    /// The guest broke the protocol; its device has to be closed.
+    Broken(String),
+}
