@@ -229,11 +229,14 @@ impl Link {
         self.quit.load(Ordering::Acquire)
     }
 
+    /// The stream is to play or capture now.
+    pub fn is_wanted(&self) -> bool {
+        self.running.load(Ordering::Acquire) && !self.paused.load(Ordering::Acquire)
+    }
+
     /// What is queued is to be heard before the end.
     pub fn is_finishing(&self) -> bool {
-        self.finish.load(Ordering::Acquire)
-            && self.running.load(Ordering::Acquire)
-            && !self.paused.load(Ordering::Acquire)
+        self.finish.load(Ordering::Acquire) && self.is_wanted()
     }
 
     /// The gain, if it was set since this was last asked; with `anew` also if not.

@@ -1,9 +1,12 @@
 //! Devices with a clock of their own: a thread for each open stream, which outlives the device.
 //!
 //! A [`Driver`] opens an [`Output`] or an [`Input`]; a thread feeds it from, or empties it into, a ring. The
-//! control thread sees counters and an eventfd that is signalled once a period of the stream's owner. When
-//! the device stands still or goes away, [`silent`] takes its place: time goes on, silence is played or captured;
-//! [`watch`] says when, and [`reopen`] tries to have the device again, with growing pauses.
+//! control thread sees counters and an eventfd that is signalled once a period of the stream's owner.
+//!
+//! The way of a frame: the daemon writes it to a sink ([`output`]), whose ring a [`player`] has moved to the device
+//! ([`playing`]), perhaps in another format ([`convert`]). Captured ones go the other way: [`recorder`], [`input`]. When the
+//! device stands still or goes away, a [`silent`] one takes its place, so that time goes on: [`watch`] says when,
+//! [`failover`] decides, [`supply`] does it, and [`reopen`] has the device opened again.
 //!
 //! A position is the device's own, but never ahead of time (see [`clock`]).
 
@@ -11,13 +14,18 @@ mod beat;
 mod clock;
 mod convert;
 mod event;
+mod failover;
 mod input;
 mod least;
 mod link;
 mod output;
 mod player;
+mod playing;
+mod queue;
+mod recorder;
 mod reopen;
 mod silent;
+mod supply;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -26,7 +34,7 @@ mod watch;
 pub(crate) use event::Event;
 pub(crate) use link::{Mode, wait_for};
 #[cfg(feature = "pipewire")]
-pub(crate) use player::queue_frames;
+pub(crate) use queue::queue_frames;
 
 use crate::{
     Capabilities, DeviceOptions, Direction, Error, HostDevice, Least, Sink, Source, StreamLabel, StreamSpec, WhenAbsent,

@@ -1,8 +1,9 @@
 //! A stream's thread over devices whose every answer is written down, in simulated time.
 
-use super::input::{LiveSource, Recorder};
+use super::input::LiveSource;
 use super::output::LiveSink;
 use super::player::Player;
+use super::recorder::Recorder;
 use super::reopen::Opener;
 use super::*;
 use crate::{HostStream, Notice, WhenAbsent};
@@ -37,6 +38,8 @@ struct Script {
     lag: Duration,
     /// Frames that devices were told to forget.
     thrown: u64,
+    /// Frames that a device has room for.
+    capacity: u64,
 }
 
 impl Default for Script {
@@ -52,6 +55,7 @@ impl Default for Script {
             heard: 0,
             lag: Duration::ZERO,
             thrown: 0,
+            capacity: 1 << 20,
         }
     }
 }
@@ -85,10 +89,12 @@ impl Scripted {
 }
 
 impl Output for Scripted {
-    fn room(&mut self, _now: Instant) -> Result<u64, Fault> {
-        Ok(1 << 20)
+    fn room(&mut self, now: Instant) -> Result<u64, Fault> {
+        let passed = self.passed(now)?;
+        Ok((self.script.lock().unwrap().capacity + passed).saturating_sub(self.moved))
     }
     fn write(&mut self, frames: &[u8], _now: Instant) -> Result<usize, Fault> {
+        let frames = &frames[..frames.len().min(self.script.lock().unwrap().capacity as usize * self.frame_bytes)];
         self.moved += (frames.len() / self.frame_bytes) as u64;
         if frames[0] == 7 {
             self.script.lock().unwrap().heard += (frames.len() / self.frame_bytes) as u64;
@@ -294,6 +300,26 @@ fn a_gap_of_any_length_loses_nothing() {
             assert_eq!(script.thrown, 0, "a guest {way} for {gap_ms} ms");
             assert_eq!(script.heard, playing.accepted, "a guest {way} for {gap_ms} ms");
             assert_eq!(script.opened, 1);
+        }
+    }
+}
+
+#[test]
+fn what_is_left_behind_an_xrun_is_played_though_nobody_writes_any_more() {
+    // A device that says that it ran dry when it is asked for its position: before it has frames, or with some left in the ring.
+    for faults in 1..12 {
+        let mut playing = Playing::new(SPEC, 960, Script { capacity: 480, ..Script::default() });
+        playing.step(true);
+        playing.script.lock().unwrap().faults.extend((0..faults).map(|_| Fault::Xrun));
+        let mut waited = 0;
+        while playing.sink.queued_frames() > 0 {
+            // Nobody but the thread itself wakes it.
+            let wish = playing.player.step(&mut playing.ring, playing.now);
+            if playing.sink.queued_frames() > 0 {
+                playing.now += wish.timeout.expect("it goes on by itself");
+            }
+            waited += 1;
+            assert!(waited < 1_000, "{} frames are left after {faults} faults", playing.sink.queued_frames());
         }
     }
 }

@@ -1,22 +1,18 @@
-//! Whether a device moves. A device that stands still makes room for its stand-in at once, so that the guest's clock
-//! goes on, and is on trial until it moves again or counts as gone. So is one that was opened again.
+//! Whether a device moves. One that stands still makes room for its stand-in at once, so that the guest's clock goes on.
 
-use super::{Opened, frames_to_time};
+use super::frames_to_time;
 use std::time::{Duration, Instant};
 
 /// A device that plays or captures nothing for so long is as good as gone; one that had no reason to move gets as long
 /// to get going again.
-const STUCK: Duration = Duration::from_secs(1);
+pub(super) const STUCK: Duration = Duration::from_secs(1);
 /// A device that was just opened gets so long to get going.
-const STUCK_AT_FIRST: Duration = Duration::from_secs(4);
+pub(super) const STUCK_AT_FIRST: Duration = Duration::from_secs(4);
 /// The shortest time without a move that means something, as a part of a second (50 ms).
 const SHORTEST_GRACE: u32 = 20;
 /// The longest time between two looks that counts as looked at, as a part of a second (25 ms): a thread that was not run meanwhile
 /// has not seen the device stand still.
 const LONGEST_LOOK: u32 = 40;
-/// A device on trial is looked at so often.
-pub(super) const LOOK_EVERY: Duration = Duration::from_millis(10);
-
 /// Notes whether a device moves.
 #[derive(Debug)]
 pub(super) struct Watch {
@@ -61,27 +57,5 @@ impl Watch {
 
     pub fn stands_still(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.since) >= self.patience
-    }
-}
-
-/// A device that is not in use until it moves.
-pub(super) struct Trial<D: ?Sized> {
-    pub opened: Opened<D>,
-    /// What it held of silence when the trial began, in frames; without meaning for capture.
-    pub held: u64,
-    /// It is a device that was lost, which was told.
-    pub told: bool,
-    deadline: Instant,
-}
-
-impl<D: ?Sized> Trial<D> {
-    pub fn new(opened: Opened<D>, held: u64, told: bool, now: Instant) -> Self {
-        let patience = if told { STUCK_AT_FIRST } else { STUCK };
-        Self { opened, held, told, deadline: now + patience }
-    }
-
-    /// It had time enough.
-    pub fn is_over(&self, now: Instant) -> bool {
-        now >= self.deadline
     }
 }

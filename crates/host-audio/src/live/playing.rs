@@ -1,0 +1,347 @@
+//! A device for playback: moves frames to it, and finds out how far it is. Everything takes the time as a parameter.
+
+use super::beat::Beat;
+use super::clock::Clock;
+use super::link::Link;
+use super::queue::{Silence, queue_frames, reserve_frames};
+use super::silent::SilentOutput;
+use super::supply::{Progress, Side};
+use super::{Fault, Opened, Output};
+use crate::StreamSpec;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::time::Instant;
+
+/// A device that fails more often than this without taking a frame has its turn ended.
+pub(super) const MOST_RECOVERIES: u32 = 3;
+/// A device on trial has played this part of a second (50 ms): less may be a guess of its position.
+const PROOF: u32 = 20;
+
+/// What the device does with the frames that it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Run {
+    /// It was not started, or has run dry since.
+    Stopped,
+    /// It plays them.
+    Running,
+    /// It is paused by its own means.
+    Held,
+}
+
+/// A device, or its stand-in, and the stream's position.
+pub(super) struct Playing {
+    link: Arc<Link>,
+    pub device: Box<dyn Output>,
+    /// The device's own period and need, of which [`Opened`] tells.
+    measures: (u64, u64),
+    spec: StreamSpec,
+    frame_bytes: usize,
+    pub clock: Clock,
+    pub beat: Beat,
+    silence: Silence,
+    /// Frames of silence that the device holds ahead of the stream's frames: it needs more than the stream's
+    /// owner has room for. They count neither as queued nor as heard.
+    pub lead: u64,
+    /// Frames taken out of the ring, those that were flushed included.
+    popped: u64,
+    /// Frames heard or flushed; never more than `popped`, never goes back.
+    pub heard: u64,
+    /// The last flush that was done.
+    flushed: u64,
+    pub run: Run,
+    /// It ran dry while running; an xrun if more comes.
+    dry: bool,
+    /// The ring holds frames that the device did not take.
+    pub full: bool,
+    /// What the device on trial held of silence when that began, in frames.
+    trial_frames: u64,
+}
+
+impl Playing {
+    pub fn new(link: Arc<Link>, spec: &StreamSpec) -> Self {
+        let frame_bytes = spec.frame_bytes();
+        let queue = reserve_frames(spec, 0);
+        link.target.store(queue, Relaxed);
+        Self {
+            link,
+            device: Box::new(SilentOutput::new(frame_bytes, spec.rate_hz, 0, queue)),
+            measures: (0, 0),
+            spec: *spec,
+            frame_bytes,
+            clock: Clock::new(spec.rate_hz, queue / 4, Instant::now()),
+            beat: Beat::new(spec.period_frames, queue / 2, spec.rate_hz),
+            silence: Silence::new(spec),
+            lead: 0,
+            popped: 0,
+            heard: 0,
+            flushed: 0,
+            run: Run::Stopped,
+            dry: false,
+            full: false,
+            trial_frames: 0,
+        }
+    }
+
+    /// Frames that the device has and that were not heard.
+    pub fn queued(&self) -> u64 {
+        self.popped - self.heard
+    }
+
+    /// Something was played, and all of it heard.
+    pub fn is_all_heard(&self) -> bool {
+        self.popped > 0 && self.heard == self.popped
+    }
+
+    /// The stream's owner wants to hear something that was not heard.
+    pub fn has_frames_to_play(&self) -> bool {
+        (self.queued() > 0 || self.full) && self.link.is_wanted()
+    }
+
+    /// How many frames are to be queued with a device of such `measures`, and how many more it needs as silence.
+    fn shares(&self, (period, need): (u64, u64)) -> (u64, u64) {
+        (reserve_frames(&self.spec, period), need.saturating_sub(queue_frames(&self.spec, period)))
+    }
+
+    /// A turn at device and ring.
+    pub fn turn(&mut self, ring: &mut rtrb::Consumer<u8>, now: Instant) -> Progress {
+        let before = self.heard;
+        let result = match self.serve(ring, now) {
+            // It is stopped and empty; a later turn starts it again.
+            Err(Fault::Xrun) => {
+                self.ran_dry();
+                Ok(())
+            }
+            result => result,
+        };
+        let (told, result) = match result {
+            Ok(()) => self.follow(now),
+            lost => (false, lost),
+        };
+        Progress { result, moved: self.heard != before, told }
+    }
+
+    fn serve(&mut self, ring: &mut rtrb::Consumer<u8>, now: Instant) -> Result<(), Fault> {
+        self.flush(ring, now)?;
+        if let Some(gain) = self.link.take_gain(false) {
+            self.device.set_gain(&gain)?;
+        }
+        if self.link.is_wanted() {
+            self.go_on(now)?;
+            self.feed(ring, now)?;
+        } else if self.link.running.load(Acquire) {
+            self.hold(now)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets what was queued before the last flush.
+    fn flush(&mut self, ring: &mut rtrb::Consumer<u8>, now: Instant) -> Result<(), Fault> {
+        let until = self.link.flush_until.load(Acquire);
+        if until <= self.flushed {
+            return Ok(());
+        }
+        self.flushed = until;
+        // Of what counts as heard the end may still be on its way: let it run dry by itself.
+        let tail = self.heard >= until;
+        let frames = until.saturating_sub(self.popped);
+        if let Ok(chunk) = ring.read_chunk(frames as usize * self.frame_bytes) {
+            chunk.commit_all();
+            self.popped += frames;
+        }
+        (self.run, self.dry) = (Run::Stopped, false);
+        self.full = !ring.is_empty();
+        self.heard = self.popped;
+        self.beat.restart(self.heard);
+        self.link.heard.store(self.heard, Release);
+        if frames > 0 {
+            // Its owner may wait for room in the ring.
+            self.link.signal();
+        }
+        if tail { Ok(()) } else { self.device.reset(now) }
+    }
+
+    /// Ends a pause.
+    fn go_on(&mut self, now: Instant) -> Result<(), Fault> {
+        if self.run == Run::Held {
+            self.run = Run::Running;
+            self.clock.restart(self.heard, now);
+            self.device.pause(false, now)?;
+        }
+        Ok(())
+    }
+
+    /// Pauses; a device that cannot pause plays what it has and gets no more.
+    fn hold(&mut self, now: Instant) -> Result<(), Fault> {
+        self.dry = false;
+        if self.run == Run::Running && self.device.pause(true, now)? {
+            self.run = Run::Held;
+        }
+        Ok(())
+    }
+
+    /// Moves frames from the ring to the device, and starts it.
+    fn feed(&mut self, ring: &mut rtrb::Consumer<u8>, now: Instant) -> Result<(), Fault> {
+        let mut recoveries = 0;
+        loop {
+            match self.feed_once(ring, now) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(Fault::Xrun) if recoveries < MOST_RECOVERIES => {
+                    recoveries += 1;
+                    self.ran_dry();
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+        if self.run == Run::Stopped && self.queued() > 0 {
+            self.clock.restart(self.heard, now);
+            self.device.start(now)?;
+            self.run = Run::Running;
+        }
+        Ok(())
+    }
+
+    /// One stretch of the ring; false when there is no more to move.
+    fn feed_once(&mut self, ring: &mut rtrb::Consumer<u8>, now: Instant) -> Result<bool, Fault> {
+        let ready = ring.slots() / self.frame_bytes;
+        if self.link.flush_until.load(Acquire) > self.flushed {
+            // What lies behind the flushed frames must not be lost with them.
+            self.flush(ring, now)?;
+            return Ok(true);
+        }
+        self.full = ready > 0;
+        if ready == 0 {
+            return Ok(false);
+        }
+        if self.queued() == 0 {
+            self.silence.fill_up(self.device.as_mut(), self.lead, now)?;
+            self.clock.restart(self.heard, now);
+        }
+        let room = self.device.room(now)?;
+        let frames = ready.min(room as usize);
+        self.full = ready > frames;
+        if frames == 0 {
+            return Ok(false);
+        }
+        let Ok(chunk) = ring.read_chunk(frames * self.frame_bytes) else { return Ok(false) };
+        // The ring's size is a multiple of a frame, so no frame is split.
+        let written = self.device.write(chunk.as_slices().0, now)?;
+        chunk.commit(written * self.frame_bytes);
+        self.popped += written as u64;
+        if written > 0 && std::mem::take(&mut self.dry) {
+            self.link.xruns.fetch_add(1, Relaxed);
+        }
+        Ok(written > 0)
+    }
+
+    /// The device ran dry: all that it had was heard.
+    fn ran_dry(&mut self) {
+        self.dry |= self.run != Run::Stopped;
+        self.run = Run::Stopped;
+        self.heard = self.popped;
+    }
+
+    /// Finds out how far the device is, publishes it, and signals each period; says whether it did.
+    fn follow(&mut self, now: Instant) -> (bool, Result<(), Fault>) {
+        let mut outcome = Ok(());
+        if self.run == Run::Running {
+            match self.device.delay(now) {
+                Ok(delay) => {
+                    let claimed = self.popped.saturating_sub(delay.saturating_sub(self.lead));
+                    self.heard = self.heard.max(self.clock.limit(claimed, now));
+                }
+                Err(Fault::Xrun) => self.ran_dry(),
+                Err(fault) => outcome = Err(fault),
+            }
+        }
+        self.link.heard.store(self.heard, Release);
+        let ran_out = self.heard == self.popped && self.beat.told() != self.heard;
+        // A device without a clock does not say that it ran dry.
+        self.dry |= ran_out && self.run == Run::Running;
+        if ran_out && self.run == Run::Running && outcome.is_ok() {
+            outcome = self.device.ran_out(now);
+        }
+        let told = self.beat.reached(self.heard) || ran_out;
+        if told {
+            self.beat.tell(self.heard);
+            self.link.signal();
+        }
+        (told, outcome)
+    }
+}
+
+impl Side<dyn Output> for Playing {
+    fn is_busy(&self) -> bool {
+        self.run == Run::Running
+    }
+
+    fn has_to_move(&self) -> bool {
+        self.has_frames_to_play()
+    }
+
+    /// What its stand-in had queued, the device plays as silence.
+    fn take_up(&mut self, opened: Opened<dyn Output>, now: Instant) -> u64 {
+        let queued = self.queued();
+        self.measures = (opened.period, opened.need);
+        self.device = opened.device;
+        let (target, lead) = self.shares(self.measures);
+        self.lead = lead;
+        self.clock = Clock::new(self.spec.rate_hz, target / 4, now);
+        self.clock.restart(self.heard, now);
+        self.beat.refill_every(opened.period.min(target / 2).max(1));
+        self.link.target.store(target, Relaxed);
+        self.run = Run::Stopped;
+        let _ = self.silence.fill_up(self.device.as_mut(), lead + queued, now);
+        if let Some(gain) = self.link.take_gain(true) {
+            let _ = self.device.set_gain(&gain);
+        }
+        target.max(opened.period * 2).max(opened.need)
+    }
+
+    fn stand_in(&mut self, now: Instant) -> Opened<dyn Output> {
+        let target = self.link.target.load(Relaxed);
+        let mut stand_in = SilentOutput::new(self.frame_bytes, self.spec.rate_hz, self.queued(), target);
+        if self.run == Run::Running {
+            stand_in.begin(now);
+        }
+        self.lead = 0;
+        self.clock = Clock::new(self.spec.rate_hz, target, now);
+        self.clock.restart(self.heard, now);
+        let (period, need) = self.measures;
+        Opened { device: std::mem::replace(&mut self.device, Box::new(stand_in)), period, need }
+    }
+
+    fn reset(&mut self, opened: &mut Opened<dyn Output>, now: Instant) -> Result<(), Fault> {
+        opened.device.reset(now)
+    }
+
+    /// It plays silence, until it is so far that it can take over.
+    fn try_out(&mut self, opened: &mut Opened<dyn Output>, now: Instant) -> Result<(), Fault> {
+        let (_, lead) = self.shares((opened.period, opened.need));
+        let frames = lead + self.queued() + u64::from(self.spec.rate_hz / PROOF);
+        let device = opened.device.as_mut();
+        // Where it has played all that within no time, nothing is left.
+        self.trial_frames = 0;
+        self.silence.fill_up(device, frames, now)?;
+        device.start(now)?;
+        self.trial_frames = device.delay(now)?;
+        Ok(())
+    }
+
+    fn has_proven(&mut self, opened: &mut Opened<dyn Output>, now: Instant) -> Result<bool, Fault> {
+        // How far the stand-in is by now.
+        let _ = self.follow(now);
+        let (_, lead) = self.shares((opened.period, opened.need));
+        let proof = u64::from(self.spec.rate_hz / PROOF).min(self.trial_frames / 2);
+        let busy = self.is_busy();
+        let proven = match opened.device.delay(now) {
+            Ok(held) => held + proof <= self.trial_frames && (!busy || held <= lead + self.queued()),
+            Err(Fault::Xrun) => true,
+            Err(lost) => return Err(lost),
+        };
+        if proven && !busy {
+            opened.device.reset(now)?;
+        }
+        Ok(proven)
+    }
+}

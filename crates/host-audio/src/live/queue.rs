@@ -1,0 +1,61 @@
+//! How long the queue of a playback stream is, and the silence that fills it.
+
+use super::{Fault, Output};
+use crate::StreamSpec;
+use std::time::Instant;
+
+/// The period of a stream whose owner wishes none, and the longest that is queued twice, as parts of a second: 20 and
+/// 100 ms.
+const USUAL_PERIOD: u32 = 50;
+const LONGEST_PERIOD: u32 = 10;
+/// No stream is taken to have less queued than this part of a second (10 ms) where its buffer allows it.
+const SHORTEST_QUEUE: u32 = 100;
+/// The queue may grow to this part of a second (40 ms) where the stream's buffer allows it. What is taken out of that buffer
+/// early is heard no later for it, and what the host is late by is not heard.
+const RESERVE: u32 = 25;
+
+/// What a stream's owner keeps queued for a device with this `period`, in frames: two periods, but not more than it has
+/// room for.
+pub(crate) fn queue_frames(spec: &StreamSpec, period: u64) -> u64 {
+    let wish = match spec.period_frames {
+        0 => spec.rate_hz / USUAL_PERIOD,
+        period => period.min(spec.rate_hz / LONGEST_PERIOD),
+    };
+    let queue = (u64::from(wish).max(period) * 2).max(u64::from(spec.rate_hz / SHORTEST_QUEUE));
+    let most = if spec.buffer_frames == 0 { u64::MAX } else { u64::from(spec.buffer_frames) };
+    queue.min(most).max(2)
+}
+
+/// How many frames the queue takes at most.
+pub(super) fn reserve_frames(spec: &StreamSpec, period: u64) -> u64 {
+    let most = if spec.buffer_frames == 0 { u64::MAX } else { u64::from(spec.buffer_frames) };
+    queue_frames(spec, period).max(u64::from(spec.rate_hz / RESERVE)).min(most)
+}
+
+/// Silence in a stream's format.
+pub(super) struct Silence {
+    frames: Vec<u8>,
+    frame_bytes: usize,
+}
+
+impl Silence {
+    pub fn new(spec: &StreamSpec) -> Self {
+        let frame_bytes = spec.frame_bytes();
+        let mut frames = vec![0; (spec.rate_hz / USUAL_PERIOD).max(1) as usize * frame_bytes];
+        pcm::fill_silence(spec.format, &mut frames);
+        Self { frames, frame_bytes }
+    }
+
+    /// Queues silence until the device holds `frames`, as far as it takes them.
+    pub fn fill_up(&self, device: &mut dyn Output, frames: u64, now: Instant) -> Result<(), Fault> {
+        let mut missing = frames.saturating_sub(device.delay(now)?) as usize;
+        while missing > 0 {
+            let octets = (missing * self.frame_bytes).min(self.frames.len());
+            match device.write(&self.frames[..octets], now)? {
+                0 => break,
+                written => missing = missing.saturating_sub(written),
+            }
+        }
+        Ok(())
+    }
+}

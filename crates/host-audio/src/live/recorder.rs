@@ -1,0 +1,267 @@
+//! A device for capture: the thread that empties it.
+
+use super::beat::Beat;
+use super::clock::Clock;
+use super::link::Link;
+use super::player::{RETRY, SHORTEST_WAIT, Wish};
+use super::playing::MOST_RECOVERIES;
+use super::reopen::Opener;
+use super::silent::SilentInput;
+use super::supply::{Progress, Side, Supply};
+use super::{Fault, Input, Opened, frames_to_time};
+use crate::{Error, StreamSpec};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::time::{Duration, Instant};
+
+/// A stream's period counts to this part of a second (100 ms) when a device is watched.
+const LONGEST_PERIOD: u32 = 10;
+/// Where frames go that nobody has room for: this part of a second at once.
+const LOST: u32 = 100;
+
+/// The thread. Everything in it but [`run`](Self::run) takes the time as a parameter.
+pub(super) struct Recorder {
+    link: Arc<Link>,
+    supply: Supply<dyn Input>,
+    capturing: Capturing,
+    rate_hz: u32,
+    /// The last signal is overdue by the system's clock: the device's position moves in leaps.
+    late: bool,
+}
+
+impl Recorder {
+    pub fn new(link: Arc<Link>, spec: &StreamSpec, opener: Opener<dyn Input>) -> Self {
+        let capturing = Capturing::new(Arc::clone(&link), spec);
+        let supply = Supply::new(Arc::clone(&link), opener, spec.rate_hz);
+        Self { link, supply, capturing, rate_hz: spec.rate_hz, late: false }
+    }
+
+    /// Opens the device, but does not wait for it longer than `patience`.
+    pub fn begin(&mut self, patience: Duration, now: Instant) -> Result<(), Error> {
+        self.supply.begin(&mut self.capturing, patience, now)
+    }
+
+    pub fn run(mut self, mut ring: rtrb::Producer<u8>) {
+        let begun = self.begin(self.link.mode().patience, Instant::now());
+        let refused = begun.is_err();
+        self.link.decide(begun);
+        if refused {
+            return;
+        }
+        while !self.link.is_over() {
+            let wish = self.step(&mut ring, Instant::now());
+            self.late = self.capturing.device.wait(self.link.wake_fd(), wish.room, wish.timeout);
+            self.link.woken();
+        }
+    }
+
+    /// Does what is due, and says what to wait for.
+    pub fn step(&mut self, ring: &mut rtrb::Producer<u8>, now: Instant) -> Wish {
+        self.supply.step(&mut self.capturing, now);
+        let progress = self.capturing.turn(ring, now);
+        self.late &= !progress.told;
+        self.supply.settle(&mut self.capturing, progress, now);
+        self.wish(now)
+    }
+
+    fn wish(&self, now: Instant) -> Wish {
+        let (capturing, look) = (&self.capturing, self.supply.due_in(now));
+        let within = |time: Duration| Some(look.map_or(time, |look| look.min(time)));
+        if capturing.started {
+            let to_signal = capturing.beat.next().saturating_sub(capturing.given).max(1);
+            let signal = frames_to_time(to_signal, self.rate_hz).max(SHORTEST_WAIT);
+            Wish { room: self.late && !capturing.clock.is_exact(), timeout: within(signal) }
+        } else if self.link.is_wanted() {
+            Wish { room: false, timeout: within(RETRY) }
+        } else {
+            Wish { room: false, timeout: look }
+        }
+    }
+}
+
+/// A device, or its stand-in, and how far the stream is. Everything takes the time as a parameter.
+struct Capturing {
+    link: Arc<Link>,
+    device: Box<dyn Input>,
+    /// The device's own period.
+    period: u64,
+    spec: StreamSpec,
+    frame_bytes: usize,
+    clock: Clock,
+    beat: Beat,
+    /// Frames taken from the device.
+    taken: u64,
+    /// Frames put into the ring.
+    given: u64,
+    /// Where the stream's owner began anew.
+    base: u64,
+    lost: Vec<u8>,
+    /// Frames are being lost; one xrun until it ends.
+    losing: bool,
+    started: bool,
+    /// The device that has proven itself captures already.
+    runs_already: bool,
+}
+
+impl Capturing {
+    fn new(link: Arc<Link>, spec: &StreamSpec) -> Self {
+        let frame_bytes = spec.frame_bytes();
+        let usual = u64::from(spec.rate_hz / LOST).max(1);
+        Self {
+            link,
+            device: Box::new(SilentInput::new(spec.format, frame_bytes, spec.rate_hz)),
+            period: 0,
+            spec: *spec,
+            frame_bytes,
+            clock: Clock::new(spec.rate_hz, usual, Instant::now()),
+            beat: Beat::new(spec.period_frames, usual * 5, spec.rate_hz),
+            taken: 0,
+            given: 0,
+            base: 0,
+            lost: vec![0; usual as usize * frame_bytes],
+            losing: false,
+            started: false,
+            runs_already: false,
+        }
+    }
+
+    /// A turn at device and ring.
+    fn turn(&mut self, ring: &mut rtrb::Producer<u8>, now: Instant) -> Progress {
+        let before = self.taken;
+        let result = self.serve(ring, now);
+        let told = result.is_ok() && self.started && self.beat.reached(self.given);
+        if told {
+            self.link.signal();
+        }
+        Progress { result, moved: self.taken != before, told }
+    }
+
+    fn serve(&mut self, ring: &mut rtrb::Producer<u8>, now: Instant) -> Result<(), Fault> {
+        let base = self.link.flush_until.load(Acquire);
+        if base != self.base {
+            self.base = base;
+            self.beat.restart(base);
+        }
+        if self.link.is_wanted() {
+            self.start(now)?;
+            self.collect(ring, now)
+        } else if self.started {
+            self.started = false;
+            self.device.reset(now)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn start(&mut self, now: Instant) -> Result<(), Fault> {
+        if !self.started {
+            self.device.start(now)?;
+            self.clock.restart(self.taken, now);
+            self.started = true;
+        }
+        Ok(())
+    }
+
+    /// Moves what the device has to the ring, as far as time allows.
+    fn collect(&mut self, ring: &mut rtrb::Producer<u8>, now: Instant) -> Result<(), Fault> {
+        let mut recoveries = 0;
+        loop {
+            match self.collect_once(ring, now) {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(Fault::Xrun) if recoveries < MOST_RECOVERIES => {
+                    recoveries += 1;
+                    self.link.xruns.fetch_add(1, Relaxed);
+                    self.started = false;
+                    self.start(now)?;
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+    }
+
+    /// One stretch of the ring; false when there is no more to move.
+    fn collect_once(&mut self, ring: &mut rtrb::Producer<u8>, now: Instant) -> Result<bool, Fault> {
+        let there = self.device.available(now)?;
+        let due = self.clock.limit(self.taken + there, now).saturating_sub(self.taken) as usize;
+        if due == 0 {
+            return Ok(false);
+        }
+        let frames = due.min(ring.slots() / self.frame_bytes);
+        let read = if let Some(mut chunk) = ring.write_chunk(frames * self.frame_bytes).ok().filter(|_| frames > 0) {
+            self.losing = false;
+            // The ring's size is a multiple of a frame, so no frame is split.
+            let read = self.device.read(chunk.as_mut_slices().0, now)?;
+            chunk.commit(read * self.frame_bytes);
+            self.given += read as u64;
+            read
+        } else {
+            if !std::mem::replace(&mut self.losing, true) {
+                self.link.xruns.fetch_add(1, Relaxed);
+            }
+            let bytes = (due * self.frame_bytes).min(self.lost.len());
+            self.device.read(&mut self.lost[..bytes], now)?
+        };
+        self.taken += read as u64;
+        Ok(read > 0 && read < due)
+    }
+}
+
+impl Side<dyn Input> for Capturing {
+    fn is_busy(&self) -> bool {
+        self.started
+    }
+
+    fn has_to_move(&self) -> bool {
+        self.link.is_wanted()
+    }
+
+    fn take_up(&mut self, opened: Opened<dyn Input>, now: Instant) -> u64 {
+        let period = u64::from(self.spec.period_frames.min(self.spec.rate_hz / LONGEST_PERIOD));
+        self.period = opened.period;
+        self.device = opened.device;
+        self.clock = Clock::new(self.spec.rate_hz, opened.period, now);
+        self.clock.restart(self.taken, now);
+        self.started = std::mem::take(&mut self.runs_already);
+        period.max(opened.period) * 2
+    }
+
+    fn stand_in(&mut self, now: Instant) -> Opened<dyn Input> {
+        let mut stand_in = SilentInput::new(self.spec.format, self.frame_bytes, self.spec.rate_hz);
+        if self.started {
+            stand_in.begin(now);
+        }
+        self.clock = Clock::new(self.spec.rate_hz, u64::from(self.spec.rate_hz), now);
+        self.clock.restart(self.taken, now);
+        Opened { device: std::mem::replace(&mut self.device, Box::new(stand_in)), period: self.period, need: 0 }
+    }
+
+    fn reset(&mut self, opened: &mut Opened<dyn Input>, now: Instant) -> Result<(), Fault> {
+        opened.device.reset(now)
+    }
+
+    fn try_out(&mut self, opened: &mut Opened<dyn Input>, now: Instant) -> Result<(), Fault> {
+        opened.device.start(now)
+    }
+
+    /// What it gives first is late, and forgotten.
+    fn has_proven(&mut self, opened: &mut Opened<dyn Input>, now: Instant) -> Result<bool, Fault> {
+        let device = &mut opened.device;
+        let mut look = || {
+            if device.available(now)? == 0 {
+                return Ok((false, false));
+            }
+            if !self.started {
+                return device.reset(now).map(|()| (true, false));
+            }
+            while device.read(&mut self.lost, now)? > 0 && device.available(now)? > 0 {}
+            Ok((true, true))
+        };
+        let (proven, running) = match look() {
+            Err(Fault::Xrun) => (true, false),
+            outcome => outcome?,
+        };
+        self.runs_already = running;
+        Ok(proven)
+    }
+}

@@ -1,0 +1,194 @@
+//! The device of a stream or its stand-in, for playback and capture alike: does what [`failover`](super::failover) decides.
+
+use super::failover::{Due, Entry, Failover, Return};
+use super::link::Link;
+use super::reopen::Opener;
+use super::watch::Watch;
+use super::{Fault, Opened};
+use crate::{Error, Notice, WhenAbsent};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+/// What playback and capture do differently.
+pub(super) trait Side<D: ?Sized> {
+    /// A stream plays or captures, with the device or its stand-in.
+    fn is_busy(&self) -> bool;
+
+    /// The device has frames to play or to give, or is to be given some.
+    fn has_to_move(&self) -> bool;
+
+    /// Goes over to a device; gives the frames that it plays or captures at once at most.
+    fn take_up(&mut self, opened: Opened<D>, now: Instant) -> u64;
+
+    /// Goes over to a stand-in; gives the device.
+    fn stand_in(&mut self, now: Instant) -> Opened<D>;
+
+    /// Has a device that stood still begin anew.
+    fn reset(&mut self, opened: &mut Opened<D>, now: Instant) -> Result<(), Fault>;
+
+    /// Has a device play or capture beside the stand-in.
+    fn try_out(&mut self, opened: &mut Opened<D>, now: Instant) -> Result<(), Fault>;
+
+    /// Whether a device beside the stand-in moves, and can go on for it.
+    fn has_proven(&mut self, opened: &mut Opened<D>, now: Instant) -> Result<bool, Fault>;
+}
+
+/// What a turn with the device, or its stand-in, brought.
+pub(super) struct Progress {
+    pub result: Result<(), Fault>,
+    /// The position has moved on.
+    pub moved: bool,
+    /// The stream's owner was told of it.
+    pub told: bool,
+}
+
+/// What a stream's device is, and what becomes of it.
+pub(super) struct Supply<D: ?Sized> {
+    link: Arc<Link>,
+    opener: Opener<D>,
+    failover: Failover,
+    watch: Watch,
+    rate_hz: u32,
+    /// The device, while it is on trial.
+    on_trial: Option<Opened<D>>,
+}
+
+impl<D: ?Sized + 'static> Supply<D>
+where
+    Opened<D>: Send,
+{
+    pub fn new(link: Arc<Link>, opener: Opener<D>, rate_hz: u32) -> Self {
+        let watch = Watch::new(0, rate_hz, true, Instant::now());
+        Self { link, opener, failover: Failover::new(), watch, rate_hz, on_trial: None }
+    }
+
+    /// Opens the device for the first time, but does not wait for it longer than `patience`. Without it the stream goes on
+    /// silently, or is refused.
+    pub fn begin(&mut self, side: &mut impl Side<D>, patience: Duration, now: Instant) -> Result<(), Error> {
+        let attempt = self.opener.begin(&self.link).map(|()| self.opener.outcome_within(patience));
+        let error = match attempt {
+            Ok(Some(Ok(opened))) => {
+                self.failover.begin();
+                self.take_up(side, opened, true, now);
+                return Ok(());
+            }
+            Ok(None) => {
+                self.failover.late();
+                Error::Slow { device: self.link.mode().name.clone() }
+            }
+            Ok(Some(Err(error))) | Err(error) => {
+                self.failover.lost(now);
+                error
+            }
+        };
+        if self.link.mode().absent == WhenAbsent::Refuse {
+            return Err(error);
+        }
+        self.link.notify(Notice::Lost(error));
+        Ok(())
+    }
+
+    /// How long until [`Self::step`] has something to do, if nothing happens.
+    pub fn due_in(&self, now: Instant) -> Option<Duration> {
+        self.failover.due_in(now)
+    }
+
+    /// Does what is due about the device; before each turn.
+    pub fn step(&mut self, side: &mut impl Side<D>, now: Instant) {
+        match self.failover.due(now) {
+            Due::Nothing => {}
+            Due::Judge => self.judge(side, now),
+            Due::GiveUp => self.lose(Error::Stuck { device: self.link.mode().name.clone() }, now),
+            Due::Open => {
+                if let Err(error) = self.opener.begin(&self.link) {
+                    self.lose(error, now);
+                }
+            }
+            Due::Collect => match self.opener.outcome() {
+                None => {}
+                Some(Err(error)) => self.lose(error, now),
+                Some(Ok(opened)) => match self.failover.opened(side.is_busy(), now) {
+                    Entry::Use => {
+                        self.take_up(side, opened, false, now);
+                        self.link.notify(Notice::Back);
+                    }
+                    Entry::Try => self.try_out(side, opened, now),
+                },
+            },
+        }
+        self.watch.look(now);
+        if !side.has_to_move() {
+            // Since the last look, however long ago that was.
+            self.watch.idle(now);
+        }
+    }
+
+    /// Draws the conclusions from a turn.
+    pub fn settle(&mut self, side: &mut impl Side<D>, progress: Progress, now: Instant) {
+        if progress.moved {
+            self.watch.moved(now);
+        } else if !side.has_to_move() {
+            self.watch.idle(now);
+        }
+        if progress.told {
+            self.failover.worked();
+        }
+        if !self.failover.is_used() {
+            return;
+        }
+        match progress.result {
+            Err(Fault::Lost(error)) => {
+                drop(side.stand_in(now));
+                self.lose(error, now);
+            }
+            Ok(()) | Err(Fault::Xrun) if self.watch.stands_still(now) => self.set_aside(side, now),
+            Ok(()) | Err(Fault::Xrun) => {}
+        }
+    }
+
+    /// `first`: it was just opened and did not prove that it moves.
+    fn take_up(&mut self, side: &mut impl Side<D>, opened: Opened<D>, first: bool, now: Instant) {
+        let at_once = side.take_up(opened, now);
+        self.watch = Watch::new(at_once, self.rate_hz, first, now);
+    }
+
+    fn set_aside(&mut self, side: &mut impl Side<D>, now: Instant) {
+        let mut opened = side.stand_in(now);
+        self.failover.stood_still(now);
+        match side.reset(&mut opened, now) {
+            Ok(()) | Err(Fault::Xrun) => self.try_out(side, opened, now),
+            Err(Fault::Lost(error)) => self.lose(error, now),
+        }
+    }
+
+    fn try_out(&mut self, side: &mut impl Side<D>, mut opened: Opened<D>, now: Instant) {
+        match side.try_out(&mut opened, now) {
+            Ok(()) | Err(Fault::Xrun) => self.on_trial = Some(opened),
+            Err(Fault::Lost(error)) => self.lose(error, now),
+        }
+    }
+
+    fn judge(&mut self, side: &mut impl Side<D>, now: Instant) {
+        let Some(mut opened) = self.on_trial.take() else { return };
+        match side.has_proven(&mut opened, now) {
+            Ok(false) | Err(Fault::Xrun) => self.on_trial = Some(opened),
+            Ok(true) => {
+                self.take_up(side, opened, false, now);
+                match self.failover.proven() {
+                    Return::Back => self.link.notify(Notice::Back),
+                    Return::Xrun => drop(self.link.xruns.fetch_add(1, Relaxed)),
+                }
+            }
+            Err(Fault::Lost(error)) => self.lose(error, now),
+        }
+    }
+
+    /// The device is let go, to be opened again.
+    fn lose(&mut self, error: Error, now: Instant) {
+        self.on_trial = None;
+        if self.failover.lost(now) {
+            self.link.notify(Notice::Lost(error));
+        }
+    }
+}
