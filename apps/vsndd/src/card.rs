@@ -70,7 +70,7 @@ impl StreamNodes {
 /// Why a frontend directory is not a card that can be connected.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CardError {
-    #[error("{0}")]
+    #[error(transparent)]
     Store(#[from] xenstore::Error),
     #[error("`{path}`: {bad}")]
     Node { path: String, bad: BadNode },

@@ -27,9 +27,9 @@ impl Transport {
 /// Why a buffer cannot be mapped.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BufferError {
-    #[error("{0}")]
+    #[error(transparent)]
     Directory(#[from] sndif::DirectoryViolation),
-    #[error("{0}")]
+    #[error(transparent)]
     Map(#[from] xen::Error),
 }
 

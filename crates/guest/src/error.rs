@@ -164,7 +164,7 @@ pub enum Error {
     #[error("the connection to the sound daemon is lost")]
     Lost,
     /// The backend broke the protocol.
-    #[error("{0}")]
+    #[error(transparent)]
     Violation(#[from] Violation),
     /// The stream goes the other way.
     #[error("this is a {0} stream")]
@@ -204,7 +204,7 @@ pub enum Error {
         source: io::Error,
     },
     /// Reading the source or writing the target of [`play`](crate::play) or [`record`](crate::record) failed.
-    #[error("{0}")]
+    #[error(transparent)]
     Io(#[from] io::Error),
 }
 

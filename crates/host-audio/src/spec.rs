@@ -81,11 +81,11 @@ struct NotBuilt(&'static str);
 #[cfg(not(all(feature = "alsa", feature = "pipewire")))]
 impl HostDevice for NotBuilt {
     fn capabilities(&self, _: &crate::StreamLabel, _: crate::Direction) -> Result<crate::Capabilities, crate::Error> {
-        Err(crate::Error::NotBuilt(self.0))
+        Err(crate::Error::not_built(self.0))
     }
 
     fn begin_sink(&self, _: &crate::StreamLabel, _: &crate::StreamSpec) -> Result<Box<dyn crate::Sink>, crate::Error> {
-        Err(crate::Error::NotBuilt(self.0))
+        Err(crate::Error::not_built(self.0))
     }
 
     fn begin_source(
@@ -93,7 +93,7 @@ impl HostDevice for NotBuilt {
         _: &crate::StreamLabel,
         _: &crate::StreamSpec,
     ) -> Result<Box<dyn crate::Source>, crate::Error> {
-        Err(crate::Error::NotBuilt(self.0))
+        Err(crate::Error::not_built(self.0))
     }
 }
 

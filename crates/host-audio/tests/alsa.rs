@@ -3,10 +3,12 @@
 
 mod common;
 
-use common::{OpenAndWait, QUIET, SPEC, WHO, noise, paced, paced_within, play, wait_until};
-use host_audio::{DeviceOptions, DeviceSpec, Direction, HostDevice, Least, Notice, Sink, StreamSpec};
+use common::{
+    OpenAndWait, QUIET, SPEC, WHO, assert_heard_once, noise, paced, paced_within, play, play_with_every_gap, wait_until,
+};
+use host_audio::{DeviceOptions, DeviceSpec, Direction, HostDevice, Least, Sink, StreamSpec};
 use sndif::Format;
-use sound_servers::{Kind, Server};
+use sound_servers::{Heard, Kind, Server};
 use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -54,7 +56,8 @@ fn a_pcm_that_waits_for_its_server_keeps_nobody_waiting() {
     };
     // Opening the PCM waits until somebody writes into the FIFO.
     let asked = |device: &dyn HostDevice| device.capabilities(&WHO, Direction::Capture);
-    let slow = |device: &dyn HostDevice| matches!(asked(device), Err(host_audio::Error::Slow { .. }));
+    let slow =
+        |device: &dyn HostDevice| matches!(asked(device), Err(error) if *error.kind() == host_audio::ErrorKind::Slow);
     // The usual patience, which is short.
     let waiting = DeviceSpec::Alsa("waits".into()).device(&DeviceOptions::default());
     assert!(slow(&*waiting), "{:?}", asked(&*waiting));
@@ -219,23 +222,26 @@ fn the_least_period_and_buffer_are_the_pcms_own_and_nothing_where_it_is_not_ther
 const COARSE: StreamSpec = StreamSpec { format: Format::U8, rate_hz: 8_000, channels: 1, ..SPEC };
 
 /// Whether this process has a PulseAudio of its own. If not, runs `test` in one that has, and fails if it fails: ALSA's plugin takes its
-/// server from the environment.
-fn beside_pulseaudio(test: &str) -> bool {
+/// server from the environment. `judge` gets what the sink `heard` played and what the test printed behind `told: `.
+fn beside_pulseaudio(test: &str, judge: impl FnOnce(&Heard, &str)) -> bool {
     const INNER: &str = "VSND_TEST_PULSEAUDIO";
     if std::env::var_os(INNER).is_some() {
         return true;
     }
     let server = Server::start(Kind::PulseAudio);
+    let heard = server.hear();
     let mut again = Command::new(std::env::current_exe().unwrap());
     again.args(["--exact", test, "--nocapture"]).env(INNER, "1").env("PULSE_SERVER", server.address());
     let output = again.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let printed = String::from_utf8_lossy(&output.stdout);
+    judge(&heard, printed.lines().find_map(|line| line.split("told: ").nth(1)).unwrap_or_default());
     false
 }
 
 #[test]
 fn a_pcm_with_a_shortest_period_says_so_and_plays_with_it() {
-    if !beside_pulseaudio("a_pcm_with_a_shortest_period_says_so_and_plays_with_it") {
+    if !beside_pulseaudio("a_pcm_with_a_shortest_period_says_so_and_plays_with_it", |_, _| {}) {
         return;
     }
     let least = device("pulse").least(Direction::Playback, &COARSE);
@@ -246,17 +252,10 @@ fn a_pcm_with_a_shortest_period_says_so_and_plays_with_it() {
 }
 
 #[test]
-fn alsas_plugin_for_pulseaudio_survives_every_underrun() {
-    if !beside_pulseaudio("alsas_plugin_for_pulseaudio_survives_every_underrun") {
-        return;
-    }
-    let mut sink = device("pulse").open_sink(&WHO, &SPEC).unwrap();
-    for gap_ms in [0, 50, 200, 500, 1_200, 2_000] {
-        play(&mut *sink, 4, &noise(4 * 9_600));
-        std::thread::sleep(Duration::from_millis(gap_ms));
-        if let Some(Notice::Lost(error)) = sink.notice() {
-            panic!("lost after a gap of {gap_ms} ms: {error}");
-        }
+fn of_alsas_plugin_for_pulseaudio_every_frame_is_heard_after_a_gap_of_any_length() {
+    let test = "of_alsas_plugin_for_pulseaudio_every_frame_is_heard_after_a_gap_of_any_length";
+    if beside_pulseaudio(test, |heard, told| assert_heard_once(heard, told.parse().unwrap())) {
+        println!("told: {}", play_with_every_gap(device("pulse:heard").as_ref()));
     }
 }
 
@@ -264,7 +263,7 @@ fn alsas_plugin_for_pulseaudio_survives_every_underrun() {
 fn a_pcm_that_is_not_there_is_named_with_what_helps() {
     let device = device("no_such_pcm");
     let error = device.capabilities(&WHO, Direction::Playback).unwrap_err().to_string();
-    assert!(error.starts_with("cannot open ALSA playback PCM `no_such_pcm`: No such file or directory"), "{error}");
+    assert!(error.starts_with("cannot use ALSA playback PCM `no_such_pcm`: No such file or directory"), "{error}");
     assert!(error.ends_with("`aplay -L` lists what there is"), "{error}");
     let error = device.open_source(&WHO, &SPEC).err().unwrap().to_string();
     assert!(error.contains("capture PCM") && error.contains("`arecord -L`"), "{error}");

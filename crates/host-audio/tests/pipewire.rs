@@ -4,8 +4,8 @@
 mod common;
 
 use common::{
-    OpenAndWait, PRELUDE_FRAMES, Stream, WHO, assert_captured, assert_short_buffer_is_played, device, is_tone, native,
-    play, silence, silent_device, wait_until,
+    OpenAndWait, PRELUDE_FRAMES, Stream, WHO, assert_captured, assert_heard_once, assert_short_buffer_is_played,
+    device, is_tone, native, play, play_with_every_gap, silence, silent_device, wait_until,
 };
 use host_audio::{Direction, StreamSpec};
 use serde_json::Value;
@@ -430,4 +430,12 @@ fn what_the_server_converts_is_heard_with_its_frequency_and_level() {
             is_tone(Format::F32Le, &heard, 997.0, 0.5)
         });
     }
+}
+
+#[test]
+fn after_a_gap_of_any_length_every_frame_is_heard_once() {
+    let server = Server::start(Kind::PipeWire);
+    let heard = server.hear();
+    let node = format!("pipewire:heard@{}", server.pipewire_address());
+    assert_heard_once(&heard, play_with_every_gap(device(&node).as_ref()));
 }

@@ -3,8 +3,8 @@
 mod common;
 
 use common::{
-    OpenAndWait, PRELUDE_FRAMES, Stream, WHO, assert_captured, assert_short_buffer_is_played, device, is_tone, native,
-    noise, play, silence, silent_device, wait_until,
+    OpenAndWait, PRELUDE_FRAMES, QUIET, Stream, WHO, assert_captured, assert_heard_once, assert_short_buffer_is_played,
+    device, is_tone, native, noise, play, play_with_every_gap, silence, silent_device, wait_until,
 };
 use host_audio::{Direction, StreamSpec};
 use sndif::Format;
@@ -260,5 +260,72 @@ fn what_is_converted_is_heard_with_its_frequency_and_level() {
                 is_tone(recorded, &heard, HZ, AMPLITUDE)
             });
         }
+    }
+}
+
+#[test]
+fn after_a_gap_of_any_length_every_frame_is_heard_once() {
+    for kind in SERVERS {
+        let server = Server::start(kind);
+        let heard = server.hear();
+        assert_heard_once(&heard, play_with_every_gap(device(&server.device("heard")).as_ref()));
+    }
+}
+
+#[test]
+fn what_is_queued_is_heard_where_a_sink_is_finished() {
+    let server = Server::start(Kind::PulseAudio);
+    let heard = server.hear();
+    let mut sink = device(&server.device("heard")).open_sink(&WHO, &SPEC).unwrap();
+    let frames = sink.room_frames();
+    assert_eq!(sink.write(&[1; 65_536][..frames * 4]).unwrap(), frames);
+    sink.start().unwrap();
+    sink.finish();
+    wait_until("all of it is heard", || heard.frames().len() == frames);
+}
+
+/// Time that this process has used, in hundredths of a second.
+fn used_time() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    stat.split(' ').skip(13).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+}
+
+fn assert_no_time_is_used(what: &str) {
+    let before = used_time();
+    std::thread::sleep(QUIET);
+    let used = used_time() - before;
+    assert!(used < 10, "{what}, and {used} hundredths of a second are used");
+}
+
+#[test]
+fn a_stream_that_stands_costs_nothing_and_lets_the_host_suspend_its_card() {
+    for kind in SERVERS {
+        let server = Server::start(kind);
+        let mut sink = device(&server.sink()).open_sink(&WHO, &SPEC).unwrap();
+        let runs = || {
+            let sinks = server.pactl(&["list", "short", "sinks"]);
+            sinks.lines().any(|line| line.contains("\tout\t") && line.ends_with("RUNNING"))
+        };
+        for way in ["runs dry", "is stopped", "is stopped in the middle", "is paused"] {
+            play(&mut *sink, 4, &noise(4 * 4_800));
+            match way {
+                "runs dry" => {}
+                "is stopped" => sink.stop().unwrap(),
+                "is stopped in the middle" => {
+                    sink.write(&noise(4 * 4_800)).unwrap();
+                    sink.stop().unwrap();
+                }
+                _ => sink.pause(true).unwrap(),
+            }
+            wait_until(&format!("{kind:?}'s sink rests when a stream {way}"), || !runs());
+            assert_no_time_is_used(&format!("{kind:?}: a stream {way}"));
+            sink.pause(false).unwrap();
+        }
+        let mut source = device(&server.source()).open_source(&WHO, &SPEC).unwrap();
+        source.start().unwrap();
+        std::thread::sleep(QUIET);
+        source.stop().unwrap();
+        wait_until(&format!("{kind:?}'s sink rests when nobody records it"), || !runs());
+        assert_no_time_is_used(&format!("{kind:?}: a source is stopped"));
     }
 }

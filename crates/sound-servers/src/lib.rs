@@ -5,6 +5,10 @@
 
 #![forbid(unsafe_code)]
 
+mod heard;
+
+pub use heard::Heard;
+
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
@@ -42,8 +46,8 @@ pub enum Kind {
 pub struct Server {
     kind: Kind,
     dir: tempfile::TempDir,
-    /// What PulseAudio's module for TCP is told.
-    tcp: Option<String>,
+    /// Modules that PulseAudio has besides, with what they are told.
+    modules: Vec<String>,
     children: Vec<Child>,
 }
 
@@ -51,7 +55,13 @@ impl Server {
     /// Starts one.
     #[must_use]
     pub fn start(kind: Kind) -> Self {
-        Self::start_with(kind, None)
+        Self::start_with(kind, Vec::new())
+    }
+
+    /// Starts PulseAudio with modules besides, each with what it is told.
+    #[must_use]
+    pub fn start_pulseaudio(modules: &[&str]) -> Self {
+        Self::start_with(Kind::PulseAudio, modules.iter().map(|&module| module.to_owned()).collect())
     }
 
     /// Starts PulseAudio with a TCP port beside its socket, and gives the port. `auth` says who is let in there, as
@@ -59,13 +69,13 @@ impl Server {
     #[must_use]
     pub fn start_tcp(auth: &str) -> (Self, u16) {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        (Self::start_with(Kind::PulseAudio, Some(format!("port={port} listen=127.0.0.1 {auth}"))), port)
+        (Self::start_pulseaudio(&[&format!("module-native-protocol-tcp port={port} listen=127.0.0.1 {auth}")]), port)
     }
 
-    fn start_with(kind: Kind, tcp: Option<String>) -> Self {
+    fn start_with(kind: Kind, modules: Vec<String>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("pulse")).unwrap();
-        let mut server = Self { kind, dir, tcp, children: Vec::new() };
+        let mut server = Self { kind, dir, modules, children: Vec::new() };
         server.run();
         server
     }
@@ -159,6 +169,24 @@ impl Server {
     /// Plugs it in again, after [`Self::remove_sink`].
     pub fn add_sink(&self) {
         self.pactl(&["load-module", "module-null-sink", "sink_name=out", "channels=2", "rate=48000"]);
+    }
+
+    /// Adds the sink `heard` to PulseAudio, and hears all that it plays.
+    #[must_use]
+    pub fn hear(&self) -> Heard {
+        let pipe = self.dir.path().join("heard");
+        let file = format!("file={}", pipe.display());
+        let clock = "use_system_clock_for_timing=yes";
+        let shape = ["format=s16le", "rate=48000", "channels=2"];
+        let told = [&["load-module", "module-pipe-sink", "sink_name=heard", &file, clock][..], &shape].concat();
+        self.pactl(&told);
+        Heard::of(&pipe)
+    }
+
+    /// The device of the daemon that is a sink or source of this server.
+    #[must_use]
+    pub fn device(&self, name: &str) -> String {
+        format!("pulse:{name}@{}", self.address())
     }
 
     /// Starts it again, after [`Self::kill`].
@@ -301,6 +329,7 @@ impl Server {
 
     fn run_pulseaudio(&mut self) {
         let unix = format!("module-native-protocol-unix socket={} auth-anonymous=1", self.socket().display());
+        let modules = self.modules.clone();
         let mut arguments = vec![
             "-n",
             "--daemonize=no",
@@ -310,8 +339,7 @@ impl Server {
             "-L",
             &unix,
         ];
-        let tcp = self.tcp.as_ref().map(|told| format!("module-native-protocol-tcp {told}"));
-        arguments.extend(tcp.iter().flat_map(|tcp| ["-L", tcp]));
+        arguments.extend(modules.iter().flat_map(|module| ["-L", module]));
         arguments.extend(["-L", "module-null-sink sink_name=out rate=48000 channels=2 format=s16le"]);
         self.daemon("pulseaudio", &arguments);
         wait_until("PulseAudio has its sink", || self.pactl(&["list", "short", "sinks"]).contains("out"));

@@ -126,7 +126,7 @@ fn an_emulation_directory_in_use() {
 #[test]
 fn a_sink_that_is_not_there_is_named_and_the_rest_is_served() {
     for (sink, needle) in [
-        ("alsa:nowhere", "cannot open ALSA playback PCM `nowhere`"),
+        ("alsa:nowhere", "cannot use ALSA playback PCM `nowhere`"),
         ("pulse:hdmi@unix:/nowhere", "cannot use PulseAudio server unix:/nowhere"),
         ("wav:/nowhere/x.wav", "/nowhere"),
     ] {

@@ -63,7 +63,7 @@ fn the_demo_plays_to_null_and_alsa_without_comparing() {
 fn what_the_demo_cannot_use_has_its_own_exit_status() {
     for (arguments, status, needle) in [
         (&["demo", "/nowhere.wav"][..], 7, "/nowhere.wav"),
-        (&["demo", "--sink", "alsa:nowhere"], 8, "cannot open ALSA playback PCM `nowhere`"),
+        (&["demo", "--sink", "alsa:nowhere"], 8, "cannot use ALSA playback PCM `nowhere`"),
         (&["demo", "--sink", "nowhere"], 2, "there is no kind `nowhere`"),
         (&["demo", "--format", "gsm"], 9, "gsm"),
         (&["demo", "--format", "s17"], 2, "s16_le"),

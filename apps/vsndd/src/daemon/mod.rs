@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use host_audio::{DeviceOptions, DeviceSpec, StreamLabel};
+use host_audio::{DeviceOptions, DeviceSpec, ErrorKind, StreamLabel};
 use slotmap::{DefaultKey, Key, KeyData, SlotMap};
 use sndif::XenbusState;
 use sndif::store::Direction;
@@ -57,7 +57,7 @@ const RELEASE_WATCH: &str = "r";
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Xen refused something.
-    #[error("{0}")]
+    #[error(transparent)]
     Xen(#[from] xen::Error),
     /// The store refused something or is gone.
     #[error("XenStore: {0}")]
@@ -66,10 +66,10 @@ pub enum Error {
     #[error("cannot wait for events: {0}")]
     System(#[from] io::Error),
     /// A configured host device cannot be used.
-    #[error("{0}")]
+    #[error(transparent)]
     HostDevice(#[from] host_audio::Error),
     /// A socket to be seen and steered by cannot be had.
-    #[error("{0}")]
+    #[error(transparent)]
     Listen(#[from] ListenError),
 }
 
@@ -343,7 +343,7 @@ fn check_devices<'a>(devices: impl Iterator<Item = (&'a DeviceSpec, Direction)>)
     for (device, direction) in devices {
         match device.device(&DeviceOptions::default()).check(&nobody, direction) {
             Ok(()) => {}
-            Err(error @ host_audio::Error::NotBuilt(_)) => return Err(error),
+            Err(error) if *error.kind() == ErrorKind::NotBuilt => return Err(error),
             Err(error) => warn!("{direction} device `{device}`: {error}; it is tried again when a stream needs it"),
         }
     }

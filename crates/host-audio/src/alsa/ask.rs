@@ -16,13 +16,13 @@ fn owing() -> MutexGuard<'static, BTreeMap<String, Instant>> {
     OWING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The answer of the PCM `name`, which takes some milliseconds; [`Error::Slow`] if it does not come within `patience`.
+/// The answer of the PCM `name`, which takes some milliseconds; [`ErrorKind::Slow`](crate::ErrorKind::Slow) if it does not come within `patience`.
 pub(super) fn ask<T: Send + 'static>(
     name: &str,
     patience: Duration,
     question: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    let slow = || Error::Slow { device: format!("alsa:{name}") };
+    let slow = || Error::slow(format_args!("alsa:{name}"));
     let mut owes = owing();
     while let Some(since) = owes.get(name) {
         let left = patience.saturating_sub(since.elapsed());
@@ -43,7 +43,7 @@ pub(super) fn ask<T: Send + 'static>(
     };
     if let Err(reason) = thread::Builder::new().name("vsnd-ask".into()).spawn(put) {
         settle(name);
-        return Err(Error::Resource { what: "a thread that asks a device", reason });
+        return Err(Error::resource("a thread that asks a device", reason));
     }
     answered.recv_timeout(patience).unwrap_or_else(|_| Err(slow()))
 }

@@ -32,6 +32,11 @@ fn direction_of(direction: Direction) -> alsa::Direction {
     }
 }
 
+/// What a PCM is called in errors.
+pub(super) fn title(name: &str, direction: Direction) -> String {
+    format!("ALSA {direction} PCM `{name}`")
+}
+
 /// ALSA's error as the system's.
 pub(super) fn io_error(error: alsa::Error) -> io::Error {
     io::Error::from_raw_os_error(error.errno().abs())
@@ -49,7 +54,7 @@ fn open_pcm(name: &str, direction: Direction) -> Result<PCM, Error> {
             (_, Direction::Playback) => "`aplay -L` lists what there is",
             (_, Direction::Capture) => "`arecord -L` lists what there is",
         };
-        Error::AlsaOpen { name: name.to_owned(), direction, reason, hint }
+        Error::unusable(title(name, direction), reason, hint)
     };
     let c_name = CString::new(name).map_err(|_| failed(io::ErrorKind::InvalidInput.into()))?;
     PCM::open(&c_name, direction_of(direction), true).map_err(|error| failed(io_error(error)))
@@ -140,8 +145,10 @@ pub(super) fn open(name: &str, direction: Direction, spec: &StreamSpec) -> Resul
     };
     let set_up = || {
         let params = pcm.sw_params_current()?;
-        // Started by hand only: a threshold that is never reached.
-        params.set_start_threshold(params.get_boundary()?)?;
+        // It is started by hand as soon as there is something to play, so any threshold does. The plugin for PulseAudio takes it for what
+        // is to be queued before it plays, and none where it is too large for it: its server then skips what was not there in time, from
+        // when the PCM was prepared.
+        params.set_start_threshold(period.max(1))?;
         params.set_stop_threshold(buffer)?;
         params.set_avail_min(avail_min)?;
         pcm.sw_params(&params)?;
@@ -162,7 +169,8 @@ fn wanted_period(spec: &StreamSpec) -> u32 {
 }
 
 fn setup_error(name: &str, direction: Direction, what: &str, error: alsa::Error) -> Error {
-    Error::AlsaSetup { name: name.to_owned(), direction, what: what.to_owned(), reason: io_error(error) }
+    let hint = format!("`plug:{name}` converts what the device cannot do");
+    Error::setup(title(name, direction), what, io_error(error), &hint)
 }
 
 /// ALSA's name for a format; `None` for compressed streams, which a PCM cannot count in frames.

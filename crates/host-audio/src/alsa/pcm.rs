@@ -1,6 +1,6 @@
 //! An open PCM as its thread uses it, and what its errors mean.
 
-use super::hw::{Device, io_error};
+use super::hw::{Device, io_error, title};
 use crate::live::{Fault, Input, Output, wait_for};
 use crate::{Direction, Error, StreamSpec};
 use rustix::event::{PollFd, PollFlags};
@@ -77,11 +77,7 @@ impl AlsaPcm {
             let disconnected = pcm.state_raw() == state::DISCONNECTED;
             match recovered(error, disconnected, || pcm.prepare()) {
                 Ok(()) => Fault::Xrun,
-                Err(error) => Fault::Lost(Error::AlsaLost {
-                    name: self.name.clone(),
-                    direction: self.direction,
-                    reason: io_error(error),
-                }),
+                Err(error) => Fault::Lost(Error::lost(title(&self.name, self.direction), io_error(error))),
             }
         })
     }
@@ -149,6 +145,10 @@ impl AlsaPcm {
 }
 
 impl Output for AlsaPcm {
+    fn attend(&mut self, _now: Instant) -> Result<(), Fault> {
+        Ok(())
+    }
+
     fn room(&mut self, _now: Instant) -> Result<u64, Fault> {
         self.ask()
     }
@@ -194,6 +194,10 @@ impl Output for AlsaPcm {
 }
 
 impl Input for AlsaPcm {
+    fn attend(&mut self, _now: Instant) -> Result<(), Fault> {
+        Ok(())
+    }
+
     fn available(&mut self, _now: Instant) -> Result<u64, Fault> {
         self.ask()
     }

@@ -70,6 +70,10 @@ impl<D: ?Sized> Converting<D> {
 }
 
 impl Output for Converting<dyn Output> {
+    fn attend(&mut self, now: Instant) -> Result<(), Fault> {
+        self.device.attend(now)
+    }
+
     fn room(&mut self, now: Instant) -> Result<u64, Fault> {
         self.device.room(now)
     }
@@ -117,6 +121,10 @@ impl Output for Converting<dyn Output> {
 }
 
 impl Input for Converting<dyn Input> {
+    fn attend(&mut self, now: Instant) -> Result<(), Fault> {
+        self.device.attend(now)
+    }
+
     fn available(&mut self, now: Instant) -> Result<u64, Fault> {
         self.device.available(now)
     }

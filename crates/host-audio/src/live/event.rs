@@ -12,7 +12,7 @@ impl Event {
     pub fn new() -> Result<Self, Error> {
         eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map(Self)
-            .map_err(|errno| Error::Resource { what: "an event descriptor", reason: errno.into() })
+            .map_err(|errno| Error::resource("an event descriptor", errno))
     }
 
     /// Makes it readable.

@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn a_device_in_use_keeps_its_bounds_and_one_that_is_not_there_has_none() {
         let (mut cache, now) = (LeastCache::default(), Instant::now());
-        let busy = || Err(Error::NotBuilt("any"));
+        let busy = || Err(Error::not_built("any"));
         assert_eq!(cache.get(Direction::Capture, &SPEC, now, busy), Least::default());
         assert_eq!(cache.get(Direction::Playback, &SPEC, now, || Ok(LEAST)), LEAST);
         assert_eq!(cache.get(Direction::Playback, &SPEC, now + HOLDS, busy), LEAST);

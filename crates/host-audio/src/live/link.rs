@@ -124,7 +124,7 @@ impl Link {
             .name("vsnd-device".into())
             .spawn(run)
             .map(drop)
-            .map_err(|reason| Error::Resource { what: "a thread for a device", reason })
+            .map_err(|reason| Error::resource("a thread for a device", reason))
     }
 
     pub fn pace_fd(&self) -> BorrowedFd<'_> {

@@ -57,6 +57,9 @@ pub(crate) enum Fault {
 
 /// A device for playback as its thread uses it. Nothing here waits but [`wait`](Self::wait).
 pub(crate) trait Output: Send {
+    /// Takes in what the device says of itself: in each turn, also while the stream stands.
+    fn attend(&mut self, now: Instant) -> Result<(), Fault>;
+
     /// Frames that it would take now.
     fn room(&mut self, now: Instant) -> Result<u64, Fault>;
 
@@ -95,6 +98,9 @@ pub(crate) trait Output: Send {
 
 /// A device for capture as its thread uses it. Nothing here waits but [`wait`](Self::wait).
 pub(crate) trait Input: Send {
+    /// As [`Output::attend`].
+    fn attend(&mut self, now: Instant) -> Result<(), Fault>;
+
     /// Frames captured and not read.
     fn available(&mut self, now: Instant) -> Result<u64, Fault>;
 

@@ -100,7 +100,8 @@ impl Player {
     ///
     /// The time of the next signal follows from the position, so a device that tells it well is not waited for.
     fn wish(&self, now: Instant) -> Wish {
-        let (playing, look) = (&self.playing, self.supply.due_in(now));
+        let playing = &self.playing;
+        let look = [self.supply.due_in(now), playing.rest_in(now)].into_iter().flatten().min();
         let within = |time: Duration| Some(look.map_or(time, |look| look.min(time)));
         let queued = playing.queued();
         match playing.run {

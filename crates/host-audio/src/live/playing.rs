@@ -10,12 +10,15 @@ use super::{Fault, Opened, Output};
 use crate::StreamSpec;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A device that fails more often than this without taking a frame has its turn ended.
 pub(super) const MOST_RECOVERIES: u32 = 3;
 /// A device on trial has played this part of a second (50 ms): less may be a guess of its position.
 const PROOF: u32 = 20;
+/// A device that has played all that it had rests so much later, until more comes: the host may suspend its card then. What counts as
+/// heard may lie behind its position, and what comes soon goes on without a pause.
+const REST: Duration = Duration::from_millis(500);
 
 /// What the device does with the frames that it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +56,10 @@ pub(super) struct Playing {
     dry: bool,
     /// The ring holds frames that the device did not take.
     pub full: bool,
+    /// Since when a device that was started has nothing to play.
+    idle_since: Option<Instant>,
+    /// It was started, and has not been reset since.
+    active: bool,
     /// What the device on trial held of silence when that began, in frames.
     trial_frames: u64,
 }
@@ -78,6 +85,8 @@ impl Playing {
             run: Run::Stopped,
             dry: false,
             full: false,
+            idle_since: None,
+            active: false,
             trial_frames: 0,
         }
     }
@@ -117,11 +126,15 @@ impl Playing {
             Ok(()) => self.follow(now),
             lost => (false, lost),
         };
+        let is_idle = self.active && self.run != Run::Held && self.queued() == 0 && ring.is_empty();
+        self.idle_since = if is_idle { self.idle_since.or(Some(now)) } else { None };
         Progress { result, moved: self.heard != before, told }
     }
 
     fn serve(&mut self, ring: &mut rtrb::Consumer<u8>, now: Instant) -> Result<(), Fault> {
+        self.device.attend(now)?;
         self.flush(ring, now)?;
+        self.rest(now)?;
         if let Some(gain) = self.link.take_gain(false) {
             self.device.set_gain(&gain)?;
         }
@@ -157,7 +170,25 @@ impl Playing {
             // Its owner may wait for room in the ring.
             self.link.signal();
         }
-        if tail { Ok(()) } else { self.device.reset(now) }
+        if tail {
+            return Ok(());
+        }
+        self.active = false;
+        self.device.reset(now)
+    }
+
+    /// Has a device rest that had nothing to play for a while.
+    fn rest(&mut self, now: Instant) -> Result<(), Fault> {
+        if self.rest_in(now) == Some(Duration::ZERO) {
+            (self.active, self.idle_since, self.run) = (false, None, Run::Stopped);
+            self.device.reset(now)?;
+        }
+        Ok(())
+    }
+
+    /// How long until the device is to rest, if nothing comes.
+    pub fn rest_in(&self, now: Instant) -> Option<Duration> {
+        self.idle_since.map(|since| REST.saturating_sub(now.saturating_duration_since(since)))
     }
 
     /// Ends a pause.
@@ -196,7 +227,7 @@ impl Playing {
         if self.run == Run::Stopped && self.queued() > 0 {
             self.clock.restart(self.heard, now);
             self.device.start(now)?;
-            self.run = Run::Running;
+            (self.run, self.active) = (Run::Running, true);
         }
         Ok(())
     }
@@ -290,7 +321,7 @@ impl Side<dyn Output> for Playing {
         self.clock.restart(self.heard, now);
         self.beat.refill_every(opened.period.min(target / 2).max(1));
         self.link.target.store(target, Relaxed);
-        self.run = Run::Stopped;
+        (self.run, self.active, self.idle_since) = (Run::Stopped, false, None);
         let _ = self.silence.fill_up(self.device.as_mut(), lead + queued, now);
         if let Some(gain) = self.link.take_gain(true) {
             let _ = self.device.set_gain(&gain);

@@ -137,6 +137,7 @@ impl Capturing {
     }
 
     fn serve(&mut self, ring: &mut rtrb::Producer<u8>, now: Instant) -> Result<(), Fault> {
+        self.device.attend(now)?;
         let base = self.link.flush_until.load(Acquire);
         if base != self.base {
             self.base = base;

@@ -50,7 +50,7 @@ where
             .name("vsnd-open".into())
             .spawn(open)
             .map(drop)
-            .map_err(|reason| Error::Resource { what: "a thread that opens a device", reason })
+            .map_err(|reason| Error::resource("a thread that opens a device", reason))
     }
 
     /// The outcome of the attempt, if it is there.

@@ -58,6 +58,10 @@ impl SilentOutput {
 }
 
 impl Output for SilentOutput {
+    fn attend(&mut self, _now: Instant) -> Result<(), Fault> {
+        Ok(())
+    }
+
     fn room(&mut self, now: Instant) -> Result<u64, Fault> {
         Ok(self.most.saturating_sub(self.delay(now)?))
     }
@@ -124,6 +128,10 @@ impl SilentInput {
 }
 
 impl Input for SilentInput {
+    fn attend(&mut self, _now: Instant) -> Result<(), Fault> {
+        Ok(())
+    }
+
     fn available(&mut self, now: Instant) -> Result<u64, Fault> {
         Ok(self.ticker.passed(now).saturating_sub(self.read))
     }

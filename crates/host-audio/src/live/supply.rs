@@ -75,7 +75,7 @@ where
             }
             Ok(None) => {
                 self.failover.late();
-                Error::Slow { device: self.link.mode().name.clone() }
+                Error::slow(&self.link.mode().name)
             }
             Ok(Some(Err(error))) | Err(error) => {
                 self.failover.lost(now);
@@ -99,7 +99,7 @@ where
         match self.failover.due(now) {
             Due::Nothing => {}
             Due::Judge => self.judge(side, now),
-            Due::GiveUp => self.lose(Error::Stuck { device: self.link.mode().name.clone() }, now),
+            Due::GiveUp => self.lose(Error::stands_still(&self.link.mode().name), now),
             Due::Open => {
                 if let Err(error) = self.opener.begin(&self.link) {
                     self.lose(error, now);

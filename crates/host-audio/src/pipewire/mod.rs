@@ -46,7 +46,7 @@ impl PipeWireDriver {
     }
 
     fn error(&self, failure: Failure) -> Error {
-        Error::PipeWire { server: self.server(), reason: failure.reason, hint: failure.hint }
+        Error::unusable(format_args!("PipeWire server {}", self.server()), failure.reason, failure.hint)
     }
 
     fn access(&self, title: String) -> Access {
@@ -60,7 +60,7 @@ impl PipeWireDriver {
 
 /// What ends a stream in use.
 fn lost(server: &str, reason: String) -> Fault {
-    Fault::Lost(Error::PipeWireLost { server: server.to_owned(), reason })
+    Fault::Lost(Error::lost(format_args!("PipeWire server {server}"), reason))
 }
 
 /// Waits until `wake` is readable, the node has something to say, or `timeout` has passed: true then.

@@ -227,6 +227,10 @@ fn new_queue(rate_hz: u32, frame_bytes: usize) -> (rtrb::Producer<u8>, rtrb::Con
 }
 
 impl Output for PipeWireOutput {
+    fn attend(&mut self, _now: Instant) -> Result<(), Fault> {
+        self.alive()
+    }
+
     fn room(&mut self, _now: Instant) -> Result<u64, Fault> {
         self.alive()?;
         Ok((self.queue.slots() / self.frame_bytes) as u64)

@@ -81,6 +81,10 @@ impl PipeWireInput {
 }
 
 impl Input for PipeWireInput {
+    fn attend(&mut self, _now: Instant) -> Result<(), Fault> {
+        self.alive()
+    }
+
     fn available(&mut self, _now: Instant) -> Result<u64, Fault> {
         self.alive()?;
         if self.shared.overflow.swap(false, AcqRel) {

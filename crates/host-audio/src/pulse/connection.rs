@@ -66,6 +66,7 @@ pub(super) struct Connection {
     stream: Box<dyn Stream>,
     patience: Duration,
     version: u16,
+    is_pipewire: bool,
     next_number: u32,
     /// Room for what is received: what lies from `parsed` to `received` was not looked at.
     inbox: Vec<u8>,
@@ -85,6 +86,7 @@ impl Connection {
             stream: connect(address, patience)?,
             patience,
             version: pa::MAX_VERSION,
+            is_pipewire: false,
             next_number: 0,
             inbox: vec![0; READ_BYTES],
             parsed: 0,
@@ -105,6 +107,9 @@ impl Connection {
         props.set(pa::Prop::ApplicationProcessBinary, c"vsndd");
         props.set(pa::Prop::ApplicationIconName, c"audio-card");
         let _: pa::SetClientNameReply = connection.call(&Command::SetClientName(props))?;
+        let server: pa::ServerInfo = connection.call(&Command::GetServerInfo)?;
+        let name = server.server_name.unwrap_or_default();
+        connection.is_pipewire = name.to_string_lossy().contains("PipeWire");
         Ok(connection)
     }
 
@@ -147,6 +152,11 @@ impl Connection {
     /// The protocol's version on this connection.
     pub fn version(&self) -> u16 {
         self.version
+    }
+
+    /// It is PipeWire's server in PulseAudio's place.
+    pub fn is_pipewire(&self) -> bool {
+        self.is_pipewire
     }
 
     /// Queues a command and gives its number.

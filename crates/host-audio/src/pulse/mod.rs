@@ -8,6 +8,7 @@ mod connection;
 mod format;
 mod playback;
 mod record;
+mod tail;
 
 pub use address::ServerAddress;
 
@@ -79,7 +80,7 @@ impl PulseDriver {
                 (reason, "`pactl info` says whether PulseAudio or PipeWire (`pipewire-pulse`) runs there")
             }
         };
-        Error::Pulse { server: self.address().to_string(), reason, hint }
+        Error::unusable(format_args!("PulseAudio server {}", self.address()), reason, hint)
     }
 }
 
@@ -96,7 +97,7 @@ fn lost(server: &str, failure: Failure) -> crate::live::Fault {
         Failure::Refused(error) => format!("it refused a command ({error:?})"),
         Failure::Broken(reason) => reason,
     };
-    crate::live::Fault::Lost(Error::PulseLost { server: server.to_owned(), reason })
+    crate::live::Fault::Lost(Error::lost(format_args!("PulseAudio server {server}"), reason))
 }
 
 impl Driver for PulseDriver {

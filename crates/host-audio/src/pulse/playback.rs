@@ -2,6 +2,7 @@
 
 use super::connection::{Connection, Failure, Message, reply};
 use super::lost;
+use super::tail::Tail;
 use crate::StreamSpec;
 use crate::live::{Fault, Opened, Output, time_to_frames};
 use pcm::Gain;
@@ -24,7 +25,7 @@ const DRAIN: Duration = Duration::from_millis(300);
 /// Where the server was when it was last asked.
 #[derive(Debug, Clone, Copy)]
 struct Known {
-    /// Frames heard, less than 0 before the first is; counted as `written` is.
+    /// Frames heard, less than 0 before the first is; counted as [`PulseOutput::sent`] is.
     heard: i64,
     at: Instant,
     /// It goes on with time.
@@ -36,7 +37,7 @@ struct Known {
 struct Asked {
     number: u32,
     at: Instant,
-    written: u64,
+    sent: u64,
 }
 
 pub(super) struct PulseOutput {
@@ -47,10 +48,11 @@ pub(super) struct PulseOutput {
     rate_hz: u32,
     frame_bytes: usize,
     running: bool,
-    /// Frames sent since the queue was last emptied.
-    written: u64,
-    /// What was written when the server was last told that no more comes.
-    drained: u64,
+    /// It has run out, and the rest of its tail may have to be pushed through.
+    trailing: bool,
+    /// Frames sent since the queue was last emptied, silence behind the stream's included.
+    sent: u64,
+    tail: Tail,
     known: Option<Known>,
     asked: Option<Asked>,
     next_ask: Option<Instant>,
@@ -67,6 +69,7 @@ impl PulseOutput {
         let frame_bytes = spec.frame_bytes();
         let own = time_to_frames(Duration::from_micros(reply.stream_latency), spec.rate_hz);
         let request = u64::from(reply.buffer_attr.minimum_request_length) / frame_bytes as u64;
+        let tail = Tail::new(spec, request, connection.is_pipewire());
         let output = Self {
             connection,
             server,
@@ -75,8 +78,9 @@ impl PulseOutput {
             rate_hz: spec.rate_hz,
             frame_bytes,
             running: false,
-            written: 0,
-            drained: 0,
+            trailing: false,
+            sent: 0,
+            tail,
             known: None,
             asked: None,
             next_ask: None,
@@ -91,16 +95,13 @@ impl PulseOutput {
 
     fn pump(&mut self, now: Instant) -> Result<(), Failure> {
         let version = self.connection.version();
-        let mut idle = false;
         while let Some(message) = self.connection.receive()? {
             match message {
                 Message::Reply(number, content) => {
                     if let Some(asked) = self.asked.filter(|asked| asked.number == number) {
                         let latency: pa::PlaybackLatency = reply(content, version)?;
                         self.asked = None;
-                        let known = self.known_from(asked, &latency, now);
-                        idle = !known.playing && asked.written == self.written;
-                        self.known = Some(known);
+                        self.learn(asked, &latency, now)?;
                     }
                 }
                 Message::Killed => {
@@ -110,43 +111,45 @@ impl PulseOutput {
                 Message::Error(..) | Message::Other | Message::Frames(_) => {}
             }
         }
-        if idle {
-            self.drain()?;
-        }
         if self.running && self.asked.is_none() && self.next_ask.is_none_or(|next| now >= next) {
             let ask = pa::LatencyParams { channel: self.channel, now: SystemTime::now() };
             let number = self.connection.send(&Command::GetPlaybackLatency(ask))?;
-            self.asked = Some(Asked { number, at: now, written: self.written });
+            self.asked = Some(Asked { number, at: now, sent: self.sent });
             let playing = self.known.is_some_and(|known| known.playing);
             self.next_ask = Some(now + if playing { ASK_LATER } else { ASK_SOON });
         }
         self.connection.flush()
     }
 
-    /// Has the server play all that it has: PipeWire keeps the last part of a block otherwise. What comes later is
-    /// played as before.
-    fn drain(&mut self) -> Result<(), Failure> {
-        if self.running && self.drained != self.written {
-            self.drained = self.written;
-            self.connection.send(&Command::DrainPlaybackStream(self.channel))?;
-        }
-        Ok(())
-    }
-
-    /// What an answer says: the server saw the question after all that was written before it.
-    fn known_from(&self, asked: Asked, latency: &pa::PlaybackLatency, now: Instant) -> Known {
+    /// What an answer says: the server saw the question after all that was sent before it.
+    fn learn(&mut self, asked: Asked, latency: &pa::PlaybackLatency, now: Instant) -> Result<(), Failure> {
         let queued = (latency.write_offset - latency.read_offset).max(0) / self.frame_bytes as i64;
         let device = time_to_frames(Duration::from_micros(latency.sink_usec), self.rate_hz).cast_signed();
         // In the middle between question and answer, as near as can be known.
         let at = asked.at + now.saturating_duration_since(asked.at) / 2;
         // What the server has handed to its device is heard in time, also when no more comes.
-        let playing = latency.playing || (queued == 0 && asked.written > 0);
-        Known { heard: asked.written.cast_signed() - queued - device, at, playing }
+        let playing = latency.playing || (queued == 0 && asked.sent > 0);
+        self.known = Some(Known { heard: asked.sent.cast_signed() - queued - device, at, playing });
+        let waits = self.running && !playing && asked.sent == self.sent;
+        if waits && self.tail.is_stuck(queued.cast_unsigned(), self.trailing, now) {
+            self.pad(now)?;
+        }
+        Ok(())
     }
 
-    /// Frames heard by now.
+    /// Sends silence, so that the server plays all that lies before it.
+    fn pad(&mut self, now: Instant) -> Result<(), Failure> {
+        let (silence, times) = self.tail.pad(self.sent, now);
+        for _ in 0..times {
+            self.connection.send_frames(self.channel, silence)?;
+            self.sent += (silence.len() / self.frame_bytes) as u64;
+        }
+        Ok(())
+    }
+
+    /// Frames heard by now, silence included.
     fn heard(&mut self, now: Instant) -> u64 {
-        let written = self.written;
+        let sent = self.sent;
         let now = self.asked.map_or(now, |asked| now.min(asked.at + LONGEST_GUESS));
         let Some(known) = &mut self.known else { return 0 };
         let since = match (self.running, known.playing) {
@@ -154,11 +157,11 @@ impl PulseOutput {
             _ => 0,
         };
         let heard = (known.heard + since.cast_signed()).max(0).cast_unsigned();
-        if heard >= written && known.playing {
+        if heard >= sent && known.playing {
             // Time without frames is not made up for.
-            (known.heard, known.at) = (written.cast_signed(), now);
+            (known.heard, known.at) = (sent.cast_signed(), now);
         }
-        heard.min(written)
+        heard.min(sent)
     }
 
     fn command(&mut self, command: &Command, now: Instant) -> Result<(), Fault> {
@@ -172,12 +175,16 @@ impl PulseOutput {
             let heard = self.heard(now).cast_signed();
             self.known = Some(Known { heard: heard.min(known.heard.max(heard)), at: now, ..known });
         }
-        (self.running, self.asked, self.next_ask) = (!cork, None, None);
+        (self.running, self.trailing, self.asked, self.next_ask) = (!cork, false, None, None);
         self.command(&Command::CorkPlaybackStream(pa::CorkStreamParams { channel: self.channel, cork }), now)
     }
 }
 
 impl Output for PulseOutput {
+    fn attend(&mut self, now: Instant) -> Result<(), Fault> {
+        self.exchange(now)
+    }
+
     fn room(&mut self, now: Instant) -> Result<u64, Fault> {
         self.exchange(now)?;
         let room = MOST_BACKLOG_BYTES.saturating_sub(self.connection.backlog_bytes());
@@ -188,14 +195,17 @@ impl Output for PulseOutput {
         let count = (frames.len() / self.frame_bytes).min(MOST_BACKLOG_BYTES / self.frame_bytes);
         let sent = self.connection.send_frames(self.channel, &frames[..count * self.frame_bytes]);
         sent.map_err(|failure| lost(&self.server, failure))?;
-        self.written += count as u64;
+        self.sent += count as u64;
+        self.tail.sent(now);
+        self.trailing = false;
         self.exchange(now)?;
         Ok(count)
     }
 
     fn delay(&mut self, now: Instant) -> Result<u64, Fault> {
         self.exchange(now)?;
-        Ok(self.written - self.heard(now))
+        let heard = self.heard(now);
+        Ok(self.tail.without_silence(self.sent) - self.tail.without_silence(heard))
     }
 
     fn start(&mut self, now: Instant) -> Result<(), Fault> {
@@ -210,12 +220,13 @@ impl Output for PulseOutput {
     fn reset(&mut self, now: Instant) -> Result<(), Fault> {
         self.cork(true, now)?;
         self.command(&Command::FlushPlaybackStream(self.channel), now)?;
-        (self.written, self.drained, self.known) = (0, 0, None);
+        (self.sent, self.known) = (0, None);
+        self.tail.forget();
         Ok(())
     }
 
     fn ran_out(&mut self, now: Instant) -> Result<(), Fault> {
-        self.drain().map_err(|failure| lost(&self.server, failure))?;
+        self.trailing = self.tail.is_needed();
         self.exchange(now)
     }
 
@@ -238,6 +249,15 @@ impl Output for PulseOutput {
     }
 
     fn wait(&mut self, wake: BorrowedFd<'_>, _room: bool, timeout: Option<Duration>) -> bool {
-        self.connection.wait(wake, timeout)
+        // The server is asked on, though nobody wants to know.
+        let asks = self.trailing && self.asked.is_none();
+        let own = self.next_ask.filter(|_| asks).map(|next| next.saturating_duration_since(Instant::now()));
+        match own.filter(|own| timeout.is_none_or(|timeout| *own < timeout)) {
+            Some(own) => {
+                self.connection.wait(wake, Some(own));
+                false
+            }
+            None => self.connection.wait(wake, timeout),
+        }
     }
 }

@@ -89,6 +89,10 @@ impl PulseInput {
 }
 
 impl Input for PulseInput {
+    fn attend(&mut self, _now: Instant) -> Result<(), Fault> {
+        self.exchange()
+    }
+
     fn available(&mut self, _now: Instant) -> Result<u64, Fault> {
         self.exchange()?;
         Ok(((self.captured.len() - self.read) / self.frame_bytes) as u64)

@@ -98,7 +98,7 @@ impl HostDevice for WavDevice {
 /// Finds out without making a file whether `path` has a directory to be made in.
 fn check_directory(path: &Path) -> Result<(), Error> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let failed = |reason| Error::WavFile { path: path.to_owned(), action: "create", reason };
+    let failed = |reason| Error::file("create", path, reason);
     match std::fs::metadata(directory) {
         Ok(found) if found.is_dir() => Ok(()),
         Ok(_) => Err(failed(std::io::ErrorKind::NotADirectory.into())),

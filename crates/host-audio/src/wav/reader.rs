@@ -56,10 +56,9 @@ impl Fault {
     }
 
     fn at(self, path: &Path) -> Error {
-        let path = path.to_owned();
         match self {
-            Self::Io(reason) => Error::WavFile { path, action: "read", reason },
-            Self::Format(reason) => Error::WavFormat { path, reason },
+            Self::Io(reason) => Error::file("read", path, reason),
+            Self::Format(reason) => Error::content(path, reason),
         }
     }
 }

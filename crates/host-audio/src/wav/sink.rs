@@ -99,7 +99,7 @@ impl WavSink {
         let handle = thread::Builder::new()
             .name("vsnd-wav-write".into())
             .spawn(move || job.run())
-            .map_err(|reason| Error::Resource { what: "a thread that writes a WAV file", reason })?;
+            .map_err(|reason| Error::resource("a thread that writes a WAV file", reason))?;
         let thread = handle.thread().clone();
         list.push((Arc::clone(&shared), thread.clone()));
         Ok(Self { shared, ring, frame_bytes, thread, xruns: 0 })
@@ -110,10 +110,7 @@ impl WavSink {
             return Ok(());
         }
         let failure = self.shared.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
-        Err(failure.unwrap_or(Error::Resource {
-            what: "the WAV file again",
-            reason: std::io::Error::other("it failed before"),
-        }))
+        Err(failure.unwrap_or_else(|| Error::resource("the WAV file again", "it failed before")))
     }
 }
 

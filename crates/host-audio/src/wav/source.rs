@@ -43,7 +43,7 @@ impl WavSource {
         let at_once = frames.min(AT_ONCE_BYTES / file_frame_bytes);
 
         let mut samples = vec![0; (at_once * file_frame_bytes) as usize];
-        let failed = |reason| Error::WavFile { path: path.to_owned(), action: "read", reason };
+        let failed = |reason| Error::file("read", path, reason);
         file.read_exact(&mut samples).map_err(failed)?;
         let mut head = Vec::new();
         encoding.decode(&samples, spec.format, &mut head);
@@ -55,7 +55,7 @@ impl WavSource {
             thread::Builder::new()
                 .name("vsnd-wav-read".into())
                 .spawn(move || reader.run(file_frame_bytes as usize))
-                .map_err(|reason| Error::Resource { what: "a thread that reads a WAV file", reason })?;
+                .map_err(|reason| Error::resource("a thread that reads a WAV file", reason))?;
         }
         Ok(Self {
             path: path.to_owned(),
@@ -158,8 +158,7 @@ impl Source for WavSource {
             if self.rest_bytes > 0 && !into.is_empty() {
                 self.xruns += 1;
                 if abandoned && self.ring.is_empty() {
-                    let reason = io::Error::other("the file became shorter, or its medium failed");
-                    return Err(Error::WavFile { path: self.path.clone(), action: "read", reason });
+                    return Err(Error::file("read", &self.path, "the file became shorter, or its medium failed"));
                 }
                 return Ok((whole - into.len()) / self.frame_bytes);
             }

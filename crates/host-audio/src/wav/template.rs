@@ -23,9 +23,7 @@ impl Template {
         let Some(text) = template.to_str() else {
             return Ok(template.to_owned());
         };
-        Self::fill(text, who)
-            .map(PathBuf::from)
-            .map_err(|reason| Error::WavFormat { path: template.to_owned(), reason })
+        Self::fill(text, who).map(PathBuf::from).map_err(|reason| Error::content(template, reason))
     }
 
     fn fill(text: &str, who: &StreamLabel) -> Result<String, String> {

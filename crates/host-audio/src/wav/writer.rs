@@ -147,7 +147,7 @@ impl Writer {
     }
 
     fn failed(&self, reason: io::Error) -> Error {
-        Error::WavFile { path: self.path.clone(), action: "write", reason }
+        Error::file("write", &self.path, reason)
     }
 
     /// Closes the file, and removes it if not one frame was written.
@@ -167,10 +167,10 @@ fn create_next(base: &Path, first: u32, most: u32) -> Result<(u32, PathBuf, File
         match OpenOptions::new().write(true).create_new(true).open(&path) {
             Ok(file) => return Ok((number, path, file)),
             Err(reason) if reason.kind() == io::ErrorKind::AlreadyExists => last = reason,
-            Err(reason) => return Err(Error::WavFile { path, action: "create", reason }),
+            Err(reason) => return Err(Error::file("create", &path, reason)),
         }
     }
-    Err(Error::WavFile { path: base.to_owned(), action: "create", reason: last })
+    Err(Error::file("create", base, last))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use host_audio::{
 };
 use rustix::event::{PollFd, PollFlags, poll};
 use sndif::Format;
-use sound_servers::{Kind, Search, Server};
+use sound_servers::{Heard, Kind, Search, Server};
 use std::time::{Duration, Instant};
 
 pub const WHO: StreamLabel = StreamLabel { domain: 7, card: 0, pcm: 0, stream: 0 };
@@ -306,4 +306,69 @@ pub fn assert_short_buffer_is_played(server: &Server, to: &dyn HostDevice, kind:
         search.hear(&heard);
         search.missing().len() * 4 < all
     });
+}
+
+/// Frames of which no two are alike, the first with the number `first`.
+fn numbered(first: usize, frames: usize) -> Vec<u8> {
+    let frame = |number: usize| [(number & 0x7FFF) as i16, (number >> 15) as i16 + 1];
+    (first..first + frames).flat_map(frame).flat_map(i16::to_le_bytes).collect()
+}
+
+/// Plays numbered frames, with gaps of any length made in every way, and gives their number.
+pub fn play_with_every_gap(to: &dyn HostDevice) -> usize {
+    let mut sink = to.open_sink(&WHO, &SPEC).unwrap();
+    let mut played = 0;
+    let mut next = |frames| {
+        played += frames;
+        numbered(played - frames, frames)
+    };
+    for gap in [200, 900, 1_200, 2_500].map(Duration::from_millis) {
+        for way in ["runs dry", "is stopped", "is paused"] {
+            play(&mut *sink, 4, &next(9_600));
+            match way {
+                "runs dry" => std::thread::sleep(gap),
+                "is stopped" => {
+                    sink.stop().unwrap();
+                    std::thread::sleep(gap);
+                }
+                _ => {
+                    let queued = next(sink.room_frames());
+                    assert_eq!(sink.write(&queued).unwrap() * 4, queued.len());
+                    sink.pause(true).unwrap();
+                    std::thread::sleep(gap);
+                    sink.pause(false).unwrap();
+                }
+            }
+            if let Some(notice) = sink.notice() {
+                panic!("a guest {way} for {gap:?}: {notice:?}");
+            }
+        }
+    }
+    play(&mut *sink, 4, &[]);
+    std::thread::sleep(QUIET / 2);
+    // What is stopped in the middle is not heard to its end, but what comes later is.
+    sink.write(&silence(4 * 1_920)).unwrap();
+    sink.stop().unwrap();
+    play(&mut *sink, 4, &next(9_600));
+    // The last of it is heard later than it is said.
+    std::thread::sleep(QUIET);
+    played
+}
+
+/// Fails unless each of so many numbered frames is heard, once, in order.
+pub fn assert_heard_once(heard: &Heard, played: usize) {
+    let number = |[low, high]: [i16; 2]| low as usize + ((high as usize - 1) << 15);
+    let deadline = Instant::now() + QUIET * 3;
+    while heard.frames().len() < played && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let (mut wrong, mut expected) = (Vec::new(), 0);
+    for number in heard.frames().into_iter().map(number) {
+        if number != expected {
+            wrong.push((expected, number));
+        }
+        expected = number + 1;
+    }
+    let all = heard.frames().len();
+    assert!(wrong.is_empty() && expected == played, "of {played} were heard {all}; (expected, heard): {wrong:?}");
 }
