@@ -33,6 +33,15 @@ impl Device {
         }
     }
 
+    /// As [`Self::stream`], to look at.
+    pub(crate) fn stream_ref(&self) -> Option<&dyn HostStream> {
+        match self {
+            Self::Closed => None,
+            Self::Sink(sink) => Some(sink.as_ref()),
+            Self::Source(source) => Some(source.as_ref()),
+        }
+    }
+
     /// Who keeps the time.
     pub(crate) fn pace(&mut self) -> Pace {
         match self.stream().map(|stream| stream.pacing()) {
@@ -48,7 +57,8 @@ impl Device {
 
 impl Endpoint {
     pub(crate) fn new(route: Route, title: String) -> Self {
-        let options = DeviceOptions { absent: route.absent, title: title.clone(), ..DeviceOptions::default() };
+        let (absent, role) = (route.absent, route.role.clone());
+        let options = DeviceOptions { absent, title: title.clone(), role, ..DeviceOptions::default() };
         Self { device: route.device.device(&options), route, title }
     }
 
@@ -65,7 +75,7 @@ impl Endpoint {
     /// different now.
     pub(crate) fn change(&mut self, route: Route) -> bool {
         let other_bounds = !route.has_bounds_of(&self.route);
-        if route.device == self.route.device && route.absent == self.route.absent {
+        if (&route.device, route.absent, &route.role) == (&self.route.device, self.route.absent, &self.route.role) {
             self.route = route;
         } else {
             *self = Self::new(route, std::mem::take(&mut self.title));

@@ -6,12 +6,12 @@
 
 use backend::Frames;
 use host_audio::{Error, Sink, Source};
-use pcm::{Gain, Meter};
+use pcm::{Fader, Meter};
 
 /// What becomes of frames on their way.
 pub(crate) struct Passage<'a> {
-    /// What is to be done in software.
-    pub(crate) gain: Option<&'a Gain>,
+    /// What is done to them.
+    pub(crate) fader: &'a mut Fader,
     pub(crate) meter: &'a Meter,
     /// Room for scaled frames: those of the guest's buffer stay as they are.
     pub(crate) scratch: &'a mut Vec<u8>,
@@ -31,20 +31,20 @@ pub(crate) fn play(
     let mut room = sink.room_frames();
     let mut result = Ok(());
     while let Some(frames) = core.frames_to_play(now_ns, room) {
-        let frames = match passage.gain {
-            None => frames,
-            Some(gain) => {
-                passage.scratch.clear();
-                passage.scratch.extend_from_slice(frames);
-                gain.apply(geometry.format, geometry.channels, passage.scratch);
-                passage.scratch.as_slice()
-            }
+        let frames = if passage.fader.is_identity() {
+            frames
+        } else {
+            passage.scratch.clear();
+            passage.scratch.extend_from_slice(frames);
+            passage.fader.apply(geometry.format, geometry.channels, passage.scratch);
+            passage.scratch.as_slice()
         };
         match sink.write(frames) {
             Ok(0) => break,
             Ok(written) => {
                 let octets = written * geometry.frame_bytes as usize;
                 passage.meter.pass(geometry.format, frames.get(..octets).unwrap_or(frames));
+                passage.fader.advance(written);
                 core.played(octets);
                 room = room.saturating_sub(written);
             }
@@ -65,7 +65,7 @@ pub(crate) fn play(
 pub(crate) fn capture(
     core: &mut impl Frames,
     source: &mut dyn Source,
-    passage: &Passage<'_>,
+    passage: Passage<'_>,
     now_ns: u64,
 ) -> Result<(), Error> {
     let Some(&geometry) = core.geometry() else { return Ok(()) };
@@ -77,9 +77,8 @@ pub(crate) fn capture(
         }
         let octets = frames * geometry.frame_bytes as usize;
         if let Some(filled) = room.get_mut(..octets) {
-            if let Some(gain) = passage.gain {
-                gain.apply(geometry.format, geometry.channels, filled);
-            }
+            passage.fader.apply(geometry.format, geometry.channels, filled);
+            passage.fader.advance(frames);
             passage.meter.pass(geometry.format, filled);
         }
         core.captured(octets);
@@ -212,13 +211,15 @@ mod tests {
         let mut scratch = Vec::new();
 
         let (mut guest, mut sink) = (Guest::new(), Moving { frames: 480, calls: 0 });
-        let passage = Passage { gain: None, meter: &meter, scratch: &mut scratch };
+        let mut fader = Fader::new(1, 48_000);
+        let passage = Passage { fader: &mut fader, meter: &meter, scratch: &mut scratch };
         play(&mut guest, &mut sink, passage, 0).unwrap();
         assert_eq!((guest.moved, guest.queued, sink.calls), (480, 7, 1));
 
         let (mut guest, mut source) = (Guest::new(), Moving { frames: 480, calls: 0 });
-        let passage = Passage { gain: None, meter: &meter, scratch: &mut scratch };
-        capture(&mut guest, &mut source, &passage, 0).unwrap();
+        let mut fader = Fader::new(1, 48_000);
+        let passage = Passage { fader: &mut fader, meter: &meter, scratch: &mut scratch };
+        capture(&mut guest, &mut source, passage, 0).unwrap();
         assert_eq!((guest.moved, source.calls), (480, 1));
     }
 }

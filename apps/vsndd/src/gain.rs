@@ -1,58 +1,52 @@
-//! The volumes of a stream together: its guest's and its host's.
+//! The volumes of a stream together: its guest's and its host's. They are applied to the samples here, on every device: a sound
+//! server's volume belongs to the host's people.
 
-use pcm::Gain;
+use pcm::{Fader, Gain};
 
-use crate::endpoint::Device;
 use crate::policy::HostVolume;
 
 /// What is done to the level of a stream, and where.
 pub(crate) struct Volumes {
     guest: Gain,
     host: HostVolume,
-    /// What is left to be done in software.
-    software: Option<Gain>,
+    /// Both together.
+    fader: Fader,
 }
 
 impl Volumes {
     /// Of a stream whose guest has set nothing.
-    pub(crate) fn new(channels: u8, host: HostVolume) -> Self {
-        Self { guest: Gain::new(channels), host, software: None }
+    pub(crate) fn new(channels: u8, rate_hz: u32, host: HostVolume) -> Self {
+        let mut volumes = Self { guest: Gain::new(channels), host, fader: Fader::new(channels, rate_hz) };
+        volumes.combine();
+        volumes
     }
 
     /// Takes what the guest has set.
     pub(crate) fn set_guest(&mut self, gain: Gain) {
         self.guest = gain;
+        self.combine();
     }
 
     /// Takes what the host has decided.
     pub(crate) fn set_host(&mut self, volume: HostVolume) {
         self.host = volume;
+        self.combine();
     }
 
     /// Both together, under the host's ceiling.
-    fn combined(&self) -> Gain {
+    fn combine(&mut self) {
         let mut gain = self.guest.clone();
         for channel in 0..gain.channels() {
             let sum = self.guest.volume(channel).saturating_add(self.host.millidecibels);
             gain.set_volume(channel, sum.min(self.host.max.unwrap_or(i32::MAX)));
             gain.set_mute(channel, self.guest.is_muted(channel) || self.host.muted);
         }
-        gain
+        self.fader.set(gain);
     }
 
-    /// Hands them to the device, or keeps them for scaling in software.
-    pub(crate) fn apply(&mut self, device: &mut Device) {
-        let gain = self.combined();
-        let in_device = match device {
-            Device::Sink(sink) => sink.set_gain(&gain),
-            Device::Source(_) | Device::Closed => false,
-        };
-        self.software = (!in_device && !gain.is_identity()).then_some(gain);
-    }
-
-    /// What is to be done in software.
-    pub(crate) fn software(&self) -> Option<&Gain> {
-        self.software.as_ref()
+    /// What is to be done to the samples.
+    pub(crate) fn fader(&mut self) -> &mut Fader {
+        &mut self.fader
     }
 
     /// Says what the guest has set.

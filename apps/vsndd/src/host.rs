@@ -61,7 +61,7 @@ impl HostSide {
             open: None,
             opening: false,
             lost: false,
-            volumes: Volumes::new(0, HostVolume::default()),
+            volumes: Volumes::new(0, 1, HostVolume::default()),
             meter: Meter::new(0),
             earlier_xruns: 0,
             log: LogLimiter::default(),
@@ -100,8 +100,7 @@ impl HostSide {
         self.open = Some((direction, spec));
         self.opening = true;
         self.lost = false;
-        self.volumes = Volumes::new(geometry.channels, endpoint.route().volume);
-        self.volumes.apply(&mut self.device);
+        self.volumes = Volumes::new(geometry.channels, geometry.rate_hz, endpoint.route().volume);
         self.meter = Meter::new(geometry.channels);
         self.meter.watch(tracing::enabled!(Level::DEBUG));
         Ok(())
@@ -164,7 +163,6 @@ impl HostSide {
                 }
             }
         }
-        self.volumes.apply(&mut self.device);
     }
 
     /// Has the stream go where `endpoint` leads, if it is not there or on its way.
@@ -209,7 +207,6 @@ impl HostSide {
         }
         self.leave_device();
         (self.device, self.attached, self.lost) = (device, to, false);
-        self.volumes.apply(&mut self.device);
         core.set_pace(self.device.pace(), turn.now_ns);
         if matches!(core.run(), Run::Running | Run::Paused) {
             self.steer(core, turn, |stream| stream.start());
@@ -300,16 +297,15 @@ impl HostSide {
     /// Takes what the guest has set.
     pub(crate) fn set_gain(&mut self, gain: Gain) {
         self.volumes.set_guest(gain);
-        self.volumes.apply(&mut self.device);
     }
 
     /// Moves the frames that are due.
     pub(crate) fn move_frames(&mut self, core: &mut impl Frames, turn: &mut Turn<'_>) {
         let Some(&geometry) = core.geometry() else { return };
-        let passage = Passage { gain: self.volumes.software(), meter: &self.meter, scratch: &mut *turn.scratch };
+        let passage = Passage { fader: self.volumes.fader(), meter: &self.meter, scratch: &mut *turn.scratch };
         let result = match &mut self.device {
             Device::Sink(sink) => flow::play(core, sink.as_mut(), passage, turn.now_ns),
-            Device::Source(source) => flow::capture(core, source.as_mut(), &passage, turn.now_ns),
+            Device::Source(source) => flow::capture(core, source.as_mut(), passage, turn.now_ns),
             // A stream whose device failed goes on at its own pace.
             Device::Closed if core.direction() == Some(Direction::Playback) => {
                 while let Some(frames) = core.frames_to_play(turn.now_ns, usize::MAX) {
@@ -374,11 +370,7 @@ impl HostSide {
     }
 
     fn device_xruns(&self) -> u64 {
-        match &self.device {
-            Device::Closed => 0,
-            Device::Sink(sink) => sink.xruns(),
-            Device::Source(source) => source.xruns(),
-        }
+        self.device.stream_ref().map_or(0, |stream| stream.xruns())
     }
 
     /// Times that host devices lost sound.
@@ -405,6 +397,9 @@ impl HostSide {
         stream.volume_max_db = volume.max.map(decibels);
         stream.muted = volume.muted;
         stream.device_lost = self.lost;
+        let server = self.device.stream_ref().and_then(|stream| stream.server_volume());
+        stream.server_volume_db = server.map(|server| server.db).filter(|db| db.is_finite());
+        stream.server_muted = server.is_some_and(|server| server.muted || !server.db.is_finite());
         if let Some((direction, spec)) = &self.open {
             stream.direction = Some(told(*direction));
             stream.format = Some(spec.format.to_string());

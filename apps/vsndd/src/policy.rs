@@ -48,6 +48,8 @@ pub(crate) struct Route {
     pub(crate) permission: Permission,
     pub(crate) absent: WhenAbsent,
     pub(crate) volume: HostVolume,
+    /// What kind of sound a server is told that it is.
+    pub(crate) role: Option<String>,
     pub(crate) limits: Limits,
 }
 
@@ -91,6 +93,7 @@ impl Policy {
         let (mut playback, mut capture) = (config.playback, config.capture);
         let (mut denied, mut absent) = (config.when_denied, config.when_absent);
         let (mut max, mut trusted) = (config.volume_max_mdb, config.trust_unique_id);
+        let mut role = &config.media_role;
         for rule in self.config.rules.iter().filter(|rule| rule.matches(asker)) {
             sink = rule.sink.as_ref().unwrap_or(sink);
             source = rule.source.as_ref().unwrap_or(source);
@@ -100,6 +103,9 @@ impl Policy {
             absent = rule.when_absent.unwrap_or(absent);
             max = rule.volume_max_mdb.or(max);
             trusted = rule.trust_unique_id.unwrap_or(trusted);
+            if rule.media_role.is_some() {
+                role = &rule.media_role;
+            }
         }
         let decided = self.decisions.of(asker);
         let (device, granted) = match direction {
@@ -120,6 +126,7 @@ impl Policy {
                 max,
                 muted: decided.muted.unwrap_or(false),
             },
+            role: role.clone(),
             limits: config.limits(asker),
         }
     }

@@ -129,6 +129,13 @@ pub struct Stream {
     pub volume_max_db: Option<f64>,
     /// Whether the host has muted it.
     pub muted: bool,
+    /// What the host's people have set for it on the sound server, in decibels: that of the loudest channel. `null` where there is no
+    /// server, or none known.
+    #[serde(default)]
+    pub server_volume_db: Option<f64>,
+    /// Whether they have muted it there.
+    #[serde(default)]
+    pub server_muted: bool,
     /// Peak of each channel in decibels of full scale since it was asked for last; `null` is silence. Empty unless
     /// levels are asked for.
     pub levels_db: Vec<Option<f32>>,

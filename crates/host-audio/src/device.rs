@@ -62,6 +62,12 @@ impl StreamLabel {
     }
 }
 
+/// What servers remember a stream by, so that its volume, mute and sink are its own, and still there when its guest has started again:
+/// made of its title.
+pub(crate) fn identity(title: &str) -> String {
+    format!("vsnd: {title}")
+}
+
 impl fmt::Display for StreamLabel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}/{}/{}", self.domain, self.card, self.pcm, self.stream)
@@ -121,6 +127,9 @@ pub struct DeviceOptions {
     pub absent: WhenAbsent,
     /// What the stream is called where the host shows its streams; empty for one made of its [`StreamLabel`].
     pub title: String,
+    /// What kind of sound a server is told that it is (`media.role`: `music`, `game`, …); none unless the host's owner wishes it, for
+    /// servers treat all streams of a role alike.
+    pub role: Option<String>,
     /// How long a stream waits for its device to open; 500 ms by default. A PCM that is asked what it can do has half of that
     /// to answer. A sound server has at least two seconds for each answer, for its stream may go on silently meanwhile.
     pub patience: Duration,
@@ -128,7 +137,7 @@ pub struct DeviceOptions {
 
 impl Default for DeviceOptions {
     fn default() -> Self {
-        Self { absent: WhenAbsent::default(), title: String::new(), patience: Duration::from_millis(500) }
+        Self { absent: WhenAbsent::default(), title: String::new(), role: None, patience: Duration::from_millis(500) }
     }
 }
 
@@ -158,7 +167,7 @@ pub trait HostDevice: Send {
         Least::default()
     }
 
-    /// Begins to open it for playback, without waiting for a sound server or a card: [`HostStream::opened`] tells what became
+    /// Begins to open it for playback, without waiting for a sound server or a card: [`opened`](crate::HostStream::opened) tells what became
     /// of that.
     ///
     /// # Errors

@@ -33,5 +33,5 @@ pub mod wav;
 pub use device::{Capabilities, DeviceOptions, Direction, HostDevice, Least, StreamLabel, StreamSpec, WhenAbsent};
 pub use error::{Error, ErrorKind};
 pub use spec::{DeviceSpec, ParseDeviceError};
-pub use stream::{HostStream, Notice, Pacing, Sink, Source};
+pub use stream::{HostStream, Notice, Pacing, ServerVolume, Sink, Source};
 pub use wav::finish_all;

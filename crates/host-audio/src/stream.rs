@@ -1,7 +1,6 @@
 //! A stream's end on the host: a sink or a source, and what both have in common.
 
 use crate::Error;
-use pcm::Gain;
 use std::os::fd::BorrowedFd;
 
 /// Who says when frames are due.
@@ -12,6 +11,22 @@ pub enum Pacing<'a> {
     /// The descriptor becomes readable when the device has moved on, at least once a period while it runs, and when it was
     /// opened, ran dry or failed; [`HostStream::acknowledge`] makes it unreadable again.
     Device(BorrowedFd<'a>),
+}
+
+/// Volume and mute of a stream on its sound server: the host's people's, whom nobody else speaks for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ServerVolume {
+    /// Of the loudest channel, in decibels; minus infinity for none.
+    pub db: f64,
+    /// It is muted there.
+    pub muted: bool,
+}
+
+impl ServerVolume {
+    /// From linear factors for the amplitude of each channel.
+    pub(crate) fn from_linear(channels: impl Iterator<Item = f64>, muted: bool) -> Self {
+        Self { db: 20.0 * channels.fold(0.0, f64::max).log10(), muted }
+    }
 }
 
 /// What happened to the device of an open stream.
@@ -58,6 +73,11 @@ pub trait HostStream: Send {
     /// How often sound was lost: the device ran dry and went on later, nobody read it, or it could not keep up.
     fn xruns(&self) -> u64;
 
+    /// What the people of the host have set for this stream on its sound server, as far as that is known.
+    fn server_volume(&self) -> Option<ServerVolume> {
+        None
+    }
+
     /// What happened to the device, oldest first; to be asked for when the pacing descriptor was readable.
     fn notice(&mut self) -> Option<Notice> {
         None
@@ -96,12 +116,6 @@ pub trait Sink: HostStream {
 
     /// Has what is queued be heard, if it is started, then closes the device; nobody waits for it.
     fn finish(self: Box<Self>) {}
-
-    /// Hands the stream's gain to the device. False: the device cannot, the caller scales the samples.
-    fn set_gain(&mut self, gain: &Gain) -> bool {
-        let _ = gain;
-        false
-    }
 }
 
 /// Where a stream's frames come from.

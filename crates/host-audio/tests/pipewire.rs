@@ -4,10 +4,10 @@
 mod common;
 
 use common::{
-    OpenAndWait, PRELUDE_FRAMES, Stream, WHO, assert_captured, assert_heard_once, assert_short_buffer_is_played,
-    device, is_tone, native, play, play_with_every_gap, silence, silent_device, wait_until,
+    OpenAndWait, PRELUDE_FRAMES, Stream, WHO, assert_captured, assert_heard_behind_every_gap,
+    assert_short_buffer_is_played, device, is_tone, native, play, silence, silent_device, wait_until,
 };
-use host_audio::{Direction, StreamSpec};
+use host_audio::{Direction, Sink, StreamSpec};
 use serde_json::Value;
 use sndif::Format;
 use sound_servers::{Kind, Search, Server};
@@ -312,7 +312,7 @@ fn a_stream_is_a_node_with_its_guests_name_and_a_latency_request() {
     let spec = StreamSpec { period_frames: 480, buffer_frames: 1_920, ..SPEC };
     let mut sink = device(&server.node()).open_sink(&WHO, &spec).unwrap();
     sink.start().unwrap();
-    let expected = |class: &str, role: &str| {
+    let expected = |class: &str| {
         let mut found = Vec::new();
         wait_until("the node is there", || {
             found = nodes(&server);
@@ -325,58 +325,61 @@ fn a_stream_is_a_node_with_its_guests_name_and_a_latency_request() {
             ("media.name", "studio: card 0 out"),
             ("node.description", "studio: card 0 out"),
             ("media.class", class),
-            ("media.role", role),
+            ("application.id", "vsnd: studio: card 0 out"),
             ("node.latency", "320/48000"),
             ("node.rate", "1/48000"),
             ("target.object", "out"),
         ] {
             assert_eq!(props[key], value, "{key}: {props}");
         }
+        assert!(props["media.role"].is_null(), "{props}");
     };
-    expected("Stream/Output/Audio", "Music");
+    expected("Stream/Output/Audio");
     drop(sink);
     wait_until("the node is gone", || nodes(&server).is_empty());
     let mut source = device(&server.node()).open_source(&WHO, &spec).unwrap();
     source.start().unwrap();
-    expected("Stream/Input/Audio", "Production");
+    expected("Stream/Input/Audio");
 }
 
 #[test]
-fn volume_and_mute_are_the_servers_own() {
-    let server = start();
+fn what_the_servers_user_sets_is_told_and_stays() {
+    let server = Server::start_remembering(Kind::PipeWire);
+    let set = |command: &str, value: &str| {
+        let input = server.pactl(&["list", "short", "sink-inputs"]);
+        server.pactl(&[command, input.split('\t').next().unwrap(), value]);
+    };
+    let is_told = |sink: &dyn Sink| {
+        let volume = sink.server_volume();
+        volume.is_some_and(|volume| (volume.db + 36.12).abs() < 0.1 && volume.muted)
+    };
     let mut sink = device(&server.node()).open_sink(&WHO, &SPEC).unwrap();
     sink.start().unwrap();
-    let is = |what: &str, expected: (Vec<i64>, bool)| {
-        wait_until(what, || nodes(&server).first().is_some_and(|node| volume(node) == expected));
-    };
-    is("it begins with neither", (vec![100, 100], false));
-    let mut gain = pcm::Gain::new(2);
-    gain.set_volume(0, -6_000);
-    gain.set_volume(1, -20_000);
-    assert!(sink.set_gain(&gain));
-    is("the server has the volume", (vec![50, 10], false));
-    gain.set_mute(0, true);
-    assert!(sink.set_gain(&gain));
-    is("a single channel is muted by its volume", (vec![0, 10], false));
-    gain.set_mute(1, true);
-    assert!(sink.set_gain(&gain));
-    wait_until("the server mutes", || nodes(&server).first().is_some_and(|node| volume(node).1));
+    wait_until("the node is there", || {
+        nodes(&server).first().is_some_and(|node| volume(node) == (vec![100, 100], false))
+    });
+    set("set-sink-input-volume", "25%");
+    set("set-sink-input-mute", "1");
+    wait_until("the user's volume is told", || is_told(sink.as_ref()));
+    sink.stop().unwrap();
+    play(sink.as_mut(), 4, &silence(4 * 9_600));
+    assert!(is_told(sink.as_ref()), "{:?}", sink.server_volume());
+    drop(sink);
+    wait_until("the node is gone", || nodes(&server).is_empty());
+    let mut sink = device(&server.node()).open_sink(&WHO, &SPEC).unwrap();
+    sink.start().unwrap();
+    wait_until("it is as it was left", || is_told(sink.as_ref()));
 }
 
 #[test]
-fn several_streams_share_a_node_and_are_mixed_each_with_its_own_volume() {
+fn several_streams_share_a_node_and_are_mixed() {
     let server = start();
     let mut sinks: Vec<_> = (0..3).map(|_| device(&server.node()).open_sink(&WHO, &SPEC).unwrap()).collect();
-    for (index, sink) in (1..).zip(&mut sinks) {
-        let mut gain = pcm::Gain::new(2);
-        for channel in 0..2 {
-            gain.set_volume(channel, -6_020 * index);
-        }
-        assert!(sink.set_gain(&gain));
+    for sink in &mut sinks {
         sink.start().unwrap();
     }
-    // Half of full scale, of which a half, a quarter and an eighth are heard.
-    let loud: Vec<u8> = 16_384_i16.to_le_bytes().repeat(4_800 * 2);
+    // An eighth of full scale each.
+    let loud: Vec<u8> = 4_096_i16.to_le_bytes().repeat(4_800 * 2);
     let recording = server.record();
     wait_until("the sum is heard", || {
         for sink in &mut sinks {
@@ -384,7 +387,7 @@ fn several_streams_share_a_node_and_are_mixed_each_with_its_own_volume() {
         }
         let octets = recording.octets();
         let mut samples = octets.as_chunks::<4>().0.iter().map(|&sample| f32::from_le_bytes(sample));
-        samples.any(|sample| (sample - 0.4375).abs() < 0.001)
+        samples.any(|sample| (sample - 0.375).abs() < 0.001)
     });
 }
 
@@ -437,5 +440,5 @@ fn after_a_gap_of_any_length_every_frame_is_heard_once() {
     let server = Server::start(Kind::PipeWire);
     let heard = server.hear();
     let node = format!("pipewire:heard@{}", server.pipewire_address());
-    assert_heard_once(&heard, play_with_every_gap(device(&node).as_ref()));
+    assert_heard_behind_every_gap(&heard, device(&node).as_ref());
 }

@@ -31,7 +31,7 @@ pub const fn supports_gain(format: Format) -> bool {
     is_decodable(format)
 }
 
-/// Fraction bits of a fixed-point factor: +20 dB times a 32-bit sample stays within an `i64`.
+/// Fraction bits of a fixed-point factor: its error times a 24-bit sample is far below one.
 const FRACTION: u32 = 28;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -58,8 +58,14 @@ impl Channel {
         Self { volume, mute, factor, fixed: (factor * f64::from(1 << FRACTION)).round() as i64 }
     }
 
+    /// In the middle of a change.
+    fn at(factor: f64) -> Self {
+        let fixed = (factor * f64::from(1 << FRACTION)).round() as i64;
+        Self { volume: 0, mute: false, factor, fixed }
+    }
+
     fn is_unity(&self) -> bool {
-        self.volume == 0 && !self.mute
+        self.factor == 1.0
     }
 }
 
@@ -110,15 +116,22 @@ impl Gain {
         self.channels.get(channel).is_some_and(|entry| entry.mute)
     }
 
+    /// Sets the linear factor of `channel` for a moment, whatever its volume is.
+    pub(crate) fn set_factor(&mut self, channel: usize, factor: f64) {
+        if let Some(entry) = self.channels.get_mut(channel) {
+            *entry = Channel::at(factor);
+        }
+    }
+
     /// Whether it changes nothing: every channel at 0 dB and not muted.
     #[must_use]
     pub fn is_identity(&self) -> bool {
         self.channels.iter().all(Channel::is_unity)
     }
 
-    /// The linear factor of `channel`, 0 to 10; what a device with a volume of its own may want.
+    /// The linear factor of `channel`, 0 to 10.
     #[must_use]
-    pub fn factor(&self, channel: usize) -> f64 {
+    pub(crate) fn factor(&self, channel: usize) -> f64 {
         self.channels.get(channel).map_or(1.0, |entry| entry.factor)
     }
 
@@ -221,10 +234,14 @@ fn integers<const BYTES: usize>(layout: Option<Linear>, gains: &[Channel], chann
     });
 }
 
-/// A `bits`-wide sample times the gain, rounded and saturated to that width.
+/// A `bits`-wide sample times the gain, rounded to the nearest value and saturated to that width.
 #[inline(always)]
 fn scaled(sample: i32, gain: &Channel, bits: u32) -> i32 {
     let most = (1_i64 << (bits - 1)) - 1;
+    if bits > 24 {
+        // A fixed-point factor that leaves room for the sample is not exact enough for its last bits.
+        return (f64::from(sample) * gain.factor).round().clamp(-(most as f64) - 1.0, most as f64) as i32;
+    }
     let product = (i64::from(sample) * gain.fixed + (1 << (FRACTION - 1))) >> FRACTION;
     product.clamp(-most - 1, most) as i32
 }

@@ -19,6 +19,7 @@
 
 pub mod convert;
 pub mod decode;
+mod fader;
 mod g711;
 pub mod gain;
 pub mod level;
@@ -29,6 +30,7 @@ pub mod waveform;
 
 pub use convert::{Converter, significant_bits};
 pub use decode::{is_decodable, sample_bytes, samples};
+pub use fader::Fader;
 pub use gain::{Gain, supports_gain};
 pub use level::{Level, level};
 pub use linear::Linear;

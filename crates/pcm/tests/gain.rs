@@ -139,7 +139,6 @@ fn the_lowest_volume_is_silence_and_what_is_beyond_is_clamped() {
     assert_eq!(frames, [0; 4]);
     gain.set_volume(0, i32::MAX);
     assert_eq!(gain.volume(0), gain::MAX_MILLIDECIBEL);
-    assert!((gain.factor(0) - 10.0).abs() < 1e-12);
 }
 
 #[test]

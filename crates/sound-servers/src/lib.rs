@@ -64,6 +64,34 @@ impl Server {
         Self::start_with(Kind::PulseAudio, modules.iter().map(|&module| module.to_owned()).collect())
     }
 
+    /// Starts a server that remembers what its user sets for a stream, as desktops' do.
+    #[must_use]
+    pub fn start_remembering(kind: Kind) -> Self {
+        // WirePlumber does so in any case.
+        let modules = ["module-stream-restore restore_device=true"].map(str::to_owned);
+        Self::start_with(kind, if kind == Kind::PulseAudio { modules.into() } else { Vec::new() })
+    }
+
+    /// Starts PulseAudio where a stream's volume moves its sink's (`flat-volumes`).
+    #[must_use]
+    pub fn start_flat() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("pulse")).unwrap();
+        fs::write(dir.path().join("pulse/daemon.conf"), "flat-volumes = yes\n").unwrap();
+        let mut server = Self { kind: Kind::PulseAudio, dir, modules: Vec::new(), children: Vec::new() };
+        server.run();
+        server
+    }
+
+    /// A program of the host's own that plays silence to the default sink, as a stream of a role.
+    #[must_use]
+    pub fn play_as(&self, role: &str) -> Player {
+        let mut command = self.command("pacat");
+        command.args(["--playback", "--raw", "--client-name=other", &format!("--property=media.role={role}")]);
+        let player = command.stdin(File::open("/dev/zero").unwrap()).stderr(Stdio::null()).spawn().unwrap();
+        Player { _player: Ended(player) }
+    }
+
     /// Starts PulseAudio with a TCP port beside its socket, and gives the port. `auth` says who is let in there, as
     /// `module-native-protocol-tcp` is told: `auth-anonymous=1`, `auth-cookie=/PATH`.
     #[must_use]
@@ -440,6 +468,12 @@ impl Recording {
             }
         }
     }
+}
+
+/// A program that plays for as long as this is there.
+#[derive(Debug)]
+pub struct Player {
+    _player: Ended,
 }
 
 /// A process that is ended with this.

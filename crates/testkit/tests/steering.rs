@@ -373,7 +373,7 @@ fn the_socket_is_for_the_daemons_user_and_its_group_alone() {
     let mode = fs::metadata(world.socket()).unwrap().permissions().mode() & 0o777;
     assert!(matches!(mode, 0o600 | 0o660), "{mode:o}");
     // One daemon at a time; what a killed one leaves behind is no hindrance.
-    let second = std::os::unix::net::UnixListener::bind(world.socket());
+    let second = UnixListener::bind(world.socket());
     assert!(second.is_err());
     world.stop_daemon();
     assert!(!world.socket().exists(), "it goes with the daemon");

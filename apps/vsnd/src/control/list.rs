@@ -122,6 +122,7 @@ fn rows(card: &::control::Card) -> Vec<Row> {
     }
     for stream in &card.streams {
         let open = stream.format.is_some();
+        let on_server = text::server_volume(stream).map(|server| format!(" (there {server})"));
         rows.push(Row::Stream(Box::new([
             format!("{}/{}/{}", card.card, stream.pcm, stream.stream),
             text::direction(stream).to_owned(),
@@ -132,7 +133,7 @@ fn rows(card: &::control::Card) -> Vec<Row> {
             or_nothing(stream.latency_us.map(text::latency)),
             stream.xruns.to_string(),
             text::volume(stream),
-            format!(" {}", text::plain(&stream.device)),
+            format!(" {}{}", text::plain(&stream.device), on_server.unwrap_or_default()),
         ])));
     }
     if card.violations > 0 {

@@ -120,6 +120,8 @@ struct Volume<'a> {
     muted: bool,
     guest_volume_db: &'a [f64],
     guest_muted: &'a [bool],
+    server_volume_db: Option<f64>,
+    server_muted: bool,
 }
 
 fn show(daemon: &Daemon, json: bool, target: &Target) -> Result<ExitStatus, Failure> {
@@ -147,6 +149,8 @@ fn show(daemon: &Daemon, json: bool, target: &Target) -> Result<ExitStatus, Fail
                 muted: stream.muted,
                 guest_volume_db: &stream.guest_volume_db,
                 guest_muted: &stream.guest_muted,
+                server_volume_db: stream.server_volume_db,
+                server_muted: stream.server_muted,
             })?;
             continue;
         }
@@ -159,6 +163,9 @@ fn show(daemon: &Daemon, json: bool, target: &Target) -> Result<ExitStatus, Fail
         }
         if let Some(max) = stream.volume_max_db {
             line += &format!(", together at most {}", text::decibels(max));
+        }
+        if let Some(server) = text::server_volume(stream) {
+            line += &format!(", on the sound server {server}");
         }
         out.line(line)?;
     }

@@ -69,6 +69,15 @@ pub(crate) fn volume(stream: &Stream) -> String {
     if stream.muted { "muted".to_owned() } else { decibels(stream.volume_db) }
 }
 
+/// What the host's people have set on the sound server, if anything.
+pub(crate) fn server_volume(stream: &Stream) -> Option<String> {
+    match stream.server_volume_db {
+        _ if stream.server_muted => Some("muted".to_owned()),
+        Some(db) if db.abs() >= 0.05 => Some(decibels(db)),
+        Some(_) | None => None,
+    }
+}
+
 /// The guest's own volume: one figure, or one a channel where they differ.
 pub(crate) fn guest_volume(stream: &Stream) -> Option<String> {
     let channels = stream.guest_volume_db.len().max(stream.guest_muted.len());
@@ -145,6 +154,16 @@ mod tests {
         let times = [4_999, 784_000, 7_980_000, 180_000_000];
         assert_eq!(times.map(uptime), ["4s", "13m 4s", "2h 13m", "2d 2h"]);
         assert_eq!([count(1, "xrun"), count(0, "xrun")], ["1 xrun", "0 xruns"]);
+    }
+
+    #[test]
+    fn the_servers_volume_is_told_where_it_changes_something() {
+        let volume = |server_volume_db, server_muted| {
+            server_volume(&Stream { server_volume_db, server_muted, ..Stream::default() })
+        };
+        assert_eq!((volume(None, false), volume(Some(0.0), false)), (None, None));
+        assert_eq!(volume(Some(-12.0), false).as_deref(), Some("-12.0 dB"));
+        assert_eq!(volume(Some(-12.0), true).as_deref(), Some("muted"));
     }
 
     #[test]

@@ -139,6 +139,7 @@ fn details(row: &Row) -> Vec<String> {
     }
     fields.push(format!("volume {}", text::volume(stream)));
     fields.extend(text::guest_volume(stream).map(|guest| format!("guest's {guest}")));
+    fields.extend(text::server_volume(stream).map(|server| format!("server's {server}")));
     fields.extend(stream.volume_max_db.map(|max| format!("at most {}", text::decibels(max))));
     if is_open(stream) {
         fields.extend(text::format(stream));

@@ -114,7 +114,7 @@ fn volume_without_a_number_shows_it() {
     assert_eq!(stdout(&output), "studio/0/0/0: -6.0 dB, the guest's own -3.0 dB\nstudio/0/0/1: 0.0 dB\n");
     let (output, _) = vsnd_with(&["volume", "5/0/0/0", "--json"], usual);
     let expected = serde_json::json!({"target": "studio/0/0/0", "volume_db": -6.0, "volume_max_db": null,
-        "muted": false, "guest_volume_db": [-3.0, -3.0], "guest_muted": []});
+        "muted": false, "guest_volume_db": [-3.0, -3.0], "guest_muted": [], "server_volume_db": null, "server_muted": false});
     assert_eq!(serde_json::from_str::<serde_json::Value>(&stdout(&output)).expect("JSON"), expected);
     let (output, _) = vsnd_with(&["volume", "studio/0/0/2"], usual);
     expect(&output, 5, "no stream of `studio/0/0/2` is connected");

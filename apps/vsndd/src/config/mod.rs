@@ -40,6 +40,9 @@ pub struct Config {
     /// Whether a stream's `unique-id` names its device; the guest can write it.
     #[serde(alias = "trust_unique_id")]
     pub trust_unique_id: bool,
+    /// What kind of sound a sound server is told that streams are (`media.role`); `None` for none.
+    #[serde(deserialize_with = "value::role")]
+    pub media_role: Option<String>,
     /// Bounds for every guest.
     pub limits: Limits,
     /// Where the daemon is seen and steered.
@@ -63,6 +66,7 @@ impl Default for Config {
             when_absent: Instead::Refuse,
             volume_max_mdb: None,
             trust_unique_id: false,
+            media_role: None,
             limits: Limits::default(),
             control: Control::default(),
             metrics: Metrics::default(),

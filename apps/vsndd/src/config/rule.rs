@@ -46,6 +46,9 @@ pub struct Rule {
     /// Replaces [`super::Config::trust_unique_id`].
     #[serde(alias = "trust_unique_id")]
     pub trust_unique_id: Option<bool>,
+    /// Replaces [`super::Config::media_role`].
+    #[serde(deserialize_with = "value::role")]
+    pub media_role: Option<String>,
     /// Each of them replaces the one that stood before.
     pub limits: Limits,
 }

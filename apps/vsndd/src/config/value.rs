@@ -109,3 +109,13 @@ pub(super) fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
     };
     Ok(Some(address))
 }
+
+/// What sound servers know as a role: a word of lower-case letters, digits and dashes.
+pub(super) fn role<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let role = String::deserialize(deserializer)?;
+    let is_word = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
+    if role.is_empty() || !role.chars().all(is_word) {
+        return Err(D::Error::custom(format!("`{role}` is no role: it is a word such as `music`, `game` or `phone`")));
+    }
+    Ok(Some(role))
+}

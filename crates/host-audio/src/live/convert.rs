@@ -1,8 +1,8 @@
 //! A device that takes other samples than its stream has.
 
 use super::{Fault, Input, Opened, Output};
-use crate::StreamSpec;
-use pcm::{Converter, Gain};
+use crate::{ServerVolume, StreamSpec};
+use pcm::Converter;
 use sndif::{Format, FormatSet};
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
@@ -111,8 +111,8 @@ impl Output for Converting<dyn Output> {
         self.device.finish();
     }
 
-    fn set_gain(&mut self, gain: &Gain) -> Result<(), Fault> {
-        self.device.set_gain(gain)
+    fn take_volume(&mut self) -> Option<ServerVolume> {
+        self.device.take_volume()
     }
 
     fn wait(&mut self, wake: BorrowedFd<'_>, room: bool, timeout: Option<Duration>) -> bool {
@@ -121,6 +121,10 @@ impl Output for Converting<dyn Output> {
 }
 
 impl Input for Converting<dyn Input> {
+    fn take_volume(&mut self) -> Option<ServerVolume> {
+        self.device.take_volume()
+    }
+
     fn attend(&mut self, now: Instant) -> Result<(), Fault> {
         self.device.attend(now)
     }

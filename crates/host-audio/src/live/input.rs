@@ -4,7 +4,7 @@ use super::Input;
 use super::link::{Link, Mode};
 use super::recorder::Recorder;
 use super::reopen::Opener;
-use crate::{Error, HostStream, Notice, Pacing, Source, StreamSpec};
+use crate::{Error, HostStream, Notice, Pacing, ServerVolume, Source, StreamSpec};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 
@@ -81,6 +81,10 @@ impl HostStream for LiveSource {
 
     fn xruns(&self) -> u64 {
         self.link.xruns.load(Relaxed)
+    }
+
+    fn server_volume(&self) -> Option<ServerVolume> {
+        self.link.server_volume()
     }
 
     fn notice(&mut self) -> Option<Notice> {

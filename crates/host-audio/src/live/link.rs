@@ -1,8 +1,7 @@
 //! What the control thread and a device's thread share: flags, counters, two eventfds.
 
 use super::event::Event;
-use crate::{Direction, Error, Notice, WhenAbsent};
-use pcm::Gain;
+use crate::{Direction, Error, Notice, ServerVolume, WhenAbsent};
 use rustix::event::{PollFd, Timespec, poll};
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -49,8 +48,7 @@ pub(super) struct Link {
     pub xruns: AtomicU64,
     /// What became of opening the device for the first time.
     opened: Mutex<Option<Result<(), Error>>>,
-    gain_changed: AtomicBool,
-    gain: Mutex<Option<Gain>>,
+    server_volume: Mutex<Option<ServerVolume>>,
     noticed: AtomicBool,
     notices: Mutex<Vec<Notice>>,
     ended: AtomicBool,
@@ -79,8 +77,7 @@ impl Link {
             target: AtomicU64::new(0),
             xruns: AtomicU64::new(0),
             opened: Mutex::new(None),
-            gain_changed: AtomicBool::new(false),
-            gain: Mutex::new(None),
+            server_volume: Mutex::new(None),
             noticed: AtomicBool::new(false),
             notices: Mutex::new(Vec::new()),
             ended: AtomicBool::new(false),
@@ -180,10 +177,9 @@ impl Link {
         self.wake();
     }
 
-    pub fn set_gain(&self, gain: &Gain) {
-        *self.gain.lock().unwrap_or_else(PoisonError::into_inner) = Some(gain.clone());
-        self.gain_changed.store(true, Ordering::Release);
-        self.wake();
+    /// What the server has for the stream.
+    pub fn server_volume(&self) -> Option<ServerVolume> {
+        *self.server_volume.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has the thread play what is queued when it is to end.
@@ -239,12 +235,9 @@ impl Link {
         self.finish.load(Ordering::Acquire) && self.is_wanted()
     }
 
-    /// The gain, if it was set since this was last asked; with `anew` also if not.
-    pub fn take_gain(&self, anew: bool) -> Option<Gain> {
-        if !self.gain_changed.swap(false, Ordering::AcqRel) && !anew {
-            return None;
-        }
-        self.gain.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Notes what the server has for the stream.
+    pub fn set_server_volume(&self, volume: Option<ServerVolume>) {
+        *self.server_volume.lock().unwrap_or_else(PoisonError::into_inner) = volume;
     }
 
     /// What [`Self::wake`] makes readable.

@@ -37,10 +37,10 @@ pub(crate) use link::{Mode, wait_for};
 pub(crate) use queue::queue_frames;
 
 use crate::{
-    Capabilities, DeviceOptions, Direction, Error, HostDevice, Least, Sink, Source, StreamLabel, StreamSpec, WhenAbsent,
+    Capabilities, DeviceOptions, Direction, Error, HostDevice, Least, ServerVolume, Sink, Source, StreamLabel,
+    StreamSpec, WhenAbsent,
 };
 use least::LeastCache;
-use pcm::Gain;
 use reopen::Opener;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -86,9 +86,9 @@ pub(crate) trait Output: Send {
     /// Waits until what counts as heard was heard, before the device is closed.
     fn finish(&mut self) {}
 
-    /// Hands over volume and mute; only for a [`Driver`] that [has](Driver::has_volume) one.
-    fn set_gain(&mut self, _gain: &Gain) -> Result<(), Fault> {
-        Ok(())
+    /// Volume and mute that its server has for the stream, if they are known and were not taken yet.
+    fn take_volume(&mut self) -> Option<ServerVolume> {
+        None
     }
 
     /// Waits until `wake` is readable, the device has something to say, or `timeout` has passed: true then.
@@ -112,6 +112,11 @@ pub(crate) trait Input: Send {
 
     /// Stops and forgets what was captured and not read.
     fn reset(&mut self, now: Instant) -> Result<(), Fault>;
+
+    /// As [`Output::take_volume`].
+    fn take_volume(&mut self) -> Option<ServerVolume> {
+        None
+    }
 
     /// As [`Output::wait`]; `late`: the stream waits for frames that are overdue.
     fn wait(&mut self, wake: BorrowedFd<'_>, late: bool, timeout: Option<Duration>) -> bool;
@@ -137,11 +142,6 @@ pub(crate) trait Driver: Send + Sync + 'static {
     /// Whether the device is there, for a word at the start of a program; may wait a second.
     fn check(&self, direction: Direction) -> Result<(), Error> {
         self.capabilities(direction).map(drop)
-    }
-
-    /// Whether its [`Output`]s have volume and mute.
-    fn has_volume(&self) -> bool {
-        false
     }
 
     /// The least period and buffer for a stream; it is not held open.
@@ -232,7 +232,7 @@ impl<D: Driver> HostDevice for LiveDevice<D> {
             Ok(convert::output(opened, &wanted, carried.format))
         };
         let mode = self.mode(Direction::Playback);
-        Ok(Box::new(output::LiveSink::open(mode, self.driver.has_volume(), spec, Opener::new(open))?))
+        Ok(Box::new(output::LiveSink::open(mode, spec, Opener::new(open))?))
     }
 
     fn begin_source(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Source>, Error> {

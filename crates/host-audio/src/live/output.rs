@@ -4,8 +4,7 @@ use super::Output;
 use super::link::{Link, Mode};
 use super::player::Player;
 use super::reopen::Opener;
-use crate::{Error, HostStream, Notice, Pacing, Sink, StreamSpec};
-use pcm::Gain;
+use crate::{Error, HostStream, Notice, Pacing, ServerVolume, Sink, StreamSpec};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
@@ -17,14 +16,13 @@ pub(super) struct LiveSink {
     link: Arc<Link>,
     ring: rtrb::Producer<u8>,
     frame_bytes: usize,
-    has_volume: bool,
     /// Frames ever put into the ring.
     pushed: u64,
 }
 
 impl LiveSink {
-    pub fn open(mode: Mode, has_volume: bool, spec: &StreamSpec, opener: Opener<dyn Output>) -> Result<Self, Error> {
-        let (sink, player, ring) = Self::prepare(mode, has_volume, spec, opener)?;
+    pub fn open(mode: Mode, spec: &StreamSpec, opener: Opener<dyn Output>) -> Result<Self, Error> {
+        let (sink, player, ring) = Self::prepare(mode, spec, opener)?;
         sink.link.spawn(move || player.run(ring))?;
         Ok(sink)
     }
@@ -32,7 +30,6 @@ impl LiveSink {
     /// Both sides and what lies between them; no thread runs, and the player has not begun.
     pub fn prepare(
         mode: Mode,
-        has_volume: bool,
         spec: &StreamSpec,
         opener: Opener<dyn Output>,
     ) -> Result<(Self, Player, rtrb::Consumer<u8>), Error> {
@@ -41,7 +38,7 @@ impl LiveSink {
         let player = Player::new(Arc::clone(&link), spec, opener);
         let frames = (link.target.load(Relaxed) as usize * 2).max((spec.rate_hz / RING) as usize);
         let (ring, consumer) = rtrb::RingBuffer::new(frames * frame_bytes);
-        Ok((Self { link, ring, frame_bytes, has_volume, pushed: 0 }, player, consumer))
+        Ok((Self { link, ring, frame_bytes, pushed: 0 }, player, consumer))
     }
 }
 
@@ -72,6 +69,10 @@ impl HostStream for LiveSink {
 
     fn xruns(&self) -> u64 {
         self.link.xruns.load(Relaxed)
+    }
+
+    fn server_volume(&self) -> Option<ServerVolume> {
+        self.link.server_volume()
     }
 
     fn notice(&mut self) -> Option<Notice> {
@@ -110,13 +111,6 @@ impl Sink for LiveSink {
 
     fn finish(self: Box<Self>) {
         self.link.finish();
-    }
-
-    fn set_gain(&mut self, gain: &Gain) -> bool {
-        if self.has_volume {
-            self.link.set_gain(gain);
-        }
-        self.has_volume
     }
 }
 

@@ -135,8 +135,8 @@ impl Playing {
         self.device.attend(now)?;
         self.flush(ring, now)?;
         self.rest(now)?;
-        if let Some(gain) = self.link.take_gain(false) {
-            self.device.set_gain(&gain)?;
+        if let Some(volume) = self.device.take_volume() {
+            self.link.set_server_volume(Some(volume));
         }
         if self.link.is_wanted() {
             self.go_on(now)?;
@@ -323,9 +323,6 @@ impl Side<dyn Output> for Playing {
         self.link.target.store(target, Relaxed);
         (self.run, self.active, self.idle_since) = (Run::Stopped, false, None);
         let _ = self.silence.fill_up(self.device.as_mut(), lead + queued, now);
-        if let Some(gain) = self.link.take_gain(true) {
-            let _ = self.device.set_gain(&gain);
-        }
         target.max(opened.period * 2).max(opened.need)
     }
 
@@ -335,6 +332,7 @@ impl Side<dyn Output> for Playing {
         if self.run == Run::Running {
             stand_in.begin(now);
         }
+        self.link.set_server_volume(None);
         self.lead = 0;
         self.clock = Clock::new(self.spec.rate_hz, target, now);
         self.clock.restart(self.heard, now);

@@ -138,6 +138,9 @@ impl Capturing {
 
     fn serve(&mut self, ring: &mut rtrb::Producer<u8>, now: Instant) -> Result<(), Fault> {
         self.device.attend(now)?;
+        if let Some(volume) = self.device.take_volume() {
+            self.link.set_server_volume(Some(volume));
+        }
         let base = self.link.flush_until.load(Acquire);
         if base != self.base {
             self.base = base;
@@ -232,6 +235,7 @@ impl Side<dyn Input> for Capturing {
         if self.started {
             stand_in.begin(now);
         }
+        self.link.set_server_volume(None);
         self.clock = Clock::new(self.spec.rate_hz, u64::from(self.spec.rate_hz), now);
         self.clock.restart(self.taken, now);
         Opened { device: std::mem::replace(&mut self.device, Box::new(stand_in)), period: self.period, need: 0 }

@@ -196,7 +196,7 @@ impl Playing {
         let shared = Arc::clone(&script);
         let opener =
             Opener::new(move || Ok(Opened { device: Box::new(open(&shared)?) as Box<dyn Output>, period: 480, need }));
-        let (mut sink, mut player, ring) = LiveSink::prepare(mode(Direction::Playback), false, &spec, opener).unwrap();
+        let (mut sink, mut player, ring) = LiveSink::prepare(mode(Direction::Playback), &spec, opener).unwrap();
         player.begin(PATIENCE, Instant::now()).unwrap();
         sink.start().unwrap();
         Self { script, sink, player, ring, now: Instant::now(), accepted: 0, position: 0 }
@@ -565,7 +565,7 @@ fn slow(absent: WhenAbsent) -> (Playing, std::sync::mpsc::Sender<()>, Result<(),
         Ok(Opened { device: Box::new(open(&shared)?) as Box<dyn Output>, period: 480, need: 960 })
     });
     let mode = Mode { absent, ..mode(Direction::Playback) };
-    let (mut sink, mut player, ring) = LiveSink::prepare(mode, false, &SPEC, opener).unwrap();
+    let (mut sink, mut player, ring) = LiveSink::prepare(mode, &SPEC, opener).unwrap();
     let begun = player.begin(Duration::from_millis(1), Instant::now());
     sink.start().unwrap();
     (Playing { script, sink, player, ring, now: Instant::now(), accepted: 0, position: 0 }, let_it, begun)

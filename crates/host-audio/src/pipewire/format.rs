@@ -1,9 +1,10 @@
 //! A stream in the server's terms: sample format, channel positions, the cycle that is asked for.
 
-use crate::StreamSpec;
 use crate::live::queue_frames;
+use crate::{ServerVolume, StreamSpec};
 use pipewire::spa::param::audio::{AudioFormat, AudioInfoRaw, MAX_CHANNELS};
-use pipewire::spa::pod::{self, Property, PropertyFlags, Value, ValueArray};
+use pipewire::spa::pod::deserialize::PodDeserializer;
+use pipewire::spa::pod::{self, Pod, Property, Value, ValueArray};
 use pipewire::spa::sys;
 use sndif::{Format, FormatSet};
 use std::ops::RangeInclusive;
@@ -73,14 +74,13 @@ pub(super) fn stream_format(spec: &StreamSpec) -> Vec<u8> {
     object(sys::SPA_TYPE_OBJECT_Format, sys::SPA_PARAM_EnumFormat, info.into())
 }
 
-/// Volume of each channel, linear, and mute, as properties of a node.
-pub(super) fn volume(channels: Vec<f32>, mute: bool) -> Vec<u8> {
-    let property = |key, value| Property { key, flags: PropertyFlags::empty(), value };
-    let properties = vec![
-        property(sys::SPA_PROP_channelVolumes, Value::ValueArray(ValueArray::Float(channels))),
-        property(sys::SPA_PROP_mute, Value::Bool(mute)),
-    ];
-    object(sys::SPA_TYPE_OBJECT_Props, sys::SPA_PARAM_Props, properties)
+/// Volume and mute in a node's properties, if they have them.
+pub(super) fn volume(param: &Pod) -> Option<ServerVolume> {
+    let (_, Value::Object(object)) = PodDeserializer::deserialize_any_from(param.as_bytes()).ok()? else { return None };
+    let property = |key| object.properties.iter().find(|property| property.key == key).map(|property| &property.value);
+    let Value::ValueArray(ValueArray::Float(channels)) = property(sys::SPA_PROP_channelVolumes)? else { return None };
+    let muted = matches!(property(sys::SPA_PROP_mute), Some(Value::Bool(true)));
+    Some(ServerVolume::from_linear(channels.iter().map(|&factor| f64::from(factor)), muted))
 }
 
 fn object(type_: u32, id: u32, properties: Vec<Property>) -> Vec<u8> {

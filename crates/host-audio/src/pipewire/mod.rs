@@ -26,6 +26,7 @@ pub(crate) struct PipeWireDriver {
     socket: Option<PathBuf>,
     /// What a stream's node is called.
     title: String,
+    role: Option<String>,
     /// How long it may take to answer.
     patience: Duration,
 }
@@ -33,7 +34,7 @@ pub(crate) struct PipeWireDriver {
 impl PipeWireDriver {
     pub(crate) fn new(target: Option<String>, socket: Option<PathBuf>, options: &DeviceOptions) -> Self {
         let patience = options.patience.max(server::PATIENCE);
-        Self { target, socket, title: options.title.clone(), patience }
+        Self { target, socket, title: options.title.clone(), role: options.role.clone(), patience }
     }
 
     fn sockets(&self) -> Vec<PathBuf> {
@@ -54,7 +55,8 @@ impl PipeWireDriver {
     }
 
     fn wanted(&self, who: &StreamLabel, direction: Direction, spec: &StreamSpec) -> Wanted {
-        Wanted { access: self.access(who.titled(&self.title)), target: self.target.clone(), direction, spec: *spec }
+        let (access, target, role) = (self.access(who.titled(&self.title)), self.target.clone(), self.role.clone());
+        Wanted { access, target, role, direction, spec: *spec }
     }
 }
 
@@ -89,10 +91,6 @@ impl Driver for PipeWireDriver {
             if survey.managed { Ok(()) } else { Err(survey.unlinked()) }
         };
         look().map_err(|failure| self.error(failure))
-    }
-
-    fn has_volume(&self) -> bool {
-        true
     }
 
     fn open_output(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Opened<dyn Output>, Error> {

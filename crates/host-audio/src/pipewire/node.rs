@@ -5,10 +5,10 @@
 
 use super::format;
 use super::server::{Access, Client, Failure};
-use super::volume::VolumeControl;
+use super::volume::VolumeWatch;
+use crate::device::identity;
 use crate::live::Event;
-use crate::{Direction, Error, StreamSpec};
-use pcm::Gain;
+use crate::{Direction, Error, ServerVolume, StreamSpec};
 use pipewire::channel::{Receiver, Sender};
 use pipewire::loop_::Timeout;
 use pipewire::properties::{PropertiesBox, properties};
@@ -42,6 +42,7 @@ pub(super) struct Wanted {
     pub access: Access,
     /// What it is to be connected to.
     pub target: Option<String>,
+    pub role: Option<String>,
     pub direction: Direction,
     pub spec: StreamSpec,
 }
@@ -50,8 +51,6 @@ pub(super) struct Wanted {
 pub(super) enum Command {
     /// Takes part in the graph at once, or does not after [`REST`].
     Active(bool),
-    /// Linear volume of each channel, and mute.
-    Volume(Vec<f32>, bool),
     /// Ends the stream.
     Quit,
 }
@@ -70,6 +69,8 @@ pub(super) struct State {
     latency_frames: AtomicU32,
     lost: AtomicBool,
     reason: Mutex<Option<String>>,
+    /// Volume and mute that the server has for the stream, and that nobody has taken yet.
+    volume: Mutex<Option<ServerVolume>>,
 }
 
 impl State {
@@ -83,6 +84,7 @@ impl State {
             latency_frames: AtomicU32::new(0),
             lost: AtomicBool::new(false),
             reason: Mutex::new(None),
+            volume: Mutex::new(None),
         }))
     }
 
@@ -94,6 +96,17 @@ impl State {
         if self.watched.load(Relaxed) {
             self.event.set();
         }
+    }
+
+    /// Volume and mute that the server has for the stream, if they were not taken yet.
+    pub fn take_volume(&self) -> Option<ServerVolume> {
+        // The other side notes it in between two cycles, in no thread of the graph's.
+        self.volume.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    pub fn set_volume(&self, volume: ServerVolume) {
+        *self.volume.lock().unwrap_or_else(PoisonError::into_inner) = Some(volume);
+        self.event.set();
     }
 
     /// Why the stream is no more.
@@ -143,12 +156,6 @@ impl Handle {
         // Fails only where the thread has ended, which the state says.
         let _ = self.commands.send(Command::Active(on));
     }
-
-    pub fn set_gain(&self, gain: &Gain) {
-        let volumes = (0..gain.channels()).map(|channel| gain.factor(channel) as f32).collect();
-        let mute = (0..gain.channels()).all(|channel| gain.is_muted(channel));
-        let _ = self.commands.send(Command::Volume(volumes, mute));
-    }
 }
 
 impl Drop for Handle {
@@ -158,23 +165,25 @@ impl Drop for Handle {
 }
 
 fn stream_properties(wanted: &Wanted, node: Option<&super::server::Node>) -> PropertiesBox {
-    let (category, role) = match wanted.direction {
-        Direction::Playback => ("Playback", "Music"),
-        Direction::Capture => ("Capture", "Production"),
+    let category = match wanted.direction {
+        Direction::Playback => "Playback",
+        Direction::Capture => "Capture",
     };
     let (title, rate) = (wanted.access.title.as_str(), wanted.spec.rate_hz);
     let mut properties = properties! {
         "media.type" => "Audio",
         "media.category" => category,
-        "media.role" => role,
         "media.name" => title,
         "node.name" => title,
         "node.description" => title,
         "node.latency" => format!("{}/{rate}", format::cycle_frames(&wanted.spec)),
         "node.rate" => format!("1/{rate}"),
-        // The guest has a volume of its own.
-        "state.restore-props" => "false",
+        // What the session manager remembers volume, mute and target by.
+        "application.id" => identity(title),
     };
+    if let Some(role) = &wanted.role {
+        properties.insert("media.role", role.as_str());
+    }
     if let Some(target) = &wanted.target {
         properties.insert("target.object", target.as_str());
         properties.insert("node.dont-reconnect", "true");
@@ -237,7 +246,7 @@ fn run(
     let begun = client.run_until(patience, || state.cycles.load(Acquire) >= CYCLES || state.loss().is_some());
     let outcome = match state.loss() {
         Some(reason) => Err(Failure::new(reason, "its log says more (`journalctl --user -u pipewire`)")),
-        None if begun => serve(&client, &stream, &wanted.access, commands, answer),
+        None if begun => serve(&client, &stream, state, commands, answer),
         None => Err(survey.unlinked()),
     };
     // Before the listeners go: nobody calls them any more then.
@@ -249,20 +258,16 @@ fn run(
 fn serve(
     client: &Client,
     stream: &StreamRc,
-    access: &Access,
+    state: &Arc<State>,
     commands: Receiver<Command>,
     answer: &mpsc::Sender<Result<(), Failure>>,
 ) -> Result<(), Failure> {
-    let volume = VolumeControl::new(client, access.clone(), stream.node_id());
+    let _volume = VolumeWatch::begin(client, stream.node_id(), state)?;
     let (idle_since, over) = (Rc::new(Cell::new(Some(Instant::now()))), Rc::new(Cell::new(false)));
     let (idle, ended) = (Rc::clone(&idle_since), Rc::clone(&over));
     let obey = move |command| match command {
         Command::Active(true) => idle.set(None),
         Command::Active(false) => idle.set(idle.get().or_else(|| Some(Instant::now()))),
-        Command::Volume(channels, mute) => {
-            // A server without it has the loss told elsewhere, and the volume is set anew when the stream is back.
-            let _ = volume.set(channels, mute);
-        }
         Command::Quit => ended.set(true),
     };
     let main_loop = client.main_loop.loop_();

@@ -4,9 +4,8 @@ use super::lost;
 use super::node::{Handle, Process, State, Wanted};
 use super::position::{Position, Reading};
 use super::server::Failure;
-use crate::StreamSpec;
 use crate::live::{Fault, Opened, Output};
-use pcm::Gain;
+use crate::{ServerVolume, StreamSpec};
 use pipewire::stream::Stream;
 use rustix::time::{ClockId, clock_gettime};
 use sndif::Format;
@@ -275,9 +274,8 @@ impl Output for PipeWireOutput {
         self.alive()
     }
 
-    fn set_gain(&mut self, gain: &Gain) -> Result<(), Fault> {
-        self.node.set_gain(gain);
-        self.alive()
+    fn take_volume(&mut self) -> Option<ServerVolume> {
+        self.shared.state.take_volume()
     }
 
     fn wait(&mut self, wake: BorrowedFd<'_>, room: bool, timeout: Option<Duration>) -> bool {

@@ -3,6 +3,7 @@
 use super::lost;
 use super::node::{Handle, Process, State, Wanted};
 use super::server::Failure;
+use crate::ServerVolume;
 use crate::live::{Fault, Input, Opened};
 use pipewire::stream::Stream;
 use std::os::fd::BorrowedFd;
@@ -117,6 +118,10 @@ impl Input for PipeWireInput {
         }
         self.forget();
         self.alive()
+    }
+
+    fn take_volume(&mut self) -> Option<ServerVolume> {
+        self.shared.state.take_volume()
     }
 
     fn wait(&mut self, wake: BorrowedFd<'_>, late: bool, timeout: Option<Duration>) -> bool {

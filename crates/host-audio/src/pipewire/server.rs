@@ -94,7 +94,7 @@ impl Access {
 /// A client of a server. Lives in one thread.
 pub(super) struct Client {
     pub core: CoreRc,
-    pub context: ContextRc,
+    _context: ContextRc,
     pub main_loop: MainLoopRc,
     patience: Duration,
 }
@@ -104,7 +104,7 @@ impl Client {
         let main_loop = MainLoopRc::new(None)?;
         // The configuration with which the graph's thread asks for real time.
         let context = ContextRc::new(&main_loop, Some(properties! { "config.name" => "client-rt.conf" }))?;
-        Ok(Self { core: access.connect(&context)?, context, main_loop, patience: access.patience })
+        Ok(Self { core: access.connect(&context)?, _context: context, main_loop, patience: access.patience })
     }
 
     /// Has the loop run until `done`; false if it takes too long.

@@ -55,6 +55,8 @@ pub(super) enum Message<'a> {
     Error(u32, pa::PulseError),
     /// The server ended a stream.
     Killed,
+    /// Something became of what has this number, of the kind that was subscribed to.
+    Changed(Option<u32>),
     /// Something happened that makes no difference.
     Other,
     /// Captured frames of a stream.
@@ -215,6 +217,7 @@ impl Connection {
             Ok((number, Command::Reply)) => Ok(Some(Message::Reply(number, rest))),
             Ok((number, Command::Error(error))) => Ok(Some(Message::Error(number, error))),
             Ok((_, Command::PlaybackStreamKilled(_) | Command::RecordStreamKilled(_))) => Ok(Some(Message::Killed)),
+            Ok((_, Command::SubscribeEvent(event))) => Ok(Some(Message::Changed(event.index))),
             // A server may also tell what this client does not know.
             Ok(_) | Err(_) => Ok(Some(Message::Other)),
         }

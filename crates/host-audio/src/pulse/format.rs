@@ -124,13 +124,7 @@ pub(super) fn playback(spec: &StreamSpec) -> pa::PlaybackStreamParams {
             minimum_request_length: bytes((queue / 8).max(1), spec),
             ..Default::default()
         },
-        flags: pa::stream::StreamFlags {
-            start_corked: true,
-            adjust_latency: true,
-            start_muted: Some(false),
-            ..Default::default()
-        },
-        cvolume: Some(pa::ChannelVolume::norm(spec.channels)),
+        flags: pa::stream::StreamFlags { start_corked: true, adjust_latency: true, ..Default::default() },
         ..Default::default()
     }
 }

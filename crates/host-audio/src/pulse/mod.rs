@@ -9,14 +9,16 @@ mod format;
 mod playback;
 mod record;
 mod tail;
+mod volume;
 
 pub use address::ServerAddress;
 
+use crate::device::identity;
 use crate::live::{Driver, Input, Opened, Output};
 use crate::{Capabilities, DeviceOptions, DeviceSpec, Direction, Error, StreamLabel, StreamSpec};
 use connection::{Connection, Failure};
 use pulseaudio::protocol::{self as pa, Command, PulseError};
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::time::Duration;
 
 /// `pulse[:SINK][@SERVER]`.
@@ -25,6 +27,7 @@ pub(crate) struct PulseDriver {
     server: Option<ServerAddress>,
     /// What the stream is called on the server.
     title: String,
+    role: Option<String>,
     /// How long it may take to answer.
     patience: Duration,
 }
@@ -32,7 +35,7 @@ pub(crate) struct PulseDriver {
 impl PulseDriver {
     pub(crate) fn new(device: Option<String>, server: Option<ServerAddress>, options: &DeviceOptions) -> Self {
         let patience = options.patience.max(connection::PATIENCE);
-        Self { device, server, title: options.title.clone(), patience }
+        Self { device, server, title: options.title.clone(), role: options.role.clone(), patience }
     }
 
     fn address(&self) -> ServerAddress {
@@ -48,17 +51,22 @@ impl PulseDriver {
             .map_err(|failure| self.error(failure, Direction::Playback))
     }
 
-    /// Properties of a stream.
-    fn props(title: &CString, role: &CStr) -> pa::Props {
+    /// Properties of a stream. PulseAudio remembers it by the last one, PipeWire's session manager by the one before.
+    fn props(&self, title: &CString) -> pa::Props {
+        let identity = CString::new(identity(&title.to_string_lossy())).unwrap_or_default();
         let mut props = pa::Props::new();
         props.set(pa::Prop::MediaName, title);
-        props.set(pa::Prop::MediaRole, role);
+        if let Some(role) = self.role.as_deref().and_then(|role| CString::new(role).ok()) {
+            props.set(pa::Prop::MediaRole, role);
+        }
+        props.set(pa::Prop::ApplicationId, &identity);
+        props.set_bytes(c"module-stream-restore.id", identity.as_bytes_with_nul());
         props
     }
 
-    /// The device's name for the server; its default one where there is none.
-    fn device_name(&self, default: &CStr) -> CString {
-        self.device.as_ref().and_then(|name| CString::new(name.as_str()).ok()).unwrap_or_else(|| default.into())
+    /// The device's name for the server; none where it is to choose: its default one, or where its user has moved the stream.
+    fn device_name(&self) -> Option<CString> {
+        self.device.as_ref().and_then(|name| CString::new(name.as_str()).ok())
     }
 
     /// What keeps a stream from being opened.
@@ -114,11 +122,11 @@ impl Driver for PulseDriver {
         let mut connection = self.connect(&c"vsndd".to_owned())?;
         let outcome = match direction {
             Direction::Playback => {
-                let name = Some(self.device_name(pa::DEFAULT_SINK));
+                let name = Some(self.device_name().unwrap_or_else(|| pa::DEFAULT_SINK.into()));
                 connection.call::<pa::SinkInfo>(&Command::GetSinkInfo(pa::GetSinkInfo { index: None, name })).map(drop)
             }
             Direction::Capture => {
-                let name = Some(self.device_name(pa::DEFAULT_SOURCE));
+                let name = Some(self.device_name().unwrap_or_else(|| pa::DEFAULT_SOURCE.into()));
                 let ask = Command::GetSourceInfo(pa::GetSourceInfo { index: None, name });
                 connection.call::<pa::SourceInfo>(&ask).map(drop)
             }
@@ -126,16 +134,12 @@ impl Driver for PulseDriver {
         outcome.map_err(|failure| self.error(failure, direction))
     }
 
-    fn has_volume(&self) -> bool {
-        true
-    }
-
     fn open_output(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Opened<dyn Output>, Error> {
         let title = self.title(who);
         let connection = self.connect(&title)?;
         let params = pa::PlaybackStreamParams {
-            sink_name: Some(self.device_name(pa::DEFAULT_SINK)),
-            props: Self::props(&title, c"music"),
+            sink_name: self.device_name(),
+            props: self.props(&title),
             ..format::playback(spec)
         };
         playback::PulseOutput::open(connection, params, spec, self.address().to_string())
@@ -146,8 +150,8 @@ impl Driver for PulseDriver {
         let title = self.title(who);
         let connection = self.connect(&title)?;
         let params = pa::RecordStreamParams {
-            source_name: Some(self.device_name(pa::DEFAULT_SOURCE)),
-            props: Self::props(&title, c"production"),
+            source_name: self.device_name(),
+            props: self.props(&title),
             ..format::record(spec)
         };
         record::PulseInput::open(connection, params, spec, self.address().to_string())

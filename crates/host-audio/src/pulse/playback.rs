@@ -3,9 +3,9 @@
 use super::connection::{Connection, Failure, Message, reply};
 use super::lost;
 use super::tail::Tail;
-use crate::StreamSpec;
+use super::volume::VolumeWatch;
 use crate::live::{Fault, Opened, Output, time_to_frames};
-use pcm::Gain;
+use crate::{Direction, ServerVolume, StreamSpec};
 use pulseaudio::protocol::{self as pa, Command};
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant, SystemTime};
@@ -44,7 +44,7 @@ pub(super) struct PulseOutput {
     connection: Connection,
     server: String,
     channel: u32,
-    stream_index: u32,
+    volume: VolumeWatch,
     rate_hz: u32,
     frame_bytes: usize,
     running: bool,
@@ -69,12 +69,13 @@ impl PulseOutput {
         let frame_bytes = spec.frame_bytes();
         let own = time_to_frames(Duration::from_micros(reply.stream_latency), spec.rate_hz);
         let request = u64::from(reply.buffer_attr.minimum_request_length) / frame_bytes as u64;
+        let volume = VolumeWatch::begin(&mut connection, Direction::Playback, reply.stream_index)?;
         let tail = Tail::new(spec, request, connection.is_pipewire());
         let output = Self {
             connection,
             server,
             channel: reply.channel,
-            stream_index: reply.stream_index,
+            volume,
             rate_hz: spec.rate_hz,
             frame_bytes,
             running: false,
@@ -98,6 +99,7 @@ impl PulseOutput {
         while let Some(message) = self.connection.receive()? {
             match message {
                 Message::Reply(number, content) => {
+                    self.volume.answered(number, content, version)?;
                     if let Some(asked) = self.asked.filter(|asked| asked.number == number) {
                         let latency: pa::PlaybackLatency = reply(content, version)?;
                         self.asked = None;
@@ -107,6 +109,7 @@ impl PulseOutput {
                 Message::Killed => {
                     return Err(Failure::Broken("it ended the stream: its sink was removed".into()));
                 }
+                Message::Changed(index) => self.volume.changed(index, &mut self.connection)?,
                 // A refusal of what does not matter, such as a volume.
                 Message::Error(..) | Message::Other | Message::Frames(_) => {}
             }
@@ -236,16 +239,8 @@ impl Output for PulseOutput {
         let _ = self.connection.complete_within(&drain, DRAIN);
     }
 
-    fn set_gain(&mut self, gain: &Gain) -> Result<(), Fault> {
-        let now = Instant::now();
-        let mut volume = pa::ChannelVolume::empty();
-        for channel in 0..gain.channels() {
-            volume.push(pa::Volume::from_linear(gain.factor(channel) as f32));
-        }
-        let mute = (0..gain.channels()).all(|channel| gain.is_muted(channel));
-        let index = self.stream_index;
-        self.command(&Command::SetSinkInputVolume(pa::SetStreamVolumeParams { index, volume }), now)?;
-        self.command(&Command::SetSinkInputMute(pa::SetStreamMuteParams { index, mute }), now)
+    fn take_volume(&mut self) -> Option<ServerVolume> {
+        self.volume.take()
     }
 
     fn wait(&mut self, wake: BorrowedFd<'_>, _room: bool, timeout: Option<Duration>) -> bool {

@@ -2,8 +2,9 @@
 
 use super::connection::{Connection, Failure, Message};
 use super::lost;
-use crate::StreamSpec;
+use super::volume::VolumeWatch;
 use crate::live::{Fault, Input, Opened};
+use crate::{Direction, ServerVolume, StreamSpec};
 use pulseaudio::protocol::{self as pa, Command};
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ pub(super) struct PulseInput {
     connection: Connection,
     server: String,
     channel: u32,
+    volume: VolumeWatch,
     frame_bytes: usize,
     /// What came and was not read; from `read` on.
     captured: Vec<u8>,
@@ -31,6 +33,7 @@ impl PulseInput {
         server: String,
     ) -> Result<Opened<dyn Input>, Failure> {
         let reply: pa::CreateRecordStreamReply = connection.call(&Command::CreateRecordStream(params))?;
+        let volume = VolumeWatch::begin(&mut connection, Direction::Capture, reply.stream_index)?;
         let frame_bytes = spec.frame_bytes();
         let most_bytes = (spec.rate_hz / KEPT) as usize * frame_bytes;
         let fragment = reply.buffer_attr.fragment_size as usize / frame_bytes;
@@ -38,6 +41,7 @@ impl PulseInput {
             connection,
             server,
             channel: reply.channel,
+            volume,
             frame_bytes,
             captured: Vec::with_capacity(most_bytes),
             read: 0,
@@ -55,6 +59,7 @@ impl PulseInput {
 
     /// False: there was no room for what came.
     fn pump(&mut self) -> Result<bool, Failure> {
+        let version = self.connection.version();
         let mut kept = true;
         while let Some(message) = self.connection.receive()? {
             match message {
@@ -70,6 +75,8 @@ impl PulseInput {
                     self.read = 0;
                     self.captured.extend_from_slice(frames);
                 }
+                Message::Reply(number, content) => self.volume.answered(number, content, version)?,
+                Message::Changed(index) => self.volume.changed(index, &mut self.connection)?,
                 Message::Killed => {
                     return Err(Failure::Broken("it ended the stream: its source was removed".into()));
                 }
@@ -118,6 +125,10 @@ impl Input for PulseInput {
         let command = Command::FlushRecordStream(self.channel);
         self.connection.send(&command).map_err(|failure| lost(&self.server, failure))?;
         self.exchange()
+    }
+
+    fn take_volume(&mut self) -> Option<ServerVolume> {
+        self.volume.take()
     }
 
     fn wait(&mut self, wake: BorrowedFd<'_>, _late: bool, timeout: Option<Duration>) -> bool {

@@ -9,6 +9,7 @@ use host_audio::{
 use rustix::event::{PollFd, PollFlags, poll};
 use sndif::Format;
 use sound_servers::{Heard, Kind, Search, Server};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 pub const WHO: StreamLabel = StreamLabel { domain: 7, card: 0, pcm: 0, stream: 0 };
@@ -28,6 +29,11 @@ pub fn device(name: &str) -> Box<dyn HostDevice> {
 /// machine it may be lost for a while like any other.
 pub fn silent_device(name: &str) -> Box<dyn HostDevice> {
     device_with(name, DeviceOptions { absent: WhenAbsent::Silence, ..DeviceOptions::default() })
+}
+
+/// A device whose streams have a role on a server.
+pub fn device_of_role(name: &str, role: &str) -> Box<dyn HostDevice> {
+    device_with(name, DeviceOptions { role: Some(role.to_owned()), patience: PATIENCE, ..DeviceOptions::default() })
 }
 
 fn device_with(name: &str, options: DeviceOptions) -> Box<dyn HostDevice> {
@@ -314,13 +320,14 @@ fn numbered(first: usize, frames: usize) -> Vec<u8> {
     (first..first + frames).flat_map(frame).flat_map(i16::to_le_bytes).collect()
 }
 
-/// Plays numbered frames, with gaps of any length made in every way, and gives their number.
-pub fn play_with_every_gap(to: &dyn HostDevice) -> usize {
+/// Plays numbered frames, with gaps of any length made in every way, and gives the numbers of what was played behind each, and last of all.
+pub fn play_with_every_gap(to: &dyn HostDevice) -> Vec<Range<usize>> {
     let mut sink = to.open_sink(&WHO, &SPEC).unwrap();
-    let mut played = 0;
+    let mut runs = Vec::new();
     let mut next = |frames| {
-        played += frames;
-        numbered(played - frames, frames)
+        let first = runs.last().map_or(0, |run: &Range<usize>| run.end);
+        runs.push(first..first + frames);
+        numbered(first, frames)
     };
     for gap in [200, 900, 1_200, 2_500].map(Duration::from_millis) {
         for way in ["runs dry", "is stopped", "is paused"] {
@@ -352,23 +359,47 @@ pub fn play_with_every_gap(to: &dyn HostDevice) -> usize {
     play(&mut *sink, 4, &next(9_600));
     // The last of it is heard later than it is said.
     std::thread::sleep(QUIET);
-    played
+    runs
+}
+
+/// The numbers of frames that were heard; fails where one was heard twice, or before another.
+fn numbers_heard(frames: &[[i16; 2]]) -> Vec<usize> {
+    let numbers: Vec<usize> = frames.iter().map(|&[low, high]| low as usize + ((high as usize - 1) << 15)).collect();
+    let wrong = numbers.windows(2).find(|pair| pair[0] >= pair[1]);
+    assert_eq!(wrong, None, "heard twice, or not in order");
+    numbers
+}
+
+/// Has frames played with every gap until all that was played behind each was heard as a whole, at one time or another: a server that
+/// was not run in time loses sound of any client's, another piece each time.
+pub fn assert_heard_behind_every_gap(heard: &Heard, to: &dyn HostDevice) {
+    let mut missing = Vec::new();
+    for _ in 0..8 {
+        let before = heard.frames().len();
+        let runs = play_with_every_gap(to);
+        let numbers = numbers_heard(&heard.frames()[before..]);
+        let is_missing =
+            |run: &usize| numbers.iter().filter(|number| runs[*run].contains(number)).count() < runs[*run].len();
+        let all: Vec<usize> = (0..runs.len()).collect();
+        missing = if missing.is_empty() { all } else { missing }.into_iter().filter(is_missing).collect();
+        if missing.is_empty() {
+            return;
+        }
+    }
+    panic!("never heard as a whole: what was played behind the gaps {missing:?}");
 }
 
 /// Fails unless each of so many numbered frames is heard, once, in order.
 pub fn assert_heard_once(heard: &Heard, played: usize) {
-    let number = |[low, high]: [i16; 2]| low as usize + ((high as usize - 1) << 15);
     let deadline = Instant::now() + QUIET * 3;
     while heard.frames().len() < played && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(10));
     }
-    let (mut wrong, mut expected) = (Vec::new(), 0);
-    for number in heard.frames().into_iter().map(number) {
-        if number != expected {
-            wrong.push((expected, number));
-        }
-        expected = number + 1;
-    }
-    let all = heard.frames().len();
-    assert!(wrong.is_empty() && expected == played, "of {played} were heard {all}; (expected, heard): {wrong:?}");
+    let numbers = numbers_heard(&heard.frames());
+    let gaps: Vec<_> = numbers.windows(2).filter(|pair| pair[0] + 1 != pair[1]).collect();
+    assert!(
+        numbers.len() == played && gaps.is_empty(),
+        "of {played} were heard {}, with gaps at {gaps:?}",
+        numbers.len()
+    );
 }
