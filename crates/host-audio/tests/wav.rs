@@ -104,9 +104,9 @@ fn hound_reads_what_the_writer_writes() {
     for (format, bits, channels) in [
         (Format::S8, 8, 1),
         (Format::S16Be, 16, 2),
-        (Format::U16Le, 16, 6),
+        (Format::U16Le, 16, 4),
         (Format::S24Be, 24, 2),
-        (Format::U24Le, 24, 5),
+        (Format::U24Le, 24, 3),
         (Format::S32Le, 32, 2),
     ] {
         let path = dir.path().join(format!("{format}.wav"));
@@ -269,4 +269,39 @@ fn what_a_file_cannot_carry_is_refused_with_what_it_can() {
 fn a_missing_directory_is_named() {
     let error = device(Path::new("/nonexistent/x.wav")).begin_sink(&WHO, &spec(Format::U8, 1)).err().unwrap();
     assert!(error.to_string().contains("cannot create `/nonexistent/x.wav`: No such file"), "{error}");
+}
+
+/// A frame of which each channel has a level of its own, in the order of the wire.
+fn levels(channels: u8) -> Vec<u8> {
+    (1..=i16::from(channels)).flat_map(|channel| (channel * 1_000).to_le_bytes()).collect()
+}
+
+#[test]
+fn each_level_is_at_its_own_speaker_in_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    for channels in 1..=8_u8 {
+        let path = dir.path().join(format!("{channels}.wav"));
+        let spec = spec(Format::S16Le, channels);
+        let mut sink = device(&path).begin_sink(&WHO, &spec).unwrap();
+        write_all(&mut *sink, usize::from(channels) * 2, &levels(channels).repeat(480));
+        drop(sink);
+        finish_all(Duration::from_secs(60));
+        // The order of the mask's bits, as every other program reads it: front pair, centre, LFE, back pair, side pair.
+        let file: &[i32] = match channels {
+            5 => &[1, 2, 5, 3, 4],
+            6 => &[1, 2, 5, 6, 3, 4],
+            8 => &[1, 2, 5, 6, 3, 4, 7, 8],
+            _ => &[1, 2, 3, 4, 5, 6, 7][..usize::from(channels)],
+        };
+        let mut read = hound::WavReader::open(&path).unwrap();
+        let samples: Vec<i32> = read.samples::<i32>().map(Result::unwrap).take(file.len()).collect();
+        assert_eq!(samples, file.iter().map(|level| level * 1_000).collect::<Vec<_>>(), "{channels} channels");
+        assert_eq!(host_audio::wav::read_file(&path).unwrap().data, levels(channels).repeat(480));
+        let mut source = device(&path).begin_source(&WHO, &spec).unwrap();
+        source.start().unwrap();
+        let mut frame = levels(channels);
+        frame.fill(0);
+        source.read(&mut frame).unwrap();
+        assert_eq!(frame, levels(channels), "{channels} channels");
+    }
 }

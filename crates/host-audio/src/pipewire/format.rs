@@ -57,7 +57,7 @@ fn positions(channels: u8) -> [u32; MAX_CHANNELS] {
     let mut positions = [0; MAX_CHANNELS];
     match channels {
         1 => positions[0] = sys::SPA_AUDIO_CHANNEL_MONO,
-        2 | 4 | 6 | 8 => positions[..8].copy_from_slice(&ALSA),
+        2 | 4 | 5 | 6 | 8 => positions[..8].copy_from_slice(&ALSA),
         // Nobody knows where they belong: they are passed on one to one.
         _ => positions.iter_mut().zip(sys::SPA_AUDIO_CHANNEL_AUX0..).for_each(|(entry, aux)| *entry = aux),
     }

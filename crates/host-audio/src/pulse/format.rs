@@ -91,7 +91,7 @@ fn channel_map(channels: u8) -> pa::ChannelMap {
     ];
     match channels {
         1 => pa::ChannelMap::mono(),
-        2 | 4 | 6 | 8 => pa::ChannelMap::new(ALSA.into_iter().take(channels.into())),
+        2 | 4 | 5 | 6 | 8 => pa::ChannelMap::new(ALSA.into_iter().take(channels.into())),
         // Nobody knows where they belong: they are passed on one to one.
         _ => pa::ChannelMap::new(ANY.iter().copied().take(channels.into())),
     }

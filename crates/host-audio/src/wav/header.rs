@@ -4,6 +4,7 @@
 //! the RIFF/WAVE specification of 1991 (chunks, padding, `fact`).
 
 use super::encoding::{Encoding, TAG_PCM};
+use super::speakers;
 
 /// `wFormatTag` that says: look at the sub-format.
 pub(super) const TAG_EXTENSIBLE: u16 = 0xfffe;
@@ -26,7 +27,7 @@ pub(super) fn header(encoding: Encoding, rate_hz: u32, channels: u8, data_bytes:
     if extensible {
         put16(&mut fmt, 22);
         put16(&mut fmt, encoding.bits);
-        put32(&mut fmt, speakers(channels));
+        put32(&mut fmt, speakers::mask(channels));
         put16(&mut fmt, encoding.tag);
         fmt.extend_from_slice(&SUB_FORMAT_TAIL);
     } else if !plain_pcm {
@@ -47,18 +48,6 @@ pub(super) fn header(encoding: Encoding, rate_hz: u32, channels: u8, data_bytes:
     let riff_bytes = (out.len() as u32 - 8).saturating_add(data_bytes).saturating_add(data_bytes % 2);
     out[4..8].copy_from_slice(&riff_bytes.to_le_bytes());
     out
-}
-
-/// `dwChannelMask` for the usual channel counts; 0 = not assigned to speakers.
-fn speakers(channels: u8) -> u32 {
-    match channels {
-        1 => 0x4,
-        2 => 0x3,
-        4 => 0x33,
-        6 => 0x3f,
-        8 => 0x63f,
-        _ => 0,
-    }
 }
 
 fn put16(out: &mut Vec<u8>, value: u16) {

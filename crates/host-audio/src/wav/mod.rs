@@ -9,6 +9,7 @@ mod header;
 mod reader;
 mod sink;
 mod source;
+mod speakers;
 mod template;
 mod writer;
 

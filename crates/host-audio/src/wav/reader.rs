@@ -6,6 +6,7 @@
 
 use super::encoding::{Encoding, TAG_A_LAW, TAG_FLOAT, TAG_MU_LAW, TAG_PCM};
 use super::header::{SUB_FORMAT_TAIL, TAG_EXTENSIBLE};
+use super::speakers::Order;
 use crate::Error;
 use sndif::Format;
 use std::fs::{self, File};
@@ -21,16 +22,18 @@ pub struct WavAudio {
     pub rate_hz: u32,
     /// Samples per frame.
     pub channels: u8,
-    /// Whole interleaved frames.
+    /// Whole interleaved frames, the channels in the order of the wire (ALSA's).
     pub data: Vec<u8>,
 }
 
 /// What a file's header says; `data_bytes` are whole frames, and are there.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Info {
     pub encoding: Encoding,
     pub rate_hz: u32,
     pub channels: u8,
+    /// Where its channels belong.
+    pub order: Order,
     pub data_bytes: u64,
 }
 
@@ -75,6 +78,7 @@ pub fn read_file(path: &Path) -> Result<WavAudio, Error> {
     file.read_exact(&mut samples).map_err(|error| Fault::from(error).at(path))?;
     let mut data = Vec::new();
     info.encoding.decode(&samples, format, &mut data);
+    info.order.to_wire(&mut data, pcm::sample_bytes(format));
     Ok(WavAudio { format, rate_hz: info.rate_hz, channels: info.channels, data })
 }
 
@@ -114,7 +118,7 @@ fn parse(file: &mut (impl Read + Seek)) -> Result<Info, Fault> {
                 format = Some(parse_fmt(file, bytes)?);
             }
             b"data" => {
-                let Some((encoding, rate_hz, channels)) = format else {
+                let Some((encoding, rate_hz, channels, mask)) = format else {
                     return Fault::format("its samples come before their description (`data` before `fmt `)");
                 };
                 // Not before the header was read: a file that is being written grows first.
@@ -128,7 +132,8 @@ fn parse(file: &mut (impl Read + Seek)) -> Result<Info, Fault> {
                     ));
                 }
                 let frame_bytes = (encoding.bytes() * usize::from(channels)) as u64;
-                return Ok(Info { encoding, rate_hz, channels, data_bytes: bytes / frame_bytes * frame_bytes });
+                let order = Order::of(channels, mask);
+                return Ok(Info { encoding, rate_hz, channels, order, data_bytes: bytes / frame_bytes * frame_bytes });
             }
             _ => {
                 file.seek(SeekFrom::Current((bytes + bytes % 2).cast_signed()))?;
@@ -137,7 +142,8 @@ fn parse(file: &mut (impl Read + Seek)) -> Result<Info, Fault> {
     }
 }
 
-fn parse_fmt(file: &mut (impl Read + Seek), bytes: u64) -> Result<(Encoding, u32, u8), Fault> {
+/// How its samples are coded, their rate, the number of channels and their mask.
+fn parse_fmt(file: &mut (impl Read + Seek), bytes: u64) -> Result<(Encoding, u32, u8, u32), Fault> {
     if bytes < 16 {
         return Fault::format("its `fmt ` chunk is too short");
     }
@@ -146,12 +152,12 @@ fn parse_fmt(file: &mut (impl Read + Seek), bytes: u64) -> Result<(Encoding, u32
     file.read_exact(&mut fmt[..known as usize])?;
     file.seek(SeekFrom::Current((bytes - known + bytes % 2).cast_signed()))?;
 
-    let mut tag = le16(&fmt);
+    let (mut tag, mut mask) = (le16(&fmt), 0);
     if tag == TAG_EXTENSIBLE {
         if known < 40 || fmt[26..] != SUB_FORMAT_TAIL {
             return Fault::format("its samples are of an extended kind that is not known here");
         }
-        tag = le16(&fmt[24..]);
+        (tag, mask) = (le16(&fmt[24..]), le32(&fmt[20..]));
     }
     let (channels, rate_hz, frame_bytes, bits) = (le16(&fmt[2..]), le32(&fmt[4..]), le16(&fmt[12..]), le16(&fmt[14..]));
     let Some(channels) = u8::try_from(channels).ok().filter(|&channels| channels > 0) else {
@@ -169,7 +175,7 @@ fn parse_fmt(file: &mut (impl Read + Seek), bytes: u64) -> Result<(Encoding, u32
     }
     match (tag, encoding.bits) {
         (TAG_PCM, 8 | 16 | 24 | 32) | (TAG_FLOAT, 32 | 64) | (TAG_A_LAW | TAG_MU_LAW, 8) => {
-            Ok((encoding, rate_hz, channels))
+            Ok((encoding, rate_hz, channels, mask))
         }
         _ => Fault::format(unsupported(encoding)),
     }

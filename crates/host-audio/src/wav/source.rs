@@ -1,6 +1,7 @@
 //! A WAV file as a source: its frames from the first one on, then silence.
 
 use super::reader;
+use super::speakers::Order;
 use crate::wav::encoding::Encoding;
 use crate::{Error, HostStream, Source, StreamSpec};
 use sndif::Format;
@@ -47,11 +48,14 @@ impl WavSource {
         file.read_exact(&mut samples).map_err(failed)?;
         let mut head = Vec::new();
         encoding.decode(&samples, spec.format, &mut head);
+        let sample_bytes = pcm::sample_bytes(spec.format);
+        info.order.to_wire(&mut head, sample_bytes);
 
         let (producer, ring) = rtrb::RingBuffer::new(RING_BYTES / frame_bytes * frame_bytes);
         let rest = frames - at_once;
         if rest > 0 {
-            let reader = Reader { file, encoding, format: spec.format, rest_bytes: rest * file_frame_bytes, producer };
+            let (order, rest_bytes) = (info.order, rest * file_frame_bytes);
+            let reader = Reader { file, encoding, order, format: spec.format, sample_bytes, rest_bytes, producer };
             thread::Builder::new()
                 .name("vsnd-wav-read".into())
                 .spawn(move || reader.run(file_frame_bytes as usize))
@@ -75,7 +79,9 @@ impl WavSource {
 struct Reader {
     file: BufReader<File>,
     encoding: Encoding,
+    order: Order,
     format: Format,
+    sample_bytes: usize,
     rest_bytes: u64,
     producer: rtrb::Producer<u8>,
 }
@@ -94,6 +100,7 @@ impl Reader {
             self.rest_bytes -= now as u64;
             frames.clear();
             self.encoding.decode(&samples[..now], self.format, &mut frames);
+            self.order.to_wire(&mut frames, self.sample_bytes);
             while self.producer.push_entire_slice(&frames).is_err() {
                 if self.producer.is_abandoned() {
                     return;

@@ -6,6 +6,7 @@
 use super::encoding::Encoding;
 use super::header::header;
 use super::numbered;
+use super::speakers::{self, Order};
 use crate::{Error, StreamSpec};
 use sndif::Format;
 use std::fs::{self, File, OpenOptions};
@@ -32,6 +33,7 @@ pub struct Writer {
     encoding: Encoding,
     rate_hz: u32,
     channels: u8,
+    order: Order,
     frame_bytes: usize,
     header_bytes: u64,
     /// Octets of samples in the current file.
@@ -77,6 +79,7 @@ impl Writer {
             encoding,
             rate_hz,
             channels,
+            order: Order::of(channels, speakers::mask(channels)),
             frame_bytes,
             header_bytes: 0,
             data_bytes: 0,
@@ -123,6 +126,7 @@ impl Writer {
     fn append(&mut self, frames: &[u8]) -> Result<(), Error> {
         self.scratch.clear();
         self.encoding.encode(self.format, frames, &mut self.scratch);
+        self.order.to_file(&mut self.scratch, self.encoding.bytes());
         let bytes = self.scratch.len() as u32;
         if (self.data_bytes + bytes) % 2 == 1 {
             self.scratch.push(0);

@@ -1,0 +1,159 @@
+//! The order of channels: a file has them in the order of its mask's bits, the wire in ALSA's.
+//!
+//! Sources: Microsoft's "Multiple channel audio data and WAVE files" (the mask), ALSA's `snd_pcm_std_chmaps` (the wire), and for five
+//! channels what PulseAudio makes of an ALSA device.
+
+const FL: u32 = 0x1;
+const FR: u32 = 0x2;
+const FC: u32 = 0x4;
+const LFE: u32 = 0x8;
+const BL: u32 = 0x10;
+const BR: u32 = 0x20;
+const SL: u32 = 0x200;
+const SR: u32 = 0x400;
+
+/// The speakers of a frame on the wire; none where nobody knows where the channels belong.
+fn on_the_wire(channels: u8) -> &'static [u32] {
+    const ALSA: [u32; 8] = [FL, FR, BL, BR, FC, LFE, SL, SR];
+    match channels {
+        1 => &[FC],
+        2 | 4 | 5 | 6 | 8 => &ALSA[..channels as usize],
+        _ => &[],
+    }
+}
+
+/// `dwChannelMask` of a file with so many channels; 0: not assigned to speakers.
+pub(super) fn mask(channels: u8) -> u32 {
+    on_the_wire(channels).iter().sum()
+}
+
+/// The speaker that stands in for another: sides and backs are the same pair of speakers where there is but one.
+fn other_name(speaker: u32) -> u32 {
+    match speaker {
+        BL => SL,
+        BR => SR,
+        SL => BL,
+        SR => BR,
+        other => other,
+    }
+}
+
+/// Where each channel of a frame on the wire lies in a frame of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Order(Vec<usize>);
+
+impl Order {
+    /// Of a file with this `mask`; 0 is taken for the usual one.
+    pub fn of(channels: u8, file_mask: u32) -> Self {
+        let count = usize::from(channels);
+        let file_mask = if file_mask == 0 { mask(channels) } else { file_mask };
+        let mut in_file: Vec<Option<u32>> =
+            (0..32).map(|bit| 1 << bit).filter(|bit| file_mask & bit != 0).map(Some).collect();
+        // Channels beyond the mask's belong nowhere.
+        in_file.resize(count, None);
+        let wire = on_the_wire(channels);
+        let mut places: Vec<Option<usize>> = vec![None; count];
+        for names in [|speaker| speaker, other_name] {
+            for (place, speaker) in places.iter_mut().zip(wire).filter(|(place, _)| place.is_none()) {
+                *place = in_file.iter().position(|at| *at == Some(names(*speaker)));
+                if let Some(at) = *place {
+                    in_file[at] = None;
+                }
+            }
+        }
+        // What belongs to no speaker of the wire's fills what is left, in its order.
+        let taken: Vec<usize> = places.iter().flatten().copied().collect();
+        let mut left = (0..count).filter(|at| !taken.contains(at));
+        Self(places.into_iter().map(|place| place.or_else(|| left.next()).unwrap_or_default()).collect())
+    }
+
+    fn is_identity(&self) -> bool {
+        self.0.iter().enumerate().all(|(wire, &file)| wire == file)
+    }
+
+    /// Puts whole frames of a file into the order of the wire, in place.
+    pub fn to_wire(&self, frames: &mut [u8], sample_bytes: usize) {
+        self.reorder(frames, sample_bytes, |order, from, to| {
+            for (wire, &file) in order.iter().enumerate() {
+                copy_sample(from, file, to, wire, sample_bytes);
+            }
+        });
+    }
+
+    /// Puts whole frames of the wire into the order of a file, in place.
+    pub fn to_file(&self, frames: &mut [u8], sample_bytes: usize) {
+        self.reorder(frames, sample_bytes, |order, from, to| {
+            for (wire, &file) in order.iter().enumerate() {
+                copy_sample(from, wire, to, file, sample_bytes);
+            }
+        });
+    }
+
+    fn reorder(&self, frames: &mut [u8], sample_bytes: usize, copy: impl Fn(&[usize], &[u8], &mut [u8])) {
+        if self.is_identity() {
+            return;
+        }
+        let mut before = vec![0; self.0.len() * sample_bytes];
+        for frame in frames.chunks_exact_mut(before.len()) {
+            before.copy_from_slice(frame);
+            copy(&self.0, &before, frame);
+        }
+    }
+}
+
+fn copy_sample(from: &[u8], from_index: usize, to: &mut [u8], to_index: usize, bytes: usize) {
+    to[to_index * bytes..][..bytes].copy_from_slice(&from[from_index * bytes..][..bytes]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file's frame of which each octet is its place.
+    fn wire(channels: u8, mask: u32) -> Vec<u8> {
+        let mut frame: Vec<u8> = (0..channels).collect();
+        Order::of(channels, mask).to_wire(&mut frame, 1);
+        frame
+    }
+
+    #[test]
+    fn five_and_seven_point_one_come_in_alsas_order() {
+        // The file: front pair, centre, LFE, back pair, side pair.
+        assert_eq!(wire(6, 0x3f), [0, 1, 4, 5, 2, 3]);
+        assert_eq!(wire(8, 0x63f), [0, 1, 4, 5, 2, 3, 6, 7]);
+        assert_eq!(wire(5, 0x37), [0, 1, 3, 4, 2]);
+        for channels in [1, 2, 4] {
+            assert_eq!(wire(channels, mask(channels)), (0..channels).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn unusual_masks_lose_no_channel() {
+        // The side pair for the back one, as films have it.
+        assert_eq!(wire(6, 0x60f), [0, 1, 4, 5, 2, 3]);
+        // Front pair, centre, back centre: the latter two have no place of their own.
+        assert_eq!(wire(4, 0x107), [0, 1, 2, 3]);
+        // No mask, too small a one, one of all.
+        assert_eq!(wire(6, 0), wire(6, 0x3f));
+        assert_eq!(wire(6, 0x3), [0, 1, 2, 3, 4, 5]);
+        for channels in 1..=12 {
+            for mask in [0, 1, 0x3f, 0xff, 0x63f, 0x2_d63f, u32::MAX] {
+                let mut all = wire(channels, mask);
+                all.sort_unstable();
+                assert_eq!(all, (0..channels).collect::<Vec<_>>(), "{channels} channels, mask {mask:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn there_and_back_is_the_same() {
+        for channels in 1..=8 {
+            let frames: Vec<u8> = (0..channels * 4).collect();
+            let mut there = frames.clone();
+            let order = Order::of(channels, mask(channels));
+            order.to_file(&mut there, 2);
+            order.to_wire(&mut there, 2);
+            assert_eq!(there, frames);
+        }
+    }
+}
