@@ -347,6 +347,26 @@ static const struct snd_pcm_ops vsnd_pcm_ops = {
 	.page = vsnd_pcm_page,
 };
 
+/* Where the channels belong: in the protocol's order, which is ALSA's. Of other counts nobody knows. */
+static const struct snd_pcm_chmap_elem vsnd_pcm_chmaps[] = {
+	{ .channels = 1, .map = { SNDRV_CHMAP_MONO } },
+	{ .channels = 2, .map = { SNDRV_CHMAP_FL, SNDRV_CHMAP_FR } },
+	{ .channels = 4, .map = { SNDRV_CHMAP_FL, SNDRV_CHMAP_FR, SNDRV_CHMAP_RL, SNDRV_CHMAP_RR } },
+	{ .channels = 5, .map = { SNDRV_CHMAP_FL, SNDRV_CHMAP_FR, SNDRV_CHMAP_RL, SNDRV_CHMAP_RR,
+				  SNDRV_CHMAP_FC } },
+	{ .channels = 6, .map = { SNDRV_CHMAP_FL, SNDRV_CHMAP_FR, SNDRV_CHMAP_RL, SNDRV_CHMAP_RR,
+				  SNDRV_CHMAP_FC, SNDRV_CHMAP_LFE } },
+	{ .channels = 8, .map = { SNDRV_CHMAP_FL, SNDRV_CHMAP_FR, SNDRV_CHMAP_RL, SNDRV_CHMAP_RR,
+				  SNDRV_CHMAP_FC, SNDRV_CHMAP_LFE, SNDRV_CHMAP_SL, SNDRV_CHMAP_SR } },
+	{ }
+};
+
+static int vsnd_pcm_add_direction(struct snd_pcm *pcm, int direction)
+{
+	snd_pcm_set_ops(pcm, direction, &vsnd_pcm_ops);
+	return snd_pcm_add_chmap_ctls(pcm, direction, vsnd_pcm_chmaps, 8, 0, NULL);
+}
+
 int vsnd_pcm_new(struct snd_card *card, struct vsnd_sound *sound, int device, const char *name,
 		 int playback, int capture, bool half_duplex)
 {
@@ -364,8 +384,8 @@ int vsnd_pcm_new(struct snd_card *card, struct vsnd_sound *sound, int device, co
 	pcm->no_device_suspend = true;
 	strscpy(pcm->name, name, sizeof(pcm->name));
 	if (playback)
-		snd_pcm_set_ops(pcm, SNDRV_PCM_STREAM_PLAYBACK, &vsnd_pcm_ops);
-	if (capture)
-		snd_pcm_set_ops(pcm, SNDRV_PCM_STREAM_CAPTURE, &vsnd_pcm_ops);
-	return 0;
+		err = vsnd_pcm_add_direction(pcm, SNDRV_PCM_STREAM_PLAYBACK);
+	if (!err && capture)
+		err = vsnd_pcm_add_direction(pcm, SNDRV_PCM_STREAM_CAPTURE);
+	return err;
 }

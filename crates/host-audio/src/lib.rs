@@ -26,6 +26,7 @@ mod null;
 #[cfg(feature = "pipewire")]
 mod pipewire;
 mod pulse;
+mod speakers;
 mod spec;
 mod stream;
 pub mod wav;

@@ -285,7 +285,7 @@ fn each_level_is_at_its_own_speaker_in_a_file() {
         let mut sink = device(&path).begin_sink(&WHO, &spec).unwrap();
         write_all(&mut *sink, usize::from(channels) * 2, &levels(channels).repeat(480));
         drop(sink);
-        finish_all(Duration::from_secs(60));
+        assert!(finish_all(Duration::from_secs(60)));
         // The order of the mask's bits, as every other program reads it: front pair, centre, LFE, back pair, side pair.
         let file: &[i32] = match channels {
             5 => &[1, 2, 5, 3, 4],
@@ -296,7 +296,7 @@ fn each_level_is_at_its_own_speaker_in_a_file() {
         let mut read = hound::WavReader::open(&path).unwrap();
         let samples: Vec<i32> = read.samples::<i32>().map(Result::unwrap).take(file.len()).collect();
         assert_eq!(samples, file.iter().map(|level| level * 1_000).collect::<Vec<_>>(), "{channels} channels");
-        assert_eq!(host_audio::wav::read_file(&path).unwrap().data, levels(channels).repeat(480));
+        assert_eq!(wav::read_file(&path).unwrap().data, levels(channels).repeat(480));
         let mut source = device(&path).begin_source(&WHO, &spec).unwrap();
         source.start().unwrap();
         let mut frame = levels(channels);

@@ -48,6 +48,21 @@ scenario_rates() {
     guest_stop a
 }
 
+# Channels have places, and a player that asks for others puts each where it belongs.
+scenario_speakers() {
+    world
+    guest_start a "[['CARD, short-name=Speakers, channels-min=1, channels-max=8, buffer-size=262144',
+        'PCM, name=all', 'STREAM, unique-id=p0, type=p']]"
+    must_run a "play 0,0 46 24000 s16_le 48000 6 --buffer-time=60000 --chmap=FL,FR,RL,RR,FC,LFE"
+    heard a 0-0 46 --channels 6 --frames 24000
+    must_run a "play 0,0 47 24000 s16_le 48000 5 --buffer-time=60000 --chmap=FL,FR,RL,RR,FC"
+    heard a 0-0 47 --channels 5 --frames 24000
+    must_run a "speaker-test -D hw:0,0 -c8 -r 48000 -t sine -l1 -p 20000" 60
+    echo "$OUTPUT" | grep -q 'Side Left' || fail "speaker-test knows no side pair: $OUTPUT"
+    note "5.1 and 5.0 in the card's order: identical; speaker-test -c8: $(echo "$OUTPUT" | grep -c '^ [0-7] - ') speakers by name"
+    guest_stop a
+}
+
 # silent GUEST PCM-STREAM: nothing was heard in the newest recording.
 silent() {
     silent_file=$(newest "$WAVS/$(guest_id "$1")-0-$2")

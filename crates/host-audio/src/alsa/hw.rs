@@ -1,5 +1,7 @@
 //! Opening a PCM, asking what it can do, and setting it up.
 
+use super::chmap;
+use crate::speakers::Order;
 use crate::{Capabilities, Direction, Error, Least, StreamSpec};
 use alsa::pcm::{Access, Format as AlsaFormat, Frames, HwParams, PCM};
 use alsa::{Output, ValueOr};
@@ -22,6 +24,8 @@ pub(super) struct Device {
     pub can_pause: bool,
     /// Frames go straight into its ring.
     pub mapped: bool,
+    /// Where the channels of the wire lie in its frames.
+    pub order: Order,
     pub poll_fds: Vec<alsa::poll::pollfd>,
 }
 
@@ -157,7 +161,8 @@ pub(super) fn open(name: &str, direction: Direction, spec: &StreamSpec) -> Resul
     };
     let poll_fds = set_up().map_err(|error| failed("to be prepared", error))?;
     let period = period.max(1).cast_unsigned();
-    Ok(Device { pcm, period, avail_min: avail_min.cast_unsigned(), can_pause, mapped, poll_fds })
+    let order = chmap::order(&pcm, spec.channels);
+    Ok(Device { order, pcm, period, avail_min: avail_min.cast_unsigned(), can_pause, mapped, poll_fds })
 }
 
 fn wanted_period(spec: &StreamSpec) -> u32 {

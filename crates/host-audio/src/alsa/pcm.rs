@@ -26,6 +26,8 @@ pub(super) struct AlsaPcm {
     direction: Direction,
     format: Format,
     frame_bytes: usize,
+    /// Frames in the device's order, where that is another one.
+    ordered: Vec<u8>,
     /// Room, or frames, when it was last asked.
     avail: u64,
     /// Frames written and not heard when it was last asked, and those written since.
@@ -37,7 +39,7 @@ impl AlsaPcm {
         let mut fds = std::mem::take(&mut device.poll_fds);
         fds.insert(0, alsa::poll::pollfd { fd: -1, events: 0, revents: 0 });
         let (name, frame_bytes) = (name.to_owned(), spec.frame_bytes());
-        Self { device, fds, name, direction, format: spec.format, frame_bytes, avail: 0, held: 0 }
+        Self { device, fds, name, direction, format: spec.format, frame_bytes, ordered: Vec::new(), avail: 0, held: 0 }
     }
 
     /// Queues whole frames and says how many.
@@ -155,7 +157,17 @@ impl Output for AlsaPcm {
 
     fn write(&mut self, frames: &[u8], _now: Instant) -> Result<usize, Fault> {
         let whole = frames.len() - frames.len() % self.frame_bytes;
-        let written = self.put(&frames[..whole]);
+        let written = if self.device.order.is_identity() {
+            self.put(&frames[..whole])
+        } else {
+            let mut ordered = std::mem::take(&mut self.ordered);
+            ordered.clear();
+            ordered.extend_from_slice(&frames[..whole]);
+            self.device.order.order_out(&mut ordered, pcm::sample_bytes(self.format));
+            let written = self.put(&ordered);
+            self.ordered = ordered;
+            written
+        };
         let written = self.moved(written)?;
         self.held += written as u64;
         Ok(written)
@@ -205,7 +217,9 @@ impl Input for AlsaPcm {
     fn read(&mut self, into: &mut [u8], _now: Instant) -> Result<usize, Fault> {
         let whole = into.len() - into.len() % self.frame_bytes;
         let read = self.device.pcm.io_bytes().readi(&mut into[..whole]);
-        self.moved(read)
+        let read = self.moved(read)?;
+        self.device.order.order_in(&mut into[..read * self.frame_bytes], pcm::sample_bytes(self.format));
+        Ok(read)
     }
 
     fn start(&mut self, _now: Instant) -> Result<(), Fault> {

@@ -4,7 +4,7 @@
 //! the RIFF/WAVE specification of 1991 (chunks, padding, `fact`).
 
 use super::encoding::{Encoding, TAG_PCM};
-use super::speakers;
+use crate::speakers;
 
 /// `wFormatTag` that says: look at the sub-format.
 pub(super) const TAG_EXTENSIBLE: u16 = 0xfffe;

@@ -9,7 +9,6 @@ mod header;
 mod reader;
 mod sink;
 mod source;
-mod speakers;
 mod template;
 mod writer;
 

@@ -6,8 +6,8 @@
 
 use super::encoding::{Encoding, TAG_A_LAW, TAG_FLOAT, TAG_MU_LAW, TAG_PCM};
 use super::header::{SUB_FORMAT_TAIL, TAG_EXTENSIBLE};
-use super::speakers::Order;
 use crate::Error;
+use crate::speakers::Order;
 use sndif::Format;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -78,7 +78,7 @@ pub fn read_file(path: &Path) -> Result<WavAudio, Error> {
     file.read_exact(&mut samples).map_err(|error| Fault::from(error).at(path))?;
     let mut data = Vec::new();
     info.encoding.decode(&samples, format, &mut data);
-    info.order.to_wire(&mut data, pcm::sample_bytes(format));
+    info.order.order_in(&mut data, pcm::sample_bytes(format));
     Ok(WavAudio { format, rate_hz: info.rate_hz, channels: info.channels, data })
 }
 

@@ -1,7 +1,7 @@
 //! A WAV file as a source: its frames from the first one on, then silence.
 
 use super::reader;
-use super::speakers::Order;
+use crate::speakers::Order;
 use crate::wav::encoding::Encoding;
 use crate::{Error, HostStream, Source, StreamSpec};
 use sndif::Format;
@@ -49,7 +49,7 @@ impl WavSource {
         let mut head = Vec::new();
         encoding.decode(&samples, spec.format, &mut head);
         let sample_bytes = pcm::sample_bytes(spec.format);
-        info.order.to_wire(&mut head, sample_bytes);
+        info.order.order_in(&mut head, sample_bytes);
 
         let (producer, ring) = rtrb::RingBuffer::new(RING_BYTES / frame_bytes * frame_bytes);
         let rest = frames - at_once;
@@ -100,7 +100,7 @@ impl Reader {
             self.rest_bytes -= now as u64;
             frames.clear();
             self.encoding.decode(&samples[..now], self.format, &mut frames);
-            self.order.to_wire(&mut frames, self.sample_bytes);
+            self.order.order_in(&mut frames, self.sample_bytes);
             while self.producer.push_entire_slice(&frames).is_err() {
                 if self.producer.is_abandoned() {
                     return;

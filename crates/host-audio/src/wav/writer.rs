@@ -6,7 +6,7 @@
 use super::encoding::Encoding;
 use super::header::header;
 use super::numbered;
-use super::speakers::{self, Order};
+use crate::speakers::{self, Order};
 use crate::{Error, StreamSpec};
 use sndif::Format;
 use std::fs::{self, File, OpenOptions};
@@ -126,7 +126,7 @@ impl Writer {
     fn append(&mut self, frames: &[u8]) -> Result<(), Error> {
         self.scratch.clear();
         self.encoding.encode(self.format, frames, &mut self.scratch);
-        self.order.to_file(&mut self.scratch, self.encoding.bytes());
+        self.order.order_out(&mut self.scratch, self.encoding.bytes());
         let bytes = self.scratch.len() as u32;
         if (self.data_bytes + bytes) % 2 == 1 {
             self.scratch.push(0);

@@ -1,19 +1,20 @@
-//! The order of channels: a file has them in the order of its mask's bits, the wire in ALSA's.
+//! The order of channels: on the wire it is ALSA's usual one; a WAV file has them in the order of its mask's bits, and some ALSA
+//! devices in one of their own.
 //!
 //! Sources: Microsoft's "Multiple channel audio data and WAVE files" (the mask), ALSA's `snd_pcm_std_chmaps` (the wire), and for five
-//! channels what PulseAudio makes of an ALSA device.
+//! channels what PulseAudio makes of an ALSA device. A speaker is its bit of the mask.
 
-const FL: u32 = 0x1;
-const FR: u32 = 0x2;
-const FC: u32 = 0x4;
-const LFE: u32 = 0x8;
-const BL: u32 = 0x10;
-const BR: u32 = 0x20;
-const SL: u32 = 0x200;
-const SR: u32 = 0x400;
+pub(crate) const FL: u32 = 0x1;
+pub(crate) const FR: u32 = 0x2;
+pub(crate) const FC: u32 = 0x4;
+pub(crate) const LFE: u32 = 0x8;
+pub(crate) const BL: u32 = 0x10;
+pub(crate) const BR: u32 = 0x20;
+pub(crate) const SL: u32 = 0x200;
+pub(crate) const SR: u32 = 0x400;
 
 /// The speakers of a frame on the wire; none where nobody knows where the channels belong.
-fn on_the_wire(channels: u8) -> &'static [u32] {
+pub(crate) fn on_the_wire(channels: u8) -> &'static [u32] {
     const ALSA: [u32; 8] = [FL, FR, BL, BR, FC, LFE, SL, SR];
     match channels {
         1 => &[FC],
@@ -23,7 +24,7 @@ fn on_the_wire(channels: u8) -> &'static [u32] {
 }
 
 /// `dwChannelMask` of a file with so many channels; 0: not assigned to speakers.
-pub(super) fn mask(channels: u8) -> u32 {
+pub(crate) fn mask(channels: u8) -> u32 {
     on_the_wire(channels).iter().sum()
 }
 
@@ -38,26 +39,29 @@ fn other_name(speaker: u32) -> u32 {
     }
 }
 
-/// Where each channel of a frame on the wire lies in a frame of a file.
+/// Where each channel of a frame on the wire lies in a frame elsewhere: in a file, or on a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Order(Vec<usize>);
+pub(crate) struct Order(Vec<usize>);
 
 impl Order {
     /// Of a file with this `mask`; 0 is taken for the usual one.
     pub fn of(channels: u8, file_mask: u32) -> Self {
-        let count = usize::from(channels);
         let file_mask = if file_mask == 0 { mask(channels) } else { file_mask };
-        let mut in_file: Vec<Option<u32>> =
-            (0..32).map(|bit| 1 << bit).filter(|bit| file_mask & bit != 0).map(Some).collect();
-        // Channels beyond the mask's belong nowhere.
-        in_file.resize(count, None);
+        Self::among(channels, (0..32).map(|bit| 1 << bit).filter(|bit| file_mask & bit != 0).map(Some).collect())
+    }
+
+    /// Of a place where the channels belong to these speakers, in this order.
+    pub fn among(channels: u8, mut elsewhere: Vec<Option<u32>>) -> Self {
+        let count = usize::from(channels);
+        // Channels of which nothing is said belong nowhere.
+        elsewhere.resize(count, None);
         let wire = on_the_wire(channels);
         let mut places: Vec<Option<usize>> = vec![None; count];
         for names in [|speaker| speaker, other_name] {
             for (place, speaker) in places.iter_mut().zip(wire).filter(|(place, _)| place.is_none()) {
-                *place = in_file.iter().position(|at| *at == Some(names(*speaker)));
+                *place = elsewhere.iter().position(|at| *at == Some(names(*speaker)));
                 if let Some(at) = *place {
-                    in_file[at] = None;
+                    elsewhere[at] = None;
                 }
             }
         }
@@ -67,12 +71,12 @@ impl Order {
         Self(places.into_iter().map(|place| place.or_else(|| left.next()).unwrap_or_default()).collect())
     }
 
-    fn is_identity(&self) -> bool {
+    pub fn is_identity(&self) -> bool {
         self.0.iter().enumerate().all(|(wire, &file)| wire == file)
     }
 
-    /// Puts whole frames of a file into the order of the wire, in place.
-    pub fn to_wire(&self, frames: &mut [u8], sample_bytes: usize) {
+    /// Puts whole frames from elsewhere into the order of the wire, in place.
+    pub fn order_in(&self, frames: &mut [u8], sample_bytes: usize) {
         self.reorder(frames, sample_bytes, |order, from, to| {
             for (wire, &file) in order.iter().enumerate() {
                 copy_sample(from, file, to, wire, sample_bytes);
@@ -80,8 +84,8 @@ impl Order {
         });
     }
 
-    /// Puts whole frames of the wire into the order of a file, in place.
-    pub fn to_file(&self, frames: &mut [u8], sample_bytes: usize) {
+    /// Puts whole frames of the wire into the order of elsewhere, in place.
+    pub fn order_out(&self, frames: &mut [u8], sample_bytes: usize) {
         self.reorder(frames, sample_bytes, |order, from, to| {
             for (wire, &file) in order.iter().enumerate() {
                 copy_sample(from, wire, to, file, sample_bytes);
@@ -112,7 +116,7 @@ mod tests {
     /// A file's frame of which each octet is its place.
     fn wire(channels: u8, mask: u32) -> Vec<u8> {
         let mut frame: Vec<u8> = (0..channels).collect();
-        Order::of(channels, mask).to_wire(&mut frame, 1);
+        Order::of(channels, mask).order_in(&mut frame, 1);
         frame
     }
 
@@ -151,8 +155,8 @@ mod tests {
             let frames: Vec<u8> = (0..channels * 4).collect();
             let mut there = frames.clone();
             let order = Order::of(channels, mask(channels));
-            order.to_file(&mut there, 2);
-            order.to_wire(&mut there, 2);
+            order.order_out(&mut there, 2);
+            order.order_in(&mut there, 2);
             assert_eq!(there, frames);
         }
     }
