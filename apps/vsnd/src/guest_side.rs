@@ -323,6 +323,10 @@ pub(crate) fn recording(path: &Path) -> Result<WavAudio, Failure> {
             format!("`{}`: it holds no frame, there is nothing to play", path.display()),
         ));
     }
+    if audio.missing_bytes > 0 {
+        let missing = audio.missing_bytes;
+        eprintln!("vsnd: `{}` ends early, {missing} octets of samples are missing", path.display());
+    }
     Ok(audio)
 }
 

@@ -248,7 +248,7 @@ fn a_file_that_cannot_be_read_says_which_and_why() {
     let path = dir.path().join("b.wav");
     wav::Writer::create(&path, Format::S16Le, 48_000, 1).unwrap().write(&[0; 100]).unwrap();
     let whole = fs::read(&path).unwrap();
-    assert!(text("c.wav", &whole[..whole.len() - 10]).contains("100 octets of samples, 10 of them are missing"));
+    assert!(text("c.wav", &whole[..30]).contains("truncated"));
     let missing = capabilities(&dir.path().join("none.wav")).unwrap_err().to_string();
     assert!(missing.contains("none.wav") && missing.contains("No such file"), "{missing}");
     assert!(capabilities(Path::new("/dev/zero")).unwrap_err().to_string().contains("not a regular file"));

@@ -27,8 +27,21 @@ fn a_truncated_wav() {
     let dir = tempfile::tempdir().expect("directory");
     let path = dir.path().join("cut.wav");
     let whole = std::fs::read(RECORDING).expect("alsa-utils is installed");
-    std::fs::write(&path, &whole[..whole.len() / 2]).expect("written");
+    std::fs::write(&path, &whole[..40]).expect("written");
     expect(&vsnd(&["play", text(&path)]), 7, "truncated");
+}
+
+#[test]
+fn a_wav_that_ends_early_is_played_to_its_end_with_one_line_of_warning() {
+    let world = World::new();
+    let _daemon = world.daemon(&[]);
+    let path = world.path("cut.wav");
+    let whole = std::fs::read(RECORDING).expect("alsa-utils is installed");
+    std::fs::write(&path, &whole[..whole.len() / 2]).expect("written");
+    let output = world.guest(&["play", text(&path)]).output().expect("runs");
+    let said = stderr(&output);
+    assert!(output.status.success(), "{said}");
+    assert_eq!(said.lines().filter(|line| line.contains("cut.wav` ends early")).count(), 1, "{said}");
 }
 
 #[test]

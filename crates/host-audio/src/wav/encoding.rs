@@ -14,8 +14,10 @@ pub(super) const TAG_MU_LAW: u16 = 7;
 pub(super) struct Encoding {
     /// Format tag, or the one in the sub-format of WAVE_FORMAT_EXTENSIBLE.
     pub tag: u16,
-    /// Bits that a sample takes in the file: a multiple of 8.
+    /// Bits that a sample has in the file: a multiple of 8.
     pub bits: u16,
+    /// 24 bits lie in the lower three of four octets, as `arecord -f S24_LE` has them.
+    pub wide: bool,
 }
 
 impl Encoding {
@@ -30,12 +32,12 @@ impl Encoding {
             Format::ImaAdpcm | Format::Mpeg | Format::Gsm => return None,
             _ => (TAG_PCM, Linear::of(format)?.bits() as u16),
         };
-        Some(Self { tag, bits })
+        Some(Self { tag, bits, wide: false })
     }
 
     /// Octets of a sample in the file.
     pub fn bytes(self) -> usize {
-        usize::from(self.bits / 8)
+        usize::from(self.bits / 8) + usize::from(self.wide)
     }
 
     /// The formats that a file's samples can be given in without loss, at the same width.
@@ -43,7 +45,8 @@ impl Encoding {
     /// IEC 958 subframes are not among them: a file does not say that it holds them.
     pub fn readable_as(self) -> impl Iterator<Item = Format> {
         Format::all().filter(move |&format| {
-            !matches!(format, Format::Iec958SubframeLe | Format::Iec958SubframeBe) && Self::of(format) == Some(self)
+            !matches!(format, Format::Iec958SubframeLe | Format::Iec958SubframeBe)
+                && Self::of(format) == Some(Self { wide: false, ..self })
         })
     }
 
@@ -58,6 +61,7 @@ impl Encoding {
         match (self.tag, self.bits) {
             (TAG_PCM, 8) => Linear::of(Format::U8),
             (TAG_PCM, 16) => Linear::of(Format::S16Le),
+            (TAG_PCM, 24) if self.wide => Linear::of(Format::S24Le),
             (TAG_PCM, 24) => Some(Linear::S24_PACKED_LE),
             (TAG_PCM, 32) => Linear::of(Format::S32Le),
             _ => None,

@@ -24,6 +24,8 @@ pub struct WavAudio {
     pub channels: u8,
     /// Whole interleaved frames, the channels in the order of the wire (ALSA's).
     pub data: Vec<u8>,
+    /// Octets of samples that the header promises and the file does not have: it ended early.
+    pub missing_bytes: u64,
 }
 
 /// What a file's header says; `data_bytes` are whole frames, and are there.
@@ -35,6 +37,8 @@ pub(super) struct Info {
     /// Where its channels belong.
     pub order: Order,
     pub data_bytes: u64,
+    /// Octets that the header promises besides.
+    pub missing_bytes: u64,
 }
 
 /// Why a file cannot be read.
@@ -69,8 +73,7 @@ impl Fault {
 /// Reads the whole file.
 ///
 /// # Errors
-/// It cannot be read, is not a WAV file, is truncated (the text says how much is missing), or holds
-/// samples that no format of the protocol can carry.
+/// It cannot be read, is not a WAV file, ends within its header, or holds samples that no format of the protocol can carry.
 pub fn read_file(path: &Path) -> Result<WavAudio, Error> {
     let (mut file, info) = open(path)?;
     let format = info.encoding.natural().ok_or_else(|| Fault::Format(unsupported(info.encoding)).at(path))?;
@@ -79,7 +82,8 @@ pub fn read_file(path: &Path) -> Result<WavAudio, Error> {
     let mut data = Vec::new();
     info.encoding.decode(&samples, format, &mut data);
     info.order.order_in(&mut data, pcm::sample_bytes(format));
-    Ok(WavAudio { format, rate_hz: info.rate_hz, channels: info.channels, data })
+    let Info { rate_hz, channels, missing_bytes, .. } = info;
+    Ok(WavAudio { format, rate_hz, channels, data, missing_bytes })
 }
 
 /// Opens a file, reads its header and leaves it at its first sample.
@@ -96,17 +100,21 @@ pub(super) fn open(path: &Path) -> Result<(BufReader<File>, Info), Error> {
     attempt().map_err(|fault: Fault| fault.at(path))
 }
 
+/// Sizes of samples that say: to the end of the file. The second is what `arecord` and others write into a pipe.
+const UNKNOWN: u64 = u32::MAX as u64;
+const PLAYERS_UNKNOWN: u64 = 0x7fff_ffff;
+
 /// Reads a header and leaves `file` at its first sample.
 fn parse(file: &mut (impl Read + Seek)) -> Result<Info, Fault> {
     let riff: [u8; 12] = take(file)?;
     match (&riff[..4], &riff[8..]) {
-        (b"RIFF", b"WAVE") => {}
-        (b"RF64" | b"RIFX" | b"BW64", b"WAVE") => {
-            return Fault::format("a kind of WAV file that is not read here (RF64, BW64 or RIFX)");
-        }
+        (b"RIFF" | b"RF64" | b"BW64", b"WAVE") => {}
+        (b"RIFX", b"WAVE") => return Fault::format("a kind of WAV file that is not read here (RIFX)"),
         _ => return Fault::format("not a WAV file: it does not begin with RIFF and WAVE"),
     }
     let mut format = None;
+    // Sizes of 64 bits, where the others have no room for them (EBU Tech 3306).
+    let mut long_data_bytes = None;
     loop {
         let chunk: [u8; 8] = match take(file) {
             Err(Fault::Format(_)) => return Fault::format("truncated: it has no samples (no `data` chunk)"),
@@ -117,6 +125,11 @@ fn parse(file: &mut (impl Read + Seek)) -> Result<Info, Fault> {
             b"fmt " => {
                 format = Some(parse_fmt(file, bytes)?);
             }
+            b"ds64" if bytes >= 16 => {
+                let sizes: [u8; 16] = take(file)?;
+                long_data_bytes = Some(u64::from(le32(&sizes[8..])) | u64::from(le32(&sizes[12..])) << 32);
+                file.seek(SeekFrom::Current((bytes - 16 + bytes % 2).cast_signed()))?;
+            }
             b"data" => {
                 let Some((encoding, rate_hz, channels, mask)) = format else {
                     return Fault::format("its samples come before their description (`data` before `fmt `)");
@@ -125,15 +138,17 @@ fn parse(file: &mut (impl Read + Seek)) -> Result<Info, Fault> {
                 let first = file.stream_position()?;
                 let there = file.seek(SeekFrom::End(0))?.saturating_sub(first);
                 file.seek(SeekFrom::Start(first))?;
-                if bytes > there {
-                    return Fault::format(format!(
-                        "truncated: its header promises {bytes} octets of samples, {} of them are missing",
-                        bytes - there
-                    ));
-                }
+                let promised = match (bytes, long_data_bytes) {
+                    (UNKNOWN, Some(long)) => long,
+                    // Written to a pipe, or by a program that was killed.
+                    (0 | PLAYERS_UNKNOWN | UNKNOWN, _) => there,
+                    (bytes, _) => bytes,
+                };
                 let frame_bytes = (encoding.bytes() * usize::from(channels)) as u64;
+                let data_bytes = promised.min(there) / frame_bytes * frame_bytes;
+                let missing_bytes = promised.saturating_sub(there);
                 let order = Order::of(channels, mask);
-                return Ok(Info { encoding, rate_hz, channels, order, data_bytes: bytes / frame_bytes * frame_bytes });
+                return Ok(Info { encoding, rate_hz, channels, order, data_bytes, missing_bytes });
             }
             _ => {
                 file.seek(SeekFrom::Current((bytes + bytes % 2).cast_signed()))?;
@@ -166,13 +181,10 @@ fn parse_fmt(file: &mut (impl Read + Seek), bytes: u64) -> Result<(Encoding, u32
     if rate_hz == 0 {
         return Fault::format("its rate is 0 Hz");
     }
-    // Fewer bits than the container has stand at its upper end: the container is what counts.
-    let encoding = Encoding { tag, bits: bits.div_ceil(8).saturating_mul(8) };
-    if encoding.bytes() * usize::from(channels) != usize::from(frame_bytes) {
-        return Fault::format(format!(
-            "its header contradicts itself: {channels} channel(s) of {bits} bits in frames of {frame_bytes} octets"
-        ));
-    }
+    // Fewer bits than the container has stand at its upper end: the container is what counts. An alignment that fits neither is
+    // one that nothing else reads.
+    let wide = (tag, bits.div_ceil(8)) == (TAG_PCM, 3) && frame_bytes == u16::from(channels) * 4;
+    let encoding = Encoding { tag, bits: bits.div_ceil(8).saturating_mul(8), wide };
     match (tag, encoding.bits) {
         (TAG_PCM, 8 | 16 | 24 | 32) | (TAG_FLOAT, 32 | 64) | (TAG_A_LAW | TAG_MU_LAW, 8) => {
             Ok((encoding, rate_hz, channels, mask))
@@ -182,10 +194,18 @@ fn parse_fmt(file: &mut (impl Read + Seek), bytes: u64) -> Result<(Encoding, u32
 }
 
 fn unsupported(encoding: Encoding) -> String {
+    let name = match encoding.tag {
+        0x02 => "Microsoft ADPCM",
+        0x11 => "IMA ADPCM",
+        0x31 => "GSM 6.10",
+        0x50 => "MPEG",
+        0x55 => "MP3",
+        _ => "",
+    };
+    let (space, Encoding { tag, bits, .. }) = (if name.is_empty() { "" } else { ", " }, encoding);
     format!(
-        "its samples (format tag {}, {} bits) are not read here; PCM of 8, 16, 24 or 32 bits, float of 32 or 64 bits, \
-         A-law and mu-law are",
-        encoding.tag, encoding.bits
+        "its samples ({name}{space}format tag {tag}, {bits} bits) are not read here; PCM of 8, 16, 24 or 32 bits, float of 32 or \
+         64 bits, A-law and mu-law are"
     )
 }
 
@@ -231,7 +251,6 @@ mod tests {
     fn what_is_wrong_with_a_file_is_said() {
         let good = sound(Format::S16Le, &[1, 2, 3, 4]);
         assert_eq!(parse_octets(&good).unwrap().data_bytes, 4);
-        assert!(reason(&good[..good.len() - 3]).contains("promises 4 octets of samples, 3 of them are missing"));
         assert!(reason(b"OggS and so on and on").contains("not a WAV file"));
         assert!(reason(&good[..7]).contains("truncated"));
         assert!(reason(&good[..36]).contains("no `data` chunk"));
@@ -242,7 +261,45 @@ mod tests {
         };
         assert!(with(20, 2).contains("format tag 2, 16 bits"));
         assert!(with(22, 0).contains("0 channels"));
-        assert!(with(22, 2).contains("contradicts itself"));
+        assert!(with(20, 0x11).contains("IMA ADPCM"));
+    }
+
+    /// Whole octets of samples, and those that are missing.
+    fn sizes(octets: &[u8]) -> (u64, u64) {
+        let info = parse_octets(octets).unwrap();
+        (info.data_bytes, info.missing_bytes)
+    }
+
+    #[test]
+    fn a_file_that_ends_early_or_whose_size_is_not_known_is_read_to_its_end() {
+        let good = sound(Format::S16Le, &[1, 2, 3, 4, 5, 6]);
+        assert_eq!(sizes(&good), (6, 0));
+        assert_eq!(sizes(&good[..good.len() - 1]), (4, 1));
+        assert_eq!(sizes(&good[..good.len() - 6]), (0, 6));
+        for unknown in [0_u32, 0x7fff_ffff, 0xffff_ffff] {
+            let mut piped = good.clone();
+            piped[40..44].copy_from_slice(&unknown.to_le_bytes());
+            assert_eq!(sizes(&piped), (6, 0), "{unknown:#x}");
+        }
+        let mut long = b"RF64\xff\xff\xff\xffWAVEds64\x1c\0\0\0".to_vec();
+        long.extend([&[0; 8][..], &4_u64.to_le_bytes(), &[0; 12]].concat());
+        long.extend_from_slice(&good[12..40]);
+        long.extend([&[0xff; 4][..], &[1, 2, 3, 4], b"LIST"].concat());
+        assert_eq!(sizes(&long), (4, 0));
+    }
+
+    #[test]
+    fn alignments_are_taken_as_they_are_meant() {
+        // 24 bits in four octets, as arecord has them.
+        let mut wide = sound(Format::S16Le, &[1, 2, 3, 0, 0xff, 0xff, 0xff, 0xff]);
+        (wide[32], wide[34]) = (4, 24);
+        let info = parse_octets(&wide).unwrap();
+        let mut samples = Vec::new();
+        info.encoding.decode(&wide[44..], Format::S24Le, &mut samples);
+        assert_eq!((info.data_bytes, samples), (8, vec![1, 2, 3, 0, 0xff, 0xff, 0xff, 0xff]));
+        let mut wrong = sound(Format::S16Le, &[1, 2, 3, 4]);
+        wrong[32] = 1;
+        assert_eq!(sizes(&wrong), (4, 0));
     }
 
     #[test]
