@@ -325,7 +325,7 @@ pub(crate) fn recording(path: &Path) -> Result<WavAudio, Failure> {
     }
     if audio.missing_bytes > 0 {
         let missing = audio.missing_bytes;
-        eprintln!("vsnd: `{}` ends early, {missing} octets of samples are missing", path.display());
+        eprintln!("vsnd: `{}` ends early, {missing} bytes of samples are missing", path.display());
     }
     Ok(audio)
 }

@@ -24,7 +24,7 @@ pub(crate) enum Device {
 }
 
 impl Device {
-    /// What both directions have in common.
+    /// The part that both directions share.
     pub(crate) fn stream(&mut self) -> Option<&mut dyn HostStream> {
         match self {
             Self::Closed => None,

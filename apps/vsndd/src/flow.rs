@@ -10,7 +10,7 @@ use pcm::{Fader, Meter};
 
 /// What becomes of frames on their way.
 pub(crate) struct Passage<'a> {
-    /// What is done to them.
+    /// Changes their level.
     pub(crate) fader: &'a mut Fader,
     pub(crate) meter: &'a Meter,
     /// Room for scaled frames: those of the guest's buffer stay as they are.

@@ -5,7 +5,7 @@ use pcm::{Fader, Gain};
 
 use crate::policy::HostVolume;
 
-/// What is done to the level of a stream, and where.
+/// The volumes of a stream, and the gain that they make together.
 pub(crate) struct Volumes {
     guest: Gain,
     host: HostVolume,
@@ -44,7 +44,7 @@ impl Volumes {
         self.fader.set(gain);
     }
 
-    /// What is to be done to the samples.
+    /// The gain for the samples.
     pub(crate) fn fader(&mut self) -> &mut Fader {
         &mut self.fader
     }

@@ -48,7 +48,7 @@ pub(crate) struct Route {
     pub(crate) permission: Permission,
     pub(crate) absent: WhenAbsent,
     pub(crate) volume: HostVolume,
-    /// What kind of sound a server is told that it is.
+    /// Its role on a sound server.
     pub(crate) role: Option<String>,
     pub(crate) limits: Limits,
 }

@@ -8,7 +8,7 @@ use crate::poller::Poller;
 /// Requests handled at once before other streams get their turn (XSA-332).
 pub(crate) const REQUEST_BUDGET: u32 = 64;
 
-/// What a turn of the control thread lends to a stream.
+/// Lent by the control thread to a stream for its turn.
 pub(crate) struct Turn<'a> {
     pub(crate) now_ns: u64,
     pub(crate) xen: &'a Xen,
@@ -20,7 +20,7 @@ pub(crate) struct Turn<'a> {
     pub(crate) scratch: &'a mut Vec<u8>,
 }
 
-/// What is left to do after a turn.
+/// Work that is left after a turn.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum After {
     /// Nothing until the next event or [`Served::next_wake_ns`](crate::served::Served::next_wake_ns).

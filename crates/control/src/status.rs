@@ -129,7 +129,7 @@ pub struct Stream {
     pub volume_max_db: Option<f64>,
     /// Whether the host has muted it.
     pub muted: bool,
-    /// What the host's people have set for it on the sound server, in decibels: that of the loudest channel. `null` where there is no
+    /// The volume that the host's people have set for it on the sound server, in decibels: that of the loudest channel. `null` where there is no
     /// server, or none known.
     #[serde(default)]
     pub server_volume_db: Option<f64>,

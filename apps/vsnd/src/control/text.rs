@@ -69,7 +69,7 @@ pub(crate) fn volume(stream: &Stream) -> String {
     if stream.muted { "muted".to_owned() } else { decibels(stream.volume_db) }
 }
 
-/// What the host's people have set on the sound server, if anything.
+/// The volume that the host's people have set on the sound server, if it changes anything.
 pub(crate) fn server_volume(stream: &Stream) -> Option<String> {
     match stream.server_volume_db {
         _ if stream.server_muted => Some("muted".to_owned()),

@@ -40,7 +40,7 @@ pub struct Config {
     /// Whether a stream's `unique-id` names its device; the guest can write it.
     #[serde(alias = "trust_unique_id")]
     pub trust_unique_id: bool,
-    /// What kind of sound a sound server is told that streams are (`media.role`); `None` for none.
+    /// Role of the streams on a sound server (`media.role`); `None` for none.
     #[serde(deserialize_with = "value::role")]
     pub media_role: Option<String>,
     /// Bounds for every guest.

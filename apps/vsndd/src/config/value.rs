@@ -110,7 +110,7 @@ pub(super) fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
     Ok(Some(address))
 }
 
-/// What sound servers know as a role: a word of lower-case letters, digits and dashes.
+/// A role as sound servers know it: a word of lower-case letters, digits and dashes.
 pub(super) fn role<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let role = String::deserialize(deserializer)?;
     let is_word = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
