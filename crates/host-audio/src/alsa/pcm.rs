@@ -1,7 +1,7 @@
 //! An open PCM as its thread uses it, and what its errors mean.
 
 use super::hw::{Device, io_error, title};
-use crate::live::{Fault, Input, Output, wait_for};
+use crate::live::{Fault, Input, Output, frames_to_time, time_to_frames, wait_for};
 use crate::{Direction, Error, StreamSpec};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
@@ -17,6 +17,9 @@ mod state {
     pub const DISCONNECTED: i32 = 8;
 }
 
+/// What a PCM that says that it ran dry is waited for at most.
+const LONGEST_TAIL: Duration = Duration::from_millis(500);
+
 /// A PCM in either direction.
 pub(super) struct AlsaPcm {
     device: Device,
@@ -30,8 +33,12 @@ pub(super) struct AlsaPcm {
     ordered: Vec<u8>,
     /// Room, or frames, when it was last asked.
     avail: u64,
-    /// Frames written and not heard when it was last asked, and those written since.
+    /// Frames written and not heard when it was last asked, and those written since; when that was.
     held: u64,
+    held_at: Instant,
+    rate_hz: u32,
+    /// It says that it ran dry, but what it holds is heard until then: a plugin's server goes on for a while.
+    dry_at: Option<Instant>,
 }
 
 impl AlsaPcm {
@@ -39,7 +46,20 @@ impl AlsaPcm {
         let mut fds = std::mem::take(&mut device.poll_fds);
         fds.insert(0, alsa::poll::pollfd { fd: -1, events: 0, revents: 0 });
         let (name, frame_bytes) = (name.to_owned(), spec.frame_bytes());
-        Self { device, fds, name, direction, format: spec.format, frame_bytes, ordered: Vec::new(), avail: 0, held: 0 }
+        Self {
+            device,
+            fds,
+            name,
+            direction,
+            format: spec.format,
+            frame_bytes,
+            ordered: Vec::new(),
+            avail: 0,
+            held: 0,
+            held_at: Instant::now(),
+            rate_hz: spec.rate_hz,
+            dry_at: None,
+        }
     }
 
     /// Queues whole frames and says how many.
@@ -84,11 +104,28 @@ impl AlsaPcm {
         })
     }
 
-    fn ask(&mut self) -> Result<u64, Fault> {
-        if let Some(avail) = self.answer(self.device.pcm.avail())? {
-            self.avail = avail;
+    /// Frames that are heard yet of a PCM that says that it ran dry; an xrun once they were. Preparing it sooner would forget them.
+    fn running_dry(&mut self, now: Instant) -> Result<Option<u64>, Fault> {
+        let Some(dry_at) = self.dry_at else { return Ok(None) };
+        let left = time_to_frames(dry_at.saturating_duration_since(now), self.rate_hz);
+        if left > 0 {
+            return Ok(Some(left));
         }
-        Ok(self.avail)
+        (self.dry_at, self.held) = (None, 0);
+        self.outcome(self.device.pcm.prepare())?;
+        Err(Fault::Xrun)
+    }
+
+    /// Whether the PCM says that it ran dry, though what it holds is heard for a while yet.
+    fn runs_dry<T>(&mut self, result: &alsa::Result<T>, now: Instant) -> bool {
+        let xrun = matches!(result, Err(error) if error.errno().abs() == Errno::PIPE.raw_os_error());
+        if !xrun || self.device.pcm.state_raw() == state::DISCONNECTED {
+            return false;
+        }
+        let held = frames_to_time(self.held, self.rate_hz).min(LONGEST_TAIL);
+        let left = held.saturating_sub(now.saturating_duration_since(self.held_at));
+        self.dry_at = (!left.is_zero()).then(|| now + left);
+        self.dry_at.is_some()
     }
 
     /// The PCM's answer to a question; `None` where it cannot say. ALSA's plugin for PulseAudio says EIO until its server has told
@@ -118,7 +155,7 @@ impl AlsaPcm {
     }
 
     fn empty(&mut self) -> Result<(), Fault> {
-        self.held = 0;
+        (self.held, self.dry_at) = (0, None);
         self.outcome(self.device.pcm.drop())?;
         self.outcome(self.device.pcm.prepare())
     }
@@ -151,11 +188,24 @@ impl Output for AlsaPcm {
         Ok(())
     }
 
-    fn room(&mut self, _now: Instant) -> Result<u64, Fault> {
-        self.ask()
+    fn room(&mut self, now: Instant) -> Result<u64, Fault> {
+        if self.running_dry(now)?.is_some() {
+            return Ok(0);
+        }
+        let avail = self.device.pcm.avail();
+        if self.runs_dry(&avail, now) {
+            return Ok(0);
+        }
+        if let Some(avail) = self.answer(avail)? {
+            self.avail = avail;
+        }
+        Ok(self.avail)
     }
 
-    fn write(&mut self, frames: &[u8], _now: Instant) -> Result<usize, Fault> {
+    fn write(&mut self, frames: &[u8], now: Instant) -> Result<usize, Fault> {
+        if self.running_dry(now)?.is_some() {
+            return Ok(0);
+        }
         let whole = frames.len() - frames.len() % self.frame_bytes;
         let written = if self.device.order.is_identity() {
             self.put(&frames[..whole])
@@ -168,14 +218,24 @@ impl Output for AlsaPcm {
             self.ordered = ordered;
             written
         };
+        if self.runs_dry(&written, now) {
+            return Ok(0);
+        }
         let written = self.moved(written)?;
-        self.held += written as u64;
+        (self.held, self.held_at) = (self.held + written as u64, now);
         Ok(written)
     }
 
-    fn delay(&mut self, _now: Instant) -> Result<u64, Fault> {
-        if let Some(delay) = self.answer(self.device.pcm.delay()).inspect_err(|_| self.held = 0)? {
-            self.held = delay;
+    fn delay(&mut self, now: Instant) -> Result<u64, Fault> {
+        if let Some(left) = self.running_dry(now)? {
+            return Ok(left);
+        }
+        let delay = self.device.pcm.delay();
+        if self.runs_dry(&delay, now) {
+            return Ok(self.running_dry(now)?.unwrap_or_default());
+        }
+        if let Some(delay) = self.answer(delay).inspect_err(|_| self.held = 0)? {
+            (self.held, self.held_at) = (delay, now);
         }
         Ok(self.held)
     }
@@ -211,7 +271,10 @@ impl Input for AlsaPcm {
     }
 
     fn available(&mut self, _now: Instant) -> Result<u64, Fault> {
-        self.ask()
+        if let Some(avail) = self.answer(self.device.pcm.avail())? {
+            self.avail = avail;
+        }
+        Ok(self.avail)
     }
 
     fn read(&mut self, into: &mut [u8], _now: Instant) -> Result<usize, Fault> {

@@ -58,7 +58,7 @@ pub(super) struct Playing {
     pub full: bool,
     /// Since when a device that was started has nothing to play.
     idle_since: Option<Instant>,
-    /// It was started, and has not been reset since.
+    /// It may have been started, and has not been reset since.
     active: bool,
     /// What the device on trial held of silence when that began, in frames.
     trial_frames: u64,
@@ -321,7 +321,8 @@ impl Side<dyn Output> for Playing {
         self.clock.restart(self.heard, now);
         self.beat.refill_every(opened.period.min(target / 2).max(1));
         self.link.target.store(target, Relaxed);
-        (self.run, self.active, self.idle_since) = (Run::Stopped, false, None);
+        // It may run: it has played silence on trial.
+        (self.run, self.active, self.idle_since) = (Run::Stopped, true, None);
         let _ = self.silence.fill_up(self.device.as_mut(), lead + queued, now);
         target.max(opened.period * 2).max(opened.need)
     }
