@@ -4,11 +4,12 @@
 mod common;
 
 use common::{
-    OpenAndWait, QUIET, SPEC, WHO, assert_heard_once, noise, paced, paced_within, play, play_with_every_gap, wait_until,
+    OpenAndWait, QUIET, SPEC, WHO, assert_heard_behind_every_gap, noise, paced, paced_within, play,
+    play_with_every_gap, wait_until,
 };
 use host_audio::{DeviceOptions, DeviceSpec, Direction, HostDevice, Least, Sink, StreamSpec};
 use sndif::Format;
-use sound_servers::{Heard, Kind, Server};
+use sound_servers::{Kind, Server};
 use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -221,27 +222,24 @@ fn the_least_period_and_buffer_are_the_pcms_own_and_nothing_where_it_is_not_ther
 /// ALSA's plugin for PulseAudio has periods of 128 octets at least: with those of this stream 16 ms.
 const COARSE: StreamSpec = StreamSpec { format: Format::U8, rate_hz: 8_000, channels: 1, ..SPEC };
 
-/// Whether this process has a PulseAudio of its own. If not, runs `test` in one that has, and fails if it fails: ALSA's plugin takes its
-/// server from the environment. `judge` gets what the sink `heard` played and what the test printed behind `told: `.
-fn beside_pulseaudio(test: &str, judge: impl FnOnce(&Heard, &str)) -> bool {
-    const INNER: &str = "VSND_TEST_PULSEAUDIO";
-    if std::env::var_os(INNER).is_some() {
-        return true;
-    }
-    let server = Server::start(Kind::PulseAudio);
-    let heard = server.hear();
+/// In the environment of a process that has a PulseAudio of its own.
+const INNER: &str = "VSND_TEST_PULSEAUDIO";
+
+/// Runs `test` in a process of its own, which has this server: ALSA's plugin takes its server from the environment. Fails if it
+/// fails; gives what it printed behind `told: `.
+fn run_beside(server: &Server, test: &str) -> String {
     let mut again = Command::new(std::env::current_exe().unwrap());
     again.args(["--exact", test, "--nocapture"]).env(INNER, "1").env("PULSE_SERVER", server.address());
     let output = again.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let printed = String::from_utf8_lossy(&output.stdout);
-    judge(&heard, printed.lines().find_map(|line| line.split("told: ").nth(1)).unwrap_or_default());
-    false
+    printed.lines().find_map(|line| line.split("told: ").nth(1)).unwrap_or_default().to_owned()
 }
 
 #[test]
 fn a_pcm_with_a_shortest_period_says_so_and_plays_with_it() {
-    if !beside_pulseaudio("a_pcm_with_a_shortest_period_says_so_and_plays_with_it", |_, _| {}) {
+    if std::env::var_os(INNER).is_none() {
+        run_beside(&Server::start(Kind::PulseAudio), "a_pcm_with_a_shortest_period_says_so_and_plays_with_it");
         return;
     }
     let least = device("pulse").least(Direction::Playback, &COARSE);
@@ -255,9 +253,22 @@ fn a_pcm_with_a_shortest_period_says_so_and_plays_with_it() {
 #[expect(clippy::print_stdout, reason = "what it played is told to the process that started this one")]
 fn of_alsas_plugin_for_pulseaudio_every_frame_is_heard_after_a_gap_of_any_length() {
     let test = "of_alsas_plugin_for_pulseaudio_every_frame_is_heard_after_a_gap_of_any_length";
-    if beside_pulseaudio(test, |heard, told| assert_heard_once(heard, told.parse().unwrap())) {
-        println!("told: {}", play_with_every_gap(device("pulse:heard").as_ref()).last().unwrap().end);
+    if std::env::var_os(INNER).is_some() {
+        let runs = play_with_every_gap(device("pulse:heard").as_ref());
+        println!("told: {}", runs.iter().map(|run| run.end.to_string()).collect::<Vec<_>>().join(" "));
+        return;
     }
+    let server = Server::start(Kind::PulseAudio);
+    let heard = server.hear();
+    assert_heard_behind_every_gap(&heard, || {
+        let told = run_beside(&server, test);
+        let ends: Vec<usize> = told.split(' ').map(|end| end.parse().unwrap()).collect();
+        std::iter::once(0)
+            .chain(ends.iter().copied())
+            .zip(ends.iter().copied())
+            .map(|(begin, end)| begin..end)
+            .collect()
+    });
 }
 
 #[test]

@@ -5,7 +5,8 @@ mod common;
 
 use common::{
     OpenAndWait, PRELUDE_FRAMES, Stream, WHO, assert_captured, assert_heard_behind_every_gap,
-    assert_short_buffer_is_played, device, is_tone, native, play, silence, silent_device, wait_until,
+    assert_short_buffer_is_played, device, is_tone, native, play, play_with_every_gap, silence, silent_device,
+    wait_until,
 };
 use host_audio::{Direction, Sink, StreamSpec};
 use serde_json::Value;
@@ -440,5 +441,6 @@ fn after_a_gap_of_any_length_every_frame_is_heard_once() {
     let server = Server::start(Kind::PipeWire);
     let heard = server.hear();
     let node = format!("pipewire:heard@{}", server.pipewire_address());
-    assert_heard_behind_every_gap(&heard, device(&node).as_ref());
+    let device = device(&node);
+    assert_heard_behind_every_gap(&heard, || play_with_every_gap(device.as_ref()));
 }
