@@ -6,7 +6,7 @@ mod common;
 use common::{
     OpenAndWait, PRELUDE_FRAMES, Stream, WHO, assert_captured, assert_heard_behind_every_gap,
     assert_short_buffer_is_played, device, is_tone, native, play, play_with_every_gap, silence, silent_device,
-    wait_until,
+    sink_runs, wait_until,
 };
 use host_audio::{Direction, Sink, StreamSpec};
 use serde_json::Value;
@@ -443,4 +443,13 @@ fn after_a_gap_of_any_length_every_frame_is_heard_once() {
     let node = format!("pipewire:heard@{}", server.pipewire_address());
     let device = device(&node);
     assert_heard_behind_every_gap(&heard, || play_with_every_gap(device.as_ref()));
+}
+
+#[test]
+fn a_stream_that_ran_dry_lets_the_host_suspend_its_card() {
+    let server = start();
+    let mut sink = device(&server.node()).open_sink(&WHO, &SPEC).unwrap();
+    play(sink.as_mut(), 4, &silence(4 * 9_600));
+    wait_until("the sink rests", || !sink_runs(&server));
+    play(sink.as_mut(), 4, &silence(4 * 9_600));
 }

@@ -5,7 +5,7 @@ mod common;
 use common::{
     OpenAndWait, PRELUDE_FRAMES, QUIET, Stream, WHO, assert_captured, assert_heard_behind_every_gap,
     assert_short_buffer_is_played, device, is_tone, native, noise, play, play_with_every_gap, silence, silent_device,
-    wait_until,
+    sink_runs, wait_until,
 };
 use host_audio::{Direction, Sink, StreamSpec};
 use sndif::Format;
@@ -371,10 +371,6 @@ fn a_stream_that_stands_costs_nothing_and_lets_the_host_suspend_its_card() {
     for kind in SERVERS {
         let server = Server::start(kind);
         let mut sink = device(&server.sink()).open_sink(&WHO, &SPEC).unwrap();
-        let runs = || {
-            let sinks = server.pactl(&["list", "short", "sinks"]);
-            sinks.lines().any(|line| line.contains("\tout\t") && line.ends_with("RUNNING"))
-        };
         for way in ["runs dry", "is stopped", "is stopped in the middle", "is paused"] {
             play(&mut *sink, 4, &noise(4 * 4_800));
             match way {
@@ -386,7 +382,7 @@ fn a_stream_that_stands_costs_nothing_and_lets_the_host_suspend_its_card() {
                 }
                 _ => sink.pause(true).unwrap(),
             }
-            wait_until(&format!("{kind:?}'s sink rests when a stream {way}"), || !runs());
+            wait_until(&format!("{kind:?}'s sink rests when a stream {way}"), || !sink_runs(&server));
             assert_no_time_is_used(&format!("{kind:?}: a stream {way}"));
             sink.pause(false).unwrap();
         }
@@ -394,7 +390,7 @@ fn a_stream_that_stands_costs_nothing_and_lets_the_host_suspend_its_card() {
         source.start().unwrap();
         std::thread::sleep(QUIET);
         source.stop().unwrap();
-        wait_until(&format!("{kind:?}'s sink rests when nobody records it"), || !runs());
+        wait_until(&format!("{kind:?}'s sink rests when nobody records it"), || !sink_runs(&server));
         assert_no_time_is_used(&format!("{kind:?}: a source is stopped"));
     }
 }

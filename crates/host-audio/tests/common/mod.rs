@@ -388,3 +388,9 @@ pub fn assert_heard_behind_every_gap(heard: &Heard, mut play: impl FnMut() -> Ve
     }
     panic!("never heard as a whole: what was played behind the gaps {missing:?}");
 }
+
+/// Whether the server keeps its sink running: somebody plays to it, or may at any time.
+pub fn sink_runs(server: &Server) -> bool {
+    let sinks = server.pactl(&["list", "short", "sinks"]);
+    sinks.lines().any(|line| line.contains("\tout\t") && line.ends_with("RUNNING"))
+}
