@@ -62,8 +62,8 @@ impl StreamLabel {
     }
 }
 
-/// What servers remember a stream by, so that its volume, mute and sink are its own, and still there when its guest has started again:
-/// made of its title.
+/// Key under which servers remember a stream's volume, mute and sink, made of its title. Each stream has its own, and it stays the
+/// same when its guest starts again.
 pub(crate) fn identity(title: &str) -> String {
     format!("vsnd: {title}")
 }
@@ -127,8 +127,8 @@ pub struct DeviceOptions {
     pub absent: WhenAbsent,
     /// What the stream is called where the host shows its streams; empty for one made of its [`StreamLabel`].
     pub title: String,
-    /// What kind of sound a server is told that it is (`media.role`: `music`, `game`, …); none unless the host's owner wishes it, for
-    /// servers treat all streams of a role alike.
+    /// Role of the stream on a server (`media.role`: `music`, `game`, …). None by default, for servers treat all streams of a role
+    /// alike.
     pub role: Option<String>,
     /// How long a stream waits for its device to open; 500 ms by default. A PCM that is asked what it can do has half of that
     /// to answer. A sound server has at least two seconds for each answer, for its stream may go on silently meanwhile.

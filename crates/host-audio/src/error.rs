@@ -14,21 +14,21 @@ pub struct Error {
     hint: Option<String>,
 }
 
-/// What failed.
+/// Kind of a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The device cannot be used now.
     Unusable,
-    /// It refused a parameter, which is named.
+    /// The device refused this parameter.
     Setup(String),
-    /// It stopped working while in use.
+    /// The device stopped working while in use.
     Lost,
-    /// It did not open, or answer, in time.
+    /// The device did not open, or answer, in time.
     Slow,
-    /// It takes frames but does not play them, or gives none.
+    /// The device takes frames but does not play them, or gives none.
     StandsStill,
-    /// It cannot carry such a stream.
+    /// The device cannot carry such a stream.
     Unsupported(StreamSpec),
     /// A file could not be made, written or read: the verb says which.
     File(&'static str),
@@ -53,7 +53,7 @@ impl Error {
         Self { hint: Some(hint.to_string()), ..self }
     }
 
-    /// What failed.
+    /// Kind of a failure.
     #[must_use]
     pub fn kind(&self) -> &ErrorKind {
         &self.kind

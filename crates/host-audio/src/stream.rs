@@ -73,7 +73,7 @@ pub trait HostStream: Send {
     /// How often sound was lost: the device ran dry and went on later, nobody read it, or it could not keep up.
     fn xruns(&self) -> u64;
 
-    /// What the people of the host have set for this stream on its sound server, as far as that is known.
+    /// Volume and mute of this stream on its sound server, as far as they are known.
     fn server_volume(&self) -> Option<ServerVolume> {
         None
     }

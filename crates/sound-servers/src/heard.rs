@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-/// What came out of a sink so far: 48 kHz, two channels of 16 bits. The sink is to be there for as long as this.
+/// Everything that a sink has played so far: 48 kHz, two channels of 16 bits. The sink is to be there for as long as this.
 #[derive(Debug)]
 pub struct Heard(Arc<Mutex<Vec<u8>>>);
 

@@ -36,7 +36,7 @@ fn direction_of(direction: Direction) -> alsa::Direction {
     }
 }
 
-/// What a PCM is called in errors.
+/// Name of a PCM in errors.
 pub(super) fn title(name: &str, direction: Direction) -> String {
     format!("ALSA {direction} PCM `{name}`")
 }

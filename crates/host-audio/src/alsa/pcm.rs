@@ -17,7 +17,7 @@ mod state {
     pub const DISCONNECTED: i32 = 8;
 }
 
-/// What a PCM that says that it ran dry is waited for at most.
+/// Longest wait for a PCM that reports an underrun to play what it still holds.
 const LONGEST_TAIL: Duration = Duration::from_millis(500);
 
 /// A PCM in either direction.
@@ -37,7 +37,7 @@ pub(super) struct AlsaPcm {
     held: u64,
     held_at: Instant,
     rate_hz: u32,
-    /// It says that it ran dry, but what it holds is heard until then: a plugin's server goes on for a while.
+    /// End of what a PCM still plays that has reported an underrun: a plugin's server goes on for a while.
     dry_at: Option<Instant>,
 }
 

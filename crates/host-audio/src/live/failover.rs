@@ -35,7 +35,7 @@ enum State {
     Gone { until: Instant },
 }
 
-/// What has to be done now.
+/// Work that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Due {
     Nothing,
@@ -58,12 +58,12 @@ pub(super) enum Entry {
     Try,
 }
 
-/// What is to be told of a device that is used again.
+/// Report about a device that is used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Return {
     /// It is back.
     Back,
-    /// It stood still for a while: an xrun.
+    /// The device stood still for a while: an xrun.
     Xrun,
 }
 
@@ -95,7 +95,7 @@ impl Failover {
         self.state = State::Opening { told: true };
     }
 
-    /// What has to be done at `now`.
+    /// The work that is due at `now`.
     pub fn due(&mut self, now: Instant) -> Due {
         match self.state {
             State::Used => Due::Nothing,

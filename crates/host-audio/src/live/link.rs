@@ -177,7 +177,7 @@ impl Link {
         self.wake();
     }
 
-    /// What the server has for the stream.
+    /// Volume and mute on the server.
     pub fn server_volume(&self) -> Option<ServerVolume> {
         *self.server_volume.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -20,14 +20,14 @@ const PROOF: u32 = 20;
 /// heard may lie behind its position, and what comes soon goes on without a pause.
 const REST: Duration = Duration::from_millis(500);
 
-/// What the device does with the frames that it has.
+/// State of a device in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Run {
-    /// It was not started, or has run dry since.
+    /// Not started, or run dry since.
     Stopped,
-    /// It plays them.
+    /// Playing.
     Running,
-    /// It is paused by its own means.
+    /// Paused by its own means.
     Held,
 }
 
@@ -58,9 +58,9 @@ pub(super) struct Playing {
     pub full: bool,
     /// Since when a device that was started has nothing to play.
     idle_since: Option<Instant>,
-    /// It may have been started, and has not been reset since.
+    /// The device may be running: it has not been reset since it was last started.
     active: bool,
-    /// What the device on trial held of silence when that began, in frames.
+    /// Frames of silence that the device held when its trial began.
     trial_frames: u64,
 }
 

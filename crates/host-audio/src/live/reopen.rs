@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What became of an attempt.
+/// Result of an attempt to open a device.
 pub(super) type Outcome<D> = Result<Opened<D>, Error>;
 
 struct Shared<D: ?Sized> {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-/// What playback and capture do differently.
+/// The part of fail-over in which playback and capture differ.
 pub(super) trait Side<D: ?Sized> {
     /// A stream plays or captures, with the device or its stand-in.
     fn is_busy(&self) -> bool;
@@ -34,7 +34,7 @@ pub(super) trait Side<D: ?Sized> {
     fn has_proven(&mut self, opened: &mut Opened<D>, now: Instant) -> Result<bool, Fault>;
 }
 
-/// What a turn with the device, or its stand-in, brought.
+/// Result of a turn with the device or its stand-in.
 pub(super) struct Progress {
     pub result: Result<(), Fault>,
     /// The position has moved on.
@@ -43,7 +43,7 @@ pub(super) struct Progress {
     pub told: bool,
 }
 
-/// What a stream's device is, and what becomes of it.
+/// A stream's device, its fail-over state, and the device on trial.
 pub(super) struct Supply<D: ?Sized> {
     link: Arc<Link>,
     opener: Opener<D>,

@@ -48,7 +48,7 @@ pub(super) struct PulseOutput {
     rate_hz: u32,
     frame_bytes: usize,
     running: bool,
-    /// It has run out, and the rest of its tail may have to be pushed through.
+    /// The stream has run out; silence may be needed to push the rest of it through.
     trailing: bool,
     /// Frames sent since the queue was last emptied, silence behind the stream's included.
     sent: u64,

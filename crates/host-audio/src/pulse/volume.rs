@@ -4,7 +4,7 @@ use super::connection::{Connection, Failure, reply};
 use crate::{Direction, ServerVolume};
 use pulseaudio::protocol::{self as pa, Command};
 
-/// What is known of a stream's volume.
+/// Volume and mute of one stream, as last heard from the server.
 pub(super) struct VolumeWatch {
     direction: Direction,
     /// The stream's number on the server.
@@ -62,7 +62,7 @@ impl VolumeWatch {
         Ok(())
     }
 
-    /// What is known and was not taken yet.
+    /// The latest volume, if nobody has taken it yet.
     pub fn take(&mut self) -> Option<ServerVolume> {
         self.news.take()
     }
