@@ -16,8 +16,11 @@ use indicatif::ProgressBar;
 use program::{ExitStatus, Failure};
 use sndif::{Format, Protocol};
 
-use crate::guest_side::{GuestLine, GuestReport, converted, progress_bar, recording};
+use crate::conversion::Conversion;
+use crate::guest_side::{GuestLine, GuestReport, progress_bar};
+use crate::recording::Recording;
 use crate::report::{Comparison, DemoReport};
+use crate::shape::Shape;
 
 /// What Debian's alsa-utils has to say.
 const DEFAULT_FILE: &str = "/usr/share/sounds/alsa/Front_Center.wav";
@@ -27,8 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The recording to play.
-    #[arg(default_value = DEFAULT_FILE, value_name = "FILE.wav")]
+    /// The recording to play: WAV, FLAC, Ogg Vorbis or MP3.
+    #[arg(default_value = DEFAULT_FILE)]
     file: PathBuf,
     /// Where it is played to: `wav` (compared bit for bit), `null` or `alsa:PCM`.
     #[arg(long, default_value = "wav", value_name = "SINK")]
@@ -48,9 +51,10 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
-    let original = recording(&arguments.file)?;
+    let mut recording = Recording::open(&arguments.file)?;
+    let original = recording.read_all()?;
     let dir = tempfile::Builder::new().prefix("vsnd-demo-").tempdir().map_err(Failure::with(ExitStatus::Failure))?;
-    let demo = Demo { dir: dir.path(), arguments, original };
+    let demo = Demo { dir: dir.path(), arguments, original, is_wav: recording.is_wav() };
     let report = demo.run()?;
     let text = if arguments.json {
         serde_json::to_string_pretty(&report).map_err(Failure::with(ExitStatus::Failure))?
@@ -65,6 +69,7 @@ struct Demo<'a> {
     dir: &'a Path,
     arguments: &'a Arguments,
     original: WavAudio,
+    is_wav: bool,
 }
 
 impl Demo<'_> {
@@ -132,16 +137,20 @@ impl Demo<'_> {
         [place.to_owned(), stream.to_string()]
     }
 
-    /// The file that is played: the one given, or a copy of it in the format that was asked for.
+    /// The file that is played: the one given, or a WAV file of it in the format that was asked for.
     fn reference(&self) -> Result<PathBuf, Failure> {
-        let Some(format) = self.arguments.format.filter(|&format| format != self.original.format) else {
+        let WavAudio { format, rate_hz, channels, ref data } = self.original;
+        let wanted = self.arguments.format.unwrap_or(format);
+        if self.is_wav && wanted == format {
             return Ok(self.arguments.file.clone());
-        };
-        let data = converted(&self.original, format)?;
+        }
+        let own = Shape { format, rate_hz, channels };
+        let mut frames = Vec::new();
+        Conversion::new(own, Shape { format: wanted, ..own })?.convert(data, &mut frames);
         let path = self.dir.join("reference.wav");
-        let mut writer = wav::Writer::create(&path, format, self.original.rate_hz, self.original.channels)
-            .map_err(Failure::with(ExitStatus::Unsupported))?;
-        writer.write(&data).map_err(Failure::with(ExitStatus::Failure))?;
+        let mut writer =
+            wav::Writer::create(&path, wanted, rate_hz, channels).map_err(Failure::with(ExitStatus::Unsupported))?;
+        writer.write(&frames).map_err(Failure::with(ExitStatus::Failure))?;
         writer.finish();
         Ok(path)
     }

@@ -3,19 +3,18 @@
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use guest::{Card, Config, Error, Stats, Stream};
-use host_audio::wav::{self, WavAudio};
+use guest::{Card, Config, Error, Stats, Stream, StreamInfo};
 use indicatif::{ProgressBar, ProgressStyle};
-use pcm::Linear;
 use program::{ExitStatus, Failure};
 use serde::{Deserialize, Serialize};
+use sndif::Errno;
 use sndif::store::Direction;
-use sndif::{Errno, Format};
 use xen::{DomainId, Xen, XenSpec};
+
+use crate::shape::Shape;
 
 /// How long the daemon may take to connect the card.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -116,14 +115,8 @@ fn decibel(text: &str) -> Result<i32, String> {
 }
 
 impl StreamArguments {
-    /// Connects the card and opens the stream.
-    pub(crate) fn open(
-        &self,
-        direction: Direction,
-        format: Format,
-        rate_hz: u32,
-        channels: u8,
-    ) -> Result<(Card, Box<dyn Stream>), Failure> {
+    /// Connects the card and finds the stream.
+    pub(crate) fn place(&self, direction: Direction) -> Result<(Card, StreamInfo), Failure> {
         let domain = match (&self.xen, self.domain) {
             (XenSpec::Emu(_), None) => Some(DomainId(1)),
             (_, domain) => domain,
@@ -131,10 +124,19 @@ impl StreamArguments {
         let xen = Xen::open(&self.xen, domain).map_err(Failure::with(ExitStatus::NoXen))?;
         let card = Card::connect(&xen, &self.xen, self.card, CONNECT_TIMEOUT).map_err(failure)?;
         let stream = self.pick(&card, direction)?;
+        Ok((card, stream))
+    }
+
+    /// Opens the stream.
+    ///
+    /// # Errors
+    /// Those of the driver: `failure` makes them the program's.
+    pub(crate) fn open(&self, card: &Card, place: &StreamInfo, shape: Shape) -> Result<Box<dyn Stream>, Error> {
+        let Shape { format, rate_hz, channels } = shape;
         let frames = |ms: u32| u32::try_from(u64::from(rate_hz) * u64::from(ms) / 1000).unwrap_or(u32::MAX).max(1);
         // Nobody waits for a file: the longer the buffer, the longer this process may be held up. A virtual machine on a
         // busy host has been seen to stand still for 0.8 s.
-        let least_ms = match direction {
+        let least_ms = match place.direction {
             Direction::Playback => 200,
             Direction::Capture => 2000,
         };
@@ -145,18 +147,18 @@ impl StreamArguments {
             period_frames: frames(self.period_ms),
             buffer_frames: frames(self.buffer_ms.unwrap_or(least_ms.max(self.period_ms * 4))),
         };
-        let mut stream = card.open_any(self.device, stream, &config).map_err(failure)?;
+        let mut stream = card.open_any(place.pcm, place.stream, &config)?;
         stream.set_recovery_timeout(Duration::from_secs(self.recovery_seconds));
         if let Some(volume) = self.volume {
-            stream.set_volume(&vec![volume; usize::from(channels)]).map_err(failure)?;
+            stream.set_volume(&vec![volume; usize::from(channels)])?;
         }
         if self.mute {
-            stream.set_mute(&vec![true; usize::from(channels)]).map_err(failure)?;
+            stream.set_mute(&vec![true; usize::from(channels)])?;
         }
-        Ok((card, stream))
+        Ok(stream)
     }
 
-    fn pick(&self, card: &Card, direction: Direction) -> Result<u32, Failure> {
+    fn pick(&self, card: &Card, direction: Direction) -> Result<StreamInfo, Failure> {
         let streams = card.streams();
         let mut of_device = streams.iter().filter(|info| info.pcm == self.device);
         let found = match self.stream {
@@ -164,7 +166,7 @@ impl StreamArguments {
             None => of_device.find(|info| info.direction == direction),
         };
         match found {
-            Some(info) if info.direction == direction => Ok(info.stream),
+            Some(info) if info.direction == direction => Ok(info.clone()),
             Some(info) => Err(Failure::new(
                 ExitStatus::NoCard,
                 format!("stream {} of PCM device {} is for {}", info.stream, info.pcm, info.direction),
@@ -228,13 +230,13 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    pub(crate) fn new(progress: Progress, doing: &'static str, frames: Option<u64>) -> Result<Self, Failure> {
-        let stop = program::stop_signal().map_err(Failure::with(ExitStatus::Failure))?;
+    /// Follows until `stop` becomes readable.
+    pub(crate) fn new(progress: Progress, doing: &'static str, frames: Option<u64>, stop: UnixStream) -> Self {
         let bar = match progress {
             Progress::Auto => progress_bar(doing, frames),
             Progress::None | Progress::Json => ProgressBar::hidden(),
         };
-        Ok(Self { progress, bar, stop, reconnects: 0, interrupted: false })
+        Self { progress, bar, stop, reconnects: 0, interrupted: false }
     }
 
     /// Shows where the stream is; breaks when the user wants it to end.
@@ -312,42 +314,4 @@ pub(crate) fn report(stream: &dyn Stream, measured: &Stats) -> GuestReport {
         xruns: stats.xruns,
         reconnects: stats.reconnects,
     }
-}
-
-/// The recording that the user named.
-pub(crate) fn recording(path: &Path) -> Result<WavAudio, Failure> {
-    let audio = wav::read_file(path).map_err(Failure::with(ExitStatus::File))?;
-    if audio.data.is_empty() {
-        return Err(Failure::new(
-            ExitStatus::File,
-            format!("`{}`: it holds no frame, there is nothing to play", path.display()),
-        ));
-    }
-    if audio.missing_bytes > 0 {
-        let missing = audio.missing_bytes;
-        eprintln!("vsnd: `{}` ends early, {missing} bytes of samples are missing", path.display());
-    }
-    Ok(audio)
-}
-
-/// The audio's frames in another format.
-pub(crate) fn converted(audio: &WavAudio, format: Format) -> Result<Vec<u8>, Failure> {
-    if format == audio.format {
-        return Ok(audio.data.clone());
-    }
-    if let (Some(from), Some(to)) = (Linear::of(audio.format), Linear::of(format)) {
-        let mut data = Vec::new();
-        pcm::linear::convert(from, &audio.data, to, &mut data);
-        return Ok(data);
-    }
-    let samples = pcm::samples(audio.format, &audio.data);
-    match format {
-        _ if !pcm::is_decodable(audio.format) => {}
-        Format::F32Le => return Ok(samples.flat_map(f32::to_le_bytes).collect()),
-        Format::F32Be => return Ok(samples.flat_map(f32::to_be_bytes).collect()),
-        Format::F64Le => return Ok(samples.flat_map(|sample| f64::from(sample).to_le_bytes()).collect()),
-        Format::F64Be => return Ok(samples.flat_map(|sample| f64::from(sample).to_be_bytes()).collect()),
-        _ => {}
-    }
-    Err(Failure::new(ExitStatus::Unsupported, format!("cannot convert {} to {format}", audio.format)))
 }

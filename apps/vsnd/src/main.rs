@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod control;
+mod conversion;
 mod demo;
 mod doctor;
 mod emu;
@@ -11,7 +12,9 @@ mod generate;
 mod guest_side;
 mod play;
 mod record;
+mod recording;
 mod report;
+mod shape;
 mod top;
 
 use std::process::ExitCode;
@@ -33,9 +36,9 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Plays a WAV file from a guest process to a host sink and captures it back, on an emulated Xen.
+    /// Plays a file from a guest process to a host sink and captures it back, on an emulated Xen.
     Demo(demo::Arguments),
-    /// Plays a WAV file on this guest's sound card.
+    /// Plays a file on this guest's sound card: WAV, FLAC, Ogg Vorbis, MP3.
     Play(play::Arguments),
     /// Records from this guest's sound card to a WAV file.
     Record(record::Arguments),

@@ -1,50 +1,65 @@
-//! `vsnd play`: a WAV file on the guest's card.
+//! `vsnd play`: a file on the guest's card, converted where the card does not take what it holds.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use guest::{Error, Stream};
 use program::{ExitStatus, Failure};
 use sndif::Format;
 use sndif::store::Direction;
 
-use crate::guest_side::{Follower, StreamArguments, converted, recording, report, running_failure};
+use crate::conversion::Conversion;
+use crate::guest_side::{Follower, StreamArguments, failure, report, running_failure};
+use crate::recording::Recording;
+use crate::shape::{Possible, Shape};
 
 /// Periods whose requests are waited for, to see how long that takes.
 const MEASURED_PERIODS: usize = 50;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The file.
-    #[arg(value_name = "FILE.wav")]
+    /// The file: WAV, FLAC, Ogg Vorbis or MP3; `-` is standard input.
     file: PathBuf,
-    /// Sample format to convert the file to before it is played [default: the file's own].
+    /// Sample format to play it in [default: the file's own, or the nearest one that the card takes].
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
+    /// Refuses a file that the card does not take as it is, instead of converting it.
+    #[arg(long, conflicts_with = "format")]
+    exact: bool,
     #[command(flatten)]
     stream: StreamArguments,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
-    let audio = recording(&arguments.file)?;
-    let format = arguments.format.unwrap_or(audio.format);
-    let data = converted(&audio, format)?;
-    let (_card, mut stream) = arguments.stream.open(Direction::Playback, format, audio.rate_hz, audio.channels)?;
-    let frame_bytes = stream.geometry().frame_bytes().max(1) as usize;
-    let period_bytes = stream.geometry().period_bytes() as usize;
-    let mut follower = Follower::new(arguments.stream.progress, "playing", Some((data.len() / frame_bytes) as u64))?;
+    let stop = program::stop_signal().map_err(Failure::with(ExitStatus::Failure))?;
+    let recording = if arguments.file == Path::new("-") {
+        Recording::from_stdin(stop.try_clone().map_err(Failure::with(ExitStatus::Failure))?)?
+    } else {
+        Recording::open(&arguments.file)?
+    };
+    let (own, frames) = (recording.shape, recording.frames);
+    let (mut stream, shape) = arguments.open(own)?;
+    let conversion = Conversion::new(own, shape)?;
+    let frames = frames.map(|frames| conversion.frames(frames));
+    let period_bytes = stream.geometry().period_bytes().max(1) as usize;
+    let mut follower = Follower::new(arguments.stream.progress, "playing", frames, stop);
 
-    let periods = data.chunks(period_bytes.max(1));
-    let measured_periods = MEASURED_PERIODS.min(periods.len() / 4);
+    let periods = frames.map_or(usize::MAX, |frames| (frames as usize * shape.frame_bytes()).div_ceil(period_bytes));
+    let measured_periods = MEASURED_PERIODS.min(periods / 4);
     stream.measure_write_latency(true);
     let mut measured = stream.stats();
-    for (index, period) in periods.enumerate() {
-        if index == measured_periods {
+    let mut periods =
+        Periods { recording, conversion, period_bytes, frames: Vec::new(), waiting: Vec::new(), ended: false };
+    let mut played = 0;
+    while let Some(period) = periods.next()? {
+        if played == measured_periods {
             stream.measure_write_latency(false);
             measured = stream.stats();
         }
-        stream.write(period).map_err(running_failure)?;
+        played += 1;
+        stream.write(&period).map_err(running_failure)?;
         follower.tell_reconnects(stream.as_ref());
-        if follower.step(stream.position() / frame_bytes as u64).is_break() {
+        if follower.step(stream.position() / shape.frame_bytes() as u64).is_break() {
             break;
         }
     }
@@ -61,4 +76,66 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         return Err(Failure::new(ExitStatus::Failure, "interrupted"));
     }
     Ok(ExitStatus::Success)
+}
+
+impl Arguments {
+    /// Opens the stream with the shape that the file has, or the nearest one that the card takes, and says so.
+    fn open(&self, own: Shape) -> Result<(Box<dyn Stream>, Shape), Failure> {
+        let (card, place) = self.stream.place(Direction::Playback)?;
+        let wanted = Shape { format: self.format.unwrap_or(own.format), ..own };
+        let mut possible = Possible::of(&place.limits);
+        if self.format.is_some() {
+            possible.formats = [wanted.format].into_iter().collect();
+        }
+        let mut shape = if self.exact { wanted } else { possible.nearest(wanted).unwrap_or(wanted) };
+        loop {
+            let refusal = match self.stream.open(&card, &place, shape) {
+                Ok(stream) => {
+                    if shape != wanted {
+                        eprintln!("vsnd: the card does not take {wanted}; the file is converted to {shape}");
+                    }
+                    return Ok((stream, shape));
+                }
+                Err(refusal) => refusal,
+            };
+            // What the card's configuration promises the host need not have.
+            let next = match &refusal {
+                Error::Negotiation(reason) if !self.exact && possible.learn(reason) => possible.nearest(wanted),
+                _ => None,
+            };
+            shape = next.ok_or_else(|| failure(refusal))?;
+        }
+    }
+}
+
+/// The recording in periods, as the stream takes them.
+struct Periods {
+    recording: Recording,
+    conversion: Conversion,
+    period_bytes: usize,
+    /// As the file has them.
+    frames: Vec<u8>,
+    /// Converted, and no whole period yet.
+    waiting: Vec<u8>,
+    ended: bool,
+}
+
+impl Periods {
+    /// The next period, the last may be shorter; `None` at the end.
+    fn next(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        while self.waiting.len() < self.period_bytes && !self.ended {
+            self.frames.clear();
+            let most = (self.period_bytes / self.recording.shape.frame_bytes().max(1)).max(1);
+            self.recording.read(most, &mut self.frames)?;
+            if self.frames.is_empty() {
+                self.ended = true;
+                self.conversion.finish(&mut self.waiting);
+            } else {
+                self.conversion.convert(&self.frames, &mut self.waiting);
+            }
+        }
+        let now = self.waiting.len().min(self.period_bytes);
+        let period: Vec<u8> = self.waiting.drain(..now).collect();
+        Ok(if period.is_empty() { None } else { Some(period) })
+    }
 }

@@ -1,6 +1,7 @@
-//! `vsnd record`: from the guest's card to a WAV file.
+//! `vsnd record`: from the guest's card to a WAV file, or to standard output.
 
-use std::path::PathBuf;
+use std::io::{self, IsTerminal, Stdout};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use host_audio::wav;
@@ -8,11 +9,12 @@ use program::{ExitStatus, Failure};
 use sndif::Format;
 use sndif::store::Direction;
 
-use crate::guest_side::{Follower, GuestReport, StreamArguments, report, running_failure};
+use crate::guest_side::{Follower, GuestReport, Progress, StreamArguments, failure, report, running_failure};
+use crate::shape::Shape;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The file; an existing one is not overwritten.
+    /// The file; an existing one is not overwritten. `-` is standard output.
     #[arg(value_name = "FILE.wav")]
     file: PathBuf,
     /// How long to record [default: until Ctrl-C].
@@ -43,15 +45,14 @@ fn seconds(text: &str) -> Result<f64, String> {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let Arguments { format, rate, channels, .. } = *arguments;
-    if arguments.file.exists() {
-        let message = format!("{} exists already: name another file, or remove it", arguments.file.display());
-        return Err(Failure::new(ExitStatus::File, message));
-    }
-    let (_card, mut stream) = arguments.stream.open(Direction::Capture, format, rate, channels)?;
-    let mut writer =
-        wav::Writer::create(&arguments.file, format, rate, channels).map_err(Failure::with(ExitStatus::File))?;
+    Target::check(arguments)?;
+    let stop = program::stop_signal().map_err(Failure::with(ExitStatus::Failure))?;
+    let (card, place) = arguments.stream.place(Direction::Capture)?;
+    let shape = Shape { format, rate_hz: rate, channels };
+    let mut stream = arguments.stream.open(&card, &place, shape).map_err(failure)?;
+    let mut target = Target::create(&arguments.file, shape).map_err(Failure::with(ExitStatus::File))?;
     let frames = arguments.frames.or(arguments.seconds.map(|seconds| (seconds * f64::from(rate)).round() as u64));
-    let mut follower = Follower::new(arguments.stream.progress, "recording", frames)?;
+    let mut follower = Follower::new(arguments.stream.progress, "recording", frames, stop);
 
     let frame_bytes = u64::from(stream.geometry().frame_bytes().max(1));
     let mut period = vec![0; stream.geometry().period_bytes() as usize];
@@ -61,17 +62,78 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(period.len());
         let read = stream.read(&mut period[..wanted]).map_err(running_failure)?;
         follower.tell_reconnects(stream.as_ref());
-        writer.write(&period[..read]).map_err(Failure::with(ExitStatus::File))?;
+        let wants_more = target.write(&period[..read]).map_err(Failure::with(ExitStatus::File))?;
         left -= read as u64;
-        if follower.step(writer.frames()).is_break() {
+        if !wants_more || follower.step(target.frames()).is_break() {
             break;
         }
     }
     // The device is ahead of what was read: what counts is what the file holds.
-    let report = GuestReport { frames: writer.frames(), ..report(stream.as_ref(), &before) };
+    let report = GuestReport { frames: target.frames(), ..report(stream.as_ref(), &before) };
     follower.finish(report)?;
-    writer.finish();
+    target.finish();
     stream.stop().map_err(running_failure)?;
     stream.close().map_err(running_failure)?;
     Ok(ExitStatus::Success)
+}
+
+/// Where the frames go.
+enum Target {
+    File(wav::Writer),
+    Pipe(wav::PipeWriter<Stdout>),
+}
+
+impl Target {
+    /// Refuses what cannot go well, before anything is opened.
+    fn check(arguments: &Arguments) -> Result<(), Failure> {
+        if arguments.file != Path::new("-") {
+            return if arguments.file.exists() {
+                let message = format!("{} exists already: name another file, or remove it", arguments.file.display());
+                Err(Failure::new(ExitStatus::File, message))
+            } else {
+                Ok(())
+            };
+        }
+        if io::stdout().is_terminal() {
+            return Err(Failure::new(ExitStatus::File, "standard output is a terminal: give a file, or a pipe"));
+        }
+        if arguments.stream.progress == Progress::Json {
+            let message = "`--progress json` and a recording do not both go to standard output";
+            return Err(Failure::new(ExitStatus::Usage, message));
+        }
+        Ok(())
+    }
+
+    fn create(file: &Path, shape: Shape) -> Result<Self, host_audio::Error> {
+        let Shape { format, rate_hz, channels } = shape;
+        if file == Path::new("-") {
+            return wav::PipeWriter::new(io::stdout(), format, rate_hz, channels).map(Self::Pipe);
+        }
+        wav::Writer::create(file, format, rate_hz, channels).map(Self::File)
+    }
+
+    /// Appends frames; `false` when nobody wants more.
+    fn write(&mut self, frames: &[u8]) -> Result<bool, String> {
+        match self {
+            Self::File(writer) => writer.write(frames).map(|()| true).map_err(|error| error.to_string()),
+            Self::Pipe(writer) => match writer.write(frames) {
+                Err(reason) if reason.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+                Err(reason) => Err(format!("cannot write to standard output: {reason}")),
+                Ok(()) => Ok(true),
+            },
+        }
+    }
+
+    fn frames(&self) -> u64 {
+        match self {
+            Self::File(writer) => writer.frames(),
+            Self::Pipe(writer) => writer.frames(),
+        }
+    }
+
+    fn finish(self) {
+        if let Self::File(writer) = self {
+            writer.finish();
+        }
+    }
 }

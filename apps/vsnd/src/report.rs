@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     fn audio(data: &[u8]) -> WavAudio {
-        WavAudio { format: sndif::Format::U8, rate_hz: 8000, channels: 1, data: data.to_vec(), missing_bytes: 0 }
+        WavAudio { format: sndif::Format::U8, rate_hz: 8000, channels: 1, data: data.to_vec() }
     }
 
     #[test]

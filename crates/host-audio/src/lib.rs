@@ -26,7 +26,7 @@ mod null;
 #[cfg(feature = "pipewire")]
 mod pipewire;
 mod pulse;
-mod speakers;
+pub mod speakers;
 mod spec;
 mod stream;
 pub mod wav;

@@ -14,7 +14,8 @@ pub(crate) const SL: u32 = 0x200;
 pub(crate) const SR: u32 = 0x400;
 
 /// The speakers of a frame on the wire; none where nobody knows where the channels belong.
-pub(crate) fn on_the_wire(channels: u8) -> &'static [u32] {
+#[must_use]
+pub fn on_the_wire(channels: u8) -> &'static [u32] {
     const ALSA: [u32; 8] = [FL, FR, BL, BR, FC, LFE, SL, SR];
     match channels {
         1 => &[FC],
@@ -41,7 +42,7 @@ fn other_name(speaker: u32) -> u32 {
 
 /// Where each channel of a frame on the wire lies in a frame elsewhere: in a file, or on a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Order(Vec<usize>);
+pub struct Order(Vec<usize>);
 
 impl Order {
     /// Of a file with this `mask`; 0 is taken for the usual one.
@@ -51,7 +52,7 @@ impl Order {
     }
 
     /// Of a place where the channels belong to these speakers, in this order.
-    pub fn among(channels: u8, mut elsewhere: Vec<Option<u32>>) -> Self {
+    pub(crate) fn among(channels: u8, mut elsewhere: Vec<Option<u32>>) -> Self {
         let count = usize::from(channels);
         // Channels of which nothing is said belong nowhere.
         elsewhere.resize(count, None);
@@ -71,7 +72,7 @@ impl Order {
         Self(places.into_iter().map(|place| place.or_else(|| left.next()).unwrap_or_default()).collect())
     }
 
-    pub fn is_identity(&self) -> bool {
+    pub(crate) fn is_identity(&self) -> bool {
         self.0.iter().enumerate().all(|(wire, &file)| wire == file)
     }
 
@@ -102,6 +103,50 @@ impl Order {
             before.copy_from_slice(frame);
             copy(&self.0, &before, frame);
         }
+    }
+}
+
+/// The share that each channel of a frame of `from` channels has in each of a frame of `to`, both in the order of the wire: one row per
+/// channel of the latter.
+///
+/// A speaker that is not there is heard from its neighbours, 3 dB lower; the LFE's channel, which only repeats, is left out. Where the
+/// sum could be too loud, all of it is turned down: the balance stays.
+#[must_use]
+pub fn mix(from: u8, to: u8) -> Vec<Vec<f64>> {
+    let (before, after) = (on_the_wire(from), on_the_wire(to));
+    let mut rows = vec![vec![0.0; usize::from(from)]; usize::from(to)];
+    for channel in 0..usize::from(from) {
+        let heard_from = match before.get(channel) {
+            // One channel is heard in the middle of the front pair, as loud as it is.
+            _ if from == 1 => (0..rows.len().min(2)).map(|place| (place, 1.0)).collect(),
+            Some(&speaker) if from != to && !after.is_empty() => neighbours(speaker, after),
+            _ => vec![(channel % rows.len().max(1), 1.0)],
+        };
+        for (place, share) in heard_from {
+            rows[place][channel] += share;
+        }
+    }
+    let loudest = rows.iter().map(|row| row.iter().sum::<f64>()).fold(1.0, f64::max);
+    rows.iter_mut().flatten().for_each(|share| *share /= loudest);
+    rows
+}
+
+/// The places among `speakers` that one is heard from, and how loud.
+fn neighbours(speaker: u32, speakers: &[u32]) -> Vec<(usize, f64)> {
+    let places = |wanted: &[u32], share: f64| -> Vec<(usize, f64)> {
+        (0..speakers.len()).filter(|&place| wanted.contains(&speakers[place])).map(|place| (place, share)).collect()
+    };
+    let itself = [&[speaker][..], &[other_name(speaker)]].map(|names| places(names, 1.0));
+    if let Some(found) = itself.into_iter().find(|found| !found.is_empty()) {
+        return found;
+    }
+    let quieter = std::f64::consts::FRAC_1_SQRT_2;
+    match speaker {
+        _ if speakers == [FC] => places(&[FC], if speaker == LFE { 0.0 } else { 0.5 }),
+        FL | BL | SL => places(&[FL], quieter),
+        FR | BR | SR => places(&[FR], quieter),
+        FC => places(&[FL, FR], quieter),
+        _ => Vec::new(),
     }
 }
 
@@ -146,6 +191,26 @@ mod tests {
                 all.sort_unstable();
                 assert_eq!(all, (0..channels).collect::<Vec<_>>(), "{channels} channels, mask {mask:#x}");
             }
+        }
+    }
+
+    #[test]
+    fn a_mix_keeps_the_balance_and_cannot_be_too_loud() {
+        assert_eq!(mix(2, 2), [[1.0, 0.0], [0.0, 1.0]]);
+        assert_eq!(mix(1, 2), [[1.0], [1.0]]);
+        assert_eq!(mix(2, 1), [[0.5, 0.5]]);
+        assert_eq!(mix(2, 6)[..3], [[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]);
+        // The sides are the backs where there is but one pair, and each is where it was.
+        let from_7_1 = mix(8, 6);
+        assert!(from_7_1[2][2] > 0.0 && from_7_1[2][6] > 0.0 && from_7_1[4][4] > 0.0);
+        let down = mix(6, 2);
+        assert!(down[0][0] > down[0][4] && down[0][4] == down[1][4] && down[0][1] == 0.0 && down[0][5] == 0.0);
+        for (from, to) in (1..=12).flat_map(|from| (1..=12).map(move |to| (from, to))) {
+            let rows = mix(from, to);
+            assert_eq!((rows.len(), rows[0].len()), (usize::from(to), usize::from(from)));
+            assert!(rows.iter().all(|row| row.iter().sum::<f64>() < 1.000_001), "{from} to {to}");
+            let silent = (0..usize::from(from)).filter(|&channel| rows.iter().all(|row| row[channel] == 0.0));
+            assert!(silent.count() <= 1, "{from} to {to}");
         }
     }
 

@@ -14,7 +14,7 @@ fn expect(output: &Output, status: i32, needle: &str) {
 
 #[test]
 fn a_file_that_is_no_wav() {
-    expect(&vsnd(&["play", "/etc/passwd"]), 7, "`/etc/passwd`: not a WAV file");
+    expect(&vsnd(&["play", "/etc/passwd"]), 7, "`/etc/passwd`: it is neither WAV nor FLAC");
 }
 
 #[test]

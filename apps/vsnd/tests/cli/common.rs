@@ -103,8 +103,12 @@ impl World {
     }
 
     pub fn attach(&self, domain: u16) {
+        self.attach_card(domain, CARD);
+    }
+
+    pub fn attach_card(&self, domain: u16, card: &str) {
         let xen = self.path("xen");
-        let output = vsnd(&["emu", "--dir", text(&xen), "attach", "--domain", &domain.to_string(), CARD]);
+        let output = vsnd(&["emu", "--dir", text(&xen), "attach", "--domain", &domain.to_string(), card]);
         assert!(output.status.success(), "{}", stderr(&output));
     }
 

@@ -6,6 +6,7 @@ mod control;
 mod demo;
 mod doctor;
 mod fake_daemon;
+mod files;
 mod sandbox;
 mod service;
 mod steering;

@@ -1,5 +1,6 @@
 //! How samples lie in a WAV file, and the way there and back from the protocol's formats.
 
+use crate::{Error, StreamSpec};
 use pcm::{Linear, linear};
 use sndif::Format;
 
@@ -33,6 +34,16 @@ impl Encoding {
             _ => (TAG_PCM, Linear::of(format)?.bits() as u16),
         };
         Some(Self { tag, bits, wide: false })
+    }
+
+    /// How a file holds frames of `spec`; `name` is what the error calls it.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub fn writable(spec: &StreamSpec, name: &str) -> Result<Self, Error> {
+        Self::of(spec.format).filter(|_| spec.frame_bytes() > 0).ok_or_else(|| {
+            Error::unsupported(name, spec, "a WAV file holds uncompressed samples of one channel or more")
+        })
     }
 
     /// Octets of a sample in the file.

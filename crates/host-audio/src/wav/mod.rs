@@ -6,13 +6,15 @@
 
 mod encoding;
 mod header;
+mod pipe;
 mod reader;
 mod sink;
 mod source;
 mod template;
 mod writer;
 
-pub use reader::{WavAudio, read_file};
+pub use pipe::PipeWriter;
+pub use reader::{Reader, WavAudio, read_file};
 pub use sink::finish_all;
 pub use template::numbered;
 pub use writer::Writer;
@@ -72,11 +74,11 @@ impl HostDevice for WavDevice {
                 })
             }
             Direction::Capture => {
-                let info = reader::open(&Template::expand(&self.template, who)?)?.1;
-                let channels = u32::from(info.channels);
+                let file = Reader::open(&Template::expand(&self.template, who)?)?;
+                let (rate_hz, channels) = (file.rate_hz, u32::from(file.channels));
                 Ok(Capabilities {
-                    formats: info.encoding.readable_as().collect(),
-                    rates_hz: info.rate_hz..=info.rate_hz,
+                    formats: file.encoding.readable_as().collect(),
+                    rates_hz: rate_hz..=rate_hz,
                     channels: channels..=channels,
                 })
             }

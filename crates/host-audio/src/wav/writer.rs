@@ -65,10 +65,7 @@ impl Writer {
     fn open(path: &Path, format: Format, rate_hz: u32, channels: u8, most: u32) -> Result<Self, Error> {
         let spec = StreamSpec { format, rate_hz, channels, period_frames: 0, buffer_frames: 0 };
         let frame_bytes = spec.frame_bytes();
-        let encoding = Encoding::of(format).filter(|_| frame_bytes > 0).ok_or_else(|| {
-            let reason = "a WAV file holds uncompressed samples of one channel or more";
-            Error::unsupported(format_args!("`{}`", path.display()), &spec, reason)
-        })?;
+        let encoding = Encoding::writable(&spec, &format!("`{}`", path.display()))?;
         let (number, numbered_path, file) = create_next(path, 1, most)?;
         let mut writer = Self {
             base: path.to_owned(),
