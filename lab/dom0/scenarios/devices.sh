@@ -92,6 +92,42 @@ scenario_mixed() {
     [ "$octets" -gt 370000 ] || fail "of 2 s at 44100 Hz $octets octets are no silence"
 }
 
+# Six channels, each where it belongs, and gaps behind which nothing is lost: at dom0's card in the card's order, and at a server
+# whose sink has them in another.
+scenario_surround() {
+    world
+    modprobe snd-aloop
+    (cd / && cpio -id < /lab/desktop.cpio 2> /dev/null)
+    daemon_with 'sink = "alsa:hw:Loopback,0,0"' '[[rule]]' 'stream = 1' 'sink = "pulse:lab@unix:/run/lab/pulse.socket"'
+    guest_start a "[['CARD, short-name=Surround, channels-max=8', 'PCM, name=all', 'STREAM, unique-id=p0, type=p',
+        'STREAM, unique-id=p1, type=p']]"
+    arecord -q -D hw:Loopback,1,0 -t raw -f S16_LE -r 48000 -c 6 -d 3 "$WAVS/six.raw" &
+    recorder_pid=$!
+    must_run a "play 0,0 63 96000 s16_le 48000 6 --period-size=480 --buffer-size=1920"
+    recorded_is six.raw compare --seed 63 --frames 96000 --channels 6 --late
+
+    arecord -q -D hw:Loopback,1,0 -t raw -f S16_LE -r 48000 -c 6 -d 9 "$WAVS/gaps.raw" &
+    recorder_pid=$!
+    must_run a "play 0,0 64 192000 s16_le 48000 6 --period-size=480 --buffer-size=1920 & sleep 1; kill -STOP \$(pidof aplay)
+        sleep 2; kill -CONT \$(pidof aplay); sleep 0.5; kill -STOP \$(pidof aplay); sleep 0.3; kill -CONT \$(pidof aplay); wait"
+    recorded_is gaps.raw compare --seed 64 --frames 192000 --channels 6 --late --gaps
+
+    map=front-left,front-right,front-center,lfe,rear-left,rear-right
+    pulse_start "module-null-sink sink_name=lab rate=48000 format=s16le channels=6 channel_map=$map" > /run/lab/pulse-start.log ||
+        fail "PulseAudio does not start: $(tail -n1 /run/lab/pulse-start.log)"
+    parecord --raw --latency-msec=20 --device=lab.monitor --rate=48000 --format=s16le --channels=6 \
+        --channel-map=front-left,front-right,rear-left,rear-right,front-center,lfe > "$WAVS/server.raw" &
+    recorder_pid=$!
+    soon 10 [ -s "$WAVS/server.raw" ] || fail "the sink's monitor gives nothing"
+    must_run a "vsnd-lab make --channels 6 --frames 96000 --seed 65 /run/lab/65.raw && { head -c 115200 /dev/zero; cat /run/lab/65.raw; } |
+        aplay -D hw:0,0,1 -t raw -f S16_LE -r 48000 -c 6 --period-size=2400 --buffer-size=9600"
+    sleep 1
+    kill -INT $recorder_pid
+    recorded_is server.raw compare --seed 65 --frames 96000 --channels 6 --late
+    kill $pulse_pid
+    devices_end
+}
+
 # A guest's period and buffer are what it asks for where the device can do that, else the device's.
 scenario_bounded() {
     devices_world
