@@ -5,6 +5,8 @@
 # needs on the host, with `debug` that and what building a kernel takes, with `deb` what Debian packages and their test take.
 set -eu
 
+cd "$(dirname "$0")/.."
+if [ "$(id -u)" = 0 ]; then as_root=""; else as_root="sudo"; fi
 missing=""
 need() { # package, then a test that it is there
     package=$1
@@ -64,7 +66,6 @@ fi
 
 if [ -n "$missing" ]; then
     echo "Installing Debian packages:$missing"
-    if [ "$(id -u)" = 0 ]; then as_root=""; else as_root="sudo"; fi
     export DEBIAN_FRONTEND=noninteractive
     # shellcheck disable=SC2086  # both are lists of words
     $as_root apt-get update -qq
@@ -81,4 +82,15 @@ target=x86_64-unknown-none
 if command -v rustup >/dev/null 2>&1 && ! rustup target list --installed | grep -qx "$target"; then
     echo "Installing the Rust target $target"
     rustup target add "$target" >/dev/null 2>&1 || echo "Could not install $target; the no_std check will be left out." >&2
+fi
+
+# PipeWire's plugin for ALSA, for a test. Installed, it would make PipeWire the default of every program's sound.
+plugin=libasound_module_pcm_pipewire.so
+if [ ! -e "target/alsa-lib/$plugin" ]; then
+    echo "Downloading Debian's pipewire-alsa; its plugin goes to target/alsa-lib"
+    mkdir -p target/alsa-lib/package
+    apt-cache show pipewire-alsa >/dev/null 2>&1 || $as_root apt-get update -qq
+    (cd target/alsa-lib/package && apt-get -o APT::Sandbox::User=root download -q=3 pipewire-alsa && dpkg-deb -x pipewire-alsa_*.deb .)
+    cp target/alsa-lib/package/usr/lib/*/alsa-lib/$plugin target/alsa-lib/
+    rm -r target/alsa-lib/package
 fi

@@ -11,6 +11,7 @@ use host_audio::{DeviceOptions, DeviceSpec, Direction, HostDevice, Least, Sink, 
 use sndif::Format;
 use sound_servers::{Kind, Server};
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -225,11 +226,33 @@ const COARSE: StreamSpec = StreamSpec { format: Format::U8, rate_hz: 8_000, chan
 /// In the environment of a process that has a PulseAudio of its own.
 const INNER: &str = "VSND_TEST_PULSEAUDIO";
 
-/// Runs `test` in a process of its own, which has this server: ALSA's plugin takes its server from the environment. Fails if it
-/// fails; gives what it printed behind `told: `.
+/// A configuration of ALSA in which `pipewire` is PipeWire's plugin, with this server and its sink `heard`.
+fn configuration(server: &Server) -> String {
+    let name = "libasound_module_pcm_pipewire.so";
+    let plugin = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/alsa-lib").join(name);
+    let plugin =
+        plugin.canonicalize().expect("PipeWire's plugin for ALSA is in target/alsa-lib: run scripts/install-deps.sh");
+    let address = server.pipewire_address();
+    let socket = address.strip_prefix("unix:").unwrap_or(&address);
+    format!(
+        "</usr/share/alsa/alsa.conf>\npcm_type.pipewire.lib \"{}\"\n\
+         pcm.!pipewire {{ type pipewire server \"{socket}\" playback_node heard }}\n\
+         pcm.both {{ type pipewire server \"{socket}\" playback_node out capture_node out }}\n",
+        plugin.display(),
+    )
+}
+
+/// Runs `test` in a process of its own, which has this server: ALSA's plugins take it from the environment, or from the configuration.
+/// Fails if it fails; gives what it printed behind `told: `.
 fn run_beside(server: &Server, test: &str) -> String {
     let mut again = Command::new(std::env::current_exe().unwrap());
     again.args(["--exact", test, "--nocapture"]).env(INNER, "1").env("PULSE_SERVER", server.address());
+    let configured = tempfile::NamedTempFile::new().unwrap();
+    if server.kind() == Kind::PipeWire {
+        fs::write(&configured, configuration(server)).unwrap();
+        // What is captured from a sink is what that plays.
+        again.env("ALSA_CONFIG_PATH", configured.path()).env("PIPEWIRE_PROPS", "{ stream.capture.sink = true }");
+    }
     let output = again.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let printed = String::from_utf8_lossy(&output.stdout);
@@ -249,16 +272,15 @@ fn a_pcm_with_a_shortest_period_says_so_and_plays_with_it() {
     play(&mut *device("pulse").open_sink(&WHO, &spec).unwrap(), 1, &noise(4_000));
 }
 
-#[test]
+/// Plays with every gap to `pcm`, in a process that has only this server, and hears that nothing was lost.
 #[expect(clippy::print_stdout, reason = "what it played is told to the process that started this one")]
-fn of_alsas_plugin_for_pulseaudio_every_frame_is_heard_after_a_gap_of_any_length() {
-    let test = "of_alsas_plugin_for_pulseaudio_every_frame_is_heard_after_a_gap_of_any_length";
+fn every_frame_is_heard_after_a_gap(kind: Kind, pcm: &str, test: &str) {
     if std::env::var_os(INNER).is_some() {
-        let runs = play_with_every_gap(device("pulse:heard").as_ref());
+        let runs = play_with_every_gap(device(pcm).as_ref());
         println!("told: {}", runs.iter().map(|run| run.end.to_string()).collect::<Vec<_>>().join(" "));
         return;
     }
-    let server = Server::start(Kind::PulseAudio);
+    let server = Server::start(kind);
     let heard = server.hear();
     assert_heard_behind_every_gap(&heard, || {
         let told = run_beside(&server, test);
@@ -269,6 +291,64 @@ fn of_alsas_plugin_for_pulseaudio_every_frame_is_heard_after_a_gap_of_any_length
             .map(|(begin, end)| begin..end)
             .collect()
     });
+}
+
+#[test]
+fn of_alsas_plugin_for_pulseaudio_every_frame_is_heard_after_a_gap_of_any_length() {
+    let test = "of_alsas_plugin_for_pulseaudio_every_frame_is_heard_after_a_gap_of_any_length";
+    every_frame_is_heard_after_a_gap(Kind::PulseAudio, "pulse:heard", test);
+}
+
+#[test]
+fn of_pipewires_plugin_for_alsa_every_frame_is_heard_after_a_gap_of_any_length() {
+    let test = "of_pipewires_plugin_for_alsa_every_frame_is_heard_after_a_gap_of_any_length";
+    every_frame_is_heard_after_a_gap(Kind::PipeWire, "pipewire", test);
+}
+
+/// Captures what is played meanwhile, stands still for two seconds, stops for one, and captures again each time.
+fn capture_goes_on(kind: Kind, (played, captured): (&str, &str), test: &str) {
+    if std::env::var_os(INNER).is_none() {
+        run_beside(&Server::start(kind), test);
+        return;
+    }
+    let mut source = device(captured).open_source(&WHO, &SPEC).unwrap();
+    let mut sink = device(played).open_sink(&WHO, &SPEC).unwrap();
+    for rest in ["stands still", "is stopped", "is paused", ""] {
+        source.start().unwrap();
+        sink.start().unwrap();
+        let (mut frames, mut loud) = (vec![0; 65_536], 0);
+        wait_until("what is played is captured", || {
+            let block = noise(4 * sink.room_frames());
+            sink.write(&block).unwrap();
+            paced_within(source.pacing(), QUIET);
+            source.acknowledge().unwrap();
+            sink.acknowledge().unwrap();
+            let read = source.read(&mut frames).unwrap();
+            loud += frames[..4 * read].chunks_exact(4).filter(|frame| *frame != [0; 4]).count();
+            loud > 24_000
+        });
+        match rest {
+            "is stopped" => source.stop().unwrap(),
+            "is paused" => source.pause(true).unwrap(),
+            _ => {}
+        }
+        std::thread::sleep(2 * QUIET);
+        if rest == "is paused" {
+            source.pause(false).unwrap();
+        }
+        assert!(source.notice().is_none(), "capture that {rest}: {:?}", source.notice());
+    }
+}
+
+#[test]
+fn alsas_plugin_for_pulseaudio_captures_again_after_every_rest() {
+    let pcms = ("pulse:out", "pulse:out.monitor");
+    capture_goes_on(Kind::PulseAudio, pcms, "alsas_plugin_for_pulseaudio_captures_again_after_every_rest");
+}
+
+#[test]
+fn pipewires_plugin_for_alsa_captures_again_after_every_rest() {
+    capture_goes_on(Kind::PipeWire, ("both", "both"), "pipewires_plugin_for_alsa_captures_again_after_every_rest");
 }
 
 #[test]

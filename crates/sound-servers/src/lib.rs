@@ -199,6 +199,12 @@ impl Server {
         self.pactl(&["load-module", "module-null-sink", "sink_name=out", "channels=2", "rate=48000"]);
     }
 
+    /// Which server it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// Adds the sink `heard` to PulseAudio, and hears all that it plays.
     #[must_use]
     pub fn hear(&self) -> Heard {

@@ -81,7 +81,11 @@ fn flac_ogg_and_mp3_are_played_whole() {
         let heard = heard(&path);
         if name == "six.flac" {
             assert_eq!((heard.rate_hz, heard.frames), (48_000, 2_400));
-            assert!(near(&heard.levels, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0].map(|times| times * level)), "{:?}", heard.levels);
+            assert!(
+                near(&heard.levels, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0].map(|times| times * level)),
+                "{:?}",
+                heard.levels
+            );
         } else {
             assert_eq!((heard.rate_hz, heard.frames), (44_100, 11_025), "{name}");
             assert!(near(&heard.levels, &[level, level / 2.0]), "{name}: {:?}", heard.levels);
