@@ -270,48 +270,76 @@ fn a_device_that_is_lost_stops_no_clock_and_is_opened_again() {
     assert_eq!(playing.sink.xruns(), 0);
 }
 
+/// Ways in which a guest gives no frames for a while.
+const RESTS: [&str; 4] = ["runs dry", "is paused", "stops", "stands still with all of it"];
+
+impl Playing {
+    /// Waits until what was accepted is heard.
+    fn run_dry(&mut self) {
+        while self.sink.queued_frames() > 0 {
+            self.step(false);
+        }
+        // The device finds out.
+        (0..50).for_each(|_| self.step(false));
+    }
+
+    /// Half a second of sound, a rest, half a second, after which nothing may be lost.
+    fn play_around(&mut self, way: &str, rest: Duration) {
+        self.steps(500);
+        match way {
+            "runs dry" => self.run_dry(),
+            "is paused" => self.sink.pause(true).unwrap(),
+            "stops" => {
+                self.run_dry();
+                self.sink.stop().unwrap();
+            }
+            _ => {}
+        }
+        // The thread sees that, and sleeps until something is to be done.
+        self.player.step(&mut self.ring, self.now);
+        self.now += rest;
+        match way {
+            "is paused" => self.sink.pause(false).unwrap(),
+            "stops" => self.sink.start().unwrap(),
+            _ => {}
+        }
+        // What was played meanwhile is no leap.
+        self.player.step(&mut self.ring, self.now);
+        self.position = self.accepted - self.sink.queued_frames();
+        self.steps(500);
+        self.run_dry();
+        let script = self.script.lock().unwrap();
+        assert_eq!(script.thrown, 0, "a guest {way} for {rest:?}");
+        assert_eq!(script.heard, self.accepted, "a guest {way} for {rest:?}");
+        assert_eq!(script.opened, 1, "a guest {way} for {rest:?}");
+    }
+}
+
 #[test]
 fn a_gap_of_any_length_loses_nothing() {
     for gap_ms in [10, 200, 900, 990, 1_010, 1_500, 2_000, 6_000, 60_000] {
-        for way in ["runs dry", "is paused", "stops", "stands still with all of it"] {
+        for way in RESTS {
             let lag = Duration::from_millis(100);
             let mut playing = Playing::new(SPEC, 960, Script { lag, ..Script::default() });
-            playing.steps(500);
-            let dry = |playing: &mut Playing| {
-                while playing.sink.queued_frames() > 0 {
-                    playing.step(false);
-                }
-                // The device finds out.
-                (0..50).for_each(|_| playing.step(false));
-            };
-            match way {
-                "runs dry" => dry(&mut playing),
-                "is paused" => playing.sink.pause(true).unwrap(),
-                "stops" => {
-                    dry(&mut playing);
-                    playing.sink.stop().unwrap();
-                }
-                _ => {}
-            }
-            // The thread sees that, and sleeps until something is to be done.
-            playing.player.step(&mut playing.ring, playing.now);
-            playing.now += Duration::from_millis(gap_ms);
-            match way {
-                "is paused" => playing.sink.pause(false).unwrap(),
-                "stops" => playing.sink.start().unwrap(),
-                _ => {}
-            }
-            // What was played meanwhile is no leap.
-            playing.player.step(&mut playing.ring, playing.now);
-            playing.position = playing.accepted - playing.sink.queued_frames();
-            playing.steps(500);
-            dry(&mut playing);
-            let script = playing.script.lock().unwrap();
-            assert_eq!(script.thrown, 0, "a guest {way} for {gap_ms} ms");
-            assert_eq!(script.heard, playing.accepted, "a guest {way} for {gap_ms} ms");
-            assert_eq!(script.opened, 1);
+            playing.play_around(way, Duration::from_millis(gap_ms));
         }
     }
+}
+
+/// One stream, which rests in every way, for 0.2 to 60 s each time, half of them up to 2 s.
+#[test]
+fn over_hours_of_gaps_of_every_length_nothing_is_lost() {
+    let mut playing = Playing::new(SPEC, 960, Script { lag: Duration::from_millis(20), ppm: 100, ..Script::default() });
+    let begin = playing.now;
+    let mut number = 0_u64;
+    while playing.now - begin < Duration::from_secs(3 * 3_600) {
+        let scattered = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let most_ms = if scattered.is_multiple_of(2) { 2_000 } else { 60_000 };
+        let gap = Duration::from_millis(200 + (scattered >> 1) % (most_ms - 199));
+        playing.play_around(RESTS[number as usize % RESTS.len()], gap);
+        number += 1;
+    }
+    assert!(number > 500, "{number} rests");
 }
 
 #[test]
