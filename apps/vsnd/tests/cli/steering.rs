@@ -12,18 +12,24 @@ use crate::common::{Process, World, eventually, program, stderr, text};
 /// A daemon with a configuration that can be changed.
 struct Steered {
     world: World,
-    _daemon: Process,
+    daemon: Option<Process>,
 }
 
 impl Steered {
     fn new(config: &str) -> Self {
         let world = World::new();
-        let path = world.path("vsndd.toml");
-        fs::write(&path, config).expect("written");
+        let mut steered = Self { world, daemon: None };
+        steered.configure(config);
+        steered.run();
+        steered
+    }
+
+    /// Ends the daemon, if it runs, and starts it.
+    fn run(&mut self) {
+        drop(self.daemon.take());
         let mut command = Command::new(program("vsndd"));
-        command.args(["--config", text(&path), "--xen", &world.spec()]).stderr(Stdio::piped());
-        let daemon = Process::ready(&mut command);
-        Self { world, _daemon: daemon }
+        command.args(["--config", text(&self.world.path("vsndd.toml")), "--xen", &self.world.spec()]);
+        self.daemon = Some(Process::ready(command.stderr(Stdio::piped())));
     }
 
     fn configure(&self, config: &str) {
@@ -44,6 +50,10 @@ impl Steered {
 
     /// A guest that plays a tone for longer than any test takes, once it plays.
     fn player(&self) -> Process {
+        self.player_of("1")
+    }
+
+    fn player_of(&self, domain: &str) -> Process {
         let path = self.world.path("tone.wav");
         let spec = hound::WavSpec {
             channels: 1,
@@ -56,7 +66,7 @@ impl Steered {
             writer.write_sample(8_000_i16).expect("written");
         }
         writer.finalize().expect("written");
-        let player = Process(self.world.guest(&["play", text(&path)]).spawn().expect("starts"));
+        let player = Process(self.world.guest(&["play", text(&path), "--domain", domain]).spawn().expect("starts"));
         eventually("the guest plays", || self.must(&["list"]).contains("1 running"));
         player
     }
@@ -84,6 +94,65 @@ fn a_running_stream_is_moved_to_a_server_and_away_again() {
     eventually("the server hears it no more", quiet);
     let listed = steered.must(&["list"]);
     assert!(listed.contains("1 running") && listed.contains("null"), "{listed}");
+}
+
+#[test]
+fn what_the_hosts_user_sets_for_a_guest_outlives_the_daemon_and_the_guest() {
+    for kind in [Kind::PulseAudio, Kind::PipeWire] {
+        let server = Server::start_remembering(kind);
+        server.pactl(&["load-module", "module-null-sink", "sink_name=other", "channels=2", "rate=48000"]);
+        server.pactl(&["set-default-sink", "out"]);
+        let mut steered = Steered::new(&format!("sink = \"pulse@{}\"\n", server.address()));
+        let named = |domain: u16| {
+            let name = format!("/local/domain/{domain}/name");
+            let socket = steered.world.path("xen/xenstored.sock");
+            let status = Command::new("xenstore-write").args([&name, "studio"]).env("XENSTORED_PATH", socket).status();
+            assert!(status.expect("xenstore-utils is installed").success());
+        };
+        named(1);
+        steered.world.attach(2);
+        named(2);
+        steered.run();
+        let guest = || {
+            let inputs = server.pactl(&["list", "sink-inputs"]);
+            inputs
+                .split("Sink Input #")
+                .find(|input| input.contains("media.name = \"studio: card 0"))
+                .map(str::to_owned)
+        };
+        let sinks = server.pactl(&["list", "short", "sinks"]);
+        let other = sinks.lines().find(|line| line.contains("\tother\t")).and_then(|line| line.split('\t').next());
+        let other = format!("Sink: {}\n", other.expect("the other sink"));
+        let as_it_was_left = || {
+            guest()
+                .is_some_and(|input| input.contains(" 25% ") && input.contains("Mute: yes") && input.contains(&other))
+        };
+        let player = steered.player();
+        eventually("the guest is on the server", || guest().is_some());
+        let input = guest().and_then(|input| input.lines().next().map(str::to_owned)).expect("its number");
+        server.pactl(&["set-sink-input-volume", &input, "25%"]);
+        server.pactl(&["set-sink-input-mute", &input, "1"]);
+        server.pactl(&["move-sink-input", &input, "other"]);
+        eventually("it is as the user wants it", as_it_was_left);
+        eventually("that is told", || {
+            let status: serde_json::Value = serde_json::from_str(&steered.must(&["list", "--json"])).expect("JSON");
+            let streams =
+                status["guests"].as_array().into_iter().flatten().map(|guest| &guest["cards"][0]["streams"][0]);
+            let told = |stream: &serde_json::Value| {
+                stream["server_muted"] == true
+                    && stream["server_volume_db"].as_f64().is_some_and(|db| (db + 36.1).abs() < 0.1)
+            };
+            streams.into_iter().any(told)
+        });
+
+        steered.run();
+        let is_another = || guest().is_some_and(|found| found.lines().next() != Some(&input));
+        eventually("the daemon has it as it was left", || is_another() && as_it_was_left());
+        drop(player);
+        eventually("the guest is gone", || guest().is_none());
+        let _player = steered.player_of("2");
+        eventually("the guest that starts again has it as it was left", as_it_was_left);
+    }
 }
 
 #[test]
