@@ -72,20 +72,20 @@ pub enum Error {
         process: String,
     },
     /// The lock file cannot be made.
-    #[error("cannot lock the card with {path}: {source}")]
+    #[error("cannot lock the card with {path}: {cause}")]
     Lock {
         /// The lock file.
         path: String,
         /// The system's answer.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A configuration node makes no sense.
-    #[error("configuration of the card, below {path}: {source}")]
+    #[error("configuration of the card, below {path}: {cause}")]
     BadNode {
         /// Directory of the node.
         path: String,
         /// Which node, and why.
-        source: BadNode,
+        cause: BadNode,
     },
     /// The card has no such stream.
     #[error("the card has no stream {pcm}/{stream}")]
@@ -193,15 +193,15 @@ pub enum Error {
     #[error(transparent)]
     Xen(#[from] xen::Error),
     /// XenStore.
-    #[error("XenStore: {0}")]
+    #[error(transparent)]
     Store(#[from] xenstore::Error),
     /// A system call failed.
-    #[error("cannot {doing}: {source}")]
+    #[error("cannot {doing}: {cause}")]
     System {
         /// What was attempted, as a verb phrase.
         doing: &'static str,
         /// The system's answer.
-        source: io::Error,
+        cause: io::Error,
     },
     /// Reading the source or writing the target of [`play`](crate::play) or [`record`](crate::record) failed.
     #[error(transparent)]
@@ -210,7 +210,7 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn system<E: Into<io::Error>>(doing: &'static str) -> impl FnOnce(E) -> Self {
-        move |source| Self::System { doing, source: source.into() }
+        move |cause| Self::System { doing, cause: cause.into() }
     }
 
     /// Whether [`OpenStream::recover`](crate::OpenStream::recover) may help.

@@ -104,7 +104,7 @@ fn narrow(store: &mut Client, path: &str, limits: &Limits) -> Result<Limits> {
         sample_formats: value(node::SAMPLE_FORMATS),
         buffer_size: value(node::BUFFER_SIZE),
     };
-    limits.narrowed_by(&nodes).map_err(|source| Error::BadNode { path: path.into(), source })
+    limits.narrowed_by(&nodes).map_err(|cause| Error::BadNode { path: path.into(), cause })
 }
 
 /// A name for people, cut to its longest length, with nothing in it that would move a terminal's cursor.

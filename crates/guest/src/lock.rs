@@ -27,7 +27,7 @@ fn path(spec: &XenSpec, domain: DomainId, card: u32) -> PathBuf {
 impl CardLock {
     pub(crate) fn acquire(spec: &XenSpec, domain: DomainId, card: u32) -> Result<Self> {
         let path = path(spec, domain, card);
-        let failed = |source: std::io::Error| Error::Lock { path: path.display().to_string(), source };
+        let failed = |cause: std::io::Error| Error::Lock { path: path.display().to_string(), cause };
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {

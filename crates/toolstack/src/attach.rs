@@ -17,7 +17,7 @@ const KEPT: &str = "/vsnd/attached";
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
     /// XenStore refused something.
-    #[error("XenStore: {0}")]
+    #[error(transparent)]
     Store(#[from] xenstore::Error),
     /// No domain has the name that `backend=` gives.
     #[error("backend `{0}`: no domain has that name or number")]

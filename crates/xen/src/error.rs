@@ -85,22 +85,22 @@ pub enum Error {
     #[error("the emulated Xen gave a malformed answer")]
     Malformed,
     /// XenStore could not be reached or answered an error.
-    #[error("XenStore: {0}")]
+    #[error(transparent)]
     Store(#[from] xenstore::Error),
     /// A system call failed.
-    #[error("cannot {doing}: {source}")]
+    #[error("cannot {doing}: {cause}")]
     System {
         /// What was attempted, as a verb phrase.
         doing: &'static str,
         /// The system's answer.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
 impl Error {
     /// Wraps a failed system call, for use with `map_err`.
     pub(crate) fn system<E: Into<io::Error>>(doing: &'static str) -> impl FnOnce(E) -> Self {
-        move |source| Error::System { doing, source: source.into() }
+        move |cause| Error::System { doing, cause: cause.into() }
     }
 }
 

@@ -15,7 +15,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// The store refused.
-    #[error("store: {op} {}: {errno}", Escaped(path))]
+    #[error("XenStore: {op} {}: {errno}", Escaped(path))]
     Store {
         /// What was asked.
         op: Op,
@@ -25,7 +25,7 @@ pub enum Error {
         errno: StoreErrno,
     },
     /// The path cannot be a store path; nothing was sent.
-    #[error("store path {}: {reason}", Escaped(path))]
+    #[error("XenStore path {}: {reason}", Escaped(path))]
     Path {
         /// The path as it was given.
         path: String,
@@ -33,7 +33,7 @@ pub enum Error {
         reason: PathError,
     },
     /// Path and value do not fit one message; nothing was sent.
-    #[error("store: {op} {}: {bytes} octets do not fit one message", Escaped(path))]
+    #[error("XenStore: {op} {}: {bytes} octets do not fit one message", Escaped(path))]
     TooLarge {
         /// What was asked.
         op: Op,
@@ -43,7 +43,7 @@ pub enum Error {
         bytes: usize,
     },
     /// A string that must not hold a NUL, or be empty, does; nothing was sent.
-    #[error("store: {op} {}: argument holds a NUL octet or is empty", Escaped(path))]
+    #[error("XenStore: {op} {}: argument holds a NUL octet or is empty", Escaped(path))]
     Argument {
         /// What was asked.
         op: Op,
@@ -51,7 +51,7 @@ pub enum Error {
         path: String,
     },
     /// No reply within the time allowed. The connection stays usable; the late reply will be dropped.
-    #[error("store: {op} {}: no reply within {after:?}", Escaped(path))]
+    #[error("XenStore: {op} {}: no reply within {after:?}", Escaped(path))]
     Timeout {
         /// What was asked.
         op: Op,
@@ -61,40 +61,47 @@ pub enum Error {
         after: Duration,
     },
     /// The transaction met a conflict at every try.
-    #[error("store: transaction met a conflict {tries} times in a row, given up")]
+    #[error("XenStore: transaction met a conflict {tries} times in a row, given up")]
     Conflict {
         /// How often it was tried.
         tries: u32,
     },
     /// The value is not UTF-8.
-    #[error("store: value of {} is not UTF-8", Escaped(path))]
+    #[error("XenStore: value of {} is not UTF-8", Escaped(path))]
     NotUtf8 {
         /// The node.
         path: String,
     },
     /// The store answered something that is not the protocol. The connection is given up.
-    #[error("store: protocol violation: {0}")]
+    #[error("XenStore: protocol violation: {0}")]
     Protocol(&'static str),
     /// The store's messages cannot be told apart any more. The connection is given up.
-    #[error("store: protocol violation: {0}")]
-    Wire(#[from] WireError),
+    #[error("XenStore: protocol violation: {0}")]
+    Wire(WireError),
     /// Too many replies lie there that nobody has waited for.
-    #[error("store: {0} requests submitted without waiting for their replies")]
+    #[error("XenStore: {0} requests submitted without waiting for their replies")]
     Backlog(usize),
     /// This ticket was waited for already, or is another client's.
-    #[error("store: no request is outstanding for this ticket")]
+    #[error("XenStore: no request is outstanding for this ticket")]
     Ticket,
     /// The connection is lost; this client stays useless.
-    #[error("store: connection closed")]
+    #[error("XenStore: connection closed")]
     Closed,
     /// The connection could not be made or used.
-    #[error("store: {what}: {source}")]
+    #[error("XenStore: {what}: {cause}")]
     Io {
         /// What was tried.
         what: String,
         /// The system's answer.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
+}
+
+// By hand: the message has its cause already, and a source would say it twice.
+impl From<WireError> for Error {
+    fn from(cause: WireError) -> Self {
+        Self::Wire(cause)
+    }
 }
 
 impl Error {
@@ -113,8 +120,8 @@ impl Error {
         self.errno() == Some(StoreErrno::NoEnt)
     }
 
-    pub(crate) fn io(what: impl Into<String>, source: impl Into<std::io::Error>) -> Self {
-        Self::Io { what: what.into(), source: source.into() }
+    pub(crate) fn io(what: impl Into<String>, cause: impl Into<std::io::Error>) -> Self {
+        Self::Io { what: what.into(), cause: cause.into() }
     }
 }
 
@@ -141,7 +148,7 @@ mod tests {
     fn hostile_names_are_escaped_and_cut_in_messages() {
         let path = format!("/a\n\x1b[31m{}", "x".repeat(5000));
         let text = Error::Store { op: Op::Read, path, errno: StoreErrno::NoEnt }.to_string();
-        assert!(text.starts_with("store: READ /a\\n\\u{1b}[31mxxx"), "{text}");
+        assert!(text.starts_with("XenStore: READ /a\\n\\u{1b}[31mxxx"), "{text}");
         assert!(text.ends_with("...: ENOENT (does not exist)"), "{text}");
         assert!(text.len() < 400);
     }

@@ -60,7 +60,7 @@ fn values_of_every_size_and_content_come_back() {
     assert!(matches!(client.watch("/v", "a\0b"), Err(Error::Argument { .. })));
     assert_eq!(client.read_opt("/none").unwrap(), None);
     let error = client.read("/none").unwrap_err();
-    assert_eq!(error.to_string(), "store: READ /none: ENOENT (does not exist)");
+    assert_eq!(error.to_string(), "XenStore: READ /none: ENOENT (does not exist)");
 }
 
 #[test]

@@ -215,7 +215,7 @@ pub(super) fn no_emulation(dir: &Path, error: &SurveyError) -> (String, String) 
 
 fn kind(error: &SurveyError) -> Option<ErrorKind> {
     match error {
-        SurveyError::Store(Error::Io { source, .. }) => Some(source.kind()),
+        SurveyError::Store(Error::Io { cause, .. }) => Some(cause.kind()),
         _ => None,
     }
 }

@@ -117,12 +117,12 @@ pub struct Metrics {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read configuration {}: {source}", path.display())]
+    #[error("cannot read configuration {}: {cause}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// The system's answer.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The file contains an error.
     #[error("configuration {}:{line}:{column}: {message}", path.display())]
@@ -145,7 +145,7 @@ impl Config {
     /// [`ConfigError`] when it cannot be read or contains an error, a key that does not exist included.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text =
-            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+            std::fs::read_to_string(path).map_err(|cause| ConfigError::Read { path: path.to_owned(), cause })?;
         Self::parse(&text, path)
     }
 

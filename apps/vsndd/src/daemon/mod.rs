@@ -60,17 +60,24 @@ pub enum Error {
     #[error(transparent)]
     Xen(#[from] xen::Error),
     /// The store refused something or is gone.
-    #[error("XenStore: {0}")]
+    #[error(transparent)]
     Store(#[from] xenstore::Error),
     /// The system refused something.
     #[error("cannot wait for events: {0}")]
-    System(#[from] io::Error),
+    System(io::Error),
     /// A configured host device cannot be used.
     #[error(transparent)]
     HostDevice(#[from] host_audio::Error),
     /// A socket to be seen and steered by cannot be had.
     #[error(transparent)]
     Listen(#[from] ListenError),
+}
+
+// By hand: the message has its cause already, and a source would say it twice.
+impl From<io::Error> for Error {
+    fn from(cause: io::Error) -> Self {
+        Self::System(cause)
+    }
 }
 
 /// Why the daemon ended without an error.
@@ -280,7 +287,7 @@ impl Daemon {
 
     fn read_store(&mut self) {
         if let Err(error) = self.store.process() {
-            error!("XenStore: {error}");
+            error!("{error}");
         }
     }
 

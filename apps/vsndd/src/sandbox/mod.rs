@@ -64,13 +64,20 @@ pub enum Error {
     Threads(usize),
     /// Capabilities cannot be given up.
     #[error("cannot give up capabilities: {0}")]
-    Capabilities(#[from] caps::errors::CapsError),
+    Capabilities(caps::errors::CapsError),
     /// Landlock.
     #[error("cannot restrict the files that can be reached: {0}; `--sandbox best-effort` goes on without")]
     Files(String),
     /// Seccomp.
     #[error("cannot restrict the system calls: {0}; `--sandbox best-effort` goes on without")]
     Calls(String),
+}
+
+// By hand: the message has its cause already, and a source would say it twice.
+impl From<caps::errors::CapsError> for Error {
+    fn from(cause: caps::errors::CapsError) -> Self {
+        Self::Capabilities(cause)
+    }
 }
 
 /// Enters the sandbox; there is no way out. `sockets` are the directories of the daemon's own.

@@ -39,7 +39,7 @@ impl DeviceFile {
             Errno::NOENT | Errno::NODEV | Errno::NXIO | Errno::NOTDIR => {
                 Error::DeviceMissing { path: self.path, module: self.module }
             }
-            error => Error::System { doing: "open a device file of Xen", source: naming(self.path, error) },
+            error => Error::System { doing: "open a device file of Xen", cause: naming(self.path, error) },
         })
     }
 }
