@@ -305,6 +305,40 @@ fn of_pipewires_plugin_for_alsa_every_frame_is_heard_after_a_gap_of_any_length()
     every_frame_is_heard_after_a_gap(Kind::PipeWire, "pipewire", test);
 }
 
+/// Plays, runs dry, and sees the server's sink come to rest; twice.
+fn a_dry_stream_lets_the_sink_rest(kind: Kind, pcm: &str, test: &str) {
+    if std::env::var_os(INNER).is_none() {
+        run_beside(&Server::start(kind), test);
+        return;
+    }
+    let sink_runs = || {
+        let sinks = Command::new("pactl").args(["list", "short", "sinks"]).output().unwrap().stdout;
+        String::from_utf8(sinks).unwrap().lines().any(|line| line.contains("\tout\t") && line.ends_with("RUNNING"))
+    };
+    let mut sink = device(pcm).open_sink(&WHO, &SPEC).unwrap();
+    for _ in 0..2 {
+        sink.start().unwrap();
+        let silence = vec![0; 4 * 9_600];
+        wait_until("the sink runs", || {
+            play(&mut *sink, 4, &silence);
+            sink_runs()
+        });
+        wait_until("the sink rests", || !sink_runs());
+    }
+}
+
+#[test]
+fn of_alsas_plugin_for_pulseaudio_a_dry_stream_lets_the_sink_rest() {
+    let test = "of_alsas_plugin_for_pulseaudio_a_dry_stream_lets_the_sink_rest";
+    a_dry_stream_lets_the_sink_rest(Kind::PulseAudio, "pulse:out", test);
+}
+
+#[test]
+fn of_pipewires_plugin_for_alsa_a_dry_stream_lets_the_sink_rest() {
+    let test = "of_pipewires_plugin_for_alsa_a_dry_stream_lets_the_sink_rest";
+    a_dry_stream_lets_the_sink_rest(Kind::PipeWire, "both", test);
+}
+
 /// Captures what is played meanwhile, stands still for two seconds, stops for one, and captures again each time.
 fn capture_goes_on(kind: Kind, (played, captured): (&str, &str), test: &str) {
     if std::env::var_os(INNER).is_none() {

@@ -4,9 +4,9 @@
 mod common;
 
 use common::{
-    OpenAndWait, PRELUDE_FRAMES, Stream, WHO, assert_captured, assert_heard_behind_every_gap,
-    assert_short_buffer_is_played, device, is_tone, native, play, play_with_every_gap, silence, silent_device,
-    sink_runs, wait_until,
+    OpenAndWait, PRELUDE_FRAMES, Stream, WHO, assert_captured, assert_each_channel_is_at_its_own_speaker,
+    assert_heard_behind_every_gap, assert_short_buffer_is_played, device, is_tone, native, play, play_with_every_gap,
+    silence, silent_device, sink_runs, wait_until,
 };
 use host_audio::{Direction, Sink, StreamSpec};
 use serde_json::Value;
@@ -452,4 +452,11 @@ fn a_stream_that_ran_dry_lets_the_host_suspend_its_card() {
     play(sink.as_mut(), 4, &silence(4 * 9_600));
     wait_until("the sink rests", || !sink_runs(&server));
     play(sink.as_mut(), 4, &silence(4 * 9_600));
+}
+
+#[test]
+fn each_channel_is_at_its_own_speaker_on_a_server() {
+    let server = start();
+    let node = format!("pipewire:many@{}", server.pipewire_address());
+    assert_each_channel_is_at_its_own_speaker(&server, (&node, &node));
 }

@@ -3,9 +3,9 @@
 mod common;
 
 use common::{
-    OpenAndWait, PRELUDE_FRAMES, QUIET, Stream, WHO, assert_captured, assert_heard_behind_every_gap,
-    assert_short_buffer_is_played, device, is_tone, native, noise, play, play_with_every_gap, silence, silent_device,
-    sink_runs, wait_until,
+    OpenAndWait, PRELUDE_FRAMES, QUIET, Stream, WHO, assert_captured, assert_each_channel_is_at_its_own_speaker,
+    assert_heard_behind_every_gap, assert_short_buffer_is_played, device, is_tone, native, noise, play,
+    play_with_every_gap, silence, silent_device, sink_runs, wait_until,
 };
 use host_audio::{Direction, Sink, StreamSpec};
 use sndif::Format;
@@ -392,5 +392,14 @@ fn a_stream_that_stands_costs_nothing_and_lets_the_host_suspend_its_card() {
         source.stop().unwrap();
         wait_until(&format!("{kind:?}'s sink rests when nobody records it"), || !sink_runs(&server));
         assert_no_time_is_used(&format!("{kind:?}: a source is stopped"));
+    }
+}
+
+#[test]
+fn each_channel_is_at_its_own_speaker_on_a_server() {
+    for kind in SERVERS {
+        let server = Server::start(kind);
+        let devices = (&*server.device("many"), &*server.device("many.monitor"));
+        assert_each_channel_is_at_its_own_speaker(&server, devices);
     }
 }

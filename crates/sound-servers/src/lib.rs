@@ -92,6 +92,35 @@ impl Server {
         Player { _player: Ended(player) }
     }
 
+    /// A program of the host's own that plays one frame of 16-bit samples again and again, each channel to its speaker.
+    #[must_use]
+    pub fn play_levels(&self, sink: &str, speakers: &str, levels: &[i16]) -> Player {
+        let path = self.dir.path().join("levels");
+        let frame: Vec<u8> = levels.iter().flat_map(|level| level.to_le_bytes()).collect();
+        fs::write(&path, frame.repeat(30 * SECOND)).unwrap();
+        let mut command = self.command("pacat");
+        let device = format!("--device={sink}");
+        let shape = ["--rate=48000".to_owned(), "--format=s16le".to_owned(), format!("--channels={}", levels.len())];
+        command.args(["--playback", "--raw", &device, &format!("--channel-map={speakers}")]).args(shape);
+        let player = command.stdin(File::open(&path).unwrap()).stderr(Stdio::null()).spawn().unwrap();
+        Player { _player: Ended(player) }
+    }
+
+    /// What a sink plays after a while: one frame of 16-bit samples, the channels in the order of `speakers`.
+    #[must_use]
+    pub fn hear_levels(&self, sink: &str, speakers: &str) -> Vec<i16> {
+        let channels = speakers.split(',').count();
+        let mut command = self.command("parec");
+        command.args(["--raw", "--rate=48000", "--format=s16le", "--latency-msec=20"]);
+        command.args([format!("--device={sink}.monitor"), format!("--channels={channels}")]);
+        command.arg(format!("--channel-map={speakers}"));
+        let mut recorder = Ended(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
+        let mut heard = vec![0; SECOND / 10 * 2 * channels];
+        recorder.0.stdout.as_mut().unwrap().read_exact(&mut heard).unwrap();
+        let last = &heard[heard.len() - 2 * channels..];
+        last.as_chunks().0.iter().map(|&octets| i16::from_le_bytes(octets)).collect()
+    }
+
     /// Starts PulseAudio with a TCP port beside its socket, and gives the port. `auth` says who is let in there, as
     /// `module-native-protocol-tcp` is told: `auth-anonymous=1`, `auth-cookie=/PATH`.
     #[must_use]

@@ -144,8 +144,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] when it cannot be read or contains an error, a key that does not exist included.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text =
-            std::fs::read_to_string(path).map_err(|cause| ConfigError::Read { path: path.to_owned(), cause })?;
+        let text = std::fs::read_to_string(path).map_err(|cause| ConfigError::Read { path: path.to_owned(), cause })?;
         Self::parse(&text, path)
     }
 

@@ -19,6 +19,7 @@ const USUAL_PERIOD: u32 = 50;
 pub(super) struct Device {
     pub pcm: PCM,
     pub period: u64,
+    pub buffer: u64,
     /// The device wakes its thread when it has this much room (playback) or data (capture).
     pub avail_min: u64,
     pub can_pause: bool,
@@ -147,6 +148,8 @@ pub(super) fn open(name: &str, direction: Direction, spec: &StreamSpec) -> Resul
         Direction::Playback => (buffer - period).clamp(1, buffer.max(1)),
         Direction::Capture => period.max(1),
     };
+    // As long as it is prepared: some PCMs do not know it otherwise.
+    let order = chmap::order(&pcm, spec.channels);
     let set_up = || {
         let params = pcm.sw_params_current()?;
         // It is started by hand as soon as there is something to play, so any threshold does. The plugin for PulseAudio takes it for what
@@ -156,13 +159,14 @@ pub(super) fn open(name: &str, direction: Direction, spec: &StreamSpec) -> Resul
         params.set_stop_threshold(buffer)?;
         params.set_avail_min(avail_min)?;
         pcm.sw_params(&params)?;
-        pcm.prepare()?;
+        // Prepared again when it is needed.
+        pcm.drop()?;
         alsa::poll::Descriptors::get(&pcm)
     };
-    let poll_fds = set_up().map_err(|error| failed("to be prepared", error))?;
+    let poll_fds = set_up().map_err(|error| failed("to be set up", error))?;
     let period = period.max(1).cast_unsigned();
-    let order = chmap::order(&pcm, spec.channels);
-    Ok(Device { order, pcm, period, avail_min: avail_min.cast_unsigned(), can_pause, mapped, poll_fds })
+    let (buffer, avail_min) = (buffer.max(1).cast_unsigned(), avail_min.cast_unsigned());
+    Ok(Device { order, pcm, period, buffer, avail_min, can_pause, mapped, poll_fds })
 }
 
 fn wanted_period(spec: &StreamSpec) -> u32 {

@@ -39,6 +39,9 @@ pub(super) struct AlsaPcm {
     rate_hz: u32,
     /// End of what a PCM still plays that has reported an underrun: a plugin's server goes on for a while.
     dry_at: Option<Instant>,
+    /// It stands and holds nothing. It is prepared when it is needed: a prepared stream of ALSA's plugin for PulseAudio
+    /// keeps its server's card awake.
+    emptied: bool,
 }
 
 impl AlsaPcm {
@@ -59,6 +62,7 @@ impl AlsaPcm {
             held_at: Instant::now(),
             rate_hz: spec.rate_hz,
             dry_at: None,
+            emptied: true,
         }
     }
 
@@ -147,6 +151,13 @@ impl AlsaPcm {
         Ok(moved)
     }
 
+    fn prepare(&mut self) -> Result<(), Fault> {
+        if std::mem::take(&mut self.emptied) {
+            self.outcome(self.device.pcm.prepare())?;
+        }
+        Ok(())
+    }
+
     fn run(&mut self) -> Result<(), Fault> {
         if self.device.pcm.state_raw() == state::PREPARED {
             return self.outcome(self.device.pcm.start());
@@ -155,9 +166,8 @@ impl AlsaPcm {
     }
 
     fn empty(&mut self) -> Result<(), Fault> {
-        (self.held, self.dry_at) = (0, None);
-        self.outcome(self.device.pcm.drop())?;
-        self.outcome(self.device.pcm.prepare())
+        (self.held, self.dry_at, self.emptied) = (0, None, true);
+        self.outcome(self.device.pcm.drop())
     }
 
     fn await_change(&mut self, wake: BorrowedFd<'_>, by_pcm: bool, timeout: Option<Duration>) -> bool {
@@ -189,6 +199,9 @@ impl Output for AlsaPcm {
     }
 
     fn room(&mut self, now: Instant) -> Result<u64, Fault> {
+        if self.emptied {
+            return Ok(self.device.buffer);
+        }
         if self.running_dry(now)?.is_some() {
             return Ok(0);
         }
@@ -203,6 +216,7 @@ impl Output for AlsaPcm {
     }
 
     fn write(&mut self, frames: &[u8], now: Instant) -> Result<usize, Fault> {
+        self.prepare()?;
         if self.running_dry(now)?.is_some() {
             return Ok(0);
         }
@@ -227,6 +241,9 @@ impl Output for AlsaPcm {
     }
 
     fn delay(&mut self, now: Instant) -> Result<u64, Fault> {
+        if self.emptied {
+            return Ok(0);
+        }
         if let Some(left) = self.running_dry(now)? {
             return Ok(left);
         }
@@ -271,6 +288,9 @@ impl Input for AlsaPcm {
     }
 
     fn available(&mut self, _now: Instant) -> Result<u64, Fault> {
+        if self.emptied {
+            return Ok(0);
+        }
         if let Some(avail) = self.answer(self.device.pcm.avail())? {
             self.avail = avail;
         }
@@ -286,6 +306,7 @@ impl Input for AlsaPcm {
     }
 
     fn start(&mut self, _now: Instant) -> Result<(), Fault> {
+        self.prepare()?;
         self.run()
     }
 

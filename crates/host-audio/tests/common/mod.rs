@@ -394,3 +394,57 @@ pub fn sink_runs(server: &Server) -> bool {
     let sinks = server.pactl(&["list", "short", "sinks"]);
     sinks.lines().any(|line| line.contains("\tout\t") && line.ends_with("RUNNING"))
 }
+
+/// Fails unless each channel of `server`'s sink `many`, which has them in an order of its own, is captured where it belongs on the wire,
+/// and what is played is heard where it belongs.
+pub fn assert_each_channel_is_at_its_own_speaker(server: &Server, (sink, source): (&str, &str)) {
+    // Speakers in ALSA's order, and in another that a sink may have.
+    for (wire, elsewhere) in [
+        ("front-left,front-right,rear-left,rear-right", "rear-left,rear-right,front-left,front-right"),
+        (
+            "front-left,front-right,rear-left,rear-right,front-center",
+            "front-left,front-right,front-center,rear-left,rear-right",
+        ),
+        (
+            "front-left,front-right,rear-left,rear-right,front-center,lfe",
+            "front-left,front-right,front-center,lfe,rear-left,rear-right",
+        ),
+        (
+            "front-left,front-right,rear-left,rear-right,front-center,lfe,side-left,side-right",
+            "front-left,front-right,front-center,lfe,rear-left,rear-right,side-left,side-right",
+        ),
+    ] {
+        let levels: Vec<i16> = (1..).map(|number| number * 1_000).take(wire.split(',').count()).collect();
+        let map = format!("channel_map={elsewhere}");
+        let module = ["load-module", "module-null-sink", "sink_name=many", "rate=48000", &map];
+        let channels = format!("channels={}", levels.len());
+        let module = server.pactl(&[&module[..], &[&channels]].concat());
+        let player = server.play_levels("many", wire, &levels);
+        let spec = StreamSpec { channels: levels.len() as u8, ..SPEC };
+        let near = |heard: &[i16]| {
+            heard.len() == levels.len() && heard.iter().zip(&levels).all(|(heard, level)| (heard - level).abs() < 10)
+        };
+        let mut source = device(source).open_source(&WHO, &spec).unwrap();
+        source.start().unwrap();
+        let mut block = vec![0; 65_536];
+        wait_until(&format!("{wire} as it is"), || {
+            paced_within(source.pacing(), QUIET);
+            source.acknowledge().unwrap();
+            let read = source.read(&mut block).unwrap() * spec.frame_bytes();
+            let last = block[..read].chunks_exact(spec.frame_bytes()).next_back().unwrap_or_default();
+            near(&last.as_chunks().0.iter().map(|&octets| i16::from_le_bytes(octets)).collect::<Vec<_>>())
+        });
+        drop((source, player));
+        let frame: Vec<u8> = levels.iter().flat_map(|level| level.to_le_bytes()).collect();
+        let mut sink = device(sink).open_sink(&WHO, &spec).unwrap();
+        std::thread::scope(|scope| {
+            let heard =
+                scope.spawn(|| wait_until(&format!("{wire} is heard"), || near(&server.hear_levels("many", wire))));
+            while !heard.is_finished() {
+                play(sink.as_mut(), spec.frame_bytes(), &frame.repeat(9_600));
+            }
+        });
+        drop(sink);
+        server.pactl(&["unload-module", module.trim()]);
+    }
+}
