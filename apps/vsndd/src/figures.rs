@@ -114,7 +114,7 @@ impl Snapshot {
                 card.streams.iter().map(move |stream| {
                     let labels = [
                         ("domain", guest.domain.to_string()),
-                        ("name", guest.name.clone().unwrap_or_default()),
+                        ("name", escaped(guest.name.as_deref().unwrap_or_default())),
                         ("card", card.card.to_string()),
                         ("pcm", stream.pcm.to_string()),
                         ("stream", stream.stream.to_string()),
@@ -145,6 +145,11 @@ impl Latencies {
     }
 }
 
+/// Text as the value of a label, which prometheus-client writes as it is: a guest's name may hold anything.
+fn escaped(text: &str) -> String {
+    text.replace('\\', r"\\").replace('"', r#"\""#).replace('\n', r"\n")
+}
+
 #[expect(clippy::cast_precision_loss, reason = "a figure")]
 fn seconds_of_us(microseconds: u64) -> f64 {
     microseconds as f64 / 1e6
@@ -159,6 +164,18 @@ fn seconds(milliseconds: u64) -> f64 {
 mod tests {
     use super::*;
     use crate::journal::Violation;
+
+    #[test]
+    fn the_name_of_a_domain_adds_no_series() {
+        let name = Some("x\"} 1\nvsndd_guests 99\nevil{name=\"\\".to_owned());
+        let card = control::Card { streams: vec![control::Stream::default()], ..Default::default() };
+        let guest = control::Guest { domain: 5, name, cards: vec![card], ..Default::default() };
+        let status = Status { guests: vec![guest], ..Status::default() };
+        let text = figures(&status, &Journal::default());
+        assert!(text.lines().all(|line| line.starts_with("vsndd_") || line.starts_with('#')), "{text}");
+        assert!(!text.lines().any(|line| line == "vsndd_guests 99"), "{text}");
+        assert!(text.contains(r#"name="x\"} 1\nvsndd_guests 99\nevil{name=\"\\",card="#), "{text}");
+    }
 
     #[test]
     fn figures_tell_streams_frames_xruns_latency_violations_reconnects_and_notifications() {

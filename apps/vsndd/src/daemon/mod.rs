@@ -210,7 +210,8 @@ impl Daemon {
             return Some(0);
         }
         let timers = [self.stream_timers.next_ns(), self.device_timers.next_ns(), self.watchdog.next_wake_ns()];
-        timers.into_iter().flatten().min()
+        let timers = timers.into_iter().chain([self.steering.next_wake_ns()]);
+        timers.flatten().min()
     }
 
     fn stream_woke(&mut self, token: u64, now_ns: u64) {

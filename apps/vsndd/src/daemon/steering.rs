@@ -40,6 +40,11 @@ impl Steering {
     pub(super) fn is_busy(&self) -> bool {
         self.control.as_ref().is_some_and(Control::is_busy)
     }
+
+    pub(super) fn next_wake_ns(&self) -> Option<u64> {
+        let control = self.control.as_ref().and_then(Control::next_wake_ns);
+        control.into_iter().chain(self.metrics.as_ref().and_then(Metrics::next_wake_ns)).min()
+    }
 }
 
 impl Daemon {
@@ -87,6 +92,9 @@ impl Daemon {
 
     /// Answers requests, tells events, ends measuring.
     pub(super) fn serve_steering(&mut self, now_ns: u64) {
+        if let Some(metrics) = &mut self.steering.metrics {
+            metrics.expire(now_ns);
+        }
         let Some(control) = &mut self.steering.control else { return };
         for (client, peer, request) in control.requests() {
             let reply = self.answer(&request, peer, now_ns);
@@ -97,6 +105,7 @@ impl Daemon {
         }
         if let Some(control) = &mut self.steering.control {
             control.tell(&self.journal);
+            control.expire(now_ns);
         }
         if self.steering.measured_until_ns.is_some_and(|until| until < now_ns) {
             self.steering.measured_until_ns = None;

@@ -51,6 +51,8 @@ impl AsFd for Socket {
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) socket: Socket,
+    /// When something came or was taken last.
+    pub(super) active_ns: u64,
     input: Vec<u8>,
     output: Vec<u8>,
     /// Something is left in the socket that there was no room for.
@@ -62,8 +64,16 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(socket: Socket) -> Self {
-        Self { socket, input: Vec::new(), output: Vec::new(), more: false, ended: false, finished: false }
+    pub(super) fn new(socket: Socket, now_ns: u64) -> Self {
+        Self {
+            socket,
+            active_ns: now_ns,
+            input: Vec::new(),
+            output: Vec::new(),
+            more: false,
+            ended: false,
+            finished: false,
+        }
     }
 
     /// Takes in what has come, as long as fewer than `most` octets are waiting to be understood.

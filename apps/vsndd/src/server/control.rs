@@ -7,11 +7,15 @@ use control::{LINE_BYTES_MAX, Reply, Request};
 
 use super::connection::{Connection, Socket};
 use super::listener::Listener;
+use super::longest_silent;
 use crate::journal::Journal;
 use crate::poller::Poller;
 
 /// Connections at once.
 const CLIENTS_MAX: usize = 32;
+
+/// How long one who follows no events may say nothing.
+const IDLE_NS_MAX: u64 = 60_000_000_000;
 
 /// Who asks, for the audit.
 #[derive(Debug, Clone, Copy)]
@@ -58,24 +62,28 @@ impl Control {
     /// After `token` became ready; true if it is one of ours.
     pub(crate) fn woke(&mut self, token: u64, poller: &Poller) -> bool {
         let Some(index) = token.checked_sub(self.token).filter(|&index| index < Self::TOKENS) else { return false };
+        let now_ns = poller.now_ns();
         if index == 0 {
-            self.accept(poller);
+            self.accept(poller, now_ns);
         } else if let Some(Some(client)) = usize::try_from(index - 1).ok().and_then(|index| self.clients.get_mut(index))
         {
+            client.connection.active_ns = now_ns;
             client.connection.flush();
             client.connection.receive(LINE_BYTES_MAX);
         }
         true
     }
 
-    fn accept(&mut self, poller: &Poller) {
+    /// Where nothing is free, the one that was silent longest makes room.
+    fn accept(&mut self, poller: &Poller, now_ns: u64) {
         while let Ok(Some(Socket::Unix(stream))) = self.listener.accept() {
-            // Whoever comes too late finds the connection closed.
-            let Some(index) = self.clients.iter().position(Option::is_none) else { continue };
+            let active_ns = |client: &Client| client.connection.active_ns;
+            let index = longest_silent(self.clients.iter().map(|slot| slot.as_ref().map(active_ns)));
+            self.clients[index] = None;
             let Ok(credentials) = rustix::net::sockopt::socket_peercred(&stream) else { continue };
             let peer = Peer { uid: credentials.uid.as_raw(), pid: credentials.pid.as_raw_nonzero().get() };
             if poller.add_both_edges(&stream, self.token + 1 + index as u64).is_ok() {
-                let connection = Connection::new(Socket::Unix(stream));
+                let connection = Connection::new(Socket::Unix(stream), now_ns);
                 self.clients[index] = Some(Client { connection, peer, seen: None });
             }
         }
@@ -126,6 +134,18 @@ impl Control {
         }
     }
 
+    /// Closes what was silent for too long.
+    pub(crate) fn expire(&mut self, now_ns: u64) {
+        for slot in &mut self.clients {
+            slot.take_if(|client| client.ends_ns().is_some_and(|ends_ns| now_ns >= ends_ns));
+        }
+    }
+
+    /// When [`expire`](Self::expire) has something to do.
+    pub(crate) fn next_wake_ns(&self) -> Option<u64> {
+        self.clients.iter().flatten().filter_map(Client::ends_ns).min()
+    }
+
     /// Whether requests may be waiting that nothing will wake us for.
     pub(crate) fn is_busy(&self) -> bool {
         self.clients.iter().flatten().any(|client| client.connection.has_line())
@@ -133,6 +153,11 @@ impl Control {
 }
 
 impl Client {
+    /// When it was silent for too long.
+    fn ends_ns(&self) -> Option<u64> {
+        self.seen.is_none().then_some(self.connection.active_ns + IDLE_NS_MAX)
+    }
+
     fn reply(&mut self, reply: &Reply) {
         self.send(reply);
     }

@@ -10,6 +10,11 @@ pub(crate) use control::{Control, Peer};
 pub(crate) use metrics::Metrics;
 pub use sockets::Sockets;
 
+/// The slot for another connection: a free one, or the one that was active longest ago.
+fn longest_silent(active_ns: impl Iterator<Item = Option<u64>>) -> usize {
+    active_ns.enumerate().min_by_key(|(_, active_ns)| *active_ns).map_or(0, |(index, _)| index)
+}
+
 /// Why a socket cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
