@@ -5,12 +5,10 @@
 
 use sndif::{Protocol, XenbusState};
 
+use crate::hold_off::HoldOff;
+
 /// How long a frontend that was connected to an earlier daemon gets to notice that it ended.
 const STALE_FRONTEND_NS: u64 = 1_000_000_000;
-
-/// How long no connection is offered after one that failed: a frontend that fails each time would
-/// otherwise keep both ends busy. Linux waits a second for the offer when its driver is removed.
-const HOLD_OFF_NS: u64 = 200_000_000;
 
 /// What the daemon has to do, in the order given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +32,7 @@ pub struct Handshake {
     stale_until_ns: Option<u64>,
     /// No connection is offered before.
     hold_off_until_ns: Option<u64>,
+    hold_off: HoldOff,
     /// The toolstack wants the device, as far as we have seen.
     online: bool,
 }
@@ -51,7 +50,9 @@ impl Handshake {
         let stale = frontend == S::Connected || frontend == S::Initialised && protocol == Protocol::V2;
         let state = if stale { S::Closed } else { S::InitWait };
         let stale_until_ns = stale.then(|| now_ns.saturating_add(STALE_FRONTEND_NS));
-        (Self { protocol, state, stale_until_ns, hold_off_until_ns: None, online: true }, vec![Action::SetState(state)])
+        let (hold_off, hold_off_until_ns) = (HoldOff::default(), None);
+        let handshake = Self { protocol, state, stale_until_ns, hold_off_until_ns, hold_off, online: true };
+        (handshake, vec![Action::SetState(state)])
     }
 
     /// Our state.
@@ -88,7 +89,11 @@ impl Handshake {
         match frontend {
             // The frontend came back without our having seen its other states.
             S::Initialised | S::Connected if self.state == S::Connected && moved => match self.protocol {
-                Protocol::V2 => self.leave(S::InitWait, &mut actions),
+                Protocol::V2 if self.hold_off_until_ns.is_none() => self.leave(S::InitWait, &mut actions),
+                Protocol::V2 => {
+                    self.stale_until_ns = self.hold_off_until_ns;
+                    self.leave(S::Closed, &mut actions);
+                }
                 // It was resumed, and takes the new ring for connected already.
                 Protocol::V0 => {
                     self.state = S::InitWait;
@@ -111,6 +116,8 @@ impl Handshake {
                 self.stale_until_ns = None;
                 if self.hold_off_until_ns.is_none() {
                     self.leave(S::InitWait, &mut actions);
+                } else if self.state == S::Connected {
+                    self.leave(S::Closed, &mut actions);
                 }
             }
         }
@@ -130,6 +137,7 @@ impl Handshake {
         let mut actions = Vec::new();
         if success {
             self.state = XenbusState::Connected;
+            self.hold_off_until_ns = self.hold_off.connection(now_ns).max(self.hold_off_until_ns);
             actions.push(Action::SetState(self.state));
         } else {
             self.broken_into(now_ns, &mut actions);
@@ -146,7 +154,7 @@ impl Handshake {
     }
 
     fn broken_into(&mut self, now_ns: u64, actions: &mut Vec<Action>) {
-        self.hold_off_until_ns = Some(now_ns.saturating_add(HOLD_OFF_NS));
+        self.hold_off_until_ns = Some(self.hold_off.fault(now_ns));
         actions.push(Action::Release);
         actions.push(Action::SetState(XenbusState::Closing));
         self.state = XenbusState::Closed;
@@ -250,6 +258,25 @@ mod tests {
         let at = handshake.next_wake_ns().unwrap();
         assert_eq!(handshake.update(S::Initialising, true, false, at), [SetState(S::InitWait)]);
         assert_eq!(handshake.next_wake_ns(), None);
+    }
+
+    #[test]
+    fn a_card_that_connects_again_and_again_is_held_off_and_holds_nothing_meanwhile() {
+        let (mut handshake, _) = Handshake::new(V2, S::Initialising, 0);
+        let mut held_off = 0;
+        for _ in 0..100 {
+            assert_eq!(handshake.update(S::Initialised, true, false, 0), [Connect]);
+            handshake.connected(true, 0);
+            let actions = handshake.update(S::Closing, true, false, 0);
+            assert_eq!(actions[0], Release);
+            if handshake.state() == S::Closed {
+                held_off += 1;
+                assert_eq!(handshake.update(S::Initialised, true, false, 0), []);
+                let at = handshake.next_wake_ns().unwrap();
+                assert_eq!(handshake.update(S::Closed, true, false, at), [SetState(S::InitWait)]);
+            }
+        }
+        assert!(held_off > 80, "{held_off}");
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod clock;
 mod frames;
 mod frontier;
 mod handshake;
+mod hold_off;
 mod negotiate;
 mod open;
 mod reporter;

@@ -1,0 +1,83 @@
+//! How long a card that fails, or connects again and again, is kept from connecting: from 0.2 s on, doubling to 10 s.
+
+/// How long no connection is offered after the first that failed: a frontend that fails each time would otherwise keep both ends busy.
+/// Linux waits a second for the offer when its driver is removed.
+const LEAST_NS: u64 = 200_000_000;
+const MOST_NS: u64 = 10_000_000_000;
+
+/// A card that did nothing of the kind for so long begins anew.
+const CALM_NS: u64 = 10_000_000_000;
+
+/// Connections that may follow each other at once, and the time that each of them takes to be forgotten.
+const BURST: u64 = 16;
+const CONNECTION_NS: u64 = 1_000_000_000;
+
+/// What a card did lately.
+#[derive(Debug, Default)]
+pub(crate) struct HoldOff {
+    /// Faults in a row.
+    level: u32,
+    until_ns: u64,
+    /// When all connections are forgotten.
+    connections_until_ns: u64,
+}
+
+impl HoldOff {
+    /// The card failed: until when it is held off.
+    pub(crate) fn fault(&mut self, now_ns: u64) -> u64 {
+        if now_ns > self.until_ns.saturating_add(CALM_NS) {
+            self.level = 0;
+        }
+        let length_ns = LEAST_NS.saturating_mul(1_u64.checked_shl(self.level).unwrap_or(u64::MAX)).min(MOST_NS);
+        self.level = self.level.saturating_add(1);
+        self.until_ns = now_ns.saturating_add(length_ns);
+        self.until_ns
+    }
+
+    /// The card connected: until when it is held off once it leaves, if that was one time too many.
+    pub(crate) fn connection(&mut self, now_ns: u64) -> Option<u64> {
+        self.connections_until_ns = self.connections_until_ns.max(now_ns).saturating_add(CONNECTION_NS);
+        let too_many = self.connections_until_ns > now_ns.saturating_add(BURST.saturating_mul(CONNECTION_NS));
+        too_many.then(|| self.fault(now_ns))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    #[test]
+    fn faults_in_a_row_are_held_off_for_twice_as_long_each_time_up_to_ten_seconds() {
+        let mut hold_off = HoldOff::default();
+        let mut now_ns = 5;
+        for tenths in [2, 4, 8, 16, 32, 64, 100, 100] {
+            let until_ns = hold_off.fault(now_ns);
+            assert_eq!(until_ns - now_ns, tenths * SECOND / 10);
+            now_ns = until_ns;
+        }
+        for _ in 0..100 {
+            hold_off.fault(now_ns);
+        }
+        assert_eq!(hold_off.fault(now_ns), now_ns + MOST_NS);
+        now_ns += MOST_NS + CALM_NS + 1;
+        assert_eq!(hold_off.fault(now_ns), now_ns + LEAST_NS);
+    }
+
+    #[test]
+    fn connections_one_after_the_other_are_held_off_and_a_few_are_not() {
+        let mut hold_off = HoldOff::default();
+        for _ in 0..BURST {
+            assert_eq!(hold_off.connection(0), None);
+        }
+        assert_eq!(hold_off.connection(0), Some(LEAST_NS));
+        assert_eq!(hold_off.connection(0), Some(2 * LEAST_NS));
+        // One a second is no storm.
+        let mut now_ns = 100 * SECOND;
+        for _ in 0..100 {
+            now_ns += SECOND;
+            assert_eq!(hold_off.connection(now_ns), None);
+        }
+    }
+}
