@@ -6,7 +6,7 @@ use tracing::{info, warn};
 use xen::DomainId;
 
 use crate::card::{self, CardError, StreamNodes};
-use crate::limiter::LogLimiter;
+use crate::limiter::GuestLog;
 use crate::policy::Asker;
 
 /// A device's place: frontend domain and device number.
@@ -47,7 +47,7 @@ pub(crate) struct Device<K> {
     pub(crate) violations: u64,
     /// How often it was connected.
     pub(crate) connections: u64,
-    pub(crate) log: LogLimiter,
+    pub(crate) log: GuestLog,
     /// What the timers hold for this device.
     pub(crate) scheduled_ns: Option<u64>,
 }
@@ -71,6 +71,7 @@ impl<K: Copy> Device<K> {
         id: DeviceId,
         identity: Identity,
         forced: Option<Protocol>,
+        log: GuestLog,
         now_ns: u64,
     ) -> xenstore::Result<Found<K>> {
         let backend = format!("/local/domain/{own}/backend/vsnd/{}/{}", id.guest, id.card);
@@ -113,7 +114,7 @@ impl<K: Copy> Device<K> {
             identity,
             violations: 0,
             connections: 0,
-            log: LogLimiter::default(),
+            log,
             scheduled_ns: None,
         };
         Ok(Found::Device(Box::new(device), actions))
@@ -181,7 +182,7 @@ impl<K: Copy> Device<K> {
     /// A log line about the device's ordinary life, rate-limited: a guest decides how often it connects. Says whether it
     /// was written.
     pub(crate) fn note(&mut self, now_ns: u64, message: &str) -> bool {
-        let pass = self.log.pass(now_ns).is_some();
+        let pass = self.log.pass_ordinary(now_ns);
         if pass {
             info!("{}: {message}", self.id);
         }
@@ -190,7 +191,7 @@ impl<K: Copy> Device<K> {
 
     /// A log line about the guest's fault, rate-limited. Says whether it was written.
     pub(crate) fn warn(&mut self, now_ns: u64, message: &str) -> bool {
-        match self.log.pass(now_ns) {
+        match self.log.pass_fault(now_ns) {
             None => return false,
             Some(0) => warn!("{}: {message}", self.id),
             Some(suppressed) => warn!("{}: {message} ({suppressed} more like this were not logged)", self.id),

@@ -11,7 +11,7 @@ use crate::endpoint::{Device, Endpoint};
 use crate::flow::{self, Passage};
 use crate::gain::{Volumes, decibels};
 use crate::journal::Violation;
-use crate::limiter::LogLimiter;
+use crate::limiter::GuestLog;
 use crate::policy::{HostVolume, Permission, Route};
 use crate::turn::Turn;
 
@@ -34,9 +34,7 @@ pub(crate) struct HostSide {
     meter: Meter,
     /// Times that devices of earlier openings lost sound.
     earlier_xruns: u64,
-    log: LogLimiter,
-    /// Xruns may be many: they do not keep back what else there is to say.
-    xrun_log: LogLimiter,
+    log: GuestLog,
 }
 
 /// A device that is being opened beside the one in use.
@@ -52,7 +50,7 @@ pub(crate) struct NotOpened {
 }
 
 impl HostSide {
-    pub(crate) fn new(label: StreamLabel) -> Self {
+    pub(crate) fn new(label: StreamLabel, log: GuestLog) -> Self {
         Self {
             label,
             device: Device::Closed,
@@ -64,8 +62,7 @@ impl HostSide {
             volumes: Volumes::new(0, 1, HostVolume::default()),
             meter: Meter::new(0),
             earlier_xruns: 0,
-            log: LogLimiter::default(),
-            xrun_log: LogLimiter::default(),
+            log,
         }
     }
 
@@ -263,7 +260,7 @@ impl HostSide {
                 Some(Notice::Back) => {
                     self.lost = false;
                     turn.journal.devices_back += 1;
-                    if self.log.pass(turn.now_ns).is_some() {
+                    if self.log.pass_ordinary(turn.now_ns) {
                         info!(stream = %self.label, "the host device is back and in use");
                         turn.journal.push(EventKind::Back, self.label, "the host device is back and in use");
                     }
@@ -336,7 +333,7 @@ impl HostSide {
 
     /// Says that sound was lost.
     pub(crate) fn tell_xruns(&mut self, count: u64, turn: &mut Turn<'_>) {
-        if self.xrun_log.pass(turn.now_ns).is_some() {
+        if self.log.pass_xrun(turn.now_ns) {
             debug!(stream = %self.label, "{count} xrun(s)");
             turn.journal.push(EventKind::Xrun, self.label, format!("sound was lost, xruns: {count}"));
         }
@@ -344,7 +341,7 @@ impl HostSide {
 
     /// Closes the device, with a report for the log.
     pub(crate) fn close(&mut self, now_ns: u64, report: std::fmt::Arguments<'_>) {
-        if self.open.take().is_some() && self.log.pass(now_ns).is_some() {
+        if self.open.take().is_some() && self.log.pass_ordinary(now_ns) {
             info!(stream = %self.label, "closed: {report}");
             if self.meter.is_watched() {
                 debug!(stream = %self.label, "peaks in dB of full scale: {}", Peaks(&self.meter));
@@ -423,7 +420,7 @@ impl HostSide {
 
     /// A log line about the guest's fault, rate-limited. Says whether it was written.
     pub(crate) fn warn(&mut self, now_ns: u64, message: &str) -> bool {
-        match self.log.pass(now_ns) {
+        match self.log.pass_fault(now_ns) {
             None => return false,
             Some(0) => warn!(stream = %self.label, "{message}"),
             Some(suppressed) => {

@@ -8,9 +8,11 @@ use host_audio::StreamLabel;
 use sndif::store::Direction;
 
 use crate::device::DeviceId;
+use crate::limiter::Logs;
 
-/// Events that are remembered.
+/// Events that are remembered: of guests, and of what the host's people did, which no guest pushes out.
 const EVENTS: usize = 256;
+const AUDITED: usize = 256;
 
 /// Upper bounds of the latency histogram's buckets in microseconds; a last one has no bound.
 pub(crate) const LATENCY_BOUNDS_US: [u64; 12] =
@@ -74,7 +76,11 @@ impl From<StreamLabel> for Subject {
 /// What happened.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
-    events: VecDeque<Event>,
+    /// What may be written to the log.
+    pub(crate) logs: Logs,
+    /// With their numbers, ascending.
+    events: VecDeque<(u64, Event)>,
+    audited: VecDeque<(u64, Event)>,
     /// Events that there were.
     count: u64,
     violations: [u64; Violation::ALL.len()],
@@ -93,13 +99,17 @@ pub(crate) struct Journal {
 impl Journal {
     /// Remembers an event.
     pub(crate) fn push(&mut self, kind: EventKind, subject: impl Into<Subject>, text: impl Into<String>) {
-        if self.events.len() == EVENTS {
-            self.events.pop_front();
+        let (events, most) = match kind {
+            EventKind::Audit => (&mut self.audited, AUDITED),
+            _ => (&mut self.events, EVENTS),
+        };
+        if events.len() == most {
+            events.pop_front();
         }
         let Subject { domain, card, pcm, stream } = subject.into();
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let time_ms = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
-        self.events.push_back(Event { time_ms, kind, domain, card, pcm, stream, text: text.into() });
+        events.push_back((self.count, Event { time_ms, kind, domain, card, pcm, stream, text: text.into() }));
         self.count += 1;
     }
 
@@ -131,8 +141,17 @@ impl Journal {
 
     /// The events that came after the first `seen` ones, as far as they are remembered.
     pub(crate) fn since(&self, seen: u64) -> impl Iterator<Item = &Event> {
-        let unseen = usize::try_from(self.count.saturating_sub(seen)).unwrap_or(usize::MAX);
-        self.events.iter().skip(self.events.len().saturating_sub(unseen))
+        let unseen = |events: &'_ VecDeque<(u64, Event)>| events.partition_point(|(number, _)| *number < seen);
+        let mut events = self.events.range(unseen(&self.events)..).peekable();
+        let mut audited = self.audited.range(unseen(&self.audited)..).peekable();
+        std::iter::from_fn(move || {
+            let audit_is_next = match (events.peek(), audited.peek()) {
+                (Some((event, _)), Some((audit, _))) => audit < event,
+                (event, _) => event.is_none(),
+            };
+            let next = if audit_is_next { audited.next() } else { events.next() };
+            next.map(|(_, event)| event)
+        })
     }
 }
 
@@ -144,11 +163,30 @@ mod tests {
     fn the_last_events_are_remembered() {
         let mut journal = Journal::default();
         for number in 0..EVENTS + 10 {
-            journal.push(EventKind::Audit, Subject::default(), number.to_string());
+            journal.push(EventKind::Card, Subject::default(), number.to_string());
         }
         assert_eq!(journal.since(0).next().unwrap().text, "10");
         assert_eq!(journal.since(journal.count() - 2).map(|event| &*event.text).collect::<Vec<_>>(), ["264", "265"]);
         assert_eq!(journal.since(journal.count()).count(), 0);
+    }
+
+    #[test]
+    fn no_guest_pushes_out_what_was_audited_and_all_come_in_their_order() {
+        let mut journal = Journal::default();
+        journal.push(EventKind::Card, Subject::default(), "before");
+        journal.push(EventKind::Audit, Subject::default(), "muted");
+        for number in 0..2 * EVENTS {
+            journal.push(EventKind::Violation, Subject::default(), number.to_string());
+        }
+        journal.push(EventKind::Audit, Subject::default(), "unmuted");
+        journal.push(EventKind::Card, Subject::default(), "after");
+        let texts: Vec<&str> = journal.since(0).map(|event| &*event.text).collect();
+        assert_eq!((texts[0], texts.len()), ("muted", EVENTS + 2));
+        assert_eq!(texts[EVENTS - 1..], ["511", "unmuted", "after"]);
+        assert_eq!(
+            journal.since(journal.count() - 2).map(|event| &*event.text).collect::<Vec<_>>(),
+            ["unmuted", "after"]
+        );
     }
 
     #[test]

@@ -13,6 +13,7 @@ use xen::{Access, DomainId, EventChannel, Mapped};
 use crate::endpoint::Endpoint;
 use crate::host::{HostSide, told};
 use crate::journal::Violation;
+use crate::limiter::GuestLog;
 use crate::policy::Route;
 use crate::transport::Attached;
 use crate::turn::{After, REQUEST_BUDGET, Turn};
@@ -49,6 +50,7 @@ impl GuestStream {
     pub(crate) fn new(
         guest: DomainId,
         label: StreamLabel,
+        log: GuestLog,
         config: StreamConfig,
         ring: Attached,
         sink: Endpoint,
@@ -62,7 +64,7 @@ impl GuestStream {
             channel: ring.channel,
             sink,
             source,
-            host: HostSide::new(label),
+            host: HostSide::new(label, log),
             opening: None,
             notifications: 0,
             told_xruns: 0,

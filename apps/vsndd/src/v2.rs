@@ -12,6 +12,7 @@ use xen::{DomainId, EventChannel, Mapped};
 use crate::endpoint::Endpoint;
 use crate::host::{HostSide, NotOpened, told};
 use crate::journal::Violation;
+use crate::limiter::GuestLog;
 use crate::policy::Route;
 use crate::refine::refine;
 use crate::transport::{Attached, BufferError, map_buffer};
@@ -47,6 +48,7 @@ impl GuestStream {
     pub(crate) fn new(
         guest: DomainId,
         label: StreamLabel,
+        log: GuestLog,
         config: StreamConfig,
         ring: Attached,
         events: Attached,
@@ -60,7 +62,7 @@ impl GuestStream {
             events: EventProducer::new(events.page),
             event_channel: events.channel,
             endpoint,
-            host: HostSide::new(label),
+            host: HostSide::new(label, log),
             opening: None,
             notifications: 0,
             told_xruns: 0,

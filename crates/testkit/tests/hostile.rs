@@ -452,27 +452,31 @@ fn store_values_of_any_kind_are_refused_and_escaped_in_the_log() {
     ];
     let mut world = World::new();
     let bystander = Bystander::start(&mut world);
-    // A guest for every node, so that the pause after a refusal is had by all at once.
-    let mut guests: Vec<HostileGuest> = (1..)
-        .zip(nodes)
-        .map(|(number, _)| {
+    // Guests for every node, since each is held off after a refusal, for longer each time: they wait side by side, and have few values each.
+    let cases = nodes.iter().flat_map(|node| hostile_values.chunks(3).map(move |values| (*node, values)));
+    let mut cases: Vec<(HostileGuest, &str, &[&[u8]])> = (1..)
+        .zip(cases)
+        .map(|(number, (node, values))| {
             world.attach_playback(DomainId(number));
-            HostileGuest::connected(&mut world, DomainId(number), 1)
+            (HostileGuest::connected(&mut world, DomainId(number), 1), node, values)
         })
         .collect();
     let before = world.daemon_usage();
-    for value in hostile_values {
-        for guest in &mut guests {
+    for round in 0..3 {
+        let mut asked = Vec::new();
+        for (guest, node, values) in &mut cases {
+            let Some(value) = values.get(round) else { continue };
             guest.set_state(XenbusState::Initialising);
+            asked.push((guest, *node, *value));
         }
-        for (guest, node) in guests.iter_mut().zip(nodes) {
+        for (guest, node, value) in &mut asked {
             world.wait_backend(guest.xen.domain(), 0, XenbusState::InitWait);
             guest.publish();
             guest.put("0/0/unique-id", value);
             guest.put(node, value);
             guest.set_state(XenbusState::Initialised);
         }
-        for (guest, node) in guests.iter_mut().zip(nodes) {
+        for (guest, node, value) in asked {
             // No octets for control is what stands there without a node; lists may have spaces in them.
             let accepted = matches!((node, value), ("0/0/control-size", b"0") | ("0/sample-rates", b" 7"));
             let wanted = if accepted { XenbusState::Connected } else { XenbusState::Closed };
@@ -483,6 +487,7 @@ fn store_values_of_any_kind_are_refused_and_escaped_in_the_log() {
             guest.put("0/0/type", b"p");
         }
     }
+    let mut guests: Vec<HostileGuest> = cases.into_iter().map(|(guest, ..)| guest).collect();
     for guest in &mut guests {
         guest.put("0/0/unique-id", b"\x1b[31mred\nforged");
         guest.connect(&mut world, 1);

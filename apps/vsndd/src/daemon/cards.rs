@@ -40,7 +40,15 @@ impl Daemon {
         let Some(device) = self.devices.get_mut(&id) else {
             let identity = Identity::read(&mut self.store, id.guest);
             let forced = self.policy.config.protocol(&identity.asker(id, None));
-            match Device::find(&mut self.store, self.xen.domain(), id, identity, forced, now_ns)? {
+            match Device::find(
+                &mut self.store,
+                self.xen.domain(),
+                id,
+                identity,
+                forced,
+                self.journal.logs.of(id.guest.0),
+                now_ns,
+            )? {
                 Found::Device(device, actions) => {
                     self.journal.push(EventKind::Card, id, format!("found, protocol {}", device.protocol));
                     self.stop_ignoring(id)?;
@@ -213,7 +221,9 @@ impl Daemon {
 
     fn connect_stream(&mut self, id: DeviceId, nodes: &StreamNodes, identity: &Identity) -> Result<StreamKey, Error> {
         let asker = identity.asker(id, Some(nodes));
-        let served = asked(id, nodes, identity).connect(&self.xen, |direction| self.policy.route(&asker, direction))?;
+        let log = self.journal.logs.of(id.guest.0);
+        let asked = asked(id, nodes, identity);
+        let served = asked.connect(&self.xen, log, |direction| self.policy.route(&asker, direction))?;
         let key = self.streams.insert(served);
         self.owners.insert(key, id);
         if let Some(stream) = self.streams.get(key)
