@@ -66,6 +66,18 @@ fn a_pcm_that_waits_for_its_server_keeps_nobody_waiting() {
     assert_eq!(waiting.least(Direction::Capture, &SPEC), Least::default());
     assert!(slow(&*DeviceSpec::Alsa("waits".into()).device(&DeviceOptions::default())));
     assert!(asked(&*device("null")).is_ok());
+    // Streams that are opened and left leave no more than the first of them did.
+    let held = || ["task", "fd"].map(|what| fs::read_dir(format!("/proc/self/{what}")).unwrap().count());
+    let round = || {
+        let opened = waiting.begin_source(&WHO, &SPEC);
+        std::thread::sleep(Duration::from_millis(2));
+        drop(opened);
+    };
+    (0..3).for_each(|_| round());
+    std::thread::sleep(QUIET + QUIET / 2);
+    let before = held();
+    (0..500).for_each(|_| round());
+    wait_until("nothing is left behind", || held().iter().zip(before).all(|(held, before)| *held <= before));
     let _writer = fs::OpenOptions::new().write(true).open(fifo).unwrap();
     wait_until("it answers", || asked(&*waiting).is_ok());
 }

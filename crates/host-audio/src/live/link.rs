@@ -26,6 +26,13 @@ pub(crate) struct Mode {
     pub patience: Duration,
 }
 
+impl Mode {
+    /// Whether it uses the same device in the same direction.
+    pub(super) fn is_same_device(&self, other: &Self) -> bool {
+        other.name == self.name && other.direction == self.direction
+    }
+}
+
 /// Shared by both sides; counters are in frames since the stream was opened.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -91,10 +98,9 @@ impl Link {
 
     /// Waits, not long, until this program's earlier uses of the device are over: it may allow but one.
     pub fn wait_until_closed(&self) {
-        let same = |other: &Mode| other.name == self.mode.name && other.direction == self.mode.direction;
         let deadline = Instant::now() + CLOSING;
         let mut list = ending();
-        while list.iter().any(|link| same(&link.mode)) {
+        while list.iter().any(|link| self.mode.is_same_device(&link.mode)) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;

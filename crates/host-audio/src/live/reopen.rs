@@ -1,8 +1,9 @@
 //! Has a device opened by a thread of its own: opening may wait, and the guest's time must not.
 
 use super::Opened;
-use super::link::Link;
+use super::link::{Link, Mode};
 use crate::Error;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,6 +23,16 @@ impl<D: ?Sized> Shared<D> {
     }
 }
 
+/// Attempts that have not come back: which device each opens, and since when.
+static OWING: Mutex<Vec<(u64, Mode, Instant)>> = Mutex::new(Vec::new());
+static NUMBER: AtomicU64 = AtomicU64::new(0);
+/// How long an attempt may take before no other is made to open that device: each would leave a thread behind, and more descriptors.
+const OWES_AFTER: Duration = Duration::from_secs(1);
+
+fn owing() -> MutexGuard<'static, Vec<(u64, Mode, Instant)>> {
+    OWING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Opens a device as often as it takes, but not twice at once.
 pub(super) struct Opener<D: ?Sized> {
     shared: Arc<Shared<D>>,
@@ -38,19 +49,28 @@ where
 
     /// Makes an attempt; wakes `link` when its outcome is there. Not to be called before that of the last one was taken.
     pub fn begin(&self, link: &Arc<Link>) -> Result<(), Error> {
+        let mode = link.mode();
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        {
+            let mut owing = owing();
+            if owing.iter().any(|(_, owes, since)| owes.is_same_device(mode) && since.elapsed() > OWES_AFTER) {
+                return Err(Error::slow(&mode.name));
+            }
+            owing.push((number, mode.clone(), Instant::now()));
+        }
         let (shared, link) = (Arc::clone(&self.shared), Arc::clone(link));
         let open = move || {
             link.wait_until_closed();
             let outcome = (shared.open)();
+            owing().retain(|(other, ..)| *other != number);
             *shared.outcome() = Some(outcome);
             shared.arrived.notify_all();
             link.wake();
         };
-        thread::Builder::new()
-            .name("vsnd-open".into())
-            .spawn(open)
-            .map(drop)
-            .map_err(|reason| Error::resource("a thread that opens a device", reason))
+        thread::Builder::new().name("vsnd-open".into()).spawn(open).map(drop).map_err(|reason| {
+            owing().retain(|(other, ..)| *other != number);
+            Error::resource("a thread that opens a device", reason)
+        })
     }
 
     /// The outcome of the attempt, if it is there.
