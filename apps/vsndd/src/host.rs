@@ -13,12 +13,15 @@ use crate::gain::{Volumes, decibels};
 use crate::journal::Violation;
 use crate::limiter::GuestLog;
 use crate::policy::{HostVolume, Permission, Route};
+use crate::poller::Watched;
 use crate::turn::Turn;
 
 /// A stream as the host has it.
 pub(crate) struct HostSide {
     label: StreamLabel,
     device: Device,
+    /// Its descriptor, if it has one.
+    watched: Option<Watched>,
     /// What `device` was opened as: a stream that cannot be moved elsewhere stays there.
     attached: String,
     /// Where the stream goes once that is open; until then it stays where it is.
@@ -40,6 +43,7 @@ pub(crate) struct HostSide {
 /// A device that is being opened beside the one in use.
 struct Moving {
     device: Device,
+    watched: Option<Watched>,
     to: String,
 }
 
@@ -54,6 +58,7 @@ impl HostSide {
         Self {
             label,
             device: Device::Closed,
+            watched: None,
             attached: String::new(),
             moving: None,
             open: None,
@@ -82,8 +87,8 @@ impl HostSide {
             period_frames: geometry.period_frames(),
             buffer_frames: geometry.ring_frames(),
         };
-        let device = match endpoint.route().permission {
-            Permission::Silent => Device::Closed,
+        let (device, watched) = match endpoint.route().permission {
+            Permission::Silent => (Device::Closed, None),
             Permission::Granted | Permission::Refused => {
                 self.begin(endpoint, direction, &spec, turn).map_err(|(refused, reason)| {
                     self.refuse(turn, &reason);
@@ -91,7 +96,7 @@ impl HostSide {
                 })?
             }
         };
-        self.device = device;
+        (self.device, self.watched) = (device, watched);
         self.attached = endpoint.route().device.to_string();
         self.moving = None;
         self.open = Some((direction, spec));
@@ -129,18 +134,16 @@ impl HostSide {
         direction: Direction,
         spec: &StreamSpec,
         turn: &Turn<'_>,
-    ) -> Result<Device, (NotOpened, String)> {
+    ) -> Result<(Device, Option<Watched>), (NotOpened, String)> {
         let begun = endpoint.open(&self.label, direction, spec);
         let mut device = begun.map_err(|error| (NotOpened { no_resources: false }, error.to_string()))?;
-        if let Some(stream) = device.stream()
-            && let Pacing::Device(fd) = stream.pacing()
-        {
-            // An edge: a device that was let go of may be readable for as long as its thread takes to end.
-            turn.poller.add_edge(fd, turn.device_token).map_err(|error| {
+        let watched = match device.stream().map(|stream| stream.pacing()) {
+            Some(Pacing::Device(fd)) => Some(turn.poller.watch_edge(fd, turn.device_token).map_err(|error| {
                 (NotOpened { no_resources: true }, format!("cannot wait for the host device: {error}"))
-            })?;
-        }
-        Ok(device)
+            })?),
+            _ => None,
+        };
+        Ok((device, watched))
     }
 
     /// Takes up another decision, also in the middle of a stream: what is no longer allowed is silent from now on, and what
@@ -180,9 +183,11 @@ impl HostSide {
             return;
         }
         match self.begin(endpoint, direction, spec, turn) {
-            Ok(device) if self.opening => (self.device, self.attached) = (device, to),
-            Ok(device) => {
-                self.moving = Some(Moving { device, to });
+            Ok((device, watched)) if self.opening => {
+                (self.device, self.watched, self.attached) = (device, watched, to);
+            }
+            Ok((device, watched)) => {
+                self.moving = Some(Moving { device, watched, to });
                 self.arrive(core, turn);
             }
             Err((_, reason)) => self.stay(&to, &reason, turn),
@@ -198,12 +203,12 @@ impl HostSide {
             Some(Notice::Lost(error)) => Err(error),
             Some(Notice::Back) | None => outcome,
         };
-        let Some(Moving { device, to }) = self.moving.take() else { return };
+        let Some(Moving { device, watched, to }) = self.moving.take() else { return };
         if let Err(error) = outcome {
             return self.stay(&to, &error.to_string(), turn);
         }
         self.leave_device();
-        (self.device, self.attached, self.lost) = (device, to, false);
+        (self.device, self.watched, self.attached, self.lost) = (device, watched, to, false);
         core.set_pace(self.device.pace(), turn.now_ns);
         if matches!(core.run(), Run::Running | Run::Paused) {
             self.steer(core, turn, |stream| stream.start());
@@ -355,12 +360,13 @@ impl HostSide {
 
     fn drop_device(&mut self) {
         self.earlier_xruns += self.device_xruns();
-        self.device = Device::Closed;
+        (self.device, self.watched) = (Device::Closed, None);
     }
 
     /// As [`Self::drop_device`], but what is queued is heard.
     fn leave_device(&mut self) {
         self.earlier_xruns += self.device_xruns();
+        self.watched = None;
         if let Device::Sink(sink) = std::mem::replace(&mut self.device, Device::Closed) {
             sink.finish();
         }

@@ -4,7 +4,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::event::{Timespec, epoll};
@@ -18,13 +19,13 @@ const BATCH: usize = 128;
 /// Epoll and the clock.
 #[derive(Debug)]
 pub(crate) struct Poller {
-    epoll: OwnedFd,
+    epoll: Arc<OwnedFd>,
     start: Instant,
 }
 
 impl Poller {
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self { epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?, start: Instant::now() })
+        Ok(Self { epoll: Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC)?), start: Instant::now() })
     }
 
     /// Nanoseconds since the daemon started.
@@ -42,6 +43,13 @@ impl Poller {
     pub(crate) fn add_edge(&self, fd: impl AsFd, token: u64) -> io::Result<()> {
         let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
         Ok(epoll::add(&self.epoll, fd, epoll::EventData::new_u64(token), flags)?)
+    }
+
+    /// As [`add_edge`](Self::add_edge), until the value is dropped: whoever else holds the file open cannot keep us awake then.
+    pub(crate) fn watch_edge(&self, fd: BorrowedFd<'_>, token: u64) -> io::Result<Watched> {
+        let fd = fd.try_clone_to_owned()?;
+        self.add_edge(&fd, token)?;
+        Ok(Watched { epoll: Arc::clone(&self.epoll), fd })
     }
 
     /// Reports every time that `fd` gets something to read or room to write. Closing it ends this.
@@ -64,6 +72,20 @@ impl Poller {
             Err(error) => return Err(error.into()),
         }
         Ok(())
+    }
+}
+
+/// A descriptor that is waited for until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    epoll: Arc<OwnedFd>,
+    fd: OwnedFd,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        // It is there, as long as we hold it.
+        let _ = epoll::delete(&self.epoll, &self.fd);
     }
 }
 
@@ -108,6 +130,22 @@ impl<K: Ord + Copy> Timers<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_let_go_of_wakes_nobody_though_others_hold_it_open() {
+        let poller = Poller::new().unwrap();
+        let event = rustix::event::eventfd(0, rustix::event::EventfdFlags::NONBLOCK).unwrap();
+        let woken = || {
+            let mut tokens = Vec::new();
+            rustix::io::write(&event, &1_u64.to_ne_bytes()).unwrap();
+            poller.wait(Some(0), |token| tokens.push(token)).unwrap();
+            tokens
+        };
+        let watched = poller.watch_edge(event.as_fd(), 7).unwrap();
+        assert_eq!(woken(), [7]);
+        drop(watched);
+        assert!(woken().is_empty());
+    }
 
     #[test]
     fn the_heap_does_not_grow_while_a_key_only_postpones() {
