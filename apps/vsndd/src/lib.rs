@@ -12,6 +12,7 @@ mod daemon;
 mod decisions;
 mod device;
 mod endpoint;
+mod fair;
 mod figures;
 mod flow;
 mod gain;

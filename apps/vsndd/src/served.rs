@@ -23,6 +23,8 @@ pub(crate) struct Served {
     holds_port: bool,
     /// What the timers hold for this stream.
     pub(crate) scheduled_ns: Option<u64>,
+    /// It waits for its turn.
+    pub(crate) queued: bool,
 }
 
 enum Wire {
@@ -61,7 +63,7 @@ impl Asked<'_> {
                 Wire::V2(v2::GuestStream::new(self.guest, self.label, log, config, ring, events, endpoint).into())
             }
         };
-        Ok(Served { stream, label: self.label, notifications: 0, holds_port: false, scheduled_ns: None })
+        Ok(Served { stream, label: self.label, notifications: 0, holds_port: false, scheduled_ns: None, queued: false })
     }
 
     /// Takes up another decision of the host.

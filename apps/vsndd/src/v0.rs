@@ -188,7 +188,7 @@ impl GuestStream {
             };
             self.ring.respond(&response.emit());
             *budget -= 1;
-            if *budget == 0 {
+            if *budget == 0 || turn.is_spent() {
                 after = After::More;
                 break;
             }
@@ -257,6 +257,7 @@ impl GuestStream {
             Some(Direction::Capture) => Access::ReadWrite,
             _ => Access::ReadOnly,
         };
+        turn.octets += (transfer.refs().len() * sndif::PAGE_BYTES) as u64;
         match turn.xen.map(self.guest, transfer.refs(), access) {
             Ok(pages) => self.core.copy(&pages, turn.now_ns),
             Err(error) => {

@@ -149,7 +149,7 @@ impl GuestStream {
             };
             self.ring.respond(&response.emit());
             budget -= 1;
-            if budget == 0 {
+            if budget == 0 || turn.is_spent() {
                 after = After::More;
                 break;
             }
@@ -175,6 +175,11 @@ impl GuestStream {
                     params: None,
                 });
             }
+        };
+        turn.octets += match request.operation {
+            Operation::Read(span) | Operation::Write(span) => span.length.into(),
+            Operation::Open(open) => open.buffer_bytes.into(),
+            _ => 0,
         };
         // What an OPEN replaces is closed before the new one is checked.
         if matches!(request.operation, Operation::Open(_) | Operation::Close) {

@@ -10,7 +10,7 @@ use sndif::XenbusState;
 use tracing::{error, info, warn};
 use xen::DomainId;
 
-use super::{Daemon, Error, StreamKey};
+use super::{Daemon, Error, StreamKey, queue};
 use crate::card::StreamNodes;
 use crate::config::Limits;
 use crate::device::{Device, DeviceId, Found, Identity, device_in, frontend_path, watch_token};
@@ -175,7 +175,7 @@ impl Daemon {
             self.poller.add_edge(&ring.channel, key.data().as_ffi()).map_err(|error| error.to_string())?;
             stream.resume(ring);
             *old = nodes;
-            self.busy.push_back(*key);
+            queue(&mut self.busy, id.guest, *key, stream);
         }
         Ok(())
     }
@@ -206,7 +206,9 @@ impl Daemon {
             }
         }
         // A request may stand in a ring since before we could be notified of it.
-        self.busy.extend(keys.iter().map(|(_, key)| *key));
+        for (_, key) in &keys {
+            self.queue(*key);
+        }
         if let Some(device) = self.devices.get_mut(&id) {
             let text = format!("connected with {} streams", keys.len());
             if device.note(now_ns, &text) {

@@ -3,7 +3,7 @@
 mod cards;
 mod steering;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
@@ -13,11 +13,12 @@ use slotmap::{DefaultKey, Key, KeyData, SlotMap};
 use sndif::XenbusState;
 use sndif::store::Direction;
 use tracing::{error, warn};
-use xen::Xen;
+use xen::{DomainId, Xen};
 
 use crate::config::Config;
 use crate::decisions::Decisions;
 use crate::device::{Device, DeviceId, device_in};
+use crate::fair::Fair;
 use crate::journal::Journal;
 use crate::policy::Policy;
 use crate::poller::{Poller, Timers};
@@ -28,6 +29,9 @@ use crate::turn::{After, Turn};
 use crate::turns::Turns;
 
 use steering::Steering;
+
+/// How long streams have their turns before it is seen who else has something to do.
+const STREAMS_TURN_NS: u64 = 500_000;
 
 /// How long devices' nodes are looked at before the streams get their turn again: a look takes many answers of the store,
 /// and on a busy host the store is slow to answer.
@@ -105,8 +109,8 @@ pub struct Daemon {
     stream_timers: Timers<StreamKey>,
     device_timers: Timers<DeviceId>,
     watchdog: Watchdog,
-    /// Streams with requests left over.
-    busy: VecDeque<StreamKey>,
+    /// Streams that have something to do.
+    busy: Fair<StreamKey>,
     /// Devices whose nodes changed.
     dirty: Turns<DeviceId>,
     /// Directories that are not ours; as many as the toolstack makes.
@@ -153,7 +157,7 @@ impl Daemon {
             stream_timers: Timers::new(),
             device_timers: Timers::new(),
             watchdog: Watchdog::from_env(),
-            busy: VecDeque::new(),
+            busy: Fair::new(),
             dirty: Turns::new(),
             foreign: BTreeSet::new(),
             backend_path,
@@ -221,7 +225,14 @@ impl Daemon {
         } else if let Some(stream) = self.streams.get_mut(key) {
             stream.guest_woke();
         }
-        self.serve_stream(key, now_ns);
+        self.queue(key);
+    }
+
+    /// Has a stream wait for its turn.
+    fn queue(&mut self, key: StreamKey) {
+        if let (Some(stream), Some(id)) = (self.streams.get_mut(key), self.owners.get(key)) {
+            queue(&mut self.busy, id.guest, key, stream);
+        }
     }
 
     fn with_stream<T>(
@@ -236,6 +247,7 @@ impl Daemon {
             xen: &self.xen,
             poller: &self.poller,
             device_token: key.data().as_ffi() | DEVICE_BIT,
+            octets: 0,
             journal: &mut self.journal,
             scratch: &mut self.scratch,
         };
@@ -243,14 +255,13 @@ impl Daemon {
     }
 
     fn serve_stream(&mut self, key: StreamKey, now_ns: u64) {
+        if let Some(stream) = self.streams.get_mut(key) {
+            stream.queued = false;
+        }
         match self.with_stream(key, now_ns, Served::turn) {
             None => return,
             Some(After::Idle) => {}
-            Some(After::More) => {
-                if !self.busy.contains(&key) {
-                    self.busy.push_back(key);
-                }
-            }
+            Some(After::More) => self.queue(key),
             Some(After::Broken(reason)) => {
                 self.break_device(key, &reason, now_ns);
                 return;
@@ -268,12 +279,15 @@ impl Daemon {
                 && stream.scheduled_ns == Some(at)
             {
                 stream.scheduled_ns = None;
-                self.serve_stream(key, now_ns);
+                self.queue(key);
             }
         }
-        for _ in 0..self.busy.len() {
-            if let Some(key) = self.busy.pop_front() {
-                self.serve_stream(key, now_ns);
+        let (mut now_ns, end_ns) = (now_ns, now_ns + STREAMS_TURN_NS);
+        while let Some(key) = self.busy.pop() {
+            self.serve_stream(key, now_ns);
+            now_ns = self.poller.now_ns();
+            if now_ns >= end_ns {
+                break;
             }
         }
         while let Some((at, id)) = self.device_timers.pop_due(now_ns) {
@@ -339,6 +353,13 @@ impl Daemon {
         if !host_audio::finish_all(FINISH) {
             error!("some files were not completed within {} s", FINISH.as_secs());
         }
+    }
+}
+
+/// Puts a stream where its turn comes, if it is not there.
+fn queue(busy: &mut Fair<StreamKey>, guest: DomainId, key: StreamKey, stream: &mut Served) {
+    if !std::mem::replace(&mut stream.queued, true) {
+        busy.push(guest.0, key);
     }
 }
 
