@@ -15,7 +15,7 @@ kernels=${KERNEL:-6.1 6.12}
 drivers=${DRIVER:-stock}
 jobs=${LAB_JOBS:-$(nproc)}
 # A row that brings nothing for so long hangs. How long all of it takes depends on what else the machine does.
-limit_seconds=${LAB_LIMIT:-900}
+limit_seconds=${LAB_LIMIT:-1800}
 
 # boot ROW SERIAL: the command line of QEMU, as words in $qemu.
 # Emulated processors without SMAP (Xen's dom0 dies of it) and with RDRAND (`xl create` waits for entropy).

@@ -6,7 +6,7 @@
 //! * [`linux`] behaves as mainline's `snd_xen_front` and the ALSA core around it do, mistakes included.
 //! * [`hostile`] writes whatever it is told into ring, event page, directory and store.
 //! * [`v0`] has a guest of 2015, with that driver's habits.
-//! * [`Bystander`] is another guest, who must not notice any of it.
+//! * [`Bystander`] is another guest, who must not notice any of it; [`Punctual`] is one that measures how late it is served.
 //!
 //! Everything waits with a bound ([`eventually`]); what is not there in time is a failed test, not a hanging one.
 
@@ -16,6 +16,7 @@ mod bystander;
 mod census;
 pub mod hostile;
 pub mod linux;
+mod punctual;
 pub mod signal;
 mod stalls;
 pub mod v0;
@@ -24,5 +25,6 @@ mod world;
 
 pub use bystander::Bystander;
 pub use census::{Census, file_descriptors, mappings};
+pub use punctual::{Punctual, Punctuality};
 pub use wait::{PATIENCE, eventually, wait_for};
 pub use world::{DUPLEX, Guest, PLAYBACK, World};
