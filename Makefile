@@ -12,7 +12,7 @@ TEST_THREADS = $(shell expr 2 \* $$(nproc))
 UNIT_ROUNDS = 20
 LAB_ROUNDS = 5
 
-.PHONY: demo test soak unit unit-build lint lint-tools bench fuzz miri build deps module dist deb deb-test lab lab-all lab-test lab-debug lab-bench lab-shell lab-build
+.PHONY: demo test soak unit unit-build lint lint-tools bench storm fuzz miri build deps module dist deb deb-test lab lab-all lab-test lab-debug lab-bench lab-shell lab-build
 
 demo: build
 	target/release/vsnd demo $(DEMO_ARGS)
@@ -28,6 +28,10 @@ test:
 # `make unit` and the lab again and again beside busy processors: nothing may fail that passes on a quiet machine.
 soak:
 	@scripts/soak.sh $(UNIT_ROUNDS) $(LAB_ROUNDS)
+
+# What a guest with a buffer of 40 ms notices of others who do all they can. In real time: the machine should have nothing else to do.
+storm: deps
+	$(CARGO) test --release --locked -p vsnd-testkit --test storms -- --ignored --nocapture
 
 # Programs and tests in one build.
 unit-build: deps

@@ -135,6 +135,7 @@ impl Host {
                 self.owed_after_stop |= wanted && self.taken > self.told;
                 Some(response)
             }
+            Outcome::Copying(_) => std::iter::repeat_with(|| self.core.copy(self.now_ns)).find_map(|response| response),
             Outcome::Respond(response)
             | Outcome::Closed(response)
             | Outcome::Started(response)

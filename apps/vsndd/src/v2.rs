@@ -36,6 +36,8 @@ pub(crate) struct GuestStream {
     endpoint: Endpoint,
     host: HostSide,
     opening: Option<Opening>,
+    /// A long WRITE or READ is under way.
+    copying: bool,
     /// Notifications sent to the guest.
     notifications: u64,
     /// Times that sound was lost, as far as that was told.
@@ -64,6 +66,7 @@ impl GuestStream {
             endpoint,
             host: HostSide::new(label, log),
             opening: None,
+            copying: false,
             notifications: 0,
             told_xruns: 0,
             turned_ns: 0,
@@ -133,6 +136,14 @@ impl GuestStream {
                     Some(response) => response,
                     None => break,
                 }
+            } else if self.copying {
+                match self.copy(turn) {
+                    Some(response) => response,
+                    None => {
+                        after = After::More;
+                        break;
+                    }
+                }
             } else {
                 match self.ring.take() {
                     Ok(Some(packet)) => match self.answer(&packet, turn) {
@@ -177,6 +188,7 @@ impl GuestStream {
             }
         };
         turn.octets += match request.operation {
+            // Longer ones are copied in parts.
             Operation::Read(span) | Operation::Write(span) => span.length.into(),
             Operation::Open(open) => open.buffer_bytes.into(),
             _ => 0,
@@ -193,6 +205,10 @@ impl GuestStream {
                 refine(response, |stream| self.endpoint.least(self.core.direction(), stream))
             }
             Outcome::Closed(response) => response,
+            Outcome::Copying(_) => {
+                self.copying = true;
+                return None;
+            }
             Outcome::Open(geometry, directory) => {
                 let opcode = request.operation.opcode();
                 let response = Response { id: request.id, opcode, result: Ok(()), params: None };
@@ -244,6 +260,13 @@ impl GuestStream {
             self.core.opened(geometry, memory, pace, |mirror| pcm::fill_silence(geometry.format, mirror));
         });
         Some(Response { result, ..response })
+    }
+
+    /// The next part of a long WRITE or READ; its answer once all is copied.
+    fn copy(&mut self, turn: &Turn<'_>) -> Option<Response> {
+        let response = self.core.copy(turn.now_ns)?;
+        self.copying = false;
+        Some(response)
     }
 
     fn steer(

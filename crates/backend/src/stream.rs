@@ -69,7 +69,13 @@ pub enum Outcome {
     Stopped(Response),
     /// Volume or mute changed: tell the host device or scale in software, answer.
     VolumeChanged(Response),
+    /// More is to be copied than others may have to wait for: call [`Stream::copy`] until it gives the answer, and take no other
+    /// request before.
+    Copying(Response),
 }
+
+/// Octets that are copied at once.
+const PART_BYTES: u32 = 1 << 18;
 
 /// What a stream has done since it was created.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -109,6 +115,16 @@ struct Open<M> {
     stop_position: Option<u64>,
     /// Octets taken by the host device and not heard yet.
     queued: u64,
+    /// What a WRITE or READ has still to copy.
+    copying: Option<Copying>,
+}
+
+/// A WRITE or READ that takes several turns.
+#[derive(Debug)]
+struct Copying {
+    response: Response,
+    span: Span,
+    done_bytes: u32,
 }
 
 /// One stream of a connected card.
@@ -158,18 +174,11 @@ impl<M: SharedMemory> Stream<M> {
 
     /// Handles a request at `now_ns`.
     pub fn request(&mut self, request: &Request, now_ns: u64) -> Outcome {
-        let mut response =
-            Response { id: request.id, opcode: request.operation.opcode(), result: Ok(()), params: None };
-        let mut done = |result: Result<(), Errno>| {
-            response.result = result;
-            response
-        };
+        let response = Response { id: request.id, opcode: request.operation.opcode(), result: Ok(()), params: None };
+        let done = |result: Result<(), Errno>| Response { result, ..response };
         let outcome = match &request.operation {
             Operation::QueryHwParams(asked) => match self.config.offer.narrow(asked) {
-                Ok(answer) => {
-                    response.params = Some(answer);
-                    Outcome::Respond(response)
-                }
+                Ok(answer) => Outcome::Respond(Response { params: Some(answer), ..response }),
                 Err(errno) => Outcome::Respond(done(Err(errno))),
             },
             Operation::Open(open) => {
@@ -202,8 +211,17 @@ impl<M: SharedMemory> Stream<M> {
                 },
                 Err(errno) => Outcome::Respond(done(Err(errno))),
             },
-            Operation::Write(span) => Outcome::Respond(done(self.write(*span, now_ns))),
-            Operation::Read(span) => Outcome::Respond(done(self.read(*span))),
+            Operation::Write(span) | Operation::Read(span) => {
+                let direction = match request.operation {
+                    Operation::Write(_) => Direction::Playback,
+                    _ => Direction::Capture,
+                };
+                match self.begin_copy(direction, *span, response) {
+                    Err(errno) => Outcome::Respond(done(Err(errno))),
+                    Ok(()) if span.length > PART_BYTES => Outcome::Copying(response),
+                    Ok(()) => Outcome::Respond(self.copy(now_ns).unwrap_or(response)),
+                }
+            }
             Operation::GetVolume(span) => Outcome::Respond(done(self.get_volume(*span))),
             Operation::SetVolume(span) => match self.set_volume(*span) {
                 Ok(()) => Outcome::VolumeChanged(response),
@@ -243,6 +261,7 @@ impl<M: SharedMemory> Stream<M> {
             dry: false,
             stop_position: None,
             queued: 0,
+            copying: None,
         });
     }
 
@@ -277,19 +296,42 @@ impl<M: SharedMemory> Stream<M> {
         Ok(())
     }
 
-    fn write(&mut self, span: Span, now_ns: u64) -> Result<(), Errno> {
-        if self.config.direction != Direction::Playback {
+    fn begin_copy(&mut self, direction: Direction, span: Span, response: Response) -> Result<(), Errno> {
+        if self.config.direction != direction {
             return Err(Errno::EINVAL);
         }
-        let open = self.open.as_mut().ok_or(Errno::EIO)?;
-        let target = open.ring_range(span)?;
-        if span.length == 0 {
-            return Ok(());
-        }
-        let target = open.mirror.get_mut(target).ok_or(Errno::EINVAL)?;
-        if !open.memory.read(span.offset as usize, target) {
-            return Err(Errno::EFAULT);
-        }
+        let open = self.open_mut()?;
+        open.ring_range(span)?;
+        open.copying = Some(Copying { response, span, done_bytes: 0 });
+        Ok(())
+    }
+
+    /// Goes on with what [`Outcome::Copying`] began; the answer when all is copied.
+    pub fn copy(&mut self, now_ns: u64) -> Option<Response> {
+        let direction = self.config.direction;
+        let open = self.open.as_mut()?;
+        let Copying { response, span, done_bytes } = open.copying.take()?;
+        let offset = span.offset.saturating_add(done_bytes);
+        let length = span.length.saturating_sub(done_bytes).min(PART_BYTES);
+        let result = match open.copy_part(direction, Span { offset, length }) {
+            Ok(()) if done_bytes.saturating_add(length) < span.length => {
+                open.copying = Some(Copying { response, span, done_bytes: done_bytes.saturating_add(length) });
+                return None;
+            }
+            Ok(()) => {
+                if direction == Direction::Playback && span.length > 0 {
+                    self.written(span, now_ns);
+                }
+                Ok(())
+            }
+            Err(errno) => Err(errno),
+        };
+        Some(Response { result, ..response })
+    }
+
+    /// After the guest's frames were copied.
+    fn written(&mut self, span: Span, now_ns: u64) {
+        let Some(open) = &mut self.open else { return };
         let known = if open.reporter.wanted() { open.reporter.reported() } else { open.frontier.guessed_known() };
         open.frontier.write(span.offset, span.length, known);
         if open.dry {
@@ -298,21 +340,6 @@ impl<M: SharedMemory> Stream<M> {
             add(&mut self.counters.xruns, u64::from(heard));
             open.dry = false;
             open.set_clock(now_ns);
-        }
-        Ok(())
-    }
-
-    fn read(&mut self, span: Span) -> Result<(), Errno> {
-        if self.config.direction != Direction::Capture {
-            return Err(Errno::EINVAL);
-        }
-        let open = self.open_mut()?;
-        let range = open.ring_range(span)?;
-        let captured = open.mirror.get(range).ok_or(Errno::EINVAL)?;
-        if captured.is_empty() || open.memory.write(span.offset as usize, captured) {
-            Ok(())
-        } else {
-            Err(Errno::EFAULT)
         }
     }
 
@@ -536,6 +563,18 @@ impl<M: SharedMemory> Open<M> {
         }
         let offset = span.offset as usize;
         Ok(offset..offset.saturating_add(span.length as usize))
+    }
+
+    /// Copies between the guest's pages and the mirror.
+    fn copy_part(&mut self, direction: Direction, span: Span) -> Result<(), Errno> {
+        let range = self.ring_range(span)?;
+        let mirror = self.mirror.get_mut(range).ok_or(Errno::EINVAL)?;
+        let copied = match direction {
+            _ if mirror.is_empty() => true,
+            Direction::Playback => self.memory.read(span.offset as usize, mirror),
+            Direction::Capture => self.memory.write(span.offset as usize, mirror),
+        };
+        if copied { Ok(()) } else { Err(Errno::EFAULT) }
     }
 
     /// Copies a small range of the buffer that holds volumes or flags.

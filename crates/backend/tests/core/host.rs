@@ -117,6 +117,14 @@ impl<M: SharedMemory> Host<M> {
                 self.stopped();
                 response
             }
+            Outcome::Copying(response) => {
+                let mut parts = 1;
+                while self.core.copy(self.now_ns).is_none() {
+                    parts += 1;
+                }
+                assert!(parts > 1, "what is short is copied at once");
+                response
+            }
             Outcome::Respond(response)
             | Outcome::Started(response)
             | Outcome::Paused(response)

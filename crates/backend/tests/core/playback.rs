@@ -1,10 +1,11 @@
 //! Playback: what is written is what is played, and positions say how much of it.
 
-use backend::{Frames, Pace};
+use backend::{Frames, Outcome, Pace};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use sndif::SharedMemory;
 use sndif::store::Direction;
-use sndif::v2::Trigger;
+use sndif::v2::{Operation, Request, Span, Trigger};
 
 use crate::guest::Guest;
 use crate::host::{Device, Host, MILLISECOND};
@@ -223,4 +224,34 @@ fn pausing_holds_the_position_and_resuming_goes_on_there() {
     let played = host.look(Device::READY);
     assert_eq!(played.len(), 48 * 4);
     guest.check(&played, host.taken);
+}
+
+#[test]
+fn a_long_write_is_copied_in_parts_and_counts_when_it_is_whole() {
+    let (octets, length) = (900_000, 900_000);
+    let memory = Pages::of_octets(octets);
+    let pattern: Vec<u8> = (0..octets).map(|at| (at / 7 % 251) as u8).collect();
+    assert!(memory.write(0, &pattern));
+    let mut host = Host::new(Direction::Playback, Pace::Device);
+    host.open(48_000, 225_000, 0, memory.clone());
+    host.request(Operation::Trigger(Trigger::Start), |_| unreachable!()).unwrap();
+    let write = Request { id: 700, operation: Operation::Write(Span { offset: 0, length }) };
+    let Outcome::Copying(_) = host.core.request(&write, host.now_ns) else { panic!("copied at once") };
+    for _ in 0..3 {
+        assert_eq!(host.core.copy(host.now_ns), None);
+        assert!(host.core.frames_to_play(host.now_ns, 1_000).is_none_or(<[u8]>::is_empty), "nothing counts yet");
+    }
+    assert_eq!(host.core.copy(host.now_ns).map(|response| (response.id, response.result)), Some((700, Ok(()))));
+    // What the guest does to its pages now is not heard.
+    assert!(memory.write(0, &vec![0xAA; octets]));
+    let mut heard = Vec::new();
+    while let Some(frames) = host.core.frames_to_play(host.now_ns, 100_000)
+        && !frames.is_empty()
+        && heard.len() < octets
+    {
+        heard.extend_from_slice(frames);
+        let taken = frames.len();
+        host.core.played(taken);
+    }
+    assert!(heard == pattern, "{} octets", heard.len());
 }
