@@ -21,6 +21,7 @@ mod journal;
 mod limiter;
 mod policy;
 mod poller;
+mod quota;
 mod refine;
 pub mod sandbox;
 mod served;

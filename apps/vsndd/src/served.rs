@@ -9,6 +9,7 @@ use crate::card::{Described, Kind, StreamNodes};
 use crate::endpoint::Endpoint;
 use crate::limiter::GuestLog;
 use crate::policy::{Permission, Route};
+use crate::quota::Quota;
 use crate::transport::Attached;
 use crate::turn::{After, Turn};
 use crate::{v0, v2};
@@ -32,6 +33,12 @@ enum Wire {
     V2(Box<v2::GuestStream>),
 }
 
+/// What all streams of a guest share.
+pub(crate) struct Account {
+    pub(crate) log: GuestLog,
+    pub(crate) quota: Quota,
+}
+
 /// A stream of a card, as guest and toolstack describe it.
 pub(crate) struct Asked<'a> {
     pub(crate) guest: DomainId,
@@ -43,7 +50,12 @@ pub(crate) struct Asked<'a> {
 
 impl Asked<'_> {
     /// Maps and binds; `route` is the host's decision for a direction.
-    pub(crate) fn connect(&self, xen: &Xen, log: GuestLog, route: impl Fn(Direction) -> Route) -> xen::Result<Served> {
+    pub(crate) fn connect(
+        &self,
+        xen: &Xen,
+        account: Account,
+        route: impl Fn(Direction) -> Route,
+    ) -> xen::Result<Served> {
         let ring = self.nodes.ring.attach(xen, self.guest)?;
         let stream = match &self.nodes.kind {
             Kind::V0(direction) => {
@@ -52,7 +64,7 @@ impl Asked<'_> {
                 let config = self.v0_config(*direction, &sink, &source);
                 let (to, from) = (&sink.route().device, &source.route().device);
                 tracing::debug!(stream = %self.label, "connected to {to} and {from}");
-                Wire::V0(v0::GuestStream::new(self.guest, self.label, log, config, ring, sink, source).into())
+                Wire::V0(v0::GuestStream::new(self.guest, self.label, account.log, config, ring, sink, source).into())
             }
             Kind::V2(described) => {
                 let endpoint = self.endpoint(route(described.direction));
@@ -60,7 +72,7 @@ impl Asked<'_> {
                 let events = described.events.attach(xen, self.guest)?;
                 let Described { label, direction, .. } = described;
                 tracing::debug!(stream = %self.label, label = %label, "{direction} connected to {}", endpoint.route().device);
-                Wire::V2(v2::GuestStream::new(self.guest, self.label, log, config, ring, events, endpoint).into())
+                Wire::V2(v2::GuestStream::new(self.guest, self.label, account, config, ring, events, endpoint).into())
             }
         };
         Ok(Served { stream, label: self.label, notifications: 0, holds_port: false, scheduled_ns: None, queued: false })

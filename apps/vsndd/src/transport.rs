@@ -29,6 +29,8 @@ impl Transport {
 pub(crate) enum BufferError {
     #[error(transparent)]
     Directory(#[from] sndif::DirectoryViolation),
+    #[error("page {0} is named twice")]
+    Twice(u32),
     #[error(transparent)]
     Map(#[from] xen::Error),
 }
@@ -47,6 +49,12 @@ pub(crate) fn map_buffer(
         let mut page = [0; PAGE_BYTES];
         xen.map(guest, &[reference], Access::ReadOnly)?.read(0, &mut page);
         step = walk.page(&page, |reference| refs.push(reference))?;
+    }
+    let mut sorted = refs.clone();
+    sorted.sort_unstable_by_key(|reference| reference.0);
+    // A page that is named again and again costs the guest one page and us as many mappings as it likes.
+    if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(BufferError::Twice(pair[0].0));
     }
     Ok(xen.map(guest, &refs, Access::ReadWrite)?)
 }

@@ -9,12 +9,14 @@ use sndif::Errno;
 use sndif::v2::{BackRing, EventProducer, Operation, Request, Response};
 use xen::{DomainId, EventChannel, Mapped};
 
+use crate::config::Limits;
 use crate::endpoint::Endpoint;
 use crate::host::{HostSide, NotOpened, told};
 use crate::journal::Violation;
-use crate::limiter::GuestLog;
 use crate::policy::Route;
+use crate::quota::{Quota, Reserved};
 use crate::refine::refine;
+use crate::served::Account;
 use crate::transport::{Attached, BufferError, map_buffer};
 use crate::turn::{After, REQUEST_BUDGET, Turn};
 
@@ -38,6 +40,9 @@ pub(crate) struct GuestStream {
     opening: Option<Opening>,
     /// A long WRITE or READ is under way.
     copying: bool,
+    quota: Quota,
+    /// What the open buffer takes of it.
+    reserved: Option<Reserved>,
     /// Notifications sent to the guest.
     notifications: u64,
     /// Times that sound was lost, as far as that was told.
@@ -50,7 +55,7 @@ impl GuestStream {
     pub(crate) fn new(
         guest: DomainId,
         label: StreamLabel,
-        log: GuestLog,
+        account: Account,
         config: StreamConfig,
         ring: Attached,
         events: Attached,
@@ -64,9 +69,11 @@ impl GuestStream {
             events: EventProducer::new(events.page),
             event_channel: events.channel,
             endpoint,
-            host: HostSide::new(label, log),
+            host: HostSide::new(label, account.log),
             opening: None,
             copying: false,
+            quota: account.quota,
+            reserved: None,
             notifications: 0,
             told_xruns: 0,
             turned_ns: 0,
@@ -239,9 +246,18 @@ impl GuestStream {
         directory: sndif::GrantRef,
         turn: &mut Turn<'_>,
     ) -> Result<(), Errno> {
+        // Whatever an earlier OPEN has reserved is given back first.
+        self.reserved = None;
+        let most = self.endpoint.route().limits.buffer_bytes_per_domain.unwrap_or(Limits::BUFFER_BYTES_PER_DOMAIN);
+        let Some(reserved) = self.quota.reserve(geometry.buffer_bytes.into(), most) else {
+            let reason =
+                format!("all buffers of the guest would be larger than {most} octets (`buffer-bytes-per-domain`)");
+            self.host.refuse(turn, &reason);
+            return Err(Errno::ENOMEM);
+        };
         let memory = map_buffer(turn.xen, self.guest, directory, geometry.buffer_bytes).map_err(|error| {
             let (kind, errno) = match error {
-                BufferError::Directory(_) => (Violation::Directory, Errno::EINVAL),
+                BufferError::Directory(_) | BufferError::Twice(_) => (Violation::Directory, Errno::EINVAL),
                 BufferError::Map(_) => (Violation::Grant, Errno::EFAULT),
             };
             self.host.violation(turn, kind, &format!("OPEN refused: {error}"));
@@ -249,6 +265,7 @@ impl GuestStream {
         })?;
         self.host.open(&self.endpoint, self.core.direction(), &geometry, turn).map_err(errno)?;
         self.opening = Some(Opening { response, geometry, memory });
+        self.reserved = Some(reserved);
         Ok(())
     }
 
@@ -315,6 +332,7 @@ impl GuestStream {
     }
 
     fn close_device(&mut self) {
+        self.reserved = None;
         let counters = self.core.counters();
         let report = format_args!(
             "{} frames since it was connected, {} requests ({} refused), {} events, {} xruns",

@@ -37,6 +37,10 @@ impl DeviceLimits {
     }
 }
 
+/// Octets of frames that a stream may have in a second: of 192 kHz, 32 channels and 8 octets a sample. Formats, rates and channel counts
+/// are each bounded by what Xen's header has; all of them at their end are 1.6 GB, which no machine plays in real time.
+const BYTES_PER_SECOND_MAX: u64 = 64 << 20;
+
 /// What the host's configuration allows a guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HostLimits {
@@ -149,6 +153,9 @@ impl Offer {
         }
         let frame_bytes = open.format.frame_bytes(open.channels).filter(|&size| size > 0);
         let frame_bytes = frame_bytes.ok_or(refuse("no whole frames with this format and channel count"))?;
+        if u64::from(frame_bytes).saturating_mul(u64::from(open.rate_hz)) > BYTES_PER_SECOND_MAX {
+            return Err(refuse("more than 64 MiB of frames in a second"));
+        }
         let ring_bytes = open.buffer_bytes.checked_sub(self.control_bytes).filter(|&size| size > 0);
         let ring_bytes = ring_bytes.ok_or(refuse("no room for frames in the buffer"))?;
         if ring_bytes > self.ring_bytes_max() {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use sndif::v2::{HwParams, OpenParams, Operation, PACKET_BYTES, Request, Response, Span, Trigger, opcode};
-use sndif::{Errno, GrantRef, PAGE_BYTES, SharedMemory, XenbusState};
+use sndif::{Errno, Format, GrantRef, PAGE_BYTES, SharedMemory, XenbusState};
 use testkit::hostile::{Buffer, HostileGuest, IN_CONS, REQ_PROD, RawStream, SLOTS, directory, write_directory};
 use testkit::linux::{LinuxFrontend, Wish};
 use testkit::signal::{assert_same, noise};
@@ -654,4 +654,77 @@ fn a_guest_may_end_in_any_state_and_in_any_way() {
     let mut pcm = frontend.open_playback(0, 0).unwrap();
     pcm.hw_params(&Wish::COMFORTABLE).unwrap();
     pcm.aplay(&noise(1, 4096)).unwrap();
+}
+
+#[test]
+fn a_page_that_is_named_twice_is_refused() {
+    let (world, mut hostile) = connected();
+    let buffer = hostile.buffer(16 * PAGE_BYTES);
+    let before = world.daemon_usage();
+    for (at, same) in [(1, 0), (15, 3)] {
+        let mut refs = buffer.pages.refs().to_vec();
+        refs[at] = refs[same];
+        let directory = directory(&hostile.xen, GrantRef(0), &refs);
+        let open = OpenParams { directory: directory.refs()[0], ..buffer.open_params() };
+        assert_eq!(hostile.streams[0].open(open), Err(Errno::EINVAL));
+        assert_eq!(world.daemon_usage(), before);
+    }
+    // One page a thousand times over.
+    let refs = vec![buffer.pages.refs()[0]; 1_000];
+    let directory = directory(&hostile.xen, GrantRef(0), &refs);
+    let open = OpenParams {
+        directory: directory.refs()[0],
+        buffer_bytes: (refs.len() * PAGE_BYTES) as u32,
+        ..buffer.open_params()
+    };
+    assert_eq!(hostile.streams[0].open(open), Err(Errno::EINVAL));
+    assert!(world.log().contains("named twice"), "{}", world.log());
+    hostile.streams[0].open(buffer.open_params()).expect("what is right is opened");
+}
+
+#[test]
+fn the_buffers_of_a_guest_have_a_quota_that_closing_gives_back() {
+    let mut world = World::with_config(|_| "sink = \"null\"\n[limits]\nbuffer-bytes-per-domain = 100000\n".to_owned());
+    let card = "[['CARD', 'PCM, name=main', 'STREAM, unique-id=a, type=p', 'STREAM, unique-id=b, type=p']]";
+    world.attach(GUEST, card);
+    world.attach_playback(DomainId(9));
+    let mut guest = HostileGuest::connected(&mut world, GUEST, 2);
+    let mut other = HostileGuest::connected(&mut world, DomainId(9), 1);
+    let buffers = [guest.buffer(65_536), guest.buffer(65_536)];
+    let [first, second] = guest.streams.as_mut_slice() else { panic!("two streams") };
+    for _ in 0..3 {
+        first.open(buffers[0].open_params()).unwrap();
+        assert_eq!(second.open(buffers[1].open_params()), Err(Errno::ENOMEM));
+        // An OPEN takes the place of the one before.
+        first.open(buffers[0].open_params()).unwrap();
+        first.close().unwrap();
+        second.open(buffers[1].open_params()).unwrap();
+        second.close().unwrap();
+    }
+    first.open(buffers[0].open_params()).unwrap();
+    let buffer = other.buffer(65_536);
+    other.streams[0].open(buffer.open_params()).expect("another guest has a quota of its own");
+    assert!(world.log().contains("buffer-bytes-per-domain"), "{}", world.log());
+}
+
+#[test]
+fn a_stream_that_no_machine_plays_in_real_time_is_refused() {
+    let mut world = World::with_config(|_| "sink = \"null\"\n".to_owned());
+    let card = "[['CARD, sample-rates=768000, sample-formats=float64_le;s16_le, channels-max=255, buffer-size=4194304',
+        'PCM, name=main', 'STREAM, unique-id=p, type=p']]";
+    world.attach(GUEST, card);
+    let mut guest = HostileGuest::connected(&mut world, GUEST, 1);
+    let buffer = guest.buffer(2_040 * 64);
+    let absurd = OpenParams {
+        rate_hz: 768_000,
+        format: Format::F64Le,
+        channels: 255,
+        period_bytes: 2_040 * 16,
+        ..buffer.open_params()
+    };
+    assert_eq!(guest.streams[0].open(absurd), Err(Errno::EINVAL));
+    let wide =
+        OpenParams { format: Format::S16Le, channels: 32, period_bytes: 64 * 16, buffer_bytes: 64 * 1_000, ..absurd };
+    guest.streams[0].open(wide).expect("49 MB a second");
+    assert!(world.log().contains("64 MiB of frames in a second"), "{}", world.log());
 }

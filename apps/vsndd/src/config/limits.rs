@@ -16,6 +16,8 @@ pub struct Limits {
     /// Shortest period in microseconds.
     #[serde(deserialize_with = "value::period_us")]
     pub period_us_min: Option<u32>,
+    /// Shared buffers of all open streams of one guest, in octets.
+    pub buffer_bytes_per_domain: Option<u64>,
     /// Streams of one card.
     pub streams_per_card: Option<usize>,
     /// Streams of all cards of one guest.
@@ -34,6 +36,7 @@ pub struct Limits {
 impl Limits {
     /// What holds where nothing is said.
     pub(crate) const BUFFER_BYTES_MAX: u32 = 4 << 20;
+    pub(crate) const BUFFER_BYTES_PER_DOMAIN: u64 = 64 << 20;
     pub(crate) const PERIOD_US_MIN: u32 = 1000;
     pub(crate) const STREAMS_PER_CARD: usize = 64;
     pub(crate) const STREAMS_PER_DOMAIN: usize = 256;
@@ -42,6 +45,7 @@ impl Limits {
     pub(crate) fn replaced_by(&self, narrower: &Self) -> Self {
         Self {
             buffer_bytes_max: narrower.buffer_bytes_max.or(self.buffer_bytes_max),
+            buffer_bytes_per_domain: narrower.buffer_bytes_per_domain.or(self.buffer_bytes_per_domain),
             period_us_min: narrower.period_us_min.or(self.period_us_min),
             streams_per_card: narrower.streams_per_card.or(self.streams_per_card),
             streams_per_domain: narrower.streams_per_domain.or(self.streams_per_domain),

@@ -15,7 +15,7 @@ use crate::card::StreamNodes;
 use crate::config::Limits;
 use crate::device::{Device, DeviceId, Found, Identity, device_in, frontend_path, watch_token};
 use crate::journal::Violation;
-use crate::served::Asked;
+use crate::served::{Account, Asked};
 
 /// How an attempt to connect a card ended.
 enum Connected {
@@ -223,9 +223,9 @@ impl Daemon {
 
     fn connect_stream(&mut self, id: DeviceId, nodes: &StreamNodes, identity: &Identity) -> Result<StreamKey, Error> {
         let asker = identity.asker(id, Some(nodes));
-        let log = self.journal.logs.of(id.guest.0);
+        let account = Account { log: self.journal.logs.of(id.guest.0), quota: self.quotas.of(id.guest.0) };
         let asked = asked(id, nodes, identity);
-        let served = asked.connect(&self.xen, log, |direction| self.policy.route(&asker, direction))?;
+        let served = asked.connect(&self.xen, account, |direction| self.policy.route(&asker, direction))?;
         let key = self.streams.insert(served);
         self.owners.insert(key, id);
         if let Some(stream) = self.streams.get(key)

@@ -22,6 +22,7 @@ use crate::fair::Fair;
 use crate::journal::Journal;
 use crate::policy::Policy;
 use crate::poller::{Poller, Timers};
+use crate::quota::Quotas;
 use crate::served::Served;
 use crate::server::{Control, ListenError, Metrics};
 use crate::service::{self, Watchdog};
@@ -101,6 +102,7 @@ pub struct Daemon {
     store: xenstore::Client,
     policy: Policy,
     journal: Journal,
+    quotas: Quotas,
     steering: Steering,
     poller: Poller,
     devices: BTreeMap<DeviceId, Device<StreamKey>>,
@@ -149,6 +151,7 @@ impl Daemon {
             store,
             policy: Policy { config, decisions: Decisions::default() },
             journal: Journal::default(),
+            quotas: Quotas::default(),
             steering: Steering::default(),
             poller,
             devices: BTreeMap::new(),

@@ -276,6 +276,7 @@ impl Daemon {
     /// After domains died: what was decided about them is of no use any more.
     pub(super) fn forget_decisions(&mut self) {
         self.journal.logs.forget_the_gone();
+        self.quotas.forget_the_gone();
         self.busy.shrink();
         let mut changed = false;
         for domain in self.policy.decisions.domains() {

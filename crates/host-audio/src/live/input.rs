@@ -2,13 +2,14 @@
 
 use super::Input;
 use super::link::{Link, Mode};
+use super::most_frames;
 use super::recorder::Recorder;
 use super::reopen::Opener;
 use crate::{Error, HostStream, Notice, Pacing, ServerVolume, Source, StreamSpec};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 
-/// The ring holds this part of a second (200 ms), and at least four periods.
+/// The ring holds this part of a second (200 ms), and at least four periods; of large frames no more than the guest has room for.
 const RING: u32 = 5;
 /// The control thread's side.
 pub(super) struct LiveSource {
@@ -36,6 +37,7 @@ impl LiveSource {
         let link = Link::new(mode)?;
         let recorder = Recorder::new(Arc::clone(&link), spec, opener);
         let frames = (spec.rate_hz / RING).max(spec.period_frames.min(spec.rate_hz) * 4) as usize;
+        let frames = frames.min(most_frames(spec));
         let (producer, ring) = rtrb::RingBuffer::new(frames * frame_bytes);
         Ok((Self { link, ring, frame_bytes, popped: 0 }, recorder, producer))
     }

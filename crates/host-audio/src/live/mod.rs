@@ -254,6 +254,21 @@ fn forget(known: &Mutex<Known>) {
 }
 
 /// How long `frames` last.
+/// Octets of a block of silence, or of what is thrown away, at most.
+const BLOCK_BYTES: usize = 1 << 16;
+
+/// Frames in a block that is to last for `frames`, and is no larger than a block may be.
+fn block_frames(frames: u32, frame_bytes: usize) -> usize {
+    (frames as usize).min(BLOCK_BYTES / frame_bytes).max(1)
+}
+
+/// Frames that a ring has room for at most: a guest chooses rate and frame, which say nothing about what it gives for them. Its
+/// buffer does.
+fn most_frames(spec: &StreamSpec) -> usize {
+    const ORDINARY_BYTES: usize = 1 << 20;
+    (spec.buffer_frames as usize * 2).max(ORDINARY_BYTES / spec.frame_bytes()).max(2)
+}
+
 pub(crate) fn frames_to_time(frames: u64, rate_hz: u32) -> Duration {
     Duration::from_nanos(frames.saturating_mul(1_000_000_000) / u64::from(rate_hz.max(1)))
 }

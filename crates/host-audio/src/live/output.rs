@@ -2,13 +2,14 @@
 
 use super::Output;
 use super::link::{Link, Mode};
+use super::most_frames;
 use super::player::Player;
 use super::reopen::Opener;
 use crate::{Error, HostStream, Notice, Pacing, ServerVolume, Sink, StreamSpec};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-/// The ring holds this part of a second (200 ms), and at least two queues.
+/// The ring holds this part of a second (200 ms), and at least two queues; of large frames no more than the guest has room for.
 const RING: u32 = 5;
 
 /// The control thread's side.
@@ -36,7 +37,8 @@ impl LiveSink {
         let frame_bytes = spec.frame_bytes();
         let link = Link::new(mode)?;
         let player = Player::new(Arc::clone(&link), spec, opener);
-        let frames = (link.target.load(Relaxed) as usize * 2).max((spec.rate_hz / RING) as usize);
+        let frames =
+            (link.target.load(Relaxed) as usize * 2).max((spec.rate_hz / RING) as usize).min(most_frames(spec));
         let (ring, consumer) = rtrb::RingBuffer::new(frames * frame_bytes);
         Ok((Self { link, ring, frame_bytes, pushed: 0 }, player, consumer))
     }

@@ -1,6 +1,6 @@
 //! How long the queue of a playback stream is, and the silence that fills it.
 
-use super::{Fault, Output};
+use super::{Fault, Output, block_frames};
 use crate::StreamSpec;
 use std::time::Instant;
 
@@ -41,7 +41,7 @@ pub(super) struct Silence {
 impl Silence {
     pub fn new(spec: &StreamSpec) -> Self {
         let frame_bytes = spec.frame_bytes();
-        let mut frames = vec![0; (spec.rate_hz / USUAL_PERIOD).max(1) as usize * frame_bytes];
+        let mut frames = vec![0; block_frames(spec.rate_hz / USUAL_PERIOD, frame_bytes) * frame_bytes];
         pcm::fill_silence(spec.format, &mut frames);
         Self { frames, frame_bytes }
     }

@@ -1,6 +1,7 @@
 //! A device for capture: the thread that empties it.
 
 use super::beat::Beat;
+use super::block_frames;
 use super::clock::Clock;
 use super::link::Link;
 use super::player::{RETRY, SHORTEST_WAIT, Wish};
@@ -118,7 +119,7 @@ impl Capturing {
             taken: 0,
             given: 0,
             base: 0,
-            lost: vec![0; usual as usize * frame_bytes],
+            lost: vec![0; block_frames(spec.rate_hz / LOST, frame_bytes) * frame_bytes],
             losing: false,
             started: false,
             runs_already: false,
