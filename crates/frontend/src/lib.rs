@@ -11,7 +11,8 @@
 //!
 //! The backend is not trusted. Whatever it writes into the shared pages, no call panics or loops without a bound; what
 //! cannot be an answer is a [`Violation`], which stays (the stream is broken until the next connection), and a position
-//! that cannot be true is ignored and counted.
+//! that cannot be true is ignored and counted. So many of those in a row, or of wake-ups for nothing ([`USELESS_MAX`]), are a
+//! violation, too: a backend cannot keep the frontend busy for ever.
 //!
 //! A running stream needs one notification each way per period: answers to WRITE and READ are not waited for (nobody
 //! [arms](Stream::arm) the ring) but collected when a position event wakes the frontend.
@@ -39,6 +40,7 @@ mod geometry;
 mod handshake;
 mod mixer;
 mod negotiate;
+mod patience;
 mod stream;
 #[cfg(test)]
 mod testing;
@@ -50,5 +52,6 @@ pub use geometry::Geometry;
 pub use handshake::{Action, Actions, Handshake};
 pub use mixer::{CONTROL_BYTES, Mixer, MixerFeatures};
 pub use negotiate::{Negotiation, NegotiationError, Step, Wanted};
+pub use patience::USELESS_MAX;
 pub use stream::{Counters, Progress, Stream, SubmitError};
 pub use violation::Violation;

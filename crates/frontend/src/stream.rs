@@ -15,6 +15,7 @@ use sndif::v2::{
 
 use crate::cursor::{Cursor, Disbelief};
 use crate::flight::Flight;
+use crate::patience::Patience;
 use crate::{Completion, Geometry, RequestId, Violation};
 
 /// Why an operation was not put into the ring.
@@ -85,6 +86,8 @@ pub struct Counters {
 pub struct Progress {
     /// Events taken, at most 63.
     pub events: u32,
+    /// How many of them were a reason to wake us: believed, and not yet another one of many that tell nothing new.
+    pub believed: u32,
     /// Octets newly played or captured.
     pub moved_bytes: u64,
     /// Playback ran dry while it ran, or captured data was lost.
@@ -127,6 +130,7 @@ pub struct Stream<M> {
     opened: Option<Opened>,
     next_event_id: u16,
     counters: Counters,
+    patience: Patience,
     broken: Option<Violation>,
 }
 
@@ -144,6 +148,7 @@ impl<M: SharedMemory> Stream<M> {
             opened: None,
             next_event_id: 0,
             counters: Counters::default(),
+            patience: Patience::new(),
             broken: None,
         }
     }
@@ -306,6 +311,7 @@ impl<M: SharedMemory> Stream<M> {
             .and_then(|response| self.flight.complete(&response));
         match completion {
             Ok(completion) => {
+                self.patience.progress();
                 self.counters.responses = self.counters.responses.saturating_add(1);
                 if completion.result.is_err() {
                     self.counters.errors = self.counters.errors.saturating_add(1);
@@ -328,7 +334,11 @@ impl<M: SharedMemory> Stream<M> {
         let mut progress = Progress::default();
         while progress.events < EVENT_SLOTS {
             match self.events.take() {
-                Ok(Some(packet)) => self.event(&packet, &mut progress),
+                Ok(Some(packet)) => {
+                    if !self.event(&packet, &mut progress) && self.patience.disbelief() {
+                        return Err(self.break_off(Violation::Disbelieved));
+                    }
+                }
                 Ok(None) => break,
                 Err(violation) => return Err(self.break_off(Violation::Events(violation))),
             }
@@ -340,11 +350,25 @@ impl<M: SharedMemory> Stream<M> {
         Ok(progress)
     }
 
+    /// The backend has notified us: to be called before completions and events are taken, which show whether it had a
+    /// reason.
+    ///
+    /// # Errors
+    /// [`Violation::EmptyWakeups`] when it had none too often in a row; the one that broke the stream before.
+    pub fn woken(&mut self) -> Result<(), Violation> {
+        match self.broken {
+            Some(violation) => Err(violation),
+            None if self.patience.woken() => Err(self.break_off(Violation::EmptyWakeups)),
+            None => Ok(()),
+        }
+    }
+
     fn break_off(&mut self, violation: Violation) -> Violation {
         *self.broken.get_or_insert(violation)
     }
 
-    fn event(&mut self, packet: &[u8; PACKET_BYTES], progress: &mut Progress) {
+    /// Judges an event and moves the position. Returns whether it was believed.
+    fn event(&mut self, packet: &[u8; PACKET_BYTES], progress: &mut Progress) -> bool {
         let counters = &mut self.counters;
         progress.events = progress.events.saturating_add(1);
         counters.events = counters.events.saturating_add(1);
@@ -356,7 +380,7 @@ impl<M: SharedMemory> Stream<M> {
         self.next_event_id = id.wrapping_add(1);
         let Ok(event) = Event::parse(packet) else {
             counters.unknown_events = counters.unknown_events.saturating_add(1);
-            return;
+            return false;
         };
         // An event can be seen before the answer to OPEN that preceded it, but not before OPEN was sent.
         let opened = match self.phase {
@@ -365,7 +389,7 @@ impl<M: SharedMemory> Stream<M> {
         };
         let Some(opened) = opened else {
             counters.ignored_closed = counters.ignored_closed.saturating_add(1);
-            return;
+            return false;
         };
         match opened.cursor.report(event.position_bytes) {
             Ok(moved) => {
@@ -379,10 +403,19 @@ impl<M: SharedMemory> Stream<M> {
                     counters.xruns = counters.xruns.saturating_add(1);
                     progress.xrun = true;
                 }
+                let reason = if moved.bytes > 0 {
+                    self.patience.progress();
+                    true
+                } else {
+                    self.patience.stands_still()
+                };
+                progress.believed = progress.believed.saturating_add(reason.into());
+                return true;
             }
             Err(Disbelief::Rewinds) => counters.ignored_rewinds = counters.ignored_rewinds.saturating_add(1),
             Err(Disbelief::Beyond) => counters.ignored_beyond = counters.ignored_beyond.saturating_add(1),
         }
+        false
     }
 
     fn check(&self, operation: &Operation) -> Result<(), SubmitError> {

@@ -5,6 +5,8 @@ use core::fmt;
 use sndif::RingViolation;
 use sndif::v2::EventViolation;
 
+use crate::USELESS_MAX;
+
 /// Something in the shared pages that cannot come from a correct backend. The first one is kept and breaks the stream
 /// for the rest of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +35,10 @@ pub enum Violation {
     },
     /// A response with an operation code that does not exist.
     BadOperation(u8),
+    /// More than [`USELESS_MAX`](crate::USELESS_MAX) events in a row that cannot be true.
+    Disbelieved,
+    /// More than [`USELESS_MAX`](crate::USELESS_MAX) wake-ups in a row that brought nothing.
+    EmptyWakeups,
 }
 
 impl fmt::Display for Violation {
@@ -50,6 +56,8 @@ impl fmt::Display for Violation {
             Self::OutOfOrder { asked: None, answered } => {
                 write!(f, "the backend answered operation {answered}, and nothing was asked")
             }
+            Self::Disbelieved => write!(f, "the backend sent more than {USELESS_MAX} events in a row that cannot be true"),
+            Self::EmptyWakeups => write!(f, "the backend notified more than {USELESS_MAX} times in a row for nothing"),
             Self::BadOperation(code) => write!(f, "the backend answered operation {code}, which does not exist"),
         }
     }

@@ -336,8 +336,11 @@ impl Link {
             Source::Ring => &transport.ring,
             Source::Events => &transport.events,
         };
-        let acknowledged = if edge_triggered { channel.rearm() } else { channel.acknowledge().map(drop) };
-        acknowledged.map_err(Error::system("acknowledge an event"))?;
+        // Who waits edge-triggered is not told by the channel whether it was woken.
+        let acknowledged = if edge_triggered { channel.rearm().map(|()| false) } else { channel.acknowledge() };
+        if acknowledged.map_err(Error::system("acknowledge an event"))? {
+            transport.stream.woken()?;
+        }
         match source {
             Source::Ring => self.stats.ring_wakeups += 1,
             Source::Events => self.stats.event_wakeups += 1,

@@ -60,6 +60,8 @@ pub(crate) struct State<P: Platform> {
     volume_learnt: bool,
     /// Notifications sent to the backend.
     pub(crate) notifications: u64,
+    /// ALSA was told that the backend has broken the protocol.
+    broken_told: bool,
 }
 
 /// What ALSA wants of a stream, whether or not there is a backend to do it.
@@ -108,6 +110,7 @@ impl<P: Platform> State<P> {
             answer: None,
             volume_learnt: false,
             notifications: 0,
+            broken_told: false,
         }
     }
 
@@ -152,7 +155,7 @@ impl<P: Platform> State<P> {
 
     /// The backend is Connected: takes up the run that an application has prepared. Does not wait for the backend.
     pub(crate) fn connect(&mut self) {
-        self.connected = true;
+        (self.connected, self.broken_told) = (true, false);
         let prepared = self.buffer.is_some() && self.run.phase != Phase::Stopped && !self.run.stale;
         if prepared && self.reopen().is_err() {
             self.give_up();
@@ -398,11 +401,12 @@ impl<P: Platform> State<P> {
         Ok(self.stream()?.in_flight() < DATA_SLOTS)
     }
 
+    /// Takes the events that are there; returns whether any was believed.
     fn take_events(&mut self) -> Result<bool, Error> {
         let mut any = false;
         for _ in 0..EVENT_PAGES {
             let progress = self.stream()?.take_events()?;
-            any |= progress.events > 0;
+            any |= progress.believed > 0;
             if !progress.more {
                 break;
             }
@@ -410,8 +414,10 @@ impl<P: Platform> State<P> {
         Ok(any)
     }
 
-    /// Takes in answers and events, and sends what follows from them. Returns whether there was anything.
+    /// The backend has notified us: takes in answers and events, and sends what follows from them. Returns whether there
+    /// was a reason to notify.
     pub(crate) fn events(&mut self) -> Result<bool, Error> {
+        self.stream()?.woken()?;
         let mut any = self.collect_answers()?;
         any |= self.take_events()?;
         if self.run.started {
@@ -443,14 +449,28 @@ impl<P: Platform> State<P> {
         }
     }
 
+    /// What becomes of a notification: whether there was a reason for it, and what ALSA is to be told.
+    pub(crate) fn notified(&mut self, reason: Result<bool, Error>) -> (bool, News) {
+        match reason {
+            Ok(_) | Err(Error::Lost) => {}
+            // Whoever has broken the protocol may notify as often as they like.
+            Err(Error::Broken(_)) if core::mem::replace(&mut self.broken_told, true) => {}
+            Err(error) => {
+                self.run.stop.get_or_insert(Stop::Failed(error));
+            }
+        }
+        (reason == Ok(true), self.take_news())
+    }
+
     /// What ALSA is to be told, once.
     pub(crate) fn take_news(&mut self) -> News {
         News { stop: self.run.stop.take(), volume: core::mem::take(&mut self.volume_learnt) }
     }
 
-    /// Takes in answers that came with a notification.
+    /// The backend has notified us: takes in answers. Returns whether there were any.
     pub(crate) fn answers(&mut self) -> Result<bool, Error> {
-        let any = self.collect_answers();
+        let woken = self.stream().and_then(|stream| Ok(stream.woken()?));
+        let any = woken.and_then(|()| self.collect_answers());
         if any.is_err() && self.reopening.is_some() {
             self.give_up();
         }

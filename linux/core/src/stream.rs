@@ -12,7 +12,7 @@ use crate::guarded::Guarded;
 use crate::layout::StreamInfo;
 use crate::show::show;
 use crate::state::{State, Transport};
-use crate::{Boxed, Error, Platform, Space, SpaceCache, Stop};
+use crate::{Boxed, Error, Platform, Space, SpaceCache};
 
 /// A mixer of nothing; a constant, so that it is not made on the stack.
 const NEW_MIXER: Mixer = Mixer::new(MixerFeatures { volume: false, mute: false });
@@ -261,25 +261,26 @@ impl<P: Platform> PcmStream<P> {
 
     /// The ring's channel fired. Returns whether there was a reason.
     pub fn on_ring(&self) -> bool {
-        let (worked, news) = self.state.with(|state| (state.answers(), state.take_news()));
+        let (reason, news) = self.state.with(|state| {
+            let reason = state.answers();
+            state.notified(reason)
+        });
         self.state.wake();
         // Answers to READ bring captured frames.
         self.state.tell_progress();
         self.state.tell(news);
-        worked == Ok(true)
+        reason
     }
 
-    /// The event page's channel fired. Returns whether there was a reason.
+    /// The event page's channel fired. Returns whether there was a reason: an event that is not believed is none.
     pub fn on_events(&self) -> bool {
-        let (worked, mut news) = self.state.with(|state| (state.events(), state.take_news()));
+        let (reason, news) = self.state.with(|state| {
+            let reason = state.events();
+            state.notified(reason)
+        });
         self.state.tell_progress();
-        if let Err(error) = worked
-            && error != Error::Lost
-        {
-            news.stop = Some(Stop::Failed(error));
-        }
         self.state.tell(news);
-        worked == Ok(true)
+        reason
     }
 
     /// Writes what there is to know of the stream.

@@ -4,7 +4,7 @@
 use std::format;
 use std::vec::Vec;
 
-use frontend::Violation;
+use frontend::{USELESS_MAX, Violation};
 use sndif::store::Direction;
 use sndif::v2::{HwParams, Interval, Trigger};
 use sndif::{Errno, Format, FormatSet, SharedMemory};
@@ -493,6 +493,65 @@ fn a_violation_ends_the_stream() {
     assert!(!stream.on_events());
     assert!(matches!(stops()[..], [Stop::Failed(Error::Broken(Violation::UnknownId(_)))]));
     assert_eq!(open(&stream).map(drop), Err(Error::Broken(Violation::UnknownId(0xFFFF))));
+}
+
+#[test]
+fn events_that_are_not_believed_are_spurious_and_break_the_stream_once() {
+    let (bus, stream) = prepared("p");
+    stream.ack(480, BOUNDARY).unwrap();
+    stream.trigger(Trigger::Start).unwrap();
+    backend(|backend| backend.serve());
+    stream.pointer();
+    for _ in 0..USELESS_MAX {
+        backend(|backend| backend.report(RING));
+        assert!(!stream.on_events(), "for Xen this was no reason to notify");
+    }
+    assert_eq!(stops(), []);
+    for _ in 0..10 {
+        backend(|backend| backend.report(RING));
+        assert!(!stream.on_events() && !stream.on_ring());
+    }
+    assert_eq!(stops(), [Stop::Failed(Error::Broken(Violation::Disbelieved))], "told once, however often it notifies");
+    assert_eq!(stream.trigger(Trigger::Stop), Err(Error::Broken(Violation::Disbelieved)));
+    // The next connection is another.
+    stream.detach();
+    reconnect(&bus, &stream);
+    stream.hw_params(Format::S16Le, 2, 48_000, 480, 1920).unwrap();
+    stream.prepare().unwrap();
+}
+
+#[test]
+fn notifications_without_a_reason_are_spurious_and_break_the_stream() {
+    for events in [false, true] {
+        let (_bus, stream) = prepared("p");
+        let notify = || if events { stream.on_events() } else { stream.on_ring() };
+        assert!((0..USELESS_MAX).all(|_| !notify()));
+        // Something comes, and it is all forgotten.
+        stream.ack(480, BOUNDARY).unwrap();
+        backend(|backend| backend.serve());
+        assert!(notify());
+        assert!((0..=USELESS_MAX).all(|_| !notify()));
+        assert_eq!(stops(), []);
+        assert!(!notify());
+        assert_eq!(stops(), [Stop::Failed(Error::Broken(Violation::EmptyWakeups))]);
+    }
+}
+
+#[test]
+fn a_position_that_stands_still_is_spurious_after_a_while_and_breaks_nothing() {
+    let (_bus, stream) = prepared("p");
+    stream.ack(480, BOUNDARY).unwrap();
+    stream.trigger(Trigger::Start).unwrap();
+    backend(|backend| backend.serve());
+    stream.pointer();
+    let mut report = |position| {
+        backend(|backend| backend.report(position));
+        stream.on_events()
+    };
+    assert!(report(400));
+    assert_eq!((0..5000).filter(|_| report(400)).count(), USELESS_MAX as usize);
+    assert!(report(800));
+    assert_eq!(stops(), []);
 }
 
 #[test]

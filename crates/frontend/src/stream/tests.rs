@@ -8,7 +8,7 @@ use sndif::{Errno, GrantRef, SharedMemory};
 
 use super::*;
 use crate::testing::{Backend, Pages, geometry, open};
-use crate::{CONTROL_BYTES, Mixer, MixerFeatures};
+use crate::{CONTROL_BYTES, Mixer, MixerFeatures, USELESS_MAX};
 
 struct Pair {
     stream: Stream<Pages>,
@@ -349,6 +349,69 @@ mod positions_that_cannot_be_true_are_ignored_and_counted {
         pair.events.write(66, &[1]);
         assert_eq!(pair.stream.take_events().unwrap().moved_bytes, 0);
         assert_eq!((pair.stream.counters().unknown_events, pair.stream.counters().event_id_gaps), (1, 0));
+    }
+
+    /// Reports `position` so often, as a flood does: the page never fills.
+    fn flood(pair: &mut Pair, position: u64, times: u32) -> Result<u32, Violation> {
+        let mut believed = 0;
+        for _ in 0..times {
+            pair.backend.report(position);
+            believed += pair.stream.take_events()?.believed;
+        }
+        Ok(believed)
+    }
+
+    #[test]
+    fn events_that_are_not_believed_break_the_stream_unless_it_gets_on() {
+        let mut pair = playing();
+        assert_eq!(flood(&mut pair, u64::MAX, USELESS_MAX), Ok(0));
+        // A position that moves makes good for what went before.
+        assert_eq!(flood(&mut pair, 400, 1), Ok(1));
+        assert_eq!(flood(&mut pair, 200, USELESS_MAX), Ok(0));
+        // So does an answer.
+        pair.run(Operation::QueryHwParams(HwParams::ANY));
+        assert_eq!(flood(&mut pair, u64::MAX, USELESS_MAX), Ok(0));
+        assert_eq!(flood(&mut pair, u64::MAX, 1), Err(Violation::Disbelieved));
+        assert_eq!(pair.stream.violation(), Some(Violation::Disbelieved));
+        assert_eq!(flood(&mut pair, 800, 1), Err(Violation::Disbelieved), "for good");
+    }
+
+    #[test]
+    fn events_of_a_closed_stream_and_unknown_ones_break_it_too() {
+        let mut closed = pair(Direction::Playback, 0);
+        assert_eq!(flood(&mut closed, 0, USELESS_MAX + 1), Err(Violation::Disbelieved));
+        let mut pair = playing();
+        let unknown = (0..=USELESS_MAX).find_map(|index| {
+            pair.backend.report(400);
+            pair.events.write(64 + (index % EVENT_SLOTS) as usize * PACKET_BYTES + 2, &[1]);
+            pair.stream.take_events().err()
+        });
+        assert_eq!(unknown, Some(Violation::Disbelieved));
+    }
+
+    #[test]
+    fn a_position_that_stands_still_breaks_nothing_and_is_no_reason_to_wake_after_a_while() {
+        let mut pair = playing();
+        assert_eq!(flood(&mut pair, 400, 1), Ok(1));
+        assert_eq!(flood(&mut pair, 400, USELESS_MAX), Ok(USELESS_MAX));
+        assert_eq!(flood(&mut pair, 400, 100_000), Ok(0));
+        assert_eq!(flood(&mut pair, 800, 1), Ok(1));
+        assert_eq!(flood(&mut pair, 800, 1), Ok(1), "counted from the start again");
+    }
+
+    #[test]
+    fn notifications_for_nothing_break_the_stream_unless_something_comes() {
+        let mut pair = playing();
+        let woken = |pair: &mut Pair, times| (0..times).try_for_each(|_| pair.stream.woken());
+        assert_eq!(woken(&mut pair, USELESS_MAX + 1), Ok(()), "seen at the next");
+        assert_eq!(flood(&mut pair, 0, 1), Ok(1), "the position stands still");
+        assert_eq!(woken(&mut pair, USELESS_MAX), Ok(()));
+        pair.run(Operation::QueryHwParams(HwParams::ANY));
+        assert_eq!(woken(&mut pair, USELESS_MAX), Ok(()));
+        assert_eq!(flood(&mut pair, u64::MAX, 1), Ok(0), "counted as an event that is not believed");
+        assert_eq!(woken(&mut pair, 2), Ok(()));
+        assert_eq!(pair.stream.woken(), Err(Violation::EmptyWakeups));
+        assert_eq!(pair.stream.next_completion(), Err(Violation::EmptyWakeups));
     }
 }
 

@@ -6,6 +6,7 @@
 use sndif::SharedMemory;
 use sndif::v0::{FrontRing, Operation, RING_SLOTS, Request, Response, Stereo};
 
+use crate::patience::Patience;
 use crate::{SubmitError, Violation};
 
 const PLACES: usize = RING_SLOTS as usize;
@@ -50,6 +51,7 @@ pub struct Stream<M> {
     transfers: u32,
     violation: Option<Violation>,
     counters: Counters,
+    patience: Patience,
 }
 
 impl<M: SharedMemory> Stream<M> {
@@ -65,6 +67,7 @@ impl<M: SharedMemory> Stream<M> {
             transfers: 0,
             violation: None,
             counters: Counters::default(),
+            patience: Patience::new(),
         }
     }
 
@@ -157,6 +160,7 @@ impl<M: SharedMemory> Stream<M> {
             return Err(self.broken(Violation::OutOfOrder { asked: None, answered: response.opcode }));
         };
         self.first = following(self.first);
+        self.patience.progress();
         let asked = operation.opcode();
         if response.opcode != asked || response.id != self.id {
             return Err(self.broken(Violation::OutOfOrder { asked: Some(asked), answered: response.opcode }));
@@ -176,6 +180,18 @@ impl<M: SharedMemory> Stream<M> {
         // Whatever a backend says to CLOSE, it gets no more frames.
         self.open &= operation != Operation::Close;
         Ok(Some(Completion { operation, tag, success: response.success, volume: response.volume }))
+    }
+
+    /// The backend has notified us: to be called before completions are taken, which show whether it had a reason.
+    ///
+    /// # Errors
+    /// [`Violation::EmptyWakeups`] when it had none too often in a row; the one that broke the stream before.
+    pub fn woken(&mut self) -> Result<(), Violation> {
+        match self.violation {
+            Some(violation) => Err(violation),
+            None if self.patience.woken() => Err(self.broken(Violation::EmptyWakeups)),
+            None => Ok(()),
+        }
     }
 
     fn broken(&mut self, violation: Violation) -> Violation {
@@ -199,6 +215,7 @@ mod tests {
     use sndif::{Format, GrantRef};
 
     use super::*;
+    use crate::USELESS_MAX;
 
     const OPEN: Operation = Operation::Open(OpenParams { format: Format::S16Le, channels: 2, rate_hz: 48_000 });
 
@@ -284,5 +301,15 @@ mod tests {
         }
         assert_eq!(pair.front.submit(write(8), 0), Err(SubmitError::Full));
         assert_eq!(pair.front.transfers_in_flight(), RING_SLOTS);
+    }
+
+    #[test]
+    fn notifications_for_nothing_break_the_stream_unless_an_answer_comes() {
+        let mut pair = pair();
+        assert_eq!((0..USELESS_MAX).try_for_each(|_| pair.front.woken()), Ok(()));
+        pair.open();
+        assert_eq!((0..=USELESS_MAX).try_for_each(|_| pair.front.woken()), Ok(()));
+        assert_eq!(pair.front.woken(), Err(Violation::EmptyWakeups));
+        assert_eq!(pair.front.next_completion(), Err(Violation::EmptyWakeups));
     }
 }

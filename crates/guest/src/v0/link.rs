@@ -185,14 +185,16 @@ impl Link {
 
     /// Sleeps until the channel or the connection has something new; `false` at the deadline.
     fn wait(&mut self, deadline: Instant) -> Result<bool> {
-        let Some(transport) = self.transport.as_ref().filter(|transport| !transport.epoch.is_lost()) else {
+        let Some(transport) = self.transport.as_mut().filter(|transport| !transport.epoch.is_lost()) else {
             return Err(Error::Lost);
         };
         let fds = [transport.channel.as_fd(), self.shared.store_fd.as_fd(), transport.epoch.as_fd()];
         let Some([ring, store, epoch]) = readable(fds, deadline)? else { return Ok(false) };
         if ring {
-            transport.channel.acknowledge().map_err(Error::system("acknowledge an event"))?;
             self.stats.ring_wakeups += 1;
+            if transport.channel.acknowledge().map_err(Error::system("acknowledge an event"))? {
+                transport.stream.woken()?;
+            }
         }
         if store || epoch {
             self.shared.lock().pump()?;

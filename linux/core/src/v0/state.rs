@@ -54,6 +54,8 @@ pub(crate) struct State<P: Platform> {
     awaited: Option<u64>,
     answer: Option<Completion>,
     notifications: u64,
+    /// ALSA was told that the backend has broken the protocol.
+    broken_told: bool,
 }
 
 /// What ALSA wants of a stream, whether or not there is a backend to do it.
@@ -115,6 +117,7 @@ impl<P: Platform> State<P> {
             awaited: None,
             answer: None,
             notifications: 0,
+            broken_told: false,
         }
     }
 
@@ -149,7 +152,7 @@ impl<P: Platform> State<P> {
 
     /// The backend is Connected: takes up the run that an application has prepared. Does not wait for the backend.
     pub(crate) fn connect(&mut self) {
-        self.connected = true;
+        (self.connected, self.broken_told) = (true, false);
         let prepared = self.buffer.is_some() && self.run.phase != Phase::Stopped && !self.run.stale;
         if prepared && self.reopen().is_err() {
             self.give_up();
@@ -379,7 +382,8 @@ impl<P: Platform> State<P> {
 
     /// The channel fired: takes in answers, and sends what follows. Returns whether there was anything.
     pub(crate) fn on_ring(&mut self) -> Result<bool, Error> {
-        let any = self.collect();
+        let woken = self.stream().and_then(|stream| Ok(stream.woken()?));
+        let any = woken.and_then(|()| self.collect());
         if any.is_err() && self.reopening.is_some() {
             self.give_up();
         }
@@ -387,6 +391,19 @@ impl<P: Platform> State<P> {
         self.transfer()?;
         self.tell_mixer();
         Ok(any)
+    }
+
+    /// As in version 2: whether there was a reason for a notification, and what ALSA is to be told.
+    pub(crate) fn notified(&mut self, reason: Result<bool, Error>) -> (bool, News) {
+        match reason {
+            Ok(_) | Err(Error::Lost) => {}
+            // Whoever has broken the protocol may notify as often as they like.
+            Err(Error::Broken(_)) if core::mem::replace(&mut self.broken_told, true) => {}
+            Err(error) => {
+                self.run.stop.get_or_insert(Stop::Failed(error));
+            }
+        }
+        (reason == Ok(true), self.take_news())
     }
 
     /// What ALSA is to be told, once.

@@ -12,7 +12,7 @@ use super::buffer::Buffer;
 use super::show::show;
 use super::state::{State, Transport};
 use crate::guarded::{Guarded, Requests};
-use crate::{Channel, Error, Platform, Space, Stop};
+use crate::{Channel, Error, Platform, Space};
 
 /// The stream of a version 0 device, from the card's making to its end. It has the verbs of
 /// [`PcmStream`](crate::PcmStream).
@@ -218,16 +218,14 @@ impl<P: Platform> PcmStream<P> {
 
     /// The channel fired. Returns whether there was a reason.
     pub fn on_ring(&self) -> bool {
-        let (worked, mut news) = self.state.with(|state| (state.on_ring(), state.take_news()));
+        let (reason, news) = self.state.with(|state| {
+            let reason = state.on_ring();
+            state.notified(reason)
+        });
         self.state.wake();
         self.state.tell_progress();
-        if let Err(error) = worked
-            && error != Error::Lost
-        {
-            news.stop.get_or_insert(Stop::Failed(error));
-        }
         self.state.tell(news);
-        worked == Ok(true)
+        reason
     }
 
     /// Volume of channel `channel`, −50 to 100.

@@ -4,7 +4,7 @@
 use std::string::String;
 use std::vec::Vec;
 
-use frontend::Violation;
+use frontend::{USELESS_MAX, Violation};
 use frontend::v0::{BadLimit, Field, Hardware};
 use sndif::store::Direction;
 use sndif::v2::{Interval, Trigger};
@@ -353,6 +353,19 @@ fn what_is_refused_or_answered_wrongly_stops_the_stream() {
     stream.show(&mut text).unwrap();
     assert!(text.contains("violation: "), "{text}");
     stream.hw_free();
+}
+
+#[test]
+fn notifications_without_a_reason_are_spurious_and_break_the_stream_once() {
+    let (_bus, stream) = prepared(PLAY);
+    stream.ack(480, BOUNDARY).unwrap();
+    stream.trigger(Trigger::Start).unwrap();
+    assert!((0..USELESS_MAX).all(|_| !stream.on_ring()));
+    answer(&stream, 1);
+    assert!((0..=USELESS_MAX).all(|_| !stream.on_ring()));
+    assert_eq!(stops(), []);
+    assert!((0..10).all(|_| !stream.on_ring()));
+    assert_eq!(stops(), [Stop::Failed(Error::Broken(Violation::EmptyWakeups))]);
 }
 
 #[test]

@@ -1,0 +1,55 @@
+//! How much a backend may send that is of no use.
+//!
+//! A backend that wakes the frontend without end would keep it busy for ever, in a kernel with a real-time thread. What is
+//! of no use is therefore counted, and the count ends where the backend gets on: with an answer to a request, or with a
+//! position that moves. Nothing here knows the time, so what an honest backend does for hours without getting on (telling
+//! a position that stands still, while a stream runs dry) breaks nothing: it only stops being a reason to wake.
+
+use sndif::v2::EVENT_SLOTS;
+
+/// So much of one kind is accepted in a row.
+pub const USELESS_MAX: u32 = 16 * EVENT_SLOTS;
+
+/// What came in a row without the backend getting on.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Patience {
+    /// Events that were not believed.
+    disbelieved: u32,
+    /// Events that were believed and told nothing new.
+    still: u32,
+    /// Wake-ups that brought nothing.
+    wakeups: u32,
+}
+
+impl Patience {
+    pub(crate) const fn new() -> Self {
+        Self { disbelieved: 0, still: 0, wakeups: 0 }
+    }
+
+    /// The backend got on.
+    pub(crate) fn progress(&mut self) {
+        *self = Self::new();
+    }
+
+    /// A position stands still. Returns whether that is still a reason to wake.
+    pub(crate) fn stands_still(&mut self) -> bool {
+        self.still = self.still.saturating_add(1);
+        self.wakeups = 0;
+        self.still <= USELESS_MAX
+    }
+
+    /// An event was not believed. Returns whether that was one too many.
+    pub(crate) fn disbelief(&mut self) -> bool {
+        self.disbelieved = self.disbelieved.saturating_add(1);
+        // The wake-up that brought it is counted with it.
+        self.wakeups = self.wakeups.saturating_sub(1);
+        self.disbelieved > USELESS_MAX
+    }
+
+    /// The backend woke us; what that brings is seen later. Returns whether too many brought nothing before.
+    pub(crate) fn woken(&mut self) -> bool {
+        let too_many = self.wakeups > USELESS_MAX;
+        self.wakeups = self.wakeups.saturating_add(1);
+        too_many
+    }
+}
