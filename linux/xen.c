@@ -133,8 +133,11 @@ struct vsnd_channel *vsnd_channel_new(struct xenbus_device *dev, const struct vs
 	err = request_threaded_irq(channel->irq, NULL, events ? vsnd_events_fired : vsnd_ring_fired,
 				   IRQF_ONESHOT, events ? "vsnd-events" : "vsnd-ring", channel);
 	if (err) {
-		/* Also closes the port. */
-		unbind_from_irqhandler(channel->irq, channel);
+		/*
+		 * Unbinds the interrupt and closes the port. The interrupt has no
+		 * handler, and unbind_from_irqhandler() would free that first.
+		 */
+		evtchn_put(evtchn);
 		goto out_free;
 	}
 	*port = evtchn;
