@@ -5,6 +5,7 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 #include <linux/completion.h>
 #include <linux/jiffies.h>
+#include <linux/ktime.h>
 #include <linux/mutex.h>
 #include <linux/printk.h>
 #include <linux/slab.h>
@@ -53,6 +54,11 @@ void vsnd_mutex_lock(struct mutex *mutex)
 	mutex_lock(mutex);
 }
 
+int vsnd_mutex_lock_killable(struct mutex *mutex)
+{
+	return mutex_lock_killable(mutex);
+}
+
 void vsnd_mutex_unlock(struct mutex *mutex)
 {
 	mutex_unlock(mutex);
@@ -82,7 +88,12 @@ void vsnd_signal_raise(struct completion *signal)
 	complete(signal);
 }
 
-u32 vsnd_signal_wait(struct completion *signal, u32 ms)
+bool vsnd_signal_wait(struct completion *signal, u32 ms)
 {
-	return jiffies_to_msecs(wait_for_completion_timeout(signal, msecs_to_jiffies(ms)));
+	return wait_for_completion_killable_timeout(signal, msecs_to_jiffies(ms)) < 0;
+}
+
+u32 vsnd_now_ms(void)
+{
+	return (u32)ktime_to_ms(ktime_get());
 }

@@ -116,14 +116,18 @@ enum vsnd_mutex_class { VSND_MUTEX_ASKING, VSND_MUTEX_STATE };
 struct mutex *vsnd_mutex_new(u32 class);
 void vsnd_mutex_free(struct mutex *mutex);
 void vsnd_mutex_lock(struct mutex *mutex);
+/* Returns 0, or -EINTR when the task was killed meanwhile. */
+int vsnd_mutex_lock_killable(struct mutex *mutex);
 void vsnd_mutex_unlock(struct mutex *mutex);
 
 struct completion *vsnd_signal_new(void);
 void vsnd_signal_free(struct completion *signal);
 void vsnd_signal_reset(struct completion *signal);
 void vsnd_signal_raise(struct completion *signal);
-/* Returns how many of the milliseconds are left, 0 when none are. */
-u32 vsnd_signal_wait(struct completion *signal, u32 ms);
+/* Waits so long at most. Returns whether the task was killed meanwhile. */
+bool vsnd_signal_wait(struct completion *signal, u32 ms);
+/* A monotonic clock, which wraps. Does not sleep. */
+u32 vsnd_now_ms(void);
 
 /* ---- xen.c, called by Rust ---- */
 

@@ -23,6 +23,8 @@ pub(crate) struct Buffer<P: Platform> {
     pub(crate) geometry: Geometry,
     /// Granted for the present connection.
     current: bool,
+    /// A backend was told of it, so that it is what is open.
+    pub(crate) told: bool,
 }
 
 struct StandIn<P: Platform> {
@@ -35,7 +37,7 @@ impl<P: Platform> Buffer<P> {
         let pages = pages_for(geometry.ring_bytes().checked_add(CONTROL_BYTES).ok_or(Error::Invalid)?);
         let ring = P::Pages::new(backend, pages)?;
         let directory = P::Pages::new(backend, DirectoryWriter::pages(pages))?;
-        Ok(Self { ring, stand_in: None, directory, geometry, current: true })
+        Ok(Self { ring, stand_in: None, directory, geometry, current: true, told: false })
     }
 
     /// The application's memory.
@@ -78,6 +80,7 @@ impl<P: Platform> Buffer<P> {
         if !DirectoryWriter::write(&self.directory, self.directory.refs(), told) {
             return Err(Error::NoMemory);
         }
+        self.told = true;
         Ok(Operation::Open(open))
     }
 

@@ -13,6 +13,8 @@ pub enum Error {
     Lost,
     /// The backend did not answer in time.
     NoAnswer,
+    /// Whoever waited was killed.
+    Killed,
     /// The backend broke the protocol; the stream is of no use until the next connection.
     Broken(Violation),
     /// The backend refused.
@@ -37,6 +39,8 @@ impl Error {
             Self::NoMemory => 12,
             Self::Lost => 19,
             Self::NoAnswer => 110,
+            // EINTR
+            Self::Killed => 4,
             Self::Broken(_) => 5,
             Self::Refused(errno) => match errno.number() {
                 number @ 1..=133 => number,

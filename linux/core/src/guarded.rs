@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 //! A stream's state behind its locks: waiting for answers, and telling ALSA what has come. The same for every version.
 
+use frontend::Geometry;
+
 use crate::{Error, Listener, Lock, LockClass, Platform, Signal, Stop};
 
 /// How long `prepare` waits for a backend that is away; ALSA gives up a transfer after ten seconds.
 const RECONNECT_MS: u32 = 8000;
 
+/// How long an operation waits for answers at most, however long the buffer lasts.
+const ANSWERS_MAX_MS: u64 = 15_000;
+
 /// What a version's state has to offer. Nothing of it waits.
 pub(crate) trait Requests {
-    /// How long an answer may take.
+    /// How long the answers to an operation's requests may take together, beside those to requests before it.
     const ANSWER_MS: u32;
     /// A request.
     type Operation;
@@ -27,6 +32,9 @@ pub(crate) trait Requests {
     /// How many requests are not answered; if any, a notification is asked for.
     fn unanswered(&mut self) -> Result<u32, Error>;
 
+    /// The sizes of the buffer that requests in flight are part of.
+    fn buffer_geometry(&self) -> Option<Geometry>;
+
     /// Whether ALSA has not been told of all progress.
     fn lags(&self) -> bool;
 }
@@ -38,6 +46,20 @@ pub(crate) struct News {
     pub(crate) stop: Option<Stop>,
     /// The volume is another.
     pub(crate) volume: bool,
+}
+
+/// The time within which an operation has to end, for all that it waits for. Only the clock moves it on: not the backend,
+/// which can wake who waits as often as it likes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadline {
+    start_ms: u32,
+    length_ms: u32,
+}
+
+impl Deadline {
+    fn left_ms(self, now_ms: u32) -> u32 {
+        self.length_ms.saturating_sub(now_ms.wrapping_sub(self.start_ms))
+    }
 }
 
 /// A stream's state, whoever waits for its backend, and whoever has it open.
@@ -92,28 +114,35 @@ impl<P: Platform, S: Requests> Guarded<P, S> {
         }
     }
 
+    fn deadline(length_ms: u32) -> Deadline {
+        Deadline { start_ms: P::Signal::now_ms(), length_ms }
+    }
+
+    /// For an operation that begins now. A backend may take a buffer's time for what is in flight, where it answers a WRITE
+    /// when that is played.
+    pub(crate) fn answers_deadline(&self) -> Deadline {
+        let lasts_ms = self.with(|state| {
+            let geometry = state.buffer_geometry()?;
+            u64::from(geometry.ring_bytes()).saturating_mul(1000).checked_div(geometry.bytes_per_second())
+        });
+        let length_ms = u64::from(S::ANSWER_MS).saturating_add(lasts_ms.unwrap_or(0)).min(ANSWERS_MAX_MS);
+        Self::deadline(u32::try_from(length_ms).unwrap_or(u32::MAX))
+    }
+
     pub(crate) fn wait_connected(&self) -> Result<(), Error> {
-        self.wait(RECONNECT_MS, |state| Ok(state.is_connected().then_some(())))
+        self.wait(Self::deadline(RECONNECT_MS), |state| Ok(state.is_connected().then_some(())))
             .map_err(|error| if error == Error::NoAnswer { Error::Lost } else { error })
     }
 
-    /// Waits until nothing is in flight. Answers come in the order of the requests: one that comes sets the time anew for
-    /// the next.
-    pub(crate) fn settle(&self) -> Result<(), Error> {
-        let mut left = u32::MAX;
-        while left > 0 {
-            left = self.wait(S::ANSWER_MS, |state| {
-                let now = state.unanswered()?;
-                Ok((now < left).then_some(now))
-            })?;
-        }
-        Ok(())
+    /// Waits until nothing is in flight.
+    pub(crate) fn settle(&self, deadline: Deadline) -> Result<(), Error> {
+        self.wait(deadline, |state| Ok((state.unanswered()? == 0).then_some(())))
     }
 
     /// Sends a request and waits for its answer.
-    pub(crate) fn ask(&self, operation: &S::Operation) -> Result<S::Completion, Error> {
+    pub(crate) fn ask(&self, operation: &S::Operation, deadline: Deadline) -> Result<S::Completion, Error> {
         let mut sent = false;
-        self.wait(S::ANSWER_MS, |state| {
+        self.wait(deadline, |state| {
             if !sent {
                 state.begin(operation)?;
                 sent = true;
@@ -123,20 +152,23 @@ impl<P: Platform, S: Requests> Guarded<P, S> {
     }
 
     /// Waits until `step` yields something, which is tried each time an answer or a connection has come.
-    fn wait<R>(&self, ms: u32, mut step: impl FnMut(&mut S) -> Result<Option<R>, Error>) -> Result<R, Error> {
-        self.asking.with(|()| {
-            let mut left = ms;
+    fn wait<R>(
+        &self,
+        deadline: Deadline,
+        mut step: impl FnMut(&mut S) -> Result<Option<R>, Error>,
+    ) -> Result<R, Error> {
+        self.asking.with_unless_killed(|()| {
             loop {
                 // Before the step: what comes after it is not missed.
                 self.signal.reset();
                 if let Some(result) = self.with(&mut step)? {
                     return Ok(result);
                 }
-                if left == 0 {
-                    return Err(Error::NoAnswer);
+                match deadline.left_ms(P::Signal::now_ms()) {
+                    0 => return Err(Error::NoAnswer),
+                    left_ms => self.signal.wait(left_ms)?,
                 }
-                left = self.signal.wait(left);
             }
-        })
+        })?
     }
 }

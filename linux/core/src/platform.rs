@@ -120,6 +120,12 @@ pub trait Lock<T>: Sized {
 
     /// Waits for the value, and has `access` use it.
     fn with<R>(&self, access: impl FnOnce(&mut T) -> R) -> R;
+
+    /// The same for a value that somebody may have for long: who is killed does not wait for it.
+    ///
+    /// # Errors
+    /// [`Error::Killed`].
+    fn with_unless_killed<R>(&self, access: impl FnOnce(&mut T) -> R) -> Result<R, Error>;
 }
 
 /// Wakes the one who waits. A signal raised while nobody waits is kept for the next who does.
@@ -134,8 +140,14 @@ pub trait Signal: Sized {
     /// Wakes who waits.
     fn raise(&self);
 
-    /// Waits at most `ms` milliseconds; returns how many of them are left, 0 when none are.
-    fn wait(&self, ms: u32) -> u32;
+    /// Waits at most `ms` milliseconds.
+    ///
+    /// # Errors
+    /// [`Error::Killed`] when whoever waits was killed.
+    fn wait(&self, ms: u32) -> Result<(), Error>;
+
+    /// A clock in milliseconds that nobody sets; it starts anywhere and wraps.
+    fn now_ms() -> u32;
 }
 
 /// A card's connection to the store and to its backend; used where connections come and go, not by streams.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 //! What a stream's lock protects: its transport, its buffer, and where the present run stands. Nothing here waits.
 
-use frontend::{Completion, Mixer, RequestId, Stream};
+use frontend::{Completion, Geometry, Mixer, RequestId, Stream};
 use sndif::store::{Direction, node};
 use sndif::v2::{Operation, RING_SLOTS, Trigger};
 
@@ -209,9 +209,11 @@ impl<P: Platform> State<P> {
         self.connected && self.reopening.is_none()
     }
 
-    /// Whether the backend has a stand-in for the buffer open: it is good for the run that was taken up with it, and no other.
-    pub(crate) fn has_stand_in_open(&mut self) -> bool {
-        self.buffer.as_ref().is_some_and(Buffer::has_stand_in) && self.stream().is_ok_and(|stream| stream.is_open())
+    /// Whether the backend has something else open than the buffer: a stand-in, which is good for the run that was taken up
+    /// with it and no other; or a buffer of before, when `hw_free` did not get as far as CLOSE.
+    pub(crate) fn has_other_open(&mut self) -> bool {
+        let other = !self.buffer.as_ref().is_some_and(|buffer| buffer.told && !buffer.has_stand_in());
+        other && self.stream().is_ok_and(|stream| stream.is_open())
     }
 
     /// Tells the backend what it has to know of volume and mute, and asks it for what nobody has set.
@@ -577,6 +579,10 @@ impl<P: Platform> Requests for State<P> {
                 return Ok(unanswered);
             }
         }
+    }
+
+    fn buffer_geometry(&self) -> Option<Geometry> {
+        self.buffer.as_ref().map(|buffer| buffer.geometry)
     }
 
     fn lags(&self) -> bool {

@@ -8,7 +8,7 @@ use sndif::Format;
 use sndif::v2::{HwParams, Operation, Trigger};
 
 use crate::buffer::Buffer;
-use crate::guarded::Guarded;
+use crate::guarded::{Deadline, Guarded};
 use crate::layout::StreamInfo;
 use crate::show::show;
 use crate::state::{State, Transport};
@@ -130,7 +130,7 @@ impl<P: Platform> PcmStream<P> {
     }
 
     fn query(&self, question: HwParams) -> Result<HwParams, Error> {
-        let completion = self.ask(Operation::QueryHwParams(question))?;
+        let completion = self.ask(Operation::QueryHwParams(question), self.state.answers_deadline())?;
         completion.params.filter(|params| !params.is_empty()).ok_or(Error::Invalid)
     }
 
@@ -169,7 +169,8 @@ impl<P: Platform> PcmStream<P> {
             .with(|state| state.buffer.is_some() && state.stream().is_ok_and(|stream| stream.geometry().is_some()));
         if open {
             // Without an answer the pages stay the backend's until it unmaps them.
-            let _ = self.state.settle().and_then(|()| self.ask(Operation::Close));
+            let deadline = self.state.answers_deadline();
+            let _ = self.state.settle(deadline).and_then(|()| self.ask(Operation::Close, deadline));
         }
         let buffer = self.state.with(|state| {
             state.rewind();
@@ -181,26 +182,28 @@ impl<P: Platform> PcmStream<P> {
     /// `prepare`: opens the stream if it is not open, and begins a run.
     ///
     /// # Errors
-    /// [`Error::Lost`] when the backend does not come back in time; those of a request.
+    /// [`Error::Lost`] when the backend does not come back in time; those of a request. All waiting ends with
+    /// [`Error::NoAnswer`] in time, or with [`Error::Killed`].
     pub fn prepare(&self) -> Result<(), Error> {
         self.state.wait_connected()?;
-        self.state.settle()?;
-        if self.state.with(State::has_stand_in_open) {
-            self.ask(Operation::Close)?;
+        let deadline = self.state.answers_deadline();
+        self.state.settle(deadline)?;
+        if self.state.with(State::has_other_open) {
+            self.ask(Operation::Close, deadline)?;
         }
         let open = self.state.with(|state| -> Result<Option<Operation>, Error> {
             if state.stream()?.is_open() { Ok(None) } else { state.open(0).map(Some) }
         })?;
         match open {
             Some(open) => {
-                self.ask(open)?;
+                self.ask(open, deadline)?;
                 self.state.with(|state| {
                     state.mixer.replay();
                     state.tell_mixer();
                 });
             }
             None if !self.state.with(|state| state.is_fresh()) => {
-                self.ask(Operation::Trigger(Trigger::Stop))?;
+                self.ask(Operation::Trigger(Trigger::Stop), deadline)?;
             }
             None => {}
         }
@@ -211,12 +214,12 @@ impl<P: Platform> PcmStream<P> {
     /// `sync_stop`: waits until STOP is answered.
     pub fn sync_stop(&self) {
         // What is not answered in time is seen by the next operation.
-        let _ = self.state.settle();
+        let _ = self.state.settle(self.state.answers_deadline());
     }
 
     /// Sends a request and waits for its success.
-    fn ask(&self, operation: Operation) -> Result<Completion, Error> {
-        let completion = self.state.ask(&operation)?;
+    fn ask(&self, operation: Operation, deadline: Deadline) -> Result<Completion, Error> {
+        let completion = self.state.ask(&operation, deadline)?;
         completion.result.map_err(Error::Refused)?;
         Ok(completion)
     }

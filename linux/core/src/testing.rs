@@ -35,6 +35,11 @@ struct World {
     /// What a version 0 backend does while somebody waits.
     v0: Option<v0::testing::Backend>,
     silent: bool,
+    /// It wakes who waits all the time, and answers nothing.
+    storming: bool,
+    /// Who waits is killed.
+    killed: bool,
+    now_ms: u32,
     notifications: u32,
     elapsed: u32,
     stops: Vec<Stop>,
@@ -168,6 +173,21 @@ pub(crate) fn silence(silent: bool) {
     world(|world| world.silent = silent);
 }
 
+/// The backend answers nothing from now on, and wakes who waits all the time.
+pub(crate) fn storm() {
+    world(|world| (world.silent, world.storming) = (true, true));
+}
+
+/// Who waits is killed from now on, or not any more.
+pub(crate) fn kill(killed: bool) {
+    world(|world| world.killed = killed);
+}
+
+/// What the clock says.
+pub(crate) fn now_ms() -> u32 {
+    world(|world| world.now_ms)
+}
+
 /// Pages that are granted.
 pub(crate) fn granted() -> usize {
     with_granted(|granted| granted.len())
@@ -298,6 +318,9 @@ impl<T> Lock<T> for TestLock<T> {
     fn with<R>(&self, access: impl FnOnce(&mut T) -> R) -> R {
         access(&mut self.0.borrow_mut())
     }
+    fn with_unless_killed<R>(&self, access: impl FnOnce(&mut T) -> R) -> Result<R, Error> {
+        Ok(self.with(access))
+    }
 }
 
 pub(crate) struct TestBox<T>(Box<T>);
@@ -334,17 +357,27 @@ impl Signal for TestSignal {
     fn raise(&self) {
         self.0.set(true);
     }
-    fn wait(&self, ms: u32) -> u32 {
-        if self.0.get() {
-            return ms;
-        }
+    fn wait(&self, ms: u32) -> Result<(), Error> {
         world(|world| {
-            if world.silent {
-                return 0;
+            if world.killed {
+                return Err(Error::Killed);
             }
-            world.backend.iter_mut().for_each(Backend::serve);
-            ms.saturating_sub(world.v0.as_mut().map_or(1, v0::testing::Backend::serve_while_waited_for))
+            let passed = if world.storming {
+                1
+            } else if self.0.get() {
+                0
+            } else if world.silent {
+                ms
+            } else {
+                world.backend.iter_mut().for_each(Backend::serve);
+                world.v0.as_mut().map_or(1, v0::testing::Backend::serve_while_waited_for)
+            };
+            world.now_ms = world.now_ms.wrapping_add(passed);
+            Ok(())
         })
+    }
+    fn now_ms() -> u32 {
+        now_ms()
     }
 }
 

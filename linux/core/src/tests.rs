@@ -11,7 +11,8 @@ use sndif::{Errno, Format, FormatSet, SharedMemory};
 
 use crate::layout::{self, StreamInfo};
 use crate::testing::{
-    TestBus, TestKernel, backend, elapsed, granted, mapped, notifications, silence, stops, volume_changes,
+    TestBus, TestKernel, backend, elapsed, granted, kill, mapped, notifications, now_ms, silence, stops, storm,
+    volume_changes,
 };
 use crate::{Error, Knob, PcmStream, Pointer, Space, Stop, Substream, VOLUME_0_DB, VOLUME_MAX, connect};
 
@@ -470,6 +471,49 @@ fn a_backend_that_is_away_or_silent_is_not_waited_for_forever() {
 }
 
 #[test]
+fn an_operation_has_one_end_however_often_the_backend_wakes_who_waits() {
+    let (_bus, stream) = prepared("p");
+    let start = now_ms();
+    storm();
+    assert_eq!(open(&stream).map(drop), Err(Error::NoAnswer));
+    // The query is still in flight, and there is nothing that a STOP or CLOSE could wait for.
+    assert_eq!(stream.prepare(), Err(Error::NoAnswer));
+    stream.hw_free();
+    assert_eq!(now_ms() - start, 3040 + 3040 + 3040, "three seconds, and the time of the buffer");
+}
+
+#[test]
+fn who_is_killed_does_not_wait() {
+    let (bus, stream) = prepared("p");
+    stream.ack(480, BOUNDARY).unwrap();
+    kill(true);
+    assert_eq!(open(&stream).map(drop), Err(Error::Killed));
+    assert_eq!(stream.prepare(), Err(Error::Killed));
+    stream.sync_stop();
+    stream.hw_free();
+    stream.detach();
+    assert_eq!(stream.prepare(), Err(Error::Killed), "not for a backend that is away either");
+    assert_eq!((now_ms(), granted()), (1, 0));
+    // Whoever comes next has the stream as ever.
+    kill(false);
+    reconnect(&bus, &stream);
+    stream.hw_params(Format::S16Le, 2, 48_000, 480, 1920).unwrap();
+    stream.prepare().unwrap();
+}
+
+#[test]
+fn what_was_not_closed_in_time_is_closed_before_the_next_open() {
+    let (_bus, stream) = prepared("p");
+    stream.ack(480, BOUNDARY).unwrap();
+    kill(true);
+    stream.hw_free();
+    kill(false);
+    stream.hw_params(Format::S16Le, 2, 48_000, 480, 1920).unwrap();
+    stream.prepare().unwrap();
+    assert_eq!(backend(|backend| backend.story()), "write 0+1920, close, open 7680");
+}
+
+#[test]
 fn what_the_backend_refuses_ends_the_stream_or_the_operation() {
     let (_bus, stream) = prepared("p");
     stream.ack(480, BOUNDARY).unwrap();
@@ -544,7 +588,7 @@ fn a_position_that_stands_still_is_spurious_after_a_while_and_breaks_nothing() {
     stream.trigger(Trigger::Start).unwrap();
     backend(|backend| backend.serve());
     stream.pointer();
-    let mut report = |position| {
+    let report = |position| {
         backend(|backend| backend.report(position));
         stream.on_events()
     };

@@ -33,6 +33,9 @@ impl<T> Lock<T> for LoomLock<T> {
     fn with<R>(&self, access: impl FnOnce(&mut T) -> R) -> R {
         access(&mut self.0.lock().unwrap())
     }
+    fn with_unless_killed<R>(&self, access: impl FnOnce(&mut T) -> R) -> Result<R, Error> {
+        Ok(self.with(access))
+    }
 }
 
 /// As the kernel's completion: a count, which a waiter takes one of.
@@ -52,13 +55,16 @@ impl Signal for LoomSignal {
         *self.raised.lock().unwrap() += 1;
         self.changed.notify_one();
     }
-    fn wait(&self, ms: u32) -> u32 {
+    fn wait(&self, _ms: u32) -> Result<(), Error> {
         let mut raised = self.raised.lock().unwrap();
         while *raised == 0 {
             raised = self.changed.wait(raised).unwrap();
         }
         *raised -= 1;
-        ms
+        Ok(())
+    }
+    fn now_ms() -> u32 {
+        0
     }
 }
 

@@ -106,13 +106,16 @@ unsafe extern "C" {
     pub(crate) fn vsnd_mutex_new(class: u32) -> *mut Mutex;
     pub(crate) fn vsnd_mutex_free(mutex: *mut Mutex);
     pub(crate) fn vsnd_mutex_lock(mutex: *mut Mutex);
+    /// Returns 0 when it is locked.
+    pub(crate) fn vsnd_mutex_lock_killable(mutex: *mut Mutex) -> c_int;
     pub(crate) fn vsnd_mutex_unlock(mutex: *mut Mutex);
 
     pub(crate) fn vsnd_signal_new() -> *mut Completion;
     pub(crate) fn vsnd_signal_free(signal: *mut Completion);
     pub(crate) fn vsnd_signal_reset(signal: *mut Completion);
     pub(crate) fn vsnd_signal_raise(signal: *mut Completion);
-    pub(crate) fn vsnd_signal_wait(signal: *mut Completion, ms: u32) -> u32;
+    pub(crate) fn vsnd_signal_wait(signal: *mut Completion, ms: u32) -> bool;
+    pub(crate) fn vsnd_now_ms() -> u32;
 
     pub(crate) fn vsnd_pages_new(domain: u32, count: usize) -> *mut Pages;
     pub(crate) fn vsnd_pages_ordinary(count: usize) -> *mut Pages;

@@ -20,6 +20,21 @@ unsafe impl<T: Send> Send for KernelLock<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for KernelLock<T> {}
 
+impl<T> KernelLock<T> {
+    /// Lends the value to `access` and unlocks the mutex.
+    ///
+    /// # Safety
+    /// This thread has locked the mutex.
+    unsafe fn access_locked<R>(&self, access: impl FnOnce(&mut T) -> R) -> R {
+        // SAFETY: the value is initialised and lives as long as we do. No other reference to it exists: each is made here, by
+        // the thread that holds the mutex, and ends with `access`, which takes it for any lifetime and so cannot keep it.
+        let result = access(unsafe { &mut *self.value.get() });
+        // SAFETY: the mutex lives as long as we do, and this thread holds it, says the caller.
+        unsafe { ffi::vsnd_mutex_unlock(self.mutex.as_ptr()) };
+        result
+    }
+}
+
 impl<T> Lock<T> for KernelLock<T> {
     fn new(class: LockClass, make: impl FnOnce() -> T) -> Result<Self, Error> {
         let value = KBox::new(make)?.into_cell();
@@ -35,11 +50,17 @@ impl<T> Lock<T> for KernelLock<T> {
     fn with<R>(&self, access: impl FnOnce(&mut T) -> R) -> R {
         // SAFETY: the mutex lives as long as we do; we are in process context and may sleep.
         unsafe { ffi::vsnd_mutex_lock(self.mutex.as_ptr()) };
-        // SAFETY: whoever holds the mutex has the value alone, and `access` cannot keep it.
-        let result = access(unsafe { &mut *self.value.get() });
         // SAFETY: locked above.
-        unsafe { ffi::vsnd_mutex_unlock(self.mutex.as_ptr()) };
-        result
+        unsafe { self.access_locked(access) }
+    }
+
+    fn with_unless_killed<R>(&self, access: impl FnOnce(&mut T) -> R) -> Result<R, Error> {
+        // SAFETY: the mutex lives as long as we do; we are in process context and may sleep.
+        if unsafe { ffi::vsnd_mutex_lock_killable(self.mutex.as_ptr()) } != 0 {
+            return Err(Error::Killed);
+        }
+        // SAFETY: locked above.
+        Ok(unsafe { self.access_locked(access) })
     }
 }
 
@@ -75,9 +96,15 @@ impl Signal for KernelSignal {
         unsafe { ffi::vsnd_signal_raise(self.0.as_ptr()) };
     }
 
-    fn wait(&self, ms: u32) -> u32 {
-        // SAFETY: as above; we are in process context and may sleep.
-        unsafe { ffi::vsnd_signal_wait(self.0.as_ptr(), ms) }
+    fn wait(&self, ms: u32) -> Result<(), Error> {
+        // SAFETY: the completion lives as long as we do; we are in process context and may sleep.
+        let killed = unsafe { ffi::vsnd_signal_wait(self.0.as_ptr(), ms) };
+        if killed { Err(Error::Killed) } else { Ok(()) }
+    }
+
+    fn now_ms() -> u32 {
+        // SAFETY: it only reads a clock, which any context may.
+        unsafe { ffi::vsnd_now_ms() }
     }
 }
 

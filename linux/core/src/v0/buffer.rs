@@ -79,6 +79,11 @@ impl<P: Platform> Buffer<P> {
         Ok(())
     }
 
+    /// Whether a backend was given areas.
+    pub(crate) fn is_granted(&self) -> bool {
+        self.areas.is_some()
+    }
+
     /// The backend has the areas no more.
     pub(crate) fn end_access(&mut self) {
         self.areas = None;

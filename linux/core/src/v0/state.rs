@@ -299,9 +299,11 @@ impl<P: Platform> State<P> {
 
     // --- a run ----------------------------------------------------------------------------------------------
 
-    /// Whether READs have begun, which go on until CLOSE.
-    pub(crate) fn has_captured(&self) -> bool {
-        self.direction == Direction::Capture && self.run.submitted > 0
+    /// Whether what is open has to be closed before a run begins: READs go on until CLOSE; and a buffer of before is open
+    /// when `hw_free` did not get as far as CLOSE.
+    pub(crate) fn has_other_open(&self) -> bool {
+        let captured = self.direction == Direction::Capture && self.run.submitted > 0;
+        self.is_open() && (captured || !self.buffer.as_ref().is_some_and(Buffer::is_granted))
     }
 
     /// Forgets the run.
@@ -474,6 +476,10 @@ impl<P: Platform> Requests for State<P> {
     fn unanswered(&mut self) -> Result<u32, Error> {
         self.collect()?;
         Ok(self.stream()?.in_flight())
+    }
+
+    fn buffer_geometry(&self) -> Option<Geometry> {
+        self.buffer.as_ref().map(|buffer| buffer.geometry)
     }
 
     fn lags(&self) -> bool {

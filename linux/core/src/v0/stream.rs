@@ -11,7 +11,7 @@ use sndif::{Errno, Format};
 use super::buffer::Buffer;
 use super::show::show;
 use super::state::{State, Transport};
-use crate::guarded::{Guarded, Requests};
+use crate::guarded::{Deadline, Guarded, Requests};
 use crate::{Channel, Error, Platform, Space};
 
 /// The stream of a version 0 device, from the card's making to its end. It has the verbs of
@@ -135,7 +135,7 @@ impl<P: Platform> PcmStream<P> {
     pub fn hw_free(&self) {
         if self.state.with(|state| state.buffer.is_some() && state.is_open()) {
             // Without an answer the pages stay the backend's until it unmaps them.
-            let _ = self.close();
+            let _ = self.close(self.state.answers_deadline());
         }
         let buffer = self.state.with(|state| {
             state.rewind();
@@ -144,9 +144,9 @@ impl<P: Platform> PcmStream<P> {
         drop(buffer);
     }
 
-    fn close(&self) -> Result<(), Error> {
-        self.state.settle()?;
-        self.state.ask(&Operation::Close).map(drop)
+    fn close(&self, deadline: Deadline) -> Result<(), Error> {
+        self.state.settle(deadline)?;
+        self.state.ask(&Operation::Close, deadline).map(drop)
     }
 
     /// `prepare`: opens the stream if it is not open, and begins a run.
@@ -155,14 +155,15 @@ impl<P: Platform> PcmStream<P> {
     /// [`Error::Lost`] when the backend does not come back in time; those of a request.
     pub fn prepare(&self) -> Result<(), Error> {
         self.state.wait_connected()?;
-        self.state.settle()?;
+        let deadline = self.state.answers_deadline();
+        self.state.settle(deadline)?;
         // A recording begins anew, and not with what was captured since it was stopped.
-        if self.state.with(|state| state.is_open() && state.has_captured()) {
-            self.close()?;
+        if self.state.with(|state| state.has_other_open()) {
+            self.close(deadline)?;
         }
         if !self.state.with(|state| state.is_open()) {
             let open = self.state.with(State::open)?;
-            let Completion { success, .. } = self.state.ask(&open)?;
+            let Completion { success, .. } = self.state.ask(&open, deadline)?;
             if !success {
                 return Err(Error::Refused(Errno::EIO));
             }
@@ -175,7 +176,7 @@ impl<P: Platform> PcmStream<P> {
     /// `sync_stop`: waits until what the backend has is played or captured.
     pub fn sync_stop(&self) {
         // What is not answered in time is seen by the next operation.
-        let _ = self.state.settle();
+        let _ = self.state.settle(self.state.answers_deadline());
     }
 
     // --- ALSA's operations under the PCM stream's lock --------------------------------------------------------

@@ -12,7 +12,7 @@ use sndif::{Errno, Format, Protocol, SharedMemory};
 
 use super::{recognise, stream as read};
 use crate::testing::{
-    TestBus, TestKernel, elapsed, granted, notifications, silence, stops, v0_attach, v0_backend as backend,
+    TestBus, TestKernel, elapsed, granted, notifications, now_ms, silence, stops, v0_attach, v0_backend as backend,
 };
 use crate::{Error, Knob, Pointer, Stop, Substream, connect};
 
@@ -310,13 +310,44 @@ fn a_backend_that_is_away_or_silent_is_not_waited_for_forever() {
 }
 
 #[test]
-fn each_answer_has_its_own_time() {
+fn an_operation_has_one_end_however_slowly_answers_come() {
     let (_bus, stream) = prepared(PLAY);
     stream.ack(1920, BOUNDARY).unwrap();
     stream.trigger(Trigger::Start).unwrap();
     stream.trigger(Trigger::Stop).unwrap();
     backend(|backend| backend.slow = true);
-    assert_eq!(stream.prepare(), Ok(()), "four seconds for each of four WRITEs");
+    let start = now_ms();
+    assert_eq!(stream.prepare(), Err(Error::NoAnswer), "four seconds for each of four WRITEs");
+    assert_eq!(now_ms() - start, 8000, "five seconds, and the time of the buffer");
+    // The rest may take as long once more.
+    assert_eq!(stream.prepare(), Ok(()));
+}
+
+#[test]
+fn a_backend_that_plays_before_it_answers_has_the_time_of_the_buffer() {
+    let (_bus, stream) = stream(None);
+    stream.open(PLAY).unwrap();
+    // A second for each of eight periods.
+    stream.hw_params(Format::U8, 1, 8000, 8000, 64_000).unwrap();
+    stream.prepare().unwrap();
+    stream.ack(64_000, 64_000 << 30).unwrap();
+    stream.trigger(Trigger::Start).unwrap();
+    stream.trigger(Trigger::Stop).unwrap();
+    backend(|backend| backend.slow = true);
+    assert_eq!(stream.prepare(), Err(Error::NoAnswer));
+    assert_eq!(now_ms(), 1 + 16_000, "thirteen seconds, and the answer that ends the last wait");
+}
+
+#[test]
+fn what_was_not_closed_in_time_is_closed_before_the_next_open() {
+    let (_bus, stream) = prepared(PLAY);
+    stream.set_values(Knob { direction: PLAY, switch: false }, &[1, 1]).unwrap();
+    silence(true);
+    stream.hw_free();
+    silence(false);
+    stream.hw_params(Format::S16Le, 2, 48_000, 480, 1920).unwrap();
+    stream.prepare().unwrap();
+    assert_eq!(story(), "volume 1 1, close, open s16_le 2 48000, volume 1 1");
 }
 
 #[test]
