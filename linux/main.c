@@ -139,6 +139,7 @@ static void __exit vsnd_exit(void)
 	/* Nobody has a card open any more, or will. */
 	cancel_work_sync(&vsnd_look_work);
 	xenbus_unregister_driver(&vsnd_driver);
+	vsnd_kept_hand_over();
 }
 
 module_init(vsnd_init);

@@ -145,7 +145,12 @@ struct vsnd_pages *vsnd_pages_new(u32 domain, size_t count);
 /* Granted to nobody. */
 struct vsnd_pages *vsnd_pages_ordinary(size_t count);
 int vsnd_pages_grant_again(struct vsnd_pages *pages, u32 domain);
+/* A page that the backend still maps stays with us until it does not. */
 void vsnd_pages_free(struct vsnd_pages *pages);
+/* How many of those there are, in all devices; looks once more. */
+size_t vsnd_pages_kept(void);
+/* Called by main.c when the module goes, and nobody frees pages any more: leaves them to Linux. */
+void vsnd_kept_hand_over(void);
 
 /* Its event calls vsnd_stream_on_events() or vsnd_stream_on_ring(). */
 struct vsnd_channel *vsnd_channel_new(struct xenbus_device *dev, const struct vsnd_stream *stream,

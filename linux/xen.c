@@ -4,11 +4,15 @@
  */
 #include <linux/err.h>
 #include <linux/interrupt.h>
+#include <linux/jiffies.h>
 #include <linux/kstrtox.h>
+#include <linux/list.h>
 #include <linux/mm.h>
+#include <linux/mutex.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/vmalloc.h>
+#include <linux/workqueue.h>
 #include <xen/events.h>
 #include <xen/grant_table.h>
 #include <xen/page.h>
@@ -16,22 +20,105 @@
 
 #include "vsnd.h"
 
+/* ---- pages that a backend keeps ---- */
+
+/* How often those are looked at. */
+#define VSND_KEPT_MS 1000
+
+/* A page that the backend mapped when it was to end; we have a reference to it. */
+struct vsnd_kept {
+	struct list_head list;
+	struct page *page;
+	grant_ref_t ref;
+};
+
+/* Protects the list, and its length. Taken last. */
+static DEFINE_MUTEX(vsnd_kept_lock);
+static LIST_HEAD(vsnd_kept_list);
+static size_t vsnd_kept_count;
+
+static void vsnd_kept_look(struct work_struct *work);
+static DECLARE_DELAYED_WORK(vsnd_kept_work, vsnd_kept_look);
+
+size_t vsnd_pages_kept(void)
+{
+	struct vsnd_kept *kept, *next;
+	size_t count;
+
+	mutex_lock(&vsnd_kept_lock);
+	list_for_each_entry_safe(kept, next, &vsnd_kept_list, list) {
+		if (!gnttab_try_end_foreign_access(kept->ref))
+			continue;
+		list_del(&kept->list);
+		vsnd_kept_count--;
+		put_page(kept->page);
+		kfree(kept);
+	}
+	count = vsnd_kept_count;
+	mutex_unlock(&vsnd_kept_lock);
+	return count;
+}
+
+static void vsnd_kept_look(struct work_struct *work)
+{
+	if (vsnd_pages_kept())
+		schedule_delayed_work(&vsnd_kept_work, msecs_to_jiffies(VSND_KEPT_MS));
+}
+
+/* The page may be given up, or granted anew, at any time: it is not freed before it is not mapped. */
+static void vsnd_page_end(struct page *page, grant_ref_t ref)
+{
+	struct vsnd_kept *kept;
+
+	if (gnttab_try_end_foreign_access(ref))
+		return;
+	kept = kmalloc(sizeof(*kept), GFP_KERNEL);
+	if (!kept) {
+		/* The kernel keeps it for us, and does not say for how long. */
+		gnttab_end_foreign_access(ref, NULL);
+		return;
+	}
+	get_page(page);
+	kept->page = page;
+	kept->ref = ref;
+	mutex_lock(&vsnd_kept_lock);
+	list_add(&kept->list, &vsnd_kept_list);
+	vsnd_kept_count++;
+	mutex_unlock(&vsnd_kept_lock);
+	schedule_delayed_work(&vsnd_kept_work, msecs_to_jiffies(VSND_KEPT_MS));
+}
+
+void vsnd_kept_hand_over(void)
+{
+	struct vsnd_kept *kept, *next;
+
+	cancel_delayed_work_sync(&vsnd_kept_work);
+	list_for_each_entry_safe(kept, next, &vsnd_kept_list, list) {
+		gnttab_end_foreign_access(kept->ref, NULL);
+		put_page(kept->page);
+		kfree(kept);
+	}
+}
+
 /* ---- granted pages ---- */
 
-/*
- * A page that the backend still maps keeps a reference until it does not; so
- * it may be given up, or granted anew, at any time.
- */
+static struct page *vsnd_page(const struct vsnd_pages *pages, size_t index)
+{
+	return vmalloc_to_page(pages->address + index * PAGE_SIZE);
+}
+
 static void vsnd_pages_end(struct vsnd_pages *pages)
 {
-	while (pages->granted)
-		gnttab_end_foreign_access(pages->refs[--pages->granted], NULL);
+	while (pages->granted) {
+		pages->granted--;
+		vsnd_page_end(vsnd_page(pages, pages->granted), pages->refs[pages->granted]);
+	}
 }
 
 static int vsnd_pages_grant(struct vsnd_pages *pages, u32 domain)
 {
 	while (pages->granted < pages->count) {
-		struct page *page = vmalloc_to_page(pages->address + pages->granted * PAGE_SIZE);
+		struct page *page = vsnd_page(pages, pages->granted);
 		int ref = gnttab_grant_foreign_access(domain, xen_page_to_gfn(page), 0);
 
 		if (ref < 0) {

@@ -5,7 +5,7 @@ use frontend::{CONTROL_BYTES, Geometry};
 use sndif::v2::{Operation, Span};
 use sndif::{DirectoryWriter, SharedMemory, pages_for};
 
-use crate::{Error, Pages, Platform};
+use crate::{Error, Pages, Platform, platform};
 
 /// Octets copied at a time: kernel stacks are small.
 const CHUNK: usize = 256;
@@ -35,8 +35,8 @@ struct StandIn<P: Platform> {
 impl<P: Platform> Buffer<P> {
     pub(crate) fn new(backend: u16, geometry: Geometry) -> Result<Self, Error> {
         let pages = pages_for(geometry.ring_bytes().checked_add(CONTROL_BYTES).ok_or(Error::Invalid)?);
-        let ring = P::Pages::new(backend, pages)?;
-        let directory = P::Pages::new(backend, DirectoryWriter::pages(pages))?;
+        let ring = platform::grant(backend, pages)?;
+        let directory = platform::grant(backend, DirectoryWriter::pages(pages))?;
         Ok(Self { ring, stand_in: None, directory, geometry, current: true, told: false })
     }
 
@@ -72,7 +72,7 @@ impl<P: Platform> Buffer<P> {
             self.current = true;
         }
         if shift != 0 {
-            self.stand_in = Some(StandIn { pages: P::Pages::new(backend, self.ring.refs().len())?, shift });
+            self.stand_in = Some(StandIn { pages: platform::grant(backend, self.ring.refs().len())?, shift });
         }
         let directory = *self.directory.refs().first().ok_or(Error::NoMemory)?;
         let open = self.geometry.open_params(control_bytes, directory).ok_or(Error::Invalid)?;

@@ -4,6 +4,7 @@
 use frontend::{CONTROL_BYTES, MixerFeatures, Stream};
 use sndif::store::node;
 
+use crate::platform::grant;
 use crate::state::Transport;
 use crate::{Boxed, Bus, Error, Pages, PcmStream, Platform, Source, Substream, Text, Writer, v0};
 
@@ -16,7 +17,7 @@ pub fn features<P: Platform>(bus: &impl Bus<P>) -> MixerFeatures {
 /// Makes the transport of every stream and writes its nodes, all at once.
 ///
 /// # Errors
-/// Those of memory, the hypervisor and the store; what was made by then is freed by [`Substream::detach`].
+/// [`Error::Kept`], those of memory, the hypervisor and the store; what was made by then is freed by [`Substream::detach`].
 pub fn publish<P: Platform, B: Bus<P>>(
     bus: &B,
     streams: &[Substream<P>],
@@ -44,7 +45,7 @@ fn transport<P: Platform, B: Bus<P>>(
     control_bytes: u32,
 ) -> Result<Transport<P>, Error> {
     let backend = bus.backend_id();
-    let (ring_page, event_page) = (P::Pages::new(backend, 1)?, P::Pages::new(backend, 1)?);
+    let (ring_page, event_page): (P::Pages, P::Pages) = (grant(backend, 1)?, grant(backend, 1)?);
     Ok(Transport {
         refs: [reference(&ring_page)?, reference(&event_page)?],
         stream: P::Boxed::new(|| Stream::new(v2.info().direction, ring_page, event_page, control_bytes))?,

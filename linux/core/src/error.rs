@@ -9,6 +9,8 @@ use sndif::Errno;
 pub enum Error {
     /// No memory, or no grant reference.
     NoMemory,
+    /// Backends keep more pages mapped than [`KEPT_MAX`](crate::KEPT_MAX) that were to be taken back from them.
+    Kept,
     /// There is no connection to the backend.
     Lost,
     /// The backend did not answer in time.
@@ -36,7 +38,7 @@ impl Error {
     #[must_use]
     pub const fn number(self) -> i32 {
         match self {
-            Self::NoMemory => 12,
+            Self::NoMemory | Self::Kept => 12,
             Self::Lost => 19,
             Self::NoAnswer => 110,
             // EINTR

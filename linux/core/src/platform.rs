@@ -72,6 +72,9 @@ pub trait Pages: SharedMemory + Sized {
     /// [`Error::NoMemory`].
     fn ordinary(pages: usize) -> Result<Self, Error>;
 
+    /// How many pages, of all streams and devices, a backend still maps although their access was to end.
+    fn kept() -> usize;
+
     /// A grant reference for each page, in order; none of ordinary pages.
     fn refs(&self) -> &[GrantRef];
 
@@ -80,6 +83,14 @@ pub trait Pages: SharedMemory + Sized {
     /// # Errors
     /// [`Error::NoMemory`]; no page is granted then.
     fn grant_again(&mut self, backend: u16) -> Result<(), Error>;
+}
+
+/// Kept pages with which nothing more is granted: 16 MiB. There can be a connection's own more of them.
+pub const KEPT_MAX: usize = 4096;
+
+/// Allocates and grants pages, unless backends keep too many: one that never gives pages back does not get all memory.
+pub(crate) fn grant<P: Pages>(backend: u16, pages: usize) -> Result<P, Error> {
+    if P::kept() > KEPT_MAX { Err(Error::Kept) } else { P::new(backend, pages) }
 }
 
 /// An event channel whose event calls [`Substream::on_ring`] or [`Substream::on_events`]. Dropping it closes it, after the

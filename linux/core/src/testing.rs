@@ -39,6 +39,9 @@ struct World {
     storming: bool,
     /// Who waits is killed.
     killed: bool,
+    /// The backend keeps what is taken back from it, and so many pages it has.
+    keeping: bool,
+    kept: usize,
     now_ms: u32,
     notifications: u32,
     elapsed: u32,
@@ -183,6 +186,19 @@ pub(crate) fn kill(killed: bool) {
     world(|world| world.killed = killed);
 }
 
+/// The backend keeps what is taken back from it from now on; or it gives all of it back.
+pub(crate) fn keep(keeping: bool) {
+    world(|world| {
+        world.keeping = keeping;
+        world.kept = if keeping { world.kept } else { 0 };
+    });
+}
+
+/// Pages that the backend keeps.
+pub(crate) fn kept() -> usize {
+    world(|world| world.kept)
+}
+
 /// What the clock says.
 pub(crate) fn now_ms() -> u32 {
     world(|world| world.now_ms)
@@ -241,6 +257,7 @@ impl TestPages {
     }
 
     fn end(&mut self) {
+        world(|world| world.kept += if world.keeping { self.refs.len() } else { 0 });
         with_granted(|granted| {
             for reference in self.refs.drain(..) {
                 granted.remove(&reference.0);
@@ -258,6 +275,10 @@ impl Pages for TestPages {
 
     fn ordinary(pages: usize) -> Result<Self, Error> {
         Ok(Self { memory: Memory::new(pages), refs: Vec::new() })
+    }
+
+    fn kept() -> usize {
+        kept()
     }
 
     fn refs(&self) -> &[GrantRef] {

@@ -11,10 +11,10 @@ use sndif::{Errno, Format, FormatSet, SharedMemory};
 
 use crate::layout::{self, StreamInfo};
 use crate::testing::{
-    TestBus, TestKernel, backend, elapsed, granted, kill, mapped, notifications, now_ms, silence, stops, storm,
-    volume_changes,
+    TestBus, TestKernel, backend, elapsed, granted, keep, kept, kill, mapped, notifications, now_ms, silence, stops,
+    storm, volume_changes,
 };
-use crate::{Error, Knob, PcmStream, Pointer, Space, Stop, Substream, VOLUME_0_DB, VOLUME_MAX, connect};
+use crate::{Error, KEPT_MAX, Knob, PcmStream, Pointer, Space, Stop, Substream, VOLUME_0_DB, VOLUME_MAX, connect};
 
 /// 48 kHz stereo s16, four periods of 480 frames.
 const PERIOD: u64 = 480 * 4;
@@ -511,6 +511,28 @@ fn what_was_not_closed_in_time_is_closed_before_the_next_open() {
     stream.hw_params(Format::S16Le, 2, 48_000, 480, 1920).unwrap();
     stream.prepare().unwrap();
     assert_eq!(backend(|backend| backend.story()), "write 0+1920, close, open 7680");
+}
+
+#[test]
+fn a_backend_that_keeps_pages_gets_no_more_of_them_after_a_while() {
+    let (bus, stream) = stream("p");
+    keep(true);
+    let refused = (0..10_000).find_map(|_| {
+        let prepared = stream.hw_params(Format::S16Le, 2, 48_000, 480, 1920).and_then(|()| stream.prepare());
+        stream.hw_free();
+        prepared.err()
+    });
+    assert_eq!(refused, Some(Error::Kept));
+    assert!(kept() <= KEPT_MAX + 4, "{}", kept());
+    stream.detach();
+    let publish = || connect::publish(&bus, core::slice::from_ref(&stream), connect::features::<TestKernel>(&bus));
+    for _ in 0..10_000 {
+        assert_eq!(publish(), Err(Error::Kept), "nor a connection");
+        stream.detach();
+    }
+    assert!(kept() <= KEPT_MAX + 6, "{}", kept());
+    keep(false);
+    assert_eq!(publish(), Ok(()));
 }
 
 #[test]

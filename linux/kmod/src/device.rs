@@ -4,7 +4,7 @@
 use core::ffi::c_int;
 use core::ptr::{NonNull, null_mut};
 
-use driver::{Boxed, Bus, Error, Knob, PcmStream, Substream, Text, connect, layout, v0};
+use driver::{Boxed, Bus, Error, Knob, Pages, PcmStream, Substream, Text, connect, layout, v0};
 use frontend::v0::Hardware;
 use frontend::{Action, Actions, Handshake};
 use sndif::store::Direction;
@@ -13,6 +13,7 @@ use sndif::{Protocol, XenbusState};
 use crate::bus::KernelBus;
 use crate::ffi::{self, check};
 use crate::memory::{KArc, KBox, KVec};
+use crate::pages::KernelPages;
 use crate::sound::Sound;
 use crate::{Kernel, log};
 
@@ -104,6 +105,10 @@ impl Device {
             Err(Error::OtherVersion) => {
                 log::problem(format_args!("the backend came back with another version of the protocol"));
             }
+            Err(Error::Kept) => log::problem(format_args!(
+                "cannot connect: backends still map {} pages that were taken back from them",
+                KernelPages::kept()
+            )),
             Err(error) => log::problem(format_args!("cannot connect: error {}", error.number())),
             Ok(()) => {}
         }

@@ -121,6 +121,7 @@ unsafe extern "C" {
     pub(crate) fn vsnd_pages_ordinary(count: usize) -> *mut Pages;
     pub(crate) fn vsnd_pages_grant_again(pages: *mut Pages, domain: u32) -> c_int;
     pub(crate) fn vsnd_pages_free(pages: *mut Pages);
+    pub(crate) fn vsnd_pages_kept() -> usize;
 
     /// Returns a negative error number as a pointer when it fails.
     pub(crate) fn vsnd_channel_new(

@@ -65,6 +65,11 @@ impl Pages for KernelPages {
         NonNull::new(made).map(Self).ok_or(Error::NoMemory)
     }
 
+    fn kept() -> usize {
+        // SAFETY: any thread that may sleep may call it, and this is called in process context with no lock that it takes.
+        unsafe { ffi::vsnd_pages_kept() }
+    }
+
     fn refs(&self) -> &[GrantRef] {
         // SAFETY: as in `address`.
         let granted = unsafe { self.0.as_ref() }.granted;

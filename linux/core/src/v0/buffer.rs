@@ -8,7 +8,7 @@ use sndif::v0::Transfer;
 use sndif::{Format, PAGE_BYTES, pages_for};
 
 use crate::buffer::copy;
-use crate::{Error, Pages, Platform};
+use crate::{Error, Pages, Platform, platform};
 
 /// WRITEs in flight at most: the next is there when one is answered, and not much is played after a stop.
 const WRITES_MAX: u32 = 8;
@@ -74,7 +74,7 @@ impl<P: Platform> Buffer<P> {
     pub(crate) fn grant(&mut self, backend: u16) -> Result<(), Error> {
         self.areas = None;
         let areas = usize::try_from(self.areas()).unwrap_or(0);
-        let pages = P::Pages::new(backend, areas.saturating_mul(self.transfers.area_pages()))?;
+        let pages = platform::grant(backend, areas.saturating_mul(self.transfers.area_pages()))?;
         self.areas = Some(Areas { pages, next: 0, first: 0 });
         Ok(())
     }

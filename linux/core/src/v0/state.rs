@@ -10,6 +10,7 @@ use sndif::v0::{ANSWER_TIMEOUT_MS, OpenParams, Operation};
 use super::buffer::Buffer;
 use crate::guarded::{News, Requests};
 use crate::place::{Accepted, frames_in_ring, next_shown};
+use crate::platform::grant;
 use crate::{Boxed, Channel, Error, Pages, Platform, Stop};
 
 /// What one connection gives a stream.
@@ -24,7 +25,7 @@ impl<P: Platform> Transport<P> {
     // Not inlined: the stream is made on the stack first.
     #[inline(never)]
     pub(crate) fn new(backend: u16, stream_id: u32, channel: P::Channel) -> Result<Self, Error> {
-        let page = P::Pages::new(backend, 1)?;
+        let page: P::Pages = grant(backend, 1)?;
         let ring_ref = page.refs().first().ok_or(Error::NoMemory)?.0;
         Ok(Self { stream: P::Boxed::new(|| Stream::new(page, stream_id))?, ring_ref, channel, backend })
     }

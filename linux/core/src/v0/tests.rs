@@ -12,7 +12,7 @@ use sndif::{Errno, Format, Protocol, SharedMemory};
 
 use super::{recognise, stream as read};
 use crate::testing::{
-    TestBus, TestKernel, elapsed, granted, notifications, now_ms, silence, stops, v0_attach, v0_backend as backend,
+    TestBus, TestKernel, elapsed, granted, keep, notifications, now_ms, silence, stops, v0_attach, v0_backend as backend,
 };
 use crate::{Error, Knob, Pointer, Stop, Substream, connect};
 
@@ -336,6 +336,21 @@ fn a_backend_that_plays_before_it_answers_has_the_time_of_the_buffer() {
     backend(|backend| backend.slow = true);
     assert_eq!(stream.prepare(), Err(Error::NoAnswer));
     assert_eq!(now_ms(), 1 + 16_000, "thirteen seconds, and the answer that ends the last wait");
+}
+
+#[test]
+fn a_backend_that_keeps_pages_gets_no_more_of_them_after_a_while() {
+    let (bus, stream) = stream(None);
+    keep(true);
+    stream.open(PLAY).unwrap();
+    let refused = (0..10_000).find_map(|_| {
+        let prepared = stream.hw_params(Format::S16Le, 2, 48_000, 480, 1920).and_then(|()| stream.prepare());
+        stream.hw_free();
+        prepared.err()
+    });
+    assert_eq!(refused, Some(Error::Kept));
+    stream.detach();
+    assert_eq!(publish(&bus, &stream), Err(Error::Kept), "nor a connection");
 }
 
 #[test]
