@@ -3,7 +3,7 @@
 use sndif::{DirectoryWriter, GrantRef, pages_for};
 use xen::{Access, DomainId, Granted, Xen};
 
-use crate::Result;
+use crate::{Result, quarantine};
 
 /// Granted pages of one open. They come zeroed from Xen, whole and never used before, so that nothing of ours but the
 /// audio is in them (XSA-403).
@@ -16,8 +16,9 @@ pub(crate) struct Buffer {
 impl Buffer {
     /// Grants `bytes` octets, rounded up to whole pages.
     pub(crate) fn new(xen: &Xen, backend: DomainId, bytes: u32) -> Result<Self> {
-        let pages = xen.grant(backend, pages_for(bytes), Access::ReadWrite)?;
-        let directory = xen.grant(backend, DirectoryWriter::pages(pages_for(bytes)), Access::ReadWrite)?;
+        let pages = quarantine::grant(xen, backend, pages_for(bytes), Access::ReadWrite)?;
+        let directory_pages = DirectoryWriter::pages(pages_for(bytes));
+        let directory = quarantine::grant(xen, backend, directory_pages, Access::ReadWrite)?;
         let written = DirectoryWriter::write(&directory, directory.refs(), pages.refs());
         debug_assert!(written, "the directory has as many pages as it needs");
         Ok(Self { pages, directory })

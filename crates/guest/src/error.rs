@@ -160,6 +160,12 @@ pub enum Error {
         /// How long we waited.
         after: Duration,
     },
+    /// Backends keep too many pages that were taken back from them.
+    #[error("{pages} pages that were taken back are still mapped by the sound daemon: no more are granted")]
+    PagesKept {
+        /// How many.
+        pages: usize,
+    },
     /// The backend is gone. [`OpenStream::recover`](crate::OpenStream::recover) waits for it.
     #[error("the connection to the sound daemon is lost")]
     Lost,

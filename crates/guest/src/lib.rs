@@ -45,6 +45,7 @@ mod histogram;
 mod layout;
 mod link;
 mod lock;
+mod quarantine;
 mod recovery;
 mod stats;
 mod stream;

@@ -9,7 +9,7 @@ use rustix::event::EventfdFlags;
 use sndif::store::Direction;
 use xen::{Access, DomainId, EventChannel, Granted, Xen};
 
-use crate::{Error, Result};
+use crate::{Error, Result, quarantine};
 
 /// One connection of the card, from publishing the transport to losing it. It never comes back.
 #[derive(Debug)]
@@ -63,8 +63,8 @@ impl Transport {
         control_bytes: u32,
         epoch: &Arc<Epoch>,
     ) -> Result<Self> {
-        let ring_page = xen.grant(backend, 1, Access::ReadWrite)?;
-        let event_page = xen.grant(backend, 1, Access::ReadWrite)?;
+        let ring_page = quarantine::grant(xen, backend, 1, Access::ReadWrite)?;
+        let event_page = quarantine::grant(xen, backend, 1, Access::ReadWrite)?;
         let reference = |page: &Granted| page.refs().first().map_or(0, |reference| reference.0);
         Ok(Self {
             refs: [reference(&ring_page), reference(&event_page)],

@@ -354,6 +354,22 @@ fn granted_pages_are_whole_zeroed_and_hold_nothing_else() {
     assert_eq!(write, 5);
 }
 
+/// A backend that keeps everything does not get all memory, and who connects to it is told why.
+#[test]
+fn a_backend_that_keeps_pages_gets_no_more_of_them_after_a_while() {
+    let machine = machine();
+    machine.attach(DUPLEX);
+    let _backend = machine.backend(Faults { keeps_mapped: true, ..Faults::default() });
+    let card = machine.connect(TIMEOUT).unwrap();
+    let config = Config { buffer_frames: 15_360, ..CONFIG };
+    let refused = (0..1000).find_map(|_| card.open(0, 0, &config).and_then(|mut stream| stream.close()).err());
+    assert!(matches!(refused, Some(Error::PagesKept { pages: 4097.. })), "{refused:?}");
+    assert!(machine.guest.usage().quarantined_pages < 4096 + 20);
+    drop(card);
+    let connected = machine.connect(TIMEOUT);
+    assert!(matches!(connected, Err(Error::PagesKept { .. })), "{:?}", connected.err());
+}
+
 /// security.md, guest side: a page whose end-access fails is quarantined, never reused (XSA-396).
 #[test]
 fn a_page_whose_end_access_fails_is_quarantined() {

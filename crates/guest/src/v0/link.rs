@@ -12,7 +12,7 @@ use xen::{Access, DomainId, EventChannel, Granted, Xen};
 use crate::connection::{Shared, Wire};
 use crate::transport::Epoch;
 use crate::wait::readable;
-use crate::{Error, Result, Stats};
+use crate::{Error, Result, Stats, quarantine};
 
 /// How long an answer may take. Answers come in the order of the requests: one that comes sets the time anew for the next.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(ANSWER_TIMEOUT_MS as u64);
@@ -30,7 +30,7 @@ pub(crate) struct Transport {
 
 impl Transport {
     pub(crate) fn new(xen: &Xen, backend: DomainId, stream_id: u32, epoch: &Arc<Epoch>) -> Result<Self> {
-        let page = xen.grant(backend, 1, Access::ReadWrite)?;
+        let page = quarantine::grant(xen, backend, 1, Access::ReadWrite)?;
         Ok(Self {
             page: page.refs().first().map_or(0, |reference| reference.0),
             stream: Stream::new(page, stream_id),

@@ -11,7 +11,7 @@ use sndif::v0::{Level, OpenParams, Operation, Transfer};
 use xen::{Access, Granted};
 
 use super::link::{Link, name};
-use crate::{Config, Error, Result, Stats, StreamInfo};
+use crate::{Config, Error, Result, Stats, StreamInfo, quarantine};
 
 /// How long a blocking call waits for a backend that went away, unless set otherwise.
 const RECOVERY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -94,8 +94,8 @@ impl OpenStream {
         };
         let shared = &self.link.shared;
         self.areas.pages = (0..self.transfers.areas())
-            .map(|_| shared.xen.grant(shared.backend, self.transfers.area_pages(), access))
-            .collect::<xen::Result<_>>()?;
+            .map(|_| quarantine::grant(&shared.xen, shared.backend, self.transfers.area_pages(), access))
+            .collect::<Result<_>>()?;
         let open = OpenParams {
             format: self.geometry.format(),
             channels: self.geometry.channels(),
