@@ -19,11 +19,12 @@ const DATA_SLOTS: u32 = RING_SLOTS - 4;
 
 /// What one connection gives a stream.
 pub(crate) struct Transport<P: Platform> {
+    // Fields are dropped in this order: nothing wakes us any more when the pages go.
+    pub(crate) ring: P::Channel,
+    pub(crate) events: P::Channel,
     pub(crate) stream: P::Boxed<Stream<P::Pages>>,
     /// References of the ring page and the event page.
     pub(crate) refs: [u32; 2],
-    pub(crate) ring: P::Channel,
-    pub(crate) events: P::Channel,
     pub(crate) backend: u16,
 }
 

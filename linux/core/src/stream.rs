@@ -86,7 +86,7 @@ impl<P: Platform> PcmStream<P> {
         self.state.wake();
     }
 
-    /// Ends the access to the pages of the lost connection and closes its channels.
+    /// Ends the access to the pages of the lost connection and closes its channels. A stream that is dropped does it, too.
     pub fn detach(&self) {
         self.lose();
         // Dropped without the lock: closing a channel waits for its handler, which takes it.
@@ -293,5 +293,12 @@ impl<P: Platform> PcmStream<P> {
     pub fn show(&self, out: &mut dyn fmt::Write) -> fmt::Result {
         let now = self.state.with(|state| state.snapshot());
         show(out, &self.info, &now)
+    }
+}
+
+/// The channels' handlers use locks and listener: they are closed while all of it is there.
+impl<P: Platform> Drop for PcmStream<P> {
+    fn drop(&mut self) {
+        self.detach();
     }
 }

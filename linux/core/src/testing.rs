@@ -47,6 +47,8 @@ struct World {
     elapsed: u32,
     stops: Vec<Stop>,
     volume_changes: u32,
+    /// What was dropped, in order.
+    gone: Vec<&'static str>,
 }
 
 fn world<R>(access: impl FnOnce(&mut World) -> R) -> R {
@@ -199,6 +201,15 @@ pub(crate) fn kept() -> usize {
     world(|world| world.kept)
 }
 
+fn gone(what: &'static str) {
+    world(|world| world.gone.push(what));
+}
+
+/// What was dropped since the last call, in order.
+pub(crate) fn dropped() -> Vec<&'static str> {
+    world(|world| core::mem::take(&mut world.gone))
+}
+
 /// What the clock says.
 pub(crate) fn now_ms() -> u32 {
     world(|world| world.now_ms)
@@ -320,6 +331,12 @@ impl Drop for TestPages {
 
 pub(crate) struct TestChannel(u32);
 
+impl Drop for TestChannel {
+    fn drop(&mut self) {
+        gone("channel");
+    }
+}
+
 impl Channel for TestChannel {
     fn port(&self) -> u32 {
         self.0
@@ -365,6 +382,12 @@ impl<T> DerefMut for TestBox<T> {
     }
 }
 
+impl<T> Drop for TestLock<T> {
+    fn drop(&mut self) {
+        gone("lock");
+    }
+}
+
 /// Who waits lets the backend answer.
 pub(crate) struct TestSignal(Cell<bool>);
 
@@ -402,7 +425,19 @@ impl Signal for TestSignal {
     }
 }
 
+impl Drop for TestSignal {
+    fn drop(&mut self) {
+        gone("signal");
+    }
+}
+
 pub(crate) struct TestListener;
+
+impl Drop for TestListener {
+    fn drop(&mut self) {
+        gone("listener");
+    }
+}
 
 impl Listener for TestListener {
     fn new() -> Result<Self, Error> {

@@ -11,7 +11,7 @@ use sndif::{Errno, Format, FormatSet, SharedMemory};
 
 use crate::layout::{self, StreamInfo};
 use crate::testing::{
-    TestBus, TestKernel, backend, elapsed, granted, keep, kept, kill, mapped, notifications, now_ms, silence, stops,
+    TestBus, TestKernel, backend, dropped, elapsed, granted, keep, kept, kill, mapped, notifications, now_ms, silence, stops,
     storm, volume_changes,
 };
 use crate::{Error, KEPT_MAX, Knob, PcmStream, Pointer, Space, Stop, Substream, VOLUME_0_DB, VOLUME_MAX, connect};
@@ -533,6 +533,15 @@ fn a_backend_that_keeps_pages_gets_no_more_of_them_after_a_while() {
     assert!(kept() <= KEPT_MAX + 6, "{}", kept());
     keep(false);
     assert_eq!(publish(), Ok(()));
+}
+
+#[test]
+fn a_stream_that_is_dropped_closes_its_channels_before_what_their_handlers_use() {
+    let (_bus, stream) = prepared("p");
+    dropped();
+    drop(stream);
+    assert_eq!(dropped(), ["channel", "channel", "lock", "lock", "signal", "listener"]);
+    assert_eq!(granted(), 0);
 }
 
 #[test]

@@ -265,6 +265,17 @@ impl Device {
     }
 }
 
+/// A device that goes takes its card away, which wakes whoever waits within ALSA's locks, and then frees its transport: also
+/// when it was not detached.
+impl Drop for Device {
+    fn drop(&mut self) {
+        let actions = self.handshake.detach();
+        self.perform(actions);
+        let actions = self.handshake.give_up();
+        self.perform(actions);
+    }
+}
+
 /// The control `knob`, where the backend has it, as number `index` of its name.
 #[inline(never)]
 fn add_control(card: *mut ffi::SndCard, stream: &Substream<Kernel>, knob: Knob, index: u32) -> Result<(), Error> {
@@ -346,7 +357,5 @@ unsafe extern "C" fn vsnd_device_detach(device: *mut Device) -> bool {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn vsnd_device_free(device: *mut Device) {
     // SAFETY: the contract.
-    let Some(mut device) = (unsafe { KBox::from_raw(device) }) else { return };
-    let actions = device.handshake.give_up();
-    device.perform(actions);
+    drop(unsafe { KBox::from_raw(device) });
 }

@@ -15,9 +15,10 @@ use crate::{Boxed, Channel, Error, Pages, Platform, Stop};
 
 /// What one connection gives a stream.
 pub(crate) struct Transport<P: Platform> {
+    // Fields are dropped in this order: nothing wakes us any more when the page goes.
+    pub(crate) channel: P::Channel,
     stream: P::Boxed<Stream<P::Pages>>,
     pub(crate) ring_ref: u32,
-    pub(crate) channel: P::Channel,
     backend: u16,
 }
 

@@ -79,7 +79,7 @@ impl<P: Platform> PcmStream<P> {
         self.state.wake();
     }
 
-    /// Ends the access to the pages of the lost connection and closes its channel.
+    /// Ends the access to the pages of the lost connection and closes its channel. A stream that is dropped does it, too.
     pub fn detach(&self) {
         self.lose();
         // Dropped without the lock: closing a channel waits for its handler, which takes it.
@@ -286,6 +286,13 @@ impl<P: Platform> PcmStream<P> {
     /// [`BadLimit`] for the first that makes no sense.
     pub fn set_hardware(&self, lines: &str) -> Result<(), BadLimit> {
         self.state.with(|state| state.hardware.set(lines))
+    }
+}
+
+/// The channel's handler uses locks and listener: it is closed while all of it is there.
+impl<P: Platform> Drop for PcmStream<P> {
+    fn drop(&mut self) {
+        self.detach();
     }
 }
 

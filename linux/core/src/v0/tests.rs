@@ -12,7 +12,7 @@ use sndif::{Errno, Format, Protocol, SharedMemory};
 
 use super::{recognise, stream as read};
 use crate::testing::{
-    TestBus, TestKernel, elapsed, granted, keep, notifications, now_ms, silence, stops, v0_attach, v0_backend as backend,
+    TestBus, TestKernel, dropped, elapsed, granted, keep, notifications, now_ms, silence, stops, v0_attach, v0_backend as backend,
 };
 use crate::{Error, Knob, Pointer, Stop, Substream, connect};
 
@@ -351,6 +351,14 @@ fn a_backend_that_keeps_pages_gets_no_more_of_them_after_a_while() {
     assert_eq!(refused, Some(Error::Kept));
     stream.detach();
     assert_eq!(publish(&bus, &stream), Err(Error::Kept), "nor a connection");
+}
+
+#[test]
+fn a_stream_that_is_dropped_closes_its_channel_before_what_its_handler_uses() {
+    let (_bus, stream) = prepared(PLAY);
+    dropped();
+    drop(stream);
+    assert_eq!(dropped(), ["channel", "lock", "lock", "signal", "listener"]);
 }
 
 #[test]
