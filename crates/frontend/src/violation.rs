@@ -56,7 +56,9 @@ impl fmt::Display for Violation {
             Self::OutOfOrder { asked: None, answered } => {
                 write!(f, "the backend answered operation {answered}, and nothing was asked")
             }
-            Self::Disbelieved => write!(f, "the backend sent more than {USELESS_MAX} events in a row that cannot be true"),
+            Self::Disbelieved => {
+                write!(f, "the backend sent more than {USELESS_MAX} events in a row that cannot be true")
+            }
             Self::EmptyWakeups => write!(f, "the backend notified more than {USELESS_MAX} times in a row for nothing"),
             Self::BadOperation(code) => write!(f, "the backend answered operation {code}, which does not exist"),
         }

@@ -61,7 +61,9 @@ mod waiting;
 pub use control::{Control, Knob};
 pub use error::Error;
 pub use mixer::{VOLUME_0_DB, VOLUME_MAX};
-pub use platform::{Boxed, Bus, Channel, KEPT_MAX, Listener, Lock, LockClass, Pages, Platform, Signal, Source, Stop, Writer};
+pub use platform::{
+    Boxed, Bus, Channel, KEPT_MAX, Listener, Lock, LockClass, Pages, Platform, Signal, Source, Stop, Writer,
+};
 pub use space::{Space, SpaceCache};
 pub use stream::{PcmStream, Pointer};
 pub use substream::Substream;

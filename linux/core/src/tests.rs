@@ -11,8 +11,8 @@ use sndif::{Errno, Format, FormatSet, SharedMemory};
 
 use crate::layout::{self, StreamInfo};
 use crate::testing::{
-    TestBus, TestKernel, backend, dropped, elapsed, granted, keep, kept, kill, mapped, notifications, now_ms, silence, stops,
-    storm, volume_changes,
+    TestBus, TestKernel, backend, dropped, elapsed, granted, keep, kept, kill, mapped, notifications, now_ms, silence,
+    stops, storm, volume_changes,
 };
 use crate::{Error, KEPT_MAX, Knob, PcmStream, Pointer, Space, Stop, Substream, VOLUME_0_DB, VOLUME_MAX, connect};
 

@@ -4,15 +4,16 @@
 use std::string::String;
 use std::vec::Vec;
 
-use frontend::{USELESS_MAX, Violation};
 use frontend::v0::{BadLimit, Field, Hardware};
+use frontend::{USELESS_MAX, Violation};
 use sndif::store::Direction;
 use sndif::v2::{Interval, Trigger};
 use sndif::{Errno, Format, Protocol, SharedMemory};
 
 use super::{recognise, stream as read};
 use crate::testing::{
-    TestBus, TestKernel, dropped, elapsed, granted, keep, notifications, now_ms, silence, stops, v0_attach, v0_backend as backend,
+    TestBus, TestKernel, dropped, elapsed, granted, keep, notifications, now_ms, silence, stops, v0_attach,
+    v0_backend as backend,
 };
 use crate::{Error, Knob, Pointer, Stop, Substream, connect};
 
