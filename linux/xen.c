@@ -65,7 +65,7 @@ static void vsnd_kept_look(struct work_struct *work)
 		schedule_delayed_work(&vsnd_kept_work, msecs_to_jiffies(VSND_KEPT_MS));
 }
 
-/* The page may be given up, or granted anew, at any time: it is not freed before it is not mapped. */
+/* The page may be given up, or granted anew, at any time: it is freed when it is not mapped. */
 static void vsnd_page_end(struct page *page, grant_ref_t ref)
 {
 	struct vsnd_kept *kept;
