@@ -514,6 +514,7 @@ fn what_was_not_closed_in_time_is_closed_before_the_next_open() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "it grants thousands of pages")]
 fn a_backend_that_keeps_pages_gets_no_more_of_them_after_a_while() {
     let (bus, stream) = stream("p");
     keep(true);

@@ -340,6 +340,7 @@ fn a_backend_that_plays_before_it_answers_has_the_time_of_the_buffer() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "it grants thousands of pages")]
 fn a_backend_that_keeps_pages_gets_no_more_of_them_after_a_while() {
     let (bus, stream) = stream(None);
     keep(true);
