@@ -1,6 +1,5 @@
 //! How samples lie in a WAV file, and the way there and back from the protocol's formats.
 
-use crate::{Error, StreamSpec};
 use pcm::{Linear, linear};
 use sndif::Format;
 
@@ -36,16 +35,6 @@ impl Encoding {
         Some(Self { tag, bits, wide: false })
     }
 
-    /// How a file holds frames of `spec`; `name` is what the error calls it.
-    ///
-    /// # Errors
-    /// It cannot.
-    pub fn writable(spec: &StreamSpec, name: &str) -> Result<Self, Error> {
-        Self::of(spec.format).filter(|_| spec.frame_bytes() > 0).ok_or_else(|| {
-            Error::unsupported(name, spec, "a WAV file holds uncompressed samples of one channel or more")
-        })
-    }
-
     /// Octets of a sample in the file.
     pub fn bytes(self) -> usize {
         usize::from(self.bits / 8) + usize::from(self.wide)
@@ -63,8 +52,7 @@ impl Encoding {
 
     /// The format that [`super::read_file`] gives: little-endian, and signed but for 8 bits.
     pub fn natural(self) -> Option<Format> {
-        let unnatural = |format| matches!(format, Format::S8);
-        self.readable_as().find(|&format| !unnatural(format))
+        self.readable_as().find(|&format| format != Format::S8)
     }
 
     /// The integer layout in the file; `None` when the samples are not integers.

@@ -4,12 +4,22 @@
 //! the RIFF/WAVE specification of 1991 (chunks, padding, `fact`).
 
 use super::encoding::{Encoding, TAG_PCM};
-use crate::speakers;
+use crate::{Error, StreamSpec, speakers};
 
 /// `wFormatTag` that says: look at the sub-format.
 pub(super) const TAG_EXTENSIBLE: u16 = 0xfffe;
 /// What follows the tag in the GUID of a sub-format.
 pub(super) const SUB_FORMAT_TAIL: [u8; 14] = [0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xaa, 0, 0x38, 0x9b, 0x71];
+
+/// How a file holds frames of `spec`; `name` is what the error calls it.
+///
+/// # Errors
+/// It cannot.
+pub(super) fn writable(spec: &StreamSpec, name: &str) -> Result<Encoding, Error> {
+    Encoding::of(spec.format)
+        .filter(|_| spec.frame_bytes() > 0)
+        .ok_or_else(|| Error::unsupported(name, spec, "a WAV file holds uncompressed samples of one channel or more"))
+}
 
 /// The header of a file with `data_bytes` octets of samples; its length does not depend on that number.
 pub(super) fn header(encoding: Encoding, rate_hz: u32, channels: u8, data_bytes: u32) -> Vec<u8> {

@@ -1,7 +1,6 @@
 //! Reading WAV files frame by frame, from anything that can be read: a file, or a pipe that is still being written.
 //!
-//! Other programs leave the sizes open, promise more than there is, and pack samples in their own ways; `symphonia` and `hound` refuse
-//! or misread some of that, so this reads it. The tests hold it against `hound`.
+//! Other programs leave sizes open, promise more than there is, and pack samples in their own ways; `symphonia` and `hound` misread that.
 
 use super::encoding::{Encoding, TAG_A_LAW, TAG_FLOAT, TAG_MU_LAW, TAG_PCM};
 use super::header::{SUB_FORMAT_TAIL, TAG_EXTENSIBLE};
@@ -41,17 +40,12 @@ pub fn read_file(path: &Path) -> Result<WavAudio, Error> {
     Ok(WavAudio { format: reader.format, rate_hz: reader.rate_hz, channels: reader.channels, data })
 }
 
-/// Sizes of samples that say: to the end of the file. The second is what `arecord` and others write into a pipe.
-const UNKNOWN: u64 = u32::MAX as u64;
-const PLAYERS_UNKNOWN: u64 = 0x7fff_ffff;
-
 /// A WAV file's frames, one after the other; the channels come in the order of the wire (ALSA's).
 #[derive(Debug)]
 pub struct Reader<R> {
     input: R,
     pub(super) encoding: Encoding,
-    /// What the frames are given in, at first little-endian; packed 24-bit samples become `S24Le`, four octets each. It may be set to
-    /// another of the same width.
+    /// What the frames are given in: little-endian at first, `S24Le` for packed 24 bits. Another of the same width may be set.
     pub format: Format,
     /// Frames per second.
     pub rate_hz: u32,
@@ -132,7 +126,6 @@ impl<R: Read> Reader<R> {
         let riff: [u8; 12] = take(&mut input)?;
         match (&riff[..4], &riff[8..]) {
             (b"RIFF" | b"RF64" | b"BW64", b"WAVE") => {}
-            (b"RIFX", b"WAVE") => return refused("a kind of WAV file that is not read here (RIFX)"),
             _ => return refused("not a WAV file: it does not begin with RIFF and WAVE"),
         }
         let mut description = None;
@@ -151,7 +144,7 @@ impl<R: Read> Reader<R> {
                 b"ds64" if bytes >= 16 => {
                     let sizes: [u8; 16] = take(&mut input)?;
                     long_data_bytes = Some(u64::from(le32(&sizes[8..])) | u64::from(le32(&sizes[12..])) << 32);
-                    skip(&mut input, bytes - 16 + bytes % 2)?;
+                    io::copy(&mut input.by_ref().take(bytes - 16 + bytes % 2), &mut io::sink())?;
                 }
                 b"data" => {
                     let Some((encoding, rate_hz, channels, mask)) = description else {
@@ -159,16 +152,16 @@ impl<R: Read> Reader<R> {
                     };
                     let Some(format) = encoding.natural() else { return refused(unsupported(encoding)) };
                     let promised_bytes = match (bytes, long_data_bytes) {
-                        (UNKNOWN, Some(long)) => Some(long),
-                        // Written to a pipe, or by a program that was killed.
-                        (0 | PLAYERS_UNKNOWN | UNKNOWN, _) => None,
+                        (0xffff_ffff, Some(long)) => Some(long),
+                        // Written to a pipe, or by a program that was killed. The second is `arecord`'s.
+                        (0 | 0x7fff_ffff | 0xffff_ffff, _) => None,
                         (bytes, _) => Some(bytes),
                     };
                     let (order, samples) = (Order::of(channels, mask), Vec::new());
                     let sound = Self { input, encoding, format, rate_hz, channels, order, promised_bytes, samples };
                     return Ok(sound);
                 }
-                _ => skip(&mut input, bytes + bytes % 2)?,
+                _ => drop(io::copy(&mut input.by_ref().take(bytes + bytes % 2), &mut io::sink())?),
             }
         }
     }
@@ -182,16 +175,17 @@ fn parse_fmt(input: &mut impl Read, bytes: u64) -> io::Result<(Encoding, u32, u8
     let mut fmt = [0; 40];
     let known = bytes.min(40);
     input.read_exact(&mut fmt[..known as usize])?;
-    skip(input, bytes - known + bytes % 2)?;
+    io::copy(&mut input.take(bytes - known + bytes % 2), &mut io::sink())?;
 
-    let (mut tag, mut mask) = (le16(&fmt), 0);
+    let word = |at: usize| u16::from_le_bytes([fmt[at], fmt[at + 1]]);
+    let (mut tag, mut mask) = (word(0), 0);
     if tag == TAG_EXTENSIBLE {
         if known < 40 || fmt[26..] != SUB_FORMAT_TAIL {
             return refused("its samples are of an extended kind that is not known here");
         }
-        (tag, mask) = (le16(&fmt[24..]), le32(&fmt[20..]));
+        (tag, mask) = (word(24), le32(&fmt[20..]));
     }
-    let (channels, rate_hz, frame_bytes, bits) = (le16(&fmt[2..]), le32(&fmt[4..]), le16(&fmt[12..]), le16(&fmt[14..]));
+    let (channels, rate_hz, frame_bytes, bits) = (word(2), le32(&fmt[4..]), word(12), word(14));
     let Some(channels) = u8::try_from(channels).ok().filter(|&channels| channels > 0) else {
         return refused(format!("it has {channels} channels; 1 to 255 are possible"));
     };
@@ -210,18 +204,17 @@ fn parse_fmt(input: &mut impl Read, bytes: u64) -> io::Result<(Encoding, u32, u8
     }
 }
 
-fn unsupported(encoding: Encoding) -> String {
-    let name = match encoding.tag {
-        0x02 => "Microsoft ADPCM",
-        0x11 => "IMA ADPCM",
-        0x31 => "GSM 6.10",
-        0x50 => "MPEG",
-        0x55 => "MP3",
+fn unsupported(Encoding { tag, bits, .. }: Encoding) -> String {
+    let name = match tag {
+        0x02 => "Microsoft ADPCM, ",
+        0x11 => "IMA ADPCM, ",
+        0x31 => "GSM 6.10, ",
+        0x50 => "MPEG, ",
+        0x55 => "MP3, ",
         _ => "",
     };
-    let (space, Encoding { tag, bits, .. }) = (if name.is_empty() { "" } else { ", " }, encoding);
     format!(
-        "its samples ({name}{space}format tag {tag}, {bits} bits) are not read here; PCM of 8, 16, 24 or 32 bits, float of 32 or \
+        "its samples ({name}format tag {tag}, {bits} bits) are not read here; PCM of 8, 16, 24 or 32 bits, float of 32 or \
          64 bits, A-law and mu-law are"
     )
 }
@@ -230,15 +223,6 @@ fn take<const N: usize>(input: &mut impl Read) -> io::Result<[u8; N]> {
     let mut octets = [0; N];
     input.read_exact(&mut octets)?;
     Ok(octets)
-}
-
-/// Passes over octets; what is not there is missed by what is read next.
-fn skip(input: &mut impl Read, bytes: u64) -> io::Result<()> {
-    io::copy(&mut input.take(bytes), &mut io::sink()).map(drop)
-}
-
-fn le16(octets: &[u8]) -> u16 {
-    u16::from_le_bytes([octets[0], octets[1]])
 }
 
 fn le32(octets: &[u8]) -> u32 {

@@ -4,7 +4,7 @@
 //! promises more than there is.
 
 use super::encoding::Encoding;
-use super::header::header;
+use super::header::{self, header};
 use super::numbered;
 use crate::speakers::{self, Order};
 use crate::{Error, StreamSpec};
@@ -65,7 +65,7 @@ impl Writer {
     fn open(path: &Path, format: Format, rate_hz: u32, channels: u8, most: u32) -> Result<Self, Error> {
         let spec = StreamSpec { format, rate_hz, channels, period_frames: 0, buffer_frames: 0 };
         let frame_bytes = spec.frame_bytes();
-        let encoding = Encoding::writable(&spec, &format!("`{}`", path.display()))?;
+        let encoding = header::writable(&spec, &format!("`{}`", path.display()))?;
         let (number, numbered_path, file) = create_next(path, 1, most)?;
         let mut writer = Self {
             base: path.to_owned(),
