@@ -1,4 +1,4 @@
-//! What frames are: format, rate and channels; and which of those that a card takes is nearest to what a file has.
+//! Format, rate and channels of frames; and which of those that a card takes is nearest to those of a file.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use sndif::store::{Limits, Rates};
 use sndif::v2::Interval;
 use sndif::{Format, FormatSet};
 
-/// What the frames of a file or a stream are.
+/// Format, rate and channels of the frames of a file or a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shape {
     pub(crate) format: Format,
@@ -29,7 +29,7 @@ impl fmt::Display for Shape {
     }
 }
 
-/// What a stream takes, as far as is known.
+/// Formats, rates and channels that a stream takes, as far as is known.
 #[derive(Debug, Clone)]
 pub(crate) struct Possible {
     pub(crate) formats: FormatSet,
@@ -39,7 +39,7 @@ pub(crate) struct Possible {
 }
 
 impl Possible {
-    /// What the card's configuration says.
+    /// Those that the card's configuration lists.
     pub(crate) fn of(limits: &Limits) -> Self {
         let Limits { formats, rates, channels, .. } = *limits;
         Self { formats, rates, rates_hz: Interval::new(0, u32::MAX), channels }

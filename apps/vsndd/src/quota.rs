@@ -1,4 +1,4 @@
-//! What the buffers of one guest may take up, all of its streams together: checked before anything is mapped or allocated.
+//! Bound of what the buffers of one guest take up, all of its streams together: checked before anything is mapped or allocated.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -33,7 +33,7 @@ enum Wire {
     V2(Box<v2::GuestStream>),
 }
 
-/// What all streams of a guest share.
+/// Shared by all streams of a guest.
 pub(crate) struct Account {
     pub(crate) log: GuestLog,
     pub(crate) quota: Quota,

@@ -12,7 +12,7 @@ const CALM_NS: u64 = 10_000_000_000;
 const BURST: u64 = 16;
 const CONNECTION_NS: u64 = 1_000_000_000;
 
-/// What a card did lately.
+/// Faults and connections of a card lately.
 #[derive(Debug, Default)]
 pub(crate) struct HoldOff {
     /// Faults in a row.
