@@ -105,7 +105,7 @@ fuzz: deps
 miri:
 	@$(CARGO) +nightly miri --version >/dev/null 2>&1 || { \
 	    echo "miri: needs nightly Rust with miri: rustup toolchain install nightly --component miri,rust-src" >&2; exit 1; }
-	MIRIFLAGS=-Zmiri-disable-isolation CARGO_TARGET_DIR=target/miri \
+	PROPTEST_CASES=4 MIRIFLAGS=-Zmiri-disable-isolation CARGO_TARGET_DIR=target/miri \
 	    $(CARGO) +nightly miri test --locked -p vsnd-frontend -p vsnd-driver -p vsnd-kmod -- --skip waiting
 
 # A real Xen in QEMU. SCENARIO names one or several of them, KERNEL is 6.1 or 6.12 (default: both), DRIVER what the
