@@ -34,6 +34,10 @@ pub struct Control {
     pub min_is_silence: bool,
 }
 
+/// Values of a control at most: so many has ALSA's `struct snd_ctl_elem_value`, into which they are written. The store may
+/// give a stream 255 channels.
+const VALUES_MAX: u32 = 128;
+
 /// The channels of version 0's mixer.
 const STEREO: u32 = 2;
 
@@ -54,7 +58,7 @@ impl<P: Platform> Substream<P> {
                         true => named("PCM Playback Switch", "PCM Capture Switch"),
                         false => named("PCM Playback Volume", "PCM Capture Volume"),
                     },
-                    channels: stream.info().limits.channels.max,
+                    channels: stream.info().limits.channels.max.min(VALUES_MAX),
                     min: 0,
                     max: VOLUME_MAX,
                     min_centibel: -10_000,

@@ -686,6 +686,15 @@ fn a_control_is_there_where_the_backend_has_it_and_refuses_what_is_out_of_range(
 }
 
 #[test]
+fn a_control_has_no_more_values_than_alsa_has_room_for() {
+    let bus = TestBus::new(&[("0/0/type", "p"), ("0/0/channels-max", "255"), ("backend/feature-mute", "1")]);
+    let stream = streams(&bus).pop().unwrap();
+    reconnect(&bus, &stream);
+    let control = stream.control(Knob { direction: Direction::Playback, switch: true }).unwrap();
+    assert_eq!(control.channels, 128, "the length of `value` in struct snd_ctl_elem_value");
+}
+
+#[test]
 fn the_next_backend_may_have_volume_where_the_last_had_none() {
     let (bus, stream) = prepared("p");
     stream.ack(480, BOUNDARY).unwrap();
