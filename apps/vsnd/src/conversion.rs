@@ -99,9 +99,9 @@ fn rewrite(converter: Converter, samples: &[u8], out: &mut Vec<u8>) {
 
 impl Numbers {
     fn convert(&mut self, frames: &[u8], from: Shape, out: &mut Vec<u8>) {
-        let mut octets = Vec::new();
-        rewrite(self.read, frames, &mut octets);
-        let numbers: Vec<f64> = octets.as_chunks().0.iter().map(|octets| f64::from_le_bytes(*octets)).collect();
+        let mut samples = Vec::new();
+        rewrite(self.read, frames, &mut samples);
+        let numbers: Vec<f64> = samples.as_chunks().0.iter().map(|sample| f64::from_le_bytes(*sample)).collect();
         let mut mixed = Vec::with_capacity(numbers.len() * self.mix.len());
         for frame in numbers.chunks_exact(usize::from(from.channels)) {
             let share_of =
@@ -116,8 +116,8 @@ impl Numbers {
     }
 
     fn write(&self, samples: &[f64], out: &mut Vec<u8>) {
-        let octets: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
-        rewrite(self.write, &octets, out);
+        let samples: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+        rewrite(self.write, &samples, out);
     }
 }
 

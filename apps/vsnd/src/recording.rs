@@ -26,7 +26,7 @@ pub(crate) struct Recording {
     /// Frames, where the file says.
     pub(crate) frames: Option<u64>,
     content: Content,
-    /// What was read to see that there is something.
+    /// Frames that were read when it was opened, to see whether there are any.
     head: Vec<u8>,
 }
 
@@ -54,7 +54,7 @@ impl Recording {
     }
 
     fn read_from(mut input: Input, path: &Path) -> Result<Self, Failure> {
-        // What it is stands in its first octets, and a pipe does not go back.
+        // The first bytes tell the kind of file. They are put back in front, since a pipe cannot be read again.
         let mut first = Vec::new();
         input.by_ref().take(12).read_to_end(&mut first).map_err(|reason| failed(path, &reason))?;
         let is_compressed = compressed::begins_like_one(&first);

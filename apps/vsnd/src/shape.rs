@@ -16,7 +16,7 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    /// Octets of a frame; 0 where it has no whole ones.
+    /// Bytes of a frame; 0 where it has no whole ones.
     pub(crate) fn frame_bytes(self) -> usize {
         self.format.frame_bytes(self.channels).unwrap_or(0) as usize
     }

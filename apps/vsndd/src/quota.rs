@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Octets that the open buffers of one guest take up; clones are the same.
+/// Bytes that the open buffers of one guest take up; clones are the same.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Quota(Arc<AtomicU64>);
 
@@ -12,21 +12,21 @@ pub(crate) struct Quota(Arc<AtomicU64>);
 #[derive(Debug)]
 pub(crate) struct Reserved {
     quota: Quota,
-    octets: u64,
+    bytes: u64,
 }
 
 impl Quota {
-    /// Reserves so many octets; `None` where that would be more than `most` in all.
-    pub(crate) fn reserve(&self, octets: u64, most: u64) -> Option<Reserved> {
-        let fits = |taken: u64| taken.checked_add(octets).filter(|&sum| sum <= most);
+    /// Reserves so many bytes; `None` where that would be more than `most` in all.
+    pub(crate) fn reserve(&self, bytes: u64, most: u64) -> Option<Reserved> {
+        let fits = |taken: u64| taken.checked_add(bytes).filter(|&sum| sum <= most);
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
-        Some(Reserved { quota: self.clone(), octets })
+        Some(Reserved { quota: self.clone(), bytes })
     }
 }
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        self.quota.0.fetch_sub(self.octets, Ordering::Relaxed);
+        self.quota.0.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

@@ -5,9 +5,9 @@ use xen::Xen;
 use crate::journal::Journal;
 use crate::poller::Poller;
 
-/// Requests handled at once before other streams get their turn (XSA-332), and octets that are moved or mapped for them.
+/// Requests handled at once before other streams get their turn (XSA-332), and bytes that are moved or mapped for them.
 pub(crate) const REQUEST_BUDGET: u32 = 64;
-const OCTET_BUDGET: u64 = 1 << 18;
+const BYTE_BUDGET: u64 = 1 << 18;
 
 /// Lent by the control thread to a stream for its turn.
 pub(crate) struct Turn<'a> {
@@ -17,8 +17,8 @@ pub(crate) struct Turn<'a> {
     /// Token under which the host device's descriptor reports.
     pub(crate) device_token: u64,
     pub(crate) journal: &'a mut Journal,
-    /// Octets that requests have cost so far.
-    pub(crate) octets: u64,
+    /// Bytes that requests have cost so far.
+    pub(crate) spent_bytes: u64,
     /// For samples that are scaled in software.
     pub(crate) scratch: &'a mut Vec<u8>,
 }
@@ -26,7 +26,7 @@ pub(crate) struct Turn<'a> {
 impl Turn<'_> {
     /// Whether requests have cost so much that other streams are to have their turn.
     pub(crate) fn is_spent(&self) -> bool {
-        self.octets >= OCTET_BUDGET
+        self.spent_bytes >= BYTE_BUDGET
     }
 }
 

@@ -257,7 +257,7 @@ impl GuestStream {
             Some(Direction::Capture) => Access::ReadWrite,
             _ => Access::ReadOnly,
         };
-        turn.octets += (transfer.refs().len() * sndif::PAGE_BYTES) as u64;
+        turn.spent_bytes += (transfer.refs().len() * sndif::PAGE_BYTES) as u64;
         match turn.xen.map(self.guest, transfer.refs(), access) {
             Ok(pages) => self.core.copy(&pages, turn.now_ns),
             Err(error) => {

@@ -194,7 +194,7 @@ impl GuestStream {
                 });
             }
         };
-        turn.octets += match request.operation {
+        turn.spent_bytes += match request.operation {
             // Longer ones are copied in parts.
             Operation::Read(span) | Operation::Write(span) => span.length.into(),
             Operation::Open(open) => open.buffer_bytes.into(),
@@ -251,7 +251,7 @@ impl GuestStream {
         let most = self.endpoint.route().limits.buffer_bytes_per_domain.unwrap_or(Limits::BUFFER_BYTES_PER_DOMAIN);
         let Some(reserved) = self.quota.reserve(geometry.buffer_bytes.into(), most) else {
             let reason =
-                format!("all buffers of the guest would be larger than {most} octets (`buffer-bytes-per-domain`)");
+                format!("all buffers of the guest would be larger than {most} bytes (`buffer-bytes-per-domain`)");
             self.host.refuse(turn, &reason);
             return Err(Errno::ENOMEM);
         };

@@ -37,7 +37,7 @@ impl DeviceLimits {
     }
 }
 
-/// Octets of frames that a stream may have in a second: of 192 kHz, 32 channels and 8 octets a sample. Formats, rates and channel counts
+/// Bytes of frames that a stream may have in a second: enough for 192 kHz, 32 channels and 8 bytes a sample. Formats, rates and channel counts
 /// are each bounded by what Xen's header has; all of them at their end are 1.6 GB, which no machine plays in real time.
 const BYTES_PER_SECOND_MAX: u64 = 64 << 20;
 

@@ -74,7 +74,7 @@ pub enum Outcome {
     Copying(Response),
 }
 
-/// Octets that are copied at once.
+/// Bytes that are copied at once.
 const PART_BYTES: u32 = 1 << 18;
 
 /// What a stream has done since it was created.

@@ -48,6 +48,16 @@ pub(crate) struct News {
     pub(crate) volume: bool,
 }
 
+/// Why a stream stops after a notification with this outcome. A broken protocol is told once: whoever broke it may notify as often
+/// as they like.
+pub(crate) fn stop_after(outcome: Result<bool, Error>, broken_told: &mut bool) -> Option<Stop> {
+    match outcome {
+        Ok(_) | Err(Error::Lost) => None,
+        Err(Error::Broken(_)) if core::mem::replace(broken_told, true) => None,
+        Err(error) => Some(Stop::Failed(error)),
+    }
+}
+
 /// The time within which an operation has to end, for all that it waits for. Only the clock moves it on: not the backend,
 /// which can wake who waits as often as it likes.
 #[derive(Debug, Clone, Copy)]

@@ -6,7 +6,7 @@ use sndif::store::{Direction, node};
 use sndif::v2::{Operation, RING_SLOTS, Trigger};
 
 use crate::buffer::Buffer;
-use crate::guarded::{News, Requests};
+use crate::guarded::{News, Requests, stop_after};
 use crate::place::{Accepted, frames, frames_in_ring, next_shown};
 use crate::show::Snapshot;
 use crate::{Channel, Error, Platform, SpaceCache, Stop};
@@ -454,13 +454,8 @@ impl<P: Platform> State<P> {
 
     /// What becomes of a notification: whether there was a reason for it, and what ALSA is to be told.
     pub(crate) fn notified(&mut self, reason: Result<bool, Error>) -> (bool, News) {
-        match reason {
-            Ok(_) | Err(Error::Lost) => {}
-            // Whoever has broken the protocol may notify as often as they like.
-            Err(Error::Broken(_)) if core::mem::replace(&mut self.broken_told, true) => {}
-            Err(error) => {
-                self.run.stop.get_or_insert(Stop::Failed(error));
-            }
+        if let Some(stop) = stop_after(reason, &mut self.broken_told) {
+            self.run.stop.get_or_insert(stop);
         }
         (reason == Ok(true), self.take_news())
     }

@@ -16,7 +16,7 @@ use symphonia::core::meta::MetadataOptions;
 
 use crate::shape::Shape;
 
-/// Whether a file with these first octets is one of them: FLAC, Ogg, and an MPEG frame or the tag before it.
+/// Whether these are the first bytes of a FLAC, Ogg or MP3 file. MP3 begins with an MPEG frame, or with a tag (ID3).
 pub(super) fn begins_like_one(first: &[u8]) -> bool {
     let is_mpeg = matches!(first, [0xff, second, ..] if second & 0xe6 == 0xe2);
     is_mpeg || [b"fLaC".as_slice(), b"OggS", b"ID3"].iter().any(|tag| first.starts_with(tag))

@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 
 use crate::common::{Process, RECORDING, World, eventually, program, signal, stderr, text};
 
-/// What people have: two to eight channels, every usual rate and format.
+/// A card with the usual rates and formats, and up to eight channels.
 const WIDE_CARD: &str = "vsnd=[['CARD, short-name=wide, sample-formats=s16_le;s24_le;s32_le;float_le, \
     sample-rates=44100;48000;96000, channels-max=8', 'PCM, name=wide', 'STREAM, unique-id=w, type=p']]";
 
@@ -57,10 +57,10 @@ fn world() -> (World, Process, PathBuf) {
 }
 
 /// Plays what comes through a pipe.
-fn piped(world: &World, octets: &[u8], arguments: &[&str]) -> Output {
+fn piped(world: &World, bytes: &[u8], arguments: &[&str]) -> Output {
     let mut command = world.guest(&["play", "-"]);
     let mut player = command.args(arguments).stdin(Stdio::piped()).spawn().expect("starts");
-    player.stdin.take().expect("piped").write_all(octets).expect("taken");
+    player.stdin.take().expect("piped").write_all(bytes).expect("taken");
     player.wait_with_output().expect("ends")
 }
 
@@ -100,9 +100,9 @@ fn standard_input_is_played_as_a_file_is() {
     let mut unfinished = recording.clone();
     unfinished[4..8].fill(0xff);
     unfinished[40..44].fill(0xff);
-    for octets in [&recording, &unfinished] {
+    for bytes in [&recording, &unfinished] {
         let (world, daemon, path) = world();
-        assert_eq!(fine(&piped(&world, octets, &[])), "");
+        assert_eq!(fine(&piped(&world, bytes, &[])), "");
         assert_eq!(daemon.terminate(), Some(0));
         assert!(std::fs::read(&path).expect("written") == recording);
     }
@@ -244,9 +244,9 @@ fn what_is_not_read_is_named() {
 fn a_file_that_is_damaged_in_the_middle_is_played_up_to_there() {
     let (world, daemon, path) = world();
     let damaged = world.path("damaged.flac");
-    let mut octets = std::fs::read(sound("six.flac")).expect("there");
-    octets.truncate(octets.len() * 3 / 4);
-    std::fs::write(&damaged, &octets).expect("written");
+    let mut bytes = std::fs::read(sound("six.flac")).expect("there");
+    bytes.truncate(bytes.len() * 3 / 4);
+    std::fs::write(&damaged, &bytes).expect("written");
     fine(&world.guest(&["play", text(&damaged), "--domain", "2"]).output().expect("runs"));
     assert_eq!(daemon.terminate(), Some(0));
     let frames = heard(&path).frames;

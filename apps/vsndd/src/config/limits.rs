@@ -10,13 +10,13 @@ use super::value;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Limits {
-    /// Largest shared buffer of a stream in octets, 4096 to 64 MiB.
+    /// Largest shared buffer of a stream in bytes, 4096 to 64 MiB.
     #[serde(deserialize_with = "value::buffer_bytes")]
     pub buffer_bytes_max: Option<u32>,
     /// Shortest period in microseconds.
     #[serde(deserialize_with = "value::period_us")]
     pub period_us_min: Option<u32>,
-    /// Shared buffers of all open streams of one guest, in octets.
+    /// Shared buffers of all open streams of one guest, in bytes.
     pub buffer_bytes_per_domain: Option<u64>,
     /// Streams of one card.
     pub streams_per_card: Option<usize>,

@@ -250,7 +250,7 @@ impl Daemon {
             xen: &self.xen,
             poller: &self.poller,
             device_token: key.data().as_ffi() | DEVICE_BIT,
-            octets: 0,
+            spent_bytes: 0,
             journal: &mut self.journal,
             scratch: &mut self.scratch,
         };

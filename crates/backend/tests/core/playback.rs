@@ -228,9 +228,9 @@ fn pausing_holds_the_position_and_resuming_goes_on_there() {
 
 #[test]
 fn a_long_write_is_copied_in_parts_and_counts_when_it_is_whole() {
-    let (octets, length) = (900_000, 900_000);
-    let memory = Pages::of_octets(octets);
-    let pattern: Vec<u8> = (0..octets).map(|at| (at / 7 % 251) as u8).collect();
+    let (size, length) = (900_000, 900_000);
+    let memory = Pages::of_octets(size);
+    let pattern: Vec<u8> = (0..size).map(|at| (at / 7 % 251) as u8).collect();
     assert!(memory.write(0, &pattern));
     let mut host = Host::new(Direction::Playback, Pace::Device);
     host.open(48_000, 225_000, 0, memory.clone());
@@ -243,15 +243,15 @@ fn a_long_write_is_copied_in_parts_and_counts_when_it_is_whole() {
     }
     assert_eq!(host.core.copy(host.now_ns).map(|response| (response.id, response.result)), Some((700, Ok(()))));
     // What the guest does to its pages now is not heard.
-    assert!(memory.write(0, &vec![0xAA; octets]));
+    assert!(memory.write(0, &vec![0xAA; size]));
     let mut heard = Vec::new();
     while let Some(frames) = host.core.frames_to_play(host.now_ns, 100_000)
         && !frames.is_empty()
-        && heard.len() < octets
+        && heard.len() < size
     {
         heard.extend_from_slice(frames);
         let taken = frames.len();
         host.core.played(taken);
     }
-    assert!(heard == pattern, "{} octets", heard.len());
+    assert!(heard == pattern, "{} bytes", heard.len());
 }

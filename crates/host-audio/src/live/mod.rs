@@ -254,7 +254,7 @@ fn forget(known: &Mutex<Known>) {
 }
 
 /// How long `frames` last.
-/// Octets of a block of silence, or of what is thrown away, at most.
+/// Bytes of a block of silence, or of what is thrown away, at most.
 const BLOCK_BYTES: usize = 1 << 16;
 
 /// Frames in a block that is to last for `frames`, and is no larger than a block may be.

@@ -16,7 +16,7 @@ pub(super) struct Encoding {
     pub tag: u16,
     /// Bits that a sample has in the file: a multiple of 8.
     pub bits: u16,
-    /// 24 bits lie in the lower three of four octets, as `arecord -f S24_LE` has them.
+    /// 24 bits lie in the lower three of four bytes, as `arecord -f S24_LE` has them.
     pub wide: bool,
 }
 

@@ -15,7 +15,7 @@ pub struct PipeWriter<W> {
     encoding: Encoding,
     order: Order,
     frame_bytes: usize,
-    /// Octets that are written next, the header first.
+    /// Bytes that are written next, the header first.
     waiting: Vec<u8>,
     frames: u64,
 }

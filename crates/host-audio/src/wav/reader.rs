@@ -14,7 +14,7 @@ use std::path::Path;
 /// A WAV file's content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WavAudio {
-    /// Little-endian; packed 24-bit samples become `S24Le`, four octets each.
+    /// Little-endian; packed 24-bit samples become `S24Le`, four bytes each.
     pub format: Format,
     /// Frames per second.
     pub rate_hz: u32,
@@ -53,7 +53,7 @@ pub struct Reader<R> {
     pub channels: u8,
     /// Where its channels belong.
     order: Order,
-    /// Octets of samples that the header promises and that were not read yet; `None`: all that comes.
+    /// Bytes of samples that the header promises and that were not read yet; `None`: all that comes.
     promised_bytes: Option<u64>,
     /// Samples as the file has them.
     samples: Vec<u8>,
@@ -92,13 +92,13 @@ impl<R: Read> Reader<R> {
         self.promised_bytes.map(|bytes| bytes / self.frame_bytes())
     }
 
-    /// Octets of samples that the header promises and that were not read yet: after the end, those that are missing, because the
+    /// Bytes of samples that the header promises and that were not read yet: after the end, those that are missing, because the
     /// file ended early.
     pub fn missing_bytes(&self) -> u64 {
         self.promised_bytes.unwrap_or(0)
     }
 
-    /// Octets of a frame in the file.
+    /// Bytes of a frame in the file.
     fn frame_bytes(&self) -> u64 {
         (self.encoding.bytes() * usize::from(self.channels)) as u64
     }
@@ -220,13 +220,13 @@ fn unsupported(Encoding { tag, bits, .. }: Encoding) -> String {
 }
 
 fn take<const N: usize>(input: &mut impl Read) -> io::Result<[u8; N]> {
-    let mut octets = [0; N];
-    input.read_exact(&mut octets)?;
-    Ok(octets)
+    let mut taken = [0; N];
+    input.read_exact(&mut taken)?;
+    Ok(taken)
 }
 
-fn le32(octets: &[u8]) -> u32 {
-    u32::from_le_bytes([octets[0], octets[1], octets[2], octets[3]])
+fn le32(four: &[u8]) -> u32 {
+    u32::from_le_bytes([four[0], four[1], four[2], four[3]])
 }
 
 #[cfg(test)]
@@ -234,12 +234,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn parse_octets(octets: &[u8]) -> io::Result<Reader<&[u8]>> {
-        Reader::parse(octets)
+    fn parse_bytes(bytes: &[u8]) -> io::Result<Reader<&[u8]>> {
+        Reader::parse(bytes)
     }
 
-    fn reason(octets: &[u8]) -> String {
-        match parse_octets(octets) {
+    fn reason(bytes: &[u8]) -> String {
+        match parse_bytes(bytes) {
             Err(reason) => reason.to_string(),
             Ok(reader) => panic!("{reader:?}"),
         }
@@ -247,9 +247,9 @@ mod tests {
 
     fn sound(format: Format, samples: &[u8]) -> Vec<u8> {
         let encoding = Encoding::of(format).unwrap();
-        let mut octets = super::super::header::header(encoding, 48_000, 1, samples.len() as u32);
-        octets.extend_from_slice(samples);
-        octets
+        let mut bytes = super::super::header::header(encoding, 48_000, 1, samples.len() as u32);
+        bytes.extend_from_slice(samples);
+        bytes
     }
 
     #[test]
@@ -258,9 +258,9 @@ mod tests {
         assert_eq!(sizes(&good), (4, 0));
         assert!(reason(b"OggS and so on and on").contains("not a WAV file"));
         assert!(reason(&good[..36]).contains("no `data` chunk"));
-        let with = |at: usize, octet: u8| {
+        let with = |at: usize, byte: u8| {
             let mut bad = good.clone();
-            bad[at] = octet;
+            bad[at] = byte;
             reason(&bad)
         };
         assert!(with(20, 2).contains("format tag 2, 16 bits"));
@@ -268,9 +268,9 @@ mod tests {
         assert!(with(20, 0x11).contains("IMA ADPCM"));
     }
 
-    /// Octets of whole frames, and those that are missing.
-    fn sizes(octets: &[u8]) -> (usize, u64) {
-        let mut reader = parse_octets(octets).unwrap();
+    /// Bytes of whole frames, and those that are missing.
+    fn sizes(bytes: &[u8]) -> (usize, u64) {
+        let mut reader = parse_bytes(bytes).unwrap();
         let mut frames = Vec::new();
         reader.read(2, &mut frames).unwrap();
         reader.read(usize::MAX, &mut frames).unwrap();
@@ -297,11 +297,11 @@ mod tests {
 
     #[test]
     fn alignments_are_taken_as_they_are_meant() {
-        // 24 bits in four octets, as arecord has them.
+        // 24 bits in four bytes, as arecord has them.
         let mut wide = sound(Format::S16Le, &[1, 2, 3, 0, 0xff, 0xff, 0xff, 0xff]);
         (wide[32], wide[34]) = (4, 24);
         let mut samples = Vec::new();
-        parse_octets(&wide).unwrap().read(9, &mut samples).unwrap();
+        parse_bytes(&wide).unwrap().read(9, &mut samples).unwrap();
         assert_eq!(samples, [1, 2, 3, 0, 0xff, 0xff, 0xff, 0xff]);
         let mut wrong = sound(Format::S16Le, &[1, 2, 3, 4]);
         wrong[32] = 1;
@@ -319,19 +319,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_octets_are_a_file_or_an_error(octets: Vec<u8>) {
-            let _ = parse_octets(&octets);
+        fn any_bytes_are_a_file_or_an_error(bytes: Vec<u8>) {
+            let _ = parse_bytes(&bytes);
         }
 
         #[test]
-        fn any_damage_to_a_header_is_a_file_or_an_error(at in 0..88_usize, octet: u8, cut in 0..100_usize) {
+        fn any_damage_to_a_header_is_a_file_or_an_error(at in 0..88_usize, byte: u8, cut in 0..100_usize) {
             for format in [Format::S16Le, Format::S24Le, Format::F32Le, Format::MuLaw] {
-                let mut octets = sound(format, &[0; 24]);
-                if let Some(place) = octets.get_mut(at) {
-                    *place = octet;
+                let mut bytes = sound(format, &[0; 24]);
+                if let Some(place) = bytes.get_mut(at) {
+                    *place = byte;
                 }
-                octets.truncate(octets.len().saturating_sub(cut));
-                if let Ok(mut reader) = parse_octets(&octets) {
+                bytes.truncate(bytes.len().saturating_sub(cut));
+                if let Ok(mut reader) = parse_bytes(&bytes) {
                     reader.read(usize::MAX, &mut Vec::new()).unwrap();
                     prop_assert!(reader.missing_bytes() == 0 || reader.frames_left().is_some());
                 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-/// Octets that are kept ready, and those that are read at a time.
+/// Bytes that are kept ready, and those that are read at a time.
 const RING_BYTES: usize = 1 << 20;
 const CHUNK_BYTES: usize = 1 << 14;
 /// How often the thread looks whether there is room again; the ring lasts longer than that.

@@ -8,7 +8,7 @@ use sndif::store::Direction;
 use sndif::v0::{ANSWER_TIMEOUT_MS, OpenParams, Operation};
 
 use super::buffer::Buffer;
-use crate::guarded::{News, Requests};
+use crate::guarded::{News, Requests, stop_after};
 use crate::place::{Accepted, frames_in_ring, next_shown};
 use crate::platform::grant;
 use crate::{Boxed, Channel, Error, Pages, Platform, Stop};
@@ -399,13 +399,8 @@ impl<P: Platform> State<P> {
 
     /// As in version 2: whether there was a reason for a notification, and what ALSA is to be told.
     pub(crate) fn notified(&mut self, reason: Result<bool, Error>) -> (bool, News) {
-        match reason {
-            Ok(_) | Err(Error::Lost) => {}
-            // Whoever has broken the protocol may notify as often as they like.
-            Err(Error::Broken(_)) if core::mem::replace(&mut self.broken_told, true) => {}
-            Err(error) => {
-                self.run.stop.get_or_insert(Stop::Failed(error));
-            }
+        if let Some(stop) = stop_after(reason, &mut self.broken_told) {
+            self.run.stop.get_or_insert(stop);
         }
         (reason == Ok(true), self.take_news())
     }
