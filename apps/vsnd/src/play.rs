@@ -14,7 +14,7 @@ use crate::recording::Recording;
 use crate::shape::{Possible, Shape};
 
 /// Periods whose requests are waited for, to see how long that takes.
-const MEASURED_PERIODS: usize = 50;
+const MEASURED_PERIODS: u64 = 50;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -44,7 +44,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let period_bytes = stream.geometry().period_bytes().max(1) as usize;
     let mut follower = Follower::new(arguments.stream.progress, "playing", frames, stop);
 
-    let periods = frames.map_or(usize::MAX, |frames| (frames as usize * shape.frame_bytes()).div_ceil(period_bytes));
+    // A file may promise more than there is in the world.
+    let periods =
+        frames.map_or(u64::MAX, |frames| frames.saturating_mul(shape.frame_bytes() as u64) / period_bytes as u64);
     let measured_periods = MEASURED_PERIODS.min(periods / 4);
     stream.measure_write_latency(true);
     let mut measured = stream.stats();

@@ -76,7 +76,7 @@ impl From<StreamLabel> for Subject {
 /// What happened.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
-    /// What may be written to the log.
+    /// Limits of the log, by guest.
     pub(crate) logs: Logs,
     /// With their numbers, ascending.
     events: VecDeque<(u64, Event)>,

@@ -1,4 +1,4 @@
-//! Keeps guests from filling the log: one limit for each guest, whatever it opens, closes and connects anew, and one for all.
+//! Keeps guests from filling the log. Each guest has one limit, which outlives its streams and connections; all guests together have another.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,7 +38,7 @@ type Shared = Arc<Mutex<Window>>;
 /// The limit of one guest; clones are the same.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct GuestLog {
-    /// What keeps no other kind of line back: what it opens and closes, and sound that it loses, may be much.
+    /// Faults, ordinary events and xruns are counted apart, so that many of one kind hide none of another.
     faults: Shared,
     ordinary: Shared,
     xruns: Shared,

@@ -24,7 +24,7 @@ pub(crate) struct Served {
     holds_port: bool,
     /// What the timers hold for this stream.
     pub(crate) scheduled_ns: Option<u64>,
-    /// It waits for its turn.
+    /// Whether the stream is in the queue of those that wait for their turn.
     pub(crate) queued: bool,
 }
 

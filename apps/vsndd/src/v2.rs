@@ -41,7 +41,7 @@ pub(crate) struct GuestStream {
     /// A long WRITE or READ is under way.
     copying: bool,
     quota: Quota,
-    /// What the open buffer takes of it.
+    /// Share of the open buffer in the quota.
     reserved: Option<Reserved>,
     /// Notifications sent to the guest.
     notifications: u64,

@@ -5,7 +5,7 @@
 const LEAST_NS: u64 = 200_000_000;
 const MOST_NS: u64 = 10_000_000_000;
 
-/// A card that did nothing of the kind for so long begins anew.
+/// After so long without a fault, the next one counts as the first.
 const CALM_NS: u64 = 10_000_000_000;
 
 /// Connections that may follow each other at once, and the time that each of them takes to be forgotten.

@@ -115,7 +115,7 @@ struct Open<M> {
     stop_position: Option<u64>,
     /// Octets taken by the host device and not heard yet.
     queued: u64,
-    /// What a WRITE or READ has still to copy.
+    /// Rest of a long WRITE or READ.
     copying: Option<Copying>,
 }
 

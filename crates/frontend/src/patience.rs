@@ -10,7 +10,7 @@ use sndif::v2::EVENT_SLOTS;
 /// So much of one kind is accepted in a row.
 pub const USELESS_MAX: u32 = 16 * EVENT_SLOTS;
 
-/// What came in a row without the backend getting on.
+/// Count of useless events and wake-ups since the stream last moved.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Patience {
     /// Events that were not believed.

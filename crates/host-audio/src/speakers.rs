@@ -158,7 +158,7 @@ fn copy_sample(from: &[u8], from_index: usize, to: &mut [u8], to_index: usize, b
 mod tests {
     use super::*;
 
-    /// A file's frame of which each octet is its place.
+    /// A frame on the wire, made of a file's frame in which each byte holds its own position.
     fn wire(channels: u8, mask: u32) -> Vec<u8> {
         let mut frame: Vec<u8> = (0..channels).collect();
         Order::of(channels, mask).order_in(&mut frame, 1);

@@ -106,7 +106,7 @@ impl Server {
         Player { _player: Ended(player) }
     }
 
-    /// What a sink plays after a while: one frame of 16-bit samples, the channels in the order of `speakers`.
+    /// One frame that a sink plays after a tenth of a second: 16-bit samples, the channels in the order of `speakers`.
     #[must_use]
     pub fn hear_levels(&self, sink: &str, speakers: &str) -> Vec<i16> {
         let channels = speakers.split(',').count();
@@ -118,7 +118,7 @@ impl Server {
         let mut heard = vec![0; SECOND / 10 * 2 * channels];
         recorder.0.stdout.as_mut().unwrap().read_exact(&mut heard).unwrap();
         let last = &heard[heard.len() - 2 * channels..];
-        last.as_chunks().0.iter().map(|&octets| i16::from_le_bytes(octets)).collect()
+        last.as_chunks().0.iter().map(|&sample| i16::from_le_bytes(sample)).collect()
     }
 
     /// Starts PulseAudio with a TCP port beside its socket, and gives the port. `auth` says who is let in there, as

@@ -17,7 +17,7 @@ const BUFFER: Duration = Duration::from_millis(40);
 const LARGE_BYTES: usize = 4 << 20;
 const BYSTANDER: DomainId = DomainId(90);
 
-/// What a stream of the storm asks for again and again.
+/// Request that a stream of the storm repeats.
 #[derive(Debug, Clone, Copy)]
 enum Attack {
     Nothing,

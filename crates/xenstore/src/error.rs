@@ -33,7 +33,7 @@ pub enum Error {
         reason: PathError,
     },
     /// Path and value do not fit one message; nothing was sent.
-    #[error("XenStore: {op} {}: {bytes} octets do not fit one message", Escaped(path))]
+    #[error("XenStore: {op} {}: {bytes} bytes do not fit one message", Escaped(path))]
     TooLarge {
         /// What was asked.
         op: Op,
@@ -43,7 +43,7 @@ pub enum Error {
         bytes: usize,
     },
     /// A string that must not hold a NUL, or be empty, does; nothing was sent.
-    #[error("XenStore: {op} {}: argument holds a NUL octet or is empty", Escaped(path))]
+    #[error("XenStore: {op} {}: argument holds a NUL byte or is empty", Escaped(path))]
     Argument {
         /// What was asked.
         op: Op,

@@ -452,7 +452,7 @@ impl<P: Platform> State<P> {
         }
     }
 
-    /// What becomes of a notification: whether there was a reason for it, and what ALSA is to be told.
+    /// Result of a notification: whether there was a reason for it, and the news for ALSA.
     pub(crate) fn notified(&mut self, reason: Result<bool, Error>) -> (bool, News) {
         if let Some(stop) = stop_after(reason, &mut self.broken_told) {
             self.run.stop.get_or_insert(stop);

@@ -35,7 +35,7 @@ struct World {
     /// What a version 0 backend does while somebody waits.
     v0: Option<v0::testing::Backend>,
     silent: bool,
-    /// It wakes who waits all the time, and answers nothing.
+    /// Wakes the waiting task all the time and answers nothing.
     storming: bool,
     /// Who waits is killed.
     killed: bool,
@@ -47,7 +47,7 @@ struct World {
     elapsed: u32,
     stops: Vec<Stop>,
     volume_changes: u32,
-    /// What was dropped, in order.
+    /// Names of the dropped values, in order.
     gone: Vec<&'static str>,
 }
 

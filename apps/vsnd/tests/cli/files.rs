@@ -252,3 +252,17 @@ fn a_file_that_is_damaged_in_the_middle_is_played_up_to_there() {
     let frames = heard(&path).frames;
     assert!((576..2_400).contains(&frames), "{frames}");
 }
+
+#[test]
+fn a_file_that_promises_more_than_there_can_be_is_played_to_its_end() {
+    let (world, daemon, path) = world();
+    let recording = std::fs::read(RECORDING).expect("alsa-utils is installed");
+    let mut long = b"RF64\xff\xff\xff\xffWAVEds64\x1c\0\0\0".to_vec();
+    long.extend([&[0xff; 16][..], &[0; 12], &recording[12..40], &[0xff; 4], &recording[44..20_044]].concat());
+    let file = world.path("long.wav");
+    std::fs::write(&file, long).expect("written");
+    let said = fine(&world.guest(&["play", text(&file)]).output().expect("runs"));
+    assert!(said.contains("ends early") && said.lines().count() == 1, "{said}");
+    assert_eq!(daemon.terminate(), Some(0));
+    assert!(std::fs::read(&path).expect("written")[44..] == recording[44..20_044]);
+}

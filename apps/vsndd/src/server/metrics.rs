@@ -91,8 +91,8 @@ impl Metrics {
 }
 
 fn answer(request: &[u8], figures: impl Fn() -> String) -> String {
-    let mut lines = request.split(|&octet| octet == b'\n').map(<[u8]>::trim_ascii);
-    let mut words = lines.next().unwrap_or_default().split(|&octet| octet == b' ');
+    let mut lines = request.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
+    let mut words = lines.next().unwrap_or_default().split(|&byte| byte == b' ');
     match (words.next(), words.next()) {
         (Some(b"GET"), Some(b"/metrics")) => {
             let accepts = lines.any(|line| {

@@ -39,7 +39,7 @@ pub(super) struct AlsaPcm {
     rate_hz: u32,
     /// End of what a PCM still plays that has reported an underrun: a plugin's server goes on for a while.
     dry_at: Option<Instant>,
-    /// It stands and holds nothing. It is prepared when it is needed: a prepared stream of ALSA's plugin for PulseAudio
+    /// Whether the PCM is stopped and empty. It is prepared only when it is needed: a prepared stream of ALSA's plugin for PulseAudio
     /// keeps its server's card awake.
     emptied: bool,
 }

@@ -14,7 +14,7 @@ pub(super) const SUB_FORMAT_TAIL: [u8; 14] = [0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0
 /// How a file holds frames of `spec`; `name` is what the error calls it.
 ///
 /// # Errors
-/// It cannot.
+/// A WAV file cannot hold the format, or there is no channel.
 pub(super) fn writable(spec: &StreamSpec, name: &str) -> Result<Encoding, Error> {
     Encoding::of(spec.format)
         .filter(|_| spec.frame_bytes() > 0)

@@ -45,7 +45,7 @@ pub fn read_file(path: &Path) -> Result<WavAudio, Error> {
 pub struct Reader<R> {
     input: R,
     pub(super) encoding: Encoding,
-    /// What the frames are given in: little-endian at first, `S24Le` for packed 24 bits. Another of the same width may be set.
+    /// Format of the frames that are given: little-endian, `S24Le` for packed 24 bits, until another of the same width is set.
     pub format: Format,
     /// Frames per second.
     pub rate_hz: u32,

@@ -432,7 +432,7 @@ pub fn assert_each_channel_is_at_its_own_speaker(server: &Server, (sink, source)
             source.acknowledge().unwrap();
             let read = source.read(&mut block).unwrap() * spec.frame_bytes();
             let last = block[..read].chunks_exact(spec.frame_bytes()).next_back().unwrap_or_default();
-            near(&last.as_chunks().0.iter().map(|&octets| i16::from_le_bytes(octets)).collect::<Vec<_>>())
+            near(&last.as_chunks().0.iter().map(|&sample| i16::from_le_bytes(sample)).collect::<Vec<_>>())
         });
         drop((source, player));
         let frame: Vec<u8> = levels.iter().flat_map(|level| level.to_le_bytes()).collect();
