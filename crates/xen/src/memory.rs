@@ -71,8 +71,9 @@ pub(crate) struct SharedPages {
 // SAFETY: the mapping belongs to the process and not to a thread, and `SharedPages` owns it, so
 // whichever thread drops it may unmap it.
 unsafe impl Send for SharedPages {}
-// SAFETY: `&SharedPages` gives out no reference to the memory; every access is an atomic or a
-// volatile one, made on the understanding that others write at the same time.
+// SAFETY: `&SharedPages` gives out no reference to the memory but one to an atomic. Everything else is
+// copied by volatile accesses, as with memory that a device changes: whatever is stored there at the
+// same time, by whomever, any octets are valid.
 unsafe impl Sync for SharedPages {}
 
 impl SharedPages {
@@ -134,9 +135,12 @@ impl SharedPages {
         }
         // SAFETY: `offset + 4 <= len`, so the pointer stays inside the mapping.
         let place = unsafe { self.base.add(offset) };
-        // SAFETY: the pointer is aligned (the base is page-aligned, `offset` a multiple of 4), valid
-        // for the life of `self`, and every access of this process to index words is atomic. For a
-        // read-only mapping the caller only loads, which a 32-bit atomic does without writing.
+        // SAFETY: the pointer is aligned (the base is page-aligned, `offset` a multiple of 4) and valid
+        // for the life of `self`. This process reaches words that it uses as atomics in no other way at
+        // the same time, since indices lie apart from packets and data. What another process or domain
+        // stores, of whatever size, is outside of this program: a load sees some of it, and any octets
+        // are a u32. For a read-only mapping the caller only loads, which a 32-bit atomic does without
+        // writing.
         Some(unsafe { AtomicU32::from_ptr(place.as_ptr().cast()) })
     }
 

@@ -10,9 +10,10 @@ use crate::{ffi, log};
 /// Whoever has a substream open.
 pub struct KernelListener(NonNull<ffi::Listener>);
 
-// SAFETY: C's functions for listeners may be called by any thread.
+// SAFETY: nothing of a listener belongs to a thread: the C half allocates it, locks it with a mutex, and frees it in whichever
+// thread drops this.
 unsafe impl Send for KernelListener {}
-// SAFETY: as above.
+// SAFETY: all that `&self` reaches are C's functions, which take the listener's mutex.
 unsafe impl Sync for KernelListener {}
 
 impl KernelListener {
@@ -23,13 +24,13 @@ impl KernelListener {
 
 impl Listener for KernelListener {
     fn new() -> Result<Self, Error> {
-        // SAFETY: no condition.
+        // SAFETY: it allocates, and wants a thread that may sleep, which whoever makes streams is.
         let listener = unsafe { ffi::vsnd_listener_new() };
         NonNull::new(listener).map(Self).ok_or(Error::NoMemory)
     }
 
     fn elapsed(&self) {
-        // SAFETY: it lives as long as we do; no lock of ours is held.
+        // SAFETY: the listener lives until we are dropped, and no lock of ours is held, which ALSA could want in the call.
         unsafe { ffi::vsnd_listener_elapsed(self.as_ptr()) };
     }
 
@@ -39,19 +40,20 @@ impl Listener for KernelListener {
             Stop::Failed(error) => log::problem(format_args!("stream stopped: error {}", error.number())),
             Stop::Xrun => {}
         }
-        // SAFETY: as above.
+        // SAFETY: as for `vsnd_listener_elapsed` in `elapsed`: the listener lives, and no lock of ours is held.
         unsafe { ffi::vsnd_listener_stop(self.as_ptr(), stop == Stop::Xrun) };
     }
 
     fn volume_changed(&self) {
-        // SAFETY: as above.
+        // SAFETY: as for `vsnd_listener_elapsed` in `elapsed`: the listener lives, and no lock of ours is held.
         unsafe { ffi::vsnd_listener_volume_changed(self.as_ptr()) };
     }
 }
 
 impl Drop for KernelListener {
     fn drop(&mut self) {
-        // SAFETY: ours, and the last use.
+        // SAFETY: made by `vsnd_listener_new` and freed once, here. Whoever calls us back (a substream that is open) holds a
+        // reference to the sound that we are part of, and our channels are closed.
         unsafe { ffi::vsnd_listener_free(self.as_ptr()) };
     }
 }

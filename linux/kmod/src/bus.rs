@@ -72,21 +72,21 @@ impl Bus<Kernel> for KernelBus {
             return;
         }
         for index in 0..usize::try_from(count).unwrap_or(0) {
-            // SAFETY: `count` entries are there.
+            // SAFETY: `index` is below `count`, and so many entries are one allocation that starts at `list`.
             let place = unsafe { list.add(index) };
-            // SAFETY: as above.
+            // SAFETY: the entry is one of `count` pointers that C has written, aligned as C's are.
             let entry = unsafe { place.read() };
             // SAFETY: each is terminated, and lives as long as the list.
             each(unsafe { CStr::from_ptr(entry) }.to_bytes());
         }
-        // SAFETY: ours, and the last use.
+        // SAFETY: the list is one allocation of the kernel's, with its texts in it, and is not used any more.
         unsafe { ffi::vsnd_free(list.cast()) };
     }
 
     fn transaction(&self, write: &mut dyn FnMut(&KernelWriter) -> Result<(), Error>) -> Result<(), Error> {
         for _ in 0..TRIES {
             let mut transaction = 0;
-            // SAFETY: no condition.
+            // SAFETY: it writes the number of the transaction, for which there is room.
             ffi::check(unsafe { ffi::vsnd_bus_begin(&mut transaction) })?;
             let written = write(&KernelWriter { device: self.0, transaction });
             // SAFETY: begun above, ended once.
@@ -102,7 +102,8 @@ impl Bus<Kernel> for KernelBus {
     fn channel(&self, stream: &Substream<Kernel>, source: Source) -> Result<KernelChannel, Error> {
         let mut port = 0;
         let stream = core::ptr::from_ref(stream).cast();
-        // SAFETY: the device lives; the stream does not move, and is freed after its channels.
+        // SAFETY: the device lives, and `port` can be written. The channel uses the stream until it is closed: a stream is made
+        // in its place in the sound's `KVec`, out of which nothing moves, and closes its channels when it is dropped.
         let channel = unsafe { ffi::vsnd_channel_new(self.device(), stream, source == Source::Events, &mut port) };
         // The upper 4095 addresses are error numbers.
         let error = channel.addr().cast_signed();
@@ -133,7 +134,7 @@ impl Writer for KernelWriter {
 
     fn remove(&self, path: &Text, name: &str) -> Result<(), Error> {
         let node = node(false, path.as_str(), name);
-        // SAFETY: as above.
+        // SAFETY: the device lives; the node's texts have the lengths that are given.
         ffi::check(unsafe { ffi::vsnd_bus_remove(self.device.as_ptr(), self.transaction, &node) })
     }
 }
@@ -144,7 +145,7 @@ pub struct KernelChannel {
     port: u32,
 }
 
-// SAFETY: C's functions for channels may be called by any thread.
+// SAFETY: nothing of a channel belongs to a thread: C's functions for it may be called by any.
 unsafe impl Send for KernelChannel {}
 
 impl Channel for KernelChannel {
@@ -153,14 +154,15 @@ impl Channel for KernelChannel {
     }
 
     fn notify(&self) {
-        // SAFETY: ours until we drop it.
+        // SAFETY: `vsnd_channel_new` made the channel, and it lives until we are dropped.
         unsafe { ffi::vsnd_channel_notify(self.channel.as_ptr()) };
     }
 }
 
 impl Drop for KernelChannel {
     fn drop(&mut self) {
-        // SAFETY: ours, and the last use.
+        // SAFETY: `vsnd_channel_new` made the channel, and this is its last use. We are in a thread that may sleep and holds no
+        // lock that the handler takes, for whose end the call waits.
         unsafe { ffi::vsnd_channel_free(self.channel.as_ptr()) };
     }
 }

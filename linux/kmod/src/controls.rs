@@ -3,6 +3,7 @@
 
 use core::ffi::{c_int, c_long};
 use core::fmt;
+use core::mem::MaybeUninit;
 
 use driver::{Error, Knob, Substream};
 
@@ -11,75 +12,74 @@ use crate::{Kernel, ffi, log};
 
 type Stream = Substream<Kernel>;
 
+// As in `sound.rs`, the streams and sounds that C passes are references.
+
 /// # Safety
-/// `stream` lives; `count` values can be written.
+/// `values` is the start of `count` values, which nobody else uses during the call.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn vsnd_stream_get_control(
-    stream: *const Stream,
+    stream: &Stream,
     capture: bool,
     switch: bool,
     values: *mut c_long,
     count: u32,
 ) {
-    // SAFETY: the contract.
-    let stream = unsafe { &*stream };
     let knob = Knob { direction: direction(capture), switch };
-    for channel in 0..usize::try_from(count).unwrap_or(0) {
-        // SAFETY: below `count`.
-        let place = unsafe { values.add(channel) };
-        // SAFETY: as above.
-        unsafe { place.write(stream.value(knob, channel).into()) };
+    let count = usize::try_from(count).unwrap_or(0);
+    // SAFETY: `count` values start there, aligned as C's are, in one structure of ALSA; whether they are initialised does not
+    // matter; and nobody else uses them meanwhile, says the caller.
+    let values = unsafe { core::slice::from_raw_parts_mut(values.cast::<MaybeUninit<c_long>>(), count) };
+    for (channel, place) in values.iter_mut().enumerate() {
+        place.write(stream.value(knob, channel).into());
     }
 }
 
 /// # Safety
-/// `stream` lives; there are `count` values.
+/// `values` is the start of `count` values, which nobody writes during the call.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn vsnd_stream_put_control(
-    stream: *const Stream,
+    stream: &Stream,
     capture: bool,
     switch: bool,
     values: *const c_long,
     count: u32,
 ) -> c_int {
     let knob = Knob { direction: direction(capture), switch };
-    // SAFETY: the contract; nobody writes them meanwhile.
-    let values = unsafe { core::slice::from_raw_parts(values, usize::try_from(count).unwrap_or(0)) };
-    // SAFETY: the contract.
-    let changed = unsafe { &*stream }.set_values(knob, values);
+    let count = usize::try_from(count).unwrap_or(0);
+    // SAFETY: `count` values that ALSA has copied from the application start there, in one structure, aligned as C's are; and
+    // nobody writes them meanwhile, says the caller.
+    let values = unsafe { core::slice::from_raw_parts(values, count) };
+    let changed = stream.set_values(knob, values);
     changed.map_or_else(|error| error.number().saturating_neg(), c_int::from)
 }
 
 /// A file of /proc that is being read.
-struct Shown(*mut ffi::InfoBuffer);
+struct Shown<'a>(&'a mut ffi::InfoBuffer);
 
-impl fmt::Write for Shown {
+impl fmt::Write for Shown<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        // SAFETY: the buffer lives while the file is read; the text has this length.
+        // SAFETY: C wants a buffer of ALSA's, which a reference to one is, and text of this length, which it copies.
         unsafe { ffi::vsnd_show(self.0, text.as_ptr(), text.len()) };
         Ok(())
     }
 }
 
-/// # Safety
-/// `sound` and `buffer` live.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn vsnd_sound_show(sound: *const Sound, buffer: *mut ffi::InfoBuffer) {
-    // SAFETY: the contract.
-    for stream in unsafe { &*sound }.streams.iter() {
+extern "C" fn vsnd_sound_show(sound: &Sound, buffer: &mut ffi::InfoBuffer) {
+    for stream in sound.streams.iter() {
         // Never fails.
         let _ = stream.show(&mut Shown(buffer));
     }
 }
 
 /// # Safety
-/// `sound` lives; `size` octets are there and can be written.
+/// `text` is the start of `size` initialised octets, which nobody else uses during the call.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn vsnd_sound_show_limits(sound: *const Sound, text: *mut u8, size: usize) -> usize {
-    // SAFETY: the contract; nobody else has them.
+unsafe extern "C" fn vsnd_sound_show_limits(sound: &Sound, text: *mut u8, size: usize) -> usize {
+    // SAFETY: `size` octets of one allocation start there, zeroed by `kzalloc`, and nobody else uses them meanwhile, says the
+    // caller.
     let mut cursor = log::Cursor::new(unsafe { core::slice::from_raw_parts_mut(text, size) });
-    // SAFETY: the contract.
-    for stream in unsafe { &*sound }.streams.iter() {
+    for stream in sound.streams.iter() {
         if let Substream::V0(stream) = stream {
             // Never fails.
             let _ = stream.show_hardware(&mut cursor);
@@ -89,17 +89,17 @@ unsafe extern "C" fn vsnd_sound_show_limits(sound: *const Sound, text: *mut u8, 
 }
 
 /// # Safety
-/// `sound` lives; the text has this length.
+/// `text` is the start of `length` octets, which nobody writes during the call.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn vsnd_sound_set_limits(sound: *const Sound, text: *const u8, length: usize) -> c_int {
-    // SAFETY: the contract; nobody writes it meanwhile.
+unsafe extern "C" fn vsnd_sound_set_limits(sound: &Sound, text: *const u8, length: usize) -> c_int {
+    // SAFETY: `length` octets start there, which `memdup_user` has copied from the application (for none of them, its pointer is
+    // not null), and nobody writes them meanwhile, says the caller.
     let octets = unsafe { core::slice::from_raw_parts(text, length) };
     let Ok(text) = core::str::from_utf8(octets) else {
         log::problem(format_args!("virtualcard_pcm: this is no text"));
         return ffi::status(Err(Error::Invalid));
     };
-    // SAFETY: the contract.
-    for stream in unsafe { &*sound }.streams.iter() {
+    for stream in sound.streams.iter() {
         if let Substream::V0(stream) = stream
             && let Err(bad) = stream.set_hardware(text)
         {

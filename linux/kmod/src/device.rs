@@ -2,6 +2,7 @@
 //! One card's connection: performs what the handshake says.
 
 use core::ffi::c_int;
+use core::mem::MaybeUninit;
 use core::ptr::{NonNull, null_mut};
 
 use driver::{Boxed, Bus, Error, Knob, Pages, PcmStream, Substream, Text, connect, layout, v0};
@@ -177,10 +178,10 @@ impl Device {
         }
         self.add_controls(card, &sound)?;
         if self.protocol == Protocol::V0 {
-            // SAFETY: made above.
+            // SAFETY: `vsnd_card_new` made the card, which lives until `remove_card`.
             check(unsafe { ffi::vsnd_card_add_limits(card) })?;
         }
-        // SAFETY: made above.
+        // SAFETY: `vsnd_card_new` made the card, which lives until `remove_card`; it is registered once.
         check(unsafe { ffi::vsnd_card_register(card) })
     }
 
@@ -259,7 +260,8 @@ impl Device {
         // First, so that whoever waits for the backend within ALSA's locks stops waiting.
         self.each(Substream::lose);
         if let Some(card) = self.card.take() {
-            // SAFETY: made by us, and the last use.
+            // SAFETY: `vsnd_card_new` made the card, and this is our last use of it: `take` has forgotten it. No lock of ours is
+            // held, which those who let go of the card could want.
             unsafe { ffi::vsnd_card_free(card.as_ptr()) };
         }
     }
@@ -297,65 +299,59 @@ fn add_control(card: *mut ffi::SndCard, stream: &Substream<Kernel>, knob: Knob, 
     check(unsafe { ffi::vsnd_card_add_control(card, &control, name.as_ptr(), name.len()) })
 }
 
+// `main.c` has one of them for each device, from probe to remove, and calls for it with the lock of the fronts held, or when
+// nobody else finds it any more. So the entries take the reference that exists.
+
 /// # Safety
-/// `dev` lives until [`vsnd_device_free`]; the model's name has this length; `device` can be written.
+/// `dev` lives until [`vsnd_device_free`]; `model` is the start of `length` octets, which nobody writes during the call.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn vsnd_device_new(
     dev: *mut ffi::XenbusDevice,
     model: *const u8,
     length: usize,
-    device: *mut *mut Device,
+    device: &mut MaybeUninit<*mut Device>,
 ) -> c_int {
     let new = || {
-        // SAFETY: the contract.
+        // SAFETY: `length` octets start there, of the module's parameter or of an empty text, and nobody writes them meanwhile,
+        // says the caller.
         let model = Text::name(unsafe { core::slice::from_raw_parts(model, length) });
         let Some(hardware) = Hardware::of_model(Some(model.as_str())) else {
             log::problem(format_args!("there is no model \"{}\": give ac97, or none", model.as_str()));
             return Err(Error::Invalid);
         };
-        // SAFETY: the contract.
+        // SAFETY: `dev` lives longer than the `Device` that the bus is part of, which `vsnd_device_free` frees; and the bus
+        // calls for a device one at a time.
         let bus = unsafe { KernelBus::new(dev) }.ok_or(Error::Invalid)?;
         let (handshake, protocol) = (Handshake::new(), Protocol::V2);
         KBox::new(|| Device { bus, handshake, protocol, hardware, sound: None, card: None })
     };
     ffi::status(new().map(|new| {
-        // SAFETY: the contract.
-        unsafe { device.write(KBox::into_raw(new)) };
+        device.write(KBox::into_raw(new));
     }))
 }
 
-/// # Safety
-/// `device` lives, and nobody else has it at the same time.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn vsnd_device_backend_is(device: *mut Device, state: c_int) {
+extern "C" fn vsnd_device_backend_is(device: &mut Device, state: c_int) {
     let state = u8::try_from(state).map_or(XenbusState::Unknown, XenbusState::from_number);
-    // SAFETY: the contract.
-    unsafe { &mut *device }.backend_is(state);
+    device.backend_is(state);
 }
 
-/// # Safety
-/// As [`vsnd_device_backend_is`].
 #[unsafe(no_mangle)]
-unsafe extern "C" fn vsnd_device_let_go(device: *mut Device) {
-    // SAFETY: the contract.
-    unsafe { &mut *device }.update_held();
+extern "C" fn vsnd_device_let_go(device: &mut Device) {
+    device.update_held();
 }
 
-/// # Safety
-/// As [`vsnd_device_backend_is`].
 #[unsafe(no_mangle)]
-unsafe extern "C" fn vsnd_device_detach(device: *mut Device) -> bool {
-    // SAFETY: the contract.
-    let device = unsafe { &mut *device };
+extern "C" fn vsnd_device_detach(device: &mut Device) -> bool {
     let actions = device.handshake.detach();
     device.perform(actions);
     !device.handshake.is_closed()
 }
 
 /// # Safety
-/// As [`vsnd_device_backend_is`]; the last use.
+/// `device` is what [`vsnd_device_new`] made, and is not used any more.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn vsnd_device_free(device: *mut Device) {
-    // SAFETY: the contract.
+    // SAFETY: it came from `KBox::into_raw` in `vsnd_device_new`, and this is its last use, says the caller.
     drop(unsafe { KBox::from_raw(device) });
 }

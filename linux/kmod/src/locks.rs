@@ -15,9 +15,11 @@ pub struct KernelLock<T> {
     value: KBox<UnsafeCell<T>>,
 }
 
-// SAFETY: the mutex gives the value to one thread at a time.
+// SAFETY: the value may go to another thread with its lock, if values like it may; the kernel's mutex belongs to none while
+// nobody holds it, and who owns us lends us to nobody.
 unsafe impl<T: Send> Send for KernelLock<T> {}
-// SAFETY: as above.
+// SAFETY: `&self` reaches the value only with the mutex held, so it is with one thread at a time, as if it were sent from one
+// to the next.
 unsafe impl<T: Send> Sync for KernelLock<T> {}
 
 impl<T> KernelLock<T> {
@@ -42,7 +44,7 @@ impl<T> Lock<T> for KernelLock<T> {
             LockClass::Asking => 0,
             LockClass::State => 1,
         };
-        // SAFETY: a class of `vsnd.h`.
+        // SAFETY: it allocates, in a thread that may sleep, and wants a class of `vsnd.h`, which these are.
         let mutex = unsafe { ffi::vsnd_mutex_new(class) };
         Ok(Self { mutex: NonNull::new(mutex).ok_or(Error::NoMemory)?, value })
     }
@@ -66,7 +68,7 @@ impl<T> Lock<T> for KernelLock<T> {
 
 impl<T> Drop for KernelLock<T> {
     fn drop(&mut self) {
-        // SAFETY: nobody can hold it: we are owned.
+        // SAFETY: made by `vsnd_mutex_new` and freed once, here. Nobody holds it or waits for it: that takes a `&self`.
         unsafe { ffi::vsnd_mutex_free(self.mutex.as_ptr()) };
     }
 }
@@ -74,25 +76,25 @@ impl<T> Drop for KernelLock<T> {
 /// A completion.
 pub struct KernelSignal(NonNull<ffi::Completion>);
 
-// SAFETY: completions are made for use by several threads.
+// SAFETY: nothing of a completion belongs to a thread.
 unsafe impl Send for KernelSignal {}
-// SAFETY: as above.
+// SAFETY: completions are for use by several threads at once: a spinlock of their own protects them.
 unsafe impl Sync for KernelSignal {}
 
 impl Signal for KernelSignal {
     fn new() -> Result<Self, Error> {
-        // SAFETY: no condition.
+        // SAFETY: it allocates, and wants a thread that may sleep, which whoever makes streams is.
         let signal = unsafe { ffi::vsnd_signal_new() };
         NonNull::new(signal).map(Self).ok_or(Error::NoMemory)
     }
 
     fn reset(&self) {
-        // SAFETY: it lives as long as we do.
+        // SAFETY: the completion lives until we are dropped.
         unsafe { ffi::vsnd_signal_reset(self.0.as_ptr()) };
     }
 
     fn raise(&self) {
-        // SAFETY: as above.
+        // SAFETY: the completion lives until we are dropped.
         unsafe { ffi::vsnd_signal_raise(self.0.as_ptr()) };
     }
 
@@ -110,7 +112,7 @@ impl Signal for KernelSignal {
 
 impl Drop for KernelSignal {
     fn drop(&mut self) {
-        // SAFETY: nobody can wait for it: we are owned.
+        // SAFETY: made by `vsnd_signal_new` and freed once, here. Nobody waits for it or raises it: that takes a `&self`.
         unsafe { ffi::vsnd_signal_free(self.0.as_ptr()) };
     }
 }

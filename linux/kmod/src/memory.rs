@@ -25,7 +25,7 @@ fn allocate<T>(count: usize) -> Result<NonNull<T>, Error> {
 /// # Safety
 /// `memory` came from [`allocate`], and nobody uses it any more.
 unsafe fn free<T>(memory: NonNull<T>) {
-    // SAFETY: the contract above.
+    // SAFETY: `allocate` got it from `vsnd_alloc`, and it is not used any more, says the caller.
     unsafe { ffi::vsnd_free(memory.as_ptr().cast()) }
 }
 
@@ -34,7 +34,7 @@ pub struct KBox<T>(NonNull<T>);
 
 // SAFETY: it owns its value, as the value itself would be owned.
 unsafe impl<T: Send> Send for KBox<T> {}
-// SAFETY: as above.
+// SAFETY: `&KBox` gives out `&T`, and nothing else.
 unsafe impl<T: Sync> Sync for KBox<T> {}
 
 impl<T> KBox<T> {
@@ -64,7 +64,7 @@ impl<T> KBox<T> {
 impl<T> Boxed<T> for KBox<T> {
     fn new(make: impl FnOnce() -> T) -> Result<Self, Error> {
         let place = allocate::<T>(1)?;
-        // SAFETY: room for a T, aligned, that nobody else knows.
+        // SAFETY: `allocate` gave room for a T, aligned, that nobody else knows.
         unsafe { place.write(make()) };
         Ok(Self(place))
     }
@@ -74,23 +74,24 @@ impl<T> Deref for KBox<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: written in `new`, ours until `drop`.
+        // SAFETY: aligned and initialised by `new`, alive until `drop`; whoever changes the value borrows us for writing.
         unsafe { self.0.as_ref() }
     }
 }
 
 impl<T> DerefMut for KBox<T> {
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: as above, and we are borrowed for writing.
+        // SAFETY: aligned and initialised by `new`, alive until `drop`; we are borrowed for writing, and nobody else has the
+        // pointer, so there is no other reference.
         unsafe { self.0.as_mut() }
     }
 }
 
 impl<T> Drop for KBox<T> {
     fn drop(&mut self) {
-        // SAFETY: nobody has the value but us.
+        // SAFETY: aligned, initialised by `new`, dropped once, here; nobody has the value but us.
         unsafe { self.0.drop_in_place() };
-        // SAFETY: it came from `allocate`.
+        // SAFETY: it came from `allocate`, and the value is dropped.
         unsafe { free(self.0) };
     }
 }
@@ -104,9 +105,10 @@ struct Counted<T> {
 /// A counted reference to a value that is shared.
 pub struct KArc<T>(NonNull<Counted<T>>);
 
-// SAFETY: any thread may have references to the value, and the last one drops it.
+// SAFETY: references to one value may be with several threads (so it has to be `Sync`), and whichever lets go last drops it
+// (so it has to be `Send`). The count is atomic.
 unsafe impl<T: Send + Sync> Send for KArc<T> {}
-// SAFETY: as above.
+// SAFETY: who has a `&KArc` may clone it, which is to have a `KArc` in another thread: the conditions are those of `Send`.
 unsafe impl<T: Send + Sync> Sync for KArc<T> {}
 
 impl<T> KArc<T> {
@@ -117,7 +119,8 @@ impl<T> KArc<T> {
 
     /// Gives a reference to C, until [`from_raw`](Self::from_raw).
     pub(crate) fn into_raw(self) -> *const T {
-        // SAFETY: the value lives as long as this reference, which is not dropped here.
+        // SAFETY: the pointer is to a `Counted` that lives as long as this reference, which is not dropped here; the place of a
+        // field is taken, and nothing is read.
         let value = unsafe { &raw const (*self.0.as_ptr()).value };
         core::mem::forget(self);
         value
@@ -132,7 +135,7 @@ impl<T> KArc<T> {
             return None;
         }
         let offset = core::mem::offset_of!(Counted<T>, value);
-        // SAFETY: `value` is that field of a `Counted`.
+        // SAFETY: `value` came from `into_raw`, says the caller: it is that field of a `Counted`, in whose allocation it stays.
         let counted = unsafe { value.byte_sub(offset) };
         NonNull::new(counted.cast_mut().cast()).map(Self)
     }
@@ -140,8 +143,10 @@ impl<T> KArc<T> {
 
 impl<T> Clone for KArc<T> {
     fn clone(&self) -> Self {
-        // SAFETY: alive while we have a reference. The count cannot overflow: there are two references at most.
-        unsafe { self.0.as_ref() }.references.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the `Counted` is aligned and initialised by `new`, and alive while we have a reference.
+        let before = unsafe { self.0.as_ref() }.references.fetch_add(1, Ordering::Relaxed);
+        // That many would fill the memory: a reference is as large as the count, and `into_raw` gives one to each card.
+        debug_assert!(before < usize::MAX / 2);
         Self(self.0)
     }
 }
@@ -150,17 +155,18 @@ impl<T> Deref for KArc<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: alive while we have a reference.
+        // SAFETY: the `Counted` is aligned and initialised by `new`, alive while we have a reference, and only ever shared.
         &unsafe { self.0.as_ref() }.value
     }
 }
 
 impl<T> Drop for KArc<T> {
     fn drop(&mut self) {
-        // SAFETY: alive while we have a reference.
+        // SAFETY: the `Counted` is aligned and initialised by `new`, and alive: our reference is still counted.
         if unsafe { self.0.as_ref() }.references.fetch_sub(1, Ordering::Release) == 1 {
             fence(Ordering::Acquire);
-            // SAFETY: that was the last reference to what `new` boxed.
+            // SAFETY: `new` took it out of a `KBox` with `into_raw`. That was the last reference, and the fence has all uses by
+            // the others before this one.
             drop(unsafe { KBox::from_raw(self.0.as_ptr()) });
         }
     }
@@ -173,9 +179,9 @@ pub struct KVec<T> {
     capacity: usize,
 }
 
-// SAFETY: it owns its values.
+// SAFETY: it owns its values, as they would be owned one by one.
 unsafe impl<T: Send> Send for KVec<T> {}
-// SAFETY: as above.
+// SAFETY: `&KVec` gives out `&[T]`, and nothing else.
 unsafe impl<T: Sync> Sync for KVec<T> {}
 
 impl<T> KVec<T> {
@@ -188,9 +194,9 @@ impl<T> KVec<T> {
         if self.len == self.capacity {
             return Err(Error::NoMemory);
         }
-        // SAFETY: below the capacity, and nothing was written there.
+        // SAFETY: `len` is below the capacity, for which there is room in one allocation.
         let place = unsafe { self.values.add(self.len) };
-        // SAFETY: as above.
+        // SAFETY: the place is aligned, since the allocation is and places lie a T's size apart; nothing is there yet.
         unsafe { place.write(value) };
         self.len = self.len.saturating_add(1);
         Ok(())
@@ -201,7 +207,8 @@ impl<T> Deref for KVec<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        // SAFETY: `len` values are written.
+        // SAFETY: `len` values are written there, one behind the other in one allocation, aligned; whoever writes more borrows us
+        // for writing.
         unsafe { core::slice::from_raw_parts(self.values.as_ptr(), self.len) }
     }
 }
@@ -209,9 +216,9 @@ impl<T> Deref for KVec<T> {
 impl<T> Drop for KVec<T> {
     fn drop(&mut self) {
         let values = core::ptr::slice_from_raw_parts_mut(self.values.as_ptr(), self.len);
-        // SAFETY: these values are written, and ours.
+        // SAFETY: `len` values are written there, aligned; they are ours, and dropped once, here.
         unsafe { values.drop_in_place() };
-        // SAFETY: it came from `allocate`.
+        // SAFETY: it came from `allocate`, and the values are dropped.
         unsafe { free(self.values) };
     }
 }

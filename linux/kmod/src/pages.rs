@@ -16,20 +16,23 @@ const WORD: usize = size_of::<u64>();
 /// Pages; no reference to them ever exists.
 pub struct KernelPages(NonNull<ffi::Pages>);
 
-// SAFETY: the pages belong to us, and their contents are reached by atomic and volatile accesses.
+// SAFETY: nothing of the pages belongs to a thread: the C half allocates them, and frees them in whichever thread drops this.
 unsafe impl Send for KernelPages {}
-// SAFETY: as above; all accesses take turns with the other domain's anyway.
+// SAFETY: `&self` gives out no reference to what is in the pages but one to an atomic; everything else copies, word by word and
+// volatile, as one does with memory that a device changes. Two threads that write the same octets leave octets there, of which
+// any are valid; in the driver the stream's lock keeps them apart.
 unsafe impl Sync for KernelPages {}
 
 impl KernelPages {
     /// Where the kernel sees them.
     pub(crate) fn address(&self) -> *mut c_void {
-        // SAFETY: made by C, ours until we drop it, changed only through `&mut self`.
+        // SAFETY: `vsnd_pages_new` or `vsnd_pages_ordinary` made the structure, which lives until we are dropped; it is no part
+        // of the pages, and C changes it only when we call with `&mut self`.
         unsafe { self.0.as_ref() }.address
     }
 
     fn count(&self) -> usize {
-        // SAFETY: as above.
+        // SAFETY: as in `address`: the structure lives until we are dropped, and changes only through `&mut self`.
         unsafe { self.0.as_ref() }.count
     }
 
@@ -37,9 +40,12 @@ impl KernelPages {
         if !offset.is_multiple_of(4) || offset.checked_add(4)? > self.len() {
             return None;
         }
-        // SAFETY: within the pages.
+        // SAFETY: `offset` and the four octets behind it lie within the pages, which are one range of the kernel's addresses.
         let word = unsafe { self.address().byte_add(offset) };
-        // SAFETY: aligned, and the other domain's accesses to it are single words like ours.
+        // SAFETY: a page's start is aligned, and `offset` a multiple of 4; the word is mapped until we are dropped, which outlives
+        // the borrow; and this kernel reaches the words that it uses as atomics in no other way meanwhile, since indices and data
+        // lie apart. What the other domain stores, of whatever size, happens outside of this program: a load may see any of
+        // it, or a part, and any of that is a u32.
         Some(unsafe { AtomicU32::from_ptr(word.cast()) })
     }
 
@@ -47,20 +53,21 @@ impl KernelPages {
         if offset.checked_add(len)? > self.len() {
             return None;
         }
-        // SAFETY: within the pages.
+        // SAFETY: `offset` and `len` octets behind it lie within the pages, which are one range of the kernel's addresses.
         Some(unsafe { self.address().byte_add(offset) }.cast())
     }
 }
 
 impl Pages for KernelPages {
     fn new(backend: u16, pages: usize) -> Result<Self, Error> {
-        // SAFETY: C checks the number.
+        // SAFETY: any number of pages may be asked for, since C checks that their size is one; it allocates, in a thread that may
+        // sleep.
         let made = unsafe { ffi::vsnd_pages_new(backend.into(), pages) };
         NonNull::new(made).map(Self).ok_or(Error::NoMemory)
     }
 
     fn ordinary(pages: usize) -> Result<Self, Error> {
-        // SAFETY: C checks the number.
+        // SAFETY: as for `vsnd_pages_new`: C checks the number, and the thread may sleep.
         let made = unsafe { ffi::vsnd_pages_ordinary(pages) };
         NonNull::new(made).map(Self).ok_or(Error::NoMemory)
     }
@@ -71,16 +78,17 @@ impl Pages for KernelPages {
     }
 
     fn refs(&self) -> &[GrantRef] {
-        // SAFETY: as in `address`.
+        // SAFETY: as in `address`: the structure lives until we are dropped, and changes only through `&mut self`.
         let granted = unsafe { self.0.as_ref() }.granted;
-        // SAFETY: the references follow the structure.
+        // SAFETY: the pointer is to a structure that lives; the place of its last field is taken, and nothing is read.
         let refs = unsafe { &raw const (*self.0.as_ptr()).refs };
-        // SAFETY: `granted` of them, which only `grant_again` changes; a `GrantRef` is a u32.
+        // SAFETY: the structure was allocated with room for a reference of each page behind it, and C has written `granted` of
+        // them, which only `grant_again` changes, with `&mut self`; a `GrantRef` is a u32 (`repr(transparent)`).
         unsafe { core::slice::from_raw_parts(refs.cast(), granted) }
     }
 
     fn grant_again(&mut self, backend: u16) -> Result<(), Error> {
-        // SAFETY: ours, and no slice of the references is alive.
+        // SAFETY: the structure lives, and we are borrowed for writing: no slice of its references is alive.
         ffi::check(unsafe { ffi::vsnd_pages_grant_again(self.0.as_ptr(), backend.into()) })
     }
 }
@@ -114,15 +122,16 @@ impl SharedMemory for KernelPages {
         let (words, rest) = if offset.is_multiple_of(WORD) { into.as_chunks_mut() } else { (&mut [][..], into) };
         let copied = words.len().saturating_mul(WORD);
         for (index, word) in words.iter_mut().enumerate() {
-            // SAFETY: within the range that was checked, and aligned, as pages are.
+            // SAFETY: `index` words from `from` on lie within the range that was checked.
             let at = unsafe { from.cast::<u64>().add(index) };
-            // SAFETY: as above.
+            // SAFETY: the word is mapped and readable, and aligned, since pages are and `offset` is a multiple of 8; any octets
+            // are a u64.
             *word = unsafe { at.read_volatile() }.to_ne_bytes();
         }
         for (index, octet) in (copied..).zip(rest) {
-            // SAFETY: within the range that was checked.
+            // SAFETY: `index` octets from `from` on lie within the range that was checked.
             let at = unsafe { from.add(index) };
-            // SAFETY: as above.
+            // SAFETY: the octet is mapped and readable; it needs no alignment, and any is a u8.
             *octet = unsafe { at.read_volatile() };
         }
         true
@@ -133,15 +142,16 @@ impl SharedMemory for KernelPages {
         let (words, rest) = if offset.is_multiple_of(WORD) { from.as_chunks() } else { (&[][..], from) };
         let copied = words.len().saturating_mul(WORD);
         for (index, &word) in words.iter().enumerate() {
-            // SAFETY: within the range that was checked, and aligned, as pages are.
+            // SAFETY: `index` words from `into` on lie within the range that was checked.
             let at = unsafe { into.cast::<u64>().add(index) };
-            // SAFETY: as above.
+            // SAFETY: the word is mapped and writable, and aligned, since pages are and `offset` is a multiple of 8; there is no
+            // reference to it.
             unsafe { at.write_volatile(u64::from_ne_bytes(word)) };
         }
         for (index, &octet) in (copied..).zip(rest) {
-            // SAFETY: within the range that was checked.
+            // SAFETY: `index` octets from `into` on lie within the range that was checked.
             let at = unsafe { into.add(index) };
-            // SAFETY: as above.
+            // SAFETY: the octet is mapped and writable; it needs no alignment, and there is no reference to it.
             unsafe { at.write_volatile(octet) };
         }
         true
@@ -150,7 +160,8 @@ impl SharedMemory for KernelPages {
 
 impl Drop for KernelPages {
     fn drop(&mut self) {
-        // SAFETY: ours, and the last use.
+        // SAFETY: made by C's functions for pages, and this is the last use: references and addresses that were given out are
+        // borrowed from us, or ALSA's until `hw_free`, which is what drops us.
         unsafe { ffi::vsnd_pages_free(self.0.as_ptr()) };
     }
 }

@@ -2,6 +2,7 @@
 //! The streams of a card that ALSA knows, and the entries through which ALSA's operations come.
 
 use core::ffi::{c_int, c_void};
+use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use driver::{Error, Space, Substream};
@@ -43,25 +44,24 @@ const _: () = {
     shared::<KArc<Sound>>();
 };
 
+// `vsnd.h` says what C passes: streams and sounds of a card that has not been freed, and room for results that nobody else
+// uses during the call. So the entries take references. (A reference and a pointer are passed alike, and C has no other.)
+
 /// # Safety
-/// `sound` is the reference that C was given; the last use of it.
+/// `sound` is a reference that C was given by [`KArc::into_raw`], and is not used any more.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn vsnd_sound_put(sound: *const Sound) {
-    // SAFETY: the contract.
+    // SAFETY: it came from `into_raw`, and C gives each reference back once, says the caller.
     drop(unsafe { KArc::from_raw(sound) });
 }
 
-/// # Safety
-/// `sound` lives.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn vsnd_sound_stream(
-    sound: *const Sound,
+extern "C" fn vsnd_sound_stream(
+    sound: &Sound,
     device: u32,
     capture: bool,
     substream: u32,
 ) -> *const Stream {
-    // SAFETY: the contract.
-    let sound = unsafe { &*sound };
     let direction = direction(capture);
     let found = sound.streams.iter().find(|stream| {
         stream.serves(direction) && u32::from(stream.pcm()) == device && u32::from(stream.number()) == substream
@@ -69,12 +69,8 @@ unsafe extern "C" fn vsnd_sound_stream(
     found.map_or(core::ptr::null(), core::ptr::from_ref)
 }
 
-/// # Safety
-/// `sound` lives.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn vsnd_sound_hold(sound: *const Sound, hold: bool) -> bool {
-    // SAFETY: the contract.
-    let sound = unsafe { &*sound };
+extern "C" fn vsnd_sound_hold(sound: &Sound, hold: bool) -> bool {
     if hold {
         sound.open.fetch_add(1, Ordering::Relaxed);
     } else {
@@ -83,47 +79,32 @@ unsafe extern "C" fn vsnd_sound_hold(sound: *const Sound, hold: bool) -> bool {
     sound.is_held()
 }
 
-/// # Safety
-/// `stream` lives.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn vsnd_stream_listener(stream: *const Stream) -> *mut ffi::Listener {
-    // SAFETY: the contract.
-    unsafe { &*stream }.listener().as_ptr()
+extern "C" fn vsnd_stream_listener(stream: &Stream) -> *mut ffi::Listener {
+    stream.listener().as_ptr()
 }
 
-/// # Safety
-/// `stream` lives; `list` can be written. What it is set to lives as long as the stream.
+/// What `list` is set to lives as long as the stream.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn vsnd_stream_rates(stream: *const Stream, list: *mut *const u32) -> u32 {
-    // SAFETY: the contract.
-    let rates = unsafe { &*stream }.rates();
-    // SAFETY: the contract.
-    unsafe { list.write(rates.as_ptr()) };
+extern "C" fn vsnd_stream_rates(stream: &Stream, list: &mut MaybeUninit<*const u32>) -> u32 {
+    let rates = stream.rates();
+    list.write(rates.as_ptr());
     u32::try_from(rates.len()).unwrap_or(0)
 }
 
-/// # Safety
-/// `stream` lives; `hardware` can be written.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn vsnd_stream_open(stream: *const Stream, capture: bool, hardware: *mut HardwareC) -> c_int {
-    // SAFETY: the contract.
-    let opened = unsafe { &*stream }.open(direction(capture));
-    // SAFETY: the contract.
-    status(opened.map(|space| unsafe { hardware.write(hardware_to_c(&space)) }))
+extern "C" fn vsnd_stream_open(stream: &Stream, capture: bool, hardware: &mut MaybeUninit<HardwareC>) -> c_int {
+    let opened = stream.open(direction(capture));
+    status(opened.map(|space| {
+        hardware.write(hardware_to_c(&space));
+    }))
 }
 
-/// # Safety
-/// `stream` lives; `space` is a space.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn vsnd_stream_refine(stream: *const Stream, space: *mut SpaceC) -> c_int {
-    // SAFETY: the contract.
-    let params = from_c(unsafe { &*space });
-    // SAFETY: the contract.
-    let refined = unsafe { &*stream }.refine(&params);
-    status(refined.map(|refined| {
-        // SAFETY: the contract.
-        unsafe { space.write(to_c(&refined)) };
-    }))
+extern "C" fn vsnd_stream_refine(stream: &Stream, space: &mut SpaceC) -> c_int {
+    let params = from_c(space);
+    let refined = stream.refine(&params);
+    status(refined.map(|refined| *space = to_c(&refined)))
 }
 
 const fn ends(interval: Interval) -> [u32; 2] {
@@ -163,61 +144,47 @@ fn from_c(space: &SpaceC) -> HwParams {
     }
 }
 
-/// # Safety
-/// `stream` lives; `area` can be written. What it is set to is valid until the next call of this or of
+/// What `area` is set to is valid until the next call of this or of
 /// [`vsnd_stream_hw_free`].
 #[unsafe(no_mangle)]
-unsafe extern "C" fn vsnd_stream_hw_params(
-    stream: *const Stream,
+extern "C" fn vsnd_stream_hw_params(
+    stream: &Stream,
     format: u32,
     channels: u32,
     rate: u32,
     period_frames: u32,
     buffer_frames: u32,
-    area: *mut *mut c_void,
+    area: &mut MaybeUninit<*mut c_void>,
 ) -> c_int {
-    // SAFETY: the contract.
-    let stream = unsafe { &*stream };
     let set = || {
         let format = u8::try_from(format).ok().and_then(|code| Format::from_code(code).ok()).ok_or(Error::Invalid)?;
         let channels = u8::try_from(channels).map_err(|_| Error::Invalid)?;
         stream.hw_params(format, channels, rate, period_frames, buffer_frames)?;
         stream.with_buffer(KernelPages::address).ok_or(Error::NoMemory)
     };
-    // SAFETY: the contract.
-    status(set().map(|address| unsafe { area.write(address) }))
+    status(set().map(|address| {
+        area.write(address);
+    }))
 }
 
-/// # Safety
-/// `stream` lives, and nobody uses its buffer any more.
+/// Nobody uses the buffer any more.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn vsnd_stream_hw_free(stream: *const Stream) {
-    // SAFETY: the contract.
-    unsafe { &*stream }.hw_free();
+extern "C" fn vsnd_stream_hw_free(stream: &Stream) {
+    stream.hw_free();
 }
 
-/// # Safety
-/// `stream` lives.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn vsnd_stream_prepare(stream: *const Stream) -> c_int {
-    // SAFETY: the contract.
-    status(unsafe { &*stream }.prepare())
+extern "C" fn vsnd_stream_prepare(stream: &Stream) -> c_int {
+    status(stream.prepare())
 }
 
-/// # Safety
-/// `stream` lives.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn vsnd_stream_sync_stop(stream: *const Stream) {
-    // SAFETY: the contract.
-    unsafe { &*stream }.sync_stop();
+extern "C" fn vsnd_stream_sync_stop(stream: &Stream) {
+    stream.sync_stop();
 }
 
-/// # Safety
-/// `stream` lives.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn vsnd_stream_trigger(stream: *const Stream, trigger: u32) -> c_int {
-    // SAFETY: the contract.
-    let stream = unsafe { &*stream };
+extern "C" fn vsnd_stream_trigger(stream: &Stream, trigger: u32) -> c_int {
     // The order of `enum vsnd_trigger`.
     status(match trigger {
         0 => stream.trigger(Trigger::Start),
@@ -229,37 +196,24 @@ unsafe extern "C" fn vsnd_stream_trigger(stream: *const Stream, trigger: u32) ->
     })
 }
 
-/// # Safety
-/// `stream` lives.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn vsnd_stream_ack(stream: *const Stream, appl_frames: u64, boundary_frames: u64) -> c_int {
-    // SAFETY: the contract.
-    status(unsafe { &*stream }.ack(appl_frames, boundary_frames))
+extern "C" fn vsnd_stream_ack(stream: &Stream, appl_frames: u64, boundary_frames: u64) -> c_int {
+    status(stream.ack(appl_frames, boundary_frames))
 }
 
-/// # Safety
-/// `stream` lives; `delay_frames` can be written.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn vsnd_stream_pointer(stream: *const Stream, delay_frames: *mut u32) -> u32 {
-    // SAFETY: the contract.
-    let pointer = unsafe { &*stream }.pointer();
-    // SAFETY: the contract.
-    unsafe { delay_frames.write(pointer.delay_frames) };
+extern "C" fn vsnd_stream_pointer(stream: &Stream, delay_frames: &mut MaybeUninit<u32>) -> u32 {
+    let pointer = stream.pointer();
+    delay_frames.write(pointer.delay_frames);
     pointer.frames
 }
 
-/// # Safety
-/// `stream` lives.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn vsnd_stream_on_ring(stream: *const Stream) -> bool {
-    // SAFETY: the contract.
-    unsafe { &*stream }.on_ring()
+extern "C" fn vsnd_stream_on_ring(stream: &Stream) -> bool {
+    stream.on_ring()
 }
 
-/// # Safety
-/// `stream` lives.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn vsnd_stream_on_events(stream: *const Stream) -> bool {
-    // SAFETY: the contract.
-    unsafe { &*stream }.on_events()
+extern "C" fn vsnd_stream_on_events(stream: &Stream) -> bool {
+    stream.on_events()
 }
