@@ -56,12 +56,7 @@ unsafe extern "C" fn vsnd_sound_put(sound: *const Sound) {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn vsnd_sound_stream(
-    sound: &Sound,
-    device: u32,
-    capture: bool,
-    substream: u32,
-) -> *const Stream {
+extern "C" fn vsnd_sound_stream(sound: &Sound, device: u32, capture: bool, substream: u32) -> *const Stream {
     let direction = direction(capture);
     let found = sound.streams.iter().find(|stream| {
         stream.serves(direction) && u32::from(stream.pcm()) == device && u32::from(stream.number()) == substream
