@@ -354,6 +354,22 @@ fn granted_pages_are_whole_zeroed_and_hold_nothing_else() {
     assert_eq!(write, 5);
 }
 
+/// A backend cannot keep a guest busy for ever with what is of no use.
+#[test]
+fn useless_events_and_notifications_break_the_stream() {
+    let (floods, storms) = (Faults { floods: true, ..Faults::default() }, Faults { storms: true, ..Faults::default() });
+    for (faults, said) in [(floods, "events in a row that cannot be true"), (storms, "in a row for nothing")] {
+        let machine = machine();
+        machine.attach(DUPLEX);
+        let _backend = machine.backend(faults);
+        let card = machine.connect(TIMEOUT).unwrap();
+        let mut stream = card.open(0, 0, &CONFIG).unwrap();
+        let error = (0..10).find_map(|_| stream.write(&[0; 2 * RING]).err()).unwrap();
+        assert!(matches!(error, Error::Violation(_)) && error.to_string().contains(said), "{error}");
+        assert_eq!(stream.stats().violations, 1);
+    }
+}
+
 /// A backend that keeps everything does not get all memory, and who connects to it is told why.
 #[test]
 fn a_backend_that_keeps_pages_gets_no_more_of_them_after_a_while() {

@@ -1,7 +1,7 @@
 # A host that lies to the guest's driver (DRIVER=vsnd; the stock driver believes everything).
 # shellcheck shell=sh
 
-LIES="answers ids producer results params silence positions events storm states keep"
+LIES="answers ids producer results params silence positions events storm states keep flood slow"
 
 scenario_liar() {
     world a
@@ -10,12 +10,26 @@ scenario_liar() {
         daemon_kill KILL
         vsnd-lab-liar "$(guest_id a)" "$lie" > /run/lab/liar.log 2>&1 &
         liar=$!
+        seconds=3 arguments= told=true
+        case $lie in
+            # As many events as the driver disbelieves before it gives up take Xen ten seconds, once they are spurious.
+            flood) seconds=14 told="dmesg | grep 'events in a row that cannot be true' > /dev/null" ;;
+            # Many requests are in flight when the player is told to end, which does not wait for each of them.
+            slow) arguments="--period-size=480 --buffer-size=13440" ;;
+        esac
         # What the player gets out of it is open; it ends when it is told to, and the guest lives.
         guest_run a "soon 3 [ -e /proc/asound/card0/pcm0p ]
-            timeout -s INT 3 aplay -q -D hw:0,0 -t raw -f S16_LE -r 48000 -c 2 /dev/zero
+            began=\$(now_ms)
+            timeout -s INT $seconds aplay -q -D hw:0,0 -t raw -f S16_LE -r 48000 -c 2 $arguments /dev/zero
             echo \$?
+            echo took \$((\$(now_ms) - began)) ms
+            $told || echo not told
             timeout -s INT 3 arecord -q -D hw:0,0 -t raw -f S16_LE -r 48000 -c 2 -d 1 /dev/null; true" 40
-        note "$lie: aplay ends with $(echo "$OUTPUT" | grep -x '[0-9]*')"
+        took=$(echo "$OUTPUT" | sed -n 's/^took \([0-9]*\) ms$/\1/p')
+        note "$lie: aplay ends with $(echo "$OUTPUT" | grep -x '[0-9]*') after $took ms"
+        ! echo "$OUTPUT" | grep -q 'not told' || fail "$lie: the guest's kernel does not say what was wrong"
+        # Stopping and closing have three seconds and the time of the buffer each.
+        [ "${took:-99999}" -lt $((seconds * 1000 + 9000)) ] || fail "$lie: aplay took ${took:-?} ms"
         kill -0 $liar 2>/dev/null || fail "the liar is gone: $(tail -n1 /run/lab/liar.log)"
         kill -KILL $liar
         wait $liar 2>/dev/null

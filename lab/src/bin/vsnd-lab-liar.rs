@@ -55,7 +55,14 @@ enum Lie {
     States,
     /// Buffers are kept mapped after CLOSE.
     Keep,
+    /// As many events as the page takes, none of which can be true.
+    Flood,
+    /// After OPEN, an answer every two seconds.
+    Slow,
 }
+
+/// How long [`Lie::Slow`] takes for an answer.
+const SLOW: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
@@ -105,6 +112,8 @@ struct Stream {
     event_channel: EventChannel,
     open: Option<Open>,
     kept: Vec<Mapped>,
+    /// When the last request was answered.
+    answered: Instant,
 }
 
 struct Open {
@@ -114,6 +123,13 @@ struct Open {
     /// Octets at the last report, and between two.
     reported: u64,
     period: u64,
+}
+
+impl Stream {
+    /// Whether [`Lie::Slow`] has just answered.
+    fn is_slow(&self) -> bool {
+        self.open.is_some() && self.answered.elapsed() < SLOW
+    }
 }
 
 impl Liar {
@@ -218,13 +234,14 @@ impl Liar {
             event_channel: self.xen.bind_interdomain(self.guest, event_port)?,
             open: None,
             kept: Vec::new(),
+            answered: Instant::now(),
         })
     }
 
     /// Answers what has been asked.
     fn serve(&mut self, stream: &mut Stream) -> Result<()> {
         stream.ring_channel.acknowledge()?;
-        loop {
+        while !(self.lie == Lie::Slow && stream.is_slow()) {
             while let Ok(Some(packet)) = stream.ring.take() {
                 let Ok(request) = Request::parse(&packet) else { continue };
                 let params = match request.operation {
@@ -235,6 +252,10 @@ impl Liar {
                 let truth = Response { id: request.id, opcode: request.operation.opcode(), result, params };
                 if let Some(answer) = self.twist(stream, truth) {
                     stream.ring.respond(&answer);
+                    stream.answered = Instant::now();
+                }
+                if self.lie == Lie::Slow {
+                    break;
                 }
             }
             if !stream.ring.arm() {
@@ -340,6 +361,13 @@ impl Liar {
                 }
                 stream.bare_events.store_release(IN_PROD, random as u32);
                 stream.event_channel.notify()?;
+            }
+            Lie::Flood => {
+                if stream.open.is_some() {
+                    while stream.events.push(u64::MAX / 2).is_ok() {}
+                    stream.event_channel.notify()?;
+                }
+                return Ok(());
             }
             Lie::Storm => {
                 for _ in 0..20 {

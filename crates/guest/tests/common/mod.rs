@@ -78,6 +78,10 @@ pub struct Faults {
     pub falls_silent: bool,
     /// Refuses OPEN.
     pub refuses_open: Option<Errno>,
+    /// Tells of nothing but positions that cannot be true, as many as there is room for.
+    pub floods: bool,
+    /// Notifies for nothing.
+    pub storms: bool,
     /// Plays this many times faster than it should; 0 means 1.
     pub speed: u32,
 }
@@ -239,7 +243,15 @@ impl Serving {
             }
             for index in 0..self.streams.len() {
                 self.serve(index);
-                self.streams[index].play(&self.heard, self.faults.speed.max(1));
+                let stream = &mut self.streams[index];
+                if self.faults.floods && stream.open.is_some() {
+                    while stream.events.push(u64::MAX / 2).is_ok() {}
+                }
+                if self.faults.floods || self.faults.storms {
+                    stream.event_channel.notify().unwrap();
+                } else {
+                    stream.play(&self.heard, self.faults.speed.max(1));
+                }
             }
             self.sleep();
         }
