@@ -286,12 +286,6 @@ static int vsnd_pcm_prepare(struct snd_pcm_substream *substream)
 	return vsnd_stream_prepare(vsnd_pcm_stream(substream));
 }
 
-static int vsnd_pcm_sync_stop(struct snd_pcm_substream *substream)
-{
-	vsnd_stream_sync_stop(vsnd_pcm_stream(substream));
-	return 0;
-}
-
 static int vsnd_pcm_trigger(struct snd_pcm_substream *substream, int cmd)
 {
 	const struct vsnd_stream *stream = vsnd_pcm_stream(substream);
@@ -334,13 +328,16 @@ static struct page *vsnd_pcm_page(struct snd_pcm_substream *substream, unsigned 
 	return vmalloc_to_page(substream->runtime->dma_area + offset);
 }
 
+/*
+ * Without sync_stop: what follows it (hw_params, hw_free, prepare) waits itself
+ * until STOP is answered, and both would be twice the time.
+ */
 static const struct snd_pcm_ops vsnd_pcm_ops = {
 	.open = vsnd_pcm_open,
 	.close = vsnd_pcm_close,
 	.hw_params = vsnd_pcm_hw_params,
 	.hw_free = vsnd_pcm_hw_free,
 	.prepare = vsnd_pcm_prepare,
-	.sync_stop = vsnd_pcm_sync_stop,
 	.trigger = vsnd_pcm_trigger,
 	.pointer = vsnd_pcm_pointer,
 	.ack = vsnd_pcm_ack,

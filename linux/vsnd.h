@@ -79,7 +79,6 @@ int vsnd_stream_hw_params(const struct vsnd_stream *stream, u32 format, u32 chan
 			  u32 period_frames, u32 buffer_frames, void **area);
 void vsnd_stream_hw_free(const struct vsnd_stream *stream);
 int vsnd_stream_prepare(const struct vsnd_stream *stream);
-void vsnd_stream_sync_stop(const struct vsnd_stream *stream);
 
 /* Called with the PCM stream locked, which is a mutex here. */
 enum vsnd_trigger { VSND_START, VSND_PAUSE, VSND_STOP, VSND_RESUME, VSND_DRAIN };

@@ -211,12 +211,6 @@ impl<P: Platform> PcmStream<P> {
         Ok(())
     }
 
-    /// `sync_stop`: waits until STOP is answered.
-    pub fn sync_stop(&self) {
-        // What is not answered in time is seen by the next operation.
-        let _ = self.state.settle(self.state.answers_deadline());
-    }
-
     /// Sends a request and waits for its success.
     fn ask(&self, operation: Operation, deadline: Deadline) -> Result<Completion, Error> {
         let completion = self.state.ask(&operation, deadline)?;

@@ -146,11 +146,6 @@ impl<P: Platform> Substream<P> {
         either!(self, stream => stream.prepare())
     }
 
-    /// `sync_stop`: waits until the backend has stopped.
-    pub fn sync_stop(&self) {
-        either!(self, stream => stream.sync_stop());
-    }
-
     /// `trigger`. Version 0 knows no pause.
     ///
     /// # Errors

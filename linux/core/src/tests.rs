@@ -178,7 +178,6 @@ fn after_stop_everything_starts_at_offset_0() {
     stream.ack(960, BOUNDARY).unwrap();
     stream.trigger(Trigger::Start).unwrap();
     stream.trigger(Trigger::Stop).unwrap();
-    stream.sync_stop();
     stream.prepare().unwrap();
     stream.ack(480, BOUNDARY).unwrap();
     // Dropped without having been started.
@@ -415,7 +414,8 @@ fn reconnected_while_playing() -> (TestBus, Substream<TestKernel>) {
 fn what_is_stopped_before_the_backend_has_taken_it_up_does_not_start() {
     let (_bus, stream) = reconnected_while_playing();
     stream.trigger(Trigger::Stop).unwrap();
-    stream.sync_stop();
+    backend(|backend| backend.serve());
+    stream.on_ring();
     assert_eq!(backend(|backend| backend.story()), "open 7680");
     stream.prepare().unwrap();
     stream.ack(480, BOUNDARY).unwrap();
@@ -489,7 +489,6 @@ fn who_is_killed_does_not_wait() {
     kill(true);
     assert_eq!(open(&stream).map(drop), Err(Error::Killed));
     assert_eq!(stream.prepare(), Err(Error::Killed));
-    stream.sync_stop();
     stream.hw_free();
     stream.detach();
     assert_eq!(stream.prepare(), Err(Error::Killed), "not for a backend that is away either");
@@ -773,7 +772,6 @@ fn a_backend_of_random_octets_does_no_harm() {
                 _ => drop(stream.on_events()),
             }
         }
-        stream.sync_stop();
         let _ = stream.prepare();
         stream.hw_free();
         stream.detach();

@@ -174,11 +174,6 @@ extern "C" fn vsnd_stream_prepare(stream: &Stream) -> c_int {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn vsnd_stream_sync_stop(stream: &Stream) {
-    stream.sync_stop();
-}
-
-#[unsafe(no_mangle)]
 extern "C" fn vsnd_stream_trigger(stream: &Stream, trigger: u32) -> c_int {
     // The order of `enum vsnd_trigger`.
     status(match trigger {

@@ -173,12 +173,6 @@ impl<P: Platform> PcmStream<P> {
         Ok(())
     }
 
-    /// `sync_stop`: waits until what the backend has is played or captured.
-    pub fn sync_stop(&self) {
-        // What is not answered in time is seen by the next operation.
-        let _ = self.state.settle(self.state.answers_deadline());
-    }
-
     // --- ALSA's operations under the PCM stream's lock --------------------------------------------------------
 
     /// `trigger` of START.

@@ -190,7 +190,6 @@ fn what_is_captured_lies_in_the_ring_when_alsa_is_told() {
     story();
     // The next recording is not of what was captured meanwhile.
     stream.trigger(Trigger::Stop).unwrap();
-    stream.sync_stop();
     stream.prepare().unwrap();
     assert_eq!(story(), "close, open s16_le 2 48000");
     stream.prepare().unwrap();
@@ -205,7 +204,6 @@ fn after_stop_the_rest_is_played_and_the_next_run_begins_at_0() {
     stream.trigger(Trigger::Start).unwrap();
     stream.trigger(Trigger::Stop).unwrap();
     assert_eq!(stream.trigger(Trigger::Pause), Err(Error::Invalid));
-    stream.sync_stop();
     stream.prepare().unwrap();
     assert_eq!(stream.pointer().frames, 0);
     stream.ack(480, BOUNDARY).unwrap();
@@ -381,7 +379,7 @@ fn waiting_for_many_answers_ends_with_the_last() {
     stream.ack(1920, BOUNDARY).unwrap();
     stream.trigger(Trigger::Start).unwrap();
     stream.trigger(Trigger::Stop).unwrap();
-    stream.sync_stop();
+    stream.prepare().unwrap();
     assert_eq!(backend(|backend| backend.heard.len()), 7676);
     backend(|backend| backend.moves = false);
     stream.prepare().unwrap();
@@ -539,7 +537,6 @@ fn a_backend_of_random_octets_does_no_harm() {
                 _ => drop(stream.on_ring()),
             }
         }
-        stream.sync_stop();
         let _ = stream.prepare();
         stream.hw_free();
         stream.detach();
