@@ -121,7 +121,8 @@ pub(crate) fn measure(options: &Options, say: &mut dyn FnMut(&str)) -> Result<La
     let period = vec![0x11; (PERIOD_FRAMES * FRAME_BYTES) as usize];
     let ping_pong = PingPong::start(&machine, domain, period.len())?;
     let processors = Processors::ours()?;
-    let others = [machine.daemon_pid(), ping_pong.pid()];
+    let mut others = machine.daemon_pids();
+    others.push(ping_pong.pid());
     let placements = Placement::possible()?;
     let time = Duration::from_secs_f64(options.seconds / 2.0 / placements.len() as f64);
     let mut pairs = Vec::new();

@@ -13,7 +13,7 @@ use toolstack::{Card, Params, Pcm, Restart, Stream};
 use xen::emu::Handle;
 use xen::{DomainId, XenSpec};
 
-use crate::procfs::{Memory, Usage};
+use crate::procfs::{self, Memory, Usage};
 
 /// Frames per second of every stream here.
 pub(crate) const RATE_HZ: u32 = 48_000;
@@ -137,9 +137,11 @@ impl Machine {
         Ok(self.emulation.open(domain)?)
     }
 
-    /// The daemon's process.
-    pub(crate) fn daemon_pid(&self) -> u32 {
-        self.daemon.0.id()
+    /// The daemon's processes.
+    pub(crate) fn daemon_pids(&self) -> Vec<u32> {
+        let mut pids = procfs::children(self.daemon.0.id());
+        pids.push(self.daemon.0.id());
+        pids
     }
 
     /// What the daemon has used.

@@ -14,8 +14,19 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    /// Of the process `pid`, over the threads that it has now.
+    /// Of the process `pid` and those that it has started, over the threads that they have now.
     pub(crate) fn of(pid: u32) -> Result<Self> {
+        let mut usage = Self::of_one(pid)?;
+        for child in children(pid) {
+            // One that has just ended has used nothing.
+            let child = Self::of(child).unwrap_or_default();
+            usage.cpu_ns += child.cpu_ns;
+            usage.sleeps += child.sleeps;
+        }
+        Ok(usage)
+    }
+
+    fn of_one(pid: u32) -> Result<Self> {
         let mut usage = Self::default();
         let tasks = format!("/proc/{pid}/task");
         for task in fs::read_dir(&tasks).with_context(|| format!("cannot read {tasks}"))? {
@@ -46,8 +57,19 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// Of the process `pid`.
+    /// Of the process `pid` and those that it has started.
     pub(crate) fn of(pid: u32) -> Result<Self> {
+        let mut memory = Self::of_one(pid)?;
+        for child in children(pid) {
+            let child = Self::of(child)?;
+            memory.rss_bytes += child.rss_bytes;
+            memory.pss_bytes += child.pss_bytes;
+            memory.private_bytes += child.private_bytes;
+        }
+        Ok(memory)
+    }
+
+    fn of_one(pid: u32) -> Result<Self> {
         let path = format!("/proc/{pid}/smaps_rollup");
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
         let bytes = |name| field(&text, name).map(|kib| kib * 1024).with_context(|| format!("no `{name}` in {path}"));
@@ -57,6 +79,13 @@ impl Memory {
             private_bytes: bytes("Private_Clean:")? + bytes("Private_Dirty:")?,
         })
     }
+}
+
+/// The processes that `pid` has started and not outlived.
+pub(crate) fn children(pid: u32) -> Vec<u32> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
 }
 
 /// The number behind `name` at the start of a line.

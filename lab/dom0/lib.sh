@@ -108,6 +108,16 @@ daemon_launch() {
 
 daemon_pid() { cat /run/lab/vsndd.pid 2>/dev/null; }
 
+# The daemon's workers, a process for each guest.
+workers() { cat "/proc/$(daemon_pid)/task/"*/children; }
+
+# worker_of GUEST: its process.
+worker_of() {
+    for worker in $(workers); do
+        [ "$(cat "/proc/$worker/comm")" != "vsndd-$(guest_id "$1")" ] || echo "$worker"
+    done
+}
+
 daemon_lives() { [ -e /run/lab/vsndd.pid ] && kill -0 "$(daemon_pid)" 2>/dev/null; }
 
 daemon_kill() {

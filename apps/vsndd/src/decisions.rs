@@ -52,7 +52,7 @@ impl Scope {
 }
 
 /// Everything that was decided, in its order.
-#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Decisions(Vec<(Scope, Decision)>);
 
 impl Decisions {

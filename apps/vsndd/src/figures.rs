@@ -11,12 +11,13 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 use sndif::store::Direction;
 
-use crate::journal::{Journal, LATENCY_BOUNDS_US, Latencies};
+use crate::totals::{LATENCY_BOUNDS_US, Latencies, Totals};
 
-/// The figures as they are now.
-pub(crate) fn figures(status: &Status, journal: &Journal) -> String {
+/// The figures as they are now; `events` were noted so far.
+pub(crate) fn figures(status: &Status, totals: &Totals, events: u64) -> String {
     let mut registry = Registry::with_prefix("vsndd");
-    registry.register_collector(Box::new(Snapshot { status: status.clone(), totals: Totals::of(journal) }));
+    let snapshot = Snapshot { status: status.clone(), totals: *totals, events };
+    registry.register_collector(Box::new(snapshot));
     let mut out = String::new();
     if text::encode(&mut out, &registry).is_err() {
         // Writing into a String does not fail.
@@ -25,54 +26,40 @@ pub(crate) fn figures(status: &Status, journal: &Journal) -> String {
     out
 }
 
-/// What the journal counts.
-#[derive(Debug)]
-struct Totals {
-    violations: Vec<(&'static str, u64)>,
-    latencies: [(&'static str, Latencies); 2],
-    counters: [(&'static str, &'static str, u64); 5],
-}
-
-impl Totals {
-    fn of(journal: &Journal) -> Self {
-        Self {
-            violations: journal.violations().collect(),
-            latencies: [
-                ("playback", *journal.latencies(Direction::Playback)),
-                ("capture", *journal.latencies(Direction::Capture)),
-            ],
-            counters: [
-                ("connections", "Times that a card was connected", journal.connections),
-                ("opens_refused", "OPEN requests that were refused", journal.opens_refused),
-                ("devices_lost", "Times that a host device went away from under a stream", journal.devices_lost),
-                ("reconnects", "Times that a host device came back to a stream", journal.devices_back),
-                ("events", "Events that were noted", journal.count()),
-            ],
-        }
-    }
+/// Processor time that this process has used.
+pub(crate) fn cpu_ms() -> u64 {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    u64::try_from(used.tv_sec).unwrap_or(0) * 1000 + u64::try_from(used.tv_nsec).unwrap_or(0) / 1_000_000
 }
 
 #[derive(Debug)]
 struct Snapshot {
     status: Status,
     totals: Totals,
+    events: u64,
 }
 
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
-        let Self { status, totals } = self;
-        for (name, help, value) in totals.counters {
+        let Self { status, totals, events } = self;
+        for (name, help, value) in [
+            ("connections", "Times that a card was connected", totals.connections),
+            ("opens_refused", "OPEN requests that were refused", totals.opens_refused),
+            ("devices_lost", "Times that a host device went away from under a stream", totals.devices_lost),
+            ("reconnects", "Times that a host device came back to a stream", totals.devices_back),
+            ("events", "Events that were noted", *events),
+        ] {
             ConstCounter::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
         }
         let help = "Times that a guest broke the protocol";
         let mut family = encoder.encode_descriptor("violations", help, None, MetricType::Counter)?;
-        for (kind, count) in &totals.violations {
-            ConstCounter::new(*count).encode(family.encode_family(&[("kind", *kind)])?)?;
+        for (kind, count) in totals.violations() {
+            ConstCounter::new(count).encode(family.encode_family(&[("kind", kind)])?)?;
         }
         let help = "From the guest's write until it is heard, or from capture until the guest is told";
         let mut family = encoder.encode_descriptor("latency", help, Some(&Unit::Seconds), MetricType::Histogram)?;
-        for (direction, latencies) in &totals.latencies {
-            latencies.encode(family.encode_family(&[("direction", *direction)])?)?;
+        for (name, direction) in [("playback", Direction::Playback), ("capture", Direction::Capture)] {
+            totals.latencies(direction).encode(family.encode_family(&[("direction", name)])?)?;
         }
         let cpu = ConstCounter::new(seconds(status.cpu_ms));
         cpu.encode(encoder.encode_descriptor(
@@ -163,7 +150,7 @@ fn seconds(milliseconds: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::Violation;
+    use crate::totals::Violation;
 
     #[test]
     fn the_name_of_a_domain_adds_no_series() {
@@ -171,7 +158,7 @@ mod tests {
         let card = control::Card { streams: vec![control::Stream::default()], ..Default::default() };
         let guest = control::Guest { domain: 5, name, cards: vec![card], ..Default::default() };
         let status = Status { guests: vec![guest], ..Status::default() };
-        let text = figures(&status, &Journal::default());
+        let text = figures(&status, &Totals::default(), 0);
         assert!(text.lines().all(|line| line.starts_with("vsndd_") || line.starts_with('#')), "{text}");
         assert!(!text.lines().any(|line| line == "vsndd_guests 99"), "{text}");
         assert!(text.contains(r#"name="x\"} 1\nvsndd_guests 99\nevil{name=\"\\",card="#), "{text}");
@@ -191,12 +178,12 @@ mod tests {
         let card = control::Card { streams: vec![stream], ..Default::default() };
         let guest = control::Guest { domain: 5, name: Some("studio".into()), cards: vec![card], ..Default::default() };
         let status = Status { guests: vec![guest], cpu_ms: 1500, ..Status::default() };
-        let mut journal = Journal::default();
-        journal.violation(Violation::Grant);
-        journal.devices_back = 3;
-        journal.latency(Direction::Playback, 4_000);
-        journal.latency(Direction::Playback, 40_000);
-        let text = figures(&status, &journal);
+        let mut totals = Totals::default();
+        totals.violation(Violation::Grant);
+        totals.devices_back = 3;
+        totals.latency(Direction::Playback, 4_000);
+        totals.latency(Direction::Playback, 40_000);
+        let text = figures(&status, &totals, 0);
         let labels = r#"{domain="5",name="studio",card="0",pcm="1",stream="0"}"#;
         for line in [
             "vsndd_streams 1",

@@ -10,10 +10,10 @@ use tracing::{Level, debug, info, warn};
 use crate::endpoint::{Device, Endpoint};
 use crate::flow::{self, Passage};
 use crate::gain::{Volumes, decibels};
-use crate::journal::Violation;
 use crate::limiter::GuestLog;
 use crate::policy::{HostVolume, Permission, Route};
 use crate::poller::Watched;
+use crate::totals::Violation;
 use crate::turn::Turn;
 
 /// A stream as the host has it.
@@ -228,7 +228,7 @@ impl HostSide {
 
     /// Says that an OPEN cannot be.
     pub(crate) fn refuse(&mut self, turn: &mut Turn<'_>, reason: &str) {
-        turn.journal.opens_refused += 1;
+        turn.journal.totals.opens_refused += 1;
         if self.warn(turn.now_ns, &format!("OPEN refused: {reason}")) {
             turn.journal.push(EventKind::Refused, self.label, reason);
         }
@@ -236,7 +236,7 @@ impl HostSide {
 
     /// Says that the guest broke the protocol.
     pub(crate) fn violation(&mut self, turn: &mut Turn<'_>, kind: Violation, reason: &str) {
-        turn.journal.violation(kind);
+        turn.journal.totals.violation(kind);
         if self.warn(turn.now_ns, reason) {
             turn.journal.push(EventKind::Violation, self.label, reason);
         }
@@ -257,14 +257,14 @@ impl HostSide {
                 None => return,
                 Some(Notice::Lost(error)) => {
                     self.lost = true;
-                    turn.journal.devices_lost += 1;
+                    turn.journal.totals.devices_lost += 1;
                     if self.warn(turn.now_ns, &format!("{error}; going on silently, it is tried again")) {
                         turn.journal.push(EventKind::Lost, self.label, error.to_string());
                     }
                 }
                 Some(Notice::Back) => {
                     self.lost = false;
-                    turn.journal.devices_back += 1;
+                    turn.journal.totals.devices_back += 1;
                     if self.log.pass_ordinary(turn.now_ns) {
                         info!(stream = %self.label, "the host device is back and in use");
                         turn.journal.push(EventKind::Back, self.label, "the host device is back and in use");

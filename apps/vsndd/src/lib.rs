@@ -1,24 +1,26 @@
 //! The host daemon of para-virtual sound for Xen: serves every guest that has a `vsnd` device.
 //!
-//! One control thread waits for the store, the guests' event channels, the host's sound devices, timers
-//! and signals ([`Daemon::run`]). What it decides with is `backend`, what it plays to is `host_audio`,
-//! and which guest may use what stands in the [`Config`].
+//! A broker ([`Daemon`]) sees which guests have a card, and starts a worker ([`work`]) for each: a process that maps its guest's pages,
+//! waits for its event channels and the host's sound devices, and reaches nothing else of Xen. What a worker decides with is
+//! `backend`, what it plays to is `host_audio`, and which guest may use what stands in the [`Config`].
 
 #![forbid(unsafe_code)]
 
+mod broker;
 mod card;
 mod config;
-mod daemon;
+mod connection;
 mod decisions;
 mod device;
 mod endpoint;
-mod fair;
+mod error;
 mod figures;
 mod flow;
 mod gain;
 mod host;
 mod journal;
 mod limiter;
+mod link;
 mod policy;
 mod poller;
 mod quota;
@@ -28,14 +30,18 @@ mod served;
 mod server;
 pub mod service;
 mod source;
+mod totals;
 mod transport;
 mod turn;
 mod turns;
 mod unique_id;
 mod v0;
 mod v2;
+mod worker;
 
+pub use broker::{Daemon, Launch, Processes, Running};
 pub use config::{Config, ConfigError, Control, DomainSelector, Instead, Limits, ListenAddress, Metrics, Rule};
-pub use daemon::{Daemon, Ended, Error};
+pub use error::{Ended, Error};
 pub use server::{ListenError, Sockets};
-pub use source::{ConfigSource, DEFAULT_CONFIG};
+pub use source::{ConfigSource, DEFAULT_CONFIG, Settings};
+pub use worker::work;

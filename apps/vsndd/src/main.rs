@@ -1,13 +1,17 @@
-//! `vsndd`: command line, logging and signals around [`vsndd::Daemon`].
+//! `vsndd`: command line, logging and signals around [`vsndd::Daemon`], and around [`vsndd::work`] where this program is started once
+//! more for a guest.
 
+use std::ffi::OsString;
+use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use host_audio::DeviceSpec;
 use program::{ExitStatus, Failure};
-use vsndd::{ConfigSource, Daemon, Ended, Error, Sockets, sandbox, service};
+use vsndd::{ConfigSource, Daemon, Ended, Error, Processes, Sockets, sandbox, service};
 use xen::{DomainId, Xen, XenSpec};
 
 /// Plays what Xen guests play and lets them record, through the sndif protocol.
@@ -45,6 +49,9 @@ struct Arguments {
     check_config: bool,
     #[command(flatten)]
     sandbox: sandbox::Options,
+    /// Serves this guest with what standard input and output lead to: how the daemon starts its workers.
+    #[arg(long, hide = true, value_name = "N", requires = "domain")]
+    worker: Option<DomainId>,
     /// Writes the manual page, and ends.
     #[arg(long, hide = true)]
     man: bool,
@@ -58,17 +65,21 @@ fn main() -> ExitCode {
 fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     if arguments.man {
         let page = clap_mangen::Man::new(Arguments::command()).section("8");
-        page.render(&mut std::io::stdout()).map_err(Failure::with(ExitStatus::File))?;
+        page.render(&mut io::stdout()).map_err(Failure::with(ExitStatus::File))?;
         return Ok(ExitStatus::Success);
     }
     program::start_log(&arguments.log)?;
+    if let (Some(guest), Some(own)) = (arguments.worker, arguments.domain) {
+        return serve_one(arguments, own, guest);
+    }
     let source = ConfigSource {
         file: arguments.config.clone(),
         sink: arguments.sink.clone(),
         source: arguments.source.clone(),
         allow_capture: arguments.allow_capture,
     };
-    let config = source.read().map_err(Failure::with(ExitStatus::Config))?;
+    let settings = source.settings().map_err(Failure::with(ExitStatus::Config))?;
+    let config = settings.config().map_err(Failure::with(ExitStatus::Config))?;
     if arguments.check_config {
         return Ok(ExitStatus::Success);
     }
@@ -78,11 +89,13 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let xen = Xen::open(&arguments.xen, arguments.domain).map_err(Failure::with(ExitStatus::NoXen))?;
     let failure = |error: Error| Failure::new(status_of(&error), error);
     let store = xen.store().map_err(|error| failure(error.into()))?;
+    let shared = xen.store_fd().map_err(|error| failure(error.into()))?;
     let sockets = Sockets::open(&config, &control::socket_of(&arguments.xen)).map_err(|error| failure(error.into()))?;
     sandbox::enter(&arguments.sandbox, &config, source.path().as_deref(), sockets.directories())
         .map_err(Failure::with(ExitStatus::Failure))?;
-    xen.check_channels().map_err(|error| {
-        let next = "let a group of that user have it: `chgrp vsndd /dev/xen/evtchn; chmod g+rw /dev/xen/evtchn`";
+    xen.check_devices().map_err(|error| {
+        let next =
+            "let a group of that user have them: `cd /dev/xen; chgrp vsndd evtchn gntdev; chmod g+rw evtchn gntdev`";
         Failure::new(ExitStatus::NoXen, format!("{error}: {next}"))
     })?;
     for probe in &arguments.sandbox.sandbox_probe {
@@ -91,8 +104,10 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     if !arguments.sandbox.sandbox_probe.is_empty() {
         return Ok(ExitStatus::Success);
     }
-    let mut daemon = Daemon::with_store(xen, store, config).map_err(failure)?;
+    let workers = Processes { arguments: arguments.of_a_worker() };
+    let mut daemon = Daemon::new(xen, store, shared, settings, workers).map_err(failure)?;
     daemon.steered(source, sockets, reload).map_err(failure)?;
+    daemon.begin().map_err(failure)?;
     service::ready(&format!("serving {}", arguments.xen));
     // One line for whoever waits until guests are served; the log goes to standard error.
     println!("serving {}", arguments.xen);
@@ -101,6 +116,47 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         Ended::XenGone => {
             Err(Failure::new(ExitStatus::Lost, format!("{} went away; all streams are closed", arguments.xen)))
         }
+    }
+}
+
+impl Arguments {
+    /// What a worker has to know of this command line.
+    fn of_a_worker(&self) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = vec!["--log".into(), (&self.log).into()];
+        arguments.extend(self.sandbox.of_a_worker());
+        arguments
+    }
+}
+
+/// A guest's worker: what it may reach comes by its standard input, what it is to do by its standard output.
+fn serve_one(arguments: &Arguments, own: DomainId, guest: DomainId) -> Result<ExitStatus, Failure> {
+    let failed = Failure::with(ExitStatus::Failure);
+    // What the system shows of it beside the command line; without that it goes on as well.
+    let _ = std::ffi::CString::new(format!("vsndd-{guest}")).map(|name| rustix::thread::set_name(&name));
+    // Whoever ends the daemon may tell all of its processes; a worker ends when the daemon says so, or is gone.
+    let _signals = program::stop_signal().and_then(|stop| Ok((stop, program::reload_signal()?))).map_err(failed)?;
+    let taken = || -> io::Result<_> {
+        let lent = io::stdin().as_fd().try_clone_to_owned()?;
+        let link = UnixStream::from(io::stdout().as_fd().try_clone_to_owned()?);
+        // The link is at its end when nobody holds it.
+        rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
+        rustix::stdio::dup2_stdout(std::fs::File::create("/dev/null")?)?;
+        Ok((lent, link))
+    };
+    let (lent, link) = taken().map_err(Failure::with(ExitStatus::Failure))?;
+    let confine = |config: &vsndd::Config| {
+        sandbox::confine_worker(&arguments.sandbox, config).map_err(|error| Error::System(io::Error::other(error)))
+    };
+    let attempt = |xen: &Xen, store: &mut xenstore::Client| {
+        for probe in &arguments.sandbox.worker_probe {
+            let answer = probe.attempt_at(xen, store).map_or_else(|error| error, |()| "done".into());
+            tracing::info!("probe of the worker of domain {guest}: {probe}: {answer}");
+        }
+    };
+    match vsndd::work(own, guest, lent, link, confine, attempt) {
+        Ok(Ended::Asked) => Ok(ExitStatus::Success),
+        Ok(Ended::XenGone) => Ok(ExitStatus::Lost),
+        Err(error) => Err(Failure::new(status_of(&error), format!("domain {guest}: {error}"))),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use host_audio::DeviceSpec;
+use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, ConfigError};
 
@@ -35,17 +36,54 @@ impl ConfigSource {
     /// # Errors
     /// [`ConfigError`].
     pub fn read(&self) -> Result<Config, ConfigError> {
-        let mut config = match self.path() {
-            Some(path) => Config::read(&path)?,
-            None => Config::default(),
-        };
-        if let Some(sink) = &self.sink {
-            config.sink = sink.clone();
-        }
-        if let Some(source) = &self.source {
-            config.source = source.clone();
-        }
+        self.settings()?.config()
+    }
+
+    /// Reads it as it is handed on to another process.
+    ///
+    /// # Errors
+    /// [`ConfigError::Read`].
+    pub fn settings(&self) -> Result<Settings, ConfigError> {
+        let path = self.path();
+        let text = path.as_deref().map(Config::text).transpose()?.unwrap_or_default();
+        let spec = |device: &Option<DeviceSpec>| device.as_ref().map(ToString::to_string);
+        Ok(Settings {
+            path: path.unwrap_or_default(),
+            text,
+            sink: spec(&self.sink),
+            source: spec(&self.source),
+            allow_capture: self.allow_capture,
+        })
+    }
+}
+
+/// What a [`ConfigSource`] said at a moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    path: PathBuf,
+    text: String,
+    sink: Option<String>,
+    source: Option<String>,
+    allow_capture: bool,
+}
+
+impl Settings {
+    /// What it means.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn config(&self) -> Result<Config, ConfigError> {
+        let mut config = Config::parse(&self.text, &self.path)?;
+        let device = |spec: &Option<String>| spec.as_deref().map(str::parse::<DeviceSpec>).transpose();
+        let sink = device(&self.sink).map_err(|error| self.wrong(error.to_string()))?;
+        let source = device(&self.source).map_err(|error| self.wrong(error.to_string()))?;
+        config.sink = sink.unwrap_or(config.sink);
+        config.source = source.unwrap_or(config.source);
         config.capture |= self.allow_capture;
         Ok(config)
+    }
+
+    fn wrong(&self, message: String) -> ConfigError {
+        ConfigError::Parse { path: self.path.clone(), line: 0, column: 0, message }
     }
 }

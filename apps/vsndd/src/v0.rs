@@ -12,9 +12,9 @@ use xen::{Access, DomainId, EventChannel, Mapped};
 
 use crate::endpoint::Endpoint;
 use crate::host::{HostSide, told};
-use crate::journal::Violation;
 use crate::limiter::GuestLog;
 use crate::policy::Route;
+use crate::totals::Violation;
 use crate::transport::Attached;
 use crate::turn::{After, REQUEST_BUDGET, Turn};
 
@@ -198,7 +198,7 @@ impl GuestStream {
             let _ = self.channel.notify();
             self.notifications += 1;
             if let (Some(direction), Some(latency_us)) = (self.core.direction(), self.core.latency_us()) {
-                turn.journal.latency(direction, latency_us);
+                turn.journal.totals.latency(direction, latency_us);
             }
         }
         after

@@ -12,11 +12,11 @@ use xen::{DomainId, EventChannel, Mapped};
 use crate::config::Limits;
 use crate::endpoint::Endpoint;
 use crate::host::{HostSide, NotOpened, told};
-use crate::journal::Violation;
 use crate::policy::Route;
 use crate::quota::{Quota, Reserved};
 use crate::refine::refine;
 use crate::served::Account;
+use crate::totals::Violation;
 use crate::transport::{Attached, BufferError, map_buffer};
 use crate::turn::{After, REQUEST_BUDGET, Turn};
 
@@ -312,7 +312,7 @@ impl GuestStream {
         let now_ns = turn.now_ns;
         let Some(position) = self.core.event(now_ns) else { return };
         if let Some(latency_us) = self.core.latency_us() {
-            turn.journal.latency(self.core.direction(), latency_us);
+            turn.journal.totals.latency(self.core.direction(), latency_us);
         }
         match self.events.push(position) {
             Ok(()) => {

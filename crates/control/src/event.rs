@@ -51,6 +51,8 @@ pub enum EventKind {
     Audit,
     /// The configuration was read again, or refused.
     Reload,
+    /// The process that serves a guest ended, and another takes its place.
+    Worker,
 }
 
 impl fmt::Display for EventKind {
@@ -66,6 +68,7 @@ impl fmt::Display for EventKind {
             Self::Back => "back",
             Self::Audit => "audit",
             Self::Reload => "reload",
+            Self::Worker => "worker",
         })
     }
 }

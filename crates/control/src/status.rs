@@ -30,6 +30,9 @@ pub struct Guest {
     pub name: Option<String>,
     /// UUID, as the toolstack has it.
     pub uuid: Option<String>,
+    /// The process that serves it.
+    #[serde(default)]
+    pub pid: u32,
     /// Its cards, by their number.
     pub cards: Vec<Card>,
 }

@@ -16,6 +16,7 @@ int main(void)
     NUMBER(IOCTL_EVTCHN_BIND_UNBOUND_PORT);
     NUMBER(IOCTL_EVTCHN_UNBIND);
     NUMBER(IOCTL_EVTCHN_NOTIFY);
+    NUMBER(IOCTL_EVTCHN_RESTRICT_DOMID);
     SIZE(ioctl_evtchn_bind_interdomain);
     OFFSET(ioctl_evtchn_bind_interdomain, remote_domain);
     OFFSET(ioctl_evtchn_bind_interdomain, remote_port);
@@ -25,6 +26,8 @@ int main(void)
     OFFSET(ioctl_evtchn_unbind, port);
     SIZE(ioctl_evtchn_notify);
     OFFSET(ioctl_evtchn_notify, port);
+    SIZE(ioctl_evtchn_restrict_domid);
+    OFFSET(ioctl_evtchn_restrict_domid, domid);
 
     NUMBER(IOCTL_GNTDEV_MAP_GRANT_REF);
     NUMBER(IOCTL_GNTDEV_UNMAP_GRANT_REF);

@@ -4,8 +4,8 @@ use std::mem::offset_of;
 
 use header_check::Constants;
 use xen::dev::abi::{
-    self, EvtchnBindInterdomain, EvtchnBindUnboundPort, EvtchnPort, GntallocAllocGref, GntallocDeallocGref,
-    GntdevGrantRef, GntdevMapGrantRef, GntdevUnmapGrantRef,
+    self, EvtchnBindInterdomain, EvtchnBindUnboundPort, EvtchnPort, EvtchnRestrictDomid, GntallocAllocGref,
+    GntallocDeallocGref, GntdevGrantRef, GntdevMapGrantRef, GntdevUnmapGrantRef,
 };
 
 #[test]
@@ -16,6 +16,7 @@ fn request_numbers_are_those_of_the_headers() {
         ("IOCTL_EVTCHN_BIND_UNBOUND_PORT", abi::EVTCHN_BIND_UNBOUND_PORT),
         ("IOCTL_EVTCHN_UNBIND", abi::EVTCHN_UNBIND),
         ("IOCTL_EVTCHN_NOTIFY", abi::EVTCHN_NOTIFY),
+        ("IOCTL_EVTCHN_RESTRICT_DOMID", abi::EVTCHN_RESTRICT_DOMID),
         ("IOCTL_GNTDEV_MAP_GRANT_REF", abi::GNTDEV_MAP_GRANT_REF),
         ("IOCTL_GNTDEV_UNMAP_GRANT_REF", abi::GNTDEV_UNMAP_GRANT_REF),
         ("IOCTL_GNTALLOC_ALLOC_GREF", abi::GNTALLOC_ALLOC_GREF),
@@ -34,6 +35,7 @@ fn structures_are_laid_out_as_in_the_headers() {
         ("ioctl_evtchn_bind_unbound_port", size_of::<EvtchnBindUnboundPort>()),
         ("ioctl_evtchn_unbind", size_of::<EvtchnPort>()),
         ("ioctl_evtchn_notify", size_of::<EvtchnPort>()),
+        ("ioctl_evtchn_restrict_domid", size_of::<EvtchnRestrictDomid>()),
         ("ioctl_gntdev_grant_ref", size_of::<GntdevGrantRef>()),
         ("ioctl_gntdev_map_grant_ref", size_of::<GntdevMapGrantRef>()),
         ("ioctl_gntdev_unmap_grant_ref", size_of::<GntdevUnmapGrantRef>()),
@@ -49,6 +51,7 @@ fn structures_are_laid_out_as_in_the_headers() {
         ("ioctl_evtchn_bind_unbound_port.remote_domain", offset_of!(EvtchnBindUnboundPort, remote_domain)),
         ("ioctl_evtchn_unbind.port", offset_of!(EvtchnPort, port)),
         ("ioctl_evtchn_notify.port", offset_of!(EvtchnPort, port)),
+        ("ioctl_evtchn_restrict_domid.domid", offset_of!(EvtchnRestrictDomid, domid)),
         ("ioctl_gntdev_grant_ref.domid", offset_of!(GntdevGrantRef, domid)),
         ("ioctl_gntdev_grant_ref.ref", offset_of!(GntdevGrantRef, reference)),
         ("ioctl_gntdev_map_grant_ref.count", offset_of!(GntdevMapGrantRef, count)),

@@ -27,4 +27,4 @@ pub use bystander::Bystander;
 pub use census::{Census, file_descriptors, mappings};
 pub use punctual::{Punctual, Punctuality};
 pub use wait::{PATIENCE, eventually, wait_for};
-pub use world::{DUPLEX, Guest, PLAYBACK, World};
+pub use world::{DUPLEX, Guest, PLAYBACK, Threads, World};

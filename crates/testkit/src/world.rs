@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -14,7 +15,7 @@ use control::{Client, ClientError, Reply, Request, Status};
 use sndif::{Protocol, XenbusState};
 use tempfile::TempDir;
 use toolstack::{AttachError, Restart};
-use vsndd::{ConfigSource, Daemon, Ended, Sockets};
+use vsndd::{ConfigSource, Daemon, Ended, Launch, Running as Started, Sockets};
 use xen::{DomainId, Xen, XenSpec, emu};
 
 use crate::census::{Census, WatchMeter};
@@ -42,6 +43,76 @@ impl Write for Log {
     }
 }
 
+impl Log {
+    /// Has what this thread does logged here.
+    fn takes<T>(&self, run: impl FnOnce() -> T) -> T {
+        let log = self.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || log.clone())
+            .with_max_level(tracing::Level::DEBUG)
+            .with_ansi(false)
+            .finish();
+        tracing::subscriber::with_default(subscriber, run)
+    }
+}
+
+/// Workers as threads, so that a test counts what they hold, and sees them panic.
+#[derive(Default)]
+pub struct Threads {
+    log: Log,
+    /// Workers that were not seen off.
+    count: Arc<AtomicUsize>,
+}
+
+struct Thread {
+    handle: Option<JoinHandle<()>>,
+    count: Arc<AtomicUsize>,
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Launch for Threads {
+    fn launch(
+        &mut self,
+        own: DomainId,
+        guest: DomainId,
+        lent: OwnedFd,
+        link: UnixStream,
+    ) -> io::Result<Box<dyn Started>> {
+        let log = self.log.clone();
+        let run = move || match log.takes(|| vsndd::work(own, guest, lent, link, |_| Ok(()), |_, _| {})) {
+            Ok(_) => {}
+            Err(error) => panic!("the worker of domain {guest}: {error}"),
+        };
+        let thread = std::thread::Builder::new().name(format!("worker {guest}")).spawn(run)?;
+        self.count.fetch_add(1, Ordering::SeqCst);
+        Ok(Box::new(Thread { handle: Some(thread), count: Arc::clone(&self.count) }))
+    }
+}
+
+impl Started for Thread {
+    // It ends when what it was lent is taken back.
+    fn kill(&mut self) {}
+
+    fn is_over(&mut self) -> bool {
+        match self.handle.take_if(|thread| thread.is_finished()) {
+            Some(thread) => {
+                assert!(thread.join().is_ok(), "a worker panicked");
+                true
+            }
+            None => self.handle.is_none(),
+        }
+    }
+
+    fn process(&self) -> Option<u32> {
+        None
+    }
+}
+
 struct Running {
     stop: UnixStream,
     reload: UnixStream,
@@ -62,6 +133,8 @@ pub struct World {
     host: Xen,
     emulation: Option<emu::Handle>,
     log: Log,
+    /// Workers of the daemon.
+    workers: Arc<AtomicUsize>,
     dir: TempDir,
 }
 
@@ -99,7 +172,16 @@ impl World {
             config = format!("sink = \"wav:{}\"\n{config}", sink.display());
         }
         std::fs::write(dir.path().join("vsndd.toml"), config).expect("a file");
-        Self { daemon: None, store, meter: None, host, emulation: Some(emulation), log: Log::default(), dir }
+        Self {
+            daemon: None,
+            store,
+            meter: None,
+            host,
+            emulation: Some(emulation),
+            log: Log::default(),
+            workers: Arc::default(),
+            dir,
+        }
     }
 
     /// Where this machine keeps its files.
@@ -147,26 +229,26 @@ impl World {
     pub fn start_daemon_in(&mut self, domain: DomainId) {
         assert!(self.daemon.is_none(), "the daemon runs already");
         let source = ConfigSource { file: Some(self.config_path()), ..ConfigSource::default() };
-        let config = source.read().expect("a configuration");
+        let settings = source.settings().expect("a configuration");
         let xen = self.enter(domain);
         let socket = self.socket();
         let (reload, reloaded) = UnixStream::pair().expect("a socket pair");
         let (stop, stopped) = UnixStream::pair().expect("a socket pair");
         let (started, starting) = mpsc::channel();
-        let (its_xen, log) = (xen.clone(), self.log.clone());
+        let (its_xen, log, count) = (xen.clone(), self.log.clone(), Arc::clone(&self.workers));
         let run = move || {
-            let subscriber = tracing_subscriber::fmt()
-                .with_writer(move || log.clone())
-                .with_max_level(tracing::Level::DEBUG)
-                .with_ansi(false)
-                .finish();
-            tracing::subscriber::with_default(subscriber, || {
+            log.takes(|| {
+                let config = settings.config().expect("a configuration");
                 let sockets = Sockets::open(&config, &socket).expect("a control socket");
-                let mut daemon = match Daemon::new(its_xen, config) {
+                let store = its_xen.store().expect("a store");
+                let shared = its_xen.store_fd().expect("a store");
+                let threads = Threads { log: log.clone(), count };
+                let mut daemon = match Daemon::new(its_xen, store, shared, settings, threads) {
                     Ok(daemon) => daemon,
                     Err(error) => panic!("the daemon does not start: {error}"),
                 };
                 daemon.steered(source, sockets, reloaded).expect("steered");
+                daemon.begin().expect("a guest's fault is no error");
                 let _ = started.send(());
                 daemon.run(stopped.as_fd()).expect("a guest's fault is no error")
             })
@@ -226,6 +308,14 @@ impl World {
         stop.write_all(b"x").expect("the daemon listens");
         assert!(eventually(PATIENCE, || thread.is_finished()), "the daemon does not end");
         assert_eq!(thread.join().expect("the daemon does not panic"), Ended::Asked);
+    }
+
+    /// Waits until the daemon serves nobody and nothing is left of those that it served.
+    ///
+    /// # Panics
+    /// When somebody is served on.
+    pub fn wait_unserved(&self) {
+        assert!(eventually(PATIENCE, || self.workers.load(Ordering::SeqCst) == 0), "a guest is served still");
     }
 
     /// Whether the daemon is there and has not panicked.

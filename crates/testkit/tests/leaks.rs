@@ -155,6 +155,7 @@ fn cards_come_and_go_without_a_trace() {
         world.detach(GUEST, 0).unwrap();
         drop((guest, buffer, xen));
         world.wait_dead(GUEST);
+        world.wait_unserved();
     };
     (0..3).for_each(|_| round(&mut world));
     let before = Held::now(&mut world);

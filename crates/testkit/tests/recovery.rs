@@ -10,8 +10,8 @@ use sndif::XenbusState;
 use testkit::hostile::HostileGuest;
 use testkit::linux::{Errno, LinuxFrontend, Timings, Wish};
 use testkit::signal::noise;
-use testkit::{Bystander, PATIENCE, World, eventually};
-use vsndd::{Config, Daemon};
+use testkit::{Bystander, PATIENCE, Threads, World, eventually};
+use vsndd::{Daemon, Settings};
 use xen::{DomainId, Xen, XenSpec};
 use xenstore::Perm;
 
@@ -87,7 +87,10 @@ fn guest_process() {
 #[ignore = "run by other tests as a process of its own"]
 fn daemon_process() {
     let Some(xen) = Process::xen(DomainId(0)) else { return };
-    let mut daemon = Daemon::new(xen, Config::default()).unwrap();
+    let store = xen.store().unwrap();
+    let shared = xen.store_fd().unwrap();
+    let mut daemon = Daemon::new(xen, store, shared, Settings::default(), Threads::default()).unwrap();
+    daemon.begin().unwrap();
     eprintln!("ready");
     daemon.run(std::io::stdin().as_fd()).unwrap();
 }

@@ -111,8 +111,9 @@ impl AsFd for EventChannel {
 impl Drop for EventChannel {
     fn drop(&mut self) {
         self.owner.counters.ports.sub(1);
-        if let (Backing::Emu(guest), Kind::Emu(channel)) = (&self.owner.backing, &self.kind) {
-            guest.close(channel.port);
+        // Of a port that was lent, the lender hears as well.
+        if let Backing::Emu(guest) = &self.owner.backing {
+            guest.close(self.port());
         }
     }
 }

@@ -16,21 +16,23 @@
 //! ```
 //!
 //! All of user space's unsafe code is here: `memory.rs` (mapping and touching shared
-//! pages), `dev/ioctl.rs` (the device files) and `counter.rs` (a register). Nothing here runs on a stream's way but
+//! pages), `dev/ioctl.rs` (the device files), `counter.rs` (a register) and `attempt.rs` (what a sandbox forbids, for its tests). Nothing here runs on a stream's way but
 //! [`SharedMemory`]'s accesses, [`EventChannel::notify`] and [`EventChannel::rearm`].
 
+pub mod attempt;
 mod channel;
 mod counter;
 pub mod dev;
 pub mod emu;
 mod error;
 mod grant;
+mod lend;
 mod limits;
 mod memory;
 mod spec;
 
 use std::fmt;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -39,6 +41,7 @@ pub use channel::EventChannel;
 pub use counter::processor_counter;
 pub use error::{Error, Refusal, Result};
 pub use grant::{Granted, Mapped, StillMapped};
+pub use lend::Lender;
 pub use limits::raise_fd_limit;
 pub use memory::Access;
 pub use sndif::{GrantRef, SharedMemory};
@@ -152,6 +155,16 @@ impl Xen {
         Ok(Self { shared: Arc::new(Shared { backing, counters: Counters::default() }) })
     }
 
+    /// What another process lends by `socket` ([`Xen::lend`]), which serves from `domain`. It can be given pages to map, channels and one connection to
+    /// the store; it grants nothing.
+    ///
+    /// # Errors
+    /// If the other process does not answer.
+    pub fn borrowed(socket: OwnedFd, domain: DomainId) -> Result<Self> {
+        let backing = Backing::Emu(emu::Guest::enter(socket, domain)?);
+        Ok(Self { shared: Arc::new(Shared { backing, counters: Counters::default() }) })
+    }
+
     /// The domain that this process is, or runs in.
     #[must_use]
     pub fn domain(&self) -> DomainId {
@@ -167,8 +180,17 @@ impl Xen {
     ///
     /// If the store cannot be reached.
     pub fn store(&self) -> Result<xenstore::Client> {
+        Ok(xenstore::Client::from_fd(self.store_fd()?)?)
+    }
+
+    /// As [`store`](Self::store), before anybody speaks over it.
+    ///
+    /// # Errors
+    ///
+    /// As [`store`](Self::store).
+    pub fn store_fd(&self) -> Result<OwnedFd> {
         match &self.shared.backing {
-            Backing::Emu(guest) => Ok(xenstore::Client::from_fd(guest.store()?)?),
+            Backing::Emu(guest) => guest.store(),
             Backing::Dev(_) => dev::store(),
         }
     }
@@ -232,21 +254,21 @@ impl Xen {
     /// [`Error::Bind`] if there is no such port, it is another domain's to bind, or is bound.
     pub fn bind_interdomain(&self, remote: DomainId, port: Port) -> Result<EventChannel> {
         let kind = match &self.shared.backing {
-            Backing::Emu(guest) => Kind::Emu(guest.bind_interdomain(remote, port)?),
+            Backing::Emu(guest) => guest.bind_interdomain(remote, port)?,
             Backing::Dev(device) => Kind::Dev(device.bind_interdomain(remote, port)?),
         };
         Ok(EventChannel::new(kind, Arc::clone(&self.shared)))
     }
 
-    /// Whether there can still be event channels, after this process gave up rights: each is a file opened anew.
+    /// Whether more can be lent, after this process gave up rights: each channel and each mapping is a file opened anew.
     ///
     /// # Errors
     ///
     /// [`Error::System`] names the file that it may not open.
-    pub fn check_channels(&self) -> Result<()> {
+    pub fn check_devices(&self) -> Result<()> {
         match &self.shared.backing {
             Backing::Emu(_) => Ok(()),
-            Backing::Dev(device) => device.check_channels(),
+            Backing::Dev(device) => device.check(),
         }
     }
 

@@ -94,9 +94,19 @@ impl SharedPages {
     /// Every file must be a memfd whose size is sealed and covers the run: otherwise its owner could
     /// shrink it, and our next access would end the process with SIGBUS.
     pub fn map_memfds(runs: &[Run<'_>], access: Access) -> io::Result<Self> {
+        runs.iter().try_for_each(check_sealed)?;
+        Self::map_runs(runs, access)
+    }
+
+    /// The same with files of `/dev/xen/gntdev`, each run the whole of what one call made mappable. The driver keeps the
+    /// pages for as long as they are mapped, whoever closes the file.
+    pub fn map_grants(runs: &[Run<'_>], access: Access) -> io::Result<Self> {
+        Self::map_runs(runs, access)
+    }
+
+    fn map_runs(runs: &[Run<'_>], access: Access) -> io::Result<Self> {
         let mut total = 0_usize;
         for run in runs {
-            check_sealed(run)?;
             total = total.checked_add(run.pages).ok_or_else(too_large)?;
         }
         let len = octets(total)?;

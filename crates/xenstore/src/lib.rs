@@ -5,6 +5,7 @@
 //!
 //! * [`wire`], [`path`], [`perm`] and [`StoreErrno`] are the protocol: total parsers, no I/O.
 //! * [`Client`] speaks it over a Unix socket or over `/dev/xen/xenbus`.
+//! * [`hub`] shares one connection among clients that see a part of the store each.
 //! * [`server`] is a store for machines without Xen: quotas, permissions, transactions and watches, driven by its
 //!   owner's poll loop. Debian's `xenstore-ls` and its sisters work against it.
 //!
@@ -54,6 +55,7 @@ mod errno;
 mod error;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod hub;
 pub mod path;
 pub mod perm;
 pub mod server;

@@ -3,7 +3,47 @@
 
 # What the daemon has allocated and touched. Its program's text counts in dom0's RssShmem, and grows with each part of it that
 # runs for the first time.
-daemon_memory_kb() { sed -n 's/^RssAnon:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$(daemon_pid)/status"; }
+daemon_memory_kb() {
+    for pid in $(daemon_pid) $(workers); do cat "/proc/$pid/status"; done | awk '/^RssAnon:/ { sum += $2 } END { print sum }'
+}
+
+# authority_of GUEST PROBE ANSWER: what the worker of a guest said when it tried that.
+authority_of() {
+    said=$(tail -n "+$log_begin" "$DAEMON_LOG" | sed -n "s/.*probe of the worker of domain $(guest_id "$1"): $2: //p" | tail -n1)
+    case $said in
+        *"$3"*) note "$2: $said" ;;
+        *) fail "$2: $said, expected: $3" ;;
+    esac
+}
+
+# What a worker could do that a guest has taken over: nothing but what concerns that guest.
+scenario_authority() {
+    world a b
+    daemon_kill
+    log_begin=$(($(wc -l < "$DAEMON_LOG") + 1))
+    other=$(guest_id b)
+    daemon_config > /run/lab/vsndd.toml
+    probes="map:$other:8 map:0:8 bind:$other:1 bind:0:1 store-read:/local/domain/$other/name store-read:/local/domain/0/backend/vsnd/$other
+        store-write:/local/domain/$other/device/vsnd/0/state store-write:/local/domain/$(guest_id a)/device/vsnd/0/state
+        read:/dev/xen/gntdev read:/dev/xen/evtchn read:/dev/xen/privcmd read:/dev/xen/xenbus read:/run/xenstored/socket
+        call:execve call:ptrace call:kill call:exec-shared call:exec-written call:setuid"
+    # shellcheck disable=SC2046 # words
+    daemon_launch --user vsnd $(for probe in $probes; do echo "--worker-probe $probe"; done)
+    for probe in $probes; do
+        case $probe in
+            map:*) authority_of a "$probe" "granted to another domain" ;;
+            bind:*) authority_of a "$probe" "reserved for another domain" ;;
+            store-*) authority_of a "$probe" EACCES ;;
+            read:/run/*) authority_of a "$probe" "os error" ;;
+            read:*) authority_of a "$probe" "Permission denied" ;;
+            *) authority_of a "$probe" "Operation not permitted" ;;
+        esac
+    done
+    card_back a
+    must_run a "play 0,0 47"
+    heard a 0-0 47
+    note "and plays: $COMPARED"
+}
 
 scenario_hostile() {
     world b
@@ -50,8 +90,6 @@ hostile_beside() {
     soon 5 holdings_are "$before" || fail "before: $before, after: $(holdings)"
     logged_lines=$(($(wc -l < "$DAEMON_LOG") - log_before))
 }
-
-holdings_are() { [ "$(holdings)" = "$1" ]; }
 
 # guest_answered_by NAME: whether the command that was begun has ended.
 guest_answered_by() {

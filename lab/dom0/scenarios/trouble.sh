@@ -40,15 +40,18 @@ scenario_twenty() {
     note "20 of 20, 10 players and one player of 10 files, each: $(cat /run/lab/compared)"
 }
 
-# What the daemon holds of Xen and of the system, as it and as the hypervisor see it.
+# What the daemon and its workers hold of Xen and of the system, as they and as the hypervisor see it.
 holdings() {
-    pid=$(daemon_pid)
-    echo "grant mappings $(grep -c gntdev "/proc/$pid/maps")," \
-        "event channels $(for fd in "/proc/$pid/fd/"*; do readlink "$fd"; done | grep -c evtchn)," \
-        "fds $(find "/proc/$pid/fd" -type l | wc -l)," \
-        "threads $(find "/proc/$pid/task" -maxdepth 1 -mindepth 1 | wc -l)," \
+    pids="$(daemon_pid) $(workers)"
+    echo "processes $(echo "$pids" | wc -w)," \
+        "grant mappings $(for pid in $pids; do cat "/proc/$pid/maps"; done | grep -c gntdev)," \
+        "event channels $(for pid in $pids; do for fd in "/proc/$pid/fd/"*; do readlink "$fd"; done; done | grep -c evtchn)," \
+        "fds $(for pid in $pids; do find "/proc/$pid/fd" -type l; done | wc -l)," \
+        "threads $(for pid in $pids; do find "/proc/$pid/task" -maxdepth 1 -mindepth 1; done | wc -l)," \
         "pages that Xen has mapped $(mapped_pages), watches of everybody $(watches)"
 }
+
+holdings_are() { [ "$(holdings)" = "$1" ]; }
 
 # Watches that the store's daemon holds, for all its clients. Nobody but ours comes and goes meanwhile.
 watches() {
@@ -82,10 +85,36 @@ scenario_destroy() {
     heard b 0-0 10 --frames 480000
     note "xl destroy while playing and recording: $took ms"
     note "the other guest: $COMPARED"
-    after=$(holdings)
-    [ "$before" = "$after" ] || fail "before: $before, while playing: $during, after: $after"
-    note "$after, as before (while playing: $during)"
+    soon 5 holdings_are "$before" || fail "before: $before, while playing: $during, after: $(holdings)"
+    note "$before, as before (while playing: $during)"
 }
+
+# The process that serves one guest is killed: nobody but that guest notices, and its card comes back.
+scenario_worker() {
+    world a b
+    guest_begin b "play 0,0 14 480000"
+    guest_begin a "play 0,0 15 480000"
+    sleep 2
+    worker=$(worker_of a)
+    [ -n "$worker" ] && [ -n "$(worker_of b)" ] || fail "no worker for each guest: $(workers)"
+    began=$(now_ms)
+    kill -KILL "$worker"
+    soon 5 worker_is_another a "$worker" || fail "nobody serves guest a: $(tail -n2 "$DAEMON_LOG")"
+    took=$(($(now_ms) - began))
+    guest_wait a 30
+    note "player of the killed worker: status $?; another worker after $took ms"
+    card_back a
+    must_run a "play 0,0 16"
+    heard a 0-0 16
+    note "the next player: $COMPARED"
+    guest_wait b 20 || fail "aplay in b: $OUTPUT"
+    heard b 0-0 14 --frames 480000
+    note "the other guest: $COMPARED"
+    must_run a no_complaints
+}
+
+# worker_is_another GUEST PROCESS
+worker_is_another() { [ -n "$(worker_of "$1")" ] && [ "$(worker_of "$1")" != "$2" ]; }
 
 scenario_daemon() {
     world a

@@ -131,6 +131,19 @@ impl World {
         command
     }
 
+    /// The processes that serve guests.
+    pub fn workers(&self, daemon: &Process) -> Vec<u32> {
+        let children = format!("/proc/{0}/task/{0}/children", daemon.0.id());
+        let list = std::fs::read_to_string(children).expect("runs");
+        list.split_whitespace().filter_map(|process| process.parse().ok()).collect()
+    }
+
+    /// Enters as a domain.
+    pub fn enter(&self, domain: u16) -> xen::Xen {
+        let spec = self.spec().parse().expect("an emulation");
+        xen::Xen::open(&spec, Some(xen::DomainId(domain))).expect("a domain")
+    }
+
     /// A guest's command, not started yet.
     pub fn guest(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program("vsnd"));

@@ -8,6 +8,9 @@ use std::process::Stdio;
 
 use crate::common::{Process, RECORDING, World, eventually, samples, stderr, text};
 use sound_servers::{Kind, Server};
+use xen::{Access, DomainId, EventChannel, Granted};
+
+const HOST: DomainId = DomainId(0);
 
 /// What the daemon says of one thing it tries, with these arguments.
 fn tried(world: &World, probe: &str, arguments: &[&str]) -> String {
@@ -51,11 +54,13 @@ fn what_the_configuration_names_is_within_reach() {
 #[test]
 fn system_calls_that_a_sound_daemon_has_no_use_for_are_refused() {
     let world = World::new();
-    for call in ["execve", "ptrace", "chroot", "unshare", "packet", "netlink"] {
+    for call in ["ptrace", "chroot", "unshare", "packet", "netlink"] {
         let probe = format!("call:{call}");
         let refused = tried(&world, &probe, &["--sandbox", "on"]);
         assert_eq!(refused, format!("{probe}: Operation not permitted (os error 1)"));
     }
+    // The daemon starts its workers, which are the same program, and no other.
+    assert_eq!(tried(&world, "call:execve", &["--sandbox", "on"]), "call:execve: Permission denied (os error 13)");
     for call in ["netlink"].into_iter().chain(["chroot", "packet"].into_iter().filter(|_| is_root())) {
         let probe = format!("call:{call}");
         assert_eq!(tried(&world, &probe, &["--sandbox", "off"]), format!("{probe}: done"), "the probe itself works");
@@ -106,15 +111,86 @@ fn every_thread_is_confined() {
     let sink = format!("wav:{}", text(&world.path("x.wav")));
     let daemon = world.daemon(&["--sandbox", "on", "--sink", &sink]);
     let mut guest = world.guest(&["play", RECORDING]).spawn().expect("starts");
-    let tasks = || std::fs::read_dir(format!("/proc/{}/task", daemon.0.id())).expect("runs");
-    eventually("a device's thread runs", || tasks().count() > 1);
-    for task in tasks() {
-        let Ok(status) = std::fs::read_to_string(task.expect("listed").path().join("status")) else { continue };
-        for confined in ["Seccomp:\t2", "NoNewPrivs:\t1"] {
-            assert!(status.contains(confined), "{status}");
+    let worker = world.workers(&daemon)[0];
+    let tasks = |process: u32| std::fs::read_dir(format!("/proc/{process}/task")).expect("runs");
+    eventually("a device's thread runs", || tasks(worker).count() > 1);
+    for (process, filters) in [(daemon.0.id(), 2), (worker, 3)] {
+        for task in tasks(process) {
+            let Ok(status) = std::fs::read_to_string(task.expect("listed").path().join("status")) else { continue };
+            for confined in ["Seccomp:\t2", &format!("Seccomp_filters:\t{filters}"), "NoNewPrivs:\t1"] {
+                assert!(status.contains(confined), "{status}");
+            }
         }
     }
     assert!(guest.wait().expect("ends").success());
+}
+
+/// What the worker of domain 1 says of the things it tries.
+fn worker_tries(world: &World, probes: &[&str], arguments: &[&str]) -> Vec<String> {
+    let mut command = world.daemon_command();
+    command.args(arguments).stderr(Stdio::piped());
+    for probe in probes {
+        command.args(["--worker-probe", probe]);
+    }
+    let mut daemon = Process::ready(&mut command);
+    let log = daemon.0.stderr.take().expect("piped");
+    assert_eq!(daemon.terminate(), Some(0));
+    let log = std::io::read_to_string(log).expect("text");
+    let said = |probe: &&str| {
+        let of_probe = format!("probe of the worker of domain 1: {probe}: ");
+        let line = log.lines().find_map(|line| line.split_once(&of_probe)).unwrap_or_else(|| panic!("{probe}: {log}"));
+        line.1.to_owned()
+    };
+    probes.iter().map(said).collect()
+}
+
+#[test]
+fn a_worker_reaches_its_own_guest_and_nothing_else_of_xen() {
+    let world = World::new();
+    // Another guest, with a page and a channel that are the host's to have.
+    let other = world.enter(2);
+    let (page, port) = (other.grant(HOST, 1, Access::ReadWrite).unwrap(), other.alloc_unbound(HOST).unwrap());
+    let own = world.enter(1);
+    let (its_page, its_port) = (own.grant(HOST, 1, Access::ReadWrite).unwrap(), own.alloc_unbound(HOST).unwrap());
+    let map = |domain: u16, page: &Granted| format!("map:{domain}:{}", page.refs()[0].0);
+    let bind = |domain: u16, port: &EventChannel| format!("bind:{domain}:{}", port.port());
+    let forbidden = [
+        (map(2, &page), "granted to another domain"),
+        (bind(2, &port), "reserved for another domain"),
+        ("store-read:/local/domain/2/device/vsnd".into(), "EACCES"),
+        ("store-read:/local/domain/0/backend/vsnd/2".into(), "EACCES"),
+        ("store-read:/vm".into(), "EACCES"),
+        ("store-write:/local/domain/2/device/vsnd/0/state".into(), "EACCES"),
+        ("store-write:/local/domain/1/device/vsnd/0/state".into(), "EACCES"),
+        ("store-write:/local/domain/1/name".into(), "EACCES"),
+    ];
+    let allowed = [
+        map(1, &its_page),
+        bind(1, &its_port),
+        "store-read:/local/domain/1/device/vsnd/0".into(),
+        "store-write:/local/domain/0/backend/vsnd/1/0/probed".into(),
+    ];
+    let probes: Vec<&str> = forbidden.iter().map(|(probe, _)| &**probe).chain(allowed.iter().map(|a| &**a)).collect();
+    let answers = worker_tries(&world, &probes, &["--sandbox", "on"]);
+    for ((probe, wanted), answer) in forbidden.iter().zip(&answers) {
+        assert!(answer.contains(wanted), "{probe}: {answer}");
+    }
+    for (probe, answer) in allowed.iter().zip(&answers[forbidden.len()..]) {
+        assert_eq!(answer, "done", "{probe}");
+    }
+}
+
+#[test]
+fn a_worker_starts_nothing_and_executes_nothing_that_it_wrote() {
+    let world = World::new();
+    let probes =
+        ["call:execve", "call:kill", "call:exec-shared", "call:exec-written", "read:/dev/xen", "read:/etc/vsnd"];
+    let answers = worker_tries(&world, &probes, &["--sandbox", "on"]);
+    for (probe, answer) in probes.iter().zip(&answers) {
+        assert_ne!(answer, "done", "{probe}");
+    }
+    let answers = worker_tries(&world, &probes[1..4], &["--sandbox", "off"]);
+    assert_eq!(answers, ["done", "done", "done"], "the probes themselves work");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 mod limits;
 mod rule;
 mod value;
+mod worker;
 
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,7 @@ use serde::Deserialize;
 pub use limits::Limits;
 pub use rule::{DomainSelector, Rule};
 pub use value::ListenAddress;
+pub use worker::Worker;
 
 /// Everything that the host decides.
 #[derive(Debug, Clone, Deserialize)]
@@ -49,6 +51,8 @@ pub struct Config {
     pub control: Control,
     /// Where figures are to be had.
     pub metrics: Metrics,
+    /// Bounds of each guest's process.
+    pub worker: Worker,
     /// Exceptions, in order.
     #[serde(rename = "rule", deserialize_with = "rule::rules")]
     pub rules: Vec<Rule>,
@@ -70,6 +74,7 @@ impl Default for Config {
             limits: Limits::default(),
             control: Control::default(),
             metrics: Metrics::default(),
+            worker: Worker::default(),
             rules: Vec::new(),
         }
     }
@@ -139,13 +144,20 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// The text of a configuration file.
+    ///
+    /// # Errors
+    /// [`ConfigError::Read`].
+    pub(crate) fn text(path: &Path) -> Result<String, ConfigError> {
+        std::fs::read_to_string(path).map_err(|cause| ConfigError::Read { path: path.to_owned(), cause })
+    }
+
     /// Reads a configuration file.
     ///
     /// # Errors
     /// [`ConfigError`] when it cannot be read or contains an error, a key that does not exist included.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|cause| ConfigError::Read { path: path.to_owned(), cause })?;
-        Self::parse(&text, path)
+        Self::parse(&Self::text(path)?, path)
     }
 
     /// Understands the text of a configuration file; `path` is for the message.

@@ -62,12 +62,25 @@ pub(super) fn channels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opt
     bounded(deserializer, 1, 255)
 }
 
-fn bounded<'de, D: Deserializer<'de>>(deserializer: D, least: u32, most: u32) -> Result<Option<u32>, D::Error> {
+pub(super) fn memory_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    bounded_u64(deserializer, 64 << 20, 1 << 40)
+}
+
+pub(super) fn descriptors<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    bounded_u64(deserializer, 64, 1 << 20)
+}
+
+fn bounded_u64<'de, D: Deserializer<'de>>(deserializer: D, least: u64, most: u64) -> Result<Option<u64>, D::Error> {
     let number = i64::deserialize(deserializer)?;
-    match u32::try_from(number) {
+    match u64::try_from(number) {
         Ok(number) if (least..=most).contains(&number) => Ok(Some(number)),
         _ => Err(D::Error::custom(format!("{number} is not between {least} and {most}"))),
     }
+}
+
+fn bounded<'de, D: Deserializer<'de>>(deserializer: D, least: u32, most: u32) -> Result<Option<u32>, D::Error> {
+    let number = bounded_u64(deserializer, least.into(), most.into())?;
+    Ok(number.and_then(|number| u32::try_from(number).ok()))
 }
 
 pub(super) fn formats<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<FormatSet>, D::Error> {

@@ -2,12 +2,14 @@
 //!
 //! The list is what the daemon and the libraries of ALSA and the sound servers were seen to need, and their near kin; where a
 //! call does very different things, its arguments count. All else is refused with EPERM: libraries go on without what they
-//! cannot have, and one that tries a thing nobody foresaw does not end the sound of all guests.
+//! cannot have, and one that tries a thing nobody foresaw does not end the sound of all guests. A worker, which is started within
+//! that, keeps less still.
 
 use std::collections::BTreeMap;
 
 use seccompiler::{
-    SeccompAction, SeccompCmpArgLen::Dword, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+    SeccompAction, SeccompCmpArgLen, SeccompCmpArgLen::Dword, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch,
 };
 
 /// Calls that are allowed with whatever arguments.
@@ -133,6 +135,10 @@ const CALLS: &[libc::c_long] = &[
     libc::SYS_setpgid,
     libc::SYS_wait4,
     libc::SYS_tgkill,
+    // Workers are started, watched and ended.
+    libc::SYS_execve,
+    libc::SYS_kill,
+    libc::SYS_waitid,
     libc::SYS_rt_sigaction,
     libc::SYS_rt_sigprocmask,
     libc::SYS_rt_sigreturn,
@@ -141,8 +147,11 @@ const CALLS: &[libc::c_long] = &[
     libc::SYS_restart_syscall,
     libc::SYS_exit,
     libc::SYS_exit_group,
-    // Not installed without this: the second filter, and landlock's own.
+    // Not installed without these: the second filter, and what a worker confines itself with.
     libc::SYS_seccomp,
+    libc::SYS_landlock_create_ruleset,
+    libc::SYS_landlock_add_rule,
+    libc::SYS_landlock_restrict_self,
     // Answered by the filter before this one.
     libc::SYS_clone3,
 ];
@@ -188,6 +197,35 @@ pub(super) fn restrict() -> Result<(), String> {
     install(rules, SeccompAction::Errno(number(libc::EPERM)), SeccompAction::Allow)
 }
 
+/// What a worker gives up of what [`restrict`] has left: starting programs, signals to other processes, memory that is shared to be executed, and
+/// every call on Xen's devices but the one that signals on a channel it has.
+///
+/// # Errors
+/// As [`restrict`].
+pub(super) fn restrict_worker() -> Result<(), String> {
+    let rules = worker_rules().map_err(|error| error.to_string())?;
+    install(rules, SeccompAction::Allow, SeccompAction::Errno(number(libc::EPERM)))
+}
+
+/// The calls that are refused; those with conditions if one of these holds.
+fn worker_rules() -> Result<BTreeMap<libc::c_long, Vec<SeccompRule>>, seccompiler::BackendError> {
+    let mut rules = BTreeMap::from([(libc::SYS_execve, Vec::new()), (libc::SYS_kill, Vec::new())]);
+    let sets = SeccompCondition::new(2, SeccompCmpArgLen::Qword, SeccompCmpOp::Ne, 0)?;
+    rules.insert(libc::SYS_prlimit64, vec![SeccompRule::new(vec![sets])?]);
+    let executable = u64::from(libc::SHM_EXEC.unsigned_abs());
+    rules.insert(libc::SYS_shmat, vec![masked(2, executable, executable)?]);
+    // What a library ends is itself.
+    let other = |value: u32| SeccompCondition::new(0, Dword, SeccompCmpOp::Ne, value.into());
+    rules.insert(libc::SYS_tgkill, vec![SeccompRule::new(vec![other(std::process::id())?])?]);
+    let notify = u64::from(xen::dev::abi::EVTCHN_NOTIFY);
+    let channels_but_notify = SeccompRule::new(vec![
+        SeccompCondition::new(1, Dword, SeccompCmpOp::MaskedEq(IOCTL_TYPE), u64::from(b'E') << 8)?,
+        SeccompCondition::new(1, Dword, SeccompCmpOp::Ne, notify)?,
+    ])?;
+    rules.insert(libc::SYS_ioctl, vec![masked(1, IOCTL_TYPE, u64::from(b'G') << 8)?, channels_but_notify]);
+    Ok(rules)
+}
+
 fn number(errno: i32) -> u32 {
     errno.unsigned_abs()
 }
@@ -226,20 +264,18 @@ fn rules() -> Result<BTreeMap<libc::c_long, Vec<SeccompRule>>, seccompiler::Back
         | libc::CLONE_NEWPID
         | libc::CLONE_NEWNET;
     rules.insert(libc::SYS_clone, vec![masked(0, u64::from(namespaces.unsigned_abs()), 0)?]);
-    // A thread's name, and looking for capabilities.
-    let options = [libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_CAPBSET_READ];
+    // A thread's name, looking for capabilities, and what a sandbox within this one begins with.
+    let options = [
+        libc::PR_SET_NAME,
+        libc::PR_GET_NAME,
+        libc::PR_CAPBSET_READ,
+        libc::PR_SET_NO_NEW_PRIVS,
+        libc::PR_GET_NO_NEW_PRIVS,
+    ];
     let options = options.iter().map(|&option| equal(0, u64::from(option.unsigned_abs())));
     rules.insert(libc::SYS_prctl, options.collect::<Result<_, _>>()?);
-    // Limits are read, of this process, not set.
-    rules.insert(
-        libc::SYS_prlimit64,
-        vec![SeccompRule::new(vec![SeccompCondition::new(
-            2,
-            seccompiler::SeccompCmpArgLen::Qword,
-            SeccompCmpOp::Eq,
-            0,
-        )?])?],
-    );
+    // Limits of this process: a worker lowers its own.
+    rules.insert(libc::SYS_prlimit64, vec![equal(0, 0)?]);
     rules.insert(libc::SYS_ioctl, ioctls()?);
     Ok(rules)
 }

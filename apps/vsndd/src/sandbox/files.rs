@@ -1,14 +1,14 @@
 //! Which files the daemon can reach, enforced by landlock.
 //!
-//! Nothing can be executed, wherever it is. Connecting to a Unix socket needs no right here: `PULSE_SERVER`, the store and the
+//! Nothing can be executed, wherever it is, but by the broker this program itself, for its workers. Connecting to a Unix socket needs no right here: `PULSE_SERVER`, the store and the
 //! service manager are reached through sockets.
 
 use std::path::{Path, PathBuf};
 
 use host_audio::DeviceSpec;
 use landlock::{
-    ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus,
-    Scope, path_beneath_rules,
+    ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, path_beneath_rules,
 };
 use sndif::store::Direction;
 use tracing::{debug, warn};
@@ -60,7 +60,8 @@ const READ_AT_HOME: &[&str] =
 const READ_VARIABLES: &[&str] = &["ALSA_CONFIG_PATH", "ALSA_CONFIG_DIR", "ALSA_PLUGIN_DIR", "PULSE_COOKIE"];
 
 /// Device files: Xen's, of which each event channel is an open file of its own, and sound cards, which come and go.
-const DEVICES: &[&str] = &["/dev/xen", SOUND_CARDS, "/dev/null"];
+const XEN: &str = "/dev/xen";
+const DEVICES: &[&str] = &[SOUND_CARDS, "/dev/null"];
 const SOUND_CARDS: &str = "/dev/snd";
 
 /// Where the daemon makes files of its own: what it keeps, its recordings, and what libraries share with servers.
@@ -82,7 +83,14 @@ pub(super) fn await_sound_cards(config: &Config) {
 pub(super) struct Reach {
     read: Vec<PathBuf>,
     write: Vec<PathBuf>,
+    devices: Vec<PathBuf>,
+    /// This program, and what loads it.
+    execute: Vec<PathFd>,
 }
+
+/// This program and what loads it: opened while directories on the way to them can be passed.
+#[derive(Debug)]
+pub(super) struct ThisProgram(Vec<PathFd>);
 
 impl Reach {
     /// What the configuration and the environment name, and what is always needed.
@@ -90,6 +98,7 @@ impl Reach {
         config: &Config,
         config_path: Option<&Path>,
         writable: impl Iterator<Item = &'a Path>,
+        ThisProgram(execute): ThisProgram,
     ) -> Self {
         let mut read: Vec<PathBuf> = READ.iter().map(PathBuf::from).collect();
         if let Some(home) = std::env::var_os("HOME") {
@@ -107,7 +116,13 @@ impl Reach {
                 _ => {}
             }
         }
-        Self { read, write }
+        let devices = DEVICES.iter().chain([&XEN]).map(PathBuf::from).collect();
+        Self { read, write, devices, execute }
+    }
+
+    /// The same without what a worker is lent.
+    pub(super) fn of_a_worker(self) -> Self {
+        Self { devices: DEVICES.iter().map(PathBuf::from).collect(), ..self }
     }
 
     /// Lets this process and what it starts reach nothing else.
@@ -121,6 +136,7 @@ impl Reach {
         let restrict = || {
             let read = AccessFs::ReadFile | AccessFs::ReadDir;
             let device = read | AccessFs::WriteFile | AccessFs::IoctlDev;
+            let execute = AccessFs::ReadFile | AccessFs::Execute;
             let write = read
                 | AccessFs::WriteFile
                 | AccessFs::Truncate
@@ -134,12 +150,13 @@ impl Reach {
                 .scope(Scope::from_all(SIGNALS_ABI) & Scope::Signal)?
                 .create()?
                 .add_rules(path_beneath_rules(&self.read, read))?
-                .add_rules(path_beneath_rules(DEVICES, device))?
+                .add_rules(path_beneath_rules(&self.devices, device))?
+                .add_rules(self.execute.iter().map(|file| Ok::<_, RulesetError>(PathBeneath::new(file, execute))))?
                 .add_rules(path_beneath_rules(&self.write, write))?
                 .add_rules(path_beneath_rules([SOCKETS], sockets))?
                 .restrict_self()
         };
-        match restrict().map_err(|error: landlock::RulesetError| error.to_string())?.ruleset {
+        match restrict().map_err(|error: RulesetError| error.to_string())?.ruleset {
             RulesetStatus::FullyEnforced => Ok(()),
             RulesetStatus::PartiallyEnforced => {
                 // Files are what matters; ioctls are restricted a second time with the system calls.
@@ -148,6 +165,25 @@ impl Reach {
             }
             RulesetStatus::NotEnforced => Err("this kernel has no landlock, or it is not enabled".into()),
         }
+    }
+}
+
+impl ThisProgram {
+    /// Nothing is executed.
+    pub(super) fn none() -> Self {
+        Self(Vec::new())
+    }
+
+    /// The files that the kernel executes when this program is started.
+    pub(super) fn open() -> Self {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+        let mapped = maps.lines().filter_map(|line| line.split_ascii_whitespace().nth(5)).map(PathBuf::from);
+        let is_loader =
+            |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("ld-linux"));
+        let mut files: Vec<PathBuf> = mapped.filter(is_loader).collect();
+        files.dedup();
+        files.push("/proc/self/exe".into());
+        Self(files.iter().filter_map(|file| PathFd::new(file).ok()).collect())
     }
 }
 
@@ -176,7 +212,7 @@ mod tests {
     fn the_directories_of_configured_wav_files_are_within_reach_and_sources_only_to_read() {
         let text = "sink = \"wav:/a/x.wav\"\nsource = \"wav:/b/x.wav\"\n[[rule]]\nsink = \"wav:/c/{card}.wav\"\n";
         let config = Config::parse(text, Path::new("f.toml")).unwrap();
-        let reach = Reach::of(&config, None, [Path::new("/d")].into_iter());
+        let reach = Reach::of(&config, None, [Path::new("/d")].into_iter(), ThisProgram::none());
         for path in ["/a", "/c", "/d"] {
             assert!(reach.write.contains(&path.into()), "{path}");
         }

@@ -10,13 +10,14 @@ mod files;
 mod probe;
 mod user;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use tracing::{info, warn};
 
 use crate::Config;
-pub use probe::Probe;
+pub use probe::{Probe, WorkerProbe};
 
 /// How much of a sandbox there has to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -46,6 +47,9 @@ pub struct Options {
     /// Tries this in the sandbox, says how it went, and ends; for tests.
     #[arg(long, value_name = "PROBE", hide = true)]
     pub sandbox_probe: Vec<Probe>,
+    /// Has each worker try this in its sandbox and log how it went; for tests.
+    #[arg(long, value_name = "PROBE", hide = true)]
+    pub worker_probe: Vec<WorkerProbe>,
 }
 
 /// Why the sandbox cannot be entered.
@@ -93,6 +97,7 @@ pub fn enter<'a>(
     if options.sandbox != Mode::Off {
         files::await_sound_cards(config);
     }
+    let program = files::ThisProgram::open();
     if let Some(name) = &options.user {
         user::become_user(name)?;
     }
@@ -107,11 +112,39 @@ pub fn enter<'a>(
     user::give_up_capabilities()?;
     let identity = user::identity();
     let own = options.writable.iter().map(PathBuf::as_path).chain(sockets);
-    let reach = files::Reach::of(config, config_path, own);
+    let reach = files::Reach::of(config, config_path, own, program);
     best_effort(options.sandbox, reach.enforce().map_err(Error::Files))?;
     best_effort(options.sandbox, calls::restrict().map_err(Error::Calls))?;
     info!("sandboxed: {identity}");
     Ok(())
+}
+
+impl Options {
+    /// What a worker's command line says of its sandbox.
+    #[must_use]
+    pub fn of_a_worker(&self) -> Vec<OsString> {
+        let mode = self.sandbox.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+        let writable = self.writable.iter().flat_map(|path| ["--writable".into(), path.into()]);
+        let probes = self.worker_probe.iter().flat_map(|probe| ["--worker-probe".into(), probe.to_string().into()]);
+        ["--sandbox".into(), mode.into()].into_iter().chain(writable).chain(probes).collect()
+    }
+}
+
+/// Confines a worker, which is in the sandbox of the process that started it already: it reaches no device of Xen's, cannot have anything mapped or
+/// bound, and starts no program.
+///
+/// # Errors
+/// [`Error`]. The process may be confined in part then, and should end.
+pub fn confine_worker(options: &Options, config: &Config) -> Result<(), Error> {
+    if options.sandbox == Mode::Off {
+        return Ok(());
+    }
+    let reach =
+        files::Reach::of(config, None, options.writable.iter().map(PathBuf::as_path), files::ThisProgram::none())
+            .of_a_worker();
+    user::limit_worker(&config.worker);
+    best_effort(options.sandbox, reach.enforce().map_err(Error::Files))?;
+    best_effort(options.sandbox, calls::restrict_worker().map_err(Error::Calls))
 }
 
 /// An error that is none where the best effort is enough.

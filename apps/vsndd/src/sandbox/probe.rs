@@ -11,6 +11,7 @@ use std::str::FromStr;
 use nix::sched::CloneFlags;
 use nix::unistd::Uid;
 use rustix::net::{AddressFamily, SocketType};
+use xen::{Access, DomainId, GrantRef, Port, Xen};
 
 /// One thing to try.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,9 +41,15 @@ pub enum Forbidden {
     NetlinkSocket,
     /// Becoming root.
     SetUid,
+    /// A signal to the parent process; none that does anything.
+    Kill,
+    /// Memory that others share, to be executed.
+    ExecShared,
+    /// Memory that was written, to be executed.
+    ExecWritten,
 }
 
-const CALLS: [(Forbidden, &str); 7] = [
+const CALLS: [(Forbidden, &str); 10] = [
     (Forbidden::Execve, "execve"),
     (Forbidden::Ptrace, "ptrace"),
     (Forbidden::Chroot, "chroot"),
@@ -50,7 +57,76 @@ const CALLS: [(Forbidden, &str); 7] = [
     (Forbidden::PacketSocket, "packet"),
     (Forbidden::NetlinkSocket, "netlink"),
     (Forbidden::SetUid, "setuid"),
+    (Forbidden::Kill, "kill"),
+    (Forbidden::ExecShared, "exec-shared"),
+    (Forbidden::ExecWritten, "exec-written"),
 ];
+
+/// One thing for a worker to try.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WorkerProbe {
+    /// The same as the daemon.
+    System(Probe),
+    /// Maps a page of a domain.
+    Map(DomainId, GrantRef),
+    /// Binds a port of a domain.
+    Bind(DomainId, Port),
+    /// Reads a node of the store.
+    StoreRead(String),
+    /// Writes one.
+    StoreWrite(String),
+}
+
+impl FromStr for WorkerProbe {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        fn pair(text: &str) -> Option<(DomainId, u32)> {
+            let (domain, number) = text.split_once(':')?;
+            Some((domain.parse().ok()?, number.parse().ok()?))
+        }
+        let parsed = match text.split_once(':') {
+            Some(("map", place)) => pair(place).map(|(domain, number)| Self::Map(domain, GrantRef(number))),
+            Some(("bind", place)) => pair(place).map(|(domain, number)| Self::Bind(domain, Port(number))),
+            Some(("store-read", path)) => Some(Self::StoreRead(path.into())),
+            Some(("store-write", path)) => Some(Self::StoreWrite(path.into())),
+            _ => return text.parse().map(Self::System),
+        };
+        parsed.ok_or_else(|| "it is map:DOMAIN:REF, bind:DOMAIN:PORT, store-read:PATH or store-write:PATH".into())
+    }
+}
+
+impl fmt::Display for WorkerProbe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System(probe) => probe.fmt(f),
+            Self::Map(domain, reference) => write!(f, "map:{domain}:{}", reference.0),
+            Self::Bind(domain, port) => write!(f, "bind:{domain}:{port}"),
+            Self::StoreRead(path) => write!(f, "store-read:{path}"),
+            Self::StoreWrite(path) => write!(f, "store-write:{path}"),
+        }
+    }
+}
+
+impl WorkerProbe {
+    /// Tries it with what the worker has.
+    ///
+    /// # Errors
+    /// How it was refused.
+    pub fn attempt_at(&self, xen: &Xen, store: &mut xenstore::Client) -> Result<(), String> {
+        match self {
+            Self::System(probe) => probe.attempt().map_err(|error| error.to_string()),
+            Self::Map(domain, reference) => {
+                xen.map(*domain, &[*reference], Access::ReadOnly).map(drop).map_err(|error| error.to_string())
+            }
+            Self::Bind(domain, port) => {
+                xen.bind_interdomain(*domain, *port).map(drop).map_err(|error| error.to_string())
+            }
+            Self::StoreRead(path) => store.read(path).map(drop).map_err(|error| error.to_string()),
+            Self::StoreWrite(path) => store.write(path, b"probed").map_err(|error| error.to_string()),
+        }
+    }
+}
 
 impl FromStr for Probe {
     type Err = String;
@@ -107,6 +183,12 @@ impl Forbidden {
             Self::PacketSocket => Ok(rustix::net::socket(AddressFamily::PACKET, SocketType::RAW, None).map(drop)?),
             Self::NetlinkSocket => Ok(rustix::net::socket(AddressFamily::NETLINK, SocketType::RAW, None).map(drop)?),
             Self::SetUid => Ok(nix::unistd::setuid(Uid::from_raw(0))?),
+            Self::Kill => {
+                let parent = rustix::process::getppid().ok_or(io::ErrorKind::NotFound)?;
+                Ok(rustix::process::test_kill_process(parent)?)
+            }
+            Self::ExecShared => xen::attempt::execute_shared(),
+            Self::ExecWritten => xen::attempt::execute_written(),
         }
     }
 }

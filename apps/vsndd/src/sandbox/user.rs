@@ -7,6 +7,7 @@ use nix::unistd::{Gid, Group, Uid, User, geteuid, initgroups, setresgid, setresu
 use rustix::process::{Resource, Rlimit};
 
 use super::Error;
+use crate::config::Worker;
 
 /// RLIMIT_NICE counts the other way round: 20 less the lowest niceness, which is the devices' threads' -11.
 const NICE_LIMIT: u64 = 31;
@@ -54,6 +55,19 @@ pub(super) fn give_up_capabilities() -> Result<(), Error> {
     caps::set(None, CapSet::Effective, &keeps)?;
     caps::set(None, CapSet::Permitted, &keeps)?;
     Ok(())
+}
+
+/// Bounds what a worker may take up. One that wants more memory ends, and another takes its place.
+pub(super) fn limit_worker(limits: &Worker) {
+    let lower = |resource, most: u64| {
+        let maximum = rustix::process::getrlimit(resource).maximum;
+        let most = maximum.map_or(most, |maximum| maximum.min(most));
+        // Lowering a limit is refused to nobody.
+        let _ = rustix::process::setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) });
+    };
+    lower(Resource::Data, limits.memory_bytes_max());
+    lower(Resource::Nofile, limits.descriptors_max());
+    lower(Resource::Core, 0);
 }
 
 /// Who this process is, for the log.

@@ -5,9 +5,9 @@ use std::io;
 
 use control::{LINE_BYTES_MAX, Reply, Request};
 
-use super::connection::{Connection, Socket};
 use super::listener::Listener;
 use super::longest_silent;
+use crate::connection::{Connection, Socket};
 use crate::journal::Journal;
 use crate::poller::Poller;
 
@@ -30,11 +30,21 @@ impl fmt::Display for Peer {
     }
 }
 
+/// Who is to be answered: a slot, and whose it is now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ClientId {
+    slot: usize,
+    serial: u64,
+}
+
 /// One who asks.
 #[derive(Debug)]
 struct Client {
     connection: Connection,
     peer: Peer,
+    serial: u64,
+    /// Asked something and waits.
+    waits: bool,
     /// Events that it has seen, if it follows them.
     seen: Option<u64>,
 }
@@ -46,6 +56,8 @@ pub(crate) struct Control {
     clients: [Option<Client>; CLIENTS_MAX],
     /// Token of the listener; those of the clients follow.
     token: u64,
+    /// Clients that there were.
+    count: u64,
 }
 
 impl Control {
@@ -56,7 +68,7 @@ impl Control {
     pub(crate) fn new(listener: Listener, token: u64, poller: &Poller) -> io::Result<Self> {
         // By its edges: where this process is out of descriptors, who waits must not keep it busy.
         poller.add_edge(&listener, token)?;
-        Ok(Self { listener, clients: [const { None }; CLIENTS_MAX], token })
+        Ok(Self { listener, clients: [const { None }; CLIENTS_MAX], token, count: 0 })
     }
 
     /// After `token` became ready; true if it is one of ours.
@@ -84,41 +96,53 @@ impl Control {
             let peer = Peer { uid: credentials.uid.as_raw(), pid: credentials.pid.as_raw_nonzero().get() };
             if poller.add_both_edges(&stream, self.token + 1 + index as u64).is_ok() {
                 let connection = Connection::new(Socket::Unix(stream), now_ns);
-                self.clients[index] = Some(Client { connection, peer, seen: None });
+                self.count += 1;
+                self.clients[index] = Some(Client { connection, peer, serial: self.count, waits: false, seen: None });
             }
         }
     }
 
-    /// The next request of each client, at most one: streams come first.
-    pub(crate) fn requests(&mut self) -> Vec<(usize, Peer, Request)> {
+    /// The next request of each client, at most one, and none of one that waits: answers come in the order of the questions.
+    pub(crate) fn requests(&mut self) -> Vec<(ClientId, Peer, Request)> {
         let mut requests = Vec::new();
-        for (index, slot) in self.clients.iter_mut().enumerate() {
-            let Some(client) = slot else { continue };
+        for (slot, place) in self.clients.iter_mut().enumerate() {
+            let Some(client) = place else { continue };
             client.connection.receive_more(LINE_BYTES_MAX);
-            match client.connection.take_until(b"\n") {
+            match client.next_line() {
                 Some(line) => match serde_json::from_slice(&line) {
-                    Ok(request) => requests.push((index, client.peer, request)),
-                    Err(error) => client.reply(&Reply::Refused { message: format!("not a request: {error}") }),
+                    Ok(request) => {
+                        client.waits = true;
+                        requests.push((ClientId { slot, serial: client.serial }, client.peer, request));
+                    }
+                    Err(error) => client.send(&Reply::Refused { message: format!("not a request: {error}") }),
                 },
-                None if client.connection.is_flooded(LINE_BYTES_MAX) => {
+                None if client.connection.is_flooded(LINE_BYTES_MAX) && !client.connection.has_line() => {
                     let message = format!("a request is a line of at most {LINE_BYTES_MAX} octets");
-                    client.reply(&Reply::Refused { message });
+                    client.send(&Reply::Refused { message });
                     client.connection.finish();
                 }
                 None => {}
             }
-            if client.connection.is_over() {
-                *slot = None;
+            if client.connection.is_over() && !client.waits {
+                *place = None;
             }
         }
         requests
     }
 
-    /// Answers the client that asked; with `follow` it hears of every event after the first `seen`.
-    pub(crate) fn reply(&mut self, client: usize, reply: &Reply, follow: Option<u64>) {
-        if let Some(Some(client)) = self.clients.get_mut(client) {
-            client.reply(reply);
+    /// Answers the client that asked, if it is still there; with `follow` it hears of every event after the first `seen`.
+    pub(crate) fn reply(&mut self, id: ClientId, reply: &Reply, follow: Option<u64>) {
+        if let Some(Some(client)) = self.clients.get_mut(id.slot)
+            && client.serial == id.serial
+        {
+            client.waits = false;
+            client.send(reply);
             client.seen = follow.or(client.seen);
+            if client.connection.is_over()
+                && let Some(place) = self.clients.get_mut(id.slot)
+            {
+                *place = None;
+            }
         }
     }
 
@@ -148,7 +172,7 @@ impl Control {
 
     /// Whether requests may be waiting that nothing will wake us for.
     pub(crate) fn is_busy(&self) -> bool {
-        self.clients.iter().flatten().any(|client| client.connection.has_line())
+        self.clients.iter().flatten().any(|client| !client.waits && client.connection.has_line())
     }
 }
 
@@ -158,8 +182,8 @@ impl Client {
         self.seen.is_none().then_some(self.connection.active_ns + IDLE_NS_MAX)
     }
 
-    fn reply(&mut self, reply: &Reply) {
-        self.send(reply);
+    fn next_line(&mut self) -> Option<Vec<u8>> {
+        if self.waits { None } else { self.connection.take_until(b"\n") }
     }
 
     fn send(&mut self, message: &impl serde::Serialize) {

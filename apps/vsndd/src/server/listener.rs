@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::ListenError;
-use super::connection::Socket;
 use crate::config::ListenAddress;
+use crate::connection::Socket;
 
 /// Connections that wait to be taken.
 const BACKLOG: i32 = 16;

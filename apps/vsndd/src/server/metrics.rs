@@ -4,9 +4,9 @@ use std::io;
 
 use crate::poller::Poller;
 
-use super::connection::Connection;
 use super::listener::Listener;
 use super::longest_silent;
+use crate::connection::Connection;
 
 /// Connections at once.
 const SCRAPERS_MAX: usize = 8;
@@ -17,11 +17,25 @@ const IDLE_NS_MAX: u64 = 10_000_000_000;
 /// Longest request.
 const REQUEST_BYTES_MAX: usize = 8192;
 
+/// One who asks.
+#[derive(Debug)]
+struct Scraper {
+    connection: Connection,
+    /// Waits for figures, in this format.
+    waits: Option<Format>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    OpenMetrics,
+    Plain,
+}
+
 /// The socket for figures.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     listener: Listener,
-    scrapers: [Option<Connection>; SCRAPERS_MAX],
+    scrapers: [Option<Scraper>; SCRAPERS_MAX],
     /// Token of the listener; those of the scrapers follow.
     token: u64,
 }
@@ -37,42 +51,71 @@ impl Metrics {
         Ok(Self { listener, scrapers: [const { None }; SCRAPERS_MAX], token })
     }
 
-    /// After `token` became ready; true if it is one of ours. `figures` is asked for when somebody wants them.
-    pub(crate) fn woke(&mut self, token: u64, poller: &Poller, figures: impl Fn() -> String) -> bool {
-        let Some(index) = token.checked_sub(self.token).filter(|&index| index < Self::TOKENS) else { return false };
+    /// After `token` became ready.
+    pub(crate) fn woke(&mut self, token: u64, poller: &Poller) {
+        let Some(index) = token.checked_sub(self.token).filter(|&index| index < Self::TOKENS) else { return };
         let now_ns = poller.now_ns();
         if index == 0 {
             self.accept(poller, now_ns);
-            return true;
+            return;
         }
-        let slot = usize::try_from(index - 1).ok().and_then(|index| self.scrapers.get_mut(index));
-        if let Some(Some(scraper)) = slot {
-            scraper.active_ns = now_ns;
-            scraper.flush();
-            scraper.receive(REQUEST_BYTES_MAX);
-            if let Some(request) = scraper.take_until(b"\r\n\r\n") {
-                scraper.send(answer(&request, figures).as_bytes());
-                scraper.finish();
-            } else if scraper.is_flooded(REQUEST_BYTES_MAX) {
-                scraper.send(response("431 Request Header Fields Too Large", PLAIN, "").as_bytes());
-                scraper.finish();
+        let Some(place) = usize::try_from(index - 1).ok().and_then(|index| self.scrapers.get_mut(index)) else {
+            return;
+        };
+        let Some(Scraper { connection, waits }) = place else { return };
+        connection.active_ns = now_ns;
+        connection.flush();
+        connection.receive(REQUEST_BYTES_MAX);
+        if let Some(request) = connection.take_until(b"\r\n\r\n") {
+            match wanted(&request) {
+                Ok(format) => *waits = Some(format),
+                Err(refusal) => {
+                    connection.send(refusal.as_bytes());
+                    connection.finish();
+                }
             }
-            if scraper.is_over()
-                && let Some(slot) = usize::try_from(index - 1).ok().and_then(|index| self.scrapers.get_mut(index))
-            {
-                *slot = None;
+        } else if connection.is_flooded(REQUEST_BYTES_MAX) {
+            connection.send(response("431 Request Header Fields Too Large", PLAIN, "").as_bytes());
+            connection.finish();
+        }
+        if connection.is_over() && waits.is_none() {
+            *place = None;
+        }
+    }
+
+    /// Whether somebody waits for figures.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.scrapers.iter().flatten().any(|scraper| scraper.waits.is_some())
+    }
+
+    /// Gives the figures to whoever waits for them.
+    pub(crate) fn give(&mut self, figures: &str) {
+        for place in &mut self.scrapers {
+            let Some(Scraper { connection, waits }) = place else { continue };
+            let Some(format) = waits.take() else { continue };
+            let answer = match format {
+                Format::OpenMetrics => {
+                    response("200 OK", "application/openmetrics-text; version=1.0.0; charset=utf-8", figures)
+                }
+                Format::Plain => response("200 OK", "text/plain; version=0.0.4; charset=utf-8", &plain(figures)),
+            };
+            connection.send(answer.as_bytes());
+            connection.finish();
+            if connection.is_over() {
+                *place = None;
             }
         }
-        true
     }
 
     /// Where nothing is free, the one that was silent longest makes room.
     fn accept(&mut self, poller: &Poller, now_ns: u64) {
         while let Ok(Some(socket)) = self.listener.accept() {
-            let index = longest_silent(self.scrapers.iter().map(|slot| slot.as_ref().map(|scraper| scraper.active_ns)));
+            let index = longest_silent(
+                self.scrapers.iter().map(|slot| slot.as_ref().map(|scraper| scraper.connection.active_ns)),
+            );
             self.scrapers[index] = None;
             if poller.add_both_edges(&socket, self.token + 1 + index as u64).is_ok() {
-                self.scrapers[index] = Some(Connection::new(socket, now_ns));
+                self.scrapers[index] = Some(Scraper { connection: Connection::new(socket, now_ns), waits: None });
             }
         }
     }
@@ -80,17 +123,18 @@ impl Metrics {
     /// Closes what was silent for too long.
     pub(crate) fn expire(&mut self, now_ns: u64) {
         for slot in &mut self.scrapers {
-            slot.take_if(|scraper| now_ns >= scraper.active_ns + IDLE_NS_MAX);
+            slot.take_if(|scraper| now_ns >= scraper.connection.active_ns + IDLE_NS_MAX);
         }
     }
 
     /// When [`expire`](Self::expire) has something to do.
     pub(crate) fn next_wake_ns(&self) -> Option<u64> {
-        self.scrapers.iter().flatten().map(|scraper| scraper.active_ns + IDLE_NS_MAX).min()
+        self.scrapers.iter().flatten().map(|scraper| scraper.connection.active_ns + IDLE_NS_MAX).min()
     }
 }
 
-fn answer(request: &[u8], figures: impl Fn() -> String) -> String {
+/// The format that a request for figures wants, or the answer to another.
+fn wanted(request: &[u8]) -> Result<Format, String> {
     let mut lines = request.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
     let mut words = lines.next().unwrap_or_default().split(|&byte| byte == b' ');
     match (words.next(), words.next()) {
@@ -100,15 +144,11 @@ fn answer(request: &[u8], figures: impl Fn() -> String) -> String {
                 line.starts_with(b"accept:")
                     && line.windows(OPEN_METRICS.len()).any(|part| part == OPEN_METRICS.as_bytes())
             });
-            if accepts {
-                response("200 OK", "application/openmetrics-text; version=1.0.0; charset=utf-8", &figures())
-            } else {
-                response("200 OK", "text/plain; version=0.0.4; charset=utf-8", &plain(&figures()))
-            }
+            Ok(if accepts { Format::OpenMetrics } else { Format::Plain })
         }
-        (Some(b"GET"), Some(_)) => response("404 Not Found", PLAIN, "figures are at /metrics\n"),
-        (Some(_), Some(_)) => response("405 Method Not Allowed", PLAIN, "only GET is known\n"),
-        _ => response("400 Bad Request", PLAIN, "this is no HTTP\n"),
+        (Some(b"GET"), Some(_)) => Err(response("404 Not Found", PLAIN, "figures are at /metrics\n")),
+        (Some(_), Some(_)) => Err(response("405 Method Not Allowed", PLAIN, "only GET is known\n")),
+        _ => Err(response("400 Bad Request", PLAIN, "this is no HTTP\n")),
     }
 }
 
@@ -150,15 +190,37 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
 
+    /// Metrics at an address of this machine.
+    fn metrics(poller: &Poller) -> (Metrics, std::net::SocketAddr) {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let address = socket.local_addr().unwrap();
+        (Metrics::new(Listener::Tcp(socket), 100, poller).unwrap(), address)
+    }
+
+    /// What one who asks like this gets.
+    fn ask(request: &str, figures: &str) -> String {
+        let poller = Poller::new().unwrap();
+        let (mut metrics, address) = metrics(&poller);
+        let mut client = TcpStream::connect(address).unwrap();
+        metrics.woke(100, &poller);
+        client.write_all(request.as_bytes()).unwrap();
+        metrics.woke(101, &poller);
+        assert_eq!(metrics.is_asked(), request.starts_with("GET /metrics "));
+        metrics.give(figures);
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
     #[test]
     fn figures_come_in_the_format_that_the_scraper_reads() {
         let figures = "# HELP vsndd_x Help text.\n# TYPE vsndd_x counter\nvsndd_x_total 1\n# UNIT vsndd_y seconds\n\
                        # TYPE vsndd_y gauge\nvsndd_y 2\n# EOF\n";
-        let ask =
-            |accept: &str| answer(format!("GET /metrics HTTP/1.1\r\n{accept}\r\n").as_bytes(), || figures.to_owned());
+        let ask = |accept: &str| ask(&format!("GET /metrics HTTP/1.1\r\n{accept}\r\n"), figures);
         let new = ask("Host: x\r\nAccept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n");
         assert!(new.contains("Content-Type: application/openmetrics-text; version=1.0.0") && new.ends_with("# EOF\n"));
-        for old in [ask(""), ask("Accept: text/plain\r\n"), ask("Accept: */*\r\n")] {
+        for old in [ask("Host: x\r\n"), ask("Accept: text/plain\r\n"), ask("Accept: */*\r\n")] {
             assert!(old.contains("Content-Type: text/plain; version=0.0.4"), "{old}");
             let body = "# HELP vsndd_x_total Help text.\n# TYPE vsndd_x_total counter\nvsndd_x_total 1\n\
                         # TYPE vsndd_y gauge\nvsndd_y 2\n";
@@ -168,20 +230,17 @@ mod tests {
 
     #[test]
     fn those_who_say_nothing_make_room_and_are_closed_after_a_while() {
-        let listener = Listener::Tcp(TcpListener::bind("127.0.0.1:0").unwrap());
-        let Listener::Tcp(socket) = &listener else { unreachable!() };
-        socket.set_nonblocking(true).unwrap();
-        let address = socket.local_addr().unwrap();
         let poller = Poller::new().unwrap();
-        let mut metrics = Metrics::new(listener, 100, &poller).unwrap();
+        let (mut metrics, address) = metrics(&poller);
         let connect = || TcpStream::connect(address).unwrap();
         let mut silent: Vec<TcpStream> = (0..SCRAPERS_MAX).map(|_| connect()).collect();
-        assert!(metrics.woke(100, &poller, String::new));
+        metrics.woke(100, &poller);
         let mut late = connect();
-        metrics.woke(100, &poller, String::new);
+        metrics.woke(100, &poller);
         assert_eq!(silent[0].read(&mut [0]).unwrap(), 0, "the first is closed");
         late.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
-        metrics.woke(101, &poller, || "vsndd_x 1\n".to_owned());
+        metrics.woke(101, &poller);
+        metrics.give("vsndd_x 1\n");
         let mut answer = String::new();
         late.read_to_string(&mut answer).unwrap();
         assert!(answer.ends_with("vsndd_x 1\n"), "{answer}");
@@ -193,13 +252,13 @@ mod tests {
 
     #[test]
     fn only_figures_are_given() {
-        let ask = |request: &str| answer(request.as_bytes(), || "vsndd_x 1\n".to_owned());
+        let ask = |request: &str| ask(request, "vsndd_x 1\n");
         assert!(
             ask("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
                 .ends_with("Content-Length: 10\r\nConnection: close\r\n\r\nvsndd_x 1\n")
         );
-        assert!(ask("GET / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404 "));
-        assert!(ask("POST /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 405 "));
-        assert!(ask("\r\n\r\n").starts_with("HTTP/1.1 400 "));
+        assert!(ask("GET / HTTP/1.1\r\nHost: x\r\n\r\n").starts_with("HTTP/1.1 404 "));
+        assert!(ask("POST /metrics HTTP/1.1\r\nHost: x\r\n\r\n").starts_with("HTTP/1.1 405 "));
+        assert!(ask("\r\nHost\r\n\r\n").starts_with("HTTP/1.1 400 "));
     }
 }

@@ -1,12 +1,11 @@
 //! Local sockets on which others ask the daemon something, served by the control thread without ever waiting.
 
-mod connection;
 mod control;
 mod listener;
 mod metrics;
 mod sockets;
 
-pub(crate) use control::{Control, Peer};
+pub(crate) use control::{ClientId, Control, Peer};
 pub(crate) use metrics::Metrics;
 pub use sockets::Sockets;
 

@@ -17,6 +17,8 @@ pub const EVTCHN_BIND_UNBOUND_PORT: u32 = request(b'E', 2, size_of::<EvtchnBindU
 pub const EVTCHN_UNBIND: u32 = request(b'E', 3, size_of::<EvtchnPort>());
 /// Signals the other end of a port.
 pub const EVTCHN_NOTIFY: u32 = request(b'E', 4, size_of::<EvtchnPort>());
+/// Lets an open file reach one domain only from now on.
+pub const EVTCHN_RESTRICT_DOMID: u32 = request(b'E', 6, size_of::<EvtchnRestrictDomid>());
 
 /// Makes grant references mappable at an offset of the device file.
 pub const GNTDEV_MAP_GRANT_REF: u32 = request(b'G', 0, size_of::<GntdevMapGrantRef>());
@@ -54,6 +56,14 @@ pub struct EvtchnBindUnboundPort {
 pub struct EvtchnPort {
     /// A local port.
     pub port: u32,
+}
+
+/// Argument of [`EVTCHN_RESTRICT_DOMID`].
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct EvtchnRestrictDomid {
+    /// The domain, not 0.
+    pub domid: u16,
 }
 
 /// One grant to map.

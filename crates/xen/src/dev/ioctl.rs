@@ -70,6 +70,13 @@ pub(super) fn evtchn_bind_interdomain(device: BorrowedFd<'_>, domain: u16, port:
     call(device, abi::EVTCHN_BIND_INTERDOMAIN, &mut [pair(domain.into(), port)])
 }
 
+/// Lets the open file reach `domain` only, which is not 0, for good.
+pub(super) fn evtchn_restrict(device: BorrowedFd<'_>, domain: u16) -> Result<()> {
+    let mut octets = [0; 8];
+    octets[..2].copy_from_slice(&domain.to_ne_bytes());
+    call(device, abi::EVTCHN_RESTRICT_DOMID, &mut [u64::from_ne_bytes(octets)]).map(|_| ())
+}
+
 /// A local port that `domain` may bind.
 pub(super) fn evtchn_bind_unbound_port(device: BorrowedFd<'_>, domain: u16) -> Result<u32> {
     call(device, abi::EVTCHN_BIND_UNBOUND_PORT, &mut [pair(domain.into(), 0)])

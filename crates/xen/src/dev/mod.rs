@@ -68,8 +68,8 @@ impl Device {
         self.domain
     }
 
-    pub fn check_channels(&self) -> Result<()> {
-        EVTCHN.open().map(drop)
+    pub fn check(&self) -> Result<()> {
+        EVTCHN.open().and(GNTDEV.open()).map(drop)
     }
 
     pub fn grant(
@@ -119,6 +119,14 @@ impl Device {
         Ok((mapping, shared))
     }
 
+    /// As [`map`](Self::map) for another process: a file of its own on which `refs` can be mapped at the offset, and by whoever
+    /// holds it. They are given back when it is closed and nothing is mapped any more.
+    pub fn lend(from: DomainId, refs: &[GrantRef]) -> Result<(OwnedFd, u64)> {
+        let file = GNTDEV.open()?;
+        let index = ioctl::gntdev_map(file.as_fd(), from.0, refs).map_err(Error::system("map grants"))?;
+        Ok((file, index))
+    }
+
     pub fn alloc_unbound(&self, remote: DomainId) -> Result<Channel> {
         let file = EVTCHN.open()?;
         let port = ioctl::evtchn_bind_unbound_port(file.as_fd(), remote.0)
@@ -127,12 +135,17 @@ impl Device {
     }
 
     pub fn bind_interdomain(&self, remote: DomainId, port: Port) -> Result<Channel> {
+        Channel::bind(EVTCHN.open()?, remote, port)
+    }
+
+    /// The same on a file that reaches no other domain, whoever holds it.
+    pub fn bind_for_another(remote: DomainId, port: Port) -> Result<Channel> {
         let file = EVTCHN.open()?;
-        match ioctl::evtchn_bind_interdomain(file.as_fd(), remote.0, port.0) {
-            Ok(local) => Ok(Channel { file, port: Port(local) }),
-            Err(Errno::INVAL) => Err(Error::Bind { remote, port, refusal: Refusal::Unspecified }),
-            Err(error) => Err(Error::system("bind an event channel")(error)),
+        // What serves domain 0 itself reaches all: Xen knows no such restriction.
+        if remote != DomainId(0) {
+            ioctl::evtchn_restrict(file.as_fd(), remote.0).map_err(Error::system("restrict an event channel"))?;
         }
+        Channel::bind(file, remote, port)
     }
 
     fn gntalloc(&self) -> Result<Arc<OwnedFd>> {
@@ -180,6 +193,23 @@ pub(crate) struct Channel {
 }
 
 impl Channel {
+    /// A port that was bound on `file`.
+    pub fn of(file: OwnedFd, port: Port) -> Self {
+        Self { file, port }
+    }
+
+    fn bind(file: OwnedFd, remote: DomainId, port: Port) -> Result<Self> {
+        match ioctl::evtchn_bind_interdomain(file.as_fd(), remote.0, port.0) {
+            Ok(local) => Ok(Self { file, port: Port(local) }),
+            Err(Errno::INVAL) => Err(Error::Bind { remote, port, refusal: Refusal::Unspecified }),
+            Err(error) => Err(Error::system("bind an event channel")(error)),
+        }
+    }
+
+    pub fn into_parts(self) -> (OwnedFd, Port) {
+        (self.file, self.port)
+    }
+
     pub fn port(&self) -> Port {
         self.port
     }
@@ -209,22 +239,22 @@ impl AsFd for Channel {
 }
 
 /// A connection to the store: dom0's socket if there is one, the kernel's device otherwise.
-pub(crate) fn store() -> Result<xenstore::Client> {
+pub(crate) fn store() -> Result<OwnedFd> {
     let variable = std::env::var_os(STORE_SOCKET_VARIABLE);
     let socket = variable.as_deref().map_or(Path::new(STORE_SOCKET), Path::new);
     if variable.is_some() || socket.exists() {
-        return Ok(xenstore::Client::connect(socket)?);
+        return Ok(xenstore::client::connect(socket)?);
     }
     if !Path::new(STORE_DEVICE).exists() {
         return Err(Error::DeviceMissing { path: STORE_DEVICE, module: "xenfs" });
     }
-    Ok(xenstore::Client::connect(Path::new(STORE_DEVICE))?)
+    Ok(xenstore::client::connect(Path::new(STORE_DEVICE))?)
 }
 
 /// The domain we run in: relative store paths start at its own directory, where the toolstack puts
 /// its number.
 fn own_domain() -> Result<DomainId> {
-    let value = store()?.read_string("domid")?;
+    let value = xenstore::Client::from_fd(store()?)?.read_string("domid")?;
     match value.parse() {
         Ok(id) => Ok(DomainId(id)),
         Err(_) => Err(Error::BadDomainNode { value }),

@@ -1,7 +1,8 @@
-//! A domain's end of the emulation: its connection to the hypervisor.
+//! A domain's end of the emulation: its connection to the hypervisor, or to a process that lends it a part of its own hold on Xen
+//! (`lend.rs`).
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::io::Errno;
@@ -10,8 +11,12 @@ use sndif::GrantRef;
 use super::socket::{self, Received};
 use super::wire::{MAX_GRANT_PAGES, MAX_MAP_REFS, Reply, Request, Token, VERSION, token};
 use super::{HYPERVISOR_SOCKET, Stats};
+use crate::channel::Kind;
 use crate::memory::{Run, SharedPages};
-use crate::{Access, DomainId, Error, Port, Refusal, Result};
+use crate::{Access, DomainId, Error, Port, Refusal, Result, dev};
+
+/// In the reply to a greeting: what follows are files of the real Xen.
+pub(crate) const REAL: u32 = 1;
 
 /// One connection to the emulated hypervisor, as one domain.
 ///
@@ -19,8 +24,12 @@ use crate::{Access, DomainId, Error, Port, Refusal, Result};
 /// when devices come, change and go, never on a stream's way.
 pub(crate) struct Guest {
     domain: DomainId,
+    /// Where the hypervisor is, if it is known.
+    dir: Option<PathBuf>,
     socket: Mutex<OwnedFd>,
     liveness: OwnedFd,
+    /// Whether what comes are files of the real Xen.
+    real: bool,
 }
 
 /// Two eventfds: one to wait for, one to write.
@@ -33,11 +42,25 @@ pub(crate) struct ChannelFds {
 impl Guest {
     /// Connects to the hypervisor in `dir` as `domain`.
     pub fn connect(dir: &Path, domain: DomainId) -> Result<Self> {
-        let socket = connect(dir)?;
+        Ok(Self { dir: Some(dir.to_owned()), ..Self::enter(connect(dir)?, domain)? })
+    }
+
+    /// Another connection of the same domain.
+    pub fn another(&self) -> Result<Self> {
+        let dir = self.dir.as_deref();
+        // What is borrowed is not lent again.
+        Self::connect(dir.ok_or(Error::Refused { doing: "lend", refusal: Refusal::BadArgument })?, self.domain)
+    }
+
+    /// Enters as `domain` by a socket whose other end gives what is asked for.
+    pub fn enter(socket: OwnedFd, domain: DomainId) -> Result<Self> {
         let (reply, fds) = exchange(socket.as_fd(), &Request::Hello { version: VERSION, domain })?;
-        expect(&reply, &[], "enter the emulated Xen")?;
+        let real = reply == Reply::Done(vec![REAL]);
+        if !real {
+            expect(&reply, &[], "enter the emulated Xen")?;
+        }
         let [liveness] = exactly(fds)?;
-        Ok(Self { domain, socket: Mutex::new(socket), liveness })
+        Ok(Self { domain, dir: None, socket: Mutex::new(socket), liveness, real })
     }
 
     pub fn domain(&self) -> DomainId {
@@ -135,7 +158,16 @@ impl Guest {
             files.extend(fds);
         }
         let runs = runs(&files, &places);
-        SharedPages::map_memfds(&runs, access).map_err(Error::system("map the pages of another domain"))
+        if !self.real {
+            return SharedPages::map_memfds(&runs, access).map_err(Error::system("map the pages of another domain"));
+        }
+        // As everywhere with this driver, which does not say which reference it was.
+        SharedPages::map_grants(&runs, access).map_err(|error| match (error.kind(), refs.first()) {
+            (std::io::ErrorKind::InvalidInput, Some(first)) => {
+                Error::Map { from, reference: *first, refusal: Refusal::Unspecified }
+            }
+            _ => Error::system("map the pages of another domain")(error),
+        })
     }
 
     /// Tells the hypervisor that these mappings are gone. It forgets them anyway when we end, so an
@@ -152,15 +184,17 @@ impl Guest {
         channel(port, fds)
     }
 
-    pub fn bind_interdomain(&self, remote: DomainId, port: Port) -> Result<ChannelFds> {
+    pub fn bind_interdomain(&self, remote: DomainId, port: Port) -> Result<Kind> {
         let (reply, fds) = self.ask(&Request::BindInterdomain { remote, port })?;
-        match reply {
-            Reply::Refused { refusal, .. } => Err(Error::Bind { remote, port, refusal }),
-            reply => {
-                let [port] = results(reply, "bind an event channel")?;
-                channel(port, fds)
-            }
+        if let Reply::Refused { refusal, .. } = reply {
+            return Err(Error::Bind { remote, port, refusal });
         }
+        let [port] = results(reply, "bind an event channel")?;
+        if self.real {
+            let [file] = exactly(fds)?;
+            return Ok(Kind::Dev(dev::Channel::of(file, Port(port))));
+        }
+        Ok(Kind::Emu(channel(port, fds)?))
     }
 
     /// Closes a port; as with `unmap`, an error has no consequence.
@@ -168,7 +202,8 @@ impl Guest {
         let _: Result<_> = self.ask(&Request::Close { port });
     }
 
-    fn ask(&self, request: &Request) -> Result<(Reply, Vec<OwnedFd>)> {
+    /// One request, and what is answered.
+    pub fn ask(&self, request: &Request) -> Result<(Reply, Vec<OwnedFd>)> {
         // Nothing behind the lock can be left half-done by a panic: it guards whole exchanges.
         let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
         exchange(socket.as_fd(), request)

@@ -21,9 +21,9 @@ mod guest;
 mod handle;
 mod hypervisor;
 mod machine;
-mod socket;
+pub(crate) mod socket;
 mod stores;
-mod wire;
+pub(crate) mod wire;
 
 pub use guest::stats;
 pub use handle::{Handle, spawn, spawn_with};
@@ -31,7 +31,7 @@ pub use hypervisor::Hypervisor;
 pub use machine::Stats;
 pub use stores::Toolstack;
 
-pub(crate) use guest::{ChannelFds, Guest};
+pub(crate) use guest::{ChannelFds, Guest, REAL};
 pub(crate) use wire::Token;
 
 /// Name of the socket in the emulation's directory where domains connect.

@@ -17,7 +17,7 @@ use super::wire::{MAX_MAP_REFS, MAX_MESSAGE};
 const MAX_FDS: usize = MAX_MAP_REFS;
 
 /// Sends one packet. `EAGAIN` on a non-blocking socket whose reader does not read.
-pub(super) fn send(socket: BorrowedFd<'_>, octets: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+pub(crate) fn send(socket: BorrowedFd<'_>, octets: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
@@ -28,7 +28,7 @@ pub(super) fn send(socket: BorrowedFd<'_>, octets: &[u8], fds: &[BorrowedFd<'_>]
 }
 
 /// What came out of a socket.
-pub(super) enum Received {
+pub(crate) enum Received {
     /// A whole packet and the descriptors that came with it.
     Packet(Vec<u8>, Vec<OwnedFd>),
     /// A whole packet whose descriptors did not all fit: into this process, as a rule, because it has
@@ -41,7 +41,7 @@ pub(super) enum Received {
 }
 
 /// Receives one packet.
-pub(super) fn receive(socket: BorrowedFd<'_>) -> Result<Received, Errno> {
+pub(crate) fn receive(socket: BorrowedFd<'_>) -> Result<Received, Errno> {
     let mut octets = vec![0; MAX_MESSAGE];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);

@@ -16,7 +16,7 @@ use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketT
 use crate::error::{Error, Escaped, Result};
 
 /// How a write went.
-pub(super) enum Sent {
+pub(crate) enum Sent {
     /// All of it.
     All,
     /// This much; the other side takes no more at the moment.
@@ -25,13 +25,13 @@ pub(super) enum Sent {
     Refused(Errno),
 }
 
-pub(super) struct Link {
+pub(crate) struct Link {
     fd: OwnedFd,
     socket: bool,
 }
 
 impl Link {
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         let shown = path.to_string_lossy();
         let failed = |error: Errno| Error::io(format!("connect to {}", Escaped(&shown)), error);
         let stat = rustix::fs::stat(path).map_err(failed)?;
@@ -47,19 +47,19 @@ impl Link {
         Ok(Self { fd, socket: true })
     }
 
-    pub(super) fn from_fd(fd: OwnedFd) -> Result<Self> {
+    pub(crate) fn from_fd(fd: OwnedFd) -> Result<Self> {
         let stat = rustix::fs::fstat(&fd).map_err(|error| Error::io("examine the store's descriptor", error))?;
         let socket = FileType::from_raw_mode(stat.st_mode) == FileType::Socket;
         Ok(Self { fd, socket })
     }
 
     /// Whether it is a device file and not a socket.
-    pub(super) fn is_device(&self) -> bool {
+    pub(crate) fn is_device(&self) -> bool {
         !self.socket
     }
 
     /// Reads what is there; `None` if nothing is. Zero octets are the end.
-    pub(super) fn read(&self, buffer: &mut [u8]) -> Result<Option<usize>> {
+    pub(crate) fn read(&self, buffer: &mut [u8]) -> Result<Option<usize>> {
         if !self.poll(PollFlags::IN, Some(Instant::now()))? {
             return Ok(None);
         }
@@ -72,7 +72,7 @@ impl Link {
     }
 
     /// Writes octets of one message. A device may wait in here, a socket does not.
-    pub(super) fn write(&self, octets: &[u8]) -> Result<Sent> {
+    pub(crate) fn write(&self, octets: &[u8]) -> Result<Sent> {
         let result = if self.socket {
             rustix::net::send(&self.fd, octets, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)
         } else {
@@ -89,7 +89,7 @@ impl Link {
     }
 
     /// Waits until reading (or writing, where `to_write`) makes sense; false when the time is over.
-    pub(super) fn wait(&self, to_write: bool, until: Option<Instant>) -> Result<bool> {
+    pub(crate) fn wait(&self, to_write: bool, until: Option<Instant>) -> Result<bool> {
         // A device never reports POLLOUT; its write waits by itself.
         if to_write && !self.socket {
             return Ok(true);
@@ -114,6 +114,12 @@ impl Link {
 fn timespec(time: Duration) -> Timespec {
     // A time-out beyond the clock's range means "very long".
     Timespec::try_from(time).unwrap_or(Timespec { tv_sec: i64::from(i32::MAX), tv_nsec: 0 })
+}
+
+impl From<Link> for OwnedFd {
+    fn from(link: Link) -> Self {
+        link.fd
+    }
 }
 
 impl AsFd for Link {

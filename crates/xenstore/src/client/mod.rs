@@ -6,7 +6,7 @@
 //! take them after other calls as well ([`Client::has_events`]); the descriptor does not become readable for those.
 
 mod engine;
-mod link;
+pub(crate) mod link;
 mod request;
 mod transaction;
 
@@ -38,6 +38,15 @@ pub struct WatchEvent {
     pub path: String,
     /// The token given to [`Client::watch`].
     pub token: String,
+}
+
+/// Connects to a store's socket, or opens a store device if `path` is a character device: for [`Client::from_fd`], here or in another
+/// process.
+///
+/// # Errors
+/// [`Error::Io`], naming the path.
+pub fn connect(path: &Path) -> Result<OwnedFd> {
+    Ok(Link::open(path)?.into())
 }
 
 /// A connection to a store.

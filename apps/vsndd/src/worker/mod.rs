@@ -1,35 +1,34 @@
-//! The control thread: what it waits for, and whose turn it is.
+//! A guest's worker: the process that maps its pages, parses its rings and plays what it plays. What it waits for, and which stream has its turn.
+//!
+//! It reaches Xen through what the broker lends, sees the guest's own part of the store, and is steered by the broker over a pair of
+//! sockets.
 
 mod cards;
-mod steering;
+mod orders;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use host_audio::{DeviceOptions, DeviceSpec, ErrorKind, StreamLabel};
 use slotmap::{DefaultKey, Key, KeyData, SlotMap};
 use sndif::XenbusState;
-use sndif::store::Direction;
-use tracing::{error, warn};
+use tracing::error;
 use xen::{DomainId, Xen};
 
 use crate::config::Config;
-use crate::decisions::Decisions;
 use crate::device::{Device, DeviceId, device_in};
-use crate::fair::Fair;
+use crate::error::{Ended, Error};
 use crate::journal::Journal;
+use crate::limiter::GuestLog;
+use crate::link::{Link, Order, Report};
 use crate::policy::Policy;
 use crate::poller::{Poller, Timers};
-use crate::quota::Quotas;
+use crate::quota::Quota;
 use crate::served::Served;
-use crate::server::{Control, ListenError, Metrics};
-use crate::service::{self, Watchdog};
 use crate::turn::{After, Turn};
 use crate::turns::Turns;
-
-use steering::Steering;
 
 /// How long streams have their turns before it is seen who else has something to do.
 const STREAMS_TURN_NS: u64 = 500_000;
@@ -45,11 +44,8 @@ const HORIZON_NS: u64 = 1_000_000_000;
 const FINISH: Duration = Duration::from_secs(5);
 
 const STORE_TOKEN: u64 = u64::MAX;
-const STOP_TOKEN: u64 = u64::MAX - 1;
+const LINK_TOKEN: u64 = u64::MAX - 1;
 const LIVENESS_TOKEN: u64 = u64::MAX - 2;
-const RELOAD_TOKEN: u64 = u64::MAX - 3;
-const CONTROL_TOKEN: u64 = RELOAD_TOKEN - Control::TOKENS;
-const METRICS_TOKEN: u64 = CONTROL_TOKEN - Metrics::TOKENS;
 /// Set in a stream's token for its host device. Slot numbers stay far below.
 const DEVICE_BIT: u64 = 1 << 31;
 
@@ -58,61 +54,35 @@ const BACKEND_WATCH: &str = "b";
 /// Watch token of domains' deaths.
 const RELEASE_WATCH: &str = "r";
 
-/// Why the daemon cannot start or go on.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Xen refused something.
-    #[error(transparent)]
-    Xen(#[from] xen::Error),
-    /// The store refused something or is gone.
-    #[error(transparent)]
-    Store(#[from] xenstore::Error),
-    /// The system refused something.
-    #[error("cannot wait for events: {0}")]
-    System(io::Error),
-    /// A configured host device cannot be used.
-    #[error(transparent)]
-    HostDevice(#[from] host_audio::Error),
-    /// A socket to be seen and steered by cannot be had.
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-}
-
-// By hand: the message has its cause already, and a source would say it twice.
-impl From<io::Error> for Error {
-    fn from(cause: io::Error) -> Self {
-        Self::System(cause)
-    }
-}
-
-/// Why the daemon ended without an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// It was asked to.
-    Asked,
-    /// The emulated Xen, or the store, is gone.
-    XenGone,
-}
-
 type StreamKey = DefaultKey;
 
-/// The daemon's state.
-pub struct Daemon {
+/// How long the broker may take to say what holds.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A worker's state.
+pub(crate) struct Worker {
+    guest: DomainId,
     xen: Xen,
     store: xenstore::Client,
+    link: Link,
     policy: Policy,
     journal: Journal,
-    quotas: Quotas,
-    steering: Steering,
+    /// Events that the broker was told of.
+    told: u64,
+    /// Cards that it was told of.
+    cards_told: usize,
+    log: GuestLog,
+    quota: Quota,
+    /// Until when levels are measured.
+    measured_until_ns: Option<u64>,
     poller: Poller,
     devices: BTreeMap<DeviceId, Device<StreamKey>>,
     streams: SlotMap<StreamKey, Served>,
     owners: slotmap::SecondaryMap<StreamKey, DeviceId>,
     stream_timers: Timers<StreamKey>,
     device_timers: Timers<DeviceId>,
-    watchdog: Watchdog,
-    /// Streams that have something to do.
-    busy: Fair<StreamKey>,
+    /// Streams that have something to do, in the order of their turns.
+    busy: VecDeque<StreamKey>,
     /// Devices whose nodes changed.
     dirty: Turns<DeviceId>,
     /// Directories that are not ours; as many as the toolstack makes.
@@ -121,66 +91,80 @@ pub struct Daemon {
     scratch: Vec<u8>,
 }
 
-impl Daemon {
-    /// Connects to the store, says which of the configured host devices are not there, and offers the cards that
-    /// the toolstack has attached so far.
-    ///
-    /// # Errors
-    /// [`Error`]; nothing was announced to any guest then.
-    pub fn new(xen: Xen, config: Config) -> Result<Self, Error> {
-        let store = xen.store()?;
-        Self::with_store(xen, store, config)
-    }
+/// Serves `guest` from domain `own` with what is lent over `lent`, until the broker behind `link` says that it is enough, or is gone.
+/// `confine` is called when it is known what holds, before anything of the guest's is touched; `attempt` then, for tests of what a
+/// worker can reach.
+///
+/// # Errors
+/// [`Error`]; a guest's fault is none.
+pub fn work(
+    own: DomainId,
+    guest: DomainId,
+    lent: OwnedFd,
+    link: UnixStream,
+    confine: impl FnOnce(&Config) -> Result<(), Error>,
+    attempt: impl FnOnce(&Xen, &mut xenstore::Client),
+) -> Result<Ended, Error> {
+    let mut link = Link::new(link)?;
+    let Order::Begin { settings, decisions } = link.wait(PATIENCE)? else {
+        return Err(Error::System(io::ErrorKind::InvalidData.into()));
+    };
+    let config = settings.config().map_err(io::Error::other)?;
+    confine(&config)?;
+    let xen = Xen::borrowed(lent, own)?;
+    let mut store = xen.store()?;
+    attempt(&xen, &mut store);
+    let mut worker = Worker::new(guest, xen, store, link, Policy { config, decisions })?;
+    worker.run()
+}
 
-    /// As [`Daemon::new`], with a connection to the store that was opened before, when that was still allowed.
-    ///
-    /// # Errors
-    /// [`Error`]; nothing was announced to any guest then.
-    pub fn with_store(xen: Xen, mut store: xenstore::Client, config: Config) -> Result<Self, Error> {
-        check_devices(config.devices())?;
+impl Worker {
+    /// Offers the cards that the toolstack has attached so far.
+    fn new(guest: DomainId, xen: Xen, mut store: xenstore::Client, link: Link, policy: Policy) -> Result<Self, Error> {
         let poller = Poller::new()?;
         poller.add_level(store.as_fd(), STORE_TOKEN)?;
+        poller.add_both_edges(&link, LINK_TOKEN)?;
         if let Some(fd) = xen.liveness() {
             poller.add_level(fd, LIVENESS_TOKEN)?;
         }
-        let backend_path = format!("/local/domain/{}/backend/vsnd", xen.domain());
+        let backend_path = format!("/local/domain/{}/backend/vsnd/{guest}", xen.domain());
         store.watch(&backend_path, BACKEND_WATCH)?;
         store.watch("@releaseDomain", RELEASE_WATCH)?;
-        let mut daemon = Self {
+        let mut worker = Self {
+            guest,
             xen,
             store,
-            policy: Policy { config, decisions: Decisions::default() },
+            link,
+            policy,
             journal: Journal::default(),
-            quotas: Quotas::default(),
-            steering: Steering::default(),
+            told: 0,
+            cards_told: 0,
+            log: GuestLog::default(),
+            quota: Quota::default(),
+            measured_until_ns: None,
             poller,
             devices: BTreeMap::new(),
             streams: SlotMap::new(),
             owners: slotmap::SecondaryMap::new(),
             stream_timers: Timers::new(),
             device_timers: Timers::new(),
-            watchdog: Watchdog::from_env(),
-            busy: Fair::new(),
+            busy: VecDeque::new(),
             dirty: Turns::new(),
             foreign: BTreeSet::new(),
             backend_path,
             scratch: Vec::with_capacity(1 << 16),
         };
-        // Who is told that we serve finds the cards offered that are there already.
-        daemon.rescan();
-        for id in daemon.dirty.take_all() {
-            daemon.look_at(id, daemon.poller.now_ns());
+        worker.rescan();
+        for id in worker.dirty.take_all() {
+            worker.look_at(id, worker.poller.now_ns());
         }
-        Ok(daemon)
+        worker.tell();
+        worker.link.send(&Report::Serving);
+        Ok(worker)
     }
 
-    /// Serves until `stop` becomes readable or Xen is gone. Every guest is told that its card goes, and
-    /// files are completed.
-    ///
-    /// # Errors
-    /// [`Error::System`] when waiting fails; a guest's fault is no error.
-    pub fn run(&mut self, stop: BorrowedFd<'_>) -> Result<Ended, Error> {
-        self.poller.add_level(stop, STOP_TOKEN)?;
+    /// Serves until the broker or Xen is gone, or it is enough.
+    fn run(&mut self) -> Result<Ended, Error> {
         let mut ready = Vec::with_capacity(256);
         let ended = loop {
             let until = self.next_wake_ns();
@@ -189,36 +173,33 @@ impl Daemon {
             let mut ended = None;
             for token in ready.drain(..) {
                 match token {
-                    STOP_TOKEN => ended = Some(Ended::Asked),
                     LIVENESS_TOKEN => ended = Some(Ended::XenGone),
+                    LINK_TOKEN => self.link.woke(),
                     STORE_TOKEN => self.read_store(),
-                    token if token >= METRICS_TOKEN => self.steering_woke(token, now_ns),
                     token => self.stream_woke(token, now_ns),
                 }
             }
             if self.store.is_closed() {
                 ended = Some(Ended::XenGone);
             }
+            if ended.is_none() {
+                self.serve_due(now_ns);
+                self.serve_dirty(now_ns);
+                ended = self.obey(now_ns);
+            }
             if let Some(ended) = ended {
                 break ended;
             }
-            self.serve_due(now_ns);
-            self.serve_dirty(now_ns);
-            self.serve_steering(now_ns);
-            self.watchdog.alive(now_ns);
         };
-        service::stopping();
         self.shut_down(ended);
         Ok(ended)
     }
 
     fn next_wake_ns(&self) -> Option<u64> {
-        if !self.busy.is_empty() || !self.dirty.is_empty() || self.store.has_events() || self.steering.is_busy() {
+        if !self.busy.is_empty() || !self.dirty.is_empty() || self.store.has_events() || self.link.has_message() {
             return Some(0);
         }
-        let timers = [self.stream_timers.next_ns(), self.device_timers.next_ns(), self.watchdog.next_wake_ns()];
-        let timers = timers.into_iter().chain([self.steering.next_wake_ns()]);
-        timers.flatten().min()
+        [self.stream_timers.next_ns(), self.device_timers.next_ns(), self.measured_until_ns].into_iter().flatten().min()
     }
 
     fn stream_woke(&mut self, token: u64, now_ns: u64) {
@@ -233,8 +214,8 @@ impl Daemon {
 
     /// Has a stream wait for its turn.
     fn queue(&mut self, key: StreamKey) {
-        if let (Some(stream), Some(id)) = (self.streams.get_mut(key), self.owners.get(key)) {
-            queue(&mut self.busy, id.guest, key, stream);
+        if let Some(stream) = self.streams.get_mut(key) {
+            queue(&mut self.busy, key, stream);
         }
     }
 
@@ -286,7 +267,7 @@ impl Daemon {
             }
         }
         let (mut now_ns, end_ns) = (now_ns, now_ns + STREAMS_TURN_NS);
-        while let Some(key) = self.busy.pop() {
+        while let Some(key) = self.busy.pop_front() {
             self.serve_stream(key, now_ns);
             now_ns = self.poller.now_ns();
             if now_ns >= end_ns {
@@ -311,18 +292,15 @@ impl Daemon {
 
     fn serve_dirty(&mut self, now_ns: u64) {
         for event in self.store.take_events() {
-            let below = event.path.strip_prefix(&self.backend_path).and_then(|path| path.strip_prefix('/'));
             match event.token.as_str() {
-                RELEASE_WATCH => {
-                    self.dirty.extend(self.devices.keys().chain(&self.foreign).copied());
-                    self.forget_decisions();
-                }
-                BACKEND_WATCH => match below.and_then(device_in) {
-                    Some(id) => {
-                        self.dirty.insert(id);
+                RELEASE_WATCH => self.dirty.extend(self.devices.keys().chain(&self.foreign).copied()),
+                BACKEND_WATCH => {
+                    let below = event.path.strip_prefix(&self.backend_path).and_then(|path| path.strip_prefix('/'));
+                    match below.and_then(|below| below.split('/').next()?.parse().ok()) {
+                        Some(card) => self.dirty.insert(DeviceId { guest: self.guest, card }),
+                        None => self.rescan(),
                     }
-                    None => self.rescan(),
-                },
+                }
                 token => self.dirty.extend(token.strip_prefix("f/").and_then(device_in)),
             }
         }
@@ -360,24 +338,8 @@ impl Daemon {
 }
 
 /// Puts a stream where its turn comes, if it is not there.
-fn queue(busy: &mut Fair<StreamKey>, guest: DomainId, key: StreamKey, stream: &mut Served) {
+fn queue(busy: &mut VecDeque<StreamKey>, key: StreamKey, stream: &mut Served) {
     if !std::mem::replace(&mut stream.queued, true) {
-        busy.push(guest.0, key);
+        busy.push_back(key);
     }
-}
-
-/// Says which host devices are not there.
-///
-/// # Errors
-/// One is of a kind that this program was built without.
-fn check_devices<'a>(devices: impl Iterator<Item = (&'a DeviceSpec, Direction)>) -> Result<(), host_audio::Error> {
-    let nobody = StreamLabel { domain: 0, card: 0, pcm: 0, stream: 0 };
-    for (device, direction) in devices {
-        match device.device(&DeviceOptions::default()).check(&nobody, direction) {
-            Ok(()) => {}
-            Err(error) if *error.kind() == ErrorKind::NotBuilt => return Err(error),
-            Err(error) => warn!("{direction} device `{device}`: {error}; it is tried again when a stream needs it"),
-        }
-    }
-    Ok(())
 }

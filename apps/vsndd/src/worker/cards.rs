@@ -10,12 +10,12 @@ use sndif::XenbusState;
 use tracing::{error, info, warn};
 use xen::DomainId;
 
-use super::{Daemon, Error, StreamKey, queue};
+use super::{Error, StreamKey, Worker, queue};
 use crate::card::StreamNodes;
 use crate::config::Limits;
-use crate::device::{Device, DeviceId, Found, Identity, device_in, frontend_path, watch_token};
-use crate::journal::Violation;
+use crate::device::{Device, DeviceId, Found, Identity, frontend_path, watch_token};
 use crate::served::{Account, Asked};
+use crate::totals::Violation;
 
 /// How an attempt to connect a card ended.
 enum Connected {
@@ -25,14 +25,13 @@ enum Connected {
     No(String),
 }
 
-impl Daemon {
-    /// Marks every device below our directory, and every one we know.
+impl Worker {
+    /// Marks every device below the guest's directory, and every one we know.
     pub(super) fn rescan(&mut self) {
         self.dirty.extend(self.devices.keys().chain(&self.foreign).copied());
-        for guest in self.store.directory(&self.backend_path).unwrap_or_default() {
-            for card in self.store.directory(&format!("{}/{guest}", self.backend_path)).unwrap_or_default() {
-                self.dirty.extend(device_in(&format!("{guest}/{card}")));
-            }
+        let guest = self.guest;
+        for card in self.store.directory(&self.backend_path).unwrap_or_default() {
+            self.dirty.extend(card.parse().ok().map(|card| DeviceId { guest, card }));
         }
     }
 
@@ -40,15 +39,7 @@ impl Daemon {
         let Some(device) = self.devices.get_mut(&id) else {
             let identity = Identity::read(&mut self.store, id.guest);
             let forced = self.policy.config.protocol(&identity.asker(id, None));
-            match Device::find(
-                &mut self.store,
-                self.xen.domain(),
-                id,
-                identity,
-                forced,
-                self.journal.logs.of(id.guest.0),
-                now_ns,
-            )? {
+            match Device::find(&mut self.store, self.xen.domain(), id, identity, forced, self.log.clone(), now_ns)? {
                 Found::Device(device, actions) => {
                     self.journal.push(EventKind::Card, id, format!("found, protocol {}", device.protocol));
                     self.stop_ignoring(id)?;
@@ -128,7 +119,7 @@ impl Daemon {
                                 self.dirty.insert(id);
                             }
                             Connected::No(reason) => {
-                                self.journal.violation(Violation::Nodes);
+                                self.journal.totals.violation(Violation::Nodes);
                                 device.violations += 1;
                                 if device.warn(now_ns, &reason) {
                                     self.journal.push(EventKind::Violation, id, reason);
@@ -175,7 +166,7 @@ impl Daemon {
             self.poller.add_edge(&ring.channel, key.data().as_ffi()).map_err(|error| error.to_string())?;
             stream.resume(ring);
             *old = nodes;
-            queue(&mut self.busy, id.guest, *key, stream);
+            queue(&mut self.busy, *key, stream);
         }
         Ok(())
     }
@@ -215,7 +206,7 @@ impl Daemon {
                 self.journal.push(EventKind::Card, id, text);
             }
             device.connections += 1;
-            self.journal.connections += 1;
+            self.journal.totals.connections += 1;
             device.streams = keys;
         }
         Ok(())
@@ -223,7 +214,7 @@ impl Daemon {
 
     fn connect_stream(&mut self, id: DeviceId, nodes: &StreamNodes, identity: &Identity) -> Result<StreamKey, Error> {
         let asker = identity.asker(id, Some(nodes));
-        let account = Account { log: self.journal.logs.of(id.guest.0), quota: self.quotas.of(id.guest.0) };
+        let account = Account { log: self.log.clone(), quota: self.quota.clone() };
         let asked = asked(id, nodes, identity);
         let served = asked.connect(&self.xen, account, |direction| self.policy.route(&asker, direction))?;
         let key = self.streams.insert(served);
@@ -240,7 +231,7 @@ impl Daemon {
     pub(super) fn break_device(&mut self, key: StreamKey, reason: &str, now_ns: u64) {
         let Some(&id) = self.owners.get(key) else { return };
         let Some(device) = self.devices.get_mut(&id) else { return };
-        self.journal.violation(Violation::Ring);
+        self.journal.totals.violation(Violation::Ring);
         device.violations += 1;
         if device.warn(now_ns, &format!("protocol violation, closing the card: {reason}")) {
             self.journal.push(EventKind::Violation, id, format!("closing the card: {reason}"));

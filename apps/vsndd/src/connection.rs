@@ -10,13 +10,13 @@ const OUTPUT_MAX: usize = 4 << 20;
 
 /// A connected socket.
 #[derive(Debug)]
-pub(super) enum Socket {
+pub(crate) enum Socket {
     Unix(UnixStream),
     Tcp(TcpStream),
 }
 
 impl Socket {
-    pub(super) fn set_nonblocking(&self) -> io::Result<()> {
+    pub(crate) fn set_nonblocking(&self) -> io::Result<()> {
         match self {
             Self::Unix(stream) => stream.set_nonblocking(true),
             Self::Tcp(stream) => stream.set_nonblocking(true),
@@ -49,10 +49,10 @@ impl AsFd for Socket {
 
 /// A connection.
 #[derive(Debug)]
-pub(super) struct Connection {
-    pub(super) socket: Socket,
+pub(crate) struct Connection {
+    pub(crate) socket: Socket,
     /// When something came or was taken last.
-    pub(super) active_ns: u64,
+    pub(crate) active_ns: u64,
     input: Vec<u8>,
     output: Vec<u8>,
     /// Something is left in the socket that there was no room for.
@@ -64,7 +64,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(socket: Socket, now_ns: u64) -> Self {
+    pub(crate) fn new(socket: Socket, now_ns: u64) -> Self {
         Self {
             socket,
             active_ns: now_ns,
@@ -77,7 +77,7 @@ impl Connection {
     }
 
     /// Takes in what has come, as long as fewer than `most` octets are waiting to be understood.
-    pub(super) fn receive(&mut self, most: usize) {
+    pub(crate) fn receive(&mut self, most: usize) {
         let mut octets = [0; 1024];
         self.more = false;
         while !self.ended && self.input.len() < most {
@@ -93,14 +93,14 @@ impl Connection {
     }
 
     /// Takes in what there was no room for before.
-    pub(super) fn receive_more(&mut self, most: usize) {
+    pub(crate) fn receive_more(&mut self, most: usize) {
         if self.more {
             self.receive(most);
         }
     }
 
     /// Everything up to and with the first `end`, if that has come.
-    pub(super) fn take_until(&mut self, end: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn take_until(&mut self, end: &[u8]) -> Option<Vec<u8>> {
         if self.finished {
             return None;
         }
@@ -110,23 +110,23 @@ impl Connection {
     }
 
     /// Whether a whole line is waiting to be understood.
-    pub(super) fn has_line(&self) -> bool {
+    pub(crate) fn has_line(&self) -> bool {
         !self.finished && self.input.contains(&b'\n')
     }
 
     /// Whether more is waiting than anything that could be understood.
-    pub(super) fn is_flooded(&self, most: usize) -> bool {
+    pub(crate) fn is_flooded(&self, most: usize) -> bool {
         !self.finished && self.input.len() >= most
     }
 
     /// Adds to what is to be sent, and sends what is taken.
-    pub(super) fn send(&mut self, octets: &[u8]) {
+    pub(crate) fn send(&mut self, octets: &[u8]) {
         self.output.extend_from_slice(octets);
         self.flush();
     }
 
     /// Sends what is taken.
-    pub(super) fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         while !self.output.is_empty() {
             match self.socket.write(&self.output) {
                 Ok(sent) => drop(self.output.drain(..sent)),
@@ -146,18 +146,23 @@ impl Connection {
     }
 
     /// Reads no more, and closes once everything is sent.
-    pub(super) fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         self.finished = true;
         self.input.clear();
     }
 
     /// Whether everything was sent.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.output.is_empty()
     }
 
+    /// Whether nothing more will come, and all that came was understood.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended && !self.has_line()
+    }
+
     /// Whether it is to be closed.
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.output.is_empty() && (self.finished || self.ended)
     }
 }

@@ -1,0 +1,85 @@
+//! What several workers are asked at once, and for whom: nobody waits for one that does not answer.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use control::Target;
+use xen::DomainId;
+
+use crate::decisions::Decision;
+use crate::server::{ClientId, Peer};
+
+/// How long is waited for answers.
+const PATIENCE_NS: u64 = 2_000_000_000;
+
+/// What answers are for.
+#[derive(Debug)]
+pub(super) enum Purpose {
+    /// What there is, for a client.
+    List(ClientId),
+    /// Figures, for whoever wants them now.
+    Figures,
+    /// Another configuration holds.
+    Reload { client: Option<ClientId>, message: String },
+    /// A guest is to follow a decision.
+    Decide { client: ClientId, peer: Peer, guest: DomainId, target: Target, decision: Decision, text: String },
+}
+
+/// A question to workers.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) purpose: Purpose,
+    waiting: BTreeSet<DomainId>,
+    ends_ns: u64,
+    /// Streams that it concerns.
+    pub(super) streams: usize,
+    /// Whether a worker knows no such stream.
+    pub(super) unknown: bool,
+    /// Workers that did not answer.
+    pub(super) missing: usize,
+}
+
+/// All questions that are open.
+#[derive(Debug, Default)]
+pub(super) struct Jobs {
+    open: BTreeMap<u64, Job>,
+    count: u64,
+}
+
+impl Jobs {
+    /// Opens a question to `workers`; gives its number.
+    pub(super) fn open(&mut self, purpose: Purpose, workers: BTreeSet<DomainId>, now_ns: u64) -> u64 {
+        self.count += 1;
+        let ends_ns = now_ns + PATIENCE_NS;
+        let job = Job { purpose, waiting: workers, ends_ns, streams: 0, unknown: false, missing: 0 };
+        self.open.insert(self.count, job);
+        self.count
+    }
+
+    /// A worker's answer, noted by `note`, or that there will be none.
+    pub(super) fn answered(&mut self, job: u64, worker: DomainId, note: impl FnOnce(&mut Job)) {
+        if let Some(job) = self.open.get_mut(&job)
+            && job.waiting.remove(&worker)
+        {
+            note(job);
+        }
+    }
+
+    /// A question that is answered, or has waited for long enough.
+    pub(super) fn take_done(&mut self, now_ns: u64) -> Option<Job> {
+        let done = |job: &Job| job.waiting.is_empty() || now_ns >= job.ends_ns;
+        let number = self.open.iter().find(|(_, job)| done(job)).map(|(number, _)| *number)?;
+        let mut job = self.open.remove(&number)?;
+        job.missing += job.waiting.len();
+        Some(job)
+    }
+
+    /// Whether figures are being asked for.
+    pub(super) fn has_figures(&self) -> bool {
+        self.open.values().any(|job| matches!(job.purpose, Purpose::Figures))
+    }
+
+    /// When the first has waited for long enough.
+    pub(super) fn next_wake_ns(&self) -> Option<u64> {
+        self.open.values().map(|job| if job.waiting.is_empty() { 0 } else { job.ends_ns }).min()
+    }
+}

@@ -1,0 +1,88 @@
+//! How a guest's worker is started: as a process of its own, this program once more.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+
+use xen::DomainId;
+
+/// Starts workers.
+pub trait Launch {
+    /// Starts the worker of `guest`, served from domain `own`: [`work`](crate::work) with these two descriptors.
+    ///
+    /// # Errors
+    /// The system's.
+    fn launch(
+        &mut self,
+        own: DomainId,
+        guest: DomainId,
+        lent: OwnedFd,
+        link: UnixStream,
+    ) -> io::Result<Box<dyn Running>>;
+}
+
+/// A worker that was started.
+pub trait Running {
+    /// Ends it at once.
+    fn kill(&mut self);
+
+    /// Whether it has ended; then it leaves nothing behind.
+    fn is_over(&mut self) -> bool;
+
+    /// Its process, where it has one of its own.
+    fn process(&self) -> Option<u32>;
+}
+
+/// What stands for the program that runs: it is found even where another version lies in its place by now.
+const THIS_PROGRAM: &str = "/proc/self/exe";
+
+/// Workers as processes.
+#[derive(Debug, Clone, Default)]
+pub struct Processes {
+    /// What stands on their command lines beside whom they serve.
+    pub arguments: Vec<OsString>,
+}
+
+impl Launch for Processes {
+    fn launch(
+        &mut self,
+        own: DomainId,
+        guest: DomainId,
+        lent: OwnedFd,
+        link: UnixStream,
+    ) -> io::Result<Box<dyn Running>> {
+        let child = Command::new(THIS_PROGRAM)
+            .arg0("vsndd")
+            .arg(format!("--worker={guest}"))
+            .arg(format!("--domain={own}"))
+            .args(&self.arguments)
+            // The service manager's business is the broker's.
+            .env_remove("NOTIFY_SOCKET")
+            .env_remove("WATCHDOG_USEC")
+            .env_remove("WATCHDOG_PID")
+            .stdin(Stdio::from(lent))
+            .stdout(Stdio::from(OwnedFd::from(link)))
+            .spawn()?;
+        Ok(Box::new(Process(child)))
+    }
+}
+
+struct Process(Child);
+
+impl Running for Process {
+    fn kill(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+    }
+
+    fn is_over(&mut self) -> bool {
+        !matches!(self.0.try_wait(), Ok(None))
+    }
+
+    fn process(&self) -> Option<u32> {
+        Some(self.0.id())
+    }
+}

@@ -1,0 +1,314 @@
+//! How the daemon is seen and steered while it runs: the control socket's requests, reloading, figures.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::thread;
+
+use control::{EventKind, Reply, Request, Status, Target};
+use tracing::{info, warn};
+use xen::DomainId;
+
+use super::jobs::{Job, Purpose};
+use super::{CONTROL_TOKEN, Daemon, METRICS_TOKEN, RELOAD_TOKEN, check_devices};
+use crate::decisions::{Decision, Decisions};
+use crate::device::Identity;
+use crate::error::Error;
+use crate::figures::{cpu_ms, figures};
+use crate::journal::Subject;
+use crate::link::{Answer, Order};
+use crate::policy::millidecibels;
+use crate::server::{ClientId, Control, Metrics, Peer, Sockets};
+use crate::service;
+use crate::source::ConfigSource;
+
+/// What the daemon is seen and steered by.
+#[derive(Default)]
+pub(super) struct Steering {
+    control: Option<Control>,
+    metrics: Option<Metrics>,
+    reload: Option<UnixStream>,
+    source: ConfigSource,
+    /// Where decisions are kept, so that a restart of the daemon does not undo them.
+    kept: Option<PathBuf>,
+}
+
+impl Steering {
+    pub(super) fn is_busy(&self) -> bool {
+        self.control.as_ref().is_some_and(Control::is_busy)
+    }
+
+    pub(super) fn next_wake_ns(&self) -> Option<u64> {
+        let control = self.control.as_ref().and_then(Control::next_wake_ns);
+        control.into_iter().chain(self.metrics.as_ref().and_then(Metrics::next_wake_ns)).min()
+    }
+}
+
+impl Daemon {
+    /// Lets itself be seen and steered: at `sockets`, and by reading `source` again when `reload` becomes readable.
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub fn steered(&mut self, source: ConfigSource, sockets: Sockets, reload: UnixStream) -> Result<(), Error> {
+        if let Some((listener, path)) = sockets.control {
+            self.steering.control = Some(Control::new(listener, CONTROL_TOKEN, &self.poller)?);
+            let kept = path.with_extension("decisions");
+            self.decisions = Decisions::read(&kept);
+            self.steering.kept = Some(kept);
+        }
+        if let Some((listener, address)) = sockets.metrics {
+            self.steering.metrics = Some(Metrics::new(listener, METRICS_TOKEN, &self.poller)?);
+            info!("figures are at {address}");
+        }
+        reload.set_nonblocking(true)?;
+        self.poller.add_level(&reload, RELOAD_TOKEN)?;
+        self.steering.reload = Some(reload);
+        self.steering.source = source;
+        Ok(())
+    }
+
+    /// After one of our descriptors became ready.
+    pub(super) fn steering_woke(&mut self, token: u64, now_ns: u64) {
+        if token == RELOAD_TOKEN {
+            if let Some(signal) = &mut self.steering.reload {
+                while matches!(signal.read(&mut [0; 64]), Ok(1..)) {}
+            }
+            // Said in log and journal.
+            let _ = self.reload(None, "a signal", now_ns);
+        } else if let Some(control) = &mut self.steering.control
+            && control.woke(token, &self.poller)
+        {
+            // What came is taken up below.
+        } else if let Some(metrics) = &mut self.steering.metrics {
+            metrics.woke(token, &self.poller);
+        }
+    }
+
+    /// Answers requests, tells events.
+    pub(super) fn serve_steering(&mut self, now_ns: u64) {
+        if self.steering.metrics.as_ref().is_some_and(Metrics::is_asked) && !self.jobs.has_figures() {
+            self.ask_all(Purpose::Figures, &Order::Look { levels: false }, now_ns);
+        }
+        let requests = self.steering.control.as_mut().map(Control::requests).unwrap_or_default();
+        for (client, peer, request) in requests {
+            if let Some(reply) = self.answer(client, peer, &request, now_ns) {
+                let follow = matches!(request, Request::Events { follow: true }).then(|| self.journal.count());
+                self.reply(client, &reply, follow);
+            }
+        }
+        while let Some(job) = self.jobs.take_done(now_ns) {
+            self.finish(job);
+        }
+        if let Some(control) = &mut self.steering.control {
+            control.tell(&self.journal);
+            control.expire(now_ns);
+        }
+        if let Some(metrics) = &mut self.steering.metrics {
+            metrics.expire(now_ns);
+        }
+    }
+
+    fn reply(&mut self, client: ClientId, reply: &Reply, follow: Option<u64>) {
+        if let Some(control) = &mut self.steering.control {
+            control.reply(client, reply, follow);
+        }
+    }
+
+    /// The answer to a request; none where workers have to be asked before.
+    fn answer(&mut self, client: ClientId, peer: Peer, request: &Request, now_ns: u64) -> Option<Reply> {
+        let decided = match request {
+            Request::List { levels } => {
+                self.ask_all(Purpose::List(client), &Order::Look { levels: *levels }, now_ns);
+                return None;
+            }
+            Request::Events { .. } => return Some(Reply::Events { events: self.journal.since(0).cloned().collect() }),
+            Request::Volume { target, volume_db } => match millidecibels(*volume_db) {
+                Some(volume) => self.decide(
+                    client,
+                    peer,
+                    target,
+                    Decision::VolumeMdb(volume),
+                    format!("volume {volume_db} dB"),
+                    now_ns,
+                ),
+                None => Err(Reply::Refused {
+                    message: format!("a volume is between -100 and 20 decibels, not {volume_db}"),
+                }),
+            },
+            Request::Mute { target, on } => {
+                let text = if *on { "muted" } else { "unmuted" };
+                self.decide(client, peer, target, Decision::Muted(*on), text.to_owned(), now_ns)
+            }
+            Request::Capture { target, allow } => {
+                let text = if *allow { "capture allowed" } else { "capture denied" };
+                self.decide(client, peer, target, Decision::Capture(*allow), text.to_owned(), now_ns)
+            }
+            Request::Reload => {
+                self.reload(Some(client), &peer.to_string(), now_ns).map_err(|message| Reply::Refused { message })
+            }
+        };
+        decided.err()
+    }
+
+    /// Asks all workers for the same purpose.
+    fn ask_all(&mut self, purpose: Purpose, order: &Order, now_ns: u64) {
+        let serving = |worker: &super::Worker| worker.serving && !worker.is_ending();
+        let asked: BTreeSet<DomainId> =
+            self.workers.iter().filter(|(_, worker)| serving(worker)).map(|(guest, _)| *guest).collect();
+        let job = self.jobs.open(purpose, asked, now_ns);
+        for worker in self.workers.values_mut().filter(|worker| serving(worker)) {
+            worker.ask(order, Some(job), now_ns);
+        }
+    }
+
+    /// Notes a worker's answer.
+    pub(super) fn answered(&mut self, guest: DomainId, job: u64, answer: Answer) {
+        match answer {
+            Answer::Done { streams } => self.jobs.answered(job, guest, |job| job.streams += streams),
+            Answer::NoSuchStream => self.jobs.answered(job, guest, |job| job.unknown = true),
+            Answer::Seen(seen) => {
+                if let Some(worker) = self.workers.get_mut(&guest)
+                    // Of another guest it has nothing to say.
+                    && seen.guest.as_ref().is_none_or(|its| its.domain == guest.0)
+                {
+                    worker.seen = *seen;
+                }
+                self.jobs.answered(job, guest, |_| {});
+            }
+            Answer::Alive => self.jobs.answered(job, guest, |_| {}),
+        }
+    }
+
+    /// Tells whoever asked.
+    fn finish(&mut self, job: Job) {
+        match job.purpose {
+            Purpose::List(client) => {
+                let status = self.status();
+                self.reply(client, &Reply::Status(status), None);
+            }
+            Purpose::Figures => {
+                let text = figures(&self.status(), &self.totals(), self.journal.count());
+                if let Some(metrics) = &mut self.steering.metrics {
+                    metrics.give(&text);
+                }
+            }
+            Purpose::Reload { client, message } => {
+                service::reloaded();
+                if let Some(client) = client {
+                    self.reply(client, &Reply::Done { message, streams: job.streams }, None);
+                }
+            }
+            Purpose::Decide { client, target, .. } if job.unknown => {
+                let message =
+                    format!("`{target}`: the guest has no such card or stream; `vsnd list` shows what there is");
+                self.reply(client, &Reply::NoSuchStream { message }, None);
+            }
+            Purpose::Decide { client, peer, guest, target, decision, text } => {
+                // It holds, even if the worker could not say so: another will.
+                self.decisions.decide(guest.0, &target, decision);
+                self.keep_decisions();
+                info!("audit: {target}: {text}, by {peer}");
+                let subject =
+                    Subject { domain: Some(guest.0), card: target.card, pcm: target.pcm, stream: target.stream };
+                self.journal.push(EventKind::Audit, subject, format!("{text}, by {peer}"));
+                let message = format!("{target}: {text}");
+                self.reply(client, &Reply::Done { message, streams: job.streams }, None);
+            }
+        }
+    }
+
+    /// Has a guest's worker follow a decision.
+    fn decide(
+        &mut self,
+        client: ClientId,
+        peer: Peer,
+        target: &Target,
+        decision: Decision,
+        text: String,
+        now_ns: u64,
+    ) -> Result<(), Reply> {
+        let guest = self.guest_of(target).map_err(|message| Reply::NoSuchStream { message })?;
+        let purpose = Purpose::Decide { client, peer, guest, target: target.clone(), decision, text };
+        let job = self.jobs.open(purpose, BTreeSet::from([guest]), now_ns);
+        if let Some(worker) = self.workers.get_mut(&guest) {
+            worker.ask(&Order::Decide { target: target.clone(), decision }, Some(job), now_ns);
+        }
+        Ok(())
+    }
+
+    /// The guest that a target names.
+    fn guest_of(&mut self, target: &Target) -> Result<DomainId, String> {
+        let mut found: Vec<DomainId> = Vec::new();
+        let mut others: Vec<String> = Vec::new();
+        for (&guest, _) in self.workers.iter().filter(|(_, worker)| worker.cards > 0) {
+            let Identity { name, uuid } = Identity::read(&mut self.store, guest);
+            if target.names_guest(guest.0, name.as_deref(), uuid.as_deref()) {
+                found.push(guest);
+            } else {
+                others.push(name.unwrap_or_else(|| guest.to_string()));
+            }
+        }
+        match (found.as_slice(), others.as_slice()) {
+            ([guest], _) => Ok(*guest),
+            ([_, _, ..], _) => Err(format!("`{}` is more than one guest: name it by its id or UUID", target.domain)),
+            ([], []) => Err(format!("no guest `{}`: none has a sound card now", target.domain)),
+            ([], others) => {
+                Err(format!("no guest `{}` has a sound card; there are: {}", target.domain, others.join(", ")))
+            }
+        }
+    }
+
+    /// Reads the configuration again. A file with an error changes nothing.
+    fn reload(&mut self, client: Option<ClientId>, asked_by: &str, now_ns: u64) -> Result<(), String> {
+        service::reloading();
+        let read = self.steering.source.settings().and_then(|settings| Ok((settings.config()?, settings)));
+        let (config, settings) = match read {
+            Ok(read) => read,
+            Err(error) => {
+                service::reloaded();
+                let text = format!("{error}; what held before still holds");
+                warn!("not reloaded: {text}");
+                self.journal.push(EventKind::Reload, Subject::default(), format!("refused: {text}"));
+                return Err(text);
+            }
+        };
+        let old = &self.config;
+        if (&old.control, &old.metrics) != (&config.control, &config.metrics) {
+            warn!("what [control] and [metrics] say takes effect when the daemon is started again");
+        }
+        let devices: Vec<_> = config.devices().map(|(device, direction)| (device.clone(), direction)).collect();
+        // Devices may take their time to answer.
+        let _ = thread::Builder::new()
+            .name("vsnd-check".into())
+            .spawn(move || check_devices(devices.iter().map(|(d, to)| (d, *to))));
+        self.config = config;
+        self.settings = settings;
+        let message = format!("configuration read again, asked by {asked_by}");
+        info!("{message}");
+        self.journal.push(EventKind::Reload, Subject::default(), &*message);
+        let order = Order::Settings(self.settings.clone());
+        self.ask_all(Purpose::Reload { client, message }, &order, now_ns);
+        Ok(())
+    }
+
+    pub(super) fn keep_decisions(&self) {
+        if let Some(path) = &self.steering.kept
+            && let Err(error) = self.decisions.write(path)
+        {
+            warn!("{}: {error}: what was decided will not outlive a restart of the daemon", path.display());
+        }
+    }
+
+    /// Everything that is served, as far as workers said.
+    fn status(&self) -> Status {
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_ms: self.poller.now_ns() / 1_000_000,
+            cpu_ms: cpu_ms() + self.past.cpu_ms + self.workers.values().map(|worker| worker.seen.cpu_ms).sum::<u64>(),
+            config: self.steering.source.path(),
+            guests: self.workers.values().filter_map(|worker| worker.seen.guest.clone()).collect(),
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! One worker as the broker sees it: what is lent to it, what it was asked, and whether it goes on.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::unix::net::UnixStream;
+
+use xen::{DomainId, Lender, Xen};
+use xenstore::hub::{Hub, Scope};
+
+use super::launch::{Launch, Running};
+use crate::link::{Link, Order, Report, Seen};
+use crate::poller::Poller;
+
+/// How long a worker may be silent before it is asked whether it goes on.
+const PING_NS: u64 = 5_000_000_000;
+/// How long it may owe an answer.
+const HANG_NS: u64 = 10_000_000_000;
+/// How long it may take to complete its files.
+const END_NS: u64 = 7_000_000_000;
+
+/// Which of a worker's descriptors became ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    Link,
+    Lender,
+    View,
+}
+
+const PARTS: [Part; 3] = [Part::Link, Part::Lender, Part::View];
+
+/// The token of a part.
+fn token(guest: DomainId, part: Part) -> u64 {
+    u64::from(guest.0) << 2 | part as u64
+}
+
+/// The part that a token stands for.
+pub(super) fn part(token: u64) -> Option<(DomainId, Part)> {
+    let part = PARTS.get(usize::try_from(token & 3).ok()?)?;
+    Some((DomainId(u16::try_from(token >> 2).ok()?), *part))
+}
+
+/// A worker.
+pub(super) struct Worker {
+    running: Box<dyn Running>,
+    lender: Lender,
+    link: Link,
+    /// Whose answers it owes: a job's, or nobody's; and since when.
+    owed: VecDeque<(Option<u64>, u64)>,
+    pub(super) started_ns: u64,
+    heard_ns: u64,
+    /// Its guest's cards were offered.
+    pub(super) serving: bool,
+    /// Until when it may take to end.
+    ends_ns: Option<u64>,
+    /// A part of it has more to do than was done at once.
+    busy: bool,
+    pub(super) cards: usize,
+    pub(super) seen: Seen,
+}
+
+/// What a worker said.
+pub(super) enum Said {
+    Report(Report),
+    /// An answer to a job.
+    Answer(u64, crate::link::Answer),
+}
+
+impl Worker {
+    /// Starts the worker of `guest` and tells it what holds.
+    pub(super) fn start(
+        xen: &Xen,
+        hub: &mut Hub,
+        guest: DomainId,
+        pages_max: usize,
+        begin: &Order,
+        launch: &mut dyn Launch,
+        poller: &Poller,
+    ) -> Result<Self, crate::Error> {
+        let own = xen.domain();
+        let (view, theirs) = UnixStream::pair()?;
+        let scope = Scope {
+            readable: vec![
+                format!("/local/domain/{guest}/device/vsnd"),
+                // Who it is: the policy goes by that.
+                format!("/local/domain/{guest}/name"),
+                format!("/local/domain/{guest}/vm"),
+            ],
+            writable: vec![format!("/local/domain/{own}/backend/vsnd/{guest}")],
+        };
+        hub.add(guest.0, theirs.into(), scope)?;
+        let (lender, lent) = xen.lend(guest, view.into(), pages_max)?;
+        let (link, theirs) = UnixStream::pair()?;
+        let running = launch.launch(own, guest, lent, theirs)?;
+        let now_ns = poller.now_ns();
+        let mut worker = Self {
+            running,
+            lender,
+            link: Link::new(link)?,
+            owed: VecDeque::new(),
+            started_ns: now_ns,
+            heard_ns: now_ns,
+            serving: false,
+            ends_ns: None,
+            busy: false,
+            cards: 0,
+            seen: Seen::default(),
+        };
+        poller.add_both_edges(&worker.link, token(guest, Part::Link))?;
+        poller.add_level(&worker.lender, token(guest, Part::Lender))?;
+        if let Some(view) = hub.client(guest.0) {
+            poller.add_both_edges(view, token(guest, Part::View))?;
+        }
+        worker.link.send(begin);
+        Ok(worker)
+    }
+
+    /// Asks something that is answered to `job`.
+    pub(super) fn ask(&mut self, order: &Order, job: Option<u64>, now_ns: u64) {
+        self.owed.push_back((job, now_ns));
+        self.link.send(order);
+    }
+
+    /// Has it end by itself.
+    pub(super) fn end(&mut self, now_ns: u64) {
+        if self.ends_ns.is_none() {
+            self.ends_ns = Some(now_ns + END_NS);
+            self.link.send(&Order::End);
+        }
+    }
+
+    /// Whether it was told to end.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ends_ns.is_some()
+    }
+
+    /// Serves it after a part of it became ready.
+    ///
+    /// # Errors
+    /// Why it cannot be served any more: it is gone, or says what makes no sense.
+    pub(super) fn woke(&mut self, part: Part) -> io::Result<()> {
+        match part {
+            Part::Link => self.link.woke(),
+            Part::Lender => self.busy |= self.lender.serve()?,
+            // The hub serves all of them together.
+            Part::View => {}
+        }
+        Ok(())
+    }
+
+    /// Goes on with what was not done at once.
+    ///
+    /// # Errors
+    /// As [`woke`](Self::woke).
+    pub(super) fn go_on(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.busy) {
+            self.woke(Part::Lender)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        self.busy || self.link.has_message()
+    }
+
+    /// What it said next.
+    ///
+    /// # Errors
+    /// As [`woke`](Self::woke).
+    pub(super) fn next(&mut self, now_ns: u64) -> io::Result<Option<Said>> {
+        let Some(report) = self.link.next::<Report>()? else { return Ok(None) };
+        self.heard_ns = now_ns;
+        match report {
+            Report::Answer(answer) => match self.owed.pop_front() {
+                Some((Some(job), _)) => Ok(Some(Said::Answer(job, answer))),
+                Some((None, _)) => self.next(now_ns),
+                None => Err(io::Error::other("it answers what nobody asked")),
+            },
+            report => Ok(Some(Said::Report(report))),
+        }
+    }
+
+    /// Asks whether it goes on, where that is due; false where it does not.
+    pub(super) fn goes_on(&mut self, now_ns: u64) -> bool {
+        let since_ns = match self.owed.front() {
+            Some((_, since_ns)) => *since_ns,
+            None if !self.serving => self.started_ns,
+            None => {
+                if now_ns >= self.heard_ns + PING_NS && self.ends_ns.is_none() {
+                    self.ask(&Order::Ping, None, now_ns);
+                }
+                return self.ends_ns.is_none_or(|ends_ns| now_ns < ends_ns);
+            }
+        };
+        now_ns < self.ends_ns.unwrap_or(since_ns + HANG_NS)
+    }
+
+    /// When [`goes_on`](Self::goes_on) has something to say.
+    pub(super) fn next_wake_ns(&self) -> u64 {
+        let owed_ns = self.owed.front().map(|(_, since_ns)| since_ns + HANG_NS);
+        let starting_ns = (!self.serving).then_some(self.started_ns + HANG_NS);
+        self.ends_ns.or(owed_ns).or(starting_ns).unwrap_or(self.heard_ns + PING_NS)
+    }
+
+    /// Its process, where it has one.
+    pub(super) fn process(&self) -> Option<u32> {
+        self.running.process()
+    }
+
+    /// Takes back what was lent and gives what is left of it: something that ends soon, or is killed.
+    pub(super) fn abandon(self, kill: bool) -> (Box<dyn Running>, VecDeque<(Option<u64>, u64)>) {
+        let mut running = self.running;
+        if kill {
+            running.kill();
+        }
+        (running, self.owed)
+    }
+}

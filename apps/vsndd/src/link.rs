@@ -1,0 +1,150 @@
+//! What the broker and a guest's worker say to each other: a line of JSON each, over a pair of sockets.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use control::{Event, Guest, Target};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::connection::{Connection, Socket};
+use crate::decisions::{Decision, Decisions};
+use crate::source::Settings;
+use crate::totals::Totals;
+
+/// Longest line: all that is known of a guest with the most streams.
+const LINE_BYTES_MAX: usize = 1 << 20;
+
+/// From the broker.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Order {
+    /// The first: what holds. Answered by [`Report::Serving`].
+    Begin { settings: Settings, decisions: Decisions },
+    /// Another configuration holds. As all that follow, answered by a [`Report::Answer`].
+    Settings(Settings),
+    /// Something was decided about the guest.
+    Decide { target: Target, decision: Decision },
+    /// What is there; with `levels`, they are measured from now on.
+    Look { levels: bool },
+    /// Whether it goes on.
+    Ping,
+    /// Tell the guest that its cards go, complete the files, and end. Not answered.
+    End,
+}
+
+/// From a worker.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Report {
+    /// The guest's cards that there were are offered.
+    Serving,
+    /// So many cards are served now.
+    Cards(usize),
+    /// Something happened.
+    Event(Event),
+    /// To the oldest order that was not answered.
+    Answer(Answer),
+}
+
+/// What a worker answers.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Answer {
+    /// It holds now, for so many streams that are connected.
+    Done { streams: usize },
+    /// The guest has no such card or stream.
+    NoSuchStream,
+    /// What is there.
+    Seen(Box<Seen>),
+    /// It goes on.
+    Alive,
+}
+
+/// What a worker serves.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Seen {
+    /// `None` without a card.
+    pub(crate) guest: Option<Guest>,
+    pub(crate) totals: Totals,
+    /// Processor time that it has used.
+    pub(crate) cpu_ms: u64,
+}
+
+/// One end.
+#[derive(Debug)]
+pub(crate) struct Link(Connection);
+
+impl Link {
+    pub(crate) fn new(socket: UnixStream) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self(Connection::new(Socket::Unix(socket), 0)))
+    }
+
+    /// Sends, or keeps what is not taken.
+    pub(crate) fn send(&mut self, message: &impl Serialize) {
+        // What we send can always be written.
+        if let Ok(mut line) = serde_json::to_vec(message) {
+            line.push(b'\n');
+            self.0.send(&line);
+        }
+    }
+
+    /// Takes in what has come and sends what was kept. Whoever waits calls it at every edge of the descriptor.
+    pub(crate) fn woke(&mut self) {
+        self.0.flush();
+        self.0.receive(LINE_BYTES_MAX);
+    }
+
+    /// The next message that has come.
+    ///
+    /// # Errors
+    /// When the other end is gone, or says what nobody understands.
+    pub(crate) fn next<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
+        self.0.receive_more(LINE_BYTES_MAX);
+        match self.0.take_until(b"\n") {
+            Some(line) => Ok(Some(serde_json::from_slice(&line)?)),
+            None if self.0.has_ended() || self.0.is_flooded(LINE_BYTES_MAX) => Err(io::ErrorKind::UnexpectedEof.into()),
+            None => Ok(None),
+        }
+    }
+
+    /// Waits for the next message.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next), and when none comes in time.
+    pub(crate) fn wait<T: DeserializeOwned>(&mut self, patience: Duration) -> io::Result<T> {
+        let ends = Instant::now() + patience;
+        loop {
+            self.woke();
+            if let Some(message) = self.next()? {
+                return Ok(message);
+            }
+            let left = ends.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            let left = Timespec::try_from(left).map_err(io::Error::other)?;
+            rustix::event::poll(&mut [PollFd::new(&self.0.socket, PollFlags::IN)], Some(&left))?;
+        }
+    }
+
+    /// Whether a message has come that nothing will wake us for.
+    pub(crate) fn has_message(&self) -> bool {
+        self.0.has_line()
+    }
+
+    /// Whether everything was sent.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.0.is_idle()
+    }
+}
+
+impl AsFd for Link {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.socket.as_fd()
+    }
+}

@@ -1,0 +1,143 @@
+//! What the broker orders, and what it is told.
+
+use control::{Card, Guest, Target};
+use sndif::store::Direction;
+
+use super::cards::asked;
+use super::{StreamKey, Worker};
+use crate::decisions::Decision;
+use crate::device::DeviceId;
+use crate::error::Ended;
+use crate::link::{Answer, Order, Report, Seen};
+use crate::served::Served;
+use crate::source::Settings;
+
+/// How long levels are measured after they were asked for.
+const MEASURED_NS: u64 = 3_000_000_000;
+
+impl Worker {
+    /// Does what was ordered and tells what happened; says whether this is the end.
+    pub(super) fn obey(&mut self, now_ns: u64) -> Option<Ended> {
+        loop {
+            let answer = match self.link.next() {
+                Ok(None) => break,
+                // The broker is gone: what it would let us reach as well.
+                Err(_) => return Some(Ended::XenGone),
+                Ok(Some(Order::End)) => return Some(Ended::Asked),
+                Ok(Some(Order::Begin { settings, .. } | Order::Settings(settings))) => self.settings(&settings, now_ns),
+                Ok(Some(Order::Decide { target, decision })) => self.decide(&target, decision, now_ns),
+                Ok(Some(Order::Look { levels })) => {
+                    if levels {
+                        self.measured_until_ns = Some(now_ns + MEASURED_NS);
+                    }
+                    Answer::Seen(Box::new(self.seen(levels)))
+                }
+                Ok(Some(Order::Ping)) => Answer::Alive,
+            };
+            // What happened before is known before.
+            self.tell();
+            self.link.send(&Report::Answer(answer));
+        }
+        self.tell();
+        if self.measured_until_ns.is_some_and(|until| until <= now_ns) {
+            self.measured_until_ns = None;
+            self.streams.values().for_each(Served::stop_measuring);
+        }
+        None
+    }
+
+    /// Tells the broker what it does not know yet.
+    pub(super) fn tell(&mut self) {
+        if self.cards_told != self.devices.len() {
+            self.cards_told = self.devices.len();
+            self.link.send(&Report::Cards(self.cards_told));
+        }
+        // A broker that does not read what was sent hears of what is still remembered when it does.
+        if self.told != self.journal.count() && self.link.is_idle() {
+            for event in self.journal.since(self.told) {
+                self.link.send(&Report::Event(event.clone()));
+            }
+            self.told = self.journal.count();
+        }
+    }
+
+    fn settings(&mut self, settings: &Settings, now_ns: u64) -> Answer {
+        // The broker has understood it, and is the same program.
+        if let Ok(config) = settings.config() {
+            self.policy.config = config;
+            self.reroute(now_ns);
+        }
+        Answer::Done { streams: self.streams.len() }
+    }
+
+    /// Takes a decision, and lets it take effect.
+    fn decide(&mut self, target: &Target, decision: Decision, now_ns: u64) -> Answer {
+        let streams = self.streams_of(target);
+        if target.card.is_some() && streams.is_none() {
+            return Answer::NoSuchStream;
+        }
+        self.policy.decisions.decide(self.guest.0, target, decision);
+        self.reroute(now_ns);
+        Answer::Done { streams: streams.unwrap_or(0) }
+    }
+
+    /// How many connected streams a target names; `None` if there are neither streams nor a card that could have them.
+    fn streams_of(&self, target: &Target) -> Option<usize> {
+        let cards = self.devices.values().filter(|device| target.card.is_none_or(|card| device.id.card == card));
+        let counts = cards.map(|device| {
+            let streams =
+                device.streams.iter().filter(|(nodes, _)| target.covers(device.id.card, nodes.pcm, nodes.stream));
+            // What streams a card has that is not connected is not known.
+            let count = streams.count();
+            (count > 0 || device.streams.is_empty()).then_some(count)
+        });
+        counts.flatten().reduce(|sum, count| sum + count)
+    }
+
+    /// Lets what holds now take effect in every stream.
+    fn reroute(&mut self, now_ns: u64) {
+        let cards: Vec<(DeviceId, Vec<StreamKey>)> = self
+            .devices
+            .values()
+            .map(|device| (device.id, device.streams.iter().map(|(_, key)| *key).collect()))
+            .collect();
+        for (id, keys) in cards {
+            for (index, key) in keys.into_iter().enumerate() {
+                let Some(device) = self.devices.get(&id) else { continue };
+                let Some((nodes, _)) = device.streams.get(index) else { continue };
+                let (nodes, identity) = (nodes.clone(), device.identity.clone());
+                let routes = [Direction::Playback, Direction::Capture]
+                    .map(|direction| self.policy.route(&identity.asker(id, Some(&nodes)), direction));
+                let asked = asked(id, &nodes, &identity);
+                self.with_stream(key, now_ns, |served, turn| {
+                    asked.change(served, |direction| routes[direction as usize].clone(), turn);
+                });
+                self.serve_stream(key, now_ns);
+            }
+        }
+    }
+
+    /// Everything that is served.
+    fn seen(&self, levels: bool) -> Seen {
+        let cards = self.devices.values().map(|device| Card {
+            card: device.id.card,
+            protocol: device.protocol.to_string(),
+            state: device.handshake.state().to_string(),
+            violations: device.violations,
+            connections: device.connections,
+            streams: device
+                .streams
+                .iter()
+                .filter_map(|(nodes, key)| Some(self.streams.get(*key)?.describe(nodes, levels)))
+                .collect(),
+        });
+        let guest = self.devices.values().next().map(|device| Guest {
+            domain: self.guest.0,
+            name: device.identity.name.clone(),
+            uuid: device.identity.uuid.clone(),
+            pid: std::process::id(),
+            cards: cards.collect(),
+        });
+        Seen { guest, totals: self.journal.totals, cpu_ms: crate::figures::cpu_ms() }
+    }
+}

@@ -1,0 +1,219 @@
+//! A part of this process's hold on Xen for another process: the pages and the event channels of one domain.
+//!
+//! The other process ([`Xen::borrowed`](crate::Xen::borrowed)) asks over a socket in the emulated hypervisor's own words. Here it is looked at whether
+//! that concerns the one domain; then it is asked of the emulated hypervisor, over a connection of its own, or of the real
+//! one: the call that makes references mappable is made here, on a file that is closed at once and that the other process
+//! maps, and a channel is bound on a file that reaches no other domain. Nothing that is lent is mapped or read here.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::pipe::PipeFlags;
+
+use crate::emu::socket::{self, Received};
+use crate::emu::wire::{Reply, Request, VERSION, token_words};
+use crate::emu::{Guest, REAL, Token};
+use crate::{Backing, DomainId, Error, Refusal, Result, Shared, Xen, dev};
+
+/// Requests that are answered at once, before whoever serves the lender does something else.
+const TURN: usize = 64;
+
+/// What serves another process with what concerns one domain. When it is dropped, everything is taken back that can be: what
+/// is mapped of the real Xen stays mapped until the other process ends.
+pub struct Lender {
+    guest: DomainId,
+    socket: OwnedFd,
+    authority: Authority,
+    /// The other process's connection to the store, until it asks for it.
+    store: Option<OwnedFd>,
+    /// Pages of each mapping.
+    mapped: BTreeMap<Token, usize>,
+    ports: usize,
+    pages_max: usize,
+    owner: Arc<Shared>,
+    /// Held, so that the other process sees us end.
+    _alive: OwnedFd,
+    sign_of_life: Option<OwnedFd>,
+}
+
+enum Authority {
+    Emu(Box<Guest>),
+    Dev { next_token: u64 },
+}
+
+/// A reply and the descriptors that go with it.
+type Answer = (Reply, Vec<OwnedFd>);
+
+impl Xen {
+    /// Lends another process what concerns `guest`: at most `pages_max` of its pages at once, its event channels, and `store`
+    /// for a connection to the store. Gives what serves it and the socket that the other process needs.
+    ///
+    /// # Errors
+    /// If the emulated hypervisor, or the system, gives no more.
+    pub fn lend(&self, guest: DomainId, store: OwnedFd, pages_max: usize) -> Result<(Lender, OwnedFd)> {
+        let authority = match &self.shared.backing {
+            Backing::Emu(own) => Authority::Emu(Box::new(own.another()?)),
+            Backing::Dev(_) => Authority::Dev { next_token: 0 },
+        };
+        let flags = SocketFlags::CLOEXEC;
+        let pair = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None);
+        let (socket, theirs) = pair.map_err(Error::system("make a pair of sockets"))?;
+        rustix::io::ioctl_fionbio(&socket, true).map_err(Error::system("make a pair of sockets"))?;
+        let pipe = rustix::pipe::pipe_with(PipeFlags::CLOEXEC);
+        let (sign_of_life, alive) = pipe.map_err(Error::system("make a pipe"))?;
+        let lender = Lender {
+            guest,
+            socket,
+            authority,
+            store: Some(store),
+            mapped: BTreeMap::new(),
+            ports: 0,
+            pages_max,
+            owner: Arc::clone(&self.shared),
+            _alive: alive,
+            sign_of_life: Some(sign_of_life),
+        };
+        Ok((lender, theirs))
+    }
+}
+
+impl Lender {
+    /// Answers what was asked; true if there may be more. Never waits for the other process.
+    ///
+    /// # Errors
+    /// When the other process is gone, or asks for what makes no sense: it gets no further answer.
+    pub fn serve(&mut self) -> io::Result<bool> {
+        for _ in 0..TURN {
+            let request = match socket::receive(self.socket.as_fd()) {
+                Ok(Received::Packet(words, fds)) if fds.is_empty() => Request::parse(&words),
+                Ok(Received::End) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Err(Errno::AGAIN | Errno::INTR) => return Ok(false),
+                Ok(_) => None,
+                Err(error) => return Err(error.into()),
+            };
+            let request = request.ok_or_else(|| io::Error::other("it does not speak our language"))?;
+            let (reply, fds) = self.answer(request)?;
+            let fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+            socket::send(self.socket.as_fd(), &reply.encode(), &fds)?;
+        }
+        Ok(true)
+    }
+
+    fn answer(&mut self, request: Request) -> io::Result<Answer> {
+        let refused = |refusal| Ok((Reply::refused(refusal), Vec::new()));
+        match &request {
+            Request::Hello { version: VERSION, .. } => {
+                let real = matches!(self.authority, Authority::Dev { .. });
+                let words = if real { vec![REAL] } else { Vec::new() };
+                Ok((Reply::Done(words), self.sign_of_life.take().into_iter().collect()))
+            }
+            Request::Store => match self.store.take() {
+                Some(store) => Ok((Reply::Done(Vec::new()), vec![store])),
+                None => refused(Refusal::Quota),
+            },
+            Request::Map { from, refs, .. } => {
+                if *from != self.guest {
+                    return refused(Refusal::GrantedToAnother);
+                }
+                let pages = refs.len();
+                if self.mapped.values().sum::<usize>().saturating_add(pages) > self.pages_max {
+                    return refused(Refusal::Quota);
+                }
+                let (reply, fds) = self.map(request).map_err(io::Error::other)?;
+                if let Reply::Done(words) = &reply
+                    && let [low, high, ..] = words[..]
+                {
+                    self.mapped.insert(crate::emu::wire::token(low, high), pages);
+                    self.owner.counters.mapped_pages.add(pages);
+                }
+                Ok((reply, fds))
+            }
+            Request::Unmap { token } => {
+                let Some(pages) = self.mapped.remove(token) else { return refused(Refusal::NoSuchGrant) };
+                self.owner.counters.mapped_pages.sub(pages);
+                self.pass_on(&request)
+            }
+            Request::BindInterdomain { remote, .. } => {
+                if *remote != self.guest {
+                    return refused(Refusal::ReservedForAnother);
+                }
+                let answer = self.bind(request).map_err(io::Error::other)?;
+                if matches!(answer.0, Reply::Done(_)) {
+                    self.ports += 1;
+                    self.owner.counters.ports.add(1);
+                }
+                Ok(answer)
+            }
+            Request::Close { .. } => {
+                if self.ports > 0 {
+                    self.ports -= 1;
+                    self.owner.counters.ports.sub(1);
+                }
+                self.pass_on(&request)
+            }
+            // A backend grants nothing.
+            Request::Hello { .. }
+            | Request::Stats
+            | Request::Grant { .. }
+            | Request::EndAccess { .. }
+            | Request::AllocUnbound { .. } => refused(Refusal::BadArgument),
+        }
+    }
+
+    /// What the emulated hypervisor has to know; with the real one it is enough that files are closed.
+    fn pass_on(&self, request: &Request) -> io::Result<Answer> {
+        match &self.authority {
+            Authority::Emu(own) => own.ask(request).map_err(io::Error::other),
+            Authority::Dev { .. } => Ok((Reply::Done(Vec::new()), Vec::new())),
+        }
+    }
+
+    fn map(&mut self, request: Request) -> Result<Answer> {
+        let Authority::Dev { next_token } = &mut self.authority else {
+            let Authority::Emu(own) = &self.authority else { return Err(Error::Malformed) };
+            return own.ask(&request);
+        };
+        let Request::Map { from, refs, .. } = request else { return Err(Error::Malformed) };
+        let (file, index) = match dev::Device::lend(from, &refs) {
+            Ok(lent) => lent,
+            Err(_) => return Ok((Reply::refused(Refusal::Unspecified), Vec::new())),
+        };
+        *next_token += 1;
+        let mut words = token_words(Token(*next_token)).to_vec();
+        let first = u32::try_from(index / sndif::PAGE_BYTES as u64).map_err(|_| Error::Malformed)?;
+        words.extend((first..).take(refs.len()).flat_map(|page| [0, page]));
+        Ok((Reply::Done(words), vec![file]))
+    }
+
+    fn bind(&self, request: Request) -> Result<Answer> {
+        if let Authority::Emu(own) = &self.authority {
+            return own.ask(&request);
+        }
+        let Request::BindInterdomain { remote, port } = request else { return Err(Error::Malformed) };
+        match dev::Device::bind_for_another(remote, port) {
+            Ok(channel) => {
+                let (file, port) = channel.into_parts();
+                Ok((Reply::Done(vec![port.0]), vec![file]))
+            }
+            Err(Error::Bind { refusal, .. }) => Ok((Reply::refused(refusal), Vec::new())),
+            Err(_) => Ok((Reply::refused(Refusal::NoResources), Vec::new())),
+        }
+    }
+}
+
+impl AsFd for Lender {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Drop for Lender {
+    fn drop(&mut self) {
+        self.owner.counters.ports.sub(self.ports);
+        self.owner.counters.mapped_pages.sub(self.mapped.values().sum());
+    }
+}

@@ -1,0 +1,364 @@
+//! One connection to a store for several clients, each of which sees and changes a part only.
+//!
+//! A client speaks the store's own protocol and notices nothing, but that all outside of its part is forbidden (`EACCES`). Every request
+//! is looked at whole before it goes on, under a number of ours; a transaction can be used by the client that began it, and
+//! watches by the one that set them. What is kept for a client that does not read is bounded: replies by what it may ask at once,
+//! events by merging them. When a client goes, its watches and transactions go.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use crate::client::link::{Link, Sent};
+use crate::error::{Error, Result};
+use crate::path::{self, RELEASE_DOMAIN};
+use crate::wire::{Decoder, MESSAGE_MAX, Message, Op, strings};
+
+/// Rounds over all clients before whoever relays does something else.
+const ROUNDS: usize = 32;
+/// Requests of one client that are on their way at once.
+const WINDOW: usize = 16;
+/// Events that are kept for one client before those of a watch are merged into one.
+const EVENTS_MAX: usize = 256;
+
+/// What a client may reach: nodes and all below them.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    /// To read and watch.
+    pub readable: Vec<String>,
+    /// To read, watch, write and remove.
+    pub writable: Vec<String>,
+}
+
+/// The connection and its clients, which are known by numbers.
+pub struct Hub {
+    store: Link,
+    to_store: Vec<u8>,
+    from_store: Decoder,
+    clients: BTreeMap<u16, Client>,
+    /// Requests that the store has not answered.
+    flights: BTreeMap<u32, Flight>,
+    last_id: u32,
+}
+
+struct Client {
+    link: Link,
+    scope: Scope,
+    from: Decoder,
+    to: Vec<u8>,
+    in_flight: usize,
+    transactions: BTreeSet<u32>,
+    /// Path and token.
+    watches: BTreeSet<(String, Vec<u8>)>,
+    /// The same of what happened and was not told yet.
+    events: BTreeSet<(String, Vec<u8>)>,
+    gone: bool,
+}
+
+struct Flight {
+    /// Who asked, under which number; nobody where a client is gone.
+    asker: Option<(u16, u32)>,
+    begins_transaction: bool,
+}
+
+impl Hub {
+    /// Shares the store behind `store`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the descriptor cannot be examined.
+    pub fn new(store: OwnedFd) -> Result<Self> {
+        Ok(Self {
+            store: Link::from_fd(store)?,
+            to_store: Vec::new(),
+            from_store: Decoder::new(),
+            clients: BTreeMap::new(),
+            flights: BTreeMap::new(),
+            last_id: 0,
+        })
+    }
+
+    /// The descriptor of the store: when it can be read or written, [`relay`](Self::relay).
+    #[must_use]
+    pub fn store(&self) -> BorrowedFd<'_> {
+        self.store.as_fd()
+    }
+
+    /// Lets the client behind `link` speak to the store, as number `client`, in place of one that had the number.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the descriptor cannot be examined.
+    pub fn add(&mut self, client: u16, link: OwnedFd, scope: Scope) -> Result<()> {
+        self.remove(client);
+        let new = Client {
+            link: Link::from_fd(link)?,
+            scope,
+            from: Decoder::new(),
+            to: Vec::new(),
+            in_flight: 0,
+            transactions: BTreeSet::new(),
+            watches: BTreeSet::new(),
+            events: BTreeSet::new(),
+            gone: false,
+        };
+        self.clients.insert(client, new);
+        Ok(())
+    }
+
+    /// The descriptor of a client, as [`store`](Self::store).
+    #[must_use]
+    pub fn client(&self, client: u16) -> Option<BorrowedFd<'_>> {
+        self.clients.get(&client).map(|client| client.link.as_fd())
+    }
+
+    /// Ends a client's part.
+    pub fn remove(&mut self, client: u16) {
+        let Some(gone) = self.clients.remove(&client) else { return };
+        for flight in self.flights.values_mut() {
+            flight.asker.take_if(|(asker, _)| *asker == client);
+        }
+        for (path, token) in gone.watches {
+            let payload = watch_payload(&path, &own_token(client, &token));
+            self.ask_for_nobody(Op::Unwatch, 0, payload);
+        }
+        for transaction in gone.transactions {
+            self.ask_for_nobody(Op::TransactionEnd, transaction, b"F\0".to_vec());
+        }
+    }
+
+    /// Passes on what has come and is taken, without waiting; true if there may be more.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] when the store is gone, [`Error::Wire`] when it speaks another language.
+    pub fn relay(&mut self) -> Result<bool> {
+        for _ in 0..ROUNDS {
+            let mut moved = self.take_reply()?;
+            let clients: Vec<u16> = self.clients.keys().copied().collect();
+            for client in clients {
+                moved |= self.serve(client)?;
+            }
+            moved |= flush(&self.store, &mut self.to_store)?;
+            if !moved {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// A client that is gone, or speaks another language; it was removed.
+    pub fn take_gone(&mut self) -> Option<u16> {
+        let gone = self.clients.iter().find(|(_, client)| client.gone).map(|(number, _)| *number)?;
+        self.remove(gone);
+        Some(gone)
+    }
+
+    /// One request of a client, and what is to be told to it; true if anything moved.
+    fn serve(&mut self, number: u16) -> Result<bool> {
+        // A device takes a message whole, and the store of Xen 4.17 dies where another is under way behind it.
+        let room = if self.store.is_device() { self.flights.is_empty() } else { self.to_store.len() < MESSAGE_MAX };
+        let Some(client) = self.clients.get_mut(&number) else { return Ok(false) };
+        if client.gone {
+            return Ok(false);
+        }
+        let told = client.tell();
+        let asked = if room && client.in_flight < WINDOW { client.next() } else { Ok(None) };
+        let (Ok(told), Ok(asked)) = (told, asked) else {
+            client.gone = true;
+            return Ok(true);
+        };
+        let Some(message) = asked else { return Ok(told) };
+        match client.admit(number, &message) {
+            Some(payload) => {
+                client.in_flight = client.in_flight.saturating_add(1);
+                let id = self.free_id();
+                let begins_transaction = message.op() == Some(Op::TransactionStart);
+                self.flights.insert(id, Flight { asker: Some((number, message.req_id)), begins_transaction });
+                Message { req_id: id, payload, ..message }.emit_into(&mut self.to_store)?;
+            }
+            None => {
+                let refusal = Message { kind: Op::Error.raw(), payload: b"EACCES\0".to_vec(), ..message };
+                refusal.emit_into(&mut client.to)?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn take_reply(&mut self) -> Result<bool> {
+        let Some(message) = next(&self.store, &mut self.from_store)? else { return Ok(false) };
+        if message.op() == Some(Op::WatchEvent) {
+            self.take_event(&message);
+            return Ok(true);
+        }
+        let Some(flight) = self.flights.remove(&message.req_id) else {
+            return Err(Error::Protocol("reply to no request"));
+        };
+        let begun = if flight.begins_transaction && message.op() != Some(Op::Error) {
+            let text = message.payload.strip_suffix(b"\0").unwrap_or(&message.payload);
+            std::str::from_utf8(text).ok().and_then(|text| text.parse::<u32>().ok())
+        } else {
+            None
+        };
+        match flight.asker.and_then(|(number, req_id)| Some((self.clients.get_mut(&number)?, req_id))) {
+            Some((client, req_id)) => {
+                client.in_flight = client.in_flight.saturating_sub(1);
+                client.transactions.extend(begun);
+                Message { req_id, ..message }.emit_into(&mut client.to)?;
+            }
+            None => {
+                if let Some(transaction) = begun {
+                    self.ask_for_nobody(Op::TransactionEnd, transaction, b"F\0".to_vec());
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn take_event(&mut self, message: &Message) {
+        let Some([path, token]) = strings::<2>(&message.payload) else { return };
+        let Some((number, token)) = asker_of(token) else { return };
+        if let (Some(client), Ok(path)) = (self.clients.get_mut(&number), std::str::from_utf8(path)) {
+            client.note(path, token);
+        }
+    }
+
+    /// Asks what nobody waits for.
+    fn ask_for_nobody(&mut self, op: Op, tx_id: u32, payload: Vec<u8>) {
+        let req_id = self.free_id();
+        let message = Message { kind: op.raw(), req_id, tx_id, payload };
+        // It was let through before in the other direction, so it is no longer than allowed.
+        if message.emit_into(&mut self.to_store).is_ok() {
+            self.flights.insert(req_id, Flight { asker: None, begins_transaction: false });
+        }
+    }
+
+    fn free_id(&mut self) -> u32 {
+        loop {
+            self.last_id = self.last_id.wrapping_add(1);
+            if self.last_id != 0 && !self.flights.contains_key(&self.last_id) {
+                return self.last_id;
+            }
+        }
+    }
+}
+
+impl Client {
+    /// The next request that has come.
+    fn next(&mut self) -> Result<Option<Message>> {
+        next(&self.link, &mut self.from)
+    }
+
+    /// Sends what it has room for; true if anything went.
+    fn tell(&mut self) -> Result<bool> {
+        while self.to.len() < MESSAGE_MAX
+            && let Some((path, token)) = self.events.pop_first()
+        {
+            let payload = watch_payload(&path, &token);
+            Message { kind: Op::WatchEvent.raw(), req_id: 0, tx_id: 0, payload }.emit_into(&mut self.to)?;
+        }
+        flush(&self.link, &mut self.to)
+    }
+
+    /// Notes an event; where there are too many, that something happened below the watched node.
+    fn note(&mut self, path: &str, token: &[u8]) {
+        self.events.insert((path.to_owned(), token.to_vec()));
+        if self.events.len() > EVENTS_MAX {
+            self.events.retain(|(_, other)| other != token);
+            let watched = self.watches.iter().find(|(_, other)| other == token);
+            self.events.extend(watched.cloned());
+        }
+    }
+
+    /// What goes to the store in place of a request's payload; `None` where it is not let through.
+    fn admit(&mut self, number: u16, request: &Message) -> Option<Vec<u8>> {
+        if request.tx_id != 0 && !self.transactions.contains(&request.tx_id) {
+            return None;
+        }
+        let op = request.op()?;
+        match op {
+            Op::TransactionStart => {}
+            Op::TransactionEnd => drop(self.transactions.remove(&request.tx_id)),
+            Op::Watch | Op::Unwatch => {
+                let [path, token] = strings::<2>(&request.payload)?;
+                let path = std::str::from_utf8(path).ok()?;
+                if path != RELEASE_DOMAIN && !self.scope.reads(path.as_bytes()) {
+                    return None;
+                }
+                let watch = (path.to_owned(), token.to_vec());
+                match op {
+                    Op::Watch => drop(self.watches.insert(watch)),
+                    _ => drop(self.watches.remove(&watch)),
+                }
+                return Some(watch_payload(path, &own_token(number, token)));
+            }
+            Op::Directory | Op::DirectoryPart | Op::Read if self.scope.reads(first(&request.payload)) => {}
+            Op::Write | Op::Mkdir | Op::Rm if self.scope.writes(first(&request.payload)) => {}
+            _ => return None,
+        }
+        Some(request.payload.clone())
+    }
+}
+
+impl Scope {
+    fn reads(&self, path: &[u8]) -> bool {
+        self.writes(path) || covered(&self.readable, path)
+    }
+
+    fn writes(&self, path: &[u8]) -> bool {
+        covered(&self.writable, path)
+    }
+}
+
+fn covered(nodes: &[String], path: &[u8]) -> bool {
+    path::check(path).is_ok_and(|path| nodes.iter().any(|node| path::covers(node, path)))
+}
+
+/// The path of a request.
+fn first(payload: &[u8]) -> &[u8] {
+    payload.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
+fn watch_payload(path: &str, token: &[u8]) -> Vec<u8> {
+    [path.as_bytes(), b"\0", token, b"\0"].concat()
+}
+
+/// A client's token among those of all.
+fn own_token(client: u16, token: &[u8]) -> Vec<u8> {
+    [format!("{client}:").as_bytes(), token].concat()
+}
+
+/// Whose token it is, and what that client calls it.
+fn asker_of(token: &[u8]) -> Option<(u16, &[u8])> {
+    let colon = token.iter().position(|byte| *byte == b':')?;
+    let (client, rest) = token.split_at_checked(colon)?;
+    Some((std::str::from_utf8(client).ok()?.parse().ok()?, rest.get(1..)?))
+}
+
+/// The next whole message of `link`, if it has come.
+fn next(link: &Link, decoder: &mut Decoder) -> Result<Option<Message>> {
+    if let Some(message) = decoder.next_message()? {
+        return Ok(Some(message));
+    }
+    let mut buffer = [0; MESSAGE_MAX];
+    match link.read(&mut buffer)? {
+        None => return Ok(None),
+        Some(0) => return Err(Error::Closed),
+        // There is room: not even one message is whole.
+        Some(count) => decoder.push(buffer.get(..count).unwrap_or_default()),
+    };
+    Ok(decoder.next_message()?)
+}
+
+/// Writes what is taken; true if anything was.
+fn flush(link: &Link, pending: &mut Vec<u8>) -> Result<bool> {
+    if pending.is_empty() {
+        return Ok(false);
+    }
+    match link.write(pending)? {
+        Sent::All => pending.clear(),
+        Sent::Some(0) => return Ok(false),
+        Sent::Some(count) => drop(pending.drain(..count.min(pending.len()))),
+        Sent::Refused(error) => return Err(Error::io("write to the store", error)),
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests;

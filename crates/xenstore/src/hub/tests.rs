@@ -1,0 +1,145 @@
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::*;
+use crate::client::Request;
+use crate::{Client, StoreErrno, server};
+
+const OURS: &str = "/local/domain/0/backend/vsnd/3";
+const THEIRS: &str = "/local/domain/3/device/vsnd";
+const FORBIDDEN: Option<StoreErrno> = Some(StoreErrno::Acces);
+
+fn scope(guest: u16) -> Scope {
+    Scope {
+        readable: vec![format!("/local/domain/{guest}/device/vsnd")],
+        writable: vec![format!("/local/domain/0/backend/vsnd/{guest}")],
+    }
+}
+
+/// A store, and a hub that is served by a thread of its own.
+struct World {
+    all: Client,
+    orders: Sender<(u16, Option<OwnedFd>)>,
+    _thread: JoinHandle<()>,
+    _server: Box<dyn std::any::Any>,
+    _dir: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("socket");
+        let server = server::spawn(&socket).unwrap();
+        let (orders, ordered) = channel::<(u16, Option<OwnedFd>)>();
+        let mut hub = Hub::new(crate::client::connect(&socket).unwrap()).unwrap();
+        let thread = std::thread::spawn(move || {
+            while hub.relay().is_ok() {
+                for (client, link) in ordered.try_iter() {
+                    match link {
+                        Some(link) => hub.add(client, link, scope(client)).unwrap(),
+                        None => hub.remove(client),
+                    }
+                }
+                while hub.take_gone().is_some() {}
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        let all = Client::connect(Path::new(&socket)).unwrap();
+        Self { all, orders, _thread: thread, _server: Box::new(server), _dir: dir }
+    }
+
+    fn client(&self, guest: u16) -> Client {
+        let (client, theirs) = UnixStream::pair().unwrap();
+        self.orders.send((guest, Some(theirs.into()))).unwrap();
+        Client::from_fd(client.into()).unwrap()
+    }
+}
+
+fn errno<T: std::fmt::Debug>(result: Result<T>) -> Option<StoreErrno> {
+    result.unwrap_err().errno()
+}
+
+#[test]
+fn a_client_reaches_its_own_part_and_nothing_else() {
+    let mut world = World::new();
+    let mut client = world.client(3);
+    client.write(&format!("{OURS}/0/state"), b"2").unwrap();
+    assert_eq!(world.all.read(&format!("{OURS}/0/state")).unwrap(), b"2");
+    world.all.write(&format!("{THEIRS}/0/state"), b"3").unwrap();
+    assert_eq!(client.read(&format!("{THEIRS}/0/state")).unwrap(), b"3");
+    client.transaction(|t| t.write(&format!("{OURS}/0/x"), b"1")).unwrap();
+    client.rm(&format!("{OURS}/0/x")).unwrap();
+    world.all.write("/local/domain/4/device/vsnd/0/state", b"1").unwrap();
+    for other in [
+        "/local/domain/4/device/vsnd/0/state",
+        "/local/domain/33/device/vsnd",
+        "/local/domain/0/backend/vsnd",
+        "/local/domain/0/backend/vsnd/33",
+        "/",
+        "/vm",
+        "data",
+    ] {
+        assert_eq!(errno(client.read(other)), FORBIDDEN, "{other}");
+        assert_eq!(errno(client.directory(other)), FORBIDDEN, "{other}");
+        assert_eq!(errno(client.watch(other, "t")), FORBIDDEN, "{other}");
+        assert_eq!(errno(client.write(other, b"x")), FORBIDDEN, "{other}");
+        assert_eq!(errno(client.rm(other)), FORBIDDEN, "{other}");
+    }
+    assert_eq!(errno(client.write(&format!("{THEIRS}/0/state"), b"6")), FORBIDDEN);
+    for op in [Op::SetPerms, Op::Control, Op::Introduce, Op::Release, Op::SetTarget, Op::Resume, Op::GetDomainPath] {
+        let request = Request::raw(op, format!("{OURS}\0").into_bytes()).unwrap();
+        assert_eq!(errno(client.call(&request)), FORBIDDEN, "{op}");
+    }
+    assert_eq!(world.all.read("/local/domain/4/device/vsnd/0/state").unwrap(), b"1");
+}
+
+#[test]
+fn clients_hear_of_their_own_watches_and_many_requests_at_once_are_answered() {
+    let mut world = World::new();
+    let (mut one, mut other) = (world.client(3), world.client(4));
+    for (client, guest) in [(&mut one, 3), (&mut other, 4)] {
+        client.watch(&format!("/local/domain/{guest}/device/vsnd"), "f").unwrap();
+        client.watch(RELEASE_DOMAIN, "r").unwrap();
+        while client.wait_event(Duration::from_millis(200)).unwrap().is_some() {}
+    }
+    let node = format!("{THEIRS}/0/state");
+    world.all.write(&node, b"3").unwrap();
+    let event = one.wait_event(Duration::from_secs(10)).unwrap().unwrap();
+    assert_eq!((event.path.as_str(), event.token.as_str()), (node.as_str(), "f"));
+    assert_eq!(other.wait_event(Duration::from_millis(200)).unwrap(), None);
+    let paths = vec![node.as_str(); 2000];
+    assert!(one.read_many(&paths).into_iter().all(|value| value.unwrap().unwrap() == b"3"));
+}
+
+#[test]
+fn a_transaction_is_its_clients_and_ends_with_it() {
+    let mut world = World::new();
+    let (mut one, mut other) = (world.client(3), world.client(4));
+    let begun = one.call(&Request::raw(Op::TransactionStart, vec![0]).unwrap()).unwrap().payload;
+    let begun: u32 = std::str::from_utf8(&begun[..begun.len() - 1]).unwrap().parse().unwrap();
+    let read = Request::read("/local/domain/0/backend/vsnd/4").unwrap().in_transaction(begun);
+    assert_eq!(errno(other.call(&read)), FORBIDDEN);
+    one.call(&Request::write(OURS, b"x").unwrap().in_transaction(begun)).unwrap();
+    // The next client of that number does not have it, and nothing that was written in it is there.
+    let mut next = world.client(3);
+    assert_eq!(errno(next.call(&Request::write(OURS, b"y").unwrap().in_transaction(begun))), FORBIDDEN);
+    assert!(!world.all.exists(OURS).unwrap());
+    world.orders.send((3, None)).unwrap();
+}
+
+#[test]
+fn events_that_nobody_reads_are_merged() {
+    let (client, _theirs) = UnixStream::pair().unwrap();
+    let mut hub = Hub::new(client.try_clone().unwrap().into()).unwrap();
+    hub.add(3, client.into(), scope(3)).unwrap();
+    let client = hub.clients.get_mut(&3).unwrap();
+    client.watches.insert((THEIRS.into(), b"f".to_vec()));
+    for number in 0..100_000 {
+        client.note(&format!("{THEIRS}/{number}"), b"f");
+        assert!(client.events.len() <= EVENTS_MAX);
+    }
+    assert!(client.events.contains(&(THEIRS.into(), b"f".to_vec())));
+}
