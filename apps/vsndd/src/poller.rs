@@ -38,6 +38,11 @@ impl Poller {
         Ok(epoll::add(&self.epoll, fd, epoll::EventData::new_u64(token), epoll::EventFlags::IN)?)
     }
 
+    /// Ends what [`add_level`](Self::add_level) began.
+    pub(crate) fn remove(&self, fd: impl AsFd) -> io::Result<()> {
+        Ok(epoll::delete(&self.epoll, fd)?)
+    }
+
     /// Reports every time that `fd` is written to. An eventfd needs no reading then, which saves a system
     /// call per event.
     pub(crate) fn add_edge(&self, fd: impl AsFd, token: u64) -> io::Result<()> {

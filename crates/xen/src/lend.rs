@@ -1,11 +1,11 @@
 //! A part of this process's hold on Xen for another process: the pages and the event channels of one domain.
 //!
 //! The other process ([`Xen::borrowed`](crate::Xen::borrowed)) asks over a socket in the emulated hypervisor's own words. Here it is looked at whether
-//! that concerns the one domain; then it is asked of the emulated hypervisor, over a connection of its own, or of the real
+//! that concerns the one domain; then it is asked of the emulated hypervisor, or of the real
 //! one: the call that makes references mappable is made here, on a file that is closed at once and that the other process
 //! maps, and a channel is bound on a file that reaches no other domain. Nothing that is lent is mapped or read here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use rustix::pipe::PipeFlags;
 
 use crate::emu::socket::{self, Received};
 use crate::emu::wire::{Reply, Request, VERSION, token_words};
-use crate::emu::{Guest, REAL, Token};
-use crate::{Backing, DomainId, Error, Refusal, Result, Shared, Xen, dev};
+use crate::emu::{REAL, Token};
+use crate::{Backing, DomainId, Error, Port, Refusal, Result, Shared, Xen, dev};
 
 /// Requests that are answered at once, before whoever serves the lender does something else.
 const TURN: usize = 64;
@@ -27,22 +27,18 @@ const TURN: usize = 64;
 pub struct Lender {
     guest: DomainId,
     socket: OwnedFd,
-    authority: Authority,
     /// The other process's connection to the store, until it asks for it.
     store: Option<OwnedFd>,
     /// Pages of each mapping.
     mapped: BTreeMap<Token, usize>,
-    ports: usize,
+    ports: BTreeSet<Port>,
+    /// Mappings of the real Xen so far.
+    mappings: u64,
     pages_max: usize,
     owner: Arc<Shared>,
     /// Held, so that the other process sees us end.
     _alive: OwnedFd,
     sign_of_life: Option<OwnedFd>,
-}
-
-enum Authority {
-    Emu(Box<Guest>),
-    Dev { next_token: u64 },
 }
 
 /// A reply and the descriptors that go with it.
@@ -55,10 +51,6 @@ impl Xen {
     /// # Errors
     /// If the emulated hypervisor, or the system, gives no more.
     pub fn lend(&self, guest: DomainId, store: OwnedFd, pages_max: usize) -> Result<(Lender, OwnedFd)> {
-        let authority = match &self.shared.backing {
-            Backing::Emu(own) => Authority::Emu(Box::new(own.another()?)),
-            Backing::Dev(_) => Authority::Dev { next_token: 0 },
-        };
         let flags = SocketFlags::CLOEXEC;
         let pair = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None);
         let (socket, theirs) = pair.map_err(Error::system("make a pair of sockets"))?;
@@ -68,10 +60,10 @@ impl Xen {
         let lender = Lender {
             guest,
             socket,
-            authority,
             store: Some(store),
             mapped: BTreeMap::new(),
-            ports: 0,
+            ports: BTreeSet::new(),
+            mappings: 0,
             pages_max,
             owner: Arc::clone(&self.shared),
             _alive: alive,
@@ -107,7 +99,7 @@ impl Lender {
         let refused = |refusal| Ok((Reply::refused(refusal), Vec::new()));
         match &request {
             Request::Hello { version: VERSION, .. } => {
-                let real = matches!(self.authority, Authority::Dev { .. });
+                let real = matches!(self.owner.backing, Backing::Dev(_));
                 let words = if real { vec![REAL] } else { Vec::new() };
                 Ok((Reply::Done(words), self.sign_of_life.take().into_iter().collect()))
             }
@@ -142,17 +134,19 @@ impl Lender {
                     return refused(Refusal::ReservedForAnother);
                 }
                 let answer = self.bind(request).map_err(io::Error::other)?;
-                if matches!(answer.0, Reply::Done(_)) {
-                    self.ports += 1;
+                if let Reply::Done(words) = &answer.0
+                    && let [port] = words[..]
+                {
+                    self.ports.insert(Port(port));
                     self.owner.counters.ports.add(1);
                 }
                 Ok(answer)
             }
-            Request::Close { .. } => {
-                if self.ports > 0 {
-                    self.ports -= 1;
-                    self.owner.counters.ports.sub(1);
+            Request::Close { port } => {
+                if !self.ports.remove(port) {
+                    return refused(Refusal::NoSuchPort);
                 }
+                self.owner.counters.ports.sub(1);
                 self.pass_on(&request)
             }
             // A backend grants nothing.
@@ -166,31 +160,30 @@ impl Lender {
 
     /// What the emulated hypervisor has to know; with the real one it is enough that files are closed.
     fn pass_on(&self, request: &Request) -> io::Result<Answer> {
-        match &self.authority {
-            Authority::Emu(own) => own.ask(request).map_err(io::Error::other),
-            Authority::Dev { .. } => Ok((Reply::Done(Vec::new()), Vec::new())),
+        match &self.owner.backing {
+            Backing::Emu(own) => own.ask(request).map_err(io::Error::other),
+            Backing::Dev(_) => Ok((Reply::Done(Vec::new()), Vec::new())),
         }
     }
 
     fn map(&mut self, request: Request) -> Result<Answer> {
-        let Authority::Dev { next_token } = &mut self.authority else {
-            let Authority::Emu(own) = &self.authority else { return Err(Error::Malformed) };
+        if let Backing::Emu(own) = &self.owner.backing {
             return own.ask(&request);
-        };
+        }
         let Request::Map { from, refs, .. } = request else { return Err(Error::Malformed) };
         let (file, index) = match dev::Device::lend(from, &refs) {
             Ok(lent) => lent,
             Err(_) => return Ok((Reply::refused(Refusal::Unspecified), Vec::new())),
         };
-        *next_token += 1;
-        let mut words = token_words(Token(*next_token)).to_vec();
+        self.mappings += 1;
+        let mut words = token_words(Token(self.mappings)).to_vec();
         let first = u32::try_from(index / sndif::PAGE_BYTES as u64).map_err(|_| Error::Malformed)?;
         words.extend((first..).take(refs.len()).flat_map(|page| [0, page]));
         Ok((Reply::Done(words), vec![file]))
     }
 
     fn bind(&self, request: Request) -> Result<Answer> {
-        if let Authority::Emu(own) = &self.authority {
+        if let Backing::Emu(own) = &self.owner.backing {
             return own.ask(&request);
         }
         let Request::BindInterdomain { remote, port } = request else { return Err(Error::Malformed) };
@@ -213,7 +206,12 @@ impl AsFd for Lender {
 
 impl Drop for Lender {
     fn drop(&mut self) {
-        self.owner.counters.ports.sub(self.ports);
+        self.owner.counters.ports.sub(self.ports.len());
         self.owner.counters.mapped_pages.sub(self.mapped.values().sum());
+        if let Backing::Emu(own) = &self.owner.backing {
+            let tokens: Vec<Token> = self.mapped.keys().copied().collect();
+            own.unmap(&tokens);
+            self.ports.iter().for_each(|port| own.close(*port));
+        }
     }
 }

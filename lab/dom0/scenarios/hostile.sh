@@ -9,7 +9,7 @@ daemon_memory_kb() {
 
 # authority_of GUEST PROBE ANSWER: what the worker of a guest said when it tried that.
 authority_of() {
-    said=$(tail -n "+$log_begin" "$DAEMON_LOG" | sed -n "s/.*probe of the worker of domain $(guest_id "$1"): $2: //p" | tail -n1)
+    said=$(tail -n "+$log_begin" "$DAEMON_LOG" | sed -n "s#.*probe of the worker of domain $(guest_id "$1"): $2: ##p" | tail -n1)
     case $said in
         *"$3"*) note "$2: $said" ;;
         *) fail "$2: $said, expected: $3" ;;

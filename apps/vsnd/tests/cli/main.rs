@@ -12,3 +12,4 @@ mod service;
 mod steering;
 mod top;
 mod vanishing;
+mod workers;

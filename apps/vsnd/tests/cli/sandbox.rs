@@ -4,7 +4,7 @@
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use crate::common::{Process, RECORDING, World, eventually, samples, stderr, text};
 use sound_servers::{Kind, Server};
@@ -126,13 +126,12 @@ fn every_thread_is_confined() {
 }
 
 /// What the worker of domain 1 says of the things it tries.
-fn worker_tries(world: &World, probes: &[&str], arguments: &[&str]) -> Vec<String> {
-    let mut command = world.daemon_command();
-    command.args(arguments).stderr(Stdio::piped());
+pub fn worker_tries(daemon: &mut Command, probes: &[&str]) -> Vec<String> {
+    let command = daemon.stderr(Stdio::piped());
     for probe in probes {
         command.args(["--worker-probe", probe]);
     }
-    let mut daemon = Process::ready(&mut command);
+    let mut daemon = Process::ready(command);
     let log = daemon.0.stderr.take().expect("piped");
     assert_eq!(daemon.terminate(), Some(0));
     let log = std::io::read_to_string(log).expect("text");
@@ -171,7 +170,7 @@ fn a_worker_reaches_its_own_guest_and_nothing_else_of_xen() {
         "store-write:/local/domain/0/backend/vsnd/1/0/probed".into(),
     ];
     let probes: Vec<&str> = forbidden.iter().map(|(probe, _)| &**probe).chain(allowed.iter().map(|a| &**a)).collect();
-    let answers = worker_tries(&world, &probes, &["--sandbox", "on"]);
+    let answers = worker_tries(world.daemon_command().args(["--sandbox", "on"]), &probes);
     for ((probe, wanted), answer) in forbidden.iter().zip(&answers) {
         assert!(answer.contains(wanted), "{probe}: {answer}");
     }
@@ -185,11 +184,11 @@ fn a_worker_starts_nothing_and_executes_nothing_that_it_wrote() {
     let world = World::new();
     let probes =
         ["call:execve", "call:kill", "call:exec-shared", "call:exec-written", "read:/dev/xen", "read:/etc/vsnd"];
-    let answers = worker_tries(&world, &probes, &["--sandbox", "on"]);
+    let answers = worker_tries(world.daemon_command().args(["--sandbox", "on"]), &probes);
     for (probe, answer) in probes.iter().zip(&answers) {
         assert_ne!(answer, "done", "{probe}");
     }
-    let answers = worker_tries(&world, &probes[1..4], &["--sandbox", "off"]);
+    let answers = worker_tries(world.daemon_command().args(["--sandbox", "off"]), &probes[1..4]);
     assert_eq!(answers, ["done", "done", "done"], "the probes themselves work");
 }
 

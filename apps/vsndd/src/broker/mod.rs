@@ -11,6 +11,7 @@ mod worker;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use control::EventKind;
 use host_audio::{DeviceOptions, DeviceSpec, ErrorKind, StreamLabel};
@@ -168,6 +169,7 @@ impl Daemon {
             }
         };
         service::stopping();
+        self.poller.remove(stop)?;
         self.shut_down(ended)?;
         Ok(ended)
     }
@@ -447,29 +449,35 @@ impl Daemon {
     /// Has the workers tell their guests that their cards go and complete their files, and waits until they are gone.
     fn shut_down(&mut self, ended: Ended) -> Result<(), Error> {
         let now_ns = self.poller.now_ns();
-        let guests: Vec<DomainId> = self.workers.keys().copied().collect();
-        for guest in guests {
-            match ended {
-                Ended::Asked => self.workers.values_mut().for_each(|worker| worker.end(now_ns)),
-                // Without what is lent to it a worker ends.
-                Ended::XenGone => self.let_go(guest, false, now_ns),
-            }
-        }
         let ends_ns = now_ns + GONE_NS;
-        while !(self.workers.is_empty() && self.leaving.is_empty()) && self.poller.now_ns() < ends_ns {
+        if ended == Ended::Asked {
+            self.workers.values_mut().for_each(|worker| worker.end(now_ns));
+        }
+        while ended == Ended::Asked && !self.workers.is_empty() && self.poller.now_ns() < ends_ns {
             let mut ready = Vec::new();
-            self.poller.wait(Some(self.poller.now_ns() + LEAVING_NS), |token| ready.push(token))?;
+            self.poller.wait(Some(ends_ns), |token| ready.push(token))?;
             let now_ns = self.poller.now_ns();
             for token in ready {
-                if token < METRICS_TOKEN {
-                    self.worker_woke(token, now_ns);
+                match token {
+                    // Then there is nothing to be told to guests any more.
+                    LIVENESS_TOKEN => return self.shut_down(Ended::XenGone),
+                    STORE_TOKEN => self.read_store(),
+                    token if token < METRICS_TOKEN => self.worker_woke(token, now_ns),
+                    _ => {}
                 }
             }
-            // Without a store they end all the same.
-            let _ = self.relay(now_ns);
+            if self.store.is_closed() || self.relay(now_ns).is_some() {
+                return self.shut_down(Ended::XenGone);
+            }
             self.hear_workers(now_ns);
             self.watch_over_workers(now_ns);
-            self.see_off(now_ns);
+        }
+        // Without what is lent to it a worker ends.
+        let guests: Vec<DomainId> = self.workers.keys().copied().collect();
+        guests.into_iter().for_each(|guest| self.let_go(guest, false, now_ns));
+        while !self.leaving.is_empty() && self.poller.now_ns() < ends_ns {
+            self.see_off(self.poller.now_ns());
+            std::thread::sleep(Duration::from_nanos(LEAVING_NS));
         }
         Ok(())
     }

@@ -20,11 +20,11 @@ pub enum Probe {
     Read(PathBuf),
     /// Makes a file and removes it.
     Write(PathBuf),
-    /// Makes a system call that the daemon must not make.
+    /// Does what the daemon, or a worker, must not do.
     Call(Forbidden),
 }
 
-/// System calls that the daemon must not make.
+/// What the daemon, or a worker, must not do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Forbidden {
     /// Another program in place of this one.
@@ -47,9 +47,13 @@ pub enum Forbidden {
     ExecShared,
     /// Memory that was written, to be executed.
     ExecWritten,
+    /// More memory than a guest needs.
+    Allocate,
+    /// More files than a guest needs.
+    OpenMany,
 }
 
-const CALLS: [(Forbidden, &str); 10] = [
+const CALLS: [(Forbidden, &str); 12] = [
     (Forbidden::Execve, "execve"),
     (Forbidden::Ptrace, "ptrace"),
     (Forbidden::Chroot, "chroot"),
@@ -60,6 +64,8 @@ const CALLS: [(Forbidden, &str); 10] = [
     (Forbidden::Kill, "kill"),
     (Forbidden::ExecShared, "exec-shared"),
     (Forbidden::ExecWritten, "exec-written"),
+    (Forbidden::Allocate, "allocate"),
+    (Forbidden::OpenMany, "open-many"),
 ];
 
 /// One thing for a worker to try.
@@ -189,6 +195,8 @@ impl Forbidden {
             }
             Self::ExecShared => xen::attempt::execute_shared(),
             Self::ExecWritten => xen::attempt::execute_written(),
+            Self::Allocate => Vec::<u8>::new().try_reserve_exact(256 << 20).map_err(io::Error::other),
+            Self::OpenMany => (0..200).map(|_| File::open("/dev/null")).collect::<io::Result<Vec<_>>>().map(drop),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! (`lend.rs`).
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use rustix::io::Errno;
@@ -24,8 +24,6 @@ pub(crate) const REAL: u32 = 1;
 /// when devices come, change and go, never on a stream's way.
 pub(crate) struct Guest {
     domain: DomainId,
-    /// Where the hypervisor is, if it is known.
-    dir: Option<PathBuf>,
     socket: Mutex<OwnedFd>,
     liveness: OwnedFd,
     /// Whether what comes are files of the real Xen.
@@ -42,14 +40,7 @@ pub(crate) struct ChannelFds {
 impl Guest {
     /// Connects to the hypervisor in `dir` as `domain`.
     pub fn connect(dir: &Path, domain: DomainId) -> Result<Self> {
-        Ok(Self { dir: Some(dir.to_owned()), ..Self::enter(connect(dir)?, domain)? })
-    }
-
-    /// Another connection of the same domain.
-    pub fn another(&self) -> Result<Self> {
-        let dir = self.dir.as_deref();
-        // What is borrowed is not lent again.
-        Self::connect(dir.ok_or(Error::Refused { doing: "lend", refusal: Refusal::BadArgument })?, self.domain)
+        Self::enter(connect(dir)?, domain)
     }
 
     /// Enters as `domain` by a socket whose other end gives what is asked for.
@@ -60,7 +51,7 @@ impl Guest {
             expect(&reply, &[], "enter the emulated Xen")?;
         }
         let [liveness] = exactly(fds)?;
-        Ok(Self { domain, dir: None, socket: Mutex::new(socket), liveness, real })
+        Ok(Self { domain, socket: Mutex::new(socket), liveness, real })
     }
 
     pub fn domain(&self) -> DomainId {

@@ -1,0 +1,163 @@
+//! A guest is a process: what becomes of one that is killed, hangs or wants too much, and what others notice of it.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::common::{self, Process, RECORDING, World, eventually, program, samples, signal, stderr, text};
+use crate::sandbox::worker_tries;
+
+/// Two guests with a card, and a daemon that records what they play.
+fn two_guests(arguments: &[&str]) -> (World, Process) {
+    let world = World::new();
+    world.attach(2);
+    let sink = format!("wav:{}", text(&world.path("{domain}.wav")));
+    let mut command = world.daemon_command();
+    let daemon = Process::ready(command.args(["--sink", &sink]).args(arguments).stderr(Stdio::null()));
+    (world, daemon)
+}
+
+fn play(world: &World, domain: &str) {
+    let output = world.guest(&["play", RECORDING, "--domain", domain]).output().expect("runs");
+    assert!(output.status.success(), "domain {domain}: {}", stderr(&output));
+}
+
+fn vsnd(world: &World, arguments: &[&str]) -> String {
+    let output = world.guest(arguments).env_remove("VSND_SOCKET").output().expect("runs");
+    assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// The process that serves a guest, as the daemon says.
+fn worker(world: &World, domain: u16) -> Option<u32> {
+    let status: serde_json::Value = serde_json::from_str(&vsnd(world, &["list", "--json"])).expect("JSON");
+    let guests = status["guests"].as_array().expect("guests");
+    let guest = guests.iter().find(|guest| guest["domain"] == domain)?;
+    Some(u32::try_from(guest["pid"].as_u64().expect("a process")).expect("a process"))
+}
+
+fn send(process: u32, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(process).expect("a process")).expect("a process");
+    kill_process(pid, signal).expect("signalled");
+}
+
+fn is_there(process: u32) -> bool {
+    std::fs::metadata(format!("/proc/{process}")).is_ok()
+}
+
+#[test]
+fn a_worker_that_is_killed_is_replaced_and_nobody_else_notices() {
+    let (world, daemon) = two_guests(&[]);
+    let (killed, other) = (worker(&world, 1).expect("served"), worker(&world, 2).expect("served"));
+    assert_ne!(killed, other);
+    let mut player = world.guest(&["play", RECORDING, "--domain", "2"]).spawn().expect("starts");
+    send(killed, Signal::KILL);
+    assert!(player.wait().expect("ends").success());
+    eventually("another worker serves", || worker(&world, 1).is_some_and(|worker| worker != killed));
+    assert_eq!(worker(&world, 2), Some(other));
+    assert!(vsnd(&world, &["events"]).contains("its worker ended"));
+    play(&world, "1");
+    assert_eq!(daemon.terminate(), Some(0));
+    for domain in ["1", "2"] {
+        assert_eq!(samples(&world.path(&format!("{domain}.wav"))), samples(RECORDING.as_ref()), "domain {domain}");
+    }
+}
+
+#[test]
+fn a_worker_that_hangs_is_killed_and_meanwhile_the_daemon_answers() {
+    let (world, daemon) = two_guests(&[]);
+    let (hung, other) = (worker(&world, 1).expect("served"), worker(&world, 2).expect("served"));
+    send(hung, Signal::STOP);
+    assert_eq!(worker(&world, 2), Some(other), "what is known is told, and nobody waits for the other");
+    vsnd(&world, &["mute", "2"]);
+    vsnd(&world, &["unmute", "2"]);
+    play(&world, "2");
+    eventually("it is killed", || !is_there(hung));
+    eventually("another worker serves", || worker(&world, 1).is_some_and(|worker| worker != hung));
+    assert!(vsnd(&world, &["events"]).contains("its worker does not answer"));
+    play(&world, "1");
+    assert_eq!(daemon.terminate(), Some(0));
+}
+
+#[test]
+fn a_guest_whose_worker_ends_again_and_again_waits_longer_each_time() {
+    let (world, _daemon) = two_guests(&[]);
+    let mut last = worker(&world, 1).expect("served");
+    for wait_ms in [200, 400, 800] {
+        let killed = Instant::now();
+        send(last, Signal::KILL);
+        let mut next = None;
+        eventually("another worker serves", || {
+            next = worker(&world, 1).filter(|&worker| worker != last);
+            next.is_some()
+        });
+        assert!(killed.elapsed() >= Duration::from_millis(wait_ms), "{:?}", killed.elapsed());
+        last = next.expect("served");
+    }
+}
+
+#[test]
+fn what_was_decided_about_a_guest_holds_for_its_next_worker_and_so_do_its_figures() {
+    let (world, _daemon) = two_guests(&[]);
+    vsnd(&world, &["mute", "1"]);
+    let killed = worker(&world, 1).expect("served");
+    send(killed, Signal::KILL);
+    eventually("another worker serves", || worker(&world, 1).is_some_and(|worker| worker != killed));
+    play(&world, "1");
+    assert!(samples(&world.path("1.wav")).iter().all(|&sample| sample == 0), "it is muted");
+}
+
+#[test]
+fn a_daemon_that_is_killed_leaves_no_worker() {
+    let (world, mut daemon) = two_guests(&[]);
+    let workers = world.workers(&daemon);
+    assert_eq!(workers.len(), 2);
+    daemon.kill();
+    eventually("the workers end", || !workers.iter().any(|&worker| is_there(worker)));
+}
+
+#[test]
+fn a_worker_lives_as_long_as_its_guest_has_a_card() {
+    let (world, daemon) = two_guests(&[]);
+    assert_eq!(world.workers(&daemon).len(), 2);
+    let xen = world.path("xen");
+    let detach = ["emu", "--dir", text(&xen), "detach", "--domain", "2"];
+    let output = common::vsnd(&detach);
+    assert!(output.status.success(), "{}", stderr(&output));
+    eventually("its worker ends", || world.workers(&daemon).len() == 1);
+    world.attach(2);
+    eventually("another worker serves", || worker(&world, 2).is_some());
+    play(&world, "2");
+}
+
+#[test]
+fn signals_to_all_of_the_daemons_processes_end_it_in_order() {
+    // As a terminal's Ctrl-C, and as a service manager that knows no better.
+    let (world, mut daemon) = two_guests(&[]);
+    let player = world.guest(&["play", RECORDING, "--domain", "1"]).spawn().expect("starts");
+    eventually("it plays", || vsnd(&world, &["list"]).contains("1 running"));
+    for worker in world.workers(&daemon) {
+        send(worker, Signal::INT);
+        send(worker, Signal::TERM);
+        send(worker, Signal::HUP);
+    }
+    signal(&daemon.0, Signal::INT);
+    assert_eq!(daemon.code(), Some(0));
+    drop(Process(player));
+    assert!(!samples(&world.path("1.wav")).is_empty(), "its file is whole");
+}
+
+#[test]
+fn a_worker_gets_no_more_memory_and_descriptors_than_the_configuration_says() {
+    let world = World::new();
+    let config = world.path("vsndd.toml");
+    std::fs::write(&config, "[worker]\nmemory-bytes-max = 134217728\ndescriptors-max = 100\n").expect("written");
+    let probes = ["call:allocate", "call:open-many"];
+    let mut command = Command::new(program("vsndd"));
+    command.args(["--config", text(&config), "--xen", &world.spec(), "--sandbox", "on"]);
+    let answers = worker_tries(&mut command, &probes);
+    assert!(answers.iter().all(|answer| answer != "done"), "{answers:?}");
+    let answers = worker_tries(world.daemon_command().args(["--sandbox", "on"]), &probes);
+    assert_eq!(answers, ["done", "done"], "as long as nothing else is configured");
+}
