@@ -14,7 +14,7 @@ use crate::shape::Shape;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The file; an existing one is not overwritten. `-` is standard output.
+    /// The file; an existing one is not overwritten. From 4 GiB on it is RF64. `-` is standard output.
     #[arg(value_name = "FILE.wav")]
     file: PathBuf,
     /// How long to record [default: until Ctrl-C].

@@ -67,7 +67,7 @@ scenario_speakers() {
 silent() {
     silent_file=$(newest "$WAVS/$(guest_id "$1")-0-$2")
     soon 3 [ -s "$silent_file" ] || fail "$silent_file: there is none"
-    [ "$(tail -c +45 "$silent_file" | unsilenced | wc -c)" = 0 ] || fail "${silent_file#"$WAVS"/} is not silent"
+    [ "$(tail -c +81 "$silent_file" | unsilenced | wc -c)" = 0 ] || fail "${silent_file#"$WAVS"/} is not silent"
 }
 
 # Volume and mute, set while the stream is closed and told when it is opened.
@@ -204,7 +204,7 @@ scenario_service() {
 # heard_another: a newer recording than $first has frames behind its header.
 heard_another() {
     another=$(newest "$WAVS/$(guest_id a)-0-0-0")
-    [ "$another" != "$first" ] && [ "$(wc -c < "$another")" -gt 44 ]
+    [ "$another" != "$first" ] && [ "$(wc -c < "$another")" -gt 80 ]
 }
 
 # Two cards in one domain, with the indices and ids that the module's parameters say; and a third that is not wanted.

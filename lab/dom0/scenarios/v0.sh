@@ -54,7 +54,7 @@ scenario_v0killed() {
     daemon_start
     guest_wait old 30 || fail "vsnd play: $OUTPUT"
     octets=0
-    for file in "$WAVS/$(guest_id old)"-0-0-0*.wav; do octets=$((octets + $(wc -c < "$file") - 44)); done
+    for file in "$WAVS/$(guest_id old)"-0-0-0*.wav; do octets=$((octets + $(wc -c < "$file") - 80)); done
     lost=$((240000 * 4 - octets))
     [ $lost -ge 0 ] && [ $lost -le 28800 ] || fail "$lost octets of 960000 are missing"
     note "played on with the next daemon, $((lost / 192)) ms were lost with the last"

@@ -1,7 +1,7 @@
 //! Writing WAV into a pipe: its sizes say that it goes on to the end.
 
 use super::encoding::Encoding;
-use super::header::{self, header};
+use super::header;
 use crate::speakers::{self, Order};
 use crate::{Error, StreamSpec};
 use sndif::Format;
@@ -28,7 +28,7 @@ impl<W: Write> PipeWriter<W> {
     pub fn new(out: W, format: Format, rate_hz: u32, channels: u8) -> Result<Self, Error> {
         let spec = StreamSpec { format, rate_hz, channels, period_frames: 0, buffer_frames: 0 };
         let encoding = header::writable(&spec, "a pipe")?;
-        let waiting = header(encoding, rate_hz, channels, u32::MAX);
+        let waiting = header::open_header(encoding, rate_hz, channels);
         let order = Order::of(channels, speakers::mask(channels));
         Ok(Self { out, format, encoding, order, frame_bytes: spec.frame_bytes(), waiting, frames: 0 })
     }

@@ -247,7 +247,9 @@ mod tests {
 
     fn sound(format: Format, samples: &[u8]) -> Vec<u8> {
         let encoding = Encoding::of(format).unwrap();
-        let mut bytes = super::super::header::header(encoding, 48_000, 1, samples.len() as u32);
+        let mut bytes = super::super::header::open_header(encoding, 48_000, 1);
+        let sizes = bytes.len() - 4;
+        bytes[sizes..].copy_from_slice(&(samples.len() as u32).to_le_bytes());
         bytes.extend_from_slice(samples);
         bytes
     }

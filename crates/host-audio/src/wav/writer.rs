@@ -14,19 +14,14 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// Octets of samples after which the next file begins: RIFF sizes are 32 bits, less room for the header.
-const MOST_DATA_BYTES: u32 = u32::MAX - 1024;
 /// Names tried before giving up.
 const MOST_NUMBERS: u32 = 100_000;
 
-/// Writes frames to a WAV file, and to further numbered ones before the first reaches 4 GiB.
+/// Writes frames to a WAV file, which becomes RF64 where it reaches 4 GiB.
 ///
 /// An existing file is never overwritten.
 #[derive(Debug)]
 pub struct Writer {
-    /// The name without a number.
-    base: PathBuf,
-    number: u32,
     path: PathBuf,
     file: File,
     format: Format,
@@ -36,10 +31,8 @@ pub struct Writer {
     order: Order,
     frame_bytes: usize,
     header_bytes: u64,
-    /// Octets of samples in the current file.
-    data_bytes: u32,
-    most_data_bytes: u32,
-    /// Frames in all files.
+    /// Bytes of samples in the file.
+    data_bytes: u64,
     frames: u64,
     /// Samples in the file's form; kept to be used again.
     scratch: Vec<u8>,
@@ -66,11 +59,9 @@ impl Writer {
         let spec = StreamSpec { format, rate_hz, channels, period_frames: 0, buffer_frames: 0 };
         let frame_bytes = spec.frame_bytes();
         let encoding = header::writable(&spec, &format!("`{}`", path.display()))?;
-        let (number, numbered_path, file) = create_next(path, 1, most)?;
+        let (path, file) = create(path, most)?;
         let mut writer = Self {
-            base: path.to_owned(),
-            number,
-            path: numbered_path,
+            path,
             file,
             format,
             encoding,
@@ -80,7 +71,6 @@ impl Writer {
             frame_bytes,
             header_bytes: 0,
             data_bytes: 0,
-            most_data_bytes: MOST_DATA_BYTES,
             frames: 0,
             scratch: Vec::new(),
         };
@@ -88,7 +78,7 @@ impl Writer {
         Ok(writer)
     }
 
-    /// The file that is being written now.
+    /// The file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -103,41 +93,20 @@ impl Writer {
     /// Appends the whole frames of `frames`; when this returns they are in the file and in its header.
     ///
     /// # Errors
-    /// The file cannot be written, or the next one not be created.
+    /// The file cannot be written.
     pub fn write(&mut self, frames: &[u8]) -> Result<(), Error> {
-        let file_frame_bytes = (self.encoding.bytes() * usize::from(self.channels)) as u32;
-        let mut rest = &frames[..frames.len() / self.frame_bytes * self.frame_bytes];
-        while !rest.is_empty() {
-            let room = ((self.most_data_bytes - self.data_bytes) / file_frame_bytes) as usize;
-            if room == 0 {
-                self.next_file()?;
-                continue;
-            }
-            let (now, later) = rest.split_at(rest.len().min(room * self.frame_bytes));
-            self.append(now)?;
-            rest = later;
-        }
-        Ok(())
-    }
-
-    fn append(&mut self, frames: &[u8]) -> Result<(), Error> {
+        let whole = frames.len() / self.frame_bytes;
         self.scratch.clear();
-        self.encoding.encode(self.format, frames, &mut self.scratch);
+        self.encoding.encode(self.format, &frames[..whole * self.frame_bytes], &mut self.scratch);
         self.order.order_out(&mut self.scratch, self.encoding.bytes());
-        let bytes = self.scratch.len() as u32;
-        if (self.data_bytes + bytes) % 2 == 1 {
+        let data_bytes = self.data_bytes + self.scratch.len() as u64;
+        if data_bytes % 2 == 1 {
             self.scratch.push(0);
         }
-        let end = self.header_bytes + u64::from(self.data_bytes);
+        let end = self.header_bytes + self.data_bytes;
         self.file.write_all_at(&self.scratch, end).map_err(|reason| self.failed(reason))?;
-        self.data_bytes += bytes;
-        self.frames += (frames.len() / self.frame_bytes) as u64;
-        self.update_header()
-    }
-
-    fn next_file(&mut self) -> Result<(), Error> {
-        let (number, path, file) = create_next(&self.base, self.number + 1, MOST_NUMBERS)?;
-        (self.number, self.path, self.file, self.data_bytes) = (number, path, file, 0);
+        self.data_bytes = data_bytes;
+        self.frames += whole as u64;
         self.update_header()
     }
 
@@ -160,13 +129,13 @@ impl Writer {
     }
 }
 
-/// Creates the first of the numbered files that does not exist yet.
-fn create_next(base: &Path, first: u32, most: u32) -> Result<(u32, PathBuf, File), Error> {
+/// Creates the first of `most` numbered files that does not exist yet.
+fn create(base: &Path, most: u32) -> Result<(PathBuf, File), Error> {
     let mut last = io::Error::from(io::ErrorKind::AlreadyExists);
-    for number in first..=most {
+    for number in 1..=most {
         let path = numbered(base, number);
         match OpenOptions::new().write(true).create_new(true).open(&path) {
-            Ok(file) => return Ok((number, path, file)),
+            Ok(file) => return Ok((path, file)),
             Err(reason) if reason.kind() == io::ErrorKind::AlreadyExists => last = reason,
             Err(reason) => return Err(Error::file("create", &path, reason)),
         }
@@ -176,22 +145,44 @@ fn create_next(base: &Path, first: u32, most: u32) -> Result<(u32, PathBuf, File
 
 #[cfg(test)]
 mod tests {
-    use super::super::read_file;
+    use super::super::{Reader, read_file};
     use super::*;
+    use std::io::{Read, Seek, SeekFrom};
+
+    /// What a program that reads the file finds in it: bytes of samples that are promised, and those from `at` on.
+    fn read_from(path: &Path, at: u64) -> (u64, Vec<u8>) {
+        let file = File::open(path).unwrap();
+        let mut reader = Reader::new(&file, path).unwrap();
+        let begin = (&file).stream_position().unwrap();
+        let promised = reader.missing_bytes();
+        (&file).seek(SeekFrom::Start(begin + at)).unwrap();
+        let mut frames = Vec::new();
+        reader.read(usize::MAX, &mut frames).unwrap();
+        (promised, frames)
+    }
 
     #[test]
-    fn a_file_that_is_full_is_followed_by_the_next_free_one() {
+    fn a_file_grows_on_beyond_4_gib_and_is_valid_at_every_write() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.wav");
-        fs::write(dir.path().join("x-2.wav"), "taken").unwrap();
         let mut writer = Writer::create(&path, Format::S16Le, 8_000, 2).unwrap();
-        writer.most_data_bytes = 10;
-        let frames: Vec<u8> = (0..20).collect();
-        writer.write(&frames).unwrap();
-        assert_eq!((writer.frames(), writer.path()), (5, dir.path().join("x-4.wav").as_path()));
-        let parts = ["x.wav", "x-3.wav", "x-4.wav"].map(|name| read_file(&dir.path().join(name)).unwrap().data);
-        assert_eq!(parts.map(|data| data.len()), [8, 8, 4]);
-        assert_eq!(fs::read(dir.path().join("x-2.wav")).unwrap(), b"taken");
+        // Of what lies before, the file has a hole.
+        let first = (u64::from(u32::MAX) - 95) / 4 * 4;
+        writer.data_bytes = first;
+        let mut long = Vec::new();
+        for number in 1..=10_u8 {
+            writer.write(&[number; 8]).unwrap();
+            let (promised, samples) = read_from(&path, first);
+            assert_eq!(promised, first + 8 * u64::from(number));
+            assert_eq!(samples, (1..=number).flat_map(|number| [number; 8]).collect::<Vec<_>>());
+            assert_eq!(fs::metadata(&path).unwrap().len(), 80 + promised);
+            let mut id = [0; 4];
+            File::open(&path).unwrap().read_exact(&mut id).unwrap();
+            long.push(&id == b"RF64");
+        }
+        assert_eq!(long.iter().position(|long| *long), Some(2), "{long:?}");
+        assert!(long[2..].iter().all(|long| *long));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]
@@ -199,7 +190,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.wav");
         let mut writer = Writer::create(&path, Format::U8, 8_000, 1).unwrap();
-        for (octet, file_bytes) in [(1, 46), (2, 46), (3, 48)] {
+        for (octet, file_bytes) in [(1, 82), (2, 82), (3, 84)] {
             writer.write(&[octet]).unwrap();
             let octets = fs::read(&path).unwrap();
             assert_eq!(octets.len(), file_bytes);
