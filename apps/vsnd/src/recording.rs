@@ -1,6 +1,7 @@
 //! The frames of a file, or of standard input, one after the other: WAV as it is, FLAC, Ogg Vorbis and MP3 decoded.
 
 mod compressed;
+mod vorbis;
 
 use std::fmt::Display;
 use std::fs::File;
@@ -14,6 +15,7 @@ use rustix::event::{PollFd, PollFlags};
 
 use crate::shape::Shape;
 use compressed::Compressed;
+use vorbis::Vorbis;
 
 /// Frames that are read at a time where all are wanted.
 const CHUNK_FRAMES: usize = 1 << 14;
@@ -33,6 +35,7 @@ pub(crate) struct Recording {
 enum Content {
     Wav(wav::Reader<Input>),
     Compressed(Box<Compressed>),
+    Vorbis(Vorbis),
 }
 
 type Input = Box<dyn Read + Send + Sync>;
@@ -56,14 +59,18 @@ impl Recording {
     fn read_from(mut input: Input, path: &Path) -> Result<Self, Failure> {
         // The first bytes tell the kind of file. They are put back in front, since a pipe cannot be read again.
         let mut first = Vec::new();
-        input.by_ref().take(12).read_to_end(&mut first).map_err(|reason| failed(path, &reason))?;
+        input.by_ref().take(vorbis::FIRST_BYTES).read_to_end(&mut first).map_err(|reason| failed(path, &reason))?;
+        let is_vorbis = vorbis::begins_like_one(&first);
         let is_compressed = compressed::begins_like_one(&first);
-        if !is_compressed && !first.starts_with(b"RI") && first.get(8..) != Some(b"WAVE") {
+        if !is_compressed && !first.starts_with(b"RI") && first.get(8..12) != Some(b"WAVE") {
             let reason = if first.is_empty() { "it is empty" } else { "it is neither WAV nor FLAC, Ogg Vorbis or MP3" };
             return Err(failed(path, &reason));
         }
         let whole: Input = Box::new(Cursor::new(first).chain(input));
-        let (shape, frames, content) = if is_compressed {
+        let (shape, frames, content) = if is_vorbis {
+            let decoder = Vorbis::new(whole).map_err(|reason| failed(path, &reason))?;
+            (decoder.shape, None, Content::Vorbis(decoder))
+        } else if is_compressed {
             let decoder = Compressed::new(whole).map_err(|reason| failed(path, &reason))?;
             (decoder.shape, decoder.frames, Content::Compressed(Box::new(decoder)))
         } else {
@@ -101,11 +108,8 @@ impl Recording {
                     eprintln!("vsnd: `{}` ends early: {missing} byte(s) of samples are missing", self.path.display());
                 }
             }
-            Content::Compressed(decoder) => {
-                if let Err(fault) = decoder.read(most, out) {
-                    eprintln!("vsnd: `{}` is damaged and ends early: {fault}", self.path.display());
-                }
-            }
+            Content::Compressed(decoder) => tell_damage(&self.path, decoder.read(most, out)),
+            Content::Vorbis(decoder) => tell_damage(&self.path, decoder.read(most, out)),
         }
         Ok(())
     }
@@ -135,6 +139,12 @@ impl Read for Stdin {
         let mut events = [PollFd::new(&stdin, PollFlags::IN), PollFd::new(&self.stop, PollFlags::IN)];
         rustix::event::poll(&mut events, None)?;
         if events[1].revents().is_empty() { Ok(rustix::io::read(&stdin, into)?) } else { Ok(0) }
+    }
+}
+
+fn tell_damage(path: &Path, outcome: Result<(), String>) {
+    if let Err(fault) = outcome {
+        eprintln!("vsnd: `{}` is damaged and ends early: {fault}", path.display());
     }
 }
 

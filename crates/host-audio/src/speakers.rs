@@ -2,7 +2,7 @@
 //! devices in one of their own.
 //!
 //! Sources: Microsoft's "Multiple channel audio data and WAVE files" (the mask), ALSA's `snd_pcm_std_chmaps` (the wire), and for five
-//! channels what PulseAudio makes of an ALSA device. A speaker is its bit of the mask.
+//! channels what PulseAudio makes of an ALSA device; the Vorbis I specification, section 4.3.9. A speaker is its bit of the mask.
 
 pub(crate) const FL: u32 = 0x1;
 pub(crate) const FR: u32 = 0x2;
@@ -10,6 +10,7 @@ pub(crate) const FC: u32 = 0x4;
 pub(crate) const LFE: u32 = 0x8;
 pub(crate) const BL: u32 = 0x10;
 pub(crate) const BR: u32 = 0x20;
+const BC: u32 = 0x100;
 pub(crate) const SL: u32 = 0x200;
 pub(crate) const SR: u32 = 0x400;
 
@@ -49,6 +50,25 @@ impl Order {
     pub fn of(channels: u8, file_mask: u32) -> Self {
         let file_mask = if file_mask == 0 { mask(channels) } else { file_mask };
         Self::among(channels, (0..32).map(|bit| 1 << bit).filter(|bit| file_mask & bit != 0).map(Some).collect())
+    }
+
+    /// Of an Ogg Vorbis file. Where the wire has no order for so many channels, they come in that of a WAV file.
+    #[must_use]
+    pub fn of_vorbis(channels: u8) -> Self {
+        let vorbis: &[u32] = match channels {
+            3 => &[FL, FC, FR],
+            5 => &[FL, FC, FR, BL, BR],
+            6 => &[FL, FC, FR, BL, BR, LFE],
+            7 => &[FL, FC, FR, SL, SR, BC, LFE],
+            8 => &[FL, FC, FR, SL, SR, BL, BR, LFE],
+            _ => on_the_wire(channels),
+        };
+        if on_the_wire(channels).is_empty() && !vorbis.is_empty() {
+            let mut places: Vec<usize> = (0..vorbis.len()).collect();
+            places.sort_by_key(|&at| vorbis[at]);
+            return Self(places);
+        }
+        Self::among(channels, vorbis.iter().copied().map(Some).collect())
     }
 
     /// Of a place where the channels belong to these speakers, in this order.
@@ -191,6 +211,23 @@ mod tests {
                 all.sort_unstable();
                 assert_eq!(all, (0..channels).collect::<Vec<_>>(), "{channels} channels, mask {mask:#x}");
             }
+        }
+    }
+
+    #[test]
+    fn vorbis_has_the_centre_between_the_front_pair() {
+        let wire = |channels: u8| {
+            let mut frame: Vec<u8> = (0..channels).collect();
+            Order::of_vorbis(channels).order_in(&mut frame, 1);
+            frame
+        };
+        assert_eq!(wire(3), [0, 2, 1]);
+        assert_eq!(wire(5), [0, 2, 3, 4, 1]);
+        assert_eq!(wire(6), [0, 2, 3, 4, 1, 5]);
+        assert_eq!(wire(7), [0, 2, 1, 6, 5, 3, 4]);
+        assert_eq!(wire(8), [0, 2, 5, 6, 1, 7, 3, 4]);
+        for channels in [1, 2, 4, 9] {
+            assert_eq!(wire(channels), (0..channels).collect::<Vec<_>>());
         }
     }
 

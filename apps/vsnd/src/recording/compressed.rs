@@ -1,4 +1,4 @@
-//! FLAC, Ogg Vorbis and MP3, by `symphonia`.
+//! FLAC and MP3, by `symphonia`.
 
 use std::io::Read;
 
@@ -6,7 +6,6 @@ use host_audio::speakers::Order;
 use sndif::Format;
 use symphonia::core::audio::{Channels, GenericAudioBufferRef};
 use symphonia::core::codecs::CodecParameters;
-use symphonia::core::codecs::audio::well_known::CODEC_ID_VORBIS;
 use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error;
 use symphonia::core::formats::probe::Hint;
@@ -16,7 +15,7 @@ use symphonia::core::meta::MetadataOptions;
 
 use crate::shape::Shape;
 
-/// Whether these are the first bytes of a FLAC, Ogg or MP3 file. MP3 begins with an MPEG frame, or with a tag (ID3).
+/// Whether these are the first bytes of a FLAC (also in Ogg) or MP3 file. MP3 begins with an MPEG frame, or with a tag (ID3).
 pub(super) fn begins_like_one(first: &[u8]) -> bool {
     let is_mpeg = matches!(first, [0xff, second, ..] if second & 0xe6 == 0xe2);
     is_mpeg || [b"fLaC".as_slice(), b"OggS", b"ID3"].iter().any(|tag| first.starts_with(tag))
@@ -57,12 +56,6 @@ impl Compressed {
             _ => 0,
         };
         let count = u8::try_from(channels.count()).map_err(|_| "it has more than 255 channels")?;
-        if sound.codec == CODEC_ID_VORBIS && count > 2 {
-            // Symphonia 0.6.1 mixes their channels with each other.
-            return Err(format!(
-                "it is Ogg Vorbis of {count} channels, and only 1 and 2 are read here; make it FLAC or WAV first"
-            ));
-        }
         let format = match sound.bits_per_sample {
             Some(0..=16) => Format::S16Le,
             Some(17..=24) => Format::S24Le,
