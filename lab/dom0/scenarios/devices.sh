@@ -92,7 +92,7 @@ scenario_mixed() {
     [ "$octets" -gt 370000 ] || fail "of 2 s at 44100 Hz $octets octets are no silence"
 }
 
-# Six channels, each where it belongs, and gaps behind which nothing is lost: at dom0's card in the card's order, and at a server
+# Eight channels, each where it belongs, and gaps behind which nothing is lost: at dom0's card in the card's order, and at a server
 # whose sink has them in another.
 scenario_surround() {
     world
@@ -101,29 +101,29 @@ scenario_surround() {
     daemon_with 'sink = "alsa:hw:Loopback,0,0"' '[[rule]]' 'stream = 1' 'sink = "pulse:lab@unix:/run/lab/pulse.socket"'
     guest_start a "[['CARD, short-name=Surround, channels-max=8', 'PCM, name=all', 'STREAM, unique-id=p0, type=p',
         'STREAM, unique-id=p1, type=p']]"
-    arecord -q -D hw:Loopback,1,0 -t raw -f S16_LE -r 48000 -c 6 -d 3 "$WAVS/six.raw" &
+    arecord -q -D hw:Loopback,1,0 -t raw -f S16_LE -r 48000 -c 8 -d 3 "$WAVS/eight.raw" &
     recorder_pid=$!
-    must_run a "play 0,0 63 96000 s16_le 48000 6 --period-size=480 --buffer-size=1920"
-    recorded_is six.raw compare --seed 63 --frames 96000 --channels 6 --late
+    must_run a "play 0,0 63 96000 s16_le 48000 8 --period-size=480 --buffer-size=1920"
+    recorded_is eight.raw compare --seed 63 --frames 96000 --channels 8 --late
 
-    arecord -q -D hw:Loopback,1,0 -t raw -f S16_LE -r 48000 -c 6 -d 9 "$WAVS/gaps.raw" &
+    arecord -q -D hw:Loopback,1,0 -t raw -f S16_LE -r 48000 -c 8 -d 9 "$WAVS/gaps.raw" &
     recorder_pid=$!
-    must_run a "play 0,0 64 192000 s16_le 48000 6 --period-size=480 --buffer-size=1920 & sleep 1; kill -STOP \$(pidof aplay)
+    must_run a "play 0,0 64 192000 s16_le 48000 8 --period-size=480 --buffer-size=1920 & sleep 1; kill -STOP \$(pidof aplay)
         sleep 2; kill -CONT \$(pidof aplay); sleep 0.5; kill -STOP \$(pidof aplay); sleep 0.3; kill -CONT \$(pidof aplay); wait"
-    recorded_is gaps.raw compare --seed 64 --frames 192000 --channels 6 --late --gaps
+    recorded_is gaps.raw compare --seed 64 --frames 192000 --channels 8 --late --gaps
 
-    map=front-left,front-right,front-center,lfe,rear-left,rear-right
-    pulse_start "module-null-sink sink_name=lab rate=48000 format=s16le channels=6 channel_map=$map" > /run/lab/pulse-start.log ||
+    map=front-left,front-right,front-center,lfe,rear-left,rear-right,side-left,side-right
+    pulse_start "module-null-sink sink_name=lab rate=48000 format=s16le channels=8 channel_map=$map" > /run/lab/pulse-start.log ||
         fail "PulseAudio does not start: $(tail -n1 /run/lab/pulse-start.log)"
-    parecord --raw --latency-msec=20 --device=lab.monitor --rate=48000 --format=s16le --channels=6 \
-        --channel-map=front-left,front-right,rear-left,rear-right,front-center,lfe > "$WAVS/server.raw" &
+    parecord --raw --latency-msec=20 --device=lab.monitor --rate=48000 --format=s16le --channels=8 \
+        --channel-map=front-left,front-right,rear-left,rear-right,front-center,lfe,side-left,side-right > "$WAVS/server.raw" &
     recorder_pid=$!
     soon 10 [ -s "$WAVS/server.raw" ] || fail "the sink's monitor gives nothing"
-    must_run a "vsnd-lab make --channels 6 --frames 96000 --seed 65 /run/lab/65.raw && { head -c 115200 /dev/zero; cat /run/lab/65.raw; } |
-        aplay -D hw:0,0,1 -t raw -f S16_LE -r 48000 -c 6 --period-size=2400 --buffer-size=9600"
+    must_run a "vsnd-lab make --channels 8 --frames 96000 --seed 65 /run/lab/65.raw && { head -c 153600 /dev/zero; cat /run/lab/65.raw; } |
+        aplay -D hw:0,0,1 -t raw -f S16_LE -r 48000 -c 8 --period-size=2400 --buffer-size=9600"
     sleep 1
     kill -INT $recorder_pid
-    recorded_is server.raw compare --seed 65 --frames 96000 --channels 6 --late
+    recorded_is server.raw compare --seed 65 --frames 96000 --channels 8 --late
     kill $pulse_pid
     devices_end
 }
