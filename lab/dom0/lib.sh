@@ -293,6 +293,21 @@ heard() {
 
 heard_compare() { vsnd-lab compare --seed "$heard_seed" "$@" "$heard_file" > /run/lab/compared 2>&1; }
 
+# heard_in_file_order GUEST PCM-STREAM SEED [options of `vsnd-lab compare`]: as `heard`, of 16 bits and three channels or more,
+# in the order that a WAV file has them in and not in the card's.
+heard_in_file_order() {
+    heard_file=$(newest "$WAVS/$(guest_id "$1")-0-$2")
+    heard_seed=$3
+    shift 3
+    soon 3 heard_samples "$@" || fail "${heard_file#"$WAVS"/}, in its own order: $(cat /run/lab/compared)"
+    COMPARED=$(cat /run/lab/compared)
+}
+
+heard_samples() {
+    tail -c +105 "$heard_file" > /run/lab/heard.raw
+    vsnd-lab compare --seed "$heard_seed" "$@" /run/lab/heard.raw > /run/lab/compared 2>&1
+}
+
 # newest PREFIX: the last of PREFIX.wav, PREFIX-2.wav, PREFIX-3.wav, …
 newest() {
     newest_file=$1.wav
