@@ -51,3 +51,13 @@ pulse_start() {
     pulse_pid=$!
     soon 20 pactl info > /run/lab/pactl 2>&1 || { cat /run/lab/pulse.log* /run/lab/pactl; kill $pulse_pid; return 1; }
 }
+
+# pipewire_start CONFIGURATION: PipeWire and its session manager, where their programs are; their processes in $pipewire_pids.
+pipewire_start() {
+    export XDG_RUNTIME_DIR=/run/lab PIPEWIRE_RUNTIME_DIR=/run/lab WIREPLUMBER_CONFIG_DIR=/etc/pipewire
+    pipewire -c "$1" > /run/lab/pipewire.log 2>&1 &
+    pipewire_pids=$!
+    soon 10 [ -e /run/lab/pipewire-0 ] || { echo "PipeWire does not start: $(tail -n1 /run/lab/pipewire.log)"; return 1; }
+    wireplumber -c /etc/pipewire/wireplumber.conf >> /run/lab/pipewire.log 2>&1 &
+    pipewire_pids="$! $pipewire_pids"
+}

@@ -120,7 +120,7 @@ done
 add "$more" "$programs/usr/bin/alsamixer"
 install -D -m644 "$desktop/lib/terminfo/l/linux" "$more/lib/terminfo/l/linux"
 
-# PipeWire and its session manager are this machine's, for the tests need them as well. Dom0 unpacks them.
+# PipeWire and its session manager are this machine's, for the tests need them as well. Dom0 unpacks them, or gives them to a guest.
 pipewire=$out/images/$kernel/pipewire system=/usr/lib/x86_64-linux-gnu
 rm -rf "$pipewire"
 for name in pipewire wireplumber pw-record; do
@@ -128,9 +128,10 @@ for name in pipewire wireplumber pw-record; do
 done
 for file in $system/pipewire-0.3/libpipewire-module-{access,adapter,client-device,client-node,link-factory,metadata}.so \
     $system/pipewire-0.3/libpipewire-module-{protocol-native,session-manager,spa-node-factory}.so \
-    $system/spa-0.2/{support/libspa-support,audioconvert/libspa-audioconvert}.so $system/wireplumber-0.4/*.so; do
+    $system/spa-0.2/{support/libspa-support,audioconvert/libspa-audioconvert,alsa/libspa-alsa}.so $system/wireplumber-0.4/*.so; do
     add "$pipewire" "$file" "$file"
 done
+ln -s pw-record "$pipewire/bin/pw-play"
 install -D -m644 -t "$pipewire/usr/share/pipewire" /usr/share/pipewire/client{,-rt}.conf
 install -D -m644 -t "$pipewire/usr/share/wireplumber/scripts" /usr/share/wireplumber/scripts/*.lua
 install -D -m644 -t "$pipewire/etc/pipewire" "$lab"/../crates/sound-servers/src/{wireplumber.conf,vsnd.lua}

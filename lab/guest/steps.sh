@@ -53,12 +53,37 @@ with_pulse() {
     (
         pulse_start "module-alsa-sink device=hw:0,0 rate=48000 format=s16le channels=2" \
             "module-alsa-source device=hw:0,0 rate=48000 format=s16le channels=2" || exit 1
-        "$@"
-        status=$?
-        kill $pulse_pid
-        wait $pulse_pid
-        exit $status
+        beside "$pulse_pid" "$@"
     )
+}
+
+# with_pulse_8 COMMAND...: the same with all channels of a card, without a word of where they belong.
+with_pulse_8() {
+    (
+        pulse_start "module-alsa-sink device=hw:0,0 rate=48000 format=s16le channels=8" || exit 1
+        beside "$pulse_pid" "$@"
+    )
+}
+
+# with_pipewire COMMAND...: the command, beside a PipeWire that has the card (in a guest with its programs).
+with_pipewire() {
+    (
+        pipewire_start /lab/pipewire.conf || exit 1
+        beside "$pipewire_pids" "$@"
+    )
+}
+
+# beside PIDS COMMAND...: the command, and then the end of those processes.
+beside() {
+    beside_pids=$1
+    shift
+    "$@"
+    status=$?
+    # shellcheck disable=SC2086  # numbers
+    kill $beside_pids
+    # shellcheck disable=SC2086
+    wait $beside_pids
+    return $status
 }
 
 # on_screen COMMAND...: what the command shows on a terminal of 80×24 in three seconds; it is in the console's log.

@@ -172,12 +172,7 @@ scenario_server() {
 # The same by PipeWire's own protocol, with the session manager that connects the stream to its sink.
 scenario_pipewire() {
     devices_world
-    export XDG_RUNTIME_DIR=/run/lab PIPEWIRE_RUNTIME_DIR=/run/lab WIREPLUMBER_CONFIG_DIR=/etc/pipewire
-    pipewire -c /lab/pipewire.conf > /run/lab/pipewire.log 2>&1 &
-    pipewire_pids=$!
-    soon 10 [ -e /run/lab/pipewire-0 ] || fail "PipeWire does not start: $(tail -n1 /run/lab/pipewire.log)"
-    wireplumber -c /etc/pipewire/wireplumber.conf >> /run/lab/pipewire.log 2>&1 &
-    pipewire_pids="$! $pipewire_pids"
+    pipewire_start /lab/pipewire.conf > /run/lab/pipewire-start.log || fail "$(cat /run/lab/pipewire-start.log)"
     pw-record --target lab -P '{ stream.capture.sink = true }' --format s16 --rate 48000 --channels 2 --latency 20ms \
         "$WAVS/monitor.wav" &
     recorder_pid=$!
