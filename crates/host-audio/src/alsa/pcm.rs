@@ -39,6 +39,8 @@ pub(super) struct AlsaPcm {
     rate_hz: u32,
     /// End of what a PCM still plays that has reported an underrun: a plugin's server goes on for a while.
     dry_at: Option<Instant>,
+    /// Since when it is paused: what it holds is not heard meanwhile.
+    paused_at: Option<Instant>,
     /// Whether the PCM is stopped and empty. It is prepared only when it is needed: a prepared stream of ALSA's plugin for PulseAudio
     /// keeps its server's card awake.
     emptied: bool,
@@ -62,6 +64,7 @@ impl AlsaPcm {
             held_at: Instant::now(),
             rate_hz: spec.rate_hz,
             dry_at: None,
+            paused_at: None,
             emptied: true,
         }
     }
@@ -111,6 +114,7 @@ impl AlsaPcm {
     /// Frames that are heard yet of a PCM that says that it ran dry; an xrun once they were. Preparing it sooner would forget them.
     fn running_dry(&mut self, now: Instant) -> Result<Option<u64>, Fault> {
         let Some(dry_at) = self.dry_at else { return Ok(None) };
+        let now = self.paused_at.unwrap_or(now);
         let left = time_to_frames(dry_at.saturating_duration_since(now), self.rate_hz);
         if left > 0 {
             return Ok(Some(left));
@@ -126,6 +130,7 @@ impl AlsaPcm {
         if !xrun || self.device.pcm.state_raw() == state::DISCONNECTED {
             return false;
         }
+        let now = self.paused_at.unwrap_or(now);
         let held = frames_to_time(self.held, self.rate_hz).min(LONGEST_TAIL);
         let left = held.saturating_sub(now.saturating_duration_since(self.held_at));
         self.dry_at = (!left.is_zero()).then(|| now + left);
@@ -166,7 +171,7 @@ impl AlsaPcm {
     }
 
     fn empty(&mut self) -> Result<(), Fault> {
-        (self.held, self.dry_at, self.emptied) = (0, None, true);
+        (self.held, self.dry_at, self.paused_at, self.emptied) = (0, None, None, true);
         self.outcome(self.device.pcm.drop())
     }
 
@@ -236,7 +241,7 @@ impl Output for AlsaPcm {
             return Ok(0);
         }
         let written = self.moved(written)?;
-        (self.held, self.held_at) = (self.held + written as u64, now);
+        (self.held, self.held_at) = (self.held + written as u64, self.paused_at.unwrap_or(now));
         Ok(written)
     }
 
@@ -252,7 +257,7 @@ impl Output for AlsaPcm {
             return Ok(self.running_dry(now)?.unwrap_or_default());
         }
         if let Some(delay) = self.answer(delay).inspect_err(|_| self.held = 0)? {
-            (self.held, self.held_at) = (delay, now);
+            (self.held, self.held_at) = (delay, self.paused_at.unwrap_or(now));
         }
         Ok(self.held)
     }
@@ -261,12 +266,21 @@ impl Output for AlsaPcm {
         self.run()
     }
 
-    fn pause(&mut self, on: bool, _now: Instant) -> Result<bool, Fault> {
+    fn pause(&mut self, on: bool, now: Instant) -> Result<bool, Fault> {
         if !self.device.can_pause {
             return Ok(false);
         }
+        if let Some(paused_at) = self.paused_at.take() {
+            // ALSA's plugin for PulseAudio may say behind a pause that it ran dry before what it was given last.
+            let pause = now.saturating_duration_since(paused_at);
+            self.held_at += pause;
+            self.dry_at = self.dry_at.map(|dry_at| dry_at + pause);
+        }
         match self.device.pcm.pause(on) {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                self.paused_at = on.then_some(now);
+                Ok(true)
+            }
             // It plays on; that it could not be held is no reason to lose it.
             Err(_) if on => Ok(false),
             Err(error) => self.outcome(Err(error)),
