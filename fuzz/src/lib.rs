@@ -1,16 +1,20 @@
 //! Everything that reads what somebody else wrote, as functions of any octets.
 //!
-//! A body panics when something it promises does not hold. The same bodies run twice: bounded, with
-//! pseudo-random octets and damaged seeds, in the tests of this package (stable Rust, no tools); and
-//! without bound under libFuzzer from the package in `libfuzzer/`.
+//! A body panics when something it promises does not hold. The same bodies run three times: bounded, with
+//! pseudo-random octets and damaged seeds, in the tests of this package; without bound, by the program `vsnd-fuzz`,
+//! which goes on where it stopped (both on stable Rust, without tools); and under libFuzzer from the package in
+//! `libfuzzer/`.
 //!
 //! The corpus in `corpus/` is written by [`seeds`] and compared with it by a test, so that it cannot rot.
 
 #![forbid(unsafe_code)]
 
 mod input;
+pub mod noise;
 mod packets;
 mod page;
+mod programs;
+pub mod runs;
 pub mod seeds;
 mod store;
 mod streams;
@@ -19,6 +23,7 @@ mod v0;
 mod wav;
 
 pub use packets::packets;
+pub use programs::{OPERATION_BYTES, backend_program, frontend_program};
 pub use store::{store_client, store_messages, store_nodes, store_server};
 pub use streams::{backend_stream, frontend_stream};
 pub use text::{config, xl_cfg};
@@ -34,21 +39,29 @@ pub struct Target {
     pub body: fn(&[u8]),
     /// Inputs of a bounded run: as many as take about a second without optimisation.
     pub bounded_runs: u32,
+    /// Octets of an operation, for programs; 1 where an input is anything.
+    pub step: usize,
+}
+
+const fn target(name: &'static str, body: fn(&[u8]), bounded_runs: u32) -> Target {
+    Target { name, body, bounded_runs, step: 1 }
 }
 
 /// Every target.
-pub const TARGETS: [Target; 13] = [
-    Target { name: "packets", body: packets, bounded_runs: 20_000 },
-    Target { name: "backend_stream", body: backend_stream, bounded_runs: 4000 },
-    Target { name: "frontend_stream", body: frontend_stream, bounded_runs: 4000 },
-    Target { name: "v0_packets", body: v0_packets, bounded_runs: 20_000 },
-    Target { name: "v0_backend_stream", body: v0_backend_stream, bounded_runs: 4000 },
-    Target { name: "v0_frontend_stream", body: v0_frontend_stream, bounded_runs: 4000 },
-    Target { name: "store_messages", body: store_messages, bounded_runs: 20_000 },
-    Target { name: "store_nodes", body: store_nodes, bounded_runs: 20_000 },
-    Target { name: "store_server", body: store_server, bounded_runs: 2000 },
-    Target { name: "store_client", body: store_client, bounded_runs: 1000 },
-    Target { name: "config", body: config, bounded_runs: 4000 },
-    Target { name: "xl_cfg", body: xl_cfg, bounded_runs: 10_000 },
-    Target { name: "wav", body: wav, bounded_runs: 4000 },
+pub const TARGETS: [Target; 15] = [
+    Target { name: "backend_program", body: backend_program, bounded_runs: 8000, step: OPERATION_BYTES },
+    Target { name: "frontend_program", body: frontend_program, bounded_runs: 8000, step: OPERATION_BYTES },
+    target("packets", packets, 20_000),
+    target("backend_stream", backend_stream, 4000),
+    target("frontend_stream", frontend_stream, 4000),
+    target("v0_packets", v0_packets, 20_000),
+    target("v0_backend_stream", v0_backend_stream, 4000),
+    target("v0_frontend_stream", v0_frontend_stream, 4000),
+    target("store_messages", store_messages, 20_000),
+    target("store_nodes", store_nodes, 20_000),
+    target("store_server", store_server, 2000),
+    target("store_client", store_client, 1000),
+    target("config", config, 4000),
+    target("xl_cfg", xl_cfg, 10_000),
+    target("wav", wav, 4000),
 ];

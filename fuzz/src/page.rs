@@ -34,10 +34,11 @@ impl SharedMemory for Restless {
 
     fn read(&self, offset: usize, into: &mut [u8]) -> bool {
         assert!(offset + into.len() <= self.octets, "read past the buffer");
-        into.fill_with(|| {
+        for part in into.chunks_mut(8) {
             self.noise.set(self.noise.get().wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
-            self.noise.get().to_be_bytes()[0]
-        });
+            let octets = (u64::from(self.noise.get()) << 29 ^ u64::from(self.noise.get())).to_be_bytes();
+            part.copy_from_slice(&octets[..part.len()]);
+        }
         !self.noise.get().is_multiple_of(64)
     }
 

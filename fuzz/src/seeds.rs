@@ -4,7 +4,7 @@ use sndif::store::{LimitNodes, Limits};
 use sndif::v2::{Event, HwParams, OpenParams, Operation, Request, Response, Span, Trigger, opcode};
 use sndif::{Errno, Format, GrantRef};
 
-use crate::v0;
+use crate::{programs, v0};
 
 /// Seeds of a target: name of the file and what is in it.
 pub type Seeds = Vec<(String, Vec<u8>)>;
@@ -13,6 +13,8 @@ pub type Seeds = Vec<(String, Vec<u8>)>;
 #[must_use]
 pub fn of(target: &str) -> Seeds {
     match target {
+        "backend_program" => programs::seeds::backend(),
+        "frontend_program" => programs::seeds::frontend(),
         "packets" => packets(),
         "backend_stream" => backend_stream(),
         "frontend_stream" => frontend_stream(),

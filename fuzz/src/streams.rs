@@ -5,7 +5,7 @@ use backend::{DeviceLimits, Frames, HostLimits, Offer, Outcome, Pace, StreamConf
 use frontend::Geometry;
 use sndif::store::{Direction, LimitNodes, Limits};
 use sndif::v2::{Event, HwParams, OpenParams, Operation, Request, Response, Span, Trigger};
-use sndif::{Format, FormatSet, GrantRef, SharedMemory};
+use sndif::{Errno, Format, FormatSet, GrantRef, SharedMemory};
 
 use crate::input::Input;
 use sndif::test_utils::Pages;
@@ -14,25 +14,34 @@ use crate::page::Restless;
 
 const MILLISECOND: u64 = 1_000_000;
 
+/// A stream that ran dry so long ago is told past the boundary that follows.
+const PAST_END_NS: u64 = 20 * MILLISECOND;
+
 /// The backend's stream under a hostile guest and a moody host device. Positions never run back, lie at most
-/// a frame past what was taken, come once a millisecond (but for that of STOP), and a stream never asks to be
-/// woken at a moment that is past.
+/// a frame past what was taken (a period more, once the stream was dry for 20 ms), come once a millisecond (but
+/// for that of STOP), and a stream never asks to be woken at a moment that is past.
 pub fn backend_stream(octets: &[u8]) {
     let mut input = Input(octets);
     let mut host = Host::new(&mut input);
+    let mut map = |_: GrantRef, _: u32| Ok(());
     while !input.is_empty() {
         match input.u8() % 8 {
-            0 => host.request(Request::parse(&input.packet()).ok(), &mut input),
+            0 => {
+                let request = Request::parse(&input.packet());
+                if let Ok(request) = request {
+                    host.request(&request, &mut input, &mut map);
+                }
+            }
             1..=3 => {
                 let operation = operation(&mut input);
-                host.request(Some(Request { id: 7, operation }), &mut input);
+                host.request(&Request { id: 7, operation }, &mut input, &mut map);
             }
             4 => host.now_ns += u64::from(input.u32() % 40_000_000),
-            5 | 6 => host.look(&mut input),
-            _ => {
-                host.core.set_pace(Pace::Clock, host.now_ns);
-                host.pace = Pace::Clock;
+            5 | 6 => {
+                let mood = input.u8();
+                host.look(mood, &mut input, |_| mood & 12 != 12);
             }
+            _ => host.fails(),
         }
     }
 }
@@ -75,13 +84,34 @@ fn operation(input: &mut Input<'_>) -> Operation {
     }
 }
 
-struct Host {
-    core: backend::Stream<Restless>,
+/// Offer of the streams here.
+pub(crate) fn offer() -> Offer {
+    let nodes = LimitNodes {
+        channels_max: Some(b"8"),
+        sample_rates: Some(b"8000,44100,48000,192000"),
+        sample_formats: Some(b"s8,s16_le,s24_be,ima_adpcm,float64_le,gsm"),
+        buffer_size: Some(b"200000"),
+        ..LimitNodes::default()
+    };
+    let store = Limits::DEFAULT.narrowed_by(&nodes).expect("legal nodes");
+    Offer { store, device: DeviceLimits::ANY, host: HostLimits::default(), control_bytes: 0 }
+}
+
+/// Maps a buffer of so many octets with this directory.
+pub(crate) type Map<'a> = &'a mut dyn FnMut(GrantRef, u32) -> Result<(), Errno>;
+
+/// Largest buffer that a guest may open here.
+pub(crate) const BUFFER_BYTES_MAX: u32 = 200_000;
+
+/// The backend's stream with a host device that is played by the input.
+pub(crate) struct Host {
+    pub(crate) core: backend::Stream<Restless>,
     pace: Pace,
     noise: u32,
-    now_ns: u64,
+    pub(crate) now_ns: u64,
     frame_bytes: u64,
     ring_bytes: u64,
+    period_bytes: u64,
     taken: u64,
     told: u64,
     owed_after_stop: bool,
@@ -91,23 +121,22 @@ struct Host {
 impl Host {
     fn new(input: &mut Input<'_>) -> Self {
         let shape = input.u8();
-        let nodes = LimitNodes {
-            channels_max: Some(b"8"),
-            sample_rates: Some(b"8000,44100,48000,192000"),
-            sample_formats: Some(b"s8,s16_le,s24_be,ima_adpcm,float64_le,gsm"),
-            buffer_size: Some(b"200000"),
-            ..LimitNodes::default()
-        };
-        let store = Limits::DEFAULT.narrowed_by(&nodes).expect("legal nodes");
-        let offer = Offer { store, device: DeviceLimits::ANY, host: HostLimits::default(), control_bytes: 0 };
         let direction = if shape & 1 == 0 { Direction::Playback } else { Direction::Capture };
+        let config = StreamConfig { direction, offer: offer(), permitted: shape & 4 == 0 };
+        let mut host = Self::with(config, shape.into(), 0);
+        host.pace = if shape & 2 == 0 { Pace::Clock } else { Pace::Device };
+        host
+    }
+
+    pub(crate) fn with(config: StreamConfig, noise: u32, now_ns: u64) -> Self {
         Self {
-            core: backend::Stream::new(StreamConfig { direction, offer, permitted: shape & 4 == 0 }),
-            pace: if shape & 2 == 0 { Pace::Clock } else { Pace::Device },
-            noise: u32::from(shape),
-            now_ns: 0,
+            core: backend::Stream::new(config),
+            pace: Pace::Clock,
+            noise,
+            now_ns,
             frame_bytes: 1,
             ring_bytes: 1,
+            period_bytes: 0,
             taken: 0,
             told: 0,
             owed_after_stop: false,
@@ -115,46 +144,62 @@ impl Host {
         }
     }
 
-    fn request(&mut self, request: Option<Request>, input: &mut Input<'_>) {
-        let Some(request) = request else { return };
+    /// Handles a request wholly; its answer, which is checked.
+    pub(crate) fn request(&mut self, request: &Request, input: &mut Input<'_>, map: Map<'_>) -> Response {
         let requests = self.core.counters().requests;
-        let response = match self.core.request(&request, self.now_ns) {
-            Outcome::Open(geometry, _) => {
-                assert!(geometry.buffer_bytes <= 200_000);
+        let opened = Response { id: request.id, opcode: request.operation.opcode(), result: Ok(()), params: None };
+        let response = match self.core.request(request, self.now_ns) {
+            Outcome::Open(geometry, directory) => 'open: {
+                assert!(geometry.buffer_bytes <= BUFFER_BYTES_MAX);
+                if let Err(errno) = map(directory, geometry.buffer_bytes) {
+                    break 'open Response { result: Err(errno), ..opened };
+                }
                 let memory = Restless::new(geometry.buffer_bytes, self.noise);
                 self.pace = if input.flag() { Pace::Clock } else { Pace::Device };
                 self.core.opened(geometry, memory, self.pace, |mirror| mirror.fill(0));
                 self.frame_bytes = geometry.frame_bytes.into();
                 self.ring_bytes = geometry.ring_bytes.into();
+                self.period_bytes = geometry.period_bytes.into();
                 self.forget();
-                None
+                opened
             }
             Outcome::Stopped(response) => {
                 self.taken = self.taken.max(self.told).next_multiple_of(self.ring_bytes);
                 let wanted = self.core.geometry().is_some_and(|geometry| geometry.period_bytes > 0);
                 self.owed_after_stop |= wanted && self.taken > self.told;
-                Some(response)
+                response
             }
-            Outcome::Copying(_) => std::iter::repeat_with(|| self.core.copy(self.now_ns)).find_map(|response| response),
+            Outcome::Copying(_) => self.copy(),
             Outcome::Respond(response)
             | Outcome::Closed(response)
             | Outcome::Started(response)
             | Outcome::Paused(response)
             | Outcome::Resumed(response)
-            | Outcome::VolumeChanged(response) => Some(response),
+            | Outcome::VolumeChanged(response) => response,
         };
-        if let Some(response) = response {
-            assert_eq!((response.id, response.opcode), (request.id, request.operation.opcode()));
-            let Operation::QueryHwParams(asked) = request.operation else {
-                assert_eq!(response.params, None);
-                self.forget_if_closed();
-                return;
-            };
+        assert_eq!((response.id, response.opcode), (opened.id, opened.opcode));
+        if let Operation::QueryHwParams(asked) = request.operation {
             assert_eq!(response.params.is_some(), response.result.is_ok());
             assert!(response.params.is_none_or(|got| !got.is_empty() && got.intersection(&asked) == got));
+        } else {
+            assert_eq!(response.params, None);
         }
         assert_eq!(self.core.counters().requests, requests + 1);
         self.forget_if_closed();
+        response
+    }
+
+    /// All parts of a long WRITE or READ.
+    fn copy(&mut self) -> Response {
+        let parts = BUFFER_BYTES_MAX.div_ceil(1 << 18) + 1;
+        let answered = (0..parts).find_map(|_| self.core.copy(self.now_ns));
+        answered.expect("a copy ends")
+    }
+
+    /// The host device is gone: the clock takes over.
+    pub(crate) fn fails(&mut self) {
+        self.core.set_pace(Pace::Clock, self.now_ns);
+        self.pace = Pace::Clock;
     }
 
     fn forget_if_closed(&mut self) {
@@ -168,8 +213,8 @@ impl Host {
         (self.taken, self.told, self.owed_after_stop, self.last_event_ns) = (0, 0, false, None);
     }
 
-    fn look(&mut self, input: &mut Input<'_>) {
-        let mood = input.u8();
+    /// The device takes or gives what it likes; `push` puts a position into the event page, if that has room.
+    pub(crate) fn look(&mut self, mood: u8, input: &mut Input<'_>, push: impl FnOnce(u64) -> bool) {
         let mut frames = if mood & 1 == 0 { 1 << 16 } else { usize::from(input.u16()) };
         while let Some(stretch) = self.core.frames_to_play(self.now_ns, frames) {
             let octets = stretch.len();
@@ -189,24 +234,27 @@ impl Host {
         if self.pace == Pace::Device && self.core.direction() == Direction::Playback {
             self.core.set_queued_frames(if mood & 2 == 0 { 0 } else { input.u16().into() });
         }
-        self.tell(mood & 4 != 0 && mood & 8 != 0);
+        self.tell(push);
         let wake = self.core.next_wake_ns();
         assert!(wake.is_none_or(|at| at > self.now_ns), "woken at {wake:?}, at {}", self.now_ns);
     }
 
-    fn tell(&mut self, page_full: bool) {
+    pub(crate) fn tell(&mut self, push: impl FnOnce(u64) -> bool) {
         let Some(position) = self.core.event(self.now_ns) else {
             assert!(!self.owed_after_stop);
             return;
         };
-        assert!(position > self.told && position <= self.taken + self.frame_bytes);
+        assert!(position > self.told);
+        let since_last_ns = self.last_event_ns.map_or(0, |last| self.now_ns - last);
+        let past_end = if since_last_ns >= PAST_END_NS { self.period_bytes } else { 0 };
+        assert!(position <= self.taken + past_end + self.frame_bytes, "told {position} of {}", self.taken);
         let in_time = self.last_event_ns.is_none_or(|last| self.now_ns - last >= MILLISECOND);
         assert!(in_time || self.owed_after_stop);
-        if page_full {
-            self.core.event_deferred(self.now_ns);
-        } else {
+        if push(position) {
             self.core.event_sent(position, self.now_ns);
             (self.told, self.owed_after_stop, self.last_event_ns) = (position, false, Some(self.now_ns));
+        } else {
+            self.core.event_deferred(self.now_ns);
         }
     }
 }
@@ -228,7 +276,7 @@ pub fn frontend_stream(octets: &[u8]) {
                 // Believable answers, of which the input spells the result.
                 let request: [u8; 64] = read(&ring, answered % 32);
                 let (id, opcode) = (u16::from_le_bytes([request[0], request[1]]), request[2]);
-                let result = sndif::Errno::from_status(-i32::from(input.u8() % 2)).map_or(Ok(()), Err);
+                let result = Errno::from_status(-i32::from(input.u8() % 2)).map_or(Ok(()), Err);
                 ring.write(slot(answered % 32), &Response { id, opcode, result, params: None }.emit());
                 answered = answered.wrapping_add(1);
                 ring.store_release(8, answered);

@@ -44,17 +44,18 @@ pub fn v0_backend_stream(octets: &[u8]) {
     let mut host = Host::new(&mut input);
     while !input.is_empty() {
         match input.u8() % 8 {
-            0 => host.request(Request::parse(&input.array()).ok(), &mut input),
+            0 => {
+                if let Ok(request) = Request::parse(&input.array()) {
+                    host.request(&request, &mut input);
+                }
+            }
             1..=3 => {
                 let operation = operation(&mut input);
-                host.request(Some(Request { id: 7, operation }), &mut input);
+                host.request(&Request { id: 7, operation }, &mut input);
             }
             4 => host.pass(u64::from(input.u32() % 3_000_000_000), &mut input),
             5 | 6 => host.look(&mut input),
-            _ => {
-                host.core.set_pace(Pace::Clock, host.now_ns);
-                host.pace = Pace::Clock;
-            }
+            _ => host.fails(),
         }
     }
 }
@@ -79,16 +80,19 @@ fn operation(input: &mut Input<'_>) -> Operation {
     }
 }
 
-struct Host {
-    core: backend::v0::Stream,
+/// The backend's stream with a host device that is played by the input.
+pub(crate) struct Host {
+    pub(crate) core: backend::v0::Stream,
     pace: Pace,
     noise: u32,
-    now_ns: u64,
+    pub(crate) now_ns: u64,
     /// The request that is waiting, and since when.
     asked: Option<(u64, u8, u64)>,
     /// Octets that WRITEs brought, and that were taken of them, since OPEN.
     written: u64,
     played: u64,
+    /// The answer that was given last and not taken.
+    answer: Option<Response>,
 }
 
 impl Host {
@@ -102,21 +106,52 @@ impl Host {
             capture: allowed(32),
             lead_bytes_max: 1 << (shape / 64 * 5 + 8),
         };
-        let pace = if shape & 4 == 0 { Pace::Clock } else { Pace::Device };
-        let core = backend::v0::Stream::new(config);
-        Self { core, pace, noise: shape.into(), now_ns: 0, asked: None, written: 0, played: 0 }
+        let mut host = Self::with(config, shape.into(), 0);
+        host.pace = if shape & 4 == 0 { Pace::Clock } else { Pace::Device };
+        host
     }
 
-    fn request(&mut self, request: Option<Request>, input: &mut Input<'_>) {
-        let Some(request) = request.filter(|_| self.asked.is_none()) else { return };
+    pub(crate) fn with(config: StreamConfig, noise: u32, now_ns: u64) -> Self {
+        let core = backend::v0::Stream::new(config);
+        Self { core, pace: Pace::Clock, noise, now_ns, asked: None, written: 0, played: 0, answer: None }
+    }
+
+    /// Whether a request has to be answered before the next may be taken.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// The answer that there is to give now.
+    pub(crate) fn take_answer(&mut self) -> Option<Response> {
+        self.answer.take()
+    }
+
+    /// The host device is gone: the clock takes over.
+    pub(crate) fn fails(&mut self) {
+        self.core.set_pace(Pace::Clock, self.now_ns);
+        self.pace = Pace::Clock;
+    }
+
+    /// Handles a request, if none waits for its answer.
+    pub(crate) fn request(&mut self, request: &Request, input: &mut Input<'_>) {
+        if self.is_waiting() {
+            return;
+        }
         let (id, code) = (request.id, request.operation.opcode());
-        let check = |response: Response| assert_eq!((response.id, response.opcode), (id, code));
+        let mut given = None;
+        let mut check = |response: Response| {
+            assert_eq!((response.id, response.opcode), (id, code));
+            given = Some(response);
+        };
         if matches!(request.operation, Operation::Open(_)) {
             (self.written, self.played) = (0, 0);
         }
-        match self.core.request(&request, self.now_ns) {
+        match self.core.request(request, self.now_ns) {
             Outcome::Respond(response) | Outcome::VolumeChanged(response) => check(response),
-            Outcome::Refuse(response, _) => assert!(!response.success && response.opcode == code),
+            Outcome::Refuse(response, _) => {
+                assert!(!response.success);
+                check(response);
+            }
             Outcome::Open(response, direction) => {
                 check(response);
                 if let Some(direction) = direction {
@@ -130,11 +165,12 @@ impl Host {
             Outcome::Start(_) => check(self.core.fail().expect("it waits")),
             Outcome::Wait => self.asked = Some((id, code, self.now_ns)),
         }
+        self.answer = given;
         assert_eq!(self.asked.is_some(), self.core.is_waiting());
         self.settle();
     }
 
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         while let Some((id, code, since_ns)) = self.asked {
             let response = match self.core.ready(self.now_ns) {
                 None => return,
@@ -156,6 +192,7 @@ impl Host {
                 assert_eq!((response.id, response.opcode), (id, code));
                 assert!(self.now_ns - since_ns < TIMEOUT_NS, "too late for the guest");
                 self.asked = None;
+                self.answer = Some(response);
             } else if self.core.ready(self.now_ns).is_none() {
                 return;
             }
@@ -176,7 +213,7 @@ impl Host {
         };
     }
 
-    fn look(&mut self, input: &mut Input<'_>) {
+    pub(crate) fn look(&mut self, input: &mut Input<'_>) {
         let mood = input.u8();
         let ring = self.core.geometry().map_or(0, |geometry| geometry.ring_bytes as usize);
         let frame = self.core.geometry().map_or(1, |geometry| geometry.frame_bytes as usize);

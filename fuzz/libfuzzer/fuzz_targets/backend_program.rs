@@ -1,0 +1,4 @@
+//! `vsnd_fuzz::backend_program` under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| vsnd_fuzz::backend_program(data));

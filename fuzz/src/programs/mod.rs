@@ -1,0 +1,53 @@
+//! Programs of a hostile other side, in simulated time: each operation is eight octets, so that any of them can be
+//! dropped and the rest means the same. After each, what has to hold is checked.
+//!
+//! The first eight octets say what the world looks like.
+
+mod backend;
+mod bystander;
+mod card;
+mod frontend;
+mod handshakes;
+pub(crate) mod seeds;
+mod served;
+
+pub use backend::backend_program;
+pub use frontend::frontend_program;
+
+/// Octets of an operation.
+pub const OPERATION_BYTES: usize = 8;
+
+/// An operation: what, on which stream, and its operands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Step {
+    pub(crate) what: u8,
+    pub(crate) who: u8,
+    pub(crate) a: u8,
+    pub(crate) b: u8,
+    pub(crate) value: u32,
+}
+
+impl Step {
+    fn of(octets: &[u8; OPERATION_BYTES]) -> Self {
+        let [what, who, a, b, ..] = *octets;
+        let value = u32::from_le_bytes([octets[4], octets[5], octets[6], octets[7]]);
+        Self { what, who, a, b, value }
+    }
+
+    pub(crate) const fn emit(self) -> [u8; OPERATION_BYTES] {
+        let [w, x, y, z] = self.value.to_le_bytes();
+        [self.what, self.who, self.a, self.b, w, x, y, z]
+    }
+}
+
+/// The world's shape, and the operations. What is left at the end is none.
+fn program(octets: &[u8]) -> (Step, impl Iterator<Item = Step>) {
+    let (steps, _) = octets.as_chunks::<OPERATION_BYTES>();
+    let shape = steps.first().map_or(Step::of(&[0; OPERATION_BYTES]), Step::of);
+    (shape, steps.iter().skip(1).map(Step::of))
+}
+
+/// A ring index that is likely to be looked at: near `present` by the low octet of `value`, or any.
+fn index(present: u32, near: bool, value: u32) -> u32 {
+    if near { present.wrapping_add(value % 80).wrapping_sub(40) } else { value }
+}
