@@ -12,7 +12,7 @@ TEST_THREADS = $(shell expr 2 \* $$(nproc))
 UNIT_ROUNDS = 20
 LAB_ROUNDS = 5
 
-.PHONY: demo test soak unit unit-build lint lint-tools bench storm fuzz miri build deps module dist deb deb-test lab lab-all lab-test lab-debug lab-bench lab-shell lab-build
+.PHONY: demo test soak unit unit-build lint lint-tools bench storm fuzz fuzz-asan fuzz-guided miri build deps module dist deb deb-test lab lab-all lab-test lab-debug lab-bench lab-shell lab-build
 
 demo: build
 	target/release/vsnd demo $(DEMO_ARGS)
@@ -97,8 +97,21 @@ deb-test: deb
 	$(CARGO) build --release --locked -p vsnd-lab
 	packaging/test.sh
 
-# A minute for each target, or SECONDS_EACH; TARGETS names some.
+# Hostile programs and inputs, each made from its number, on stable Rust: it goes on where the last run ended, and says how many
+# there were. FUZZ_SECONDS in all (a minute); TARGETS names some. FUZZ_ARGS: see fuzz/src/bin/vsnd-fuzz.rs.
+FUZZ_SECONDS = 60
 fuzz: deps
+	$(CARGO) build --locked --profile fuzz -p vsnd-fuzz
+	target/fuzz/vsnd-fuzz --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS) $(TARGETS)
+
+# The same with the address sanitizer: nightly Rust.
+fuzz-asan:
+	RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/asan \
+	    $(CARGO) +nightly build --locked --profile fuzz -p vsnd-fuzz --target x86_64-unknown-linux-gnu
+	target/asan/x86_64-unknown-linux-gnu/fuzz/vsnd-fuzz --seconds $(FUZZ_SECONDS) --state target/fuzz/state-asan $(FUZZ_ARGS) $(TARGETS)
+
+# Led by what the code does with an input: libFuzzer, a minute for each target or SECONDS_EACH. Nightly Rust and cargo-fuzz.
+fuzz-guided: deps
 	fuzz/run.sh $(TARGETS)
 
 # The driver's core and the module's memory in an interpreter that sees every wrong access; without the tests of threads.
