@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn every_state_and_event_keeps_release_before_a_new_connection() {
+    fn xsa_465_every_state_and_event_keeps_release_before_a_new_connection() {
         // Exhaustive over short histories: whenever Connect is asked for, the last connection was released.
         let states = [
             S::Unknown,

@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_that_would_divide_by_zero_or_overflow_do_not_exist() {
+    fn offsets_sizes_that_would_divide_by_zero_or_overflow_do_not_exist() {
         let new = |channels, rate, period, ring| Geometry::new(Format::S16Le, channels, rate, period, ring);
         assert!(new(2, 48_000, 480, 1920).is_some());
         for bad in [(0, 48_000, 480, 1920), (2, 0, 480, 1920), (2, 48_000, 0, 1920), (2, 48_000, 480, 0)] {

@@ -78,7 +78,7 @@ fn a_card_can_be_connected_again_after_a_process_that_was_killed() {
 }
 
 #[test]
-fn leaving_ends_in_closed_with_everything_taken_back() {
+fn xsa_465_leaving_ends_in_closed_with_everything_taken_back() {
     let machine = machine();
     machine.attach(DUPLEX);
     let _backend = machine.backend(Faults::default());
@@ -119,7 +119,7 @@ fn streams_are_opened_once_and_only_as_configured() {
 }
 
 #[test]
-fn a_refused_open_says_why_and_leaks_nothing() {
+fn cve_2026_72085_a_refused_open_says_why_and_leaks_nothing() {
     let machine = machine();
     machine.attach(DUPLEX);
     let _backend = machine.backend(Faults { refuses_open: Some(Errno::EACCES), ..Faults::default() });

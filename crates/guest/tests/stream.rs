@@ -316,7 +316,7 @@ fn a_backend_that_falls_silent_does_not_hold_the_caller_for_ever() {
 
 /// security.md, guest side: ids looked up in our own table, first violation latches.
 #[test]
-fn a_confused_backend_breaks_its_stream_and_nothing_else() {
+fn cve_2026_72380_a_confused_backend_breaks_its_stream_and_nothing_else() {
     let machine = machine();
     machine.attach(DUPLEX);
     let _backend = machine.backend(Faults { confuses_write: Some(3), ..Faults::default() });
@@ -332,7 +332,7 @@ fn a_confused_backend_breaks_its_stream_and_nothing_else() {
 
 /// security.md, guest side: zero whole pages before granting, never share a page with other data (XSA-403).
 #[test]
-fn granted_pages_are_whole_zeroed_and_hold_nothing_else() {
+fn xsa_403_granted_pages_are_whole_zeroed_and_hold_nothing_else() {
     let machine = machine();
     machine.attach(DUPLEX);
     let backend = machine.backend(Faults::default());
@@ -356,7 +356,7 @@ fn granted_pages_are_whole_zeroed_and_hold_nothing_else() {
 
 /// A backend cannot keep a guest busy for ever with what is of no use.
 #[test]
-fn useless_events_and_notifications_break_the_stream() {
+fn xsa_331_332_391_useless_events_and_notifications_break_the_stream() {
     let (floods, storms) = (Faults { floods: true, ..Faults::default() }, Faults { storms: true, ..Faults::default() });
     for (faults, said) in [(floods, "events in a row that cannot be true"), (storms, "in a row for nothing")] {
         let machine = machine();
@@ -372,7 +372,7 @@ fn useless_events_and_notifications_break_the_stream() {
 
 /// A backend that keeps everything does not get all memory, and who connects to it is told why.
 #[test]
-fn a_backend_that_keeps_pages_gets_no_more_of_them_after_a_while() {
+fn xsa_396_a_backend_that_keeps_pages_gets_no_more_of_them_after_a_while() {
     let machine = machine();
     machine.attach(DUPLEX);
     let _backend = machine.backend(Faults { keeps_mapped: true, ..Faults::default() });
@@ -388,7 +388,7 @@ fn a_backend_that_keeps_pages_gets_no_more_of_them_after_a_while() {
 
 /// security.md, guest side: a page whose end-access fails is quarantined, never reused (XSA-396).
 #[test]
-fn a_page_whose_end_access_fails_is_quarantined() {
+fn xsa_396_a_page_whose_end_access_fails_is_quarantined() {
     let machine = machine();
     machine.attach(DUPLEX);
     let backend = machine.backend(Faults { keeps_mapped: true, ..Faults::default() });

@@ -34,7 +34,7 @@ fn status(packet: &[u8; PACKET_BYTES]) -> i32 {
 }
 
 #[test]
-fn a_request_that_is_rewritten_while_it_is_served_is_taken_once() {
+fn xsa_155_a_request_that_is_rewritten_while_it_is_served_is_taken_once() {
     let (world, mut hostile, bystander) = connected_beside_a_bystander();
     let buffer = hostile.buffer(16_384);
     let stream = &mut hostile.streams[0];
@@ -77,7 +77,7 @@ fn a_request_that_is_rewritten_while_it_is_served_is_taken_once() {
 }
 
 #[test]
-fn what_was_written_is_played_whatever_the_guest_does_to_its_pages_afterwards() {
+fn xsa_155_what_was_written_is_played_whatever_the_guest_does_to_its_pages_afterwards() {
     let (world, mut hostile) = connected();
     let sound = noise(1, 16_384);
     let xen = hostile.xen.clone();
@@ -87,7 +87,7 @@ fn what_was_written_is_played_whatever_the_guest_does_to_its_pages_afterwards() 
 }
 
 #[test]
-fn a_producer_index_out_of_range_breaks_that_card_only() {
+fn ring_overflow_a_producer_index_out_of_range_breaks_that_card_only() {
     for index in [34, 1 << 31, u32::MAX, 0] {
         let (mut world, mut hostile, bystander) = connected_beside_a_bystander();
         let buffer = hostile.buffer(16_384);
@@ -107,7 +107,7 @@ fn a_producer_index_out_of_range_breaks_that_card_only() {
 }
 
 #[test]
-fn responses_and_events_are_built_from_zeroes() {
+fn xsa_216_responses_and_events_are_built_from_zeroes() {
     let (_world, mut hostile) = connected();
     let buffer = hostile.buffer(16_384);
     let stream = &mut hostile.streams[0];
@@ -146,7 +146,7 @@ fn responses_and_events_are_built_from_zeroes() {
 }
 
 #[test]
-fn one_bad_reference_of_a_batch_leaves_nothing_mapped() {
+fn xsa_361_362_365_one_bad_reference_of_a_batch_leaves_nothing_mapped() {
     let (world, mut hostile) = connected();
     let before = world.daemon_usage();
     let buffer = hostile.buffer(16 * PAGE_BYTES);
@@ -170,7 +170,7 @@ fn one_bad_reference_of_a_batch_leaves_nothing_mapped() {
 }
 
 #[test]
-fn a_page_directory_that_makes_no_sense_is_refused() {
+fn page_directory_that_makes_no_sense_is_refused() {
     let (world, mut hostile) = connected();
     let before = world.daemon_usage();
     let xen = hostile.xen.clone();
@@ -309,7 +309,7 @@ fn unknown_operations_and_triggers_are_answered_and_do_nothing() {
 }
 
 #[test]
-fn a_storm_of_events_and_requests_does_not_keep_another_guest_waiting() {
+fn xsa_331_332_391_a_storm_of_events_and_requests_does_not_keep_another_guest_waiting() {
     let (world, mut hostile, bystander) = connected_beside_a_bystander();
     let query = Request { id: 0, operation: Operation::QueryHwParams(HwParams::ANY) }.emit();
     let stream = &mut hostile.streams[0];
@@ -365,7 +365,7 @@ fn a_sound_server_that_does_not_answer_keeps_nobody_waiting_but_who_opens_it() {
 }
 
 #[test]
-fn a_store_that_is_rewritten_ten_thousand_times_costs_no_memory_and_disturbs_nobody() {
+fn xsa_349_a_store_that_is_rewritten_ten_thousand_times_costs_no_memory_and_disturbs_nobody() {
     let (mut world, mut hostile, bystander) = connected_beside_a_bystander();
     let resident = || -> usize {
         let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
@@ -387,7 +387,7 @@ fn a_store_that_is_rewritten_ten_thousand_times_costs_no_memory_and_disturbs_nob
 }
 
 #[test]
-fn a_guest_that_never_takes_its_events_loses_nothing_but_them() {
+fn xsa_392_a_guest_that_never_takes_its_events_loses_nothing_but_them() {
     let (world, mut hostile, bystander) = connected_beside_a_bystander();
     let xen = hostile.xen.clone();
     let sound = noise(1, 48_000);
@@ -549,7 +549,7 @@ fn a_directory_of_another_protocol_is_left_alone_and_named_once() {
 }
 
 #[test]
-fn a_frontend_node_that_points_elsewhere_is_not_followed() {
+fn confused_deputy_a_frontend_node_that_points_elsewhere_is_not_followed() {
     let mut world = World::new();
     world.attach_playback(GUEST);
     world.wait_backend(GUEST, 0, XenbusState::InitWait);
@@ -612,7 +612,7 @@ fn advance(world: &mut World, hostile: &mut HostileGuest, buffers: &mut Vec<Buff
 }
 
 #[test]
-fn a_guest_may_end_in_any_state_and_in_any_way() {
+fn xsa_465_a_guest_may_end_in_any_state_and_in_any_way() {
     let mut world = World::new();
     world.attach(GUEST, DUPLEX);
     world.wait_backend(GUEST, 0, XenbusState::InitWait);
@@ -657,7 +657,7 @@ fn a_guest_may_end_in_any_state_and_in_any_way() {
 }
 
 #[test]
-fn a_page_that_is_named_twice_is_refused() {
+fn page_directory_a_page_that_is_named_twice_is_refused() {
     let (world, mut hostile) = connected();
     let buffer = hostile.buffer(16 * PAGE_BYTES);
     let before = world.daemon_usage();

@@ -57,7 +57,7 @@ impl Held {
 }
 
 #[test]
-fn a_thousand_opens_good_and_bad_leave_nothing() {
+fn cve_2026_72085_a_thousand_opens_good_and_bad_leave_nothing() {
     let _turn = alone();
     let mut world = World::with_config(|_| "sink = \"null\"\ncapture = true\n".to_owned());
     world.attach(GUEST, DUPLEX);

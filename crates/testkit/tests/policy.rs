@@ -121,7 +121,7 @@ fn a_guest_has_no_more_streams_than_the_host_allows() {
 }
 
 #[test]
-fn a_guest_that_rewrites_its_own_nodes_changes_nothing_that_the_host_decides() {
+fn confused_deputy_a_guest_that_rewrites_its_own_nodes_changes_nothing_that_the_host_decides() {
     let (mut world, mut guest) = connected("[[rule]]\nstream = 1\nsource = \"wav:/nowhere.wav\"");
     let before = world.status().guests[0].cards[0].streams.clone();
     let backend = b"/local/domain/7/backend/vsnd/1/0".as_slice();

@@ -48,7 +48,7 @@ fn assert_serves(world: &World, guest: &mut Guest2015, number: usize) {
 }
 
 #[test]
-fn v0_lengths_and_grants_beyond_the_rules_are_refused_and_leak_nothing() {
+fn offsets_v0_lengths_and_grants_beyond_the_rules_are_refused_and_leak_nothing() {
     let (mut world, mut guest) = world();
     guest.prepare(STEREO).unwrap();
     let before = world.census();
@@ -110,7 +110,7 @@ fn v0_requests_out_of_place_are_refused() {
 }
 
 #[test]
-fn v0_octets_written_behind_the_answer_change_nothing() {
+fn xsa_155_v0_octets_written_behind_the_answer_change_nothing() {
     let (world, mut guest) = world();
     guest.prepare(STEREO).unwrap();
     let sound = noise(7, 40_960);
@@ -121,7 +121,7 @@ fn v0_octets_written_behind_the_answer_change_nothing() {
 }
 
 #[test]
-fn v0_requests_that_change_while_they_are_read_do_no_harm() {
+fn xsa_155_v0_requests_that_change_while_they_are_read_do_no_harm() {
     let (world, guest) = world();
     let stop = std::sync::atomic::AtomicBool::new(false);
     let refs = guest.pages.refs().to_vec();
@@ -148,7 +148,7 @@ fn v0_requests_that_change_while_they_are_read_do_no_harm() {
 }
 
 #[test]
-fn a_v0_ring_index_beyond_the_ring_closes_this_device_alone() {
+fn ring_overflow_a_v0_index_beyond_the_ring_closes_this_device_alone() {
     for index in [RING_SLOTS + 1, u32::MAX, 1 << 31] {
         let (mut world, guest) = world();
         let bystander = Bystander::start(&mut world);
@@ -181,7 +181,7 @@ fn a_v0_ring_that_lies_to_the_next_daemon_harms_nobody() {
 }
 
 #[test]
-fn a_v0_guest_that_floods_its_ring_starves_nobody() {
+fn xsa_331_332_391_a_v0_guest_that_floods_its_ring_starves_nobody() {
     let (mut world, mut guest) = world();
     let bystander = Bystander::start(&mut world);
     let packet = guest.packet(opcode::GET_VOLUME, 0, &[]);
@@ -198,7 +198,7 @@ fn a_v0_guest_that_floods_its_ring_starves_nobody() {
 }
 
 #[test]
-fn a_v0_guest_that_dies_with_a_write_on_its_way_leaves_nothing() {
+fn xsa_465_a_v0_guest_that_dies_with_a_write_on_its_way_leaves_nothing() {
     let mut world = World::new();
     world.attach_as(GUEST, DUPLEX, Protocol::V0);
     world.wait_backend(GUEST, 0, XenbusState::InitWait);
@@ -218,7 +218,7 @@ fn a_v0_guest_that_dies_with_a_write_on_its_way_leaves_nothing() {
 }
 
 #[test]
-fn v0_store_nodes_that_make_no_sense_connect_nothing() {
+fn store_values_v0_nodes_that_make_no_sense_connect_nothing() {
     for (name, value) in
         [("ring-ref", "0"), ("ring-ref", "-1"), ("event-channel", "\u{1b}[2J"), ("ring-ref", "99999999999")]
     {

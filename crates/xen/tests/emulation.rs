@@ -107,7 +107,7 @@ fn grants_by_domain() {
 }
 
 #[test]
-fn a_batch_is_mapped_whole_or_not_at_all() {
+fn xsa_361_362_365_a_batch_is_mapped_whole_or_not_at_all() {
     let machine = machine();
     let (host, guest) = (machine.open(HOST), machine.open(GUEST));
     let granted = guest.grant(HOST, 300, Access::ReadWrite).unwrap();
@@ -139,7 +139,7 @@ fn end_access_fails_while_mapped() {
 }
 
 #[test]
-fn pages_dropped_while_mapped_are_quarantined_until_the_last_mapping_goes() {
+fn xsa_396_pages_dropped_while_mapped_are_quarantined_until_the_last_mapping_goes() {
     let machine = machine();
     let (host, guest) = (machine.open(HOST), machine.open(GUEST));
     let granted = guest.grant(HOST, 2, Access::ReadWrite).unwrap();
@@ -302,7 +302,7 @@ fn a_channel_closed_at_either_end_harms_nobody() {
 }
 
 #[test]
-fn an_event_storm_fills_nothing() {
+fn xsa_331_332_391_an_event_storm_fills_nothing() {
     let machine = machine();
     let (host, guest) = (machine.open(HOST), machine.open(GUEST));
     let front = guest.alloc_unbound(HOST).unwrap();

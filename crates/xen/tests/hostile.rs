@@ -200,7 +200,7 @@ fn descriptors_with_a_request_are_refused_and_closed() {
 }
 
 #[test]
-fn who_does_not_read_replies_is_dropped() {
+fn xsa_392_who_does_not_read_replies_is_dropped() {
     let machine = machine();
     let socket = machine.enter();
     let request = octets(&[2]);

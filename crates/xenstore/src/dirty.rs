@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn too_many_paths_collapse_into_the_watched_one() {
+    fn xsa_349_too_many_paths_collapse_into_the_watched_one() {
         let mut set = DirtySet::new(3, 64);
         set.push(2, "/other", "/other");
         for n in 0..1000 {

@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hostile_names_are_escaped_and_cut_in_messages() {
+    fn store_values_hostile_names_are_escaped_and_cut_in_messages() {
         let path = format!("/a\n\x1b[31m{}", "x".repeat(5000));
         let text = Error::Store { op: Op::Read, path, errno: StoreErrno::NoEnt }.to_string();
         assert!(text.starts_with("XenStore: READ /a\\n\\u{1b}[31mxxx"), "{text}");

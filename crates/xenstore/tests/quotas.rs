@@ -14,7 +14,7 @@ use xenstore::{Perm, Request, StoreErrno};
 const GUEST: Limits = Limits::guest();
 
 #[test]
-fn nodes_are_limited_and_a_request_over_the_limit_changes_nothing() {
+fn xsa_326_nodes_are_limited_and_a_request_over_the_limit_changes_nothing() {
     let fixture = Fixture::new();
     let (mut dom0, mut guest) = (fixture.dom0(), fixture.guest(1));
     // The home directory is one of them, the directories for the rest ten more.
@@ -32,7 +32,7 @@ fn nodes_are_limited_and_a_request_over_the_limit_changes_nothing() {
 }
 
 #[test]
-fn nodes_made_in_transactions_count_at_commit() {
+fn xsa_326_nodes_made_in_transactions_count_at_commit() {
     let mut store = Store::with_limits(Limits::privileged(), Limits { nodes: 5, ..GUEST });
     store.write("/d", b"").unwrap();
     store.set_perms("/d", &[Perm::none(0), Perm::both(1)]).unwrap();
@@ -60,7 +60,7 @@ fn nodes_made_in_transactions_count_at_commit() {
 }
 
 #[test]
-fn watches_transactions_sizes_and_permission_lists_are_limited() {
+fn xsa_326_watches_transactions_sizes_and_permission_lists_are_limited() {
     let fixture = Fixture::new();
     let mut guest = fixture.guest(1);
     for n in 0..GUEST.watches {
@@ -92,7 +92,7 @@ fn watches_transactions_sizes_and_permission_lists_are_limited() {
 }
 
 #[test]
-fn one_transaction_cannot_look_at_nodes_without_end() {
+fn xsa_416_one_transaction_cannot_look_at_nodes_without_end() {
     let fixture = Fixture::new();
     let mut guest = fixture.guest(1);
     let result = guest.transaction(|t| (0..3000).try_for_each(|n| t.read_opt(&format!("none-{n}")).map(drop)));
@@ -100,7 +100,7 @@ fn one_transaction_cannot_look_at_nodes_without_end() {
 }
 
 #[test]
-fn a_client_that_never_reads_is_held_up_in_bounded_memory_and_others_go_on() {
+fn xsa_416_a_client_that_never_reads_is_held_up_in_bounded_memory_and_others_go_on() {
     let fixture = Fixture::new();
     let mut dom0 = fixture.dom0();
     drop(fixture.guest(1));

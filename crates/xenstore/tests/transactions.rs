@@ -198,7 +198,7 @@ proptest! {
     }
 
     #[test]
-    fn no_requests_of_two_guests_panic_the_store_or_pass_its_limits(
+    fn xsa_326_no_requests_of_two_guests_panic_the_store_or_pass_its_limits(
         commands in prop::collection::vec(
             (any::<u8>(), 0..24u8, 0..4u8, prop_oneof!["[/a-c]{0,6}\0[a-z]{0,3}\0?", "[nrwb][0-3]\0", "T\0|F\0|\0|@releaseDomain\0t\0"]),
             0..200,
@@ -212,7 +212,7 @@ proptest! {
     }
 
     #[test]
-    fn no_octets_panic_the_store(octets in prop::collection::vec(any::<u8>(), 0..2000)) {
+    fn xsa_416_no_octets_panic_the_store(octets in prop::collection::vec(any::<u8>(), 0..2000)) {
         xenstore::fuzzing::server(&octets);
     }
 }

@@ -155,7 +155,7 @@ fn changes_by_the_owner_of_the_server_fire_watches() {
 }
 
 #[test]
-fn the_client_gives_a_reply_while_thousands_of_events_wait() {
+fn xsa_349_the_client_gives_a_reply_while_thousands_of_events_wait() {
     let fixture = Fixture::new();
     let (mut watcher, mut writer) = (fixture.dom0(), fixture.dom0());
     watcher.watch("/many", "many").unwrap();

@@ -196,11 +196,13 @@ impl Card {
     /// A turn for one stream; whether more of its requests may be left.
     pub(super) fn serve(&mut self, line: usize, now_ns: u64, tail: &[u8]) -> bool {
         let Self { lines, directories, .. } = self;
-        let Some(served) = lines[line].served.as_mut() else { return false };
+        let Line { ring, served, .. } = &mut lines[line];
+        let Some(served) = served else { return false };
         match served.serve(now_ns, tail, &mut |first, bytes| map(directories, first, bytes)) {
             Ok(more) => more,
             Err(Broken) => {
-                // The ring stays broken for as long as anybody looks.
+                // The ring stays broken, though its guest mends it.
+                ring.store_release(0, served.answered());
                 let again = served.serve(now_ns, tail, &mut |_, _| Err(Errno::EFAULT));
                 assert_eq!(again, Err(Broken));
                 (self.broken_ns, self.stepped_back) = (Some(now_ns), false);

@@ -12,7 +12,7 @@ use sndif::{Errno, Format, FormatSet, SharedMemory};
 use crate::layout::{self, StreamInfo};
 use crate::testing::{
     TestBus, TestKernel, backend, dropped, elapsed, granted, keep, kept, kill, mapped, notifications, now_ms, silence,
-    stops, storm, volume_changes,
+    stops, storm, volume_changes, with_granted,
 };
 use crate::{Error, KEPT_MAX, Knob, PcmStream, Pointer, Space, Stop, Substream, VOLUME_0_DB, VOLUME_MAX, connect};
 
@@ -100,7 +100,7 @@ fn a_card_is_read_with_holes_inheritance_and_substreams_counted_by_direction() {
 }
 
 #[test]
-fn a_bad_limit_is_named_with_its_place() {
+fn store_values_a_bad_limit_is_named_with_its_place() {
     let bus = TestBus::new(&[("0/0/type", "p"), ("0/0/channels-max", "many")]);
     let bad = layout::streams::<TestKernel>(&bus, &mut |_| {}).unwrap_err();
     assert_eq!((bad.path.as_str(), bad.node.node), ("0/0", "channels-max"));
@@ -514,7 +514,7 @@ fn what_was_not_closed_in_time_is_closed_before_the_next_open() {
 
 #[test]
 #[cfg_attr(miri, ignore = "it grants thousands of pages")]
-fn a_backend_that_keeps_pages_gets_no_more_of_them_after_a_while() {
+fn xsa_396_a_backend_that_keeps_pages_gets_no_more_of_them_after_a_while() {
     let (bus, stream) = stream("p");
     keep(true);
     let refused = (0..10_000).find_map(|_| {
@@ -536,7 +536,7 @@ fn a_backend_that_keeps_pages_gets_no_more_of_them_after_a_while() {
 }
 
 #[test]
-fn a_stream_that_is_dropped_closes_its_channels_before_what_their_handlers_use() {
+fn xsa_465_a_stream_that_is_dropped_closes_its_channels_before_what_their_handlers_use() {
     let (_bus, stream) = prepared("p");
     dropped();
     drop(stream);
@@ -560,7 +560,7 @@ fn what_the_backend_refuses_ends_the_stream_or_the_operation() {
 }
 
 #[test]
-fn a_violation_ends_the_stream() {
+fn cve_2026_72380_a_violation_ends_the_stream() {
     let (_bus, stream) = prepared("p");
     stream.ack(480, BOUNDARY).unwrap();
     stream.trigger(Trigger::Start).unwrap();
@@ -571,7 +571,83 @@ fn a_violation_ends_the_stream() {
 }
 
 #[test]
-fn events_that_are_not_believed_are_spurious_and_break_the_stream_once() {
+fn ring_overflow_a_response_or_event_index_past_its_limit_ends_the_stream() {
+    for (events, offset, index) in [(false, 8, 40_u32), (true, 4, 64), (true, 4, u32::MAX)] {
+        let (_bus, stream) = prepared("p");
+        stream.ack(480, BOUNDARY).unwrap();
+        stream.trigger(Trigger::Start).unwrap();
+        backend(|backend| backend.scribble(events, offset, &index.to_le_bytes()));
+        assert!(!stream.on_events());
+        let Some(Stop::Failed(Error::Broken(violation))) = stops().first().copied() else { panic!("it goes on") };
+        assert_eq!(matches!(violation, Violation::Events(_)), events);
+        // Mended, it stays broken.
+        backend(|backend| backend.scribble(events, offset, &0_u32.to_le_bytes()));
+        assert_eq!(open(&stream).map(drop), Err(Error::Broken(violation)));
+    }
+}
+
+#[test]
+fn cur_pos_before_hw_params_and_backwards_is_ignored() {
+    let (_bus, stream) = stream("p");
+    backend(|backend| backend.report(u64::MAX / 2));
+    assert!(!stream.on_events(), "no stream is open");
+    assert_eq!(stream.pointer().frames, 0);
+    stream.hw_params(Format::S16Le, 2, 48_000, 480, 1920).unwrap();
+    stream.prepare().unwrap();
+    stream.ack(960, BOUNDARY).unwrap();
+    stream.trigger(Trigger::Start).unwrap();
+    backend(|backend| backend.serve());
+    backend(|backend| backend.report(PERIOD));
+    assert!(stream.on_events());
+    assert_eq!(stream.pointer().frames, 480);
+    for untrue in [PERIOD - 4, 0, 100 * RING, u64::MAX / 2] {
+        backend(|backend| backend.report(untrue));
+        stream.on_events();
+        assert_eq!(stream.pointer().frames, 480, "{untrue}");
+    }
+    assert_eq!(stops(), []);
+}
+
+#[test]
+fn xsa_403_granted_pages_are_whole_zero_and_hold_nothing_of_an_earlier_stream() {
+    let (_bus, stream) = stream("p");
+    for round in 0..3 {
+        stream.hw_params(Format::S16Le, 2, 48_000, 480, 1920).unwrap();
+        stream.prepare().unwrap();
+        let buffer = mapped();
+        assert_eq!(buffer.len(), 3 * sndif::PAGE_BYTES, "whole pages, also where the buffer ends before they do");
+        assert!(buffer.octets().iter().all(|&octet| octet == 0), "round {round}");
+        buffer.write(0, &std::vec![0xAA; buffer.len()]);
+        stream.hw_free();
+    }
+    // Ring, event page: nothing behind the indices but requests, which are made of zeroes.
+    with_granted(|granted| {
+        assert_eq!(granted.len(), 2);
+        for (memory, page) in granted.values() {
+            assert!(memory.page(*page)[16..64].iter().all(|&octet| octet == 0));
+        }
+    });
+}
+
+#[test]
+fn cve_2026_72085_refused_opens_leave_nothing_granted() {
+    let (_bus, stream) = stream("p");
+    let before = granted();
+    for _ in 0..200 {
+        backend(|backend| backend.answer = Err(Errno::EINVAL));
+        let opened = stream.hw_params(Format::S16Le, 2, 48_000, 480, 1920).and_then(|()| stream.prepare());
+        assert!(opened.is_err());
+        stream.hw_free();
+        assert_eq!(granted(), before);
+    }
+    backend(|backend| backend.answer = Ok(()));
+    stream.hw_params(Format::S16Le, 2, 48_000, 480, 1920).and_then(|()| stream.prepare()).unwrap();
+    stream.hw_free();
+    assert_eq!(granted(), before);
+}
+
+#[test]
+fn cur_pos_events_that_are_not_believed_are_spurious_and_break_the_stream_once() {
     let (bus, stream) = prepared("p");
     stream.ack(480, BOUNDARY).unwrap();
     stream.trigger(Trigger::Start).unwrap();
@@ -596,7 +672,7 @@ fn events_that_are_not_believed_are_spurious_and_break_the_stream_once() {
 }
 
 #[test]
-fn notifications_without_a_reason_are_spurious_and_break_the_stream() {
+fn xsa_331_332_391_notifications_without_a_reason_are_spurious_and_break_the_stream() {
     for events in [false, true] {
         let (_bus, stream) = prepared("p");
         let notify = || if events { stream.on_events() } else { stream.on_ring() };

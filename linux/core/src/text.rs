@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_cut_off_and_a_hostile_name_is_harmless() {
+    fn store_values_text_is_cut_off_and_a_hostile_name_is_harmless() {
         assert_eq!(Text::format(format_args!("{}/{}", 1, 20)).as_str(), "1/20");
         assert_eq!(Text::name(b"a\x1b[2J\n\xffz").as_str(), "a?[2J??z");
         assert_eq!(Text::name(&[b'x'; 200]).as_str().len(), TEXT_MAX_LEN);

@@ -53,7 +53,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn any_history_keeps_release_before_the_next_connection(
+    fn xsa_465_any_history_keeps_release_before_the_next_connection(
         protocol in prop_oneof![Just(Protocol::V0), Just(Protocol::V2)],
         first in state(),
         steps in vec((state(), proptest::bool::weighted(0.9), any::<bool>(), any::<bool>(), 0..8_u8, 0..1_500_000_000_u64), 0..40),

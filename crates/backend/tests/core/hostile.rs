@@ -86,7 +86,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn whatever_a_guest_sends_the_stream_keeps_its_promises(
+    fn offsets_whatever_a_guest_sends_the_stream_keeps_its_promises(
         capture: bool, device_paced: bool, missing in prop_oneof![Just(0_u32), 0..4000_u32], noise: u32,
         steps in vec(step(), 1..200),
     ) {

@@ -167,7 +167,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
-    fn no_report_breaks_the_arithmetic(capture: bool, steps in prop::collection::vec(step(), 0..60)) {
+    fn cur_pos_no_report_breaks_the_arithmetic(capture: bool, steps in prop::collection::vec(step(), 0..60)) {
         let direction = if capture { Direction::Capture } else { Direction::Playback };
         let mut cursor = cursor(direction);
         let (mut total, mut reported) = (0, 0);

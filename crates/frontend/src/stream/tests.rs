@@ -92,7 +92,7 @@ fn somebody_who_waits_is_notified_once_of_all_the_answers() {
 }
 
 #[test]
-fn thirty_two_requests_fly_and_no_more() {
+fn xsa_392_thirty_two_requests_fly_and_no_more() {
     let mut pair = pair(Direction::Playback, 0);
     for _ in 0..32 {
         pair.stream.query(HwParams::ANY).unwrap();
@@ -104,6 +104,22 @@ fn thirty_two_requests_fly_and_no_more() {
         assert_eq!(completion.params, Some(HwParams::ANY));
     }
     pair.stream.query(HwParams::ANY).unwrap();
+}
+
+#[test]
+fn xsa_216_requests_leave_nothing_of_what_stood_in_their_slots() {
+    let (ring, events) = (Pages::new(1), Pages::new(1));
+    let mut stream = Stream::new(Direction::Playback, ring.clone(), events, 0);
+    ring.write(64, &[0xFF; 32 * 64]);
+    stream.submit(open()).unwrap();
+    stream.query(HwParams::ANY).unwrap();
+    stream.submit(Operation::Close).unwrap_err();
+    let mut slots = [0; 128];
+    ring.read(64, &mut slots);
+    let (opened, query) = slots.split_at(64);
+    for (packet, fields) in [(opened, 28), (query, 48)] {
+        assert!(packet[3..8].iter().chain(&packet[fields..]).all(|&octet| octet == 0), "{packet:?}");
+    }
 }
 
 #[test]
@@ -137,7 +153,7 @@ fn a_stopped_stream_starts_again_at_offset_0_and_its_position_goes_on() {
 }
 
 #[test]
-fn nothing_is_submitted_that_the_backend_would_have_to_refuse() {
+fn offsets_nothing_is_submitted_that_the_backend_would_have_to_refuse() {
     let mut pair = pair(Direction::Playback, 0);
     let span = |offset, length| Span { offset, length };
     let ring = geometry().ring_bytes();
@@ -239,7 +255,7 @@ mod ids_are_looked_up_in_our_own_table {
     }
 
     #[test]
-    fn unknown_id() {
+    fn cve_2026_72380_unknown_id() {
         assert_eq!(violation(|pair, id| pair.backend.answer_as(id ^ 0x4000, 9)), {
             let id = violation_id();
             Violation::UnknownId(id ^ 0x4000)
@@ -252,7 +268,7 @@ mod ids_are_looked_up_in_our_own_table {
     }
 
     #[test]
-    fn wrong_operation() {
+    fn cve_2026_72380_wrong_operation() {
         let found = violation(|pair, id| pair.backend.answer_as(id, opcode::WRITE));
         assert!(matches!(
             found,
@@ -261,12 +277,12 @@ mod ids_are_looked_up_in_our_own_table {
     }
 
     #[test]
-    fn operation_that_does_not_exist() {
+    fn cve_2026_72380_operation_that_does_not_exist() {
         assert_eq!(violation(|pair, id| pair.backend.answer_as(id, 10)), Violation::BadOperation(10));
     }
 
     #[test]
-    fn duplicate_answer() {
+    fn cve_2026_72380_duplicate_answer() {
         let found = violation(|pair, id| {
             let second = pair.stream.query(HwParams::ANY).unwrap();
             let _ = pair.stream.publish();
@@ -278,13 +294,13 @@ mod ids_are_looked_up_in_our_own_table {
     }
 
     #[test]
-    fn more_answers_than_questions() {
+    fn ring_overflow_more_answers_than_questions() {
         let found = violation(|pair, _| pair.ring.store_release(8, u32::MAX));
         assert!(matches!(found, Violation::Ring(_)));
     }
 
     #[test]
-    fn an_impossible_event_index() {
+    fn ring_overflow_an_impossible_event_index() {
         let mut pair = playing();
         pair.events.store_release(4, 64);
         let violation = pair.stream.take_events().unwrap_err();
@@ -300,7 +316,7 @@ mod positions_that_cannot_be_true_are_ignored_and_counted {
     use super::*;
 
     #[test]
-    fn before_open_and_after_close() {
+    fn cur_pos_before_open_and_after_close() {
         let mut pair = pair(Direction::Playback, 0);
         pair.backend.report(96);
         assert_eq!(pair.stream.take_events().unwrap().moved_bytes, 0);
@@ -319,7 +335,7 @@ mod positions_that_cannot_be_true_are_ignored_and_counted {
     }
 
     #[test]
-    fn rewinding_and_jumping() {
+    fn cur_pos_rewinding_and_jumping() {
         let mut pair = playing();
         pair.backend.report(1000);
         pair.backend.report(996);
@@ -400,7 +416,7 @@ mod positions_that_cannot_be_true_are_ignored_and_counted {
     }
 
     #[test]
-    fn notifications_for_nothing_break_the_stream_unless_something_comes() {
+    fn xsa_331_332_391_notifications_for_nothing_break_the_stream_unless_something_comes() {
         let mut pair = playing();
         let woken = |pair: &mut Pair, times| (0..times).try_for_each(|_| pair.stream.woken());
         assert_eq!(woken(&mut pair, USELESS_MAX + 1), Ok(()), "seen at the next");

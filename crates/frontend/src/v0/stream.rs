@@ -276,7 +276,21 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_to_something_else_breaks_the_stream_for_good() {
+    fn ring_overflow_a_v0_response_index_past_the_requests_is_latched() {
+        let page = Pages::new(1);
+        let mut front = Stream::new(page.clone(), 7);
+        front.submit(OPEN, 0).unwrap();
+        let _ = front.publish();
+        page.store_release(8, 2);
+        let violation = front.next_completion().unwrap_err();
+        assert!(matches!(violation, Violation::Ring(_)));
+        page.store_release(8, 1);
+        assert_eq!(front.next_completion(), Err(violation));
+        assert_eq!(front.submit(Operation::Close, 0), Err(SubmitError::Broken(violation)));
+    }
+
+    #[test]
+    fn cve_2026_72380_an_answer_to_something_else_breaks_the_stream_for_good() {
         for change in [
             (|response: &mut Response| response.opcode = 1) as fn(&mut Response),
             |response| response.id = 8,
@@ -304,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn notifications_for_nothing_break_the_stream_unless_an_answer_comes() {
+    fn xsa_331_332_391_notifications_for_nothing_break_the_stream_unless_an_answer_comes() {
         let mut pair = pair();
         assert_eq!((0..USELESS_MAX).try_for_each(|_| pair.front.woken()), Ok(()));
         pair.open();

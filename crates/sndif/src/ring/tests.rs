@@ -185,7 +185,7 @@ fn an_arm_for_no_response_is_one_for_the_next() {
 }
 
 #[test]
-fn a_request_index_past_the_ring_is_latched() {
+fn ring_overflow_a_request_index_past_the_ring_is_latched() {
     each_start(|page, mut front, mut back| {
         front.put(&packet(1)).unwrap();
         let _ = front.publish();
@@ -203,7 +203,7 @@ fn a_request_index_past_the_ring_is_latched() {
 }
 
 #[test]
-fn a_request_index_that_runs_back_is_latched() {
+fn ring_overflow_a_request_index_that_runs_back_is_latched() {
     each_start(|page, mut front, mut back| {
         for _ in 0..3 {
             front.put(&packet(1)).unwrap();
@@ -219,7 +219,7 @@ fn a_request_index_that_runs_back_is_latched() {
 }
 
 #[test]
-fn a_response_index_past_the_requests_is_latched() {
+fn ring_overflow_a_response_index_past_the_requests_is_latched() {
     each_start(|page, mut front, mut back| {
         front.put(&packet(1)).unwrap();
         let _ = front.publish();
@@ -235,7 +235,7 @@ fn a_response_index_past_the_requests_is_latched() {
 }
 
 #[test]
-fn a_response_index_that_runs_back_is_latched() {
+fn ring_overflow_a_response_index_that_runs_back_is_latched() {
     each_start(|page, mut front, _| {
         page.store_release(RSP_PROD, front.rsp_cons.wrapping_sub(1));
         assert!(front.take().is_err());

@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn an_impossible_producer_index_is_latched() {
+    fn ring_overflow_an_impossible_event_index_is_latched() {
         let page = Pages::new(1);
         let mut consumer = EventConsumer::new(&page);
         page.store_release(IN_PROD, EVENT_SLOTS + 1);

@@ -78,7 +78,7 @@ fn a_last_page_need_not_be_full_nor_a_buffer_whole_pages() {
 }
 
 #[test]
-fn buffers_that_no_directory_describes_are_refused() {
+fn page_directory_buffers_that_none_describes_are_refused() {
     for size in [0, bytes(MOST) + 1, u32::MAX] {
         assert_eq!(DirectoryWalk::new(GrantRef(9), size).unwrap_err(), Violation::BufferSize);
     }
@@ -86,7 +86,7 @@ fn buffers_that_no_directory_describes_are_refused() {
 }
 
 #[test]
-fn a_circle_is_found_wherever_it_closes() {
+fn page_directory_a_circle_is_found_wherever_it_closes() {
     let count = 4 * DIRECTORY_REFS;
     let buffer: Vec<_> = (8..).map(GrantRef).take(count).collect();
     for (from, to) in [(0, 0), (1, 0), (2, 2), (2, 1)] {
@@ -116,7 +116,7 @@ proptest! {
 
     /// Pages of noise with few or no zeroes, whose `next` often leads to a page seen before.
     #[test]
-    fn whatever_the_pages_hold_they_are_few_and_different(
+    fn page_directory_whatever_the_pages_hold_they_are_few_and_different(
         buffer_bytes in prop_oneof![any::<u32>(), 0..bytes(MOST)],
         first in 0..4_u32,
         seeds in proptest::collection::vec((0..6_u32, any::<u8>(), prop_oneof![Just(None), (1..1024_usize).prop_map(Some)]), 20),

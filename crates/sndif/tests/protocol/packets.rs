@@ -42,6 +42,17 @@ proptest! {
     }
 
     #[test]
+    fn xsa_216_requests_and_responses_are_zero_but_for_their_fields(request in values::request(), id: u16, code in 0..10_u8, failed: bool) {
+        let emitted = request.emit();
+        prop_assert!(reserved(emitted[2], 0..3).into_iter().all(|at| emitted[at] == 0));
+        let result = if failed { Err(Errno::EINVAL) } else { Ok(()) };
+        let response = Response { id, opcode: code, result, params: None }.emit();
+        prop_assert!(response[3] == 0 && response[8..].iter().all(|&octet| octet == 0));
+        let event = Event { id, position_bytes: u64::MAX }.emit();
+        prop_assert!(event[3..8].iter().chain(&event[16..]).all(|&octet| octet == 0));
+    }
+
+    #[test]
     fn a_refused_request_can_be_answered(packet in values::packet()) {
         if let Err(rejected) = Request::parse(&packet) {
             prop_assert_eq!(rejected.id.to_le_bytes(), [packet[0], packet[1]]);

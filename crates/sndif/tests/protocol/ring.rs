@@ -115,7 +115,7 @@ proptest! {
     /// Whatever the guest writes, the backend takes at most a ring of requests that it has not answered,
     /// and once broken it stays broken.
     #[test]
-    fn a_hostile_frontend_breaks_its_ring_at_most(
+    fn ring_overflow_a_hostile_frontend_breaks_its_ring_at_most(
         writes in vec((0..70_usize, prop_oneof![any::<u32>(), 0..80_u32], 0..4_u8), 0..200),
     ) {
         let page = Pages::new(1);
@@ -147,7 +147,7 @@ proptest! {
     }
 
     #[test]
-    fn a_hostile_backend_gives_no_more_responses_than_there_were_requests(
+    fn ring_overflow_a_hostile_backend_gives_no_more_responses_than_there_were_requests(
         writes in vec((0..70_usize, prop_oneof![any::<u32>(), 0..80_u32], 0..4_u8), 0..200),
     ) {
         let page = Pages::new(1);

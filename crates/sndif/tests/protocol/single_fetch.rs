@@ -80,7 +80,7 @@ fn slot(index: u32, slots: u32) -> usize {
 
 proptest! {
     #[test]
-    fn requests_are_read_once(noise: u32) {
+    fn xsa_155_requests_are_read_once(noise: u32) {
         let page = Restless::new(SLOTS_OFFSET, noise);
         let mut back = BackRing::new(&page);
         for index in 0..100_u32 {
@@ -102,7 +102,7 @@ proptest! {
     }
 
     #[test]
-    fn responses_are_read_once(noise: u32) {
+    fn xsa_155_responses_are_read_once(noise: u32) {
         let page = Restless::new(SLOTS_OFFSET, noise);
         let mut front = FrontRing::new(&page);
         for index in 0..100_u32 {
@@ -118,7 +118,7 @@ proptest! {
     }
 
     #[test]
-    fn events_are_read_once(noise: u32) {
+    fn xsa_155_events_are_read_once(noise: u32) {
         let page = Restless::new(SLOTS_OFFSET, noise);
         let mut consumer = EventConsumer::new(&page);
         for index in 0..200_u32 {
@@ -134,7 +134,7 @@ proptest! {
     /// The walk asks for a copy of each page and is given noise; that it never asks for the same page
     /// again is what lets the caller map, copy and forget it.
     #[test]
-    fn directory_pages_are_read_once(noise: u32, pages in 1..5000_usize) {
+    fn page_directory_pages_are_read_once(noise: u32, pages in 1..5000_usize) {
         let buffer_bytes = u32::try_from(pages * PAGE_BYTES).unwrap();
         let (mut walk, mut step) = DirectoryWalk::new(GrantRef(7), buffer_bytes).unwrap();
         let mut seen = Vec::new();

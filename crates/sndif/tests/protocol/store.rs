@@ -190,7 +190,7 @@ fn nodes(values: &[Option<Vec<u8>>; 5]) -> LimitNodes<'_> {
 
 proptest! {
     #[test]
-    fn limits_are_never_empty_and_below_a_choice_never_wider(levels in vec(proptest::array::uniform5(value()), 1..4)) {
+    fn store_values_limits_are_never_empty_and_below_a_choice_never_wider(levels in vec(proptest::array::uniform5(value()), 1..4)) {
         let mut limits = Limits::DEFAULT;
         let mut chosen = [false; 4];
         for values in &levels {
@@ -239,7 +239,7 @@ proptest! {
     }
 
     #[test]
-    fn a_number_is_digits_in_range(value: u32, zeroes in 0..3_usize) {
+    fn store_values_a_number_is_digits_in_range(value: u32, zeroes in 0..3_usize) {
         let text = value.to_string();
         prop_assert_eq!(number(text.as_bytes()), Some(value));
         let padded = format!("{}{text}", "0".repeat(zeroes));

@@ -76,7 +76,7 @@ proptest! {
     }
 
     #[test]
-    fn a_v0_response_takes_its_16_octets_and_what_get_volume_adds(
+    fn xsa_216_a_v0_response_takes_its_16_octets_and_what_get_volume_adds(
         id: u64, code in 0..=opcode::GET_VOLUME, success: bool, volume in stereo(),
     ) {
         let volume = (success && code == opcode::GET_VOLUME).then_some(volume);

@@ -339,7 +339,7 @@ fn a_backend_that_plays_before_it_answers_has_the_time_of_the_buffer() {
 
 #[test]
 #[cfg_attr(miri, ignore = "it grants thousands of pages")]
-fn a_backend_that_keeps_pages_gets_no_more_of_them_after_a_while() {
+fn xsa_396_a_v0_backend_that_keeps_pages_gets_no_more_of_them_after_a_while() {
     let (bus, stream) = stream(None);
     keep(true);
     stream.open(PLAY).unwrap();
@@ -354,7 +354,7 @@ fn a_backend_that_keeps_pages_gets_no_more_of_them_after_a_while() {
 }
 
 #[test]
-fn a_stream_that_is_dropped_closes_its_channel_before_what_its_handler_uses() {
+fn xsa_465_a_v0_stream_that_is_dropped_closes_its_channel_before_what_its_handler_uses() {
     let (_bus, stream) = prepared(PLAY);
     dropped();
     drop(stream);
@@ -390,7 +390,7 @@ fn waiting_for_many_answers_ends_with_the_last() {
 }
 
 #[test]
-fn what_is_refused_or_answered_wrongly_stops_the_stream() {
+fn cve_2026_72380_what_is_refused_or_answered_wrongly_stops_the_stream() {
     let (_bus, stream) = prepared(PLAY);
     stream.ack(480, BOUNDARY).unwrap();
     stream.trigger(Trigger::Start).unwrap();
@@ -410,7 +410,18 @@ fn what_is_refused_or_answered_wrongly_stops_the_stream() {
 }
 
 #[test]
-fn notifications_without_a_reason_are_spurious_and_break_the_stream_once() {
+fn ring_overflow_a_v0_response_index_past_the_requests_ends_the_stream() {
+    let (_bus, stream) = prepared(PLAY);
+    stream.ack(480, BOUNDARY).unwrap();
+    stream.trigger(Trigger::Start).unwrap();
+    backend(|backend| backend.scribble(8, &40_u32.to_le_bytes()));
+    assert!(!stream.on_ring());
+    assert!(matches!(stops()[..], [Stop::Failed(Error::Broken(Violation::Ring(_)))]));
+    stream.hw_free();
+}
+
+#[test]
+fn xsa_331_332_391_v0_notifications_without_a_reason_are_spurious_and_break_the_stream_once() {
     let (_bus, stream) = prepared(PLAY);
     stream.ack(480, BOUNDARY).unwrap();
     stream.trigger(Trigger::Start).unwrap();
