@@ -185,6 +185,9 @@ impl Host {
             assert_eq!(response.params, None);
         }
         assert_eq!(self.core.counters().requests, requests + 1);
+        let ends = matches!(request.operation, Operation::Close)
+            || matches!(request.operation, Operation::Open(_)) && response.result.is_err();
+        assert!(!ends || self.core.geometry().is_none(), "what an OPEN replaces stays open");
         self.forget_if_closed();
         response
     }

@@ -106,14 +106,13 @@ impl Host {
             capture: allowed(32),
             lead_bytes_max: 1 << (shape / 64 * 5 + 8),
         };
-        let mut host = Self::with(config, shape.into(), 0);
-        host.pace = if shape & 4 == 0 { Pace::Clock } else { Pace::Device };
-        host
+        Self::with(config, shape.into(), 0)
     }
 
     pub(crate) fn with(config: StreamConfig, noise: u32, now_ns: u64) -> Self {
         let core = backend::v0::Stream::new(config);
-        Self { core, pace: Pace::Clock, noise, now_ns, asked: None, written: 0, played: 0, answer: None }
+        let pace = if noise & 4 == 0 { Pace::Clock } else { Pace::Device };
+        Self { core, pace, noise, now_ns, asked: None, written: 0, played: 0, answer: None }
     }
 
     /// Whether a request has to be answered before the next may be taken.

@@ -15,6 +15,7 @@ use crate::streams::{Host, Map};
 const REQUEST_BUDGET: u32 = 64;
 
 const RSP_PROD: usize = 8;
+const IN_CONS: usize = 0;
 const IN_PROD: usize = 4;
 
 /// The guest broke its ring.
@@ -42,13 +43,15 @@ impl Answers {
     /// Checks the answers that were given since the last call.
     fn check<const SLOT: usize>(&mut self, page: &Pages, given: u32, mut answer: impl FnMut(&[u8; SLOT]) -> (u64, u8)) {
         // The limit counts from what is answered, shown or not: a guest that asks before it sees the answer overwrites it.
-        for _ in sndif::ring_slots(SLOT)..given {
+        let slots = sndif::ring_slots(SLOT);
+        assert!(given <= slots + 1, "more requests than a ring holds");
+        for _ in slots..given {
             self.asked.pop_front();
             self.seen = self.seen.wrapping_add(1);
         }
-        for _ in 0..given.min(sndif::ring_slots(SLOT)) {
+        for _ in 0..given.min(slots) {
             let mut slot = [0; SLOT];
-            page.read(64 + (self.seen % sndif::ring_slots(SLOT)) as usize * SLOT, &mut slot);
+            page.read(64 + (self.seen % slots) as usize * SLOT, &mut slot);
             assert_eq!(Some(answer(&slot)), self.asked.pop_front(), "an answer to something else");
             self.seen = self.seen.wrapping_add(1);
         }
@@ -105,9 +108,11 @@ impl Served2 {
     }
 
     fn push(events: &mut EventProducer<Pages>, page: &Pages, sent: &mut u32, position: u64) -> bool {
+        let unread = sent.wrapping_sub(page.load_acquire(IN_CONS));
         if events.push(position).is_err() {
             return false;
         }
+        assert!(unread < v2::EVENT_SLOTS, "an event that was not read is overwritten");
         let mut slot = [0; PACKET_BYTES];
         page.read(64 + (*sent % 63) as usize * 64, &mut slot);
         let event = Event { id: *sent as u16, position_bytes: position };
