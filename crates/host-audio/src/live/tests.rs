@@ -10,6 +10,8 @@ use crate::{ErrorKind, HostStream, Notice, WhenAbsent};
 use sndif::Format;
 use std::collections::VecDeque;
 
+mod day;
+
 const SPEC: StreamSpec =
     StreamSpec { format: Format::S16Le, rate_hz: 48_000, channels: 2, period_frames: 480, buffer_frames: 1_920 };
 const FRAME_BYTES: usize = 4;
