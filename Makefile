@@ -114,12 +114,15 @@ fuzz-asan:
 fuzz-guided: deps
 	fuzz/run.sh $(TARGETS)
 
-# The driver's core and the module's memory in an interpreter that sees every wrong access; without the tests of threads.
+# The protocol, all cores, the module's memory and the raw memory of crates/xen in an interpreter that sees every wrong access;
+# few cases of each property. Without the tests of threads (loom's), and without what needs two mappings of one file.
+MIRI = PROPTEST_CASES=4 MIRIFLAGS=-Zmiri-disable-isolation CARGO_TARGET_DIR=target/miri $(CARGO) +nightly miri test --locked
 miri:
 	@$(CARGO) +nightly miri --version >/dev/null 2>&1 || { \
 	    echo "miri: needs nightly Rust with miri: rustup toolchain install nightly --component miri,rust-src" >&2; exit 1; }
-	PROPTEST_CASES=4 MIRIFLAGS=-Zmiri-disable-isolation CARGO_TARGET_DIR=target/miri \
-	    $(CARGO) +nightly miri test --locked -p vsnd-frontend -p vsnd-driver -p vsnd-kmod -- --skip waiting
+	$(MIRI) -p vsnd-xen --test memory_in_miri -- --skip runs_lie_behind_one_another
+	$(MIRI) -p sndif -p vsnd-backend -- --skip ordering
+	$(MIRI) -p vsnd-frontend -p vsnd-driver -p vsnd-kmod -- --skip waiting
 
 # A real Xen in QEMU. SCENARIO names one or several of them, KERNEL is 6.1 or 6.12 (default: both), DRIVER what the
 # guests load: stock (default), vsnd or both.

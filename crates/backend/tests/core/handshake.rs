@@ -50,7 +50,7 @@ impl Daemon {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 2000 }))]
 
     #[test]
     fn xsa_465_any_history_keeps_release_before_the_next_connection(

@@ -65,7 +65,7 @@ fn offer() -> impl Strategy<Value = Offer> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 1000 }))]
 
     #[test]
     fn an_answer_is_never_empty_never_wider_and_stays_when_asked_again(offer in offer(), asked in asked()) {

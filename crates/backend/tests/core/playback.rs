@@ -88,7 +88,7 @@ fn run(host: &mut Host<Pages>, guest: &mut Guest, steps: &[Step]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 400 }))]
 
     #[test]
     fn any_program_of_an_application_plays_what_it_wrote(

@@ -476,7 +476,7 @@ fn operation(kind: u8, a: u32, b: u32, stream: &Stream<Pages>) -> Operation {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 4 } else { 1000 }, ..ProptestConfig::default() })]
 
     /// A hostile backend neither ends nor hangs the core, and what the core says of itself stays true.
     #[test]

@@ -106,7 +106,7 @@ fn what_the_last_page_names_as_next_is_not_looked_at() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 48 }))]
 
     #[test]
     fn any_references_are_read_as_they_were_written(buffer in proptest::collection::vec(1..u32::MAX, 1..2500)) {
