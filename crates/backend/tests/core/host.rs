@@ -246,3 +246,8 @@ impl<M: SharedMemory> Host<M> {
 pub fn next_octet(octet: u8) -> u8 {
     if octet == 250 { 0 } else { octet + 1 }
 }
+
+/// So many steps of a property at most; in an interpreter (miri), a tenth.
+pub fn few(steps: usize) -> usize {
+    if cfg!(miri) { steps / 10 } else { steps }
+}

@@ -40,9 +40,14 @@ fn packet(number: u32) -> [u8; 64] {
     packet
 }
 
+/// So many steps at most; in an interpreter (miri), a tenth.
+fn few(steps: usize) -> usize {
+    if cfg!(miri) { steps / 10 } else { steps }
+}
+
 proptest! {
     #[test]
-    fn a_ring_is_two_queues_that_share_their_slots(steps in vec(step(), 0..400)) {
+    fn a_ring_is_two_queues_that_share_their_slots(steps in vec(step(), 0..few(400))) {
         let page = Pages::new(1);
         let mut front = FrontRing::new(&page);
         let mut back = BackRing::new(&page);
@@ -116,7 +121,7 @@ proptest! {
     /// and once broken it stays broken.
     #[test]
     fn ring_overflow_a_hostile_frontend_breaks_its_ring_at_most(
-        writes in vec((0..70_usize, prop_oneof![any::<u32>(), 0..80_u32], 0..4_u8), 0..200),
+        writes in vec((0..70_usize, prop_oneof![any::<u32>(), 0..80_u32], 0..4_u8), 0..few(200)),
     ) {
         let page = Pages::new(1);
         let mut back = BackRing::new(&page);
@@ -148,7 +153,7 @@ proptest! {
 
     #[test]
     fn ring_overflow_a_hostile_backend_gives_no_more_responses_than_there_were_requests(
-        writes in vec((0..70_usize, prop_oneof![any::<u32>(), 0..80_u32], 0..4_u8), 0..200),
+        writes in vec((0..70_usize, prop_oneof![any::<u32>(), 0..80_u32], 0..4_u8), 0..few(200)),
     ) {
         let page = Pages::new(1);
         let mut front = FrontRing::new(&page);
@@ -179,7 +184,7 @@ proptest! {
     }
 
     #[test]
-    fn an_event_page_is_a_queue_of_63_with_gapless_ids(steps in vec(0..6_u8, 0..600)) {
+    fn an_event_page_is_a_queue_of_63_with_gapless_ids(steps in vec(0..6_u8, 0..few(600))) {
         let page = Pages::new(1);
         let mut producer = EventProducer::new(&page);
         let mut consumer = EventConsumer::new(&page);
@@ -208,7 +213,7 @@ proptest! {
     }
 
     #[test]
-    fn hostile_event_indices_stop_events_and_nothing_else(writes in vec((any::<bool>(), any::<u32>(), any::<bool>()), 0..100)) {
+    fn hostile_event_indices_stop_events_and_nothing_else(writes in vec((any::<bool>(), any::<u32>(), any::<bool>()), 0..few(100))) {
         let page = Pages::new(1);
         let mut producer = EventProducer::new(&page);
         let mut consumer = EventConsumer::new(&page);
