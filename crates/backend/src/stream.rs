@@ -132,6 +132,8 @@ struct Copying {
 pub struct Stream<M> {
     config: StreamConfig,
     open: Option<Open<M>>,
+    /// For the stream that an OPEN begins: the only memory that is as large as its guest likes.
+    mirror: Vec<u8>,
     counters: Counters,
     refusal: Option<Refusal>,
 }
@@ -140,7 +142,7 @@ impl<M: SharedMemory> Stream<M> {
     /// A closed stream.
     #[must_use]
     pub fn new(config: StreamConfig) -> Self {
-        Self { config, open: None, counters: Counters::default(), refusal: None }
+        Self { config, open: None, mirror: Vec::new(), counters: Counters::default(), refusal: None }
     }
 
     /// Another decision of the host about what may be opened; what is open stays.
@@ -184,12 +186,17 @@ impl<M: SharedMemory> Stream<M> {
             Operation::Open(open) => {
                 // OPEN on an open stream closes it first: the old pages are unmapped here.
                 self.open = None;
+                self.mirror = Vec::new();
                 let checked = if self.config.permitted {
                     self.config.offer.check(open)
                 } else {
                     Err(Refusal { errno: Errno::EACCES, reason: "not allowed by the host's configuration" })
                 };
-                match checked {
+                let reserved = checked.and_then(|geometry| {
+                    reserve(&mut self.mirror, geometry.ring_bytes as usize)?;
+                    Ok(geometry)
+                });
+                match reserved {
                     Ok(geometry) => Outcome::Open(geometry, open.directory),
                     Err(refusal) => {
                         self.refusal = Some(refusal);
@@ -199,7 +206,7 @@ impl<M: SharedMemory> Stream<M> {
             }
             // CLOSE comes without OPEN, too, and succeeds.
             Operation::Close => {
-                self.open = None;
+                self.close();
                 Outcome::Closed(response)
             }
             Operation::Trigger(trigger) => match self.trigger(*trigger, now_ns) {
@@ -244,7 +251,8 @@ impl<M: SharedMemory> Stream<M> {
 
     /// Completes an OPEN: the buffer is mapped and the host device is open.
     pub fn opened(&mut self, geometry: Geometry, memory: M, pace: Pace, silence: impl FnOnce(&mut [u8])) {
-        let mut mirror = vec![0; geometry.ring_bytes as usize];
+        let mut mirror = std::mem::take(&mut self.mirror);
+        mirror.resize(geometry.ring_bytes as usize, 0);
         silence(&mut mirror);
         self.open = Some(Open {
             geometry,
@@ -268,6 +276,7 @@ impl<M: SharedMemory> Stream<M> {
     /// Closes the stream without being asked, as when its connection ends.
     pub fn close(&mut self) {
         self.open = None;
+        self.mirror = Vec::new();
     }
 
     fn open_mut(&mut self) -> Result<&mut Open<M>, Errno> {
@@ -525,6 +534,12 @@ impl<M: SharedMemory> Frames for Stream<M> {
     }
 }
 
+/// Gets memory for so many bytes, or says that there is none.
+fn reserve(memory: &mut Vec<u8>, bytes: usize) -> Result<(), Refusal> {
+    let refusal = Refusal { errno: Errno::ENOMEM, reason: "the host has no memory for the buffer" };
+    memory.try_reserve_exact(bytes).map_err(|_| refusal)
+}
+
 /// Adds to a counter, which stops at its largest value.
 fn add(counter: &mut u64, amount: u64) {
     *counter = counter.saturating_add(amount);
@@ -583,6 +598,7 @@ impl<M: SharedMemory> Open<M> {
         if !Geometry::holds(span, self.geometry.buffer_bytes) || span.length as usize > longest {
             return Err(Errno::EINVAL);
         }
+        // A volume for each channel at most.
         let mut octets = vec![0; span.length as usize];
         if self.memory.read(span.offset as usize, &mut octets) { Ok(octets) } else { Err(Errno::EFAULT) }
     }

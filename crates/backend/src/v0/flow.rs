@@ -35,10 +35,10 @@ pub(super) struct Flow {
 }
 
 impl Flow {
-    pub(super) fn new(direction: Direction, geometry: &Geometry, pace: Pace, now_ns: u64) -> Self {
+    pub(super) fn new(direction: Direction, geometry: &Geometry, queue: Queue, pace: Pace, now_ns: u64) -> Self {
         Self {
             direction,
-            queue: Queue::new(geometry.ring_bytes as usize),
+            queue,
             pace,
             clock: FrameClock::starting(geometry.rate_hz, now_ns),
             clock_base: 0,

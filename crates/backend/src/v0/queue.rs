@@ -5,7 +5,7 @@
 use sndif::SharedMemory;
 
 /// A bounded queue of octets.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Queue {
     octets: Vec<u8>,
     start: usize,
@@ -13,8 +13,12 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    pub(super) fn new(capacity: usize) -> Self {
-        Self { octets: vec![0; capacity], start: 0, filled: 0 }
+    /// An empty queue, or none where there is no memory for it.
+    pub(super) fn new(capacity: usize) -> Option<Self> {
+        let mut octets = Vec::new();
+        octets.try_reserve_exact(capacity).ok()?;
+        octets.resize(capacity, 0);
+        Some(Self { octets, start: 0, filled: 0 })
     }
 
     pub(super) fn filled(&self) -> usize {
@@ -103,7 +107,7 @@ mod tests {
     #[test]
     fn octets_come_out_in_the_order_in_which_they_went_in() {
         let (from, to) = (Pages::of_octets(7), Pages::of_octets(7));
-        let mut queue = Queue::new(10);
+        let mut queue = Queue::new(10).unwrap();
         let (mut next, mut expected) = (0_u8, 0_u8);
         for round in 0..100_usize {
             let length = round % 8;
@@ -130,7 +134,7 @@ mod tests {
     #[test]
     fn pages_that_are_too_few_move_nothing() {
         let short = Pages::of_octets(3);
-        let mut queue = Queue::new(10);
+        let mut queue = Queue::new(10).unwrap();
         assert!(!queue.append_from(&short, 4));
         queue.extend(8);
         assert!(!queue.move_to(&short, 4));

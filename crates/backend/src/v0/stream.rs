@@ -9,6 +9,7 @@ use sndif::store::Direction;
 use sndif::v0::{OpenParams, Operation, Request, Response, Stereo, TRANSFER_BYTES_MAX, Transfer};
 
 use super::flow::Flow;
+use super::queue::Queue;
 use crate::clock::SECOND_NS;
 use crate::{DeviceLimits, Frames, Geometry, Pace, Run};
 
@@ -107,6 +108,8 @@ pub(super) struct Open {
     pub(super) geometry: Geometry,
     /// Octets of [`LEAD_NS`].
     pub(super) lead_bytes: u64,
+    /// For the flow: got when the stream is opened, while the guest can still be told that there is no memory.
+    queue: Queue,
     pub(super) flow: Option<Flow>,
 }
 
@@ -158,9 +161,13 @@ impl Stream {
             Operation::Open(params) => {
                 // OPEN on an open stream closes it.
                 self.open = None;
-                match self.check(&params) {
-                    Ok((geometry, lead_bytes)) => {
-                        self.open = Some(Open { geometry, lead_bytes: lead_bytes.into(), flow: None });
+                let checked = self.check(&params).and_then(|(geometry, lead_bytes)| {
+                    let queue = Queue::new(geometry.ring_bytes as usize);
+                    Ok((geometry, lead_bytes, queue.ok_or("the host has no memory for its frames")?))
+                });
+                match checked {
+                    Ok((geometry, lead_bytes, queue)) => {
+                        self.open = Some(Open { geometry, lead_bytes: lead_bytes.into(), queue, flow: None });
                         Outcome::Open(success, self.config.direction)
                     }
                     Err(reason) => Outcome::Refuse(Response { success: false, ..success }, reason),
@@ -275,7 +282,15 @@ impl Stream {
     /// The host device is open.
     pub fn start(&mut self, direction: Direction, pace: Pace, now_ns: u64) {
         if let Some(open) = &mut self.open {
-            open.flow = Some(Flow::new(direction, &open.geometry, pace, now_ns));
+            // A stream that is started once more, without an OPEN, begins anew.
+            let queue = match open.flow.take() {
+                Some(mut flow) => {
+                    flow.queue.drop_front(usize::MAX);
+                    flow.queue
+                }
+                None => std::mem::take(&mut open.queue),
+            };
+            open.flow = Some(Flow::new(direction, &open.geometry, queue, pace, now_ns));
         }
     }
 
