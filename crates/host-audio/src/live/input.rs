@@ -38,7 +38,7 @@ impl LiveSource {
         let recorder = Recorder::new(Arc::clone(&link), spec, opener);
         let frames = (spec.rate_hz / RING).max(spec.period_frames.min(spec.rate_hz) * 4) as usize;
         let frames = frames.min(most_frames(spec));
-        let (producer, ring) = rtrb::RingBuffer::new(frames * frame_bytes);
+        let (producer, ring) = super::queue::ring(frames * frame_bytes)?;
         Ok((Self { link, ring, frame_bytes, popped: 0 }, recorder, producer))
     }
 

@@ -39,7 +39,7 @@ impl LiveSink {
         let player = Player::new(Arc::clone(&link), spec, opener);
         let frames =
             (link.target.load(Relaxed) as usize * 2).max((spec.rate_hz / RING) as usize).min(most_frames(spec));
-        let (ring, consumer) = rtrb::RingBuffer::new(frames * frame_bytes);
+        let (ring, consumer) = super::queue::ring(frames * frame_bytes)?;
         Ok((Self { link, ring, frame_bytes, pushed: 0 }, player, consumer))
     }
 }

@@ -1,7 +1,7 @@
 //! How long the queue of a playback stream is, and the silence that fills it.
 
 use super::{Fault, Output, block_frames};
-use crate::StreamSpec;
+use crate::{Error, StreamSpec};
 use std::time::Instant;
 
 /// The period of a stream whose owner wishes none, and the longest that is queued twice, as parts of a second: 20 and
@@ -32,6 +32,17 @@ pub(super) fn reserve_frames(spec: &StreamSpec, period: u64) -> u64 {
     queue_frames(spec, period).max(u64::from(spec.rate_hz / RESERVE)).min(most)
 }
 
+/// What lies between a guest and its device: as large as the guest likes, so that there may be no memory for it.
+///
+/// # Errors
+/// [`ErrorKind::Resource`](crate::ErrorKind::Resource). The ring's own allocation cannot fail without ending the process,
+/// hence the memory is asked for and given back first.
+pub(super) fn ring(bytes: usize) -> Result<(rtrb::Producer<u8>, rtrb::Consumer<u8>), Error> {
+    let asked = Vec::<u8>::new().try_reserve_exact(bytes);
+    asked.map_err(|error| Error::resource("the queue of a stream", error))?;
+    Ok(rtrb::RingBuffer::new(bytes))
+}
+
 /// Silence in a stream's format.
 pub(super) struct Silence {
     frames: Vec<u8>,
@@ -57,5 +68,20 @@ impl Silence {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    #[test]
+    fn a_ring_that_no_memory_holds_is_an_error() {
+        assert!(ring(4096).is_ok());
+        for bytes in [usize::MAX, isize::MAX as usize] {
+            let error = ring(bytes).map(drop).unwrap_err();
+            assert_eq!(error.kind(), &ErrorKind::Resource);
+        }
     }
 }
