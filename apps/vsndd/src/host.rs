@@ -2,7 +2,7 @@
 
 use backend::{Frames, Geometry, Pace, Run};
 use control::EventKind;
-use host_audio::{HostStream, Notice, Pacing, StreamLabel, StreamSpec};
+use host_audio::{ErrorKind, HostStream, Notice, Pacing, StreamLabel, StreamSpec};
 use pcm::{Gain, Meter};
 use sndif::store::Direction;
 use tracing::{Level, debug, info, warn};
@@ -117,7 +117,7 @@ impl HostSide {
             self.refuse(turn, &error.to_string());
             self.open = None;
             self.drop_device();
-            return Some(Err(NotOpened { no_resources: false }));
+            return Some(Err(not_opened(&error)));
         }
         if let Some((direction, spec)) = &self.open {
             let StreamSpec { period_frames, buffer_frames, .. } = spec;
@@ -136,7 +136,7 @@ impl HostSide {
         turn: &Turn<'_>,
     ) -> Result<(Device, Option<Watched>), (NotOpened, String)> {
         let begun = endpoint.open(&self.label, direction, spec);
-        let mut device = begun.map_err(|error| (NotOpened { no_resources: false }, error.to_string()))?;
+        let mut device = begun.map_err(|error| (not_opened(&error), error.to_string()))?;
         let watched = match device.stream().map(|stream| stream.pacing()) {
             Some(Pacing::Device(fd)) => Some(turn.poller.watch_edge(fd, turn.device_token).map_err(|error| {
                 (NotOpened { no_resources: true }, format!("cannot wait for the host device: {error}"))
@@ -469,4 +469,8 @@ mod tests {
         meter.pass(sndif::Format::S16Le, &[0, 0x40, 0, 0]);
         assert_eq!(Peaks(&meter).to_string(), "-6.0 -inf");
     }
+}
+
+fn not_opened(error: &host_audio::Error) -> NotOpened {
+    NotOpened { no_resources: *error.kind() == ErrorKind::Resource }
 }

@@ -23,6 +23,11 @@ impl Quota {
     }
 }
 
+/// Why a stream is refused that would exceed it.
+pub(crate) fn exceeded(most: u64) -> String {
+    format!("all buffers of the guest would be larger than {most} bytes (`buffer-bytes-per-domain`)")
+}
+
 impl Drop for Reserved {
     fn drop(&mut self) {
         self.quota.0.fetch_sub(self.bytes, Ordering::Relaxed);

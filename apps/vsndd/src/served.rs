@@ -64,7 +64,7 @@ impl Asked<'_> {
                 let config = self.v0_config(*direction, &sink, &source);
                 let (to, from) = (&sink.route().device, &source.route().device);
                 tracing::debug!(stream = %self.label, "connected to {to} and {from}");
-                Wire::V0(v0::GuestStream::new(self.guest, self.label, account.log, config, ring, sink, source).into())
+                Wire::V0(v0::GuestStream::new(self.guest, self.label, account, config, ring, sink, source).into())
             }
             Kind::V2(described) => {
                 let endpoint = self.endpoint(route(described.direction));

@@ -10,10 +10,12 @@ use sndif::store::Direction;
 use sndif::v0::{BackRing, PACKET_BYTES, Request, Response, Transfer};
 use xen::{Access, DomainId, EventChannel, Mapped};
 
+use crate::config::Limits;
 use crate::endpoint::Endpoint;
 use crate::host::{HostSide, told};
-use crate::limiter::GuestLog;
 use crate::policy::Route;
+use crate::quota::{self, Quota, Reserved};
+use crate::served::Account;
 use crate::totals::Violation;
 use crate::transport::Attached;
 use crate::turn::{After, REQUEST_BUDGET, Turn};
@@ -37,6 +39,10 @@ pub(crate) struct GuestStream {
     source: Endpoint,
     host: HostSide,
     opening: Option<Opening>,
+    /// What all buffers of the guest may take up.
+    quota: Quota,
+    /// Share of the open stream's in it.
+    reserved: Option<Reserved>,
     /// Notifications sent to the guest.
     notifications: u64,
     /// Times that sound was lost, as far as that was told.
@@ -50,7 +56,7 @@ impl GuestStream {
     pub(crate) fn new(
         guest: DomainId,
         label: StreamLabel,
-        log: GuestLog,
+        account: Account,
         config: StreamConfig,
         ring: Attached,
         sink: Endpoint,
@@ -64,7 +70,9 @@ impl GuestStream {
             channel: ring.channel,
             sink,
             source,
-            host: HostSide::new(label, log),
+            host: HostSide::new(label, account.log),
+            quota: account.quota,
+            reserved: None,
             opening: None,
             notifications: 0,
             told_xruns: 0,
@@ -273,13 +281,21 @@ impl GuestStream {
             Direction::Playback => &self.sink,
             Direction::Capture => &self.source,
         };
-        let begun = self.core.geometry().copied().map(|geometry| self.host.open(endpoint, direction, &geometry, turn));
-        match begun {
-            Some(Ok(())) => {
+        let Some(geometry) = self.core.geometry().copied() else { return self.refused(response) };
+        // Whatever the stream has reserved before is given back first.
+        self.reserved = None;
+        let most = endpoint.route().limits.buffer_bytes_per_domain.unwrap_or(Limits::BUFFER_BYTES_PER_DOMAIN);
+        let Some(reserved) = self.quota.reserve(geometry.buffer_bytes.into(), most) else {
+            self.host.refuse(turn, &quota::exceeded(most));
+            return self.refused(response);
+        };
+        match self.host.open(endpoint, direction, &geometry, turn) {
+            Ok(()) => {
+                self.reserved = Some(reserved);
                 self.opening = Some(Opening { direction, response });
                 None
             }
-            Some(Err(_)) | None => self.refused(response),
+            Err(_) => self.refused(response),
         }
     }
 
@@ -323,6 +339,7 @@ impl GuestStream {
         if self.host.is_open() {
             turn.journal.push(EventKind::Close, self.host.label(), "closed by the guest");
         }
+        self.reserved = None;
         self.close_device();
     }
 

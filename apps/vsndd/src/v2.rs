@@ -13,7 +13,7 @@ use crate::config::Limits;
 use crate::endpoint::Endpoint;
 use crate::host::{HostSide, NotOpened, told};
 use crate::policy::Route;
-use crate::quota::{Quota, Reserved};
+use crate::quota::{self, Quota, Reserved};
 use crate::refine::refine;
 use crate::served::Account;
 use crate::totals::Violation;
@@ -250,9 +250,7 @@ impl GuestStream {
         self.reserved = None;
         let most = self.endpoint.route().limits.buffer_bytes_per_domain.unwrap_or(Limits::BUFFER_BYTES_PER_DOMAIN);
         let Some(reserved) = self.quota.reserve(geometry.buffer_bytes.into(), most) else {
-            let reason =
-                format!("all buffers of the guest would be larger than {most} bytes (`buffer-bytes-per-domain`)");
-            self.host.refuse(turn, &reason);
+            self.host.refuse(turn, &quota::exceeded(most));
             return Err(Errno::ENOMEM);
         };
         let memory = map_buffer(turn.xen, self.guest, directory, geometry.buffer_bytes).map_err(|error| {

@@ -165,17 +165,17 @@ fn what_the_servers_user_sets_is_told_and_stays_and_concerns_the_guest_alone() {
         let mut sink = device.open_sink(&WHO, &SPEC).unwrap();
         sink.start().unwrap();
         sink.write(&silence(4 * 9_600)).unwrap();
+        let at = |name: &str| {
+            let sinks = server.pactl(&["list", "short", "sinks"]);
+            let sink = sinks.lines().find(|line| line.contains(&format!("\t{name}\t"))).unwrap();
+            format!("Sink: {}\n", sink.split('\t').next().unwrap())
+        };
+        // A session manager that has not linked it yet moves it later to where it would have been.
+        wait_until("it is linked", || guests(&server).contains(&at("out")));
         set(&server, "set-sink-input-volume", "25%");
         set(&server, "set-sink-input-mute", "1");
         set(&server, "move-sink-input", "other");
-        let number = |name: &str| {
-            let sinks = server.pactl(&["list", "short", "sinks"]);
-            sinks
-                .lines()
-                .find(|line| line.contains(&format!("\t{name}\t")))
-                .map(|line| line.split('\t').next().unwrap().to_owned())
-        };
-        let other = format!("Sink: {}\n", number("other").unwrap());
+        let other = at("other");
         wait_until("it was moved", || guests(&server).contains(&other));
         let is_told = |sink: &dyn Sink| {
             let volume = sink.server_volume();

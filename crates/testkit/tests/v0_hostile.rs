@@ -235,3 +235,13 @@ fn store_values_v0_nodes_that_make_no_sense_connect_nothing() {
         assert_eq!(world.daemon_usage(), before);
     }
 }
+
+#[test]
+fn what_v0_streams_keep_counts_towards_the_quota_of_their_guest() {
+    let mut world = World::with_config(|_| "sink = \"null\"\n[limits]\nbuffer-bytes-per-domain = 1000\n".to_owned());
+    world.attach_as(GUEST, DUPLEX, Protocol::V0);
+    let mut guest = Guest2015::probe(&mut world, GUEST, 0);
+    assert!(guest.prepare(STEREO).is_err());
+    assert!(world.daemon_runs());
+    assert!(world.log().contains("buffer-bytes-per-domain"), "{}", world.log());
+}

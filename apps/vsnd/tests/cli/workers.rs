@@ -136,7 +136,8 @@ fn signals_to_all_of_the_daemons_processes_end_it_in_order() {
     // As a terminal's Ctrl-C, and as a service manager that knows no better.
     let (world, mut daemon) = two_guests(&[]);
     let player = world.guest(&["play", RECORDING, "--domain", "1"]).spawn().expect("starts");
-    eventually("it plays", || world.path("1.wav").exists());
+    let recorded = || std::fs::metadata(world.path("1.wav")).map_or(0, |file| file.len());
+    eventually("it plays", || recorded() > 1000);
     for worker in world.workers(&daemon) {
         send(worker, Signal::INT);
         send(worker, Signal::TERM);

@@ -131,7 +131,7 @@ fn a_transaction_is_its_clients_and_ends_with_it() {
 }
 
 #[test]
-fn events_that_nobody_reads_are_merged() {
+fn xsa_349_events_that_a_client_of_the_hub_does_not_read_are_merged() {
     let (client, _theirs) = UnixStream::pair().unwrap();
     let mut hub = Hub::new(client.try_clone().unwrap().into()).unwrap();
     hub.add(3, client.into(), scope(3)).unwrap();
