@@ -458,6 +458,10 @@ impl std::fmt::Display for Peaks<'_> {
     }
 }
 
+fn not_opened(error: &host_audio::Error) -> NotOpened {
+    NotOpened { no_resources: *error.kind() == ErrorKind::Resource }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -469,8 +473,4 @@ mod tests {
         meter.pass(sndif::Format::S16Le, &[0, 0x40, 0, 0]);
         assert_eq!(Peaks(&meter).to_string(), "-6.0 -inf");
     }
-}
-
-fn not_opened(error: &host_audio::Error) -> NotOpened {
-    NotOpened { no_resources: *error.kind() == ErrorKind::Resource }
 }

@@ -67,7 +67,7 @@ scenario_hostile() {
     done
     note "$OUTPUT"
     note "the other guest meanwhile, $rounds times: $COMPARED"
-    [ $memory -lt 512 ] || fail "the daemon needs $memory kB more than before, each time"
+    [ "$memory" -lt 512 ] || fail "the daemon needs $memory kB more than before, each time"
     note "$before, as before, memory +$memory kB in round $attempt, $logged_lines lines logged"
 }
 

@@ -96,7 +96,7 @@ scenario_worker() {
     guest_begin a "play 0,0 15 480000"
     sleep 2
     worker=$(worker_of a)
-    [ -n "$worker" ] && [ -n "$(worker_of b)" ] || fail "no worker for each guest: $(workers)"
+    { [ -n "$worker" ] && [ -n "$(worker_of b)" ]; } || fail "no worker for each guest: $(workers)"
     began=$(now_ms)
     kill -KILL "$worker"
     soon 5 worker_is_another a "$worker" || fail "nobody serves guest a: $(tail -n2 "$DAEMON_LOG")"

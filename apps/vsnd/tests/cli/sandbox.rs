@@ -125,7 +125,7 @@ fn every_thread_is_confined() {
     assert!(guest.wait().expect("ends").success());
 }
 
-/// What the worker of domain 1 says of the things it tries.
+/// Results of the probes that the worker of domain 1 tries.
 pub fn worker_tries(daemon: &mut Command, probes: &[&str]) -> Vec<String> {
     let command = daemon.stderr(Stdio::piped());
     for probe in probes {

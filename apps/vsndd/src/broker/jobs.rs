@@ -1,4 +1,4 @@
-//! What several workers are asked at once, and for whom: nobody waits for one that does not answer.
+//! Questions to several workers at once, and for whom they are: nobody waits for a worker that does not answer.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,10 +11,10 @@ use crate::server::{ClientId, Peer};
 /// How long is waited for answers.
 const PATIENCE_NS: u64 = 2_000_000_000;
 
-/// What answers are for.
+/// Why workers are asked.
 #[derive(Debug)]
 pub(super) enum Purpose {
-    /// What there is, for a client.
+    /// A client wants the list.
     List(ClientId),
     /// Figures, for whoever wants them now.
     Figures,

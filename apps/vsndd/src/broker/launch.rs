@@ -36,13 +36,13 @@ pub trait Running {
     fn process(&self) -> Option<u32>;
 }
 
-/// What stands for the program that runs: it is found even where another version lies in its place by now.
+/// The program that runs, also where another version lies in its place by now.
 const THIS_PROGRAM: &str = "/proc/self/exe";
 
 /// Workers as processes.
 #[derive(Debug, Clone, Default)]
 pub struct Processes {
-    /// What stands on their command lines beside whom they serve.
+    /// Arguments beside the one that names the guest.
     pub arguments: Vec<OsString>,
 }
 

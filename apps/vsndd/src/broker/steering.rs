@@ -23,7 +23,7 @@ use crate::server::{ClientId, Control, Metrics, Peer, Sockets};
 use crate::service;
 use crate::source::ConfigSource;
 
-/// What the daemon is seen and steered by.
+/// The sockets and the signal by which the daemon is seen and steered.
 #[derive(Default)]
 pub(super) struct Steering {
     control: Option<Control>,

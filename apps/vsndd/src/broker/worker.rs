@@ -39,13 +39,15 @@ pub(super) fn part(token: u64) -> Option<(DomainId, Part)> {
     Some((DomainId(u16::try_from(token >> 2).ok()?), *part))
 }
 
+/// Whose answer a worker owes, a job's or nobody's, and since when.
+pub(super) type Owed = (Option<u64>, u64);
+
 /// A worker.
 pub(super) struct Worker {
     running: Box<dyn Running>,
     lender: Lender,
     link: Link,
-    /// Whose answers it owes: a job's, or nobody's; and since when.
-    owed: VecDeque<(Option<u64>, u64)>,
+    owed: VecDeque<Owed>,
     pub(super) started_ns: u64,
     heard_ns: u64,
     /// Its guest's cards were offered.
@@ -207,7 +209,7 @@ impl Worker {
     }
 
     /// Takes back what was lent and gives what is left of it: something that ends soon, or is killed.
-    pub(super) fn abandon(self, kill: bool) -> (Box<dyn Running>, VecDeque<(Option<u64>, u64)>) {
+    pub(super) fn abandon(self, kill: bool) -> (Box<dyn Running>, VecDeque<Owed>) {
         let mut running = self.running;
         if kill {
             running.kill();

@@ -1,0 +1,211 @@
+//! Workers' lives: started where a guest has a card, heard, watched over, replaced where one ends by itself, seen off at the end.
+
+use std::io;
+use std::time::Duration;
+
+use control::EventKind;
+use tracing::warn;
+use xen::DomainId;
+
+use super::worker::{self, Part, Said, Worker};
+use super::{Daemon, LIVENESS_TOKEN, METRICS_TOKEN, STORE_TOKEN};
+use crate::config::Limits;
+use crate::error::{Ended, Error};
+use crate::journal::Subject;
+use crate::link::{Order, Report};
+
+/// How often it is looked whether a worker that was told to end has.
+pub(super) const LEAVING_NS: u64 = 10_000_000;
+/// How long a worker that has ended may take to be gone.
+const GONE_NS: u64 = 8_000_000_000;
+/// How long a guest whose worker ended by itself waits for another: twice as long each time, up to the most.
+const HELD_OFF_NS: u64 = 200_000_000;
+const HELD_OFF_NS_MAX: u64 = 10_000_000_000;
+/// A worker that lived for so long was no failure.
+const LIVED_NS: u64 = 60_000_000_000;
+/// Guests that are served at once.
+const WORKERS_MAX: usize = 256;
+
+impl Daemon {
+    /// Starts a worker for a guest that has cards, and ends that of one that has none any more.
+    pub(super) fn look_at(&mut self, guest: DomainId, now_ns: u64) -> Result<(), Error> {
+        let cards = match self.store.directory(&format!("{}/{guest}", self.backend_path)) {
+            Err(error) if error.is_not_found() => Vec::new(),
+            cards => cards?,
+        };
+        let full = self.workers.len() >= WORKERS_MAX;
+        match self.workers.get_mut(&guest) {
+            Some(worker) if cards.is_empty() => worker.end(now_ns),
+            Some(_) => {}
+            None if cards.is_empty() => drop(self.held_off.remove(&guest)),
+            None if self.held_off.get(&guest).is_some_and(|(_, until_ns)| *until_ns != u64::MAX) => {}
+            None if self.leaving.iter().any(|(leaving, ..)| *leaving == guest) => {}
+            None if full => {
+                warn!("domain {guest}: no more than {WORKERS_MAX} guests are served at once");
+            }
+            None => self.start(guest)?,
+        }
+        Ok(())
+    }
+
+    pub(super) fn start(&mut self, guest: DomainId) -> Result<(), Error> {
+        // Twice what its buffers may take up, for rings, directories and what is on its way.
+        let bytes = self.config.limits.buffer_bytes_per_domain.unwrap_or(Limits::BUFFER_BYTES_PER_DOMAIN);
+        let pages_max = usize::try_from(bytes / sndif::PAGE_BYTES as u64).unwrap_or(usize::MAX).saturating_mul(2);
+        let begin = Order::Begin { settings: self.settings.clone(), decisions: self.decisions.clone() };
+        let worker = Worker::start(
+            &self.xen,
+            &mut self.hub,
+            guest,
+            pages_max.max(4096),
+            &begin,
+            self.launch.as_mut(),
+            &self.poller,
+        )?;
+        self.workers.insert(guest, worker);
+        Ok(())
+    }
+
+    pub(super) fn worker_woke(&mut self, token: u64, now_ns: u64) {
+        let Some((guest, part)) = worker::part(token) else { return };
+        let Some(worker) = self.workers.get_mut(&guest) else { return };
+        if let Err(error) = worker.woke(part) {
+            match part {
+                // It has more to say, perhaps.
+                Part::Lender if worker.is_ending() => {}
+                _ => self.lost(guest, &error, now_ns),
+            }
+        }
+    }
+
+    /// Takes in what workers say.
+    pub(super) fn hear_workers(&mut self, now_ns: u64) {
+        let guests: Vec<DomainId> = self.workers.keys().copied().collect();
+        for guest in guests {
+            while let Some(worker) = self.workers.get_mut(&guest) {
+                match worker.go_on().and_then(|()| worker.next(now_ns)) {
+                    Ok(Some(Said::Report(report))) => self.report(guest, report),
+                    Ok(Some(Said::Answer(job, answer))) => self.answered(guest, job, answer),
+                    Ok(None) => break,
+                    Err(_) if worker.is_ending() => self.ended(guest, now_ns),
+                    Err(error) => self.lost(guest, &error, now_ns),
+                }
+            }
+        }
+    }
+
+    pub(super) fn report(&mut self, guest: DomainId, report: Report) {
+        let Some(worker) = self.workers.get_mut(&guest) else { return };
+        match report {
+            Report::Serving => worker.serving = true,
+            Report::Cards(cards) => worker.cards = cards,
+            // Of another guest it has nothing to say.
+            Report::Event(event) if event.domain == Some(guest.0) => self.journal.take(event),
+            Report::Event(_) | Report::Answer(_) => {}
+        }
+    }
+
+    /// Ends workers that do not go on.
+    pub(super) fn watch_over_workers(&mut self, now_ns: u64) {
+        let hung = self.workers.iter_mut().filter_map(|(guest, worker)| (!worker.goes_on(now_ns)).then_some(*guest));
+        for guest in hung.collect::<Vec<_>>() {
+            self.lost(guest, &io::ErrorKind::TimedOut.into(), now_ns);
+        }
+    }
+
+    /// A worker ended that was to.
+    pub(super) fn ended(&mut self, guest: DomainId, now_ns: u64) {
+        self.let_go(guest, false, now_ns);
+        self.held_off.remove(&guest);
+        // There may be cards again.
+        self.dirty.insert(guest);
+    }
+
+    /// A worker ended that was not to, or has to be ended; another takes its place soon.
+    pub(super) fn lost(&mut self, guest: DomainId, error: &io::Error, now_ns: u64) {
+        let Some(worker) = self.workers.get(&guest) else { return };
+        let (process, lived_ns) = (worker.process(), now_ns.saturating_sub(worker.started_ns));
+        let reason = match error.kind() {
+            io::ErrorKind::UnexpectedEof => "ended".to_owned(),
+            io::ErrorKind::TimedOut => "does not answer, and is killed".to_owned(),
+            _ => format!("is killed: {error}"),
+        };
+        let process = process.map_or_else(String::new, |process| format!(" (process {process})"));
+        warn!("domain {guest}: its worker{process} {reason}");
+        // One that ends may still be saying why.
+        self.let_go(guest, error.kind() != io::ErrorKind::UnexpectedEof, now_ns);
+        let before_ns = self.held_off.get(&guest).map_or(0, |(delay_ns, _)| *delay_ns);
+        let delay_ns = if lived_ns >= LIVED_NS || before_ns == 0 { HELD_OFF_NS } else { before_ns * 2 };
+        let delay_ns = delay_ns.min(HELD_OFF_NS_MAX);
+        self.held_off.insert(guest, (delay_ns, now_ns + delay_ns));
+        let subject = Subject { domain: Some(guest.0), ..Subject::default() };
+        self.journal.push(EventKind::Worker, subject, format!("its worker {reason}"));
+    }
+
+    pub(super) fn let_go(&mut self, guest: DomainId, kill: bool, now_ns: u64) {
+        let Some(worker) = self.workers.remove(&guest) else { return };
+        self.hub.remove(guest.0);
+        // A store that is gone is noticed when it is waited for next.
+        self.hub_is_busy = self.hub.relay().unwrap_or(true);
+        self.past.totals += &worker.seen.totals;
+        self.past.cpu_ms += worker.seen.cpu_ms;
+        let (running, owed) = worker.abandon(kill);
+        for (job, _) in owed {
+            if let Some(job) = job {
+                self.jobs.answered(job, guest, |job| job.missing += 1);
+            }
+        }
+        self.leaving.push((guest, running, now_ns + GONE_NS));
+    }
+
+    /// Looks whether those that are to end have.
+    pub(super) fn see_off(&mut self, now_ns: u64) {
+        let dirty = &mut self.dirty;
+        self.leaving.retain_mut(|(guest, running, killed_ns)| {
+            if now_ns >= *killed_ns {
+                running.kill();
+            }
+            let over = running.is_over();
+            if over {
+                dirty.insert(*guest);
+            }
+            !over
+        });
+    }
+
+    /// Has the workers tell their guests that their cards go and complete their files, and waits until they are gone.
+    pub(super) fn shut_down(&mut self, ended: Ended) -> Result<(), Error> {
+        let now_ns = self.poller.now_ns();
+        let ends_ns = now_ns + GONE_NS;
+        if ended == Ended::Asked {
+            self.workers.values_mut().for_each(|worker| worker.end(now_ns));
+        }
+        while ended == Ended::Asked && !self.workers.is_empty() && self.poller.now_ns() < ends_ns {
+            let mut ready = Vec::new();
+            self.poller.wait(Some(ends_ns), |token| ready.push(token))?;
+            let now_ns = self.poller.now_ns();
+            for token in ready {
+                match token {
+                    // Then there is nothing to be told to guests any more.
+                    LIVENESS_TOKEN => return self.shut_down(Ended::XenGone),
+                    STORE_TOKEN => self.read_store(),
+                    token if token < METRICS_TOKEN => self.worker_woke(token, now_ns),
+                    _ => {}
+                }
+            }
+            if self.store.is_closed() || self.relay(now_ns).is_some() {
+                return self.shut_down(Ended::XenGone);
+            }
+            self.hear_workers(now_ns);
+            self.watch_over_workers(now_ns);
+        }
+        // Without what is lent to it a worker ends.
+        let guests: Vec<DomainId> = self.workers.keys().copied().collect();
+        guests.into_iter().for_each(|guest| self.let_go(guest, false, now_ns));
+        while !self.leaving.is_empty() && self.poller.now_ns() < ends_ns {
+            self.see_off(self.poller.now_ns());
+            std::thread::sleep(Duration::from_nanos(LEAVING_NS));
+        }
+        Ok(())
+    }
+}
