@@ -129,9 +129,10 @@ fn measure_step(options: &Options, streams: u32, sink: &str) -> Result<Step> {
     let (seconds, daemon, guest) =
         (begin.elapsed().as_secs_f64(), machine.daemon_usage()?.since(daemon), player.usage()?.since(guest));
     let counts = player.report()?;
+    let served = machine.served()?;
+    anyhow::ensure!(served.streams == u64::from(streams), "the daemon serves {} streams of {streams}", served.streams);
     player.stop()?;
-    let closed = machine.stop()?;
-    anyhow::ensure!(closed.streams == u64::from(streams), "the daemon closed {} streams of {streams}", closed.streams);
+    machine.stop()?;
     let periods = counts.frames as f64 / f64::from(PERIOD_FRAMES);
     let percent = |usage: Usage| usage.cpu_ns as f64 / 1e7 / seconds;
     let per_period = |usage: Usage| usage.cpu_ns as f64 / 1e3 / periods.max(1.0);
@@ -143,7 +144,7 @@ fn measure_step(options: &Options, streams: u32, sink: &str) -> Result<Step> {
         guest_us_per_period: per_period(guest),
         daemon_sleeps_per_second: daemon.sleeps as f64 / seconds,
         guest_sleeps_per_second: guest.sleeps as f64 / seconds,
-        daemon_xruns: closed.xruns,
+        daemon_xruns: served.xruns,
         guest_xruns: counts.xruns,
         machine_stall_ms: stall.as_secs_f64() * 1e3,
         repeated: false,

@@ -42,7 +42,10 @@ fn attack(stream: &mut RawStream, buffer: &Buffer, what: Attack) {
 }
 
 fn storm(guests: u16, streams: usize, what: Attack) -> testkit::Punctuality {
-    let mut world = World::with_config(|_| "sink = \"null\"\n".to_owned());
+    let mut world = World::with_config(|_| {
+        // Room for 63 of the largest buffers.
+        "sink = \"null\"\n[limits]\nbuffer-bytes-per-domain = 1073741824\n".to_owned()
+    });
     let stop = Arc::new(AtomicBool::new(false));
     let attackers: Vec<_> = (1..=guests)
         .map(|number| {
