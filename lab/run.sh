@@ -89,13 +89,13 @@ unfinished() {
 }
 
 # Megabytes of dom0 and of each guest.
-dom0_mb=640 guest_mb=144
+dom0_mb=800 guest_mb=144
 shell="" only="$*"
 if [ "${1:-}" = --shell ]; then
     shell=1 kernels=${KERNEL:-6.1} only=""
 fi
 if [ "$kernels" = debug ]; then
-    dom0_mb=700 guest_mb=600
+    dom0_mb=860 guest_mb=600
     # What a kernel that watches itself is to see of the driver, which is slow.
     only=${only:-driver playback capture duplex lengths killed mmap mixer view unbound removed recovers daemon random liar
         v0module v0mixer leaks}
