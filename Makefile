@@ -12,7 +12,7 @@ TEST_THREADS = $(shell expr 2 \* $$(nproc))
 UNIT_ROUNDS = 20
 LAB_ROUNDS = 5
 
-.PHONY: demo test soak unit unit-build lint lint-tools bench storm fuzz fuzz-asan fuzz-guided miri build deps module dist deb deb-test lab lab-all lab-test lab-debug lab-bench lab-shell lab-build
+.PHONY: demo test soak unit unit-build lint lint-tools bench storm chaos fuzz fuzz-asan fuzz-guided miri build deps module dist deb deb-test lab lab-all lab-test lab-debug lab-bench lab-shell lab-build
 
 demo: build
 	target/release/vsnd demo $(DEMO_ARGS)
@@ -32,6 +32,11 @@ soak:
 # What a guest with a buffer of 40 ms notices of others who do all they can. In real time: the machine should have nothing else to do.
 storm: deps
 	$(CARGO) test --release --locked -p vsnd-testkit --test storms -- --ignored --nocapture
+
+# Kills at random moments, 1,000 of them: CHAOS_KILLS and CHAOS_SEED in the environment choose others.
+chaos: deps
+	$(CARGO) build --locked --workspace --bins $(ALL_FEATURES)
+	$(CARGO) test --locked -p vsnd --features pipewire --test cli chaos -- --ignored --nocapture
 
 # Programs and tests in one build.
 unit-build: deps

@@ -1,6 +1,7 @@
 //! The programs as a user meets them: real processes, real files, exit statuses, what they say.
 
 mod bad_input;
+mod chaos;
 mod common;
 mod control;
 mod demo;

@@ -22,7 +22,7 @@ const GONE_NS: u64 = 8_000_000_000;
 const HELD_OFF_NS: u64 = 200_000_000;
 const HELD_OFF_NS_MAX: u64 = 10_000_000_000;
 /// A worker that lived for so long was no failure.
-const LIVED_NS: u64 = 60_000_000_000;
+const LIVED_NS: u64 = 5_000_000_000;
 /// Guests that are served at once.
 const WORKERS_MAX: usize = 256;
 

@@ -1,0 +1,231 @@
+//! Kills at random moments, again and again, under load: everything comes back soon, and nothing is left of what was killed.
+//! `make chaos` runs it; `CHAOS_SEED` and `CHAOS_KILLS` choose what happens.
+
+use std::io::Write;
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use sound_servers::{Kind, Server};
+
+use crate::common::{Process, World, eventually, program};
+
+/// Guests that play; the one behind them records.
+const PLAYERS: u16 = 2;
+const RECORDER: u16 = PLAYERS + 1;
+
+/// One that is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Victim {
+    /// The process that serves a guest.
+    Worker(u16),
+    /// A guest: all that there is of it is its application.
+    Guest(u16),
+    /// The daemon, which is started again.
+    Daemon,
+    /// The sound server, which is started again.
+    Server,
+}
+
+impl Victim {
+    const KINDS: [&str; 4] = ["worker", "guest", "daemon", "sound server"];
+
+    fn kind(self) -> usize {
+        match self {
+            Self::Worker(_) => 0,
+            Self::Guest(_) => 1,
+            Self::Daemon => 2,
+            Self::Server => 3,
+        }
+    }
+}
+
+/// Numbers that a seed decides (xorshift64*).
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, most: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % most
+    }
+
+    fn victim(&mut self, kind: Kind) -> Victim {
+        let guest = u16::try_from(self.below(u64::from(RECORDER))).expect("small") + 1;
+        match self.below(8) {
+            0..3 => Victim::Worker(guest),
+            3..5 => Victim::Guest(guest),
+            5 => Victim::Daemon,
+            // PipeWire's is ready when nothing is heard on it, which is never where guests play on.
+            _ if kind == Kind::PipeWire => Victim::Daemon,
+            _ => Victim::Server,
+        }
+    }
+}
+
+/// What is there when nothing is amiss.
+#[derive(Debug, PartialEq, Eq)]
+struct Census {
+    machine: xen::emu::Stats,
+    workers: usize,
+    descriptors: usize,
+}
+
+struct Chaos {
+    world: World,
+    server: Server,
+    daemon: Process,
+    guests: Vec<Process>,
+}
+
+impl Chaos {
+    fn new(kind: Kind) -> Self {
+        let (world, server) = (World::new(), Server::start(kind));
+        (2..=RECORDER).for_each(|domain| world.attach(domain));
+        let daemon = Self::daemon(&world, &server);
+        let guests = (1..=RECORDER).map(|domain| Self::guest(&world, domain)).collect();
+        Self { world, server, daemon, guests }
+    }
+
+    fn daemon(world: &World, server: &Server) -> Process {
+        let mut command = std::process::Command::new(program("vsndd"));
+        command.args(["--config", "/dev/null", "--xen", &world.spec(), "--allow-capture", "--log", "error"]);
+        Process::ready(command.args(["--sink", &server.sink()]).stderr(Stdio::null()))
+    }
+
+    /// A guest that plays or records without end.
+    fn guest(world: &World, domain: u16) -> Process {
+        let domain = domain.to_string();
+        if domain == RECORDER.to_string() {
+            let mut command =
+                world.guest(&["record", "-", "--seconds", "86400", "--channels", "1", "--domain", &domain]);
+            return Process(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts"));
+        }
+        let mut command = world.guest(&["play", "-", "--domain", &domain]);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("starts");
+        let mut input = child.stdin.take().expect("piped");
+        // Until the guest is gone.
+        thread::spawn(move || {
+            let spec = [b"RIFF".as_slice(), &[0xFF; 4], b"WAVEfmt ", &16_u32.to_le_bytes(), &[1, 0, 1, 0]];
+            let rates = [48_000_u32.to_le_bytes(), 96_000_u32.to_le_bytes()].concat();
+            let header = [&spec.concat()[..], &rates, &[2, 0, 16, 0], b"data", &[0xFF; 4]].concat();
+            let mut sent = input.write_all(&header);
+            while sent.is_ok() {
+                sent = input.write_all(&[0x11; 4800]);
+            }
+        });
+        Process(child)
+    }
+
+    /// What the daemon says there is; nothing where it does not answer.
+    fn status(&self) -> serde_json::Value {
+        let output = self.world.guest(&["list", "--json"]).env_remove("VSND_SOCKET").output().expect("runs");
+        serde_json::from_slice(&output.stdout).unwrap_or_default()
+    }
+
+    /// Frames that each guest has played or recorded with its present worker; 0 where it does not.
+    fn frames(&self) -> Vec<(u64, u64)> {
+        let status = self.status();
+        let guests = status["guests"].as_array().cloned().unwrap_or_default();
+        let of = |domain: u16| {
+            let guest = guests.iter().find(|guest| guest["domain"] == domain)?;
+            let stream = &guest["cards"][0]["streams"][usize::from(domain == RECORDER)];
+            let lost = stream["device_lost"].as_bool()?;
+            let flows = stream["run"] == "running" && !lost;
+            Some((guest["pid"].as_u64()?, if flows { stream["frames"].as_u64()? } else { 0 }))
+        };
+        (1..=RECORDER).map(|domain| of(domain).unwrap_or_default()).collect()
+    }
+
+    /// Waits until sound flows for everybody.
+    fn await_sound(&self) {
+        let mut before = self.frames();
+        eventually("sound flows again", || {
+            let now = self.frames();
+            let flows =
+                before.iter().zip(&now).all(|(before, now)| before.0 == now.0 && 0 < before.1 && before.1 < now.1);
+            before = now;
+            flows
+        });
+    }
+
+    fn kill(&mut self, victim: Victim) {
+        match victim {
+            Victim::Worker(domain) => {
+                let (pid, _) = self.frames()[usize::from(domain) - 1];
+                if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+                    kill_process(pid, Signal::KILL).expect("killed");
+                }
+            }
+            Victim::Guest(domain) => {
+                let guest = &mut self.guests[usize::from(domain) - 1];
+                guest.kill();
+                *guest = Self::guest(&self.world, domain);
+            }
+            Victim::Daemon => {
+                self.daemon.kill();
+                self.daemon = Self::daemon(&self.world, &self.server);
+            }
+            Victim::Server => {
+                self.server.kill();
+                self.server.run();
+            }
+        }
+    }
+
+    fn census(&self) -> Census {
+        let machine = xen::emu::stats(&self.world.path("xen")).expect("it counts");
+        let fds = std::fs::read_dir(format!("/proc/{}/fd", self.daemon.0.id())).map_or(0, Iterator::count);
+        Census { machine, workers: self.world.workers(&self.daemon).len(), descriptors: fds }
+    }
+}
+
+fn chaos(kind: Kind, kills: u64, seed: u64) {
+    let mut chaos = Chaos::new(kind);
+    let mut chance = Chance(seed | 1);
+    chaos.await_sound();
+    let before = chaos.census();
+    let mut times: [Vec<Duration>; 4] = Default::default();
+    for number in 0..kills {
+        thread::sleep(Duration::from_millis(chance.below(300)));
+        let victim = chance.victim(kind);
+        let began = Instant::now();
+        chaos.kill(victim);
+        chaos.await_sound();
+        times[victim.kind()].push(began.elapsed());
+        println!("kill {number}: {victim:?}, {} ms", began.elapsed().as_millis());
+        let mut now = chaos.census();
+        let settled = || {
+            now = chaos.census();
+            now == before
+        };
+        let ends = Instant::now() + Duration::from_secs(30);
+        let mut settled = settled;
+        while !settled() {
+            assert!(
+                Instant::now() < ends,
+                "kill {number}, {victim:?}, seed {seed}: {before:?} before, {:?}",
+                chaos.census()
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+    println!("{kind:?}: {kills} kills, seed {seed}; milliseconds until sound flows for everybody again");
+    for (name, times) in Victim::KINDS.iter().zip(&mut times) {
+        times.sort();
+        let at = |part: usize| times.get(times.len() * part / 100).or(times.last()).map_or(0, Duration::as_millis);
+        println!("  {name:<12} {:>4} times: p50 {}, p99 {}, max {}", times.len(), at(50), at(99), at(100));
+    }
+}
+
+#[test]
+#[ignore = "it takes long: `make chaos`"]
+fn everything_comes_back_and_nothing_is_left() {
+    let number = |name: &str, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
+    let (kills, seed) = (number("CHAOS_KILLS", 1000), number("CHAOS_SEED", 1));
+    chaos(Kind::PulseAudio, kills / 2, seed);
+    chaos(Kind::PipeWire, kills - kills / 2, seed);
+}
