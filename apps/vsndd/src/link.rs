@@ -74,6 +74,31 @@ pub(crate) struct Seen {
     pub(crate) cpu_ms: u64,
 }
 
+impl Seen {
+    /// The same with nothing in it that a terminal would obey: a worker may have been taken over.
+    pub(crate) fn plain(mut self) -> Self {
+        let Some(guest) = &mut self.guest else { return self };
+        guest.name.iter_mut().chain(&mut guest.uuid).for_each(plain);
+        for card in &mut guest.cards {
+            plain(&mut card.protocol);
+            plain(&mut card.state);
+            for stream in &mut card.streams {
+                plain(&mut stream.label);
+                plain(&mut stream.device);
+                stream.format.iter_mut().for_each(plain);
+            }
+        }
+        self
+    }
+}
+
+/// Replaces what a terminal would obey.
+pub(crate) fn plain(text: &mut String) {
+    if text.contains(char::is_control) {
+        *text = text.replace(char::is_control, "\u{FFFD}");
+    }
+}
+
 /// One end.
 #[derive(Debug)]
 pub(crate) struct Link(Connection);
@@ -146,5 +171,44 @@ impl Link {
 impl AsFd for Link {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn a_worker_that_was_taken_over_steers_no_terminal() {
+        let escape = || "x\u{1b}[2Jy\n".to_owned();
+        let stream = control::Stream { label: escape(), device: escape(), ..control::Stream::default() };
+        let card = control::Card { state: escape(), streams: vec![stream], ..control::Card::default() };
+        let guest = Guest { name: Some(escape()), cards: vec![card], ..Guest::default() };
+        let seen = Seen { guest: Some(guest), ..Seen::default() }.plain();
+        assert!(!serde_json::to_string(&seen).unwrap().contains("\\u001b"));
+        assert_eq!(seen.guest.unwrap().name.unwrap(), "x\u{FFFD}[2Jy\u{FFFD}");
+    }
+
+    #[test]
+    fn lines_that_came_together_are_told_one_by_one_and_the_end_after_them() {
+        let (one, other) = UnixStream::pair().unwrap();
+        let (mut one, mut other) = (Link::new(one).unwrap(), Link::new(other).unwrap());
+        one.send(&Order::Ping);
+        one.send(&Order::End);
+        drop(one);
+        assert!(matches!(other.wait(Duration::from_secs(10)), Ok(Order::Ping)));
+        assert!(other.has_message());
+        assert!(matches!(other.next(), Ok(Some(Order::End))));
+        assert!(other.next::<Order>().is_err());
+    }
+
+    #[test]
+    fn what_is_no_line_of_ours_ends_the_link() {
+        let (raw, link) = UnixStream::pair().unwrap();
+        let mut link = Link::new(link).unwrap();
+        (&raw).write_all(b"{\"hello\": 1}\n").unwrap();
+        link.woke();
+        assert!(link.next::<Report>().is_err());
     }
 }

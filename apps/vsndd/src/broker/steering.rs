@@ -172,7 +172,11 @@ impl Daemon {
                     // Of another guest it has nothing to say.
                     && seen.guest.as_ref().is_none_or(|its| its.domain == guest.0)
                 {
-                    worker.seen = *seen;
+                    let process = worker.process();
+                    worker.seen = seen.plain();
+                    if let (Some(its), Some(process)) = (&mut worker.seen.guest, process) {
+                        its.pid = process;
+                    }
                 }
                 self.jobs.answered(job, guest, |_| {});
             }

@@ -12,7 +12,7 @@ use super::{Daemon, LIVENESS_TOKEN, METRICS_TOKEN, STORE_TOKEN};
 use crate::config::Limits;
 use crate::error::{Ended, Error};
 use crate::journal::Subject;
-use crate::link::{Order, Report};
+use crate::link::{self, Order, Report};
 
 /// How often it is looked whether a worker that was told to end has.
 pub(super) const LEAVING_NS: u64 = 10_000_000;
@@ -25,6 +25,8 @@ const HELD_OFF_NS_MAX: u64 = 10_000_000_000;
 const LIVED_NS: u64 = 5_000_000_000;
 /// Guests that are served at once.
 const WORKERS_MAX: usize = 256;
+/// Messages of one worker that are heard in a turn.
+const MESSAGES: usize = 256;
 
 impl Daemon {
     /// Starts a worker for a guest that has cards, and ends that of one that has none any more.
@@ -82,7 +84,9 @@ impl Daemon {
     pub(super) fn hear_workers(&mut self, now_ns: u64) {
         let guests: Vec<DomainId> = self.workers.keys().copied().collect();
         for guest in guests {
-            while let Some(worker) = self.workers.get_mut(&guest) {
+            // The rest has its turn when the others had theirs.
+            for _ in 0..MESSAGES {
+                let Some(worker) = self.workers.get_mut(&guest) else { break };
                 match worker.go_on().and_then(|()| worker.next(now_ns)) {
                     Ok(Some(Said::Report(report))) => self.report(guest, report),
                     Ok(Some(Said::Answer(job, answer))) => self.answered(guest, job, answer),
@@ -100,7 +104,10 @@ impl Daemon {
             Report::Serving => worker.serving = true,
             Report::Cards(cards) => worker.cards = cards,
             // Of another guest it has nothing to say.
-            Report::Event(event) if event.domain == Some(guest.0) => self.journal.take(event),
+            Report::Event(mut event) if event.domain == Some(guest.0) => {
+                link::plain(&mut event.text);
+                self.journal.take(event);
+            }
             Report::Event(_) | Report::Answer(_) => {}
         }
     }
