@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
-/// Octets that are kept for somebody who does not read.
+/// Bytes that are kept for somebody who does not read.
 const OUTPUT_MAX: usize = 4 << 20;
 
 /// A connected socket.
@@ -30,10 +30,10 @@ impl Socket {
         }
     }
 
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Unix(stream) => stream.write(octets),
-            Self::Tcp(stream) => stream.write(octets),
+            Self::Unix(stream) => stream.write(bytes),
+            Self::Tcp(stream) => stream.write(bytes),
         }
     }
 }
@@ -76,14 +76,14 @@ impl Connection {
         }
     }
 
-    /// Takes in what has come, as long as fewer than `most` octets are waiting to be understood.
+    /// Takes in what has come, as long as fewer than `most` bytes are waiting to be understood.
     pub(crate) fn receive(&mut self, most: usize) {
-        let mut octets = [0; 1024];
+        let mut bytes = [0; 1024];
         self.more = false;
         while !self.ended && self.input.len() < most {
-            match self.socket.read(&mut octets) {
+            match self.socket.read(&mut bytes) {
                 Ok(0) => self.ended = true,
-                Ok(length) => self.input.extend_from_slice(&octets[..length]),
+                Ok(length) => self.input.extend_from_slice(&bytes[..length]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => self.ended = true,
@@ -120,8 +120,8 @@ impl Connection {
     }
 
     /// Adds to what is to be sent, and sends what is taken.
-    pub(crate) fn send(&mut self, octets: &[u8]) {
-        self.output.extend_from_slice(octets);
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
+        self.output.extend_from_slice(bytes);
         self.flush();
     }
 

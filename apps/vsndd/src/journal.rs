@@ -1,4 +1,4 @@
-//! What happened: the last events for whoever follows them.
+//! The last events, for whoever follows them.
 
 use std::collections::VecDeque;
 use std::time::{SystemTime, UNIX_EPOCH};

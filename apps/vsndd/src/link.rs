@@ -1,4 +1,4 @@
-//! What the broker and a guest's worker say to each other: a line of JSON each, over a pair of sockets.
+//! Messages between the broker and a guest's worker: a line of JSON each, over a pair of sockets.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -28,7 +28,7 @@ pub(crate) enum Order {
     Settings(Settings),
     /// Something was decided about the guest.
     Decide { target: Target, decision: Decision },
-    /// What is there; with `levels`, they are measured from now on.
+    /// Tell everything that is served; with `levels`, measure them from now on.
     Look { levels: bool },
     /// Whether it goes on.
     Ping,

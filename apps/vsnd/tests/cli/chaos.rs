@@ -65,7 +65,7 @@ impl Chance {
     }
 }
 
-/// What is there when nothing is amiss.
+/// Counts that are the same again after each kill.
 #[derive(Debug, PartialEq, Eq)]
 struct Census {
     machine: xen::emu::Stats,
@@ -120,7 +120,7 @@ impl Chaos {
         Process(child)
     }
 
-    /// What the daemon says there is; nothing where it does not answer.
+    /// The daemon's status; null where it does not answer.
     fn status(&self) -> serde_json::Value {
         let output = self.world.guest(&["list", "--json"]).env_remove("VSND_SOCKET").output().expect("runs");
         serde_json::from_slice(&output.stdout).unwrap_or_default()

@@ -60,7 +60,7 @@ pub(super) struct Worker {
     pub(super) seen: Seen,
 }
 
-/// What a worker said.
+/// A message of a worker.
 pub(super) enum Said {
     Report(Report),
     /// An answer to a job.
@@ -164,7 +164,7 @@ impl Worker {
         self.busy || self.link.has_message()
     }
 
-    /// What it said next.
+    /// The next message of the worker.
     ///
     /// # Errors
     /// As [`woke`](Self::woke).

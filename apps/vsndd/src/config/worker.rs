@@ -17,12 +17,12 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// What holds.
+    /// The configured bound, or the default.
     pub(crate) fn memory_bytes_max(&self) -> u64 {
         self.memory_bytes_max.unwrap_or(1 << 30)
     }
 
-    /// What holds.
+    /// The configured bound, or the default.
     pub(crate) fn descriptors_max(&self) -> u64 {
         self.descriptors_max.unwrap_or(4096)
     }
