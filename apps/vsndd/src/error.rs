@@ -34,7 +34,7 @@ impl From<io::Error> for Error {
 /// Why the daemon ended without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// It was asked to.
+    /// Somebody asked for it.
     Asked,
     /// The emulated Xen, or the store, is gone.
     XenGone,

@@ -50,21 +50,21 @@ pub(crate) enum Report {
     Answer(Answer),
 }
 
-/// What a worker answers.
+/// Answer of a worker.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Answer {
-    /// It holds now, for so many streams that are connected.
+    /// The order was carried out, for so many connected streams.
     Done { streams: usize },
     /// The guest has no such card or stream.
     NoSuchStream,
-    /// What is there.
+    /// Everything that the worker serves.
     Seen(Box<Seen>),
-    /// It goes on.
+    /// The worker goes on.
     Alive,
 }
 
-/// What a worker serves.
+/// Guest of a worker, and its counts.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Seen {
     /// `None` without a card.

@@ -120,7 +120,7 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
 }
 
 impl Arguments {
-    /// What a worker has to know of this command line.
+    /// The part of this command line that is a worker's as well.
     fn of_a_worker(&self) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = vec!["--log".into(), (&self.log).into()];
         arguments.extend(self.sandbox.of_a_worker());

@@ -1,7 +1,9 @@
 //! Either side may vanish and come back at any moment.
 
+use std::io;
 use std::io::{BufRead, BufReader, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use testkit::hostile::HostileGuest;
 use testkit::linux::{Errno, LinuxFrontend, Timings, Wish};
 use testkit::signal::noise;
 use testkit::{Bystander, PATIENCE, Threads, World, eventually};
-use vsndd::{Daemon, Settings};
+use vsndd::{Daemon, Launch, Running, Settings};
 use xen::{DomainId, Xen, XenSpec};
 use xenstore::Perm;
 
@@ -80,7 +82,7 @@ fn guest_process() {
     pcm.prepare().unwrap();
     pcm.writei(&noise(1, 9600 * 4)).unwrap();
     eprintln!("ready");
-    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+    io::stdin().read_to_end(&mut Vec::new()).unwrap();
 }
 
 #[test]
@@ -92,7 +94,7 @@ fn daemon_process() {
     let mut daemon = Daemon::new(xen, store, shared, Settings::default(), Threads::default()).unwrap();
     daemon.begin().unwrap();
     eprintln!("ready");
-    daemon.run(std::io::stdin().as_fd()).unwrap();
+    daemon.run(io::stdin().as_fd()).unwrap();
 }
 
 #[test]
@@ -424,4 +426,47 @@ proptest! {
     fn after_any_history_a_good_driver_connects_and_plays(turns in turns()) {
         live_through(&turns);
     }
+}
+
+/// A system that starts no process at first.
+struct Busy {
+    refusals: u32,
+    threads: Threads,
+}
+
+impl Launch for Busy {
+    fn launch(
+        &mut self,
+        own: DomainId,
+        guest: DomainId,
+        lent: OwnedFd,
+        link: UnixStream,
+    ) -> io::Result<Box<dyn Running>> {
+        match self.refusals.checked_sub(1) {
+            Some(left) => {
+                self.refusals = left;
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+            None => self.threads.launch(own, guest, lent, link),
+        }
+    }
+}
+
+#[test]
+fn a_worker_that_cannot_be_started_is_tried_again() {
+    let mut world = World::without_daemon(|_| String::new());
+    world.attach_playback(GUEST);
+    let host = world.enter(DomainId(0));
+    let (stop, stopped) = UnixStream::pair().unwrap();
+    let daemon = std::thread::spawn(move || {
+        let (store, shared) = (host.store().unwrap(), host.store_fd().unwrap());
+        let busy = Busy { refusals: 2, threads: Threads::default() };
+        let mut daemon = Daemon::new(host, store, shared, Settings::default(), busy).unwrap();
+        daemon.begin().unwrap();
+        daemon.run(stopped.as_fd()).unwrap();
+    });
+    let xen = world.enter(GUEST);
+    LinuxFrontend::probe(&xen).wait_card();
+    drop(stop);
+    daemon.join().unwrap();
 }

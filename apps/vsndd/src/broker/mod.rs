@@ -1,8 +1,8 @@
 //! The broker: which guests there are, who serves them, and what holds for them.
 //!
-//! The broker touches no guest's memory and reads no ring. Each guest with a card gets a worker, and the worker is lent the pages,
-//! channels and nodes of that guest. A worker that ends, hangs or breaks is started anew, and its guest connects again; nobody else
-//! notices.
+//! The broker touches no guest's memory and reads no ring. Each guest with a card gets a worker, which is lent the pages, channels
+//! and nodes of that guest. Where a worker ends, hangs or breaks, another is started and the guest connects again. Other guests do
+//! not notice.
 
 mod jobs;
 mod launch;

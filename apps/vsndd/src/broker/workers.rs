@@ -42,10 +42,18 @@ impl Daemon {
             None if cards.is_empty() => drop(self.held_off.remove(&guest)),
             None if self.held_off.get(&guest).is_some_and(|(_, until_ns)| *until_ns != u64::MAX) => {}
             None if self.leaving.iter().any(|(leaving, ..)| *leaving == guest) => {}
-            None if full => {
-                warn!("domain {guest}: no more than {WORKERS_MAX} guests are served at once");
+            None => {
+                let started = if full {
+                    Err(io::Error::other(format!("no more than {WORKERS_MAX} guests are served at once")).into())
+                } else {
+                    self.start(guest)
+                };
+                if let Err(error) = started {
+                    warn!("domain {guest}: no worker: {error}; it is tried again");
+                    self.hub.remove(guest.0);
+                    self.hold_off(guest, 0, now_ns);
+                }
             }
-            None => self.start(guest)?,
         }
         Ok(())
     }
@@ -141,12 +149,17 @@ impl Daemon {
         warn!("domain {guest}: its worker{process} {reason}");
         // One that ends may still be saying why.
         self.let_go(guest, error.kind() != io::ErrorKind::UnexpectedEof, now_ns);
+        self.hold_off(guest, lived_ns, now_ns);
+        let subject = Subject { domain: Some(guest.0), ..Subject::default() };
+        self.journal.push(EventKind::Worker, subject, format!("its worker {reason}"));
+    }
+
+    /// Has a guest wait for another worker; `lived_ns` is how long the last one was there.
+    fn hold_off(&mut self, guest: DomainId, lived_ns: u64, now_ns: u64) {
         let before_ns = self.held_off.get(&guest).map_or(0, |(delay_ns, _)| *delay_ns);
         let delay_ns = if lived_ns >= LIVED_NS || before_ns == 0 { HELD_OFF_NS } else { before_ns * 2 };
         let delay_ns = delay_ns.min(HELD_OFF_NS_MAX);
         self.held_off.insert(guest, (delay_ns, now_ns + delay_ns));
-        let subject = Subject { domain: Some(guest.0), ..Subject::default() };
-        self.journal.push(EventKind::Worker, subject, format!("its worker {reason}"));
     }
 
     pub(super) fn let_go(&mut self, guest: DomainId, kill: bool, now_ns: u64) {
@@ -189,7 +202,8 @@ impl Daemon {
         }
         while ended == Ended::Asked && !self.workers.is_empty() && self.poller.now_ns() < ends_ns {
             let mut ready = Vec::new();
-            self.poller.wait(Some(ends_ns), |token| ready.push(token))?;
+            let busy = self.hub_is_busy || self.workers.values().any(Worker::is_busy);
+            self.poller.wait(Some(if busy { 0 } else { ends_ns }), |token| ready.push(token))?;
             let now_ns = self.poller.now_ns();
             for token in ready {
                 match token {

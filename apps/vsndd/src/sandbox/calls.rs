@@ -197,8 +197,8 @@ pub(super) fn restrict() -> Result<(), String> {
     install(rules, SeccompAction::Errno(number(libc::EPERM)), SeccompAction::Allow)
 }
 
-/// What a worker gives up of what [`restrict`] has left: starting programs, signals to other processes, memory that is shared to be executed, and
-/// every call on Xen's devices but the one that signals on a channel it has.
+/// Takes more from a worker than [`restrict`] has taken: starting programs, signals to other processes, executing shared memory, and every
+/// call on Xen's devices but the one that signals on a channel.
 ///
 /// # Errors
 /// As [`restrict`].

@@ -120,7 +120,7 @@ pub fn enter<'a>(
 }
 
 impl Options {
-    /// What a worker's command line says of its sandbox.
+    /// The same options for a worker's command line.
     #[must_use]
     pub fn of_a_worker(&self) -> Vec<OsString> {
         let mode = self.sandbox.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());

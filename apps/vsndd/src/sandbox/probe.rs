@@ -24,7 +24,7 @@ pub enum Probe {
     Call(Forbidden),
 }
 
-/// What the daemon, or a worker, must not do.
+/// Forbidden to the daemon, or to a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Forbidden {
     /// Another program in place of this one.

@@ -198,7 +198,7 @@ mod tests {
         (Metrics::new(Listener::Tcp(socket), 100, poller).unwrap(), address)
     }
 
-    /// What one who asks like this gets.
+    /// The answer to a request.
     fn ask(request: &str, figures: &str) -> String {
         let poller = Poller::new().unwrap();
         let (mut metrics, address) = metrics(&poller);
