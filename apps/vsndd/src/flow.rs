@@ -54,6 +54,9 @@ pub(crate) fn play(
             }
         }
     }
+    if result.is_ok() {
+        result = sink.attend();
+    }
     core.set_queued_frames(sink.queued_frames());
     result
 }

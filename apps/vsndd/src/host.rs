@@ -12,7 +12,7 @@ use crate::flow::{self, Passage};
 use crate::gain::{Volumes, decibels};
 use crate::limiter::GuestLog;
 use crate::policy::{HostVolume, Permission, Route};
-use crate::poller::Watched;
+use crate::poller::{Poller, Watched};
 use crate::totals::Violation;
 use crate::turn::Turn;
 
@@ -244,9 +244,37 @@ impl HostSide {
 
     /// After the device's descriptor became readable, or that of the one to move to.
     pub(crate) fn device_woke(&mut self, core: &mut impl Frames, turn: &mut Turn<'_>) {
-        self.steer(core, turn, |stream| stream.acknowledge());
+        self.give_turns(core, turn, |stream| stream.acknowledge());
+    }
+
+    /// Has the device do what is due, and the one to move to.
+    pub(crate) fn attend(&mut self, core: &mut impl Frames, turn: &mut Turn<'_>) {
+        self.give_turns(core, turn, |stream| stream.attend());
+    }
+
+    fn give_turns(
+        &mut self,
+        core: &mut impl Frames,
+        turn: &mut Turn<'_>,
+        act: impl Fn(&mut dyn HostStream) -> Result<(), host_audio::Error>,
+    ) {
+        if let Some(moving) = &mut self.moving
+            && let Err(error) = moving.device.stream().map_or(Ok(()), &act)
+        {
+            let to = std::mem::take(&mut moving.to);
+            self.moving = None;
+            self.stay(&to, &error.to_string(), turn);
+        }
+        self.steer(core, turn, act);
         self.tell_notices(turn);
         self.arrive(core, turn);
+    }
+
+    /// When a device has something to do.
+    pub(crate) fn next_wake_ns(&self, poller: &Poller) -> Option<u64> {
+        let devices = [Some(&self.device), self.moving.as_ref().map(|moving| &moving.device)];
+        let moments = devices.into_iter().flatten().filter_map(|device| device.stream_ref()?.wake_at());
+        moments.min().map(|at| poller.ns_of(at))
     }
 
     /// Logs what became of the host device.

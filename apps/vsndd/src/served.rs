@@ -9,6 +9,7 @@ use crate::card::{Described, Kind, StreamNodes};
 use crate::endpoint::Endpoint;
 use crate::limiter::GuestLog;
 use crate::policy::{Permission, Route};
+use crate::poller::Poller;
 use crate::quota::Quota;
 use crate::transport::Attached;
 use crate::turn::{After, Turn};
@@ -149,10 +150,10 @@ impl Served {
     }
 
     /// When it wants to be looked at again.
-    pub(crate) fn next_wake_ns(&self) -> Option<u64> {
+    pub(crate) fn next_wake_ns(&self, poller: &Poller) -> Option<u64> {
         match &self.stream {
-            Wire::V0(stream) => stream.next_wake_ns(),
-            Wire::V2(stream) => stream.next_wake_ns(),
+            Wire::V0(stream) => stream.next_wake_ns(poller),
+            Wire::V2(stream) => stream.next_wake_ns(poller),
         }
     }
 

@@ -14,6 +14,7 @@ use crate::config::Limits;
 use crate::endpoint::Endpoint;
 use crate::host::{HostSide, told};
 use crate::policy::Route;
+use crate::poller::Poller;
 use crate::quota::{self, Quota, Reserved};
 use crate::served::Account;
 use crate::totals::Violation;
@@ -96,8 +97,8 @@ impl GuestStream {
     }
 
     /// When it wants to be looked at again.
-    pub(crate) fn next_wake_ns(&self) -> Option<u64> {
-        self.core.next_wake_ns()
+    pub(crate) fn next_wake_ns(&self, poller: &Poller) -> Option<u64> {
+        self.core.next_wake_ns().into_iter().chain(self.host.next_wake_ns(poller)).min()
     }
 
     /// What it is and does.
@@ -137,6 +138,7 @@ impl GuestStream {
 
     /// Moves frames, and answers what they allow.
     pub(crate) fn turn(&mut self, turn: &mut Turn<'_>) -> After {
+        self.host.attend(&mut self.core, turn);
         let after = self.serve(turn);
         let xruns = self.core.counters().xruns + self.host.xruns();
         if xruns != self.told_xruns {

@@ -13,6 +13,7 @@ use crate::config::Limits;
 use crate::endpoint::Endpoint;
 use crate::host::{HostSide, NotOpened, told};
 use crate::policy::Route;
+use crate::poller::Poller;
 use crate::quota::{self, Quota, Reserved};
 use crate::refine::refine;
 use crate::served::Account;
@@ -86,13 +87,14 @@ impl GuestStream {
     }
 
     /// When it wants to be looked at again.
-    pub(crate) fn next_wake_ns(&self) -> Option<u64> {
-        self.core.next_wake_ns()
+    pub(crate) fn next_wake_ns(&self, poller: &Poller) -> Option<u64> {
+        self.core.next_wake_ns().into_iter().chain(self.host.next_wake_ns(poller)).min()
     }
 
     /// Handles what is in the ring, moves frames and tells the position.
     pub(crate) fn turn(&mut self, turn: &mut Turn<'_>) -> After {
         self.turned_ns = turn.now_ns;
+        self.host.attend(&mut self.core, turn);
         let after = self.serve_ring(turn);
         self.host.move_frames(&mut self.core, turn);
         self.tell_position(turn);

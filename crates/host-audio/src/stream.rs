@@ -2,6 +2,7 @@
 
 use crate::Error;
 use std::os::fd::BorrowedFd;
+use std::time::Instant;
 
 /// Who says when frames are due.
 #[derive(Debug, Clone, Copy)]
@@ -9,7 +10,8 @@ pub enum Pacing<'a> {
     /// The caller's own clock; the device takes or gives whatever it is asked for.
     Caller,
     /// The descriptor becomes readable when the device has moved on, at least once a period while it runs, and when it was
-    /// opened, ran dry or failed; [`HostStream::acknowledge`] makes it unreadable again.
+    /// opened, ran dry or failed; [`HostStream::acknowledge`] makes it unreadable again. A device that needs no thread of its own
+    /// does all that at [`HostStream::wake_at`] instead.
     Device(BorrowedFd<'a>),
 }
 
@@ -88,6 +90,19 @@ pub trait HostStream: Send {
     /// # Errors
     /// As [`start`](Self::start).
     fn acknowledge(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// When [`attend`](Self::attend) has something to do for a device without a thread of its own.
+    fn wake_at(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Does what is due: to be called at [`wake_at`](Self::wake_at) and after writing; cheap at any time.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    fn attend(&mut self) -> Result<(), Error> {
         Ok(())
     }
 }

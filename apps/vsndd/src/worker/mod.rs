@@ -252,7 +252,7 @@ impl Worker {
             }
         }
         if let Some(stream) = self.streams.get_mut(key) {
-            let wanted = stream.next_wake_ns().map(|at| at.min(now_ns + HORIZON_NS));
+            let wanted = stream.next_wake_ns(&self.poller).map(|at| at.min(now_ns + HORIZON_NS));
             self.stream_timers.schedule(key, &mut stream.scheduled_ns, wanted);
         }
     }

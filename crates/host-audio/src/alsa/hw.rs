@@ -23,6 +23,8 @@ pub(super) struct Device {
     /// The device wakes its thread when it has this much room (playback) or data (capture).
     pub avail_min: u64,
     pub can_pause: bool,
+    /// It is another program's, behind a plugin that may wait for it.
+    pub may_wait: bool,
     /// Frames go straight into its ring.
     pub mapped: bool,
     /// Where the channels of the wire lie in its frames.
@@ -163,10 +165,12 @@ pub(super) fn open(name: &str, direction: Direction, spec: &StreamSpec) -> Resul
         pcm.drop()?;
         alsa::poll::Descriptors::get(&pcm)
     };
+    // A PCM of a card names it, and `null` waits for nobody: what is left is behind a plugin.
+    let may_wait = pcm.info().map_or(true, |info| info.get_card() < 0 && info.get_id() != Ok("null"));
     let poll_fds = set_up().map_err(|error| failed("to be set up", error))?;
     let period = period.max(1).cast_unsigned();
     let (buffer, avail_min) = (buffer.max(1).cast_unsigned(), avail_min.cast_unsigned());
-    Ok(Device { order, pcm, period, buffer, avail_min, can_pause, mapped, poll_fds })
+    Ok(Device { order, pcm, period, buffer, avail_min, can_pause, may_wait, mapped, poll_fds })
 }
 
 fn wanted_period(spec: &StreamSpec) -> u32 {

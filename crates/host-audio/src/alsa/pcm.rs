@@ -199,6 +199,10 @@ impl AlsaPcm {
 }
 
 impl Output for AlsaPcm {
+    fn is_immediate(&self) -> bool {
+        !self.device.may_wait
+    }
+
     fn attend(&mut self, _now: Instant) -> Result<(), Fault> {
         Ok(())
     }
@@ -297,6 +301,10 @@ impl Output for AlsaPcm {
 }
 
 impl Input for AlsaPcm {
+    fn is_immediate(&self) -> bool {
+        !self.device.may_wait
+    }
+
     fn attend(&mut self, _now: Instant) -> Result<(), Fault> {
         Ok(())
     }

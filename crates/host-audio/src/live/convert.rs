@@ -70,6 +70,10 @@ impl<D: ?Sized> Converting<D> {
 }
 
 impl Output for Converting<dyn Output> {
+    fn is_immediate(&self) -> bool {
+        self.device.is_immediate()
+    }
+
     fn attend(&mut self, now: Instant) -> Result<(), Fault> {
         self.device.attend(now)
     }
@@ -121,6 +125,10 @@ impl Output for Converting<dyn Output> {
 }
 
 impl Input for Converting<dyn Input> {
+    fn is_immediate(&self) -> bool {
+        self.device.is_immediate()
+    }
+
     fn take_volume(&mut self) -> Option<ServerVolume> {
         self.device.take_volume()
     }

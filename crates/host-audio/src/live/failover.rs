@@ -85,6 +85,11 @@ impl Failover {
         self.state == State::Used
     }
 
+    /// An attempt to open it has no outcome yet.
+    pub fn is_opening(&self) -> bool {
+        matches!(self.state, State::Opening { .. })
+    }
+
     /// The first attempt succeeded.
     pub fn begin(&mut self) {
         self.state = State::Used;

@@ -1,6 +1,7 @@
-//! A device for capture as a source: the control thread's side; the thread's is [`recorder`](super::recorder).
+//! A device for capture as a source: the side of its owner; the device has a [`recorder`](super::recorder).
 
 use super::Input;
+use super::drive::Drive;
 use super::link::{Link, Mode};
 use super::most_frames;
 use super::recorder::Recorder;
@@ -8,12 +9,14 @@ use super::reopen::Opener;
 use crate::{Error, HostStream, Notice, Pacing, ServerVolume, Source, StreamSpec};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::time::Instant;
 
 /// The ring holds this part of a second (200 ms), and at least four periods; of large frames no more than the guest has room for.
 const RING: u32 = 5;
-/// The control thread's side.
+/// The side of the owner.
 pub(super) struct LiveSource {
     link: Arc<Link>,
+    drive: Drive<Recorder>,
     ring: rtrb::Consumer<u8>,
     frame_bytes: usize,
     /// Frames ever taken out of the ring.
@@ -22,12 +25,12 @@ pub(super) struct LiveSource {
 
 impl LiveSource {
     pub fn open(mode: Mode, spec: &StreamSpec, opener: Opener<dyn Input>) -> Result<Self, Error> {
-        let (source, recorder, ring) = Self::prepare(mode, spec, opener)?;
-        source.link.spawn(move || recorder.run(ring))?;
+        let (mut source, recorder, ring) = Self::prepare(mode, spec, opener)?;
+        source.drive.begin(recorder, ring);
         Ok(source)
     }
 
-    /// Both sides and what lies between them; no thread runs, and the recorder has not begun.
+    /// Both sides and what lies between them; nobody gives turns, and the recorder has not begun.
     pub fn prepare(
         mode: Mode,
         spec: &StreamSpec,
@@ -39,7 +42,8 @@ impl LiveSource {
         let frames = (spec.rate_hz / RING).max(spec.period_frames.min(spec.rate_hz) * 4) as usize;
         let frames = frames.min(most_frames(spec));
         let (producer, ring) = super::queue::ring(frames * frame_bytes)?;
-        Ok((Self { link, ring, frame_bytes, popped: 0 }, recorder, producer))
+        let drive = Drive::elsewhere(Arc::clone(&link));
+        Ok((Self { link, drive, ring, frame_bytes, popped: 0 }, recorder, producer))
     }
 
     /// Forgets what was not read; what comes from here on counts anew.
@@ -50,6 +54,12 @@ impl LiveSource {
             self.popped += ready as u64;
         }
         self.link.flush_until.store(self.popped, Release);
+    }
+
+    /// Has what its owner did be seen at once.
+    fn have_seen(&mut self) -> Result<(), Error> {
+        self.drive.touch();
+        self.drive.attend(Instant::now())
     }
 }
 
@@ -67,18 +77,18 @@ impl HostStream for LiveSource {
             self.forget();
         }
         self.link.start();
-        Ok(())
+        self.have_seen()
     }
 
     fn pause(&mut self, on: bool) -> Result<(), Error> {
         self.link.pause(on);
-        Ok(())
+        self.have_seen()
     }
 
     fn stop(&mut self) -> Result<(), Error> {
         self.link.stop();
         self.forget();
-        Ok(())
+        self.have_seen()
     }
 
     fn xruns(&self) -> u64 {
@@ -95,7 +105,15 @@ impl HostStream for LiveSource {
 
     fn acknowledge(&mut self) -> Result<(), Error> {
         self.link.acknowledge();
-        Ok(())
+        self.have_seen()
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        self.drive.wake_at()
+    }
+
+    fn attend(&mut self) -> Result<(), Error> {
+        self.drive.attend(Instant::now())
     }
 }
 
@@ -110,11 +128,5 @@ impl Source for LiveSource {
         let _ = self.ring.pop_entire_slice(&mut into[..frames * self.frame_bytes]);
         self.popped += frames as u64;
         Ok(frames)
-    }
-}
-
-impl Drop for LiveSource {
-    fn drop(&mut self) {
-        self.link.close();
     }
 }

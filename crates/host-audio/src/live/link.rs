@@ -41,6 +41,8 @@ pub(super) struct Link {
     wake: Event,
     /// Thread → control: a period has passed, or something happened.
     pace: Event,
+    /// The control thread does the turns itself: it needs no signal of what it finds out there.
+    driven_by_owner: AtomicBool,
     pub running: AtomicBool,
     pub paused: AtomicBool,
     quit: AtomicBool,
@@ -75,6 +77,7 @@ impl Link {
             mode,
             wake: Event::new()?,
             pace: Event::new()?,
+            driven_by_owner: AtomicBool::new(false),
             running: AtomicBool::new(false),
             paused: AtomicBool::new(false),
             quit: AtomicBool::new(false),
@@ -118,16 +121,26 @@ impl Link {
             // Without the right to it the thread runs as any other.
             let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
             body();
-            let mut list = ending();
-            link.ended.store(true, Ordering::Release);
-            list.retain(|other| !Arc::ptr_eq(other, &link));
-            ENDED.notify_all();
+            link.end();
         };
         thread::Builder::new()
             .name("vsnd-device".into())
             .spawn(run)
             .map(drop)
             .map_err(|reason| Error::resource("a thread for a device", reason))
+    }
+
+    /// The device of a stream that was closed is closed.
+    pub fn end(self: &Arc<Self>) {
+        let mut list = ending();
+        self.ended.store(true, Ordering::Release);
+        list.retain(|other| !Arc::ptr_eq(other, self));
+        ENDED.notify_all();
+    }
+
+    /// Who does the turns: the control thread itself, or a device's thread.
+    pub fn set_driven_by_owner(&self, on: bool) {
+        self.driven_by_owner.store(on, Ordering::Release);
     }
 
     pub fn pace_fd(&self) -> BorrowedFd<'_> {
@@ -163,24 +176,21 @@ impl Link {
         self.wake.set();
     }
 
-    /// The stream is to play or capture.
+    /// The stream is to play or capture; to be followed by a wake-up, as the next two.
     pub fn start(&self) {
         self.paused.store(false, Ordering::Release);
         self.running.store(true, Ordering::Release);
-        self.wake();
     }
 
     /// It is to be held, or to go on.
     pub fn pause(&self, on: bool) {
         self.paused.store(on, Ordering::Release);
-        self.wake();
     }
 
     /// It is to stop.
     pub fn stop(&self) {
         self.running.store(false, Ordering::Release);
         self.paused.store(false, Ordering::Release);
-        self.wake();
     }
 
     /// Volume and mute on the server.
@@ -214,7 +224,18 @@ impl Link {
 
     /// Makes the pacing descriptor readable.
     pub fn signal(&self) {
-        self.pace.set();
+        if !self.driven_by_owner.load(Ordering::Acquire) {
+            self.pace.set();
+        }
+    }
+
+    /// An attempt to open the device has an outcome. For whoever does the turns.
+    pub fn wake_for_outcome(&self) {
+        if self.driven_by_owner.load(Ordering::Acquire) {
+            self.pace.set();
+        } else {
+            self.wake();
+        }
     }
 
     /// Tells the control thread what happened.

@@ -1,7 +1,8 @@
-//! Devices with a clock of their own: a thread for each open stream, which outlives the device.
+//! Devices with a clock of their own.
 //!
-//! A [`Driver`] opens an [`Output`] or an [`Input`]; a thread feeds it from, or empties it into, a ring. The
-//! control thread sees counters and an eventfd that is signalled once a period of the stream's owner.
+//! A [`Driver`] opens an [`Output`] or an [`Input`], which is fed from, or emptied into, a ring: in the turns of the stream's owner,
+//! or where calls of the device may wait, by a thread that outlives the device ([`drive`]). Of a thread the owner sees counters and
+//! an eventfd that is signalled once a period.
 //!
 //! The way of a frame: the daemon writes it to a sink ([`output`]), whose ring a [`player`] has moved to the device
 //! ([`playing`]), perhaps in another format ([`convert`]). Captured ones go the other way: [`recorder`], [`input`]. When the
@@ -13,6 +14,7 @@
 mod beat;
 mod clock;
 mod convert;
+mod drive;
 mod event;
 mod failover;
 mod input;
@@ -55,8 +57,14 @@ pub(crate) enum Fault {
     Lost(Error),
 }
 
-/// A device for playback as its thread uses it. Nothing here waits but [`wait`](Self::wait).
+/// A device for playback as its player uses it. Nothing here waits for long but [`wait`](Self::wait).
 pub(crate) trait Output: Send {
+    /// Whether no call but [`wait`](Self::wait) waits for another program, and time alone says when there is something to do: no
+    /// thread is needed for it then.
+    fn is_immediate(&self) -> bool {
+        false
+    }
+
     /// Takes in what the device says of itself: in each turn, also while the stream stands.
     fn attend(&mut self, now: Instant) -> Result<(), Fault>;
 
@@ -96,8 +104,13 @@ pub(crate) trait Output: Send {
     fn wait(&mut self, wake: BorrowedFd<'_>, room: bool, timeout: Option<Duration>) -> bool;
 }
 
-/// A device for capture as its thread uses it. Nothing here waits but [`wait`](Self::wait).
+/// A device for capture as its recorder uses it. Nothing here waits for long but [`wait`](Self::wait).
 pub(crate) trait Input: Send {
+    /// As [`Output::is_immediate`].
+    fn is_immediate(&self) -> bool {
+        false
+    }
+
     /// As [`Output::attend`].
     fn attend(&mut self, now: Instant) -> Result<(), Fault>;
 
@@ -253,7 +266,11 @@ fn forget(known: &Mutex<Known>) {
     *known.lock().unwrap_or_else(PoisonError::into_inner) = Known::default();
 }
 
-/// How long `frames` last.
+/// How long until the position of a device with this `period` is likely to move on, if it moves in leaps and did so at `moved_at`.
+fn until_leap(period: u64, rate_hz: u32, moved_at: Instant, now: Instant) -> Duration {
+    (moved_at + frames_to_time(period, rate_hz)).saturating_duration_since(now).max(player::SHORTEST_WAIT)
+}
+
 /// Bytes of a block of silence, or of what is thrown away, at most.
 const BLOCK_BYTES: usize = 1 << 16;
 
@@ -269,6 +286,7 @@ fn most_frames(spec: &StreamSpec) -> usize {
     (spec.buffer_frames as usize * 2).max(ORDINARY_BYTES / spec.frame_bytes()).max(2)
 }
 
+/// How long `frames` last.
 pub(crate) fn frames_to_time(frames: u64, rate_hz: u32) -> Duration {
     Duration::from_nanos(frames.saturating_mul(1_000_000_000) / u64::from(rate_hz.max(1)))
 }

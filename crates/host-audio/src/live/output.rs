@@ -1,6 +1,7 @@
-//! A device for playback as a sink: the control thread's side; the thread's is [`player`](super::player).
+//! A device for playback as a sink: the side of its owner; the device has a [`player`](super::player).
 
 use super::Output;
+use super::drive::Drive;
 use super::link::{Link, Mode};
 use super::most_frames;
 use super::player::Player;
@@ -8,13 +9,15 @@ use super::reopen::Opener;
 use crate::{Error, HostStream, Notice, Pacing, ServerVolume, Sink, StreamSpec};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::time::Instant;
 
 /// The ring holds this part of a second (200 ms), and at least two queues; of large frames no more than the guest has room for.
 const RING: u32 = 5;
 
-/// The control thread's side.
+/// The side of the owner.
 pub(super) struct LiveSink {
     link: Arc<Link>,
+    drive: Drive<Player>,
     ring: rtrb::Producer<u8>,
     frame_bytes: usize,
     /// Frames ever put into the ring.
@@ -23,12 +26,12 @@ pub(super) struct LiveSink {
 
 impl LiveSink {
     pub fn open(mode: Mode, spec: &StreamSpec, opener: Opener<dyn Output>) -> Result<Self, Error> {
-        let (sink, player, ring) = Self::prepare(mode, spec, opener)?;
-        sink.link.spawn(move || player.run(ring))?;
+        let (mut sink, player, ring) = Self::prepare(mode, spec, opener)?;
+        sink.drive.begin(player, ring);
         Ok(sink)
     }
 
-    /// Both sides and what lies between them; no thread runs, and the player has not begun.
+    /// Both sides and what lies between them; nobody gives turns, and the player has not begun.
     pub fn prepare(
         mode: Mode,
         spec: &StreamSpec,
@@ -40,7 +43,14 @@ impl LiveSink {
         let frames =
             (link.target.load(Relaxed) as usize * 2).max((spec.rate_hz / RING) as usize).min(most_frames(spec));
         let (ring, consumer) = super::queue::ring(frames * frame_bytes)?;
-        Ok((Self { link, ring, frame_bytes, pushed: 0 }, player, consumer))
+        let drive = Drive::elsewhere(Arc::clone(&link));
+        Ok((Self { link, drive, ring, frame_bytes, pushed: 0 }, player, consumer))
+    }
+
+    /// Has what its owner did be seen at once.
+    fn have_seen(&mut self) -> Result<(), Error> {
+        self.drive.touch();
+        self.drive.attend(Instant::now())
     }
 }
 
@@ -55,18 +65,18 @@ impl HostStream for LiveSink {
 
     fn start(&mut self) -> Result<(), Error> {
         self.link.start();
-        Ok(())
+        self.have_seen()
     }
 
     fn pause(&mut self, on: bool) -> Result<(), Error> {
         self.link.pause(on);
-        Ok(())
+        self.have_seen()
     }
 
     fn stop(&mut self) -> Result<(), Error> {
         self.link.flush_until.store(self.pushed, Release);
         self.link.stop();
-        Ok(())
+        self.have_seen()
     }
 
     fn xruns(&self) -> u64 {
@@ -83,7 +93,15 @@ impl HostStream for LiveSink {
 
     fn acknowledge(&mut self) -> Result<(), Error> {
         self.link.acknowledge();
-        Ok(())
+        self.have_seen()
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        self.drive.wake_at()
+    }
+
+    fn attend(&mut self) -> Result<(), Error> {
+        self.drive.attend(Instant::now())
     }
 }
 
@@ -100,7 +118,7 @@ impl Sink for LiveSink {
             let _ = self.ring.push_entire_slice(&frames[..taken * self.frame_bytes]);
             self.pushed += taken as u64;
             if self.link.running.load(Relaxed) {
-                self.link.wake();
+                self.drive.touch();
             }
         }
         Ok(taken)
@@ -113,11 +131,5 @@ impl Sink for LiveSink {
 
     fn finish(self: Box<Self>) {
         self.link.finish();
-    }
-}
-
-impl Drop for LiveSink {
-    fn drop(&mut self) {
-        self.link.close();
     }
 }

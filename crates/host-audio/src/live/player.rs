@@ -1,12 +1,13 @@
-//! A device for playback: the thread that has frames moved to it, and waits in between.
+//! A device for playback: has frames moved to it, and says what to wait for in between.
 
-use super::Output;
+use super::drive::Engine;
 use super::frames_to_time;
 use super::link::Link;
 use super::playing::{Playing, Run};
 use super::reopen::Opener;
 use super::supply::Supply;
-use crate::{Error, StreamSpec};
+use super::{Output, until_leap};
+use crate::StreamSpec;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,15 +19,17 @@ pub(super) const RETRY: Duration = Duration::from_millis(5);
 /// How long the end of a stream that is closed may take to be heard.
 const TAIL: Duration = Duration::from_secs(1);
 
-/// What the thread waits for besides its link.
+/// What a player or a recorder waits for besides its link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Wish {
     /// Room in the device, or a position that is overdue.
     pub room: bool,
     pub timeout: Option<Duration>,
+    /// How long until the position of a device that moves in leaps is likely to move on.
+    pub leap: Duration,
 }
 
-/// The thread. Everything in it but [`run`](Self::run) takes the time as a parameter.
+/// The player of a stream.
 pub(super) struct Player {
     link: Arc<Link>,
     supply: Supply<dyn Output>,
@@ -41,31 +44,6 @@ impl Player {
         let playing = Playing::new(Arc::clone(&link), spec);
         let supply = Supply::new(Arc::clone(&link), opener, spec.rate_hz);
         Self { link, supply, playing, rate_hz: spec.rate_hz, late: false }
-    }
-
-    /// Opens the device, but does not wait for it longer than `patience`.
-    pub fn begin(&mut self, patience: Duration, now: Instant) -> Result<(), Error> {
-        self.supply.begin(&mut self.playing, patience, now)
-    }
-
-    pub fn run(mut self, mut ring: rtrb::Consumer<u8>) {
-        let begun = self.begin(self.link.mode().patience, Instant::now());
-        let refused = begun.is_err();
-        self.link.decide(begun);
-        if refused {
-            return;
-        }
-        let mut deadline = None;
-        while !self.link.is_over() || self.has_to_finish(&ring, &mut deadline) {
-            let wish = self.step(&mut ring, Instant::now());
-            self.late = self.playing.device.wait(self.link.wake_fd(), wish.room, wish.timeout);
-            self.link.woken();
-        }
-        if self.playing.is_all_heard() {
-            self.play_tail();
-        }
-        // What is queued is not to be heard any more; an error changes nothing about that.
-        let _ = self.playing.device.reset(Instant::now());
     }
 
     /// What is queued is to be heard before the end, and there is time left for it.
@@ -87,15 +65,6 @@ impl Player {
         self.playing.device.finish();
     }
 
-    /// Does what is due, and says what to wait for.
-    pub fn step(&mut self, ring: &mut rtrb::Consumer<u8>, now: Instant) -> Wish {
-        self.supply.step(&mut self.playing, now);
-        let progress = self.playing.turn(ring, now);
-        self.late &= !progress.told;
-        self.supply.settle(&mut self.playing, progress, now);
-        self.wish(now)
-    }
-
     /// A command, the next signal, room in the device where that is what is missing.
     ///
     /// The time of the next signal follows from the position, so a device that tells it well is not waited for.
@@ -104,14 +73,56 @@ impl Player {
         let look = [self.supply.due_in(now), playing.rest_in(now)].into_iter().flatten().min();
         let within = |time: Duration| Some(look.map_or(time, |look| look.min(time)));
         let queued = playing.queued();
+        let leap = until_leap(playing.period(), self.rate_hz, playing.moved_at, now);
         match playing.run {
             Run::Running if queued > 0 || playing.full => {
                 let to_signal = playing.beat.next().saturating_sub(playing.heard).clamp(1, queued.max(1));
                 let signal = frames_to_time(to_signal, self.rate_hz).max(SHORTEST_WAIT);
-                Wish { room: (playing.full || self.late) && !playing.clock.is_exact(), timeout: within(signal) }
+                let room = (playing.full || self.late) && !playing.clock.is_exact();
+                Wish { room, timeout: within(signal), leap }
             }
-            Run::Stopped if playing.has_frames_to_play() => Wish { room: false, timeout: within(RETRY) },
-            Run::Running | Run::Held | Run::Stopped => Wish { room: false, timeout: look },
+            Run::Stopped if playing.has_frames_to_play() => Wish { room: false, timeout: within(RETRY), leap },
+            Run::Running | Run::Held | Run::Stopped => Wish { room: false, timeout: look, leap },
         }
+    }
+}
+
+impl Engine for Player {
+    type Ring = rtrb::Consumer<u8>;
+
+    fn begin(&mut self, patience: Duration, now: Instant) {
+        self.supply.begin(patience, now);
+    }
+
+    fn turn(&mut self, ring: &mut Self::Ring, overdue: bool, now: Instant) -> Wish {
+        self.supply.step(&mut self.playing, now);
+        let progress = self.playing.turn(ring, now);
+        self.late = overdue && !progress.told;
+        self.supply.settle(&mut self.playing, progress, now);
+        self.wish(now)
+    }
+
+    fn needs_thread(&self) -> bool {
+        let devices = [Some(&*self.playing.device), self.supply.on_trial()];
+        devices.into_iter().flatten().any(|device| !device.is_immediate())
+    }
+
+    fn has_device(&self) -> bool {
+        self.supply.has_device()
+    }
+
+    fn run(mut self, mut ring: Self::Ring) {
+        let (mut deadline, mut overdue) = (None, false);
+        while !self.link.is_over() || self.has_to_finish(&ring, &mut deadline) {
+            let wish = self.turn(&mut ring, overdue, Instant::now());
+            overdue = self.playing.device.wait(self.link.wake_fd(), wish.room, wish.timeout);
+            self.link.woken();
+        }
+        if self.playing.is_all_heard() {
+            self.play_tail();
+        }
+        // What is queued is not to be heard any more; an error changes nothing about that.
+        let _ = self.playing.device.reset(Instant::now());
+        self.supply.end();
     }
 }

@@ -47,8 +47,9 @@ pub(super) struct Playing {
     pub lead: u64,
     /// Frames taken out of the ring, those that were flushed included.
     popped: u64,
-    /// Frames heard or flushed; never more than `popped`, never goes back.
+    /// Frames heard or flushed; never more than `popped`, never goes back. When it moved on last.
     pub heard: u64,
+    pub moved_at: Instant,
     /// The last flush that was done.
     flushed: u64,
     pub run: Run,
@@ -81,6 +82,7 @@ impl Playing {
             lead: 0,
             popped: 0,
             heard: 0,
+            moved_at: Instant::now(),
             flushed: 0,
             run: Run::Stopped,
             dry: false,
@@ -94,6 +96,11 @@ impl Playing {
     /// Frames that the device has and that were not heard.
     pub fn queued(&self) -> u64 {
         self.popped - self.heard
+    }
+
+    /// The device's own period.
+    pub fn period(&self) -> u64 {
+        self.measures.0
     }
 
     /// Something was played, and all of it heard.
@@ -128,7 +135,11 @@ impl Playing {
         };
         let is_idle = self.active && self.run != Run::Held && self.queued() == 0 && ring.is_empty();
         self.idle_since = if is_idle { self.idle_since.or(Some(now)) } else { None };
-        Progress { result, moved: self.heard != before, told }
+        let moved = self.heard != before;
+        if moved {
+            self.moved_at = now;
+        }
+        Progress { result, moved, told }
     }
 
     fn serve(&mut self, ring: &mut rtrb::Consumer<u8>, now: Instant) -> Result<(), Fault> {

@@ -1,16 +1,16 @@
-//! A device for capture: the thread that empties it.
+//! A device for capture: has it emptied, and says what to wait for in between.
 
 use super::beat::Beat;
-use super::block_frames;
 use super::clock::Clock;
+use super::drive::Engine;
 use super::link::Link;
 use super::player::{RETRY, SHORTEST_WAIT, Wish};
 use super::playing::MOST_RECOVERIES;
 use super::reopen::Opener;
 use super::silent::SilentInput;
 use super::supply::{Progress, Side, Supply};
-use super::{Fault, Input, Opened, frames_to_time};
-use crate::{Error, StreamSpec};
+use super::{Fault, Input, Opened, block_frames, frames_to_time, until_leap};
+use crate::StreamSpec;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ const LONGEST_PERIOD: u32 = 10;
 /// Where frames go that nobody has room for: this part of a second at once.
 const LOST: u32 = 100;
 
-/// The thread. Everything in it but [`run`](Self::run) takes the time as a parameter.
+/// The recorder of a stream.
 pub(super) struct Recorder {
     link: Arc<Link>,
     supply: Supply<dyn Input>,
@@ -37,46 +37,54 @@ impl Recorder {
         Self { link, supply, capturing, rate_hz: spec.rate_hz, late: false }
     }
 
-    /// Opens the device, but does not wait for it longer than `patience`.
-    pub fn begin(&mut self, patience: Duration, now: Instant) -> Result<(), Error> {
-        self.supply.begin(&mut self.capturing, patience, now)
-    }
-
-    pub fn run(mut self, mut ring: rtrb::Producer<u8>) {
-        let begun = self.begin(self.link.mode().patience, Instant::now());
-        let refused = begun.is_err();
-        self.link.decide(begun);
-        if refused {
-            return;
-        }
-        while !self.link.is_over() {
-            let wish = self.step(&mut ring, Instant::now());
-            self.late = self.capturing.device.wait(self.link.wake_fd(), wish.room, wish.timeout);
-            self.link.woken();
+    fn wish(&self, now: Instant) -> Wish {
+        let (capturing, look) = (&self.capturing, self.supply.due_in(now));
+        let within = |time: Duration| Some(look.map_or(time, |look| look.min(time)));
+        let leap = until_leap(capturing.period, self.rate_hz, capturing.moved_at, now);
+        if capturing.started {
+            let to_signal = capturing.beat.next().saturating_sub(capturing.given).max(1);
+            let signal = frames_to_time(to_signal, self.rate_hz).max(SHORTEST_WAIT);
+            Wish { room: self.late && !capturing.clock.is_exact(), timeout: within(signal), leap }
+        } else if self.link.is_wanted() {
+            Wish { room: false, timeout: within(RETRY), leap }
+        } else {
+            Wish { room: false, timeout: look, leap }
         }
     }
+}
 
-    /// Does what is due, and says what to wait for.
-    pub fn step(&mut self, ring: &mut rtrb::Producer<u8>, now: Instant) -> Wish {
+impl Engine for Recorder {
+    type Ring = rtrb::Producer<u8>;
+
+    fn begin(&mut self, patience: Duration, now: Instant) {
+        self.supply.begin(patience, now);
+    }
+
+    fn turn(&mut self, ring: &mut Self::Ring, overdue: bool, now: Instant) -> Wish {
         self.supply.step(&mut self.capturing, now);
         let progress = self.capturing.turn(ring, now);
-        self.late &= !progress.told;
+        self.late = overdue && !progress.told;
         self.supply.settle(&mut self.capturing, progress, now);
         self.wish(now)
     }
 
-    fn wish(&self, now: Instant) -> Wish {
-        let (capturing, look) = (&self.capturing, self.supply.due_in(now));
-        let within = |time: Duration| Some(look.map_or(time, |look| look.min(time)));
-        if capturing.started {
-            let to_signal = capturing.beat.next().saturating_sub(capturing.given).max(1);
-            let signal = frames_to_time(to_signal, self.rate_hz).max(SHORTEST_WAIT);
-            Wish { room: self.late && !capturing.clock.is_exact(), timeout: within(signal) }
-        } else if self.link.is_wanted() {
-            Wish { room: false, timeout: within(RETRY) }
-        } else {
-            Wish { room: false, timeout: look }
+    fn needs_thread(&self) -> bool {
+        let devices = [Some(&*self.capturing.device), self.supply.on_trial()];
+        devices.into_iter().flatten().any(|device| !device.is_immediate())
+    }
+
+    fn has_device(&self) -> bool {
+        self.supply.has_device()
+    }
+
+    fn run(mut self, mut ring: Self::Ring) {
+        let mut overdue = false;
+        while !self.link.is_over() {
+            let wish = self.turn(&mut ring, overdue, Instant::now());
+            overdue = self.capturing.device.wait(self.link.wake_fd(), wish.room, wish.timeout);
+            self.link.woken();
         }
+        self.supply.end();
     }
 }
 
@@ -90,8 +98,9 @@ struct Capturing {
     frame_bytes: usize,
     clock: Clock,
     beat: Beat,
-    /// Frames taken from the device.
+    /// Frames taken from the device, and when there were some last.
     taken: u64,
+    moved_at: Instant,
     /// Frames put into the ring.
     given: u64,
     /// Where the stream's owner began anew.
@@ -117,6 +126,7 @@ impl Capturing {
             clock: Clock::new(spec.rate_hz, usual, Instant::now()),
             beat: Beat::new(spec.period_frames, usual * 5, spec.rate_hz),
             taken: 0,
+            moved_at: Instant::now(),
             given: 0,
             base: 0,
             lost: vec![0; block_frames(spec.rate_hz / LOST, frame_bytes) * frame_bytes],
@@ -134,7 +144,11 @@ impl Capturing {
         if told {
             self.link.signal();
         }
-        Progress { result, moved: self.taken != before, told }
+        let moved = self.taken != before;
+        if moved {
+            self.moved_at = now;
+        }
+        Progress { result, moved, told }
     }
 
     fn serve(&mut self, ring: &mut rtrb::Producer<u8>, now: Instant) -> Result<(), Fault> {

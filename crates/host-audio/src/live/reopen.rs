@@ -65,7 +65,7 @@ where
             owing().retain(|(other, ..)| *other != number);
             *shared.outcome() = Some(outcome);
             shared.arrived.notify_all();
-            link.wake();
+            link.wake_for_outcome();
         };
         thread::Builder::new().name("vsnd-open".into()).spawn(open).map(drop).map_err(|reason| {
             owing().retain(|(other, ..)| *other != number);

@@ -58,6 +58,10 @@ impl SilentOutput {
 }
 
 impl Output for SilentOutput {
+    fn is_immediate(&self) -> bool {
+        true
+    }
+
     fn attend(&mut self, _now: Instant) -> Result<(), Fault> {
         Ok(())
     }
@@ -128,6 +132,10 @@ impl SilentInput {
 }
 
 impl Input for SilentInput {
+    fn is_immediate(&self) -> bool {
+        true
+    }
+
     fn attend(&mut self, _now: Instant) -> Result<(), Fault> {
         Ok(())
     }

@@ -52,6 +52,8 @@ pub(super) struct Supply<D: ?Sized> {
     rate_hz: u32,
     /// The device, while it is on trial.
     on_trial: Option<Opened<D>>,
+    /// How long the stream waits for the device to be opened for the first time; `None` once that is decided.
+    undecided_until: Option<Instant>,
 }
 
 impl<D: ?Sized + 'static> Supply<D>
@@ -60,38 +62,40 @@ where
 {
     pub fn new(link: Arc<Link>, opener: Opener<D>, rate_hz: u32) -> Self {
         let watch = Watch::new(0, rate_hz, true, Instant::now());
-        Self { link, opener, failover: Failover::new(), watch, rate_hz, on_trial: None }
+        Self { link, opener, failover: Failover::new(), watch, rate_hz, on_trial: None, undecided_until: None }
     }
 
-    /// Opens the device for the first time, but does not wait for it longer than `patience`. Without it the stream goes on
-    /// silently, or is refused.
-    pub fn begin(&mut self, side: &mut impl Side<D>, patience: Duration, now: Instant) -> Result<(), Error> {
-        let attempt = self.opener.begin(&self.link).map(|()| self.opener.outcome_within(patience));
-        let error = match attempt {
-            Ok(Some(Ok(opened))) => {
-                self.failover.begin();
-                self.take_up(side, opened, true, now);
-                return Ok(());
-            }
-            Ok(None) => {
-                self.failover.late();
-                Error::slow(&self.link.mode().name)
-            }
-            Ok(Some(Err(error))) | Err(error) => {
-                self.failover.lost(now);
-                error
-            }
-        };
-        if self.link.mode().absent == WhenAbsent::Refuse {
-            return Err(error);
+    /// Begins to open the device for the first time. After `patience` without it the stream goes on silently, or is refused.
+    pub fn begin(&mut self, patience: Duration, now: Instant) {
+        self.undecided_until = Some(now + patience);
+        if let Err(error) = self.opener.begin(&self.link) {
+            self.lose(error, now);
         }
-        self.link.notify(Notice::Lost(error));
-        Ok(())
+    }
+
+    /// Whether there is a device to be closed, or an attempt to open one.
+    pub fn has_device(&self) -> bool {
+        self.failover.is_used() || self.on_trial.is_some() || self.failover.is_opening()
+    }
+
+    /// The device on trial.
+    pub fn on_trial(&self) -> Option<&D> {
+        self.on_trial.as_ref().map(|opened| &*opened.device)
+    }
+
+    /// Closes what an attempt under way opens, at the end; waits for that, but not for long.
+    pub fn end(self) {
+        if self.failover.is_opening() {
+            drop(self.opener.outcome_within(self.link.mode().patience));
+        }
     }
 
     /// How long until [`Self::step`] has something to do, if nothing happens.
     pub fn due_in(&self, now: Instant) -> Option<Duration> {
-        self.failover.due_in(now)
+        match self.undecided_until {
+            Some(until) => Some(until.saturating_duration_since(now)),
+            None => self.failover.due_in(now),
+        }
     }
 
     /// Does what is due about the device; before each turn.
@@ -106,8 +110,17 @@ where
                 }
             }
             Due::Collect => match self.opener.outcome() {
+                None if self.undecided_until.is_some_and(|until| now >= until) => {
+                    self.failover.late();
+                    self.go_without(Error::slow(&self.link.mode().name));
+                }
                 None => {}
                 Some(Err(error)) => self.lose(error, now),
+                Some(Ok(opened)) if self.undecided_until.take().is_some() => {
+                    self.failover.begin();
+                    self.take_up(side, opened, true, now);
+                    self.link.decide(Ok(()));
+                }
                 Some(Ok(opened)) => match self.failover.opened(side.is_busy(), now) {
                     Entry::Use => {
                         self.take_up(side, opened, false, now);
@@ -187,8 +200,22 @@ where
     /// The device is let go, to be opened again.
     fn lose(&mut self, error: Error, now: Instant) {
         self.on_trial = None;
-        if self.failover.lost(now) {
+        let untold = self.failover.lost(now);
+        if self.undecided_until.is_some() {
+            self.go_without(error);
+        } else if untold {
             self.link.notify(Notice::Lost(error));
+        }
+    }
+
+    /// Decides about a stream whose device is not there when it is opened.
+    fn go_without(&mut self, error: Error) {
+        self.undecided_until = None;
+        if self.link.mode().absent == WhenAbsent::Refuse {
+            self.link.decide(Err(error));
+        } else {
+            self.link.notify(Notice::Lost(error));
+            self.link.decide(Ok(()));
         }
     }
 }

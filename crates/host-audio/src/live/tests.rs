@@ -1,5 +1,6 @@
-//! A stream's thread over devices whose every answer is written down, in simulated time.
+//! Players and recorders over devices whose every answer is written down, in simulated time.
 
+use super::drive::Engine;
 use super::input::LiveSource;
 use super::output::LiveSink;
 use super::player::Player;
@@ -180,6 +181,17 @@ fn open(script: &Shared) -> Result<Scripted, Error> {
     Ok(Scripted { script: Arc::clone(script), frame_bytes, since: None, moved: 0 })
 }
 
+/// Waits for the thread that opens the device, which runs in real time.
+fn await_open<T>(stream: &mut dyn HostStream, mut turn: impl FnMut() -> T) -> Result<(), Error> {
+    loop {
+        turn();
+        if let Some(outcome) = stream.opened() {
+            return outcome;
+        }
+        std::thread::sleep(Duration::from_micros(50));
+    }
+}
+
 /// A guest that keeps its buffer full, over a player in simulated time.
 struct Playing {
     script: Shared,
@@ -198,8 +210,9 @@ impl Playing {
         let shared = Arc::clone(&script);
         let opener =
             Opener::new(move || Ok(Opened { device: Box::new(open(&shared)?) as Box<dyn Output>, period: 480, need }));
-        let (mut sink, mut player, ring) = LiveSink::prepare(mode(Direction::Playback), &spec, opener).unwrap();
-        player.begin(PATIENCE, Instant::now()).unwrap();
+        let (mut sink, mut player, mut ring) = LiveSink::prepare(mode(Direction::Playback), &spec, opener).unwrap();
+        player.begin(PATIENCE, Instant::now());
+        await_open(&mut sink, || player.turn(&mut ring, false, Instant::now())).unwrap();
         sink.start().unwrap();
         Self { script, sink, player, ring, now: Instant::now(), accepted: 0, position: 0 }
     }
@@ -210,7 +223,7 @@ impl Playing {
         if feed {
             self.accepted += self.sink.write(&[7; 1_920 * FRAME_BYTES]).unwrap() as u64;
         }
-        self.player.step(&mut self.ring, self.now);
+        self.player.turn(&mut self.ring, false, self.now);
         let position = self.accepted - self.sink.queued_frames();
         assert!(position >= self.position, "back from {} to {position}", self.position);
         assert!(position <= self.position + 3 * 48, "a leap from {} to {position}", self.position);
@@ -242,7 +255,7 @@ fn an_xrun_is_made_good_and_counted() {
     // It hits the queue, all of which counts as heard then.
     playing.script.lock().unwrap().faults.push_back(Fault::Xrun);
     playing.now += STEP;
-    playing.player.step(&mut playing.ring, playing.now);
+    playing.player.turn(&mut playing.ring, false, playing.now);
     playing.position = playing.accepted - playing.sink.queued_frames();
     let before = playing.position;
     playing.steps(100);
@@ -298,7 +311,7 @@ impl Playing {
             _ => {}
         }
         // The thread sees that, and sleeps until something is to be done.
-        self.player.step(&mut self.ring, self.now);
+        self.player.turn(&mut self.ring, false, self.now);
         self.now += rest;
         match way {
             "is paused" => self.sink.pause(false).unwrap(),
@@ -306,7 +319,7 @@ impl Playing {
             _ => {}
         }
         // What was played meanwhile is no leap.
-        self.player.step(&mut self.ring, self.now);
+        self.player.turn(&mut self.ring, false, self.now);
         self.position = self.accepted - self.sink.queued_frames();
         self.steps(500);
         self.run_dry();
@@ -354,7 +367,7 @@ fn what_is_left_behind_an_xrun_is_played_though_nobody_writes_any_more() {
         let mut waited = 0;
         while playing.sink.queued_frames() > 0 {
             // Nobody but the thread itself wakes it.
-            let wish = playing.player.step(&mut playing.ring, playing.now);
+            let wish = playing.player.turn(&mut playing.ring, false, playing.now);
             if playing.sink.queued_frames() > 0 {
                 playing.now += wish.timeout.expect("it goes on by itself");
             }
@@ -462,7 +475,7 @@ fn a_stream_that_was_stopped_begins_anew() {
     playing.steps(100);
     playing.sink.stop().unwrap();
     assert_eq!(playing.sink.queued_frames(), 0);
-    playing.player.step(&mut playing.ring, playing.now);
+    playing.player.turn(&mut playing.ring, false, playing.now);
     playing.position = playing.accepted;
     let stopped = playing.position;
     playing.steps(100);
@@ -490,15 +503,17 @@ impl Capturing {
         let opener = Opener::new(move || {
             Ok(Opened { device: Box::new(open(&shared)?) as Box<dyn Input>, period: 480, need: 0 })
         });
-        let (mut source, mut recorder, ring) = LiveSource::prepare(mode(Direction::Capture), &spec, opener).unwrap();
-        recorder.begin(PATIENCE, Instant::now()).unwrap();
+        let (mut source, mut recorder, mut ring) =
+            LiveSource::prepare(mode(Direction::Capture), &spec, opener).unwrap();
+        recorder.begin(PATIENCE, Instant::now());
+        await_open(&mut source, || recorder.turn(&mut ring, false, Instant::now())).unwrap();
         source.start().unwrap();
         Self { script, source, recorder, ring, now: Instant::now(), captured: 0 }
     }
 
     fn step(&mut self, read: bool) {
         self.now += STEP;
-        self.recorder.step(&mut self.ring, self.now);
+        self.recorder.turn(&mut self.ring, false, self.now);
         if read {
             let mut block = [0; 4_096];
             self.captured += self.source.read(&mut block).unwrap() as u64;
@@ -571,7 +586,7 @@ fn over_hours_each_position_follows_its_device_and_nothing_accumulates() {
         playing.position = playing.position.max(playing.accepted - playing.sink.queued_frames());
         playing.now += STEP;
         playing.accepted += playing.sink.write(&[7; 800]).unwrap() as u64;
-        playing.player.step(&mut playing.ring, playing.now);
+        playing.player.turn(&mut playing.ring, false, playing.now);
         capturing.step(true);
         longest = longest.max(playing.sink.queued_frames());
         assert!(capturing.source.available_frames() < 800);
@@ -595,8 +610,9 @@ fn slow(absent: WhenAbsent) -> (Playing, std::sync::mpsc::Sender<()>, Result<(),
         Ok(Opened { device: Box::new(open(&shared)?) as Box<dyn Output>, period: 480, need: 960 })
     });
     let mode = Mode { absent, ..mode(Direction::Playback) };
-    let (mut sink, mut player, ring) = LiveSink::prepare(mode, &SPEC, opener).unwrap();
-    let begun = player.begin(Duration::from_millis(1), Instant::now());
+    let (mut sink, mut player, mut ring) = LiveSink::prepare(mode, &SPEC, opener).unwrap();
+    player.begin(Duration::from_millis(1), Instant::now());
+    let begun = await_open(&mut sink, || player.turn(&mut ring, false, Instant::now()));
     sink.start().unwrap();
     (Playing { script, sink, player, ring, now: Instant::now(), accepted: 0, position: 0 }, let_it, begun)
 }

@@ -66,20 +66,36 @@ fn await_open(stream: &mut dyn HostStream) -> Result<(), Error> {
         if let Some(outcome) = stream.opened() {
             return outcome;
         }
-        assert!(paced(stream.pacing()), "neither open nor refused");
+        assert!(paced(stream), "neither open nor refused");
     }
 }
 
-/// Waits for the pacing descriptor; false after `patience`.
-pub fn paced_within(pacing: Pacing<'_>, patience: Duration) -> bool {
-    let Pacing::Device(fd) = pacing else { panic!("such a device paces itself") };
-    let patience = rustix::time::Timespec::try_from(patience).unwrap();
-    poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&patience)).unwrap() == 1
+/// Waits until the device has moved on, and does what is due; false after `patience`.
+pub fn paced_within<S: HostStream + ?Sized>(stream: &mut S, patience: Duration) -> bool {
+    let deadline = Instant::now() + patience;
+    stream.attend().unwrap();
+    loop {
+        let (now, wake_at) = (Instant::now(), stream.wake_at());
+        let until = wake_at.map_or(deadline, |at| at.min(deadline));
+        let Pacing::Device(fd) = stream.pacing() else { panic!("such a device paces itself") };
+        let timeout = rustix::time::Timespec::try_from(until.saturating_duration_since(now)).unwrap();
+        if poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&timeout)).unwrap() == 1 {
+            stream.acknowledge().unwrap();
+            return true;
+        }
+        if wake_at == Some(until) {
+            stream.attend().unwrap();
+            return true;
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
+    }
 }
 
-/// Waits for the pacing descriptor, however busy the machine is.
-pub fn paced(pacing: Pacing<'_>) -> bool {
-    paced_within(pacing, PATIENCE)
+/// Waits until the device has moved on, however busy the machine is.
+pub fn paced<S: HostStream + ?Sized>(stream: &mut S) -> bool {
+    paced_within(stream, PATIENCE)
 }
 
 /// Plays all of `frames` as the daemon would, then waits until it was heard.
@@ -91,8 +107,7 @@ pub fn play(sink: &mut dyn Sink, frame_bytes: usize, mut frames: &[u8]) {
         if frames.is_empty() && sink.queued_frames() == 0 {
             return;
         }
-        assert!(paced(sink.pacing()), "{} frames queued", sink.queued_frames());
-        sink.acknowledge().unwrap();
+        assert!(paced(sink), "{} frames queued", sink.queued_frames());
     }
 }
 
@@ -284,8 +299,7 @@ pub fn assert_captured(from: &dyn HostDevice, to: &dyn HostDevice, spec: &Stream
             left = &all;
         }
         left = &left[sink.write(left).unwrap() * spec.frame_bytes()..];
-        paced_within(source.pacing(), QUIET);
-        source.acknowledge().unwrap();
+        paced_within(&mut *source, QUIET);
         let read = source.read(&mut block).unwrap() * spec.frame_bytes();
         search.hear(&block[..read])
     });
@@ -428,8 +442,7 @@ pub fn assert_each_channel_is_at_its_own_speaker(server: &Server, (sink, source)
         source.start().unwrap();
         let mut block = vec![0; 65_536];
         wait_until(&format!("{wire} as it is"), || {
-            paced_within(source.pacing(), QUIET);
-            source.acknowledge().unwrap();
+            paced_within(&mut *source, QUIET);
             let read = source.read(&mut block).unwrap() * spec.frame_bytes();
             let last = block[..read].chunks_exact(spec.frame_bytes()).next_back().unwrap_or_default();
             near(&last.as_chunks().0.iter().map(|&sample| i16::from_le_bytes(sample)).collect::<Vec<_>>())

@@ -27,13 +27,13 @@ fn over_a_day_both_directions_follow_their_devices_and_nothing_accumulates() {
         while playing.now - begin < DAY {
             playing.now += HALF;
             playing.accepted += playing.sink.write(&frames).unwrap() as u64;
-            playing.player.step(&mut playing.ring, playing.now);
+            playing.player.turn(&mut playing.ring, false, playing.now);
             longest = longest.max(playing.sink.queued_frames());
             let position = playing.accepted - playing.sink.queued_frames();
             assert!(position >= playing.position, "back from {} to {position}", playing.position);
             playing.position = position;
             capturing.now += HALF;
-            capturing.recorder.step(&mut capturing.ring, capturing.now);
+            capturing.recorder.turn(&mut capturing.ring, false, capturing.now);
             capturing.captured += capturing.source.read(&mut block).unwrap() as u64;
         }
         let (played, captured) = (playing.position, capturing.captured);

@@ -1,0 +1,105 @@
+//! Who gives a stream's device its turns: the stream's owner while no call of the device waits, a thread of its own otherwise.
+//!
+//! Most PCMs of cards answer at once, and time says when they have something to do. A turn then needs no other thread, and nobody
+//! has to be woken for it. Opening and closing wait always, and are never the owner's.
+
+use super::link::Link;
+use super::player::Wish;
+use crate::Error;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A player or a recorder. Everything but [`run`](Self::run) takes the time as a parameter.
+pub(super) trait Engine: Send + Sized + 'static {
+    /// Its end of the ring.
+    type Ring: Send + 'static;
+
+    /// Begins to open the device: a turn finds out what became of that, and gives up after `patience`.
+    fn begin(&mut self, patience: Duration, now: Instant);
+
+    /// A turn. `overdue`: the time of the last wish is over, and nothing else happened.
+    fn turn(&mut self, ring: &mut Self::Ring, overdue: bool, now: Instant) -> Wish;
+
+    /// Whether calls of its device may wait.
+    fn needs_thread(&self) -> bool;
+
+    /// Whether it has a device, or opens one.
+    fn has_device(&self) -> bool;
+
+    /// Turns until the link is over; then the device is closed.
+    fn run(self, ring: Self::Ring);
+}
+
+/// The engine of a stream, as long as it is the owner's to run.
+pub(super) struct Drive<E: Engine> {
+    link: Arc<Link>,
+    here: Option<(E, E::Ring)>,
+    /// The owner did something that the engine has not seen.
+    touched: bool,
+    wake_at: Option<Instant>,
+}
+
+impl<E: Engine> Drive<E> {
+    /// Somebody else gives the turns.
+    pub fn elsewhere(link: Arc<Link>) -> Self {
+        Self { link, here: None, touched: false, wake_at: None }
+    }
+
+    /// Begins to open the device of `engine`.
+    pub fn begin(&mut self, mut engine: E, ring: E::Ring) {
+        let now = Instant::now();
+        self.link.set_driven_by_owner(true);
+        engine.begin(self.link.mode().patience, now);
+        self.here = Some((engine, ring));
+        self.wake_at = Some(now);
+    }
+
+    /// Notes that there is something new for the engine.
+    pub fn touch(&mut self) {
+        match self.here {
+            Some(_) => self.touched = true,
+            None => self.link.wake(),
+        }
+    }
+
+    /// When [`attend`](Self::attend) has something to do, if nothing happens.
+    pub fn wake_at(&self) -> Option<Instant> {
+        self.wake_at
+    }
+
+    /// A turn, if there is anything to do.
+    ///
+    /// # Errors
+    /// The device needs a thread and gets none.
+    pub fn attend(&mut self, now: Instant) -> Result<(), Error> {
+        let Some((engine, ring)) = &mut self.here else { return Ok(()) };
+        let overdue = self.wake_at.is_some_and(|at| now >= at);
+        if !std::mem::take(&mut self.touched) && !overdue {
+            return Ok(());
+        }
+        let wish = engine.turn(ring, overdue, now);
+        // Nothing is waited for here but time.
+        self.wake_at = wish.timeout.map(|timeout| now + if wish.room { timeout.max(wish.leap) } else { timeout });
+        if engine.needs_thread() { self.hand_over() } else { Ok(()) }
+    }
+
+    fn hand_over(&mut self) -> Result<(), Error> {
+        self.wake_at = None;
+        self.link.set_driven_by_owner(false);
+        let Some((engine, ring)) = self.here.take() else { return Ok(()) };
+        self.link.spawn(move || engine.run(ring))
+    }
+}
+
+impl<E: Engine> Drop for Drive<E> {
+    fn drop(&mut self) {
+        if self.here.as_ref().is_some_and(|(engine, _)| !engine.has_device()) {
+            return;
+        }
+        self.link.close();
+        if self.hand_over().is_err() {
+            // It was closed here.
+            self.link.end();
+        }
+    }
+}
