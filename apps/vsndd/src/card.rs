@@ -76,7 +76,7 @@ pub(crate) enum CardError {
     Node { path: String, bad: BadNode },
     #[error("`{path}`: {reason}")]
     Value { path: String, reason: &'static str },
-    #[error("more than {0} streams")]
+    #[error("more than {0} PCM devices or streams")]
     TooManyStreams(usize),
     #[error("the frontend has published the transport of no stream")]
     NoTransport,
@@ -150,6 +150,10 @@ pub(crate) fn read(
         node::EVT_EVENT_CHANNEL,
     ];
     let pcms = numbered(store, frontend, PCMS_MAX)?;
+    // Each has a stream: what cannot be connected is not read.
+    if pcms.len() > streams_max {
+        return Err(CardError::TooManyStreams(streams_max));
+    }
     let card = Level::read(store, vec![frontend.to_owned()], &[])?;
     let card = match card.first() {
         Some(level) => level.narrow(&Limits::DEFAULT)?,

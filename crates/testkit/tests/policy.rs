@@ -115,9 +115,26 @@ fn a_guest_has_no_more_streams_than_the_host_allows() {
         guest.grant(2);
         guest.publish();
         guest.set_state(XenbusState::Initialised);
-        wait_for("the refusal", || world.log().contains("more than 1 streams").then_some(()));
+        wait_for("the refusal", || world.log().contains("more than 1 ").then_some(()));
         assert_ne!(world.backend_state(GUEST, 0), XenbusState::Connected);
     }
+}
+
+#[test]
+fn the_limit_of_streams_is_applied_before_directories_are_read() {
+    let mut world = World::with_config(|_| "[limits]\nstreams-per-card = 2".to_owned());
+    world.attach_duplex(GUEST);
+    let mut guest = HostileGuest::enter(&world, GUEST);
+    world.wait_backend(GUEST, 0, XenbusState::InitWait);
+    guest.grant(2);
+    guest.publish();
+    // PCM devices without a stream, each of which would be looked at.
+    for pcm in 1..3 {
+        guest.put(&format!("{pcm}/name"), b"empty");
+    }
+    guest.set_state(XenbusState::Initialised);
+    wait_for("the refusal", || world.log().contains("more than 2 PCM devices or streams").then_some(()));
+    assert_ne!(world.backend_state(GUEST, 0), XenbusState::Connected);
 }
 
 #[test]

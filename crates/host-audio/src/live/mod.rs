@@ -18,6 +18,7 @@ mod drive;
 mod event;
 mod failover;
 mod input;
+mod known;
 mod least;
 mod link;
 mod output;
@@ -42,6 +43,7 @@ use crate::{
     Capabilities, DeviceOptions, Direction, Error, HostDevice, Least, ServerVolume, Sink, Source, StreamLabel,
     StreamSpec, WhenAbsent,
 };
+use known::Known;
 use least::LeastCache;
 use reopen::Opener;
 use std::os::fd::BorrowedFd;
@@ -169,22 +171,20 @@ pub(crate) trait Driver: Send + Sync + 'static {
     fn open_input(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Opened<dyn Input>, Error>;
 }
 
-/// What was found out about playback and capture.
-type Known = [Option<Capabilities>; 2];
-
 /// A driver's device as every other host device.
 pub(crate) struct LiveDevice<D> {
     driver: Arc<D>,
     absent: WhenAbsent,
     patience: Duration,
-    known: Arc<Mutex<Known>>,
+    known: Arc<Known>,
     least: Mutex<LeastCache>,
 }
 
 impl<D: Driver> LiveDevice<D> {
     pub fn new(driver: D, options: &DeviceOptions) -> Self {
         let (absent, patience) = (options.absent, options.patience);
-        Self { driver: Arc::new(driver), absent, patience, known: Arc::default(), least: Mutex::default() }
+        let known = Known::of(driver.name());
+        Self { driver: Arc::new(driver), absent, patience, known, least: Mutex::default() }
     }
 
     fn mode(&self, direction: Direction) -> Mode {
@@ -192,12 +192,7 @@ impl<D: Driver> LiveDevice<D> {
     }
 
     fn native(&self, direction: Direction) -> Result<Capabilities, Error> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = &mut known[direction as usize];
-        if let Some(capabilities) = known {
-            return Ok(capabilities.clone());
-        }
-        Ok(known.insert(self.driver.capabilities(direction)?).clone())
+        self.known.get(direction, || self.driver.capabilities(direction))
     }
 
     /// The spec with which the device is opened for a stream of `spec`: where it does not take the stream's
@@ -241,7 +236,7 @@ impl<D: Driver> HostDevice for LiveDevice<D> {
         let (driver, who, wanted) = (Arc::clone(&self.driver), *who, *spec);
         let known = Arc::clone(&self.known);
         let open = move || {
-            let opened = driver.open_output(&who, &carried).inspect_err(|_| forget(&known))?;
+            let opened = driver.open_output(&who, &carried).inspect_err(|_| known.forget())?;
             Ok(convert::output(opened, &wanted, carried.format))
         };
         let mode = self.mode(Direction::Playback);
@@ -253,17 +248,12 @@ impl<D: Driver> HostDevice for LiveDevice<D> {
         let (driver, who, wanted) = (Arc::clone(&self.driver), *who, *spec);
         let known = Arc::clone(&self.known);
         let open = move || {
-            let opened = driver.open_input(&who, &carried).inspect_err(|_| forget(&known))?;
+            let opened = driver.open_input(&who, &carried).inspect_err(|_| known.forget())?;
             Ok(convert::input(opened, &wanted, carried.format))
         };
         let mode = self.mode(Direction::Capture);
         Ok(Box::new(input::LiveSource::open(mode, spec, Opener::new(open))?))
     }
-}
-
-/// A device that could not be opened may be another one the next time: it is asked again then.
-fn forget(known: &Mutex<Known>) {
-    *known.lock().unwrap_or_else(PoisonError::into_inner) = Known::default();
 }
 
 /// How long until the position of a device with this `period` is likely to move on, if it moves in leaps and did so at `moved_at`.
