@@ -8,21 +8,38 @@ const LINES: u32 = 10;
 const WINDOW_NS: u64 = 10_000_000_000;
 
 /// Lets so many lines pass in a window and counts the rest.
-#[derive(Debug, Default)]
-struct Window {
+#[derive(Debug)]
+pub(crate) struct Window {
+    lines_max: u32,
     start_ns: u64,
     lines: u32,
     suppressed: u64,
 }
 
+impl Default for Window {
+    fn default() -> Self {
+        Self::of(LINES)
+    }
+}
+
 impl Window {
+    /// One that lets `lines_max` lines pass.
+    pub(crate) fn of(lines_max: u32) -> Self {
+        Self { lines_max, start_ns: 0, lines: 0, suppressed: 0 }
+    }
+
+    /// Counts a line that is not written.
+    pub(crate) fn keep_back(&mut self) {
+        self.suppressed += 1;
+    }
+
     /// Whether a line may be written at `now_ns`; `Some(n)` says that `n` were kept back before it.
-    fn pass(&mut self, now_ns: u64) -> Option<u64> {
+    pub(crate) fn pass(&mut self, now_ns: u64) -> Option<u64> {
         if now_ns.saturating_sub(self.start_ns) >= WINDOW_NS {
             self.start_ns = now_ns;
             self.lines = 0;
         }
-        if self.lines >= LINES {
+        if self.lines >= self.lines_max {
             self.suppressed += 1;
             return None;
         }

@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
+use rustix::pipe::{PipeFlags, pipe_with};
 use xen::DomainId;
 
 /// Starts workers.
@@ -32,6 +33,11 @@ pub trait Running {
     /// Whether it has ended; then it leaves nothing behind.
     fn is_over(&mut self) -> bool;
 
+    /// The end of a pipe into which it prints, where that is not the log itself; to be asked for once.
+    fn take_log(&mut self) -> Option<OwnedFd> {
+        None
+    }
+
     /// Its process, where it has one of its own.
     fn process(&self) -> Option<u32>;
 }
@@ -54,6 +60,8 @@ impl Launch for Processes {
         lent: OwnedFd,
         link: UnixStream,
     ) -> io::Result<Box<dyn Running>> {
+        // It never waits for whoever reads that.
+        let (log, theirs) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         let child = Command::new(THIS_PROGRAM)
             .arg0("vsndd")
             .arg(format!("--worker={guest}"))
@@ -65,24 +73,32 @@ impl Launch for Processes {
             .env_remove("WATCHDOG_PID")
             .stdin(Stdio::from(lent))
             .stdout(Stdio::from(OwnedFd::from(link)))
+            .stderr(Stdio::from(theirs))
             .spawn()?;
-        Ok(Box::new(Process(child)))
+        Ok(Box::new(Process { child, log: Some(log) }))
     }
 }
 
-struct Process(Child);
+struct Process {
+    child: Child,
+    log: Option<OwnedFd>,
+}
 
 impl Running for Process {
     fn kill(&mut self) {
         // It may have ended by itself.
-        let _ = self.0.kill();
+        let _ = self.child.kill();
     }
 
     fn is_over(&mut self) -> bool {
-        !matches!(self.0.try_wait(), Ok(None))
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    fn take_log(&mut self) -> Option<OwnedFd> {
+        self.log.take()
     }
 
     fn process(&self) -> Option<u32> {
-        Some(self.0.id())
+        Some(self.child.id())
     }
 }

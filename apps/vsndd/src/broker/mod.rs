@@ -6,6 +6,7 @@
 
 mod jobs;
 mod launch;
+mod log;
 mod steering;
 mod worker;
 mod workers;
@@ -33,8 +34,9 @@ use crate::totals::Totals;
 
 use jobs::Jobs;
 pub use launch::{Launch, Processes, Running};
+use log::Limit;
 use steering::Steering;
-use worker::Worker;
+use worker::{Remains, Worker};
 use workers::LEAVING_NS;
 
 /// How long the first worker may take to offer its cards, before those who wait for the daemon are told that it serves.
@@ -71,7 +73,8 @@ pub struct Daemon {
     watchdog: Watchdog,
     workers: BTreeMap<DomainId, Worker>,
     /// Workers that are to end, and when they are killed.
-    leaving: Vec<(DomainId, Box<dyn Running>, u64)>,
+    leaving: Vec<(DomainId, Remains, u64)>,
+    log_limit: Limit,
     /// Guests that have to wait for another worker: for how long, and until when.
     held_off: BTreeMap<DomainId, (u64, u64)>,
     jobs: Jobs,
@@ -122,6 +125,7 @@ impl Daemon {
             watchdog: Watchdog::from_env(),
             workers: BTreeMap::new(),
             leaving: Vec::new(),
+            log_limit: Limit::default(),
             held_off: BTreeMap::new(),
             jobs: Jobs::default(),
             past: Seen::default(),
@@ -295,7 +299,7 @@ impl Drop for Daemon {
         for (_, worker) in std::mem::take(&mut self.workers) {
             worker.abandon(true);
         }
-        self.leaving.iter_mut().for_each(|(_, running, _)| running.kill());
+        self.leaving.iter_mut().for_each(|(_, remains, _)| remains.kill());
     }
 }
 

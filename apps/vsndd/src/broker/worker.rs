@@ -8,6 +8,7 @@ use xen::{DomainId, Lender, Xen};
 use xenstore::hub::{Hub, Scope};
 
 use super::launch::{Launch, Running};
+use super::log::{Limit, WorkerLog};
 use crate::link::{Link, Order, Report, Seen};
 use crate::poller::Poller;
 
@@ -24,9 +25,10 @@ pub(super) enum Part {
     Link,
     Lender,
     View,
+    Log,
 }
 
-const PARTS: [Part; 3] = [Part::Link, Part::Lender, Part::View];
+const PARTS: [Part; 4] = [Part::Link, Part::Lender, Part::View, Part::Log];
 
 /// The token of a part.
 fn token(guest: DomainId, part: Part) -> u64 {
@@ -45,6 +47,7 @@ pub(super) type Owed = (Option<u64>, u64);
 /// A worker.
 pub(super) struct Worker {
     running: Box<dyn Running>,
+    log: Option<WorkerLog>,
     lender: Lender,
     link: Link,
     owed: VecDeque<Owed>,
@@ -56,8 +59,31 @@ pub(super) struct Worker {
     ends_ns: Option<u64>,
     /// A part of it has more to do than was done at once.
     busy: bool,
+    /// It has printed something.
+    printed: bool,
     pub(super) cards: usize,
     pub(super) seen: Seen,
+}
+
+/// A worker that was left: it ends soon.
+pub(super) struct Remains {
+    running: Box<dyn Running>,
+    log: Option<WorkerLog>,
+}
+
+impl Remains {
+    pub(super) fn kill(&mut self) {
+        self.running.kill();
+    }
+
+    /// Whether it has ended, with its last words passed on.
+    pub(super) fn is_over(&mut self, limit: &mut Limit, now_ns: u64) -> bool {
+        let over = self.running.is_over();
+        if let Some(log) = &mut self.log {
+            while log.relay(limit, now_ns) && over {}
+        }
+        over
+    }
 }
 
 /// A message of a worker.
@@ -92,10 +118,15 @@ impl Worker {
         hub.add(guest.0, theirs.into(), scope)?;
         let (lender, lent) = xen.lend(guest, view.into(), pages_max)?;
         let (link, theirs) = UnixStream::pair()?;
-        let running = launch.launch(own, guest, lent, theirs)?;
+        let mut running = launch.launch(own, guest, lent, theirs)?;
+        let mut log = running.take_log().map(WorkerLog::new);
+        if let Some(log) = &mut log {
+            log.watched = Some(poller.watch_edge(log.fd(), token(guest, Part::Log))?);
+        }
         let now_ns = poller.now_ns();
         let mut worker = Self {
             running,
+            log,
             lender,
             link: Link::new(link)?,
             owed: VecDeque::new(),
@@ -104,6 +135,7 @@ impl Worker {
             serving: false,
             ends_ns: None,
             busy: false,
+            printed: false,
             cards: 0,
             seen: Seen::default(),
         };
@@ -145,6 +177,7 @@ impl Worker {
             Part::Lender => self.busy |= self.lender.serve()?,
             // The hub serves all of them together.
             Part::View => {}
+            Part::Log => self.printed = true,
         }
         Ok(())
     }
@@ -160,8 +193,17 @@ impl Worker {
         Ok(())
     }
 
+    /// Passes on what it printed.
+    pub(super) fn relay_log(&mut self, limit: &mut Limit, now_ns: u64) {
+        if std::mem::take(&mut self.printed)
+            && let Some(log) = &mut self.log
+        {
+            self.printed = log.relay(limit, now_ns);
+        }
+    }
+
     pub(super) fn is_busy(&self) -> bool {
-        self.busy || self.link.has_message()
+        self.busy || self.printed || self.link.has_message()
     }
 
     /// The next message of the worker.
@@ -209,11 +251,14 @@ impl Worker {
     }
 
     /// Takes back what was lent and gives what is left of it: something that ends soon, or is killed.
-    pub(super) fn abandon(self, kill: bool) -> (Box<dyn Running>, VecDeque<Owed>) {
-        let mut running = self.running;
+    pub(super) fn abandon(self, kill: bool) -> (Remains, VecDeque<Owed>) {
+        let (mut running, mut log) = (self.running, self.log);
         if kill {
             running.kill();
         }
-        (running, self.owed)
+        if let Some(log) = &mut log {
+            log.watched = None;
+        }
+        (Remains { running, log }, self.owed)
     }
 }

@@ -95,6 +95,7 @@ impl Daemon {
             // The rest has its turn when the others had theirs.
             for _ in 0..MESSAGES {
                 let Some(worker) = self.workers.get_mut(&guest) else { break };
+                worker.relay_log(&mut self.log_limit, now_ns);
                 match worker.go_on().and_then(|()| worker.next(now_ns)) {
                     Ok(Some(Said::Report(report))) => self.report(guest, report),
                     Ok(Some(Said::Answer(job, answer))) => self.answered(guest, job, answer),
@@ -169,23 +170,23 @@ impl Daemon {
         self.hub_is_busy = self.hub.relay().unwrap_or(true);
         self.past.totals += &worker.seen.totals;
         self.past.cpu_ms += worker.seen.cpu_ms;
-        let (running, owed) = worker.abandon(kill);
+        let (remains, owed) = worker.abandon(kill);
         for (job, _) in owed {
             if let Some(job) = job {
                 self.jobs.answered(job, guest, |job| job.missing += 1);
             }
         }
-        self.leaving.push((guest, running, now_ns + GONE_NS));
+        self.leaving.push((guest, remains, now_ns + GONE_NS));
     }
 
     /// Looks whether those that are to end have.
     pub(super) fn see_off(&mut self, now_ns: u64) {
-        let dirty = &mut self.dirty;
-        self.leaving.retain_mut(|(guest, running, killed_ns)| {
+        let (dirty, limit) = (&mut self.dirty, &mut self.log_limit);
+        self.leaving.retain_mut(|(guest, remains, killed_ns)| {
             if now_ns >= *killed_ns {
-                running.kill();
+                remains.kill();
             }
-            let over = running.is_over();
+            let over = remains.is_over(limit, now_ns);
             if over {
                 dirty.insert(*guest);
             }
