@@ -145,6 +145,7 @@ fn serve_one(arguments: &Arguments, own: DomainId, guest: DomainId) -> Result<Ex
     };
     let (lent, link) = taken().map_err(Failure::with(ExitStatus::Failure))?;
     let confine = |config: &vsndd::Config| {
+        sandbox::raise_priority(&config.worker);
         sandbox::confine_worker(&arguments.sandbox, config).map_err(|error| Error::System(io::Error::other(error)))
     };
     let attempt = |xen: &Xen, store: &mut xenstore::Client| {

@@ -162,3 +162,35 @@ fn a_worker_gets_no_more_memory_and_descriptors_than_the_configuration_says() {
     let answers = worker_tries(world.daemon_command().args(["--sandbox", "on"]), &probes);
     assert_eq!(answers, ["done", "done"], "as long as nothing else is configured");
 }
+
+#[test]
+fn a_worker_has_the_priority_that_the_configuration_says_and_a_fuse() {
+    let priority = |config: &str| {
+        let world = World::new();
+        let file = world.path("vsndd.toml");
+        std::fs::write(&file, format!("sink = \"null\"\n{config}")).expect("written");
+        let mut command = Command::new(program("vsndd"));
+        command.args(["--config", text(&file), "--xen", &world.spec()]).env_remove("VSND_XEN");
+        let daemon = Process::ready(command.stderr(Stdio::null()));
+        let worker = worker(&world, 1).expect("served");
+        let read = |name: &str| std::fs::read_to_string(format!("/proc/{worker}/{name}")).expect("it runs");
+        // proc(5): the fields behind the name in brackets begin with the third.
+        let stat = read("stat");
+        let field = |number: usize| {
+            let fields = stat.rsplit(") ").next().expect("fields");
+            fields.split(' ').nth(number - 3).expect("a field").parse::<i64>().expect("a number")
+        };
+        let fuse = read("limits").lines().find(|line| line.starts_with("Max realtime timeout")).map(str::to_owned);
+        let told = (field(19), field(40), fuse.expect("a limit").contains(" 200000 "));
+        assert_eq!(daemon.terminate(), Some(0));
+        told
+    };
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("left out: only root has each priority");
+        return;
+    }
+    assert_eq!(priority(""), (-11, 0, false));
+    assert_eq!(priority("[worker]\nnice = 5\n"), (5, 0, false));
+    assert_eq!(priority("[worker]\nrealtime-priority = 7\n").1, 7);
+    assert!(priority("[worker]\nrealtime-priority = 7\n").2);
+}

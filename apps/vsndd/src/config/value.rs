@@ -63,24 +63,31 @@ pub(super) fn channels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opt
 }
 
 pub(super) fn memory_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    bounded_u64(deserializer, 64 << 20, 1 << 40)
+    bounded(deserializer, 64 << 20, 1 << 40)
 }
 
 pub(super) fn descriptors<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    bounded_u64(deserializer, 64, 1 << 20)
+    bounded(deserializer, 64, 1 << 20)
 }
 
-fn bounded_u64<'de, D: Deserializer<'de>>(deserializer: D, least: u64, most: u64) -> Result<Option<u64>, D::Error> {
+pub(super) fn nice<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i32>, D::Error> {
+    bounded(deserializer, -20, 19)
+}
+
+pub(super) fn realtime_priority<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u8>, D::Error> {
+    bounded(deserializer, 1, 99)
+}
+
+fn bounded<'de, D: Deserializer<'de>, N: TryFrom<i64> + Copy + PartialOrd + fmt::Display>(
+    deserializer: D,
+    least: N,
+    most: N,
+) -> Result<Option<N>, D::Error> {
     let number = i64::deserialize(deserializer)?;
-    match u64::try_from(number) {
+    match N::try_from(number) {
         Ok(number) if (least..=most).contains(&number) => Ok(Some(number)),
         _ => Err(D::Error::custom(format!("{number} is not between {least} and {most}"))),
     }
-}
-
-fn bounded<'de, D: Deserializer<'de>>(deserializer: D, least: u32, most: u32) -> Result<Option<u32>, D::Error> {
-    let number = bounded_u64(deserializer, least.into(), most.into())?;
-    Ok(number.and_then(|number| u32::try_from(number).ok()))
 }
 
 pub(super) fn formats<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<FormatSet>, D::Error> {

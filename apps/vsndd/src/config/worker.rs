@@ -1,10 +1,10 @@
-//! Bounds of the process that serves a guest.
+//! Bounds and priority of the process that serves a guest.
 
 use serde::Deserialize;
 
 use super::value;
 
-/// Bounds of the process that serves a guest; what holds when it is started.
+/// Bounds and priority of the process that serves a guest; what holds when it is started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Worker {
@@ -14,12 +14,23 @@ pub struct Worker {
     /// Files, sockets and event channels that it has open.
     #[serde(deserialize_with = "value::descriptors")]
     pub descriptors_max: Option<u64>,
+    /// Its nice value.
+    #[serde(deserialize_with = "value::nice")]
+    pub nice: Option<i32>,
+    /// Its priority among real-time processes (SCHED_RR); without it, it is none.
+    #[serde(deserialize_with = "value::realtime_priority")]
+    pub realtime_priority: Option<u8>,
 }
 
 impl Worker {
     /// The configured bound, or the default.
     pub(crate) fn memory_bytes_max(&self) -> u64 {
         self.memory_bytes_max.unwrap_or(1 << 30)
+    }
+
+    /// The configured nice value, or the default.
+    pub(crate) fn nice(&self) -> i32 {
+        self.nice.unwrap_or(-11)
     }
 
     /// The configured bound, or the default.

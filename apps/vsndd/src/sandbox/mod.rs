@@ -7,6 +7,7 @@
 
 mod calls;
 mod files;
+mod priority;
 mod probe;
 mod user;
 
@@ -17,6 +18,7 @@ use clap::{Args, ValueEnum};
 use tracing::{info, warn};
 
 use crate::Config;
+pub use priority::raise as raise_priority;
 pub use probe::{Probe, WorkerProbe};
 
 /// How much of a sandbox there has to be.
@@ -99,7 +101,7 @@ pub fn enter<'a>(
     }
     let program = files::ThisProgram::open();
     if let Some(name) = &options.user {
-        user::become_user(name)?;
+        user::become_user(name, &config.worker)?;
     }
     if options.sandbox == Mode::Off {
         return Ok(());

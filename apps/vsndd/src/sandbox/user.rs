@@ -9,14 +9,14 @@ use rustix::process::{Resource, Rlimit};
 use super::Error;
 use crate::config::Worker;
 
-/// RLIMIT_NICE counts the other way round: 20 less the lowest niceness, which is the devices' threads' -11.
-const NICE_LIMIT: u64 = 31;
+/// The nice value of the devices' threads.
+const DEVICE_NICE: i32 = -11;
 
 /// What a daemon that stays root keeps: the files of those who configured it, and its threads' priority.
 const ROOT_KEEPS: [Capability; 2] = [Capability::CAP_DAC_OVERRIDE, Capability::CAP_SYS_NICE];
 
 /// Becomes user `name` with all its groups (of which `audio` opens the sound cards), for good.
-pub(super) fn become_user(name: &str) -> Result<(), Error> {
+pub(super) fn become_user(name: &str, worker: &Worker) -> Result<(), Error> {
     let failed = |reason: String| Error::User { name: name.to_owned(), reason };
     let system = |errno: nix::Error| failed(errno.desc().to_owned());
     let user = User::from_name(name)
@@ -28,9 +28,15 @@ pub(super) fn become_user(name: &str) -> Result<(), Error> {
     if !geteuid().is_root() {
         return Err(failed("only root can".into()));
     }
-    // Best effort: without it the devices' threads run as any other.
-    let nice = Rlimit { current: Some(NICE_LIMIT), maximum: Some(NICE_LIMIT) };
-    let _ = rustix::process::setrlimit(Resource::Nice, nice);
+    // Best effort: without it the workers run as any other.
+    let allow = |resource, most| {
+        let _ = rustix::process::setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) });
+    };
+    let nice = worker.nice().min(DEVICE_NICE);
+    allow(Resource::Nice, u64::try_from(20 - nice).unwrap_or(0));
+    if let Some(priority) = worker.realtime_priority {
+        allow(Resource::Rtprio, priority.into());
+    }
     let c_name = CString::new(name).map_err(|_| failed("a name has no NUL".into()))?;
     initgroups(&c_name, user.gid).map_err(system)?;
     setresgid(user.gid, user.gid, user.gid).map_err(system)?;
