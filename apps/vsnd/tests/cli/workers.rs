@@ -194,3 +194,20 @@ fn a_worker_has_the_priority_that_the_configuration_says_and_a_fuse() {
     assert_eq!(priority("[worker]\nrealtime-priority = 7\n").1, 7);
     assert!(priority("[worker]\nrealtime-priority = 7\n").2);
 }
+
+#[test]
+fn a_worker_is_one_loop_also_where_a_card_plays() {
+    let world = World::new();
+    let mut command = world.daemon_command();
+    let daemon = Process::ready(command.args(["--sink", "alsa:null"]).stderr(Stdio::null()));
+    let worker = worker(&world, 1).expect("served");
+    let mut player = world.guest(&["play", RECORDING, "--domain", "1"]).spawn().expect("starts");
+    eventually("the guest plays", || vsnd(&world, &["list"]).contains("1 running"));
+    let threads = || std::fs::read_dir(format!("/proc/{worker}/task")).expect("it runs").count();
+    // The one that opened the device ends.
+    eventually("it needs no other thread", || threads() == 1);
+    assert!(vsnd(&world, &["list"]).contains("1 running"));
+    assert!(player.wait().expect("ends").success());
+    eventually("nor is one left that closed the device", || threads() == 1);
+    assert_eq!(daemon.terminate(), Some(0));
+}
