@@ -72,6 +72,12 @@ static int vsnd_resume(struct xenbus_device *dev)
 	return 0;
 }
 
+/* xenbus_read_driver_state() has other arguments in newer kernels. */
+static unsigned int vsnd_backend_state(struct xenbus_device *dev)
+{
+	return xenbus_read_unsigned(dev->otherend, "state", XenbusStateUnknown);
+}
+
 static void vsnd_remove(struct xenbus_device *dev)
 {
 	struct vsnd_front *front = dev_get_drvdata(&dev->dev);
@@ -82,8 +88,7 @@ static void vsnd_remove(struct xenbus_device *dev)
 	mutex_unlock(&vsnd_fronts_lock);
 	if (vsnd_device_detach(front->device)) {
 		/* The bus does not watch the backend for us any more. */
-		while (xenbus_read_driver_state(dev->otherend) == XenbusStateConnected &&
-		       ms < VSND_DETACH_MS) {
+		while (vsnd_backend_state(dev) == XenbusStateConnected && ms < VSND_DETACH_MS) {
 			msleep(20);
 			ms += 20;
 		}

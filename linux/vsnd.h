@@ -130,7 +130,10 @@ u32 vsnd_now_ms(void);
 
 /* ---- xen.c, called by Rust ---- */
 
-/* Zeroed pages, one behind the other in the kernel's addresses. */
+/*
+ * Zeroed pages, one behind the other in the kernel's addresses. They are Xen's,
+ * of 4 KiB, whatever the size of the kernel's.
+ */
 struct vsnd_pages {
 	void *address;
 	size_t count;

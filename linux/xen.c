@@ -25,9 +25,10 @@
 /* How often those are looked at. */
 #define VSND_KEPT_MS 1000
 
-/* A page that the backend mapped when it was to end; we have a reference to it. */
+/* A page that the backend mapped when it was to end. */
 struct vsnd_kept {
 	struct list_head list;
+	/* The kernel's page that it is in; we have a reference to that. */
 	struct page *page;
 	grant_ref_t ref;
 };
@@ -72,13 +73,17 @@ static void vsnd_page_end(struct page *page, grant_ref_t ref)
 
 	if (gnttab_try_end_foreign_access(ref))
 		return;
+	get_page(page);
 	kept = kmalloc(sizeof(*kept), GFP_KERNEL);
 	if (!kept) {
-		/* The kernel keeps it for us, and does not say for how long. */
-		gnttab_end_foreign_access(ref, NULL);
+		/*
+		 * The kernel keeps it for us, and does not say for how long. Without the
+		 * page it would look for it by its number, which is not that of the
+		 * kernel's page where that is larger than Xen's.
+		 */
+		gnttab_end_foreign_access(ref, page);
 		return;
 	}
-	get_page(page);
 	kept->page = page;
 	kept->ref = ref;
 	mutex_lock(&vsnd_kept_lock);
@@ -94,32 +99,39 @@ void vsnd_kept_hand_over(void)
 
 	cancel_delayed_work_sync(&vsnd_kept_work);
 	list_for_each_entry_safe(kept, next, &vsnd_kept_list, list) {
-		gnttab_end_foreign_access(kept->ref, NULL);
-		put_page(kept->page);
+		gnttab_end_foreign_access(kept->ref, kept->page);
 		kfree(kept);
 	}
 }
 
 /* ---- granted pages ---- */
 
-static struct page *vsnd_page(const struct vsnd_pages *pages, size_t index)
+/* Where one of them is. The kernel's own pages may be larger: several lie in one of those then. */
+static void *vsnd_page_address(const struct vsnd_pages *pages, size_t index)
 {
-	return vmalloc_to_page(pages->address + index * PAGE_SIZE);
+	return pages->address + index * XEN_PAGE_SIZE;
+}
+
+static unsigned long vsnd_page_gfn(const void *address)
+{
+	return xen_page_to_gfn(vmalloc_to_page(address)) +
+	       offset_in_page(address) / XEN_PAGE_SIZE;
 }
 
 static void vsnd_pages_end(struct vsnd_pages *pages)
 {
 	while (pages->granted) {
 		pages->granted--;
-		vsnd_page_end(vsnd_page(pages, pages->granted), pages->refs[pages->granted]);
+		vsnd_page_end(vmalloc_to_page(vsnd_page_address(pages, pages->granted)),
+			      pages->refs[pages->granted]);
 	}
 }
 
 static int vsnd_pages_grant(struct vsnd_pages *pages, u32 domain)
 {
 	while (pages->granted < pages->count) {
-		struct page *page = vsnd_page(pages, pages->granted);
-		int ref = gnttab_grant_foreign_access(domain, xen_page_to_gfn(page), 0);
+		void *address = vsnd_page_address(pages, pages->granted);
+		int ref = gnttab_grant_foreign_access(domain, vsnd_page_gfn(address), 0);
 
 		if (ref < 0) {
 			vsnd_pages_end(pages);
@@ -137,7 +149,7 @@ struct vsnd_pages *vsnd_pages_ordinary(size_t count)
 	if (!pages)
 		return NULL;
 	pages->count = count;
-	pages->address = vzalloc(array_size(count, PAGE_SIZE));
+	pages->address = vzalloc(array_size(count, XEN_PAGE_SIZE));
 	if (!pages->address) {
 		kvfree(pages);
 		return NULL;

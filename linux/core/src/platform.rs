@@ -85,7 +85,8 @@ pub trait Pages: SharedMemory + Sized {
     fn grant_again(&mut self, backend: u16) -> Result<(), Error>;
 }
 
-/// Kept pages with which nothing more is granted: 16 MiB. There can be a connection's own more of them.
+/// Kept pages with which nothing more is granted: 16 MiB, more where each keeps a larger page of the kernel's. There can be a
+/// connection's own more of them.
 pub const KEPT_MAX: usize = 4096;
 
 /// Allocates and grants pages, unless backends keep too many: one that never gives pages back does not get all memory.
