@@ -7,12 +7,12 @@ set -euo pipefail
 linux=$(cd "$(dirname "$0")" && pwd)
 out=$(dirname "$linux")/target/module
 
-make -s -C "$linux" rust.S
+make -s -C "$linux" rust-x86.S
 for series in "$@"; do
     headers=$("$linux/headers.sh" "$series")
     mkdir -p "$out/$series"
     # Each kernel's objects in a directory of their own; what did not change keeps its time.
-    cp -pu "$linux"/{Kbuild,Makefile,rust.S,*.c,*.h} "$out/$series/"
+    cp -pu "$linux"/{Kbuild,Makefile,rust-x86.S,*.c,*.h} "$out/$series/"
     # shellcheck disable=SC2086  # words
     make -C "$out/$series" $headers C=2 CHECK=sparse module > "$out/$series/build.log" 2>&1 || {
         cat "$out/$series/build.log" >&2
@@ -23,6 +23,6 @@ for series in "$@"; do
         echo "building for $series warns" >&2
         exit 1
     fi
-    echo "target/module/$series/vsnd_front.ko: $(wc -c < "$out/$series/vsnd_front.ko") octets," \
+    echo "target/module/$series/vsnd_front.ko: $(wc -c < "$out/$series/vsnd_front.ko") bytes," \
         "vermagic $(modinfo -F vermagic "$out/$series/vsnd_front.ko" | cut -d' ' -f1)"
 done

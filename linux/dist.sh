@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
-# Makes target/dist/vsnd-dkms-VERSION.tar.gz: the module's sources with the Rust half as assembly, which fits every x86-64
-# kernel. To build it takes gcc, make and a kernel's headers, and no Rust.
+# Makes target/dist/vsnd-dkms-VERSION.tar.gz: the module's sources with the Rust half as assembly, which fits every kernel
+# of its architecture. To build it takes gcc, make and a kernel's headers, and no Rust.
 set -euo pipefail
 
 linux=$(cd "$(dirname "$0")" && pwd)
@@ -14,12 +14,12 @@ grep -q "^PACKAGE_VERSION=\"$version\"" "$linux/dkms.conf" || {
     echo "linux/dkms.conf has another version than Cargo.toml ($version)" >&2
     exit 1
 }
-make -s -C "$linux" rust.S
+make -s -C "$linux" rust-x86.S rust-arm64.S
 rm -rf "${dist:?}/$name"
 mkdir -p "$dist/$name"
-cp "$linux"/{Kbuild,Makefile,dkms.conf,vsnd-modprobe.conf,rust.S,*.c,*.h} "$project"/LICENSE-MIT "$dist/$name/"
+cp "$linux"/{Kbuild,Makefile,dkms.conf,vsnd-modprobe.conf,rust-x86.S,rust-arm64.S,*.c,*.h} "$project"/LICENSE-MIT "$dist/$name/"
 cp "$project/docs/driver.md" "$dist/$name/README.md"
 tar -C "$dist" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$(git -C "$project" log -1 --format=%ct 2>/dev/null || echo 0)" \
     -czf "$dist/vsnd-dkms-$version.tar.gz" "$name"
 rm -r "${dist:?}/$name"
-echo "target/dist/vsnd-dkms-$version.tar.gz: $(wc -c < "$dist/vsnd-dkms-$version.tar.gz") octets"
+echo "target/dist/vsnd-dkms-$version.tar.gz: $(wc -c < "$dist/vsnd-dkms-$version.tar.gz") bytes"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what building and testing need and this machine lacks: Debian packages, and the Rust target
-# that proves the protocol crates free of std. Says what it installs, asks nothing, does nothing twice.
+# Installs what building and testing need and this machine lacks: Debian packages, and Rust's targets
+# for code without std. Says what it installs, asks nothing, does nothing twice.
 # With the argument `module` also what building the guest's module takes, with `lab` that and what the lab on a real Xen
 # needs on the host, with `debug` that and what building a kernel takes, with `deb` what Debian packages and their test take.
 set -eu
@@ -78,11 +78,15 @@ if ! command -v cargo >/dev/null 2>&1; then
     exit 1
 fi
 
-target=x86_64-unknown-none
-if command -v rustup >/dev/null 2>&1 && ! rustup target list --installed | grep -qx "$target"; then
-    echo "Installing the Rust target $target"
-    rustup target add "$target" >/dev/null 2>&1 || echo "Could not install $target; the no_std check will be left out." >&2
-fi
+targets=x86_64-unknown-none
+# The Rust half of the module is assembly for both architectures in a release.
+[ -z "${1:-}" ] || targets="$targets aarch64-unknown-none-softfloat"
+for target in $targets; do
+    if command -v rustup >/dev/null 2>&1 && ! rustup target list --installed | grep -qx "$target"; then
+        echo "Installing the Rust target $target"
+        rustup target add "$target" >/dev/null 2>&1 || echo "Could not install $target, without which some things cannot be built." >&2
+    fi
+done
 
 # PipeWire's plugin for ALSA, for a test. Installed, it would make PipeWire the default of every program's sound.
 plugin=libasound_module_pcm_pipewire.so

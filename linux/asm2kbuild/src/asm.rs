@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! Lines of AT&T assembly, as LLVM prints them.
+//! Lines of assembly, as LLVM prints them.
 
 /// One line, without its comment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,8 +11,9 @@ pub(crate) enum Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    pub(crate) fn parse(line: &'a str) -> Self {
-        let line = without_comment(line).trim();
+    /// Parses a line, in which comments begin with `comment`.
+    pub(crate) fn parse(line: &'a str, comment: &str) -> Self {
+        let line = without_comment(line, comment).trim();
         if line.is_empty() {
             return Self::Blank;
         }
@@ -29,15 +30,15 @@ impl<'a> Line<'a> {
     }
 }
 
-/// A comment starts with `#`, which may also stand in a string.
-fn without_comment(line: &str) -> &str {
+/// What begins a comment may also stand in a string.
+fn without_comment<'a>(line: &'a str, comment: &str) -> &'a str {
     let (mut quoted, mut escaped) = (false, false);
     for (at, character) in line.char_indices() {
         match character {
             _ if escaped => escaped = false,
             '\\' if quoted => escaped = true,
             '"' => quoted = !quoted,
-            '#' if !quoted => return &line[..at],
+            _ if !quoted && line[at..].starts_with(comment) => return &line[..at],
             _ => {}
         }
     }
@@ -50,12 +51,19 @@ mod tests {
 
     #[test]
     fn lines_are_told_apart() {
-        assert_eq!(Line::parse("  # only a comment"), Line::Blank);
-        assert_eq!(Line::parse(".LBB0_1:  # in a loop"), Line::Label(".LBB0_1"));
+        let parse = |line| Line::parse(line, "#");
+        assert_eq!(parse("  # only a comment"), Line::Blank);
+        assert_eq!(parse(".LBB0_1:  # in a loop"), Line::Label(".LBB0_1"));
         let ascii = Line::Directive { name: ".ascii", arguments: r##""a#\"#""## };
-        assert_eq!(Line::parse("\t.ascii\t\"a#\\\"#\" # text"), ascii);
-        assert_eq!(Line::parse("\tretq"), Line::Instruction { mnemonic: "retq", operands: "" });
+        assert_eq!(parse("\t.ascii\t\"a#\\\"#\" # text"), ascii);
+        assert_eq!(parse("\tretq"), Line::Instruction { mnemonic: "retq", operands: "" });
         let add = Line::Instruction { mnemonic: "addq", operands: "$8, %rsp" };
-        assert_eq!(Line::parse("\taddq\t$8, %rsp"), add);
+        assert_eq!(parse("\taddq\t$8, %rsp"), add);
+    }
+
+    #[test]
+    fn each_machine_has_its_comments() {
+        let add = Line::Instruction { mnemonic: "add", operands: "x0, x0, #8" };
+        assert_eq!(Line::parse("\tadd\tx0, x0, #8 // more", "//"), add);
     }
 }

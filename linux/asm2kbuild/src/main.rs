@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! Makes rustc's assembly (standard input) into a `.S` file that Kbuild assembles (standard output).
+//! Makes rustc's assembly (standard input) for `x86` or `arm64`, as the kernel calls them, into a `.S` file that Kbuild assembles
+//! (standard output).
 //!
 //! A kernel decides by configuration how a function is entered, how it returns and how it calls through a pointer; stable
 //! rustc has no flags for that, but the kernel has macros. So what the compiler wrote is written once more, with the
-//! kernel's macros, and one file serves every x86-64 kernel. What this program does not know it refuses.
+//! kernel's macros, and one file serves every kernel of an architecture. What this program does not know it refuses.
 
+mod arm64;
 mod asm;
 mod convert;
 mod sections;
 mod tables;
+mod x86;
 
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
@@ -26,6 +29,10 @@ fn main() -> ExitCode {
 fn run() -> Result<(), String> {
     let mut source = String::new();
     io::stdin().read_to_string(&mut source).map_err(|error| format!("standard input: {error}"))?;
-    let converted = convert::convert(&source)?;
+    let converted = match std::env::args().nth(1).as_deref() {
+        Some("x86") => convert::convert::<x86::X86<'_>>(&source)?,
+        Some("arm64") => convert::convert::<arm64::Arm64>(&source)?,
+        _ => return Err("usage: vsnd-asm2kbuild x86|arm64".into()),
+    };
     io::stdout().write_all(converted.as_bytes()).map_err(|error| format!("standard output: {error}"))
 }

@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn a_table_becomes_a_chain() {
         let source = ".LJTI0_0:\n\t.quad\t.LA\n\t.quad\t.LB\n\t.text\n\t.quad\t.LC\n";
-        let tables = JumpTables::find(&source.lines().map(Line::parse).collect::<Vec<_>>());
+        let tables = JumpTables::find(&source.lines().map(|line| Line::parse(line, "#")).collect::<Vec<_>>());
         let chain = tables.chain(".LJTI0_0(,%rax,8)");
         assert_eq!(chain.as_deref(), Some("\tcmpq\t$0, %rax\n\tje\t.LA\n\tjmp\t.LB\n"));
         assert_eq!(tables.chain(".LJTI9_9(,%rax,8)"), None);
