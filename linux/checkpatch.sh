@@ -1,18 +1,20 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
-# Downloads Linux's checkpatch.pl, with the lists that it reads, out of Debian's kernel source: target/checkpatch. Nothing is
-# installed. Does nothing twice.
+# Downloads checkpatch.pl of the newest kernel, with the lists that it reads, out of Debian's kernel source: target/checkpatch.
+# Nothing is installed. Does nothing twice.
 set -euo pipefail
 
-into=$(cd "$(dirname "$0")/.." && pwd)/target/checkpatch
+project=$(cd "$(dirname "$0")/.." && pwd)
+into=$project/target/checkpatch
 [ ! -e "$into/checkpatch.pl" ] || exit 0
-series=6.12
-echo "Downloading the source of kernel $series for its checkpatch.pl (140 MB)"
+apt=$project/target/roots/apt/13-amd64
+"$project/scripts/apt.sh" "$apt" amd64 trixie
+source=$(apt-cache -c "$apt/apt.conf" pkgnames linux-source- | grep -x 'linux-source-[0-9.]*' | sort -V | tail -n1)
+echo "Downloading the source of kernel ${source#linux-source-} for its checkpatch.pl (160 MB)"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-# Without root, apt-get download would try to become another user first.
-(cd "$work" && apt-get -o APT::Sandbox::User=root download -qq "linux-source-$series")
-dpkg-deb --fsys-tarfile "$work"/*.deb | tar -xO "./usr/src/linux-source-$series.tar.xz" |
+(cd "$work" && apt-get -c "$apt/apt.conf" download -qq "$source")
+dpkg-deb --fsys-tarfile "$work"/*.deb | tar -xO "./usr/src/$source.tar.xz" |
     tar -xJ -C "$work" --strip-components=2 --wildcards '*/scripts/checkpatch.pl' '*/scripts/spelling.txt' \
         '*/scripts/const_structs.checkpatch'
 # It looks for names in a kernel's headers, of which it needs none.

@@ -1,0 +1,65 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR MIT
+# Builds the module for each kernel of kernels.list, with the compiler of its Debian: target/module/RELEASE/vsnd_front.ko.
+# usage: matrix.sh [ROW]      ROW: the beginning of some rows, as "13 newest"
+set -euo pipefail
+
+linux=$(cd "$(dirname "$0")" && pwd)
+target=$(dirname "$linux")/target
+rows=$(sed 's/#.*//' "$linux/kernels.list" | awk -v rows="${1:-}" 'NF { $1 = $1 } NF && index($0, rows) == 1')
+[ -n "$rows" ] || { echo "no row of kernels.list begins with \"$1\"" >&2; exit 1; }
+
+# apt_of DEBIAN ARCHITECTURE: the configuration of its apt.
+apt_of() {
+    local codename
+    case $1 in
+        12) codename=bookworm ;;
+        13) codename=trixie ;;
+    esac
+    "$linux/../scripts/apt.sh" "$target/roots/apt/$1-$2" "$2" "$codename" >&2
+    echo "$target/roots/apt/$1-$2/apt.conf"
+}
+
+# release_of CONF SERIES FLAVOUR: the newest release of the series; of all, for `newest`.
+release_of() {
+    local pattern=${2/newest/[0-9]*}
+    apt-cache -c "$1" show "linux-image-$3" "linux-image-$2-$3" 2> /dev/null |
+        sed -n 's/^Depends:.*linux-image-\([0-9][^ ,]*\).*/\1/p' | grep "^${pattern//./\\.}\." | sort -V | tail -n1
+}
+
+# headers DEBIAN RELEASE ARCHITECTURE: unpacks them where they want to be in the Debian's root. What runs is this machine's.
+headers() {
+    local root=$target/roots/$1 release=$2 common kbuild debs
+    [ ! -e "$root/usr/src/linux-headers-$release/.config" ] || return 0
+    debs=$target/roots/debs
+    rm -rf "$debs"
+    mkdir -p "$debs"
+    common=$(apt-cache -c "$(apt_of "$1" "$3")" depends "linux-headers-$release" | sed -n 's/^ *Depends: \(linux-headers-.*-common\)$/\1/p')
+    kbuild=$(apt-cache -c "$(apt_of "$1" "$3")" depends "linux-headers-$release" | sed -n 's/^ *Depends: \(linux-kbuild-.*\)$/\1/p')
+    echo "Downloading the headers of kernel $release" >&2
+    (cd "$debs" && apt-get -c "$(apt_of "$1" "$3")" download -qq "linux-headers-$release" "$common" >&2 &&
+        apt-get -c "$(apt_of "$1" amd64)" download -qq "$kbuild" >&2)
+    "$linux/../scripts/apt.sh" unpack "$root" "$debs"/*.deb
+    rm -r "$debs"
+    # Kbuild asks it whether sparse is new enough; Debian's headers come without it.
+    kbuild=$root/usr/lib/$kbuild/scripts/checker-valid.sh
+    [ -e "$kbuild" ] || install -m755 <(printf '#!/bin/sh\necho 1\n') "$kbuild"
+}
+
+while read -r debian series flavour; do
+    architecture=${flavour%%-*}
+    "$linux/root.sh" "$debian"
+    release=$(release_of "$(apt_of "$debian" "$architecture")" "$series" "$flavour")
+    [ -n "$release" ] || { echo "Debian $debian has no kernel $series for $flavour" >&2; exit 1; }
+    headers "$debian" "$release" "$architecture"
+    work=$target/roots/$debian/work/$release
+    began=$SECONDS
+    # shellcheck disable=SC2046  # nothing, or one word
+    "$linux/compile.sh" "$work" "${architecture/amd64/x86}" \
+        "$linux/root.sh" "$debian" make -C "/work/$release" "KDIR=/usr/src/linux-headers-$release" \
+        $([ "$architecture" = amd64 ] || echo CROSS_COMPILE=aarch64-linux-gnu-)
+    mkdir -p "$target/module/$release"
+    cp -p "$work/vsnd_front.ko" "$target/module/$release/"
+    printf 'Debian %s  %-6s  %-9s  target/module/%s/vsnd_front.ko: %s bytes, %s s\n' "$debian" "$series" "$flavour" "$release" \
+        "$(wc -c < "$work/vsnd_front.ko")" $((SECONDS - began))
+done <<< "$rows"

@@ -1,0 +1,62 @@
+#!/bin/bash
+# Packages of any Debian and architecture without installing them: an apt with lists, cache and state of its own. The packages come
+# from where this machine's come from.
+# usage: apt.sh DIRECTORY ARCHITECTURE CODENAME     makes it, where it is not there yet; then: apt-get -c DIRECTORY/apt.conf ...
+#        apt.sh unpack ROOT DEB...                  unpacks packages below ROOT, their documentation not
+set -euo pipefail
+
+if [ "$1" = unpack ]; then
+    root=$2
+    shift 2
+    # As on an installed Debian: one place for programs, one for libraries.
+    mkdir -p "$root"/usr/{bin,sbin,lib,lib64}
+    for name in bin sbin lib lib64; do
+        ln -sfn "usr/$name" "$root/$name"
+    done
+    for deb; do
+        dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$root" --keep-directory-symlink --no-same-owner \
+            --exclude './usr/share/doc' --exclude './usr/share/man' --exclude './usr/share/locale'
+    done
+    exit
+fi
+
+directory=$1 architecture=$2 codename=$3
+[ ! -e "$directory/apt.conf" ] || exit 0
+mkdir -p "$directory.new"/{etc/preferences.d,lists/partial,cache/archives/partial}
+directory=$(cd "$directory.new" && pwd)
+own=$(. /etc/os-release && echo "$VERSION_CODENAME")
+keys=/usr/share/keyrings/debian-archive-keyring.gpg
+: > "$directory/status"
+# shellcheck disable=SC2016  # apt's own
+apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' | sort -u | while read -r place suite; do
+    case $codename-$suite in
+        sid-"$own") echo "deb [signed-by=$keys] $place sid main" ;;
+        sid-*) ;;
+        *-"$own")
+            echo "deb [signed-by=$keys] $place $codename main"
+            # The newest kernels.
+            echo "deb [signed-by=$keys] $place $codename-backports main"
+            ;;
+        *-"$own"-*) echo "deb [signed-by=$keys] $place $codename${suite#"$own"} main" ;;
+    esac
+done > "$directory/sources.list"
+[ -s "$directory/sources.list" ] || { echo "this machine's apt does not say where it has Debian's packages from: run apt-get update" >&2; exit 1; }
+final=${directory%.new}
+cat > "$directory/apt.conf" << END
+Dir::Etc "$final/etc";
+Dir::Etc::sourcelist "$final/sources.list";
+Dir::Etc::sourceparts "-";
+Dir::State "$final";
+Dir::State::status "$final/status";
+Dir::Cache "$final/cache";
+APT::Architecture "$architecture";
+APT::Architectures { "$architecture"; };
+// Without root, apt would try to become another user first.
+APT::Sandbox::User "root";
+Acquire::Languages "none";
+END
+sed "s#$final/#$directory/#; s#\"$final\"#\"$directory\"#" "$directory/apt.conf" > "$directory/update.conf"
+echo "Fetching the package lists of $codename for $architecture"
+apt-get -c "$directory/update.conf" update -qq
+rm "$directory/update.conf"
+mv "$directory" "$final"
