@@ -3,6 +3,7 @@
 use core::fmt;
 
 use sndif::RingViolation;
+use sndif::text::{Say, Sink, display, say};
 use sndif::v2::EventViolation;
 
 use crate::USELESS_MAX;
@@ -41,27 +42,36 @@ pub enum Violation {
     EmptyWakeups,
 }
 
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Say for Violation {
+    fn say(&self, out: &mut dyn Sink) {
+        out.text("the backend");
         match self {
-            Self::Ring(violation) => write!(f, "the backend's response index: {violation}"),
-            Self::Events(violation) => write!(f, "the backend's event index: {violation}"),
-            Self::UnknownId(id) => write!(f, "the backend answered request {id}, which is not in flight"),
+            Self::Ring(violation) => say(out, &[&"'s response index: ", violation]),
+            Self::Events(violation) => say(out, &[&"'s event index: ", violation]),
+            Self::UnknownId(id) => say(out, &[&" answered request ", id, &", which is not in flight"]),
             Self::WrongOperation { id, asked, answered } => {
-                write!(f, "the backend answered request {id} of operation {asked} as operation {answered}")
+                say(out, &[&" answered request ", id, &" of operation ", asked, &" as operation ", answered]);
             }
             Self::OutOfOrder { asked: Some(asked), answered } => {
-                write!(f, "the backend answered operation {answered} of some stream instead of {asked} of ours")
+                say(out, &[&" answered operation ", answered, &" of some stream instead of ", asked, &" of ours"]);
             }
             Self::OutOfOrder { asked: None, answered } => {
-                write!(f, "the backend answered operation {answered}, and nothing was asked")
+                say(out, &[&" answered operation ", answered, &", and nothing was asked"]);
             }
             Self::Disbelieved => {
-                write!(f, "the backend sent more than {USELESS_MAX} events in a row that cannot be true")
+                say(out, &[&" sent more than ", &USELESS_MAX, &" events in a row that cannot be true"]);
             }
-            Self::EmptyWakeups => write!(f, "the backend notified more than {USELESS_MAX} times in a row for nothing"),
-            Self::BadOperation(code) => write!(f, "the backend answered operation {code}, which does not exist"),
+            Self::EmptyWakeups => {
+                say(out, &[&" notified more than ", &USELESS_MAX, &" times in a row for nothing"]);
+            }
+            Self::BadOperation(code) => say(out, &[&" answered operation ", code, &", which does not exist"]),
         }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        display(self, f)
     }
 }
 

@@ -5,6 +5,8 @@
 
 use core::fmt;
 
+use crate::text::{Say, Sink};
+
 /// A sample format of the protocol; the discriminant is its code on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
@@ -165,6 +167,12 @@ impl core::str::FromStr for Format {
 
     fn from_str(name: &str) -> Result<Self, UnknownFormat> {
         Self::from_name(name)
+    }
+}
+
+impl Say for Format {
+    fn say(&self, out: &mut dyn Sink) {
+        out.text(self.name());
     }
 }
 

@@ -38,6 +38,7 @@ mod memory;
 mod protocol;
 mod ring;
 pub mod store;
+pub mod text;
 mod xenbus;
 
 pub mod v0;

@@ -10,6 +10,7 @@
 
 use core::fmt;
 
+use crate::text::{Say, Sink, display, say};
 use crate::{PAGE_BYTES, SharedMemory};
 
 const REQ_PROD: usize = 0;
@@ -40,9 +41,15 @@ pub struct RingViolation {
     pub limit: u32,
 }
 
+impl Say for RingViolation {
+    fn say(&self, out: &mut dyn Sink) {
+        say(out, &[&"producer index ", &self.producer, &" is past its limit ", &self.limit]);
+    }
+}
+
 impl fmt::Display for RingViolation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "producer index {} is past its limit {}", self.producer, self.limit)
+        display(self, f)
     }
 }
 

@@ -36,7 +36,7 @@ impl StreamInfo {
     /// The stream's directory below the card's.
     #[must_use]
     pub fn path(&self) -> Text {
-        Text::format(format_args!("{}/{}", self.pcm, self.node))
+        Text::of(&[&self.pcm, &"/", &self.node])
     }
 }
 
@@ -59,7 +59,7 @@ pub fn names<P: Platform>(bus: &impl Bus<P>) -> CardNames {
 
 /// Reads the name of a PCM device.
 pub fn pcm_name<P: Platform>(bus: &impl Bus<P>, pcm: u8) -> Text {
-    name(bus, Text::format(format_args!("{pcm}")).as_str(), node::NAME, LONG_NAME_MAX_LEN)
+    name(bus, Text::of(&[&pcm]).as_str(), node::NAME, LONG_NAME_MAX_LEN)
 }
 
 /// Hands every stream of the card to `each`, in ascending order of PCM device and stream. Directories that are no PCM
@@ -81,7 +81,7 @@ fn pcm_streams<P: Platform>(
     limits: &Limits,
     each: &mut dyn FnMut(&StreamInfo),
 ) -> Result<(), BadLayout> {
-    let path = Text::format(format_args!("{pcm}"));
+    let path = Text::of(&[&pcm]);
     let mut limits = *limits;
     narrow(bus, &path, &mut limits)?;
     let mut counts = [0; 2];
@@ -96,7 +96,7 @@ fn stream<P: Platform>(
     [playback, capture]: &mut [u8; 2],
     each: &mut dyn FnMut(&StreamInfo),
 ) -> Result<(), BadLayout> {
-    let path = Text::format(format_args!("{pcm}/{node}"));
+    let path = Text::of(&[&pcm, &"/", &node]);
     let mut kind = [0; 2];
     let kind = bus.read(path.as_str(), node::TYPE, &mut kind);
     let Some(direction) = kind.and_then(Direction::from_node) else { return Ok(()) };
@@ -114,7 +114,7 @@ fn stream<P: Platform>(
 /// How many streams the card has at most.
 pub fn streams_max<P: Platform>(bus: &impl Bus<P>) -> usize {
     let pcms = children(bus, &Text::EMPTY);
-    pcms.iter().map(|pcm| children(bus, &Text::format(format_args!("{pcm}"))).iter().count()).sum()
+    pcms.iter().map(|pcm| children(bus, &Text::of(&[&pcm])).iter().count()).sum()
 }
 
 /// Numbers from 0 to 255 (`pcm-dev-idx` and `stream-idx` are `uint8_t`).

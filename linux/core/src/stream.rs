@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 //! One substream of version 2: what ALSA's operations and the event channels do.
 
-use core::fmt;
-
 use frontend::{Completion, Geometry, Mixer, MixerFeatures};
 use sndif::Format;
+use sndif::text::Sink;
 use sndif::v2::{HwParams, Operation, Trigger};
 
 use crate::buffer::Buffer;
@@ -280,13 +279,10 @@ impl<P: Platform> PcmStream<P> {
         reason
     }
 
-    /// Writes what there is to know of the stream.
-    ///
-    /// # Errors
-    /// Those of `out`.
-    pub fn show(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+    /// Says what there is to know of the stream.
+    pub fn show(&self, out: &mut dyn Sink) {
         let now = self.state.with(|state| state.snapshot());
-        show(out, &self.info, &now)
+        show(out, &self.info, &now);
     }
 }
 

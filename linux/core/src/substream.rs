@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 //! A substream of either version, which ALSA and the event channels know.
 
-use core::fmt;
-
 use sndif::Format;
 use sndif::store::Direction;
+use sndif::text::Sink;
 use sndif::v2::{HwParams, Trigger};
 
 use crate::{Error, PcmStream, Platform, Pointer, Space, v0};
@@ -199,11 +198,8 @@ impl<P: Platform> Substream<P> {
         }
     }
 
-    /// Writes what there is to know of the stream.
-    ///
-    /// # Errors
-    /// Those of `out`.
-    pub fn show(&self, out: &mut dyn fmt::Write) -> fmt::Result {
-        either!(self, stream => stream.show(out))
+    /// Says what there is to know of the stream.
+    pub fn show(&self, out: &mut dyn Sink) {
+        either!(self, stream => stream.show(out));
     }
 }

@@ -3,6 +3,8 @@
 
 use core::fmt;
 
+use sndif::text::{Say, Sink, say};
+
 /// Octets that a [`Text`] holds at most: the longest name of the protocol.
 pub const TEXT_MAX_LEN: usize = 80;
 
@@ -17,13 +19,12 @@ impl Text {
     /// No text.
     pub const EMPTY: Self = Self { octets: [0; TEXT_MAX_LEN], len: 0 };
 
-    /// What `arguments` format to.
+    /// One said after the other.
     #[must_use]
     #[inline(never)]
-    pub fn format(arguments: fmt::Arguments<'_>) -> Self {
+    pub fn of(all: &[&dyn Say]) -> Self {
         let mut text = Self::EMPTY;
-        // Never fails: what is too long is cut off.
-        let _ = fmt::write(&mut text, arguments);
+        say(&mut text, all);
         text
     }
 
@@ -63,10 +64,15 @@ impl Text {
     }
 }
 
-impl fmt::Write for Text {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
+impl Sink for Text {
+    fn text(&mut self, text: &str) {
         text.bytes().for_each(|octet| self.push(octet));
-        Ok(())
+    }
+}
+
+impl Say for Text {
+    fn say(&self, out: &mut dyn Sink) {
+        out.text(self.as_str());
     }
 }
 
@@ -82,7 +88,7 @@ mod tests {
 
     #[test]
     fn store_values_text_is_cut_off_and_a_hostile_name_is_harmless() {
-        assert_eq!(Text::format(format_args!("{}/{}", 1, 20)).as_str(), "1/20");
+        assert_eq!(Text::of(&[&1_u8, &"/", &20_u8]).as_str(), "1/20");
         assert_eq!(Text::name(b"a\x1b[2J\n\xffz").as_str(), "a?[2J??z");
         assert_eq!(Text::name(&[b'x'; 200]).as_str().len(), TEXT_MAX_LEN);
     }

@@ -36,8 +36,8 @@ impl Listener for KernelListener {
 
     fn stop(&self, stop: Stop) {
         match stop {
-            Stop::Failed(Error::Broken(violation)) => log::problem(format_args!("stream stopped: {violation}")),
-            Stop::Failed(error) => log::problem(format_args!("stream stopped: error {}", error.number())),
+            Stop::Failed(Error::Broken(violation)) => log::problem(&[&"stream stopped: ", &violation]),
+            Stop::Failed(error) => log::problem(&[&"stream stopped: error ", &error.number()]),
             Stop::Xrun => {}
         }
         // SAFETY: as for `vsnd_listener_elapsed` in `elapsed`: the listener lives, and no lock of ours is held.

@@ -2,10 +2,10 @@
 //! Entries through which people look at a stream and turn its knobs: controls and the view in /proc.
 
 use core::ffi::{c_int, c_long};
-use core::fmt;
 use core::mem::MaybeUninit;
 
 use driver::{Error, Knob, Substream};
+use sndif::text::Sink;
 
 use crate::sound::{Sound, direction};
 use crate::{Kernel, ffi, log};
@@ -56,19 +56,17 @@ unsafe extern "C" fn vsnd_stream_put_control(
 /// A file of /proc that is being read.
 struct Shown<'a>(&'a mut ffi::InfoBuffer);
 
-impl fmt::Write for Shown<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
+impl Sink for Shown<'_> {
+    fn text(&mut self, text: &str) {
         // SAFETY: C wants a buffer of ALSA's, which a reference to one is, and text of this length, which it copies.
         unsafe { ffi::vsnd_show(self.0, text.as_ptr(), text.len()) };
-        Ok(())
     }
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn vsnd_sound_show(sound: &Sound, buffer: &mut ffi::InfoBuffer) {
     for stream in sound.streams.iter() {
-        // Never fails.
-        let _ = stream.show(&mut Shown(buffer));
+        stream.show(&mut Shown(buffer));
     }
 }
 
@@ -81,8 +79,7 @@ unsafe extern "C" fn vsnd_sound_show_limits(sound: &Sound, text: *mut u8, size: 
     let mut cursor = log::Cursor::new(unsafe { core::slice::from_raw_parts_mut(text, size) });
     for stream in sound.streams.iter() {
         if let Substream::V0(stream) = stream {
-            // Never fails.
-            let _ = stream.show_hardware(&mut cursor);
+            stream.show_hardware(&mut cursor);
         }
     }
     cursor.len
@@ -96,14 +93,14 @@ unsafe extern "C" fn vsnd_sound_set_limits(sound: &Sound, text: *const u8, lengt
     // not null), and nobody writes them meanwhile, says the caller.
     let octets = unsafe { core::slice::from_raw_parts(text, length) };
     let Ok(text) = core::str::from_utf8(octets) else {
-        log::problem(format_args!("virtualcard_pcm: this is no text"));
+        log::problem(&[&"virtualcard_pcm: this is no text"]);
         return ffi::status(Err(Error::Invalid));
     };
     for stream in sound.streams.iter() {
         if let Substream::V0(stream) = stream
             && let Err(bad) = stream.set_hardware(text)
         {
-            log::problem(format_args!("virtualcard_pcm: {bad}"));
+            log::problem(&[&"virtualcard_pcm: ", &bad]);
             return ffi::status(Err(Error::Invalid));
         }
     }

@@ -104,13 +104,14 @@ impl Device {
             .and_then(|sound| connect::publish(&self.bus, &sound.streams, connect::features(&self.bus)));
         match published {
             Err(Error::OtherVersion) => {
-                log::problem(format_args!("the backend came back with another version of the protocol"));
+                log::problem(&[&"the backend came back with another version of the protocol"]);
             }
-            Err(Error::Kept) => log::problem(format_args!(
-                "cannot connect: backends still map {} pages that were taken back from them",
-                KernelPages::kept()
-            )),
-            Err(error) => log::problem(format_args!("cannot connect: error {}", error.number())),
+            Err(Error::Kept) => log::problem(&[
+                &"cannot connect: backends still map ",
+                &KernelPages::kept(),
+                &" pages that were taken back from them",
+            ]),
+            Err(error) => log::problem(&[&"cannot connect: error ", &error.number()]),
             Ok(()) => {}
         }
         published.is_ok()
@@ -149,7 +150,7 @@ impl Device {
             }
         });
         if let Err(bad) = read {
-            log::problem(format_args!("{}/{}", bad.path.as_str(), bad.node));
+            log::problem(&[&bad.path, &"/", &bad.node]);
             return Err(Error::Invalid);
         }
         failed.map(|()| streams)
@@ -159,7 +160,7 @@ impl Device {
     fn create_card(&mut self) -> bool {
         let created = self.try_create_card();
         if let Err(error) = created {
-            log::problem(format_args!("cannot make a card: error {}", error.number()));
+            log::problem(&[&"cannot make a card: error ", &error.number()]);
             self.remove_card();
         }
         created.is_ok()
@@ -188,7 +189,7 @@ impl Device {
     #[inline(never)]
     fn new_card(&self, sound: &KArc<Sound>, card: &mut *mut ffi::SndCard) -> Result<(), Error> {
         let names = layout::names(&self.bus);
-        let numbered = Text::format(format_args!("{NAMELESS_V0} {}", self.bus.number().saturating_add(1)));
+        let numbered = Text::of(&[&NAMELESS_V0, &" ", &self.bus.number().saturating_add(1)]);
         let (driver, mixer, nameless) = match self.protocol {
             Protocol::V2 => ("vsnd", "", NAMELESS),
             Protocol::V0 => (NAMELESS_V0, "Virtual card Mixer", NAMELESS_V0),
@@ -232,7 +233,7 @@ impl Device {
         let mut name = layout::pcm_name(&self.bus, pcm);
         if name.is_empty() {
             name = match self.protocol {
-                Protocol::V2 => Text::format(format_args!("PCM {pcm}")),
+                Protocol::V2 => Text::of(&[&"PCM ", &pcm]),
                 Protocol::V0 => Text::name(b"Virtual card PCM"),
             };
         }
@@ -316,7 +317,7 @@ unsafe extern "C" fn vsnd_device_new(
         // says the caller.
         let model = Text::name(unsafe { core::slice::from_raw_parts(model, length) });
         let Some(hardware) = Hardware::of_model(Some(model.as_str())) else {
-            log::problem(format_args!("there is no model \"{}\": give ac97, or none", model.as_str()));
+            log::problem(&[&"there is no model \"", &model, &"\": give ac97, or none"]);
             return Err(Error::Invalid);
         };
         // SAFETY: `dev` lives longer than the `Device` that the bus is part of, which `vsnd_device_free` frees; and the bus

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 //! The kernel's log, for what happens seldom.
 
-use core::fmt;
+use sndif::text::{Say, Sink, say};
 
 use crate::ffi;
 
@@ -17,23 +17,22 @@ impl<'a> Cursor<'a> {
     }
 }
 
-impl fmt::Write for Cursor<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
+impl Sink for Cursor<'_> {
+    fn text(&mut self, text: &str) {
         for octet in text.bytes() {
             if let Some(place) = self.octets.get_mut(self.len) {
                 *place = octet;
                 self.len = self.len.saturating_add(1);
             }
         }
-        Ok(())
     }
 }
 
 /// Something that is wrong, in one line; limited in rate, since a backend can cause it.
-pub(crate) fn problem(arguments: fmt::Arguments<'_>) {
+pub(crate) fn problem(words: &[&dyn Say]) {
     let mut octets = [0; 160];
     let mut line = Cursor::new(&mut octets);
-    let _ = fmt::write(&mut line, arguments);
+    say(&mut line, words);
     let len = line.len;
     // SAFETY: `len` octets of the line are written.
     unsafe { ffi::vsnd_log(octets.as_ptr(), len) }

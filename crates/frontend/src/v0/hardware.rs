@@ -5,6 +5,7 @@
 
 use core::fmt;
 
+use sndif::text::{Hex, Say, Sink, display, say};
 use sndif::v0::{RING_SLOTS, TRANSFER_BYTES_MAX};
 use sndif::{Format, FormatSet};
 
@@ -77,19 +78,27 @@ impl Field {
     }
 }
 
-impl fmt::Display for BadLimit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Say for BadLimit {
+    fn say(&self, out: &mut dyn Sink) {
         match self {
-            Self::Line(line) => write!(f, "line {line} is not the name of a limit and a number"),
+            Self::Line(line) => say(out, &[&"line ", line, &" is not the name of a limit and a number"]),
             Self::OutOfRange(field) => {
                 let (least, most) = TABLE.iter().find(|row| row.0 == *field).map_or((0, 0), |row| (row.2, row.3));
                 match field {
-                    Field::Formats | Field::Rates => write!(f, "{} has no bit, or one beyond {most:#x}", field.name()),
-                    _ => write!(f, "{} is not between {least} and {most}", field.name()),
+                    Field::Formats | Field::Rates => {
+                        say(out, &[&field.name(), &" has no bit, or one beyond ", &Hex(most)]);
+                    }
+                    _ => say(out, &[&field.name(), &" is not between ", &least, &" and ", &most]),
                 }
             }
-            Self::Empty(field) => write!(f, "{} is above the largest value", field.name()),
+            Self::Empty(field) => say(out, &[&field.name(), &" is above the largest value"]),
         }
+    }
+}
+
+impl fmt::Display for BadLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        display(self, f)
     }
 }
 
@@ -174,31 +183,45 @@ fn number(word: &str) -> Option<u64> {
 }
 
 /// The text of the proc file.
-impl fmt::Display for Hardware {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Say for Hardware {
+    fn say(&self, out: &mut dyn Sink) {
         for ((field, name, ..), value) in TABLE.iter().zip(&self.0) {
             match field {
                 Field::Formats => {
-                    write!(f, "{name} {value:#x}")?;
-                    Format::all().filter(|&format| self.formats().contains(format)).try_for_each(|format| {
-                        f.write_str(" ")?;
-                        format.name().chars().try_for_each(|letter| write!(f, "{}", letter.to_ascii_uppercase()))
-                    })?;
+                    say(out, &[name, &" ", &Hex(*value)]);
+                    for format in Format::all().filter(|&format| self.formats().contains(format)) {
+                        out.text(" ");
+                        upper_case(format.name(), out);
+                    }
                 }
                 Field::Rates => {
-                    write!(f, "{name} {value:#x}")?;
+                    say(out, &[name, &" ", &Hex(*value)]);
                     for (bit, word) in [(RATE_CONTINUOUS, " continuous"), (RATE_KNOT, " knot")] {
-                        f.write_str(if value & bit == 0 { "" } else { word })?;
+                        out.text(if value & bit == 0 { "" } else { word });
                     }
                     for (_, rate) in RATES.iter().enumerate().filter(|(bit, _)| (value >> bit) & 1 == 1) {
-                        write!(f, " {rate}")?;
+                        say(out, &[&" ", rate]);
                     }
                 }
-                _ => write!(f, "{name} {value}")?,
+                _ => say(out, &[name, &" ", value]),
             }
-            f.write_str("\n")?;
+            out.text("\n");
         }
-        Ok(())
+    }
+}
+
+/// Says the name of a format as C has it.
+fn upper_case(name: &str, out: &mut dyn Sink) {
+    let mut letters = [0; 32];
+    for (letter, place) in name.bytes().zip(&mut letters) {
+        *place = letter.to_ascii_uppercase();
+    }
+    out.text(letters.get(..name.len()).and_then(|letters| core::str::from_utf8(letters).ok()).unwrap_or(""));
+}
+
+impl fmt::Display for Hardware {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        display(self, f)
     }
 }
 

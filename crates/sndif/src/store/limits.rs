@@ -3,6 +3,7 @@
 use core::fmt;
 
 use super::{FORMAT_MAX_LEN, LIST_SEPARATOR, RATE_MAX_LEN, node, number};
+use crate::text::{Say, Sink, display, say};
 use crate::v2::Interval;
 use crate::{Format, FormatSet};
 
@@ -146,9 +147,15 @@ pub struct BadNode {
     pub reason: &'static str,
 }
 
+impl Say for BadNode {
+    fn say(&self, out: &mut dyn Sink) {
+        say(out, &[&"node `", &self.node, &"`: ", &self.reason]);
+    }
+}
+
 impl fmt::Display for BadNode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "node `{}`: {}", self.node, self.reason)
+        display(self, f)
     }
 }
 

@@ -6,6 +6,8 @@
 
 mod limits;
 
+use crate::text::{Say, Sink, display};
+
 pub use limits::{BadNode, LimitNodes, Limits, MAX_RATES, Rates};
 
 /// Device class in XenBus paths.
@@ -98,12 +100,18 @@ impl Direction {
     }
 }
 
-impl core::fmt::Display for Direction {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(match self {
+impl Say for Direction {
+    fn say(&self, out: &mut dyn Sink) {
+        out.text(match self {
             Self::Playback => "playback",
             Self::Capture => "capture",
-        })
+        });
+    }
+}
+
+impl core::fmt::Display for Direction {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        display(self, f)
     }
 }
 

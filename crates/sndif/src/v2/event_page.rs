@@ -8,6 +8,7 @@
 use core::fmt;
 
 use super::{Event, PACKET_BYTES};
+use crate::text::{Say, Sink, display, say};
 use crate::{PAGE_BYTES, SharedMemory};
 
 const IN_CONS: usize = 0;
@@ -47,9 +48,15 @@ pub struct EventViolation {
     pub consumer: u32,
 }
 
+impl Say for EventViolation {
+    fn say(&self, out: &mut dyn Sink) {
+        say(out, &[&"event index ", &self.producer, &" is more than ", &EVENT_SLOTS, &" ahead of ", &self.consumer]);
+    }
+}
+
 impl fmt::Display for EventViolation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "event index {} is more than {EVENT_SLOTS} ahead of {}", self.producer, self.consumer)
+        display(self, f)
     }
 }
 

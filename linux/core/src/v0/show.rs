@@ -1,42 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 //! A stream as text, for people.
 
-use core::fmt::{self, Write};
-
 use sndif::store::Direction;
+use sndif::text::{Sink, say};
 
 use super::state::Snapshot;
 use crate::place::frames;
+use crate::show::{show_geometry, show_violation};
 
-pub(crate) fn show(out: &mut dyn Write, only: Option<Direction>, now: &Snapshot) -> fmt::Result {
+pub(crate) fn show(out: &mut dyn Sink, only: Option<Direction>, now: &Snapshot) {
     let counters = &now.counters;
-    write!(out, "protocol version 0, stream {}: ", now.stream_id)?;
+    say(out, &[&"protocol version 0, stream ", &now.stream_id, &": "]);
     match only {
-        Some(direction) => writeln!(out, "{direction}")?,
-        None => writeln!(out, "playback or capture, {} last", now.direction)?,
+        Some(direction) => say(out, &[&direction, &"\n"]),
+        None => say(out, &[&"playback or capture, ", &now.direction, &" last\n"]),
     }
-    writeln!(out, "  state: {}, {}", if now.connected { "connected" } else { "without a backend" }, now.phase)?;
+    say(out, &[&"  state: ", &if now.connected { "connected" } else { "without a backend" }, &", ", &now.phase, &"\n"]);
     if let Some(geometry) = now.geometry {
-        writeln!(
-            out,
-            "  open: {} {} Hz {} channels, period {} frames, buffer {} frames",
-            geometry.format(),
-            geometry.rate_hz(),
-            geometry.channels(),
-            frames(geometry.period_bytes().into(), &geometry),
-            frames(geometry.ring_bytes().into(), &geometry)
-        )?;
+        show_geometry(out, &geometry);
         let position = now.position_bytes.checked_div(geometry.frame_bytes().into()).unwrap_or(0);
         let in_flight = frames(now.in_flight_bytes, &geometry);
-        writeln!(out, "  position: {position} frames answered since prepare, {in_flight} more in flight")?;
+        say(out, &[&"  position: ", &position, &" frames answered since prepare, ", &in_flight, &" more in flight\n"]);
     }
-    writeln!(
-        out,
-        "  since connected: {} requests, {} responses ({} errors), {} notifications sent",
-        counters.requests, counters.responses, counters.errors, now.notifications
-    )?;
-    match now.violation {
-        Some(violation) => writeln!(out, "  violation: {violation}"),
-        None => Ok(()),
-    }
+    say(out, &[&"  since connected: ", &counters.requests, &" requests, ", &counters.responses, &" responses ("]);
+    say(out, &[&counters.errors, &" errors), ", &now.notifications, &" notifications sent\n"]);
+    show_violation(out, now.violation);
 }

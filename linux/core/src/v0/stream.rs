@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 //! The stream of a version 0 device: what ALSA's operations and the event channel do.
 
-use core::fmt;
-
 use frontend::v0::{BadLimit, Completion, Hardware};
 use sndif::store::Direction;
+use sndif::text::{Say, Sink};
 use sndif::v0::{Operation, node};
 use sndif::{Errno, Format};
 
@@ -255,22 +254,16 @@ impl<P: Platform> PcmStream<P> {
         self.state.with(State::tell_mixer);
     }
 
-    /// Writes what there is to know of the stream.
-    ///
-    /// # Errors
-    /// Those of `out`.
-    pub fn show(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+    /// Says what there is to know of the stream.
+    pub fn show(&self, out: &mut dyn Sink) {
         let now = self.state.with(|state| state.snapshot());
-        show(out, self.only, &now)
+        show(out, self.only, &now);
     }
 
-    /// Writes what it may be opened with, as lines of a name and a value.
-    ///
-    /// # Errors
-    /// Those of `out`.
-    pub fn show_hardware(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+    /// Says what it may be opened with, as lines of a name and a value.
+    pub fn show_hardware(&self, out: &mut dyn Sink) {
         let hardware = self.state.with(|state| state.hardware);
-        write!(out, "{hardware}")
+        hardware.say(out);
     }
 
     /// Sets what it may be opened with, from lines as [`show_hardware`](Self::show_hardware) writes them: all of them, or

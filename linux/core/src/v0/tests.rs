@@ -7,6 +7,7 @@ use std::vec::Vec;
 use frontend::v0::{BadLimit, Field, Hardware};
 use frontend::{USELESS_MAX, Violation};
 use sndif::store::Direction;
+use sndif::text::Writer;
 use sndif::v2::{Interval, Trigger};
 use sndif::{Errno, Format, Protocol, SharedMemory};
 
@@ -404,7 +405,7 @@ fn cve_2026_72380_what_is_refused_or_answered_wrongly_stops_the_stream() {
     assert!(!stream.on_ring());
     assert!(matches!(stops()[..], [Stop::Failed(Error::Broken(Violation::OutOfOrder { .. }))]));
     let mut text = String::new();
-    stream.show(&mut text).unwrap();
+    stream.show(&mut Writer::new(&mut text));
     assert!(text.contains("violation: "), "{text}");
     stream.hw_free();
 }
@@ -481,7 +482,7 @@ fn what_root_sets_applies_to_the_next_open() {
     let space = stream.open(PLAY).unwrap();
     assert_eq!((space.params.rates_hz.max, space.params.formats.bits()), (32_000, 2));
     let mut text = String::new();
-    v0.show_hardware(&mut text).unwrap();
+    v0.show_hardware(&mut Writer::new(&mut text));
     assert!(text.starts_with("formats 0x2 U8\n"), "{text}");
 }
 
@@ -492,7 +493,7 @@ fn the_state_of_a_stream_can_be_read() {
     stream.trigger(Trigger::Start).unwrap();
     answer(&stream, 1);
     let mut text = String::new();
-    stream.show(&mut text).unwrap();
+    stream.show(&mut Writer::new(&mut text));
     let expected = "protocol version 0, stream 7: playback or capture, playback last\n  state: connected, running\n  \
         open: s16_le 48000 Hz 2 channels, period 480 frames, buffer 1920 frames\n  \
         position: 480 frames answered since prepare, 479 more in flight\n  \
