@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
-# Builds the module for each kernel of kernels.list, with the compiler of its Debian: target/module/RELEASE/vsnd_front.ko.
+# Builds the module for each kernel of kernels.list, with the compiler of its Debian: target/module/RELEASE/vsnd_front.ko. Each time
+# also with DKMS, from the release, as a user would.
 # usage: matrix.sh [ROW]      ROW: the beginning of some rows, as "13 newest"
 set -euo pipefail
 
@@ -46,6 +47,29 @@ headers() {
     [ -e "$kbuild" ] || install -m755 <(printf '#!/bin/sh\necho 1\n') "$kbuild"
 }
 
+# dkms_build DEBIAN RELEASE ARCHITECTURE [VARIABLE]: the release for this kernel.
+dkms_build() {
+    local work=$target/roots/$1/work/dkms machine
+    case $3 in
+        amd64) machine=x86_64 ;;
+        arm64) machine=aarch64 ;;
+    esac
+    rm -rf "$work"
+    mkdir -p "$work"/{source,tree,modules}
+    tar -C "$work/source" -xzf "$dist"
+    # shellcheck disable=SC2086  # nothing, or one word
+    "$linux/root.sh" "$1" env ${4:-} dkms build -m vsnd -v "$version" -k "$2" -a "$machine" --sourcetree /work/dkms/source \
+        --dkmstree /work/dkms/tree --installtree /work/dkms/modules --kernelsourcedir "/usr/src/linux-headers-$2" \
+        > "$work/log" 2>&1 || {
+        cat "$work/log" "$work/tree/vsnd/$version/build/make.log" >&2 2> /dev/null
+        return 1
+    }
+    [ "$(modinfo -F vermagic "$(find "$work/tree" -name 'vsnd_front.ko*')" | cut -d' ' -f1)" = "$2" ]
+}
+
+"$linux/dist.sh"
+version=$(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' "$linux/dkms.conf")
+dist=$target/dist/vsnd-dkms-$version.tar.gz
 while read -r debian series flavour; do
     architecture=${flavour%%-*}
     "$linux/root.sh" "$debian"
@@ -53,11 +77,13 @@ while read -r debian series flavour; do
     [ -n "$release" ] || { echo "Debian $debian has no kernel $series for $flavour" >&2; exit 1; }
     headers "$debian" "$release" "$architecture"
     work=$target/roots/$debian/work/$release
+    compiler=""
+    [ "$architecture" = amd64 ] || compiler=CROSS_COMPILE=aarch64-linux-gnu-
     began=$SECONDS
-    # shellcheck disable=SC2046  # nothing, or one word
+    # shellcheck disable=SC2086  # nothing, or one word
     "$linux/compile.sh" "$work" "${architecture/amd64/x86}" \
-        "$linux/root.sh" "$debian" make -C "/work/$release" "KDIR=/usr/src/linux-headers-$release" \
-        $([ "$architecture" = amd64 ] || echo CROSS_COMPILE=aarch64-linux-gnu-)
+        "$linux/root.sh" "$debian" make -C "/work/$release" "KDIR=/usr/src/linux-headers-$release" $compiler
+    dkms_build "$debian" "$release" "$architecture" "$compiler"
     mkdir -p "$target/module/$release"
     cp -p "$work/vsnd_front.ko" "$target/module/$release/"
     printf 'Debian %s  %-6s  %-9s  target/module/%s/vsnd_front.ko: %s bytes, %s s\n' "$debian" "$series" "$flavour" "$release" \

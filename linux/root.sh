@@ -23,6 +23,8 @@ if [ ! -e "$root" ]; then
     apt-get -c "$roots/apt/$debian-amd64/apt.conf" install -qq -y --download-only --no-install-recommends \
         bash coreutils dash diffutils findutils grep kmod make mawk pahole sed sparse \
         "gcc-$gcc" "gcc-$gcc-aarch64-linux-gnu" binutils-aarch64-linux-gnu > /dev/null
+    # Without what it would install besides, none of which it needs here.
+    (cd "$roots/apt/$debian-amd64/cache/archives" && apt-get -c "$roots/apt/$debian-amd64/apt.conf" download -qq dkms >&2)
     rm -rf "$root.new"
     "$project/scripts/apt.sh" unpack "$root.new" "$roots/apt/$debian-amd64"/cache/archives/*.deb
     rm "$roots/apt/$debian-amd64"/cache/archives/*.deb
