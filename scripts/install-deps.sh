@@ -3,6 +3,7 @@
 # for code without std. Says what it installs, asks nothing, does nothing twice.
 # With the argument `module` also what building the guest's module takes, with `lab` that and what the lab on a real Xen
 # needs on the host, with `debug` that and what building a kernel takes, with `deb` what Debian packages and their test take.
+# A second argument `arm64` adds what that takes for arm64.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -64,6 +65,15 @@ if [ "${1:-}" = lab ] || [ "${1:-}" = debug ]; then
     need zstd command -v zstd
 fi
 
+if [ "${2:-}" = arm64 ]; then
+    need gcc-aarch64-linux-gnu command -v aarch64-linux-gnu-gcc
+    need libc6-dev-arm64-cross test -e /usr/aarch64-linux-gnu/include/stdio.h
+    if [ "$1" = lab ]; then
+        need qemu-system-arm command -v qemu-system-aarch64
+        need device-tree-compiler command -v dtc
+    fi
+fi
+
 if [ -n "$missing" ]; then
     echo "Installing Debian packages:$missing"
     export DEBIAN_FRONTEND=noninteractive
@@ -78,15 +88,16 @@ if ! command -v cargo >/dev/null 2>&1; then
     exit 1
 fi
 
-targets=x86_64-unknown-none
-# The Rust half of the module is assembly for both architectures in a release.
-[ -z "${1:-}" ] || targets="$targets aarch64-unknown-none-softfloat"
-for target in $targets; do
-    if command -v rustup >/dev/null 2>&1 && ! rustup target list --installed | grep -qx "$target"; then
-        echo "Installing the Rust target $target"
-        rustup target add "$target" >/dev/null 2>&1 || echo "Could not install $target, without which some things cannot be built." >&2
+rust_target() { # target, then what cannot be done without it
+    if command -v rustup >/dev/null 2>&1 && ! rustup target list --installed | grep -qx "$1"; then
+        echo "Installing the Rust target $1"
+        rustup target add "$1" >/dev/null 2>&1 || echo "Could not install $1, without which $2 cannot be built." >&2
     fi
-done
+}
+rust_target x86_64-unknown-none "what needs no std"
+# The Rust half of the module is assembly for both architectures in a release.
+[ -z "${1:-}" ] || rust_target aarch64-unknown-none-softfloat "the module for arm64"
+[ "${2:-}" != arm64 ] || rust_target aarch64-unknown-linux-gnu "what is for arm64"
 
 # PipeWire's plugin for ALSA, for a test. Installed, it would make PipeWire the default of every program's sound.
 plugin=libasound_module_pcm_pipewire.so

@@ -1,0 +1,43 @@
+#!/bin/bash
+# Runs a command with what cargo needs to build for another architecture or Debian: the libraries of that Debian, unpacked below
+# target/cross/ARCHITECTURE-DEBIAN, and a compiler that knows where they are. Programs then lie in
+# target/cross/ARCHITECTURE-DEBIAN/build/TRIPLE/PROFILE.
+# usage: cross.sh amd64|arm64 12|13 COMMAND...
+set -euo pipefail
+
+project=$(cd "$(dirname "$0")/.." && pwd)
+architecture=$1 debian=$2
+shift 2
+case $architecture in
+    amd64) gnu=x86_64-linux-gnu target=x86_64-unknown-linux-gnu ;;
+    arm64) gnu=aarch64-linux-gnu target=aarch64-unknown-linux-gnu ;;
+    *) echo "unknown architecture $architecture (amd64, arm64)" >&2; exit 1 ;;
+esac
+case $debian in
+    12) codename=bookworm ;;
+    13) codename=trixie ;;
+    *) echo "unknown Debian $debian (12, 13)" >&2; exit 1 ;;
+esac
+
+cross=$project/target/cross/$architecture-$debian
+root=$cross/root
+if [ ! -e "$root" ]; then
+    "$project/scripts/apt.sh" "$cross/apt" "$architecture" "$codename" >&2
+    echo "Downloading Debian $debian's libraries for $architecture ($root)" >&2
+    apt-get -c "$cross/apt/apt.conf" install -qq -y --download-only --no-install-recommends \
+        libc6-dev libasound2-dev libpipewire-0.3-dev > /dev/null
+    rm -rf "$root.new"
+    "$project/scripts/apt.sh" unpack "$root.new" "$cross"/apt/cache/archives/*.deb
+    mv "$root.new" "$root"
+    rm "$cross"/apt/cache/archives/*.deb
+fi
+printf '#!/bin/sh\nexec %s-gcc --sysroot=%s "$@"\n' "$gnu" "$root" > "$cross/cc"
+chmod +x "$cross/cc"
+
+name=${target//-/_}
+export CARGO_BUILD_TARGET=$target CARGO_TARGET_DIR=$cross/build
+export "CARGO_TARGET_${name^^}_LINKER=$cross/cc" "CC_$name=$cross/cc"
+export PKG_CONFIG_ALLOW_CROSS=1 PKG_CONFIG_SYSROOT_DIR=$root
+export PKG_CONFIG_LIBDIR=$root/usr/lib/$gnu/pkgconfig:$root/usr/share/pkgconfig
+export BINDGEN_EXTRA_CLANG_ARGS="--sysroot=$root --target=$gnu"
+exec "$@"
