@@ -138,14 +138,14 @@ miri:
 	$(MIRI) -p vsnd-backend --test core -- --skip a_long_write_is_copied_in_parts --skip v0::
 	$(MIRI) -p vsnd-frontend -p vsnd-driver -p vsnd-kmod -- --skip waiting
 
-# A real Xen in QEMU. SCENARIO names one or several of them, KERNEL is 6.1 or 6.12 (default: both), DRIVER what the
-# guests load: stock (default), vsnd or both.
+# A real Xen in QEMU. SCENARIO names one or several of them, PLATFORM those of lab/platforms.list where they run (default: 6.1 and 6.12;
+# KERNEL is another word for it), DRIVER what the guests load: stock (default), vsnd or both.
 lab: lab-build
-	KERNEL="$(KERNEL)" DRIVER="$(DRIVER)" lab/run.sh $(SCENARIO)
+	PLATFORM="$(PLATFORMS)" DRIVER="$(DRIVER)" lab/run.sh $(SCENARIO)
 
-# Every scenario with both drivers on both kernels.
+# Every scenario with both drivers on every platform but the one that make lab-debug has.
 lab-all:
-	@$(MAKE) --no-print-directory lab DRIVER="stock vsnd"
+	@$(MAKE) --no-print-directory lab DRIVER="stock vsnd" PLATFORM="$(filter-out debug,$(shell awk '/^[^#]/ { print $$1 }' lab/platforms.list))"
 
 # Every scenario once with each driver that it is about, shared out among the kernels; with the programs that the tests are built
 # with, for another build would take as long as a quarter of the scenarios.
@@ -169,12 +169,17 @@ lab-bench: lab-build module
 
 # A prompt in dom0, with the daemon running.
 lab-shell: lab-build
-	KERNEL="$(KERNEL)" lab/run.sh --shell
+	PLATFORM="$(PLATFORMS)" lab/run.sh --shell
 
-lab-build: FEATURES = pipewire
-lab-build: build $(if $(filter vsnd,$(DRIVER)),module)
-	@scripts/install-deps.sh lab
-	$(CARGO) build --release --locked -p vsnd-lab
+PLATFORMS = $(or $(PLATFORM),$(KERNEL))
+# The architectures of the platforms that are asked for.
+LAB_ARCHITECTURES = $(sort $(foreach name,$(or $(PLATFORMS),6.1),$(shell awk '$$1 == "$(name)" { print $$2 }' lab/platforms.list)))
+LAB_PROGRAMS = --release --locked -p vsnd -p vsndd -p vsnd-lab --features vsndd/pipewire
+
+lab-build: $(if $(filter vsnd,$(DRIVER)),module) deps
+	@scripts/install-deps.sh lab $(filter arm64,$(LAB_ARCHITECTURES))
+	$(if $(filter amd64,$(LAB_ARCHITECTURES)),$(CARGO) build $(LAB_PROGRAMS))
+	$(if $(filter arm64,$(LAB_ARCHITECTURES)),scripts/cross.sh arm64 12 $(CARGO) build $(LAB_PROGRAMS))
 
 deps:
 	@scripts/install-deps.sh

@@ -1,10 +1,15 @@
 # What every domain of the lab does first. Sourced by the init scripts.
 # shellcheck shell=sh
 
-export PATH=/bin:/usr/lib/xen-4.17/bin LD_LIBRARY_PATH=/lib HOME=/
+export PATH=/bin LD_LIBRARY_PATH=/lib HOME=/
+for programs in /usr/lib/xen-*/bin; do PATH=$PATH:$programs; done
+# GUEST_TYPE and BUS.
+. /lab/platform
 
 mount_all() {
-    mount -t proc proc /proc
+    busybox mount -t proc proc /proc
+    # The shell is all that there is yet. What is not busybox's stays.
+    busybox --install -s /bin 2>/dev/null
     mount -t sysfs sys /sys
     mount -t devtmpfs dev /dev 2>/dev/null
     mkdir -p /dev/pts /dev/shm

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Builds a small kernel for the lab's guests that finds fault with itself: locks, sleeping where that is forbidden,
-# memory used after it was freed or never freed (target/lab/cache/kernel-debug, laid out as fetch.sh does).
+# memory used after it was freed or never freed (target/lab/cache/amd64-12/kernel-debug, laid out as fetch.sh does).
 # Takes some minutes once; needs 3 GB of disk.
 set -euo pipefail
 export PATH=$PATH:/sbin
@@ -8,7 +8,7 @@ export PATH=$PATH:/sbin
 lab=$(cd "$(dirname "$0")" && pwd)
 cache=$(dirname "$lab")/target/lab/cache
 series=6.12
-[ ! -e "$cache/kernel-debug/vmlinux" ] || exit 0
+[ ! -e "$cache/amd64-12/kernel-debug/vmlinux" ] || exit 0
 mkdir -p "$cache/debs" && cd "$cache"
 
 if [ ! -d debug-source ]; then
@@ -46,8 +46,8 @@ for wanted in XEN_PV PROVE_LOCKING DEBUG_ATOMIC_SLEEP DEBUG_OBJECTS SLUB_DEBUG_O
 done
 echo "Building kernel $(make -s kernelrelease) for the lab"
 make -s -j"$(nproc)" vmlinux modules > ../debug-build.log 2>&1 || { tail -n 20 ../debug-build.log >&2; exit 1; }
-rm -rf ../kernel-debug && mkdir -p ../kernel-debug
-make -s INSTALL_MOD_PATH="$PWD/../kernel-debug" modules_install > /dev/null
-make -s kernelrelease > ../kernel-debug/release
-strip -o ../kernel-debug/vmlinux.new vmlinux
-mv ../kernel-debug/vmlinux.new ../kernel-debug/vmlinux
+rm -rf ../amd64-12/kernel-debug && mkdir -p ../amd64-12/kernel-debug
+make -s INSTALL_MOD_PATH="$PWD/../amd64-12/kernel-debug" modules_install > /dev/null
+make -s kernelrelease > ../amd64-12/kernel-debug/release
+strip -o ../amd64-12/kernel-debug/vmlinux.new vmlinux
+mv ../amd64-12/kernel-debug/vmlinux.new ../amd64-12/kernel-debug/vmlinux

@@ -1,47 +1,40 @@
 #!/bin/bash
-# Downloads Debian's packages of Xen, the kernels and the programs of the lab's domains, and unpacks them
-# below target/lab/cache. Nothing is installed. Does nothing twice, and needs no network the second time.
+# Downloads Debian's packages of Xen, the kernels and the programs of a platform's domains, and unpacks them below
+# target/lab/cache/ARCHITECTURE-DEBIAN. Nothing is installed. Does nothing twice, and needs no network the second time.
+# usage: fetch.sh PLATFORM...
 set -euo pipefail
 export PATH=$PATH:/sbin
 
 lab=$(cd "$(dirname "$0")" && pwd)
-cache=$(dirname "$lab")/target/lab/cache
-mkdir -p "$cache/debs" && cd "$cache"
+scripts=$(dirname "$lab")/scripts
+# shellcheck source=lab/platform.sh
+. "$lab/platform.sh"
 
-# Xen's programs and libraries, what plays in the guests, and a shell for all domains.
-programs="xen-hypervisor-4.17-amd64 xen-utils-4.17 xenstore-utils libxenmisc4.17 libxencall1 libxenevtchn1
-libxenforeignmemory1 libxengnttab1 libxenstore4 libxentoollog1 libxendevicemodel1 libxenhypfs1 libxentoolcore1
-libyajl2 libasound2 libasound2-data alsa-utils busybox-static"
-
-# What people have on a desktop: a sound server, and what alsamixer's screen needs.
-desktop="pulseaudio pulseaudio-utils libpulse0 libsndfile1 libasyncns0 libdbus-1-3 libsystemd0 libcap2 libltdl7
-libspeexdsp1 libsoxr0 libtdb1 liborc-0.4-0 libflac12 libvorbis0a libvorbisenc2 libogg0 libopus0 libmpg123-0 libmp3lame0
-libx11-6 libx11-xcb1 libxcb1 libxau6 libxdmcp6 libbsd0 libmd0 libwrap0 libnsl2 libtirpc3 libgssapi-krb5-2 libkrb5-3
-libk5crypto3 libkrb5support0 libkeyutils1 libcom-err2 libgcrypt20 libgpg-error0 libgomp1 libudev1 liblzma5 libzstd1 liblz4-1
-libncursesw6 libtinfo6 ncurses-base"
-
-# Without root, apt-get download would try to become another user first.
-download() { apt-get -o APT::Sandbox::User=root download -qq "$@"; }
-
-# This machine's lists of packages may be missing, or older than what the servers have.
-update_lists() {
-    cat ../download.log >&2
-    echo "Updating Debian's package lists"
-    if [ "$(id -u)" = 0 ]; then apt-get update -qq; else sudo apt-get update -qq; fi
+# packages COMMAND...: apt-get with the platform's own lists; those may be older than what the servers have.
+packages() {
+    "$scripts/apt.sh" "$cache/apt" "$arch" "$codename"
+    apt-get -c "$cache/apt/apt.conf" -qq "$@" > /dev/null 2> "$cache/apt.log" || {
+        cat "$cache/apt.log" >&2
+        apt-get -c "$cache/apt/apt.conf" update -qq
+        apt-get -c "$cache/apt/apt.conf" -qq "$@" > /dev/null
+    }
 }
 
-# unpack DIRECTORY PACKAGE...: downloads and unpacks packages; the directory appears when all of it is there.
+# unpack DIRECTORY: what was downloaded; the directory appears when all of it is there.
 unpack() {
-    local into=$1 package
-    shift
-    [ ! -d "$into" ] || return 0
-    echo "Downloading $(echo "$*" | wc -w) Debian packages for the lab ($into)"
-    (cd debs && { download "$@" 2> ../download.log || { update_lists && download "$@"; }; })
-    rm -rf "$into.new"
-    for package in "$@"; do
-        dpkg-deb -x "$(find debs -name "${package}_*.deb" | sort | tail -n1)" "$into.new"
-    done
-    mv "$into.new" "$into"
+    rm -rf "$1.new"
+    "$scripts/apt.sh" unpack "$1.new" "$cache"/apt/cache/archives/*.deb
+    rm "$cache"/apt/cache/archives/*.deb
+    mv "$1.new" "$1"
+}
+
+# Xen's programs, what plays in the guests, what people have on a desktop, and a shell for all domains; with all that they need.
+fetch_programs() {
+    [ ! -d "$cache/programs" ] || return 0
+    echo "Downloading Debian $debian's packages for $arch for the lab ($cache/programs)"
+    packages install -y --download-only --no-install-recommends "xen-hypervisor-$xen-$arch" "xen-utils-$xen" xenstore-utils \
+        alsa-utils busybox-static pulseaudio pulseaudio-utils pipewire pipewire-bin wireplumber ncurses-base
+    unpack "$cache/programs"
 }
 
 # The kernel's ELF image out of its bzImage: Xen starts it three times faster. (Linux's boot protocol:
@@ -61,27 +54,46 @@ extract() {
     [ "$(od -An -tx1 -N 4 "$2" | tr -d ' ')" = 7f454c46 ]
 }
 
-# shellcheck disable=SC2086  # a list of words
-unpack programs $programs
-# shellcheck disable=SC2086
-unpack desktop $desktop
-[ -e xen ] || gunzip -c programs/boot/xen-4.17-amd64.gz > xen
+# kernel_release SERIES: the newest release of it that the Debian has.
+kernel_release() {
+    local series=${1%-16k} flavour=$arch pattern
+    [ "$1" = "$series" ] || flavour=$arch-16k
+    pattern=${series/newest/[0-9]*}
+    apt-cache -c "$cache/apt/apt.conf" show "linux-image-$flavour" "linux-image-$series-$flavour" 2> /dev/null |
+        sed -n 's/^Depends:.*linux-image-\([0-9][^ ,]*\).*/\1/p' | grep "^${pattern//./\\.}\." | sort -V | tail -n1
+}
 
-for series in "$@"; do
-    [ ! -e "kernel-$series/vmlinux" ] || continue
-    case $series in
-        6.1) meta=linux-image-amd64 ;;
-        *) meta=linux-image-$series-amd64 ;;
+fetch_kernel() {
+    local kernel=$cache/kernel-$1 release parts image
+    [ ! -e "$kernel/vmlinux" ] || return 0
+    # debug-kernel.sh has built that one.
+    [ "$1" != debug ] || { echo "lab/debug-kernel.sh builds that kernel" >&2; return 1; }
+    "$scripts/apt.sh" "$cache/apt" "$arch" "$codename"
+    release=$(kernel_release "$1")
+    [ -n "$release" ] || { echo "Debian $debian has no kernel $1 for $arch" >&2; return 1; }
+    echo "Downloading kernel $release for the lab ($kernel)"
+    # Newer ones are in several packages.
+    parts=$(apt-cache -c "$cache/apt/apt.conf" depends "linux-image-$release" | sed -n "s/^ *Depends: \(linux-[a-z]*-$release\)\$/\1/p")
+    # shellcheck disable=SC2086  # a list of words
+    (cd "$cache/apt/cache/archives" && packages download "linux-image-$release" $parts)
+    rm -rf "$kernel"
+    unpack "$kernel"
+    depmod -b "$kernel" "$release"
+    echo "$release" > "$kernel/release"
+    image=$(find "$kernel/boot/vmlinuz-$release" "$kernel/lib/modules/$release/vmlinuz" 2> /dev/null | head -n1 || true)
+    # On Arm it is what Xen starts as it is.
+    if [ "$arch" = amd64 ]; then extract "$image" "$kernel/vmlinux.new"; else cp "$image" "$kernel/vmlinux.new"; fi
+    mv "$kernel/vmlinux.new" "$kernel/vmlinux"
+}
+
+for name in "$@"; do
+    platform "$name"
+    mkdir -p "$cache"
+    fetch_programs
+    case $arch in
+        amd64) [ -e "$cache/xen" ] || gunzip -c "$cache/programs/boot/xen-$xen-amd64.gz" > "$cache/xen" ;;
+        arm64) cp -u "$cache/programs/boot/xen-$xen-arm64" "$cache/xen" ;;
     esac
-    package=$(apt-cache depends "$meta" | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | head -n1)
-    case $package in
-        "linux-image-$series".*) ;;
-        *) echo "This Debian has no kernel $series for the lab (found: ${package:-none}); Debian 12 has." >&2; exit 1 ;;
-    esac
-    unpack "kernel-$series" "$package"
-    release=${package#linux-image-}
-    depmod -b "kernel-$series" "$release"
-    extract "kernel-$series/boot/vmlinuz-$release" "kernel-$series/vmlinux.new"
-    echo "$release" > "kernel-$series/release"
-    mv "kernel-$series/vmlinux.new" "kernel-$series/vmlinux"
+    fetch_kernel "$dom0_kernel"
+    fetch_kernel "$guest_kernel"
 done

@@ -1,40 +1,55 @@
 #!/bin/bash
-# Builds the two initrds of a kernel, target/lab/images/KERNEL/dom0.cpio: busybox, Debian's Xen, ALSA and kernel
+# Builds the two initrds of a platform, target/lab/images/PLATFORM/dom0.cpio: busybox, Debian's Xen, ALSA and kernel
 # modules from the cache, our programs, and the scripts of this directory. The guest's lies within dom0's.
-# usage: image.sh KERNEL DIRECTORY-OF-OUR-PROGRAMS
+# usage: image.sh PLATFORM DIRECTORY-OF-OUR-PROGRAMS
 # environment: LAB_BENCH=1 (dom0 has vsnd-bench)
 set -euo pipefail
 export PATH=$PATH:/sbin
 
-kernel=$1 ours=$2
 lab=$(cd "$(dirname "$0")" && pwd)
-out=$(dirname "$lab")/target/lab
-cache=$out/cache
-programs=$cache/programs desktop=$cache/desktop
-# The kernel `debug` is the guests' only.
-dom0_kernel=${kernel/debug/6.12}
-libraries=$programs/usr/lib/x86_64-linux-gnu
-desktop_libraries=$desktop/usr/lib/x86_64-linux-gnu
+# shellcheck source=lab/platform.sh
+. "$lab/platform.sh"
+platform "$1"
+ours=$2
+image=$out/images/$1
+programs=$cache/programs
+libraries=$programs/usr/lib/$triplet
 
-dom0_modules="xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs virtio_pci 9pnet_virtio 9p snd-aloop snd-dummy"
+dom0_modules="xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs $bus 9pnet_virtio 9p snd-aloop"
+# Measurements' card, which Debian's kernels have on x86 only.
+[ "$arch" != amd64 ] || dom0_modules="$dom0_modules snd-dummy"
 guest_modules="xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs snd_xen_front snd-aloop"
-# Our module for this kernel, which a guest loads when it is asked to; the lab runs without it as well.
-our_module=$(dirname "$lab")/target/module/$kernel/vsnd_front.ko
 
-# add ROOT FILE [PLACE]: a program with the shared libraries it needs.
-add() {
-    local root=$1 file=$2 library
-    install -D -m755 "$file" "$root${3:-/bin/$(basename "$file")}"
-    LD_LIBRARY_PATH=$libraries:$desktop_libraries:$desktop_libraries/pulseaudio:$desktop/lib/x86_64-linux-gnu \
-        ldd "$file" 2>/dev/null | grep -o '/[^ ]*' | sort -u | while read -r library; do
-        case $library in
-            */ld-linux*) install -D -m755 "$(readlink -f "$library")" "$root/lib64/$(basename "$library")" ;;
-            *) install -D -m755 "$(readlink -f "$library")" "$root/lib/$(basename "$library")" ;;
-        esac
+release_of() { cat "$cache/kernel-$1/release"; }
+
+# Our module for the guests' kernel, which a guest loads when it is asked to; the lab runs without it as well.
+our_module() {
+    local directory
+    for directory in "$(release_of "$guest_kernel")" "$guest_kernel"; do
+        directory=$(dirname "$lab")/target/module/$directory
+        # Directories of Debian's series have no architecture in their names.
+        [ ! -e "$directory/vsnd_front.ko" ] ||
+            [ "$(modinfo -F vermagic "$directory/vsnd_front.ko" | cut -d' ' -f1)" != "$(release_of "$guest_kernel")" ] || {
+            echo "$directory/vsnd_front.ko"
+            return
+        }
     done
 }
 
-release_of() { cat "$cache/kernel-$1/release"; }
+# add ROOT FILE [PLACE]: a program with the shared libraries it needs, which its header names: programs of other architectures
+# cannot be asked.
+add() {
+    local root=$1 file=$2 library found
+    install -D -m755 "$file" "$root${3:-/bin/$(basename "$file")}"
+    for library in $(readelf -d "$file" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'); do
+        # The loader, and a plugin that has been loaded before this one.
+        case $library in ld-linux* | libpipewire-module-*) continue ;; esac
+        [ ! -e "$root/lib/$library" ] || continue
+        found=$(find "$libraries" "$libraries/pulseaudio" "$programs"/usr/lib/pulse-*/modules -maxdepth 1 -name "$library" | head -n1)
+        [ -n "$found" ] || { echo "$file needs $library, which is not among the lab's packages" >&2; exit 1; }
+        add "$root" "$found" "/lib/$library"
+    done
+}
 
 # add_modules ROOT KERNEL MODULE...: the modules, uncompressed (what unpacks them in the kernel is slow here), with their dependencies.
 add_modules() {
@@ -50,7 +65,7 @@ add_modules() {
             *.xz) xz -dc "$file" > "$place" ;;
             *) cp "$file" "$place" ;;
         esac
-        strip --strip-debug "$place"
+        "${binutils}strip" --strip-debug "$place"
     done
     depmod -b "$root" "$release" 2>/dev/null
 }
@@ -64,9 +79,10 @@ base() {
     ln -s ../bin "$root/usr/bin"
     ln -s ../bin "$root/usr/sbin"
     ln -s ../run "$root/var/run"
-    cp "$programs/bin/busybox" "$root/bin/busybox"
-    "$root/bin/busybox" --list | while read -r name; do ln -sf busybox "$root/bin/$name"; done
-    rm "$root/bin/busybox" && cp "$programs/bin/busybox" "$root/bin/busybox"
+    cp "$programs/usr/bin/busybox" "$root/bin/busybox"
+    # It makes links of its names itself, when a domain starts.
+    ln -s busybox "$root/bin/sh"
+    install -D -m755 "$libraries/$(basename "$loader")" "$root$loader"
     echo 'root:x:0:0:root:/:/bin/sh' > "$root/etc/passwd"
     printf 'root:x:0:\naudio:x:29:\n' > "$root/etc/group"
     for name in ls read write list watch chmod rm; do
@@ -80,23 +96,25 @@ base() {
     cp -r "$programs/usr/share/alsa" "$root/usr/share/"
     install -D -m644 -t "$root/usr/share/sounds/alsa" "$programs/usr/share/sounds/alsa/Front_Center.wav"
     cp "$lab/common.sh" "$root/lab/"
+    echo "GUEST_TYPE=$guest_type BUS=$bus" > "$root/lab/platform"
 }
 
 pack() {
-    find "$1/bin" -name 'vsnd*' -exec strip {} +
+    find "$1/bin" -name 'vsnd*' -exec "${binutils}strip" {} +
     (cd "$1" && find . -mindepth 1 | LC_ALL=C sort | cpio -o -H newc --quiet) > "$2"
 }
 
-mkdir -p "$out/images/$kernel"
-guest=$out/images/$kernel/guest
+mkdir -p "$image"
+guest=$image/guest
 base "$guest"
 # shellcheck disable=SC2086  # a list of words
-add_modules "$guest" "$kernel" $guest_modules
-if [ -e "$our_module" ]; then
-    release=$(release_of "$kernel")
+add_modules "$guest" "$guest_kernel" $guest_modules
+module=$(our_module)
+if [ -n "$module" ]; then
+    release=$(release_of "$guest_kernel")
     # It brings ALSA's modules along, which the stock driver needs as well.
-    cp "$our_module" "$guest/lib/modules/$release/"
-    strip --strip-debug "$guest/lib/modules/$release/vsnd_front.ko"
+    cp "$module" "$guest/lib/modules/$release/"
+    "${binutils}strip" --strip-debug "$guest/lib/modules/$release/vsnd_front.ko"
     depmod -b "$guest" "$release" 2>/dev/null
 fi
 for name in amixer axfer speaker-test; do
@@ -108,45 +126,48 @@ cp "$lab"/guest/* "$guest/lab/"
 install -m755 "$lab/guest/init" "$guest/init"
 
 # What a guest has beside this that is a desktop: a second initrd behind the first. Dom0 unpacks it for its own sound server.
-more=$out/images/$kernel/desktop
+more=$image/desktop
 rm -rf "$more" && mkdir -p "$more/bin"
 for name in pulseaudio pactl pacat; do
-    add "$more" "$desktop/usr/bin/$name"
+    add "$more" "$programs/usr/bin/$name"
 done
 ln -s pacat "$more/bin/parecord"
-for file in "$desktop"/usr/lib/pulse-*/modules/{module-{alsa-sink,alsa-source,null-sink},module-native-protocol-unix,libalsa-util,libprotocol-native}.so; do
+for file in "$programs"/usr/lib/pulse-*/modules/{module-{alsa-sink,alsa-source,null-sink},module-native-protocol-unix,libalsa-util,libprotocol-native}.so; do
     add "$more" "$file" "/lib/pulse/$(basename "$file")"
 done
 add "$more" "$programs/usr/bin/alsamixer"
-install -D -m644 "$desktop/lib/terminfo/l/linux" "$more/lib/terminfo/l/linux"
+install -D -m644 "$(find "$programs"/usr/{lib,share}/terminfo/l/linux 2> /dev/null | head -n1)" "$more/lib/terminfo/l/linux"
 
-# PipeWire and its session manager are this machine's, for the tests need them as well. Dom0 unpacks them, or gives them to a guest.
-pipewire=$out/images/$kernel/pipewire system=/usr/lib/x86_64-linux-gnu
+# PipeWire and its session manager. Dom0 unpacks them, or gives them to a guest.
+pipewire=$image/pipewire
 rm -rf "$pipewire"
 for name in pipewire wireplumber pw-record; do
-    add "$pipewire" "/usr/bin/$name"
+    add "$pipewire" "$programs/usr/bin/$name"
 done
-for file in $system/pipewire-0.3/libpipewire-module-{access,adapter,client-device,client-node,link-factory,metadata}.so \
-    $system/pipewire-0.3/libpipewire-module-{protocol-native,session-manager,spa-node-factory}.so \
-    $system/spa-0.2/{support/libspa-support,audioconvert/libspa-audioconvert,alsa/libspa-alsa}.so $system/wireplumber-0.4/*.so; do
-    add "$pipewire" "$file" "$file"
+for file in "$libraries"/pipewire-0.3/libpipewire-module-{access,adapter,client-device,client-node,link-factory,metadata}.so \
+    "$libraries"/pipewire-0.3/libpipewire-module-{protocol-native,session-manager,spa-node-factory}.so \
+    "$libraries"/spa-0.2/{support/libspa-support,audioconvert/libspa-audioconvert,alsa/libspa-alsa}.so "$libraries"/wireplumber-0.*/*.so; do
+    add "$pipewire" "$file" "${file#"$programs"}"
 done
 ln -s pw-record "$pipewire/bin/pw-play"
-install -D -m644 -t "$pipewire/usr/share/pipewire" /usr/share/pipewire/client{,-rt}.conf
-install -D -m644 -t "$pipewire/usr/share/wireplumber/scripts" /usr/share/wireplumber/scripts/*.lua
+install -D -m644 -t "$pipewire/usr/share/pipewire" "$programs"/usr/share/pipewire/client*.conf
+mkdir -p "$pipewire/usr/share/wireplumber"
+cp -r "$programs"/usr/share/wireplumber/scripts "$pipewire/usr/share/wireplumber/"
 install -D -m644 -t "$pipewire/etc/pipewire" "$lab"/../crates/sound-servers/src/{wireplumber.conf,vsnd.lua}
 
-dom0=$out/images/$kernel/dom0
+dom0=$image/dom0
 base "$dom0"
 # shellcheck disable=SC2086
 add_modules "$dom0" "$dom0_kernel" $dom0_modules
 add "$dom0" "$ours/vsnd-lab-liar"
 [ -z "${LAB_BENCH:-}" ] || add "$dom0" "$ours/vsnd-bench"
-for name in xl xenstored xenstore-control xenconsoled xen-init-dom0 libxl-save-helper xenconsole; do
-    add "$dom0" "$programs/usr/lib/xen-4.17/bin/$name" "/usr/lib/xen-4.17/bin/$name"
+xen_programs=/usr/lib/xen-$xen/bin
+for name in xl xenstored xenstore-control xenconsoled xen-init-dom0 libxl-save-helper xenconsole init-dom0less; do
+    # Not every architecture has all of them.
+    [ ! -e "$programs$xen_programs/$name" ] || add "$dom0" "$programs$xen_programs/$name" "$xen_programs/$name"
 done
 # xl unwinds its threads with it, and only asks for it then.
-add "$dom0" /lib/x86_64-linux-gnu/libgcc_s.so.1 /lib/libgcc_s.so.1
+add "$dom0" "$libraries/libgcc_s.so.1" /lib/libgcc_s.so.1
 echo 'vsnd:x:200:201:vsndd:/:/bin/false' >> "$dom0/etc/passwd"
 printf 'root:x:0:\naudio:x:29:vsnd\nvsnd:x:200:vsnd\nvsndd:x:201:\n' > "$dom0/etc/group"
 mkdir -p "$dom0/etc/xen"
@@ -158,7 +179,11 @@ install -m755 "$lab/dom0/init" "$dom0/init"
 pack "$guest" "$dom0/lab/guest.cpio"
 pack "$more" "$dom0/lab/desktop.cpio"
 pack "$pipewire" "$dom0/lab/pipewire.cpio"
-cp "$cache/kernel-$kernel/vmlinux" "$dom0/lab/vmlinux"
-pack "$dom0" "$out/images/$kernel/dom0.cpio"
-ln -sf "$cache/kernel-$dom0_kernel/vmlinux" "$out/images/$kernel/dom0.vmlinux"
+cp "$cache/kernel-$guest_kernel/vmlinux" "$dom0/lab/vmlinux"
+pack "$dom0" "$image/dom0.cpio"
+ln -sf "$cache/kernel-$dom0_kernel/vmlinux" "$image/dom0.vmlinux"
+ln -sf "$cache/xen" "$image/xen"
+# Xen itself starts the guests of some platforms.
+cp "$dom0/lab/guest.cpio" "$image/guest.cpio"
+ln -sf "$cache/kernel-$guest_kernel/vmlinux" "$image/guest.vmlinux"
 rm -rf "$guest" "$more" "$pipewire" "$dom0"

@@ -1,55 +1,75 @@
-# Says what each row of the lab runs: reads scenarios.list, prints "ROW SECONDS SCENARIO...".
+# Says what each row of the lab runs: reads platforms.list and scenarios.list, prints "ROW SECONDS SCENARIO...".
 #
-# kernels, drivers: lists of words; a row is KERNEL-DRIVER. shared=1: each scenario runs once with each driver that it is about,
-# with different drivers on different kernels where there are two, and on the row that has the least to do; otherwise all that
-# concern a row's driver run there. only: a list of scenarios that run on every row, whatever the list says.
+# platforms, drivers: lists of words; a row is PLATFORM-DRIVER. shared=1: each scenario runs once with each driver that it is about,
+# with different drivers on different platforms where there are two, and on the row that has the least to do; otherwise all that
+# concern a row's driver and make sense on its platform run there. only: a list of scenarios that run on every row, whatever the
+# lists say.
 BEGIN {
-    kernel_count = split(kernels, kernel, " ")
+    platform_count = split(platforms, platform, " ")
     driver_count = split(drivers, driver, " ")
     only_count = split(only, named, " ")
-    for (n = 1; n <= only_count; n++) for_all(named[n], 0)
+    for (n = 1; n <= only_count; n++) add_to_all(named[n])
 }
 
 /^#/ || NF == 0 || only_count { next }
 
+FILENAME ~ /platforms.list$/ {
+    if ($8 == "vsnd") no_stock[$1] = 1
+    for (n = 9; n <= NF; n++) {
+        limited[$1] = 1
+        sensible[$1, $n] = 1
+    }
+    next
+}
+
 {
     about = $2
-    everywhere = sub(/\+$/, "", about) || !shared
+    everywhere = sub(/\+$/, "", about) || !shared || about == "alone"
     for (d = 1; d <= driver_count; d++) {
-        if (about != "driver" && driver[d] != (about == "vsnd" ? "vsnd" : "stock")) continue
         if (everywhere) {
-            for (k = 1; k <= kernel_count; k++) add(kernel[k], driver[d], $1, $3)
+            for (p = 1; p <= platform_count; p++)
+                if (makes_sense(platform[p], driver[d], $1)) add(platform[p], driver[d], $1, $3)
         } else {
-            add(least_busy(driver[d], about == "driver" ? taken[$1] : ""), driver[d], $1, $3)
+            chosen = least_busy(driver[d], $1, about == "driver" ? taken[$1] : "")
+            if (chosen != "") add(chosen, driver[d], $1, $3)
         }
     }
 }
 
 END {
     for (d = 1; d <= driver_count; d++)
-        for (k = 1; k <= kernel_count; k++) {
-            row = kernel[k] "-" driver[d]
+        for (p = 1; p <= platform_count; p++) {
+            row = platform[p] "-" driver[d]
             if (row in scenarios) print row, seconds[row] + 0, scenarios[row]
         }
 }
 
-function add(of_kernel, of_driver, name, takes,    row) {
-    row = of_kernel "-" of_driver
+# Whether the scenario that is being read, which is `about` something, is for a row.
+function makes_sense(on, of_driver, name) {
+    if (on in limited ? !((on, name) in sensible) : about == "alone") return 0
+    if (of_driver == "stock" && (on in no_stock)) return 0
+    if (about == "vsnd" || about == "stock") return of_driver == about
+    # No driver has a part in what is about the daemon: once is enough.
+    return about != "daemon" || of_driver == "stock" || on in no_stock
+}
+
+function add(on, of_driver, name, takes,    row) {
+    row = on "-" of_driver
     scenarios[row] = scenarios[row] " " name
     seconds[row] += takes
-    taken[name] = of_kernel
+    taken[name] = on
 }
 
-function for_all(name, takes,    d, k) {
+function add_to_all(name,    d, p) {
     for (d = 1; d <= driver_count; d++)
-        for (k = 1; k <= kernel_count; k++) add(kernel[k], driver[d], name, takes)
+        for (p = 1; p <= platform_count; p++) add(platform[p], driver[d], name, 0)
 }
 
-# The kernel whose row with this driver has the least to do; not `avoided`, if there is another.
-function least_busy(of_driver, avoided,    k, best) {
-    for (k = 1; k <= kernel_count; k++) {
-        if (kernel[k] == avoided && kernel_count > 1) continue
-        if (best == "" || seconds[kernel[k] "-" of_driver] < seconds[best "-" of_driver]) best = kernel[k]
+# The platform whose row with this driver has the least to do; `avoided` only if there is no other.
+function least_busy(of_driver, name, avoided,    p, best) {
+    for (p = 1; p <= platform_count; p++) {
+        if (!makes_sense(platform[p], of_driver, name) || platform[p] == avoided) continue
+        if (best == "" || seconds[platform[p] "-" of_driver] < seconds[best "-" of_driver]) best = platform[p]
     }
-    return best
+    return best == "" && avoided != "" && makes_sense(avoided, of_driver, name) ? avoided : best
 }

@@ -155,7 +155,7 @@ CARD="[['CARD, short-name=Lab',
 guest_config() {
     cat << END
 name = "$1"
-type = "pv"
+type = "$GUEST_TYPE"
 kernel = "/lab/vmlinux"
 ramdisk = "${GUEST_RAMDISK:-/lab/guest.cpio}"
 memory = ${GUEST_MB:-$(cat /share/guest-memory)}

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// Scenarios that are run by their names only: measurements, what takes hours, what needs another kernel.
-const BY_NAME: [&str; 5] = ["bench", "bench_start", "bench_dmix", "formats_all", "leaks"];
+/// Scenarios that are run by their names only: measurements, what takes hours.
+const BY_NAME: [&str; 4] = ["bench", "bench_start", "bench_dmix", "formats_all"];
 
 fn lab() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -24,11 +24,12 @@ fn written() -> BTreeSet<String> {
 }
 
 /// What each row runs, as `share-out.awk` says.
-fn rows(kernels: &str, shared: bool) -> BTreeMap<String, Vec<String>> {
-    let set = [format!("kernels={kernels}"), "drivers=stock vsnd".into(), format!("shared={}", u8::from(shared))];
+fn rows(platforms: &str, shared: bool) -> BTreeMap<String, Vec<String>> {
+    let set = [format!("platforms={platforms}"), "drivers=stock vsnd".into(), format!("shared={}", u8::from(shared))];
     let mut awk = Command::new("awk");
     awk.args(set.iter().flat_map(|variable| ["-v", variable.as_str()]));
-    let output = awk.arg("-f").arg(lab().join("share-out.awk")).arg(lab().join("scenarios.list")).output().unwrap();
+    let lists = [lab().join("platforms.list"), lab().join("scenarios.list")];
+    let output = awk.arg("-f").arg(lab().join("share-out.awk")).args(lists).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
     let row = |line: &str| {
@@ -42,10 +43,10 @@ fn rows(kernels: &str, shared: bool) -> BTreeMap<String, Vec<String>> {
 fn every_scenario_runs_somewhere_and_every_name_is_one() {
     let expected: BTreeSet<_> = written().into_iter().filter(|name| !BY_NAME.contains(&name.as_str())).collect();
     assert!(expected.len() > 50, "{expected:?}");
-    for kernels in ["6.1", "6.1 6.12"] {
+    for platforms in ["6.1 debug", "6.1 6.12 debug"] {
         for shared in [false, true] {
-            let run: BTreeSet<_> = rows(kernels, shared).into_values().flatten().collect();
-            assert_eq!(run, expected, "{kernels}, shared: {shared}");
+            let run: BTreeSet<_> = rows(platforms, shared).into_values().flatten().collect();
+            assert_eq!(run, expected, "{platforms}, shared: {shared}");
         }
     }
 }
@@ -64,4 +65,28 @@ fn what_is_shared_out_runs_once_with_each_driver_and_on_different_kernels() {
     }
     let kernels: BTreeSet<_> = on("destroy").iter().map(|row| row.split_once('-').unwrap().0.to_owned()).collect();
     assert_eq!(kernels.len(), 2, "{:?}", on("destroy"));
+}
+
+/// The names of the platforms, and the scenarios that those name which are not for all.
+fn platforms() -> BTreeMap<String, BTreeSet<String>> {
+    let text = fs::read_to_string(lab().join("platforms.list")).unwrap();
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let lines = text.lines().filter(|line| !line.starts_with('#')).map(words);
+    lines.map(|line| (line[0].clone(), line[8..].iter().cloned().collect())).collect()
+}
+
+#[test]
+fn a_platform_that_names_scenarios_runs_those_and_no_others() {
+    let written = written();
+    let platforms = platforms();
+    assert!(platforms.len() > 2, "{platforms:?}");
+    for (platform, named) in platforms {
+        assert!(named.is_subset(&written), "{platform}: {:?}", named.difference(&written));
+        let run: BTreeSet<_> = rows(&platform, false).into_values().flatten().collect();
+        if named.is_empty() {
+            assert!(run.len() > 50 && !run.contains("leaks"), "{platform}: {run:?}");
+        } else {
+            assert_eq!(run, named, "{platform}");
+        }
+    }
 }

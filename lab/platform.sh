@@ -1,0 +1,25 @@
+# What the lab's table says of a platform. Sourced; expects the lab's directory in $lab.
+# shellcheck shell=bash
+# shellcheck disable=SC2034,SC2154  # those who source it use what is set here, and have set $lab
+
+out=$(dirname "$lab")/target/lab
+
+# platform NAME: sets what platforms.list says of it, and where its packages are.
+platform() {
+    local line
+    line=$(awk -v name="$1" '$1 == name' "$lab/platforms.list")
+    [ -n "$line" ] || {
+        echo "no platform $1 in lab/platforms.list (there are:$(awk '/^[^#]/ { printf " %s", $1 }' "$lab/platforms.list"))" >&2
+        return 1
+    }
+    read -r _ arch debian xen dom0_kernel guest_kernel guest_type _ <<< "$line"
+    case $debian in
+        12) codename=bookworm ;;
+        13) codename=trixie ;;
+    esac
+    case $arch in
+        amd64) triplet=x86_64-linux-gnu loader=/lib64/ld-linux-x86-64.so.2 bus=virtio_pci binutils="" ;;
+        arm64) triplet=aarch64-linux-gnu loader=/lib/ld-linux-aarch64.so.1 bus=virtio_mmio binutils=aarch64-linux-gnu- ;;
+    esac
+    cache=$out/cache/$arch-$debian
+}
