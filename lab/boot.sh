@@ -7,7 +7,10 @@
 boot() {
     local image=$out/images/$1 dom0="console=hvc0 quiet loglevel=4 mitigations=off random.trust_cpu=on cryptomgr.notests"
     platform "$1"
-    "boot_$arch"
+    case $guest_type in
+        dom0less) boot_dom0less "$2" ;;
+        *) "boot_$arch" ;;
+    esac
     qemu+=(-accel tcg -smp 1 -nodefaults -no-reboot -display none -serial "$3"
         -fsdev "local,id=share,path=$2,security_model=none" -kernel "$image/xen")
     # Time that goes with the instructions: no other load of this machine makes a buffer run dry.
@@ -26,9 +29,54 @@ boot_amd64() {
 # Xen finds dom0's kernel and initrd where QEMU's device tree says: behind Xen itself, with room between them. Debian's Xen lets
 # two guests talk to each other only with `xsm=dummy`, which a driver domain needs.
 boot_arm64() {
-    qemu=(qemu-system-aarch64 -machine virt,virtualization=on,gic-version=3 -cpu neoverse-n1 -m 3072
-        -device virtio-9p-device,fsdev=share,mount_tag=lab
-        -append "console=dtuart dtuart=/pl011@9000000 dom0_mem=${dom0_mb}M dom0_max_vcpus=1 bootscrub=0 loglvl=warning xsm=dummy"
+    arm64_machine
+    qemu+=(-append "$xen_arguments"
         -device "guest-loader,addr=0x49000000,kernel=$image/dom0.vmlinux,bootargs=$dom0"
         -device "guest-loader,addr=0x4d000000,initrd=$image/dom0.cpio")
+}
+
+arm64_machine() {
+    xen_arguments="console=dtuart dtuart=/pl011@9000000 dom0_mem=${dom0_mb}M dom0_max_vcpus=1 bootscrub=0 loglvl=warning xsm=dummy"
+    qemu=(qemu-system-aarch64 -machine virt,virtualization=on,gic-version=3 -cpu neoverse-n1 -m 3072
+        -device virtio-9p-device,fsdev=share,mount_tag=lab)
+}
+
+# boot_dom0less SHARE: a guest that Xen starts beside dom0. Both stand in the device tree, with where QEMU puts what they are made of.
+boot_dom0less() {
+    local tree=${1%/share}/tree kernel=49000000 initrd=4d000000 guest_kernel_at=58000000 guest_initrd=5c000000 placed
+    local guest="console=ttyAMA0 quiet loglevel=4 mitigations=off random.trust_cpu=on cryptomgr.notests lab.late-store"
+    arm64_machine
+    "${qemu[@]}" -machine "dumpdtb=$tree.dtb" -smp 1 -nodefaults -display none -fsdev "local,id=share,path=$1,security_model=none" 2> /dev/null
+    dtc -q -I dtb -O dts "$tree.dtb" > "$tree.dts"
+    # module ADDRESS KIND FILE [MORE]: one of them in the tree.
+    module() {
+        printf 'module@%s { compatible = "multiboot,%s", "multiboot,module"; reg = <0x0 0x%s 0x0 0x%x>; %s };\n' \
+            "$1" "$2" "$1" "$(stat -L -c %s "$image/$3")" "${4:-}"
+    }
+    cat >> "$tree.dts" << END
+/ { chosen {
+    #address-cells = <2>;
+    #size-cells = <2>;
+    xen,xen-bootargs = "$xen_arguments";
+    xen,dom0-bootargs = "$dom0";
+    $(module $kernel kernel dom0.vmlinux)
+    $(module $initrd ramdisk dom0.cpio)
+    domU1 {
+        compatible = "xen,domain";
+        #address-cells = <2>;
+        #size-cells = <2>;
+        memory = <0x0 $((guest_mb * 1024))>;
+        cpus = <1>;
+        vpl011;
+        xen,enhanced = "enabled";
+        $(module $guest_kernel_at kernel guest.vmlinux "bootargs = \"$guest $(cat "$1/guest-arguments")\";")
+        $(module $guest_initrd ramdisk guest.cpio)
+    };
+}; };
+END
+    dtc -q -I dts -O dtb "$tree.dts" > "$tree.dtb"
+    qemu+=(-dtb "$tree.dtb")
+    for placed in "dom0.vmlinux,addr=0x$kernel" "dom0.cpio,addr=0x$initrd" "guest.vmlinux,addr=0x$guest_kernel_at" "guest.cpio,addr=0x$guest_initrd"; do
+        qemu+=(-device "loader,file=$image/$placed,force-raw=on")
+    done
 }

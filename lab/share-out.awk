@@ -15,6 +15,7 @@ BEGIN {
 
 FILENAME ~ /platforms.list$/ {
     if ($8 == "vsnd") no_stock[$1] = 1
+    for (n = 2; n <= 7; n++) is[$1, $n] = 1
     for (n = 9; n <= NF; n++) {
         limited[$1] = 1
         sensible[$1, $n] = 1
@@ -24,6 +25,7 @@ FILENAME ~ /platforms.list$/ {
 
 {
     about = $2
+    where = $4
     everywhere = sub(/\+$/, "", about) || !shared || about == "alone"
     for (d = 1; d <= driver_count; d++) {
         if (everywhere) {
@@ -44,8 +46,9 @@ END {
         }
 }
 
-# Whether the scenario that is being read, which is `about` something, is for a row.
+# Whether the scenario that is being read, which is `about` something and wants to be somewhere, is for a row.
 function makes_sense(on, of_driver, name) {
+    if (where != "" && !((on, where) in is)) return 0
     if (on in limited ? !((on, name) in sensible) : about == "alone") return 0
     if (of_driver == "stock" && (on in no_stock)) return 0
     if (about == "vsnd" || about == "stock") return of_driver == about

@@ -179,6 +179,10 @@ guest_module() {
 
 # guest_start NAME [VSND-VALUE [KERNEL-ARGUMENTS]]: creates a guest and waits until it takes commands.
 guest_start() {
+    if [ "$GUEST_TYPE" = dom0less ]; then
+        guest_furnish "$1" "${2-$CARD}" "${3:-}"
+        return
+    fi
     guest_config "$1" "${2-$CARD}" "${3:-}" > "/run/lab/$1.cfg"
     cat "$GUEST_LOGS/guest-$1.log" >> /run/lab/consoles 2>/dev/null
     rm -f "$GUEST_LOGS/guest-$1.log" "/run/lab/$1.number"
@@ -187,6 +191,29 @@ guest_start() {
     guest_remember "$1"
     watch_path=$(guest_path "$1")/data/lab/status
     watched_soon 120 guest_ready "$1" || fail "guest $1 does not come up"
+}
+
+# guest_furnish NAME VSND-VALUE KERNEL-ARGUMENTS: gives the guest that Xen has started a name and its cards.
+guest_furnish() {
+    [ -z "$3" ] || fail "there is one guest here, which runs already"
+    if [ ! -e /run/lab/furnished ]; then
+        init-dom0less > /run/lab/init-dom0less.log 2>&1 || fail "init-dom0less: $(tail -n1 /run/lab/init-dom0less.log)"
+        xl rename 1 "$1" || fail "xl rename: status $?"
+        echo "$1" > /run/lab/furnished
+    fi
+    [ "$(cat /run/lab/furnished)" = "$1" ] || fail "there is no guest $1 here"
+    guest_remember "$1"
+    watch_path=$(guest_path "$1")/data/lab/status
+    watched_soon 120 guest_ready "$1" || fail "guest $1 does not come up"
+    # A card's items stand in quotes, as vsnd-attach wants them in arguments.
+    printf '%s' "$2" | tr -d '\n' | sed 's/\], *\[/\n/g' > /run/lab/cards
+    while read -r furnish_card || [ -n "$furnish_card" ]; do
+        echo "$furnish_card" | grep -o "'[^']*'" | tr -d "'" > /run/lab/items
+        set -- "$1"
+        while read -r furnish_item; do set -- "$@" "$furnish_item"; done < /run/lab/items
+        xl vsnd-attach "$@" > /run/lab/attach.log 2>&1 || fail "vsnd-attach: $(cat /run/lab/attach.log)"
+        card_back "$1"
+    done < /run/lab/cards
 }
 
 # Which domain a name is, without asking xl each time.
@@ -216,7 +243,14 @@ card_connected() {
 guest_stop() {
     for stop_name in "$@"; do
         guest_forget "$stop_name"
-        xl destroy "$stop_name"
+        if [ "$GUEST_TYPE" = dom0less ]; then
+            # It cannot be started again: only its cards go.
+            for stop_card in $(xl vsnd-list "$stop_name" | awk '$1 ~ /^[0-9]+$/ { print $1 }'); do
+                xl vsnd-detach "$stop_name" "$stop_card"
+            done
+        else
+            xl destroy "$stop_name"
+        fi
     done
 }
 
