@@ -12,7 +12,7 @@ TEST_THREADS = $(shell expr 2 \* $$(nproc))
 UNIT_ROUNDS = 20
 LAB_ROUNDS = 5
 
-.PHONY: demo test soak unit unit-build lint lint-tools bench storm chaos fuzz fuzz-asan fuzz-guided miri build deps module module-matrix dist deb deb-test lab lab-all lab-test lab-debug lab-bench lab-shell lab-build
+.PHONY: demo test soak unit unit-build lint lint-tools bench storm chaos fuzz fuzz-asan fuzz-guided miri build deps module module-matrix dist deb deb-test lab lab-all lab-test lab-short lab-debug lab-bench lab-shell lab-build
 
 demo: build
 	target/release/vsnd demo $(DEMO_ARGS)
@@ -98,11 +98,14 @@ dist:
 	linux/dist.sh
 	linux/dkms-test.sh $(or $(KERNEL),6.1 6.12)
 
-# Debian packages, target/deb: the daemon as a service, the tool, the guest's module.
+# Debian packages, target/deb: the daemon as a service, the tool, the guest's module. ARCH is amd64 or arm64, SUITE 12 or 13 where they
+# are not for this machine's.
 deb: build
-	@scripts/install-deps.sh deb
+	@scripts/install-deps.sh deb $(ARCH)
 	linux/dist.sh
-	packaging/deb.sh
+	$(if $(ARCH)$(SUITE),scripts/cross.sh $(or $(ARCH),amd64) $(or $(SUITE),12) \
+	    $(CARGO) build --release --locked -p vsnd -p vsndd $(addprefix --features vsndd/,$(FEATURES)))
+	ARCH=$(ARCH) SUITE=$(SUITE) packaging/deb.sh
 
 # Installs, uses, upgrades and removes them in a Debian of its own.
 deb-test: deb
@@ -152,6 +155,11 @@ lab-all:
 lab-test: unit-build module
 	@scripts/install-deps.sh lab
 	LAB_SHARED=1 DRIVER="stock vsnd" PROGRAMS="$(CURDIR)/target/debug" lab/run.sh
+
+# What tells platforms apart, once on each of those that lab-test has not.
+lab-short: PLATFORM = $(shell awk '/^[^\#]/ && $$9 != "no" { print $$1 }' lab/platforms.list)
+lab-short: lab-build
+	LAB_SHORT=1 PLATFORM="$(PLATFORM)" lab/run.sh
 
 # The same for our driver in guests whose kernel finds fault with itself; builds that kernel once, which takes long.
 lab-debug: build

@@ -4,8 +4,9 @@
 # usage: run.sh [--shell] [SCENARIO...]
 # environment: PLATFORM (or KERNEL: today's are called by the series) and DRIVER=stock|vsnd, one or several words each (default:
 # "6.1 6.12" and stock), PROGRAMS and ARM64_PROGRAMS=directories of our programs, LAB_SHARED=1 (scenarios are shared out among the
-# rows), LAB_JOBS (rows side by side), LAB_LIMIT (seconds without a result after which a row is ended), LAB_TRACE=1 (each step on the
-# serial console), LAB_REAL_TIME=1 (time does not wait for the instructions)
+# rows), LAB_SHORT=1 (each platform that has a driver for that, once, with the scenarios that tell platforms apart), LAB_JOBS (rows
+# side by side), LAB_LIMIT (seconds without a result after which a row is ended), LAB_TRACE=1 (each step on the serial console),
+# LAB_REAL_TIME=1 (time does not wait for the instructions)
 set -euo pipefail
 
 lab=$(cd "$(dirname "$0")" && pwd)
@@ -18,8 +19,14 @@ declare -A programs=(
     [amd64]=${PROGRAMS:-$target/release}
     [arm64]=${ARM64_PROGRAMS:-$target/cross/arm64-12/build/aarch64-unknown-linux-gnu/release}
 )
-platforms=${PLATFORM:-${KERNEL:-6.1 6.12}}
-drivers=${DRIVER:-stock}
+short=${LAB_SHORT:-0}
+if [ "$short" = 1 ]; then
+    platforms=${PLATFORM:-$(awk '/^[^#]/ && $9 != "no" { print $1 }' "$lab/platforms.list")}
+    drivers="stock vsnd"
+else
+    platforms=${PLATFORM:-${KERNEL:-6.1 6.12}}
+    drivers=${DRIVER:-stock}
+fi
 jobs=${LAB_JOBS:-$(nproc)}
 # A row that brings nothing for so long hangs. How long all of it takes depends on what else the machine does.
 limit_seconds=${LAB_LIMIT:-1800}
@@ -107,7 +114,7 @@ if [ -n "$shell" ]; then
 fi
 
 # The longest rows first.
-mapfile -t rows < <(awk -v platforms="$platforms" -v drivers="$drivers" -v shared="${LAB_SHARED:-0}" -v only="$only" \
+mapfile -t rows < <(awk -v platforms="$platforms" -v drivers="$drivers" -v shared="${LAB_SHARED:-0}" -v short="$short" -v only="$only" \
     -f "$lab/share-out.awk" "$lab/platforms.list" "$lab/scenarios.list" | sort -k2,2nr)
 runs=()
 trap '[ ${#runs[@]} = 0 ] || kill "${runs[@]}" 2>/dev/null || true' EXIT

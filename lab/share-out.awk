@@ -2,8 +2,8 @@
 #
 # platforms, drivers: lists of words; a row is PLATFORM-DRIVER. shared=1: each scenario runs once with each driver that it is about,
 # with different drivers on different platforms where there are two, and on the row that has the least to do; otherwise all that
-# concern a row's driver and make sense on its platform run there. only: a list of scenarios that run on every row, whatever the
-# lists say.
+# concern a row's driver and make sense on its platform run there. short=1: only those that tell platforms apart, and on each
+# platform with one driver. only: a list of scenarios that run on every row, whatever the lists say.
 BEGIN {
     platform_count = split(platforms, platform, " ")
     driver_count = split(drivers, driver, " ")
@@ -16,7 +16,8 @@ BEGIN {
 FILENAME ~ /platforms.list$/ {
     if ($8 == "vsnd") no_stock[$1] = 1
     for (n = 2; n <= 7; n++) is[$1, $n] = 1
-    for (n = 9; n <= NF; n++) {
+    short_with[$1] = $9
+    for (n = 10; n <= NF; n++) {
         limited[$1] = 1
         sensible[$1, $n] = 1
     }
@@ -26,7 +27,9 @@ FILENAME ~ /platforms.list$/ {
 {
     about = $2
     where = $4
+    tells_apart = sub(/\*$/, "", about)
     everywhere = sub(/\+$/, "", about) || !shared || about == "alone"
+    if (short && !tells_apart) next
     for (d = 1; d <= driver_count; d++) {
         if (everywhere) {
             for (p = 1; p <= platform_count; p++)
@@ -48,6 +51,7 @@ END {
 
 # Whether the scenario that is being read, which is `about` something and wants to be somewhere, is for a row.
 function makes_sense(on, of_driver, name) {
+    if (short && short_with[on] != of_driver) return 0
     if (where != "" && !((on, where) in is)) return 0
     if (on in limited ? !((on, name) in sensible) : about == "alone") return 0
     if (of_driver == "stock" && (on in no_stock)) return 0

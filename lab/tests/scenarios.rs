@@ -25,7 +25,11 @@ fn written() -> BTreeSet<String> {
 
 /// What each row runs, as `share-out.awk` says.
 fn rows(platforms: &str, shared: bool) -> BTreeMap<String, Vec<String>> {
-    let set = [format!("platforms={platforms}"), "drivers=stock vsnd".into(), format!("shared={}", u8::from(shared))];
+    rows_with(platforms, if shared { "shared=1" } else { "shared=0" })
+}
+
+fn rows_with(platforms: &str, variable: &str) -> BTreeMap<String, Vec<String>> {
+    let set = [format!("platforms={platforms}"), "drivers=stock vsnd".into(), variable.to_owned()];
     let mut awk = Command::new("awk");
     awk.args(set.iter().flat_map(|variable| ["-v", variable.as_str()]));
     let lists = [lab().join("platforms.list"), lab().join("scenarios.list")];
@@ -67,12 +71,11 @@ fn what_is_shared_out_runs_once_with_each_driver_and_on_different_kernels() {
     assert_eq!(kernels.len(), 2, "{:?}", on("destroy"));
 }
 
-/// The names of the platforms, and the scenarios that those name which are not for all.
-fn platforms() -> BTreeMap<String, BTreeSet<String>> {
+/// The lines of the platforms, word by word.
+fn platforms() -> Vec<Vec<String>> {
     let text = fs::read_to_string(lab().join("platforms.list")).unwrap();
-    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    let lines = text.lines().filter(|line| !line.starts_with('#')).map(words);
-    lines.map(|line| (line[0].clone(), line[8..].iter().cloned().collect())).collect()
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect();
+    text.lines().filter(|line| !line.starts_with('#')).map(words).collect()
 }
 
 #[test]
@@ -80,13 +83,27 @@ fn a_platform_that_names_scenarios_runs_those_and_no_others() {
     let written = written();
     let platforms = platforms();
     assert!(platforms.len() > 2, "{platforms:?}");
-    for (platform, named) in platforms {
+    for line in platforms {
+        let (platform, named) = (&line[0], line[9..].iter().cloned().collect::<BTreeSet<_>>());
         assert!(named.is_subset(&written), "{platform}: {:?}", named.difference(&written));
-        let run: BTreeSet<_> = rows(&platform, false).into_values().flatten().collect();
+        let run: BTreeSet<_> = rows(platform, false).into_values().flatten().collect();
         if named.is_empty() {
             assert!(run.len() > 50 && !run.contains("leaks"), "{platform}: {run:?}");
         } else {
             assert_eq!(run, named, "{platform}");
         }
+    }
+}
+
+#[test]
+fn a_platform_that_runs_once_does_so_with_one_driver() {
+    let platforms = platforms();
+    let all = platforms.iter().map(|line| line[0].as_str()).collect::<Vec<_>>().join(" ");
+    let rows = rows_with(&all, "short=1");
+    let expected = platforms.iter().filter(|line| line[8] != "no").map(|line| format!("{}-{}", line[0], line[8]));
+    assert_eq!(rows.keys().cloned().collect::<BTreeSet<_>>(), expected.collect());
+    for (row, names) in rows {
+        assert!(names.iter().any(|name| name == "playback"), "{row}: {names:?}");
+        assert!(!names.iter().any(|name| name == "formats"), "{row}: {names:?}");
     }
 }
