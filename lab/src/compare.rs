@@ -20,6 +20,9 @@ pub(crate) struct Tolerance {
     /// Silence may lie before it: a sound server was there first.
     #[arg(long)]
     pub(crate) late: bool,
+    /// Frames of zero bytes end it, in formats whose silence is something else: what the stock driver fills a buffer with.
+    #[arg(long)]
+    pub(crate) zeroes: bool,
 }
 
 /// Outcome of a comparison.
@@ -88,10 +91,19 @@ pub(crate) fn compare(recording: &Recording, heard: &[u8], tolerance: Tolerance)
     // Frames of the recording that came, frames of silence so far, frames of silence among them.
     let first = if tolerance.from_any { place(&expected, heard, frame).unwrap_or(0) } else { 0 };
     let (mut same, mut silence, mut gaps) = (first, 0, 0);
+    // And of zero bytes at the end.
+    let zero = vec![0; frame];
+    let has_zeroes = tolerance.zeroes && !is_silence(&zero);
+    let mut zeroes = 0;
     let mut differs = None;
     for (at, got) in (before.len() / frame..).zip(heard.chunks(frame)) {
         let next = expected.get(same * frame..).and_then(|rest| rest.chunks(frame).next());
-        if next == Some(got) && (silence == 0 || (tolerance.gaps && same > 0)) {
+        if has_zeroes && next.is_none() && got == zero {
+            zeroes += 1;
+        } else if zeroes > 0 {
+            differs = Some(at);
+            break;
+        } else if next == Some(got) && (silence == 0 || (tolerance.gaps && same > 0)) {
             (same, gaps) = (same + 1, silence);
         } else if is_silence(got) {
             silence += 1;
@@ -117,9 +129,10 @@ pub(crate) fn compare(recording: &Recording, heard: &[u8], tolerance: Tolerance)
         };
         let between = if gaps > 0 { format!(", {gaps} of silence between") } else { String::new() };
         let after = silence - gaps;
-        format!("{of} frames {format} {channels} ch identical{between}, {after} of silence after")
+        let end = if has_zeroes { format!(", then {zeroes} of zero bytes") } else { String::new() };
+        format!("{of} frames {format} {channels} ch identical{between}, {after} of silence after{end}")
     };
-    Verdict { good: differs.is_none() && same >= at_least, text }
+    Verdict { good: differs.is_none() && same >= at_least && (zeroes > 0 || !has_zeroes), text }
 }
 
 #[cfg(test)]
@@ -127,11 +140,11 @@ mod tests {
     use super::*;
 
     const RECORDING: Recording = Recording { format: Format::S16Le, channels: 2, frames: 100, seed: 1 };
-    const EXACT: Tolerance = Tolerance { at_least: None, gaps: false, from_any: false, late: false };
-    const HALF: Tolerance = Tolerance { at_least: Some(50), gaps: false, from_any: false, late: false };
-    const GAPS: Tolerance = Tolerance { at_least: None, gaps: true, from_any: false, late: false };
+    const EXACT: Tolerance = Tolerance { at_least: None, gaps: false, from_any: false, late: false, zeroes: false };
+    const HALF: Tolerance = Tolerance { at_least: Some(50), gaps: false, from_any: false, late: false, zeroes: false };
+    const GAPS: Tolerance = Tolerance { at_least: None, gaps: true, from_any: false, late: false, zeroes: false };
 
-    const REST: Tolerance = Tolerance { at_least: None, gaps: false, from_any: true, late: false };
+    const REST: Tolerance = Tolerance { at_least: None, gaps: false, from_any: true, late: false, zeroes: false };
 
     fn good(heard: &[u8], tolerance: Tolerance) -> bool {
         compare(&RECORDING, heard, tolerance).good
@@ -178,6 +191,22 @@ mod tests {
         assert!(late(&[&[0; 4], &octets[..]].concat()).good);
         assert!(!late(&[&[0; 4], &octets[4..]].concat()).good, "a frame is missing");
         assert!(late(&[&[0; 40], &octets[4..]].concat()).text.starts_with("frame 10 of"));
+    }
+
+    #[test]
+    fn zero_bytes_end_what_has_another_silence() {
+        let recording = Recording { format: Format::U8, ..RECORDING };
+        let zeroes = Tolerance { zeroes: true, ..EXACT };
+        let octets = recording.octets();
+        let heard = [&octets[..], &[0x80; 8], &[0; 6]].concat();
+        let verdict = compare(&recording, &heard, zeroes);
+        assert!(verdict.good);
+        assert!(verdict.text.ends_with("4 of silence after, then 3 of zero bytes"), "{}", verdict.text);
+        assert!(!compare(&recording, &heard, EXACT).good);
+        assert!(!compare(&recording, &heard[..heard.len() - 6], zeroes).good, "none came");
+        assert!(!compare(&recording, &[&heard[..], &[0x80; 2]].concat(), zeroes).good, "silence behind them");
+        assert!(!compare(&recording, &[&octets[..100], &[0; 6]].concat(), zeroes).good, "a part of the recording");
+        assert!(good(&[&RECORDING.octets()[..], &[0; 8]].concat(), zeroes), "where zero is silence");
     }
 
     #[test]
