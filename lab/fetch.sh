@@ -30,9 +30,12 @@ unpack() {
 
 # Xen's programs, what plays in the guests, what people have on a desktop, and a shell for all domains; with all that they need.
 fetch_programs() {
+    local model=""
     [ ! -d "$cache/programs" ] || return 0
     echo "Downloading Debian $debian's packages for $arch for the lab ($cache/programs)"
-    packages install -y --download-only --no-install-recommends "xen-hypervisor-$xen-$arch" "xen-utils-$xen" xenstore-utils \
+    # The device model of HVM guests, which only x86 has.
+    [ "$arch" != amd64 ] || model=qemu-system-xen
+    packages install -y --download-only --no-install-recommends $model "xen-hypervisor-$xen-$arch" "xen-utils-$xen" xenstore-utils \
         alsa-utils busybox-static pulseaudio pulseaudio-utils pipewire pipewire-bin wireplumber ncurses-base
     unpack "$cache/programs"
 }
@@ -86,6 +89,10 @@ fetch_kernel() {
     mv "$kernel/vmlinux.new" "$kernel/vmlinux"
 }
 
+mkdir -p "$out/cache"
+# One at a time: another run waits until all is there.
+exec {lock}> "$out/cache/lock"
+flock "$lock"
 for name in "$@"; do
     platform "$name"
     mkdir -p "$cache"

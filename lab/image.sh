@@ -180,6 +180,14 @@ pack "$guest" "$dom0/lab/guest.cpio"
 pack "$more" "$dom0/lab/desktop.cpio"
 pack "$pipewire" "$dom0/lab/pipewire.cpio"
 cp "$cache/kernel-$guest_kernel/vmlinux" "$dom0/lab/vmlinux"
+if [ "$guest_type" = hvm ]; then
+    # Its device model starts the kernel, by way of a BIOS.
+    add "$dom0" "$programs/usr/libexec/xen-qemu-system-i386" /usr/libexec/xen-qemu-system-i386
+    install -D -m644 -t "$dom0/usr/lib/xen-$xen/boot" "$programs/usr/lib/xen-$xen/boot/hvmloader"
+    install -D -m644 -t "$dom0/usr/share/seabios" "$programs/usr/share/seabios/bios-256k.bin"
+    install -D -m644 -t "$dom0/usr/share/qemu" "$programs"/usr/share/qemu/{linuxboot{,_dma},kvmvapic}.bin
+    cp "$cache/kernel-$guest_kernel/boot/vmlinuz-$(release_of "$guest_kernel")" "$dom0/lab/vmlinux"
+fi
 pack "$dom0" "$image/dom0.cpio"
 ln -sf "$cache/kernel-$dom0_kernel/vmlinux" "$image/dom0.vmlinux"
 ln -sf "$cache/xen" "$image/xen"
