@@ -1,7 +1,8 @@
 #!/bin/bash
 # Makes the Debian packages vsndd, vsnd-tools and vsnd-dkms in target/deb, from the release builds and the module's release.
 # usage: deb.sh [VERSION]   (of the packages; without it Cargo.toml's)
-# environment: PROGRAMS=directory of our programs
+# environment: PROGRAMS=directory of our programs, ARCH and SUITE: for that architecture and Debian, with the programs that
+# scripts/cross.sh has built; they go to target/deb/SUITE-ARCH
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -11,6 +12,16 @@ version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$project/Cargo.toml" | head -n1)
 release=$project/target/dist/vsnd-dkms-$version.tar.gz
 deb_version=${1:-$version}
 out=$project/target/deb
+# What runs here, and says what the manual pages are.
+native=$programs
+foreign=()
+if [ -n "${ARCH:-}${SUITE:-}" ]; then
+    arch=${ARCH:-amd64} suite=${SUITE:-12}
+    cross=$project/target/cross/$arch-$suite
+    programs=$(echo "$cross"/build/*/release)
+    out=$out/$suite-$arch
+    foreign=(-a "$arch")
+fi
 work=$out/work
 inputs=$work/vsnd/inputs
 
@@ -32,11 +43,11 @@ vsnd ($deb_version) unstable; urgency=medium
 END
 
 install -m755 "$programs/vsndd" "$programs/vsnd" "$inputs/"
-"$programs/vsndd" --man > "$inputs/man/vsndd.8"
-"$programs/vsnd" man "$inputs/man"
-"$programs/vsnd" completions bash > "$inputs/completions/vsnd"
-"$programs/vsnd" completions zsh > "$inputs/completions/_vsnd"
-"$programs/vsnd" completions fish > "$inputs/completions/vsnd.fish"
+"$native/vsndd" --man > "$inputs/man/vsndd.8"
+"$native/vsnd" man "$inputs/man"
+"$native/vsnd" completions bash > "$inputs/completions/vsnd"
+"$native/vsnd" completions zsh > "$inputs/completions/_vsnd"
+"$native/vsnd" completions fish > "$inputs/completions/vsnd.fish"
 cp "$project/docs/driver.md" "$inputs/"
 cp "$project"/docs/{service,control,policy,xen,sound}.md "$project/docs/vsndd.toml" "$inputs/docs/"
 # The documentation's configuration without the listener for figures and the examples of rules, which name guests that nobody has.
@@ -45,7 +56,13 @@ tar -C "$inputs/vsnd-dkms" --strip-components=1 -xzf "$release"
 rm "$inputs"/vsnd-dkms/{README.md,LICENSE-MIT}
 mv "$inputs/vsnd-dkms/vsnd-modprobe.conf" "$inputs/modprobe.d/vsnd.conf"
 
+if [ ${#foreign[@]} -gt 0 ]; then
+    # The packages of that Debian's libraries, which this one does not know.
+    cp "$cross/shlibs" "$work/vsnd/debian/shlibs.local"
+    LIBRARIES=$(echo "$cross"/root/usr/lib/*-linux-gnu)
+    export LIBRARIES
+fi
 (cd "$work/vsnd" && DKMS_VERSION=$version DEB_BUILD_OPTIONS="noautodbgsym nocheck" SOURCE_DATE_EPOCH=$moment \
-    dpkg-buildpackage -b -us -uc -d > ../log 2>&1) || { tail -n 40 "$work/log" >&2; exit 1; }
+    dpkg-buildpackage -b -us -uc -d "${foreign[@]}" > ../log 2>&1) || { tail -n 40 "$work/log" >&2; exit 1; }
 mv "$work"/*.deb "$out/"
 (cd "$out" && ls -- *"_${deb_version}_"*.deb)

@@ -26,6 +26,12 @@ if [ ! -e "$root" ]; then
     echo "Downloading Debian $debian's libraries for $architecture ($root)" >&2
     apt-get -c "$cross/apt/apt.conf" install -qq -y --download-only --no-install-recommends \
         libc6-dev libasound2-dev libpipewire-0.3-dev > /dev/null
+    # Which package has which library, for packages that need them.
+    # shellcheck disable=SC2016  # dpkg's own
+    for deb in "$cross"/apt/cache/archives/*.deb; do
+        dpkg-deb --fsys-tarfile "$deb" | tar -t | sed -n 's#.*/\(lib[^/]*\)\.so\.\([0-9]*\)$#\1 \2#p' |
+            sed "s/\$/ $(dpkg-deb -W --showformat='${Package} (>= ${source:Upstream-Version})' "$deb")/"
+    done | sort -u > "$cross/shlibs"
     rm -rf "$root.new"
     "$project/scripts/apt.sh" unpack "$root.new" "$cross"/apt/cache/archives/*.deb
     mv "$root.new" "$root"
