@@ -22,7 +22,7 @@ boot() {
 boot_amd64() {
     qemu=(qemu-system-x86_64 -cpu qemu64,+rdrand,+npt,+nrip-save -m "$((dom0_mb + 2 * guest_mb + 352))"
         -device virtio-9p-pci,fsdev=share,mount_tag=lab
-        -append "console=com1 com1=115200,8n1 dom0_mem=${dom0_mb}M,max:${dom0_mb}M dom0_max_vcpus=1 loglvl=warning"
+        -append "console=com1 com1=115200,8n1 dom0_mem=${dom0_mb}M,max:${dom0_mb}M dom0_max_vcpus=1 loglvl=warning ${LAB_XEN:-}"
         -initrd "$image/dom0.vmlinux $dom0,$image/dom0.cpio")
 }
 
@@ -36,7 +36,7 @@ boot_arm64() {
 }
 
 arm64_machine() {
-    xen_arguments="console=dtuart dtuart=/pl011@9000000 dom0_mem=${dom0_mb}M dom0_max_vcpus=1 bootscrub=0 loglvl=warning xsm=dummy"
+    xen_arguments="console=dtuart dtuart=/pl011@9000000 dom0_mem=${dom0_mb}M dom0_max_vcpus=1 bootscrub=0 loglvl=warning xsm=dummy ${LAB_XEN:-}"
     qemu=(qemu-system-aarch64 -machine virt,virtualization=on,gic-version=3 -cpu neoverse-n1 -m 3072
         -device virtio-9p-device,fsdev=share,mount_tag=lab)
 }

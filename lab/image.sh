@@ -186,6 +186,7 @@ if [ "$guest_type" = hvm ]; then
     install -D -m644 -t "$dom0/usr/lib/xen-$xen/boot" "$programs/usr/lib/xen-$xen/boot/hvmloader"
     install -D -m644 -t "$dom0/usr/share/seabios" "$programs/usr/share/seabios/bios-256k.bin"
     install -D -m644 -t "$dom0/usr/share/qemu" "$programs"/usr/share/qemu/{linuxboot{,_dma},kvmvapic}.bin
+    install -D -m644 -t "$dom0/usr/share/qemu/keymaps" "$programs/usr/share/qemu/keymaps/en-us"
     cp "$cache/kernel-$guest_kernel/boot/vmlinuz-$(release_of "$guest_kernel")" "$dom0/lab/vmlinux"
 fi
 pack "$dom0" "$image/dom0.cpio"

@@ -6,7 +6,7 @@
 # "6.1 6.12" and stock), PROGRAMS and ARM64_PROGRAMS=directories of our programs, LAB_SHARED=1 (scenarios are shared out among the
 # rows), LAB_SHORT=1 (each platform that has a driver for that, once, with the scenarios that tell platforms apart), LAB_JOBS (rows
 # side by side), LAB_LIMIT (seconds without a result after which a row is ended), LAB_TRACE=1 (each step on the serial console),
-# LAB_REAL_TIME=1 (time does not wait for the instructions)
+# LAB_REAL_TIME=1 (time does not wait for the instructions), LAB_XEN (more words for Xen's command line)
 set -euo pipefail
 
 lab=$(cd "$(dirname "$0")" && pwd)

@@ -75,7 +75,7 @@ keep_evidence() {
     xenstore-ls -fp > "$1/xenstore" 2>&1
     dmesg > "$1/dom0-dmesg"
     xl dmesg > "$1/xen-dmesg"
-    for one in /run/lab/*.log "$GUEST_LOGS"/* "$WAVS"; do
+    for one in /run/lab/*.log "$GUEST_LOGS"/* /var/log/xen/qemu-dm-*.log "$WAVS"; do
         cp -r "$one" "$1/" 2>/dev/null
     done
 }
@@ -246,7 +246,7 @@ guest_stop() {
         guest_forget "$stop_name"
         if [ "$GUEST_TYPE" = dom0less ]; then
             # It cannot be started again: only its cards go.
-            for stop_card in $(xl vsnd-list "$stop_name" | awk '$1 ~ /^[0-9]+$/ { print $1 }'); do
+            for stop_card in $(xl vsnd-list "$stop_name" | sed -n 's/^devid: *\([0-9]*\),.*/\1/p'); do
                 xl vsnd-detach "$stop_name" "$stop_card"
             done
         else
