@@ -17,6 +17,8 @@ driver_holdings() {
 
 driver_holdings_are() { [ "$(driver_holdings "$1")" = "$2" ]; }
 
+no_workers() { [ -z "$(workers)" ]; }
+
 scenario_random() {
     world a
     must_run a "play 0,0 80 4800"
@@ -44,6 +46,7 @@ scenario_random() {
     [ "$mapped" = 16 ] || fail "$mapped pages of the guest are mapped, expected 16"
     note "daemon 3 times, players and recorder 3 times: $before, $mapped pages mapped, as before"
     guest_stop a
+    soon 5 no_workers || fail "the worker of a guest that is gone: $(workers)"
     host_before=$(holdings)
     for _ in 1 2 3; do
         guest_start a
