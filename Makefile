@@ -158,6 +158,7 @@ lab-test: unit-build module
 
 # What tells platforms apart, once on each of those that lab-test has not.
 lab-short: PLATFORM = $(shell awk '/^[^\#]/ && $$9 != "no" { print $$1 }' lab/platforms.list)
+lab-short: DRIVER = vsnd
 lab-short: lab-build
 	LAB_SHORT=1 PLATFORM="$(PLATFORM)" lab/run.sh
 
@@ -184,8 +185,9 @@ PLATFORMS = $(or $(PLATFORM),$(KERNEL))
 LAB_ARCHITECTURES = $(sort $(foreach name,$(or $(PLATFORMS),6.1),$(shell awk '$$1 == "$(name)" { print $$2 }' lab/platforms.list)))
 LAB_PROGRAMS = --release --locked -p vsnd -p vsndd -p vsnd-lab --features vsndd/pipewire
 
-lab-build: $(if $(filter vsnd,$(DRIVER)),module) deps
+lab-build: deps
 	@scripts/install-deps.sh lab $(filter arm64,$(LAB_ARCHITECTURES))
+	$(if $(filter vsnd,$(DRIVER)),lab/modules.sh $(or $(PLATFORMS),6.1 6.12))
 	$(if $(filter amd64,$(LAB_ARCHITECTURES)),$(CARGO) build $(LAB_PROGRAMS))
 	$(if $(filter arm64,$(LAB_ARCHITECTURES)),scripts/cross.sh arm64 12 $(CARGO) build $(LAB_PROGRAMS))
 
