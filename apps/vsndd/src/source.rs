@@ -57,7 +57,7 @@ impl ConfigSource {
     }
 }
 
-/// What a [`ConfigSource`] said at a moment.
+/// The contents of a [`ConfigSource`] at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     path: PathBuf,
@@ -68,7 +68,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// What it means.
+    /// The configuration that these settings are.
     ///
     /// # Errors
     /// [`ConfigError`].

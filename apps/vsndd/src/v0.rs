@@ -40,7 +40,7 @@ pub(crate) struct GuestStream {
     source: Endpoint,
     host: HostSide,
     opening: Option<Opening>,
-    /// What all buffers of the guest may take up.
+    /// Bound of all buffers of the guest.
     quota: Quota,
     /// Share of the open stream's in it.
     reserved: Option<Reserved>,

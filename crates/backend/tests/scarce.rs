@@ -10,7 +10,7 @@ use sndif::v2::{OpenParams, Operation, Request};
 use sndif::{Errno, Format, GrantRef};
 
 thread_local! {
-    /// Allocations of more than this many octets fail.
+    /// Allocations of more than this many bytes fail.
     static LARGEST: Cell<usize> = const { Cell::new(usize::MAX) };
 }
 

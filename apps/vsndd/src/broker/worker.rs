@@ -59,7 +59,7 @@ pub(super) struct Worker {
     ends_ns: Option<u64>,
     /// A part of it has more to do than was done at once.
     busy: bool,
-    /// It has printed something.
+    /// The worker has printed something that was not passed on.
     printed: bool,
     pub(super) cards: usize,
     pub(super) seen: Seen,

@@ -1,6 +1,6 @@
 //! A guest's worker: the process that maps its pages, parses its rings and plays what it plays. What it waits for, and which stream has its turn.
 //!
-//! It reaches Xen through what the broker lends, sees the guest's own part of the store, and is steered by the broker over a pair of
+//! A worker reaches Xen through what the broker lends, sees the guest's own part of the store, and is steered by the broker over a pair of
 //! sockets.
 
 mod cards;

@@ -1,4 +1,4 @@
-//! What the broker orders, and what it is told.
+//! Orders of the broker, and reports to it.
 
 use control::{Card, Guest, Target};
 use sndif::store::Direction;

@@ -4,10 +4,10 @@
 
 use sndif::SharedMemory;
 
-/// A bounded queue of octets.
+/// A bounded queue of bytes.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    octets: Vec<u8>,
+    bytes: Vec<u8>,
     start: usize,
     filled: usize,
 }
@@ -15,10 +15,10 @@ pub(super) struct Queue {
 impl Queue {
     /// An empty queue, or none where there is no memory for it.
     pub(super) fn new(capacity: usize) -> Option<Self> {
-        let mut octets = Vec::new();
-        octets.try_reserve_exact(capacity).ok()?;
-        octets.resize(capacity, 0);
-        Some(Self { octets, start: 0, filled: 0 })
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(capacity).ok()?;
+        bytes.resize(capacity, 0);
+        Some(Self { bytes, start: 0, filled: 0 })
     }
 
     pub(super) fn filled(&self) -> usize {
@@ -26,39 +26,39 @@ impl Queue {
     }
 
     pub(super) fn room(&self) -> usize {
-        self.octets.len().saturating_sub(self.filled)
+        self.bytes.len().saturating_sub(self.filled)
     }
 
     pub(super) fn capacity(&self) -> usize {
-        self.octets.len()
+        self.bytes.len()
     }
 
-    /// The oldest octets, at most `max`: a stretch that does not wrap.
+    /// The oldest bytes, at most `max`: a stretch that does not wrap.
     pub(super) fn front(&self, max: usize) -> &[u8] {
-        let end = self.start.saturating_add(self.filled.min(max)).min(self.octets.len());
-        self.octets.get(self.start..end).unwrap_or_default()
+        let end = self.start.saturating_add(self.filled.min(max)).min(self.bytes.len());
+        self.bytes.get(self.start..end).unwrap_or_default()
     }
 
-    /// Forgets the oldest octets.
-    pub(super) fn drop_front(&mut self, octets: usize) {
-        let octets = octets.min(self.filled);
-        self.start = self.wrapped(self.start.saturating_add(octets));
-        self.filled = self.filled.saturating_sub(octets);
+    /// Forgets the oldest bytes.
+    pub(super) fn drop_front(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.filled);
+        self.start = self.wrapped(self.start.saturating_add(bytes));
+        self.filled = self.filled.saturating_sub(bytes);
     }
 
-    /// Where the next octets go, at most `max`: a stretch that does not wrap.
+    /// Where the next bytes go, at most `max`: a stretch that does not wrap.
     pub(super) fn gap(&mut self, max: usize) -> &mut [u8] {
         let at = self.wrapped(self.start.saturating_add(self.filled));
-        let end = at.saturating_add(self.room().min(max)).min(self.octets.len());
-        self.octets.get_mut(at..end).unwrap_or_default()
+        let end = at.saturating_add(self.room().min(max)).min(self.bytes.len());
+        self.bytes.get_mut(at..end).unwrap_or_default()
     }
 
     /// Notes that the start of the gap was filled.
-    pub(super) fn extend(&mut self, octets: usize) {
-        self.filled = self.filled.saturating_add(octets.min(self.room()));
+    pub(super) fn extend(&mut self, bytes: usize) {
+        self.filled = self.filled.saturating_add(bytes.min(self.room()));
     }
 
-    /// Appends the first `length` octets of `memory`, or nothing.
+    /// Appends the first `length` bytes of `memory`, or nothing.
     pub(super) fn append_from(&mut self, memory: &impl SharedMemory, length: usize) -> bool {
         if length > self.room() || length > memory.len() {
             return false;
@@ -66,17 +66,17 @@ impl Queue {
         let mut copied = 0_usize;
         while copied < length {
             let gap = self.gap(length.saturating_sub(copied));
-            let octets = gap.len();
-            if octets == 0 || !memory.read(copied, gap) {
+            let bytes = gap.len();
+            if bytes == 0 || !memory.read(copied, gap) {
                 return false;
             }
-            self.extend(octets);
-            copied = copied.saturating_add(octets);
+            self.extend(bytes);
+            copied = copied.saturating_add(bytes);
         }
         true
     }
 
-    /// Moves the oldest `length` octets to the start of `memory`, or none.
+    /// Moves the oldest `length` bytes to the start of `memory`, or none.
     pub(super) fn move_to(&mut self, memory: &impl SharedMemory, length: usize) -> bool {
         if length > self.filled || length > memory.len() {
             return false;
@@ -84,18 +84,18 @@ impl Queue {
         let mut copied = 0_usize;
         while copied < length {
             let front = self.front(length.saturating_sub(copied));
-            let octets = front.len();
-            if octets == 0 || !memory.write(copied, front) {
+            let bytes = front.len();
+            if bytes == 0 || !memory.write(copied, front) {
                 return false;
             }
-            self.drop_front(octets);
-            copied = copied.saturating_add(octets);
+            self.drop_front(bytes);
+            copied = copied.saturating_add(bytes);
         }
         true
     }
 
     fn wrapped(&self, at: usize) -> usize {
-        at.checked_rem(self.octets.len()).unwrap_or(0)
+        at.checked_rem(self.bytes.len()).unwrap_or(0)
     }
 }
 
@@ -105,8 +105,8 @@ mod tests {
     use sndif::test_utils::Pages;
 
     #[test]
-    fn octets_come_out_in_the_order_in_which_they_went_in() {
-        let (from, to) = (Pages::of_octets(7), Pages::of_octets(7));
+    fn bytes_come_out_in_the_order_in_which_they_went_in() {
+        let (from, to) = (Pages::of_bytes(7), Pages::of_bytes(7));
         let mut queue = Queue::new(10).unwrap();
         let (mut next, mut expected) = (0_u8, 0_u8);
         for round in 0..100_usize {
@@ -119,7 +119,7 @@ mod tests {
             }
             let length = (round * 5) % 7;
             if queue.move_to(&to, length) {
-                for octet in &to.octets()[..length] {
+                for octet in &to.bytes()[..length] {
                     assert_eq!(*octet, expected);
                     expected = expected.wrapping_add(1);
                 }
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn pages_that_are_too_few_move_nothing() {
-        let short = Pages::of_octets(3);
+        let short = Pages::of_bytes(3);
         let mut queue = Queue::new(10).unwrap();
         assert!(!queue.append_from(&short, 4));
         queue.extend(8);
