@@ -36,6 +36,13 @@ pub enum Error {
         /// The kernel module that provides it.
         module: &'static str,
     },
+    /// The kernel's pages are not Xen's. Its drivers give a program one page of the kernel's for each of Xen's, so that what is shared
+    /// does not lie side by side.
+    #[error("this kernel has pages of {bytes} bytes, and programs share memory through Xen only where they have 4096")]
+    PageSize {
+        /// How large they are.
+        bytes: usize,
+    },
     /// The process asked to be another domain than the one it runs in.
     #[error("this is domain {actual}, not domain {asked}")]
     OtherDomain {

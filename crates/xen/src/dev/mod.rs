@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use sndif::GrantRef;
+use sndif::{GrantRef, PAGE_BYTES};
 
 use crate::memory::SharedPages;
 use crate::{Access, DomainId, Error, Port, Refusal, Result};
@@ -44,6 +44,10 @@ impl DeviceFile {
     }
 }
 
+fn pages_are_xens(bytes: usize) -> Result<()> {
+    if bytes == PAGE_BYTES { Ok(()) } else { Err(Error::PageSize { bytes }) }
+}
+
 /// The device files of this domain.
 pub(crate) struct Device {
     domain: DomainId,
@@ -55,6 +59,7 @@ pub(crate) struct Device {
 impl Device {
     /// Opens what every user of Xen needs, and finds out which domain this is.
     pub fn open(asked: Option<DomainId>) -> Result<Self> {
+        pages_are_xens(rustix::param::page_size())?;
         let gntdev = Arc::new(GNTDEV.open()?);
         drop(EVTCHN.open()?);
         let actual = own_domain()?;
@@ -264,4 +269,17 @@ fn own_domain() -> Result<DomainId> {
 fn naming(path: &str, error: Errno) -> io::Error {
     let error = io::Error::from(error);
     io::Error::new(error.kind(), format!("{path}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_pages_as_large_as_xens_are_shared() {
+        assert!(pages_are_xens(4096).is_ok());
+        for bytes in [16384, 65536] {
+            assert!(pages_are_xens(bytes).unwrap_err().to_string().contains(&bytes.to_string()));
+        }
+    }
 }
