@@ -126,6 +126,18 @@ static void vsnd_look(struct work_struct *work)
 
 static DECLARE_WORK(vsnd_look_work, vsnd_look);
 
+static void vsnd_look_later(struct work_struct *work)
+{
+	vsnd_card_let_go();
+}
+
+static DECLARE_DELAYED_WORK(vsnd_look_later_work, vsnd_look_later);
+
+void vsnd_device_look_in(u32 ms)
+{
+	schedule_delayed_work(&vsnd_look_later_work, msecs_to_jiffies(ms));
+}
+
 /* Later, because a card cannot be taken away while it is being closed. */
 void vsnd_card_let_go(void)
 {
@@ -141,7 +153,8 @@ static int __init vsnd_init(void)
 
 static void __exit vsnd_exit(void)
 {
-	/* Nobody has a card open any more, or will. */
+	/* Nobody has a card open any more, or will: no device has to be looked at. */
+	cancel_delayed_work_sync(&vsnd_look_later_work);
 	cancel_work_sync(&vsnd_look_work);
 	xenbus_unregister_driver(&vsnd_driver);
 	vsnd_kept_hand_over();

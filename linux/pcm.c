@@ -286,6 +286,19 @@ static int vsnd_pcm_prepare(struct snd_pcm_substream *substream)
 	return vsnd_stream_prepare(vsnd_pcm_stream(substream));
 }
 
+/* Not every backend can pause; one that cannot is not asked again. */
+static int vsnd_pcm_pause(struct snd_pcm_substream *substream)
+{
+	struct snd_pcm_runtime *runtime = substream->runtime;
+	int err = vsnd_stream_trigger(vsnd_pcm_stream(substream), VSND_PAUSE);
+
+	if (err) {
+		runtime->info &= ~SNDRV_PCM_INFO_PAUSE;
+		runtime->hw.info &= ~SNDRV_PCM_INFO_PAUSE;
+	}
+	return err;
+}
+
 static int vsnd_pcm_trigger(struct snd_pcm_substream *substream, int cmd)
 {
 	const struct vsnd_stream *stream = vsnd_pcm_stream(substream);
@@ -294,7 +307,7 @@ static int vsnd_pcm_trigger(struct snd_pcm_substream *substream, int cmd)
 	case SNDRV_PCM_TRIGGER_START:
 		return vsnd_stream_trigger(stream, VSND_START);
 	case SNDRV_PCM_TRIGGER_PAUSE_PUSH:
-		return vsnd_stream_trigger(stream, VSND_PAUSE);
+		return vsnd_pcm_pause(substream);
 	case SNDRV_PCM_TRIGGER_PAUSE_RELEASE:
 		return vsnd_stream_trigger(stream, VSND_RESUME);
 	case SNDRV_PCM_TRIGGER_STOP:

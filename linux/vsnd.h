@@ -34,7 +34,7 @@ int vsnd_device_new(struct xenbus_device *dev, const char *model, size_t model_l
 		    struct vsnd_device **device);
 /* The backend's state is now this one; 0 when it is gone. */
 void vsnd_device_backend_is(struct vsnd_device *device, int state);
-/* Applications have let go of its card. */
+/* Applications have let go of its card, or the time of vsnd_device_look_in() is over. */
 void vsnd_device_let_go(struct vsnd_device *device);
 /* Starts going away; returns whether the backend has to follow. */
 bool vsnd_device_detach(struct vsnd_device *device);
@@ -127,6 +127,11 @@ void vsnd_signal_raise(struct completion *signal);
 bool vsnd_signal_wait(struct completion *signal, u32 ms);
 /* A monotonic clock, which wraps. Does not sleep. */
 u32 vsnd_now_ms(void);
+
+/* ---- main.c, called by Rust ---- */
+
+/* Has vsnd_device_let_go() called for every device, in so long at most. */
+void vsnd_device_look_in(u32 ms);
 
 /* ---- xen.c, called by Rust ---- */
 

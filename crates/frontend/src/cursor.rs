@@ -2,8 +2,8 @@
 //!
 //! The backend reports octets since OPEN, which never rewind. A *run* lasts from OPEN or STOP to the next STOP; it starts
 //! at offset 0 of the ring. So all arithmetic counts from the start of the run, and only [`Origin`] knows at which
-//! reported position that was: at STOP the backend rounds its position up to a whole number of rings, and may or may not
-//! tell.
+//! reported position that was: at STOP a backend rounds its position up to a whole number of rings, and may or may not
+//! tell; or it begins a new count.
 
 use sndif::store::Direction;
 use sndif::v2::Span;
@@ -60,6 +60,12 @@ pub(crate) struct Cursor {
     /// Octets played or captured in the runs before.
     earlier: u64,
     stopping: bool,
+    /// Since STOP was sent, a position was reported that is a whole number of rings.
+    rounded: bool,
+    /// A position was reported in the present run.
+    heard: bool,
+    /// The present run starts where the count is known to be.
+    origin_known: bool,
 }
 
 impl Cursor {
@@ -76,7 +82,16 @@ impl Cursor {
             high: 0,
             earlier: 0,
             stopping: false,
+            rounded: false,
+            heard: false,
+            origin_known: true,
         }
+    }
+
+    /// Whether it is known where the run starts: from OPEN on, and after a STOP at which the backend told it. Without that,
+    /// the next position may count on, or from 0, or from anything.
+    pub(crate) fn is_origin_known(&self) -> bool {
+        self.origin_known
     }
 
     /// Octets played or captured since OPEN, without the roundings at STOP.
@@ -139,11 +154,13 @@ impl Cursor {
 
     /// STOP was sent: the run takes no more data, and the position may be rounded up.
     pub(crate) fn stop(&mut self) {
-        self.stopping = true;
+        (self.stopping, self.rounded) = (true, false);
     }
 
     /// STOP was answered: the next run begins, at offset 0.
     pub(crate) fn stopped(&mut self) {
+        self.origin_known = self.rounded || self.origin_known && !self.heard;
+        self.heard = false;
         let first = self.round_up(self.reported).unwrap_or(u64::MAX);
         let last = match self.direction {
             Direction::Playback => self.stop_limit(),
@@ -160,7 +177,16 @@ impl Cursor {
 
     /// Judges a reported position and moves there if it can be true.
     pub(crate) fn report(&mut self, position: u64) -> Result<Moved, Disbelief> {
-        if position < self.reported {
+        let judged = self.judge(position);
+        if judged.is_ok() {
+            self.heard = true;
+            self.rounded |= self.stopping && self.offset(position) == 0;
+        }
+        judged
+    }
+
+    fn judge(&mut self, position: u64) -> Result<Moved, Disbelief> {
+        if position < self.reported && !self.may_begin_anew() {
             return Err(Disbelief::Rewinds);
         }
         if self.stopping && self.direction == Direction::Capture {
@@ -196,6 +222,11 @@ impl Cursor {
         self.direction == Direction::Playback && self.device == self.high && position <= most
     }
 
+    /// Nothing was reported since STOP was answered: the next position may be the first of a new count.
+    fn may_begin_anew(&self) -> bool {
+        matches!(self.origin, Origin::Between { .. }) && !self.stopping
+    }
+
     fn move_to(&mut self, device: u64) -> Moved {
         let bytes = device.saturating_sub(self.device);
         self.device = self.device.max(device);
@@ -221,6 +252,8 @@ impl Cursor {
         let fits = |origin: &u64| *origin <= position && position.saturating_sub(*origin) <= self.reach();
         match self.origin {
             Origin::Known(origin) => Some(origin).filter(fits),
+            // A new count, of which no more is known than that it began at or behind 0.
+            Origin::Between { .. } if position < self.reported => Some(0).filter(fits),
             Origin::Between { reported, first, .. } if position < first => Some(reported).filter(fits),
             Origin::Between { first, last, .. } => {
                 let earliest = match self.direction {

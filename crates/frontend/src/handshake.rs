@@ -5,6 +5,9 @@
 
 use sndif::{Protocol, XenbusState};
 
+/// How long a backend that knows Reconfiguring may take to make an offer to it.
+pub const UNHEEDED_MS: u32 = 1000;
+
 /// What the driver has to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
@@ -86,6 +89,12 @@ pub struct Handshake {
     card: bool,
     /// An application holds the card.
     held: bool,
+    /// State shown while the card is held without a backend.
+    waits_in: XenbusState,
+    /// `waits_in` of a connection that was lost just now.
+    waits_first_in: XenbusState,
+    /// Since when a card is shown as Reconfiguring.
+    unheeded_since_ms: Option<u32>,
 }
 
 impl Default for Handshake {
@@ -105,18 +114,36 @@ impl Handshake {
     /// 2015 makes none.
     #[must_use]
     pub const fn speaking(protocol: Protocol) -> Self {
-        Self { protocol, phase: Phase::Waiting, backend: XenbusState::Unknown, card: false, held: false }
+        Self {
+            protocol,
+            phase: Phase::Waiting,
+            backend: XenbusState::Unknown,
+            card: false,
+            held: false,
+            waits_in: XenbusState::Reconfiguring,
+            waits_first_in: XenbusState::Reconfiguring,
+            unheeded_since_ms: None,
+        }
+    }
+
+    /// The same for a driver that never shows Reconfiguring: a backend that does not know that state passes such a frontend
+    /// over. To be used where nobody else could take Initialising for a card without applications.
+    #[must_use]
+    pub const fn waiting_as_initialising(mut self) -> Self {
+        self.waits_first_in = XenbusState::Initialising;
+        self.waits_in = self.waits_first_in;
+        self
     }
 
     /// The state that our `state` node says once all actions given so far are performed.
     #[must_use]
     pub const fn state(&self) -> XenbusState {
         match self.phase {
-            Phase::Publishing if self.card => XenbusState::Reconfiguring,
+            Phase::Publishing if self.card => self.waits_in,
             Phase::Waiting | Phase::Publishing => XenbusState::Initialising,
             Phase::Published | Phase::Creating => XenbusState::Initialised,
             Phase::Connected => XenbusState::Connected,
-            Phase::Reconfiguring => XenbusState::Reconfiguring,
+            Phase::Reconfiguring => self.waits_in,
             Phase::Closing => XenbusState::Closing,
             Phase::Failed | Phase::Closed => XenbusState::Closed,
         }
@@ -203,6 +230,7 @@ impl Handshake {
         }
         self.phase = Phase::Connected;
         self.card = true;
+        self.waits_in = self.waits_first_in;
         Actions::default().then(Action::SetState(XenbusState::Connected))
     }
 
@@ -216,6 +244,36 @@ impl Handshake {
         self.card = false;
         self.phase = Phase::Waiting;
         Actions::default().then(Action::RemoveCard).then(Action::SetState(XenbusState::Initialising))
+    }
+
+    /// Takes in the time, a clock in milliseconds that may wrap: a card that has been shown as Reconfiguring for
+    /// [`UNHEEDED_MS`] without an offer is shown as Initialising, since the backend may be one that knows no other state in which
+    /// to make an offer. To be called after everything else, and again when [`look_in_ms`](Self::look_in_ms) is over.
+    #[must_use = "the actions have to be performed"]
+    pub fn look(&mut self, now_ms: u32) -> Actions {
+        if !self.is_unheeded() {
+            self.unheeded_since_ms = None;
+            return Actions::default();
+        }
+        self.unheeded_since_ms.get_or_insert(now_ms);
+        if self.look_in_ms(now_ms) != Some(0) {
+            return Actions::default();
+        }
+        self.waits_in = XenbusState::Initialising;
+        self.unheeded_since_ms = None;
+        Actions::default().then(Action::SetState(XenbusState::Initialising))
+    }
+
+    /// How long until [`look`](Self::look) has to be called whatever happens; `None` when it has not.
+    #[must_use]
+    pub fn look_in_ms(&self, now_ms: u32) -> Option<u32> {
+        let since_ms = self.unheeded_since_ms?;
+        Some(UNHEEDED_MS.saturating_sub(now_ms.wrapping_sub(since_ms)))
+    }
+
+    /// Whether our state is one that not every backend knows.
+    fn is_unheeded(&self) -> bool {
+        self.phase == Phase::Reconfiguring && self.waits_in == XenbusState::Reconfiguring
     }
 
     /// The driver goes away. When the backend does not follow within a second, [`give_up`](Self::give_up).

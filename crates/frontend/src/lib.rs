@@ -49,7 +49,7 @@ mod violation;
 
 pub use flight::{Completion, RequestId};
 pub use geometry::Geometry;
-pub use handshake::{Action, Actions, Handshake};
+pub use handshake::{Action, Actions, Handshake, UNHEEDED_MS};
 pub use mixer::{CONTROL_BYTES, Mixer, MixerFeatures};
 pub use negotiate::{Negotiation, NegotiationError, Step, Wanted};
 pub use patience::USELESS_MAX;

@@ -37,6 +37,8 @@ pub enum SubmitError {
     WrongDirection,
     /// STOP is not answered yet; only then is it known where the next run starts.
     Stopping,
+    /// PAUSE, which the backend has refused on this connection.
+    CannotPause,
 }
 
 impl fmt::Display for SubmitError {
@@ -50,6 +52,7 @@ impl fmt::Display for SubmitError {
             Self::OutOfRange => "the range lies outside the stream's buffer",
             Self::WrongDirection => "the stream goes the other way",
             Self::Stopping => "the stream's STOP is not answered yet",
+            Self::CannotPause => "the backend cannot pause",
         })
     }
 }
@@ -73,7 +76,7 @@ pub struct Counters {
     pub unknown_events: u64,
     /// Positions ignored because the stream was not open.
     pub ignored_closed: u64,
-    /// Positions ignored because they lay before the last one.
+    /// Positions ignored because they lay before the last one, which only the first after STOP may.
     pub ignored_rewinds: u64,
     /// Positions ignored because they lay behind what was written.
     pub ignored_beyond: u64,
@@ -110,6 +113,8 @@ struct Opened {
     geometry: Geometry,
     cursor: Cursor,
     running: bool,
+    /// What a PAUSE that is refused leaves as it was.
+    running_before: bool,
     stopping: bool,
     /// Running dry is no xrun: the writer has said that nothing follows.
     draining: bool,
@@ -128,6 +133,8 @@ pub struct Stream<M> {
     control_bytes: u32,
     phase: Phase,
     opened: Option<Opened>,
+    /// The backend has not refused PAUSE; for the connection.
+    can_pause: bool,
     next_event_id: u16,
     counters: Counters,
     patience: Patience,
@@ -146,6 +153,7 @@ impl<M: SharedMemory> Stream<M> {
             control_bytes,
             phase: Phase::Closed,
             opened: None,
+            can_pause: true,
             next_event_id: 0,
             counters: Counters::default(),
             patience: Patience::new(),
@@ -169,6 +177,20 @@ impl<M: SharedMemory> Stream<M> {
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.opened.is_some_and(|opened| opened.running)
+    }
+
+    /// Whether the backend can pause, as far as is known: it has not refused to.
+    #[must_use]
+    pub const fn can_pause(&self) -> bool {
+        self.can_pause
+    }
+
+    /// Whether it is known from where the positions of the next run count. OPEN begins a count at 0; after STOP a backend goes on
+    /// counting and tells so, or it says nothing and may begin anew, from 0 or from anywhere: then the stream is to be closed and
+    /// opened before it is started again.
+    #[must_use]
+    pub fn is_origin_known(&self) -> bool {
+        self.opened.is_none_or(|opened| opened.cursor.is_origin_known())
     }
 
     /// Sizes of the stream while it is open.
@@ -446,9 +468,11 @@ impl<M: SharedMemory> Stream<M> {
             | Operation::GetVolume(span)
             | Operation::Mute(span)
             | Operation::Unmute(span) => within(span, open()?.geometry.ring_bytes().checked_add(self.control_bytes)),
-            Operation::Trigger(_) => {
+            Operation::Trigger(trigger) => {
                 if open()?.stopping {
                     Err(SubmitError::Stopping)
+                } else if *trigger == Trigger::Pause && !self.can_pause {
+                    Err(SubmitError::CannotPause)
                 } else {
                     Ok(())
                 }
@@ -470,6 +494,7 @@ impl<M: SharedMemory> Stream<M> {
             }
             Operation::Trigger(trigger) => {
                 if let Some(opened) = &mut self.opened {
+                    opened.running_before = opened.running;
                     opened.running = matches!(trigger, Trigger::Start | Trigger::Resume);
                     if *trigger == Trigger::Stop {
                         opened.stopping = true;
@@ -490,6 +515,7 @@ impl<M: SharedMemory> Stream<M> {
             geometry,
             cursor: Cursor::new(self.direction, &geometry),
             running: false,
+            running_before: false,
             stopping: false,
             draining: false,
             dry: false,
@@ -512,6 +538,13 @@ impl<M: SharedMemory> Stream<M> {
                     opened.stopping = false;
                     opened.cursor.stopped();
                     opened.dry = false;
+                }
+            }
+            // The backend plays on.
+            (Operation::Trigger(Trigger::Pause), Err(_)) => {
+                self.can_pause = false;
+                if let Some(opened) = &mut self.opened {
+                    opened.running |= opened.running_before;
                 }
             }
             (Operation::Trigger(_), Err(_)) => {

@@ -25,6 +25,8 @@ pub enum Error {
     Stale,
     /// The ring is full.
     Busy,
+    /// The backend has refused to pause.
+    CannotPause,
     /// Parameters that cannot be.
     Invalid,
     /// The backend came back with another version of the protocol.
@@ -51,6 +53,8 @@ impl Error {
             // EPIPE: what ALSA says after an xrun, and every application answers by preparing the stream.
             Self::Stale => 32,
             Self::Busy => 16,
+            // ENOSYS: what ALSA says of a device without pause.
+            Self::CannotPause => 38,
             Self::Invalid => 22,
             // EPROTO
             Self::OtherVersion => 71,
@@ -66,6 +70,7 @@ impl From<SubmitError> for Error {
             SubmitError::Broken(violation) => Self::Broken(violation),
             SubmitError::NotOpen => Self::Stale,
             SubmitError::AlreadyOpen => Self::Busy,
+            SubmitError::CannotPause => Self::CannotPause,
             SubmitError::BadSizes | SubmitError::OutOfRange | SubmitError::WrongDirection => Self::Invalid,
         }
     }

@@ -11,6 +11,9 @@ const RECONNECT_MS: u32 = 8000;
 /// How long an operation waits for answers at most, however long the buffer lasts.
 const ANSWERS_MAX_MS: u64 = 15_000;
 
+/// How long whoever waits while the PCM stream is locked sleeps at most before it looks.
+const LOOK_MS: u32 = 10;
+
 /// What a version's state has to offer. Nothing of it waits.
 pub(crate) trait Requests {
     /// How long the answers to an operation's requests may take together, beside those to requests before it.
@@ -35,8 +38,11 @@ pub(crate) trait Requests {
     /// The sizes of the buffer that requests in flight are part of.
     fn buffer_geometry(&self) -> Option<Geometry>;
 
-    /// Whether ALSA has not been told of all progress.
-    fn lags(&self) -> bool;
+    /// Whether ALSA has to be told that a period elapsed; [`end_telling`](Self::end_telling) follows.
+    fn begin_telling(&mut self) -> bool;
+
+    /// ALSA was told.
+    fn end_telling(&mut self);
 }
 
 /// What ALSA is to be told without the state's lock.
@@ -78,6 +84,8 @@ pub(crate) struct Guarded<P: Platform, S> {
     asking: P::Lock<()>,
     state: P::Lock<S>,
     signal: P::Signal,
+    /// For the one who waits while the PCM stream is locked.
+    locked_signal: P::Signal,
     listener: P::Listener,
 }
 
@@ -87,6 +95,7 @@ impl<P: Platform, S: Requests> Guarded<P, S> {
             asking: P::Lock::new(LockClass::Asking, || ())?,
             state: P::Lock::new(LockClass::State, make)?,
             signal: P::Signal::new()?,
+            locked_signal: P::Signal::new()?,
             listener: P::Listener::new()?,
         })
     }
@@ -104,6 +113,7 @@ impl<P: Platform, S: Requests> Guarded<P, S> {
     /// Wakes whoever waits: an answer or a connection has come, or the backend is gone.
     pub(crate) fn wake(&self) {
         self.signal.raise();
+        self.locked_signal.raise();
     }
 
     pub(crate) fn tell(&self, news: News) {
@@ -115,11 +125,12 @@ impl<P: Platform, S: Requests> Guarded<P, S> {
         }
     }
 
-    /// Has ALSA ask for the pointer; it is told of less than a buffer at a time.
+    /// Has ALSA ask for the pointer, when a period elapsed; it is told of less than a buffer at a time.
     pub(crate) fn tell_progress(&self) {
         for _ in 0..2 {
-            if self.with(|state| state.lags()) {
+            if self.with(S::begin_telling) {
                 self.listener.elapsed();
+                self.with(S::end_telling);
             }
         }
     }
@@ -159,6 +170,22 @@ impl<P: Platform, S: Requests> Guarded<P, S> {
             }
             state.answer()
         })
+    }
+
+    /// Waits until `step` yields something, while the PCM stream is locked. So it does not take the lock of those who ask, who may
+    /// wait for long; and it looks every so often, since the handler that would wake it may wait for the PCM stream.
+    pub(crate) fn wait_locked<R>(&self, mut step: impl FnMut(&mut S) -> Result<Option<R>, Error>) -> Result<R, Error> {
+        let deadline = Self::deadline(S::ANSWER_MS);
+        loop {
+            self.locked_signal.reset();
+            if let Some(result) = self.with(&mut step)? {
+                return Ok(result);
+            }
+            match deadline.left_ms(P::Signal::now_ms()) {
+                0 => return Err(Error::NoAnswer),
+                left_ms => self.locked_signal.wait(left_ms.min(LOOK_MS))?,
+            }
+        }
     }
 
     /// Waits until `step` yields something, which is tried each time an answer or a connection has come.

@@ -7,7 +7,7 @@ use sndif::v2::{Operation, RING_SLOTS, Trigger};
 
 use crate::buffer::Buffer;
 use crate::guarded::{News, Requests, stop_after};
-use crate::place::{Accepted, frames, frames_in_ring, next_shown};
+use crate::place::{Accepted, Shown, frames, frames_in_ring};
 use crate::show::Snapshot;
 use crate::{Channel, Error, Platform, SpaceCache, Stop};
 
@@ -57,6 +57,9 @@ pub(crate) struct State<P: Platform> {
     /// The request that somebody waits for.
     awaited: Option<RequestId>,
     answer: Option<Completion>,
+    /// The PAUSE whose answer ALSA waits for, and how that went.
+    pausing: Option<RequestId>,
+    paused: Option<Result<(), sndif::Errno>>,
     /// The backend has told its volume, and ALSA was not told that it is another.
     volume_learnt: bool,
     /// Notifications sent to the backend.
@@ -84,8 +87,8 @@ struct Run {
     accepted: Accepted,
     /// What READs have brought.
     captured: u64,
-    /// Up to where `pointer` has told ALSA.
-    shown: u64,
+    /// Up to where ALSA was told.
+    shown: Shown,
     /// Where the present connection counts from: 0 unless it has taken the run up.
     origin: u64,
     /// The present connection was sent START.
@@ -109,6 +112,8 @@ impl<P: Platform> State<P> {
             reopening: None,
             awaited: None,
             answer: None,
+            pausing: None,
+            paused: None,
             volume_learnt: false,
             notifications: 0,
             broken_told: false,
@@ -151,7 +156,7 @@ impl<P: Platform> State<P> {
             Some(buffer) if !self.run.draining => u64::from(buffer.geometry.period_bytes()),
             _ => 0,
         };
-        self.run.accepted.bytes.saturating_sub(period).max(self.run.shown)
+        self.run.accepted.bytes.saturating_sub(period).max(self.run.shown.bytes)
     }
 
     /// The backend is Connected: takes up the run that an application has prepared. Does not wait for the backend.
@@ -257,7 +262,15 @@ impl<P: Platform> State<P> {
                 self.answer = Some(completion);
                 continue;
             }
+            if self.pausing == Some(completion.id) {
+                self.paused = Some(completion.result);
+                continue;
+            }
             match (completion.operation, completion.result) {
+                // Its device was overrun: it goes on after STOP and START.
+                (Operation::Read(_), Err(_)) if self.run.started && self.run.captured > 0 => {
+                    self.run.stop.get_or_insert(Stop::Xrun);
+                }
                 (Operation::Read(span), Ok(())) => {
                     if let Some(buffer) = &self.buffer {
                         buffer.take_over(span);
@@ -286,6 +299,16 @@ impl<P: Platform> State<P> {
         !self.run.started && stream.run_submitted_bytes() == 0 && stream.run_position_bytes() == 0
     }
 
+    /// Whether the backend has to be told CLOSE and OPEN before the next run, as nobody knows from where it would count.
+    pub(crate) fn has_lost_count(&mut self) -> bool {
+        self.stream().is_ok_and(|stream| stream.is_open() && !stream.is_origin_known())
+    }
+
+    /// Whether the backend can pause, as far as is known.
+    pub(crate) fn can_pause(&mut self) -> bool {
+        self.stream().is_ok_and(|stream| stream.can_pause())
+    }
+
     /// Forgets the run.
     pub(crate) fn rewind(&mut self) {
         self.run = Run::default();
@@ -296,11 +319,42 @@ impl<P: Platform> State<P> {
         self.run = Run { phase: Phase::Prepared, ..Run::default() };
     }
 
-    /// START, PAUSE, STOP or RESUME. Without a backend it is noted for the next.
+    /// Begins to pause; whether it has happened is what [`pause_answer`](Self::pause_answer) says.
+    pub(crate) fn pause(&mut self) -> Result<(), Error> {
+        (self.pausing, self.paused) = (None, None);
+        if self.run.stale {
+            return Err(Error::Stale);
+        }
+        if self.has_run() {
+            self.push(true)?;
+            let sent = self.stream()?.submit(Operation::Trigger(Trigger::Pause));
+            self.publish();
+            self.pausing = Some(sent?);
+        }
+        Ok(())
+    }
+
+    /// Whether the stream is paused now; `None` while that is not known. Without a backend it is noted for the next.
+    pub(crate) fn pause_answer(&mut self) -> Result<Option<()>, Error> {
+        while self.pausing.is_some() && self.connected && self.paused.is_none() {
+            self.collect_answers()?;
+            if self.paused.is_none() && !self.stream()?.arm(1) {
+                return Ok(None);
+            }
+        }
+        self.pausing = None;
+        if let Some(Err(errno)) = self.paused.take() {
+            return Err(Error::Refused(errno));
+        }
+        self.run.phase = Phase::Paused;
+        Ok(Some(()))
+    }
+
+    /// START, STOP or RESUME; PAUSE has an answer to wait for. Without a backend it is noted for the next.
     pub(crate) fn trigger(&mut self, trigger: Trigger) -> Result<(), Error> {
         let phase = match trigger {
             Trigger::Start | Trigger::Resume => Phase::Running,
-            Trigger::Pause => Phase::Paused,
+            Trigger::Pause => return self.pause(),
             Trigger::Stop => Phase::Stopped,
         };
         if phase == Phase::Stopped {
@@ -500,15 +554,15 @@ impl<P: Platform> State<P> {
     pub(crate) fn pointer(&mut self) -> (u32, u32) {
         let Some(geometry) = self.buffer.as_ref().map(|buffer| buffer.geometry) else { return (0, 0) };
         if !self.run.stale {
-            self.run.shown = next_shown(self.run.shown, self.position(), &geometry);
+            let position = self.position();
+            self.run.shown.show(position, &geometry);
         }
+        let shown = self.run.shown.bytes;
         let on_their_way = match self.direction {
-            Direction::Capture => {
-                self.device_position().saturating_sub(self.run.shown).min(geometry.ring_bytes().into())
-            }
+            Direction::Capture => self.device_position().saturating_sub(shown).min(geometry.ring_bytes().into()),
             Direction::Playback => 0,
         };
-        (frames_in_ring(self.run.shown, &geometry), frames(on_their_way, &geometry))
+        (frames_in_ring(shown, &geometry), frames(on_their_way, &geometry))
     }
 
     /// Everything that is shown of it.
@@ -581,7 +635,14 @@ impl<P: Platform> Requests for State<P> {
         self.buffer.as_ref().map(|buffer| buffer.geometry)
     }
 
-    fn lags(&self) -> bool {
-        !self.run.stale && self.position() > self.run.shown
+    fn begin_telling(&mut self) -> bool {
+        let Some(geometry) = self.buffer_geometry().filter(|_| !self.run.stale) else { return false };
+        let end = (self.direction == Direction::Playback).then_some(self.run.accepted.bytes);
+        let position = self.position();
+        self.run.shown.begin_telling(position, end, &geometry)
+    }
+
+    fn end_telling(&mut self) {
+        self.run.shown.end_telling();
     }
 }

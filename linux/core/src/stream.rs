@@ -109,7 +109,8 @@ impl<P: Platform> PcmStream<P> {
                 whole
             }
         };
-        Ok(Space::of_backend(whole, limits))
+        let pauses = self.state.with(State::can_pause);
+        Ok(Space { pauses, ..Space::of_backend(whole, limits) })
     }
 
     /// A rule between the parameters: what is left of periods and buffers within `params`.
@@ -190,21 +191,22 @@ impl<P: Platform> PcmStream<P> {
         if self.state.with(State::has_other_open) {
             self.ask(Operation::Close, deadline)?;
         }
+        let open = self.state.with(|state| state.stream().map(|stream| stream.is_open()))?;
+        if open && !self.state.with(|state| state.is_fresh()) {
+            self.ask(Operation::Trigger(Trigger::Stop), deadline)?;
+        }
+        if self.state.with(State::has_lost_count) {
+            self.ask(Operation::Close, deadline)?;
+        }
         let open = self.state.with(|state| -> Result<Option<Operation>, Error> {
             if state.stream()?.is_open() { Ok(None) } else { state.open(0).map(Some) }
         })?;
-        match open {
-            Some(open) => {
-                self.ask(open, deadline)?;
-                self.state.with(|state| {
-                    state.mixer.replay();
-                    state.tell_mixer();
-                });
-            }
-            None if !self.state.with(|state| state.is_fresh()) => {
-                self.ask(Operation::Trigger(Trigger::Stop), deadline)?;
-            }
-            None => {}
+        if let Some(open) = open {
+            self.ask(open, deadline)?;
+            self.state.with(|state| {
+                state.mixer.replay();
+                state.tell_mixer();
+            });
         }
         self.state.with(State::prepared);
         Ok(())
@@ -219,12 +221,17 @@ impl<P: Platform> PcmStream<P> {
 
     // --- ALSA's operations under the PCM stream's lock --------------------------------------------------------
 
-    /// `trigger`.
+    /// `trigger`. PAUSE waits for its answer: not every backend can pause.
     ///
     /// # Errors
-    /// [`Error::Stale`] after a connection was lost, [`Error::Busy`], [`Error::Broken`].
+    /// [`Error::Stale`] after a connection was lost, [`Error::Busy`], [`Error::Broken`]; of PAUSE [`Error::Refused`] and, when it
+    /// was refused before, [`Error::CannotPause`].
     pub fn trigger(&self, trigger: Trigger) -> Result<(), Error> {
-        self.state.with(|state| state.trigger(trigger))
+        if trigger != Trigger::Pause {
+            return self.state.with(|state| state.trigger(trigger));
+        }
+        self.state.with(State::pause)?;
+        self.state.wait_locked(State::pause_answer)
     }
 
     /// `trigger` of DRAIN: nothing follows what was written.

@@ -6,6 +6,7 @@ use core::ops::{Deref, DerefMut};
 use std::boxed::Box;
 use std::collections::BTreeMap;
 use std::format;
+use std::rc::Rc;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
@@ -22,6 +23,8 @@ std::thread_local! {
     static WORLD: RefCell<World> = RefCell::new(World::default());
     /// Granted pages by reference. Apart, since backends look there.
     static GRANTED: RefCell<Granted> = const { RefCell::new(BTreeMap::new()) };
+    /// What ALSA does when it is told of a period.
+    static ALSA: RefCell<Option<Rc<dyn Fn()>>> = const { RefCell::new(None) };
 }
 
 /// The memory that a page is part of, and which of it.
@@ -68,6 +71,8 @@ pub(crate) struct Backend {
     pub(crate) notified: u32,
     /// Where the run began, in octets since OPEN.
     origin: u64,
+    /// STOP rounds the position up to this, and tells so.
+    pub(crate) rounds_to: Option<u64>,
     /// The page directory of the last OPEN.
     directory: Option<GrantRef>,
 }
@@ -82,6 +87,13 @@ impl Backend {
                 Operation::Open(open) => {
                     self.origin = 0;
                     self.directory = Some(open.directory);
+                    None
+                }
+                Operation::Trigger(Trigger::Stop) => {
+                    if let Some(position) = self.rounds_to.take() {
+                        self.report(position);
+                        self.origin = position;
+                    }
                     None
                 }
                 _ => None,
@@ -137,6 +149,11 @@ impl Backend {
 pub(crate) fn reset() {
     world(|world| *world = World::default());
     with_granted(Granted::clear);
+}
+
+/// Has `alsa` called when ALSA is told of a period.
+pub(crate) fn on_elapsed(alsa: impl Fn() + 'static) {
+    ALSA.with(|place| *place.borrow_mut() = Some(Rc::new(alsa)));
 }
 
 /// Has `act` act as the backend of the stream that was published last.
@@ -445,6 +462,10 @@ impl Listener for TestListener {
     }
     fn elapsed(&self) {
         world(|world| world.elapsed += 1);
+        let alsa = ALSA.with(|alsa| alsa.borrow().clone());
+        if let Some(alsa) = alsa {
+            alsa();
+        }
     }
     fn stop(&self, stop: Stop) {
         world(|world| world.stops.push(stop));
@@ -495,6 +516,7 @@ impl TestBus {
             space: HwParams::ANY,
             notified: 0,
             origin: 0,
+            rounds_to: None,
             directory: None,
         };
         world(|world| world.backend = Some(backend));

@@ -16,6 +16,8 @@ use crate::testing::{
 };
 use crate::{Error, KEPT_MAX, Knob, PcmStream, Pointer, Space, Stop, Substream, VOLUME_0_DB, VOLUME_MAX, connect};
 
+mod alsa;
+mod habits;
 mod hostile;
 
 /// 48 kHz stereo s16, four periods of 480 frames.

@@ -5,7 +5,7 @@ use core::ffi::c_int;
 use core::mem::MaybeUninit;
 use core::ptr::{NonNull, null_mut};
 
-use driver::{Boxed, Bus, Error, Knob, Pages, PcmStream, Substream, Text, connect, layout, v0};
+use driver::{Boxed, Bus, Error, Knob, Pages, PcmStream, Signal, Substream, Text, connect, layout, v0};
 use frontend::v0::Hardware;
 use frontend::{Action, Actions, Handshake};
 use sndif::store::Direction;
@@ -13,6 +13,7 @@ use sndif::{Protocol, XenbusState};
 
 use crate::bus::KernelBus;
 use crate::ffi::{self, check};
+use crate::locks::KernelSignal;
 use crate::memory::{KArc, KBox, KVec};
 use crate::pages::KernelPages;
 use crate::sound::Sound;
@@ -37,6 +38,7 @@ struct Device {
 }
 
 impl Device {
+    /// Applications have come or gone, or time has passed.
     fn update_held(&mut self) {
         let held = self.sound.as_ref().is_some_and(|sound| sound.is_held());
         let actions = self.handshake.held(held);
@@ -45,6 +47,18 @@ impl Device {
         if card && self.card.is_none() {
             // It had no transport either: the next connection reads the store anew.
             self.sound = None;
+        }
+        self.look();
+    }
+
+    /// Lets the handshake know the time, now and when it wants to.
+    fn look(&mut self) {
+        let now_ms = KernelSignal::now_ms();
+        let actions = self.handshake.look(now_ms);
+        self.perform(actions);
+        if let Some(ms) = self.handshake.look_in_ms(now_ms) {
+            // SAFETY: it schedules work of the module's, which takes no part of us with it.
+            unsafe { ffi::vsnd_device_look_in(ms) };
         }
     }
 
@@ -56,6 +70,7 @@ impl Device {
         }
         let actions = self.handshake.backend_is(state);
         self.perform(actions);
+        self.look();
     }
 
     fn perform(&mut self, actions: Actions) {

@@ -117,6 +117,8 @@ unsafe extern "C" {
     pub(crate) fn vsnd_signal_wait(signal: *mut Completion, ms: u32) -> bool;
     pub(crate) fn vsnd_now_ms() -> u32;
 
+    pub(crate) fn vsnd_device_look_in(ms: u32);
+
     pub(crate) fn vsnd_pages_new(domain: u32, count: usize) -> *mut Pages;
     pub(crate) fn vsnd_pages_ordinary(count: usize) -> *mut Pages;
     pub(crate) fn vsnd_pages_grant_again(pages: *mut Pages, domain: u32) -> c_int;

@@ -120,6 +120,51 @@ fn a_backend_that_does_not_round_the_extra_frame_at_stop_is_followed() {
 }
 
 #[test]
+fn a_backend_that_counts_anew_at_start_is_followed() {
+    for direction in [Direction::Playback, Direction::Capture] {
+        let mut cursor = cursor(direction);
+        append(&mut cursor, 3000);
+        cursor.report(2500).unwrap();
+        cursor.stop();
+        cursor.stopped();
+        append(&mut cursor, 3000);
+        assert_eq!(cursor.report(992), Ok(Moved { bytes: 992, lost_bytes: 0 }));
+        assert_eq!((cursor.device(), cursor.total()), (992, 3492));
+        // Only the first position after STOP begins a count.
+        assert_eq!(cursor.report(900), Err(Disbelief::Rewinds));
+        assert_eq!(cursor.report(1992), Ok(Moved { bytes: 1000, lost_bytes: 0 }));
+    }
+}
+
+#[test]
+fn a_run_starts_where_is_known_after_open_and_after_a_stop_that_was_told_of() {
+    for direction in [Direction::Playback, Direction::Capture] {
+        let mut cursor = cursor(direction);
+        append(&mut cursor, 3000);
+        assert!(cursor.is_origin_known());
+        // Nothing was played: nothing has changed.
+        cursor.stop();
+        cursor.stopped();
+        assert!(cursor.is_origin_known());
+        append(&mut cursor, 3000);
+        cursor.report(1000).unwrap();
+        cursor.stop();
+        cursor.report(u64::from(RING)).unwrap();
+        cursor.stopped();
+        assert!(cursor.is_origin_known(), "told");
+        append(&mut cursor, 3000);
+        cursor.report(u64::from(RING) + 1000).unwrap();
+        cursor.stop();
+        cursor.report(u64::from(RING) + 1500).unwrap();
+        cursor.stopped();
+        assert!(!cursor.is_origin_known(), "a position as any other");
+        cursor.stop();
+        cursor.stopped();
+        assert!(!cursor.is_origin_known(), "nor does another STOP tell more");
+    }
+}
+
+#[test]
 fn a_rewound_write_moves_the_frontier_and_keeps_what_may_still_be_reported() {
     let mut cursor = cursor(Direction::Playback);
     append(&mut cursor, 3000);
@@ -170,19 +215,19 @@ proptest! {
     fn cur_pos_no_report_breaks_the_arithmetic(capture: bool, steps in prop::collection::vec(step(), 0..60)) {
         let direction = if capture { Direction::Capture } else { Direction::Playback };
         let mut cursor = cursor(direction);
-        let (mut total, mut reported) = (0, 0);
+        let (mut total, mut reported, mut anew) = (0, 0, false);
         for step in steps {
             match step {
                 Step::Append(bytes) => { append(&mut cursor, bytes); }
                 Step::Anywhere(span) => cursor.submitted(span),
                 Step::Report(position) => {
                     if cursor.report(position).is_ok() {
-                        prop_assert!(position >= reported);
-                        reported = position;
+                        prop_assert!(position >= reported || anew);
+                        (reported, anew) = (position, false);
                     }
                 }
                 Step::Stop => cursor.stop(),
-                Step::Stopped => cursor.stopped(),
+                Step::Stopped => { cursor.stopped(); anew = true; }
             }
             prop_assert!(cursor.total() >= total);
             total = cursor.total();

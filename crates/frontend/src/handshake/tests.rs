@@ -79,6 +79,42 @@ fn a_held_card_is_resumed_on_the_next_connection() {
 }
 
 #[test]
+fn a_card_that_nobody_makes_an_offer_to_in_reconfiguring_is_shown_as_initialising() {
+    let mut handshake = connected(true);
+    let start = u32::MAX - 10;
+    for _ in 0..2 {
+        assert_eq!((list(handshake.look(start)), handshake.look_in_ms(start)), (Vec::new(), None));
+        let _ = handshake.backend_is(S::Closed);
+        assert_eq!((list(handshake.look(start)), handshake.look_in_ms(start)), (Vec::new(), Some(UNHEEDED_MS)));
+        let almost = start.wrapping_add(UNHEEDED_MS - 1);
+        assert_eq!((list(handshake.look(almost)), handshake.look_in_ms(almost)), (Vec::new(), Some(1)));
+        let now = start.wrapping_add(UNHEEDED_MS);
+        assert_eq!(list(handshake.look(now)), [SetState(S::Initialising)]);
+        assert_eq!((list(handshake.look(now)), handshake.look_in_ms(now)), (Vec::new(), None));
+        // The card is still held, and resumed.
+        assert_eq!(list(handshake.backend_is(S::Initialising)), []);
+        assert_eq!(list(handshake.backend_is(S::InitWait)), [PublishTransport]);
+        assert_eq!(handshake.state(), S::Initialising);
+        let _ = handshake.published(true);
+        assert_eq!(list(handshake.backend_is(S::Connected)), [ResumeCard]);
+        let _ = handshake.card_ready(true);
+    }
+}
+
+#[test]
+fn user_space_never_shows_reconfiguring() {
+    let mut handshake = Handshake::new().waiting_as_initialising();
+    let _ = handshake.backend_is(S::InitWait);
+    let _ = handshake.published(true);
+    let _ = handshake.backend_is(S::Connected);
+    let _ = handshake.card_ready(true);
+    let _ = handshake.held(true);
+    assert_eq!(list(handshake.backend_is(S::Closed)), [SuspendCard, FreeTransport, SetState(S::Initialising)]);
+    assert_eq!(list(handshake.look(5000)), []);
+    assert_eq!(list(handshake.backend_is(S::InitWait)), [PublishTransport]);
+}
+
+#[test]
 fn a_held_card_without_a_backend_goes_when_nobody_holds_it_any_more() {
     let mut handshake = connected(true);
     let _ = handshake.backend_is(S::Closed);
@@ -131,7 +167,7 @@ fn detaching_waits_for_the_backend_before_it_frees_the_transport() {
 proptest! {
     /// Transport and card are created and freed in turns, never twice, whatever comes in.
     #[test]
-    fn every_action_has_its_opposite(inputs in prop::collection::vec((0..6_u8, 0..10_u8), 0..80)) {
+    fn every_action_has_its_opposite(inputs in prop::collection::vec((0..7_u8, 0..10_u8), 0..80)) {
         let mut handshake = Handshake::new();
         let (mut transport, mut card, mut written) = (false, false, S::Initialising);
         for (input, value) in inputs {
@@ -140,6 +176,7 @@ proptest! {
                 2 => handshake.published(value > 1),
                 3 => handshake.card_ready(value > 1),
                 4 => handshake.held(value > 4),
+                5 => handshake.look(u32::from(value) * 300),
                 _ if value == 0 => handshake.detach(),
                 _ if value == 1 => handshake.give_up(),
                 _ => Actions::default(),

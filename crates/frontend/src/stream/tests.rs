@@ -153,6 +153,19 @@ fn a_stopped_stream_starts_again_at_offset_0_and_its_position_goes_on() {
 }
 
 #[test]
+fn a_refused_pause_leaves_the_stream_running_and_is_not_asked_for_again() {
+    let mut pair = playing();
+    assert!(pair.stream.can_pause());
+    pair.backend.answer = Err(Errno::EOPNOTSUPP);
+    assert_eq!(pair.run(Operation::Trigger(Trigger::Pause)).result, Err(Errno::EOPNOTSUPP));
+    assert!(pair.stream.is_running() && !pair.stream.can_pause());
+    assert_eq!(pair.stream.submit(Operation::Trigger(Trigger::Pause)), Err(SubmitError::CannotPause));
+    pair.backend.answer = Ok(());
+    pair.run(Operation::Trigger(Trigger::Stop));
+    assert!(!pair.stream.is_running());
+}
+
+#[test]
 fn offsets_nothing_is_submitted_that_the_backend_would_have_to_refuse() {
     let mut pair = pair(Direction::Playback, 0);
     let span = |offset, length| Span { offset, length };

@@ -95,7 +95,7 @@ fn xsa_465_a_stream_that_is_dropped_closes_its_channels_before_what_their_handle
     let (_bus, stream) = prepared("p");
     dropped();
     drop(stream);
-    assert_eq!(dropped(), ["channel", "channel", "lock", "lock", "signal", "listener"]);
+    assert_eq!(dropped(), ["channel", "channel", "lock", "lock", "signal", "signal", "listener"]);
     assert_eq!(granted(), 0);
 }
 

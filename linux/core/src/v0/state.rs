@@ -9,7 +9,7 @@ use sndif::v0::{ANSWER_TIMEOUT_MS, OpenParams, Operation};
 
 use super::buffer::Buffer;
 use crate::guarded::{News, Requests, stop_after};
-use crate::place::{Accepted, frames_in_ring, next_shown};
+use crate::place::{Accepted, Shown, frames_in_ring};
 use crate::platform::grant;
 use crate::{Boxed, Channel, Error, Pages, Platform, Stop};
 
@@ -80,8 +80,8 @@ struct Run {
     submitted: u64,
     /// What was answered.
     moved: u64,
-    /// Up to where `pointer` has told ALSA.
-    shown: u64,
+    /// Up to where ALSA was told.
+    shown: Shown,
     /// No connection can take it up: it has to be prepared anew.
     stale: bool,
     draining: bool,
@@ -414,9 +414,9 @@ impl<P: Platform> State<P> {
     pub(crate) fn pointer(&mut self) -> u32 {
         let Some(geometry) = self.buffer.as_ref().map(|buffer| buffer.geometry) else { return 0 };
         if !self.run.stale {
-            self.run.shown = next_shown(self.run.shown, self.run.moved, &geometry);
+            self.run.shown.show(self.run.moved, &geometry);
         }
-        frames_in_ring(self.run.shown, &geometry)
+        frames_in_ring(self.run.shown.bytes, &geometry)
     }
 
     /// Everything that is shown of it.
@@ -479,7 +479,15 @@ impl<P: Platform> Requests for State<P> {
         self.buffer.as_ref().map(|buffer| buffer.geometry)
     }
 
-    fn lags(&self) -> bool {
-        !self.run.stale && self.run.moved > self.run.shown
+    fn begin_telling(&mut self) -> bool {
+        let Some(geometry) = self.buffer.as_ref().map(|buffer| buffer.geometry).filter(|_| !self.run.stale) else {
+            return false;
+        };
+        let end = (self.direction == Direction::Playback).then_some(self.run.accepted.bytes);
+        self.run.shown.begin_telling(self.run.moved, end, &geometry)
+    }
+
+    fn end_telling(&mut self) {
+        self.run.shown.end_telling();
     }
 }

@@ -359,7 +359,7 @@ fn xsa_465_a_v0_stream_that_is_dropped_closes_its_channel_before_what_its_handle
     let (_bus, stream) = prepared(PLAY);
     dropped();
     drop(stream);
-    assert_eq!(dropped(), ["channel", "lock", "lock", "signal", "listener"]);
+    assert_eq!(dropped(), ["channel", "lock", "lock", "signal", "signal", "listener"]);
 }
 
 #[test]

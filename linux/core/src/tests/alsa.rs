@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//! ALSA does not see an xrun where there is none, whatever periods and buffers are asked for and however irregularly a backend
+//! tells its positions.
+
+use core::cell::RefCell;
+use std::rc::Rc;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::testing::{on_elapsed, reset};
+
+const RATE_HZ: u64 = 48_000;
+/// Jiffies of a second, as Debian's kernels have them.
+const HZ: u64 = 250;
+const FRAME: u64 = 4;
+
+/// What ALSA makes of a driver's pointer (`snd_pcm_update_hw_ptr0`), for counters that do not wrap. All in frames.
+#[derive(Debug, Default)]
+struct Alsa {
+    playback: bool,
+    period: u64,
+    buffer: u64,
+    base: u64,
+    hw: u64,
+    /// Where the last period ended of which it was told.
+    interrupt: u64,
+    /// When it looked last, in jiffies.
+    looked: u64,
+    appl: u64,
+    now_ns: u64,
+    xrun: bool,
+}
+
+impl Alsa {
+    fn update(&mut self, frames: u32, told: bool) {
+        let now = self.now_ns * HZ / 1_000_000_000;
+        let place = u64::from(frames);
+        let mut base = self.base;
+        let half = self.buffer * HZ / RATE_HZ / 2 + 1;
+        // An acknowledged period that has not passed yet is taken for one a whole ring further on, if so much time has passed.
+        let doubled = told && self.interrupt + self.period > base + place && now - self.looked > half;
+        if doubled || base + place < self.hw {
+            base += self.buffer;
+        }
+        let hw = base + place;
+        self.looked = now;
+        if hw - self.hw >= self.buffer + self.period || hw == self.hw {
+            return;
+        }
+        if told {
+            self.interrupt += (hw - self.interrupt) / self.period * self.period;
+        }
+        (self.base, self.hw) = (base, hw);
+        let used =
+            if self.playback { self.appl.saturating_sub(hw) } else { self.buffer.saturating_sub(hw - self.appl) };
+        self.xrun |= used == 0;
+    }
+
+    /// Frames that an application can write or read.
+    fn available(&self) -> u64 {
+        if self.playback { self.hw + self.buffer - self.appl } else { self.hw - self.appl }
+    }
+}
+
+/// An application, ALSA and the driver with a backend.
+struct Run {
+    stream: Rc<Substream<TestKernel>>,
+    alsa: Rc<RefCell<Alsa>>,
+    /// Of the device, in frames.
+    position: u64,
+}
+
+impl Run {
+    fn start(kind: &str, period: u32, buffer: u32) -> Self {
+        reset();
+        let (_bus, stream) = stream(kind);
+        stream.hw_params(Format::S16Le, 2, 48_000, period, buffer).unwrap();
+        stream.prepare().unwrap();
+        let alsa = Alsa { playback: kind == "p", period: period.into(), buffer: buffer.into(), ..Alsa::default() };
+        let run = Self { stream: Rc::new(stream), alsa: Rc::new(RefCell::new(alsa)), position: 0 };
+        let (stream, alsa) = (Rc::downgrade(&run.stream), Rc::clone(&run.alsa));
+        on_elapsed(move || {
+            let Some(stream) = stream.upgrade() else { return };
+            let frames = stream.pointer().frames;
+            alsa.borrow_mut().update(frames, true);
+        });
+        run.transfer();
+        run.stream.trigger(Trigger::Start).unwrap();
+        backend(|backend| backend.serve());
+        run
+    }
+
+    /// The application writes or reads all it can, as soon as that is a period.
+    fn transfer(&self) {
+        let mut alsa = self.alsa.borrow_mut();
+        if alsa.available() >= alsa.period {
+            alsa.appl += alsa.available();
+            self.stream.ack(alsa.appl, BOUNDARY).unwrap();
+        }
+    }
+
+    /// The device gets on by `frames`, as far as it can without an xrun, and tells so `late_ns` later.
+    fn step(&mut self, frames: u64, late_ns: u64, looks: bool) {
+        let (playback, appl, buffer) = {
+            let alsa = self.alsa.borrow();
+            (alsa.playback, alsa.appl, alsa.buffer)
+        };
+        let limit = if playback { appl - 1 } else { appl + buffer - 1 };
+        self.position = limit.min(self.position + frames);
+        let at_ns = self.position * 1_000_000_000 / RATE_HZ + late_ns;
+        {
+            let mut alsa = self.alsa.borrow_mut();
+            alsa.now_ns = alsa.now_ns.max(at_ns);
+        }
+        if looks {
+            // An application asks where it is.
+            let frames = self.stream.pointer().frames;
+            self.alsa.borrow_mut().update(frames, false);
+        }
+        backend(|backend| backend.report(self.position * FRAME));
+        self.stream.on_events();
+        backend(|backend| backend.serve());
+        self.stream.on_ring();
+        self.transfer();
+        backend(|backend| backend.serve());
+    }
+
+    fn check(&self) {
+        let alsa = self.alsa.borrow();
+        assert!(!alsa.xrun && alsa.hw <= self.position && stops().is_empty(), "at {}: {alsa:?}", self.position);
+        assert_eq!(alsa.interrupt, self.position / alsa.period * alsa.period, "every period is told: {alsa:?}");
+    }
+}
+
+#[test]
+fn a_position_a_few_frames_short_of_a_period_is_no_overrun() {
+    for kind in ["c", "p"] {
+        let mut run = Run::start(kind, 1024, 2048);
+        for _ in 0..500 {
+            // 21 ms of a timer that counts whole milliseconds, and a host that is busy.
+            run.step(1008, 10_000_000, false);
+            run.check();
+        }
+    }
+}
+
+#[test]
+fn a_period_is_told_when_its_boundary_is_passed_and_once() {
+    let (_bus, stream) = prepared("p");
+    stream.ack(1920, BOUNDARY).unwrap();
+    stream.trigger(Trigger::Start).unwrap();
+    let stream = Rc::new(stream);
+    let asked = Rc::clone(&stream);
+    on_elapsed(move || {
+        asked.pointer();
+    });
+    for (position, told) in [(1908, 0), (1912, 0), (1920, 1), (1924, 0), (3836, 0), (5764, 1)] {
+        backend(|backend| {
+            backend.serve();
+            backend.report(position);
+        });
+        stream.on_events();
+        assert_eq!(elapsed(), told, "at {position}");
+    }
+    // The end of what was written is no boundary, and told: an application that drains waits for it.
+    stream.ack(2000, BOUNDARY).unwrap();
+    backend(|backend| {
+        backend.serve();
+        backend.report(8000);
+    });
+    stream.on_events();
+    assert_eq!((elapsed(), stream.pointer().frames), (1, 80));
+    on_elapsed(|| {});
+}
+
+/// Periods and buffers: whole milliseconds and none, primes, a frame more than whole periods, and the smallest.
+const SIZES: [(u32, u32); 14] = [
+    (480, 1920),
+    (480, 960),
+    (1024, 2048),
+    (1024, 4096),
+    (4096, 8192),
+    (441, 1764),
+    (479, 1437),
+    (997, 1994),
+    (1009, 4093),
+    (480, 1441),
+    (480, 961),
+    (64, 129),
+    (16, 32),
+    (2000, 7001),
+];
+
+proptest! {
+    #[test]
+    fn xruns_are_seen_where_they_are_and_periods_are_told_however_positions_come(
+        capture: bool,
+        (period, buffer) in prop::sample::select(&SIZES[..]),
+        steps in prop::collection::vec((0..6_u8, 0..10_000_u64, 0..60_000_000_u64, any::<bool>()), 1..120),
+    ) {
+        let mut run = Run::start(if capture { "c" } else { "p" }, period, buffer);
+        let whole = u64::from(period);
+        for (kind, random, late_ns, looks) in steps {
+            let frames = match kind {
+                0 => whole,
+                // Early, by a part of a millisecond; late; twice the same; two periods at once; anything.
+                1 => whole - (random % whole).min(47),
+                2 => whole + random % whole.min(48),
+                3 => 0,
+                4 => 2 * whole,
+                _ => random % (2 * whole),
+            };
+            run.step(frames, late_ns, looks);
+            run.check();
+        }
+    }
+}
