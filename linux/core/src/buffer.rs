@@ -13,7 +13,8 @@ const CHUNK: usize = 256;
 /// From `hw_params` to `hw_free`: the application's ring, which the backend maps.
 ///
 /// An OPEN begins at the start of the ring, so for a run that a new connection takes up in the middle, the backend is given
-/// a *stand-in* of the same size: what lies `shift` octets into the application's ring lies at its start.
+/// a *stand-in* of the same size: what lies `shift` octets into the application's ring lies at its start. So it is for a ring
+/// whose writers do not tell how far they are, which is free for them once it is copied.
 ///
 /// Room for volume and mute is always there, since the next backend may have what this one has not.
 pub(crate) struct Buffer<P: Platform> {
@@ -60,8 +61,14 @@ impl<P: Platform> Buffer<P> {
     }
 
     /// The OPEN for this buffer, granted to the present backend, of a run that begins `start` octets after a ring's start;
-    /// with `control_bytes` behind the ring.
-    pub(crate) fn open(&mut self, backend: u16, start: u64, control_bytes: u32) -> Result<Operation, Error> {
+    /// with `control_bytes` behind the ring; `apart` from the application's memory in any case.
+    pub(crate) fn open(
+        &mut self,
+        backend: u16,
+        start: u64,
+        control_bytes: u32,
+        apart: bool,
+    ) -> Result<Operation, Error> {
         let ring_bytes = u64::from(self.geometry.ring_bytes());
         let shift = start.checked_rem(ring_bytes).and_then(|shift| u32::try_from(shift).ok()).unwrap_or(0);
         // Ends the access of the backend that is gone.
@@ -71,7 +78,7 @@ impl<P: Platform> Buffer<P> {
             self.directory.grant_again(backend)?;
             self.current = true;
         }
-        if shift != 0 {
+        if shift != 0 || apart {
             self.stand_in = Some(StandIn { pages: platform::grant(backend, self.ring.refs().len())?, shift });
         }
         let directory = *self.directory.refs().first().ok_or(Error::NoMemory)?;

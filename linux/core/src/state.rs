@@ -17,6 +17,9 @@ const EVENT_PAGES: u32 = 4;
 /// Slots of the ring that WRITE and READ may fill; the rest is for what starts, stops and sets.
 const DATA_SLOTS: u32 = RING_SLOTS - 4;
 
+/// Periods by which a ring that nobody tells of is handed over ahead of the device.
+const FREE_PERIODS: u64 = 4;
+
 /// What one connection gives a stream.
 pub(crate) struct Transport<P: Platform> {
     // Fields are dropped in this order: nothing wakes us any more when the pages go.
@@ -96,6 +99,8 @@ struct Run {
     /// No connection can take it up: it has to be prepared anew.
     stale: bool,
     draining: bool,
+    /// Nobody tells how far the ring is written: it is handed over ahead of the device, whatever is in it.
+    free: bool,
     stop: Option<Stop>,
 }
 
@@ -207,7 +212,8 @@ impl<P: Platform> State<P> {
     /// The OPEN of a run that begins at `start` octets.
     pub(crate) fn open(&mut self, start: u64) -> Result<Operation, Error> {
         let transport = self.transport.as_ref().ok_or(Error::Lost)?;
-        self.buffer.as_mut().ok_or(Error::Invalid)?.open(transport.backend, start, transport.stream.control_bytes())
+        let control_bytes = transport.stream.control_bytes();
+        self.buffer.as_mut().ok_or(Error::Invalid)?.open(transport.backend, start, control_bytes, self.run.free)
     }
 
     /// Whether the backend has the run.
@@ -376,6 +382,48 @@ impl<P: Platform> State<P> {
         Ok(())
     }
 
+    /// Before START: a ring into which nothing was written is one whose writers do not tell (ALSA lets no other start), as with
+    /// ALSA's `dmix`. The backend is given copies of it, so that a part that was handed over is free. Returns whether CLOSE was
+    /// sent for that.
+    pub(crate) fn begin_free_run(&mut self) -> Result<bool, Error> {
+        if self.direction == Direction::Capture || self.run.accepted.bytes > 0 || self.run.stale {
+            return Ok(false);
+        }
+        self.run.free = true;
+        if !self.has_run() {
+            return Ok(false);
+        }
+        self.stream()?.submit(Operation::Close)?;
+        self.publish();
+        Ok(true)
+    }
+
+    /// Whether the CLOSE is answered; then the stream is opened with a buffer of copies, and started.
+    pub(crate) fn start_free_run(&mut self) -> Result<Option<()>, Error> {
+        while self.connected {
+            self.collect_answers()?;
+            let stream = self.stream()?;
+            if stream.geometry().is_none() {
+                break;
+            }
+            if !stream.arm(1) {
+                return Ok(None);
+            }
+        }
+        self.run.phase = Phase::Running;
+        // Without a backend it is noted for the next.
+        if self.connected { self.reopen().map(Some) } else { Ok(Some(())) }
+    }
+
+    /// Up to where a ring that nobody tells of is handed over: whole periods, some of them ahead of the device.
+    fn free_frontier(&self) -> u64 {
+        let Some(buffer) = &self.buffer else { return 0 };
+        let [period, ring] = [buffer.geometry.period_bytes(), buffer.geometry.ring_bytes()].map(u64::from);
+        let ahead = (ring / 2).min(period.saturating_mul(FREE_PERIODS)).max(period);
+        let frontier = self.device_position().saturating_add(ahead);
+        frontier.saturating_sub(frontier.checked_rem(period).unwrap_or(0))
+    }
+
     fn send(&mut self, trigger: Trigger) -> Result<(), Error> {
         let sent = self.stream()?.submit(Operation::Trigger(trigger));
         self.publish();
@@ -420,7 +468,8 @@ impl<P: Platform> State<P> {
             return Ok(());
         }
         loop {
-            let (accepted, started) = (self.run.accepted.bytes.saturating_sub(self.run.origin), self.run.started);
+            let goal = if self.run.free { self.free_frontier() } else { self.run.accepted.bytes };
+            let (accepted, started) = (goal.saturating_sub(self.run.origin), self.run.started);
             let stream = self.stream()?;
             let pending = accepted.saturating_sub(stream.run_submitted_bytes());
             let Some(geometry) = stream.geometry() else { return Err(Error::Stale) };
@@ -538,11 +587,21 @@ impl<P: Platform> State<P> {
         self.run.origin.saturating_add(here)
     }
 
+    /// What ALSA is to know of: what is played, captured, or of a ring that nobody tells of, taken out.
     fn position(&self) -> u64 {
         match self.direction {
+            Direction::Playback if self.run.free => self.handed_over(),
             Direction::Playback => self.device_position(),
             Direction::Capture => self.run.captured,
         }
+    }
+
+    fn handed_over(&self) -> u64 {
+        let here = match &self.transport {
+            Some(transport) if self.connected => transport.stream.run_submitted_bytes(),
+            _ => 0,
+        };
+        self.run.origin.saturating_add(here)
     }
 
     fn whole_frames(&self, bytes: u64) -> u64 {
@@ -560,6 +619,7 @@ impl<P: Platform> State<P> {
         let shown = self.run.shown.bytes;
         let on_their_way = match self.direction {
             Direction::Capture => self.device_position().saturating_sub(shown).min(geometry.ring_bytes().into()),
+            Direction::Playback if self.run.free => shown.saturating_sub(self.device_position()),
             Direction::Playback => 0,
         };
         (frames_in_ring(shown, &geometry), frames(on_their_way, &geometry))
@@ -637,7 +697,7 @@ impl<P: Platform> Requests for State<P> {
 
     fn begin_telling(&mut self) -> bool {
         let Some(geometry) = self.buffer_geometry().filter(|_| !self.run.stale) else { return false };
-        let end = (self.direction == Direction::Playback).then_some(self.run.accepted.bytes);
+        let end = (self.direction == Direction::Playback && !self.run.free).then_some(self.run.accepted.bytes);
         let position = self.position();
         self.run.shown.begin_telling(position, end, &geometry)
     }

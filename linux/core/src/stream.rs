@@ -221,17 +221,21 @@ impl<P: Platform> PcmStream<P> {
 
     // --- ALSA's operations under the PCM stream's lock --------------------------------------------------------
 
-    /// `trigger`. PAUSE waits for its answer: not every backend can pause.
+    /// `trigger`. PAUSE waits for its answer: not every backend can pause. START waits where nothing was written and the backend
+    /// has to be given copies of the ring.
     ///
     /// # Errors
     /// [`Error::Stale`] after a connection was lost, [`Error::Busy`], [`Error::Broken`]; of PAUSE [`Error::Refused`] and, when it
     /// was refused before, [`Error::CannotPause`].
     pub fn trigger(&self, trigger: Trigger) -> Result<(), Error> {
-        if trigger != Trigger::Pause {
-            return self.state.with(|state| state.trigger(trigger));
+        match trigger {
+            Trigger::Pause => {
+                self.state.with(State::pause)?;
+                self.state.wait_locked(State::pause_answer)
+            }
+            Trigger::Start if self.state.with(State::begin_free_run)? => self.state.wait_locked(State::start_free_run),
+            _ => self.state.with(|state| state.trigger(trigger)),
         }
-        self.state.with(State::pause)?;
-        self.state.wait_locked(State::pause_answer)
     }
 
     /// `trigger` of DRAIN: nothing follows what was written.

@@ -404,6 +404,54 @@ fn what_was_played_while_the_domain_was_suspended_is_no_xrun_and_heard_once() {
     assert_eq!(stream.pointer().frames, 1440);
 }
 
+#[test]
+fn a_ring_whose_writers_do_not_tell_is_handed_over_ahead_of_the_device() {
+    let (bus, stream) = prepared("p");
+    mark(&stream);
+    // As ALSA's dmix: nothing is written before START, and nothing is told afterwards.
+    stream.trigger(Trigger::Start).unwrap();
+    backend(|backend| backend.serve());
+    stream.on_ring();
+    backend(|backend| {
+        backend.serve();
+        assert_eq!(backend.story(), "close, open 7680, write 0+3840, start");
+    });
+    assert_eq!(marks(&mapped()), [(1, 1), (2, 2), (0, 0), (0, 0)]);
+    assert_eq!(elapsed(), 2, "ALSA asks for the pointer");
+    assert_eq!(stream.pointer(), Pointer { frames: 960, delay_frames: 960 });
+    // Behind the pointer the ring is free: ALSA fills it with silence.
+    stream.with_buffer(|pages| assert!(pages.write(0, &[0; 3840])));
+    backend(|backend| backend.report(PERIOD + 4));
+    stream.on_events();
+    assert_eq!(stream.pointer(), Pointer { frames: 1440, delay_frames: 959 });
+    backend(|backend| {
+        backend.serve();
+        assert_eq!(backend.story(), "write 3840+1920");
+    });
+    assert_eq!(marks(&mapped()), [(1, 1), (2, 2), (3, 3), (0, 0)]);
+    // It goes round for ever.
+    for period in 2..40 {
+        backend(|backend| {
+            backend.report(period * PERIOD + 4);
+        });
+        stream.on_events();
+        backend(|backend| backend.serve());
+        assert_eq!(u64::from(stream.pointer().frames), (period + 2) * 480 % 1920);
+    }
+    assert_eq!(stops(), []);
+    // The next backend goes on at the pointer.
+    backend(|backend| backend.story());
+    let before = stream.pointer().frames;
+    stream.detach();
+    take_up(&bus, &stream);
+    assert_eq!(backend(|backend| backend.story()), "open 7680, write 0+3840, start");
+    assert_eq!(stream.pointer().frames, (before + 960) % 1920);
+    // And the next run has the application's own memory.
+    stream.trigger(Trigger::Stop).unwrap();
+    stream.prepare().unwrap();
+    assert_eq!(backend(|backend| backend.story()), "stop, close, open 7680");
+}
+
 /// A stream that played, on a connection whose backend has answered nothing yet.
 fn reconnected_while_playing() -> (TestBus, Substream<TestKernel>) {
     let (bus, stream) = prepared("p");
