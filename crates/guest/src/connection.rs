@@ -119,7 +119,8 @@ pub(crate) fn connect(xen: &Xen, spec: &XenSpec, card: u32, timeout: Duration) -
         front,
         back,
         backend,
-        handshake: Handshake::speaking(protocol),
+        // No other process can take the card, which this one has locked.
+        handshake: Handshake::speaking(protocol).waiting_as_initialising(),
         layout,
         slots,
         features: MixerFeatures::default(),

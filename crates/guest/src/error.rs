@@ -230,6 +230,7 @@ impl From<SubmitError> for Error {
     fn from(error: SubmitError) -> Self {
         match error {
             SubmitError::Broken(violation) => Self::Violation(violation),
+            SubmitError::CannotPause => Self::NotOffered("pause"),
             other => Self::Submit(other),
         }
     }

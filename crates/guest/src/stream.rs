@@ -200,7 +200,8 @@ impl OpenStream {
         Ok(Wake { moved_bytes: progress.moved_bytes, xrun: progress.xrun, available_bytes: self.room_bytes() })
     }
 
-    /// Writes as many whole frames of `data` as there is room for, without waiting, and returns their octets.
+    /// Writes as many whole frames of `data` as there is room for, without waiting, and returns their octets. (The first after
+    /// [`stop`](Self::stop) waits for answers where the backend has to be told CLOSE and OPEN.)
     ///
     /// # Errors
     /// [`Error::Direction`], [`Error::Closed`], [`Error::Lost`], [`Error::Violation`].
@@ -215,6 +216,7 @@ impl OpenStream {
     }
 
     fn put(&mut self, data: &[u8], written: &mut usize) -> Result<()> {
+        self.renew_count()?;
         let tag = self.link.write_tag();
         while let Some(rest) = data.get(*written..).filter(|rest| !rest.is_empty()) {
             let wanted = u32::try_from(rest.len()).unwrap_or(u32::MAX);
@@ -386,8 +388,12 @@ impl OpenStream {
             // Also what a lost connection has left over.
             self.requeue = 0;
         }
-        self.desired = desired;
+        let before = std::mem::replace(&mut self.desired, desired);
         let sent = self.send_trigger();
+        if desired == Desired::Paused && sent.as_ref().is_err_and(|error| !error.is_lost()) {
+            // It plays on.
+            self.desired = before;
+        }
         if desired == Desired::Stopped && sent.as_ref().is_err_and(Error::is_lost) {
             self.forget_connection();
             self.requeue = 0;
@@ -401,6 +407,9 @@ impl OpenStream {
 
     /// Sends what brings this connection from where it is to the desired state.
     pub(crate) fn send_trigger(&mut self) -> Result<()> {
+        if self.desired != Desired::Stopped {
+            self.renew_count()?;
+        }
         let running = self.link.stream_mut()?.is_running();
         let trigger = match (self.desired, self.started, running) {
             (Desired::Running, false, _) => Trigger::Start,
@@ -412,6 +421,24 @@ impl OpenStream {
         self.link.request_ok(Operation::Trigger(trigger))?;
         self.started = self.desired != Desired::Stopped;
         Ok(())
+    }
+
+    /// After a STOP it may be unknown from where the backend counts the next run: it is closed and opened then.
+    fn renew_count(&mut self) -> Result<()> {
+        let stream = self.link.stream_mut()?;
+        if stream.is_origin_known() {
+            return Ok(());
+        }
+        let position = stream.position_bytes();
+        self.link.request_ok(Operation::Close)?;
+        self.carried += position;
+        if let Some(buffer) = self.link.buffer.take() {
+            buffer.end();
+        }
+        if let Some(mixer) = &mut self.link.mixer {
+            mixer.replay();
+        }
+        self.send_open()
     }
 
     /// Waits until everything written is played; starts the stream if it was not started. Running dry at the end is no

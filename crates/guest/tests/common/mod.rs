@@ -82,6 +82,12 @@ pub struct Faults {
     pub floods: bool,
     /// Notifies for nothing.
     pub storms: bool,
+    /// Refuses PAUSE and plays on.
+    pub cannot_pause: bool,
+    /// After STOP its positions count from so many octets, and it does not tell.
+    pub counts_anew_from: Option<u64>,
+    /// Does not know the state Reconfiguring: it makes no offer to a frontend in it.
+    pub deaf_to_reconfiguring: bool,
     /// Plays this many times faster than it should; 0 means 1.
     pub speed: u32,
 }
@@ -207,7 +213,11 @@ impl Serving {
         // A frontend left over from the last daemon has to step back first.
         if matches!(self.front(), XenbusState::Initialised | XenbusState::Connected) {
             self.say(XenbusState::Closed);
-            while !matches!(self.front(), XenbusState::Initialising | XenbusState::Reconfiguring) {
+            while !match self.front() {
+                XenbusState::Initialising => true,
+                XenbusState::Reconfiguring => !self.faults.deaf_to_reconfiguring,
+                _ => false,
+            } {
                 std::thread::sleep(Duration::from_millis(1));
                 if !matches!(orders.try_recv(), Err(TryRecvError::Empty)) {
                     return;
@@ -389,6 +399,13 @@ impl Served {
         }
         let open = self.open.as_mut().ok_or(Errno::EIO)?;
         match operation {
+            Operation::Trigger(Trigger::Pause) if faults.cannot_pause => return Err(Errno::EOPNOTSUPP),
+            Operation::Trigger(Trigger::Stop) if faults.counts_anew_from.is_some() => {
+                let origin = faults.counts_anew_from.unwrap_or(0);
+                open.running = None;
+                (open.origin, open.reported) = (origin, origin);
+                (open.written, open.played, open.base) = (0, 0, 0);
+            }
             Operation::Write(span) => {
                 assert_eq!(u64::from(span.offset), open.written % u64::from(open.ring_bytes));
                 open.written += u64::from(span.length);
