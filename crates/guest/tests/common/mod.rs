@@ -211,11 +211,14 @@ impl Serving {
             self.store.write(&format!("{BACK}/{node}"), feature.as_bytes()).unwrap();
         }
         // A frontend left over from the last daemon has to step back first.
-        if matches!(self.front(), XenbusState::Initialised | XenbusState::Connected) {
+        let deaf = self.faults.deaf_to_reconfiguring;
+        if matches!(self.front(), XenbusState::Initialised | XenbusState::Connected)
+            || deaf && self.front() == XenbusState::Reconfiguring
+        {
             self.say(XenbusState::Closed);
             while !match self.front() {
                 XenbusState::Initialising => true,
-                XenbusState::Reconfiguring => !self.faults.deaf_to_reconfiguring,
+                XenbusState::Reconfiguring => !deaf,
                 _ => false,
             } {
                 std::thread::sleep(Duration::from_millis(1));
