@@ -14,6 +14,7 @@ use sndif::Errno;
 use sndif::store::Direction;
 use xen::{DomainId, Xen, XenSpec};
 
+use crate::control::steer::Decibels;
 use crate::shape::Shape;
 
 /// How long the daemon may take to connect the card.
@@ -43,9 +44,9 @@ pub(crate) struct StreamArguments {
     /// Buffer in milliseconds [default: four periods, at least 200 ms to play and 2000 ms to record].
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(2..=10_000))]
     buffer_ms: Option<u32>,
-    /// Volume in dB for all channels, -100 to 20.
-    #[arg(long, value_name = "DB", allow_negative_numbers = true, value_parser = decibel)]
-    volume: Option<i32>,
+    /// Volume for all channels in decibels, -100 to 20, such as `-6` or `-6dB`.
+    #[arg(long, value_name = "DB", allow_hyphen_values = true)]
+    volume: Option<Decibels>,
     /// Mutes all channels.
     #[arg(long)]
     mute: bool,
@@ -106,14 +107,6 @@ pub(crate) struct Notifications {
     pub(crate) from_backend: f64,
 }
 
-/// Volume in 0.001 dB.
-fn decibel(text: &str) -> Result<i32, String> {
-    match text.parse::<f64>() {
-        Ok(db) if (-100.0..=20.0).contains(&db) => Ok((db * 1000.0).round() as i32),
-        _ => Err("not a number of dB from -100 to 20".into()),
-    }
-}
-
 impl StreamArguments {
     /// Connects the card and finds the stream.
     pub(crate) fn place(&self, direction: Direction) -> Result<(Card, StreamInfo), Failure> {
@@ -149,8 +142,9 @@ impl StreamArguments {
         };
         let mut stream = card.open_any(place.pcm, place.stream, &config)?;
         stream.set_recovery_timeout(Duration::from_secs(self.recovery_seconds));
-        if let Some(volume) = self.volume {
-            stream.set_volume(&vec![volume; usize::from(channels)])?;
+        if let Some(Decibels(volume_db)) = self.volume {
+            let millibels = (volume_db * 1000.0).round() as i32;
+            stream.set_volume(&vec![millibels; usize::from(channels)])?;
         }
         if self.mute {
             stream.set_mute(&vec![true; usize::from(channels)])?;
@@ -313,5 +307,32 @@ pub(crate) fn report(stream: &dyn Stream, measured: &Stats) -> GuestReport {
         },
         xruns: stats.xruns,
         reconnects: stats.reconnects,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        stream: StreamArguments,
+    }
+
+    #[test]
+    fn a_volume_is_given_with_and_without_its_unit() {
+        let volume = |arguments: &[&str]| {
+            let line = Line::try_parse_from(["vsnd"].iter().chain(arguments));
+            line.ok().and_then(|line| line.stream.volume)
+        };
+        for arguments in [&["--volume=-6dB"][..], &["--volume", "-6dB"], &["--volume", "-6"], &["--volume=-6.0"]] {
+            assert_eq!(volume(arguments), Some(Decibels(-6.0)), "{arguments:?}");
+        }
+        for wrong in ["--volume=loud", "--volume=21dB", "--volume=-101"] {
+            assert_eq!(volume(&[wrong]), None, "{wrong}");
+        }
     }
 }

@@ -50,7 +50,7 @@ pub(crate) struct VolumeArguments {
 
 /// A volume on the command line.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Decibels(f64);
+pub(crate) struct Decibels(pub(crate) f64);
 
 impl FromStr for Decibels {
     type Err = String;
