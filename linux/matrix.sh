@@ -10,15 +10,19 @@ target=$(dirname "$linux")/target
 rows=$(sed 's/#.*//' "$linux/kernels.list" | awk -v rows="${1:-}" 'NF { $1 = $1 } NF && index($0, rows) == 1')
 [ -n "$rows" ] || { echo "no row of kernels.list begins with \"$1\"" >&2; exit 1; }
 
-# apt_of DEBIAN ARCHITECTURE: the configuration of its apt.
+# apt_of DEBIAN ARCHITECTURE: the configuration of its apt, which knows what there is today.
 apt_of() {
-    local codename
+    local codename apt=$target/roots/apt/$1-$2
     case $1 in
         12) codename=bookworm ;;
         13) codename=trixie ;;
     esac
-    "$linux/../scripts/apt.sh" "$target/roots/apt/$1-$2" "$2" "$codename" >&2
-    echo "$target/roots/apt/$1-$2/apt.conf"
+    "$linux/../scripts/apt.sh" "$apt" "$2" "$codename" >&2
+    if [ -n "$(find "$apt/lists" -maxdepth 0 -mmin +1440)" ]; then
+        apt-get -c "$apt/apt.conf" update -qq >&2
+        touch "$apt/lists"
+    fi
+    echo "$apt/apt.conf"
 }
 
 # release_of CONF SERIES FLAVOUR: the newest release of the series; of all, for `newest`.
