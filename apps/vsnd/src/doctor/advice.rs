@@ -43,6 +43,8 @@ pub(super) struct Context {
     pub(super) sink_option: &'static str,
     /// The guest's driver in /sys/bus/xen/drivers; Linux's where nothing is known.
     on_bus: &'static str,
+    /// A machine on which Xen, as Debian builds it, keeps guests from each other.
+    pub(super) arm: bool,
 }
 
 /// What is said of a card.
@@ -142,6 +144,7 @@ impl Context {
             dir_option: String::new(),
             sink_option: "",
             on_bus: driver.map_or("vsnd", |driver| driver.on_bus),
+            arm: cfg!(target_arch = "aarch64"),
         }
     }
 
@@ -157,6 +160,7 @@ impl Context {
             dir_option: option("--dir", shell_word(&dir.display().to_string())),
             sink_option: "",
             on_bus: "vsnd",
+            arm: false,
         }
     }
 
@@ -184,6 +188,12 @@ impl Context {
             Diagnosis::NoDriver if matches!(place, Place::Guest { .. }) => "`modprobe snd_xen_front`".into(),
             Diagnosis::NoDriver => "`modprobe snd_xen_front` in the guest".into(),
             Diagnosis::DriverIdle => "`dmesg` says why; or restart this guest".into(),
+            // Its driver was refused a channel to the other guest.
+            Diagnosis::LetGo if self.arm && backend != 0 => {
+                format!(
+                    "on Arm a guest talks to domain {backend} only with `xsm=dummy` on Xen's command line; restart the host with it"
+                )
+            }
             Diagnosis::LetGo => {
                 let load = if matches!(place, Place::Host) { "in the guest `modprobe snd_xen_front`, or " } else { "" };
                 format!(

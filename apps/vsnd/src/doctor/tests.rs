@@ -97,6 +97,11 @@ fn the_next_step_leads_to_the_xen_that_was_looked_at() {
     assert!(next(&Context::real(Some(5), Some(&DRIVERS[1])), Diagnosis::LetGo, 5, 0).starts_with(bind));
     let ours = Context::real(Some(5), Some(&DRIVERS[0]));
     assert!(next(&ours, Diagnosis::LetGo, 5, 0).starts_with("`echo vsnd-3 > /sys/bus/xen/drivers/vsnd_front/bind`"));
+    assert!(next(&host, Diagnosis::LetGo, 5, 7).starts_with(&expected));
+    let mut on_arm = host.clone();
+    on_arm.arm = true;
+    assert!(next(&on_arm, Diagnosis::LetGo, 5, 7).contains("xsm=dummy"), "domains 5 and 7 are kept from each other");
+    assert!(next(&on_arm, Diagnosis::LetGo, 5, 0).starts_with(&expected));
     assert_eq!(next(&host, Diagnosis::NoDaemon, 5, 7), "start `vsndd` in domain 7");
     let guest = Context::real(Some(5), None);
     assert_eq!(next(&guest, Diagnosis::NoDriver, 5, 0), "`modprobe snd_xen_front`");
