@@ -53,7 +53,7 @@ headers() {
 
 # dkms_build DEBIAN RELEASE ARCHITECTURE [VARIABLE]: the release for this kernel.
 dkms_build() {
-    local work=$target/roots/$1/work/dkms machine
+    local work=$target/roots/$1/build/dkms machine
     case $3 in
         amd64) machine=x86_64 ;;
         arm64) machine=aarch64 ;;
@@ -62,8 +62,8 @@ dkms_build() {
     mkdir -p "$work"/{source,tree,modules}
     tar -C "$work/source" -xzf "$dist"
     # shellcheck disable=SC2086  # nothing, or one word
-    "$linux/root.sh" "$1" env ${4:-} dkms build -m vsnd -v "$version" -k "$2" -a "$machine" --sourcetree /work/dkms/source \
-        --dkmstree /work/dkms/tree --installtree /work/dkms/modules --kernelsourcedir "/usr/src/linux-headers-$2" \
+    "$linux/root.sh" "$1" env ${4:-} dkms build -m vsnd -v "$version" -k "$2" -a "$machine" --sourcetree /build/dkms/source \
+        --dkmstree /build/dkms/tree --installtree /build/dkms/modules --kernelsourcedir "/usr/src/linux-headers-$2" \
         > "$work/log" 2>&1 || {
         cat "$work/log" "$work/tree/vsnd/$version/build/make.log" >&2 2> /dev/null
         return 1
@@ -80,13 +80,13 @@ while read -r debian series flavour; do
     release=$(release_of "$(apt_of "$debian" "$architecture")" "$series" "$flavour")
     [ -n "$release" ] || { echo "Debian $debian has no kernel $series for $flavour" >&2; exit 1; }
     headers "$debian" "$release" "$architecture"
-    work=$target/roots/$debian/work/$release
+    work=$target/roots/$debian/build/$release
     compiler=""
     [ "$architecture" = amd64 ] || compiler=CROSS_COMPILE=aarch64-linux-gnu-
     began=$SECONDS
     # shellcheck disable=SC2086  # nothing, or one word
     "$linux/compile.sh" "$work" "${architecture/amd64/x86}" \
-        "$linux/root.sh" "$debian" make -C "/work/$release" "KDIR=/usr/src/linux-headers-$release" $compiler
+        "$linux/root.sh" "$debian" make -C "/build/$release" "KDIR=/usr/src/linux-headers-$release" $compiler
     dkms_build "$debian" "$release" "$architecture" "$compiler"
     mkdir -p "$target/module/$release"
     cp -p "$work/vsnd_front.ko" "$target/module/$release/"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
 # A Debian with the compilers of its kernels, for x86-64 and arm64: target/roots/DEBIAN. Its packages are unpacked, none is
-# installed. A command runs in it, with the directory /work for its files.
+# installed. A command runs in it, with the directory /build for its files.
 # usage: root.sh 12|13 [COMMAND...]
 set -euo pipefail
 
@@ -34,7 +34,7 @@ if [ ! -e "$root" ]; then
         dpkg-deb --fsys-tarfile "$roots/apt/sid-amd64"/cache/archives/*.deb | tar -x -C "$root.new" --no-same-owner ./usr/bin
         rm "$roots/apt/sid-amd64"/cache/archives/*.deb
     fi
-    mkdir -p "$root.new"/{dev,proc,tmp,work}
+    mkdir -p "$root.new"/{dev,proc,tmp,build}
     touch "$root.new/dev/null"
     # What their installation would have done.
     ln -s mawk "$root.new/usr/bin/awk"
