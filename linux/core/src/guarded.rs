@@ -155,6 +155,15 @@ impl<P: Platform, S: Requests> Guarded<P, S> {
             .map_err(|error| if error == Error::NoAnswer { Error::Lost } else { error })
     }
 
+    /// Waits until `step` yields something, not longer than `length_ms`.
+    pub(crate) fn wait_within<R>(
+        &self,
+        length_ms: u32,
+        step: impl FnMut(&mut S) -> Result<Option<R>, Error>,
+    ) -> Result<R, Error> {
+        self.wait(Self::deadline(length_ms), step)
+    }
+
     /// Waits until nothing is in flight.
     pub(crate) fn settle(&self, deadline: Deadline) -> Result<(), Error> {
         self.wait(deadline, |state| Ok((state.unanswered()? == 0).then_some(())))

@@ -374,12 +374,32 @@ impl<P: Platform> State<P> {
             if phase != Phase::Stopped {
                 self.push(true)?;
             }
+            // What a free run has handed over is heard first: whoever closes or prepares the stream waits for that.
+            if phase == Phase::Stopped && self.run.free {
+                return Ok(());
+            }
             // A backend that took a paused run up was not told START.
             let resumed = trigger == Trigger::Resume && !self.run.started;
             self.send(if resumed { Trigger::Start } else { trigger })?;
         }
         self.run.phase = phase;
         Ok(())
+    }
+
+    /// How long a free run that was stopped goes on: what was handed over is to be heard; `None` if there is nothing of the kind.
+    pub(crate) fn free_tail_ms(&self) -> Option<u32> {
+        let geometry = &self.buffer.as_ref()?.geometry;
+        let left = self.handed_over().saturating_sub(self.device_position());
+        if !self.run.free || !self.run.started || left == 0 {
+            return None;
+        }
+        let ms = left.saturating_mul(1000).checked_div(geometry.bytes_per_second())?;
+        u32::try_from(ms).ok()
+    }
+
+    /// Whether all of it was heard.
+    pub(crate) fn free_tail_heard(&mut self) -> Result<Option<()>, Error> {
+        Ok((!self.connected || self.device_position() >= self.handed_over()).then_some(()))
     }
 
     /// Before START: a ring into which nothing was written is one whose writers do not tell (ALSA lets no other start), as with
@@ -468,7 +488,11 @@ impl<P: Platform> State<P> {
             return Ok(());
         }
         loop {
-            let goal = if self.run.free { self.free_frontier() } else { self.run.accepted.bytes };
+            let goal = match self.run.phase {
+                _ if !self.run.free => self.run.accepted.bytes,
+                Phase::Stopped => return Ok(()),
+                _ => self.free_frontier(),
+            };
             let (accepted, started) = (goal.saturating_sub(self.run.origin), self.run.started);
             let stream = self.stream()?;
             let pending = accepted.saturating_sub(stream.run_submitted_bytes());

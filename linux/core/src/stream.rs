@@ -16,6 +16,9 @@ use crate::{Boxed, Error, Platform, Space, SpaceCache};
 /// A mixer of nothing; a constant, so that it is not made on the stack.
 const NEW_MIXER: Mixer = Mixer::new(MixerFeatures { volume: false, mute: false });
 
+/// How much longer than it takes the end of a free run is waited for.
+const TAIL_MS: u32 = 200;
+
 /// Where a stream is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pointer {
@@ -168,6 +171,7 @@ impl<P: Platform> PcmStream<P> {
             .state
             .with(|state| state.buffer.is_some() && state.stream().is_ok_and(|stream| stream.geometry().is_some()));
         if open {
+            self.hear_out();
             // Without an answer the pages stay the backend's until it unmaps them.
             let deadline = self.state.answers_deadline();
             let _ = self.state.settle(deadline).and_then(|()| self.ask(Operation::Close, deadline));
@@ -188,6 +192,7 @@ impl<P: Platform> PcmStream<P> {
         self.state.wait_connected()?;
         let deadline = self.state.answers_deadline();
         self.state.settle(deadline)?;
+        self.hear_out();
         if self.state.with(State::has_other_open) {
             self.ask(Operation::Close, deadline)?;
         }
@@ -210,6 +215,14 @@ impl<P: Platform> PcmStream<P> {
         }
         self.state.with(State::prepared);
         Ok(())
+    }
+
+    /// Waits until a free run that was stopped is heard to its end. A backend that does not tell of it is not waited for any longer
+    /// than it takes.
+    fn hear_out(&self) {
+        if let Some(ms) = self.state.with(|state| state.free_tail_ms()) {
+            let _ = self.state.wait_within(ms.saturating_add(TAIL_MS), State::free_tail_heard);
+        }
     }
 
     /// Sends a request and waits for its success.
@@ -285,6 +298,7 @@ impl<P: Platform> PcmStream<P> {
             let reason = state.events();
             state.notified(reason)
         });
+        self.state.wake();
         self.state.tell_progress();
         self.state.tell(news);
         reason

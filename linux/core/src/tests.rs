@@ -449,7 +449,35 @@ fn a_ring_whose_writers_do_not_tell_is_handed_over_ahead_of_the_device() {
     // And the next run has the application's own memory.
     stream.trigger(Trigger::Stop).unwrap();
     stream.prepare().unwrap();
-    assert_eq!(backend(|backend| backend.story()), "stop, close, open 7680");
+    assert_eq!(backend(|backend| backend.story()), "close, open 7680");
+}
+
+#[test]
+fn the_end_of_a_ring_whose_writers_do_not_tell_is_heard_before_it_is_closed() {
+    for told in [false, true] {
+        let (_bus, stream) = prepared("p");
+        stream.trigger(Trigger::Start).unwrap();
+        backend(|backend| backend.serve());
+        stream.on_ring();
+        backend(|backend| {
+            backend.serve();
+            backend.story();
+        });
+        stream.trigger(Trigger::Stop).unwrap();
+        // It goes on, and nothing more is handed over.
+        backend(|backend| backend.report(if told { 2 * PERIOD } else { PERIOD + 4 }));
+        stream.on_events();
+        backend(|backend| {
+            backend.serve();
+            assert_eq!(backend.story(), "");
+        });
+        let began_ms = now_ms();
+        stream.hw_free();
+        assert_eq!(backend(|backend| backend.story()), "close");
+        // 10 ms are left; a backend that does not tell of them is waited for a little longer.
+        let waited_ms = now_ms().wrapping_sub(began_ms);
+        assert!(if told { waited_ms < 5 } else { (9..250).contains(&waited_ms) }, "{told}: {waited_ms} ms");
+    }
 }
 
 /// A stream that played, on a connection whose backend has answered nothing yet.
