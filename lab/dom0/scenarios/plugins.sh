@@ -1,13 +1,15 @@
 # alsa-lib's plugins over a guest's card: several applications on one stream, whatever mixes or divides it (DRIVER=vsnd).
 # shellcheck shell=sh
 
-# The guest's configuration: dmix, dsnoop and dshare share the first stream of either direction.
+# The guest's configuration: dmix, dsnoop and dshare share the first stream of either direction, which has to be named where a device
+# has several: alsa-lib opens it once more for the next player.
 plugins_configure() {
     must_run a "cat > /etc/asound.conf << END
 pcm.lab { type hw card 0 device 0 }
-pcm.mix { type dmix ipc_key 7001 slave { pcm lab format S16_LE rate 48000 channels 2 period_size 1024 buffer_size 8192 } }
-pcm.snoop { type dsnoop ipc_key 7002 slave { pcm lab format S16_LE rate 48000 channels 2 period_size 1024 buffer_size 8192 } }
-pcm.part { type dshare ipc_key 7003 slave { pcm lab format S16_LE rate 48000 channels 2 period_size 1024 buffer_size 8192 }
+pcm.first { type hw card 0 device 0 subdevice 0 }
+pcm.mix { type dmix ipc_key 7001 slave { pcm first format S16_LE rate 48000 channels 2 period_size 1024 buffer_size 8192 } }
+pcm.snoop { type dsnoop ipc_key 7002 slave { pcm first format S16_LE rate 48000 channels 2 period_size 1024 buffer_size 8192 } }
+pcm.part { type dshare ipc_key 7003 slave { pcm first format S16_LE rate 48000 channels 2 period_size 1024 buffer_size 8192 }
     bindings { 0 0 1 1 } }
 pcm.straight { type route slave { pcm lab } ttable { 0.0 1 1.1 1 } }
 pcm.plugged { type plug slave { pcm lab format S16_LE rate 48000 channels 2 } }

@@ -4,7 +4,8 @@ use std::io;
 
 use rustix::process::{Resource, Rlimit};
 use thread_priority::{
-    RealtimeThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id,
+    RealtimeThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
+    thread_native_id,
 };
 use tracing::warn;
 
@@ -19,7 +20,9 @@ pub fn raise(worker: &Worker) {
     let _ = rustix::process::setpriority_process(None, worker.nice());
     let Some(priority) = worker.realtime_priority else { return };
     if let Err(error) = raise_to_realtime(priority) {
-        warn!("no real-time priority {priority}: {error} (LimitRTPRIO and RestrictRealtime of the service); it goes on without");
+        warn!(
+            "no real-time priority {priority}: {error} (LimitRTPRIO and RestrictRealtime of the service); it goes on without"
+        );
     }
 }
 
@@ -29,5 +32,6 @@ fn raise_to_realtime(priority: u8) -> io::Result<()> {
     rustix::process::setrlimit(Resource::Rttime, bound)?;
     let level = ThreadPriority::from_posix(thread_priority::ScheduleParams { sched_priority: priority.into() });
     let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::RoundRobin);
-    set_thread_priority_and_policy(thread_native_id(), level, policy).map_err(|error| io::Error::other(error.to_string()))
+    set_thread_priority_and_policy(thread_native_id(), level, policy)
+        .map_err(|error| io::Error::other(error.to_string()))
 }
