@@ -59,7 +59,7 @@ mv "$inputs/vsnd-dkms/vsnd-modprobe.conf" "$inputs/modprobe.d/vsnd.conf"
 if [ ${#foreign[@]} -gt 0 ]; then
     # The packages of that Debian's libraries, which this one does not know.
     cp "$cross/shlibs" "$work/vsnd/debian/shlibs.local"
-    LIBRARIES=$(echo "$cross"/root/usr/lib/*-linux-gnu)
+    LIBRARIES=$(echo "$cross"/sysroot/usr/lib/*-linux-gnu)
     export LIBRARIES
 fi
 (cd "$work/vsnd" && DKMS_VERSION=$version DEB_BUILD_OPTIONS="noautodbgsym nocheck" SOURCE_DATE_EPOCH=$moment \

@@ -20,7 +20,7 @@ case $debian in
 esac
 
 cross=$project/target/cross/$architecture-$debian
-root=$cross/root
+root=$cross/sysroot
 if [ ! -e "$root" ]; then
     "$project/scripts/apt.sh" "$cross/apt" "$architecture" "$codename" >&2
     echo "Downloading Debian $debian's libraries for $architecture ($root)" >&2

@@ -113,7 +113,7 @@ struct Opened {
     geometry: Geometry,
     cursor: Cursor,
     running: bool,
-    /// What a PAUSE that is refused leaves as it was.
+    /// `running` before the last trigger: a refused PAUSE leaves it so.
     running_before: bool,
     stopping: bool,
     /// Running dry is no xrun: the writer has said that nothing follows.

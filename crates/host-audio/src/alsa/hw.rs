@@ -23,7 +23,7 @@ pub(super) struct Device {
     /// The device wakes its thread when it has this much room (playback) or data (capture).
     pub avail_min: u64,
     pub can_pause: bool,
-    /// It is another program's, behind a plugin that may wait for it.
+    /// Calls may wait for another program: the PCM is behind a plugin.
     pub may_wait: bool,
     /// Frames go straight into its ring.
     pub mapped: bool,

@@ -1,4 +1,4 @@
-//! What devices can do, as far as that was found out: all streams of a device share it, so that it is asked once.
+//! Capabilities of devices, as far as they were found out: all streams of a device share them, so that it is asked once.
 
 use crate::{Capabilities, Direction, Error};
 use std::collections::BTreeMap;
