@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use sound_servers::{Kind, Server};
 
@@ -128,14 +130,21 @@ fn what_the_hosts_user_sets_for_a_guest_outlives_the_daemon_and_the_guest() {
                 .is_some_and(|input| input.contains(" 25% ") && input.contains("Mute: yes") && input.contains(&other))
         };
         let player = steered.player();
-        // A session manager loses a move of a stream that it is still linking.
-        let linked = || server.pactl(&["list", "short", "sinks"]).lines().any(|sink| sink.ends_with("RUNNING"));
-        eventually("the guest is on the server", || guest().is_some() && linked());
+        eventually("the guest is on the server", || guest().is_some());
         let input = guest().and_then(|input| input.lines().next().map(str::to_owned)).expect("its number");
         server.pactl(&["set-sink-input-volume", &input, "25%"]);
         server.pactl(&["set-sink-input-mute", &input, "1"]);
-        server.pactl(&["move-sink-input", &input, "other"]);
-        eventually("it is as the user wants it", as_it_was_left);
+        // WirePlumber loses a move of a stream that it is linking, whatever the stream's owner does. Whoever moved it sees that, and
+        // moves it again; to the same sink would be no change.
+        eventually("it is as the user wants it", || {
+            server.pactl(&["move-sink-input", &input, "out"]);
+            server.pactl(&["move-sink-input", &input, "other"]);
+            let patience = Instant::now() + Duration::from_secs(2);
+            while !as_it_was_left() && Instant::now() < patience {
+                thread::sleep(Duration::from_millis(10));
+            }
+            as_it_was_left()
+        });
         eventually("that is told", || {
             let status: serde_json::Value = serde_json::from_str(&steered.must(&["list", "--json"])).expect("JSON");
             let streams =
