@@ -185,9 +185,9 @@ impl<M: SharedMemory> Stream<M> {
         self.can_pause
     }
 
-    /// Whether it is known from where the positions of the next run count. OPEN begins a count at 0; after STOP a backend goes on
-    /// counting and tells so, or it says nothing and may begin anew, from 0 or from anywhere: then the stream is to be closed and
-    /// opened before it is started again.
+    /// Whether it is known from where the positions of the next run count. OPEN begins a count at 0. After STOP a backend may go on
+    /// counting and report that; the origin is known then. A backend that reports nothing may restart its count anywhere: close and
+    /// open the stream before starting it again.
     #[must_use]
     pub fn is_origin_known(&self) -> bool {
         self.opened.is_none_or(|opened| opened.cursor.is_origin_known())

@@ -200,7 +200,7 @@ impl OpenStream {
         Ok(Wake { moved_bytes: progress.moved_bytes, xrun: progress.xrun, available_bytes: self.room_bytes() })
     }
 
-    /// Writes as many whole frames of `data` as there is room for, without waiting, and returns their octets. (The first after
+    /// Writes as many whole frames of `data` as there is room for, without waiting, and returns their bytes. (The first after
     /// [`stop`](Self::stop) waits for answers where the backend has to be told CLOSE and OPEN.)
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Text for people without `core::fmt`, which is most of what a kernel module would have to take from libcore.
 //!
-//! What a kernel module tells people implements [`Say`]; its `Display` says the same ([`display`]).
+//! Every text that a kernel module shows implements [`Say`]; its `Display` says the same ([`display`]).
 
 use core::fmt;
 
@@ -10,7 +10,7 @@ pub trait Sink {
     fn text(&mut self, text: &str);
 }
 
-/// What can be said in words.
+/// A value that has a text without `core::fmt`.
 pub trait Say {
     /// Says it.
     fn say(&self, out: &mut dyn Sink);

@@ -84,7 +84,7 @@ pub struct Faults {
     pub storms: bool,
     /// Refuses PAUSE and plays on.
     pub cannot_pause: bool,
-    /// After STOP its positions count from so many octets, and it does not tell.
+    /// Position in bytes from which the backend counts after STOP, without reporting it.
     pub counts_anew_from: Option<u64>,
     /// Does not know the state Reconfiguring: it makes no offer to a frontend in it.
     pub deaf_to_reconfiguring: bool,

@@ -4,7 +4,7 @@ use crate::{Capabilities, Direction, Error};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// What was found out about playback and capture.
+/// Capabilities for playback and for capture, each once it is known.
 type Found = [Option<Capabilities>; 2];
 
 /// Devices that somebody uses, by name.

@@ -19,7 +19,7 @@ pub(super) const RETRY: Duration = Duration::from_millis(5);
 /// How long the end of a stream that is closed may take to be heard.
 const TAIL: Duration = Duration::from_secs(1);
 
-/// What a player or a recorder waits for besides its link.
+/// Reasons to wake a player or a recorder, besides its link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Wish {
     /// Room in the device, or a position that is overdue.
