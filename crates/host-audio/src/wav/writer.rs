@@ -1,7 +1,8 @@
 //! Writing a WAV file that is valid after every write, even when the writer is killed.
 //!
 //! Samples are appended first, then the header's sizes are brought up to date, so that the header never
-//! promises more than there is.
+//! promises more than there is. The first header comes with the first samples: a size of 0 means to many
+//! readers that the samples go on to the end of the file, and the padding byte would be played as one.
 
 use super::encoding::Encoding;
 use super::header::{self, header};
@@ -30,11 +31,11 @@ pub struct Writer {
     channels: u8,
     order: Order,
     frame_bytes: usize,
-    header_bytes: u64,
+    header_bytes: usize,
     /// Bytes of samples in the file.
     data_bytes: u64,
     frames: u64,
-    /// Samples in the file's form; kept to be used again.
+    /// The next bytes of the file; kept to be used again.
     scratch: Vec<u8>,
 }
 
@@ -60,7 +61,7 @@ impl Writer {
         let frame_bytes = spec.frame_bytes();
         let encoding = header::writable(&spec, &format!("`{}`", path.display()))?;
         let (path, file) = create(path, most)?;
-        let mut writer = Self {
+        Ok(Self {
             path,
             file,
             format,
@@ -69,13 +70,11 @@ impl Writer {
             channels,
             order: Order::of(channels, speakers::mask(channels)),
             frame_bytes,
-            header_bytes: 0,
+            header_bytes: header(encoding, rate_hz, channels, 0).len(),
             data_bytes: 0,
             frames: 0,
             scratch: Vec::new(),
-        };
-        writer.update_header()?;
-        Ok(writer)
+        })
     }
 
     /// The file.
@@ -96,28 +95,34 @@ impl Writer {
     /// The file cannot be written.
     pub fn write(&mut self, frames: &[u8]) -> Result<(), Error> {
         let whole = frames.len() / self.frame_bytes;
+        if whole == 0 {
+            return Ok(());
+        }
+        let is_first = self.data_bytes == 0;
+        let samples_at = if is_first { self.header_bytes } else { 0 };
         self.scratch.clear();
+        self.scratch.resize(samples_at, 0);
         self.encoding.encode(self.format, &frames[..whole * self.frame_bytes], &mut self.scratch);
-        self.order.order_out(&mut self.scratch, self.encoding.bytes());
-        let data_bytes = self.data_bytes + self.scratch.len() as u64;
+        self.order.order_out(&mut self.scratch[samples_at..], self.encoding.bytes());
+        let data_bytes = self.data_bytes + (self.scratch.len() - samples_at) as u64;
         if data_bytes % 2 == 1 {
             self.scratch.push(0);
         }
-        let end = self.header_bytes + self.data_bytes;
-        self.file.write_all_at(&self.scratch, end).map_err(|reason| self.failed(reason))?;
+        let header = header(self.encoding, self.rate_hz, self.channels, data_bytes);
+        if is_first {
+            self.scratch[..samples_at].copy_from_slice(&header);
+            self.put(&self.scratch, 0)?;
+        } else {
+            self.put(&self.scratch, self.header_bytes as u64 + self.data_bytes)?;
+            self.put(&header, 0)?;
+        }
         self.data_bytes = data_bytes;
         self.frames += whole as u64;
-        self.update_header()
+        Ok(())
     }
 
-    fn update_header(&mut self) -> Result<(), Error> {
-        let header = header(self.encoding, self.rate_hz, self.channels, self.data_bytes);
-        self.header_bytes = header.len() as u64;
-        self.file.write_all_at(&header, 0).map_err(|reason| self.failed(reason))
-    }
-
-    fn failed(&self, reason: io::Error) -> Error {
-        Error::file("write", &self.path, reason)
+    fn put(&self, bytes: &[u8], at: u64) -> Result<(), Error> {
+        self.file.write_all_at(bytes, at).map_err(|reason| Error::file("write", &self.path, reason))
     }
 
     /// Closes the file, and removes it if not one frame was written.
@@ -197,6 +202,23 @@ mod tests {
             assert_eq!(octets[4..8], (file_bytes as u32 - 8).to_le_bytes());
         }
         assert_eq!(read_file(&path).unwrap().data, [1, 2, 3]);
+    }
+
+    #[test]
+    fn no_reader_takes_the_padding_for_a_sample() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.wav");
+        let mut writer = Writer::create(&path, Format::U8, 8_000, 1).unwrap();
+        // Whoever looks before the first samples finds no header that leaves the size open.
+        let early = Reader::open(&path).map(|mut reader| {
+            writer.write(&[7]).unwrap();
+            let mut frames = Vec::new();
+            reader.read(usize::MAX, &mut frames).unwrap();
+            frames
+        });
+        assert!(early.as_ref().is_err_and(|error| error.to_string().contains("ends within its header")), "{early:?}");
+        writer.write(&[7]).unwrap();
+        assert_eq!(read_file(&path).unwrap().data, [7]);
     }
 
     #[test]
