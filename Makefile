@@ -36,7 +36,7 @@ storm: deps
 # Kills at random moments, 1,000 of them: CHAOS_KILLS and CHAOS_SEED in the environment choose others.
 chaos: deps
 	$(CARGO) build --locked --workspace --bins $(ALL_FEATURES)
-	$(CARGO) test --locked -p vsnd --features pipewire --test cli chaos -- --ignored --nocapture
+	$(CARGO) test --locked --workspace $(ALL_FEATURES) --test cli chaos -- --ignored --nocapture
 
 # Programs and tests in one build.
 unit-build: deps

@@ -254,22 +254,34 @@ impl Server {
 
     /// Starts it again, after [`Self::kill`].
     pub fn run(&mut self) {
+        self.run_beside_players();
+        self.await_ready();
+    }
+
+    /// Starts it again while others play to it as soon as they can, so that it is never silent.
+    pub fn run_beside_players(&mut self) {
         match self.kind {
             Kind::PulseAudio => self.run_pulseaudio(),
             Kind::PipeWire => self.run_pipewire(),
         }
-        self.await_ready();
+        self.await_sink();
     }
 
     /// Waits until the server does what it is for. PulseAudio does when it has its sink. PipeWire does when its session manager
     /// has registered and connects streams to the sink.
     fn await_ready(&self) {
+        self.await_sink();
         if self.kind == Kind::PipeWire {
-            wait_until("PipeWire's session manager has registered", || self.is_managed());
-            wait_until("PipeWire has its sink", || self.pactl(&["list", "short", "sinks"]).contains("out"));
             until_in_time("a stream that plays to the sink is heard in one that records it", |patience| {
                 self.carries_sound(patience).then_some(())
             });
+        }
+    }
+
+    fn await_sink(&self) {
+        if self.kind == Kind::PipeWire {
+            wait_until("PipeWire's session manager has registered", || self.is_managed());
+            wait_until("PipeWire has its sink", || self.pactl(&["list", "short", "sinks"]).contains("out"));
         }
     }
 
