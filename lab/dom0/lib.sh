@@ -4,6 +4,7 @@
 
 WAVS=/run/lab/wav
 DAEMON_LOG=/run/lab/vsndd.log
+DAEMON_GROUP=/sys/fs/cgroup/vsndd
 GUEST_LOGS=/var/log/xen/console
 
 # --- results ---------------------------------------------------------------------------------------------
@@ -98,10 +99,16 @@ daemon_start() {
     daemon_launch --user vsnd
 }
 
-# daemon_launch OPTION...: the daemon in its sandbox, with the configuration that is there.
+# daemon_launch OPTION...: the daemon in its sandbox and in a control group of its own, as under systemd, with the configuration
+# that is there.
 daemon_launch() {
     : > /run/lab/vsndd.out
-    vsndd --sandbox on --config /run/lab/vsndd.toml --log "${VSND_LOG:-vsndd=debug}" "$@" > /run/lab/vsndd.out 2>> "$DAEMON_LOG" &
+    mkdir -p "$DAEMON_GROUP"
+    leaf=$DAEMON_GROUP/broker
+    [ -d "$leaf" ] || leaf=$DAEMON_GROUP
+    # shellcheck disable=SC2016 # the inner shell's
+    sh -c 'echo $$ > "$0/cgroup.procs" && exec "$@"' "$leaf" vsndd --sandbox on --config /run/lab/vsndd.toml \
+        --log "${VSND_LOG:-vsndd=debug}" "$@" > /run/lab/vsndd.out 2>> "$DAEMON_LOG" &
     echo $! > /run/lab/vsndd.pid
     soon 30 grep -q serving /run/lab/vsndd.out || fail "the daemon does not start: $(tail -n1 "$DAEMON_LOG")"
 }

@@ -17,6 +17,7 @@ mod error;
 mod figures;
 mod flow;
 mod gain;
+mod groups;
 mod host;
 mod journal;
 mod limiter;
@@ -40,8 +41,11 @@ mod v2;
 mod worker;
 
 pub use broker::{Daemon, Launch, Processes, Running};
-pub use config::{Config, ConfigError, Control, DomainSelector, Instead, Limits, ListenAddress, Metrics, Rule};
+pub use config::{
+    Config, ConfigError, Control, DomainSelector, Instead, Limits, ListenAddress, Metrics, Rule, Worker as WorkerLimits,
+};
 pub use error::{Ended, Error};
+pub use groups::{Group, Groups};
 pub use server::{ListenError, Sockets};
 pub use source::{ConfigSource, DEFAULT_CONFIG, Settings};
 pub use worker::work;

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use host_audio::DeviceSpec;
 use program::{ExitStatus, Failure};
-use vsndd::{ConfigSource, Daemon, Ended, Error, Processes, Sockets, sandbox, service};
+use vsndd::{ConfigSource, Daemon, Ended, Error, Groups, Processes, Sockets, sandbox, service};
 use xen::{DomainId, Xen, XenSpec};
 
 /// Plays what Xen guests play and lets them record, through the sndif protocol.
@@ -91,7 +91,9 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let store = xen.store().map_err(|error| failure(error.into()))?;
     let shared = xen.store_fd().map_err(|error| failure(error.into()))?;
     let sockets = Sockets::open(&config, &control::socket_of(&arguments.xen)).map_err(|error| failure(error.into()))?;
-    sandbox::enter(&arguments.sandbox, &config, source.path().as_deref(), sockets.directories())
+    let groups = Groups::take_over(arguments.sandbox.user.as_deref());
+    let own = sockets.directories();
+    sandbox::enter(&arguments.sandbox, &config, source.path().as_deref(), own, groups.as_ref().map(Groups::directory))
         .map_err(Failure::with(ExitStatus::Failure))?;
     xen.check_devices().map_err(|error| {
         let next =
@@ -104,7 +106,7 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     if !arguments.sandbox.sandbox_probe.is_empty() {
         return Ok(ExitStatus::Success);
     }
-    let workers = Processes { arguments: arguments.of_a_worker() };
+    let workers = Processes { arguments: arguments.of_a_worker(), groups };
     let mut daemon = Daemon::new(xen, store, shared, settings, workers).map_err(failure)?;
     daemon.steered(source, sockets, reload).map_err(failure)?;
     daemon.begin().map_err(failure)?;

@@ -15,7 +15,7 @@ use control::{Client, ClientError, Reply, Request, Status};
 use sndif::{Protocol, XenbusState};
 use tempfile::TempDir;
 use toolstack::{AttachError, Restart};
-use vsndd::{ConfigSource, Daemon, Ended, Launch, Running as Started, Sockets};
+use vsndd::{ConfigSource, Daemon, Ended, Launch, Running as Started, Sockets, WorkerLimits};
 use xen::{DomainId, Xen, XenSpec, emu};
 
 use crate::census::{Census, WatchMeter};
@@ -82,6 +82,7 @@ impl Launch for Threads {
         guest: DomainId,
         lent: OwnedFd,
         link: UnixStream,
+        _limits: &WorkerLimits,
     ) -> io::Result<Box<dyn Started>> {
         let log = self.log.clone();
         let run = move || match log.takes(|| vsndd::work(own, guest, lent, link, |_| Ok(()), |_, _| {})) {

@@ -13,7 +13,7 @@ use testkit::hostile::HostileGuest;
 use testkit::linux::{Errno, LinuxFrontend, Timings, Wish};
 use testkit::signal::noise;
 use testkit::{Bystander, PATIENCE, Threads, World, eventually};
-use vsndd::{Daemon, Launch, Running, Settings};
+use vsndd::{Daemon, Launch, Running, Settings, WorkerLimits};
 use xen::{DomainId, Xen, XenSpec};
 use xenstore::Perm;
 
@@ -441,13 +441,14 @@ impl Launch for Busy {
         guest: DomainId,
         lent: OwnedFd,
         link: UnixStream,
+        limits: &WorkerLimits,
     ) -> io::Result<Box<dyn Running>> {
         match self.refusals.checked_sub(1) {
             Some(left) => {
                 self.refusals = left;
                 Err(io::ErrorKind::WouldBlock.into())
             }
-            None => self.threads.launch(own, guest, lent, link),
+            None => self.threads.launch(own, guest, lent, link, limits),
         }
     }
 }

@@ -97,12 +97,17 @@ scenario_worker() {
     sleep 2
     worker=$(worker_of a)
     { [ -n "$worker" ] && [ -n "$(worker_of b)" ]; } || fail "no worker for each guest: $(workers)"
+    group=/sys/fs/cgroup$(sed -n 's/^0:://p' "/proc/$worker/cgroup")
+    bounds=$(cat "$group/memory.max" "$group/pids.max" "$group/cpu.max" | tr '\n' ' ')
+    [ "$bounds" = "1342177280 1024 100000 100000 " ] || fail "the worker's group $group has the bounds $bounds"
     began=$(now_ms)
     kill -KILL "$worker"
     soon 5 worker_is_another a "$worker" || fail "nobody serves guest a: $(tail -n2 "$DAEMON_LOG")"
     took=$(($(now_ms) - began))
     guest_wait a 30
     note "player of the killed worker: status $?; another worker after $took ms"
+    [ ! -e "$group" ] || fail "the killed worker's control group is there still"
+    note "control group: $bounds"
     card_back a
     must_run a "play 0,0 16"
     heard a 0-0 16

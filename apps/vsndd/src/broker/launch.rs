@@ -8,11 +8,16 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
 use rustix::pipe::{PipeFlags, pipe_with};
+use tracing::warn;
 use xen::DomainId;
+
+use crate::config::Worker;
+use crate::groups::{Group, Groups};
 
 /// Starts workers.
 pub trait Launch {
-    /// Starts the worker of `guest`, served from domain `own`: [`work`](crate::work) with these two descriptors.
+    /// Starts the worker of `guest`, served from domain `own`: [`work`](crate::work) with these two descriptors. It sets itself
+    /// what it can of its limits.
     ///
     /// # Errors
     /// The system's.
@@ -22,6 +27,7 @@ pub trait Launch {
         guest: DomainId,
         lent: OwnedFd,
         link: UnixStream,
+        limits: &Worker,
     ) -> io::Result<Box<dyn Running>>;
 }
 
@@ -50,6 +56,8 @@ const THIS_PROGRAM: &str = "/proc/self/exe";
 pub struct Processes {
     /// Arguments beside the one that names the guest.
     pub arguments: Vec<OsString>,
+    /// Where each of them gets a control group of its own.
+    pub groups: Option<Groups>,
 }
 
 impl Launch for Processes {
@@ -59,6 +67,7 @@ impl Launch for Processes {
         guest: DomainId,
         lent: OwnedFd,
         link: UnixStream,
+        limits: &Worker,
     ) -> io::Result<Box<dyn Running>> {
         // It never waits for whoever reads that.
         let (log, theirs) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
@@ -75,13 +84,22 @@ impl Launch for Processes {
             .stdout(Stdio::from(OwnedFd::from(link)))
             .stderr(Stdio::from(theirs))
             .spawn()?;
-        Ok(Box::new(Process { child, log: Some(log) }))
+        // It has not begun to serve: it waits for the first order.
+        let group = self.groups.as_mut().and_then(|groups| match groups.add(guest, limits, child.id()) {
+            Ok(group) => Some(group),
+            Err(error) => {
+                warn!("domain {guest}: no control group for its worker: {error}");
+                None
+            }
+        });
+        Ok(Box::new(Process { child, log: Some(log), group }))
     }
 }
 
 struct Process {
     child: Child,
     log: Option<OwnedFd>,
+    group: Option<Group>,
 }
 
 impl Running for Process {
@@ -91,7 +109,11 @@ impl Running for Process {
     }
 
     fn is_over(&mut self) -> bool {
-        !matches!(self.child.try_wait(), Ok(None))
+        let over = !matches!(self.child.try_wait(), Ok(None));
+        if over {
+            self.group = None;
+        }
+        over
     }
 
     fn take_log(&mut self) -> Option<OwnedFd> {

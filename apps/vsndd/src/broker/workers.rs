@@ -70,6 +70,7 @@ impl Daemon {
             pages_max.max(4096),
             &begin,
             self.launch.as_mut(),
+            &self.config.worker,
             &self.poller,
         )?;
         self.workers.insert(guest, worker);

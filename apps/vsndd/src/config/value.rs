@@ -70,6 +70,14 @@ pub(super) fn descriptors<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     bounded(deserializer, 64, 1 << 20)
 }
 
+pub(super) fn threads<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    bounded(deserializer, 8, 1 << 16)
+}
+
+pub(super) fn processor_percent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    bounded(deserializer, 1, 100_000)
+}
+
 pub(super) fn nice<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i32>, D::Error> {
     bounded(deserializer, -20, 19)
 }

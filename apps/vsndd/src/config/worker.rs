@@ -14,6 +14,12 @@ pub struct Worker {
     /// Files, sockets and event channels that it has open.
     #[serde(deserialize_with = "value::descriptors")]
     pub descriptors_max: Option<u64>,
+    /// Threads, where it has a control group.
+    #[serde(deserialize_with = "value::threads")]
+    pub threads_max: Option<u64>,
+    /// Processor time in percent of one processor, where it has a control group.
+    #[serde(deserialize_with = "value::processor_percent")]
+    pub processor_percent_max: Option<u64>,
     /// Its nice value.
     #[serde(deserialize_with = "value::nice")]
     pub nice: Option<i32>,
@@ -26,6 +32,16 @@ impl Worker {
     /// The configured bound, or the default.
     pub(crate) fn memory_bytes_max(&self) -> u64 {
         self.memory_bytes_max.unwrap_or(1 << 30)
+    }
+
+    /// The configured bound, or the default.
+    pub(crate) fn threads_max(&self) -> u64 {
+        self.threads_max.unwrap_or(1024)
+    }
+
+    /// The configured bound, or the default.
+    pub(crate) fn processor_percent_max(&self) -> u64 {
+        self.processor_percent_max.unwrap_or(100)
     }
 
     /// The configured nice value, or the default.

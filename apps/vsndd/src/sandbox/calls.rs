@@ -167,6 +167,7 @@ const OLD_CALLS: &[libc::c_long] = &[
     libc::SYS_unlink,
     libc::SYS_rename,
     libc::SYS_mkdir,
+    libc::SYS_rmdir,
     libc::SYS_chmod,
     libc::SYS_dup2,
     libc::SYS_pipe,

@@ -86,6 +86,8 @@ pub(super) struct Reach {
     devices: Vec<PathBuf>,
     /// This program, and what loads it.
     execute: Vec<PathFd>,
+    /// Where control groups are made.
+    groups: Option<PathBuf>,
 }
 
 /// This program and what loads it: opened while directories on the way to them can be passed.
@@ -117,7 +119,12 @@ impl Reach {
             }
         }
         let devices = DEVICES.iter().chain([&XEN]).map(PathBuf::from).collect();
-        Self { read, write, devices, execute }
+        Self { read, write, devices, execute, groups: None }
+    }
+
+    /// The same, and the directory in which control groups are made.
+    pub(super) fn with_groups(self, groups: Option<&Path>) -> Self {
+        Self { groups: groups.map(Path::to_owned), ..self }
     }
 
     /// The same without what a worker is lent.
@@ -143,6 +150,7 @@ impl Reach {
                 | AccessFs::MakeReg
                 | AccessFs::MakeSock
                 | AccessFs::RemoveFile;
+            let group = read | AccessFs::WriteFile | AccessFs::MakeDir | AccessFs::RemoveDir;
             let sockets: BitFlags<AccessFs> = AccessFs::MakeSock | AccessFs::RemoveFile;
             Ruleset::default()
                 .set_compatibility(CompatLevel::BestEffort)
@@ -154,6 +162,7 @@ impl Reach {
                 .add_rules(self.execute.iter().map(|file| Ok::<_, RulesetError>(PathBeneath::new(file, execute))))?
                 .add_rules(path_beneath_rules(&self.write, write))?
                 .add_rules(path_beneath_rules([SOCKETS], sockets))?
+                .add_rules(path_beneath_rules(&self.groups, group))?
                 .restrict_self()
         };
         match restrict().map_err(|error: RulesetError| error.to_string())?.ruleset {

@@ -86,7 +86,8 @@ impl From<caps::errors::CapsError> for Error {
     }
 }
 
-/// Enters the sandbox; there is no way out. `sockets` are the directories of the daemon's own.
+/// Enters the sandbox; there is no way out. `sockets` are the directories of the daemon's own, `groups` is that of its workers'
+/// control groups.
 ///
 /// # Errors
 /// [`Error`]. The process may be confined in part then, and should end.
@@ -95,6 +96,7 @@ pub fn enter<'a>(
     config: &Config,
     config_path: Option<&Path>,
     sockets: impl Iterator<Item = &'a Path>,
+    groups: Option<&Path>,
 ) -> Result<(), Error> {
     if options.sandbox != Mode::Off {
         files::await_sound_cards(config);
@@ -114,7 +116,7 @@ pub fn enter<'a>(
     user::give_up_capabilities()?;
     let identity = user::identity();
     let own = options.writable.iter().map(PathBuf::as_path).chain(sockets);
-    let reach = files::Reach::of(config, config_path, own, program);
+    let reach = files::Reach::of(config, config_path, own, program).with_groups(groups);
     best_effort(options.sandbox, reach.enforce().map_err(Error::Files))?;
     best_effort(options.sandbox, calls::restrict().map_err(Error::Calls))?;
     info!("sandboxed: {identity}");
