@@ -57,23 +57,14 @@ extract() {
     [ "$(od -An -tx1 -N 4 "$2" | tr -d ' ')" = 7f454c46 ]
 }
 
-# kernel_release SERIES: the newest release of it that the Debian has.
-kernel_release() {
-    local series=${1%-16k} flavour=$arch pattern
-    [ "$1" = "$series" ] || flavour=$arch-16k
-    pattern=${series/newest/[0-9]*}
-    apt-cache -c "$cache/apt/apt.conf" show "linux-image-$flavour" "linux-image-$series-$flavour" 2> /dev/null |
-        sed -n 's/^Depends:.*linux-image-\([0-9][^ ,]*\).*/\1/p' | grep "^${pattern//./\\.}\." | sort -V | tail -n1
-}
-
 fetch_kernel() {
-    local kernel=$cache/kernel-$1 release parts image
+    local kernel=$cache/kernel-$1 series release parts image
     [ ! -e "$kernel/vmlinux" ] || return 0
     # debug-kernel.sh has built that one.
     [ "$1" != debug ] || { echo "lab/debug-kernel.sh builds that kernel" >&2; return 1; }
     "$scripts/apt.sh" "$cache/apt" "$arch" "$codename"
-    release=$(kernel_release "$1")
-    [ -n "$release" ] || { echo "Debian $debian has no kernel $1 for $arch" >&2; return 1; }
+    series=${1%-16k}
+    release=$("$scripts/apt.sh" kernel "$cache/apt" "$series" "$arch${1#"$series"}")
     echo "Downloading kernel $release for the lab ($kernel)"
     # Newer ones are in several packages.
     parts=$(apt-cache -c "$cache/apt/apt.conf" depends "linux-image-$release" | sed -n "s/^ *Depends: \(linux-[a-z]*-$release\)\$/\1/p")

@@ -17,17 +17,8 @@ if [ "$series" = debug ]; then
 fi
 if [ ! -d "$into" ]; then
     "$project/scripts/apt.sh" "$apt" amd64 bookworm >&2
-    case $series in
-        6.1) meta=linux-image-amd64 ;;
-        *) meta=linux-image-$series-amd64 ;;
-    esac
     # Those of the very kernel that the lab runs.
-    image=$(apt-cache -c "$apt/apt.conf" depends "$meta" | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | head -n1)
-    release=${image#linux-image-}
-    case $release in
-        "$series".*) ;;
-        *) echo "Debian 12 has no kernel $series (found: ${image:-none})" >&2; exit 1 ;;
-    esac
+    release=$("$project/scripts/apt.sh" kernel "$apt" "$series" amd64)
     headers=linux-headers-$release
     kbuild=$(apt-cache -c "$apt/apt.conf" depends "$headers" | sed -n 's/^ *Depends: \(linux-kbuild-.*\)/\1/p')
     echo "Downloading the headers of kernel $release" >&2

@@ -10,7 +10,7 @@ target=$(dirname "$linux")/target
 rows=$(sed 's/#.*//' "$linux/kernels.list" | awk -v rows="${1:-}" 'NF { $1 = $1 } NF && index($0, rows) == 1')
 [ -n "$rows" ] || { echo "no row of kernels.list begins with \"$1\"" >&2; exit 1; }
 
-# apt_of DEBIAN ARCHITECTURE: the configuration of its apt, which knows what there is today.
+# apt_of DEBIAN ARCHITECTURE: the directory of its apt, which knows what there is today.
 apt_of() {
     local codename apt=$target/roots/apt/$1-$2
     case $1 in
@@ -22,14 +22,7 @@ apt_of() {
         apt-get -c "$apt/apt.conf" update -qq >&2
         touch "$apt/lists"
     fi
-    echo "$apt/apt.conf"
-}
-
-# release_of CONF SERIES FLAVOUR: the newest release of the series; of all, for `newest`.
-release_of() {
-    local pattern=${2/newest/[0-9]*}
-    apt-cache -c "$1" show "linux-image-$3" "linux-image-$2-$3" 2> /dev/null |
-        sed -n 's/^Depends:.*linux-image-\([0-9][^ ,]*\).*/\1/p' | grep "^${pattern//./\\.}\." | sort -V | tail -n1
+    echo "$apt"
 }
 
 # headers DEBIAN RELEASE ARCHITECTURE: unpacks them where they want to be in the Debian's root. What runs is this machine's.
@@ -39,11 +32,11 @@ headers() {
     debs=$target/roots/debs
     rm -rf "$debs"
     mkdir -p "$debs"
-    common=$(apt-cache -c "$(apt_of "$1" "$3")" depends "linux-headers-$release" | sed -n 's/^ *Depends: \(linux-headers-.*-common\)$/\1/p')
-    kbuild=$(apt-cache -c "$(apt_of "$1" "$3")" depends "linux-headers-$release" | sed -n 's/^ *Depends: \(linux-kbuild-.*\)$/\1/p')
+    common=$(apt-cache -c "$(apt_of "$1" "$3")/apt.conf" depends "linux-headers-$release" | sed -n 's/^ *Depends: \(linux-headers-.*-common\)$/\1/p')
+    kbuild=$(apt-cache -c "$(apt_of "$1" "$3")/apt.conf" depends "linux-headers-$release" | sed -n 's/^ *Depends: \(linux-kbuild-.*\)$/\1/p')
     echo "Downloading the headers of kernel $release" >&2
-    (cd "$debs" && apt-get -c "$(apt_of "$1" "$3")" download -qq "linux-headers-$release" "$common" >&2 &&
-        apt-get -c "$(apt_of "$1" amd64)" download -qq "$kbuild" >&2)
+    (cd "$debs" && apt-get -c "$(apt_of "$1" "$3")/apt.conf" download -qq "linux-headers-$release" "$common" >&2 &&
+        apt-get -c "$(apt_of "$1" amd64)/apt.conf" download -qq "$kbuild" >&2)
     "$linux/../scripts/apt.sh" unpack "$root" "$debs"/*.deb
     rm -r "$debs"
     # Kbuild asks it whether sparse is new enough; Debian's headers come without it.
@@ -77,8 +70,7 @@ dist=$target/dist/vsnd-dkms-$version.tar.gz
 while read -r debian series flavour; do
     architecture=${flavour%%-*}
     "$linux/root.sh" "$debian"
-    release=$(release_of "$(apt_of "$debian" "$architecture")" "$series" "$flavour")
-    [ -n "$release" ] || { echo "Debian $debian has no kernel $series for $flavour" >&2; exit 1; }
+    release=$("$linux/../scripts/apt.sh" kernel "$(apt_of "$debian" "$architecture")" "$series" "$flavour")
     headers "$debian" "$release" "$architecture"
     work=$target/roots/$debian/build/$release
     compiler=""

@@ -3,6 +3,8 @@
 # from where this machine's come from.
 # usage: apt.sh DIRECTORY ARCHITECTURE CODENAME     makes it, where it is not there yet; then: apt-get -c DIRECTORY/apt.conf ...
 #        apt.sh unpack ROOT DEB...                  unpacks packages below ROOT, their documentation not
+#        apt.sh kernel DIRECTORY SERIES FLAVOUR     prints the newest release of a kernel series that the apt in DIRECTORY knows, of all
+#                                                   series for `newest`; FLAVOUR is an architecture, or one with `-16k`
 set -euo pipefail
 
 if [ "$1" = unpack ]; then
@@ -17,6 +19,17 @@ if [ "$1" = unpack ]; then
         dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$root" --keep-directory-symlink --no-same-owner \
             --exclude './usr/share/doc' --exclude './usr/share/man' --exclude './usr/share/locale'
     done
+    exit
+fi
+
+if [ "$1" = kernel ]; then
+    conf=$2/apt.conf series=$3 flavour=$4
+    pattern=${series/newest/[0-9]*}
+    # A Debian names its own series in the first, those of its backports in either. apt-cache fails where it does not have one.
+    release=$({ apt-cache -c "$conf" show "linux-image-$flavour" "linux-image-$series-$flavour" 2> /dev/null || true; } |
+        sed -n 's/^Depends:.*linux-image-\([0-9][^ ,]*\).*/\1/p' | sort -V | sed -n "/^${pattern//./\\.}\./h; \${x;p}")
+    [ -n "$release" ] || { echo "$conf knows no kernel $series for $flavour" >&2; exit 1; }
+    echo "$release"
     exit
 fi
 
