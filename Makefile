@@ -87,7 +87,7 @@ module:
 	linux/build.sh $(or $(KERNEL),6.1 6.12)
 
 # The same for every kernel of linux/kernels.list (architecture, Debian, size of pages), with the compilers of their Debian, which are
-# unpacked below target/roots. ROW is the beginning of some of its lines: ROW="13 newest".
+# unpacked below target/roots. ROW is the first words of some of its lines: ROW="13 newest".
 module-matrix:
 	@scripts/install-deps.sh module
 	@linux/matrix.sh "$(ROW)"

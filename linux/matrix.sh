@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
 # Builds the module for each kernel of kernels.list, with the compiler of its Debian: target/module/RELEASE/vsnd_front.ko. Each time
 # also with DKMS, from the release, as a user would.
-# usage: matrix.sh [ROW]      ROW: the beginning of some rows, as "13 newest"
+# usage: matrix.sh [ROW]      ROW: the first words of some rows, as "13 newest"
 set -euo pipefail
 
 linux=$(cd "$(dirname "$0")" && pwd)
 target=$(dirname "$linux")/target
-rows=$(sed 's/#.*//' "$linux/kernels.list" | awk -v rows="${1:-}" 'NF { $1 = $1 } NF && index($0, rows) == 1')
+rows=$(sed 's/#.*//' "$linux/kernels.list" | awk -v rows="${1:-}" 'NF { $1 = $1 } NF && (rows == "" || index($0 " ", rows " ") == 1)')
 [ -n "$rows" ] || { echo "no row of kernels.list begins with \"$1\"" >&2; exit 1; }
 
 # apt_of DEBIAN ARCHITECTURE: the directory of its apt, which knows what there is today.
