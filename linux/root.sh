@@ -42,8 +42,10 @@ if [ ! -e "$root" ]; then
 fi
 [ $# -gt 0 ] || exit 0
 
+# Root may do so as it is. Where its own root is a changed one, in many containers, nobody makes a user namespace.
+[ "$(id -u)" = 0 ] && become=() || become=(--user --map-root-user)
 # shellcheck disable=SC2016  # its own words
-exec unshare --user --map-root-user --mount --pid --fork /bin/sh -c '
+exec unshare "${become[@]}" --mount --pid --fork /bin/sh -c '
     root=$1
     shift
     mount --bind /dev/null "$root/dev/null"
