@@ -103,8 +103,8 @@ fi
 "$lab/fetch.sh" $platforms
 for name in $platforms; do
     platform "$name"
-    "$lab/image.sh" "$name" "${programs[$arch]}"
-done
+    printf '%s\0' "$name" "${programs[$arch]}"
+done | xargs -0 -n 2 -P "$jobs" "$lab/image.sh"
 if [ -n "$shell" ]; then
     row=$platforms-$drivers
     share_with_dom0 "$row"
