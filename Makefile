@@ -23,7 +23,7 @@ build: deps
 # Everything, what fails fast first. Each part runs, whatever became of the others; a table at the end says what took how
 # long, what failed and where to look, and what was left out.
 test:
-	@scripts/test.sh lint unit dist lab-test
+	@scripts/test.sh lint unit dist lab-test lab-short
 
 # `make unit` and the lab again and again beside busy processors: nothing may fail that passes on a quiet machine.
 soak:
@@ -156,11 +156,15 @@ lab-test: unit-build module
 	@scripts/install-deps.sh lab
 	LAB_SHARED=1 DRIVER="stock vsnd" PROGRAMS="$(CURDIR)/target/debug" lab/run.sh
 
-# What tells platforms apart, once on each of those that lab-test has not.
-lab-short: PLATFORM = $(shell awk '/^[^\#]/ && $$9 != "no" { print $$1 }' lab/platforms.list)
-lab-short: DRIVER = vsnd
-lab-short: lab-build
-	LAB_SHORT=1 PLATFORM="$(PLATFORM)" lab/run.sh
+# What tells platforms apart, once on each of those that lab-test has not. Its programs are those that the tests are built with; for
+# arm64 they are built alike.
+SHORT = $(shell awk '/^[^\#]/ && $$9 ~ /^($(1))$$/ { print $$1 }' lab/platforms.list)
+lab-short: unit-build
+	@scripts/install-deps.sh lab arm64
+	scripts/cross.sh arm64 12 $(CARGO) build --locked $(LAB_PROGRAMS)
+	lab/modules.sh $(call SHORT,vsnd)
+	LAB_SHORT=1 PLATFORM="$(call SHORT,stock|vsnd)" PROGRAMS="$(CURDIR)/target/debug" \
+	    ARM64_PROGRAMS="$(CURDIR)/target/cross/arm64-12/build/aarch64-unknown-linux-gnu/debug" lab/run.sh
 
 # The same for our driver in guests whose kernel finds fault with itself; builds that kernel once, which takes long.
 lab-debug: build
@@ -183,13 +187,13 @@ lab-shell: lab-build
 PLATFORMS = $(or $(PLATFORM),$(KERNEL))
 # The architectures of the platforms that are asked for.
 LAB_ARCHITECTURES = $(sort $(foreach name,$(or $(PLATFORMS),6.1),$(shell awk '$$1 == "$(name)" { print $$2 }' lab/platforms.list)))
-LAB_PROGRAMS = --release --locked -p vsnd -p vsndd -p vsnd-lab --features vsndd/pipewire
+LAB_PROGRAMS = -p vsnd -p vsndd -p vsnd-lab --features vsndd/pipewire
 
 lab-build: deps
 	@scripts/install-deps.sh lab $(filter arm64,$(LAB_ARCHITECTURES))
 	$(if $(filter vsnd,$(DRIVER)),lab/modules.sh $(or $(PLATFORMS),6.1 6.12))
-	$(if $(filter amd64,$(LAB_ARCHITECTURES)),$(CARGO) build $(LAB_PROGRAMS))
-	$(if $(filter arm64,$(LAB_ARCHITECTURES)),scripts/cross.sh arm64 12 $(CARGO) build $(LAB_PROGRAMS))
+	$(if $(filter amd64,$(LAB_ARCHITECTURES)),$(CARGO) build --release --locked $(LAB_PROGRAMS))
+	$(if $(filter arm64,$(LAB_ARCHITECTURES)),scripts/cross.sh arm64 12 $(CARGO) build --release --locked $(LAB_PROGRAMS))
 
 deps:
 	@scripts/install-deps.sh
