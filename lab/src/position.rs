@@ -16,7 +16,7 @@ fn now_ns() -> i128 {
 
 /// The monotonic clock and the processor's counter at one moment: of some readings the one that took the least time.
 pub fn clock() -> Result<String> {
-    let counter = || xen::processor_counter().context("this processor has no counter that is known");
+    let counter = || xen::processor_counter().context("domains share no counter of this processor");
     let mut best = (u64::MAX, 0, 0);
     for _ in 0..10 {
         let before = counter()?;

@@ -1,9 +1,11 @@
 //! A clock that domains share.
 
-/// The processor's own counter; `None` where this crate knows of none.
+/// The processor's own counter, where it is a clock that domains share; `None` where there is none.
 ///
 /// Monotonic clocks of domains begin with their kernels, and their wall clocks are some milliseconds apart. This counter is the
 /// same in all PV domains whose configuration has `tsc_mode="native"`, and in dom0 (xl.cfg(5), xen-tscmode(7)).
+/// arm64 has none: programs may read the virtual counter only, which Xen has begin with each domain; the physical one, which is
+/// the same in all, Linux keeps from them.
 #[must_use]
 pub fn processor_counter() -> Option<u64> {
     #[cfg(target_arch = "x86_64")]
