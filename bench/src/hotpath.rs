@@ -5,13 +5,13 @@
 use anyhow::{Context, Result, bail};
 use backend::{DeviceLimits, Frames, HostLimits, Offer, Outcome, Pace, StreamConfig};
 use clap::Args;
-use pcm::Gain;
 use sndif::store::{Direction, Limits};
 use sndif::test_utils::Pages;
 use sndif::v2::{BackRing, EventProducer, Operation, Request, Response, Trigger};
 use sndif::{Format, GrantRef, SharedMemory};
 
 use crate::machine::{FRAME_BYTES, RATE_HZ};
+use crate::samples::Samples;
 
 const PERIOD_FRAMES: u32 = RATE_HZ / 100;
 const PERIOD_NS: u64 = 10_000_000;
@@ -43,10 +43,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     back.turn();
     front.request(Operation::Trigger(Trigger::Start), &mut back)?;
-    let mut gain = Gain::new(2);
-    gain.set_volume(0, -6000);
-    gain.set_volume(1, -3000);
-    let mut scaled = front.sound.clone();
+    let mut samples = Samples::new(RATE_HZ);
     // The event comes a frame after the period's end.
     back.now_ns += 100_000;
     for _ in 0..arguments.periods {
@@ -55,7 +52,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         backend_period(&mut back);
         frontend_period(&mut front);
         backend_period(&mut back);
-        gain_period(&gain, &mut scaled);
+        samples.turn();
     }
     let counters = front.stream.counters();
     let played = u64::from(arguments.periods);
@@ -83,12 +80,6 @@ fn frontend_period(front: &mut Front) {
         front.buffer.write(span.offset as usize, &front.sound);
         front.notifications += u64::from(front.stream.publish());
     }
-}
-
-/// Volume in software.
-#[inline(never)]
-fn gain_period(gain: &Gain, samples: &mut [u8]) {
-    gain.apply(Format::S16Le, 2, samples);
 }
 
 struct Front {

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 
 use crate::role;
+use crate::samples::WORK;
 
 /// Two runs of different length: their difference leaves out what happens once.
 const SHORT: u32 = 200;
@@ -18,8 +19,16 @@ pub(crate) struct Instructions {
     pub(crate) backend_per_period: f64,
     /// Completion and event taken, WRITE submitted, period copied.
     pub(crate) frontend_per_period: f64,
-    /// Volume applied in software, where it is.
-    pub(crate) gain_per_period: f64,
+    /// Work on samples, where there is any: volume in software, conversion, meters.
+    pub(crate) samples: Vec<SampleWork>,
+}
+
+/// Instructions that some work on a period's samples takes.
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct SampleWork {
+    pub(crate) name: &'static str,
+    pub(crate) per_period: f64,
+    pub(crate) goal: f64,
 }
 
 /// Counts, or says why it cannot.
@@ -28,10 +37,13 @@ pub(crate) fn measure(say: &mut dyn FnMut(&str)) -> Result<Result<Instructions, 
         return Ok(Err("valgrind is missing: install valgrind".to_owned()));
     }
     say("instructions: valgrind");
+    let samples = WORK
+        .iter()
+        .map(|work| Ok(SampleWork { name: work.name, per_period: per_period(work.function)?, goal: work.goal }));
     Ok(Ok(Instructions {
         backend_per_period: per_period("backend_period")?,
         frontend_per_period: per_period("frontend_period")?,
-        gain_per_period: per_period("gain_period")?,
+        samples: samples.collect::<Result<_>>()?,
     }))
 }
 

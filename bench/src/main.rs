@@ -20,6 +20,7 @@ mod player;
 mod procfs;
 mod report;
 mod role;
+mod samples;
 mod sinks;
 mod streams;
 

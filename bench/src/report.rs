@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::instructions::Instructions;
+use crate::instructions::{Instructions, SampleWork};
 use crate::latency::{Distribution, Latency, Pair};
 use crate::memory::Memory;
 use crate::notifications::Notifications;
@@ -65,7 +65,7 @@ struct Target {
 impl Report {
     pub(crate) fn new(options: &Options) -> Self {
         Self {
-            schema: 1,
+            schema: 2,
             machine: Machine {
                 processors: std::thread::available_parallelism().map_or(1, usize::from),
                 processor: procfs::processor(),
@@ -125,6 +125,14 @@ impl Report {
                 }
             }
         }
+        for SampleWork { name, per_period, goal } in self.instructions.iter().flat_map(|counted| &counted.samples) {
+            self.targets.push(Target {
+                name: format!("instructions per 10 ms, {name}"),
+                value: *per_period,
+                wanted: format!("at most {goal}"),
+                met: per_period <= goal,
+            });
+        }
     }
 }
 
@@ -147,12 +155,13 @@ impl fmt::Display for Report {
         if let Some(memory) = &self.memory {
             show_memory(f, memory)?;
         }
-        if let Some(Instructions { backend_per_period, frontend_per_period, gain_per_period }) = &self.instructions {
+        if let Some(Instructions { backend_per_period, frontend_per_period, samples }) = &self.instructions {
             writeln!(f, "Instructions per period of 10 ms (valgrind, in ordinary memory)")?;
-            writeln!(
-                f,
-                "  backend {backend_per_period:.1}   frontend {frontend_per_period:.1}   gain {gain_per_period:.1}\n"
-            )?;
+            writeln!(f, "  backend {backend_per_period:.1}   frontend {frontend_per_period:.1}")?;
+            for SampleWork { name, per_period, .. } in samples {
+                writeln!(f, "  {name:<22} {per_period:>10.1}")?;
+            }
+            writeln!(f)?;
         }
         for LeftOut { part, reason } in &self.left_out {
             writeln!(f, "{part:?} left out: {reason}\n")?;

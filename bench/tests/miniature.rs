@@ -58,7 +58,7 @@ fn assert_well_formed(path: &Path) {
 fn a_run_in_small_gives_every_figure() {
     let dir = tempfile::tempdir().expect("a directory");
     let report = run(dir.path(), "latency,streams,memory");
-    assert_eq!(report["schema"], 1);
+    assert_eq!(report["schema"], 2);
     assert_eq!(report["left_out"], Value::Array(Vec::new()));
     assert_eq!(report["notifications"], Value::Null, "it was not asked for");
 
