@@ -1,13 +1,12 @@
 //! Any sample that is a number in any other format.
 //!
-//! Integers go through a left-justified `i32`, so what is wide enough loses nothing; where a float is one of the
-//! two, through `f64`, rounded to the nearest value and saturated. Nothing is dithered: silence stays silence.
+//! Integers go through a left-justified `i32`, so what is wide enough loses nothing, and what is not is cut off; where a
+//! float is one of the two, through a float that holds both exactly, rounded to the nearest value (of two the even one)
+//! and saturated. Nothing is dithered: silence stays silence.
 
-use crate::{Linear, g711, is_decodable, sample_bytes};
+use crate::block::{self, SAMPLES};
+use crate::{Linear, is_decodable, sample_bytes};
 use sndif::Format;
-
-/// 2³¹, full scale of a left-justified sample.
-const FULL_SCALE: f64 = 2_147_483_648.0;
 
 /// Bits that tell the samples of `format` apart: 16 for G.711, 24 and 53 for floats; `None` for what is no number.
 #[must_use]
@@ -51,68 +50,35 @@ impl Converter {
 
     /// Fills `out` with the samples of `input`; ends where either does. Does not allocate.
     pub fn convert(&self, input: &[u8], out: &mut [u8]) {
-        let samples = input.chunks_exact(self.from_bytes()).zip(out.chunks_exact_mut(self.to_bytes()));
-        if is_float(self.from) || is_float(self.to) {
-            for (from, to) in samples {
-                encode_f64(self.to, decode_f64(self.from, from), to);
-            }
-        } else {
-            for (from, to) in samples {
-                encode_i32(self.to, decode_i32(self.from, from), to);
+        let blocks = input.chunks(SAMPLES * self.from_bytes()).zip(out.chunks_mut(SAMPLES * self.to_bytes()));
+        for (input, out) in blocks {
+            let samples = (input.len() / self.from_bytes()).min(out.len() / self.to_bytes());
+            if !is_float(self.from) && !is_float(self.to) {
+                let mut block = [0; SAMPLES];
+                block::decode_i32(self.from, input, &mut block[..samples]);
+                block::encode_i32(self.to, &block[..samples], out);
+            } else if self.is_exact_in_f32() {
+                let mut block = [0.0; SAMPLES];
+                block::decode_f32(self.from, input, &mut block[..samples]);
+                block::encode_f32(self.to, &block[..samples], out);
+            } else {
+                let mut block = [0.0; SAMPLES];
+                block::decode_f64(self.from, input, &mut block[..samples]);
+                block::encode_f64(self.to, &block[..samples], out);
             }
         }
+    }
+
+    /// Whether `f32` holds every sample before, and is rounded from once: what takes 24 bits is rounded to in `f64`.
+    fn is_exact_in_f32(&self) -> bool {
+        let to_f32 = matches!(self.to, Format::F32Le | Format::F32Be);
+        significant_bits(self.from) <= Some(if to_f32 { 32 } else { 24 })
+            && (to_f32 || significant_bits(self.to) <= Some(16))
     }
 }
 
 const fn is_float(format: Format) -> bool {
     matches!(format, Format::F32Le | Format::F32Be | Format::F64Le | Format::F64Be)
-}
-
-/// A sample that is no float, left-justified.
-fn decode_i32(format: Format, octets: &[u8]) -> i32 {
-    match (Linear::of(format), format) {
-        (Some(layout), _) => layout.decode(octets),
-        (None, Format::MuLaw) => g711::mu_law_decode(octets[0]) << 16,
-        (None, Format::ALaw) => g711::a_law_decode(octets[0]) << 16,
-        (None, _) => 0,
-    }
-}
-
-fn encode_i32(format: Format, sample: i32, octets: &mut [u8]) {
-    match (Linear::of(format), format) {
-        (Some(layout), _) => layout.encode(sample, octets),
-        (None, Format::MuLaw) => octets[0] = g711::mu_law_encode(sample >> 16),
-        (None, Format::ALaw) => octets[0] = g711::a_law_encode(sample >> 16),
-        (None, _) => {}
-    }
-}
-
-/// A sample, full scale −1 to 1; what is not finite is 0.
-fn decode_f64(format: Format, octets: &[u8]) -> f64 {
-    let value = match format {
-        Format::F32Le => octets.try_into().map(f32::from_le_bytes).unwrap_or(0.0).into(),
-        Format::F32Be => octets.try_into().map(f32::from_be_bytes).unwrap_or(0.0).into(),
-        Format::F64Le => octets.try_into().map(f64::from_le_bytes).unwrap_or(0.0),
-        Format::F64Be => octets.try_into().map(f64::from_be_bytes).unwrap_or(0.0),
-        _ => f64::from(decode_i32(format, octets)) / FULL_SCALE,
-    };
-    if value.is_finite() { value } else { 0.0 }
-}
-
-fn encode_f64(format: Format, value: f64, octets: &mut [u8]) {
-    match format {
-        Format::F32Le => octets.copy_from_slice(&(value as f32).to_le_bytes()),
-        Format::F32Be => octets.copy_from_slice(&(value as f32).to_be_bytes()),
-        Format::F64Le => octets.copy_from_slice(&value.to_le_bytes()),
-        Format::F64Be => octets.copy_from_slice(&value.to_be_bytes()),
-        _ => {
-            let bits = significant_bits(format).unwrap_or(32);
-            let steps = f64::from(2_u32.pow(bits - 1));
-            // A cast saturates.
-            let sample = ((value * steps).round().clamp(-steps, steps - 1.0)) as i32;
-            encode_i32(format, sample << (32 - bits), octets);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -164,6 +130,37 @@ mod tests {
                 // A-law has no zero: its silence is 8 of 32768, and whatever is nearest to that.
                 if from != Format::ALaw && to != Format::ALaw {
                     assert_eq!(converted, expected, "{from} to {to}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_number_between_two_is_rounded_to_the_nearest_and_of_two_to_the_even_one() {
+        // In steps of s16; f32 and f64 have to agree.
+        for (value, expected) in [(0.49_f64, 0_i16), (0.5, 0), (0.51, 1), (1.5, 2), (-0.5, 0), (-0.51, -1), (-2.5, -2)]
+        {
+            let fraction = value / 32_768.0;
+            assert_eq!(convert(Format::F32Le, Format::S16Le, &(fraction as f32).to_le_bytes()), expected.to_le_bytes());
+            assert_eq!(convert(Format::F64Le, Format::S16Le, &fraction.to_le_bytes()), expected.to_le_bytes());
+        }
+        let s24 = 8_388_606.5_f64 / 8_388_608.0;
+        assert_eq!(convert(Format::F64Le, Format::S24Le, &s24.to_le_bytes()), 8_388_606_i32.to_le_bytes());
+        let odd = 8_388_607.0_f32 / 8_388_608.0;
+        assert_eq!(convert(Format::F32Le, Format::S24Le, &odd.to_le_bytes()), 8_388_607_i32.to_le_bytes());
+    }
+
+    #[test]
+    fn blocks_of_every_length_are_converted_sample_by_sample() {
+        let input: Vec<u8> = (0..200_u32 * 8).map(|at| (at * 37 + at / 7) as u8).collect();
+        for from in numbers() {
+            for to in numbers() {
+                let (from_bytes, to_bytes) = (sample_bytes(from), sample_bytes(to));
+                let one_by_one: Vec<u8> =
+                    input[..200 * from_bytes].chunks(from_bytes).flat_map(|sample| convert(from, to, sample)).collect();
+                for samples in [0, 1, 63, 64, 65, 200] {
+                    let all = convert(from, to, &input[..samples * from_bytes]);
+                    assert_eq!(all, one_by_one[..samples * to_bytes], "{from} to {to}");
                 }
             }
         }

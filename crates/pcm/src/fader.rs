@@ -1,5 +1,6 @@
 //! A gain that changes without a click: from one to the next within 10 ms.
 
+use crate::gain::apply_each;
 use crate::{Gain, supports_gain};
 use sndif::Format;
 
@@ -13,9 +14,8 @@ const FADE: u32 = 100;
 #[derive(Debug, Clone)]
 pub struct Fader {
     target: Gain,
-    /// Where the change began, as linear factors, and one frame's gain.
+    /// Where the change began, as linear factors.
     from: Vec<f64>,
-    frame: Gain,
     fade_frames: u32,
     /// Frames of the change that have passed; all of them while nothing changes.
     passed: u32,
@@ -30,7 +30,7 @@ impl Fader {
         let fade_frames = (rate_hz / FADE).max(1);
         let gain = Gain::new(channels);
         let from = vec![1.0; usize::from(channels)];
-        Self { target: gain.clone(), from, frame: gain, fade_frames, passed: fade_frames, fresh: true }
+        Self { target: gain, from, fade_frames, passed: fade_frames, fresh: true }
     }
 
     /// Begins to change to another gain, made for as many channels; at once where no frame has passed yet.
@@ -53,8 +53,18 @@ impl Fader {
 
     /// The factor of a channel when so many frames of the change have passed.
     fn factor(&self, channel: usize, passed: u32) -> f64 {
+        self.factor_at(channel, self.part(passed))
+    }
+
+    /// The part of the change that is done when so many of its frames have passed.
+    fn part(&self, passed: u32) -> f64 {
+        f64::from(passed.min(self.fade_frames)) / f64::from(self.fade_frames)
+    }
+
+    /// The factor of a channel when this part of the change is done.
+    #[inline]
+    fn factor_at(&self, channel: usize, part: f64) -> f64 {
         let to = self.target.factor(channel);
-        let part = f64::from(passed.min(self.fade_frames)) / f64::from(self.fade_frames);
         self.from.get(channel).map_or(to, |from| from + (to - from) * part)
     }
 
@@ -66,13 +76,15 @@ impl Fader {
             return self.target.apply(format, channels, frames);
         }
         let (faded, rest) = frames.split_at_mut(frames.len().min(fading * frame_bytes));
-        for (passed, frame) in (self.passed + 1..).zip(faded.chunks_exact_mut(frame_bytes)) {
-            for channel in 0..self.from.len() {
-                let factor = self.factor(channel, passed);
-                self.frame.set_factor(channel, factor);
+        let (mut passed, mut channel, mut part) = (self.passed, usize::from(channels), 0.0);
+        apply_each(format, faded, || {
+            if channel == usize::from(channels) {
+                (passed, channel) = (passed + 1, 0);
+                part = self.part(passed);
             }
-            self.frame.apply(format, channels, frame);
-        }
+            channel += 1;
+            self.factor_at(channel - 1, part)
+        });
         self.target.apply(format, channels, rest);
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Volumes are what SET_VOLUME carries: `i32` in 0.001 dB, 0 = 0 dB = unchanged.
 
-use crate::{Linear, fill_silence, g711, is_decodable, sample_bytes, silence_pattern};
+use crate::lanes::{Companded, F32, F64, Factor, Narrow, Wide, scale, scale_each, with_kernel};
+use crate::{fill_silence, is_decodable, sample_bytes, silence_pattern};
 use sndif::Format;
 
 /// The quietest volume in 0.001 dB (−100 dB); at it and below it a channel is silent.
@@ -31,21 +32,16 @@ pub const fn supports_gain(format: Format) -> bool {
     is_decodable(format)
 }
 
-/// Fraction bits of a fixed-point factor: its error times a 24-bit sample is far below one.
-const FRACTION: u32 = 28;
-
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Channel {
     volume: i32,
     mute: bool,
-    /// Linear factor; 0 when silent.
-    factor: f64,
-    /// `factor` with [`FRACTION`] fraction bits.
-    fixed: i64,
+    /// 0 when silent.
+    factor: Factor,
 }
 
 impl Channel {
-    const UNITY: Self = Self { volume: 0, mute: false, factor: 1.0, fixed: 1 << FRACTION };
+    const UNITY: Self = Self { volume: 0, mute: false, factor: Factor::UNITY };
 
     fn new(volume: i32, mute: bool) -> Self {
         let volume = clamp(volume);
@@ -55,17 +51,11 @@ impl Channel {
             0 => 1.0,
             _ => 10_f64.powf(f64::from(volume) / 20_000.0),
         };
-        Self { volume, mute, factor, fixed: (factor * f64::from(1 << FRACTION)).round() as i64 }
-    }
-
-    /// In the middle of a change.
-    fn at(factor: f64) -> Self {
-        let fixed = (factor * f64::from(1 << FRACTION)).round() as i64;
-        Self { volume: 0, mute: false, factor, fixed }
+        Self { volume, mute, factor: Factor::new(factor) }
     }
 
     fn is_unity(&self) -> bool {
-        self.factor == 1.0
+        self.factor.linear == 1.0
     }
 }
 
@@ -116,13 +106,6 @@ impl Gain {
         self.channels.get(channel).is_some_and(|entry| entry.mute)
     }
 
-    /// Sets the linear factor of `channel` for a moment, whatever its volume is.
-    pub(crate) fn set_factor(&mut self, channel: usize, factor: f64) {
-        if let Some(entry) = self.channels.get_mut(channel) {
-            *entry = Channel::at(factor);
-        }
-    }
-
     /// Whether it changes nothing: every channel at 0 dB and not muted.
     #[must_use]
     pub fn is_identity(&self) -> bool {
@@ -132,7 +115,7 @@ impl Gain {
     /// The linear factor of `channel`, 0 to 10.
     #[must_use]
     pub(crate) fn factor(&self, channel: usize) -> f64 {
-        self.channels.get(channel).map_or(1.0, |entry| entry.factor)
+        self.channels.get(channel).map_or(1.0, |entry| entry.factor.linear)
     }
 
     /// Applies the gain to `frames`, in place, rounded to the nearest value and saturated.
@@ -146,47 +129,14 @@ impl Gain {
             return;
         }
         let used = &self.channels[..channels.min(self.channels.len())];
-        if used.len() == channels && used.iter().all(|entry| entry.factor == 0.0) {
+        if used.len() == channels && used.iter().all(|entry| entry.factor.linear == 0.0) {
             if supports_gain(format) || used.iter().all(|entry| entry.mute) {
                 fill_silence(format, frames);
             }
             return;
         }
-        match format {
-            Format::S8 => integers::<1>(const { Linear::of(Format::S8) }, used, channels, frames),
-            Format::U8 => integers::<1>(const { Linear::of(Format::U8) }, used, channels, frames),
-            Format::S16Le => integers::<2>(const { Linear::of(Format::S16Le) }, used, channels, frames),
-            Format::S16Be => integers::<2>(const { Linear::of(Format::S16Be) }, used, channels, frames),
-            Format::U16Le => integers::<2>(const { Linear::of(Format::U16Le) }, used, channels, frames),
-            Format::U16Be => integers::<2>(const { Linear::of(Format::U16Be) }, used, channels, frames),
-            Format::S24Le => integers::<4>(const { Linear::of(Format::S24Le) }, used, channels, frames),
-            Format::S24Be => integers::<4>(const { Linear::of(Format::S24Be) }, used, channels, frames),
-            Format::U24Le => integers::<4>(const { Linear::of(Format::U24Le) }, used, channels, frames),
-            Format::U24Be => integers::<4>(const { Linear::of(Format::U24Be) }, used, channels, frames),
-            Format::S32Le => integers::<4>(const { Linear::of(Format::S32Le) }, used, channels, frames),
-            Format::S32Be => integers::<4>(const { Linear::of(Format::S32Be) }, used, channels, frames),
-            Format::U32Le => integers::<4>(const { Linear::of(Format::U32Le) }, used, channels, frames),
-            Format::U32Be => integers::<4>(const { Linear::of(Format::U32Be) }, used, channels, frames),
-            Format::F32Le => {
-                each(used, channels, frames, |octets, gain| f32_scaled(f32::from_le_bytes(octets), gain).to_le_bytes())
-            }
-            Format::F32Be => {
-                each(used, channels, frames, |octets, gain| f32_scaled(f32::from_be_bytes(octets), gain).to_be_bytes())
-            }
-            Format::F64Le => {
-                each(used, channels, frames, |octets, gain| (f64::from_le_bytes(octets) * gain.factor).to_le_bytes())
-            }
-            Format::F64Be => {
-                each(used, channels, frames, |octets, gain| (f64::from_be_bytes(octets) * gain.factor).to_be_bytes())
-            }
-            Format::MuLaw => each(used, channels, frames, |[octet]: [u8; 1], gain| {
-                [g711::mu_law_encode(scaled(g711::mu_law_decode(octet), gain, 16))]
-            }),
-            Format::ALaw => each(used, channels, frames, |[octet]: [u8; 1], gain| {
-                [g711::a_law_encode(scaled(g711::a_law_decode(octet), gain, 16))]
-            }),
-            Format::Iec958SubframeLe | Format::Iec958SubframeBe | Format::ImaAdpcm | Format::Mpeg | Format::Gsm => {}
-        }
+        let factor = |channel| self.channels.get(channel).map_or(Factor::UNITY, |entry: &Channel| entry.factor);
+        with_kernel!(format, scale(frames, channels, factor), {});
         self.silence_muted(format, channels, frames);
     }
 
@@ -197,7 +147,9 @@ impl Gain {
         }
         let width = sample_bytes(format);
         let pattern = silence_pattern(format);
-        for (channel, _) in self.channels.iter().enumerate().take(channels).filter(|(_, entry)| entry.factor == 0.0) {
+        for (channel, _) in
+            self.channels.iter().enumerate().take(channels).filter(|(_, entry)| entry.factor.linear == 0.0)
+        {
             for sample in frames.chunks_exact_mut(width).skip(channel).step_by(channels) {
                 sample.copy_from_slice(&pattern[..width]);
             }
@@ -205,47 +157,7 @@ impl Gain {
     }
 }
 
-/// Replaces every whole sample of a channel that has a gain other than 0 dB.
-#[inline(always)]
-fn each<const BYTES: usize>(
-    gains: &[Channel],
-    channels: usize,
-    frames: &mut [u8],
-    scale: impl Fn([u8; BYTES], &Channel) -> [u8; BYTES],
-) {
-    let (samples, _) = frames.as_chunks_mut::<BYTES>();
-    for frame in samples.chunks_mut(channels) {
-        for (sample, gain) in frame.iter_mut().zip(gains) {
-            if !gain.is_unity() {
-                *sample = scale(*sample, gain);
-            }
-        }
-    }
-}
-
-#[inline(always)]
-fn integers<const BYTES: usize>(layout: Option<Linear>, gains: &[Channel], channels: usize, frames: &mut [u8]) {
-    let Some(layout) = layout else { return };
-    let shift = 32 - layout.bits();
-    each::<BYTES>(gains, channels, frames, |mut octets, gain| {
-        let sample = scaled(layout.decode(&octets) >> shift, gain, layout.bits());
-        layout.encode(sample << shift, &mut octets);
-        octets
-    });
-}
-
-/// A `bits`-wide sample times the gain, rounded to the nearest value and saturated to that width.
-#[inline(always)]
-fn scaled(sample: i32, gain: &Channel, bits: u32) -> i32 {
-    let most = (1_i64 << (bits - 1)) - 1;
-    if bits > 24 {
-        // A fixed-point factor that leaves room for the sample is not exact enough for its last bits.
-        return (f64::from(sample) * gain.factor).round().clamp(-(most as f64) - 1.0, most as f64) as i32;
-    }
-    let product = (i64::from(sample) * gain.fixed + (1 << (FRACTION - 1))) >> FRACTION;
-    product.clamp(-most - 1, most) as i32
-}
-
-fn f32_scaled(sample: f32, gain: &Channel) -> f32 {
-    (f64::from(sample) * gain.factor) as f32
+/// Scales whole samples of a format that [can be](supports_gain), each with the next factor.
+pub(crate) fn apply_each(format: Format, frames: &mut [u8], mut factor: impl FnMut() -> f64) {
+    with_kernel!(format, scale_each(frames, || Factor::new(factor())), {});
 }

@@ -14,14 +14,21 @@
 //! Everywhere a buffer is a sequence of whole frames in interleaved order (one sample per channel,
 //! channel 0 first) that starts at a frame's start. What is left at the end and fills no sample is
 //! left alone; no function panics on any length.
+//!
+//! Samples are worked on in blocks, with a loop without branches for each format, so that the compiler makes vector
+//! instructions of it; `make bench` counts them. Where it does not, `safe_arch` names the instructions.
 
 #![forbid(unsafe_code)]
 
+#[macro_use]
+mod block;
 pub mod convert;
 pub mod decode;
 mod fader;
+mod fixed;
 mod g711;
 pub mod gain;
+mod lanes;
 pub mod level;
 pub mod linear;
 pub mod meter;

@@ -89,6 +89,39 @@ impl Linear {
         }
     }
 
+    /// [`decode`](Self::decode) of a layout that the compiler knows: a loop of it becomes vector instructions.
+    #[inline(always)]
+    pub(crate) fn decode_as<const BYTES: usize, const BITS: u32, const SIGNED: bool, const BIG: bool>(
+        sample: [u8; BYTES],
+    ) -> i32 {
+        let mut container = [0; 4];
+        let raw = if BIG {
+            container[4 - BYTES..].copy_from_slice(&sample);
+            u32::from_be_bytes(container)
+        } else {
+            container[..BYTES].copy_from_slice(&sample);
+            u32::from_le_bytes(container)
+        };
+        let left = raw << (32 - BITS);
+        (if SIGNED { left } else { left ^ SIGN }).cast_signed()
+    }
+
+    /// [`encode`](Self::encode) to a layout that the compiler knows.
+    #[inline(always)]
+    pub(crate) fn encode_as<const BYTES: usize, const BITS: u32, const SIGNED: bool, const BIG: bool>(
+        sample: i32,
+    ) -> [u8; BYTES] {
+        let shift = 32 - BITS;
+        let raw = if SIGNED { (sample >> shift).cast_unsigned() } else { (sample.cast_unsigned() ^ SIGN) >> shift };
+        let mut bytes = [0; BYTES];
+        if BIG {
+            bytes.copy_from_slice(&raw.to_be_bytes()[4 - BYTES..]);
+        } else {
+            bytes.copy_from_slice(&raw.to_le_bytes()[..BYTES]);
+        }
+        bytes
+    }
+
     /// Whether every sample of this layout can be written as `to` and read back unchanged.
     #[must_use]
     pub const fn is_lossless_to(self, to: Self) -> bool {
@@ -161,7 +194,27 @@ mod tests {
         assert_eq!(u24.decode(&[0x77, 0x80, 0, 1]), 256);
     }
 
+    /// Both ways of one layout, for a sample.
+    fn check<const BYTES: usize, const BITS: u32, const SIGNED: bool, const BIG: bool>(layout: Linear, sample: i32) {
+        assert_eq!((layout.bytes(), layout.bits()), (BYTES, BITS));
+        let mut octets = [0; 4];
+        layout.encode(sample, &mut octets);
+        assert_eq!(Linear::encode_as::<BYTES, BITS, SIGNED, BIG>(sample)[..], octets[..BYTES]);
+        let octets = sample.to_ne_bytes();
+        let octets = octets.first_chunk::<BYTES>().unwrap();
+        assert_eq!(Linear::decode_as::<BYTES, BITS, SIGNED, BIG>(*octets), layout.decode(octets));
+    }
+
     proptest! {
+        #[test]
+        fn a_layout_known_beforehand_is_the_same_layout(sample: i32) {
+            for format in Format::all() {
+                if let Some(layout) = Linear::of(format) {
+                    with_layout!(format, check(layout, sample), unreachable!());
+                }
+            }
+        }
+
         #[test]
         fn a_wider_or_equal_layout_loses_nothing(samples: Vec<i32>) {
             for from in layouts() {

@@ -30,9 +30,9 @@ pub fn fill_silence(format: Format, frames: &mut [u8]) {
         frames.fill(pattern[0]);
         return;
     }
-    for chunk in frames.chunks_mut(pattern.len()) {
-        chunk.copy_from_slice(&pattern[..chunk.len()]);
-    }
+    let (whole, rest) = frames.as_chunks_mut();
+    whole.fill(pattern);
+    rest.copy_from_slice(&pattern[..rest.len()]);
 }
 
 #[cfg(test)]

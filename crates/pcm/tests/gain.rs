@@ -162,6 +162,31 @@ fn a_muted_not_a_number_is_silent() {
 }
 
 #[test]
+fn each_channel_of_any_number_has_its_own_volume() {
+    const FRAMES: usize = 37;
+    for format in Format::all().filter(|&format| supports_gain(format)) {
+        let width = sample_bytes(format);
+        for channels in [1_u8, 2, 3, 5, 6, 8, 9, 12, 24, 255] {
+            let count = usize::from(channels);
+            let frames: Vec<u8> = (0..FRAMES * count * width).map(|at| (at * 41 + at / 13) as u8).collect();
+            let volume = |channel: usize| channel as i32 % 7 * -3_000;
+            let mut gain = Gain::new(channels);
+            (0..count).for_each(|channel| gain.set_volume(channel, volume(channel)));
+            let mut together = frames.clone();
+            gain.apply(format, channels, &mut together);
+            for channel in 0..count {
+                let of = |frames: &[u8]| -> Vec<u8> {
+                    frames.chunks(width).skip(channel).step_by(count).flatten().copied().collect()
+                };
+                let mut apart = of(&frames);
+                both_channels(volume(channel)).apply(format, 1, &mut apart);
+                assert_eq!(of(&together), apart, "{format}, channel {channel} of {channels}");
+            }
+        }
+    }
+}
+
+#[test]
 fn whatever_can_be_decoded_can_be_scaled() {
     for format in Format::all() {
         assert_eq!(is_decodable(format), supports_gain(format));
