@@ -2,7 +2,7 @@
 # Builds the two initrds of a platform, target/lab/images/PLATFORM/dom0.cpio: busybox, Debian's Xen, ALSA and kernel
 # modules from the cache, our programs, and the scripts of this directory. The guest's lies within dom0's.
 # usage: image.sh PLATFORM DIRECTORY-OF-OUR-PROGRAMS
-# environment: LAB_BENCH=1 (dom0 has vsnd-bench)
+# environment: LAB_BENCH=1 (dom0 has vsnd-bench), OTHER_BACKEND=program (dom0 has this one for the same protocol, to be compared)
 set -euo pipefail
 export PATH=$PATH:/sbin
 
@@ -161,6 +161,7 @@ base "$dom0"
 add_modules "$dom0" "$dom0_kernel" $dom0_modules
 add "$dom0" "$ours/vsnd-lab-liar"
 [ -z "${LAB_BENCH:-}" ] || add "$dom0" "$ours/vsnd-bench"
+[ -z "${OTHER_BACKEND:-}" ] || add "$dom0" "$OTHER_BACKEND" /bin/other-backend
 xen_programs=/usr/lib/xen-$xen/bin
 for name in xl xenstored xenstore-control xenconsoled xen-init-dom0 libxl-save-helper xenconsole init-dom0less; do
     # Not every architecture has all of them.

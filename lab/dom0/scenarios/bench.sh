@@ -59,9 +59,49 @@ bench_steady() {
 # What has been used so far. The daemon's event channels count in dom0's interrupts.
 bench_counts() {
     cat /proc/interrupts > /run/lab/interrupts
-    echo to-daemon "$(awk '/evtchn:vsndd/ { sum += $2 } END { print sum + 0 }' /run/lab/interrupts)"
+    echo to-daemon "$(awk "/evtchn:${BENCH_PROCESS:-vsndd}/ { sum += \$2 } END { print sum + 0 }" /run/lab/interrupts)"
     echo daemon-cpu "$(awk '{ sum += $1 } END { print sum / 1e9 }' $(for pid in $(daemon_pid) $(workers); do echo "/proc/$pid/task/"*/schedstat; done))"
     xl list | awk '$1 == "Domain-0" { print "dom0-cpu", $6 } $1 == "a" { print "guest-cpu", $6 }'
+}
+
+# The daemon beside another backend of the same protocol, if the image has one: processor time of each for the same streams of
+# the same guest into the same card. `lab/run.sh bench_race` runs it; docs/performance.md has its figures.
+scenario_bench_race() {
+    BENCH_SECONDS=20
+    VSND_LOG=vsndd=info
+    world
+    rm -f /share/bench
+    modprobe snd-dummy
+    # The other backend takes its device from the guest's identifier of a stream.
+    card="[['CARD, short-name=Race, sample-formats=s16_le', 'PCM, name=first',
+        'STREAM, unique-id=alsa<hw:Dummy;0>, type=p', 'STREAM, unique-id=alsa<hw:Dummy;0>, type=c']]"
+    daemon_with 'sink = "alsa:hw:Dummy,0"' 'source = "alsa:hw:Dummy,0"' 'capture = true'
+    bench_race vsndd
+    daemon_kill
+    if [ -e /bin/other-backend ]; then
+        other-backend > /run/lab/other-backend.log 2>&1 &
+        echo $! > /run/lab/vsndd.pid
+        BENCH_PROCESS=other-backend
+        bench_race other
+        kill "$(daemon_pid)"
+    else
+        note "left out: the other backend (OTHER_BACKEND=program)"
+    fi
+    rm -f /run/lab/vsndd.pid
+    rmmod snd-dummy
+}
+
+# bench_race BACKEND: what each kind of stream costs it.
+bench_race() {
+    guest_start a "$card"
+    sound="-q -D hw:0,0 -t raw -f S16_LE -r 48000 -c 2"
+    for milliseconds in 10 100; do
+        frames=$((milliseconds * 48))
+        buffer="--period-size=$frames --buffer-size=$((frames * 8)) -d $((BENCH_SECONDS + 7))"
+        bench_steady "$1-play-${milliseconds}ms" $frames "aplay $sound $buffer /dev/zero"
+        bench_steady "$1-record-${milliseconds}ms" $frames "arecord $sound $buffer /dev/null"
+    done
+    guest_stop a
 }
 
 # bench_requests ROW STREAM: requests of the PCM that was closed last, the first one of this stream.
