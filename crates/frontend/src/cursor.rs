@@ -195,8 +195,9 @@ impl Cursor {
         }
         let Some(origin) = self.origin_for(position) else {
             if self.is_past_end(position) {
+                let moved = self.move_to(self.high);
                 self.reported = position;
-                return Ok(Moved::default());
+                return Ok(moved);
             }
             if self.stopping && position <= self.stop_limit() {
                 let moved = self.move_to(self.high);
@@ -214,12 +215,12 @@ impl Cursor {
         })
     }
 
-    /// All that was written is known to be played, and `position` tells so once more: a backend goes past the end of the period
-    /// where the end itself would not wake the Linux frontend.
+    /// `position` tells, for the first time or once more, that all that was written is played: a backend goes past the end of the
+    /// period where the end itself would not wake the Linux frontend, and another one's device runs on until it notices.
     fn is_past_end(&self, position: u64) -> bool {
         let Origin::Known(origin) = self.origin else { return false };
         let most = origin.saturating_add(self.reach()).saturating_add(u64::from(self.period));
-        self.direction == Direction::Playback && self.device == self.high && position <= most
+        self.direction == Direction::Playback && origin <= position && position <= most
     }
 
     /// Nothing was reported since STOP was answered: the next position may be the first of a new count.

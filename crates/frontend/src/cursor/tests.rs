@@ -40,14 +40,17 @@ fn only_whole_frames_are_offered() {
 }
 
 #[test]
-fn the_one_frame_behind_the_end_is_believed_and_a_second_is_not() {
-    let mut cursor = cursor(Direction::Playback);
-    append(&mut cursor, 1000);
-    assert_eq!(cursor.report(1000 + 2 * FRAME), Err(Disbelief::Beyond));
-    assert_eq!(cursor.report(1000 + FRAME), Ok(Moved { bytes: 1000, lost_bytes: 0 }));
-    assert_eq!(cursor.available(), RING);
-    append(&mut cursor, 1000);
-    assert_eq!(cursor.report(1500), Ok(Moved { bytes: 500, lost_bytes: 0 }));
+fn a_position_behind_the_end_is_the_end_up_to_a_period_and_then_is_not_believed() {
+    for past in [FRAME, 37 * FRAME, 1000 + FRAME] {
+        let mut cursor = cursor(Direction::Playback);
+        assert_eq!(cursor.period, 1000);
+        append(&mut cursor, 1000);
+        assert_eq!(cursor.report(2000 + 2 * FRAME), Err(Disbelief::Beyond));
+        assert_eq!(cursor.report(1000 + past), Ok(Moved { bytes: 1000, lost_bytes: 0 }));
+        assert_eq!((cursor.device(), cursor.available()), (1000, RING));
+        append(&mut cursor, 2000);
+        assert_eq!(cursor.report(2500), Ok(Moved { bytes: 1500, lost_bytes: 0 }));
+    }
 }
 
 #[test]
