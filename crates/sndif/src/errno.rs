@@ -23,6 +23,8 @@ impl Errno {
     pub const ENODEV: Self = Self(19);
     /// Invalid argument.
     pub const EINVAL: Self = Self(22);
+    /// Function not implemented.
+    pub const ENOSYS: Self = Self(38);
     /// Operation not supported.
     pub const EOPNOTSUPP: Self = Self(95);
 
@@ -61,6 +63,7 @@ impl Errno {
             Self::EBUSY => "EBUSY",
             Self::ENODEV => "ENODEV",
             Self::EINVAL => "EINVAL",
+            Self::ENOSYS => "ENOSYS",
             Self::EOPNOTSUPP => "EOPNOTSUPP",
             _ => return None,
         })

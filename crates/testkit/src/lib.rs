@@ -4,6 +4,7 @@
 //! * [`World`] is an emulated Xen with a daemon in a thread, cards attached as `xl` attaches them, and
 //!   files that the daemon plays into.
 //! * [`linux`] behaves as mainline's `snd_xen_front` and the ALSA core around it do, mistakes included.
+//! * [`other`] behaves as the one other backend in the field.
 //! * [`hostile`] writes whatever it is told into ring, event page, directory and store.
 //! * [`v0`] has a guest of 2015, with that driver's habits.
 //! * [`Bystander`] is another guest, who must not notice any of it; [`Punctual`] is one that measures how late it is served.
@@ -16,6 +17,7 @@ mod bystander;
 mod census;
 pub mod hostile;
 pub mod linux;
+pub mod other;
 mod punctual;
 pub mod signal;
 mod stalls;
