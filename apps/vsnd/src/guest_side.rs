@@ -254,6 +254,13 @@ impl Follower {
         }
     }
 
+    /// Says that sound is missing: a capture was started again after a READ was refused.
+    pub(crate) fn tell_restart(&mut self, refusal: &str, missing: Duration, frame: u64) {
+        let missing = missing.as_secs_f64();
+        let text = format!("{refusal}; started again, about {missing:.1} s are missing near frame {frame}");
+        self.bar.suspend(|| eprintln!("vsnd: {text}"));
+    }
+
     /// Ends the display and reports.
     pub(crate) fn finish(self, report: GuestReport) -> Result<(), Failure> {
         self.bar.finish_and_clear();

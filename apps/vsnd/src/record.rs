@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Stdout};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use clap::Args;
 use host_audio::wav;
@@ -57,10 +58,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let frame_bytes = u64::from(stream.geometry().frame_bytes().max(1));
     let mut period = vec![0; stream.geometry().period_bytes() as usize];
     let before = stream.stats();
+    let mut read_last = Instant::now();
     let mut left = frames.map_or(u64::MAX, |frames| frames * frame_bytes);
     while left > 0 {
         let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(period.len());
-        let read = stream.read(&mut period[..wanted]).map_err(running_failure)?;
+        let read = match stream.read(&mut period[..wanted]) {
+            Ok(read) => read,
+            Err(error) => {
+                let refusal = error.to_string();
+                stream.restart(error).map_err(running_failure)?;
+                follower.tell_restart(&refusal, read_last.elapsed(), target.frames());
+                continue;
+            }
+        };
+        read_last = Instant::now();
         follower.tell_reconnects(stream.as_ref());
         let wants_more = target.write(&period[..read]).map_err(Failure::with(ExitStatus::File))?;
         left -= read as u64;

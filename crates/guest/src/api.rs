@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use frontend::Geometry;
 
-use crate::{OpenStream, Result, Stats, v0};
+use crate::{Error, OpenStream, Result, Stats, v0};
 
 /// An opened stream of either protocol; see [`OpenStream`] and [`v0::OpenStream`] for what each does.
 pub trait Stream {
@@ -34,6 +34,12 @@ pub trait Stream {
     /// # Errors
     /// As [`OpenStream::read`].
     fn read(&mut self, data: &mut [u8]) -> Result<usize>;
+
+    /// Goes on with a capture whose READ was refused.
+    ///
+    /// # Errors
+    /// As [`OpenStream::restart`].
+    fn restart(&mut self, refusal: Error) -> Result<()>;
 
     /// Waits until everything written is played, as far as the protocol tells.
     ///
@@ -89,6 +95,9 @@ macro_rules! stream {
             }
             fn read(&mut self, data: &mut [u8]) -> Result<usize> {
                 <$stream>::read(self, data)
+            }
+            fn restart(&mut self, refusal: Error) -> Result<()> {
+                <$stream>::restart(self, refusal)
             }
             fn drain(&mut self) -> Result<()> {
                 <$stream>::drain(self)

@@ -219,6 +219,12 @@ impl Error {
         move |cause| Self::System { doing, cause: cause.into() }
     }
 
+    /// Whether the backend refused a READ, so that [`OpenStream::restart`](crate::OpenStream::restart) may help.
+    #[must_use]
+    pub fn is_refused_read(&self) -> bool {
+        matches!(self, Self::Refused { operation: "READ", .. })
+    }
+
     /// Whether [`OpenStream::recover`](crate::OpenStream::recover) may help.
     #[must_use]
     pub fn is_lost(&self) -> bool {

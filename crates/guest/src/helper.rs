@@ -46,7 +46,8 @@ pub fn play(
     Ok(stream.position())
 }
 
-/// Records `frames` frames (all that comes, if `None`) into `target`, and stops. `progress` ends it early with `Break`.
+/// Records `frames` frames (all that comes, if `None`) into `target`, and stops. Where READs are refused it
+/// [starts again](OpenStream::restart). `progress` ends it early with `Break`.
 /// Returns the octets recorded.
 ///
 /// # Errors
@@ -63,7 +64,10 @@ pub fn record(
     let mut transferred_bytes = 0;
     while transferred_bytes < wanted {
         let length = usize::try_from(wanted - transferred_bytes).unwrap_or(usize::MAX).min(period.len());
-        let read = stream.read(period.get_mut(..length).unwrap_or_default())?;
+        let read = match stream.read(period.get_mut(..length).unwrap_or_default()) {
+            Err(error) => stream.restart(error).map(|()| 0)?,
+            Ok(read) => read,
+        };
         target.write_all(period.get(..read).unwrap_or(&[]))?;
         transferred_bytes += read as u64;
         let tick = Tick { transferred_bytes, position_bytes: stream.position() };

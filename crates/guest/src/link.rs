@@ -53,6 +53,8 @@ pub(crate) struct Link {
     pub(crate) edge_triggered: bool,
     /// The WRITE or READ that failed when nobody waited for it.
     failed: Option<(Operation, Errno)>,
+    /// How often capture was started again since a READ last brought frames.
+    pub(crate) futile_restarts: u32,
 }
 
 impl Link {
@@ -70,6 +72,7 @@ impl Link {
             measure: false,
             edge_triggered: false,
             failed: None,
+            futile_restarts: 0,
         }
     }
 
@@ -137,6 +140,13 @@ impl Link {
         self.stats.reconnects += 1;
     }
 
+    /// Captured frames are lost, and with them the READs that were refused: nothing is in flight.
+    pub(crate) fn lose_captured(&mut self) {
+        self.failed = None;
+        self.captured.await_nothing();
+        self.stats.xruns += 1;
+    }
+
     pub(crate) fn stats(&self) -> Stats {
         let mut stats = self.stats.clone();
         if let Some(transport) = &self.transport {
@@ -191,7 +201,10 @@ impl Link {
     fn settle_read(&mut self, completion: &Completion) {
         let Operation::Read(span) = &completion.operation else { return };
         match (&self.buffer, completion.result) {
-            (Some(buffer), Ok(())) => self.captured.answered(span, &buffer.pages),
+            (Some(buffer), Ok(())) => {
+                self.captured.answered(span, &buffer.pages);
+                self.futile_restarts = 0;
+            }
             _ => self.captured.refused(span),
         }
     }

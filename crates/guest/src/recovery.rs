@@ -7,10 +7,13 @@
 use std::time::Instant;
 
 use sndif::SharedMemory;
-use sndif::v2::{Operation, Span};
+use sndif::v2::{Operation, Span, Trigger};
 
 use crate::stream::Desired;
 use crate::{Error, OpenStream, Result};
+
+/// Ways to get a capture going again: STOP and START, CLOSE and OPEN.
+const FUTILE_RESTARTS: u32 = 2;
 
 impl OpenStream {
     /// Waits for the backend to come back, the recovery time at most, and goes on with the new connection. Does nothing
@@ -44,6 +47,37 @@ impl OpenStream {
             Err(error) if error.is_lost() && !self.recovery_timeout.is_zero() => self.recover().map(|()| None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Goes on with a capture whose READ was refused, as `refusal` says: a backend whose device overran may refuse every READ until
+    /// the next START. STOP and START first; CLOSE and OPEN too where no READ brought anything since. Frames that were read
+    /// stay, what the device captured behind them until now is lost and counts as an xrun.
+    ///
+    /// # Errors
+    /// `refusal` itself where it is something else, the stream does not run, or neither has helped; otherwise as
+    /// [`write`](Self::write).
+    pub fn restart(&mut self, refusal: Error) -> Result<()> {
+        if !refusal.is_refused_read()
+            || self.desired != Desired::Running
+            || self.link.futile_restarts == FUTILE_RESTARTS
+        {
+            return Err(refusal);
+        }
+        self.link.futile_restarts += 1;
+        let begun = self.begin_capture_again();
+        self.or_recover(begun).map(drop)
+    }
+
+    fn begin_capture_again(&mut self) -> Result<()> {
+        self.link.request_ok(Operation::Trigger(Trigger::Stop))?;
+        self.started = false;
+        // Answers of the run that ends bring nothing to the next.
+        self.await_answers()?;
+        self.link.lose_captured();
+        if self.link.futile_restarts > 1 {
+            self.close_and_open()?;
+        }
+        self.send_trigger()
     }
 
     /// Keeps what the lost connection had not played, and lets go of it.

@@ -300,7 +300,8 @@ impl OpenStream {
     ///
     /// # Errors
     /// As [`write`](Self::write); frames whose READ was [refused](Error::Refused) are lost, those before and behind them
-    /// are not. [`Error::Paused`] when a paused stream has nothing left.
+    /// are not. Where every READ is refused from then on, [`restart`](Self::restart) helps. [`Error::Paused`] when a paused
+    /// stream has nothing left.
     pub fn read(&mut self, data: &mut [u8]) -> Result<usize> {
         if data.len() < self.geometry.frame_bytes() as usize {
             return Err(Error::PartialFrame { bytes: data.len(), frame_bytes: self.geometry.frame_bytes() });
@@ -425,11 +426,12 @@ impl OpenStream {
 
     /// After a STOP it may be unknown from where the backend counts the next run: it is closed and opened then.
     fn renew_count(&mut self) -> Result<()> {
-        let stream = self.link.stream_mut()?;
-        if stream.is_origin_known() {
-            return Ok(());
-        }
-        let position = stream.position_bytes();
+        if self.link.stream_mut()?.is_origin_known() { Ok(()) } else { self.close_and_open() }
+    }
+
+    /// CLOSE and OPEN on the same connection, with the same sizes.
+    pub(crate) fn close_and_open(&mut self) -> Result<()> {
+        let position = self.link.stream_mut()?.position_bytes();
         self.link.request_ok(Operation::Close)?;
         self.carried += position;
         if let Some(buffer) = self.link.buffer.take() {
@@ -536,7 +538,7 @@ impl OpenStream {
     }
 
     /// Waits until nothing is in flight.
-    fn await_answers(&mut self) -> Result<()> {
+    pub(crate) fn await_answers(&mut self) -> Result<()> {
         let deadline = Instant::now() + link::ANSWER_TIMEOUT;
         loop {
             self.link.take_completions(None)?;
@@ -577,17 +579,18 @@ impl OpenStream {
         let ring = Duration::from_nanos(self.geometry.duration_ns(self.geometry.ring_bytes().into()));
         let bound = ring * 2 + GRACE;
         let deadline = Instant::now() + bound;
-        let mut woken = true;
+        let mut last_look = false;
         loop {
             self.poll()?;
             if self.room_bytes() >= least {
                 return Ok(());
             }
-            // The last look comes after the deadline: a READ may have been answered without an event behind it.
-            if !woken {
+            if last_look {
                 return Err(Error::Stalled { after: bound });
             }
-            woken = self.link.wait(deadline)?;
+            // A READ may have been answered, or refused, without an event behind it: the device has overrun and stands.
+            let until = deadline.min(Instant::now() + ring);
+            last_look = !self.link.wait(until)? && until == deadline;
         }
     }
 

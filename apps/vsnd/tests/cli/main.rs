@@ -8,6 +8,7 @@ mod demo;
 mod doctor;
 mod fake_daemon;
 mod files;
+mod held_up;
 mod sandbox;
 mod service;
 mod steering;

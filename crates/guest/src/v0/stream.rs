@@ -222,6 +222,14 @@ impl OpenStream {
         Ok(ready)
     }
 
+    /// Nothing but `refusal`: the protocol has no START, and a capture that is refused stays so.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn restart(&mut self, refusal: Error) -> Result<()> {
+        self.expect(Direction::Capture).and(Err(refusal))
+    }
+
     /// Keeps READs on their way and waits for one.
     fn get(&mut self) -> Result<()> {
         self.take_answers()?;

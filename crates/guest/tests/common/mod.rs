@@ -82,14 +82,18 @@ pub struct Faults {
     pub floods: bool,
     /// Notifies for nothing.
     pub storms: bool,
-    /// Refuses PAUSE and plays on.
-    pub cannot_pause: bool,
-    /// Position in bytes from which the backend counts after STOP, without reporting it.
-    pub counts_anew_from: Option<u64>,
-    /// Does not know the state Reconfiguring: it makes no offer to a frontend in it.
-    pub deaf_to_reconfiguring: bool,
+    /// Refuses READ number n and all after it, until what ends that.
+    pub overruns_at_read: Option<(u32, Until)>,
     /// Plays this many times faster than it should; 0 means 1.
     pub speed: u32,
+}
+
+/// What ends an overrun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    Start,
+    Open,
+    Never,
 }
 
 /// What the backend was given.
@@ -184,6 +188,7 @@ struct Serving {
     connected: bool,
     writes: u32,
     reads: u32,
+    overrun: bool,
     silent: bool,
 }
 
@@ -193,7 +198,8 @@ const BACK: &str = "/local/domain/0/backend/vsnd/5/0";
 impl Serving {
     fn new(xen: Xen, faults: Faults, heard: Arc<Mutex<Heard>>) -> Self {
         let store = xen.store().unwrap();
-        Self { xen, store, faults, heard, streams: Vec::new(), connected: false, writes: 0, reads: 0, silent: false }
+        let (writes, reads, overrun, silent) = (0, 0, false, false);
+        Self { xen, store, faults, heard, streams: Vec::new(), connected: false, writes, reads, overrun, silent }
     }
 
     fn front(&mut self) -> XenbusState {
@@ -211,16 +217,9 @@ impl Serving {
             self.store.write(&format!("{BACK}/{node}"), feature.as_bytes()).unwrap();
         }
         // A frontend left over from the last daemon has to step back first.
-        let deaf = self.faults.deaf_to_reconfiguring;
-        if matches!(self.front(), XenbusState::Initialised | XenbusState::Connected)
-            || deaf && self.front() == XenbusState::Reconfiguring
-        {
+        if matches!(self.front(), XenbusState::Initialised | XenbusState::Connected) {
             self.say(XenbusState::Closed);
-            while !match self.front() {
-                XenbusState::Initialising => true,
-                XenbusState::Reconfiguring => !deaf,
-                _ => false,
-            } {
+            while !matches!(self.front(), XenbusState::Initialising | XenbusState::Reconfiguring) {
                 std::thread::sleep(Duration::from_millis(1));
                 if !matches!(orders.try_recv(), Err(TryRecvError::Empty)) {
                     return;
@@ -335,9 +334,15 @@ impl Serving {
                 let mut result = stream.handle(&request.operation, &self.xen, &self.faults, &self.heard);
                 if let Operation::Read(_) = request.operation {
                     self.reads += 1;
-                    if self.faults.refuses_read == Some(self.reads) {
+                    self.overrun |= self.faults.overruns_at_read.is_some_and(|(read, _)| read == self.reads);
+                    if self.overrun || self.faults.refuses_read == Some(self.reads) {
                         result = Err(Errno::EIO);
                     }
+                }
+                match (request.operation, self.faults.overruns_at_read) {
+                    (Operation::Trigger(Trigger::Start), Some((_, Until::Start)))
+                    | (Operation::Open(_), Some((_, Until::Open))) => self.overrun = false,
+                    _ => {}
                 }
                 if !self.silent {
                     let response = Response { id: request.id, opcode, result, params };
@@ -402,13 +407,6 @@ impl Served {
         }
         let open = self.open.as_mut().ok_or(Errno::EIO)?;
         match operation {
-            Operation::Trigger(Trigger::Pause) if faults.cannot_pause => return Err(Errno::EOPNOTSUPP),
-            Operation::Trigger(Trigger::Stop) if faults.counts_anew_from.is_some() => {
-                let origin = faults.counts_anew_from.unwrap_or(0);
-                open.running = None;
-                (open.origin, open.reported) = (origin, origin);
-                (open.written, open.played, open.base) = (0, 0, 0);
-            }
             Operation::Write(span) => {
                 assert_eq!(u64::from(span.offset), open.written % u64::from(open.ring_bytes));
                 open.written += u64::from(span.length);
