@@ -28,16 +28,30 @@ unpack() {
     mv "$1.new" "$1"
 }
 
-# Xen's programs, what plays in the guests, what people have on a desktop, and a shell for all domains; with all that they need.
+# fetch_packages DIRECTORY PACKAGE...: packages with all that they need.
+fetch_packages() {
+    local directory=$1
+    shift
+    [ ! -d "$directory" ] || return 0
+    echo "Downloading Debian $debian's packages for $arch for the lab ($directory)"
+    packages install -y --download-only --no-install-recommends "$@"
+    unpack "$directory"
+}
+
+# Xen's programs, what plays in the guests, what people have on a desktop, and a shell for all domains.
 fetch_programs() {
     local model=""
-    [ ! -d "$cache/programs" ] || return 0
-    echo "Downloading Debian $debian's packages for $arch for the lab ($cache/programs)"
     # The device model of HVM guests, which only x86 has.
     [ "$arch" != amd64 ] || model=qemu-system-xen
-    packages install -y --download-only --no-install-recommends $model "xen-hypervisor-$xen-$arch" "xen-utils-$xen" xenstore-utils \
+    # shellcheck disable=SC2086  # a word or none
+    fetch_packages "$cache/programs" $model "xen-hypervisor-$xen-$arch" "xen-utils-$xen" xenstore-utils \
         alsa-utils busybox-static pulseaudio pulseaudio-utils pipewire pipewire-bin wireplumber ncurses-base
-    unpack "$cache/programs"
+}
+
+# Applications that play and record by ways of their own.
+fetch_applications() {
+    [ "$debian" != 12 ] || fetch_packages "$cache/applications" sox libsox-fmt-alsa mpg123 gstreamer1.0-tools gstreamer1.0-alsa \
+        gstreamer1.0-plugins-base
 }
 
 # The kernel's ELF image out of its bzImage: Xen starts it three times faster. (Linux's boot protocol:
@@ -88,6 +102,7 @@ for name in "$@"; do
     platform "$name"
     mkdir -p "$cache"
     fetch_programs
+    fetch_applications
     case $arch in
         amd64) [ -e "$cache/xen" ] || gunzip -c "$cache/programs/boot/xen-$xen-amd64.gz" > "$cache/xen" ;;
         arm64) cp -u "$cache/programs/boot/xen-$xen-arm64" "$cache/xen" ;;

@@ -45,7 +45,7 @@ add() {
         # The loader, and a plugin that has been loaded before this one.
         case $library in ld-linux* | libpipewire-module-*) continue ;; esac
         [ ! -e "$root/lib/$library" ] || continue
-        found=$(find "$libraries" "$libraries/pulseaudio" "$programs"/usr/lib/pulse-*/modules -maxdepth 1 -name "$library" | head -n1)
+        found=$(find "$libraries" "$libraries/pulseaudio" "$programs"/usr/lib/pulse-*/modules -maxdepth 1 -name "$library" 2> /dev/null | head -n1 || true)
         [ -n "$found" ] || { echo "$file needs $library, which is not among the lab's packages" >&2; exit 1; }
         add "$root" "$found" "/lib/$library"
     done
@@ -155,6 +155,22 @@ mkdir -p "$pipewire/usr/share/wireplumber"
 cp -r "$programs"/usr/share/wireplumber/scripts "$pipewire/usr/share/wireplumber/"
 install -D -m644 -t "$pipewire/etc/pipewire" "$lab"/../crates/sound-servers/src/{wireplumber.conf,vsnd.lua}
 
+# Applications that play and record by ways of their own, for a guest: a second initrd. What the first one has is not in it twice.
+applications=$image/applications
+add_applications() {
+    add "$applications" "$programs/usr/bin/alsaloop"
+    local programs=$cache/applications libraries=$cache/applications/usr/lib/$triplet name
+    add "$applications" "$programs/usr/bin/mpg123.bin" /bin/mpg123
+    for name in sox gst-launch-1.0; do add "$applications" "$programs/usr/bin/$name"; done
+    for name in sox/libsox_fmt_alsa mpg123/output_alsa gstreamer-1.0/libgst{alsa,audioconvert,coreelements,rawparse}; do
+        add "$applications" "$libraries/$name.so" "/usr/lib/$triplet/$name.so"
+    done
+    for name in "$guest"/lib/*.so*; do rm -f "$applications/lib/$(basename "$name")"; done
+    install -D -m644 -t "$applications/usr/share/sounds" "$lab/../apps/vsnd/tests/cli/sounds/tone.mp3"
+}
+rm -rf "$applications"
+[ ! -d "$cache/applications" ] || add_applications
+
 dom0=$image/dom0
 base "$dom0"
 # shellcheck disable=SC2086
@@ -180,6 +196,7 @@ install -m755 "$lab/dom0/init" "$dom0/init"
 pack "$guest" "$dom0/lab/guest.cpio"
 pack "$more" "$dom0/lab/desktop.cpio"
 pack "$pipewire" "$dom0/lab/pipewire.cpio"
+[ ! -d "$applications" ] || pack "$applications" "$dom0/lab/applications.cpio"
 cp "$cache/kernel-$guest_kernel/vmlinux" "$dom0/lab/vmlinux"
 if [ "$guest_type" = hvm ]; then
     # Its device model starts the kernel, by way of a BIOS.
@@ -196,4 +213,4 @@ ln -sf "$cache/xen" "$image/xen"
 # Xen itself starts the guests of some platforms.
 cp "$dom0/lab/guest.cpio" "$image/guest.cpio"
 ln -sf "$cache/kernel-$guest_kernel/vmlinux" "$image/guest.vmlinux"
-rm -rf "$guest" "$more" "$pipewire" "$dom0"
+rm -rf "$guest" "$more" "$pipewire" "$applications" "$dom0"

@@ -23,6 +23,37 @@ pub(crate) struct Tolerance {
     /// Frames of zero bytes end it, in formats whose silence is something else: what the stock driver fills a buffer with.
     #[arg(long)]
     pub(crate) zeroes: bool,
+    /// It may go on with any other frame of the recording, so often: a recorder was held up, and the rest is lost.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) jumps: u32,
+    /// These channels of the recording, from 0 on, are all there is: the others went elsewhere.
+    #[arg(long, value_name = "FIRST-LAST")]
+    pub(crate) only: Option<Channels>,
+}
+
+/// Channels that lie side by side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Channels {
+    first: u8,
+    last: u8,
+}
+
+impl Channels {
+    pub(crate) fn count(self) -> u8 {
+        self.last - self.first + 1
+    }
+}
+
+impl std::str::FromStr for Channels {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parsed = text.split_once('-').and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
+        match parsed {
+            Some((first, last)) if first <= last && last < u8::MAX => Ok(Self { first, last }),
+            _ => Err("not two numbers of channels with - between them"),
+        }
+    }
 }
 
 /// Outcome of a comparison.
@@ -63,6 +94,15 @@ pub(crate) fn compare_mixture(one: &Recording, other: &Recording, heard: &[u8]) 
     Verdict { good, text }
 }
 
+/// Some channels of a recording, and the bytes of their frame.
+fn only(recording: &Recording, channels: Channels) -> (Vec<u8>, usize) {
+    let frame = recording.frame_bytes().max(1);
+    let sample = frame / usize::from(recording.channels.max(1));
+    let [from, to] = [channels.first, channels.last + 1].map(|channel| (usize::from(channel) * sample).min(frame));
+    let octets = recording.octets();
+    (octets.chunks_exact(frame).flat_map(|octets| &octets[from..to]).copied().collect(), (to - from).max(1))
+}
+
 /// Frames that say which place of a recording it is.
 const PLACE_FRAMES: usize = 16;
 
@@ -74,8 +114,10 @@ fn place(expected: &[u8], heard: &[u8], frame: usize) -> Option<usize> {
 
 /// Compares what was heard with `recording`: its frames from the first one on, then only silence.
 pub(crate) fn compare(recording: &Recording, heard: &[u8], tolerance: Tolerance) -> Verdict {
-    let expected = recording.octets();
-    let frame = recording.frame_bytes().max(1);
+    let (expected, frame) = match tolerance.only {
+        None => (recording.octets(), recording.frame_bytes().max(1)),
+        Some(channels) => only(recording, channels),
+    };
     let mut quiet = vec![0; frame];
     pcm::fill_silence(recording.format, &mut quiet);
     // What ALSA pads with: the same in every format but one, whose zero has two codes.
@@ -91,6 +133,8 @@ pub(crate) fn compare(recording: &Recording, heard: &[u8], tolerance: Tolerance)
     // Frames of the recording that came, frames of silence so far, frames of silence among them.
     let first = if tolerance.from_any { place(&expected, heard, frame).unwrap_or(0) } else { 0 };
     let (mut same, mut silence, mut gaps) = (first, 0, 0);
+    // Places where it went on elsewhere, and frames that came in all.
+    let (mut jumps, mut came) = (0, first);
     // And of zero bytes at the end.
     let zero = vec![0; frame];
     let has_zeroes = tolerance.zeroes && !is_silence(&zero);
@@ -104,9 +148,14 @@ pub(crate) fn compare(recording: &Recording, heard: &[u8], tolerance: Tolerance)
             differs = Some(at);
             break;
         } else if next == Some(got) && (silence == 0 || (tolerance.gaps && same > 0)) {
-            (same, gaps) = (same + 1, silence);
+            (same, came, gaps) = (same + 1, came + 1, silence);
         } else if is_silence(got) {
             silence += 1;
+        } else if jumps < tolerance.jumps
+            && silence == 0
+            && let Some(to) = heard.get(at * frame - before.len()..).and_then(|rest| place(&expected, rest, frame))
+        {
+            (same, came, jumps) = (to + 1, came + 1, jumps + 1);
         } else {
             differs = Some(at);
             break;
@@ -119,8 +168,10 @@ pub(crate) fn compare(recording: &Recording, heard: &[u8], tolerance: Tolerance)
     let text = if let Some(at) = differs {
         let frames = heard.len() / frame;
         format!("frame {at} of {total} differs, after {same} of the recording ({frames} {format} {channels} ch heard)")
-    } else if same < at_least {
-        format!("only {same} of {total} frames came, and {silence} of silence")
+    } else if came < at_least {
+        format!("only {came} of {total} frames came, and {silence} of silence")
+    } else if jumps > 0 {
+        format!("{came} frames {format} {channels} ch identical, in {} pieces", jumps + 1)
     } else {
         let of = match (first, same < total) {
             (0, true) => format!("first {same} of {total}"),
@@ -132,7 +183,7 @@ pub(crate) fn compare(recording: &Recording, heard: &[u8], tolerance: Tolerance)
         let end = if has_zeroes { format!(", then {zeroes} of zero bytes") } else { String::new() };
         format!("{of} frames {format} {channels} ch identical{between}, {after} of silence after{end}")
     };
-    Verdict { good: differs.is_none() && same >= at_least && (zeroes > 0 || !has_zeroes), text }
+    Verdict { good: differs.is_none() && came >= at_least && (zeroes > 0 || !has_zeroes), text }
 }
 
 #[cfg(test)]
@@ -140,11 +191,11 @@ mod tests {
     use super::*;
 
     const RECORDING: Recording = Recording { format: Format::S16Le, channels: 2, frames: 100, seed: 1 };
-    const EXACT: Tolerance = Tolerance { at_least: None, gaps: false, from_any: false, late: false, zeroes: false };
-    const HALF: Tolerance = Tolerance { at_least: Some(50), gaps: false, from_any: false, late: false, zeroes: false };
-    const GAPS: Tolerance = Tolerance { at_least: None, gaps: true, from_any: false, late: false, zeroes: false };
-
-    const REST: Tolerance = Tolerance { at_least: None, gaps: false, from_any: true, late: false, zeroes: false };
+    const EXACT: Tolerance =
+        Tolerance { at_least: None, gaps: false, from_any: false, late: false, zeroes: false, jumps: 0, only: None };
+    const HALF: Tolerance = Tolerance { at_least: Some(50), ..EXACT };
+    const GAPS: Tolerance = Tolerance { gaps: true, ..EXACT };
+    const REST: Tolerance = Tolerance { from_any: true, ..EXACT };
 
     fn good(heard: &[u8], tolerance: Tolerance) -> bool {
         compare(&RECORDING, heard, tolerance).good
@@ -243,5 +294,37 @@ mod tests {
         assert!(!good(&[&octets[120..200], &octets[204..]].concat(), REST), "a frame is missing");
         assert!(!good(&octets[122..], REST), "not a whole frame");
         assert!(!good(&[], REST));
+    }
+
+    #[test]
+    fn a_recorder_that_was_held_up_goes_on_elsewhere_as_often_as_allowed() {
+        let octets = RECORDING.octets();
+        let jump = |heard: &[u8], jumps| compare(&RECORDING, heard, Tolerance { jumps, at_least: Some(60), ..EXACT });
+        let held_up = [&octets[..120], &octets[240..]].concat();
+        assert!(jump(&held_up, 1).good);
+        assert!(!jump(&held_up, 0).good);
+        assert!(jump(&[&octets[..120], &octets[..160]].concat(), 1).good, "back to the beginning");
+        assert!(!jump(&[&octets[..120], &octets[240..260]].concat(), 1).good, "35 frames are not 60");
+        assert!(!jump(&[&octets[..120], &octets[240..320], &octets[..80]].concat(), 1).good, "two jumps");
+        assert!(!jump(&[&octets[..120], &[7; 40], &octets[120..]].concat(), 1).good, "something else between");
+        assert!(
+            jump(&held_up, 1).text.contains("70 frames s16_le 2 ch identical, in 2 pieces"),
+            "{}",
+            jump(&held_up, 1).text
+        );
+    }
+
+    #[test]
+    fn some_of_a_recordings_channels_are_compared_where_the_others_went_elsewhere() {
+        let four = Recording { channels: 4, ..RECORDING };
+        let octets = four.octets();
+        let pair = |at: usize| octets.chunks(8).flat_map(|frame| frame[at..at + 4].to_vec()).collect::<Vec<_>>();
+        let only = |channels: &str| Tolerance { only: Some(channels.parse().unwrap()), ..EXACT };
+        assert!(compare(&four, &pair(0), only("0-1")).good);
+        assert!(compare(&four, &pair(4), only("2-3")).good);
+        assert!(!compare(&four, &pair(4), only("0-1")).good);
+        for wrong in ["", "1", "1-0", "0-255", "0-256", "a-b"] {
+            assert!(wrong.parse::<Channels>().is_err(), "{wrong}");
+        }
     }
 }

@@ -116,7 +116,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
             Ok(true)
         }
         Command::Compare { recording, tolerance, file } => {
-            report(&compare::compare(recording, &read(recording, file)?, *tolerance))
+            report(&compare::compare(recording, &read_channels(recording, *tolerance, file)?, *tolerance))
         }
         Command::Mixed { recording, other_seed, other_frames, file } => {
             let recording = Recording { format: Format::S16Le, ..*recording };
@@ -143,6 +143,12 @@ fn run(arguments: &Arguments) -> Result<bool> {
 fn read(recording: &Recording, file: &Path) -> Result<Vec<u8>> {
     recording::read(file, recording.format, recording.channels)
         .with_context(|| format!("cannot read {}", file.display()))
+}
+
+/// What was heard of all of a recording's channels, or of those that the file has.
+fn read_channels(recording: &Recording, tolerance: compare::Tolerance, file: &Path) -> Result<Vec<u8>> {
+    let channels = tolerance.only.map_or(recording.channels, compare::Channels::count);
+    read(&Recording { channels, ..*recording }, file)
 }
 
 fn report(verdict: &compare::Verdict) -> Result<bool> {

@@ -1,4 +1,4 @@
-# What applications ask of a sound card beside playing and recording (DRIVER=vsnd).
+# What applications ask of a sound card beside playing and recording (DRIVER=vsnd, but for `speaker`).
 # shellcheck shell=sh
 
 # Nothing happens before OPEN that an application would have to wait for: aplay is kept before its first frame.

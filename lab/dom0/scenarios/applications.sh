@@ -1,0 +1,63 @@
+# Applications that play and record by ways of their own, with either driver. What nothing converts is compared bit for bit.
+# shellcheck shell=sh
+
+# applications_world: the guest that has their programs.
+applications_world() {
+    [ -e /run/lab/applications.id ] || cat /lab/guest.cpio /lab/applications.cpio > /run/lab/applications.cpio
+    GUEST_RAMDISK=/run/lab/applications.cpio GUEST_MB=300 world applications
+    rm -f /run/lab/applications.cpio
+}
+
+# same_as_decoded: the last recording of the first stream begins with /run/lab/decoded.raw of the guest, whose sum and size are in $OUTPUT.
+same_as_decoded() {
+    # shellcheck disable=SC2086  # words
+    set -- $OUTPUT
+    decoded_file=$(newest "$WAVS/$(guest_id applications)-0-0-0")
+    soon 3 [ "$(wc -c < "$decoded_file")" -ge $(($2 + 80)) ] || fail "$(wc -c < "$decoded_file") bytes for $2"
+    [ "$(tail -c +81 "$decoded_file" | head -c "$2" | md5sum | cut -d' ' -f1)" = "$1" ] || fail "not what was decoded"
+    COMPARED="$2 bytes identical"
+}
+
+scenario_sox() {
+    applications_world
+    raw="-t raw -r 48000 -e signed -b 16 -c 2"
+    card="-r 48000 -b 16 -c 2 -t alsa hw:0,0"
+    must_run applications "vsnd-lab make --frames 96000 --seed 170 /run/lab/170.raw && sox -q -D $raw /run/lab/170.raw $card"
+    heard applications 0-0 170
+    note "played: $COMPARED"
+    must_run applications "sox -q -D $card $raw /run/lab/sox.raw trim 0 96000s && vsnd-lab compare --seed 100 /run/lab/sox.raw"
+    note "recorded: $OUTPUT"
+}
+
+scenario_mpg123() {
+    applications_world
+    must_run applications "mpg123 -q -s --stereo /usr/share/sounds/tone.mp3 > /run/lab/decoded.raw; md5sum < /run/lab/decoded.raw; wc -c < /run/lab/decoded.raw"
+    decoded=$(echo "$OUTPUT" | sed 's, *-$,,')
+    must_run applications "mpg123 -q --stereo -o alsa -a hw:0,0 /usr/share/sounds/tone.mp3"
+    OUTPUT=$decoded
+    same_as_decoded
+    note "$COMPARED as its own decoder has them"
+}
+
+scenario_gst() {
+    applications_world
+    launch="GST_PLUGIN_SYSTEM_PATH=\$(echo /usr/lib/*/gstreamer-1.0) GST_REGISTRY=/run/lab/registry GST_REGISTRY_FORK=no gst-launch-1.0 -q"
+    must_run applications "vsnd-lab make --frames 96000 --seed 171 /run/lab/171.raw && $launch filesrc location=/run/lab/171.raw ! \
+        rawaudioparse format=pcm pcm-format=s16le sample-rate=48000 num-channels=2 ! alsasink device=hw:0,0" 60
+    heard applications 0-0 171
+    note "alsasink: $COMPARED"
+    must_run applications "$launch alsasrc device=hw:0,0 num-buffers=200 ! audio/x-raw,format=S16LE,rate=48000,channels=2 ! \
+        filesink location=/run/lab/gst.raw && vsnd-lab compare --frames 480000 --at-least 90000 --seed 100 /run/lab/gst.raw" 60
+    note "alsasrc: $OUTPUT"
+}
+
+# What is recorded is played at once.
+scenario_through() {
+    applications_world
+    must_run applications "arecord -q -D hw:0,0 -t raw -f S16_LE -r 48000 -c 2 -s 96000 | aplay -q -D hw:0,0 -t raw -f S16_LE -r 48000 -c 2"
+    heard applications 0-0 100
+    note "arecord | aplay: $COMPARED"
+    must_run applications "timeout -s INT 4 alsaloop -C hw:0,0 -P hw:0,0 -f S16_LE -r 48000 -c 2 -t 100000 -S none; true"
+    heard applications 0-0 100 --frames 480000 --at-least 48000 --late --from-any
+    note "alsaloop: $COMPARED"
+}
