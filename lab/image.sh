@@ -176,6 +176,7 @@ base "$dom0"
 # shellcheck disable=SC2086
 add_modules "$dom0" "$dom0_kernel" $dom0_modules
 add "$dom0" "$ours/vsnd-lab-liar"
+add "$dom0" "$ours/vsnd-lab-other"
 [ -z "${LAB_BENCH:-}" ] || add "$dom0" "$ours/vsnd-bench"
 [ -z "${OTHER_BACKEND:-}" ] || add "$dom0" "$OTHER_BACKEND" /bin/other-backend
 xen_programs=/usr/lib/xen-$xen/bin

@@ -1,0 +1,57 @@
+//! `vsnd-lab-other`: the model of the one other backend in the field (`testkit::other`), on a real Xen.
+//!
+//! It runs in dom0 in place of the daemon and serves card 0 of a domain. Playing goes to a file for each OPEN.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use testkit::other::{Card, Habits};
+use xen::{DomainId, Xen, XenSpec};
+
+#[derive(Debug, Parser)]
+#[command(version, about = "A model of another backend, for the lab.")]
+struct Arguments {
+    /// The guest that is served.
+    domain: u16,
+    /// Playing goes to `DOMAIN-0-PCM-STREAM.wav` in it.
+    #[arg(long, default_value = ".", value_name = "DIRECTORY")]
+    directory: PathBuf,
+    /// What is captured from each OPEN on: a WAV file whose frames are those of every stream.
+    #[arg(long, value_name = "FILE.wav")]
+    source: Option<PathBuf>,
+    /// Frames from which the second and further runs after an OPEN count [default: from where an underrun left the count].
+    #[arg(long, default_value_t = 0, value_name = "FRAMES")]
+    counts_from: u64,
+    /// After an overrun START does not help, only OPEN.
+    #[arg(long)]
+    overruns_until_open: bool,
+    /// Volume and mute are offered, and refused all the same.
+    #[arg(long)]
+    offers_mixer: bool,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to tell when standard error is closed.
+            let _ = writeln!(std::io::stderr(), "vsnd-lab-other: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<()> {
+    let Arguments { domain, directory, source, counts_from, overruns_until_open, offers_mixer } = arguments;
+    let xen = Xen::open(&XenSpec::Dev, None).context("cannot reach Xen")?;
+    let source = match source {
+        Some(file) => host_audio::wav::read_file(&file)?.data,
+        None => Vec::new(),
+    };
+    let habits = Habits { counts_from, overruns_until_open, offers_mixer };
+    let card = Card { guest: DomainId(domain), card: 0, directory, source: source.into(), habits };
+    testkit::other::serve(xen, card).map_err(anyhow::Error::from_boxed)
+}
