@@ -3,7 +3,7 @@
 //! Everything there can be written by the guest: lengths, digits and ranges are checked, and text is
 //! escaped before it reaches a log.
 
-use sndif::store::{BadNode, Direction, LimitNodes, Limits, node, number};
+use sndif::store::{BadNode, Direction, LONG_NAME_MAX_LEN, LimitNodes, Limits, node, number};
 use sndif::{GrantRef, v0};
 use xen::Port;
 
@@ -17,10 +17,20 @@ const PCMS_MAX: u8 = u8::MAX;
 pub(crate) struct StreamNodes {
     pub(crate) pcm: u8,
     pub(crate) stream: u8,
+    /// The PCM device's name, escaped; empty in version 0.
+    pub(crate) pcm_name: String,
     /// The directory of its transport nodes.
     pub(crate) path: String,
     pub(crate) ring: Transport,
     pub(crate) kind: Kind,
+}
+
+/// A card as its nodes describe it.
+#[derive(Debug, Default)]
+pub(crate) struct CardNodes {
+    /// Its short name, escaped.
+    pub(crate) name: String,
+    pub(crate) streams: Vec<StreamNodes>,
 }
 
 /// What the stream's protocol adds.
@@ -49,6 +59,14 @@ impl StreamNodes {
         match &self.kind {
             Kind::V0(_) => "",
             Kind::V2(described) => &described.label,
+        }
+    }
+
+    /// The direction, where it is known.
+    pub(crate) fn direction(&self) -> Option<Direction> {
+        match &self.kind {
+            Kind::V0(direction) => *direction,
+            Kind::V2(described) => Some(described.direction),
         }
     }
 
@@ -120,6 +138,12 @@ impl Level {
     fn other(&self, index: usize) -> Option<&[u8]> {
         self.others.get(index)?.as_deref()
     }
+
+    /// A text of the guest's, escaped and not too long.
+    fn name(&self, index: usize) -> String {
+        let text = self.other(index).unwrap_or_default();
+        text.iter().take(LONG_NAME_MAX_LEN).flat_map(|&byte| byte.escape_ascii()).map(char::from).collect()
+    }
 }
 
 /// Names of the numbered children `0`, `1`, … without a gap, at most `most`.
@@ -135,11 +159,7 @@ fn numbered(store: &mut xenstore::Client, path: &str, most: u8) -> Result<Vec<u8
 const TRANSPORT: std::ops::Range<usize> = 3..7;
 
 /// Reads those streams of the card at `frontend` that the frontend has taken up.
-pub(crate) fn read(
-    store: &mut xenstore::Client,
-    frontend: &str,
-    streams_max: usize,
-) -> Result<Vec<StreamNodes>, CardError> {
+pub(crate) fn read(store: &mut xenstore::Client, frontend: &str, streams_max: usize) -> Result<CardNodes, CardError> {
     const OTHERS: [&str; 7] = [
         node::TYPE,
         node::UNIQUE_ID,
@@ -154,16 +174,17 @@ pub(crate) fn read(
     if pcms.len() > streams_max {
         return Err(CardError::TooManyStreams(streams_max));
     }
-    let card = Level::read(store, vec![frontend.to_owned()], &[])?;
-    let card = match card.first() {
-        Some(level) => level.narrow(&Limits::DEFAULT)?,
-        None => Limits::DEFAULT,
+    let card = Level::read(store, vec![frontend.to_owned()], &[node::SHORT_NAME])?;
+    let (card, name) = match card.first() {
+        Some(level) => (level.narrow(&Limits::DEFAULT)?, level.name(0)),
+        None => (Limits::DEFAULT, String::new()),
     };
-    let pcm_levels = Level::read(store, pcms.iter().map(|pcm| format!("{frontend}/{pcm}")).collect(), &[])?;
+    let pcm_paths = pcms.iter().map(|pcm| format!("{frontend}/{pcm}")).collect();
+    let pcm_levels = Level::read(store, pcm_paths, &[node::NAME])?;
     let mut streams = Vec::new();
     let mut configured = 0;
     for (pcm, level) in pcms.into_iter().zip(pcm_levels) {
-        let above = level.narrow(&card)?;
+        let above = Above { limits: level.narrow(&card)?, pcm, pcm_name: level.name(0) };
         let indices = numbered(store, &level.path, u8::MAX)?;
         configured += indices.len();
         if configured > streams_max {
@@ -173,21 +194,27 @@ pub(crate) fn read(
         for (stream, level) in indices.into_iter().zip(Level::read(store, paths, &OTHERS)?) {
             // Linux takes up eight streams of a PCM and leaves the others as they are.
             if TRANSPORT.into_iter().any(|index| level.other(index).is_some()) {
-                streams.push(stream_nodes(pcm, stream, &level, &above)?);
+                streams.push(stream_nodes(stream, &level, &above)?);
             }
         }
     }
     match (configured, streams.is_empty()) {
         (0, _) => Err(CardError::NotOurs),
         (_, true) => Err(CardError::NoTransport),
-        (_, false) => Ok(streams),
+        (_, false) => Ok(CardNodes { name, streams }),
     }
 }
 
-fn stream_nodes(pcm: u8, stream: u8, level: &Level, above: &Limits) -> Result<StreamNodes, CardError> {
+/// The PCM device that a stream is on.
+struct Above {
+    limits: Limits,
+    pcm: u8,
+    pcm_name: String,
+}
+
+fn stream_nodes(stream: u8, level: &Level, above: &Above) -> Result<StreamNodes, CardError> {
     let bad = |name: &str, reason| CardError::Value { path: format!("{}/{name}", level.path), reason };
     let direction = level.other(0).and_then(Direction::from_node).ok_or(bad(node::TYPE, "is neither `p` nor `c`"))?;
-    let label = level.other(1).unwrap_or_default();
     let transport_number = |index: usize, name: &str| {
         level.other(index).and_then(number).filter(|&number| number > 0).ok_or(bad(name, "is not a number above 0"))
     };
@@ -198,8 +225,9 @@ fn stream_nodes(pcm: u8, stream: u8, level: &Level, above: &Limits) -> Result<St
             .ok_or(bad(node::CONTROL_SIZE, "is not a number of octets up to 65536"))?,
     };
     Ok(StreamNodes {
-        pcm,
+        pcm: above.pcm,
         stream,
+        pcm_name: above.pcm_name.clone(),
         path: level.path.clone(),
         ring: Transport {
             page: GrantRef(transport_number(3, node::RING_REF)?),
@@ -207,8 +235,8 @@ fn stream_nodes(pcm: u8, stream: u8, level: &Level, above: &Limits) -> Result<St
         },
         kind: Kind::V2(Described {
             direction,
-            label: label.iter().take(80).flat_map(|&octet| octet.escape_ascii()).map(char::from).collect(),
-            limits: level.narrow(above)?,
+            label: level.name(1),
+            limits: level.narrow(&above.limits)?,
             control_bytes,
             events: Transport {
                 page: GrantRef(transport_number(5, node::EVT_RING_REF)?),
@@ -241,5 +269,6 @@ pub(crate) fn read_v0(store: &mut xenstore::Client, frontend: &str, backend: &st
                 .ok_or(CardError::Value { path: direction.clone(), reason: "is neither `p` nor `c`" })?,
         ),
     };
-    Ok(StreamNodes { pcm: 0, stream: 0, path: frontend.to_owned(), ring, kind: Kind::V0(direction) })
+    let (pcm_name, path) = (String::new(), frontend.to_owned());
+    Ok(StreamNodes { pcm: 0, stream: 0, pcm_name, path, ring, kind: Kind::V0(direction) })
 }

@@ -5,7 +5,7 @@ use sndif::{Protocol, XenbusState, v0};
 use tracing::{info, warn};
 use xen::DomainId;
 
-use crate::card::{self, CardError, StreamNodes};
+use crate::card::{self, CardError, CardNodes, StreamNodes};
 use crate::limiter::GuestLog;
 use crate::policy::Asker;
 
@@ -42,6 +42,8 @@ pub(crate) struct Device<K> {
     pub(crate) handshake: backend::Handshake,
     /// Streams while connected, with the transport nodes they were connected with.
     pub(crate) streams: Vec<(StreamNodes, K)>,
+    /// What the guest calls the card, while connected.
+    pub(crate) name: String,
     pub(crate) identity: Identity,
     /// How often the guest broke the protocol as far as the whole card is concerned.
     pub(crate) violations: u64,
@@ -111,6 +113,7 @@ impl<K: Copy> Device<K> {
             protocol,
             handshake,
             streams: Vec::new(),
+            name: String::new(),
             identity,
             violations: 0,
             connections: 0,
@@ -168,13 +171,12 @@ impl<K: Copy> Device<K> {
     }
 
     /// Reads the card's streams.
-    pub(crate) fn read_card(
-        &self,
-        store: &mut xenstore::Client,
-        streams_max: usize,
-    ) -> Result<Vec<StreamNodes>, CardError> {
+    pub(crate) fn read_card(&self, store: &mut xenstore::Client, streams_max: usize) -> Result<CardNodes, CardError> {
         match self.protocol {
-            Protocol::V0 => Ok(vec![card::read_v0(store, &self.frontend, &self.backend)?]),
+            Protocol::V0 => {
+                let streams = vec![card::read_v0(store, &self.frontend, &self.backend)?];
+                Ok(CardNodes { streams, ..CardNodes::default() })
+            }
             Protocol::V2 => card::read(store, &self.frontend, streams_max),
         }
     }

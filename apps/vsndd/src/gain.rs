@@ -37,8 +37,7 @@ impl Volumes {
     fn combine(&mut self) {
         let mut gain = self.guest.clone();
         for channel in 0..gain.channels() {
-            let sum = self.guest.volume(channel).saturating_add(self.host.millidecibels);
-            gain.set_volume(channel, sum.min(self.host.max.unwrap_or(i32::MAX)));
+            gain.set_volume(channel, self.host.under_ceiling(self.guest.volume(channel)));
             gain.set_mute(channel, self.guest.is_muted(channel) || self.host.muted);
         }
         self.fader.set(gain);
@@ -47,6 +46,13 @@ impl Volumes {
     /// The gain for the samples.
     pub(crate) fn fader(&mut self) -> &mut Fader {
         &mut self.fader
+    }
+
+    /// The loudest channel of both together; `None` where every channel is muted.
+    pub(crate) fn loudest(&self) -> Option<i32> {
+        let channels = (0..self.guest.channels()).filter(|&channel| !self.guest.is_muted(channel));
+        let loudest = channels.map(|channel| self.guest.volume(channel)).max();
+        self.host.with(loudest?)
     }
 
     /// Says what the guest has set.

@@ -122,7 +122,7 @@ impl HostSide {
         if let Some((direction, spec)) = &self.open {
             let StreamSpec { period_frames, buffer_frames, .. } = spec;
             debug!(stream = %self.label, "open: {spec}, period {period_frames} frames, buffer {buffer_frames} frames");
-            turn.journal.push(EventKind::Open, self.label, format!("{direction}, {spec}, {}", self.attached));
+            turn.journal.push(EventKind::Open, self.label, format!("{direction}, {spec}, {}", self.in_use()));
         }
         Some(Ok(self.device.pace()))
     }
@@ -386,6 +386,12 @@ impl HostSide {
         self.drop_device();
     }
 
+    /// The device that it has open, as exactly as that is known.
+    fn in_use(&self) -> String {
+        let exact = self.device.stream_ref().and_then(|stream| stream.in_use());
+        exact.unwrap_or_else(|| self.attached.clone())
+    }
+
     fn drop_device(&mut self) {
         self.earlier_xruns += self.device_xruns();
         (self.device, self.watched) = (Device::Closed, None);
@@ -422,11 +428,13 @@ impl HostSide {
         let Route { device, volume, .. } = endpoint.route();
         stream.device = match self.device {
             Device::Closed => device.to_string(),
-            Device::Sink(_) | Device::Source(_) => self.attached.clone(),
+            Device::Sink(_) | Device::Source(_) => self.in_use(),
         };
         stream.volume_db = decibels(volume.millidecibels);
         stream.volume_max_db = volume.max.map(decibels);
         stream.muted = volume.muted;
+        let loudest = if self.open.is_some() { self.volumes.loudest() } else { volume.with(0) };
+        stream.effective_volume_db = loudest.filter(|_| endpoint.is_granted()).map(decibels);
         stream.device_lost = self.lost;
         let server = self.device.stream_ref().and_then(|stream| stream.server_volume());
         stream.server_volume_db = server.map(|server| server.db).filter(|db| db.is_finite());

@@ -58,6 +58,8 @@ pub(crate) enum Answer {
     Done { streams: usize },
     /// The guest has no such card or stream.
     NoSuchStream,
+    /// The decision is about capture, and every stream that it names plays.
+    OnlyPlayback,
     /// Everything that the worker serves.
     Seen(Box<Seen>),
     /// The worker goes on.
@@ -80,9 +82,11 @@ impl Seen {
         let Some(guest) = &mut self.guest else { return self };
         guest.name.iter_mut().chain(&mut guest.uuid).for_each(plain);
         for card in &mut guest.cards {
+            plain(&mut card.name);
             plain(&mut card.protocol);
             plain(&mut card.state);
             for stream in &mut card.streams {
+                plain(&mut stream.pcm_name);
                 plain(&mut stream.label);
                 plain(&mut stream.device);
                 stream.format.iter_mut().for_each(plain);
@@ -182,8 +186,9 @@ mod tests {
     #[test]
     fn a_worker_that_was_taken_over_steers_no_terminal() {
         let escape = || "x\u{1b}[2Jy\n".to_owned();
-        let stream = control::Stream { label: escape(), device: escape(), ..control::Stream::default() };
-        let card = control::Card { state: escape(), streams: vec![stream], ..control::Card::default() };
+        let stream =
+            control::Stream { label: escape(), pcm_name: escape(), device: escape(), ..control::Stream::default() };
+        let card = control::Card { name: escape(), state: escape(), streams: vec![stream], ..control::Card::default() };
         let guest = Guest { name: Some(escape()), cards: vec![card], ..Guest::default() };
         let seen = Seen { guest: Some(guest), ..Seen::default() }.plain();
         assert!(!serde_json::to_string(&seen).unwrap().contains("\\u001b"));

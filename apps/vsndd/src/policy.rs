@@ -41,6 +41,18 @@ pub(crate) struct HostVolume {
     pub(crate) muted: bool,
 }
 
+impl HostVolume {
+    /// This and a guest's volume together, in 0.001 dB.
+    pub(crate) fn under_ceiling(&self, guest: i32) -> i32 {
+        guest.saturating_add(self.millidecibels).min(self.max.unwrap_or(i32::MAX))
+    }
+
+    /// As [`under_ceiling`](Self::under_ceiling); `None` where the host has muted the stream.
+    pub(crate) fn with(&self, guest: i32) -> Option<i32> {
+        (!self.muted).then(|| self.under_ceiling(guest))
+    }
+}
+
 /// Where a stream leads and what it may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Route {

@@ -190,6 +190,7 @@ impl Served {
         let mut stream = control::Stream {
             pcm: self.label.pcm,
             stream: self.label.stream,
+            pcm_name: nodes.pcm_name.clone(),
             label: nodes.label().to_owned(),
             notifications_in: self.notifications,
             ..control::Stream::default()

@@ -42,6 +42,9 @@ pub struct Guest {
 pub struct Card {
     /// Its number (the XenBus device id).
     pub card: u32,
+    /// What the guest's configuration calls it while it is connected; the guest can write that.
+    #[serde(default)]
+    pub name: String,
     /// Protocol, `v0` or `v2`.
     pub protocol: String,
     /// The daemon's XenBus state, `Connected` when sound can flow.
@@ -86,6 +89,9 @@ pub struct Stream {
     pub pcm: u8,
     /// Index of the stream on the PCM device.
     pub stream: u8,
+    /// What the guest's configuration calls the PCM device; the guest can write that.
+    #[serde(default)]
+    pub pcm_name: String,
     /// `null` for a stream of version 0 that has not been used yet.
     pub direction: Option<Direction>,
     /// What the guest's configuration calls it; the guest can write that.
@@ -94,7 +100,7 @@ pub struct Stream {
     pub permitted: bool,
     /// What it is doing.
     pub run: Run,
-    /// The sink or source that it leads to.
+    /// The sink or source that it leads to; of an open WAV sink the file itself.
     pub device: String,
     /// Whether that went away while the stream is open.
     pub device_lost: bool,
@@ -132,6 +138,10 @@ pub struct Stream {
     pub volume_max_db: Option<f64>,
     /// Whether the host has muted it.
     pub muted: bool,
+    /// The loudest channel's volume of guest and host together, under the ceiling, in decibels; `null` where all of it is silent: muted, or
+    /// not permitted.
+    #[serde(default)]
+    pub effective_volume_db: Option<f64>,
     /// The volume that the host's people have set for it on the sound server, in decibels: that of the loudest channel. `null` where there is no
     /// server, or none known.
     #[serde(default)]

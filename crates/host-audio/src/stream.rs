@@ -80,6 +80,11 @@ pub trait HostStream: Send {
         None
     }
 
+    /// What is used in fact, written as a device, where the device's own text leaves that open.
+    fn in_use(&self) -> Option<String> {
+        None
+    }
+
     /// What happened to the device, oldest first; to be asked for when the pacing descriptor was readable.
     fn notice(&mut self) -> Option<Notice> {
         None

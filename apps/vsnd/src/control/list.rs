@@ -10,9 +10,10 @@ use super::{Daemon, Output, failure, text, unexpected};
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "STATE: closed, open, running or paused; `denied` where the host does not let the guest use the \
-    stream; `lost` where the host's device went away. VOLUME is the host's, to which the guest's own is added. A STREAM \
-    behind the guest's name makes a TARGET: `studio/0/0/1`."
+    after_help = "STATE: closed, open, running or paused; `muted` where it runs and the host silences it; `denied` where the \
+    host does not let the guest use the stream; `lost` where the host's device went away. VOLUME is the host's, to which the \
+    guest's own is added; `≤` stands before what the ceiling (volume-max-db) leaves of both. A STREAM behind the \
+    guest's name makes a TARGET: `studio/0/0/1`."
 )]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -95,7 +96,7 @@ fn table(status: &Status) -> String {
 }
 
 fn summary(status: &Status) -> String {
-    let running = text::streams(status).filter(|stream| text::state(stream) == "running").count();
+    let running = text::streams(status).filter(|stream| text::runs(stream)).count();
     let config = status.config.as_ref().map_or_else(|| "none".to_owned(), |path| path.display().to_string());
     format!(
         "vsndd {}, process {}, up {}, configuration {}\n{}, {}, {running} running\n",
@@ -118,7 +119,9 @@ fn rows(card: &::control::Card) -> Vec<Row> {
     let or_nothing = |cell: Option<String>| cell.unwrap_or_else(|| text::NOTHING.to_owned());
     let mut rows = Vec::new();
     if card.streams.is_empty() {
-        rows.push(Row::Card(format!("card {}: {}, no stream is connected", card.card, text::plain(&card.state))));
+        rows.push(Row::Card(format!("{}: {}, no stream is connected", text::card_name(card), text::card_state(card))));
+    } else if let Some(names) = text::names(card) {
+        rows.push(Row::Card(names));
     }
     for stream in &card.streams {
         let open = stream.format.is_some();

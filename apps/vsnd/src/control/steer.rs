@@ -43,7 +43,8 @@ pub(crate) struct VolumeArguments {
     #[command(flatten)]
     daemon: Daemon,
     /// Prints JSON instead: the daemon's reply, {reply, message, streams}, or without DB a line for each stream, {target,
-    /// volume_db, volume_max_db, muted, guest_volume_db, guest_muted}.
+    /// volume_db, volume_max_db, muted, permitted, effective_volume_db, guest_volume_db, guest_muted, server_volume_db,
+    /// server_muted}.
     #[arg(long)]
     json: bool,
 }
@@ -118,6 +119,8 @@ struct Volume<'a> {
     volume_db: f64,
     volume_max_db: Option<f64>,
     muted: bool,
+    permitted: bool,
+    effective_volume_db: Option<f64>,
     guest_volume_db: &'a [f64],
     guest_muted: &'a [bool],
     server_volume_db: Option<f64>,
@@ -147,6 +150,8 @@ fn show(daemon: &Daemon, json: bool, target: &Target) -> Result<ExitStatus, Fail
                 volume_db: stream.volume_db,
                 volume_max_db: stream.volume_max_db,
                 muted: stream.muted,
+                permitted: stream.permitted,
+                effective_volume_db: stream.effective_volume_db,
                 guest_volume_db: &stream.guest_volume_db,
                 guest_muted: &stream.guest_muted,
                 server_volume_db: stream.server_volume_db,
@@ -162,7 +167,11 @@ fn show(daemon: &Daemon, json: bool, target: &Target) -> Result<ExitStatus, Fail
             line += &format!(", the guest's own {guest}");
         }
         if let Some(max) = stream.volume_max_db {
-            line += &format!(", together at most {}", text::decibels(max));
+            let held = if text::capped(stream).is_some() { ", which holds it down" } else { "" };
+            line += &format!(", together at most {}{held}", text::decibels(max));
+        }
+        if !stream.permitted {
+            line += ", denied";
         }
         if let Some(server) = text::server_volume(stream) {
             line += &format!(", on the sound server {server}");

@@ -1,6 +1,6 @@
 //! How what the daemon tells is written for people.
 
-use ::control::{Direction, Guest, Run, Status, Stream, Target};
+use ::control::{Card, Direction, Guest, Run, Status, Stream, Target};
 
 /// What stands where there is nothing to say.
 pub(crate) const NOTHING: &str = "-";
@@ -40,16 +40,55 @@ pub(crate) fn direction(stream: &Stream) -> &'static str {
     }
 }
 
-/// What a stream is doing, or what keeps it from doing anything.
+/// What a stream is doing, or what keeps it from doing anything: first of all that the host does not permit it.
 pub(crate) fn state(stream: &Stream) -> &'static str {
     match stream.run {
-        _ if stream.device_lost => "lost",
-        Run::Running => "running",
         _ if !stream.permitted => "denied",
+        _ if stream.device_lost => "lost",
+        Run::Running if stream.muted => "muted",
+        Run::Running => "running",
         Run::Paused => "paused",
         Run::Open => "open",
         Run::Closed => "closed",
     }
+}
+
+/// Whether sound flows, be it muted.
+pub(crate) fn runs(stream: &Stream) -> bool {
+    stream.permitted && stream.run == Run::Running && !stream.device_lost
+}
+
+/// What a card is doing; a state of XenBus in words.
+pub(crate) fn card_state(card: &Card) -> String {
+    let words = match card.state.as_str() {
+        "Initialising" => "being set up",
+        "InitWait" => "waiting for the guest's driver",
+        "Initialised" => "being connected",
+        "Connected" => "connected",
+        "Closing" => "being closed",
+        "Closed" => "closed",
+        "Reconfiguring" | "Reconfigured" => "being changed",
+        other => return plain(other),
+    };
+    words.to_owned()
+}
+
+/// A card's number, with its name where it has one.
+pub(crate) fn card_name(card: &Card) -> String {
+    match plain(&card.name) {
+        name if name.is_empty() => format!("card {}", card.card),
+        name => format!("card {} “{name}”", card.card),
+    }
+}
+
+/// The names of a card and its PCM devices, where the guest's configuration has any.
+pub(crate) fn names(card: &Card) -> Option<String> {
+    let mut names = vec![card_name(card)];
+    let mut pcms: Vec<_> = card.streams.iter().map(|stream| (stream.pcm, &stream.pcm_name)).collect();
+    pcms.dedup();
+    let named = pcms.into_iter().filter(|(_, name)| !name.is_empty());
+    names.extend(named.map(|(pcm, name)| format!("PCM {pcm} “{}”", plain(name))));
+    (names.len() > 1 || !card.name.is_empty()).then(|| names.join(", "))
 }
 
 /// The format with its rate and channels, while open.
@@ -64,9 +103,19 @@ pub(crate) fn decibels(db: f64) -> String {
     format!("{:.1} dB", (db * 10.0).round() / 10.0 + 0.0)
 }
 
-/// The host's volume, or that it silences the stream.
+/// The host's volume, or that it silences the stream. Where the ceiling holds it down, what is left: `≤-12.0 dB`.
 pub(crate) fn volume(stream: &Stream) -> String {
-    if stream.muted { "muted".to_owned() } else { decibels(stream.volume_db) }
+    match capped(stream) {
+        _ if stream.muted => "muted".to_owned(),
+        Some(max) => format!("≤{}", decibels(max)),
+        None => decibels(stream.volume_db),
+    }
+}
+
+/// The ceiling, where guest and host together would exceed it.
+pub(crate) fn capped(stream: &Stream) -> Option<f64> {
+    let guest = stream.guest_volume_db.iter().copied().reduce(f64::max).unwrap_or(0.0);
+    stream.volume_max_db.filter(|max| stream.volume_db + guest > *max)
 }
 
 /// The volume that the host's people have set on the sound server, if it changes anything.
@@ -184,5 +233,38 @@ mod tests {
         assert_eq!(state(&stream(Run::Running, true, true)), "lost");
         assert_eq!(state(&stream(Run::Closed, false, false)), "denied");
         assert_eq!(state(&stream(Run::Closed, true, false)), "closed");
+        let muted = Stream { muted: true, ..stream(Run::Running, true, false) };
+        assert!(state(&muted) == "muted" && runs(&muted));
+    }
+
+    #[test]
+    fn what_the_host_denies_is_denied_whatever_the_guest_does() {
+        for run in [Run::Running, Run::Paused, Run::Open, Run::Closed] {
+            for device_lost in [false, true] {
+                let stream = Stream { run, device_lost, ..Stream::default() };
+                assert_eq!((state(&stream), runs(&stream)), ("denied", false), "{run:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_volume_above_the_ceiling_is_told_as_what_the_ceiling_leaves() {
+        let stream = |volume_db, max, guest: &[f64]| Stream {
+            volume_db,
+            volume_max_db: max,
+            guest_volume_db: guest.into(),
+            ..Stream::default()
+        };
+        assert_eq!(volume(&stream(0.0, Some(-12.0), &[])), "≤-12.0 dB");
+        assert_eq!(volume(&stream(-12.0, Some(-12.0), &[])), "-12.0 dB");
+        assert_eq!(volume(&stream(0.0, Some(-12.0), &[-20.0, -14.0])), "0.0 dB");
+        assert_eq!(volume(&Stream { muted: true, ..stream(0.0, Some(-12.0), &[]) }), "muted");
+    }
+
+    #[test]
+    fn a_cards_state_is_told_in_words() {
+        let told = |state: &str| card_state(&Card { state: state.into(), ..Card::default() });
+        assert_eq!([told("InitWait"), told("Closed")], ["waiting for the guest's driver", "closed"]);
+        assert_eq!(told("x\x1b"), "x\u{fffd}");
     }
 }

@@ -44,7 +44,7 @@ const IMPORTANCE: [(Column, usize); 13] = [
     (Column::Xruns, 5),
     (Column::Incoming, 5),
     (Column::Outgoing, 5),
-    (Column::Volume, 9),
+    (Column::Volume, 10),
     (Column::Format, 24),
     (Column::Device, 20),
     (Column::Buffer, 10),

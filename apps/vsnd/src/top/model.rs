@@ -35,6 +35,8 @@ pub(super) struct Row {
     pub(super) id: StreamId,
     /// How a request names it.
     pub(super) target: ::control::Target,
+    /// Of its card; the guest can write that.
+    pub(super) card_name: String,
     /// Of its card.
     pub(super) protocol: String,
     /// Of its card.
@@ -138,13 +140,14 @@ impl Model {
             let domain = text::domain_of(&status, guest);
             for card in &guest.cards {
                 if card.streams.is_empty() {
-                    self.idle_cards.push((format!("{domain}/{}", card.card), text::plain(&card.state)));
+                    self.idle_cards.push((format!("{domain}/{}", card.card), text::card_state(card)));
                 }
                 for stream in &card.streams {
                     let id = id(guest, card, stream);
                     self.rows.push(Row {
                         id,
                         target: text::target_of(&domain, card.card, stream),
+                        card_name: card.name.clone(),
                         protocol: card.protocol.clone(),
                         violations: card.violations,
                         connections: card.connections,

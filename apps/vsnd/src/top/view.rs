@@ -65,7 +65,7 @@ impl View {
             Link::Waiting => ("asking the daemon".to_owned(), self.palette.dim),
             Link::Gone(reason) => (cut(&format!("TRYING AGAIN: {reason}"), columns), self.palette.bad),
             Link::Up => {
-                let running = model.rows.iter().filter(|row| text::state(&row.stream) == "running").count();
+                let running = model.rows.iter().filter(|row| text::runs(&row.stream)).count();
                 let cpu = model.rates.cpu_percent().map_or_else(|| "-".to_owned(), |cpu| format!("{cpu:.1}"));
                 let fields = vec![
                     format!("vsndd {}", text::plain(&status.version)),
@@ -129,13 +129,17 @@ impl View {
 fn details(row: &Row) -> Vec<String> {
     let stream = &row.stream;
     let mut fields = vec![format!("{} {}", text::plain(&row.target.to_string()), text::direction(stream))];
+    if !row.card_name.is_empty() || !stream.pcm_name.is_empty() {
+        let names = [&row.card_name, &stream.pcm_name].map(|name| text::plain(name));
+        fields.push(names.iter().filter(|name| !name.is_empty()).cloned().collect::<Vec<_>>().join(": "));
+    }
     if !stream.label.is_empty() {
         fields.push(format!("“{}”", text::plain(&stream.label)));
     }
     let lost = if stream.device_lost { " (went away)" } else { "" };
     fields.push(format!("{}{lost}", text::plain(&stream.device)));
     if !stream.permitted {
-        fields.push("not allowed".to_owned());
+        fields.push("denied".to_owned());
     }
     fields.push(format!("volume {}", text::volume(stream)));
     fields.extend(text::guest_volume(stream).map(|guest| format!("guest's {guest}")));

@@ -61,10 +61,14 @@ fn list_says_where_nothing_is_served() {
 fn list_says_of_a_card_why_it_has_no_streams_and_that_its_guest_broke_the_protocol() {
     let mut status = status();
     let card = &mut status.guests[0].cards[0];
-    (card.streams, card.violations, card.state) = (Vec::new(), 2, "InitWait\x1b[2J".into());
+    (card.streams, card.violations, card.state) = (Vec::new(), 2, "InitWait".into());
+    card.name = "Main\x1b[2J".into();
     let (output, _) = vsnd_with(&["list"], move |_| vec![json(&Reply::Status(status.clone()))]);
     let table = stdout(&output);
-    assert!(table.contains("card 0: InitWait\u{fffd}[2J, no stream is connected"), "{table}");
+    assert!(
+        table.contains("card 0 “Main\u{fffd}[2J”: waiting for the guest's driver, no stream is connected"),
+        "{table}"
+    );
     assert!(table.contains("card 0: the guest broke the protocol 2 times"), "{table}");
 }
 
@@ -111,10 +115,10 @@ fn a_change_without_a_connected_stream_says_so() {
 fn volume_without_a_number_shows_it() {
     let (output, asked) = vsnd_with(&["volume", "studio"], usual);
     assert_eq!(asked, [Request::List { levels: false }]);
-    assert_eq!(stdout(&output), "studio/0/0/0: -6.0 dB, the guest's own -3.0 dB\nstudio/0/0/1: 0.0 dB\n");
+    assert_eq!(stdout(&output), "studio/0/0/0: -6.0 dB, the guest's own -3.0 dB\nstudio/0/0/1: 0.0 dB, denied\n");
     let (output, _) = vsnd_with(&["volume", "5/0/0/0", "--json"], usual);
     let expected = serde_json::json!({"target": "studio/0/0/0", "volume_db": -6.0, "volume_max_db": null,
-        "muted": false, "guest_volume_db": [-3.0, -3.0], "guest_muted": [], "server_volume_db": null, "server_muted": false});
+        "muted": false, "permitted": true, "effective_volume_db": null, "guest_volume_db": [-3.0, -3.0], "guest_muted": [], "server_volume_db": null, "server_muted": false});
     assert_eq!(serde_json::from_str::<serde_json::Value>(&stdout(&output)).expect("JSON"), expected);
     let (output, _) = vsnd_with(&["volume", "studio/0/0/2"], usual);
     expect(&output, 5, "no stream of `studio/0/0/2` is connected");

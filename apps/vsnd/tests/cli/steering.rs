@@ -50,6 +50,12 @@ impl Steered {
         String::from_utf8(output.stdout).expect("text")
     }
 
+    /// The streams of the first card, as JSON.
+    fn streams(&self) -> Vec<serde_json::Value> {
+        let status: serde_json::Value = serde_json::from_str(&self.must(&["list", "--json"])).expect("JSON");
+        status["guests"][0]["cards"][0]["streams"].as_array().expect("streams").clone()
+    }
+
     /// A guest that plays a tone for longer than any test takes, once it plays.
     fn player(&self) -> Process {
         self.player_of("1")
@@ -216,4 +222,68 @@ fn the_socket_refuses_who_is_not_of_its_group() {
     assert!(stderr(&refused).contains("not allowed to use"), "{}", stderr(&refused));
     let member = list(NOBODY);
     assert!(member.status.success(), "{}", stderr(&member));
+}
+
+#[test]
+fn what_the_host_denies_is_listed_as_denied_while_the_guest_goes_on() {
+    let steered = Steered::new("sink = \"null\"\nsource = \"null\"\ncapture = true\nwhen-denied = \"silence\"\n");
+    let path = steered.world.path("heard.wav");
+    let recorder = Process(steered.world.guest(&["record", text(&path), "--seconds", "100"]).spawn().expect("starts"));
+    eventually("the guest records", || steered.must(&["list"]).contains("1 running"));
+    steered.must(&["deny-capture", "1"]);
+    let stream = &steered.streams()[1];
+    assert_eq!((&stream["run"], &stream["permitted"]), (&"running".into(), &false.into()), "{stream}");
+    assert!(stream["effective_volume_db"].is_null(), "{stream}");
+    let listed = steered.must(&["list"]);
+    assert!(listed.contains("capture  denied") && listed.contains("0 running"), "{listed}");
+    drop(recorder);
+}
+
+#[test]
+fn a_volume_under_a_ceiling_is_listed_as_what_is_heard() {
+    let steered = Steered::new("sink = \"null\"\nvolume-max-db = -12\n");
+    let _player = steered.player();
+    assert!(steered.must(&["list"]).contains("≤-12.0 dB"));
+    assert_eq!(steered.streams()[0]["effective_volume_db"], -12.0);
+    assert!(steered.must(&["volume", "1/0/0/0"]).contains("at most -12.0 dB, which holds it down"));
+    steered.must(&["volume", "1", "-20dB"]);
+    assert_eq!(steered.streams()[0]["effective_volume_db"], -20.0);
+    assert!(steered.must(&["list"]).contains(" -20.0 dB"));
+    steered.must(&["mute", "1"]);
+    assert!(steered.streams()[0]["effective_volume_db"].is_null());
+    assert!(steered.must(&["list"]).contains("playback muted"));
+}
+
+#[test]
+fn a_wav_sinks_own_file_is_listed_with_the_names_of_card_and_pcm() {
+    let mut steered = Steered::new("");
+    let pattern = format!("{}/{{domain}}.wav", steered.world.dir.path().display());
+    steered.configure(&format!("sink = \"wav:{pattern}\"\n"));
+    fs::write(steered.world.path("1.wav"), "").expect("written");
+    steered.run();
+    let _player = steered.player();
+    let file = format!("wav:{}", steered.world.path("1-2.wav").display());
+    assert_eq!(steered.streams()[0]["device"], file.as_str());
+    let listed = steered.must(&["list"]);
+    assert!(listed.contains(&file) && listed.contains("card 0 “test”, PCM 0 “test”"), "{listed}");
+    assert!(steered.must(&["events"]).contains(&file));
+}
+
+#[test]
+fn a_card_without_its_guests_driver_is_told_in_words() {
+    let steered = Steered::new("");
+    let listed = steered.must(&["list"]);
+    assert!(listed.contains("card 0: waiting for the guest's driver"), "{listed}");
+}
+
+#[test]
+fn capture_is_not_allowed_on_a_stream_that_plays() {
+    let steered = Steered::new("sink = \"null\"\n");
+    let _player = steered.player();
+    for command in ["allow-capture", "deny-capture"] {
+        let refused = steered.vsnd(&[command, "1/0/0/0"]);
+        assert_eq!(refused.status.code(), Some(1), "{}", stderr(&refused));
+        assert!(stderr(&refused).contains("`1/0/0/0` is for playback"), "{}", stderr(&refused));
+        assert!(steered.must(&[command, "1"]).contains("1: capture"));
+    }
 }

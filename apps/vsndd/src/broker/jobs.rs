@@ -20,8 +20,8 @@ pub(super) enum Purpose {
     Figures,
     /// Another configuration holds.
     Reload { client: Option<ClientId>, message: String },
-    /// A guest is to follow a decision.
-    Decide { client: ClientId, peer: Peer, guest: DomainId, target: Target, decision: Decision, text: String },
+    /// Guests are to follow a decision.
+    Decide { client: ClientId, peer: Peer, target: Target, decision: Decision, text: String },
 }
 
 /// A question to workers.
@@ -30,10 +30,12 @@ pub(super) struct Job {
     pub(super) purpose: Purpose,
     waiting: BTreeSet<DomainId>,
     ends_ns: u64,
+    /// Guests whose worker did not say that it is none of theirs.
+    pub(super) concerned: BTreeSet<DomainId>,
     /// Streams that it concerns.
     pub(super) streams: usize,
-    /// Whether a worker knows no such stream.
-    pub(super) unknown: bool,
+    /// Whether a worker has such streams, but all of them play and the question is about capture.
+    pub(super) only_playback: bool,
     /// Workers that did not answer.
     pub(super) missing: usize,
 }
@@ -50,7 +52,15 @@ impl Jobs {
     pub(super) fn open(&mut self, purpose: Purpose, workers: BTreeSet<DomainId>, now_ns: u64) -> u64 {
         self.count += 1;
         let ends_ns = now_ns + PATIENCE_NS;
-        let job = Job { purpose, waiting: workers, ends_ns, streams: 0, unknown: false, missing: 0 };
+        let job = Job {
+            purpose,
+            concerned: workers.clone(),
+            waiting: workers,
+            ends_ns,
+            streams: 0,
+            only_playback: false,
+            missing: 0,
+        };
         self.open.insert(self.count, job);
         self.count
     }

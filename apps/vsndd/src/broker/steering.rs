@@ -166,7 +166,13 @@ impl Daemon {
     pub(super) fn answered(&mut self, guest: DomainId, job: u64, answer: Answer) {
         match answer {
             Answer::Done { streams } => self.jobs.answered(job, guest, |job| job.streams += streams),
-            Answer::NoSuchStream => self.jobs.answered(job, guest, |job| job.unknown = true),
+            Answer::NoSuchStream => self.jobs.answered(job, guest, |job| {
+                job.concerned.remove(&guest);
+            }),
+            Answer::OnlyPlayback => self.jobs.answered(job, guest, |job| {
+                job.concerned.remove(&guest);
+                job.only_playback = true;
+            }),
             Answer::Seen(seen) => {
                 if let Some(worker) = self.workers.get_mut(&guest)
                     // Of another guest it has nothing to say.
@@ -203,19 +209,25 @@ impl Daemon {
                     self.reply(client, &Reply::Done { message, streams: job.streams }, None);
                 }
             }
-            Purpose::Decide { client, target, .. } if job.unknown => {
+            Purpose::Decide { client, target, .. } if job.concerned.is_empty() && job.only_playback => {
+                let message = format!("`{target}` is for playback: only capture is allowed or denied");
+                self.reply(client, &Reply::Refused { message }, None);
+            }
+            Purpose::Decide { client, target, .. } if job.concerned.is_empty() => {
                 let message =
                     format!("`{target}`: the guest has no such card or stream; `vsnd list` shows what there is");
                 self.reply(client, &Reply::NoSuchStream { message }, None);
             }
-            Purpose::Decide { client, peer, guest, target, decision, text } => {
-                // It holds, even if the worker could not say so: another will.
-                self.decisions.decide(guest.0, &target, decision);
-                self.keep_decisions();
+            Purpose::Decide { client, peer, target, decision, text } => {
                 info!("audit: {target}: {text}, by {peer}");
-                let subject =
-                    Subject { domain: Some(guest.0), card: target.card, pcm: target.pcm, stream: target.stream };
-                self.journal.push(EventKind::Audit, subject, format!("{text}, by {peer}"));
+                for guest in job.concerned {
+                    // It holds, even if the worker could not say so: another will.
+                    self.decisions.decide(guest.0, &target, decision);
+                    let subject =
+                        Subject { domain: Some(guest.0), card: target.card, pcm: target.pcm, stream: target.stream };
+                    self.journal.push(EventKind::Audit, subject, format!("{text}, by {peer}"));
+                }
+                self.keep_decisions();
                 let message = format!("{target}: {text}");
                 self.reply(client, &Reply::Done { message, streams: job.streams }, None);
             }
@@ -233,7 +245,7 @@ impl Daemon {
         now_ns: u64,
     ) -> Result<(), Reply> {
         let guest = self.guest_of(target).map_err(|message| Reply::NoSuchStream { message })?;
-        let purpose = Purpose::Decide { client, peer, guest, target: target.clone(), decision, text };
+        let purpose = Purpose::Decide { client, peer, target: target.clone(), decision, text };
         let job = self.jobs.open(purpose, BTreeSet::from([guest]), now_ns);
         if let Some(worker) = self.workers.get_mut(&guest) {
             worker.ask(&Order::Decide { target: target.clone(), decision }, Some(job), now_ns);

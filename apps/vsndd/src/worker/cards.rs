@@ -160,7 +160,7 @@ impl Worker {
         let device = self.devices.get_mut(&id).ok_or("device is gone")?;
         let most = streams_per_card(&self.policy.config.limits(&device.identity.asker(id, None)));
         let nodes = device.read_card(&mut self.store, most).map_err(|error| error.to_string())?;
-        for (nodes, (old, key)) in nodes.into_iter().zip(&mut device.streams) {
+        for (nodes, (old, key)) in nodes.streams.into_iter().zip(&mut device.streams) {
             let stream = self.streams.get_mut(*key).ok_or("stream is gone")?;
             let ring = nodes.ring.attach(&self.xen, id.guest).map_err(|error| error.to_string())?;
             self.poller.add_edge(&ring.channel, key.data().as_ffi()).map_err(|error| error.to_string())?;
@@ -179,7 +179,8 @@ impl Worker {
         let elsewhere: usize = of_guest.map(|device| device.streams.len()).sum();
         let device = self.devices.get_mut(&id).ok_or("device is gone")?;
         device.identity = identity.clone();
-        let nodes = device.read_card(&mut self.store, streams_per_card(&limits)).map_err(|error| error.to_string())?;
+        let card = device.read_card(&mut self.store, streams_per_card(&limits)).map_err(|error| error.to_string())?;
+        let nodes = card.streams;
         let most = limits.streams_per_domain.unwrap_or(Limits::STREAMS_PER_DOMAIN);
         if elsewhere + nodes.len() > most {
             return Err(format!("more than {most} streams in all cards of the guest"));
@@ -208,6 +209,7 @@ impl Worker {
             device.connections += 1;
             self.journal.totals.connections += 1;
             device.streams = keys;
+            device.name = card.name;
         }
         Ok(())
     }

@@ -76,9 +76,23 @@ impl Worker {
         if target.card.is_some() && streams.is_none() {
             return Answer::NoSuchStream;
         }
+        if matches!(decision, Decision::Capture(_))
+            && streams.is_some_and(|streams| streams > 0)
+            && !self.captures(target)
+        {
+            return Answer::OnlyPlayback;
+        }
         self.policy.decisions.decide(self.guest.0, target, decision);
         self.reroute(now_ns);
         Answer::Done { streams: streams.unwrap_or(0) }
+    }
+
+    /// Whether one of the connected streams that a target names captures, or may do so.
+    fn captures(&self, target: &Target) -> bool {
+        let named =
+            self.devices.values().flat_map(|device| device.streams.iter().map(move |(nodes, _)| (device, nodes)));
+        let mut named = named.filter(|(device, nodes)| target.covers(device.id.card, nodes.pcm, nodes.stream));
+        named.any(|(_, nodes)| nodes.direction() != Some(Direction::Playback))
     }
 
     /// How many connected streams a target names; `None` if there are neither streams nor a card that could have them.
@@ -121,6 +135,7 @@ impl Worker {
     fn seen(&self, levels: bool) -> Seen {
         let cards = self.devices.values().map(|device| Card {
             card: device.id.card,
+            name: device.name.clone(),
             protocol: device.protocol.to_string(),
             state: device.handshake.state().to_string(),
             violations: device.violations,

@@ -5,6 +5,7 @@
 
 use super::Writer;
 use crate::{Error, HostStream, Sink, StreamSpec};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
@@ -85,6 +86,7 @@ pub(super) struct WavSink {
     frame_bytes: usize,
     thread: Thread,
     xruns: u64,
+    path: PathBuf,
 }
 
 impl WavSink {
@@ -94,6 +96,7 @@ impl WavSink {
         let ring_bytes = second.clamp(LEAST_RING_BYTES, MOST_RING_BYTES) / frame_bytes * frame_bytes;
         let (ring, consumer) = rtrb::RingBuffer::new(ring_bytes);
         let shared = Arc::new(Shared::default());
+        let path = writer.path().to_owned();
         let job = Job { writer, ring: consumer, shared: Arc::clone(&shared), frame_bytes };
         let mut list = writers();
         let handle = thread::Builder::new()
@@ -102,7 +105,7 @@ impl WavSink {
             .map_err(|reason| Error::resource("a thread that writes a WAV file", reason))?;
         let thread = handle.thread().clone();
         list.push((Arc::clone(&shared), thread.clone()));
-        Ok(Self { shared, ring, frame_bytes, thread, xruns: 0 })
+        Ok(Self { shared, ring, frame_bytes, thread, xruns: 0, path })
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -130,6 +133,11 @@ impl HostStream for WavSink {
 
     fn xruns(&self) -> u64 {
         self.xruns
+    }
+
+    /// The path's pattern stands for many files, of which this is one.
+    fn in_use(&self) -> Option<String> {
+        Some(format!("wav:{}", self.path.display()))
     }
 
     fn acknowledge(&mut self) -> Result<(), Error> {

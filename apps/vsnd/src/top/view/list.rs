@@ -64,7 +64,7 @@ impl View {
             _ if selected => self.palette.strong,
             _ if matches!(model.link, Link::Gone(_)) => self.palette.dim,
             "lost" => self.palette.bad,
-            "closed" | "denied" => self.palette.dim,
+            "closed" | "denied" | "muted" => self.palette.dim,
             _ => Style::new(),
         };
         let mark = if selected { "▶ " } else { "  " };
