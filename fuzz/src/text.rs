@@ -6,11 +6,15 @@ use std::path::Path;
 pub fn config(octets: &[u8]) {
     let Ok(text) = std::str::from_utf8(octets) else { return };
     if let Err(error) = vsndd::Config::parse(text, Path::new("fuzz.toml")) {
-        let vsndd::ConfigError::Parse { line, column, message, .. } = error else { panic!("{error}") };
-        assert!(line >= 1 && line <= text.lines().count() + 1, "line {line}");
+        assert!(error.to_string().contains(" --> fuzz.toml:"), "{error}");
+        let vsndd::ConfigError::Parse { problems, .. } = error else { panic!("{error}") };
+        assert!(!problems.is_empty());
         let longest = text.split('\n').map(|line| line.chars().count()).max().unwrap_or(0);
-        assert!(column >= 1 && column <= longest + 1, "column {column}");
-        assert!(!message.is_empty() && !message.contains('\n'));
+        for vsndd::Problem { line, column, message, .. } in problems {
+            assert!(line >= 1 && line <= text.lines().count() + 1, "line {line}");
+            assert!(column >= 1 && column <= longest + 1, "column {column}");
+            assert!(!message.is_empty() && !message.contains('\n'));
+        }
     }
 }
 

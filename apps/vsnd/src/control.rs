@@ -42,6 +42,9 @@ impl Daemon {
 /// How a command ends that the daemon did not answer as wanted.
 pub(crate) fn failure(error: ClientError) -> Failure {
     let status = match error {
+        ClientError::BadConfig(text) => {
+            return Failure::block(ExitStatus::Config, text.lines().map(text::plain).collect::<Vec<_>>().join("\n"));
+        }
         ClientError::NoDaemon { .. } => ExitStatus::NoDaemon,
         ClientError::Denied { .. } => ExitStatus::Denied,
         ClientError::Broken { .. } => ExitStatus::Lost,

@@ -42,7 +42,8 @@ mod worker;
 
 pub use broker::{Daemon, Launch, Processes, Running};
 pub use config::{
-    Config, ConfigError, Control, DomainSelector, Instead, Limits, ListenAddress, Metrics, Rule, Worker as WorkerLimits,
+    Config, ConfigError, Control, DomainSelector, Instead, Limits, ListenAddress, Metrics, Problem, Rule,
+    Worker as WorkerLimits,
 };
 pub use error::{Ended, Error};
 pub use groups::{Group, Groups};

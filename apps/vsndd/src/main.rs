@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use host_audio::DeviceSpec;
 use program::{ExitStatus, Failure};
-use vsndd::{ConfigSource, Daemon, Ended, Error, Groups, Processes, Sockets, sandbox, service};
+use vsndd::{ConfigSource, Daemon, Ended, Error, Groups, ListenError, Processes, Sockets, sandbox, service};
 use xen::{DomainId, Xen, XenSpec};
 
 /// Plays what Xen guests play and lets them record, through the sndif protocol.
@@ -44,7 +44,7 @@ struct Arguments {
     /// What to log: a level (`error`, `warn`, `info`, `debug`) or a filter such as `vsndd=debug`.
     #[arg(long, env = "VSND_LOG", default_value = "info", value_name = "FILTER")]
     log: String,
-    /// Only checks the configuration.
+    /// Only checks the configuration: whether a daemon would start with it on this host.
     #[arg(long)]
     check_config: bool,
     #[command(flatten)]
@@ -79,8 +79,10 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         allow_capture: arguments.allow_capture,
     };
     let settings = source.settings().map_err(Failure::with(ExitStatus::Config))?;
-    let config = settings.config().map_err(Failure::with(ExitStatus::Config))?;
+    let config = settings.usable().map_err(|error| Failure::block(ExitStatus::Config, error))?;
+    sandbox::check(&arguments.sandbox).map_err(Failure::with(ExitStatus::Config))?;
     if arguments.check_config {
+        println!("{}, understood", settings.describe(&config));
         return Ok(ExitStatus::Success);
     }
     let stop = program::stop_signal().map_err(Failure::with(ExitStatus::Failure))?;
@@ -166,6 +168,7 @@ fn serve_one(arguments: &Arguments, own: DomainId, guest: DomainId) -> Result<Ex
 fn status_of(error: &Error) -> ExitStatus {
     match error {
         Error::Xen(_) | Error::Store(_) => ExitStatus::NoXen,
+        Error::Listen(ListenError::NoGroup(_)) => ExitStatus::Config,
         Error::System(_) | Error::Listen(_) => ExitStatus::Failure,
         Error::HostDevice(_) => ExitStatus::HostDevice,
     }

@@ -73,17 +73,43 @@ impl Settings {
     /// # Errors
     /// [`ConfigError`].
     pub fn config(&self) -> Result<Config, ConfigError> {
-        let mut config = Config::parse(&self.text, &self.path)?;
-        let device = |spec: &Option<String>| spec.as_deref().map(str::parse::<DeviceSpec>).transpose();
-        let sink = device(&self.sink).map_err(|error| self.wrong(error.to_string()))?;
-        let source = device(&self.source).map_err(|error| self.wrong(error.to_string()))?;
-        config.sink = sink.unwrap_or(config.sink);
-        config.source = source.unwrap_or(config.source);
-        config.capture |= self.allow_capture;
+        self.with_options(Config::parse(&self.text, &self.path)?)
+    }
+
+    /// As [`config`](Self::config), and looks whether this host can start a daemon with it.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn usable(&self) -> Result<Config, ConfigError> {
+        let config = self.with_options(Config::parse_usable(&self.text, &self.path)?)?;
+        for (option, device) in [("--sink", &config.sink), ("--source", &config.source)] {
+            device.check_built().map_err(|error| ConfigError::Option(format!("{option}: {error}")))?;
+        }
         Ok(config)
     }
 
-    fn wrong(&self, message: String) -> ConfigError {
-        ConfigError::Parse { path: self.path.clone(), line: 0, column: 0, message }
+    /// What was read, in a line for people.
+    #[must_use]
+    pub fn describe(&self, config: &Config) -> String {
+        let rules = match config.rules.len() {
+            1 => "1 rule".to_owned(),
+            rules => format!("{rules} rules"),
+        };
+        match self.path.as_os_str().is_empty() {
+            true => format!("no configuration file, {rules}"),
+            false => format!("{}: {rules}", self.path.display()),
+        }
+    }
+
+    /// What the command line says takes the place of what stands at the file's top.
+    fn with_options(&self, mut config: Config) -> Result<Config, ConfigError> {
+        let device = |option: &str, spec: &Option<String>| {
+            let parsed = spec.as_deref().map(str::parse::<DeviceSpec>).transpose();
+            parsed.map_err(|error| ConfigError::Option(format!("{option}: {error}")))
+        };
+        config.sink = device("--sink", &self.sink)?.unwrap_or(config.sink);
+        config.source = device("--source", &self.source)?.unwrap_or(config.source);
+        config.capture |= self.allow_capture;
+        Ok(config)
     }
 }

@@ -45,6 +45,9 @@ pub enum ClientError {
     /// The daemon knows no such guest, card or stream.
     #[error("{0}")]
     NoSuchStream(String),
+    /// The configuration cannot be used; the text has several lines.
+    #[error("{0}")]
+    BadConfig(String),
     /// The daemon does not do it.
     #[error("{0}")]
     Refused(String),
@@ -73,7 +76,7 @@ impl Client {
     /// Asks, and waits for the answer.
     ///
     /// # Errors
-    /// [`ClientError::NoSuchStream`] and [`ClientError::Refused`] when the daemon says no, [`ClientError::Broken`] when
+    /// [`ClientError::NoSuchStream`], [`ClientError::BadConfig`] and [`ClientError::Refused`] when the daemon says no, [`ClientError::Broken`] when
     /// it is gone, [`ClientError::NoDaemon`] when it does not answer in time.
     pub fn ask(&mut self, request: &Request) -> Result<Reply, ClientError> {
         let mut line = serde_json::to_string(request).map_err(|error| self.broken(error))?;
@@ -81,6 +84,7 @@ impl Client {
         self.stream.get_mut().write_all(line.as_bytes()).map_err(|error| self.ended(error))?;
         match self.read_line()? {
             Reply::NoSuchStream { message } => Err(ClientError::NoSuchStream(message)),
+            Reply::BadConfig { message } => Err(ClientError::BadConfig(message)),
             Reply::Refused { message } => Err(ClientError::Refused(message)),
             reply => Ok(reply),
         }

@@ -71,6 +71,11 @@ pub enum Reply {
         /// What was looked for, and what there is.
         message: String,
     },
+    /// The configuration cannot be used; what held before still holds.
+    BadConfig {
+        /// File, line and column of every mistake, and its line, in several lines.
+        message: String,
+    },
     /// It was not done, for any other reason.
     Refused {
         /// What was wrong, where, and what helps.

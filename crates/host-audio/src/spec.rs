@@ -74,6 +74,22 @@ impl DeviceSpec {
     }
 }
 
+impl DeviceSpec {
+    /// Whether this build has such devices; none is reached for.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotBuilt`](crate::ErrorKind::NotBuilt).
+    pub fn check_built(&self) -> Result<(), crate::Error> {
+        match self {
+            #[cfg(not(feature = "alsa"))]
+            Self::Alsa(_) => Err(crate::Error::not_built("ALSA")),
+            #[cfg(not(feature = "pipewire"))]
+            Self::PipeWire { .. } => Err(crate::Error::not_built("PipeWire")),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Stands where a kind of device was left out of the build.
 #[cfg(not(all(feature = "alsa", feature = "pipewire")))]
 struct NotBuilt(&'static str);

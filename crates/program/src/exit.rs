@@ -67,18 +67,25 @@ pub struct Failure {
     pub status: ExitStatus,
     /// For the user.
     pub message: String,
+    /// The message has lines that are shown as they are.
+    is_block: bool,
 }
 
 impl Failure {
     /// A failure with any displayable message.
     pub fn new(status: ExitStatus, message: impl ToString) -> Self {
-        Self { status, message: message.to_string() }
+        Self { status, message: message.to_string(), is_block: false }
+    }
+
+    /// A failure whose message has lines that belong below each other.
+    pub fn block(status: ExitStatus, message: impl ToString) -> Self {
+        Self { status, message: message.to_string(), is_block: true }
     }
 
     /// The end of a program whose child has said already what was wrong.
     #[must_use]
     pub fn silent(status: ExitStatus) -> Self {
-        Self { status, message: String::new() }
+        Self { status, message: String::new(), is_block: false }
     }
 
     /// For `map_err`.
@@ -87,15 +94,15 @@ impl Failure {
     }
 }
 
-/// Ends a program: writes the failure, if any, as one line to stderr.
+/// Ends a program: writes the failure, if any, to stderr, as one line unless it is a block.
 #[must_use]
 pub fn end(program: &str, result: Result<ExitStatus, Failure>) -> std::process::ExitCode {
     match result {
         Ok(status) => status.into(),
-        Err(Failure { status, message }) => {
+        Err(Failure { status, message, is_block }) => {
             if !message.is_empty() {
-                let line = message.lines().collect::<Vec<_>>().join("; ");
-                eprintln!("{program}: {line}");
+                let separator = if is_block { "\n" } else { "; " };
+                eprintln!("{program}: {}", message.lines().collect::<Vec<_>>().join(separator));
             }
             status.into()
         }

@@ -16,7 +16,7 @@ scenario_policy() {
     sleep 1
     echo 'capture = perhaps' >> $config
     if vsnd reload > /run/lab/reload 2>&1; then fail "a broken configuration was taken"; fi
-    grep -q "vsndd.toml:[0-9]*:[0-9]*: " /run/lab/reload || fail "it is not said where it is broken: $(cat /run/lab/reload)"
+    grep -q "vsndd.toml:[0-9]*:[0-9]*$" /run/lab/reload || fail "it is not said where it is broken: $(cat /run/lab/reload)"
     { echo 'when-denied = "silence"'; cat /run/lab/vsndd.toml.kept; } > $config
     kill -HUP "$(daemon_pid)"
     vsnd allow-capture a || fail "vsnd allow-capture"

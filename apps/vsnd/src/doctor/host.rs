@@ -141,8 +141,8 @@ fn configuration(path: PathBuf) -> (Finding, Option<Config>) {
         }
         Some(Err(error)) => {
             let word = shell_word(&path.display().to_string());
-            let next = format!("correct it until `vsndd --check-config --config {word}` is silent");
-            (Finding::missing(check, error.to_string(), next), None)
+            let next = format!("correct it until `vsndd --check-config --config {word}` says that it is understood");
+            (Finding::missing(check, error.brief(), next), None)
         }
         None => {
             let found = format!("{} cannot be read within {} s", path.display(), TIME.as_secs());

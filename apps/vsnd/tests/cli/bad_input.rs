@@ -119,7 +119,10 @@ fn a_configuration_with_a_typo() {
         .args(["--config", text(&config), "--xen", &world.spec()])
         .output()
         .expect("runs");
-    expect(&output, 3, "vsndd.toml:4:1: unknown field `bufer`");
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("error: unknown key `bufer`") && said.contains("vsndd.toml:4:1\n"), "{said}");
+    assert!(said.contains("4 | bufer = 1\n") && said.contains("did you mean `buffer-bytes-max`?"), "{said}");
 }
 
 #[test]

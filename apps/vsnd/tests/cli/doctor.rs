@@ -145,7 +145,7 @@ fn a_typo_in_the_configuration_is_found_at_its_line_and_column() {
     std::fs::write(&config, "sink = \"null\"\n\n[limits]\nbufer = 1\n").expect("written");
     let (findings, code) = doctor(&world, &["--config", text(&config)]);
     assert_eq!(code, Some(1));
-    says(&findings, "configuration", "missing", "vsndd.toml:4:1: unknown field `bufer`", "--check-config");
+    says(&findings, "configuration", "missing", "vsndd.toml:4:1: unknown key `bufer`", "--check-config");
     std::fs::write(&config, "sink = \"wav:/nowhere/x.wav\"\n").expect("written");
     let (findings, _) = doctor(&world, &["--config", text(&config)]);
     says(&findings, "configuration", "ok", "is understood", "");

@@ -196,7 +196,7 @@ fn a_worker_starts_nothing_and_executes_nothing_that_it_wrote() {
 fn a_user_that_there_is_not_is_said_so() {
     let world = World::new();
     let output = world.daemon_command().args(["--user", "nobody-at-all"]).stdin(Stdio::null()).output().expect("runs");
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(3));
     assert!(stderr(&output).contains("cannot become user `nobody-at-all`: there is none"), "{}", stderr(&output));
 }
 

@@ -190,10 +190,10 @@ fn commands_take_effect_and_say_what_became_of_them() {
     assert!(stderr(&unknown).contains("no guest `nobody`"), "{}", stderr(&unknown));
     steered.configure("sink = \"null\"\nvolume-max-db = \"loud\"\n");
     let broken = steered.vsnd(&["reload"]);
-    assert_eq!(broken.status.code(), Some(1));
-    assert!(stderr(&broken).contains("vsndd.toml:2:17: "), "{}", stderr(&broken));
+    assert_eq!(broken.status.code(), Some(3));
+    assert!(stderr(&broken).contains("vsndd.toml:2:17\n"), "{}", stderr(&broken));
     let events = steered.must(&["events"]);
-    for said in ["open ", "audit ", "volume -6 dB, by user ", "capture allowed", "refused: "] {
+    for said in ["open ", "audit ", "volume -6 dB, by user ", "capture allowed", "refused, asked by user "] {
         assert!(events.contains(said), "{said} is missing in\n{events}");
     }
 }
@@ -286,4 +286,37 @@ fn capture_is_not_allowed_on_a_stream_that_plays() {
         assert!(stderr(&refused).contains("`1/0/0/0` is for playback"), "{}", stderr(&refused));
         assert!(steered.must(&[command, "1"]).contains("1: capture"));
     }
+}
+
+#[test]
+fn what_the_next_start_refuses_check_and_reload_refuse_now() {
+    let steered = Steered::new("");
+    let file = steered.world.path("vsndd.toml");
+    let check = |more: &[&str]| {
+        let mut command = Command::new(program("vsndd"));
+        command.args(["--check-config", "--config", text(&file)]).args(more).env_remove("VSND_XEN");
+        command.output().expect("runs")
+    };
+    for (config, place) in [
+        ("sink = \"null\"\n[control]\ngroup = \"no-such-group\"\n", "vsndd.toml:3:9\n"),
+        ("[control]\nsocket = \"/no/such/place/x.sock\"\n", "vsndd.toml:2:10\n"),
+        ("[metrics]\nlisten = \"unix:/no/such/place/x.sock\"\n", "vsndd.toml:2:10\n"),
+        ("snik = \"null\"\ncapture = 1\n", "vsndd.toml:2:11\n"),
+    ] {
+        steered.configure(config);
+        let mut start = Command::new(program("vsndd"));
+        start.args(["--config", text(&file), "--xen", &steered.world.spec()]).env_remove("VSND_XEN");
+        for output in [check(&[]), steered.vsnd(&["reload"]), start.output().expect("runs")] {
+            assert_eq!(output.status.code(), Some(3), "{config}: {}", stderr(&output));
+            assert!(stderr(&output).contains(place), "{config}: {}", stderr(&output));
+        }
+    }
+    steered.configure("[[rule]]\n[[rule]]\n");
+    let user = check(&["--user", "no-such-user"]);
+    assert_eq!(user.status.code(), Some(3), "{}", stderr(&user));
+    let good = check(&[]);
+    assert_eq!(good.status.code(), Some(0), "{}", stderr(&good));
+    assert_eq!(String::from_utf8_lossy(&good.stdout), format!("{}: 2 rules, understood\n", file.display()));
+    let said = steered.must(&["reload"]);
+    assert_eq!(said, format!("configuration read again: {}: 2 rules\n", file.display()));
 }

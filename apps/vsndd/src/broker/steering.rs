@@ -145,7 +145,7 @@ impl Daemon {
                 self.decide(client, peer, target, Decision::Capture(*allow), text.to_owned(), now_ns)
             }
             Request::Reload => {
-                self.reload(Some(client), &peer.to_string(), now_ns).map_err(|message| Reply::Refused { message })
+                self.reload(Some(client), &peer.to_string(), now_ns).map_err(|message| Reply::BadConfig { message })
             }
         };
         decided.err()
@@ -278,15 +278,15 @@ impl Daemon {
     /// Reads the configuration again. A file with an error changes nothing.
     fn reload(&mut self, client: Option<ClientId>, asked_by: &str, now_ns: u64) -> Result<(), String> {
         service::reloading();
-        let read = self.steering.source.settings().and_then(|settings| Ok((settings.config()?, settings)));
+        let read = self.steering.source.settings().and_then(|settings| Ok((settings.usable()?, settings)));
         let (config, settings) = match read {
             Ok(read) => read,
             Err(error) => {
                 service::reloaded();
-                let text = format!("{error}; what held before still holds");
-                warn!("not reloaded: {text}");
-                self.journal.push(EventKind::Reload, Subject::default(), format!("refused: {text}"));
-                return Err(text);
+                warn!("not reloaded, what held before still holds: {error}");
+                let text = format!("refused, asked by {asked_by}: {}", error.brief());
+                self.journal.push(EventKind::Reload, Subject::default(), text);
+                return Err(format!("not reloaded, what held before still holds: {error}"));
             }
         };
         let old = &self.config;
@@ -300,9 +300,9 @@ impl Daemon {
             .spawn(move || check_devices(devices.iter().map(|(d, to)| (d, *to))));
         self.config = config;
         self.settings = settings;
-        let message = format!("configuration read again, asked by {asked_by}");
-        info!("{message}");
-        self.journal.push(EventKind::Reload, Subject::default(), &*message);
+        let message = format!("configuration read again: {}", self.settings.describe(&self.config));
+        info!("{message}, asked by {asked_by}");
+        self.journal.push(EventKind::Reload, Subject::default(), format!("{message}, asked by {asked_by}"));
         let order = Order::Settings(self.settings.clone());
         self.ask_all(Purpose::Reload { client, message }, &order, now_ns);
         Ok(())

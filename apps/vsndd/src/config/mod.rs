@@ -3,16 +3,21 @@
 //! What stands at its top holds for every stream that no [`Rule`] speaks of. Rules are applied from top to bottom; what a
 //! matching one names replaces what stood before, what it leaves out stays.
 
+mod diagnosis;
 mod limits;
 mod rule;
+mod usable;
 mod value;
+mod words;
 mod worker;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use host_audio::{DeviceSpec, WhenAbsent};
 use serde::Deserialize;
 
+pub use diagnosis::Problem;
 pub use limits::Limits;
 pub use rule::{DomainSelector, Rule};
 pub use value::ListenAddress;
@@ -129,18 +134,54 @@ pub enum ConfigError {
         /// The system's answer.
         cause: std::io::Error,
     },
-    /// The file contains an error.
-    #[error("configuration {}:{line}:{column}: {message}", path.display())]
+    /// The file contains mistakes.
+    #[error("{}", Mistakes(path, problems))]
     Parse {
         /// The file.
         path: PathBuf,
-        /// Line, from 1.
-        line: usize,
-        /// Column, from 1, in characters.
-        column: usize,
-        /// What is wrong, on one line.
-        message: String,
+        /// All of them, in their order.
+        problems: Vec<Problem>,
     },
+    /// The command line asks for what cannot be had.
+    #[error("{0}")]
+    Option(String),
+}
+
+impl ConfigError {
+    /// The same on one line, for a log: of mistakes the first.
+    #[must_use]
+    pub fn brief(&self) -> String {
+        match self {
+            Self::Parse { path, problems } => {
+                let first = problems.first().map_or_else(String::new, |problem| {
+                    let Problem { line, column, message, .. } = problem;
+                    format!(":{line}:{column}: {message}")
+                });
+                let more = match problems.len() {
+                    0 | 1 => String::new(),
+                    all => format!(" (and {} more)", all - 1),
+                };
+                format!("configuration {}{first}{more}", path.display())
+            }
+            other => other.to_string(),
+        }
+    }
+}
+
+/// All mistakes of a file with their lines.
+struct Mistakes<'a>(&'a Path, &'a [Problem]);
+
+impl fmt::Display for Mistakes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(path, problems) = self;
+        let count = problems.len();
+        write!(f, "configuration {}: {count} mistake{}", path.display(), if count == 1 { "" } else { "s" })?;
+        for problem in *problems {
+            writeln!(f)?;
+            problem.show(path, f)?;
+        }
+        Ok(())
+    }
 }
 
 impl Config {
@@ -165,16 +206,23 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Parse`].
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        toml::from_str(text).map_err(|error| {
-            let before = &text[..error.span().map_or(0, |span| span.start.min(text.len()))];
-            let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-            ConfigError::Parse {
-                path: path.to_owned(),
-                line: before.matches('\n').count() + 1,
-                column: before[line_start..].chars().count() + 1,
-                message: error.message().lines().collect::<Vec<_>>().join("; "),
-            }
-        })
+        let understood = diagnosis::understand(text);
+        understood
+            .map(|understood| understood.config)
+            .map_err(|problems| ConfigError::Parse { path: path.to_owned(), problems })
+    }
+
+    /// As [`parse`](Self::parse), and looks whether this host can start a daemon with it.
+    ///
+    /// # Errors
+    /// [`ConfigError::Parse`].
+    pub(crate) fn parse_usable(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let failed = |problems| ConfigError::Parse { path: path.to_owned(), problems };
+        let understood = diagnosis::understand(text).map_err(failed)?;
+        let refused = usable::refused(&understood.config).into_iter();
+        let mut problems: Vec<Problem> = refused.map(|(place, words)| understood.problem(&place, words)).collect();
+        problems.sort_by_key(|problem| (problem.line, problem.column));
+        if problems.is_empty() { Ok(understood.config) } else { Err(failed(problems)) }
     }
 }
 
@@ -183,12 +231,12 @@ mod tests {
     use super::*;
 
     fn error(text: &str) -> String {
-        Config::parse(text, Path::new("f.toml")).unwrap_err().to_string()
+        Config::parse(text, Path::new("f.toml")).unwrap_err().brief()
     }
 
     #[test]
     fn errors_name_line_and_column() {
-        assert!(error("sink = \"null\"\nsnik = 1\n").starts_with("configuration f.toml:2:1: unknown field `snik`"));
+        assert!(error("sink = \"null\"\nsnik = 1\n").starts_with("configuration f.toml:2:1: unknown key `snik`"));
         assert!(error("sink = \"als:x\"\n").starts_with("configuration f.toml:1:8: "));
         assert!(error("[limits]\nbuffer-bytes-max = 1\n").contains("f.toml:2:20: 1 is not between 4096 and"));
         assert!(error("[[rule]]\ndomain = 99999\n").contains("f.toml:2:10: "));
@@ -201,8 +249,87 @@ mod tests {
         assert!(error("[limits]\nformats = [\"s17_le\"]\n").contains("f.toml:2:11: `s17_le` is not a sample format"));
         assert!(error("[limits]\nrates-hz = []\n").contains("f.toml:2:12: no rate at all"));
         assert!(error("[limits]\nchannels-max = 0\n").contains("f.toml:2:16: 0 is not between 1 and 255"));
-        assert!(error("when-denied = \"shout\"\n").contains("f.toml:1:15: unknown variant `shout`"));
+        assert!(error("when-denied = \"shout\"\n").contains("f.toml:1:15: unknown value `shout`"));
         assert!(error("[metrics]\nlisten = \"tcp:0.0.0.0:9469\"\n").contains("only to this machine"));
+    }
+
+    #[test]
+    fn all_mistakes_are_told_in_their_order_each_with_its_line_and_the_nearest_key() {
+        let text = "volume-max-db = \"loud\"\ncaptur = true\n[limits]\nchannels-max = 0\n[[rules]]\n[[rule]]\n\
+            domain = \"a\"\npcm = 0\nprotocol = \"v0\"\n[[rule]]\nsink = 7\nlimits = { bufer-bytes-max = 1 }\n";
+        let expected = "\
+configuration f.toml: 7 mistakes
+error: expected a number, found string \"loud\"
+ --> f.toml:1:17
+  |
+1 | volume-max-db = \"loud\"
+  |                 ^^^^^^
+  |
+error: unknown key `captur`
+ --> f.toml:2:1
+  |
+2 | captur = true
+  | ^^^^^^ did you mean `capture`?
+  |
+error: 0 is not between 1 and 255
+ --> f.toml:4:16
+  |
+4 | channels-max = 0
+  |                ^
+  |
+error: unknown key `rules`
+ --> f.toml:5:3
+  |
+5 | [[rules]]
+  |   ^^^^^ did you mean `[[rule]]`?
+  |
+error: `protocol` is that of a whole card: leave out `pcm` and `stream` in its rule
+ --> f.toml:6:1
+  |
+6 | [[rule]]
+  | ^^^^^^^^
+  |
+error: expected a string in quotes, found integer `7`
+  --> f.toml:11:8
+   |
+11 | sink = 7
+   |        ^
+   |
+error: unknown key `bufer-bytes-max`
+  --> f.toml:12:12
+   |
+12 | limits = { bufer-bytes-max = 1 }
+   |            ^^^^^^^^^^^^^^^ did you mean `buffer-bytes-max`?
+   |";
+        let told = Config::parse(text, Path::new("f.toml")).unwrap_err().to_string();
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn any_text_has_mistakes_that_can_be_shown() {
+        for text in ["a", "\t\u{e4} = \u{1f600}\n", "sink = \"\r\n", "a = [\n", "=\n=\n=", "\u{0}", "a.b = 1\na = 2"] {
+            let error = Config::parse(text, Path::new("f.toml")).unwrap_err();
+            assert!(error.to_string().contains(" --> f.toml:"), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_cannot_start_with_a_configuration_says_where_and_why() {
+        let text = "[control]\ngroup = \"no such group\"\nsocket = \"/no/such/dir/x.sock\"\n[metrics]\nlisten = \"unix:/dev/null/x\"\n";
+        let error = Config::parse_usable(text, Path::new("f.toml")).unwrap_err();
+        assert_eq!(error.brief(), "configuration f.toml:2:9: there is no group `no such group` (and 2 more)");
+        let told = error.to_string();
+        assert!(told.contains("groupadd") && told.contains("f.toml:3:10") && told.contains("f.toml:5:10"), "{told}");
+        assert!(Config::parse_usable("[control]\nsocket = \"\"\n", Path::new("f.toml")).is_ok());
+    }
+
+    #[cfg(not(feature = "pipewire"))]
+    #[test]
+    fn a_kind_of_device_that_is_not_built_in_is_a_mistake_of_the_file() {
+        let text = "[[rule]]\n[[rule]]\nsource = \"pipewire\"\n";
+        let error = Config::parse_usable(text, Path::new("f.toml")).unwrap_err();
+        assert!(error.brief().contains("f.toml:3:10: "), "{error}");
+        assert!(error.to_string().contains("feature `pipewire`"), "{error}");
     }
 
     #[test]

@@ -106,18 +106,27 @@ impl<'de> Deserialize<'de> for DomainSelector {
 }
 
 pub(super) fn rules<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Rule>, D::Error> {
-    let rules = Vec::<Rule>::deserialize(deserializer)?;
-    for rule in rules.iter().filter(|rule| rule.pcm.is_some() || rule.stream.is_some()) {
-        if rule.protocol.is_some() {
-            return Err(de::Error::custom(
-                "`protocol` is that of a whole card: leave out `pcm` and `stream` in its rule",
-            ));
+    Ok(Vec::<Whole>::deserialize(deserializer)?.into_iter().map(|Whole(rule)| rule).collect())
+}
+
+/// A rule whose keys go together.
+struct Whole(Rule);
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let rule = Rule::deserialize(deserializer)?;
+        if rule.pcm.is_some() || rule.stream.is_some() {
+            if rule.protocol.is_some() {
+                return Err(de::Error::custom(
+                    "`protocol` is that of a whole card: leave out `pcm` and `stream` in its rule",
+                ));
+            }
+            if rule.limits.streams_per_card.is_some() || rule.limits.streams_per_domain.is_some() {
+                return Err(de::Error::custom(
+                    "`streams-per-card` and `streams-per-domain` concern whole cards: leave out `pcm` and `stream` in their rule",
+                ));
+            }
         }
-        if rule.limits.streams_per_card.is_some() || rule.limits.streams_per_domain.is_some() {
-            return Err(de::Error::custom(
-                "`streams-per-card` and `streams-per-domain` concern whole cards: leave out `pcm` and `stream` in their rule",
-            ));
-        }
+        Ok(Self(rule))
     }
-    Ok(rules)
 }

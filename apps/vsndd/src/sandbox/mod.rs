@@ -86,6 +86,14 @@ impl From<caps::errors::CapsError> for Error {
     }
 }
 
+/// Whether the user that the daemon is to become exists.
+///
+/// # Errors
+/// [`Error::User`].
+pub fn check(options: &Options) -> Result<(), Error> {
+    options.user.as_deref().map_or(Ok(()), user::check)
+}
+
 /// Enters the sandbox; there is no way out. `sockets` are the directories of the daemon's own, `groups` is that of its workers'
 /// control groups.
 ///

@@ -15,13 +15,23 @@ const DEVICE_NICE: i32 = -11;
 /// What a daemon that stays root keeps: the files of those who configured it, and its threads' priority.
 const ROOT_KEEPS: [Capability; 2] = [Capability::CAP_DAC_OVERRIDE, Capability::CAP_SYS_NICE];
 
+/// Whether there is a user `name`.
+pub(super) fn check(name: &str) -> Result<(), Error> {
+    look_up(name).map(drop)
+}
+
+fn look_up(name: &str) -> Result<User, Error> {
+    let failed = |reason: String| Error::User { name: name.to_owned(), reason };
+    User::from_name(name)
+        .map_err(|errno| failed(errno.desc().to_owned()))?
+        .ok_or_else(|| failed(format!("there is none: `adduser --system --group --ingroup audio {name}`")))
+}
+
 /// Becomes user `name` with all its groups (of which `audio` opens the sound cards), for good.
 pub(super) fn become_user(name: &str, worker: &Worker) -> Result<(), Error> {
     let failed = |reason: String| Error::User { name: name.to_owned(), reason };
     let system = |errno: nix::Error| failed(errno.desc().to_owned());
-    let user = User::from_name(name)
-        .map_err(system)?
-        .ok_or_else(|| failed(format!("there is none: `adduser --system --group --ingroup audio {name}`")))?;
+    let user = look_up(name)?;
     if geteuid() == user.uid {
         return Ok(());
     }
