@@ -1,5 +1,6 @@
 //! Seeing and steering the daemon over its control socket.
 
+pub(crate) mod change;
 pub(crate) mod events;
 pub(crate) mod list;
 mod output;

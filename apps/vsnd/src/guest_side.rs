@@ -14,7 +14,7 @@ use sndif::Errno;
 use sndif::store::Direction;
 use xen::{DomainId, Xen, XenSpec};
 
-use crate::control::steer::Decibels;
+use crate::control::change::Decibels;
 use crate::shape::Shape;
 
 /// How long the daemon may take to connect the card.

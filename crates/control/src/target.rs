@@ -3,12 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
+use glob::{MatchOptions, Pattern};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// `DOMAIN[/CARD[/PCM[/STREAM]]]`: a guest, or a part of it.
+/// `DOMAIN[/CARD[/PCM[/STREAM]]]`: a guest, or a part of it; with a pattern, several guests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// The guest's id, name or UUID.
+    /// The guest's id, name or UUID; `*`, `?` and `[…]` stand for others, as in the rules of the configuration.
     pub domain: String,
     /// The card's number.
     pub card: Option<u32>,
@@ -21,8 +22,8 @@ pub struct Target {
 /// A text that names no streams.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` does not name streams: expected DOMAIN[/CARD[/PCM[/STREAM]]] with the domain's id, name or UUID, such as \
-     `studio` or `studio/0/1` (`vsnd list` shows them)"
+    "`{0}` does not name streams: expected DOMAIN[/CARD[/PCM[/STREAM]]] with the domain's id, name or UUID, also as a \
+     pattern, such as `studio`, `studio/0/1` or `*` (`vsnd list` shows them)"
 )]
 pub struct ParseTargetError(String);
 
@@ -36,6 +37,7 @@ impl FromStr for Target {
         let parse = || {
             let mut parts = text.split('/');
             let domain = parts.next().filter(|domain| !domain.is_empty()).ok_or(())?.to_owned();
+            Pattern::new(&domain).map_err(drop)?;
             let target =
                 Self { domain, card: part(parts.next())?, pcm: part(parts.next())?, stream: part(parts.next())? };
             parts.next().is_none().then_some(target).ok_or(())
@@ -68,9 +70,30 @@ impl Target {
     /// Whether it names a guest with this id, name and UUID, or a part of it.
     #[must_use]
     pub fn names_guest(&self, domain: u16, name: Option<&str>, uuid: Option<&str>) -> bool {
-        self.domain == domain.to_string()
+        let id = domain.to_string();
+        let any_case = MatchOptions { case_sensitive: false, ..MatchOptions::new() };
+        let matches = |pattern: Pattern| match (name, uuid) {
+            // A guest that has neither is known by its id alone.
+            (None, None) => pattern.matches(&id),
+            _ => {
+                name.is_some_and(|name| pattern.matches(name))
+                    || uuid.is_some_and(|uuid| pattern.matches_with(uuid, any_case))
+            }
+        };
+        self.domain == id
             || name == Some(&self.domain)
             || uuid.is_some_and(|uuid| uuid.eq_ignore_ascii_case(&self.domain))
+            || self.pattern().is_some_and(matches)
+    }
+
+    /// Whether it may name several guests.
+    #[must_use]
+    pub fn is_pattern(&self) -> bool {
+        self.pattern().is_some()
+    }
+
+    fn pattern(&self) -> Option<Pattern> {
+        if self.domain.contains(['*', '?', '[']) { Pattern::new(&self.domain).ok() } else { None }
     }
 
     /// Whether it names this stream of the guest that it names.
@@ -91,7 +114,7 @@ mod tests {
         for text in ["studio", "5/0", "studio/0/1", "6c1f1d3e-0d5b-4f5b-9d0e-0f6d8a1b2c3d/0/1/2"] {
             assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
         }
-        for text in ["", "/0", "studio/x", "studio/0/256", "studio/0/0/0/0", "studio/"] {
+        for text in ["", "stu[", "/0", "studio/x", "studio/0/256", "studio/0/0/0/0", "studio/"] {
             assert!(text.parse::<Target>().unwrap_err().to_string().starts_with(&format!("`{text}` ")), "{text}");
         }
     }
@@ -104,6 +127,16 @@ mod tests {
         {
             assert_eq!(text.parse::<Target>().unwrap().names_guest(5, Some("studio"), uuid), named, "{text}");
         }
+    }
+
+    #[test]
+    fn a_pattern_names_several_guests() {
+        let uuid = Some("6c1f1d3e-0d5b-4f5b-9d0e-0f6d8a1b2c3d");
+        let names = |pattern: &str, name| pattern.parse::<Target>().unwrap().names_guest(5, name, uuid);
+        assert!(names("*", Some("studio")) && names("stu*", Some("studio")) && names("6C1F*", None));
+        assert!(!names("stu?", Some("studio")) && !names("5*", Some("studio")));
+        assert!("*".parse::<Target>().unwrap().names_guest(5, None, None));
+        assert!("*".parse::<Target>().unwrap().is_pattern() && !"5".parse::<Target>().unwrap().is_pattern());
     }
 
     #[test]

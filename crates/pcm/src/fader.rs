@@ -1,4 +1,4 @@
-//! A gain that changes without a click: from one to the next within 10 ms.
+//! A gain that changes without a click: from one to the next within 10 ms, or a second.
 
 use crate::gain::apply_each;
 use crate::{Gain, supports_gain};
@@ -16,7 +16,9 @@ pub struct Fader {
     target: Gain,
     /// Where the change began, as linear factors.
     from: Vec<f64>,
+    /// Frames that the change takes.
     fade_frames: u32,
+    rate_hz: u32,
     /// Frames of the change that have passed; all of them while nothing changes.
     passed: u32,
     /// No frame has passed yet: nothing was heard that could click.
@@ -30,11 +32,20 @@ impl Fader {
         let fade_frames = (rate_hz / FADE).max(1);
         let gain = Gain::new(channels);
         let from = vec![1.0; usize::from(channels)];
-        Self { target: gain, from, fade_frames, passed: fade_frames, fresh: true }
+        Self { target: gain, from, fade_frames, rate_hz, passed: fade_frames, fresh: true }
     }
 
     /// Begins to change to another gain, made for as many channels; at once where no frame has passed yet.
     pub fn set(&mut self, gain: Gain) {
+        self.begin(gain, self.rate_hz / FADE);
+    }
+
+    /// As [`set`](Self::set), within a second: for a change that would startle.
+    pub fn set_slowly(&mut self, gain: Gain) {
+        self.begin(gain, self.rate_hz);
+    }
+
+    fn begin(&mut self, gain: Gain, frames: u32) {
         if gain == self.target {
             return;
         }
@@ -42,6 +53,7 @@ impl Fader {
             self.from[channel] = self.factor(channel, self.passed);
         }
         self.target = gain;
+        self.fade_frames = frames.max(1);
         self.passed = if self.fresh { self.fade_frames } else { 0 };
     }
 
@@ -149,6 +161,21 @@ mod tests {
         fader.set(gain(0));
         let heard = run(&mut fader);
         assert!((heard[0] - 5_010).abs() < 3 && heard[479] == 10_000, "{} {}", heard[0], heard[479]);
+    }
+
+    #[test]
+    fn a_slow_change_takes_a_second_and_the_next_one_is_quick_again() {
+        let mut fader = Fader::new(2, 480);
+        fader.set(gain(-20_000));
+        fader.advance(1);
+        fader.set_slowly(gain(0));
+        fader.advance(240);
+        assert!((fader.factor(0, fader.passed) - 0.55).abs() < 0.01 && !fader.is_identity());
+        fader.advance(240);
+        assert!(fader.is_identity());
+        fader.set(gain(-6_021));
+        fader.advance(4);
+        assert!((fader.factor(0, fader.passed) - 0.5).abs() < 0.001);
     }
 
     #[test]

@@ -1,16 +1,12 @@
 //! `vsnd volume`, `mute`, `unmute`, `allow-capture`, `deny-capture`, `reload`: what changes something.
 
-use std::str::FromStr;
-
-use ::control::{Reply, Request, Target};
+use ::control::{Client, Reply, Request, Status, Stream, Target};
 use clap::Args;
 use program::{ExitStatus, Failure};
 use serde::Serialize;
 
+use super::change::{self, Change};
 use super::{Daemon, Output, failure, list, text, unexpected};
-
-/// What a volume may be, in decibels.
-pub(crate) const VOLUME_DB: std::ops::RangeInclusive<f64> = -100.0..=20.0;
 
 /// For a command that needs nothing but the daemon.
 #[derive(Debug, Args)]
@@ -25,8 +21,9 @@ pub(crate) struct DaemonArguments {
 /// For a command about some streams.
 #[derive(Debug, Args)]
 pub(crate) struct TargetArguments {
-    /// The streams: DOMAIN[/CARD[/PCM[/STREAM]]], where DOMAIN is a guest's name, id or UUID. What is left out means all:
-    /// `studio` is every stream of that guest, `studio/0/1` those of PCM device 1 of its card 0.
+    /// The streams: DOMAIN[/CARD[/PCM[/STREAM]]], where DOMAIN is a guest's name, id or UUID, in which `*`, `?` and `[a-z]`
+    /// stand for others. What is left out means all: `studio` is every stream of that guest, `studio/0/1` those of PCM device 1
+    /// of its card 0, `'*'` every stream of every guest.
     target: Target,
     #[command(flatten)]
     common: DaemonArguments,
@@ -34,46 +31,43 @@ pub(crate) struct TargetArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct VolumeArguments {
-    /// The streams: DOMAIN[/CARD[/PCM[/STREAM]]], where DOMAIN is a guest's name, id or UUID.
+    /// The streams: DOMAIN[/CARD[/PCM[/STREAM]]], where DOMAIN is a guest's name, id or UUID, also as a pattern: `'*'`.
     target: Target,
-    /// The volume in decibels, -100 to 20, such as `-6` or `-6dB`; it is added to the guest's own. Without it, the volume
-    /// is shown.
-    #[arg(value_name = "DB", allow_hyphen_values = true)]
-    volume: Option<Decibels>,
+    /// The volume, which is added to the guest's own. With a sign the present one is changed: `+3dB`, `-3dB`, `+5%`, `-5%`.
+    /// With `=` or no sign it is set: `=-6dB`, `0`, `50%`. In decibels, -100 to 20, or in percent as sound servers show it:
+    /// 100% is 0 dB, 50% is -18 dB, 215% is 20 dB. Without it, the volume is shown.
+    #[arg(value_name = "[+|-|=]VOLUME", allow_hyphen_values = true)]
+    volume: Option<Change>,
     #[command(flatten)]
     daemon: Daemon,
-    /// Prints JSON instead: the daemon's reply, {reply, message, streams}, or without DB a line for each stream, {target,
+    /// Prints JSON instead: the daemon's reply, {reply, message, streams}, or without VOLUME a line for each stream, {target,
     /// volume_db, volume_max_db, muted, permitted, effective_volume_db, guest_volume_db, guest_muted, server_volume_db,
     /// server_muted}.
     #[arg(long)]
     json: bool,
 }
 
-/// A volume on the command line.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Decibels(pub(crate) f64);
-
-impl FromStr for Decibels {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let number = text.strip_suffix("dB").or_else(|| text.strip_suffix("db")).unwrap_or(text).trim();
-        match number.parse::<f64>() {
-            Ok(db) if VOLUME_DB.contains(&db) => Ok(Self(db)),
-            Ok(_) => Err(format!("a volume is {} to {} dB", VOLUME_DB.start(), VOLUME_DB.end())),
-            Err(_) => Err("expected decibels, such as -6 or -6dB".to_owned()),
-        }
-    }
-}
-
 pub(crate) fn volume(arguments: &VolumeArguments) -> Result<ExitStatus, Failure> {
     let VolumeArguments { target, volume, daemon, json } = arguments;
     match volume {
-        Some(Decibels(volume_db)) => {
+        Some(Change::To(volume_db)) => {
             change(daemon, *json, &Request::Volume { target: target.clone(), volume_db: *volume_db })
         }
+        Some(by) => change_by(daemon, *json, target, *by),
         None => show(daemon, *json, target),
     }
+}
+
+/// Sets each stream's volume to what `by` makes of the one that it has.
+fn change_by(daemon: &Daemon, json: bool, target: &Target, by: Change) -> Result<ExitStatus, Failure> {
+    let mut client = daemon.connect()?;
+    let status = list::status(&mut client, false)?;
+    let mut out = Output::new();
+    for (target, stream) in named(&status, target)? {
+        let request = Request::Volume { target, volume_db: by.applied_to(stream.volume_db) };
+        ask(&mut client, &mut out, json, &request)?;
+    }
+    Ok(ExitStatus::Success)
 }
 
 pub(crate) fn mute(arguments: &TargetArguments, on: bool) -> Result<ExitStatus, Failure> {
@@ -91,15 +85,14 @@ pub(crate) fn reload(arguments: &DaemonArguments) -> Result<ExitStatus, Failure>
 }
 
 fn change(daemon: &Daemon, json: bool, request: &Request) -> Result<ExitStatus, Failure> {
-    let reply = daemon.connect()?.ask(request).map_err(failure)?;
-    let Reply::Done { message, streams } = &reply else { return Err(unexpected()) };
-    let mut out = Output::new();
-    if json {
-        out.json(&reply)?;
-    } else {
-        out.line(done(request, message, *streams))?;
-    }
+    ask(&mut daemon.connect()?, &mut Output::new(), json, request)?;
     Ok(ExitStatus::Success)
+}
+
+fn ask(client: &mut Client, out: &mut Output, json: bool, request: &Request) -> Result<(), Failure> {
+    let reply = client.ask(request).map_err(failure)?;
+    let Reply::Done { message, streams } = &reply else { return Err(unexpected()) };
+    if json { out.json(&reply) } else { out.line(done(request, message, *streams)) }
 }
 
 /// The daemon's words for what was done, and how many streams it concerns where that is worth a word.
@@ -127,12 +120,12 @@ struct Volume<'a> {
     server_muted: bool,
 }
 
-fn show(daemon: &Daemon, json: bool, target: &Target) -> Result<ExitStatus, Failure> {
-    let status = list::status(&mut daemon.connect()?, false)?;
+/// The connected streams that a target names, each with the target that names it alone.
+fn named<'a>(status: &'a Status, target: &Target) -> Result<Vec<(Target, &'a Stream)>, Failure> {
     let mut streams = Vec::new();
     for guest in &status.guests {
         if target.names_guest(guest.domain, guest.name.as_deref(), guest.uuid.as_deref()) {
-            let domain = text::domain_of(&status, guest);
+            let domain = text::domain_of(status, guest);
             let all = guest.cards.iter().flat_map(|card| card.streams.iter().map(move |stream| (card.card, stream)));
             let wanted = all.filter(|(card, stream)| target.covers(*card, stream.pcm, stream.stream));
             streams.extend(wanted.map(|(card, stream)| (text::target_of(&domain, card, stream), stream)));
@@ -142,6 +135,12 @@ fn show(daemon: &Daemon, json: bool, target: &Target) -> Result<ExitStatus, Fail
         let message = format!("no stream of `{target}` is connected: `vsnd list` shows those that are");
         return Err(Failure::new(ExitStatus::NoCard, message));
     }
+    Ok(streams)
+}
+
+fn show(daemon: &Daemon, json: bool, target: &Target) -> Result<ExitStatus, Failure> {
+    let status = list::status(&mut daemon.connect()?, false)?;
+    let streams = named(&status, target)?;
     let mut out = Output::new();
     for (target, stream) in streams {
         if json {
@@ -159,7 +158,8 @@ fn show(daemon: &Daemon, json: bool, target: &Target) -> Result<ExitStatus, Fail
             })?;
             continue;
         }
-        let mut line = format!("{}: {}", text::plain(&target.to_string()), text::decibels(stream.volume_db));
+        let (name, db) = (text::plain(&target.to_string()), stream.volume_db);
+        let mut line = format!("{name}: {} ({:.0} %)", text::decibels(db), change::percent(db));
         if stream.muted {
             line += ", muted";
         }
@@ -179,23 +179,4 @@ fn show(daemon: &Daemon, json: bool, target: &Target) -> Result<ExitStatus, Fail
         out.line(line)?;
     }
     Ok(ExitStatus::Success)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_volume_is_read_with_and_without_its_unit() {
-        for (text, db) in [("-6", -6.0), ("-6dB", -6.0), ("-6.5 dB", -6.5), ("+3db", 3.0), ("-100", -100.0)] {
-            assert_eq!(text.parse(), Ok(Decibels(db)), "{text}");
-        }
-        for text in ["-100.1", "20.5", "inf"] {
-            assert!(text.parse::<Decibels>().unwrap_err().contains("-100 to 20 dB"), "{text}");
-        }
-        for text in ["", "loud", "-6%", "--json"] {
-            assert!(text.parse::<Decibels>().unwrap_err().contains("such as -6"), "{text}");
-        }
-        assert!("nan".parse::<Decibels>().is_err());
-    }
 }

@@ -4,7 +4,7 @@ use ::control::Request;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::model::{Link, Message, Model, Row, plays};
-use crate::control::steer::VOLUME_DB;
+use crate::control::change::VOLUME_DB;
 use crate::control::text;
 
 /// Keys and what they do, for the help.

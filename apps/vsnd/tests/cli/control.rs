@@ -83,10 +83,11 @@ fn each_command_asks_for_what_it_says() {
     let target = || "studio/0".parse().expect("target");
     let volume = |volume_db| Request::Volume { target: target(), volume_db };
     for (arguments, request) in [
-        (&["volume", "studio/0", "-6"][..], volume(-6.0)),
-        (&["volume", "studio/0", "-6dB"], volume(-6.0)),
-        (&["volume", "--json", "studio/0", "+3.5"], volume(3.5)),
-        (&["volume", "studio/0", "-6", "--json"], volume(-6.0)),
+        (&["volume", "studio/0", "=-6"][..], volume(-6.0)),
+        (&["volume", "studio/0", "=-6dB"], volume(-6.0)),
+        (&["volume", "--json", "studio/0", "3.5"], volume(3.5)),
+        (&["volume", "studio/0", "50%"], volume(-18.062)),
+        (&["volume", "studio/0", "=-6", "--json"], volume(-6.0)),
         (&["mute", "studio/0"], Request::Mute { target: target(), on: true }),
         (&["unmute", "studio/0"], Request::Mute { target: target(), on: false }),
         (&["allow-capture", "studio/0"], Request::Capture { target: target(), allow: true }),
@@ -105,6 +106,18 @@ fn each_command_asks_for_what_it_says() {
 }
 
 #[test]
+fn a_signed_volume_changes_the_present_one_of_each_stream() {
+    for (change, loud, quiet) in [("+3dB", -3.0, 3.0), ("-3", -9.0, -3.0), ("-50%", -31.87, -18.062)] {
+        let (output, asked) = vsnd_with(&["volume", "stu*", change], usual);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let volume = |target: &str, volume_db| Request::Volume { target: target.parse().expect("target"), volume_db };
+        let expected = [Request::List { levels: false }, volume("studio/0/0/0", loud), volume("studio/0/0/1", quiet)];
+        assert_eq!(asked, expected, "{change}");
+    }
+    expect(&vsnd_with(&["volume", "nobody", "+3dB"], usual).0, 5, "no stream of `nobody` is connected");
+}
+
+#[test]
 fn a_change_without_a_connected_stream_says_so() {
     let nobody = |_: &Request| vec![json(&Reply::Done { message: "studio: muted".into(), streams: 0 })];
     let (output, _) = vsnd_with(&["mute", "studio"], nobody);
@@ -115,7 +128,10 @@ fn a_change_without_a_connected_stream_says_so() {
 fn volume_without_a_number_shows_it() {
     let (output, asked) = vsnd_with(&["volume", "studio"], usual);
     assert_eq!(asked, [Request::List { levels: false }]);
-    assert_eq!(stdout(&output), "studio/0/0/0: -6.0 dB, the guest's own -3.0 dB\nstudio/0/0/1: 0.0 dB, denied\n");
+    assert_eq!(
+        stdout(&output),
+        "studio/0/0/0: -6.0 dB (79 %), the guest's own -3.0 dB\nstudio/0/0/1: 0.0 dB (100 %), denied\n"
+    );
     let (output, _) = vsnd_with(&["volume", "5/0/0/0", "--json"], usual);
     let expected = serde_json::json!({"target": "studio/0/0/0", "volume_db": -6.0, "volume_max_db": null,
         "muted": false, "permitted": true, "effective_volume_db": null, "guest_volume_db": [-3.0, -3.0], "guest_muted": [], "server_volume_db": null, "server_muted": false});
@@ -126,7 +142,7 @@ fn volume_without_a_number_shows_it() {
 
 #[test]
 fn a_volume_that_is_none_is_refused_before_the_daemon_is_asked() {
-    for (text, needle) in [("-100.5", "-100 to 20 dB"), ("21", "-100 to 20 dB"), ("loud", "such as -6 or -6dB")] {
+    for (text, needle) in [("=-100.5", "-100 to 20 dB"), ("21", "-100 to 20 dB"), ("loud", "such as =-6dB")] {
         let (output, asked) = vsnd_with(&["volume", "studio", text], usual);
         expect(&output, 2, needle);
         assert_eq!(asked, []);

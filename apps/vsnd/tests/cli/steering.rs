@@ -176,7 +176,7 @@ fn what_the_hosts_user_sets_for_a_guest_outlives_the_daemon_and_the_guest() {
 fn commands_take_effect_and_say_what_became_of_them() {
     let steered = Steered::new("sink = \"null\"\n");
     let _player = steered.player();
-    assert!(steered.must(&["volume", "1/0/0/0", "-6dB"]).contains("-6"));
+    assert!(steered.must(&["volume", "1/0/0/0", "=-6dB"]).contains("-6"));
     steered.must(&["mute", "1"]);
     steered.must(&["allow-capture", "1"]);
     let listed = steered.must(&["list", "--json"]);
@@ -246,7 +246,7 @@ fn a_volume_under_a_ceiling_is_listed_as_what_is_heard() {
     assert!(steered.must(&["list"]).contains("≤-12.0 dB"));
     assert_eq!(steered.streams()[0]["effective_volume_db"], -12.0);
     assert!(steered.must(&["volume", "1/0/0/0"]).contains("at most -12.0 dB, which holds it down"));
-    steered.must(&["volume", "1", "-20dB"]);
+    steered.must(&["volume", "1", "=-20dB"]);
     assert_eq!(steered.streams()[0]["effective_volume_db"], -20.0);
     assert!(steered.must(&["list"]).contains(" -20.0 dB"));
     steered.must(&["mute", "1"]);
@@ -319,4 +319,23 @@ fn what_the_next_start_refuses_check_and_reload_refuse_now() {
     assert_eq!(String::from_utf8_lossy(&good.stdout), format!("{}: 2 rules, understood\n", file.display()));
     let said = steered.must(&["reload"]);
     assert_eq!(said, format!("configuration read again: {}: 2 rules\n", file.display()));
+}
+
+#[test]
+fn a_star_mutes_every_guest_and_a_sign_changes_the_volume() {
+    let steered = Steered::new("sink = \"null\"\n");
+    steered.world.attach(2);
+    eventually("both are served", || steered.must(&["list"]).contains("2 guests"));
+    let _player = steered.player();
+    assert!(steered.must(&["mute", "*"]).contains("*: muted (2 connected streams)"));
+    steered.must(&["unmute", "1"]);
+    steered.must(&["volume", "*", "=-20dB"]);
+    let up = steered.must(&["volume", "1/0/0/0", "+3dB"]);
+    assert!(up.contains("-17 dB"), "{up}");
+    assert_eq!(steered.streams()[0]["volume_db"], -17.0);
+    assert_eq!(steered.streams()[1]["volume_db"], -20.0);
+    let events = steered.must(&["events"]);
+    assert!(events.contains(" 2        muted, by user"), "the other guest as well: {events}");
+    let nobody = steered.vsnd(&["mute", "x*"]);
+    assert_eq!(nobody.status.code(), Some(5), "{}", stderr(&nobody));
 }

@@ -234,7 +234,7 @@ impl Daemon {
         }
     }
 
-    /// Has a guest's worker follow a decision.
+    /// Has the workers of the guests that a target names follow a decision.
     fn decide(
         &mut self,
         client: ClientId,
@@ -244,32 +244,36 @@ impl Daemon {
         text: String,
         now_ns: u64,
     ) -> Result<(), Reply> {
-        let guest = self.guest_of(target).map_err(|message| Reply::NoSuchStream { message })?;
+        let guests = self.guests_of(target).map_err(|message| Reply::NoSuchStream { message })?;
         let purpose = Purpose::Decide { client, peer, target: target.clone(), decision, text };
-        let job = self.jobs.open(purpose, BTreeSet::from([guest]), now_ns);
-        if let Some(worker) = self.workers.get_mut(&guest) {
-            worker.ask(&Order::Decide { target: target.clone(), decision }, Some(job), now_ns);
+        let job = self.jobs.open(purpose, guests.clone(), now_ns);
+        for guest in &guests {
+            if let Some(worker) = self.workers.get_mut(guest) {
+                worker.ask(&Order::Decide { target: target.clone(), decision }, Some(job), now_ns);
+            }
         }
         Ok(())
     }
 
-    /// The guest that a target names.
-    fn guest_of(&mut self, target: &Target) -> Result<DomainId, String> {
-        let mut found: Vec<DomainId> = Vec::new();
+    /// The guests that a target names: one, or with a pattern at least one.
+    fn guests_of(&mut self, target: &Target) -> Result<BTreeSet<DomainId>, String> {
+        let mut found: BTreeSet<DomainId> = BTreeSet::new();
         let mut others: Vec<String> = Vec::new();
         for (&guest, _) in self.workers.iter().filter(|(_, worker)| worker.cards > 0) {
             let Identity { name, uuid } = Identity::read(&mut self.store, guest);
             if target.names_guest(guest.0, name.as_deref(), uuid.as_deref()) {
-                found.push(guest);
+                found.insert(guest);
             } else {
                 others.push(name.unwrap_or_else(|| guest.to_string()));
             }
         }
-        match (found.as_slice(), others.as_slice()) {
-            ([guest], _) => Ok(*guest),
-            ([_, _, ..], _) => Err(format!("`{}` is more than one guest: name it by its id or UUID", target.domain)),
-            ([], []) => Err(format!("no guest `{}`: none has a sound card now", target.domain)),
-            ([], others) => {
+        match (found.len(), others.as_slice()) {
+            (2.., _) if !target.is_pattern() => {
+                Err(format!("`{}` is more than one guest: name it by its id or UUID", target.domain))
+            }
+            (1.., _) => Ok(found),
+            (0, []) => Err(format!("no guest `{}`: none has a sound card now", target.domain)),
+            (0, others) => {
                 Err(format!("no guest `{}` has a sound card; there are: {}", target.domain, others.join(", ")))
             }
         }
