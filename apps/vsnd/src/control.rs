@@ -3,7 +3,6 @@
 pub(crate) mod change;
 pub(crate) mod events;
 pub(crate) mod list;
-mod output;
 pub(crate) mod steer;
 pub(crate) mod text;
 
@@ -14,24 +13,25 @@ use clap::Args;
 use program::{ExitStatus, Failure};
 use xen::XenSpec;
 
-pub(crate) use output::Output;
+pub(crate) use crate::output::Output;
 
 /// Which daemon is asked; the same for every command that asks one.
 #[derive(Debug, Args)]
 pub(crate) struct Daemon {
     /// The daemon's control socket [default: /run/vsnd/control.sock, or control.sock in the directory of the emulation
-    /// that --xen names].
-    #[arg(long, env = "VSND_SOCKET", value_name = "PATH")]
+    /// that --xen names] [env: VSND_SOCKET].
+    #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
-    /// The Xen whose daemon is asked: `dev` for the real one, `emu:DIR` for the emulation in DIR.
-    #[arg(long, env = "VSND_XEN", default_value = "dev", value_name = "dev|emu:DIR")]
+    /// The Xen whose daemon is asked: `dev` for the real one, `emu:DIR` for the emulation in DIR [env: VSND_XEN].
+    #[arg(long, default_value = program::from_env("VSND_XEN", "dev"), value_name = "dev|emu:DIR")]
     xen: XenSpec,
 }
 
 impl Daemon {
     /// Where it listens.
     pub(crate) fn socket(&self) -> PathBuf {
-        self.socket.clone().unwrap_or_else(|| ::control::socket_of(&self.xen))
+        let named = self.socket.clone().or_else(|| std::env::var_os("VSND_SOCKET").map(PathBuf::from));
+        named.unwrap_or_else(|| ::control::socket_of(&self.xen))
     }
 
     /// Connects to it.

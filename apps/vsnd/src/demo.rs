@@ -4,7 +4,9 @@
 //! second guest record what came out. What each guest says of its progress comes as lines on its
 //! standard output.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -14,10 +16,12 @@ use host_audio::wav::{self, WavAudio};
 use host_audio::{DeviceOptions, DeviceSpec, Direction, StreamLabel};
 use indicatif::ProgressBar;
 use program::{ExitStatus, Failure};
+use rustix::event::{PollFd, PollFlags};
 use sndif::{Format, Protocol};
 
 use crate::conversion::Conversion;
 use crate::guest_side::{GuestLine, GuestReport, progress_bar};
+use crate::output::Output;
 use crate::recording::Recording;
 use crate::report::{Comparison, DemoReport};
 use crate::shape::Shape;
@@ -53,15 +57,16 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let mut recording = Recording::open(&arguments.file)?;
     let original = recording.read_all()?;
+    let stop = program::stop_signal().map_err(Failure::with(ExitStatus::Failure))?;
     let dir = tempfile::Builder::new().prefix("vsnd-demo-").tempdir().map_err(Failure::with(ExitStatus::Failure))?;
-    let demo = Demo { dir: dir.path(), arguments, original, is_wav: recording.is_wav() };
+    let demo = Demo { dir: dir.path(), arguments, original, is_wav: recording.is_wav(), stop };
     let report = demo.run()?;
     let text = if arguments.json {
         serde_json::to_string_pretty(&report).map_err(Failure::with(ExitStatus::Failure))?
     } else {
         report.to_string()
     };
-    writeln!(std::io::stdout().lock(), "{}", text.trim_end()).map_err(Failure::with(ExitStatus::Failure))?;
+    Output::new().line(text.trim_end())?;
     Ok(if report.is_good() { ExitStatus::Success } else { ExitStatus::Failure })
 }
 
@@ -70,6 +75,8 @@ struct Demo<'a> {
     arguments: &'a Arguments,
     original: WavAudio,
     is_wav: bool,
+    /// Readable when the user wants it to end.
+    stop: UnixStream,
 }
 
 impl Demo<'_> {
@@ -198,7 +205,7 @@ impl Demo<'_> {
         let bar = if self.arguments.json { ProgressBar::hidden() } else { progress_bar(doing, Some(total_frames)) };
         let mut guest = Process::start("guest", &mut command)?;
         let mut report = None;
-        while let Some(line) = guest.line()? {
+        while let Some(line) = guest.line_or_stop(&self.stop)? {
             match serde_json::from_str(&line) {
                 Ok(GuestLine::Progress { frames }) => bar.set_position(frames),
                 Ok(GuestLine::Report(finished)) => report = Some(finished),
@@ -247,6 +254,8 @@ impl Process {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            // A terminal's Ctrl-C is for the demo alone, which ends its processes in their order.
+            .process_group(0)
             .spawn()
             .map_err(|error| Failure::new(ExitStatus::Failure, format!("cannot start {name}: {error}")))?;
         let out = child.stdout.take().map(BufReader::new);
@@ -258,6 +267,19 @@ impl Process {
         let mut line = String::new();
         let octets = out.read_line(&mut line).map_err(Failure::with(ExitStatus::Failure))?;
         Ok((octets > 0).then(|| line.trim_end().to_owned()))
+    }
+
+    /// As [`line`](Self::line), unless the user wants an end.
+    fn line_or_stop(&mut self, stop: &UnixStream) -> Result<Option<String>, Failure> {
+        if let Some(out) = self.out.as_ref().filter(|out| out.buffer().is_empty()) {
+            let mut events = [PollFd::new(out.get_ref(), PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
+            rustix::io::retry_on_intr(|| rustix::event::poll(&mut events, None))
+                .map_err(Failure::with(ExitStatus::Failure))?;
+            if !events[1].revents().is_empty() {
+                return Err(Failure::new(ExitStatus::Failure, "interrupted"));
+            }
+        }
+        self.line()
     }
 
     /// Waits for its first line: it is ready then.

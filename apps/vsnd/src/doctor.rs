@@ -37,8 +37,8 @@ const STORE_TIME: Duration = Duration::from_secs(6);
 #[derive(Debug, Args)]
 #[command(after_help = "Exit status: 0 sound can work here, 1 something is missing, 2 command line, 4 no Xen.")]
 pub(crate) struct Arguments {
-    /// The Xen to look at: `dev` for the real one, `emu:DIR` for the emulation in DIR.
-    #[arg(long, env = "VSND_XEN", default_value = "dev", value_name = "dev|emu:DIR")]
+    /// The Xen to look at: `dev` for the real one, `emu:DIR` for the emulation in DIR [env: VSND_XEN].
+    #[arg(long, default_value = program::from_env("VSND_XEN", "dev"), value_name = "dev|emu:DIR")]
     xen: XenSpec,
     /// The daemon's configuration [default: that of the running daemon, or /etc/vsnd/vsndd.toml].
     #[arg(long, value_name = "FILE")]
@@ -75,7 +75,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         XenSpec::Emu(dir) => emulated(&machine, dir, arguments.config.as_deref()),
     };
     let written = if arguments.json { report::json(&found.findings) } else { report::lines(&found.findings) };
-    written.map_err(Failure::with(ExitStatus::Failure))?;
+    written?;
     Ok(found.status())
 }
 

@@ -1,6 +1,5 @@
 //! `vsnd emu`: the emulated Xen and its toolstack.
 
-use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,6 +11,8 @@ use toolstack::{AttachError, Attached, Restart};
 use xen::emu::Hypervisor;
 use xen::{DomainId, Xen, XenSpec};
 use xenstore::Client;
+
+use crate::output::Output;
 
 /// How long a backend may take to let a card go; xl waits as long.
 const DETACH_TIMEOUT: Duration = Duration::from_secs(10);
@@ -88,10 +89,11 @@ fn directory(given: Option<&Path>) -> Result<PathBuf, Failure> {
 fn serve(dir: &Path) -> Result<ExitStatus, Failure> {
     let stop = program::stop_signal().map_err(Failure::with(ExitStatus::Failure))?;
     let hypervisor = Hypervisor::bind(dir).map_err(Failure::with(ExitStatus::NoXen))?.with_toolstack(Restart);
-    say_line(&format!(
+    // Whoever does not want to know is served as well.
+    let _ = say_line(&format!(
         "emulated Xen in {dir}; use it with VSND_XEN=emu:{dir}, look into it with XENSTORED_PATH={dir}/xenstored.sock xenstore-ls",
         dir = dir.display()
-    ))?;
+    ));
     hypervisor.run(stop.as_fd()).map_err(Failure::with(ExitStatus::Failure))?;
     Ok(ExitStatus::Success)
 }
@@ -138,6 +140,5 @@ fn say(cards: &[Attached], what: &str) -> Result<ExitStatus, Failure> {
 
 /// Writes a line to standard output at once, so that whoever started us can wait for it.
 fn say_line(line: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(Failure::with(ExitStatus::Failure))
+    Output::new().line(line)
 }

@@ -1,11 +1,12 @@
 //! Completions for shells, and the manual pages, from the command line's own definitions.
 
-use std::io;
 use std::path::PathBuf;
 
 use clap::{Args, Command};
 use clap_complete::Shell;
 use program::{ExitStatus, Failure};
+
+use crate::output::Output;
 
 /// Arguments of `vsnd completions`.
 #[derive(Debug, Args)]
@@ -24,7 +25,9 @@ pub struct ManualPages {
 /// Writes the completions to standard output.
 pub fn completions(arguments: &Completions, mut program: Command) -> Result<ExitStatus, Failure> {
     let name = program.get_name().to_owned();
-    clap_complete::generate(arguments.shell, &mut program, name, &mut io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut program, name, &mut script);
+    Output::new().bytes(&script)?;
     Ok(ExitStatus::Success)
 }
 

@@ -1,6 +1,5 @@
 //! What `vsnd play` and `vsnd record` share: the card, the stream, progress and the report.
 
-use std::io::Write;
 use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -15,6 +14,7 @@ use sndif::store::Direction;
 use xen::{DomainId, Xen, XenSpec};
 
 use crate::control::change::Decibels;
+use crate::output::Output;
 use crate::shape::Shape;
 
 /// How long the daemon may take to connect the card.
@@ -23,8 +23,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Which stream, and how it is to be opened.
 #[derive(Debug, Args)]
 pub(crate) struct StreamArguments {
-    /// The Xen that this guest runs on: `dev` for the real one, `emu:DIR` for the emulation in DIR.
-    #[arg(long, env = "VSND_XEN", default_value = "dev", value_name = "dev|emu:DIR")]
+    /// The Xen that this guest runs on: `dev` for the real one, `emu:DIR` for the emulation in DIR [env: VSND_XEN].
+    #[arg(long, default_value = program::from_env("VSND_XEN", "dev"), value_name = "dev|emu:DIR")]
     xen: XenSpec,
     /// The guest to be (emulation only) [default there: 1].
     #[arg(long, value_name = "N")]
@@ -198,7 +198,8 @@ pub(crate) fn failure(error: Error) -> Failure {
         Error::Lost | Error::NoAnswer { .. } | Error::Stalled { .. } | Error::Violation(_) => ExitStatus::Lost,
         Error::Xen(xen::Error::HypervisorGone) | Error::Store(xenstore::Error::Closed) => ExitStatus::Lost,
         Error::Xen(_) | Error::Store(_) => ExitStatus::NoXen,
-        Error::Io(_) => ExitStatus::File,
+        Error::CardInUse { .. } => ExitStatus::Busy,
+        Error::Io(_) | Error::Lock { .. } => ExitStatus::File,
         _ => ExitStatus::Failure,
     };
     Failure::new(status, error)
@@ -236,7 +237,8 @@ impl Follower {
     /// Shows where the stream is; breaks when the user wants it to end.
     pub(crate) fn step(&mut self, frames: u64) -> ControlFlow<()> {
         self.bar.set_position(frames);
-        if self.progress == Progress::Json && say(&GuestLine::Progress { frames }).is_err() {
+        // The report fails as well then, and says why.
+        if self.progress == Progress::Json && Output::new().json(&GuestLine::Progress { frames }).is_err() {
             return ControlFlow::Break(());
         }
         let mut events = [rustix::event::PollFd::new(&self.stop, rustix::event::PollFlags::IN)];
@@ -265,7 +267,7 @@ impl Follower {
     pub(crate) fn finish(self, report: GuestReport) -> Result<(), Failure> {
         self.bar.finish_and_clear();
         match self.progress {
-            Progress::Json => say(&GuestLine::Report(report)).map_err(Failure::with(ExitStatus::Failure)),
+            Progress::Json => Output::new().json(&GuestLine::Report(report)),
             Progress::Auto | Progress::None => Ok(()),
         }
     }
@@ -281,13 +283,6 @@ pub(crate) fn progress_bar(doing: &'static str, frames: Option<u64>) -> Progress
         bar.set_style(style.progress_chars("=> "));
     }
     bar.with_message(doing)
-}
-
-fn say(line: &GuestLine) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    serde_json::to_writer(&mut out, line)?;
-    out.write_all(b"\n")?;
-    out.flush()
 }
 
 /// The report of a run. Latency was measured up to `measured`, notifications are counted from there on.

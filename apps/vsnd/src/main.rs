@@ -10,6 +10,7 @@ mod doctor;
 mod emu;
 mod generate;
 mod guest_side;
+mod output;
 mod play;
 mod record;
 mod recording;
@@ -24,7 +25,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 /// Exit statuses for the help; the same for every command.
 const EXIT_STATUS: &str = "Exit status: 0 success, 1 octets differ or unexpected error, 2 command line, \
     4 no Xen, 5 no such card or stream, 6 no daemon answers, 7 file, 8 host device, 9 format not taken, \
-    10 the other side went away, 11 not permitted.";
+    10 the other side went away, 11 not permitted, 12 the card is in use.";
 
 /// Para-virtual sound for Xen.
 #[derive(Debug, Parser)]

@@ -2,7 +2,7 @@
 //! more for a guest.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -22,8 +22,8 @@ use xen::{DomainId, Xen, XenSpec};
     3 configuration, 4 no Xen, 8 host device, 10 Xen went away."
 )]
 struct Arguments {
-    /// The Xen to serve: `dev` for the real one, `emu:DIR` for the emulation in DIR.
-    #[arg(long, env = "VSND_XEN", default_value = "dev", value_name = "dev|emu:DIR")]
+    /// The Xen to serve: `dev` for the real one, `emu:DIR` for the emulation in DIR [env: VSND_XEN].
+    #[arg(long, default_value = program::from_env("VSND_XEN", "dev"), value_name = "dev|emu:DIR")]
     xen: XenSpec,
     /// The domain to run in (emulation only; a driver domain is not 0).
     #[arg(long, value_name = "N")]
@@ -41,8 +41,8 @@ struct Arguments {
     /// Lets guests capture, in place of what the configuration's top says.
     #[arg(long)]
     allow_capture: bool,
-    /// What to log: a level (`error`, `warn`, `info`, `debug`) or a filter such as `vsndd=debug`.
-    #[arg(long, env = "VSND_LOG", default_value = "info", value_name = "FILTER")]
+    /// What to log: a level (`error`, `warn`, `info`, `debug`) or a filter such as `vsndd=debug` [env: VSND_LOG].
+    #[arg(long, default_value = program::from_env("VSND_LOG", "info"), value_name = "FILTER")]
     log: String,
     /// Only checks the configuration: whether a daemon would start with it on this host.
     #[arg(long)]
@@ -61,7 +61,6 @@ fn main() -> ExitCode {
     program::end("vsndd", start(&Arguments::parse()))
 }
 
-#[expect(clippy::print_stdout, reason = "one line for whoever started us, or what a probe found")]
 fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     if arguments.man {
         let page = clap_mangen::Man::new(Arguments::command()).section("8");
@@ -82,7 +81,7 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let config = settings.usable().map_err(|error| Failure::block(ExitStatus::Config, error))?;
     sandbox::check(&arguments.sandbox).map_err(Failure::with(ExitStatus::Config))?;
     if arguments.check_config {
-        println!("{}, understood", settings.describe(&config));
+        say(&format!("{}, understood", settings.describe(&config))).map_err(Failure::with(ExitStatus::File))?;
         return Ok(ExitStatus::Success);
     }
     let stop = program::stop_signal().map_err(Failure::with(ExitStatus::Failure))?;
@@ -103,7 +102,8 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         Failure::new(ExitStatus::NoXen, format!("{error}: {next}"))
     })?;
     for probe in &arguments.sandbox.sandbox_probe {
-        println!("{probe}: {}", probe.attempt().map_or_else(|error| error.to_string(), |()| "done".into()));
+        let answer = probe.attempt().map_or_else(|error| error.to_string(), |()| "done".into());
+        say(&format!("{probe}: {answer}")).map_err(Failure::with(ExitStatus::File))?;
     }
     if !arguments.sandbox.sandbox_probe.is_empty() {
         return Ok(ExitStatus::Success);
@@ -113,14 +113,21 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     daemon.steered(source, sockets, reload).map_err(failure)?;
     daemon.begin().map_err(failure)?;
     service::ready(&format!("serving {}", arguments.xen));
-    // One line for whoever waits until guests are served; the log goes to standard error.
-    println!("serving {}", arguments.xen);
+    // One line for whoever waits until guests are served, if anybody does; the log goes to standard error.
+    let _ = say(&format!("serving {}", arguments.xen));
     match daemon.run(stop.as_fd()).map_err(failure)? {
         Ended::Asked => Ok(ExitStatus::Success),
         Ended::XenGone => {
             Err(Failure::new(ExitStatus::Lost, format!("{} went away; all streams are closed", arguments.xen)))
         }
     }
+}
+
+/// Writes a line to standard output at once.
+fn say(line: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
 }
 
 impl Arguments {

@@ -64,7 +64,10 @@ pub enum Error {
         card: u32,
     },
     /// Another process uses the card.
-    #[error("sound card {card} is in use by process {process}")]
+    #[error(
+        "sound card {card} is in use by process {process}: without a kernel driver a card plays or records for one program \
+         at a time; wait for that one, or use another card (`--card`)"
+    )]
     CardInUse {
         /// Device id.
         card: u32,

@@ -28,6 +28,8 @@ pub enum ExitStatus {
     Lost = 10,
     /// The user may not do that.
     Denied = 11,
+    /// Another program uses the sound card.
+    Busy = 12,
 }
 
 impl ExitStatus {
@@ -47,6 +49,7 @@ impl ExitStatus {
             Self::Unsupported,
             Self::Lost,
             Self::Denied,
+            Self::Busy,
         ]
         .into_iter()
         .find(|&status| status as i32 == code)

@@ -6,4 +6,4 @@ mod exit;
 mod run;
 
 pub use exit::{ExitStatus, Failure, end};
-pub use run::{reload_signal, start_log, stop_signal};
+pub use run::{from_env, reload_signal, start_log, stop_signal};

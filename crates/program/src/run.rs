@@ -1,7 +1,9 @@
 //! Signals and logging.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 use std::os::unix::net::UnixStream;
+use std::sync::{Mutex, PoisonError};
 
 use tracing_subscriber::EnvFilter;
 
@@ -48,4 +50,18 @@ pub fn start_log(filter: &str) -> Result<(), Failure> {
         log.init()
     }
     Ok(())
+}
+
+/// The value of an option that is not given: that of the environment's `variable`, or `otherwise`.
+///
+/// The parser of command lines knows environment variables as well, but then shows such an option as one that has to be given.
+#[must_use]
+pub fn from_env(variable: &str, otherwise: &'static str) -> &'static str {
+    static VALUES: Mutex<BTreeMap<String, &'static str>> = Mutex::new(BTreeMap::new());
+    let Some(value) = std::env::var_os(variable) else { return otherwise };
+    let mut values = VALUES.lock().unwrap_or_else(PoisonError::into_inner);
+    // Options want defaults that stay: one for each variable.
+    values
+        .entry(variable.to_owned())
+        .or_insert_with(|| Box::leak(value.to_string_lossy().into_owned().into_boxed_str()))
 }

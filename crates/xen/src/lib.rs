@@ -60,11 +60,20 @@ impl fmt::Display for DomainId {
     }
 }
 
+/// Xen gives the numbers from here on a meaning of their own (`DOMID_FIRST_RESERVED`).
+const DOMAINS_END: u16 = 0x7FF0;
+
+/// Text that is no domain's number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a domain's number is 0 to 32751")]
+pub struct BadDomainId;
+
 impl FromStr for DomainId {
-    type Err = std::num::ParseIntError;
+    type Err = BadDomainId;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(DomainId)
+        let number = text.parse().ok().filter(|number| *number < DOMAINS_END);
+        number.map(DomainId).ok_or(BadDomainId)
     }
 }
 

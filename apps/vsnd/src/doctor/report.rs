@@ -1,8 +1,11 @@
 //! What was found, as lines for people or as JSON.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
+use program::{ExitStatus, Failure};
 use serde::Serialize;
+
+use crate::output::Output;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -81,19 +84,14 @@ fn render(findings: &[Finding], terminal: bool, colour: bool) -> String {
     text + &summary(findings) + "\n"
 }
 
-pub(super) fn lines(findings: &[Finding]) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    let terminal = out.is_terminal();
+pub(super) fn lines(findings: &[Finding]) -> Result<(), Failure> {
+    let terminal = std::io::stdout().is_terminal();
     let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    out.write_all(render(findings, terminal, colour).as_bytes())?;
-    out.flush()
+    Output::new().bytes(render(findings, terminal, colour).as_bytes())
 }
 
-pub(super) fn json(findings: &[Finding]) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    serde_json::to_writer_pretty(&mut out, findings)?;
-    out.write_all(b"\n")?;
-    out.flush()
+pub(super) fn json(findings: &[Finding]) -> Result<(), Failure> {
+    Output::new().line(serde_json::to_string_pretty(findings).map_err(Failure::with(ExitStatus::Failure))?)
 }
 
 #[cfg(test)]

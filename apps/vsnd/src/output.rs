@@ -1,4 +1,4 @@
-//! Standard output, line by line.
+//! Standard output: written at once, with one way to end where it cannot be.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -18,15 +18,25 @@ impl Output {
 
     /// Writes text as a line, or as several.
     pub(crate) fn line(&mut self, text: impl fmt::Display) -> Result<(), Failure> {
-        let mut out = self.0.lock();
-        writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| match error.kind() {
-            io::ErrorKind::BrokenPipe => Failure::silent(ExitStatus::Success),
-            _ => Failure::new(ExitStatus::File, format!("cannot write to standard output: {error}")),
-        })
+        self.bytes(format!("{text}\n").as_bytes())
     }
 
     /// Writes `value` as one line of JSON.
     pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
         self.line(serde_json::to_string(value).map_err(Failure::with(ExitStatus::Failure))?)
+    }
+
+    /// Writes bytes as they are.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let mut out = self.0.lock();
+        out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| failure(&error))
+    }
+}
+
+/// The end of a command that cannot write to standard output.
+pub(crate) fn failure(error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::silent(ExitStatus::Success),
+        _ => Failure::new(ExitStatus::File, format!("cannot write to standard output: {error}")),
     }
 }
