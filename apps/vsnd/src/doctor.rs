@@ -11,6 +11,7 @@ mod machine;
 mod report;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -84,7 +85,7 @@ fn real(machine: &Machine, config: Option<&Path>) -> Examination {
         let next = "install a Xen host, or try the emulation: `vsnd emu --dir /tmp/xen`, then \
             `vsnd doctor --xen emu:/tmp/xen`";
         let mut findings = vec![Finding::missing("Xen", machine.no_hypervisor(), next)];
-        findings.extend(Configured::read(machine, None, config).findings(machine));
+        findings.extend(Configured::read(machine, None, config).findings(machine, &Context::nowhere()));
         return Examination { xen: false, findings };
     };
     let place = machine.store();
@@ -109,11 +110,12 @@ fn real(machine: &Machine, config: Option<&Path>) -> Examination {
         findings.push(machine::driver_finding(driver));
     }
     let mut context = Context::real(own, driver);
+    context.packaged = machine.has_unit();
     if host {
         let configured = Configured::read(machine, Some(&daemons), config);
         context.sink_option = configured.sink_option(machine);
         findings.extend(host::daemon_findings(&daemons, survey.as_ref().ok(), &context));
-        findings.extend(configured.findings(machine));
+        findings.extend(configured.findings(machine, &context));
     }
     if let Ok(survey) = &survey {
         findings.extend(card_findings(survey, &context, |backend| match own {
@@ -134,17 +136,18 @@ fn emulated(machine: &Machine, dir: &Path, config: Option<&Path>) -> Examination
         Err(error) => {
             let (found, next) = machine::no_emulation(dir, &error);
             let mut findings = vec![Finding::missing("Xen", found, next)];
-            findings.extend(Configured::read(machine, None, config).findings(machine));
+            findings.extend(Configured::read(machine, None, config).findings(machine, &Context::nowhere()));
             return Examination { xen: false, findings };
         }
     };
     let daemons = Daemons::running(machine, &XenSpec::Emu(dir.to_owned()));
     let configured = Configured::read(machine, Some(&daemons), config);
     let mut context = Context::emulated(dir, std::env::var("VSND_XEN").ok().as_deref());
+    context.socket = control::socket_of(&XenSpec::Emu(dir.to_owned()));
     context.sink_option = configured.sink_option(machine);
     let mut findings = vec![Finding::ok("Xen", format!("emulated, in {}", dir.display()))];
     findings.extend(host::daemon_findings(&daemons, Some(&survey), &context));
-    findings.extend(configured.findings(machine));
+    findings.extend(configured.findings(machine, &context));
     findings.extend(card_findings(&survey, &context, |backend| daemons.served(backend)));
     Examination { xen: true, findings }
 }

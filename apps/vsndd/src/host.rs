@@ -91,7 +91,7 @@ impl HostSide {
             Permission::Silent => (Device::Closed, None),
             Permission::Granted | Permission::Refused => {
                 self.begin(endpoint, direction, &spec, turn).map_err(|(refused, reason)| {
-                    self.refuse(turn, &reason);
+                    self.refuse_device(turn, &endpoint.route().device.to_string(), &reason);
                     refused
                 })?
             }
@@ -114,7 +114,7 @@ impl HostSide {
         let outcome = self.device.stream().map_or(Some(Ok(())), |stream| stream.opened())?;
         self.opening = false;
         if let Err(error) = outcome {
-            self.refuse(turn, &error.to_string());
+            self.refuse_device(turn, &self.attached.clone(), &error.to_string());
             self.open = None;
             self.drop_device();
             return Some(Err(not_opened(&error)));
@@ -122,7 +122,14 @@ impl HostSide {
         if let Some((direction, spec)) = &self.open {
             let StreamSpec { period_frames, buffer_frames, .. } = spec;
             debug!(stream = %self.label, "open: {spec}, period {period_frames} frames, buffer {buffer_frames} frames");
-            turn.journal.push(EventKind::Open, self.label, format!("{direction}, {spec}, {}", self.in_use()));
+            // A stream that gets silence in its place has opened none.
+            let device = (!self.device.is_closed()).then_some(self.attached.as_str());
+            turn.journal.push_of(
+                EventKind::Open,
+                self.label,
+                device,
+                format!("{direction}, {spec}, {}", self.in_use()),
+            );
         }
         Some(Ok(self.device.pace()))
     }
@@ -228,9 +235,18 @@ impl HostSide {
 
     /// Says that an OPEN cannot be.
     pub(crate) fn refuse(&mut self, turn: &mut Turn<'_>, reason: &str) {
+        self.refused(turn, None, reason);
+    }
+
+    /// The same, because of the host's device.
+    fn refuse_device(&mut self, turn: &mut Turn<'_>, device: &str, reason: &str) {
+        self.refused(turn, Some(device), reason);
+    }
+
+    fn refused(&mut self, turn: &mut Turn<'_>, device: Option<&str>, reason: &str) {
         turn.journal.totals.opens_refused += 1;
         if self.warn(turn.now_ns, &format!("OPEN refused: {reason}")) {
-            turn.journal.push(EventKind::Refused, self.label, reason);
+            turn.journal.push_of(EventKind::Refused, self.label, device, reason);
         }
     }
 
@@ -287,7 +303,7 @@ impl HostSide {
                     self.lost = true;
                     turn.journal.totals.devices_lost += 1;
                     if self.warn(turn.now_ns, &format!("{error}; going on silently, it is tried again")) {
-                        turn.journal.push(EventKind::Lost, self.label, error.to_string());
+                        turn.journal.push_of(EventKind::Lost, self.label, Some(&self.attached), error.to_string());
                     }
                 }
                 Some(Notice::Back) => {
@@ -295,7 +311,12 @@ impl HostSide {
                     turn.journal.totals.devices_back += 1;
                     if self.log.pass_ordinary(turn.now_ns) {
                         info!(stream = %self.label, "the host device is back and in use");
-                        turn.journal.push(EventKind::Back, self.label, "the host device is back and in use");
+                        turn.journal.push_of(
+                            EventKind::Back,
+                            self.label,
+                            Some(&self.attached),
+                            "the host device is back and in use",
+                        );
                     }
                 }
             }
@@ -317,7 +338,7 @@ impl HostSide {
     fn device_result<T>(&mut self, result: Result<T, host_audio::Error>, core: &mut impl Frames, turn: &mut Turn<'_>) {
         let Err(error) = result else { return };
         if self.warn(turn.now_ns, &format!("{error}; going on silently")) {
-            turn.journal.push(EventKind::Lost, self.label, error.to_string());
+            turn.journal.push_of(EventKind::Lost, self.label, Some(&self.attached), error.to_string());
         }
         self.lost = true;
         self.drop_device();

@@ -50,10 +50,30 @@ pub(crate) struct Journal {
 impl Journal {
     /// Remembers an event.
     pub(crate) fn push(&mut self, kind: EventKind, subject: impl Into<Subject>, text: impl Into<String>) {
+        self.push_of(kind, subject, None, text);
+    }
+
+    /// Remembers an event about a host device.
+    pub(crate) fn push_of(
+        &mut self,
+        kind: EventKind,
+        subject: impl Into<Subject>,
+        device: Option<&str>,
+        text: impl Into<String>,
+    ) {
         let Subject { domain, card, pcm, stream } = subject.into();
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let time_ms = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
-        self.take(Event { time_ms, kind, domain, card, pcm, stream, text: text.into() });
+        self.take(Event {
+            time_ms,
+            kind,
+            domain,
+            card,
+            pcm,
+            stream,
+            device: device.map(str::to_owned),
+            text: text.into(),
+        });
     }
 
     /// Remembers an event that another journal told.

@@ -23,6 +23,9 @@ pub struct Event {
     /// The stream's index, where it is about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<u8>,
+    /// The host device, where it is about the opening or the loss of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
     /// In words.
     pub text: String,
 }

@@ -70,6 +70,7 @@ mod tests {
             card: Some(0),
             pcm: None,
             stream: None,
+            device: None,
             text: "uid 0: volume -6.0 dB\x07".into(),
         };
         assert_eq!(

@@ -1,7 +1,7 @@
 //! What the states of a card's two ends mean, and what to do.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sndif::XenbusState;
 use xen::XenSpec;
@@ -41,6 +41,10 @@ pub(super) struct Context {
     dir_option: String,
     /// The option that a daemon needs to be heard.
     pub(super) sink_option: &'static str,
+    /// The daemon is installed as a service: that is started and configured, never another one by hand.
+    pub(super) packaged: bool,
+    /// Where the daemon listens unless its configuration says otherwise.
+    pub(super) socket: PathBuf,
     /// The guest's driver in /sys/bus/xen/drivers; Linux's where nothing is known.
     on_bus: &'static str,
     /// A machine on which Xen, as Debian builds it, keeps guests from each other.
@@ -143,9 +147,16 @@ impl Context {
             xen_option: String::new(),
             dir_option: String::new(),
             sink_option: "",
+            packaged: false,
+            socket: control::socket_of(&XenSpec::Dev),
             on_bus: driver.map_or("vsnd", |driver| driver.on_bus),
             arm: cfg!(target_arch = "aarch64"),
         }
+    }
+
+    /// Where there is no Xen.
+    pub(super) fn nowhere() -> Self {
+        Self::real(None, None)
     }
 
     /// `variable` is the value of `VSND_XEN`, which spares the options.
@@ -159,6 +170,8 @@ impl Context {
             xen_option: option("--xen", shell_word(&spec.to_string())),
             dir_option: option("--dir", shell_word(&dir.display().to_string())),
             sink_option: "",
+            packaged: false,
+            socket: control::socket_of(&spec),
             on_bus: "vsnd",
             arm: false,
         }
@@ -173,10 +186,21 @@ impl Context {
     }
 
     /// The next step, if there is any.
-    pub(super) fn next(&self, diagnosis: Diagnosis, guest: u16, card: u32, backend: u16) -> Option<String> {
+    pub(super) fn next(
+        &self,
+        diagnosis: Diagnosis,
+        guest: u16,
+        card: u32,
+        backend: u16,
+        only_captures: bool,
+    ) -> Option<String> {
         let place = self.place(guest);
         Some(match diagnosis {
             Diagnosis::Works => return None,
+            Diagnosis::Idle if only_captures => {
+                let place = format!("{}{}", self.xen_option, domain(guest, 1));
+                format!("record something: `vsnd record heard.wav --seconds 5{place}`")
+            }
             Diagnosis::Idle => format!("play something: `vsnd play FILE.wav{}{}`", self.xen_option, domain(guest, 1)),
             Diagnosis::Settling => "look again in a moment; if it stays so, the daemon's log says why".into(),
             Diagnosis::Detaching => "look again in a moment".into(),
@@ -184,7 +208,7 @@ impl Context {
             Diagnosis::ClosedByDaemon if place != Place::Emulation && backend != self.own => {
                 format!("see in domain {backend} whether `vsndd` runs, and what its log says")
             }
-            Diagnosis::LeftAlone | Diagnosis::ClosedByDaemon => "the daemon's log says why".into(),
+            Diagnosis::LeftAlone | Diagnosis::ClosedByDaemon => self.daemon_log(),
             Diagnosis::NoDriver if matches!(place, Place::Guest { .. }) => "`modprobe snd_xen_front`".into(),
             Diagnosis::NoDriver => "`modprobe snd_xen_front` in the guest".into(),
             Diagnosis::DriverIdle => "`dmesg` says why; or restart this guest".into(),
@@ -215,9 +239,38 @@ impl Context {
             Place::Emulation => {
                 format!("start it: `vsndd{}{}{}`", self.xen_option, domain(backend, 0), self.sink_option)
             }
+            _ if backend == self.own && self.packaged => {
+                "start it: `systemctl start vsndd`; `journalctl -u vsndd` says why it ended".to_owned()
+            }
             _ if backend == self.own => format!("start it: `vsndd{}`", self.sink_option),
             _ => format!("start `vsndd` in domain {backend}"),
         }
+    }
+
+    /// How a daemon that is there, or not, is given a setting of its configuration, or its option.
+    pub(super) fn set(&self, key: &str, device: &str) -> String {
+        if self.packaged {
+            format!("`{key} = \"{device}\"` in /etc/vsnd/vsndd.toml, then `systemctl reload vsndd`")
+        } else {
+            format!("`{key} = \"{device}\"` in its configuration, or `--{key} {device}` when it is started")
+        }
+    }
+
+    /// How capture is allowed.
+    pub(super) fn allow_capture(&self) -> String {
+        if self.packaged {
+            "`source = \"alsa:default\"` and `capture = true` in /etc/vsnd/vsndd.toml, then `systemctl reload vsndd`"
+                .to_owned()
+        } else {
+            "`source = \"alsa:default\"` and `capture = true` in its configuration, or `--source alsa:default --allow-capture` \
+             when it is started"
+                .to_owned()
+        }
+    }
+
+    /// Where the daemon says why.
+    pub(super) fn daemon_log(&self) -> String {
+        if self.packaged { "`journalctl -u vsndd` says why".to_owned() } else { "the daemon's log says why".to_owned() }
     }
 
     fn attach_anew(&self, guest: u16, card: u32) -> String {

@@ -177,7 +177,7 @@ impl Card {
             State::Ok => found,
             _ => format!("{found}: {}", diagnosis.words(place)),
         };
-        let next = context.next(diagnosis, self.guest, self.card, self.backend);
+        let next = context.next(diagnosis, self.guest, self.card, self.backend, self.playback == 0 && self.capture > 0);
         Finding { check, state: diagnosis.state(), found, next }
     }
 }

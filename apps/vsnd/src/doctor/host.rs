@@ -13,6 +13,7 @@ use super::cards::Survey;
 use super::daemon::Daemons;
 use super::machine::Machine;
 use super::report::Finding;
+use super::told::{Told, Word};
 use super::within;
 
 /// The daemon reads it when no other is named.
@@ -26,7 +27,7 @@ pub(super) struct Configured {
     finding: Finding,
     /// `None` where nothing is configured, or it cannot be understood.
     config: Option<Config>,
-    /// A daemon that has found its devices, and may hold them.
+    /// A daemon runs, which knows more of its devices than we.
     running: bool,
 }
 
@@ -45,7 +46,8 @@ impl Configured {
             }
             (None, None) => {
                 let found = format!("there is no {DEFAULT_CONFIG}: the daemon plays to nowhere, and nobody may record");
-                let next = "write it after docs/vsndd.toml, or give the daemon options (`vsndd --help`)".to_owned();
+                let next =
+                    "write it after the example vsndd.toml, or give the daemon options (`vsndd --help`)".to_owned();
                 (Finding::note("configuration", found, next), None)
             }
         };
@@ -67,9 +69,17 @@ impl Configured {
     }
 
     /// The configuration, sound hardware, and the devices that are configured.
-    pub(super) fn findings(self, machine: &Machine) -> Vec<Finding> {
+    pub(super) fn findings(self, machine: &Machine, context: &Context) -> Vec<Finding> {
+        let named = self.config.as_ref().and_then(|config| config.control.socket.clone());
+        let told = match named {
+            // It listens nowhere.
+            Some(path) if path.as_os_str().is_empty() => Told::default(),
+            _ if !self.running => Told::default(),
+            named => Told::by(&named.unwrap_or_else(|| context.socket.clone()), context),
+        };
         let mut findings = vec![self.finding, hardware(machine)];
-        findings.extend(self.config.iter().flat_map(|config| devices(config, self.running)));
+        findings.extend(self.config.iter().flat_map(|config| devices(config, &told, context)));
+        findings.extend(told.findings());
         findings
     }
 }
@@ -167,7 +177,7 @@ fn hardware(machine: &Machine) -> Finding {
 }
 
 /// One line for each device that the configuration names.
-fn devices(config: &Config, running: bool) -> Vec<Finding> {
+fn devices(config: &Config, told: &Told, context: &Context) -> Vec<Finding> {
     let mut uses = vec![
         ("sink".to_owned(), Direction::Playback, &config.sink),
         ("source".to_owned(), Direction::Capture, &config.source),
@@ -178,64 +188,83 @@ fn devices(config: &Config, running: bool) -> Vec<Finding> {
     }
     // All at once, so that many that hang take no longer than one.
     let started = Instant::now();
-    let asked: Vec<_> = uses
-        .iter()
-        .map(|(_, direction, device)| {
-            // A running daemon has found its devices, and may hold them.
-            (!running).then(|| ask((*device).clone(), *direction))
-        })
-        .collect();
+    let asked: Vec<_> = uses.iter().map(|(_, direction, device)| ask((*device).clone(), *direction)).collect();
     let mut findings = Vec::new();
     for ((check, direction, device), asked) in uses.into_iter().zip(asked) {
         let left = TIME.saturating_sub(started.elapsed());
-        let answer = asked.map(|answer| answer.recv_timeout(left).ok());
-        findings.push(device_finding(check, direction, device, config.capture, answer));
+        let answer = asked.recv_timeout(left).ok();
+        let word = told.of_device(&device.to_string());
+        findings.push(device_finding(check, direction, device, config.capture, answer, word, context));
     }
     findings
 }
 
 type Answer = Result<Capabilities, host_audio::Error>;
 
+/// Asks a device for what it can do, and a server whether it is there.
 fn ask(device: DeviceSpec, direction: Direction) -> mpsc::Receiver<Answer> {
     let (sender, receiver) = mpsc::channel();
     // Without a thread there is no answer either.
     let _ = std::thread::Builder::new().spawn(move || {
         let nobody = StreamLabel { domain: 0, card: 0, pcm: 0, stream: 0 };
-        drop(sender.send(device.device(&DeviceOptions::default()).capabilities(&nobody, direction)));
+        let device = device.device(&DeviceOptions::default());
+        let answer = device.check(&nobody, direction).and_then(|()| device.capabilities(&nobody, direction));
+        drop(sender.send(answer));
     });
     receiver
 }
 
-/// `answer` is `None` where the device was not asked, `Some(None)` where it did not answer.
+/// `answer` is `None` where the device did not answer us; `word` is the running daemon's last one about it, which counts more: it is
+/// another user, and may hold the device.
 fn device_finding(
     check: String,
     direction: Direction,
     device: &DeviceSpec,
     capture: bool,
-    answer: Option<Option<Answer>>,
+    answer: Option<Answer>,
+    word: Option<Word>,
+    context: &Context,
 ) -> Finding {
     let option = match direction {
         Direction::Playback => "sink",
         Direction::Capture => "source",
     };
-    match (device, answer) {
-        (DeviceSpec::Null, _) if direction == Direction::Playback => {
-            let next = "to hear them: `vsndd --sink alsa:default`, or the same in its configuration";
-            Finding::note(check, "null: what guests play is lost", next.to_owned())
+    let is_server = matches!(device, DeviceSpec::Pulse { .. } | DeviceSpec::PipeWire { .. });
+    let other = || {
+        format!(
+            "mend it, or name another: {}; until then a stream that needs it is refused, or silent",
+            context.set(option, "alsa:default")
+        )
+    };
+    match (device, word, answer) {
+        (DeviceSpec::Null, ..) if direction == Direction::Playback => {
+            let next = format!("to hear them: {}", context.set("sink", "alsa:default"));
+            Finding::note(check, "null: what guests play is lost", next)
         }
-        (DeviceSpec::Null, _) if capture => {
-            Finding::note(check, "null: guests record silence", "name one with `vsndd --source`".to_owned())
+        (DeviceSpec::Null, ..) if capture => {
+            let next = format!("name one: {}", context.set("source", "alsa:default"));
+            Finding::note(check, "null: guests record silence", next)
         }
-        (DeviceSpec::Null, _) => {
-            let next = "to let them: `vsndd --source alsa:default --allow-capture`".to_owned();
+        (DeviceSpec::Null, ..) => {
+            let next = format!("to let them: {}", context.allow_capture());
             Finding::note(check, "null: guests may not record", next)
         }
-        (device, None) => Finding::ok(check, format!("{device}, as the running daemon has it")),
-        (device, Some(None)) => {
-            let found = format!("{device} does not answer within {} s", TIME.as_secs());
-            Finding::missing(check, found, format!("name another with `vsndd --{option}`"))
+        (device, Some(Word::Opened(time)), _) => {
+            Finding::ok(check, format!("{device}: opened by the daemon at {time}"))
         }
-        (device, Some(Some(Ok(can)))) => {
+        // It may have come since.
+        (device, Some(Word::Failed(time, reason)), Some(Ok(_))) if !is_server => {
+            let found = format!("{device} answers now; at {time} the daemon could not use it: {reason}");
+            Finding::note(check, found, Some("play something, and look again".to_owned()))
+        }
+        (device, Some(Word::Failed(time, reason)), _) => {
+            Finding::missing(check, format!("{device}: the daemon could not use it at {time}: {reason}"), other())
+        }
+        (device, None, None) => {
+            let found = format!("{device} does not answer within {} s", TIME.as_secs());
+            Finding::missing(check, found, other())
+        }
+        (device, None, Some(Ok(can))) => {
             let (rates, channels) = (can.rates_hz, can.channels);
             let found = format!(
                 "{device}: {} to {} Hz, {} to {} channels",
@@ -246,9 +275,6 @@ fn device_finding(
             );
             Finding::ok(check, found)
         }
-        (_, Some(Some(Err(error)))) => {
-            let next = format!("mend it, or name another with `vsndd --{option}`; the daemon does not start without");
-            Finding::missing(check, error.to_string(), next)
-        }
+        (_, None, Some(Err(error))) => Finding::missing(check, error.to_string(), other()),
     }
 }

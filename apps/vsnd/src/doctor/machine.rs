@@ -57,6 +57,12 @@ impl Machine {
         self.path(path).exists()
     }
 
+    /// Whether the daemon is installed as a service.
+    pub(super) fn has_unit(&self) -> bool {
+        let directories = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+        directories.iter().any(|directory| self.has(&format!("{directory}/vsndd.service")))
+    }
+
     /// Xen with its version, if this is Xen.
     pub(super) fn hypervisor(&self) -> Option<String> {
         let named = self.text("/sys/hypervisor/type").as_deref() == Some("xen");

@@ -72,7 +72,7 @@ fn only_a_card_that_works_has_no_next_step() {
         for (frontend, backend) in STATES.iter().flat_map(|frontend| STATES.map(|backend| (*frontend, backend))) {
             for daemon in [Served::Yes, Served::No, Served::Unknown] {
                 let found = diagnosis(context.place(5), frontend, backend, daemon);
-                let next = context.next(found, 5, 0, 0);
+                let next = context.next(found, 5, 0, 0, false);
                 assert_eq!(found.state() == State::Ok, next.is_none(), "{found:?}: {next:?}");
                 assert_eq!(found == Diagnosis::Works, found.state() == State::Ok);
             }
@@ -82,7 +82,8 @@ fn only_a_card_that_works_has_no_next_step() {
 
 #[test]
 fn the_next_step_leads_to_the_xen_that_was_looked_at() {
-    let next = |context: &Context, diagnosis, guest, backend| context.next(diagnosis, guest, 3, backend).unwrap();
+    let next =
+        |context: &Context, diagnosis, guest, backend| context.next(diagnosis, guest, 3, backend, false).unwrap();
     let emulation = Context::emulated(Path::new("/tmp/my xen"), None);
     assert_eq!(next(&emulation, Diagnosis::NoDaemon, 1, 2), "start it: `vsndd --xen 'emu:/tmp/my xen' --domain 2`");
     assert!(next(&emulation, Diagnosis::Idle, 2, 0).ends_with("FILE.wav --xen 'emu:/tmp/my xen' --domain 2`"));
@@ -202,7 +203,8 @@ fn a_host_that_has_everything_is_told_so() {
     let mut world = World::of_domain(0);
     world.devices(&["evtchn", "gntdev", "gntalloc", "xenbus"]);
     world.file("proc/77/comm", "vsndd\n");
-    world.file("proc/77/cmdline", "/usr/bin/vsndd\0--sink\0alsa:default\0");
+    // A PCM that ALSA has on every machine.
+    world.file("proc/77/cmdline", "/usr/bin/vsndd\0--sink\0alsa:null\0");
     world.file("proc/77/environ", "");
     world.card(5, Connected, Connected);
     world.store.write("/local/domain/5/name", b"studio\x1b[31m").unwrap();
@@ -211,7 +213,7 @@ fn a_host_that_has_everything_is_told_so() {
     assert_eq!(found.status(), ExitStatus::Success, "{:#?}", found.findings);
     assert_eq!(one(&found, "Xen").found, "Xen 4.17.5; this is domain 0, the host");
     assert_eq!(one(&found, "daemon").found, "vsndd runs as process 77, serves 1 card with protocol version 2");
-    assert_eq!(one(&found, "sink").found, "alsa:default, as the running daemon has it");
+    assert!(one(&found, "sink").found.starts_with("alsa:null: "), "{:#?}", found.findings);
     let card = &one(&found, "domain 5 card 0").found;
     assert_eq!(card, "\"studio\\u{1b}[31m\": frontend Connected, backend Connected; streams: 1 playback, 1 capture");
 }
@@ -301,4 +303,28 @@ fn looking_leaves_the_store_as_it_was() {
     let before = tree(&mut world.store);
     world.examine();
     assert_eq!(tree(&mut world.store), before);
+}
+
+#[test]
+fn a_guest_that_only_captures_is_not_told_to_play() {
+    let context = Context::emulated(Path::new("/tmp/xen"), None);
+    let next = context.next(Diagnosis::Idle, 2, 0, 0, true).unwrap();
+    assert!(next.starts_with("record something: `vsnd record ") && next.contains("--domain 2"), "{next}");
+}
+
+#[test]
+fn a_packaged_host_gets_no_advice_to_start_a_second_daemon() {
+    let mut packaged = Context::real(Some(0), None);
+    packaged.packaged = true;
+    let advices = [packaged.start_daemon(0), packaged.set("sink", "alsa:default"), packaged.allow_capture()];
+    for advice in advices {
+        assert!(advice.contains("systemctl") && !advice.contains("`vsndd"), "{advice}");
+    }
+    assert!(packaged.set("sink", "pulse").contains("/etc/vsnd/vsndd.toml"));
+    let dir = tempfile::tempdir().unwrap();
+    let unit = dir.path().join("usr/lib/systemd/system");
+    std::fs::create_dir_all(&unit).unwrap();
+    assert!(!Machine::at(dir.path()).has_unit());
+    std::fs::write(unit.join("vsndd.service"), "").unwrap();
+    assert!(Machine::at(dir.path()).has_unit());
 }

@@ -30,7 +30,7 @@ fn refused(reply: Reply) -> impl Fn(&Request) -> Vec<String> {
 
 fn event(text: &str) -> Event {
     let (kind, domain, card) = (EventKind::Audit, Some(5), Some(0));
-    Event { time_ms: 1_795_281_631_999, kind, domain, card, pcm: None, stream: None, text: text.into() }
+    Event { time_ms: 1_795_281_631_999, kind, domain, card, pcm: None, stream: None, device: None, text: text.into() }
 }
 
 #[test]

@@ -222,3 +222,49 @@ fn looking_changes_nothing() {
     }
     assert_eq!(String::from_utf8_lossy(&list()), String::from_utf8_lossy(&before));
 }
+
+#[test]
+fn a_running_daemon_whose_card_is_missing_is_not_believed() {
+    let world = World::new();
+    let _daemon = world.daemon(&["--sink", "alsa:no-such-pcm"]);
+    let (findings, code) = doctor(&world, &[]);
+    assert_eq!(code, Some(1));
+    says(&findings, "sink", "missing", "alsa:no-such-pcm", "a stream that needs it is refused");
+    assert_eq!(one(&findings, "daemon")["state"], "ok");
+    let refused = world.guest(&["play", crate::common::RECORDING]).output().expect("runs");
+    assert_eq!(refused.status.code(), Some(8), "{}", stderr(&refused));
+    let (findings, code) = doctor(&world, &[]);
+    assert_eq!(code, Some(1));
+    says(&findings, "sink", "missing", "the daemon could not use it at ", "");
+    says(&findings, "refused", "note", "1/0/0/0 at ", "vsnd events");
+}
+
+#[test]
+fn a_device_that_the_daemon_has_opened_is_told_with_the_time() {
+    let world = World::new();
+    let _daemon = world.daemon(&["--sink", "alsa:null"]);
+    let played = world.guest(&["play", crate::common::RECORDING]).output().expect("runs");
+    assert_eq!(played.status.code(), Some(0), "{}", stderr(&played));
+    let (findings, code) = doctor(&world, &[]);
+    assert_eq!(code, Some(0));
+    says(&findings, "sink", "ok", "alsa:null: opened by the daemon at ", "");
+}
+
+#[test]
+fn a_sound_server_is_contacted() {
+    let world = World::new();
+    let sink = format!("pulse@unix:{}", text(&world.path("no-server")));
+    let (findings, code) = doctor(
+        &world,
+        &[
+            "--config",
+            text(&{
+                let config = world.path("vsndd.toml");
+                std::fs::write(&config, format!("sink = \"{sink}\"\n")).expect("written");
+                config
+            }),
+        ],
+    );
+    assert_eq!(code, Some(1));
+    says(&findings, "sink", "missing", "no-server", "name another");
+}

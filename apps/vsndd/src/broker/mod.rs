@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use control::EventKind;
 use host_audio::{DeviceOptions, DeviceSpec, ErrorKind, StreamLabel};
 use sndif::store::Direction;
 use tracing::{error, warn};
@@ -24,7 +25,7 @@ use xenstore::hub::Hub;
 use crate::config::Config;
 use crate::decisions::Decisions;
 use crate::error::{Ended, Error};
-use crate::journal::Journal;
+use crate::journal::{Journal, Subject};
 use crate::link::Seen;
 use crate::poller::Poller;
 use crate::server::{Control, Metrics};
@@ -99,7 +100,10 @@ impl Daemon {
         launch: impl Launch + 'static,
     ) -> Result<Self, Error> {
         let config = settings.config().map_err(io::Error::other)?;
-        check_devices(config.devices())?;
+        let mut journal = Journal::default();
+        for (device, reason) in check_devices(config.devices())? {
+            journal.push_of(EventKind::Lost, Subject::default(), Some(&device), reason);
+        }
         let poller = Poller::new()?;
         poller.add_level(store.as_fd(), STORE_TOKEN)?;
         let hub = Hub::new(shared)?;
@@ -119,7 +123,7 @@ impl Daemon {
             config,
             settings,
             decisions: Decisions::default(),
-            journal: Journal::default(),
+            journal,
             steering: Steering::default(),
             poller,
             watchdog: Watchdog::from_env(),
@@ -303,18 +307,24 @@ impl Drop for Daemon {
     }
 }
 
-/// Says which host devices are not there.
+/// Says which host devices are not there, and why.
 ///
 /// # Errors
 /// One is of a kind that this program was built without.
-fn check_devices<'a>(devices: impl Iterator<Item = (&'a DeviceSpec, Direction)>) -> Result<(), host_audio::Error> {
+fn check_devices<'a>(
+    devices: impl Iterator<Item = (&'a DeviceSpec, Direction)>,
+) -> Result<Vec<(String, String)>, host_audio::Error> {
     let nobody = StreamLabel { domain: 0, card: 0, pcm: 0, stream: 0 };
+    let mut missing = Vec::new();
     for (device, direction) in devices {
         match device.device(&DeviceOptions::default()).check(&nobody, direction) {
             Ok(()) => {}
             Err(error) if *error.kind() == ErrorKind::NotBuilt => return Err(error),
-            Err(error) => warn!("{direction} device `{device}`: {error}; it is tried again when a stream needs it"),
+            Err(error) => {
+                warn!("{direction} device `{device}`: {error}; it is tried again when a stream needs it");
+                missing.push((device.to_string(), error.to_string()));
+            }
         }
     }
-    Ok(())
+    Ok(missing)
 }

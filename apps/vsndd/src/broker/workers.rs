@@ -116,6 +116,7 @@ impl Daemon {
             // Of another guest it has nothing to say.
             Report::Event(mut event) if event.domain == Some(guest.0) => {
                 link::plain(&mut event.text);
+                event.device.iter_mut().for_each(link::plain);
                 self.journal.take(event);
             }
             Report::Event(_) | Report::Answer(_) => {}
