@@ -113,6 +113,8 @@ for page in man8/vsndd.8 man1/vsnd.1 man1/vsnd-play.1; do
 done
 say "installed; without Xen the service stays away"
 
+# The daemon of an emulation listens in its directory, unless the configuration has the real one's place.
+sed -i 's|^# socket = "/run/vsnd/control.sock".*|socket = "/run/vsnd/control.sock"|' "$root/etc/vsnd/vsndd.toml"
 # The emulated Xen in the real one's place, and a watchdog that is quicker to bite; all else as the unit has it.
 mkdir -p "$root/run" "$work/drop-in"
 cat > "$work/test.conf" << 'END'
@@ -120,7 +122,7 @@ cat > "$work/test.conf" << 'END'
 ConditionPathIsDirectory=
 [Service]
 ExecStart=
-ExecStart=/usr/sbin/vsndd --user vsnd --sandbox on --xen emu:/run/emu --sink wav:/var/lib/vsnd/heard.wav
+ExecStart=/usr/sbin/vsndd --user vsnd --sandbox on --config /etc/vsnd/vsndd.toml --xen emu:/run/emu --sink wav:/var/lib/vsnd/heard.wav
 WatchdogSec=2
 END
 in_it mkdir -p /run/systemd/system/vsndd.service.d
@@ -153,6 +155,11 @@ echo '#' >> "$root/etc/vsnd/vsndd.toml"
 in_it systemctl reload vsndd || fail "reload"
 eventually "no reload" in_it journalctl -q -u vsndd --grep 'configuration read again'
 [ "$(main_pid)" = "$before" ] || fail "a reload is no restart"
+sed -i '$d' "$root/etc/vsnd/vsndd.toml"
+# A file that the next start would refuse is refused by the reload, with line and column in the journal.
+echo 'snik = 1' >> "$root/etc/vsnd/vsndd.toml"
+if in_it systemctl reload vsndd; then fail "a reload of a broken file is to fail"; fi
+eventually "no line and column" in_it journalctl -q -u vsndd --grep 'unknown key .snik.'
 sed -i '$d' "$root/etc/vsnd/vsndd.toml"
 say "seen with vsnd list, reloaded"
 

@@ -7,6 +7,7 @@ pub(crate) mod steer;
 pub(crate) mod text;
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use ::control::{Client, ClientError};
 use clap::Args;
@@ -34,9 +35,23 @@ impl Daemon {
         named.unwrap_or_else(|| ::control::socket_of(&self.xen))
     }
 
-    /// Connects to it.
+    /// Whether it belongs to an emulation that is there.
+    fn is_by_hand(&self) -> bool {
+        matches!(&self.xen, XenSpec::Emu(directory) if directory.exists())
+    }
+
+    /// Connects to it; that of an emulation may take a moment to be there.
     pub(crate) fn connect(&self) -> Result<Client, Failure> {
-        Client::connect(&self.socket()).map_err(failure)
+        let (socket, ends) = (self.socket(), Instant::now() + program::OTHER_END);
+        loop {
+            match Client::connect(&socket) {
+                // The daemon of an emulation is started by hand, perhaps just now.
+                Err(ClientError::NoDaemon { .. }) if self.is_by_hand() && Instant::now() < ends => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                connected => return connected.map_err(failure),
+            }
+        }
     }
 }
 

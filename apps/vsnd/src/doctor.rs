@@ -85,7 +85,7 @@ fn real(machine: &Machine, config: Option<&Path>) -> Examination {
         let next = "install a Xen host, or try the emulation: `vsnd emu --dir /tmp/xen`, then \
             `vsnd doctor --xen emu:/tmp/xen`";
         let mut findings = vec![Finding::missing("Xen", machine.no_hypervisor(), next)];
-        findings.extend(Configured::read(machine, None, config).findings(machine, &Context::nowhere()));
+        findings.extend(Configured::read(machine, None, config, false).findings(machine, &Context::nowhere()));
         return Examination { xen: false, findings };
     };
     let place = machine.store();
@@ -112,7 +112,7 @@ fn real(machine: &Machine, config: Option<&Path>) -> Examination {
     let mut context = Context::real(own, driver);
     context.packaged = machine.has_unit();
     if host {
-        let configured = Configured::read(machine, Some(&daemons), config);
+        let configured = Configured::read(machine, Some(&daemons), config, false);
         context.sink_option = configured.sink_option(machine);
         findings.extend(host::daemon_findings(&daemons, survey.as_ref().ok(), &context));
         findings.extend(configured.findings(machine, &context));
@@ -136,12 +136,12 @@ fn emulated(machine: &Machine, dir: &Path, config: Option<&Path>) -> Examination
         Err(error) => {
             let (found, next) = machine::no_emulation(dir, &error);
             let mut findings = vec![Finding::missing("Xen", found, next)];
-            findings.extend(Configured::read(machine, None, config).findings(machine, &Context::nowhere()));
+            findings.extend(Configured::read(machine, None, config, false).findings(machine, &Context::nowhere()));
             return Examination { xen: false, findings };
         }
     };
     let daemons = Daemons::running(machine, &XenSpec::Emu(dir.to_owned()));
-    let configured = Configured::read(machine, Some(&daemons), config);
+    let configured = Configured::read(machine, Some(&daemons), config, true);
     let mut context = Context::emulated(dir, std::env::var("VSND_XEN").ok().as_deref());
     context.socket = control::socket_of(&XenSpec::Emu(dir.to_owned()));
     context.sink_option = configured.sink_option(machine);

@@ -115,7 +115,8 @@ struct Host {
 
 impl Host {
     fn open(dir: &Path) -> Result<Self, Failure> {
-        let xen = Xen::open(&XenSpec::Emu(dir.to_owned()), None).map_err(Failure::with(ExitStatus::NoXen))?;
+        let xen = Xen::open_within(program::OTHER_END, &XenSpec::Emu(dir.to_owned()), None)
+            .map_err(Failure::with(ExitStatus::NoXen))?;
         let store = xen.store().map_err(Failure::with(ExitStatus::NoXen))?;
         Ok(Self { store, _xen: xen })
     }

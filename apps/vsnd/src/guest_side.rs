@@ -114,7 +114,7 @@ impl StreamArguments {
             (XenSpec::Emu(_), None) => Some(DomainId(1)),
             (_, domain) => domain,
         };
-        let xen = Xen::open(&self.xen, domain).map_err(Failure::with(ExitStatus::NoXen))?;
+        let xen = Xen::open_within(program::OTHER_END, &self.xen, domain).map_err(Failure::with(ExitStatus::NoXen))?;
         let card = Card::connect(&xen, &self.xen, self.card, CONNECT_TIMEOUT).map_err(failure)?;
         let stream = self.pick(&card, direction)?;
         Ok((card, stream))

@@ -28,7 +28,7 @@ struct Arguments {
     /// The domain to run in (emulation only; a driver domain is not 0).
     #[arg(long, value_name = "N")]
     domain: Option<DomainId>,
-    /// Configuration file [default: /etc/vsnd/vsndd.toml if it exists].
+    /// Configuration file [default: /etc/vsnd/vsndd.toml if it exists; none with an emulated Xen].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Where playback goes, in place of what the configuration's top says: `null`, `wav:PATH`,
@@ -73,6 +73,7 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     }
     let source = ConfigSource {
         file: arguments.config.clone(),
+        emulated: matches!(arguments.xen, XenSpec::Emu(_)),
         sink: arguments.sink.clone(),
         source: arguments.source.clone(),
         allow_capture: arguments.allow_capture,
@@ -87,7 +88,8 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let stop = program::stop_signal().map_err(Failure::with(ExitStatus::Failure))?;
     let reload = program::reload_signal().map_err(Failure::with(ExitStatus::Failure))?;
     xen::raise_fd_limit();
-    let xen = Xen::open(&arguments.xen, arguments.domain).map_err(Failure::with(ExitStatus::NoXen))?;
+    let xen = Xen::open_within(program::OTHER_END, &arguments.xen, arguments.domain)
+        .map_err(Failure::with(ExitStatus::NoXen))?;
     let failure = |error: Error| Failure::new(status_of(&error), error);
     let store = xen.store().map_err(|error| failure(error.into()))?;
     let shared = xen.store_fd().map_err(|error| failure(error.into()))?;

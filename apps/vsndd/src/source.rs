@@ -13,8 +13,10 @@ pub const DEFAULT_CONFIG: &str = "/etc/vsnd/vsndd.toml";
 /// Where the configuration comes from.
 #[derive(Debug, Clone, Default)]
 pub struct ConfigSource {
-    /// The file; `None` for [`DEFAULT_CONFIG`] if it is there.
+    /// The file; `None` for [`DEFAULT_CONFIG`] if it is there, and none in an emulation.
     pub file: Option<PathBuf>,
+    /// The Xen is an emulated one: what the host decides for its guests is not meant for that.
+    pub emulated: bool,
     /// In place of [`Config::sink`].
     pub sink: Option<DeviceSpec>,
     /// In place of [`Config::source`].
@@ -27,7 +29,7 @@ impl ConfigSource {
     /// The file that is read.
     #[must_use]
     pub fn path(&self) -> Option<PathBuf> {
-        let default = || Path::new(DEFAULT_CONFIG).exists().then(|| DEFAULT_CONFIG.into());
+        let default = || (!self.emulated && Path::new(DEFAULT_CONFIG).exists()).then(|| DEFAULT_CONFIG.into());
         self.file.clone().or_else(default)
     }
 

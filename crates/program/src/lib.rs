@@ -7,3 +7,6 @@ mod run;
 
 pub use exit::{ExitStatus, Failure, end};
 pub use run::{from_env, reload_signal, start_log, stop_signal};
+
+/// How long a program waits for the one that it talks to, which may be starting at the same time.
+pub const OTHER_END: std::time::Duration = std::time::Duration::from_secs(2);

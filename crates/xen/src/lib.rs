@@ -36,6 +36,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 pub use channel::EventChannel;
 pub use counter::processor_counter;
@@ -59,6 +60,9 @@ impl fmt::Display for DomainId {
         self.0.fmt(f)
     }
 }
+
+/// How often it is looked for an emulation that is being started.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Xen gives the numbers from here on a meaning of their own (`DOMID_FIRST_RESERVED`).
 const DOMAINS_END: u16 = 0x7FF0;
@@ -162,6 +166,20 @@ impl Xen {
             XenSpec::Emu(dir) => Backing::Emu(emu::Guest::connect(dir, domain.unwrap_or(DomainId(0)))?),
         };
         Ok(Self { shared: Arc::new(Shared { backing, counters: Counters::default() }) })
+    }
+
+    /// As [`open`](Self::open); an emulation that is being started at the same time is waited for.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open), after `patience` where there is no emulation.
+    pub fn open_within(patience: Duration, spec: &XenSpec, domain: Option<DomainId>) -> Result<Self> {
+        let ends = Instant::now() + patience;
+        loop {
+            match Self::open(spec, domain) {
+                Err(Error::NoEmulation { .. }) if Instant::now() < ends => std::thread::sleep(LOOK_AGAIN),
+                opened => return opened,
+            }
+        }
     }
 
     /// What another process lends by `socket` ([`Xen::lend`]), which serves from `domain`. It can be given pages to map, channels and one connection to

@@ -33,13 +33,17 @@ pub(super) struct Configured {
 
 impl Configured {
     /// `named` is the file that the user named.
-    pub(super) fn read(machine: &Machine, daemons: Option<&Daemons>, named: Option<&Path>) -> Self {
+    pub(super) fn read(machine: &Machine, daemons: Option<&Daemons>, named: Option<&Path>, emulated: bool) -> Self {
         let running = daemons.and_then(|daemons| daemons.all().first());
         let standard = machine.path(DEFAULT_CONFIG);
         let path = named.map(Path::to_owned).or_else(|| running.and_then(|daemon| daemon.config.clone()));
-        let path = path.or_else(|| standard.exists().then_some(standard));
+        let path = path.or_else(|| (!emulated && standard.exists()).then_some(standard));
         let (finding, mut config) = match (path, running) {
             (Some(path), _) => configuration(path),
+            (None, _) if emulated => {
+                let found = "none is named, and an emulation has no other: the daemon goes by its options";
+                (Finding::note("configuration", found, None), running.map(|_| Config::default()))
+            }
             (None, Some(_)) => {
                 let found = format!("there is no {DEFAULT_CONFIG}; the daemon goes by its options");
                 (Finding::note("configuration", found, None), Some(Config::default()))

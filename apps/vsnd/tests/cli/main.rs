@@ -6,6 +6,7 @@ mod common;
 mod control;
 mod demo;
 mod doctor;
+mod documents;
 mod edges;
 mod fake_daemon;
 mod files;

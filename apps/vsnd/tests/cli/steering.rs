@@ -50,6 +50,14 @@ impl Steered {
         String::from_utf8(output.stdout).expect("text")
     }
 
+    /// Names a guest, as the toolstack does.
+    fn name(&self, domain: u16, name: &str) {
+        let node = format!("/local/domain/{domain}/name");
+        let socket = self.world.path("xen/xenstored.sock");
+        let status = Command::new("xenstore-write").args([&node, name]).env("XENSTORED_PATH", socket).status();
+        assert!(status.expect("xenstore-utils is installed").success());
+    }
+
     /// The streams of the first card, as JSON.
     fn streams(&self) -> Vec<serde_json::Value> {
         let status: serde_json::Value = serde_json::from_str(&self.must(&["list", "--json"])).expect("JSON");
@@ -111,12 +119,7 @@ fn what_the_hosts_user_sets_for_a_guest_outlives_the_daemon_and_the_guest() {
         server.pactl(&["load-module", "module-null-sink", "sink_name=other", "channels=2", "rate=48000"]);
         server.pactl(&["set-default-sink", "out"]);
         let mut steered = Steered::new(&format!("sink = \"pulse@{}\"\n", server.address()));
-        let named = |domain: u16| {
-            let name = format!("/local/domain/{domain}/name");
-            let socket = steered.world.path("xen/xenstored.sock");
-            let status = Command::new("xenstore-write").args([&name, "studio"]).env("XENSTORED_PATH", socket).status();
-            assert!(status.expect("xenstore-utils is installed").success());
-        };
+        let named = |domain: u16| steered.name(domain, "studio");
         named(1);
         steered.world.attach(2);
         named(2);
@@ -338,4 +341,22 @@ fn a_star_mutes_every_guest_and_a_sign_changes_the_volume() {
     assert!(events.contains(" 2        muted, by user"), "the other guest as well: {events}");
     let nobody = steered.vsnd(&["mute", "x*"]);
     assert_eq!(nobody.status.code(), Some(5), "{}", stderr(&nobody));
+}
+
+#[test]
+fn a_guest_that_is_renamed_while_it_plays_is_known_by_its_new_name() {
+    let rules = "sink = \"null\"\n[[rule]]\ndomain = \"quiet\"\nvolume-max-db = -30\n";
+    let steered = Steered::new(rules);
+    steered.world.attach_card(1, "vsnd=[['CARD, short-name=second', 'PCM', 'STREAM, unique-id=q, type=p']]");
+    let _player = steered.player();
+    assert!(steered.streams()[0]["volume_max_db"].is_null());
+    steered.name(1, "quiet");
+    eventually("it is known by a watch", || steered.must(&["list"]).contains("quiet, domain 1"));
+    eventually("its rules hold", || steered.streams()[0]["volume_max_db"] == -30.0);
+    steered.must(&["mute", "quiet"]);
+    steered.name(1, "loud");
+    steered.must(&["reload"]);
+    let listed = steered.must(&["list"]);
+    assert!(listed.contains("loud, domain 1") && !listed.contains("quiet"), "one name for both cards: {listed}");
+    assert!(steered.streams()[0]["volume_max_db"].is_null());
 }

@@ -35,9 +35,27 @@ impl Worker {
         }
     }
 
+    /// Reads who the guest is. Where it was renamed, all of its cards go by the new name from now on.
+    pub(super) fn identify(&mut self, now_ns: u64) {
+        let identity = Identity::read(&mut self.store, self.guest);
+        // One that dies has no name any more; it keeps the one that it had.
+        if identity == self.identity || identity.name.is_none() && self.identity.name.is_some() {
+            return;
+        }
+        if let Some(name) = &identity.name {
+            info!("domain {} is called `{}`", self.guest, name.escape_debug());
+        }
+        self.identity = identity;
+        for device in self.devices.values_mut() {
+            device.identity = self.identity.clone();
+        }
+        self.reroute(now_ns);
+    }
+
     pub(super) fn refresh(&mut self, id: DeviceId, now_ns: u64) -> xenstore::Result<()> {
         let Some(device) = self.devices.get_mut(&id) else {
-            let identity = Identity::read(&mut self.store, id.guest);
+            self.identify(now_ns);
+            let identity = self.identity.clone();
             let forced = self.policy.config.protocol(&identity.asker(id, None));
             match Device::find(&mut self.store, self.xen.domain(), id, identity, forced, self.log.clone(), now_ns)? {
                 Found::Device(device, actions) => {
@@ -173,12 +191,12 @@ impl Worker {
 
     /// Connects every stream of a card, or none.
     fn connect(&mut self, id: DeviceId, now_ns: u64) -> Result<(), String> {
-        let identity = Identity::read(&mut self.store, id.guest);
+        self.identify(now_ns);
+        let identity = self.identity.clone();
         let limits = self.policy.config.limits(&identity.asker(id, None));
         let of_guest = self.devices.values().filter(|device| device.id.guest == id.guest);
         let elsewhere: usize = of_guest.map(|device| device.streams.len()).sum();
         let device = self.devices.get_mut(&id).ok_or("device is gone")?;
-        device.identity = identity.clone();
         let card = device.read_card(&mut self.store, streams_per_card(&limits)).map_err(|error| error.to_string())?;
         let nodes = card.streams;
         let most = limits.streams_per_domain.unwrap_or(Limits::STREAMS_PER_DOMAIN);

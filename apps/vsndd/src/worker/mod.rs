@@ -18,7 +18,7 @@ use tracing::error;
 use xen::{DomainId, Xen};
 
 use crate::config::Config;
-use crate::device::{Device, DeviceId, device_in};
+use crate::device::{Device, DeviceId, Identity, device_in};
 use crate::error::{Ended, Error};
 use crate::journal::Journal;
 use crate::limiter::GuestLog;
@@ -53,6 +53,8 @@ const DEVICE_BIT: u64 = 1 << 31;
 const BACKEND_WATCH: &str = "b";
 /// Watch token of domains' deaths.
 const RELEASE_WATCH: &str = "r";
+/// Watch token of the guest's name.
+const NAME_WATCH: &str = "n";
 
 type StreamKey = DefaultKey;
 
@@ -62,6 +64,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A worker's state.
 pub(crate) struct Worker {
     guest: DomainId,
+    /// Who the guest is, the same for all of its cards.
+    identity: Identity,
     xen: Xen,
     store: xenstore::Client,
     link: Link,
@@ -130,8 +134,10 @@ impl Worker {
         let backend_path = format!("/local/domain/{}/backend/vsnd/{guest}", xen.domain());
         store.watch(&backend_path, BACKEND_WATCH)?;
         store.watch("@releaseDomain", RELEASE_WATCH)?;
+        store.watch(&format!("/local/domain/{guest}/name"), NAME_WATCH)?;
         let mut worker = Self {
             guest,
+            identity: Identity::read(&mut store, guest),
             xen,
             store,
             link,
@@ -294,6 +300,7 @@ impl Worker {
         for event in self.store.take_events() {
             match event.token.as_str() {
                 RELEASE_WATCH => self.dirty.extend(self.devices.keys().chain(&self.foreign).copied()),
+                NAME_WATCH => self.identify(now_ns),
                 BACKEND_WATCH => {
                     let below = event.path.strip_prefix(&self.backend_path).and_then(|path| path.strip_prefix('/'));
                     match below.and_then(|below| below.split('/').next()?.parse().ok()) {

@@ -65,6 +65,7 @@ impl Worker {
         // The broker has understood it, and is the same program.
         if let Ok(config) = settings.config() {
             self.policy.config = config;
+            self.identify(now_ns);
             self.reroute(now_ns);
         }
         Answer::Done { streams: self.streams.len() }
@@ -109,7 +110,7 @@ impl Worker {
     }
 
     /// Lets what holds now take effect in every stream.
-    fn reroute(&mut self, now_ns: u64) {
+    pub(super) fn reroute(&mut self, now_ns: u64) {
         let cards: Vec<(DeviceId, Vec<StreamKey>)> = self
             .devices
             .values()
@@ -146,10 +147,10 @@ impl Worker {
                 .filter_map(|(nodes, key)| Some(self.streams.get(*key)?.describe(nodes, levels)))
                 .collect(),
         });
-        let guest = self.devices.values().next().map(|device| Guest {
+        let guest = (!self.devices.is_empty()).then(|| Guest {
             domain: self.guest.0,
-            name: device.identity.name.clone(),
-            uuid: device.identity.uuid.clone(),
+            name: self.identity.name.clone(),
+            uuid: self.identity.uuid.clone(),
             pid: std::process::id(),
             cards: cards.collect(),
         });

@@ -1,0 +1,47 @@
+//! Blocks of the documents that a test runs as they stand.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::common::{program, stderr};
+
+/// The line before such a block.
+const MARK: &str = "<!-- A test runs this block. -->";
+
+/// README and everything in docs.
+fn pages() -> Vec<PathBuf> {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let docs = std::fs::read_dir(project.join("docs")).expect("there").flatten().map(|entry| entry.path());
+    docs.chain([project.join("README.md")]).filter(|path| path.extension().is_some_and(|end| end == "md")).collect()
+}
+
+/// The indented blocks behind marks.
+fn marked(page: &str) -> Vec<String> {
+    let behind = page.split(MARK).skip(1);
+    let block = |text: &str| {
+        let lines = text.lines().skip_while(|line| line.is_empty());
+        let lines = lines.map_while(|line| if line.is_empty() { Some("") } else { line.strip_prefix("    ") });
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    behind.map(block).collect()
+}
+
+#[test]
+fn blocks_of_the_documents_run_as_they_stand() {
+    let mut count = 0;
+    for page in pages() {
+        for block in marked(&std::fs::read_to_string(&page).expect("text")) {
+            count += 1;
+            let programs = program("vsnd");
+            let path = format!("{}:{}", programs.parent().expect("directory").display(), env!("PATH"));
+            // What it started in the background ends with it.
+            let script = format!("trap 'kill $(jobs -p); wait' EXIT\nset -e\n{block}\n");
+            let mut command = Command::new("bash");
+            command.args(["-c", &script]).env("PATH", path).env_remove("VSND_XEN").env_remove("VSND_SOCKET");
+            let output = command.stdin(Stdio::null()).output().expect("bash runs");
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success(), "{}:\n{block}\n{said}{}", page.display(), stderr(&output));
+        }
+    }
+    assert!(count > 0, "no block is marked");
+}
