@@ -43,7 +43,8 @@ vsnd ($deb_version) unstable; urgency=medium
 END
 
 install -m755 "$programs/vsndd" "$programs/vsnd" "$inputs/"
-"$native/vsndd" --man > "$inputs/man/vsndd.8"
+"$native/vsndd" --man 8 > "$inputs/man/vsndd.8"
+"$native/vsndd" --man 5 > "$inputs/man/vsndd.toml.5"
 "$native/vsnd" man "$inputs/man"
 "$native/vsnd" completions bash > "$inputs/completions/vsnd"
 "$native/vsnd" completions zsh > "$inputs/completions/_vsnd"

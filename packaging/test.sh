@@ -108,7 +108,7 @@ left_over | grep -qx /usr/sbin/vsndd || fail "what is left over would not be see
     fail "without Xen the service is to stay away: $(in_it systemctl status vsndd)"
 in_it vsndd --check-config || fail "the configuration as installed"
 in_it id vsnd | grep -q '(audio)' || fail "user vsnd is not in group audio"
-for page in man8/vsndd.8 man1/vsnd.1 man1/vsnd-play.1; do
+for page in man8/vsndd.8 man5/vsndd.toml.5 man1/vsnd.1 man1/vsnd-play.1; do
     in_it test -e "/usr/share/man/$page.gz" || fail "no manual page $page"
 done
 say "installed; without Xen the service stays away"

@@ -10,6 +10,7 @@ mod doctor;
 mod emu;
 mod generate;
 mod guest_side;
+mod manual;
 mod output;
 mod play;
 mod record;

@@ -8,11 +8,24 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, Parser, ValueEnum};
 use host_audio::DeviceSpec;
 use program::{ExitStatus, Failure};
 use vsndd::{ConfigSource, Daemon, Ended, Error, Groups, ListenError, Processes, Sockets, sandbox, service};
 use xen::{DomainId, Xen, XenSpec};
+
+mod manual;
+
+/// A manual page.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ManualPage {
+    /// vsndd(8).
+    #[value(name = "8")]
+    Daemon,
+    /// vsndd.toml(5).
+    #[value(name = "5")]
+    Configuration,
+}
 
 /// Plays what Xen guests play and lets them record, through the sndif protocol.
 #[derive(Debug, Parser)]
@@ -52,9 +65,9 @@ struct Arguments {
     /// Serves this guest with what standard input and output lead to: how the daemon starts its workers.
     #[arg(long, hide = true, value_name = "N", requires = "domain")]
     worker: Option<DomainId>,
-    /// Writes the manual page, and ends.
-    #[arg(long, hide = true)]
-    man: bool,
+    /// Writes a manual page, `8` of the daemon or `5` of its configuration, and ends.
+    #[arg(long, hide = true, value_name = "SECTION")]
+    man: Option<ManualPage>,
 }
 
 fn main() -> ExitCode {
@@ -62,9 +75,12 @@ fn main() -> ExitCode {
 }
 
 fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
-    if arguments.man {
-        let page = clap_mangen::Man::new(Arguments::command()).section("8");
-        page.render(&mut io::stdout()).map_err(Failure::with(ExitStatus::File))?;
+    if let Some(page) = arguments.man {
+        let page = match page {
+            ManualPage::Daemon => manual::daemon(&Arguments::command()),
+            ManualPage::Configuration => Ok(manual::configuration().into_bytes()),
+        };
+        page.and_then(|page| io::stdout().write_all(&page)).map_err(no_output)?;
         return Ok(ExitStatus::Success);
     }
     program::start_log(&arguments.log)?;
@@ -82,7 +98,7 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let config = settings.usable().map_err(|error| Failure::block(ExitStatus::Config, error))?;
     sandbox::check(&arguments.sandbox).map_err(Failure::with(ExitStatus::Config))?;
     if arguments.check_config {
-        say(&format!("{}, understood", settings.describe(&config))).map_err(Failure::with(ExitStatus::File))?;
+        say(&format!("{}, understood", settings.describe(&config))).map_err(no_output)?;
         return Ok(ExitStatus::Success);
     }
     let stop = program::stop_signal().map_err(Failure::with(ExitStatus::Failure))?;
@@ -105,7 +121,7 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     })?;
     for probe in &arguments.sandbox.sandbox_probe {
         let answer = probe.attempt().map_or_else(|error| error.to_string(), |()| "done".into());
-        say(&format!("{probe}: {answer}")).map_err(Failure::with(ExitStatus::File))?;
+        say(&format!("{probe}: {answer}")).map_err(no_output)?;
     }
     if !arguments.sandbox.sandbox_probe.is_empty() {
         return Ok(ExitStatus::Success);
@@ -122,6 +138,14 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         Ended::XenGone => {
             Err(Failure::new(ExitStatus::Lost, format!("{} went away; all streams are closed", arguments.xen)))
         }
+    }
+}
+
+/// The end of a program whose output cannot be written; a reader that has seen enough is no failure.
+fn no_output(error: io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::silent(ExitStatus::Success),
+        _ => Failure::new(ExitStatus::File, format!("cannot write to standard output: {error}")),
     }
 }
 

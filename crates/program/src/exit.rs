@@ -33,27 +33,28 @@ pub enum ExitStatus {
 }
 
 impl ExitStatus {
+    /// All of them, with their meaning for the manual pages.
+    pub const ALL: [(Self, &'static str); 13] = [
+        (Self::Success, "as asked"),
+        (Self::Failure, "bytes differ, something is missing, the daemon refuses, or an unexpected error"),
+        (Self::Usage, "command line"),
+        (Self::Config, "configuration"),
+        (Self::NoXen, "no Xen, or no emulation in that directory, or it is in use"),
+        (Self::NoCard, "no such guest, card or stream"),
+        (Self::NoDaemon, "no daemon answers"),
+        (Self::File, "a file, or standard output, cannot be read, understood or written"),
+        (Self::HostDevice, "a device of the host cannot be used"),
+        (Self::Unsupported, "the card does not take the format, rate or channel count, or capture is not allowed"),
+        (Self::Lost, "the other side went away and did not come back"),
+        (Self::Denied, "not permitted"),
+        (Self::Busy, "another program uses the card"),
+    ];
+
     /// The status with this number; any other means failure.
     #[must_use]
     pub fn from_code(code: i32) -> Self {
-        [
-            Self::Success,
-            Self::Failure,
-            Self::Usage,
-            Self::Config,
-            Self::NoXen,
-            Self::NoCard,
-            Self::NoDaemon,
-            Self::File,
-            Self::HostDevice,
-            Self::Unsupported,
-            Self::Lost,
-            Self::Denied,
-            Self::Busy,
-        ]
-        .into_iter()
-        .find(|&status| status as i32 == code)
-        .unwrap_or(Self::Failure)
+        let found = Self::ALL.into_iter().map(|(status, _)| status).find(|&status| status as i32 == code);
+        found.unwrap_or(Self::Failure)
     }
 }
 

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod exit;
+pub mod manual;
 mod run;
 
 pub use exit::{ExitStatus, Failure, end};

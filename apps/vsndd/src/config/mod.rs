@@ -340,6 +340,22 @@ error: unknown key `bufer-bytes-max`
     }
 
     #[test]
+    fn the_example_in_the_documentation_has_every_key() {
+        let text = include_str!("../../../../docs/vsndd.toml");
+        for table in ["", "[limits]\n", "[worker]\n", "[control]\n", "[metrics]\n", "[[rule]]\n"] {
+            // The parser names all keys that it knows.
+            let error = toml::from_str::<Config>(&format!("{table}no-such-key = 1\n")).unwrap_err().to_string();
+            let (_, known) = error.split_once("expected ").unwrap_or_else(|| panic!("{error}"));
+            let keys: Vec<&str> = known.split('`').skip(1).step_by(2).filter(|key| !key.contains('_')).collect();
+            assert!(!keys.is_empty(), "{error}");
+            for key in keys {
+                let there = [format!("{key} ="), format!("[{key}]")].iter().any(|form| text.contains(form.as_str()));
+                assert!(there, "`{key}` of `{}` is not in the example", table.trim());
+            }
+        }
+    }
+
+    #[test]
     fn the_empty_file_hears_nothing() {
         let config = Config::parse("", Path::new("f.toml")).unwrap();
         assert!(!config.capture);

@@ -1,0 +1,169 @@
+//! What the manual pages of `vsnd` say beyond the command line: examples, files, variables, exit statuses.
+
+use program::ExitStatus as S;
+use program::manual::{Entry, Sections};
+
+const XEN: Entry = ("VSND_XEN", "the Xen, as --xen: `dev` or `emu:DIR`");
+const SOCKET: Entry = ("VSND_SOCKET", "the daemon's control socket, as --socket");
+const STORE: Entry = ("XENSTORED_PATH", "where XenStore's socket is, in place of its usual places");
+const CONTROL: Entry = ("/run/vsnd/control.sock", "where the daemon listens; DIR/control.sock in an emulation");
+const LOCK: Entry =
+    ("/run/vsnd-card-N.lock", "held by the program that uses the card; in an emulation DIR/domain-N-card-C.lock");
+
+const STEERING: &[S] = &[S::Success, S::Failure, S::Usage, S::NoCard, S::NoDaemon, S::File, S::Lost, S::Denied];
+const GUEST: &[S] = &[
+    S::Success,
+    S::Failure,
+    S::Usage,
+    S::NoXen,
+    S::NoCard,
+    S::NoDaemon,
+    S::File,
+    S::HostDevice,
+    S::Unsupported,
+    S::Lost,
+    S::Busy,
+];
+
+/// For commands that ask the daemon.
+const fn steering(examples: &'static [Entry]) -> Sections<'static> {
+    Sections {
+        examples,
+        files: &[CONTROL],
+        environment: &[XEN, SOCKET],
+        statuses: STEERING,
+        see_also: &["vsnd(1)", "vsndd(8)", "vsndd.toml(5)"],
+    }
+}
+
+/// For commands that are a guest.
+const fn guest(examples: &'static [Entry]) -> Sections<'static> {
+    Sections {
+        examples,
+        files: &[LOCK],
+        environment: &[XEN],
+        statuses: GUEST,
+        see_also: &["vsnd(1)", "vsnd-doctor(1)"],
+    }
+}
+
+/// The sections of a command's page; `None` for a command that has none yet.
+pub(crate) fn sections(command: &str) -> Option<Sections<'static>> {
+    Some(match command {
+        "vsnd" => Sections {
+            examples: &[
+                ("vsnd demo", "plays and records a file on an emulated Xen, and compares"),
+                ("vsnd doctor", "says what is missing for sound, and the next step"),
+                ("vsnd top", "shows the daemon's streams live"),
+                ("vsnd mute '*'", "silences every guest"),
+            ],
+            files: &[CONTROL, LOCK],
+            environment: &[
+                XEN,
+                SOCKET,
+                ("NO_COLOR", "no colours, if it is not empty"),
+                ("TZ", "the time zone of events"),
+            ],
+            statuses: &[
+                S::Success,
+                S::Failure,
+                S::Usage,
+                S::Config,
+                S::NoXen,
+                S::NoCard,
+                S::NoDaemon,
+                S::File,
+                S::HostDevice,
+                S::Unsupported,
+                S::Lost,
+                S::Denied,
+                S::Busy,
+            ],
+            see_also: &["vsndd(8)", "vsndd.toml(5)", "xl.cfg(5)"],
+        },
+        "vsnd-demo" => Sections {
+            examples: &[
+                ("vsnd demo", "plays a recording of alsa-utils into a WAV file, records it back, and compares both"),
+                ("vsnd demo song.flac --sink alsa:default", "lets you hear a file of yours"),
+                ("vsnd demo --protocol v0 --json", "as a guest of 2015, with the result as JSON"),
+            ],
+            environment: &[("TMPDIR", "where its directory is made; that is removed at the end")],
+            statuses: GUEST,
+            see_also: &["vsnd-emu(1)", "vsndd(8)"],
+            ..Sections::default()
+        },
+        "vsnd-play" => guest(&[
+            ("vsnd play song.flac", "plays a file on card 0"),
+            ("sox in.ogg -t wav - | vsnd play -", "plays standard input"),
+            ("vsnd play x.wav --volume -6dB --period-ms 5", "at half the amplitude, with short periods"),
+        ]),
+        "vsnd-record" => guest(&[
+            ("vsnd record heard.wav --seconds 5", "records five seconds into a new file"),
+            ("vsnd record - --channels 1 | sox -t wav - heard.ogg", "writes to standard output"),
+        ]),
+        "vsnd-emu" => Sections {
+            examples: &[
+                ("vsnd emu --dir /tmp/xen", "runs an emulated Xen until it is interrupted"),
+                (
+                    "vsnd emu --dir /tmp/xen attach --domain 1 \"vsnd=[['CARD', 'PCM', 'STREAM, type=p']]\"",
+                    "gives guest 1 a card with a stream for playback",
+                ),
+                ("XENSTORED_PATH=/tmp/xen/xenstored.sock xenstore-ls", "shows its XenStore with Xen's own tools"),
+            ],
+            files: &[
+                ("DIR/hypervisor.sock", "domains connect here"),
+                ("DIR/xenstored.sock", "XenStore, as domain 0 sees it"),
+                ("DIR/lock", "held by the emulation that runs"),
+            ],
+            environment: &[("VSND_XEN", "emu:DIR, in place of --dir")],
+            statuses: &[S::Success, S::Failure, S::Usage, S::NoXen, S::NoCard, S::NoDaemon, S::File],
+            see_also: &["vsnd-demo(1)", "vsndd(8)", "xl.cfg(5)"],
+        },
+        "vsnd-list" => steering(&[
+            ("vsnd list", "shows guests, cards and streams"),
+            ("vsnd list --json | jq '.guests[].name'", "for programs"),
+        ]),
+        "vsnd-top" => steering(&[
+            ("vsnd top", "shows the streams live; ? shows the keys"),
+            ("vsnd top --json --interval 10", "a status with levels every ten seconds"),
+        ]),
+        "vsnd-volume" => steering(&[
+            ("vsnd volume studio", "shows the volumes of a guest's streams"),
+            ("vsnd volume studio =-6dB", "sets them"),
+            ("vsnd volume studio/0/0/0 +3dB", "makes one stream louder"),
+            ("vsnd volume 'untrusted-*' 50%", "sets those of several guests, in percent as sound servers show them"),
+        ]),
+        "vsnd-mute" => steering(&[
+            ("vsnd mute studio", "silences a guest, which notices nothing"),
+            ("vsnd mute '*'", "silences every guest"),
+        ]),
+        "vsnd-unmute" => steering(&[("vsnd unmute studio/0/0/0", "lets a stream be heard again")]),
+        "vsnd-allow-capture" => steering(&[("vsnd allow-capture studio", "lets a guest hear what the host hears")]),
+        "vsnd-deny-capture" => steering(&[("vsnd deny-capture '*'", "lets no guest capture")]),
+        "vsnd-reload" => Sections {
+            statuses: &[S::Success, S::Failure, S::Usage, S::Config, S::NoDaemon, S::File, S::Lost, S::Denied],
+            ..steering(&[("vsnd reload", "has the daemon read its configuration again, and shows the mistakes in it")])
+        },
+        "vsnd-events" => steering(&[
+            ("vsnd events", "shows what happened lately"),
+            ("vsnd events --follow --json", "and what happens from now on, for programs"),
+        ]),
+        "vsnd-doctor" => Sections {
+            examples: &[
+                ("vsnd doctor", "looks at everything on the way of a frame"),
+                ("vsnd doctor --xen emu:/tmp/xen --json", "in an emulation, for programs"),
+            ],
+            files: &[("/etc/vsnd/vsndd.toml", "the configuration that is looked at"), CONTROL],
+            environment: &[XEN, STORE, ("NO_COLOR", "no colours, if it is not empty")],
+            statuses: &[S::Success, S::Failure, S::Usage, S::NoXen, S::File],
+            see_also: &["vsnd(1)", "vsndd(8)", "vsndd.toml(5)"],
+        },
+        "vsnd-completions" => Sections {
+            examples: &[("source <(vsnd completions bash)", "tries them in this shell")],
+            statuses: &[S::Success, S::Usage, S::File],
+            see_also: &["vsnd(1)"],
+            ..Sections::default()
+        },
+        _ => return None,
+    })
+}

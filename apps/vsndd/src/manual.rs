@@ -1,0 +1,67 @@
+//! The manual pages: vsndd(8), and vsndd.toml(5), which is the commented example of the configuration.
+
+use std::io;
+
+use clap::Command;
+use program::ExitStatus as S;
+use program::manual::{Sections, file_page, page};
+
+/// Everything that the configuration has, with comments; a test of the parser sees to it that nothing is missing.
+const EXAMPLE: &str = include_str!("../../../docs/vsndd.toml");
+
+const SECTIONS: Sections<'static> = Sections {
+    examples: &[
+        ("vsndd --check-config", "says whether the daemon would start with its configuration"),
+        ("systemctl reload vsndd", "has the service read its configuration again; what plays is not disturbed"),
+        ("vsndd --xen emu:/tmp/xen --sink alsa:default", "serves an emulated Xen, audibly"),
+        ("vsndd --sink pulse@unix:/run/user/1000/pulse/native", "plays to the sound server of a user"),
+    ],
+    files: &[
+        ("/etc/vsnd/vsndd.toml", "the configuration"),
+        ("/run/vsnd/control.sock", "where `vsnd` asks; root and the group vsnd may"),
+        ("/run/vsnd/control.decisions", "what was decided with `vsnd`"),
+        ("/var/lib/vsnd", "recordings of WAV sinks that are configured there"),
+    ],
+    environment: &[
+        ("VSND_XEN", "the Xen, as --xen"),
+        ("VSND_LOG", "what is logged, as --log"),
+        ("PULSE_SERVER, PULSE_COOKIE", "the PulseAudio server of a device that names none, and its cookie"),
+        ("PIPEWIRE_REMOTE, PIPEWIRE_RUNTIME_DIR, XDG_RUNTIME_DIR", "the PipeWire server of a device that names none"),
+    ],
+    statuses: &[S::Success, S::Failure, S::Usage, S::Config, S::NoXen, S::File, S::HostDevice, S::Lost],
+    see_also: &["vsndd.toml(5)", "vsnd(1)", "vsnd-doctor(1)", "xl.cfg(5)"],
+};
+
+/// vsndd(8).
+pub(crate) fn daemon(command: &Command) -> io::Result<Vec<u8>> {
+    page(command, "8", &SECTIONS)
+}
+
+/// vsndd.toml(5).
+pub(crate) fn configuration() -> String {
+    let words = "The daemon vsndd(8) reads it when it starts, and when it is told to reload. What stands at its top holds for every stream; \
+        each [[rule]] that matches replaces what it names.\n\nThe file is TOML. Below is everything that there is, with its meaning; what \
+        stands behind a # need not be there. `vsndd --check-config` finds mistakes, all at once.";
+    file_page(
+        "vsndd.toml",
+        "configuration of the sound daemon for Xen guests",
+        words,
+        EXAMPLE,
+        &["vsndd(8)", "vsnd(1)"],
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_of_the_configuration_has_every_line_of_the_example() {
+        let page = configuration();
+        assert!(page.contains(".TH VSNDD.TOML 5"), "{page}");
+        for line in EXAMPLE.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase())) {
+            let key = line.split(' ').next().unwrap_or_default().replace('-', "\\-");
+            assert!(page.contains(&key), "{key}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Manual pages: a command line's own definitions, with the sections that they do not have.
+
+use std::io;
+
+use clap::Command;
+use clap_mangen::Man;
+use roff::{Inline, Roff, bold, roman};
+
+use crate::ExitStatus;
+
+/// A name, and a line about it.
+pub type Entry = (&'static str, &'static str);
+
+/// The sections that a command line does not define.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sections<'a> {
+    /// Commands as they are typed, and for what.
+    pub examples: &'a [Entry],
+    /// Files that the program reads or makes.
+    pub files: &'a [Entry],
+    /// Variables that it heeds.
+    pub environment: &'a [Entry],
+    /// Its exit statuses.
+    pub statuses: &'a [ExitStatus],
+    /// Pages to read on, `vsnd(1)`.
+    pub see_also: &'a [&'static str],
+}
+
+/// The page of `command`, as it is called in `section`.
+///
+/// # Errors
+/// None; a buffer takes everything.
+pub fn page(command: &Command, section: &str, sections: &Sections<'_>) -> io::Result<Vec<u8>> {
+    let mut page = Vec::new();
+    let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
+    let source = format!("vsnd {}", command.get_version().unwrap_or(env!("CARGO_PKG_VERSION")));
+    let man = Man::new(command.clone()).title(name.to_uppercase()).section(section).source(source).manual("vsnd");
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    if command.get_subcommands().any(|command| !command.is_hide_set()) {
+        man.render_subcommands_section(&mut page)?;
+    }
+    if command.get_after_help().is_some() {
+        man.render_extra_section(&mut page)?;
+    }
+    let mut roff = Roff::new();
+    for (title, entries) in
+        [("EXAMPLES", sections.examples), ("FILES", sections.files), ("ENVIRONMENT", sections.environment)]
+    {
+        entry_section(&mut roff, title, entries.iter().map(|(name, text)| ((*name).to_owned(), *text)));
+    }
+    let known = ExitStatus::ALL.into_iter().filter(|(status, _)| sections.statuses.contains(status));
+    entry_section(&mut roff, "EXIT STATUS", known.map(|(status, text)| ((status as u8).to_string(), text)));
+    if !sections.see_also.is_empty() {
+        roff.control("SH", ["SEE ALSO"]);
+        roff.text([roman(sections.see_also.join(", "))]);
+    }
+    page.extend_from_slice(roff.render().as_bytes());
+    Ok(page)
+}
+
+fn entry_section(roff: &mut Roff, title: &str, entries: impl Iterator<Item = (String, &'static str)>) {
+    let mut entries = entries.peekable();
+    if entries.peek().is_none() {
+        return;
+    }
+    roff.control("SH", [title]);
+    for (name, text) in entries {
+        roff.control("TP", []);
+        roff.text([bold(name)]);
+        roff.text([roman(text)]);
+    }
+}
+
+/// The page of a file format: some words about it, and a commented example that has everything.
+#[must_use]
+pub fn file_page(name: &str, summary: &str, words: &str, example: &str, see_also: &[&str]) -> String {
+    let mut roff = Roff::new();
+    let source = format!("vsnd {}", env!("CARGO_PKG_VERSION"));
+    roff.control("TH", [name.to_uppercase().as_str(), "5", "", source.as_str(), "vsnd"]);
+    roff.control("SH", ["NAME"]);
+    roff.text([roman(format!("{name} - {summary}"))]);
+    roff.control("SH", ["DESCRIPTION"]);
+    for paragraph in words.split("\n\n") {
+        roff.text([roman(paragraph.replace('\n', " "))]);
+        roff.control("PP", []);
+    }
+    roff.control("SH", ["THE FILE"]);
+    roff.control("nf", []);
+    let lines: Vec<Inline> = example.lines().flat_map(|line| [roman(line), roff::line_break()]).collect();
+    roff.text(lines);
+    roff.control("fi", []);
+    roff.control("SH", ["SEE ALSO"]);
+    roff.text([roman(see_also.join(", "))]);
+    roff.render()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_has_the_sections_that_a_command_line_does_not_define() {
+        let command = Command::new("vsnd-x").about("Does something.").arg(clap::Arg::new("file").help("A file."));
+        let sections = Sections {
+            examples: &[("vsnd x -a", "does it")],
+            files: &[("/run/x", "a socket")],
+            environment: &[("X", "where")],
+            statuses: &[ExitStatus::Success, ExitStatus::NoDaemon],
+            see_also: &["vsnd(1)"],
+        };
+        let page = String::from_utf8(page(&command, "1", &sections).unwrap()).unwrap();
+        let mut rest = page.as_str();
+        for part in [
+            ".SH NAME",
+            ".SH EXAMPLES",
+            "\\-a",
+            ".SH FILES",
+            ".SH ENVIRONMENT",
+            ".SH \"EXIT STATUS\"",
+            "no daemon answers",
+            ".SH \"SEE ALSO\"",
+        ] {
+            let at = rest.find(part).unwrap_or_else(|| panic!("{part} is missing, or not in its place, in {page}"));
+            rest = &rest[at..];
+        }
+        assert!(!page.contains("the other side"), "statuses of others: {page}");
+    }
+}
