@@ -146,6 +146,7 @@ pub(crate) fn sections(command: &str) -> Option<Sections<'static>> {
         },
         "vsnd-events" => steering(&[
             ("vsnd events", "shows what happened lately"),
+            ("vsnd events studio --kind xrun,lost", "of one guest, and only of these kinds"),
             ("vsnd events --follow --json", "and what happens from now on, for programs"),
         ]),
         "vsnd-doctor" => Sections {

@@ -1,6 +1,7 @@
 //! What happened.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +57,36 @@ pub enum EventKind {
     Reload,
     /// The process that serves a guest ended, and another takes its place.
     Worker,
+}
+
+impl EventKind {
+    /// Every kind.
+    pub const ALL: [Self; 11] = [
+        Self::Card,
+        Self::Open,
+        Self::Close,
+        Self::Refused,
+        Self::Xrun,
+        Self::Violation,
+        Self::Lost,
+        Self::Back,
+        Self::Audit,
+        Self::Reload,
+        Self::Worker,
+    ];
+}
+
+/// A text that is no kind of event.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there are {}", EventKind::ALL.map(|kind| kind.to_string()).join(", "))]
+pub struct ParseKindError;
+
+impl FromStr for EventKind {
+    type Err = ParseKindError;
+
+    fn from_str(text: &str) -> Result<Self, ParseKindError> {
+        Self::ALL.into_iter().find(|kind| kind.to_string() == text).ok_or(ParseKindError)
+    }
 }
 
 impl fmt::Display for EventKind {

@@ -92,6 +92,15 @@ impl Target {
         self.pattern().is_some()
     }
 
+    /// Whether everything that an event with these places is about lies in it.
+    #[must_use]
+    pub fn contains(&self, card: Option<u32>, pcm: Option<u8>, stream: Option<u8>) -> bool {
+        fn holds<T: PartialEq>(wanted: Option<T>, there: Option<T>) -> bool {
+            wanted.is_none() || wanted == there
+        }
+        holds(self.card, card) && holds(self.pcm, pcm) && holds(self.stream, stream)
+    }
+
     fn pattern(&self) -> Option<Pattern> {
         if self.domain.contains(['*', '?', '[']) { Pattern::new(&self.domain).ok() } else { None }
     }

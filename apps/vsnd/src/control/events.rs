@@ -1,18 +1,25 @@
 //! `vsnd events`: what happened, a line each.
 
-use ::control::{Event, Reply, Request};
+use std::collections::BTreeMap;
+
+use ::control::{Event, EventKind, Reply, Request, Target};
 use clap::Args;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use program::{ExitStatus, Failure};
 
-use super::{Daemon, Output, failure, text, unexpected};
+use super::{Daemon, Output, failure, list, text, unexpected};
 
 #[derive(Debug, Args)]
 #[command(after_help = "A line is: date and time in the local time zone (TZ), the kind of event, what it is about as \
     DOMAIN[/CARD[/PCM[/STREAM]]] with the domain's id (`-` for the daemon itself), and what happened in words. Kinds: card, \
     open, close, refused, xrun, violation, lost, back, audit, reload.")]
 pub(crate) struct Arguments {
+    /// Only what is about these guests, cards or streams: DOMAIN[/CARD[/PCM[/STREAM]]], also with a pattern.
+    target: Option<Target>,
+    /// Only events of these kinds, `xrun,lost` for instance.
+    #[arg(long, short, value_name = "KIND", value_delimiter = ',')]
+    kind: Vec<EventKind>,
     /// Goes on with what happens from now on, until interrupted.
     #[arg(long, short)]
     follow: bool,
@@ -30,7 +37,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let Reply::Events { events } = reply else { return Err(unexpected()) };
     let zone = TimeZone::system();
     let mut out = Output::new();
-    let mut print = |event: &Event| if arguments.json { out.json(event) } else { out.line(line(event, &zone)) };
+    let mut filter = Filter { arguments, guests: BTreeMap::new() };
+    let mut print = |event: &Event| match filter.passes(event)? {
+        false => Ok(()),
+        true if arguments.json => out.json(event),
+        true => out.line(line(event, &zone)),
+    };
     for event in &events {
         print(event)?;
     }
@@ -39,6 +51,38 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     }
     loop {
         print(&client.next_event().map_err(failure)?)?;
+    }
+}
+
+/// Which events are shown.
+struct Filter<'a> {
+    arguments: &'a Arguments,
+    /// Guests that events were about, and whether the target names them.
+    guests: BTreeMap<u16, bool>,
+}
+
+impl Filter<'_> {
+    fn passes(&mut self, event: &Event) -> Result<bool, Failure> {
+        let Arguments { target, kind, .. } = self.arguments;
+        if !kind.is_empty() && !kind.contains(&event.kind) {
+            return Ok(false);
+        }
+        let Some(target) = target else { return Ok(true) };
+        let Some(domain) = event.domain else { return Ok(false) };
+        Ok(self.names(target, domain)? && target.contains(event.card, event.pcm, event.stream))
+    }
+
+    /// Whether the target names a guest, by what the daemon calls it now; one that is gone is known by its id.
+    fn names(&mut self, target: &Target, domain: u16) -> Result<bool, Failure> {
+        if let Some(known) = self.guests.get(&domain) {
+            return Ok(*known);
+        }
+        let status = list::status(&mut self.arguments.daemon.connect()?, false)?;
+        let guest = status.guests.iter().find(|guest| guest.domain == domain);
+        let (name, uuid) = guest.map_or((None, None), |guest| (guest.name.as_deref(), guest.uuid.as_deref()));
+        let named = target.names_guest(domain, name, uuid);
+        self.guests.insert(domain, named);
+        Ok(named)
     }
 }
 
@@ -56,7 +100,6 @@ fn line(event: &Event, zone: &TimeZone) -> String {
 
 #[cfg(test)]
 mod tests {
-    use ::control::EventKind;
     use jiff::tz;
 
     use super::*;

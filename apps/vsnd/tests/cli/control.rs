@@ -223,6 +223,36 @@ fn events_are_a_line_each() {
 }
 
 #[test]
+fn events_are_filtered_by_kind_and_guest() {
+    let other = |domain, stream, kind, text: &str| Event { domain, stream, kind, ..event(text) };
+    let events = vec![
+        other(Some(5), Some(1), EventKind::Xrun, "a"),
+        other(Some(5), None, EventKind::Audit, "b"),
+        other(Some(6), Some(1), EventKind::Xrun, "c"),
+        other(None, None, EventKind::Reload, "d"),
+    ];
+    let answer = move |request: &Request| match request {
+        Request::Events { .. } => vec![json(&Reply::Events { events: events.clone() })],
+        _ => usual(request),
+    };
+    for (arguments, expected) in [
+        (&["events"][..], "abcd"),
+        (&["events", "--kind", "xrun"], "ac"),
+        (&["events", "-k", "xrun,reload"], "acd"),
+        (&["events", "studio"], "ab"),
+        (&["events", "stu*", "--kind", "audit"], "b"),
+        (&["events", "6"], "c"),
+        (&["events", "nobody"], ""),
+    ] {
+        let (output, _) = vsnd_with(&[arguments, &["--json"]].concat(), answer.clone());
+        let shown = stdout(&output);
+        let shown = shown.lines().map(|line| serde_json::from_str::<Event>(line).expect("JSON").text);
+        assert_eq!(shown.collect::<String>(), expected, "{arguments:?}");
+    }
+    expect(&vsnd_with(&["events", "--kind", "noise"], usual).0, 2, "there are card, open, close, refused");
+}
+
+#[test]
 fn events_are_followed_until_the_daemon_ends() {
     let following = |request: &Request| {
         assert_eq!(*request, Request::Events { follow: true });
