@@ -11,7 +11,7 @@ use crate::common::{World, eventually, samples, signal, stderr, text};
 #[test]
 fn a_recorder_that_was_held_up_goes_on_and_says_what_is_missing() {
     let world = World::new();
-    let source = noise(3, 48_000 * 4);
+    let source = noise(3, 4 * 48_000 * 4);
     let card = Card {
         guest: xen::DomainId(1),
         card: 0,
@@ -21,21 +21,22 @@ fn a_recorder_that_was_held_up_goes_on_and_says_what_is_missing() {
     };
     let backend = Backend::start(world.enter(0), card);
     let file = world.path("recorded.wav");
-    let mut recorder = world.guest(&["record", text(&file), "--frames", "48000", "--buffer-ms", "100"]);
+    let mut recorder = world.guest(&["record", text(&file), "--frames", "144000", "--buffer-ms", "500"]);
     let recorder = recorder.spawn().expect("starts");
     let recorded = || file.metadata().map_or(0, |file| file.len());
     eventually("it records", || recorded() > 9600 * 4);
     signal(&recorder, Signal::STOP);
-    std::thread::sleep(Duration::from_millis(500));
+    // Longer than the buffer.
+    std::thread::sleep(Duration::from_millis(1200));
     signal(&recorder, Signal::CONT);
     let output = recorder.wait_with_output().expect("ends");
     assert!(output.status.success(), "{}", stderr(&output));
     let said = stderr(&output);
-    assert!(said.starts_with("vsnd: the backend refuses READ: EIO; started again, about 0."), "{said}");
+    assert!(said.starts_with("vsnd: the backend refuses READ: EIO; started again, about "), "{said}");
     assert!(said.contains(" s are missing near frame "), "{said}");
     drop(backend);
     let heard: Vec<u8> = samples(&file).into_iter().flat_map(i16::to_le_bytes).collect();
-    assert_eq!(heard.len(), 48_000 * 4);
+    assert_eq!(heard.len(), 144_000 * 4);
     // Whole up to the overrun; then from the beginning again, which is what this backend's source does at OPEN.
     let frame = said.split(' ').next_back().and_then(|frame| frame.trim().parse::<usize>().ok()).expect("a frame");
     assert!(frame > 9600, "{said}");
@@ -43,5 +44,5 @@ fn a_recorder_that_was_held_up_goes_on_and_says_what_is_missing() {
     let same = heard.iter().zip(&source).take_while(|(one, other)| one == other).count() / 4;
     assert!((frame..frame + 480).contains(&same), "{said}: {same}");
     let (before, after) = heard.split_at(same * 4);
-    assert!(before == &source[..before.len()] && after == &source[..after.len()], "{said}");
+    assert!(source.starts_with(before) && source.starts_with(after), "{said}");
 }
