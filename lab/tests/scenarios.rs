@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Scenarios that are run by their names only: measurements, what takes hours.
-const BY_NAME: [&str; 4] = ["bench", "bench_start", "bench_dmix", "formats_all"];
+const BY_NAME: [&str; 5] = ["bench", "bench_race", "bench_start", "bench_dmix", "formats_all"];
 
 fn lab() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

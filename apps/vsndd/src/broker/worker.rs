@@ -86,6 +86,15 @@ impl Remains {
     }
 }
 
+/// Terms on which a worker serves.
+pub(super) struct Terms<'a> {
+    /// Pages that may be lent to it at once.
+    pub(super) pages_max: usize,
+    /// Its first order.
+    pub(super) begin: &'a Order,
+    pub(super) limits: &'a crate::config::Worker,
+}
+
 /// A message of a worker.
 pub(super) enum Said {
     Report(Report),
@@ -99,10 +108,8 @@ impl Worker {
         xen: &Xen,
         hub: &mut Hub,
         guest: DomainId,
-        pages_max: usize,
-        begin: &Order,
+        Terms { pages_max, begin, limits }: Terms<'_>,
         launch: &mut dyn Launch,
-        limits: &crate::config::Worker,
         poller: &Poller,
     ) -> Result<Self, crate::Error> {
         let own = xen.domain();

@@ -7,7 +7,7 @@ use control::EventKind;
 use tracing::warn;
 use xen::DomainId;
 
-use super::worker::{self, Part, Said, Worker};
+use super::worker::{self, Part, Said, Terms, Worker};
 use super::{Daemon, LIVENESS_TOKEN, METRICS_TOKEN, STORE_TOKEN};
 use crate::config::Limits;
 use crate::error::{Ended, Error};
@@ -63,16 +63,8 @@ impl Daemon {
         let bytes = self.config.limits.buffer_bytes_per_domain.unwrap_or(Limits::BUFFER_BYTES_PER_DOMAIN);
         let pages_max = usize::try_from(bytes / sndif::PAGE_BYTES as u64).unwrap_or(usize::MAX).saturating_mul(2);
         let begin = Order::Begin { settings: self.settings.clone(), decisions: self.decisions.clone() };
-        let worker = Worker::start(
-            &self.xen,
-            &mut self.hub,
-            guest,
-            pages_max.max(4096),
-            &begin,
-            self.launch.as_mut(),
-            &self.config.worker,
-            &self.poller,
-        )?;
+        let terms = Terms { pages_max: pages_max.max(4096), begin: &begin, limits: &self.config.worker };
+        let worker = Worker::start(&self.xen, &mut self.hub, guest, terms, self.launch.as_mut(), &self.poller)?;
         self.workers.insert(guest, worker);
         Ok(())
     }
