@@ -23,7 +23,7 @@ build: deps
 # Everything, what fails fast first. Each part runs, whatever became of the others; a table at the end says what took how
 # long, what failed and where to look, and what was left out.
 test:
-	@scripts/test.sh lint unit dist lab-test lab-short
+	@scripts/test.sh lint unit dist lab-test
 
 # `make unit` and the lab again and again beside busy processors: nothing may fail that passes on a quiet machine.
 soak:
