@@ -5,7 +5,8 @@
 # The guest's configuration: dmix, dsnoop and dshare share the first stream of either direction, which has to be named where a device
 # has several: alsa-lib opens it once more for the next player.
 plugins_configure() {
-    must_run a "cat > /etc/asound.conf << END
+    # Recordings of scenarios before fill the guest's memory.
+    must_run a "rm -f /run/lab/*.raw; cat > /etc/asound.conf << END
 pcm.lab { type hw card 0 device 0 }
 pcm.first { type hw card 0 device 0 subdevice 0 }
 pcm.mix { type dmix ipc_key 7001 slave { pcm first format S16_LE rate 48000 channels 2 period_size 1024 buffer_size 8192 } }
