@@ -33,7 +33,7 @@ limit_seconds=${LAB_LIMIT:-1800}
 
 # memory PLATFORM: megabytes of dom0 and of each guest.
 memory() {
-    dom0_mb=800 guest_mb=144
+    dom0_mb=800 guest_mb=160
     case $1 in
         debug) dom0_mb=860 guest_mb=600 ;;
         arm64*) guest_mb=256 ;;
