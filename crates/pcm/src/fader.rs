@@ -68,7 +68,7 @@ impl Fader {
         self.factor_at(channel, self.part(passed))
     }
 
-    /// The part of the change that is done when so many of its frames have passed.
+    /// The part of the change that is done once `passed` of its frames have passed.
     fn part(&self, passed: u32) -> f64 {
         f64::from(passed.min(self.fade_frames)) / f64::from(self.fade_frames)
     }

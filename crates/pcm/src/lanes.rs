@@ -7,10 +7,10 @@ use crate::block::nearest;
 use crate::fixed::{self, Factors, LANES, fixed};
 use crate::{Linear, g711};
 
-/// Blocks of factors that are worked out beforehand, for frames of up to so many channels, and multiples of two, four and eight.
+/// Most blocks of factors that are worked out beforehand: for frames of up to eight channels, and multiples of two, four and eight.
 const BLOCKS_MAX: usize = 8;
 
-/// What a sample is multiplied by, in the forms that kernels need.
+/// Factors of samples, in the forms that kernels need.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Factor {
     pub(crate) linear: f64,

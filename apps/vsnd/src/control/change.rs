@@ -9,11 +9,11 @@ pub(crate) const VOLUME_DB: RangeInclusive<f64> = -100.0..=20.0;
 /// A new volume.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Change {
-    /// This one, in decibels.
+    /// Sets the volume, in decibels.
     To(f64),
-    /// So many decibels more.
+    /// Adds decibels.
     ByDecibels(f64),
-    /// So many percent of full volume more, on the cubic scale of sound servers.
+    /// Adds percent of full volume, on the cubic scale of sound servers.
     ByPercent(f64),
 }
 

@@ -40,7 +40,7 @@ pub(crate) fn direction(stream: &Stream) -> &'static str {
     }
 }
 
-/// What a stream is doing, or what keeps it from doing anything: first of all that the host does not permit it.
+/// A stream's state, or the reason why it does nothing: first of all, that the host does not permit it.
 pub(crate) fn state(stream: &Stream) -> &'static str {
     match stream.run {
         _ if !stream.permitted => "denied",
@@ -58,7 +58,7 @@ pub(crate) fn runs(stream: &Stream) -> bool {
     stream.permitted && stream.run == Run::Running && !stream.device_lost
 }
 
-/// What a card is doing; a state of XenBus in words.
+/// A card's state: XenBus's, in words.
 pub(crate) fn card_state(card: &Card) -> String {
     let words = match card.state.as_str() {
         "Initialising" => "being set up",

@@ -76,7 +76,7 @@ impl Configured {
     pub(super) fn findings(self, machine: &Machine, context: &Context) -> Vec<Finding> {
         let named = self.config.as_ref().and_then(|config| config.control.socket.clone());
         let told = match named {
-            // It listens nowhere.
+            // The configuration has no control socket.
             Some(path) if path.as_os_str().is_empty() => Told::default(),
             _ if !self.running => Told::default(),
             named => Told::by(&named.unwrap_or_else(|| context.socket.clone()), context),
@@ -256,7 +256,7 @@ fn device_finding(
         (device, Some(Word::Opened(time)), _) => {
             Finding::ok(check, format!("{device}: opened by the daemon at {time}"))
         }
-        // It may have come since.
+        // The device may have come since.
         (device, Some(Word::Failed(time, reason)), Some(Ok(_))) if !is_server => {
             let found = format!("{device} answers now; at {time} the daemon could not use it: {reason}");
             Finding::note(check, found, Some("play something, and look again".to_owned()))

@@ -27,7 +27,7 @@ pub(super) struct Told {
 pub(super) enum Word {
     /// A stream opened it, at this time.
     Opened(String),
-    /// It could not be opened or went away, at this time and for this reason.
+    /// The device could not be opened or went away: when, and why.
     Failed(String, String),
 }
 
@@ -67,7 +67,7 @@ impl Told {
         }
     }
 
-    /// What could not be asked, and what was refused lately and not granted since.
+    /// Findings: devices that could not be asked, and recent refusals that no success has followed.
     pub(super) fn findings(self) -> Vec<Finding> {
         let stream = |event: &Event| (event.domain, event.card, event.pcm, event.stream);
         let open = |event: &Event| matches!(event.kind, EventKind::Open | EventKind::Refused);

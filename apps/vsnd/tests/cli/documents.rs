@@ -34,7 +34,7 @@ fn blocks_of_the_documents_run_as_they_stand() {
             count += 1;
             let programs = program("vsnd");
             let path = format!("{}:{}", programs.parent().expect("directory").display(), env!("PATH"));
-            // What it started in the background ends with it.
+            // Programs that it started in the background end with it.
             let script = format!("trap 'kill $(jobs -p); wait' EXIT\nset -e\n{block}\n");
             let mut command = Command::new("bash");
             command.args(["-c", &script]).env("PATH", path).env_remove("VSND_XEN").env_remove("VSND_SOCKET");

@@ -40,7 +40,7 @@ fn a_recorder_that_was_held_up_goes_on_and_says_what_is_missing() {
     // Whole up to the overrun; then from the beginning again, which is what this backend's source does at OPEN.
     let frame = said.split(' ').next_back().and_then(|frame| frame.trim().parse::<usize>().ok()).expect("a frame");
     assert!(frame > 9600, "{said}");
-    // What was read and not written yet, less than a period, comes behind that.
+    // Frames that were read and not written yet, less than a period, come behind that.
     let same = heard.iter().zip(&source).take_while(|(one, other)| one == other).count() / 4;
     assert!((frame..frame + 480).contains(&same), "{said}: {same}");
     let (before, after) = heard.split_at(same * 4);

@@ -84,7 +84,7 @@ impl Launch for Processes {
             .stdout(Stdio::from(OwnedFd::from(link)))
             .stderr(Stdio::from(theirs))
             .spawn()?;
-        // It has not begun to serve: it waits for the first order.
+        // The worker does not serve yet: it waits for the first order.
         let group = self.groups.as_mut().and_then(|groups| match groups.add(guest, limits, child.id()) {
             Ok(group) => Some(group),
             Err(error) => {

@@ -46,7 +46,7 @@ pub(super) struct Device {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Stopped,
-    /// Since when, with so many frames moved before.
+    /// Start of the run, and frames that were moved before.
     Runs(Instant, u64),
     /// Everything is played, and the device stands.
     Dry,
