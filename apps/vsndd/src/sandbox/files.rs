@@ -150,7 +150,7 @@ impl Reach {
                 | AccessFs::MakeReg
                 | AccessFs::MakeSock
                 | AccessFs::RemoveFile;
-            let group = read | AccessFs::WriteFile | AccessFs::MakeDir | AccessFs::RemoveDir;
+            let group = read | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::MakeDir | AccessFs::RemoveDir;
             let sockets: BitFlags<AccessFs> = AccessFs::MakeSock | AccessFs::RemoveFile;
             Ruleset::default()
                 .set_compatibility(CompatLevel::BestEffort)
