@@ -12,7 +12,7 @@ base=$deb/debian-12.tar
 lab=${PROGRAMS:-$project/target/release}/vsnd-lab
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$project/Cargo.toml" | head -n1)
 # The figure that docs/service.md has, in tenths.
-exposure=25
+exposure=26
 [ "$(id -u)" = 0 ] || exec sudo --preserve-env=PROGRAMS "$0"
 
 work=$(mktemp -d -p "$deb")
