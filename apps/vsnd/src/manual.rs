@@ -1,4 +1,4 @@
-//! What the manual pages of `vsnd` say beyond the command line: examples, files, variables, exit statuses.
+//! Text of the manual pages of `vsnd` beside the command line: examples, files, variables, exit statuses.
 
 use program::ExitStatus as S;
 use program::manual::{Entry, Sections};

@@ -42,7 +42,7 @@ pub(crate) struct Device<K> {
     pub(crate) handshake: backend::Handshake,
     /// Streams while connected, with the transport nodes they were connected with.
     pub(crate) streams: Vec<(StreamNodes, K)>,
-    /// What the guest calls the card, while connected.
+    /// Name that the guest gives the card, while connected.
     pub(crate) name: String,
     pub(crate) identity: Identity,
     /// How often the guest broke the protocol as far as the whole card is concerned.

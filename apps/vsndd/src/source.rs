@@ -90,7 +90,7 @@ impl Settings {
         Ok(config)
     }
 
-    /// What was read, in a line for people.
+    /// Summary of the configuration, in a line for people.
     #[must_use]
     pub fn describe(&self, config: &Config) -> String {
         let rules = match config.rules.len() {
@@ -103,7 +103,7 @@ impl Settings {
         }
     }
 
-    /// What the command line says takes the place of what stands at the file's top.
+    /// The command line replaces values at the top of the file.
     fn with_options(&self, mut config: Config) -> Result<Config, ConfigError> {
         let device = |option: &str, spec: &Option<String>| {
             let parsed = spec.as_deref().map(str::parse::<DeviceSpec>).transpose();

@@ -42,7 +42,7 @@ pub struct Guest {
 pub struct Card {
     /// Its number (the XenBus device id).
     pub card: u32,
-    /// What the guest's configuration calls it while it is connected; the guest can write that.
+    /// Name of the card in the guest's configuration, while connected; the guest can write it.
     #[serde(default)]
     pub name: String,
     /// Protocol, `v0` or `v2`.
@@ -89,7 +89,7 @@ pub struct Stream {
     pub pcm: u8,
     /// Index of the stream on the PCM device.
     pub stream: u8,
-    /// What the guest's configuration calls the PCM device; the guest can write that.
+    /// Name of the PCM device in the guest's configuration; the guest can write it.
     #[serde(default)]
     pub pcm_name: String,
     /// `null` for a stream of version 0 that has not been used yet.

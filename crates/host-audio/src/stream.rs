@@ -80,7 +80,7 @@ pub trait HostStream: Send {
         None
     }
 
-    /// What is used in fact, written as a device, where the device's own text leaves that open.
+    /// The device that is really used, where the configured text leaves that open.
     fn in_use(&self) -> Option<String> {
         None
     }

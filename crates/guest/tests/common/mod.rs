@@ -88,7 +88,7 @@ pub struct Faults {
     pub speed: u32,
 }
 
-/// What ends an overrun.
+/// The end of an overrun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until {
     Start,
