@@ -1,5 +1,6 @@
 //! Opening a PCM, asking what it can do, and setting it up.
 
+use super::behind::Behind;
 use super::chmap;
 use crate::speakers::Order;
 use crate::{Capabilities, Direction, Error, Least, StreamSpec};
@@ -27,6 +28,8 @@ pub(super) struct Device {
     pub may_wait: bool,
     /// Frames go straight into its ring.
     pub mapped: bool,
+    /// The room of that ring, where a card plays it.
+    pub behind: Option<Behind>,
     /// Where the channels of the wire lie in its frames.
     pub order: Order,
     pub poll_fds: Vec<alsa::poll::pollfd>,
@@ -168,9 +171,10 @@ pub(super) fn open(name: &str, direction: Direction, spec: &StreamSpec) -> Resul
     // A PCM of a card names it, and `null` waits for nobody: what is left is behind a plugin.
     let may_wait = pcm.info().map_or(true, |info| info.get_card() < 0 && info.get_id() != Ok("null"));
     let poll_fds = set_up().map_err(|error| failed("to be set up", error))?;
+    let behind = (mapped && !may_wait).then(|| Behind::new(&pcm, spec, buffer.max(1)));
     let period = period.max(1).cast_unsigned();
     let (buffer, avail_min) = (buffer.max(1).cast_unsigned(), avail_min.cast_unsigned());
-    Ok(Device { order, pcm, period, buffer, avail_min, can_pause, may_wait, mapped, poll_fds })
+    Ok(Device { order, pcm, period, buffer, avail_min, can_pause, may_wait, mapped, behind, poll_fds })
 }
 
 fn wanted_period(spec: &StreamSpec) -> u32 {

@@ -1,6 +1,7 @@
 //! ALSA PCMs, any that `aplay -L` names, plugins included.
 
 mod ask;
+mod behind;
 mod chmap;
 mod hw;
 mod pcm;

@@ -1,5 +1,6 @@
 //! An open PCM as its thread uses it, and what its errors mean.
 
+use super::behind::Behind;
 use super::hw::{Device, io_error, title};
 use crate::live::{Fault, Input, Output, frames_to_time, time_to_frames, wait_for};
 use crate::{Direction, Error, StreamSpec};
@@ -70,33 +71,35 @@ impl AlsaPcm {
     }
 
     /// Queues whole frames and says how many.
-    fn put(&self, frames: &[u8]) -> alsa::Result<usize> {
+    fn put(&mut self, frames: &[u8]) -> alsa::Result<usize> {
         let io = self.device.pcm.io_bytes();
         if !self.device.mapped {
             return io.writei(frames);
         }
+        let place = self.device.behind.as_ref().and_then(Behind::place);
         let mut put = 0;
         // The ring has an end, behind which it goes on at its beginning.
         while put < frames.len() {
             let rest = &frames[put..];
             let copy = |room: &mut [u8]| {
-                let octets = rest.len().min(room.len());
-                room[..octets].copy_from_slice(&rest[..octets]);
-                octets / self.frame_bytes
+                let bytes = rest.len().min(room.len());
+                room[..bytes].copy_from_slice(&rest[..bytes]);
+                bytes / self.frame_bytes
             };
             match io.mmap(rest.len() / self.frame_bytes, copy)? {
                 0 => break,
                 frames => put += frames * self.frame_bytes,
             }
         }
-        // A card plays on behind the last frame until its next interrupt, and what is there was heard before. A period of
-        // silence reaches so far, also at the ring's end, where there is an interrupt. It counts as room: the next frames
-        // take its place.
-        io.mmap(self.device.period as usize, |room| {
-            pcm::fill_silence(self.format, room);
-            0
-        })?;
-        Ok(put / self.frame_bytes)
+        let put = put / self.frame_bytes;
+        if let Some(behind) = &mut self.device.behind {
+            behind.moved(place, put);
+        }
+        Ok(put)
+    }
+
+    fn silence_behind(&self) -> alsa::Result<()> {
+        self.device.behind.as_ref().map_or(Ok(()), |behind| behind.fill(&self.device.pcm.io_bytes()))
     }
 
     /// What became of a call: an xrun or a suspend is made good, all else is the end.
@@ -256,7 +259,7 @@ impl Output for AlsaPcm {
         if let Some(left) = self.running_dry(now)? {
             return Ok(left);
         }
-        let delay = self.device.pcm.delay();
+        let delay = self.device.pcm.delay().and_then(|delay| self.silence_behind().map(|()| delay));
         if self.runs_dry(&delay, now) {
             return Ok(self.running_dry(now)?.unwrap_or_default());
         }
