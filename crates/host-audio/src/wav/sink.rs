@@ -24,6 +24,8 @@ struct Shared {
     written: AtomicU64,
     /// The sink was dropped: write what is left, then close the file.
     closed: AtomicBool,
+    /// The thread found the ring empty: whoever puts something there next wakes it. Both sides swap it, so that one of them sees the other.
+    dozes: AtomicBool,
     /// Do not gather: somebody waits in [`finish_all`].
     hurry: AtomicBool,
     /// The thread is through.
@@ -91,13 +93,17 @@ pub(super) struct WavSink {
 
 impl WavSink {
     pub(super) fn new(writer: Writer, spec: &StreamSpec) -> Result<Self, Error> {
+        Self::gathering(writer, spec, GATHER)
+    }
+
+    fn gathering(writer: Writer, spec: &StreamSpec, gather: Duration) -> Result<Self, Error> {
         let frame_bytes = spec.frame_bytes();
         let second = frame_bytes.saturating_mul(spec.rate_hz as usize);
         let ring_bytes = second.clamp(LEAST_RING_BYTES, MOST_RING_BYTES) / frame_bytes * frame_bytes;
         let (ring, consumer) = rtrb::RingBuffer::new(ring_bytes);
         let shared = Arc::new(Shared::default());
         let path = writer.path().to_owned();
-        let job = Job { writer, ring: consumer, shared: Arc::clone(&shared), frame_bytes };
+        let job = Job { writer, ring: consumer, shared: Arc::clone(&shared), frame_bytes, gather };
         let mut list = writers();
         let handle = thread::Builder::new()
             .name("vsnd-wav-write".into())
@@ -161,8 +167,8 @@ impl Sink for WavSink {
         if taken < wanted {
             self.xruns += 1;
         }
-        let capacity = self.ring.buffer().capacity();
-        if free == capacity || free < capacity / 2 {
+        let dozed = self.shared.dozes.swap(false, Ordering::AcqRel);
+        if dozed || free < self.ring.buffer().capacity() / 2 {
             self.thread.unpark();
         }
         Ok(taken)
@@ -186,6 +192,7 @@ struct Job {
     ring: rtrb::Consumer<u8>,
     shared: Arc<Shared>,
     frame_bytes: usize,
+    gather: Duration,
 }
 
 impl Job {
@@ -201,10 +208,10 @@ impl Job {
             }
             if self.is_urgent() {
                 thread::park_timeout(Duration::from_millis(1));
-            } else if self.ring.is_empty() {
+            } else if self.is_left_empty() {
                 thread::park();
                 if !self.is_urgent() {
-                    thread::park_timeout(GATHER);
+                    thread::park_timeout(self.gather);
                 }
             }
         };
@@ -216,6 +223,12 @@ impl Job {
         self.shared.finished.store(true, Ordering::Release);
         writers().retain(|(shared, _)| !Arc::ptr_eq(shared, &self.shared));
         PROGRESS.notify_all();
+    }
+
+    /// The ring is empty, and whoever fills it wakes the thread.
+    fn is_left_empty(&self) -> bool {
+        self.shared.dozes.swap(true, Ordering::AcqRel);
+        self.ring.is_empty()
     }
 
     fn is_urgent(&self) -> bool {
@@ -238,5 +251,47 @@ impl Job {
         let _guard = writers();
         PROGRESS.notify_all();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write_until_each_frame_is_in_the_file(sink: &mut WavSink) {
+        let mut pushed = 0;
+        for round in 0..50_000_u32 {
+            // The second comes while the thread has the first, or a little later.
+            sink.write(&[1; 2]).unwrap();
+            (0..round.wrapping_mul(7) % 1_000).for_each(|_| std::hint::spin_loop());
+            sink.write(&[2; 2]).unwrap();
+            pushed += 4;
+            let ends = Instant::now() + Duration::from_secs(10);
+            while sink.shared.written.load(Ordering::Acquire) < pushed {
+                assert!(Instant::now() < ends, "round {round}: the thread sleeps beside what is in the ring");
+                thread::yield_now();
+            }
+        }
+    }
+
+    #[test]
+    fn no_frame_stays_in_the_ring_because_its_thread_was_just_going_to_sleep() {
+        let spec = StreamSpec {
+            format: sndif::Format::S16Le,
+            rate_hz: 48_000,
+            channels: 1,
+            period_frames: 0,
+            buffer_frames: 0,
+        };
+        let directory = tempfile::tempdir().unwrap();
+        // More of them than processors: they are interrupted anywhere.
+        thread::scope(|scope| {
+            for number in 0..6 {
+                let path = directory.path().join(format!("{number}.wav"));
+                let writer = Writer::create(&path, spec.format, spec.rate_hz, spec.channels).unwrap();
+                let mut sink = WavSink::gathering(writer, &spec, Duration::ZERO).unwrap();
+                scope.spawn(move || write_until_each_frame_is_in_the_file(&mut sink));
+            }
+        });
     }
 }
