@@ -1,12 +1,23 @@
 # The model of the one other backend in the field in place of the daemon: its habits, against either driver.
 # shellcheck shell=sh
 
-# other_start [OPTION...]: it serves the card of guest a. The daemon is gone before.
+# other_start [OPTION...]: it serves the card of guest a. The daemon is gone before, or another such one, whose states are still in the
+# store.
 other_start() {
     vsnd-lab-other "$(guest_id a)" --directory "$WAVS" --source /run/lab/source.wav "$@" > /run/lab/other.log 2>&1 &
     other=$!
+    soon 20 grep -q connected /run/lab/other.log || fail "the guest does not connect to the other backend: $(tail -n1 /run/lab/other.log)"
     card_back a
-    guest_run a "soon 10 [ -e /proc/asound/card0/pcm1c ]" || fail "the guest shows no card"
+}
+
+# other_card [none|some]: the guest has the card, and our driver's shows what is offered now: one with another mixer is another card.
+# Nothing else runs in it.
+other_card() {
+    other_shown='grep -q "Simple ctrls *: 0$" /run/lab/info'
+    [ "${1:-none}" = none ] || other_shown="! $other_shown"
+    [ "$(guest_module)" = vsnd_front ] || other_shown=true
+    guest_run a "soon 10 sh -c '[ -e /proc/asound/card0/pcm1c ] && amixer -c0 info > /run/lab/info && $other_shown'" ||
+        fail "the guest shows no card of the other backend"
 }
 
 # other_kill: as a process that is killed; it must have lived until then.
@@ -21,6 +32,10 @@ other_world() {
     world a
     daemon_kill KILL
     other_start "$@"
+    case "$*" in
+    *--offers-mixer*) other_card some ;;
+    *) other_card ;;
+    esac
 }
 
 # other_end: the daemon serves again.
@@ -54,7 +69,7 @@ scenario_other() {
 scenario_otherheld() {
     other_world
     for from in 0 37; do
-        [ $from = 0 ] || { other_kill; other_start --counts-from $from; }
+        [ $from = 0 ] || { other_kill; other_start --counts-from $from; other_card; }
         must_run a "play 0,0 162 192000 & sleep 1; kill -STOP \$(pidof aplay); sleep 2; kill -CONT \$(pidof aplay); wait \$!"
         underruns=$(echo "$OUTPUT" | grep -c underrun)
         [ "$underruns" = 1 ] || fail "$underruns underruns: $OUTPUT"
@@ -129,6 +144,7 @@ scenario_otherback() {
         [ $took -lt 5000 ] || fail "it took too long"
         goes_on a 164 480000 "$(other_before "$(newest "$WAVS/$(guest_id a)-0-0-0")")"
     fi
+    other_card
     must_run a "play 0,0 165"
     heard a 0-0 165
     note "and the next: $COMPARED"
@@ -143,6 +159,7 @@ scenario_othermixer() {
     note "set while it plays, refused ($(echo "$OUTPUT" | grep -v Playing | tr -s '\n ' ' ')): $COMPARED"
     other_kill
     other_start
+    other_card
     must_run a "amixer -c0 scontrols | wc -l; play 0,0 167"
     heard a 0-0 167
     note "none is offered: $(echo "$OUTPUT" | grep -x '[0-9]*') controls, $COMPARED"

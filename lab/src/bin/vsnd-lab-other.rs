@@ -1,6 +1,7 @@
 //! `vsnd-lab-other`: the model of the one other backend in the field (`testkit::other`), on a real Xen.
 //!
-//! It runs in dom0 in place of the daemon and serves card 0 of a domain. Playing goes to a file for each OPEN.
+//! It runs in dom0 in place of the daemon and serves card 0 of a domain. Playing goes to a file for each OPEN. It prints `connected` at
+//! each connection.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -53,5 +54,9 @@ fn run(arguments: Arguments) -> Result<()> {
     };
     let habits = Habits { counts_from, overruns_until_open, offers_mixer };
     let card = Card { guest: DomainId(domain), card: 0, directory, source: source.into(), habits };
-    testkit::other::serve(xen, card).map_err(anyhow::Error::from_boxed)
+    let connected = || {
+        // Nobody is left to tell when standard output is closed.
+        let _ = writeln!(std::io::stdout(), "connected");
+    };
+    testkit::other::serve(xen, card, connected).map_err(anyhow::Error::from_boxed)
 }

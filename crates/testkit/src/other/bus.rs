@@ -24,6 +24,8 @@ pub(super) struct Bus {
     /// Directory of the backend.
     back: String,
     contact: Contact,
+    /// Connections so far.
+    pub(super) connections: u32,
     streams: Vec<Stream>,
 }
 
@@ -41,7 +43,8 @@ impl Bus {
         let (guest, number) = (card.guest, card.card);
         let front = format!("/local/domain/{guest}/device/vsnd/{number}");
         let back = format!("/local/domain/{}/backend/vsnd/{guest}/{number}", xen.domain());
-        let mut bus = Self { xen, store, card, operations, front, back, contact: Contact::None, streams: Vec::new() };
+        let (contact, streams) = (Contact::None, Vec::new());
+        let mut bus = Self { xen, store, card, operations, front, back, contact, connections: 0, streams };
         for name in [node::FEATURE_VOLUME, node::FEATURE_MUTE] {
             let path = format!("{}/{name}", bus.back);
             // Those of the daemon that served the card before.
@@ -95,6 +98,7 @@ impl Bus {
                 Ok(streams) => {
                     self.streams = streams;
                     self.contact = Contact::Connected;
+                    self.connections += 1;
                     self.say(XenbusState::Connected)
                 }
                 Err(_) => self.break_contact(),

@@ -116,13 +116,19 @@ impl Drop for Backend {
     }
 }
 
-/// Serves a card until the process ends.
+/// Serves a card until the process ends; `connected` is called at each connection.
 ///
 /// # Errors
 /// Xen's and the store's.
-pub fn serve(xen: Xen, card: Card) -> Result<(), Error> {
-    let (_never, ordered) = channel();
-    serve_until(xen, card, Operations::default(), &ordered)
+pub fn serve(xen: Xen, card: Card, mut connected: impl FnMut()) -> Result<(), Error> {
+    let mut bus = bus::Bus::new(xen, card, Operations::default())?;
+    loop {
+        let before = bus.connections;
+        bus.turn()?;
+        if bus.connections != before {
+            connected();
+        }
+    }
 }
 
 fn serve_until(xen: Xen, card: Card, operations: Operations, ordered: &Receiver<()>) -> Result<(), Error> {
