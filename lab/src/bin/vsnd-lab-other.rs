@@ -1,7 +1,7 @@
 //! `vsnd-lab-other`: the model of the one other backend in the field (`testkit::other`), on a real Xen.
 //!
-//! It runs in dom0 in place of the daemon and serves card 0 of a domain. Playing goes to a file for each OPEN. It prints `connected` at
-//! each connection.
+//! In dom0 it takes the daemon's place and serves card 0 of one domain. Each OPEN for playback creates a file. For each connection it
+//! prints one line: `connected`.
 
 use std::io::Write;
 use std::path::PathBuf;
