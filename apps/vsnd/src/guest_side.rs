@@ -17,8 +17,8 @@ use crate::control::change::Decibels;
 use crate::output::Output;
 use crate::shape::Shape;
 
-/// How long the daemon may take to connect the card.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the daemon may take to connect the card. A guest whose workers end again and again is held off for 10 s at most.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Which stream, and how it is to be opened.
 #[derive(Debug, Args)]
@@ -51,7 +51,7 @@ pub(crate) struct StreamArguments {
     #[arg(long)]
     mute: bool,
     /// How long to wait for a daemon that went away, in seconds.
-    #[arg(long, default_value_t = 10, value_name = "N")]
+    #[arg(long, default_value_t = 15, value_name = "N")]
     recovery_seconds: u64,
     /// What is shown meanwhile.
     #[arg(long, default_value = "auto", value_name = "HOW")]

@@ -24,8 +24,9 @@ impl Card {
     /// what `xen` was opened with.
     ///
     /// # Errors
-    /// [`Error::NoCard`], [`Error::NoStreams`], [`Error::CardInUse`], [`Error::BadNode`]; [`Error::NoDaemon`] or
-    /// [`Error::ConnectTimeout`] after `timeout`, [`Error::ConnectionRefused`]; those of Xen and the store.
+    /// [`Error::NoCard`], [`Error::NoStreams`], [`Error::CardInUse`], [`Error::BadNode`]; [`Error::NoDaemon`] after five
+    /// seconds in which no backend began with the card, [`Error::ConnectTimeout`] after `timeout`,
+    /// [`Error::ConnectionRefused`]; those of Xen and the store.
     pub fn connect(xen: &Xen, spec: &XenSpec, card: u32, timeout: Duration) -> Result<Self> {
         Ok(Self { shared: connection::connect(xen, spec, card, timeout)? })
     }

@@ -75,6 +75,9 @@ pub(crate) struct Connection {
     _lock: CardLock,
 }
 
+/// How long a daemon may take to begin with a card that none has begun with.
+const BEGIN_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Takes card `card` into use and connects it.
 pub(crate) fn connect(xen: &Xen, spec: &XenSpec, card: u32, timeout: Duration) -> Result<Arc<Shared>> {
     let domain = xen.domain();
@@ -128,7 +131,12 @@ pub(crate) fn connect(xen: &Xen, spec: &XenSpec, card: u32, timeout: Duration) -
         _lock: lock,
     };
     connection.step_back()?;
-    connection.wait_connected(Instant::now() + timeout, timeout)?;
+    let (start, begin) = (Instant::now(), timeout.min(BEGIN_TIMEOUT));
+    match connection.wait_connected(start + begin, begin) {
+        // One has begun, or was there before and comes back.
+        Err(Error::ConnectTimeout { .. }) => connection.wait_connected(start + timeout, timeout)?,
+        connected => connected?,
+    }
     let connection = Mutex::new(connection);
     Ok(Arc::new(Shared { xen: xen.clone(), backend, store_fd, connection }))
 }

@@ -4,13 +4,16 @@
 //! again what was not played yet, and goes on. What the old backend played after its last report is heard twice, at most a
 //! period of it; nothing is lost.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sndif::SharedMemory;
 use sndif::v2::{Operation, Span, Trigger};
 
 use crate::stream::Desired;
 use crate::{Error, OpenStream, Result};
+
+/// How long a blocking call waits for a backend that went away, unless set otherwise. Our daemon may hold a guest off for 10 s.
+pub(crate) const RECOVERY_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Ways to get a capture going again: STOP and START, CLOSE and OPEN.
 const FUTILE_RESTARTS: u32 = 2;

@@ -11,13 +11,11 @@ use sndif::v2::{Operation, Span, Trigger};
 use crate::buffer::Buffer;
 use crate::captured::Captured;
 use crate::link::{self, Link, Source};
+use crate::recovery::RECOVERY_TIMEOUT;
 use crate::{Config, Error, Result, Stats, StreamInfo};
 
 /// Added to every bound that is computed from an amount of audio.
 const GRACE: Duration = Duration::from_secs(3);
-
-/// How long a blocking call waits for a backend that went away, unless set otherwise.
-const RECOVERY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the application wants the stream to do; a new connection is brought there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -65,6 +65,22 @@ fn a_worker_that_is_killed_is_replaced_and_nobody_else_notices() {
 }
 
 #[test]
+fn a_player_waits_for_a_guest_that_is_held_off_because_its_workers_ended_again_and_again() {
+    let (world, daemon) = two_guests(&[]);
+    let mut killed = 0;
+    for delay_ms in [200, 400, 800, 1600, 3200, 6400] {
+        eventually("a worker serves", || worker(&world, 1).is_some_and(|worker| worker != killed));
+        killed = worker(&world, 1).expect("served");
+        send(killed, Signal::KILL);
+        eventually("it is missed", || worker(&world, 1).is_none());
+        println!("held off for {delay_ms} ms");
+    }
+    play(&world, "1");
+    assert_eq!(daemon.terminate(), Some(0));
+    assert_eq!(samples(&world.path("1.wav")), samples(RECORDING.as_ref()));
+}
+
+#[test]
 fn a_worker_that_hangs_is_killed_and_meanwhile_the_daemon_answers() {
     let (world, daemon) = two_guests(&[]);
     let (hung, other) = (worker(&world, 1).expect("served"), worker(&world, 2).expect("served"));

@@ -11,10 +11,8 @@ use sndif::v0::{Level, OpenParams, Operation, Transfer};
 use xen::{Access, Granted};
 
 use super::link::{Link, name};
+use crate::recovery::RECOVERY_TIMEOUT;
 use crate::{Config, Error, Result, Stats, StreamInfo, quarantine};
-
-/// How long a blocking call waits for a backend that went away, unless set otherwise.
-const RECOVERY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// READs in flight: the second is there when the first is answered.
 const READS: u32 = 2;
