@@ -5,6 +5,7 @@ mod behind;
 mod chmap;
 mod hw;
 mod pcm;
+mod tail;
 
 use crate::live::{Driver, Input, Opened, Output};
 use crate::{Capabilities, Direction, Error, Least, StreamLabel, StreamSpec};

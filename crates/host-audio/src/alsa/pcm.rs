@@ -2,6 +2,7 @@
 
 use super::behind::Behind;
 use super::hw::{Device, io_error, title};
+use super::tail::Tail;
 use crate::live::{Fault, Input, Output, frames_to_time, time_to_frames, wait_for};
 use crate::{Direction, Error, StreamSpec};
 use rustix::event::{PollFd, PollFlags};
@@ -40,6 +41,8 @@ pub(super) struct AlsaPcm {
     rate_hz: u32,
     /// End of what a PCM still plays that has reported an underrun: a plugin's server goes on for a while.
     dry_at: Option<Instant>,
+    /// Which of the frames that a plugin's server has are not heard yet.
+    tail: Tail,
     /// Since when it is paused: what it holds is not heard meanwhile.
     paused_at: Option<Instant>,
     /// Whether the PCM is stopped and empty. It is prepared only when it is needed: a prepared stream of ALSA's plugin for PulseAudio
@@ -65,6 +68,7 @@ impl AlsaPcm {
             held_at: Instant::now(),
             rate_hz: spec.rate_hz,
             dry_at: None,
+            tail: Tail::default(),
             paused_at: None,
             emptied: true,
         }
@@ -156,6 +160,9 @@ impl AlsaPcm {
             result => self.outcome(result)?,
         };
         self.avail = self.avail.saturating_sub(moved as u64);
+        if moved > 0 {
+            self.tail.restart();
+        }
         Ok(moved)
     }
 
@@ -175,6 +182,7 @@ impl AlsaPcm {
 
     fn empty(&mut self) -> Result<(), Fault> {
         (self.held, self.dry_at, self.paused_at, self.emptied) = (0, None, None, true);
+        self.tail.restart();
         self.outcome(self.device.pcm.drop())
     }
 
@@ -263,7 +271,16 @@ impl Output for AlsaPcm {
         if self.runs_dry(&delay, now) {
             return Ok(self.running_dry(now)?.unwrap_or_default());
         }
-        if let Some(delay) = self.answer(delay).inspect_err(|_| self.held = 0)? {
+        if let Some(mut delay) = self.answer(delay).inspect_err(|_| self.held = 0)? {
+            if self.device.may_wait {
+                let avail = self.device.pcm.avail();
+                if self.runs_dry(&avail, now) {
+                    return Ok(self.running_dry(now)?.unwrap_or_default());
+                }
+                if let Some(avail) = self.answer(avail)? {
+                    delay = self.tail.left(delay, (avail, self.device.buffer), self.rate_hz, now);
+                }
+            }
             (self.held, self.held_at) = (delay, self.paused_at.unwrap_or(now));
         }
         Ok(self.held)
@@ -281,6 +298,7 @@ impl Output for AlsaPcm {
             // ALSA's plugin for PulseAudio may say behind a pause that it ran dry before what it was given last.
             let pause = now.saturating_duration_since(paused_at);
             self.held_at += pause;
+            self.tail.restart();
             self.dry_at = self.dry_at.map(|dry_at| dry_at + pause);
         }
         match self.device.pcm.pause(on) {
