@@ -200,7 +200,7 @@ fn parse_fmt(input: &mut impl Read, bytes: u64) -> io::Result<(Encoding, u32, u8
         (TAG_PCM, 8 | 16 | 24 | 32) | (TAG_FLOAT, 32 | 64) | (TAG_A_LAW | TAG_MU_LAW, 8) => {
             Ok((encoding, rate_hz, channels, mask))
         }
-        _ => refused(unsupported(encoding)),
+        _ => refused(unsupported(Encoding { bits, ..encoding })),
     }
 }
 
@@ -267,7 +267,10 @@ mod tests {
         };
         assert!(with(20, 2).contains("format tag 2, 16 bits"));
         assert!(with(22, 0).contains("0 channels"));
-        assert!(with(20, 0x11).contains("IMA ADPCM"));
+        assert!(with(20, 0x11).contains("IMA ADPCM, format tag 17, 16 bits"));
+        let mut narrow = good.clone();
+        (narrow[20], narrow[34]) = (0x11, 4);
+        assert!(reason(&narrow).contains("format tag 17, 4 bits"), "{}", reason(&narrow));
     }
 
     /// Bytes of whole frames, and those that are missing.
