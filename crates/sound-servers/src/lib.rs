@@ -92,6 +92,15 @@ impl Server {
         Player { _player: Ended(player) }
     }
 
+    /// A program of the host's own that plays silence to the sink `out` and sets its volume to 100 %.
+    #[must_use]
+    pub fn play_at_full_volume(&self) -> Player {
+        let mut command = self.command("pacat");
+        command.args(["--playback", "--raw", "--device=out", "--volume=65536"]);
+        let player = command.stdin(File::open("/dev/zero").unwrap()).stderr(Stdio::null()).spawn().unwrap();
+        Player { _player: Ended(player) }
+    }
+
     /// A program of the host's own that plays one frame of 16-bit samples again and again, each channel to its speaker.
     #[must_use]
     pub fn play_levels(&self, sink: &str, speakers: &str, levels: &[i16]) -> Player {
@@ -391,6 +400,10 @@ impl Server {
             command.env(variable, dir);
         }
         command.env("PULSE_RUNTIME_PATH", dir.join("pulse")).env("WIREPLUMBER_CONFIG_DIR", dir);
+        let configuration = dir.join("pulse/daemon.conf");
+        if configuration.exists() {
+            command.env("PULSE_CONFIG", configuration);
+        }
         command
     }
 
