@@ -191,6 +191,12 @@ static int vsnd_pcm_constrain(struct snd_pcm_runtime *runtime, struct vsnd_open 
 	return 0;
 }
 
+static void vsnd_pcm_let_go(struct snd_pcm_substream *substream)
+{
+	if (!vsnd_sound_hold(snd_pcm_substream_chip(substream), false))
+		vsnd_card_let_go();
+}
+
 static int vsnd_pcm_open(struct snd_pcm_substream *substream)
 {
 	bool capture = substream->stream == SNDRV_PCM_STREAM_CAPTURE;
@@ -204,6 +210,8 @@ static int vsnd_pcm_open(struct snd_pcm_substream *substream)
 	if (!open)
 		return -ENOMEM;
 	open->stream = vsnd_sound_stream(sound, substream->pcm->device, capture, substream->number);
+	/* Before it waits for a backend that is away: the card stays meanwhile. */
+	vsnd_sound_hold(sound, true);
 	err = open->stream ? vsnd_stream_open(open->stream, capture, &hw) : -ENODEV;
 	if (err)
 		goto out_free;
@@ -234,11 +242,11 @@ static int vsnd_pcm_open(struct snd_pcm_substream *substream)
 	runtime->private_data = open;
 	/* A restarted backend is back sooner; ALSA's own time is as short as the buffer. */
 	substream->wait_time = VSND_WAIT_MS;
-	vsnd_sound_hold(sound, true);
 	vsnd_listener_set(vsnd_stream_listener(open->stream), substream);
 	return 0;
 
 out_free:
+	vsnd_pcm_let_go(substream);
 	kfree(open);
 	return err;
 }
@@ -248,8 +256,7 @@ static int vsnd_pcm_close(struct snd_pcm_substream *substream)
 	struct vsnd_open *open = substream->runtime->private_data;
 
 	vsnd_listener_set(vsnd_stream_listener(open->stream), NULL);
-	if (!vsnd_sound_hold(snd_pcm_substream_chip(substream), false))
-		vsnd_card_let_go();
+	vsnd_pcm_let_go(substream);
 	kfree(open);
 	return 0;
 }

@@ -5,7 +5,7 @@ use frontend::Geometry;
 
 use crate::{Error, Listener, Lock, LockClass, Platform, Signal, Stop};
 
-/// How long `prepare` waits for a backend that is away; ALSA gives up a transfer after ten seconds.
+/// How long an operation waits for a backend that is away; ALSA gives up a transfer after ten seconds.
 const RECONNECT_MS: u32 = 8000;
 
 /// How long an operation waits for answers at most, however long the buffer lasts.
@@ -24,7 +24,10 @@ pub(crate) trait Requests {
     type Completion;
 
     /// Whether requests can be sent.
-    fn is_connected(&self) -> bool;
+    ///
+    /// # Errors
+    /// [`Error::Lost`] when they never can be any more, since the card was taken away.
+    fn is_connected(&self) -> Result<bool, Error>;
 
     /// Sends a request that is waited for.
     fn begin(&mut self, operation: &Self::Operation) -> Result<(), Error>;
@@ -150,8 +153,9 @@ impl<P: Platform, S: Requests> Guarded<P, S> {
         Self::deadline(u32::try_from(length_ms).unwrap_or(u32::MAX))
     }
 
+    /// Waits for a backend that is away: the card of an application outlives it, and another one can open it meanwhile.
     pub(crate) fn wait_connected(&self) -> Result<(), Error> {
-        self.wait(Self::deadline(RECONNECT_MS), |state| Ok(state.is_connected().then_some(())))
+        self.wait(Self::deadline(RECONNECT_MS), |state| Ok(state.is_connected()?.then_some(())))
             .map_err(|error| if error == Error::NoAnswer { Error::Lost } else { error })
     }
 

@@ -50,6 +50,8 @@ pub(crate) struct State<P: Platform> {
     pub(crate) transport: Option<Transport<P>>,
     /// The backend is Connected: requests can be sent.
     pub(crate) connected: bool,
+    /// The card was taken away: no connection follows.
+    pub(crate) removed: bool,
     /// From `hw_params` to `hw_free`.
     pub(crate) buffer: Option<Buffer<P>>,
     pub(crate) cache: P::Boxed<SpaceCache>,
@@ -110,6 +112,7 @@ impl<P: Platform> State<P> {
             direction,
             transport: None,
             connected: false,
+            removed: false,
             buffer: None,
             cache,
             mixer,
@@ -679,8 +682,8 @@ impl<P: Platform> Requests for State<P> {
     type Operation = Operation;
     type Completion = Completion;
 
-    fn is_connected(&self) -> bool {
-        self.connected
+    fn is_connected(&self) -> Result<bool, Error> {
+        if self.removed { Err(Error::Lost) } else { Ok(self.connected) }
     }
 
     fn begin(&mut self, operation: &Operation) -> Result<(), Error> {

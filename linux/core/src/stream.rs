@@ -88,6 +88,12 @@ impl<P: Platform> PcmStream<P> {
         self.state.wake();
     }
 
+    /// The card is taken away: [`lose`](Self::lose), and nobody waits for another backend.
+    pub fn remove(&self) {
+        self.state.with(|state| state.removed = true);
+        self.lose();
+    }
+
     /// Ends the access to the pages of the lost connection and closes its channels. A stream that is dropped does it, too.
     pub fn detach(&self) {
         self.lose();
@@ -101,7 +107,7 @@ impl<P: Platform> PcmStream<P> {
     /// `open`: what the stream may be configured to.
     ///
     /// # Errors
-    /// [`Error::Lost`] without a backend, and those of a request.
+    /// [`Error::Lost`] when the backend does not come back in time, and those of a request.
     pub fn open(&self) -> Result<Space, Error> {
         let limits = &self.info.limits;
         let whole = match self.state.with(|state| state.cache.whole()) {
@@ -133,6 +139,7 @@ impl<P: Platform> PcmStream<P> {
     }
 
     fn query(&self, question: HwParams) -> Result<HwParams, Error> {
+        self.state.wait_connected()?;
         let completion = self.ask(Operation::QueryHwParams(question), self.state.answers_deadline())?;
         completion.params.filter(|params| !params.is_empty()).ok_or(Error::Invalid)
     }
@@ -140,7 +147,7 @@ impl<P: Platform> PcmStream<P> {
     /// `hw_params`: makes the buffer. The stream is opened by [`prepare`](Self::prepare).
     ///
     /// # Errors
-    /// [`Error::Invalid`], [`Error::NoMemory`], those of closing.
+    /// [`Error::Invalid`], [`Error::NoMemory`]; [`Error::Lost`] when the backend does not come back in time.
     pub fn hw_params(
         &self,
         format: Format,
@@ -151,6 +158,8 @@ impl<P: Platform> PcmStream<P> {
     ) -> Result<(), Error> {
         let geometry = Geometry::new(format, channels, rate_hz, period_frames, buffer_frames).ok_or(Error::Invalid)?;
         self.hw_free();
+        // The buffer is granted to it.
+        self.state.wait_connected()?;
         let backend = self.state.with(|state| state.transport.as_ref().map(|transport| transport.backend));
         let buffer = Buffer::new(backend.ok_or(Error::Lost)?, geometry)?;
         self.state.with(|state| {

@@ -85,6 +85,11 @@ impl<P: Platform> Substream<P> {
         either!(self, stream => stream.lose());
     }
 
+    /// The card is taken away: [`PcmStream::remove`].
+    pub fn remove(&self) {
+        either!(self, stream => stream.remove());
+    }
+
     /// Frees what the connection had: [`PcmStream::detach`].
     pub fn detach(&self) {
         either!(self, stream => stream.detach());
@@ -93,7 +98,7 @@ impl<P: Platform> Substream<P> {
     /// `open`: what it may be configured to.
     ///
     /// # Errors
-    /// [`Error::Lost`] without a backend, and those of a request.
+    /// [`Error::Lost`] when the backend does not come back in time, and those of a request.
     pub fn open(&self, direction: Direction) -> Result<Space, Error> {
         match self {
             Self::V2(stream) => stream.open(),

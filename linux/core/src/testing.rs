@@ -25,6 +25,8 @@ std::thread_local! {
     static GRANTED: RefCell<Granted> = const { RefCell::new(BTreeMap::new()) };
     /// What ALSA does when it is told of a period.
     static ALSA: RefCell<Option<Rc<dyn Fn()>>> = const { RefCell::new(None) };
+    /// What happens as soon as somebody waits.
+    static WAITED: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
 }
 
 /// The memory that a page is part of, and which of it.
@@ -154,6 +156,11 @@ pub(crate) fn reset() {
 /// Has `alsa` called when ALSA is told of a period.
 pub(crate) fn on_elapsed(alsa: impl Fn() + 'static) {
     ALSA.with(|place| *place.borrow_mut() = Some(Rc::new(alsa)));
+}
+
+/// Has `happen` called, once, as soon as somebody waits.
+pub(crate) fn when_waited(happen: impl FnOnce() + 'static) {
+    WAITED.with(|place| *place.borrow_mut() = Some(Box::new(happen)));
 }
 
 /// Has `act` act as the backend of the stream that was published last.
@@ -419,6 +426,10 @@ impl Signal for TestSignal {
         self.0.set(true);
     }
     fn wait(&self, ms: u32) -> Result<(), Error> {
+        let happen = WAITED.with(|place| place.borrow_mut().take());
+        if let Some(happen) = happen {
+            happen();
+        }
         world(|world| {
             if world.killed {
                 return Err(Error::Killed);

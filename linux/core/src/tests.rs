@@ -2,6 +2,7 @@
 //! A card from its nodes to its end, with a backend of ordinary memory.
 
 use std::format;
+use std::rc::Rc;
 use std::vec::Vec;
 
 use frontend::{USELESS_MAX, Violation};
@@ -12,7 +13,7 @@ use sndif::{Errno, Format, FormatSet, SharedMemory};
 use crate::layout::{self, StreamInfo};
 use crate::testing::{
     TestBus, TestKernel, backend, dropped, elapsed, granted, keep, kept, kill, mapped, notifications, now_ms, silence,
-    stops, storm, volume_changes, with_granted,
+    stops, storm, volume_changes, when_waited, with_granted,
 };
 use crate::{Error, KEPT_MAX, Knob, PcmStream, Pointer, Space, Stop, Substream, VOLUME_0_DB, VOLUME_MAX, connect};
 
@@ -385,6 +386,62 @@ fn what_alsa_wants_while_there_is_no_backend_is_done_by_the_next() {
     assert_eq!(backend(|backend| backend.story()), "", "stopped");
     stream.prepare().unwrap();
     assert_eq!(backend(|backend| backend.story()), "open 7680");
+}
+
+/// ALSA's operations that cannot do without a backend.
+fn waiting_operations() -> [fn(&Substream<TestKernel>) -> Result<(), Error>; 4] {
+    [
+        |stream| open(stream).map(drop),
+        |stream| stream.refine(&settled()).map(drop),
+        |stream| stream.hw_params(Format::S16Le, 2, 48_000, 480, 1920),
+        |stream| stream.prepare(),
+    ]
+}
+
+#[test]
+fn whoever_opens_a_card_that_another_application_keeps_waits_for_its_next_backend() {
+    for operation in waiting_operations() {
+        let (bus, stream) = prepared("p");
+        stream.detach();
+        let stream = Rc::new(stream);
+        let next = Rc::clone(&stream);
+        when_waited(move || reconnect(&bus, &next));
+        assert_eq!(operation(&stream), Ok(()));
+        assert!(now_ms() < 100, "{} ms", now_ms());
+    }
+}
+
+#[test]
+fn nobody_waits_for_a_card_that_is_taken_away() {
+    silence(true);
+    for operation in waiting_operations() {
+        let (_bus, stream) = stream("p");
+        let stream = Rc::new(stream);
+        stream.detach();
+        let removed = Rc::clone(&stream);
+        when_waited(move || removed.remove());
+        let before_ms = now_ms();
+        assert_eq!(operation(&stream), Err(Error::Lost));
+        assert_eq!(operation(&stream), Err(Error::Lost));
+        assert_eq!(now_ms() - before_ms, 0);
+    }
+}
+
+#[test]
+fn a_mixer_waits_for_no_backend() {
+    let bus = TestBus::new(&[("0/0/type", "p"), ("backend/feature-volume", "1")]);
+    let stream = streams(&bus).pop().unwrap();
+    reconnect(&bus, &stream);
+    stream.hw_params(Format::S16Le, 2, 48_000, 480, 1920).unwrap();
+    stream.prepare().unwrap();
+    stream.detach();
+    let knob = Knob { direction: Direction::Playback, switch: false };
+    assert!(stream.control(knob).is_some());
+    let before_ms = now_ms();
+    assert_eq!(stream.set_values(knob, &[3000, 4000]), Ok(true));
+    assert_eq!(([0, 1].map(|channel| stream.value(knob, channel)), now_ms()), ([3000, 4000], before_ms));
+    take_up(&bus, &stream);
+    assert!(backend(|backend| backend.story()).contains("SetVolume"), "the next is told");
 }
 
 #[test]

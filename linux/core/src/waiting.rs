@@ -154,7 +154,10 @@ fn whoever_waits_for_a_backend_that_goes_is_woken() {
     loom::model(|| {
         let stream = stream();
         let lost = Rc::clone(&stream);
-        let losing = thread::spawn(move || lost.lose());
+        let losing = thread::spawn(move || {
+            lost.lose();
+            lost.remove();
+        });
         assert_eq!(stream.open(Direction::Playback), Err(Error::Lost));
         losing.join().unwrap();
     });

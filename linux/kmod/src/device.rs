@@ -84,8 +84,9 @@ impl Device {
                     }
                     Action::SetState(state) => self.bus.set_state(state),
                     Action::CreateCard => {
-                        let created = self.create_card();
+                        // First: whoever sees the card can use it.
                         self.each(Substream::connected);
+                        let created = self.create_card();
                         next = Some(self.handshake.card_ready(created));
                     }
                     Action::ResumeCard => {
@@ -274,7 +275,7 @@ impl Device {
 
     fn remove_card(&mut self) {
         // First, so that whoever waits for the backend within ALSA's locks stops waiting.
-        self.each(Substream::lose);
+        self.each(Substream::remove);
         if let Some(card) = self.card.take() {
             // SAFETY: `vsnd_card_new` made the card, and this is our last use of it: `take` has forgotten it. No lock of ours is
             // held, which those who let go of the card could want.

@@ -3,7 +3,6 @@
 //! tells its positions.
 
 use core::cell::RefCell;
-use std::rc::Rc;
 
 use proptest::prelude::*;
 

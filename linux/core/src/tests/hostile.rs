@@ -19,10 +19,14 @@ fn a_backend_that_is_away_or_silent_is_not_waited_for_forever() {
     silence(true);
     assert_eq!(stream.prepare(), Err(Error::NoAnswer));
     stream.detach();
-    assert_eq!(open(&stream), Err(Error::Lost));
-    assert_eq!(stream.prepare(), Err(Error::Lost));
+    for operation in waiting_operations() {
+        let before_ms = now_ms();
+        assert_eq!(operation(&stream), Err(Error::Lost));
+        assert_eq!(now_ms() - before_ms, 8000);
+    }
+    let before_ms = now_ms();
     stream.hw_free();
-    assert_eq!(granted(), 0);
+    assert_eq!((granted(), now_ms() - before_ms), (0, 0), "whoever closes waits for nobody");
 }
 
 #[test]
@@ -46,7 +50,9 @@ fn who_is_killed_does_not_wait() {
     assert_eq!(stream.prepare(), Err(Error::Killed));
     stream.hw_free();
     stream.detach();
-    assert_eq!(stream.prepare(), Err(Error::Killed), "not for a backend that is away either");
+    for operation in waiting_operations() {
+        assert_eq!(operation(&stream), Err(Error::Killed), "not for a backend that is away either");
+    }
     assert_eq!((now_ms(), granted()), (1, 0));
     // Whoever comes next has the stream as ever.
     kill(false);

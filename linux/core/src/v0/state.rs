@@ -39,6 +39,8 @@ pub(crate) struct State<P: Platform> {
     stream_id: u32,
     /// The backend is Connected: requests can be sent.
     connected: bool,
+    /// The card was taken away: no connection follows.
+    pub(crate) removed: bool,
     /// That of whoever has it open.
     pub(crate) direction: Direction,
     /// From `hw_params` to `hw_free`.
@@ -108,6 +110,7 @@ impl<P: Platform> State<P> {
             transport: None,
             stream_id: 0,
             connected: false,
+            removed: false,
             direction,
             buffer: None,
             hardware,
@@ -450,8 +453,8 @@ impl<P: Platform> Requests for State<P> {
     type Operation = Operation;
     type Completion = Completion;
 
-    fn is_connected(&self) -> bool {
-        self.connected
+    fn is_connected(&self) -> Result<bool, Error> {
+        if self.removed { Err(Error::Lost) } else { Ok(self.connected) }
     }
 
     fn begin(&mut self, operation: &Operation) -> Result<(), Error> {

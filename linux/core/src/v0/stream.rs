@@ -10,7 +10,7 @@ use sndif::{Errno, Format};
 use super::buffer::Buffer;
 use super::show::show;
 use super::state::{State, Transport};
-use crate::guarded::{Deadline, Guarded, Requests};
+use crate::guarded::{Deadline, Guarded};
 use crate::{Channel, Error, Platform, Space};
 
 /// The stream of a version 0 device, from the card's making to its end. It has the verbs of
@@ -78,6 +78,12 @@ impl<P: Platform> PcmStream<P> {
         self.state.wake();
     }
 
+    /// As [`PcmStream::remove`](crate::PcmStream::remove).
+    pub fn remove(&self) {
+        self.state.with(|state| state.removed = true);
+        self.lose();
+    }
+
     /// Ends the access to the pages of the lost connection and closes its channel. A stream that is dropped does it, too.
     pub fn detach(&self) {
         self.lose();
@@ -91,16 +97,17 @@ impl<P: Platform> PcmStream<P> {
     /// `open`: what the stream may be configured to, which the backend does not tell.
     ///
     /// # Errors
-    /// [`Error::Lost`] without a backend.
+    /// [`Error::Lost`] when the backend does not come back in time.
     pub fn open(&self, direction: Direction) -> Result<Space, Error> {
         if !self.serves(direction) {
             return Err(Error::Invalid);
         }
-        self.state.with(|state| {
+        self.state.wait_connected()?;
+        Ok(self.state.with(|state| {
             // Nobody has it: ALSA lets one at a time have a device that goes one way at a time.
             state.direction = direction;
-            if state.is_connected() { Ok(Space::of_hardware(&state.hardware)) } else { Err(Error::Lost) }
-        })
+            Space::of_hardware(&state.hardware)
+        }))
     }
 
     /// `hw_params`: makes the buffer. The stream is opened by [`prepare`](Self::prepare).

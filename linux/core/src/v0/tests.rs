@@ -303,8 +303,13 @@ fn a_backend_that_is_away_or_silent_is_not_waited_for_forever() {
     silence(true);
     assert_eq!(stream.prepare(), Err(Error::NoAnswer));
     stream.detach();
+    let before_ms = now_ms();
     assert_eq!(stream.open(PLAY).map(drop), Err(Error::Lost));
     assert_eq!(stream.prepare(), Err(Error::Lost));
+    assert_eq!(now_ms() - before_ms, 16_000);
+    stream.remove();
+    assert_eq!(stream.open(PLAY).map(drop), Err(Error::Lost));
+    assert_eq!(now_ms() - before_ms, 16_000, "nobody waits for a card that is taken away");
     stream.hw_free();
     assert_eq!(granted(), 0);
 }
