@@ -10,6 +10,9 @@ use sndif::v2::Span;
 
 use crate::Geometry;
 
+/// A tenth of a second is what a device may run past the end before anybody notices: 11 ms were seen of another backend.
+const OVERSHOOTS_PER_SECOND: u64 = 10;
+
 /// The reported position at which the present run started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Origin {
@@ -47,7 +50,8 @@ pub(crate) struct Cursor {
     direction: Direction,
     ring: u32,
     frame: u32,
-    period: u32,
+    /// By how much a device may have run past the end of what was written when it is told of.
+    overshoot: u64,
     origin: Origin,
     /// The last position that was believed, as reported.
     reported: u64,
@@ -74,7 +78,7 @@ impl Cursor {
             direction,
             ring: geometry.ring_bytes(),
             frame: geometry.frame_bytes(),
-            period: geometry.period_bytes(),
+            overshoot: overshoot(geometry),
             origin: Origin::Known(0),
             reported: 0,
             device: 0,
@@ -169,7 +173,8 @@ impl Cursor {
         // Where the data ended with the ring, the last report may have been one frame ahead.
         let reported = self.reported.saturating_sub(self.frame.into());
         let reported = if self.offset(reported) == 0 { reported } else { self.reported };
-        self.origin = Origin::Between { reported, first, last: last.max(first) };
+        let last = if self.rounded { first } else { last.max(first) };
+        self.origin = Origin::Between { reported, first, last };
         self.earlier = self.total();
         (self.device, self.ours, self.high) = (0, 0, 0);
         self.stopping = false;
@@ -180,7 +185,7 @@ impl Cursor {
         let judged = self.judge(position);
         if judged.is_ok() {
             self.heard = true;
-            self.rounded |= self.stopping && self.offset(position) == 0;
+            self.rounded = self.stopping && self.offset(position) == 0;
         }
         judged
     }
@@ -194,9 +199,9 @@ impl Cursor {
             return Ok(Moved::default());
         }
         let Some(origin) = self.origin_for(position) else {
-            if self.is_past_end(position) {
+            if let Some(origin) = self.origin_if_past_end(position) {
                 let moved = self.move_to(self.high);
-                self.reported = position;
+                (self.origin, self.reported) = (Origin::Known(origin), position);
                 return Ok(moved);
             }
             if self.stopping && position <= self.stop_limit() {
@@ -217,10 +222,16 @@ impl Cursor {
 
     /// `position` tells, for the first time or once more, that all that was written is played: a backend goes past the end of the
     /// period where the end itself would not wake the Linux frontend, and another one's device runs on until it notices.
-    fn is_past_end(&self, position: u64) -> bool {
-        let Origin::Known(origin) = self.origin else { return false };
-        let most = origin.saturating_add(self.reach()).saturating_add(u64::from(self.period));
-        self.direction == Direction::Playback && origin <= position && position <= most
+    /// Returns where the run started then, if that is known.
+    fn origin_if_past_end(&self, position: u64) -> Option<u64> {
+        let (origin, end) = match self.origin {
+            Origin::Known(origin) => (origin, origin),
+            Origin::Between { first, last, .. } => {
+                (Some(first).filter(|first| *first == last)?, first.saturating_add(self.high))
+            }
+        };
+        let most = origin.saturating_add(self.reach()).saturating_add(self.overshoot);
+        (self.direction == Direction::Playback && end <= position && position <= most).then_some(origin)
     }
 
     /// Nothing was reported since STOP was answered: the next position may be the first of a new count.
@@ -259,7 +270,9 @@ impl Cursor {
             Origin::Between { first, last, .. } => {
                 let earliest = match self.direction {
                     Direction::Playback => self.round_up(position.saturating_sub(self.reach()))?,
-                    Direction::Capture => position.saturating_sub(position.checked_rem(u64::from(self.ring))?),
+                    Direction::Capture => {
+                        position.saturating_sub(position.checked_rem(u64::from(self.ring))?).min(last)
+                    }
                 };
                 Some(earliest.max(first)).filter(|origin| *origin <= last).filter(fits)
             }
@@ -282,6 +295,12 @@ impl Cursor {
     fn offset(&self, octets: u64) -> u32 {
         octets.checked_rem(u64::from(self.ring)).and_then(|offset| u32::try_from(offset).ok()).unwrap_or(0)
     }
+}
+
+/// A period, since a backend may look once in that time, or as long as a host may be kept from looking.
+fn overshoot(geometry: &Geometry) -> u64 {
+    let kept_from = geometry.bytes_per_second().checked_div(OVERSHOOTS_PER_SECOND).unwrap_or(0);
+    kept_from.max(geometry.period_bytes().into())
 }
 
 #[cfg(test)]

@@ -93,6 +93,8 @@ pub struct Progress {
     pub believed: u32,
     /// Octets newly played or captured.
     pub moved_bytes: u64,
+    /// Of these, captured bytes that were overwritten before anybody read them.
+    pub lost_bytes: u64,
     /// Playback ran dry while it ran, or captured data was lost.
     pub xrun: bool,
     /// A whole page of events was taken; there may be more.
@@ -416,6 +418,7 @@ impl<M: SharedMemory> Stream<M> {
         match opened.cursor.report(event.position_bytes) {
             Ok(moved) => {
                 progress.moved_bytes = progress.moved_bytes.saturating_add(moved.bytes);
+                progress.lost_bytes = progress.lost_bytes.saturating_add(moved.lost_bytes);
                 let dry = self.direction == Direction::Playback
                     && opened.cursor.filled() == 0
                     && opened.running

@@ -33,12 +33,15 @@ pub(crate) struct Shown {
     told: u64,
     /// ALSA is told of a period just now, and has not asked for the pointer yet.
     telling: bool,
+    /// `pointer` could not tell all at once.
+    behind: bool,
 }
 
 impl Shown {
     /// `pointer` is called, and the device is at `position`: up to where it tells.
     pub(crate) fn show(&mut self, position: u64, geometry: &Geometry) -> u64 {
         self.bytes = next_shown(self.bytes, position, geometry);
+        self.behind = position > self.bytes;
         if core::mem::take(&mut self.telling) {
             self.told = self.bytes;
         }
@@ -46,7 +49,7 @@ impl Shown {
     }
 
     /// Whether ALSA has to be told that a period elapsed: when the boundary of one was passed since it was told last, or all
-    /// there is was played, up to `end`. Not earlier: ALSA takes a pointer before the boundary for one that has gone round the
+    /// there is was played, up to `end`; or when it knows only a part of what it was told. Not earlier: ALSA takes a pointer before the boundary for one that has gone round the
     /// ring once more, if half a buffer's time has passed, and sees an xrun.
     pub(crate) fn begin_telling(&mut self, position: u64, end: Option<u64>, geometry: &Geometry) -> bool {
         let reach = next_shown(self.bytes, position, geometry);
@@ -54,7 +57,7 @@ impl Shown {
         let passed = periods(reach) > periods(self.told);
         let ended = end.is_some_and(|end| reach >= end && end > self.told);
         // Whoever tells already has ALSA ask for a pointer that shows this, too.
-        let tell = (passed || ended) && !self.telling;
+        let tell = (passed || ended || self.behind) && !self.telling;
         self.telling |= tell;
         tell
     }

@@ -90,7 +90,7 @@ struct Run {
     phase: Phase,
     /// What the application has written.
     accepted: Accepted,
-    /// What READs have brought.
+    /// What READs have brought, and what was lost before them.
     captured: u64,
     /// Up to where ALSA was told.
     shown: Shown,
@@ -540,6 +540,8 @@ impl<P: Platform> State<P> {
         for _ in 0..EVENT_PAGES {
             let progress = self.stream()?.take_events()?;
             any |= progress.believed > 0;
+            // The application's place in the ring is the device's.
+            self.run.captured = self.run.captured.saturating_add(progress.lost_bytes);
             if !progress.more {
                 break;
             }

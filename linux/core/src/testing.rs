@@ -94,7 +94,7 @@ impl Backend {
                 Operation::Trigger(Trigger::Stop) => {
                     if let Some(position) = self.rounds_to.take() {
                         self.report(position);
-                        self.origin = position;
+                        self.origin += position;
                     }
                     None
                 }

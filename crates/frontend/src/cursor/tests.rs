@@ -40,31 +40,55 @@ fn only_whole_frames_are_offered() {
 }
 
 #[test]
-fn a_position_behind_the_end_is_the_end_up_to_a_period_and_then_is_not_believed() {
-    for past in [FRAME, 37 * FRAME, 1000 + FRAME] {
+fn a_position_behind_the_end_is_the_end_up_to_a_tenth_of_a_second_and_then_is_not_believed() {
+    const TENTH: u64 = 4800 * FRAME;
+    for past in [FRAME, 37 * FRAME, 1000 + FRAME, TENTH + FRAME] {
         let mut cursor = cursor(Direction::Playback);
-        assert_eq!(cursor.period, 1000);
         append(&mut cursor, 1000);
-        assert_eq!(cursor.report(2000 + 2 * FRAME), Err(Disbelief::Beyond));
+        assert_eq!(cursor.report(1000 + TENTH + 2 * FRAME), Err(Disbelief::Beyond));
         assert_eq!(cursor.report(1000 + past), Ok(Moved { bytes: 1000, lost_bytes: 0 }));
         assert_eq!((cursor.device(), cursor.available()), (1000, RING));
         append(&mut cursor, 2000);
-        assert_eq!(cursor.report(2500), Ok(Moved { bytes: 1500, lost_bytes: 0 }));
+        // The count goes on from there, so what lies before it tells nothing new.
+        let next = if past < 1500 { Ok(Moved { bytes: 1500, lost_bytes: 0 }) } else { Err(Disbelief::Rewinds) };
+        assert_eq!(cursor.report(2500), next);
     }
 }
 
 #[test]
-fn an_end_that_is_known_may_be_told_again_up_to_a_period_past_it() {
+fn a_period_longer_than_that_is_how_far_behind_the_end_a_position_may_be() {
+    let mut cursor = Cursor::new(Direction::Playback, &Geometry::new(Format::U8, 1, 8000, 2000, 8000).unwrap());
+    append(&mut cursor, 100);
+    assert_eq!(cursor.report(2102), Err(Disbelief::Beyond));
+    assert_eq!(cursor.report(2101), Ok(Moved { bytes: 100, lost_bytes: 0 }));
+}
+
+#[test]
+fn the_first_position_after_a_stop_may_be_behind_the_end() {
+    for past in [FRAME, 1000, 4000, 4800 * FRAME] {
+        let mut cursor = cursor(Direction::Playback);
+        append(&mut cursor, 4000);
+        cursor.report(1000).unwrap();
+        cursor.stop();
+        cursor.report(4000).unwrap();
+        cursor.stopped();
+        append(&mut cursor, 4000);
+        assert_eq!(cursor.report(8000 + past), Ok(Moved { bytes: 4000, lost_bytes: 0 }), "{past}");
+    }
+}
+
+#[test]
+fn an_end_that_is_known_may_be_told_again_past_it() {
     let mut cursor = cursor(Direction::Playback);
     append(&mut cursor, 900);
     assert_eq!(cursor.report(900), Ok(Moved { bytes: 900, lost_bytes: 0 }));
-    let period = u64::from(cursor.period);
-    assert_eq!(cursor.report(900 + period + 2 * FRAME), Err(Disbelief::Beyond));
-    assert_eq!(cursor.report(900 + period), Ok(Moved::default()));
+    let overshoot = cursor.overshoot;
+    assert_eq!(cursor.report(900 + overshoot + 2 * FRAME), Err(Disbelief::Beyond));
+    assert_eq!(cursor.report(900 + overshoot), Ok(Moved::default()));
     assert_eq!((cursor.device(), cursor.available()), (900, RING));
     // Once it is behind that, it moves again.
-    append(&mut cursor, 3000);
-    assert_eq!(cursor.report(900 + period + 100), Ok(Moved { bytes: period + 100, lost_bytes: 0 }));
+    append(&mut cursor, RING);
+    assert_eq!(cursor.report(900 + overshoot), Ok(Moved { bytes: u64::from(RING), lost_bytes: 0 }));
 }
 
 #[test]

@@ -352,7 +352,7 @@ mod positions_that_cannot_be_true_are_ignored_and_counted {
         let mut pair = playing();
         pair.backend.report(1000);
         pair.backend.report(996);
-        pair.backend.report(u64::from(geometry().ring_bytes() + geometry().period_bytes()) + 8);
+        pair.backend.report(u64::from(geometry().ring_bytes()) + geometry().bytes_per_second() / 10 + 8);
         pair.backend.report(u64::MAX);
         pair.backend.report(1200);
         let progress = pair.stream.take_events().unwrap();

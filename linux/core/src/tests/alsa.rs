@@ -66,8 +66,10 @@ impl Alsa {
 struct Run {
     stream: Rc<Substream<TestKernel>>,
     alsa: Rc<RefCell<Alsa>>,
-    /// Of the device, in frames.
+    /// Of the device, in frames of this run.
     position: u64,
+    /// When the run began.
+    began_ns: u64,
 }
 
 impl Run {
@@ -77,7 +79,7 @@ impl Run {
         stream.hw_params(Format::S16Le, 2, 48_000, period, buffer).unwrap();
         stream.prepare().unwrap();
         let alsa = Alsa { playback: kind == "p", period: period.into(), buffer: buffer.into(), ..Alsa::default() };
-        let run = Self { stream: Rc::new(stream), alsa: Rc::new(RefCell::new(alsa)), position: 0 };
+        let run = Self { stream: Rc::new(stream), alsa: Rc::new(RefCell::new(alsa)), position: 0, began_ns: 0 };
         let (stream, alsa) = (Rc::downgrade(&run.stream), Rc::clone(&run.alsa));
         on_elapsed(move || {
             let Some(stream) = stream.upgrade() else { return };
@@ -107,7 +109,14 @@ impl Run {
         };
         let limit = if playback { appl - 1 } else { appl + buffer - 1 };
         self.position = limit.min(self.position + frames);
-        let at_ns = self.position * 1_000_000_000 / RATE_HZ + late_ns;
+        self.tell(self.position, late_ns, looks);
+        self.transfer();
+        backend(|backend| backend.serve());
+    }
+
+    /// The backend tells of a position, `late_ns` after the device was there.
+    fn tell(&self, position: u64, late_ns: u64, looks: bool) {
+        let at_ns = self.began_ns + position * 1_000_000_000 / RATE_HZ + late_ns;
         {
             let mut alsa = self.alsa.borrow_mut();
             alsa.now_ns = alsa.now_ns.max(at_ns);
@@ -117,12 +126,50 @@ impl Run {
             let frames = self.stream.pointer().frames;
             self.alsa.borrow_mut().update(frames, false);
         }
-        backend(|backend| backend.report(self.position * FRAME));
+        backend(|backend| backend.report(position * FRAME));
         self.stream.on_events();
         backend(|backend| backend.serve());
         self.stream.on_ring();
-        self.transfer();
+    }
+
+    /// The device runs dry or full, and tells so when it is `past` frames further. Then the application begins the next run; the
+    /// backend tells at STOP where its count goes on, or begins another.
+    fn xrun(&mut self, past: u64, late_ns: u64, tells_at_stop: bool) {
+        // The last event before: all that was written is handed over.
+        self.tell(self.position, 0, false);
         backend(|backend| backend.serve());
+        let end = {
+            let alsa = self.alsa.borrow();
+            if alsa.playback { alsa.appl } else { alsa.appl + alsa.buffer }
+        };
+        self.tell(end + past, late_ns, false);
+        assert!(self.alsa.borrow().xrun, "{past} frames past the end: {:?}", self.alsa);
+        let ring = self.alsa.borrow().buffer;
+        backend(|backend| {
+            backend.rounds_to = tells_at_stop.then(|| (end + past).next_multiple_of(ring) * FRAME);
+        });
+        self.stream.trigger(Trigger::Stop).unwrap();
+        self.stream.prepare().unwrap();
+        {
+            let mut alsa = self.alsa.borrow_mut();
+            let Alsa { playback, period, buffer, now_ns, .. } = *alsa;
+            (self.position, self.began_ns) = (0, now_ns);
+            let looked = now_ns * HZ / 1_000_000_000;
+            *alsa = Alsa { playback, period, buffer, now_ns, looked, ..Alsa::default() };
+        }
+        self.transfer();
+        self.stream.trigger(Trigger::Start).unwrap();
+        backend(|backend| backend.serve());
+    }
+
+    /// Nothing follows, and the device tells of the end when it is `past` frames further.
+    fn drain(&self, past: u64, late_ns: u64) {
+        let appl = self.alsa.borrow().appl;
+        self.stream.drain().unwrap();
+        backend(|backend| backend.serve());
+        self.tell(appl + past, late_ns, false);
+        let alsa = self.alsa.borrow();
+        assert!(alsa.hw >= alsa.appl, "{past} frames past the end: {alsa:?}");
     }
 
     fn check(&self) {
@@ -191,17 +238,25 @@ const SIZES: [(u32, u32); 14] = [
     (2000, 7001),
 ];
 
+/// How far past the end a device may be that is told of: a backend was seen to tell of 531 frames, 11 ms.
+const PAST_FRAMES: u64 = 600;
+
 proptest! {
     #[test]
     fn xruns_are_seen_where_they_are_and_periods_are_told_however_positions_come(
         capture: bool,
         (period, buffer) in prop::sample::select(&SIZES[..]),
-        steps in prop::collection::vec((0..6_u8, 0..10_000_u64, 0..60_000_000_u64, any::<bool>()), 1..120),
+        steps in prop::collection::vec((0..7_u8, 0..10_000_u64, 0..60_000_000_u64, any::<bool>()), 1..120),
+        (past, late_ns) in (0..PAST_FRAMES, 0..60_000_000_u64),
     ) {
         let mut run = Run::start(if capture { "c" } else { "p" }, period, buffer);
         let whole = u64::from(period);
         for (kind, random, late_ns, looks) in steps {
             let frames = match kind {
+                6 => {
+                    run.xrun(random % PAST_FRAMES, late_ns, looks);
+                    continue;
+                }
                 0 => whole,
                 // Early, by a part of a millisecond; late; twice the same; two periods at once; anything.
                 1 => whole - (random % whole).min(47),
@@ -212,6 +267,9 @@ proptest! {
             };
             run.step(frames, late_ns, looks);
             run.check();
+        }
+        if !capture {
+            run.drain(past, late_ns);
         }
     }
 }
