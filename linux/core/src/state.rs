@@ -369,6 +369,11 @@ impl<P: Platform> State<P> {
         if phase == Phase::Stopped {
             self.run.phase = phase;
         }
+        // ALSA takes back a PAUSE that was refused, though nothing has paused; such a backend would refuse that as well.
+        let unanswered = self.pausing.take().is_some();
+        if trigger == Trigger::Resume && self.run.phase == Phase::Running && !unanswered {
+            return Ok(());
+        }
         if self.run.stale {
             // What is gone is stopped.
             return if phase == Phase::Stopped { Ok(()) } else { Err(Error::Stale) };

@@ -68,12 +68,16 @@ fn a_refused_pause_is_told_to_alsa_and_pause_is_not_offered_again_on_that_connec
         backend.answer = Err(Errno::EOPNOTSUPP);
     });
     assert_eq!(stream.trigger(Trigger::Pause), Err(Error::Refused(Errno::EOPNOTSUPP)));
+    // As snd_pcm_undo_pause does.
+    stream.trigger(Trigger::Resume).unwrap();
     backend(|backend| {
+        backend.serve();
         backend.answer = Ok(());
-        backend.story();
+        assert!(backend.story().ends_with("pause"), "nothing to resume");
         backend.report(PERIOD + 4);
     });
     // It plays on.
+    stream.on_ring();
     stream.on_events();
     assert_eq!((stream.pointer().frames, stops()), (481, Vec::new()));
     assert_eq!(stream.trigger(Trigger::Pause), Err(Error::CannotPause));
@@ -96,6 +100,13 @@ fn a_pause_that_is_not_answered_ends_in_time() {
     let before = now_ms();
     assert_eq!(stream.trigger(Trigger::Pause), Err(Error::NoAnswer));
     assert_eq!(now_ms() - before, 3000);
+    silence(false);
+    // It may have paused all the same.
+    stream.trigger(Trigger::Resume).unwrap();
+    backend(|backend| {
+        backend.serve();
+        assert!(backend.story().ends_with("pause, resume"));
+    });
 }
 
 #[test]
