@@ -162,7 +162,7 @@ add_applications() {
     local programs=$cache/applications libraries=$cache/applications/usr/lib/$triplet name
     add "$applications" "$programs/usr/bin/mpg123.bin" /bin/mpg123
     for name in sox gst-launch-1.0; do add "$applications" "$programs/usr/bin/$name"; done
-    for name in sox/libsox_fmt_alsa mpg123/output_alsa gstreamer-1.0/libgst{alsa,audioconvert,coreelements,rawparse}; do
+    for name in sox/libsox_fmt_alsa mpg123/output_{alsa,portaudio} gstreamer-1.0/libgst{alsa,audioconvert,coreelements,rawparse}; do
         add "$applications" "$libraries/$name.so" "/usr/lib/$triplet/$name.so"
     done
     for name in "$guest"/lib/*.so*; do rm -f "$applications/lib/$(basename "$name")"; done
