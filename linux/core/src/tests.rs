@@ -388,8 +388,11 @@ fn what_alsa_wants_while_there_is_no_backend_is_done_by_the_next() {
     assert_eq!(backend(|backend| backend.story()), "open 7680");
 }
 
+/// One of ALSA's operations on a stream.
+type StreamOperation = fn(&Substream<TestKernel>) -> Result<(), Error>;
+
 /// ALSA's operations that cannot do without a backend.
-fn waiting_operations() -> [fn(&Substream<TestKernel>) -> Result<(), Error>; 4] {
+fn waiting_operations() -> [StreamOperation; 4] {
     [
         |stream| open(stream).map(drop),
         |stream| stream.refine(&settled()).map(drop),

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 //! Habits of backends other than ours, one test each.
 
+use sndif::v2::{EVENT_SLOTS_OFFSET, Event};
+
 use super::*;
 
 #[test]
@@ -127,4 +129,60 @@ fn a_read_that_is_refused_after_others_is_an_overrun_and_no_end() {
     });
     stream.on_ring();
     assert_eq!(stops(), [Stop::Xrun]);
+}
+
+#[test]
+fn a_format_that_a_query_allows_may_be_refused_at_open() {
+    let (_bus, stream) = stream("p");
+    stream.refine(&settled()).unwrap();
+    stream.hw_params(Format::U16Le, 2, 48_000, 480, 1920).unwrap();
+    backend(|backend| backend.answer = Err(Errno::EINVAL));
+    assert_eq!(stream.prepare(), Err(Error::Refused(Errno::EINVAL)));
+    backend(|backend| backend.answer = Ok(()));
+    stream.hw_params(Format::S16Le, 2, 48_000, 480, 1920).unwrap();
+    assert_eq!((stream.prepare(), stops()), (Ok(()), Vec::new()));
+}
+
+#[test]
+fn a_refused_volume_keeps_its_value_and_the_stream_plays_on() {
+    let bus = TestBus::new(&[("0/0/type", "p"), ("backend/feature-volume", "1"), ("backend/feature-mute", "1")]);
+    let stream = streams(&bus).pop().unwrap();
+    reconnect(&bus, &stream);
+    stream.hw_params(Format::S16Le, 2, 48_000, 480, 1920).unwrap();
+    stream.prepare().unwrap();
+    stream.ack(960, BOUNDARY).unwrap();
+    stream.trigger(Trigger::Start).unwrap();
+    backend(|backend| {
+        backend.serve();
+        backend.answer = Err(Errno::EINVAL);
+    });
+    for (switch, values) in [(false, [3000, 3000]), (true, [0, 0])] {
+        let knob = Knob { direction: Direction::Playback, switch };
+        assert_eq!(stream.set_values(knob, &values), Ok(true));
+        backend(|backend| backend.serve());
+        stream.on_ring();
+        assert_eq!([0, 1].map(|channel| i64::from(stream.value(knob, channel))), values);
+    }
+    backend(|backend| {
+        let story = backend.story();
+        assert!(story.contains("SetVolume") && story.contains("Mute"), "{story}");
+        backend.report(PERIOD + 4);
+    });
+    stream.on_events();
+    assert_eq!((stream.pointer().frames, stops()), (481, Vec::new()));
+}
+
+#[test]
+fn ids_that_a_full_page_used_up_are_missing_and_nothing_else() {
+    let (_bus, stream) = prepared("p");
+    stream.ack(960, BOUNDARY).unwrap();
+    stream.trigger(Trigger::Start).unwrap();
+    backend(|backend| {
+        backend.serve();
+        let event = Event { id: 64, position_bytes: PERIOD + 4 };
+        backend.scribble(true, EVENT_SLOTS_OFFSET, &event.emit());
+        backend.scribble(true, 4, &1_u32.to_le_bytes());
+    });
+    assert!(stream.on_events());
+    assert_eq!((stream.pointer().frames, stops()), (481, Vec::new()));
 }
