@@ -2,7 +2,9 @@
 
 pub(crate) mod change;
 pub(crate) mod events;
+pub(crate) mod forget;
 pub(crate) mod list;
+pub(crate) mod moving;
 pub(crate) mod steer;
 pub(crate) mod text;
 

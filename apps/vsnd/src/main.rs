@@ -57,9 +57,13 @@ enum Command {
     /// Lets muted streams be heard again.
     Unmute(control::steer::TargetArguments),
     /// Lets a guest capture what the host hears.
-    AllowCapture(control::steer::TargetArguments),
+    AllowCapture(control::steer::AllowArguments),
     /// Takes that permission back.
     DenyCapture(control::steer::TargetArguments),
+    /// Has streams play to another device of the host, also while they play.
+    Move(control::moving::Arguments),
+    /// Forgets what was set for streams, so that the configuration holds again; without a target, shows what is kept.
+    Forget(control::forget::Arguments),
     /// Makes the daemon read its configuration again.
     Reload(control::steer::DaemonArguments),
     /// Shows what happened: cards, streams, xruns, violations, and who changed what.
@@ -84,8 +88,10 @@ fn main() -> ExitCode {
         Command::Volume(arguments) => control::steer::volume(&arguments),
         Command::Mute(arguments) => control::steer::mute(&arguments, true),
         Command::Unmute(arguments) => control::steer::mute(&arguments, false),
-        Command::AllowCapture(arguments) => control::steer::capture(&arguments, true),
-        Command::DenyCapture(arguments) => control::steer::capture(&arguments, false),
+        Command::AllowCapture(arguments) => control::steer::allow_capture(&arguments),
+        Command::DenyCapture(arguments) => control::steer::deny_capture(&arguments),
+        Command::Move(arguments) => control::moving::run(&arguments),
+        Command::Forget(arguments) => control::forget::run(&arguments),
         Command::Reload(arguments) => control::steer::reload(&arguments),
         Command::Events(arguments) => control::events::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),

@@ -138,8 +138,37 @@ pub(crate) fn sections(command: &str) -> Option<Sections<'static>> {
             ("vsnd mute '*'", "silences every guest"),
         ]),
         "vsnd-unmute" => steering(&[("vsnd unmute studio/0/0/0", "lets a stream be heard again")]),
-        "vsnd-allow-capture" => steering(&[("vsnd allow-capture studio", "lets a guest hear what the host hears")]),
+        "vsnd-allow-capture" => steering(&[
+            ("vsnd allow-capture studio", "lets a guest hear what the host hears"),
+            ("vsnd allow-capture studio --for 10m", "for ten minutes; then holds what held before"),
+        ]),
         "vsnd-deny-capture" => steering(&[("vsnd deny-capture '*'", "lets no guest capture")]),
+        "vsnd-move" => Sections {
+            statuses: &[
+                S::Success,
+                S::Failure,
+                S::Usage,
+                S::NoCard,
+                S::NoDaemon,
+                S::File,
+                S::HostDevice,
+                S::Lost,
+                S::Denied,
+            ],
+            ..steering(&[
+                ("vsnd move studio alsa:hw:1,0", "has a guest play to another card, also in the middle of a sound"),
+                ("vsnd move studio pulse@unix:/run/user/1000/pulse/native --source", "moves what it captures from"),
+                ("vsnd forget studio", "moves it back to where the configuration has it"),
+            ])
+        },
+        "vsnd-forget" => Sections {
+            files: &[CONTROL, ("/var/lib/vsnd/decisions.json", "where the daemon keeps it; in an emulation in DIR")],
+            ..steering(&[
+                ("vsnd forget", "shows what was set with `vsnd` and is kept"),
+                ("vsnd forget studio", "has the configuration hold again for a guest"),
+                ("vsnd forget '*'", "for all of them, also those that do not run"),
+            ])
+        },
         "vsnd-reload" => Sections {
             statuses: &[S::Success, S::Failure, S::Usage, S::Config, S::NoDaemon, S::File, S::Lost, S::Denied],
             ..steering(&[("vsnd reload", "has the daemon read its configuration again, and shows the mistakes in it")])

@@ -1,111 +1,198 @@
-//! What was decided since the daemon was started, in place of what the configuration says.
+//! What was decided about a guest while the daemon ran, in place of what the configuration says.
 //!
-//! A decision is about a guest or a part of it, and holds until another takes its place or the guest is gone. The
+//! A decision is about a guest or a part of it, and holds until another takes its place, its time is over or it is forgotten. The
 //! latest wins.
 
-use std::collections::BTreeSet;
-use std::path::Path;
-use std::{fs, io};
-
 use control::Target;
+use host_audio::DeviceSpec;
 use serde::{Deserialize, Serialize};
+use sndif::store::Direction;
 
 use crate::policy::Asker;
 
+/// Decisions about one guest that there may be.
+pub(crate) const DECISIONS_MAX: usize = 1024;
+
 /// What was decided about a stream.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Decided {
     pub(crate) volume_mdb: Option<i32>,
     pub(crate) muted: Option<bool>,
     pub(crate) capture: Option<bool>,
+    pub(crate) sink: Option<DeviceSpec>,
+    pub(crate) source: Option<DeviceSpec>,
 }
 
 /// One decision.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Decision {
     VolumeMdb(i32),
     Muted(bool),
     Capture(bool),
+    Sink(#[serde(with = "device")] DeviceSpec),
+    Source(#[serde(with = "device")] DeviceSpec),
 }
 
-/// The streams of one guest that a decision is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct Scope {
-    domain: u16,
-    card: Option<u32>,
-    pcm: Option<u8>,
-    stream: Option<u8>,
+impl Decision {
+    /// Whether there can be such a decision; what stands in a file may be anything.
+    fn is_possible(&self) -> bool {
+        match self {
+            Self::VolumeMdb(volume) => (pcm::gain::MIN_MILLIDECIBEL..=pcm::gain::MAX_MILLIDECIBEL).contains(volume),
+            Self::Muted(_) | Self::Capture(_) | Self::Sink(_) | Self::Source(_) => true,
+        }
+    }
+
+    /// The direction of the streams that it is about, if that is one.
+    pub(crate) fn direction(&self) -> Option<Direction> {
+        match self {
+            Self::VolumeMdb(_) | Self::Muted(_) => None,
+            Self::Sink(_) => Some(Direction::Playback),
+            Self::Capture(_) | Self::Source(_) => Some(Direction::Capture),
+        }
+    }
+
+    /// The decision in words, as the audit has it.
+    pub(crate) fn words(&self) -> String {
+        match self {
+            Self::VolumeMdb(volume) => format!("volume {} dB", f64::from(*volume) / 1000.0),
+            Self::Muted(true) => "muted".to_owned(),
+            Self::Muted(false) => "unmuted".to_owned(),
+            Self::Capture(true) => "capture allowed".to_owned(),
+            Self::Capture(false) => "capture denied".to_owned(),
+            Self::Sink(device) => format!("plays to {device}"),
+            Self::Source(device) => format!("captures from {device}"),
+        }
+    }
 }
 
-impl Scope {
+/// A host device as the text that names it.
+mod device {
+    use host_audio::DeviceSpec;
+    use serde::de::{Deserialize, Deserializer, Error};
+    use serde::ser::Serializer;
+
+    pub(super) fn serialize<S: Serializer>(device: &DeviceSpec, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(device)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DeviceSpec, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// The streams of a guest that a decision is about: what is left out means all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Part {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) card: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pcm: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stream: Option<u8>,
+}
+
+impl From<&Target> for Part {
+    fn from(target: &Target) -> Self {
+        let Target { card, pcm, stream, .. } = *target;
+        Self { card, pcm, stream }
+    }
+}
+
+impl Part {
+    /// Whether this stream is in it.
+    pub(crate) fn has(&self, card: u32, pcm: u8, stream: u8) -> bool {
+        self.covers(&Self { card: Some(card), pcm: Some(pcm), stream: Some(stream) })
+    }
+
     /// Whether everything in `other` is in here.
     fn covers(&self, other: &Self) -> bool {
         fn holds<T: PartialEq>(ours: Option<T>, theirs: Option<T>) -> bool {
             ours.is_none() || ours == theirs
         }
-        self.domain == other.domain
-            && holds(self.card, other.card)
-            && holds(self.pcm, other.pcm)
-            && holds(self.stream, other.stream)
+        holds(self.card, other.card) && holds(self.pcm, other.pcm) && holds(self.stream, other.stream)
     }
 }
 
-/// Everything that was decided, in its order.
+/// A decision, about what it is and how long it holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Entry {
+    #[serde(default)]
+    pub(crate) part: Part,
+    pub(crate) decision: Decision,
+    /// When it is over, in milliseconds since 1970; without it, never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) until_ms: Option<u64>,
+}
+
+/// Everything that was decided about a guest, in its order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Decisions(Vec<(Scope, Decision)>);
+pub(crate) struct Decisions(Vec<Entry>);
 
 impl Decisions {
-    /// Takes a decision about `target`, whose guest is `domain`.
-    pub(crate) fn decide(&mut self, domain: u16, target: &Target, decision: Decision) {
-        let scope = Scope { domain, card: target.card, pcm: target.pcm, stream: target.stream };
-        let same_kind = |other: &Decision| std::mem::discriminant(other) == std::mem::discriminant(&decision);
-        self.0.retain(|(older, other)| !(scope.covers(older) && same_kind(other)));
-        self.0.push((scope, decision));
+    /// Takes a decision. One that ends leaves those that it hides for afterwards.
+    pub(crate) fn decide(&mut self, entry: Entry) {
+        let same_kind = |other: &Decision| std::mem::discriminant(other) == std::mem::discriminant(&entry.decision);
+        self.0.retain(|older| {
+            let outlives_it = entry.until_ms.is_some() && older.until_ms.is_none();
+            outlives_it || !(entry.part.covers(&older.part) && same_kind(&older.decision))
+        });
+        self.0.push(entry);
     }
 
     /// What was decided about a stream.
     pub(crate) fn of(&self, asker: &Asker<'_>) -> Decided {
-        let stream =
-            Scope { domain: asker.domain, card: Some(asker.card), pcm: Some(asker.pcm), stream: Some(asker.stream) };
         let mut decided = Decided::default();
-        for (_, decision) in self.0.iter().filter(|(scope, _)| scope.covers(&stream)) {
-            match *decision {
-                Decision::VolumeMdb(volume) => decided.volume_mdb = Some(volume),
-                Decision::Muted(on) => decided.muted = Some(on),
-                Decision::Capture(allow) => decided.capture = Some(allow),
+        let about_it = |entry: &&Entry| entry.part.has(asker.card, asker.pcm, asker.stream);
+        for Entry { decision, .. } in self.0.iter().filter(about_it) {
+            match decision {
+                Decision::VolumeMdb(volume) => decided.volume_mdb = Some(*volume),
+                Decision::Muted(on) => decided.muted = Some(*on),
+                Decision::Capture(allow) => decided.capture = Some(*allow),
+                Decision::Sink(device) => decided.sink = Some(device.clone()),
+                Decision::Source(device) => decided.source = Some(device.clone()),
             }
         }
         decided
     }
 
-    /// The guests that something was decided about.
-    pub(crate) fn domains(&self) -> BTreeSet<u16> {
-        self.0.iter().map(|(scope, _)| scope.domain).collect()
-    }
-
-    /// What a daemon before this one has kept; nothing where that cannot be read.
-    pub(crate) fn read(path: &Path) -> Self {
-        let Ok(text) = fs::read(path) else { return Self::default() };
-        serde_json::from_slice(&text).unwrap_or_else(|error| {
-            tracing::warn!("{}: {error}: what was decided before is not known any more", path.display());
-            Self::default()
-        })
-    }
-
-    /// Keeps it for a daemon after this one.
-    pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
-        // Whoever reads it finds the old one or the new one, whole.
-        let new = path.with_extension("new");
-        fs::write(&new, serde_json::to_vec(self)?)?;
-        fs::rename(&new, path)
-    }
-
-    /// A guest is gone. Says whether anything was decided about it.
-    pub(crate) fn forget(&mut self, domain: u16) -> bool {
+    /// Forgets what was decided about a part or something in it; says how much that was.
+    pub(crate) fn forget(&mut self, part: &Part) -> usize {
         let before = self.0.len();
-        self.0.retain(|(scope, _)| scope.domain != domain);
-        self.0.len() != before
+        self.0.retain(|entry| !part.covers(&entry.part));
+        before - self.0.len()
+    }
+
+    /// Takes out what is over.
+    pub(crate) fn expire(&mut self, now_ms: u64) -> Vec<Entry> {
+        self.0.extract_if(.., |entry| entry.until_ms.is_some_and(|until_ms| until_ms <= now_ms)).collect()
+    }
+
+    /// When the first of them is over.
+    pub(crate) fn next_end_ms(&self) -> Option<u64> {
+        self.0.iter().filter_map(|entry| entry.until_ms).min()
+    }
+
+    /// Drops what there cannot be, and what is more than there may be; says how much that was.
+    pub(crate) fn check(&mut self) -> usize {
+        let before = self.0.len();
+        self.0.retain(|entry| entry.decision.is_possible());
+        self.0.truncate(DECISIONS_MAX);
+        before - self.0.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.0.iter()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 
@@ -113,27 +200,55 @@ impl Decisions {
 mod tests {
     use super::*;
 
-    fn asker(domain: u16, card: u32, stream: u8) -> Asker<'static> {
-        Asker { domain, name: None, uuid: None, card, pcm: 0, stream, unique_id: "" }
+    fn asker(card: u32, stream: u8) -> Asker<'static> {
+        Asker { domain: 5, name: None, uuid: None, card, pcm: 0, stream, unique_id: "" }
+    }
+
+    fn entry(target: &str, decision: Decision, until_ms: Option<u64>) -> Entry {
+        Entry { part: Part::from(&target.parse::<Target>().unwrap()), decision, until_ms }
     }
 
     #[test]
     fn the_latest_decision_holds_and_a_wider_one_replaces_narrower_ones() {
         let mut decisions = Decisions::default();
-        let mut decide = |target: &str, decision| decisions.decide(5, &target.parse().unwrap(), decision);
+        let mut decide = |target: &str, decision| decisions.decide(entry(target, decision, None));
         decide("x/0/0/1", Decision::Capture(true));
         decide("x", Decision::VolumeMdb(-3000));
         decide("x", Decision::Capture(false));
         decide("x/1", Decision::Capture(true));
         decide("x/1", Decision::Capture(true));
-        assert_eq!(decisions.0.len(), 3);
-        assert_eq!(decisions.of(&asker(5, 0, 1)).capture, Some(false));
-        assert_eq!(
-            decisions.of(&asker(5, 1, 1)),
-            Decided { volume_mdb: Some(-3000), muted: None, capture: Some(true) }
-        );
-        assert_eq!(decisions.of(&asker(6, 1, 1)), Decided::default());
-        assert!(decisions.forget(5) && !decisions.forget(5));
-        assert_eq!(decisions, Decisions::default());
+        assert_eq!(decisions.len(), 3);
+        assert_eq!(decisions.of(&asker(0, 1)).capture, Some(false));
+        let other = Decided { volume_mdb: Some(-3000), capture: Some(true), ..Decided::default() };
+        assert_eq!(decisions.of(&asker(1, 1)), other);
+        assert_eq!(decisions.forget(&Part { card: Some(1), ..Part::default() }), 1);
+        assert_eq!(decisions.of(&asker(1, 1)).capture, Some(false));
+        assert_eq!((decisions.forget(&Part::default()), decisions.is_empty()), (2, true));
+    }
+
+    #[test]
+    fn after_a_decision_that_ends_holds_what_held_before() {
+        let mut decisions = Decisions::default();
+        decisions.decide(entry("x/0/0/1", Decision::Capture(false), None));
+        decisions.decide(entry("x", Decision::Capture(true), Some(1000)));
+        decisions.decide(entry("x", Decision::Capture(true), Some(2000)));
+        assert_eq!((decisions.len(), decisions.next_end_ms()), (2, Some(2000)));
+        assert_eq!(decisions.of(&asker(0, 1)).capture, Some(true));
+        assert!(decisions.expire(1999).is_empty());
+        assert_eq!(decisions.expire(2000).len(), 1);
+        assert_eq!(decisions.of(&asker(0, 1)).capture, Some(false));
+        assert_eq!(decisions.of(&asker(0, 0)).capture, None);
+        decisions.decide(entry("x", Decision::Capture(true), Some(3000)));
+        decisions.decide(entry("x", Decision::Capture(false), None));
+        assert_eq!((decisions.len(), decisions.next_end_ms()), (1, None), "one for good replaces it");
+    }
+
+    #[test]
+    fn a_decision_that_there_cannot_be_is_dropped() {
+        let text = r#"[{"decision":{"volume-mdb":99999}},{"part":{"card":0},"decision":{"sink":"alsa:hw:1"}}]"#;
+        let mut decisions: Decisions = serde_json::from_str(text).unwrap();
+        assert_eq!((decisions.check(), decisions.len()), (1, 1));
+        assert_eq!(decisions.of(&asker(0, 0)).sink, Some("alsa:hw:1".parse().unwrap()));
+        assert!(serde_json::from_str::<Decisions>(r#"[{"decision":{"sink":"alsa"}}]"#).is_err());
     }
 }

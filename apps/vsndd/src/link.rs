@@ -5,13 +5,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use control::{Event, Guest, Target};
+use control::{Event, Guest};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::connection::{Connection, Socket};
-use crate::decisions::{Decision, Decisions};
+use crate::decisions::{Decisions, Entry};
 use crate::source::Settings;
 use crate::totals::Totals;
 
@@ -27,7 +27,9 @@ pub(crate) enum Order {
     /// Another configuration holds. As all that follow, answered by a [`Report::Answer`].
     Settings(Settings),
     /// Something was decided about the guest.
-    Decide { target: Target, decision: Decision },
+    Decide(Entry),
+    /// All that was decided about the guest is this.
+    Decisions(Decisions),
     /// Tell everything that is served; with `levels`, measure them from now on.
     Look { levels: bool },
     /// Whether it goes on.
@@ -44,6 +46,8 @@ pub(crate) enum Report {
     Serving,
     /// So many cards are served now.
     Cards(usize),
+    /// The guest has another name.
+    Renamed,
     /// Something happened.
     Event(Event),
     /// To the oldest order that was not answered.
@@ -58,8 +62,8 @@ pub(crate) enum Answer {
     Done { streams: usize },
     /// The guest has no such card or stream.
     NoSuchStream,
-    /// The decision is about capture, and every stream that it names plays.
-    OnlyPlayback,
+    /// The decision is about the other direction than that of every stream that it names.
+    OtherDirection,
     /// Everything that the worker serves.
     Seen(Box<Seen>),
     /// The worker goes on.

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, ValueEnum};
 use host_audio::DeviceSpec;
 use program::{ExitStatus, Failure};
-use vsndd::{ConfigSource, Daemon, Ended, Error, Groups, ListenError, Processes, Sockets, sandbox, service};
+use vsndd::{ConfigSource, Daemon, Ended, Error, Groups, ListenError, Processes, Sockets, sandbox, service, state};
 use xen::{DomainId, Xen, XenSpec};
 
 mod manual;
@@ -54,6 +54,10 @@ struct Arguments {
     /// Lets guests capture, in place of what the configuration's top says.
     #[arg(long)]
     allow_capture: bool,
+    /// Where what is set with `vsnd` is kept [default: the service manager's STATE_DIRECTORY, else /var/lib/vsnd, or the directory of an
+    /// emulated Xen].
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
     /// What to log: a level (`error`, `warn`, `info`, `debug`) or a filter such as `vsndd=debug` [env: VSND_LOG].
     #[arg(long, default_value = program::from_env("VSND_LOG", "info"), value_name = "FILTER")]
     log: String,
@@ -111,7 +115,15 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let shared = xen.store_fd().map_err(|error| failure(error.into()))?;
     let sockets = Sockets::open(&config, &control::socket_of(&arguments.xen)).map_err(|error| failure(error.into()))?;
     let groups = Groups::take_over(arguments.sandbox.user.as_deref());
-    let own = sockets.directories();
+    let state = state::directory(arguments.state_dir.clone(), &arguments.xen);
+    state::prepare(&state, arguments.sandbox.user.as_deref());
+    if arguments.xen == XenSpec::Dev && sandbox::workers_write(&arguments.sandbox, &config, &state) {
+        let directory = state.display();
+        tracing::warn!(
+            "WAV files go to {directory}, where decisions are kept: a worker that was taken over could change them"
+        );
+    }
+    let own = sockets.directories().chain([state.as_path()]);
     sandbox::enter(&arguments.sandbox, &config, source.path().as_deref(), own, groups.as_ref().map(Groups::directory))
         .map_err(Failure::with(ExitStatus::Failure))?;
     xen.check_devices().map_err(|error| {
@@ -128,7 +140,7 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     }
     let workers = Processes { arguments: arguments.of_a_worker(), groups };
     let mut daemon = Daemon::new(xen, store, shared, settings, workers).map_err(failure)?;
-    daemon.steered(source, sockets, reload).map_err(failure)?;
+    daemon.steered(source, sockets, Some(state), reload).map_err(failure)?;
     daemon.begin().map_err(failure)?;
     service::ready(&format!("serving {}", arguments.xen));
     // One line for whoever waits until guests are served, if anybody does; the log goes to standard error.

@@ -104,6 +104,7 @@ impl Policy {
         let (mut sink, mut source) = (&config.sink, &config.source);
         let (mut playback, mut capture) = (config.playback, config.capture);
         let (mut denied, mut absent) = (config.when_denied, config.when_absent);
+        let (mut volume, mut muted) = (config.volume_mdb, config.muted);
         let (mut max, mut trusted) = (config.volume_max_mdb, config.trust_unique_id);
         let mut role = &config.media_role;
         for rule in self.config.rules.iter().filter(|rule| rule.matches(asker)) {
@@ -113,6 +114,8 @@ impl Policy {
             capture = rule.capture.unwrap_or(capture);
             denied = rule.when_denied.unwrap_or(denied);
             absent = rule.when_absent.unwrap_or(absent);
+            volume = rule.volume_mdb.or(volume);
+            muted = rule.muted.unwrap_or(muted);
             max = rule.volume_max_mdb.or(max);
             trusted = rule.trust_unique_id.unwrap_or(trusted);
             if rule.media_role.is_some() {
@@ -120,13 +123,13 @@ impl Policy {
             }
         }
         let decided = self.decisions.of(asker);
-        let (device, granted) = match direction {
-            Direction::Playback => (sink, playback),
-            Direction::Capture => (source, decided.capture.unwrap_or(capture)),
+        let (moved, device, granted) = match direction {
+            Direction::Playback => (decided.sink, sink, playback),
+            Direction::Capture => (decided.source, source, decided.capture.unwrap_or(capture)),
         };
-        let named = if trusted { unique_id::device(asker.unique_id) } else { None };
+        let named = || if trusted { unique_id::device(asker.unique_id) } else { None };
         Route {
-            device: named.unwrap_or_else(|| device.clone()),
+            device: moved.or_else(named).unwrap_or_else(|| device.clone()),
             permission: match (granted, denied) {
                 (true, _) => Permission::Granted,
                 (false, Instead::Silence) => Permission::Silent,
@@ -134,9 +137,9 @@ impl Policy {
             },
             absent: absent.into(),
             volume: HostVolume {
-                millidecibels: decided.volume_mdb.unwrap_or(0),
+                millidecibels: decided.volume_mdb.or(volume).unwrap_or(0),
                 max,
-                muted: decided.muted.unwrap_or(false),
+                muted: decided.muted.unwrap_or(muted),
             },
             role: role.clone(),
             limits: config.limits(asker),
@@ -187,6 +190,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::decisions::{Decision, Entry, Part};
 
     const ASKER: Asker<'static> = Asker {
         domain: 5,
@@ -267,6 +271,24 @@ mod tests {
         assert!(granted("", Direction::Playback));
         assert!(!granted("playback = false", Direction::Playback));
         assert!(granted("playback = false\n[[rule]]\ndomain = \"studio\"\nplayback = true", Direction::Playback));
+    }
+
+    #[test]
+    fn rules_set_volume_and_mute_and_a_decision_replaces_them() {
+        let text = "volume-db = -3\nmuted = true\n[[rule]]\ndomain = \"studio\"\nvolume-db = -12.5\n[[rule]]\npcm = 1\nmuted = false";
+        let volume = |policy: &Policy, pcm| policy.route(&Asker { pcm, ..ASKER }, Direction::Playback).volume;
+        let mut policy = policy(text);
+        assert_eq!(volume(&policy, 1), HostVolume { millidecibels: -12_500, max: None, muted: false });
+        assert!(volume(&policy, 0).muted);
+        assert_eq!(policy.route(&Asker { name: Some("x"), ..ASKER }, Direction::Playback).volume.millidecibels, -3000);
+        for decision in
+            [Decision::VolumeMdb(0), Decision::Muted(true), Decision::Sink(DeviceSpec::Wav("/x.wav".into()))]
+        {
+            policy.decisions.decide(Entry { part: Part::default(), decision, until_ms: None });
+        }
+        assert_eq!(volume(&policy, 1), HostVolume { millidecibels: 0, max: None, muted: true });
+        assert_eq!(policy.route(&ASKER, Direction::Playback).device.to_string(), "wav:/x.wav");
+        assert_eq!(policy.route(&ASKER, Direction::Capture).device, DeviceSpec::Null);
     }
 
     #[test]

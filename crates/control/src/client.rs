@@ -165,8 +165,22 @@ mod tests {
             ),
             (
                 r#"{"request":"capture","target":"studio","allow":true}"#,
-                Request::Capture { target: "studio".parse().unwrap(), allow: true },
+                Request::Capture { target: "studio".parse().unwrap(), allow: true, for_s: None },
             ),
+            (
+                r#"{"request":"capture","target":"studio","allow":true,"for_s":600}"#,
+                Request::Capture { target: "studio".parse().unwrap(), allow: true, for_s: Some(600) },
+            ),
+            (
+                r#"{"request":"move","target":"studio","device":"alsa:hw:1","direction":"playback"}"#,
+                Request::Move {
+                    target: "studio".parse().unwrap(),
+                    device: "alsa:hw:1".into(),
+                    direction: crate::Direction::Playback,
+                },
+            ),
+            (r#"{"request":"forget","target":"*"}"#, Request::Forget { target: "*".parse().unwrap() }),
+            (r#"{"request":"kept"}"#, Request::Kept),
         ] {
             assert_eq!(serde_json::to_string(&request).unwrap(), line);
             assert_eq!(serde_json::from_str::<Request>(line).unwrap(), request);

@@ -16,7 +16,7 @@ mod target;
 
 pub use client::{Client, ClientError};
 pub use event::{Event, EventKind};
-pub use message::{LINE_BYTES_MAX, Reply, Request};
+pub use message::{FOR_SECONDS_MAX, LINE_BYTES_MAX, Reply, Request, Setting};
 pub use socket::{DEFAULT_SOCKET, socket_of};
 pub use status::{Card, Direction, Guest, Run, Status, Stream};
 pub use target::{ParseTargetError, Target};

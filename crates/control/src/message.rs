@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Event, Status, Target};
+use crate::{Direction, Event, Status, Target};
+
+/// How long capture may be allowed at most, where it is not allowed for good: a year.
+pub const FOR_SECONDS_MAX: u64 = 366 * 86_400;
 
 /// Longest line that a daemon takes.
 pub const LINE_BYTES_MAX: usize = 4096;
@@ -37,7 +40,26 @@ pub enum Request {
         target: Target,
         /// Whether they may.
         allow: bool,
+        /// For how many seconds; for good without it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        for_s: Option<u64>,
     },
+    /// Has streams play to, or capture from, another device of the host.
+    Move {
+        /// Which streams.
+        target: Target,
+        /// The device, as the configuration names it.
+        device: String,
+        /// Playback or capture.
+        direction: Direction,
+    },
+    /// Forgets what was set for streams while the daemon ran: the configuration holds for them again.
+    Forget {
+        /// Which streams.
+        target: Target,
+    },
+    /// What is kept of what was set while the daemon ran.
+    Kept,
     /// Reads the configuration again.
     Reload,
     /// What happened.
@@ -66,6 +88,11 @@ pub enum Reply {
         /// The events.
         events: Vec<Event>,
     },
+    /// To [`Request::Kept`].
+    Kept {
+        /// What was set, the guest that something was set for last at the end.
+        kept: Vec<Setting>,
+    },
     /// It was not done: there is no such guest, card or stream.
     NoSuchStream {
         /// What was looked for, and what there is.
@@ -81,4 +108,15 @@ pub enum Reply {
         /// What was wrong, where, and what helps.
         message: String,
     },
+}
+
+/// Something that was set while the daemon ran.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setting {
+    /// The streams that it is about.
+    pub target: Target,
+    /// In words.
+    pub text: String,
+    /// When it is over, in milliseconds since 1970; `null` for never.
+    pub until_ms: Option<u64>,
 }

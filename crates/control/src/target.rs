@@ -71,17 +71,22 @@ impl Target {
     #[must_use]
     pub fn names_guest(&self, domain: u16, name: Option<&str>, uuid: Option<&str>) -> bool {
         let id = domain.to_string();
-        let any_case = MatchOptions { case_sensitive: false, ..MatchOptions::new() };
-        let matches = |pattern: Pattern| match (name, uuid) {
-            // A guest that has neither is known by its id alone.
-            (None, None) => pattern.matches(&id),
-            _ => {
-                name.is_some_and(|name| pattern.matches(name))
-                    || uuid.is_some_and(|uuid| pattern.matches_with(uuid, any_case))
-            }
-        };
+        // A guest that has neither is known by its id alone.
+        let is_nameless = name.is_none() && uuid.is_none();
         self.domain == id
-            || name == Some(&self.domain)
+            || self.names(name, uuid)
+            || is_nameless && self.pattern().is_some_and(|pattern| pattern.matches(&id))
+    }
+
+    /// Whether it names a guest with this name and UUID, which may not be there.
+    #[must_use]
+    pub fn names(&self, name: Option<&str>, uuid: Option<&str>) -> bool {
+        let any_case = MatchOptions { case_sensitive: false, ..MatchOptions::new() };
+        let matches = |pattern: Pattern| {
+            name.is_some_and(|name| pattern.matches(name))
+                || uuid.is_some_and(|uuid| pattern.matches_with(uuid, any_case))
+        };
+        name == Some(&self.domain)
             || uuid.is_some_and(|uuid| uuid.eq_ignore_ascii_case(&self.domain))
             || self.pattern().is_some_and(matches)
     }

@@ -236,6 +236,7 @@ impl World {
         let (reload, reloaded) = UnixStream::pair().expect("a socket pair");
         let (stop, stopped) = UnixStream::pair().expect("a socket pair");
         let (started, starting) = mpsc::channel();
+        let state = self.dir.path().to_owned();
         let (its_xen, log, count) = (xen.clone(), self.log.clone(), Arc::clone(&self.workers));
         let run = move || {
             log.takes(|| {
@@ -248,7 +249,7 @@ impl World {
                     Ok(daemon) => daemon,
                     Err(error) => panic!("the daemon does not start: {error}"),
                 };
-                daemon.steered(source, sockets, reloaded).expect("steered");
+                daemon.steered(source, sockets, Some(state), reloaded).expect("steered");
                 daemon.begin().expect("a guest's fault is no error");
                 let _ = started.send(());
                 daemon.run(stopped.as_fd()).expect("a guest's fault is no error")

@@ -70,9 +70,9 @@ fn capture_is_allowed_and_denied_while_a_guest_records() {
     let recorded = thread::scope(|scope| {
         let recorder = scope.spawn(move || pcm.arecord(32_000).unwrap());
         wait_frames(&world, 1, 6_000);
-        assert_eq!(done(world.ask(&Request::Capture { target: target("1"), allow: true })), 2);
+        assert_eq!(done(world.ask(&Request::Capture { target: target("1"), allow: true, for_s: None })), 2);
         wait_frames(&world, 1, 16_000);
-        done(world.ask(&Request::Capture { target: target("1/0/0/1"), allow: false }));
+        done(world.ask(&Request::Capture { target: target("1/0/0/1"), allow: false, for_s: None }));
         recorder.join().unwrap()
     });
     assert_eq!(recorded.len(), sound.len(), "the guest's clock went on");
@@ -92,18 +92,18 @@ fn what_is_refused_outright_can_be_opened_once_it_is_allowed() {
     let mut guest = HostileGuest::connected(&mut world, GUEST, 2);
     let buffer = guest.buffer(16_384);
     for allow in [false, true, false] {
-        done(world.ask(&Request::Capture { target: target("1"), allow }));
+        done(world.ask(&Request::Capture { target: target("1"), allow, for_s: None }));
         assert_eq!(guest.streams[1].open(buffer.open_params()).is_ok(), allow);
         guest.streams[1].close().unwrap();
     }
 }
 
 #[test]
-fn a_decision_outlives_the_daemon_but_not_the_guest() {
+fn a_decision_outlives_the_daemon_and_the_guest() {
     let mut world = World::with_config(|_| "capture = true\n".to_owned());
     world.attach_duplex(GUEST);
     let mut guest = HostileGuest::connected(&mut world, GUEST, 2);
-    done(world.ask(&Request::Capture { target: target("1"), allow: false }));
+    done(world.ask(&Request::Capture { target: target("1"), allow: false, for_s: None }));
     done(world.ask(&Request::Volume { target: target("1/0/0/0"), volume_db: -3.5 }));
     done(world.ask(&Request::Mute { target: target("1/0"), on: true }));
     world.stop_daemon();
@@ -120,11 +120,10 @@ fn a_decision_outlives_the_daemon_but_not_the_guest() {
     drop(guest);
     world.wait_dead(GUEST);
     world.remove_nodes(GUEST, 0);
-    // The daemon knows a guest by its number: it has to see that this one is gone.
-    wait_for("the guest is forgotten", || world.status().guests.is_empty().then_some(()));
+    wait_for("the guest is gone", || world.status().guests.is_empty().then_some(()));
     world.attach_duplex(GUEST);
     let _guest = HostileGuest::connected(&mut world, GUEST, 2);
-    assert_eq!(decided(&world), (0.0, false, true), "another guest under the same number");
+    assert_eq!(decided(&world), (-3.5, true, false), "the guest of that name starts again");
 }
 
 #[test]

@@ -120,7 +120,7 @@ fn the_host_denies_capture_and_allows_it_again_while_a_guest_records() {
     guest.prepare(STEREO).unwrap();
     let mut period = vec![0; PERIOD];
     for allow in [true, false, true, false] {
-        world.ask(&Request::Capture { target: "1/1".parse().unwrap(), allow }).unwrap();
+        world.ask(&Request::Capture { target: "1/1".parse().unwrap(), allow, for_s: None }).unwrap();
         // What was captured before the decision may still be in the queue.
         wait_for("the decision", || {
             guest.read(&mut period).unwrap();

@@ -1,6 +1,8 @@
 //! `vsnd volume`, `mute`, `unmute`, `allow-capture`, `deny-capture`, `reload`: what changes something.
 
-use ::control::{Client, Reply, Request, Status, Stream, Target};
+use std::str::FromStr;
+
+use ::control::{Client, FOR_SECONDS_MAX, Reply, Request, Status, Stream, Target};
 use clap::Args;
 use program::{ExitStatus, Failure};
 use serde::Serialize;
@@ -12,10 +14,10 @@ use super::{Daemon, Output, failure, list, text, unexpected};
 #[derive(Debug, Args)]
 pub(crate) struct DaemonArguments {
     #[command(flatten)]
-    daemon: Daemon,
+    pub(super) daemon: Daemon,
     /// Prints the daemon's reply as JSON instead: {reply, message, streams}.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// For a command about some streams.
@@ -24,9 +26,38 @@ pub(crate) struct TargetArguments {
     /// The streams: DOMAIN[/CARD[/PCM[/STREAM]]], where DOMAIN is a guest's name, id or UUID, in which `*`, `?` and `[a-z]`
     /// stand for others. What is left out means all: `studio` is every stream of that guest, `studio/0/1` those of PCM device 1
     /// of its card 0, `'*'` every stream of every guest.
-    target: Target,
+    pub(super) target: Target,
     #[command(flatten)]
-    common: DaemonArguments,
+    pub(super) common: DaemonArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AllowArguments {
+    #[command(flatten)]
+    which: TargetArguments,
+    /// Only for so long, such as `10m`, `90s` or `1h30m`; then holds what held before. The end is an event.
+    #[arg(long = "for", value_name = "TIME")]
+    time: Option<Time>,
+}
+
+/// A length of time on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Time {
+    seconds: u64,
+}
+
+impl FromStr for Time {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let longest = FOR_SECONDS_MAX / 86_400;
+        let not_one = || format!("expected a time of 1 second to {longest} days, such as 10m, 90s or 1h30m");
+        let time: jiff::SignedDuration = text.parse().map_err(|_| not_one())?;
+        match u64::try_from(time.as_secs()) {
+            Ok(seconds) if (1..=FOR_SECONDS_MAX).contains(&seconds) => Ok(Self { seconds }),
+            _ => Err(not_one()),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -75,9 +106,17 @@ pub(crate) fn mute(arguments: &TargetArguments, on: bool) -> Result<ExitStatus, 
     change(&common.daemon, common.json, &Request::Mute { target: target.clone(), on })
 }
 
-pub(crate) fn capture(arguments: &TargetArguments, allow: bool) -> Result<ExitStatus, Failure> {
+pub(crate) fn allow_capture(arguments: &AllowArguments) -> Result<ExitStatus, Failure> {
+    capture(&arguments.which, true, arguments.time.map(|time| time.seconds))
+}
+
+pub(crate) fn deny_capture(arguments: &TargetArguments) -> Result<ExitStatus, Failure> {
+    capture(arguments, false, None)
+}
+
+fn capture(arguments: &TargetArguments, allow: bool, for_s: Option<u64>) -> Result<ExitStatus, Failure> {
     let TargetArguments { target, common } = arguments;
-    change(&common.daemon, common.json, &Request::Capture { target: target.clone(), allow })
+    change(&common.daemon, common.json, &Request::Capture { target: target.clone(), allow, for_s })
 }
 
 pub(crate) fn reload(arguments: &DaemonArguments) -> Result<ExitStatus, Failure> {
@@ -89,7 +128,7 @@ fn change(daemon: &Daemon, json: bool, request: &Request) -> Result<ExitStatus, 
     Ok(ExitStatus::Success)
 }
 
-fn ask(client: &mut Client, out: &mut Output, json: bool, request: &Request) -> Result<(), Failure> {
+pub(super) fn ask(client: &mut Client, out: &mut Output, json: bool, request: &Request) -> Result<(), Failure> {
     let reply = client.ask(request).map_err(failure)?;
     let Reply::Done { message, streams } = &reply else { return Err(unexpected()) };
     if json { out.json(&reply) } else { out.line(done(request, message, *streams)) }
@@ -99,7 +138,7 @@ fn ask(client: &mut Client, out: &mut Output, json: bool, request: &Request) -> 
 pub(crate) fn done(request: &Request, message: &str, streams: usize) -> String {
     let message = text::plain(message);
     match (request, streams) {
-        (Request::Reload, _) => message,
+        (Request::Reload | Request::Forget { .. }, _) => message,
         (_, 0) => format!("{message} (no stream is connected; it holds for those to come)"),
         (_, streams) => format!("{message} ({})", text::count(streams as u64, "connected stream")),
     }
@@ -121,7 +160,7 @@ struct Volume<'a> {
 }
 
 /// The connected streams that a target names, each with the target that names it alone.
-fn named<'a>(status: &'a Status, target: &Target) -> Result<Vec<(Target, &'a Stream)>, Failure> {
+pub(super) fn named<'a>(status: &'a Status, target: &Target) -> Result<Vec<(Target, &'a Stream)>, Failure> {
     let mut streams = Vec::new();
     for guest in &status.guests {
         if target.names_guest(guest.domain, guest.name.as_deref(), guest.uuid.as_deref()) {
@@ -179,4 +218,19 @@ fn show(daemon: &Daemon, json: bool, target: &Target) -> Result<ExitStatus, Fail
         out.line(line)?;
     }
     Ok(ExitStatus::Success)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_has_its_units() {
+        for (text, seconds) in [("10m", 600), ("90s", 90), ("1h30m", 5400), ("1h 30m", 5400), ("2 hours", 7200)] {
+            assert_eq!(text.parse(), Ok(Time { seconds }), "{text}");
+        }
+        for text in ["", "10", "-5m", "0s", "soon", "10mm", "9000000h", "1y"] {
+            assert!(text.parse::<Time>().unwrap_err().contains("such as 10m"), "{text}");
+        }
+    }
 }

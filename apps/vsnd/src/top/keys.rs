@@ -94,7 +94,7 @@ fn capture(row: &Row) -> Result<Request, String> {
         let target = text::plain(&row.target.to_string());
         return Err(format!("{target} is for playback: only capture is allowed or denied"));
     }
-    Ok(Request::Capture { target: row.target.clone(), allow: !row.stream.permitted })
+    Ok(Request::Capture { target: row.target.clone(), allow: !row.stream.permitted, for_s: None })
 }
 
 fn volume(row: &Row, step_db: f64) -> Result<Request, String> {

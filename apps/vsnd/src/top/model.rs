@@ -196,7 +196,7 @@ impl Model {
             Request::Volume { volume_db, .. } => stream.volume_db = volume_db,
             Request::Mute { on, .. } => stream.muted = on,
             Request::Capture { allow, .. } => stream.permitted = allow,
-            Request::List { .. } | Request::Reload | Request::Events { .. } => {}
+            _ => {}
         }
     }
 }

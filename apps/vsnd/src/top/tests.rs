@@ -238,7 +238,7 @@ fn keys_ask_for_what_they_say() {
         Message::Failed("studio/0/0/0 is for playback: only capture is allowed or denied".into())
     );
     press(&mut model, KeyCode::Down);
-    let capture = |allow| Action::Ask(Request::Capture { target: "studio/0/0/1".parse().unwrap(), allow });
+    let capture = |allow| Action::Ask(Request::Capture { target: "studio/0/0/1".parse().unwrap(), allow, for_s: None });
     assert_eq!(press(&mut model, KeyCode::Char('a')), capture(true));
     assert_eq!(press(&mut model, KeyCode::Char('a')), capture(false));
 }

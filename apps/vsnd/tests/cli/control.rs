@@ -90,14 +90,19 @@ fn each_command_asks_for_what_it_says() {
         (&["volume", "studio/0", "=-6", "--json"], volume(-6.0)),
         (&["mute", "studio/0"], Request::Mute { target: target(), on: true }),
         (&["unmute", "studio/0"], Request::Mute { target: target(), on: false }),
-        (&["allow-capture", "studio/0"], Request::Capture { target: target(), allow: true }),
-        (&["deny-capture", "studio/0"], Request::Capture { target: target(), allow: false }),
+        (&["allow-capture", "studio/0"], Request::Capture { target: target(), allow: true, for_s: None }),
+        (
+            &["allow-capture", "studio/0", "--for", "10m"],
+            Request::Capture { target: target(), allow: true, for_s: Some(600) },
+        ),
+        (&["forget", "studio/0"], Request::Forget { target: target() }),
+        (&["deny-capture", "studio/0"], Request::Capture { target: target(), allow: false, for_s: None }),
         (&["reload"], Request::Reload),
     ] {
         let (output, asked) = vsnd_with(arguments, usual);
         assert_eq!(asked, [request], "{arguments:?}");
         let expected = match arguments {
-            ["reload"] => "done\n",
+            ["reload"] | ["forget", ..] => "done\n",
             _ if arguments.contains(&"--json") => "{\"reply\":\"done\",\"message\":\"done\",\"streams\":1}\n",
             _ => "done (1 connected stream)\n",
         };

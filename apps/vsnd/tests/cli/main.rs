@@ -11,6 +11,7 @@ mod edges;
 mod fake_daemon;
 mod files;
 mod held_up;
+mod lasting;
 mod sandbox;
 mod service;
 mod steering;

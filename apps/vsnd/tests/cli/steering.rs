@@ -12,13 +12,13 @@ use sound_servers::{Kind, Server};
 use crate::common::{Process, World, eventually, program, stderr, text};
 
 /// A daemon with a configuration that can be changed.
-struct Steered {
-    world: World,
-    daemon: Option<Process>,
+pub struct Steered {
+    pub world: World,
+    pub daemon: Option<Process>,
 }
 
 impl Steered {
-    fn new(config: &str) -> Self {
+    pub fn new(config: &str) -> Self {
         let world = World::new();
         let mut steered = Self { world, daemon: None };
         steered.configure(config);
@@ -27,31 +27,31 @@ impl Steered {
     }
 
     /// Ends the daemon, if it runs, and starts it.
-    fn run(&mut self) {
+    pub fn run(&mut self) {
         drop(self.daemon.take());
         let mut command = Command::new(program("vsndd"));
         command.args(["--config", text(&self.world.path("vsndd.toml")), "--xen", &self.world.spec()]);
         self.daemon = Some(Process::ready(command.stderr(Stdio::piped())));
     }
 
-    fn configure(&self, config: &str) {
+    pub fn configure(&self, config: &str) {
         fs::write(self.world.path("vsndd.toml"), config).expect("written");
     }
 
-    fn vsnd(&self, arguments: &[&str]) -> Output {
+    pub fn vsnd(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(program("vsnd"));
         command.args(arguments).args(["--xen", &self.world.spec()]).env_remove("VSND_SOCKET").output().expect("runs")
     }
 
     /// What a command that has to succeed prints.
-    fn must(&self, arguments: &[&str]) -> String {
+    pub fn must(&self, arguments: &[&str]) -> String {
         let output = self.vsnd(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
         String::from_utf8(output.stdout).expect("text")
     }
 
     /// Names a guest, as the toolstack does.
-    fn name(&self, domain: u16, name: &str) {
+    pub fn name(&self, domain: u16, name: &str) {
         let node = format!("/local/domain/{domain}/name");
         let socket = self.world.path("xen/xenstored.sock");
         let status = Command::new("xenstore-write").args([&node, name]).env("XENSTORED_PATH", socket).status();
@@ -59,17 +59,17 @@ impl Steered {
     }
 
     /// The streams of the first card, as JSON.
-    fn streams(&self) -> Vec<serde_json::Value> {
+    pub fn streams(&self) -> Vec<serde_json::Value> {
         let status: serde_json::Value = serde_json::from_str(&self.must(&["list", "--json"])).expect("JSON");
         status["guests"][0]["cards"][0]["streams"].as_array().expect("streams").clone()
     }
 
     /// A guest that plays a tone for longer than any test takes, once it plays.
-    fn player(&self) -> Process {
+    pub fn player(&self) -> Process {
         self.player_of("1")
     }
 
-    fn player_of(&self, domain: &str) -> Process {
+    pub fn player_of(&self, domain: &str) -> Process {
         let path = self.world.path("tone.wav");
         let spec = hound::WavSpec {
             channels: 1,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use control::Target;
 use xen::DomainId;
 
-use crate::decisions::Decision;
+use crate::decisions::Entry;
 use crate::server::{ClientId, Peer};
 
 /// How long is waited for answers.
@@ -21,7 +21,9 @@ pub(super) enum Purpose {
     /// Another configuration holds.
     Reload { client: Option<ClientId>, message: String },
     /// Guests are to follow a decision.
-    Decide { client: ClientId, peer: Peer, target: Target, decision: Decision, text: String },
+    Decide { client: ClientId, peer: Peer, target: Target, entry: Entry, text: String },
+    /// Decisions about guests were forgotten.
+    Forget { client: ClientId, message: String },
 }
 
 /// A question to workers.
@@ -34,8 +36,8 @@ pub(super) struct Job {
     pub(super) concerned: BTreeSet<DomainId>,
     /// Streams that it concerns.
     pub(super) streams: usize,
-    /// Whether a worker has such streams, but all of them play and the question is about capture.
-    pub(super) only_playback: bool,
+    /// Whether a worker has such streams, but all of the other direction than the question is about.
+    pub(super) other_direction: bool,
     /// Workers that did not answer.
     pub(super) missing: usize,
 }
@@ -58,7 +60,7 @@ impl Jobs {
             waiting: workers,
             ends_ns,
             streams: 0,
-            only_playback: false,
+            other_direction: false,
             missing: 0,
         };
         self.open.insert(self.count, job);

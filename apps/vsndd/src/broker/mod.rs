@@ -5,6 +5,7 @@
 //! not notice.
 
 mod jobs;
+mod keeping;
 mod launch;
 mod log;
 mod steering;
@@ -23,9 +24,9 @@ use xen::{DomainId, Xen};
 use xenstore::hub::Hub;
 
 use crate::config::Config;
-use crate::decisions::Decisions;
 use crate::error::{Ended, Error};
 use crate::journal::{Journal, Subject};
+use crate::kept::Kept;
 use crate::link::Seen;
 use crate::poller::Poller;
 use crate::server::{Control, Metrics};
@@ -67,7 +68,8 @@ pub struct Daemon {
     launch: Box<dyn Launch>,
     config: Config,
     settings: Settings,
-    decisions: Decisions,
+    /// Decisions about guests.
+    kept: Kept,
     journal: Journal,
     steering: Steering,
     poller: Poller,
@@ -122,7 +124,7 @@ impl Daemon {
             launch: Box::new(launch),
             config,
             settings,
-            decisions: Decisions::default(),
+            kept: Kept::default(),
             journal,
             steering: Steering::default(),
             poller,
@@ -198,6 +200,7 @@ impl Daemon {
             self.hear_workers(now_ns);
             self.watch_over_workers(now_ns);
             self.see_off(now_ns);
+            self.expire_decisions(now_ns);
             self.serve_dirty(now_ns);
             self.serve_steering(now_ns);
             self.watchdog.alive(now_ns);
@@ -213,7 +216,13 @@ impl Daemon {
         let workers = self.workers.values().map(Worker::next_wake_ns);
         let leaving = (!self.leaving.is_empty()).then(|| self.poller.now_ns() + LEAVING_NS);
         let held_off = self.held_off.values().map(|(_, until_ns)| *until_ns).filter(|until_ns| *until_ns != u64::MAX);
-        let others = [self.watchdog.next_wake_ns(), self.steering.next_wake_ns(), self.jobs.next_wake_ns(), leaving];
+        let others = [
+            self.watchdog.next_wake_ns(),
+            self.steering.next_wake_ns(),
+            self.jobs.next_wake_ns(),
+            leaving,
+            self.next_end_ns(),
+        ];
         workers.chain(held_off).chain(others.into_iter().flatten()).min()
     }
 
@@ -274,19 +283,6 @@ impl Daemon {
             {
                 error!("domain {guest}: {error}");
             }
-        }
-    }
-
-    /// After domains died: what was decided about them is of no use any more.
-    fn forget_the_gone(&mut self) {
-        let mut changed = false;
-        for domain in self.decisions.domains() {
-            if matches!(self.store.read_opt(&format!("/local/domain/{domain}/name")), Ok(None)) {
-                changed |= self.decisions.forget(domain);
-            }
-        }
-        if changed {
-            self.keep_decisions();
         }
     }
 

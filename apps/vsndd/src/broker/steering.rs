@@ -6,17 +6,19 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::thread;
 
-use control::{EventKind, Reply, Request, Status, Target};
+use control::{EventKind, FOR_SECONDS_MAX, Reply, Request, Status, Target};
 use tracing::{info, warn};
 use xen::DomainId;
 
 use super::jobs::{Job, Purpose};
+use super::keeping::duration;
 use super::{CONTROL_TOKEN, Daemon, METRICS_TOKEN, RELOAD_TOKEN, check_devices};
-use crate::decisions::{Decision, Decisions};
+use crate::decisions::{Decision, Entry, Part};
 use crate::device::Identity;
 use crate::error::Error;
 use crate::figures::{cpu_ms, figures};
 use crate::journal::Subject;
+use crate::kept::now_ms;
 use crate::link::{Answer, Order};
 use crate::policy::millidecibels;
 use crate::server::{ClientId, Control, Metrics, Peer, Sockets};
@@ -30,8 +32,8 @@ pub(super) struct Steering {
     metrics: Option<Metrics>,
     reload: Option<UnixStream>,
     source: ConfigSource,
-    /// Where decisions are kept, so that a restart of the daemon does not undo them.
-    kept: Option<PathBuf>,
+    /// The directory in which decisions are kept.
+    pub(super) state: Option<PathBuf>,
 }
 
 impl Steering {
@@ -46,16 +48,23 @@ impl Steering {
 }
 
 impl Daemon {
-    /// Lets itself be seen and steered: at `sockets`, and by reading `source` again when `reload` becomes readable.
+    /// Lets itself be seen and steered: at `sockets`, and by reading `source` again when `reload` becomes readable. Decisions are
+    /// kept in the directory `state`.
     ///
     /// # Errors
     /// [`Error::System`].
-    pub fn steered(&mut self, source: ConfigSource, sockets: Sockets, reload: UnixStream) -> Result<(), Error> {
-        if let Some((listener, path)) = sockets.control {
+    pub fn steered(
+        &mut self,
+        source: ConfigSource,
+        sockets: Sockets,
+        state: Option<PathBuf>,
+        reload: UnixStream,
+    ) -> Result<(), Error> {
+        if let Some((listener, _)) = sockets.control {
             self.steering.control = Some(Control::new(listener, CONTROL_TOKEN, &self.poller)?);
-            let kept = path.with_extension("decisions");
-            self.decisions = Decisions::read(&kept);
-            self.steering.kept = Some(kept);
+        }
+        if let Some(directory) = state {
+            self.remember(directory);
         }
         if let Some((listener, address)) = sockets.metrics {
             self.steering.metrics = Some(Metrics::new(listener, METRICS_TOKEN, &self.poller)?);
@@ -123,27 +132,22 @@ impl Daemon {
                 return None;
             }
             Request::Events { .. } => return Some(Reply::Events { events: self.journal.since(0).cloned().collect() }),
+            Request::Kept => return Some(self.all_kept()),
             Request::Volume { target, volume_db } => match millidecibels(*volume_db) {
-                Some(volume) => self.decide(
-                    client,
-                    peer,
-                    target,
-                    Decision::VolumeMdb(volume),
-                    format!("volume {volume_db} dB"),
-                    now_ns,
-                ),
+                Some(volume) => self.decide(client, peer, target, Decision::VolumeMdb(volume), None, now_ns),
                 None => Err(Reply::Refused {
                     message: format!("a volume is between -100 and 20 decibels, not {volume_db}"),
                 }),
             },
-            Request::Mute { target, on } => {
-                let text = if *on { "muted" } else { "unmuted" };
-                self.decide(client, peer, target, Decision::Muted(*on), text.to_owned(), now_ns)
+            Request::Mute { target, on } => self.decide(client, peer, target, Decision::Muted(*on), None, now_ns),
+            Request::Capture { target, allow, for_s } => {
+                self.decide(client, peer, target, Decision::Capture(*allow), *for_s, now_ns)
             }
-            Request::Capture { target, allow } => {
-                let text = if *allow { "capture allowed" } else { "capture denied" };
-                self.decide(client, peer, target, Decision::Capture(*allow), text.to_owned(), now_ns)
-            }
+            Request::Move { target, device, direction } => match Self::destination(device, *direction) {
+                Ok(decision) => self.decide(client, peer, target, decision, None, now_ns),
+                Err(message) => Err(Reply::Refused { message }),
+            },
+            Request::Forget { target } => self.forget(client, peer, target, now_ns),
             Request::Reload => {
                 self.reload(Some(client), &peer.to_string(), now_ns).map_err(|message| Reply::BadConfig { message })
             }
@@ -169,9 +173,9 @@ impl Daemon {
             Answer::NoSuchStream => self.jobs.answered(job, guest, |job| {
                 job.concerned.remove(&guest);
             }),
-            Answer::OnlyPlayback => self.jobs.answered(job, guest, |job| {
+            Answer::OtherDirection => self.jobs.answered(job, guest, |job| {
                 job.concerned.remove(&guest);
-                job.only_playback = true;
+                job.other_direction = true;
             }),
             Answer::Seen(seen) => {
                 if let Some(worker) = self.workers.get_mut(&guest)
@@ -209,8 +213,17 @@ impl Daemon {
                     self.reply(client, &Reply::Done { message, streams: job.streams }, None);
                 }
             }
-            Purpose::Decide { client, target, .. } if job.concerned.is_empty() && job.only_playback => {
-                let message = format!("`{target}` is for playback: only capture is allowed or denied");
+            Purpose::Forget { client, message } => {
+                self.reply(client, &Reply::Done { message, streams: job.streams }, None);
+            }
+            Purpose::Decide { client, target, entry, .. } if job.concerned.is_empty() && job.other_direction => {
+                let message = match entry.decision {
+                    Decision::Capture(_) => {
+                        format!("`{target}` is for playback: only capture is allowed or denied")
+                    }
+                    Decision::Sink(_) => format!("`{target}` is for capture: `--source` moves what it captures from"),
+                    _ => format!("`{target}` is for playback: without `--source`, what it plays to is moved"),
+                };
                 self.reply(client, &Reply::Refused { message }, None);
             }
             Purpose::Decide { client, target, .. } if job.concerned.is_empty() => {
@@ -218,45 +231,55 @@ impl Daemon {
                     format!("`{target}`: the guest has no such card or stream; `vsnd list` shows what there is");
                 self.reply(client, &Reply::NoSuchStream { message }, None);
             }
-            Purpose::Decide { client, peer, target, decision, text } => {
+            Purpose::Decide { client, peer, target, entry, text } => {
                 info!("audit: {target}: {text}, by {peer}");
                 for guest in job.concerned {
                     // It holds, even if the worker could not say so: another will.
-                    self.decisions.decide(guest.0, &target, decision);
+                    let who = self.who(guest);
+                    self.kept.decide(&who, entry.clone());
                     let subject =
                         Subject { domain: Some(guest.0), card: target.card, pcm: target.pcm, stream: target.stream };
                     self.journal.push(EventKind::Audit, subject, format!("{text}, by {peer}"));
                 }
-                self.keep_decisions();
-                let message = format!("{target}: {text}");
+                let message = format!("{target}: {text}{}", self.keep());
                 self.reply(client, &Reply::Done { message, streams: job.streams }, None);
             }
         }
     }
 
-    /// Has the workers of the guests that a target names follow a decision.
+    /// Has the workers of the guests that a target names follow a decision, for good or for so many seconds.
     fn decide(
         &mut self,
         client: ClientId,
         peer: Peer,
         target: &Target,
         decision: Decision,
-        text: String,
+        for_s: Option<u64>,
         now_ns: u64,
     ) -> Result<(), Reply> {
+        let mut text = decision.words();
+        if let Some(seconds) = for_s {
+            if !(1..=FOR_SECONDS_MAX).contains(&seconds) {
+                return Err(Reply::Refused { message: format!("`for_s` is 1 to {FOR_SECONDS_MAX}, not {seconds}") });
+            }
+            text += &format!(" for {}", duration(seconds));
+        }
+        let until_ms = for_s.map(|seconds| now_ms().saturating_add(seconds * 1000));
         let guests = self.guests_of(target).map_err(|message| Reply::NoSuchStream { message })?;
-        let purpose = Purpose::Decide { client, peer, target: target.clone(), decision, text };
+        self.check_room(&guests).map_err(|message| Reply::Refused { message })?;
+        let entry = Entry { part: Part::from(target), decision, until_ms };
+        let purpose = Purpose::Decide { client, peer, target: target.clone(), entry: entry.clone(), text };
         let job = self.jobs.open(purpose, guests.clone(), now_ns);
         for guest in &guests {
             if let Some(worker) = self.workers.get_mut(guest) {
-                worker.ask(&Order::Decide { target: target.clone(), decision }, Some(job), now_ns);
+                worker.ask(&Order::Decide(entry.clone()), Some(job), now_ns);
             }
         }
         Ok(())
     }
 
     /// The guests that a target names: one, or with a pattern at least one.
-    fn guests_of(&mut self, target: &Target) -> Result<BTreeSet<DomainId>, String> {
+    pub(super) fn guests_of(&mut self, target: &Target) -> Result<BTreeSet<DomainId>, String> {
         let mut found: BTreeSet<DomainId> = BTreeSet::new();
         let mut others: Vec<String> = Vec::new();
         for (&guest, _) in self.workers.iter().filter(|(_, worker)| worker.cards > 0) {
@@ -310,14 +333,6 @@ impl Daemon {
         let order = Order::Settings(self.settings.clone());
         self.ask_all(Purpose::Reload { client, message }, &order, now_ns);
         Ok(())
-    }
-
-    pub(super) fn keep_decisions(&self) {
-        if let Some(path) = &self.steering.kept
-            && let Err(error) = self.decisions.write(path)
-        {
-            warn!("{}: {error}: what was decided will not outlive a restart of the daemon", path.display());
-        }
     }
 
     /// Everything that is served, as far as workers said.

@@ -9,6 +9,7 @@ use xenstore::hub::{Hub, Scope};
 
 use super::launch::{Launch, Running};
 use super::log::{Limit, WorkerLog};
+use crate::kept::Who;
 use crate::link::{Link, Order, Report, Seen};
 use crate::poller::Poller;
 
@@ -62,6 +63,8 @@ pub(super) struct Worker {
     /// The worker has printed something that was not passed on.
     printed: bool,
     pub(super) cards: usize,
+    /// Its guest, as decisions about it know it.
+    pub(super) who: Who,
     pub(super) seen: Seen,
 }
 
@@ -90,6 +93,7 @@ impl Remains {
 pub(super) struct Terms<'a> {
     /// Pages that may be lent to it at once.
     pub(super) pages_max: usize,
+    pub(super) who: Who,
     /// Its first order.
     pub(super) begin: &'a Order,
     pub(super) limits: &'a crate::config::Worker,
@@ -108,7 +112,7 @@ impl Worker {
         xen: &Xen,
         hub: &mut Hub,
         guest: DomainId,
-        Terms { pages_max, begin, limits }: Terms<'_>,
+        Terms { pages_max, who, begin, limits }: Terms<'_>,
         launch: &mut dyn Launch,
         poller: &Poller,
     ) -> Result<Self, crate::Error> {
@@ -145,6 +149,7 @@ impl Worker {
             busy: false,
             printed: false,
             cards: 0,
+            who,
             seen: Seen::default(),
         };
         poller.add_both_edges(&worker.link, token(guest, Part::Link))?;

@@ -10,8 +10,10 @@ use xen::DomainId;
 use super::worker::{self, Part, Said, Terms, Worker};
 use super::{Daemon, LIVENESS_TOKEN, METRICS_TOKEN, STORE_TOKEN};
 use crate::config::Limits;
+use crate::device::Identity;
 use crate::error::{Ended, Error};
 use crate::journal::Subject;
+use crate::kept::Who;
 use crate::link::{self, Order, Report};
 
 /// How often it is looked whether a worker that was told to end has.
@@ -62,8 +64,9 @@ impl Daemon {
         // Twice what its buffers may take up, for rings, directories and what is on its way.
         let bytes = self.config.limits.buffer_bytes_per_domain.unwrap_or(Limits::BUFFER_BYTES_PER_DOMAIN);
         let pages_max = usize::try_from(bytes / sndif::PAGE_BYTES as u64).unwrap_or(usize::MAX).saturating_mul(2);
-        let begin = Order::Begin { settings: self.settings.clone(), decisions: self.decisions.clone() };
-        let terms = Terms { pages_max: pages_max.max(4096), begin: &begin, limits: &self.config.worker };
+        let who = Who::new(guest, &Identity::read(&mut self.store, guest));
+        let begin = Order::Begin { settings: self.settings.clone(), decisions: self.kept.of(&who) };
+        let terms = Terms { pages_max: pages_max.max(4096), who, begin: &begin, limits: &self.config.worker };
         let worker = Worker::start(&self.xen, &mut self.hub, guest, terms, self.launch.as_mut(), &self.poller)?;
         self.workers.insert(guest, worker);
         Ok(())
@@ -90,7 +93,7 @@ impl Daemon {
                 let Some(worker) = self.workers.get_mut(&guest) else { break };
                 worker.relay_log(&mut self.log_limit, now_ns);
                 match worker.go_on().and_then(|()| worker.next(now_ns)) {
-                    Ok(Some(Said::Report(report))) => self.report(guest, report),
+                    Ok(Some(Said::Report(report))) => self.report(guest, report, now_ns),
                     Ok(Some(Said::Answer(job, answer))) => self.answered(guest, job, answer),
                     Ok(None) => break,
                     Err(_) if worker.is_ending() => self.ended(guest, now_ns),
@@ -100,11 +103,12 @@ impl Daemon {
         }
     }
 
-    pub(super) fn report(&mut self, guest: DomainId, report: Report) {
+    pub(super) fn report(&mut self, guest: DomainId, report: Report, now_ns: u64) {
         let Some(worker) = self.workers.get_mut(&guest) else { return };
         match report {
             Report::Serving => worker.serving = true,
             Report::Cards(cards) => worker.cards = cards,
+            Report::Renamed => self.meet(guest, now_ns),
             // Of another guest it has nothing to say.
             Report::Event(mut event) if event.domain == Some(guest.0) => {
                 link::plain(&mut event.text);

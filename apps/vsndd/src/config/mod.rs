@@ -41,6 +41,11 @@ pub struct Config {
     pub when_denied: Instead,
     /// What becomes of a stream that is opened while its device is not there.
     pub when_absent: Instead,
+    /// The host's volume, which is added to the guest's, in 0.001 dB.
+    #[serde(rename = "volume-db", deserialize_with = "value::decibels")]
+    pub volume_mdb: Option<i32>,
+    /// Whether streams are silent.
+    pub muted: bool,
     /// What the volume of guest and host together never exceeds, in 0.001 dB.
     #[serde(rename = "volume-max-db", deserialize_with = "value::decibels")]
     pub volume_max_mdb: Option<i32>,
@@ -73,6 +78,8 @@ impl Default for Config {
             capture: false,
             when_denied: Instead::Refuse,
             when_absent: Instead::Refuse,
+            volume_mdb: None,
+            muted: false,
             volume_max_mdb: None,
             trust_unique_id: false,
             media_role: None,

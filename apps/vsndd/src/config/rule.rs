@@ -40,6 +40,11 @@ pub struct Rule {
     pub protocol: Option<Protocol>,
     /// Replaces [`super::Config::when_absent`].
     pub when_absent: Option<Instead>,
+    /// Replaces [`super::Config::volume_mdb`].
+    #[serde(rename = "volume-db", deserialize_with = "value::decibels")]
+    pub volume_mdb: Option<i32>,
+    /// Replaces [`super::Config::muted`].
+    pub muted: Option<bool>,
     /// Replaces [`super::Config::volume_max_mdb`].
     #[serde(rename = "volume-max-db", deserialize_with = "value::decibels")]
     pub volume_max_mdb: Option<i32>,

@@ -64,8 +64,8 @@ const XEN: &str = "/dev/xen";
 const DEVICES: &[&str] = &[SOUND_CARDS, "/dev/null"];
 const SOUND_CARDS: &str = "/dev/snd";
 
-/// Where the daemon makes files of its own: what it keeps, its recordings, and what libraries share with servers.
-const WRITE: &[&str] = &["/run/vsnd", "/var/lib/vsnd", "/dev/shm"];
+/// Where files are made: recordings, and what libraries share with servers.
+const WRITE: &[&str] = &["/var/lib/vsnd/recordings", "/dev/shm"];
 
 /// Where ALSA's `dmix` puts the socket through which players find each other. Nothing there can be read.
 const SOCKETS: &str = "/tmp";
@@ -120,6 +120,13 @@ impl Reach {
         }
         let devices = DEVICES.iter().chain([&XEN]).map(PathBuf::from).collect();
         Self { read, write, devices, execute, groups: None }
+    }
+
+    /// Whether files in `directory` can be written.
+    pub(super) fn writes(&self, directory: &Path) -> bool {
+        let whole = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let directory = whole(directory);
+        self.write.iter().any(|path| directory.starts_with(whole(path)))
     }
 
     /// The same, and the directory in which control groups are made.
@@ -225,6 +232,8 @@ mod tests {
         for path in ["/a", "/c", "/d"] {
             assert!(reach.write.contains(&path.into()), "{path}");
         }
+        assert!(["/a", "/c/5", "/d/x"].iter().all(|path| reach.writes(Path::new(path))));
+        assert!(["/b", "/", "/var/lib/vsnd", "/run/vsnd"].iter().all(|path| !reach.writes(Path::new(path))));
         assert!(reach.read.contains(&"/b".into()) && !reach.write.contains(&"/b".into()));
     }
 }

@@ -94,7 +94,7 @@ pub fn check(options: &Options) -> Result<(), Error> {
     options.user.as_deref().map_or(Ok(()), user::check)
 }
 
-/// Enters the sandbox; there is no way out. `sockets` are the directories of the daemon's own, `groups` is that of its workers'
+/// Enters the sandbox; there is no way out. `own` are directories that are the daemon's and no worker's, `groups` is that of its workers'
 /// control groups.
 ///
 /// # Errors
@@ -103,7 +103,7 @@ pub fn enter<'a>(
     options: &'a Options,
     config: &Config,
     config_path: Option<&Path>,
-    sockets: impl Iterator<Item = &'a Path>,
+    own: impl Iterator<Item = &'a Path>,
     groups: Option<&Path>,
 ) -> Result<(), Error> {
     if options.sandbox != Mode::Off {
@@ -123,7 +123,7 @@ pub fn enter<'a>(
     }
     user::give_up_capabilities()?;
     let identity = user::identity();
-    let own = options.writable.iter().map(PathBuf::as_path).chain(sockets);
+    let own = options.writable.iter().map(PathBuf::as_path).chain(own);
     let reach = files::Reach::of(config, config_path, own, program).with_groups(groups);
     best_effort(options.sandbox, reach.enforce().map_err(Error::Files))?;
     best_effort(options.sandbox, calls::restrict().map_err(Error::Calls))?;
@@ -157,6 +157,13 @@ pub fn confine_worker(options: &Options, config: &Config) -> Result<(), Error> {
     user::limit_worker(&config.worker);
     best_effort(options.sandbox, reach.enforce().map_err(Error::Files))?;
     best_effort(options.sandbox, calls::restrict_worker().map_err(Error::Calls))
+}
+
+/// Whether a worker could change what lies in `directory`, as far as the sandbox is concerned.
+#[must_use]
+pub fn workers_write(options: &Options, config: &Config, directory: &Path) -> bool {
+    let writable = options.writable.iter().map(PathBuf::as_path);
+    files::Reach::of(config, None, writable, files::ThisProgram::none()).writes(directory)
 }
 
 /// An error that is none where the best effort is enough.

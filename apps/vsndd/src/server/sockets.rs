@@ -33,7 +33,7 @@ impl Sockets {
         Ok(Self { control, metrics })
     }
 
-    /// The directories in which they stand: they are removed at the end, and decisions are kept beside the first.
+    /// The directories in which they stand: they are removed at the end.
     pub fn directories(&self) -> impl Iterator<Item = &Path> {
         let control = self.control.as_ref().map(|(_, path)| path.as_path());
         let metrics = self.metrics.as_ref().and_then(|(_, address)| match address {

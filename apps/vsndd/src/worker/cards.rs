@@ -14,6 +14,7 @@ use super::{Error, StreamKey, Worker, queue};
 use crate::card::StreamNodes;
 use crate::config::Limits;
 use crate::device::{Device, DeviceId, Found, Identity, frontend_path, watch_token};
+use crate::link::Report;
 use crate::served::{Account, Asked};
 use crate::totals::Violation;
 
@@ -46,6 +47,7 @@ impl Worker {
             info!("domain {} is called `{}`", self.guest, name.escape_debug());
         }
         self.identity = identity;
+        self.link.send(&Report::Renamed);
         for device in self.devices.values_mut() {
             device.identity = self.identity.clone();
         }

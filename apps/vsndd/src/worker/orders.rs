@@ -1,11 +1,11 @@
 //! Orders of the broker, and reports to it.
 
-use control::{Card, Guest, Target};
+use control::{Card, Guest};
 use sndif::store::Direction;
 
 use super::cards::asked;
 use super::{StreamKey, Worker};
-use crate::decisions::Decision;
+use crate::decisions::{Entry, Part};
 use crate::device::DeviceId;
 use crate::error::Ended;
 use crate::link::{Answer, Order, Report, Seen};
@@ -25,7 +25,12 @@ impl Worker {
                 Err(_) => return Some(Ended::XenGone),
                 Ok(Some(Order::End)) => return Some(Ended::Asked),
                 Ok(Some(Order::Begin { settings, .. } | Order::Settings(settings))) => self.settings(&settings, now_ns),
-                Ok(Some(Order::Decide { target, decision })) => self.decide(&target, decision, now_ns),
+                Ok(Some(Order::Decide(entry))) => self.decide(entry, now_ns),
+                Ok(Some(Order::Decisions(decisions))) => {
+                    self.policy.decisions = decisions;
+                    self.reroute(now_ns);
+                    Answer::Done { streams: self.streams.len() }
+                }
                 Ok(Some(Order::Look { levels })) => {
                     if levels {
                         self.measured_until_ns = Some(now_ns + MEASURED_NS);
@@ -72,36 +77,35 @@ impl Worker {
     }
 
     /// Takes a decision, and lets it take effect.
-    fn decide(&mut self, target: &Target, decision: Decision, now_ns: u64) -> Answer {
-        let streams = self.streams_of(target);
-        if target.card.is_some() && streams.is_none() {
+    fn decide(&mut self, entry: Entry, now_ns: u64) -> Answer {
+        let streams = self.streams_of(&entry.part);
+        if entry.part.card.is_some() && streams.is_none() {
             return Answer::NoSuchStream;
         }
-        if matches!(decision, Decision::Capture(_))
+        if let Some(direction) = entry.decision.direction()
             && streams.is_some_and(|streams| streams > 0)
-            && !self.captures(target)
+            && !self.has_direction(&entry.part, direction)
         {
-            return Answer::OnlyPlayback;
+            return Answer::OtherDirection;
         }
-        self.policy.decisions.decide(self.guest.0, target, decision);
+        self.policy.decisions.decide(entry);
         self.reroute(now_ns);
         Answer::Done { streams: streams.unwrap_or(0) }
     }
 
-    /// Whether one of the connected streams that a target names captures, or may do so.
-    fn captures(&self, target: &Target) -> bool {
+    /// Whether one of the connected streams of a part has this direction, or may have it.
+    fn has_direction(&self, part: &Part, direction: Direction) -> bool {
         let named =
             self.devices.values().flat_map(|device| device.streams.iter().map(move |(nodes, _)| (device, nodes)));
-        let mut named = named.filter(|(device, nodes)| target.covers(device.id.card, nodes.pcm, nodes.stream));
-        named.any(|(_, nodes)| nodes.direction() != Some(Direction::Playback))
+        let mut named = named.filter(|(device, nodes)| part.has(device.id.card, nodes.pcm, nodes.stream));
+        named.any(|(_, nodes)| nodes.direction().is_none_or(|its| its == direction))
     }
 
-    /// How many connected streams a target names; `None` if there are neither streams nor a card that could have them.
-    fn streams_of(&self, target: &Target) -> Option<usize> {
-        let cards = self.devices.values().filter(|device| target.card.is_none_or(|card| device.id.card == card));
+    /// How many connected streams a part has; `None` if there are neither streams nor a card that could have them.
+    fn streams_of(&self, part: &Part) -> Option<usize> {
+        let cards = self.devices.values().filter(|device| part.card.is_none_or(|card| device.id.card == card));
         let counts = cards.map(|device| {
-            let streams =
-                device.streams.iter().filter(|(nodes, _)| target.covers(device.id.card, nodes.pcm, nodes.stream));
+            let streams = device.streams.iter().filter(|(nodes, _)| part.has(device.id.card, nodes.pcm, nodes.stream));
             // What streams a card has that is not connected is not known.
             let count = streams.count();
             (count > 0 || device.streams.is_empty()).then_some(count)

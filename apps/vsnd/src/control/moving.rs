@@ -1,0 +1,78 @@
+//! `vsnd move`: streams go to another device of the host while they play.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ::control::{Client, Direction, Event, EventKind, Reply, Request, Run, Stream};
+use clap::Args;
+use host_audio::DeviceSpec;
+use program::{ExitStatus, Failure};
+
+use super::steer::{self, TargetArguments};
+use super::{Output, failure, list, text, unexpected};
+
+/// How long streams may take to arrive: a server that does not answer is given up by the daemon before.
+const PATIENCE: Duration = Duration::from_secs(8);
+const STEP: Duration = Duration::from_millis(50);
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    which: TargetArguments,
+    /// Where they go, as the configuration names it: `null`, `wav:PATH`, `alsa:PCM`, `pulse[:SINK][@SERVER]`,
+    /// `pipewire[:NODE][@SERVER]`; `vsnd devices` lists them.
+    device: DeviceSpec,
+    /// Moves what they capture from, not what they play to.
+    #[arg(long)]
+    source: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
+    let Arguments { which: TargetArguments { target, common }, device, source } = arguments;
+    let direction = if *source { Direction::Capture } else { Direction::Playback };
+    let mut client = common.daemon.connect()?;
+    let before = refusals(&mut client)?;
+    let request = Request::Move { target: target.clone(), device: device.to_string(), direction };
+    steer::ask(&mut client, &mut Output::new(), common.json, &request)?;
+    let ends = Instant::now() + PATIENCE;
+    loop {
+        // In this order: a stream that is not there yet and was not refused before is on its way.
+        let refused = refusals(&mut client)?;
+        let new = refused.iter().filter(|event| !before.contains(event));
+        let status = list::status(&mut client, false)?;
+        let streams = match steer::named(&status, target) {
+            Ok(streams) => streams,
+            // Its guest is not connected: it goes there when it is.
+            Err(_) => return Ok(ExitStatus::Success),
+        };
+        let elsewhere = streams.iter().filter(|(_, stream)| is_elsewhere(stream, direction, device));
+        let Some((stream, _)) = elsewhere.clone().next() else { return Ok(ExitStatus::Success) };
+        let reason = new.filter(|event| event.text.starts_with("not moved")).map(|event| event.text.clone()).last();
+        if let Some(reason) = reason {
+            return Err(Failure::new(ExitStatus::HostDevice, format!("{stream}: {}", text::plain(&reason))));
+        }
+        if Instant::now() >= ends {
+            let count = text::count(elsewhere.count() as u64, "stream");
+            let message = format!("{count} did not arrive within {} s: `vsnd events` says why", PATIENCE.as_secs());
+            return Err(Failure::new(ExitStatus::HostDevice, message));
+        }
+        thread::sleep(STEP);
+    }
+}
+
+/// Whether an open stream does not use the device. That of a WAV file shows its own.
+fn is_elsewhere(stream: &Stream, direction: Direction, device: &DeviceSpec) -> bool {
+    let there = match device {
+        DeviceSpec::Wav(_) => stream.device.starts_with("wav:"),
+        other => stream.device == other.to_string(),
+    };
+    stream.direction == Some(direction) && stream.permitted && stream.run != Run::Closed && !there
+}
+
+/// Streams that were refused something lately.
+fn refusals(client: &mut Client) -> Result<Vec<Event>, Failure> {
+    match client.ask(&Request::Events { follow: false }).map_err(failure)? {
+        Reply::Events { events } => Ok(events.into_iter().filter(|event| event.kind == EventKind::Refused).collect()),
+        _ => Err(unexpected()),
+    }
+}

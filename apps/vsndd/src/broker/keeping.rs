@@ -1,0 +1,183 @@
+//! Decisions are kept, end, follow their guests to new names, and are forgotten.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use control::{EventKind, Reply, Setting, Target};
+use host_audio::DeviceSpec;
+use tracing::{info, warn};
+use xen::DomainId;
+
+use super::Daemon;
+use super::jobs::Purpose;
+use crate::decisions::{DECISIONS_MAX, Decision};
+use crate::device::Identity;
+use crate::journal::Subject;
+use crate::kept::{Kept, Who, file_in, now_ms};
+use crate::link::Order;
+use crate::server::{ClientId, Peer};
+
+/// Longest wait for an end: the clock may be set meanwhile, and the machine may sleep.
+const WAIT_MS: u64 = 60_000;
+
+impl Daemon {
+    /// Goes on with the decisions that are kept in `directory`, and keeps them there from now on.
+    pub(super) fn remember(&mut self, directory: PathBuf) {
+        let (kept, warning) = Kept::read(&directory);
+        self.kept = kept;
+        self.steering.state = Some(directory);
+        if let Some(warning) = warning {
+            warn!("{warning}");
+            self.journal.push(EventKind::Reload, Subject::default(), warning);
+        }
+        self.expire_decisions(self.poller.now_ns());
+    }
+
+    /// Keeps the decisions; where that cannot be, says so in the log, and for the end of an answer.
+    pub(super) fn keep(&self) -> String {
+        let Some(directory) = &self.steering.state else { return String::new() };
+        match self.kept.write(directory) {
+            Ok(()) => String::new(),
+            Err(error) => {
+                let path = file_in(directory);
+                let words = format!("it will not outlive the daemon: {}: {error}", path.display());
+                warn!("a decision is not kept: {words}");
+                format!("; {words}")
+            }
+        }
+    }
+
+    /// Whether one more can be decided about guests.
+    pub(super) fn check_room(&mut self, guests: &BTreeSet<DomainId>) -> Result<(), String> {
+        for guest in guests {
+            let who = self.who(*guest);
+            if self.kept.of(&who).len() >= DECISIONS_MAX {
+                return Err(format!(
+                    "no more than {DECISIONS_MAX} settings of a guest are kept: `vsnd forget {guest}` makes room"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// A guest as decisions about it know it; one that dies has no name any more, and keeps the one that it had.
+    pub(super) fn who(&mut self, guest: DomainId) -> Who {
+        match self.workers.get(&guest) {
+            Some(worker) => worker.who.clone(),
+            None => Who::new(guest, &Identity::read(&mut self.store, guest)),
+        }
+    }
+
+    /// A guest may be called otherwise now: the decisions about the one of that name hold for it.
+    pub(super) fn meet(&mut self, guest: DomainId, now_ns: u64) {
+        let new = Who::new(guest, &Identity::read(&mut self.store, guest));
+        let Some(worker) = self.workers.get_mut(&guest) else { return };
+        let old = std::mem::replace(&mut worker.who, new.clone());
+        if old == new {
+            return;
+        }
+        let changed = self.kept.renamed(&old, &new);
+        worker.ask(&Order::Decisions(self.kept.of(&new)), None, now_ns);
+        if changed {
+            self.keep();
+        }
+    }
+
+    /// After domains died: decisions about one that has no name are of no use any more, since its number may be another's soon.
+    pub(super) fn forget_the_gone(&mut self) {
+        let (kept, store) = (&mut self.kept, &mut self.store);
+        let is_gone = |domain: u16| matches!(store.read_opt(&format!("/local/domain/{domain}/name")), Ok(None));
+        if kept.forget_nameless(is_gone) {
+            self.keep();
+        }
+    }
+
+    /// Ends decisions whose time is over.
+    pub(super) fn expire_decisions(&mut self, now_ns: u64) {
+        let now_ms = now_ms();
+        if self.kept.next_end_ms().is_none_or(|end_ms| end_ms > now_ms) {
+            return;
+        }
+        let there: Vec<(DomainId, Who)> =
+            self.workers.iter().map(|(guest, worker)| (*guest, worker.who.clone())).collect();
+        for over in self.kept.expire(now_ms, &there) {
+            let text = format!("the time of `{}` is over", over.entry.decision.words());
+            info!("audit: {}: {text}", over.target);
+            let domain = over.guest.map(|guest| guest.0);
+            let Target { card, pcm, stream, .. } = over.target;
+            let text = if domain.is_some() { text } else { format!("{}: {text}", over.target) };
+            self.journal.push(EventKind::Audit, Subject { domain, card, pcm, stream }, text);
+            if let Some(guest) = over.guest
+                && let Some(worker) = self.workers.get_mut(&guest)
+            {
+                let decisions = self.kept.of(&worker.who);
+                worker.ask(&Order::Decisions(decisions), None, now_ns);
+            }
+        }
+        self.keep();
+    }
+
+    /// When it has to be looked whether a decision is over.
+    pub(super) fn next_end_ns(&self) -> Option<u64> {
+        let left_ms = self.kept.next_end_ms()?.saturating_sub(now_ms()).min(WAIT_MS);
+        Some(self.poller.now_ns() + left_ms * 1_000_000)
+    }
+
+    /// The decision that streams use a device.
+    pub(super) fn destination(device: &str, direction: control::Direction) -> Result<Decision, String> {
+        let device: DeviceSpec = device.parse().map_err(|error| format!("{error}"))?;
+        device.check_built().map_err(|error| format!("`{device}`: {error}"))?;
+        Ok(match direction {
+            control::Direction::Playback => Decision::Sink(device),
+            control::Direction::Capture => Decision::Source(device),
+        })
+    }
+
+    /// Forgets decisions about streams, whether their guest is there or not.
+    pub(super) fn forget(&mut self, client: ClientId, peer: Peer, target: &Target, now_ns: u64) -> Result<(), Reply> {
+        let there = self.guests_of(target).unwrap_or_default();
+        let who: Vec<Who> = there.iter().map(|guest| self.who(*guest)).collect();
+        let forgotten = self.kept.forget(target, &who);
+        if forgotten == 0 {
+            let message = format!("nothing is kept of `{target}`; `vsnd forget` without a target shows what is");
+            return Err(Reply::NoSuchStream { message });
+        }
+        let text = match forgotten {
+            1 => "1 setting forgotten".to_owned(),
+            several => format!("{several} settings forgotten"),
+        };
+        info!("audit: {target}: {text}, by {peer}");
+        for guest in &there {
+            let subject = Subject { domain: Some(guest.0), card: target.card, pcm: target.pcm, stream: target.stream };
+            self.journal.push(EventKind::Audit, subject, format!("{text}, by {peer}"));
+        }
+        if there.is_empty() {
+            self.journal.push(EventKind::Audit, Subject::default(), format!("{target}: {text}, by {peer}"));
+        }
+        let message = format!("{target}: {text}{}", self.keep());
+        let job = self.jobs.open(Purpose::Forget { client, message }, there.clone(), now_ns);
+        for guest in there {
+            if let Some(worker) = self.workers.get_mut(&guest) {
+                let decisions = self.kept.of(&worker.who);
+                worker.ask(&Order::Decisions(decisions), Some(job), now_ns);
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that is kept, in words.
+    pub(super) fn all_kept(&self) -> Reply {
+        let setting =
+            |(target, decision, until_ms): (Target, &Decision, _)| Setting { target, text: decision.words(), until_ms };
+        Reply::Kept { kept: self.kept.iter().map(setting).collect() }
+    }
+}
+
+/// A duration in words, in its largest unit that needs no fraction.
+pub(super) fn duration(seconds: u64) -> String {
+    match seconds {
+        seconds if seconds % 3600 == 0 => format!("{} h", seconds / 3600),
+        seconds if seconds % 60 == 0 => format!("{} min", seconds / 60),
+        seconds => format!("{seconds} s"),
+    }
+}

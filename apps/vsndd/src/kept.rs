@@ -1,0 +1,394 @@
+//! What was decided about guests, kept in a file: over their restarts, the daemon's and the machine's.
+//!
+//! A guest is known again by its UUID, else by its name: a toolstack may give it another UUID at each start. One that has neither is
+//! known by its number, until that domain is gone.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use control::Target;
+use serde::{Deserialize, Serialize};
+use xen::DomainId;
+
+use crate::decisions::{Decision, Decisions, Entry, Part};
+use crate::device::Identity;
+
+/// The file in the directory for state.
+const FILE: &str = "decisions.json";
+/// A file that could not be understood is put aside under this name.
+const DAMAGED: &str = "decisions.damaged";
+/// Largest file that is read.
+const BYTES_MAX: u64 = 16 << 20;
+/// Guests of which something is kept, and what is kept of all of them together.
+const GUESTS_MAX: usize = 1024;
+const DECISIONS_MAX: usize = 16_384;
+
+/// A guest as decisions about it know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Who {
+    domain: u16,
+    name: Option<String>,
+    uuid: Option<String>,
+}
+
+impl Who {
+    pub(crate) fn new(domain: DomainId, identity: &Identity) -> Self {
+        let Identity { name, uuid } = identity.clone();
+        Self { domain: domain.0, name: name.filter(|name| !name.is_empty()), uuid }
+    }
+}
+
+/// A guest and what was decided about it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Guest {
+    /// Of one that has neither name nor UUID.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    domain: Option<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    uuid: Option<String>,
+    decisions: Decisions,
+}
+
+impl Guest {
+    fn of(who: &Who) -> Self {
+        let Who { domain, name, uuid } = who.clone();
+        let domain = (name.is_none() && uuid.is_none()).then_some(domain);
+        Self { domain, name, uuid, decisions: Decisions::default() }
+    }
+
+    /// The guest's name for people, which is a target as well.
+    fn called(&self) -> String {
+        let number = self.domain.map(|domain| domain.to_string());
+        self.name.clone().or_else(|| self.uuid.clone()).or(number).unwrap_or_default()
+    }
+
+    fn is_named_by(&self, target: &Target) -> bool {
+        match self.domain {
+            Some(domain) => target.names_guest(domain, None, None),
+            // One that is not there has no number.
+            None => target.names(self.name.as_deref(), self.uuid.as_deref()),
+        }
+    }
+}
+
+/// A decision that is over.
+#[derive(Debug)]
+pub(crate) struct Over {
+    /// Its guest, where that is there.
+    pub(crate) guest: Option<DomainId>,
+    pub(crate) target: Target,
+    pub(crate) entry: Entry,
+}
+
+/// All of it, the guest about which was decided last at the end.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Kept {
+    guests: Vec<Guest>,
+}
+
+impl Kept {
+    /// Reads what was kept in `directory`; where that cannot be, says why, and begins with nothing.
+    pub(crate) fn read(directory: &Path) -> (Self, Option<String>) {
+        let path = directory.join(FILE);
+        let mut text = Vec::new();
+        let read = File::open(&path).and_then(|file| file.take(BYTES_MAX + 1).read_to_end(&mut text));
+        match read {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return (Self::default(), None),
+            Err(error) => {
+                let path = path.display();
+                return (Self::default(), Some(format!("{path}: {error}: what was decided before is not known")));
+            }
+            Ok(_) => {}
+        }
+        let parsed = match u64::try_from(text.len()) {
+            Ok(..=BYTES_MAX) => serde_json::from_slice::<Self>(&text).map_err(|error| error.to_string()),
+            _ => Err(format!("it is larger than {BYTES_MAX} bytes")),
+        };
+        match parsed {
+            Ok(mut kept) => {
+                let dropped = kept.check();
+                let warning = (dropped > 0).then(|| {
+                    format!("{}: {dropped} of the decisions in it make no sense, and were dropped", path.display())
+                });
+                (kept, warning)
+            }
+            Err(error) => {
+                let aside = directory.join(DAMAGED);
+                let then = match fs::rename(&path, &aside) {
+                    Ok(()) => format!("the file is {} now", aside.display()),
+                    Err(error) => format!("it cannot be put aside: {error}"),
+                };
+                let path = path.display();
+                (
+                    Self::default(),
+                    Some(format!("{path}: {error}: what was decided before is not known any more; {then}")),
+                )
+            }
+        }
+    }
+
+    /// Writes it to `directory`. After a crash of the machine the file is the old one or the new one, whole.
+    pub(crate) fn write(&self, directory: &Path) -> io::Result<()> {
+        let path = directory.join(FILE);
+        let new = path.with_extension("new");
+        let mut file = File::create(&new)?;
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        file.write_all(&text)?;
+        file.sync_data()?;
+        fs::rename(&new, &path)
+    }
+
+    /// Decisions about a guest.
+    pub(crate) fn of(&self, who: &Who) -> Decisions {
+        self.find(who).map_or_else(Decisions::default, |index| self.guests[index].decisions.clone())
+    }
+
+    /// Takes a decision about a guest.
+    pub(crate) fn decide(&mut self, who: &Who, entry: Entry) {
+        let mut decisions = match self.find(who) {
+            Some(index) => self.guests.remove(index).decisions,
+            None => Decisions::default(),
+        };
+        decisions.decide(entry);
+        self.guests.push(Guest { decisions, ..Guest::of(who) });
+        self.make_room();
+    }
+
+    /// A guest is called otherwise now: what is known of it goes by that. Says whether anything changed.
+    pub(crate) fn renamed(&mut self, old: &Who, new: &Who) -> bool {
+        let by_uuid = new.uuid.is_some() && self.guests.iter().any(|guest| same_uuid(&guest.uuid, &new.uuid));
+        // Without a UUID it may be another guest under the same number, unless it had no name yet.
+        if !by_uuid && (old.name.is_some() || self.find(new).is_some()) {
+            return false;
+        }
+        let Some(index) = self.find(if by_uuid { new } else { old }) else { return false };
+        let Guest { domain, name, uuid, .. } = Guest::of(new);
+        let guest = &mut self.guests[index];
+        let changed = (&guest.domain, &guest.name, &guest.uuid) != (&domain, &name, &uuid);
+        (guest.domain, guest.name, guest.uuid) = (domain, name, uuid);
+        changed
+    }
+
+    /// Forgets what is kept of the streams that a target names, which are those of `there` as well; says how much that was.
+    pub(crate) fn forget(&mut self, target: &Target, there: &[Who]) -> usize {
+        let part = Part::from(target);
+        let there: Vec<usize> = there.iter().filter_map(|who| self.find(who)).collect();
+        let mut forgotten = 0;
+        for (index, guest) in self.guests.iter_mut().enumerate() {
+            if there.contains(&index) || guest.is_named_by(target) {
+                forgotten += guest.decisions.forget(&part);
+            }
+        }
+        self.tidy();
+        forgotten
+    }
+
+    /// Forgets guests that have neither name nor UUID and are not there any more. Says whether there were any.
+    pub(crate) fn forget_nameless(&mut self, mut is_gone: impl FnMut(u16) -> bool) -> bool {
+        let before = self.guests.len();
+        self.guests.retain(|guest| !guest.domain.is_some_and(&mut is_gone));
+        self.guests.len() != before
+    }
+
+    /// Takes out what is over; of `there`, the guests that are there, with their number.
+    pub(crate) fn expire(&mut self, now_ms: u64, there: &[(DomainId, Who)]) -> Vec<Over> {
+        let numbers: Vec<(usize, DomainId)> =
+            there.iter().filter_map(|(guest, who)| Some((self.find(who)?, *guest))).collect();
+        let mut over = Vec::new();
+        for (index, kept) in self.guests.iter_mut().enumerate() {
+            let domain = kept.called();
+            let guest = numbers.iter().find(|(its, _)| *its == index).map(|(_, guest)| *guest);
+            over.extend(kept.decisions.expire(now_ms).into_iter().map(|entry| {
+                let Part { card, pcm, stream } = entry.part;
+                Over { guest, target: Target { domain: domain.clone(), card, pcm, stream }, entry }
+            }));
+        }
+        self.tidy();
+        over
+    }
+
+    /// When the first decision is over.
+    pub(crate) fn next_end_ms(&self) -> Option<u64> {
+        self.guests.iter().filter_map(|guest| guest.decisions.next_end_ms()).min()
+    }
+
+    /// All of it, each decision with what it is about.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Target, &Decision, Option<u64>)> {
+        self.guests.iter().flat_map(|guest| {
+            guest.decisions.iter().map(|Entry { part, decision, until_ms }| {
+                let Part { card, pcm, stream } = *part;
+                (Target { domain: guest.called(), card, pcm, stream }, decision, *until_ms)
+            })
+        })
+    }
+
+    fn find(&self, who: &Who) -> Option<usize> {
+        let Who { domain, name, uuid } = who;
+        if name.is_none() && uuid.is_none() {
+            return self.guests.iter().rposition(|guest| guest.domain == Some(*domain));
+        }
+        let by_uuid = || self.guests.iter().rposition(|guest| same_uuid(&guest.uuid, uuid));
+        let by_name = || self.guests.iter().rposition(|guest| name.is_some() && guest.name == *name);
+        by_uuid().or_else(by_name)
+    }
+
+    fn tidy(&mut self) {
+        self.guests.retain(|guest| !guest.decisions.is_empty());
+    }
+
+    /// Drops what there cannot be; says how much that was.
+    fn check(&mut self) -> usize {
+        let dropped = self.guests.iter_mut().map(|guest| guest.decisions.check()).sum();
+        self.tidy();
+        self.make_room();
+        dropped
+    }
+
+    /// Forgets the guests about which nothing was decided for longest, where they are too many.
+    fn make_room(&mut self) {
+        let mut decisions: usize = self.guests.iter().map(|guest| guest.decisions.len()).sum();
+        let mut guests = self.guests.len();
+        while guests > GUESTS_MAX || decisions > DECISIONS_MAX {
+            decisions -= self.guests[self.guests.len() - guests].decisions.len();
+            guests -= 1;
+        }
+        self.guests.drain(..self.guests.len() - guests);
+    }
+}
+
+fn same_uuid(one: &Option<String>, other: &Option<String>) -> bool {
+    matches!((one, other), (Some(one), Some(other)) if one.eq_ignore_ascii_case(other))
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn now_ms() -> u64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Where the file is.
+pub(crate) fn file_in(directory: &Path) -> PathBuf {
+    directory.join(FILE)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn who(domain: u16, name: &str, uuid: &str) -> Who {
+        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        Who { domain, name: some(name), uuid: some(uuid) }
+    }
+
+    fn quiet(kept: &mut Kept, who: &Who, mdb: i32) {
+        kept.decide(who, Entry { part: Part::default(), decision: Decision::VolumeMdb(mdb), until_ms: None });
+    }
+
+    fn volume(kept: &Kept, who: &Who) -> Option<i32> {
+        kept.of(who).iter().find_map(|entry| match entry.decision {
+            Decision::VolumeMdb(mdb) => Some(mdb),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn a_guest_is_known_again_by_its_uuid_or_its_name() {
+        let mut kept = Kept::default();
+        quiet(&mut kept, &who(1, "studio", "AA"), -1);
+        quiet(&mut kept, &who(2, "other", "bb"), -2);
+        quiet(&mut kept, &who(3, "", ""), -3);
+        assert_eq!(volume(&kept, &who(7, "renamed", "aa")), Some(-1));
+        assert_eq!(volume(&kept, &who(7, "studio", "cc")), Some(-1), "a new UUID at each start");
+        assert_eq!(volume(&kept, &who(7, "other", "aa")), Some(-1), "the UUID is surer");
+        assert_eq!(volume(&kept, &who(1, "", "")), None, "the number of one that has a name");
+        assert_eq!((volume(&kept, &who(3, "", "")), volume(&kept, &who(3, "x", ""))), (Some(-3), None));
+        assert!(!kept.forget_nameless(|domain| domain != 3) && kept.forget_nameless(|domain| domain == 3));
+        assert_eq!(volume(&kept, &who(3, "", "")), None);
+    }
+
+    #[test]
+    fn what_is_kept_follows_a_guest_to_its_new_name() {
+        let mut kept = Kept::default();
+        quiet(&mut kept, &who(1, "a", "aa"), -1);
+        assert!(kept.renamed(&who(1, "a", "aa"), &who(1, "b", "aa")));
+        assert!(!kept.renamed(&who(1, "b", "aa"), &who(1, "b", "aa")));
+        assert_eq!((volume(&kept, &who(2, "a", "")), volume(&kept, &who(2, "b", ""))), (None, Some(-1)));
+        quiet(&mut kept, &who(3, "", ""), -3);
+        assert!(kept.renamed(&who(3, "", ""), &who(3, "c", "")), "it had no name yet");
+        assert_eq!(volume(&kept, &who(9, "c", "")), Some(-3));
+        assert!(!kept.renamed(&who(3, "c", ""), &who(3, "d", "")), "another guest, perhaps");
+        assert!(!kept.renamed(&who(4, "", ""), &who(4, "b", "")), "the guest of that name");
+        assert_eq!((volume(&kept, &who(9, "b", "")), volume(&kept, &who(9, "c", ""))), (Some(-1), Some(-3)));
+    }
+
+    #[test]
+    fn a_file_is_read_as_it_was_written_and_a_damaged_one_is_put_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(Kept::read(dir.path()), (kept, None) if kept.guests.is_empty()));
+        let mut kept = Kept::default();
+        quiet(&mut kept, &who(1, "studio", "aa"), -1);
+        kept.write(dir.path()).unwrap();
+        let (read, warning) = Kept::read(dir.path());
+        assert_eq!((volume(&read, &who(9, "studio", "")), warning), (Some(-1), None));
+        for (number, text) in
+            ["", "{\"guests\":[", "\0\0\0", "{\"guests\":[{\"decisions\":7}]}", "[]"].iter().enumerate()
+        {
+            fs::write(file_in(dir.path()), text).unwrap();
+            let (read, warning) = Kept::read(dir.path());
+            assert!(read.guests.is_empty() && warning.unwrap().contains("decisions.damaged"), "{number}");
+            assert_eq!(fs::read_to_string(dir.path().join(DAMAGED)).unwrap(), *text);
+            assert!(!file_in(dir.path()).exists());
+        }
+        fs::write(
+            file_in(dir.path()),
+            "{\"guests\":[{\"name\":\"a\",\"decisions\":[{\"decision\":{\"volume-mdb\":1000000}}]}]}",
+        )
+        .unwrap();
+        let (read, warning) = Kept::read(dir.path());
+        assert!(read.guests.is_empty() && warning.unwrap().contains("make no sense"));
+        fs::set_permissions(file_in(dir.path()), fs::Permissions::from_mode(0o600)).unwrap();
+        fs::remove_file(file_in(dir.path())).unwrap();
+        fs::create_dir(file_in(dir.path())).unwrap();
+        assert!(Kept::read(dir.path()).1.unwrap().contains("is not known"), "a directory in its place");
+        assert!(kept.write(dir.path()).is_err());
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_and_the_guest_decided_about_last_stays() {
+        let mut kept = Kept::default();
+        for number in 0..=GUESTS_MAX {
+            quiet(&mut kept, &who(1, &format!("guest {number}"), ""), -1);
+        }
+        assert_eq!((kept.guests.len(), volume(&kept, &who(1, "guest 0", ""))), (GUESTS_MAX, None));
+        assert_eq!(volume(&kept, &who(1, &format!("guest {GUESTS_MAX}"), "")), Some(-1));
+        for card in 0..17_000 {
+            let part = Part { card: Some(card), ..Part::default() };
+            let entry = Entry { part, decision: Decision::Muted(true), until_ms: None };
+            kept.decide(&who(1, &format!("guest {}", card % 20), ""), entry);
+        }
+        let all: usize = kept.guests.iter().map(|guest| guest.decisions.len()).sum();
+        assert!(all <= DECISIONS_MAX, "{all}");
+    }
+
+    #[test]
+    fn what_is_forgotten_is_named_as_everywhere() {
+        let mut kept = Kept::default();
+        for (domain, name) in [(1, "studio"), (2, "vault"), (3, "")] {
+            quiet(&mut kept, &who(domain, name, ""), -1);
+        }
+        let mut forget = |target: &str, there: &[Who]| kept.forget(&target.parse().unwrap(), there);
+        assert_eq!(["studio/0", "nobody", "1", "65535"].map(|target| forget(target, &[])), [0; 4]);
+        assert_eq!(["st*", "3"].map(|target| forget(target, &[])), [1, 1]);
+        assert_eq!(forget("2", &[who(2, "vault", "")]), 1);
+        assert!(kept.guests.is_empty());
+    }
+}
