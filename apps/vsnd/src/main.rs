@@ -6,6 +6,7 @@
 mod control;
 mod conversion;
 mod demo;
+mod devices;
 mod doctor;
 mod emu;
 mod generate;
@@ -62,6 +63,8 @@ enum Command {
     DenyCapture(control::steer::TargetArguments),
     /// Has streams play to another device of the host, also while they play.
     Move(control::moving::Arguments),
+    /// Lists what this host offers to play to and to capture from, in the configuration's words.
+    Devices(devices::Arguments),
     /// Forgets what was set for streams, so that the configuration holds again; without a target, shows what is kept.
     Forget(control::forget::Arguments),
     /// Makes the daemon read its configuration again.
@@ -91,6 +94,7 @@ fn main() -> ExitCode {
         Command::AllowCapture(arguments) => control::steer::allow_capture(&arguments),
         Command::DenyCapture(arguments) => control::steer::deny_capture(&arguments),
         Command::Move(arguments) => control::moving::run(&arguments),
+        Command::Devices(arguments) => devices::run(&arguments),
         Command::Forget(arguments) => control::forget::run(&arguments),
         Command::Reload(arguments) => control::steer::reload(&arguments),
         Command::Events(arguments) => control::events::run(&arguments),

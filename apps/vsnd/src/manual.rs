@@ -161,6 +161,19 @@ pub(crate) fn sections(command: &str) -> Option<Sections<'static>> {
                 ("vsnd forget studio", "moves it back to where the configuration has it"),
             ])
         },
+        "vsnd-devices" => Sections {
+            examples: &[
+                ("vsnd devices", "lists what the host has, in words for the configuration and for `vsnd move`"),
+                ("vsnd devices --json | jq -r 'select(.sink).device'", "only those to play to, for programs"),
+            ],
+            environment: &[
+                ("PULSE_SERVER, PULSE_COOKIE", "the usual PulseAudio server, and its cookie"),
+                ("PIPEWIRE_REMOTE, PIPEWIRE_RUNTIME_DIR, XDG_RUNTIME_DIR", "the usual PipeWire server"),
+            ],
+            files: &[("/run/user/UID", "where the servers of users' sessions listen")],
+            statuses: &[S::Success, S::Usage, S::File],
+            see_also: &["vsnd-move(1)", "vsndd.toml(5)"],
+        },
         "vsnd-forget" => Sections {
             files: &[CONTROL, ("/var/lib/vsnd/decisions.json", "where the daemon keeps it; in an emulation in DIR")],
             ..steering(&[

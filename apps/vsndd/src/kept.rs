@@ -3,8 +3,9 @@
 //! A guest is known again by its UUID, else by its name: a toolstack may give it another UUID at each start. One that has neither is
 //! known by its number, until that domain is gone.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -137,7 +138,8 @@ impl Kept {
     pub(crate) fn write(&self, directory: &Path) -> io::Result<()> {
         let path = directory.join(FILE);
         let new = path.with_extension("new");
-        let mut file = File::create(&new)?;
+        // Who speaks when is nobody else's business.
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
         let mut text = serde_json::to_vec_pretty(self)?;
         text.push(b'\n');
         file.write_all(&text)?;
@@ -339,6 +341,7 @@ mod tests {
         kept.write(dir.path()).unwrap();
         let (read, warning) = Kept::read(dir.path());
         assert_eq!((volume(&read, &who(9, "studio", "")), warning), (Some(-1), None));
+        assert_eq!(fs::metadata(file_in(dir.path())).unwrap().permissions().mode() & 0o777, 0o600);
         for (number, text) in
             ["", "{\"guests\":[", "\0\0\0", "{\"guests\":[{\"decisions\":7}]}", "[]"].iter().enumerate()
         {
@@ -355,7 +358,6 @@ mod tests {
         .unwrap();
         let (read, warning) = Kept::read(dir.path());
         assert!(read.guests.is_empty() && warning.unwrap().contains("make no sense"));
-        fs::set_permissions(file_in(dir.path()), fs::Permissions::from_mode(0o600)).unwrap();
         fs::remove_file(file_in(dir.path())).unwrap();
         fs::create_dir(file_in(dir.path())).unwrap();
         assert!(Kept::read(dir.path()).1.unwrap().contains("is not known"), "a directory in its place");

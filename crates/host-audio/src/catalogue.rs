@@ -69,7 +69,10 @@ fn always() -> Place {
     };
     let offers = vec![
         offer(DeviceSpec::Null, "nothing: silence"),
-        offer(DeviceSpec::Wav(PathBuf::from("PATH")), "a WAV file, with {domain}, {card}, {pcm} and {stream} in its path"),
+        offer(
+            DeviceSpec::Wav(PathBuf::from("PATH")),
+            "a WAV file, with {domain}, {card}, {pcm} and {stream} in its path",
+        ),
     ];
     Place { title: "always".into(), offers: Ok(offers) }
 }

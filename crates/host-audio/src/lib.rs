@@ -19,6 +19,7 @@
 
 #[cfg(feature = "alsa")]
 mod alsa;
+pub mod catalogue;
 mod device;
 mod error;
 mod live;

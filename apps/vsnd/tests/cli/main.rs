@@ -5,6 +5,7 @@ mod chaos;
 mod common;
 mod control;
 mod demo;
+mod devices;
 mod doctor;
 mod documents;
 mod edges;

@@ -7,8 +7,9 @@ mod hw;
 mod pcm;
 mod tail;
 
+use crate::catalogue::Offer;
 use crate::live::{Driver, Input, Opened, Output};
-use crate::{Capabilities, Direction, Error, Least, StreamLabel, StreamSpec};
+use crate::{Capabilities, DeviceSpec, Direction, Error, Least, StreamLabel, StreamSpec};
 use std::time::Duration;
 
 /// `alsa:PCM`.
@@ -51,4 +52,21 @@ impl Driver for AlsaDriver {
         let (period, need) = (device.period, device.period * 2);
         Ok(Opened { device: Box::new(pcm::AlsaPcm::new(device, &self.name, Direction::Capture, spec)), period, need })
     }
+}
+
+/// The PCMs that `aplay -L` and `arecord -L` show.
+pub(crate) fn offers() -> Result<Vec<Offer>, String> {
+    let hints = alsa::device_name::HintIter::new_str(None, "pcm").map_err(|error| error.to_string())?;
+    let offer = |hint: alsa::device_name::Hint| {
+        let name = hint.name?;
+        // `null` loses what is played at no clock of its own; ours keeps time.
+        let known = hint.direction;
+        Some(Offer {
+            device: DeviceSpec::Alsa(name),
+            description: hint.desc.unwrap_or_default().replace('\n', ", "),
+            playback: known != Some(alsa::Direction::Capture),
+            capture: known != Some(alsa::Direction::Playback),
+        })
+    };
+    Ok(hints.filter_map(offer).filter(|offer| offer.device != DeviceSpec::Alsa("null".into())).collect())
 }

@@ -11,13 +11,14 @@ mod record;
 mod server;
 mod volume;
 
+use crate::catalogue::Offer;
 use crate::live::{Driver, Fault, Input, Opened, Output, wait_for};
 use crate::{Capabilities, DeviceOptions, DeviceSpec, Direction, Error, StreamLabel, StreamSpec};
 use node::{State, Wanted};
 use rustix::event::{PollFd, PollFlags};
-use server::{Access, Client, Failure};
+use server::{Access, Client, Failure, Node};
 use std::os::fd::BorrowedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// `pipewire[:NODE][@SERVER]`.
@@ -58,6 +59,33 @@ impl PipeWireDriver {
         let (access, target, role) = (self.access(who.titled(&self.title)), self.target.clone(), self.role.clone());
         Wanted { access, target, role, direction, spec: *spec }
     }
+}
+
+/// Where the usual server listens.
+pub(crate) fn usual() -> PathBuf {
+    server::sockets(None).into_iter().next().unwrap_or_default()
+}
+
+/// The nodes that streams can be connected to, of the server at `socket`, `None` for the usual one.
+pub(crate) fn offers(socket: Option<&Path>, options: &DeviceOptions) -> Result<Vec<Offer>, String> {
+    let driver = PipeWireDriver::new(None, socket.map(Path::to_owned), options);
+    let survey = Client::connect(&driver.access("vsnd".into())).and_then(|client| client.survey());
+    let survey = survey.map_err(|failure| driver.error(failure).to_string())?;
+    let device = |node| DeviceSpec::PipeWire { node, socket: driver.socket.clone() };
+    let usual = Offer {
+        device: device(None),
+        description: "the server's default node".into(),
+        playback: survey.nodes.iter().any(Node::plays),
+        capture: survey.nodes.iter().any(Node::captures),
+    };
+    let nodes = survey.nodes.iter().map(|node| Offer {
+        device: device(Some(if node.name.is_empty() { &node.serial } else { &node.name }.clone())),
+        description: node.description.clone(),
+        playback: node.plays(),
+        // Of a sink, what it plays.
+        capture: node.captures() || node.is_sink(),
+    });
+    Ok(std::iter::once(usual).chain(nodes).filter(|offer| offer.playback || offer.capture).collect())
 }
 
 /// What ends a stream in use.

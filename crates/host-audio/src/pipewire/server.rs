@@ -132,6 +132,7 @@ impl Client {
                     name: property("node.name"),
                     serial: property("object.serial"),
                     class: property("media.class"),
+                    description: property("node.description"),
                 }),
                 ObjectType::Metadata if property("metadata.name") == "default" => found.borrow_mut().managed = true,
                 _ => {}
@@ -163,9 +164,20 @@ pub(super) struct Node {
     pub name: String,
     pub serial: String,
     pub class: String,
+    pub description: String,
 }
 
 impl Node {
+    /// Streams can play to it.
+    pub fn plays(&self) -> bool {
+        matches!(self.class.as_str(), "Audio/Sink" | "Audio/Duplex")
+    }
+
+    /// Streams can capture from it, what a sink plays aside.
+    pub fn captures(&self) -> bool {
+        self.class.starts_with("Audio/Source") || self.class == "Audio/Duplex"
+    }
+
     /// What it plays can be captured.
     pub fn is_sink(&self) -> bool {
         self.class == "Audio/Sink"
@@ -184,8 +196,8 @@ impl Survey {
     /// The node called `name`, or any fit one; it has to be one that a stream in `direction` can be connected to.
     pub fn find(&self, name: Option<&str>, direction: Direction) -> Result<Option<&Node>, Failure> {
         let fit = |node: &Node| match direction {
-            Direction::Playback => matches!(node.class.as_str(), "Audio/Sink" | "Audio/Duplex"),
-            Direction::Capture => node.class.starts_with("Audio/Source") || node.class == "Audio/Duplex",
+            Direction::Playback => node.plays(),
+            Direction::Capture => node.captures(),
         };
         let (noun, hint) = match direction {
             Direction::Playback => ("sink", "`wpctl status` lists the sinks, `pw-cli ls Node` their `node.name`"),
@@ -232,6 +244,7 @@ mod tests {
             name: name.into(),
             serial: serial.into(),
             class: class.into(),
+            description: String::new(),
         };
         let nodes = vec![
             node("speakers", "31", "Audio/Sink"),

@@ -20,7 +20,7 @@ pub enum ServerAddress {
 
 impl ServerAddress {
     /// The server that a program without a wish uses: what `PULSE_SERVER` says, else the user's, else the machine's.
-    pub(super) fn usual() -> Self {
+    pub(crate) fn usual() -> Self {
         let named = std::env::var("PULSE_SERVER").ok();
         if let Some(address) = named.and_then(|text| text.split_whitespace().next()?.parse().ok()) {
             return address;

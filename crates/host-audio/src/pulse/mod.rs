@@ -13,6 +13,7 @@ mod volume;
 
 pub use address::ServerAddress;
 
+use crate::catalogue::Offer;
 use crate::device::identity;
 use crate::live::{Driver, Input, Opened, Output};
 use crate::{Capabilities, DeviceOptions, DeviceSpec, Direction, Error, StreamLabel, StreamSpec};
@@ -97,6 +98,30 @@ const fn noun(direction: Direction) -> &'static str {
         Direction::Playback => "sink",
         Direction::Capture => "source",
     }
+}
+
+/// The sinks and sources of a server, `None` for the usual one.
+pub(crate) fn offers(server: Option<&ServerAddress>, options: &DeviceOptions) -> Result<Vec<Offer>, String> {
+    let driver = PulseDriver::new(None, server.cloned(), options);
+    let mut connection = driver.connect(&c"vsnd".to_owned()).map_err(|error| error.to_string())?;
+    let failed = |failure| driver.error(failure, Direction::Playback).to_string();
+    let sinks: pa::SinkInfoList = connection.call(&Command::GetSinkInfoList).map_err(failed)?;
+    let sources: pa::SourceInfoList = connection.call(&Command::GetSourceInfoList).map_err(failed)?;
+    let offer = |name: Option<&CString>, description: Option<&CString>, direction: Direction| {
+        let text = |text: &CString| text.to_string_lossy().into_owned();
+        Offer {
+            device: DeviceSpec::Pulse { device: name.map(text), server: server.cloned() },
+            description: description.map(text).unwrap_or_default(),
+            playback: direction == Direction::Playback,
+            capture: direction == Direction::Capture,
+        }
+    };
+    let usual =
+        Offer { capture: true, ..offer(None, Some(&c"the server's default device".to_owned()), Direction::Playback) };
+    let sinks = sinks.iter().map(|sink| offer(Some(&sink.name), sink.description.as_ref(), Direction::Playback));
+    let sources =
+        sources.iter().map(|source| offer(Some(&source.name), source.description.as_ref(), Direction::Capture));
+    Ok(std::iter::once(usual).chain(sinks).chain(sources).collect())
 }
 
 /// What ends a stream in use.
