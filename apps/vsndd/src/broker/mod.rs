@@ -26,7 +26,7 @@ use xenstore::hub::Hub;
 use crate::config::Config;
 use crate::error::{Ended, Error};
 use crate::journal::{Journal, Subject};
-use crate::kept::Kept;
+use crate::kept::{Kept, now_ms};
 use crate::link::Seen;
 use crate::poller::Poller;
 use crate::server::{Control, Metrics};
@@ -81,6 +81,8 @@ pub struct Daemon {
     /// Guests that have to wait for another worker: for how long, and until when.
     held_off: BTreeMap<DomainId, (u64, u64)>,
     jobs: Jobs,
+    /// When it was started, in milliseconds since 1970.
+    started_ms: u64,
     /// Counts of the workers that are gone.
     past: Seen,
     /// Guests whose directories changed.
@@ -134,6 +136,7 @@ impl Daemon {
             log_limit: Limit::default(),
             held_off: BTreeMap::new(),
             jobs: Jobs::default(),
+            started_ms: now_ms(),
             past: Seen::default(),
             dirty: BTreeSet::new(),
             backend_path,

@@ -16,7 +16,7 @@ use super::{CONTROL_TOKEN, Daemon, METRICS_TOKEN, RELOAD_TOKEN, check_devices};
 use crate::decisions::{Decision, Entry, Part};
 use crate::device::Identity;
 use crate::error::Error;
-use crate::figures::{cpu_ms, figures};
+use crate::figures::{Process, cpu_ms, figures};
 use crate::journal::Subject;
 use crate::kept::now_ms;
 use crate::link::{Answer, Order};
@@ -202,7 +202,9 @@ impl Daemon {
                 self.reply(client, &Reply::Status(status), None);
             }
             Purpose::Figures => {
-                let text = figures(&self.status(), &self.totals(), self.journal.count());
+                #[expect(clippy::cast_precision_loss, reason = "a figure")]
+                let process = Process { started_s: self.started_ms as f64 / 1e3 };
+                let text = figures(&self.status(), &self.totals(), self.journal.count(), process);
                 if let Some(metrics) = &mut self.steering.metrics {
                     metrics.give(&text);
                 }

@@ -137,19 +137,39 @@ impl Metrics {
 fn wanted(request: &[u8]) -> Result<Format, String> {
     let mut lines = request.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
     let mut words = lines.next().unwrap_or_default().split(|&byte| byte == b' ');
-    match (words.next(), words.next()) {
+    // What stands behind a question mark changes nothing.
+    let path = |target: &'_ [u8]| target.split(|&byte| byte == b'?').next().unwrap_or_default().to_vec();
+    match (words.next(), words.next().map(path).as_deref()) {
         (Some(b"GET"), Some(b"/metrics")) => {
-            let accepts = lines.any(|line| {
-                let line = line.to_ascii_lowercase();
-                line.starts_with(b"accept:")
-                    && line.windows(OPEN_METRICS.len()).any(|part| part == OPEN_METRICS.as_bytes())
-            });
-            Ok(if accepts { Format::OpenMetrics } else { Format::Plain })
+            let header = |line: &[u8]| {
+                let line = String::from_utf8_lossy(line).to_ascii_lowercase();
+                line.strip_prefix("accept:").map(str::to_owned)
+            };
+            let accept: Vec<String> = lines.filter_map(header).collect();
+            Ok(preferred(&accept.join(",")))
         }
         (Some(b"GET"), Some(_)) => Err(response("404 Not Found", PLAIN, "figures are at /metrics\n")),
         (Some(_), Some(_)) => Err(response("405 Method Not Allowed", PLAIN, "only GET is known\n")),
         _ => Err(response("400 Bad Request", PLAIN, "this is no HTTP\n")),
     }
+}
+
+/// The format that an `Accept` prefers, by its weights (RFC 9110, 12.5.1); the older one where it says nothing.
+fn preferred(accept: &str) -> Format {
+    let weight = |wanted: &str, version: &str| {
+        let weights = accept.split(',').filter_map(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            let media = parts.next()?;
+            let parameters: Vec<(&str, &str)> = parts.filter_map(|part| part.split_once('=')).collect();
+            let of =
+                |name: &str| parameters.iter().find(|(key, _)| *key == name).map(|(_, value)| value.trim_matches('"'));
+            let fits = media == wanted && of("version").is_none_or(|its| its == version);
+            fits.then(|| of("q").map_or(Some(1.0), |q| q.parse::<f32>().ok()))?
+        });
+        weights.fold(0.0, f32::max)
+    };
+    let (new, old) = (weight(OPEN_METRICS, "1.0.0"), weight("text/plain", "0.0.4"));
+    if new > 0.0 && new >= old { Format::OpenMetrics } else { Format::Plain }
 }
 
 /// The media type of OpenMetrics 1.0, in which figures are written.
@@ -158,7 +178,7 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// Figures in Prometheus' older format, for those who do not say that they read OpenMetrics: a counter is called there as its samples
 /// are, and there are neither units nor an end.
-fn plain(figures: &str) -> String {
+pub(crate) fn plain(figures: &str) -> String {
     let counters: Vec<&str> =
         figures.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect();
     let mut out = String::with_capacity(figures.len());
@@ -226,6 +246,34 @@ mod tests {
                         # TYPE vsndd_y gauge\nvsndd_y 2\n";
             assert!(old.ends_with(&format!("\r\n\r\n{body}")), "{old}");
         }
+    }
+
+    #[test]
+    fn the_format_is_the_one_that_is_accepted_most() {
+        for (accept, format) in [
+            ("", Format::Plain),
+            ("*/*", Format::Plain),
+            ("application/openmetrics-text", Format::OpenMetrics),
+            ("application/openmetrics-text;q=0", Format::Plain),
+            ("application/openmetrics-text; version=2.0.0", Format::Plain),
+            ("text/plain;q=0.5,application/openmetrics-text;q=0.4", Format::Plain),
+            (
+                "text/plain;version=0.0.4;q=0.3,*/*;q=0.2,application/openmetrics-text;version=\"1.0.0\";q=0.5",
+                Format::OpenMetrics,
+            ),
+            // Of Prometheus 3.
+            (
+                "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;\
+                 version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3",
+                Format::OpenMetrics,
+            ),
+            ("application/openmetrics-text;q=x,,;;=", Format::Plain),
+        ] {
+            assert_eq!(preferred(accept), format, "{accept}");
+        }
+        let request =
+            b"GET /metrics?x=1 HTTP/1.1\r\nACCEPT: text/plain;q=0.1\r\naccept: Application/OpenMetrics-Text\r\n";
+        assert_eq!(wanted(request), Ok(Format::OpenMetrics));
     }
 
     #[test]

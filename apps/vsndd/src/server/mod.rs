@@ -7,6 +7,8 @@ mod sockets;
 
 pub(crate) use control::{ClientId, Control, Peer};
 pub(crate) use metrics::Metrics;
+#[cfg(test)]
+pub(crate) use metrics::plain;
 pub use sockets::Sockets;
 
 /// The slot for another connection: a free one, or the one that was active longest ago.
