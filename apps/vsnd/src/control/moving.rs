@@ -47,7 +47,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         };
         let elsewhere = streams.iter().filter(|(_, stream)| is_elsewhere(stream, direction, device));
         let Some((stream, _)) = elsewhere.clone().next() else { return Ok(ExitStatus::Success) };
-        let reason = new.filter(|event| event.text.starts_with("not moved")).map(|event| event.text.clone()).last();
+        let reason =
+            new.filter(|event| event.text.starts_with("not moved")).map(|event| event.text.clone()).next_back();
         if let Some(reason) = reason {
             return Err(Failure::new(ExitStatus::HostDevice, format!("{stream}: {}", text::plain(&reason))));
         }

@@ -73,7 +73,7 @@ fn a_player_waits_for_a_guest_that_is_held_off_because_its_workers_ended_again_a
         killed = worker(&world, 1).expect("served");
         send(killed, Signal::KILL);
         eventually("it is missed", || worker(&world, 1).is_none());
-        println!("held off for {delay_ms} ms");
+        eprintln!("held off for {delay_ms} ms");
     }
     play(&world, "1");
     assert_eq!(daemon.terminate(), Some(0));
