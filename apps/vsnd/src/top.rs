@@ -4,6 +4,8 @@
 //! draws: all three without a terminal, a socket or a clock. [`link`] talks to the daemon in a thread of its own, so that
 //! a daemon that hangs does not make the screen hang; [`screen`] has the terminal.
 
+mod arrange;
+mod ascii;
 mod columns;
 mod fit;
 mod keys;
@@ -34,7 +36,8 @@ const JSON_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug, Args)]
 #[command(
     after_help = "Keys: Up and Down (or k and j) select a stream, m mutes it, + and - change its volume by 1 dB, a \
-    allows or denies capture, ? shows all keys, q ends. Colours are left out where NO_COLOR is set."
+    allows or denies capture, s changes the order, / filters, i hides idle streams, ? shows all keys, q ends; the mouse selects, too. \
+        Colours are left out where NO_COLOR is set; where the locale has no UTF-8, the screen is ASCII."
 )]
 pub(crate) struct Arguments {
     /// Seconds between two looks, 0.1 to 60 [default: 0.25, with --json 1].

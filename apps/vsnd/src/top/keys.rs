@@ -1,20 +1,25 @@
 //! What keys do.
 
 use ::control::Request;
-use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEventKind};
 
+use super::arrange::Arrangement;
 use super::model::{Link, Message, Model, Row, plays};
 use crate::control::change::VOLUME_DB;
 use crate::control::text;
 
 /// Keys and what they do, for the help.
-pub(super) const HELP: [(&str, &str); 8] = [
+pub(super) const HELP: [(&str, &str); 12] = [
     ("↑ ↓ k j", "select a stream"),
     ("PgUp PgDn", "ten streams up or down"),
     ("Home End g G", "the first or last stream"),
     ("m", "mute the stream, or let it be heard again"),
     ("+ -", "volume up or down by 1 dB"),
     ("a", "allow or deny capture on the stream"),
+    ("s", "order: guest, state, latency, xruns, notifications"),
+    ("t", "keep each guest's streams together"),
+    ("i", "hide streams that no guest uses"),
+    ("/", "only lines with a text; Enter ends it, Esc removes it"),
     ("? Esc", "close this help"),
     ("q Esc Ctrl-C", "end"),
 ];
@@ -39,8 +44,13 @@ pub(super) fn press(model: &mut Model, key: KeyEvent) -> Action {
     if key.modifiers.contains(KeyModifiers::CONTROL) {
         return if key.code == KeyCode::Char('c') { Action::Quit } else { Action::Nothing };
     }
+    if model.arrangement.typing {
+        type_filter(model, key.code);
+        return Action::Nothing;
+    }
     match key.code {
         KeyCode::Char('q') => return Action::Quit,
+        KeyCode::Esc if !model.help && !model.arrangement.filter.is_empty() => rearrange(model, |a| a.filter.clear()),
         KeyCode::Esc if !model.help => return Action::Quit,
         KeyCode::Char('?') | KeyCode::Esc => model.help = !model.help,
         _ if model.help => model.help = false,
@@ -50,6 +60,10 @@ pub(super) fn press(model: &mut Model, key: KeyEvent) -> Action {
         KeyCode::PageDown => go(model, |row| row + PAGE),
         KeyCode::Home | KeyCode::Char('g') => go(model, |_| 0),
         KeyCode::End | KeyCode::Char('G') => go(model, |_| usize::MAX),
+        KeyCode::Char('s') => rearrange(model, |arrangement| arrangement.order = arrangement.order.next()),
+        KeyCode::Char('t') => rearrange(model, |arrangement| arrangement.grouped = !arrangement.grouped),
+        KeyCode::Char('i') => rearrange(model, |arrangement| arrangement.hides_idle = !arrangement.hides_idle),
+        KeyCode::Char('/') => rearrange(model, |arrangement| arrangement.typing = true),
         KeyCode::Char('m') => return ask(model, mute),
         KeyCode::Char('a') => return ask(model, capture),
         KeyCode::Char('+' | '=') => return ask(model, |row| volume(row, 1.0)),
@@ -57,6 +71,39 @@ pub(super) fn press(model: &mut Model, key: KeyEvent) -> Action {
         _ => {}
     }
     Action::Nothing
+}
+
+/// Lists other streams, or in another order.
+fn rearrange(model: &mut Model, change: impl FnOnce(&mut Arrangement)) {
+    model.message = Message::Nothing;
+    change(&mut model.arrangement);
+    model.arrange();
+}
+
+/// Longest filter.
+const FILTER_MAX: usize = 40;
+
+fn type_filter(model: &mut Model, key: KeyCode) {
+    rearrange(model, |arrangement| match key {
+        KeyCode::Enter => arrangement.typing = false,
+        KeyCode::Esc => {
+            arrangement.typing = false;
+            arrangement.filter.clear();
+        }
+        KeyCode::Backspace => drop(arrangement.filter.pop()),
+        KeyCode::Char(letter) if arrangement.filter.chars().count() < FILTER_MAX => arrangement.filter.push(letter),
+        _ => {}
+    });
+}
+
+/// Takes what the mouse does; `row` is the stream under it.
+pub(super) fn point(model: &mut Model, mouse: MouseEventKind, row: Option<usize>) {
+    match (mouse, row) {
+        (MouseEventKind::ScrollUp, _) => go(model, |row| row.saturating_sub(1)),
+        (MouseEventKind::ScrollDown, _) => go(model, |row| row + 1),
+        (MouseEventKind::Down(_), Some(row)) => go(model, |_| row),
+        _ => {}
+    }
 }
 
 fn go(model: &mut Model, to: impl FnOnce(usize) -> usize) {

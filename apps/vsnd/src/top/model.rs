@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ::control::{Card, Direction, Guest, Request, Run, Status, Stream};
 
+use super::arrange::Arrangement;
 use super::link::Report;
 use super::meter::Meter;
 use super::rates::{Notifications, Rates};
@@ -74,6 +75,7 @@ pub(super) struct Model {
     pub(super) rows: Vec<Row>,
     /// Cards without a stream: which and why.
     pub(super) idle_cards: Vec<(String, String)>,
+    pub(super) arrangement: Arrangement,
     pub(super) message: Message,
     pub(super) help: bool,
     pub(super) rates: Rates,
@@ -91,6 +93,7 @@ impl Model {
             status: Status::default(),
             rows: Vec::new(),
             idle_cards: Vec::new(),
+            arrangement: Arrangement::default(),
             message: Message::Nothing,
             help: false,
             rates: Rates::default(),
@@ -134,13 +137,23 @@ impl Model {
             meters.resize(if is_open(stream) { stream.levels_db.len() } else { 0 }, Meter::default());
             meters.iter_mut().zip(&stream.levels_db).for_each(|(meter, level)| meter.update(*level, now));
         }
+        self.status = status;
+        self.arrange();
+    }
+
+    /// Lists what is chosen of the last status.
+    pub(super) fn arrange(&mut self) {
+        let status = &self.status;
         self.rows.clear();
         self.idle_cards.clear();
         for guest in &status.guests {
-            let domain = text::domain_of(&status, guest);
+            let domain = text::domain_of(status, guest);
             for card in &guest.cards {
-                if card.streams.is_empty() {
-                    self.idle_cards.push((format!("{domain}/{}", card.card), text::card_state(card)));
+                if card.streams.is_empty() && !self.arrangement.hides_idle {
+                    let name = format!("{domain}/{}", card.card);
+                    if self.arrangement.has(&name) {
+                        self.idle_cards.push((name, text::card_state(card)));
+                    }
                 }
                 for stream in &card.streams {
                     let id = id(guest, card, stream);
@@ -157,7 +170,7 @@ impl Model {
                 }
             }
         }
-        self.status = status;
+        self.arrangement.apply(&mut self.rows);
         self.select(self.selected_row().unwrap_or(0));
     }
 

@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 use ::control::Client;
 use program::{ExitStatus, Failure};
 use ratatui::DefaultTerminal;
-use ratatui::crossterm::event::{self, Event};
+use ratatui::crossterm::event::{self, DisableMouseCapture, EnableMouseCapture, Event};
+use ratatui::crossterm::execute;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::ascii;
 use super::keys::{self, Action};
 use super::link::{self, Report};
 use super::model::Model;
@@ -30,6 +32,7 @@ struct Restored;
 
 impl Drop for Restored {
     fn drop(&mut self) {
+        let _ = execute!(io::stdout(), DisableMouseCapture);
         // Twice would put the cursor over the panic's message.
         if !thread::panicking() {
             // The terminal may be what went away.
@@ -46,6 +49,7 @@ pub(super) fn run(path: PathBuf, client: Client, interval: Duration) -> Result<E
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT]).map_err(unusable)?;
     let _restored = Restored;
     let mut terminal = ratatui::try_init().map_err(unusable)?;
+    execute!(io::stdout(), EnableMouseCapture).map_err(unusable)?;
 
     spawn(&happened, move |tell| {
         signals.forever().for_each(|_| {
@@ -59,7 +63,8 @@ pub(super) fn run(path: PathBuf, client: Client, interval: Duration) -> Result<E
 
     let start = Instant::now();
     let mut model = Model::new();
-    let mut view = View::new(Palette::from_environment());
+    let is_ascii = !ascii::has_utf8(|name| std::env::var(name).ok());
+    let mut view = View::new(Palette::from_environment()).in_ascii(is_ascii);
     draw(&mut terminal, &mut view, &model).map_err(unusable)?;
     for happening in happenings {
         match happening {
@@ -69,6 +74,9 @@ pub(super) fn run(path: PathBuf, client: Client, interval: Duration) -> Result<E
                 Action::Ask(request) => requests.send(request).map_err(Failure::with(ExitStatus::Failure))?,
                 Action::Quit => break,
             },
+            Happening::Terminal(Ok(Event::Mouse(mouse))) => {
+                keys::point(&mut model, mouse.kind, view.row_at(mouse.row));
+            }
             Happening::Terminal(Ok(_)) => {}
             Happening::Terminal(Err(error)) => return Err(unusable(error)),
             Happening::Signal => break,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ::control::{Card, Direction, Guest, Request, Run, Status, Stream};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
-use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEventKind};
 use ratatui::style::Color;
 
 use super::keys::{self, Action};
@@ -300,6 +300,80 @@ fn the_selection_stays_with_its_stream() {
         Duration::from_secs(3),
     );
     assert_eq!(target(&model).as_deref(), Some("studio/0/0/0"), "it is gone: the nearest one");
+}
+
+/// Targets of the listed streams.
+fn listed(model: &Model) -> Vec<String> {
+    model.rows.iter().map(|row| row.target.to_string()).collect()
+}
+
+#[test]
+fn streams_are_ordered_grouped_hidden_and_filtered() {
+    let stream = |xruns, latency_us, run| Stream { xruns, latency_us, run, ..playback() };
+    let one = vec![stream(1, Some(5), Run::Running), Stream { stream: 1, ..stream(9, None, Run::Closed) }];
+    let two = vec![Stream { device: "pulse:hdmi".into(), ..stream(5, Some(50), Run::Running) }];
+    let mut model = shown(status(vec![guest(1, Some("a"), one), guest(2, Some("b"), two)]));
+    let all = ["a/0/0/0", "a/0/0/1", "b/0/0/0"];
+    assert_eq!(listed(&model), all);
+    let mut orders = Vec::new();
+    for _ in 0..3 {
+        press(&mut model, KeyCode::Char('s'));
+        orders.push(listed(&model).concat());
+    }
+    let expected =
+        [["a/0/0/0", "b/0/0/0", "a/0/0/1"], ["b/0/0/0", "a/0/0/0", "a/0/0/1"], ["a/0/0/1", "b/0/0/0", "a/0/0/0"]];
+    assert_eq!(orders, expected.map(|order| order.concat()), "by state, latency, xruns");
+    press(&mut model, KeyCode::Char('t'));
+    assert_eq!(listed(&model), ["a/0/0/1", "a/0/0/0", "b/0/0/0"], "guests together");
+    assert!(text(&model, 80, 24).contains(" by xruns, grouped "));
+    (0..2).for_each(|_| drop(press(&mut model, KeyCode::Char('s'))));
+    assert_eq!(listed(&model), all, "all orders were there");
+    press(&mut model, KeyCode::Char('i'));
+    assert_eq!(listed(&model), ["a/0/0/0", "b/0/0/0"]);
+    for key in "/HDMIq".chars() {
+        assert_eq!(press(&mut model, KeyCode::Char(key)), Action::Nothing);
+    }
+    assert!(listed(&model).is_empty() && text(&model, 80, 24).contains("No stream is like that."));
+    press(&mut model, KeyCode::Backspace);
+    assert_eq!(listed(&model), ["b/0/0/0"], "by its device");
+    assert!(text(&model, 80, 24).contains("/HDMI_ "));
+    press(&mut model, KeyCode::Enter);
+    let mute = Action::Ask(Request::Mute { target: "b/0/0/0".parse().unwrap(), on: true });
+    assert_eq!(press(&mut model, KeyCode::Char('m')), mute, "keys are keys again");
+    assert_eq!(press(&mut model, KeyCode::Esc), Action::Nothing);
+    assert_eq!(listed(&model).len(), 2, "the filter is gone");
+    assert_eq!(press(&mut model, KeyCode::Esc), Action::Quit);
+}
+
+#[test]
+fn the_mouse_selects_what_is_under_it() {
+    let mut model = shown(three_guests());
+    let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
+    let mut view = View::new(Palette::without_colours());
+    terminal.draw(|frame| view.draw(frame, &model)).unwrap();
+    let target = |model: &Model| model.selected().map(|row| row.target.to_string());
+    assert_eq!((view.row_at(0), view.row_at(1), view.row_at(2), view.row_at(3)), (None, None, Some(0), Some(0)));
+    let second = (2..24).find(|y| view.row_at(*y) == Some(1)).unwrap();
+    keys::point(&mut model, MouseEventKind::Down(MouseButton::Left), view.row_at(second));
+    assert_eq!(target(&model), Some(model.rows[1].target.to_string()));
+    keys::point(&mut model, MouseEventKind::ScrollUp, None);
+    assert_eq!(target(&model), Some(model.rows[0].target.to_string()));
+    keys::point(&mut model, MouseEventKind::Down(MouseButton::Left), None);
+    assert_eq!(target(&model), Some(model.rows[0].target.to_string()));
+}
+
+#[test]
+fn without_utf8_all_of_the_screen_is_ascii() {
+    let mut model = shown(three_guests());
+    press(&mut model, KeyCode::Char('?'));
+    for model in [model, shown(three_guests())] {
+        let mut terminal = Terminal::new(TestBackend::new(120, 30)).unwrap();
+        let mut view = View::new(Palette::without_colours()).in_ascii(true);
+        terminal.draw(|frame| view.draw(frame, &model)).unwrap();
+        let cells = &terminal.backend().buffer().content;
+        assert!(cells.iter().all(|cell| cell.symbol().is_ascii()), "{}", terminal.backend());
+        assert!(cells.iter().any(|cell| cell.symbol() == "#"), "a meter");
+    }
 }
 
 #[test]

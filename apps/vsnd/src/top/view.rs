@@ -9,6 +9,7 @@ use ratatui::layout::{Alignment, Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Paragraph};
 
+use super::ascii;
 use super::fit::{cut, wrap};
 use super::keys;
 use super::model::{Link, Message, Model, Row, is_open};
@@ -25,11 +26,24 @@ pub(super) struct View {
     palette: Palette,
     /// The first item of the list that is on the screen.
     first: usize,
+    /// Lines of the screen, from the first to behind the last, of each row that is on it.
+    places: Vec<(u16, u16, usize)>,
+    is_ascii: bool,
 }
 
 impl View {
     pub(super) fn new(palette: Palette) -> Self {
-        Self { palette, first: 0 }
+        Self { palette, first: 0, places: Vec::new(), is_ascii: false }
+    }
+
+    /// The same in ASCII, where that is all that the terminal shows.
+    pub(super) fn in_ascii(self, is_ascii: bool) -> Self {
+        Self { is_ascii, ..self }
+    }
+
+    /// The row whose item covers a line of the screen.
+    pub(super) fn row_at(&self, y: u16) -> Option<usize> {
+        self.places.iter().find(|(begin, end, _)| (*begin..*end).contains(&y)).map(|(_, _, row)| *row)
     }
 
     pub(super) fn draw(&mut self, frame: &mut Frame<'_>, model: &Model) {
@@ -48,13 +62,16 @@ impl View {
 
         self.header(frame, header, model);
         let hidden = self.list(frame, titles, list, model);
-        self.rule(frame, rule, hidden);
+        self.rule(frame, rule, hidden, model);
         self.detail(frame, detail, model);
         self.message(frame, message, model);
-        let hints_text = "↑↓ select  m mute  a allow/deny capture  +/- volume  ? help  q quit";
+        let hints_text = "↑↓ select  m mute  a capture  +/- volume  s order  / filter  ? help  q quit";
         frame.render_widget(Line::styled(format!(" {hints_text}"), self.palette.dim), hints);
         if model.help {
             self.help(frame);
+        }
+        if self.is_ascii {
+            ascii::transliterate(frame.buffer_mut());
         }
     }
 
@@ -65,14 +82,14 @@ impl View {
             Link::Waiting => ("asking the daemon".to_owned(), self.palette.dim),
             Link::Gone(reason) => (cut(&format!("TRYING AGAIN: {reason}"), columns), self.palette.bad),
             Link::Up => {
-                let running = model.rows.iter().filter(|row| text::runs(&row.stream)).count();
+                let running = text::streams(status).filter(|stream| text::runs(stream)).count();
                 let cpu = model.rates.cpu_percent().map_or_else(|| "-".to_owned(), |cpu| format!("{cpu:.1}"));
                 let fields = vec![
                     format!("vsndd {}", text::plain(&status.version)),
                     format!("up {}", text::uptime(status.uptime_ms)),
                     format!("CPU {cpu} %"),
                     text::count(status.guests.len() as u64, "guest"),
-                    format!("{running}/{} streams", model.rows.len()),
+                    format!("{running}/{} streams", text::streams(status).count()),
                     text::count(model.xruns(), "xrun"),
                 ];
                 (wrap(&fields, columns, 1).concat(), self.palette.strong)
@@ -82,8 +99,12 @@ impl View {
     }
 
     /// A line between the list and what is below, with what of the list is out of sight.
-    fn rule(&self, frame: &mut Frame<'_>, area: Rect, hidden: (usize, usize)) {
+    fn rule(&self, frame: &mut Frame<'_>, area: Rect, hidden: (usize, usize), model: &Model) {
         frame.render_widget(Block::new().borders(ratatui::widgets::Borders::TOP).style(self.palette.dim), area);
+        if let Some(words) = model.arrangement.words() {
+            let words = cut(&words, usize::from(area.width).saturating_sub(30));
+            frame.render_widget(Line::styled(format!(" {words} "), self.palette.strong), area);
+        }
         let words = match hidden {
             (0, 0) => return,
             (above, 0) => format!(" {above} more above "),

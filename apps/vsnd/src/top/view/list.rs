@@ -17,9 +17,13 @@ const INDENT: usize = 4;
 impl View {
     /// Draws titles and list; how many streams are out of sight above and below.
     pub(super) fn list(&mut self, frame: &mut Frame<'_>, titles: Rect, area: Rect, model: &Model) -> (usize, usize) {
+        self.places.clear();
         if model.rows.is_empty() && model.idle_cards.is_empty() {
             if model.link == Link::Up {
-                let words = "No guest has a sound card.";
+                let words = match model.status.guests.is_empty() {
+                    true => "No guest has a sound card.",
+                    false => "No stream is like that.",
+                };
                 frame.render_widget(Line::from(format!("  {words}")), area);
             }
             return (0, 0);
@@ -44,6 +48,9 @@ impl View {
                 break;
             }
             let item = Rect { y, height: left.min(*height as u16), ..area };
+            if index < model.rows.len() {
+                self.places.push((item.y, item.bottom(), index));
+            }
             match model.rows.get(index) {
                 Some(row) => self.item(frame, item, model, row, &columns, model.selected_row() == Some(index)),
                 None => {

@@ -1,0 +1,119 @@
+//! Which streams are listed, and in which order.
+
+use super::model::{Row, is_open};
+use crate::control::text;
+
+/// What the list is ordered by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Guest by guest, as the daemon tells them.
+    #[default]
+    Guest,
+    /// What runs before what does not.
+    State,
+    /// The longest first.
+    Latency,
+    /// The most first.
+    Xruns,
+    /// The most notifications a second first.
+    Rate,
+}
+
+impl Order {
+    pub(super) fn next(self) -> Self {
+        match self {
+            Self::Guest => Self::State,
+            Self::State => Self::Latency,
+            Self::Latency => Self::Xruns,
+            Self::Xruns => Self::Rate,
+            Self::Rate => Self::Guest,
+        }
+    }
+
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::Guest => "by guest",
+            Self::State => "by state",
+            Self::Latency => "by latency",
+            Self::Xruns => "by xruns",
+            Self::Rate => "by notifications",
+        }
+    }
+}
+
+/// What is chosen of the streams that there are.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Arrangement {
+    pub(super) order: Order,
+    /// Guests stay together, in whatever order.
+    pub(super) grouped: bool,
+    /// Streams that no guest uses, and cards without streams, are left out.
+    pub(super) hides_idle: bool,
+    /// A text that the streams have in their line, in either case; empty for all.
+    pub(super) filter: String,
+    /// It is being typed.
+    pub(super) typing: bool,
+}
+
+impl Arrangement {
+    /// Leaves out what is not chosen, and orders the rest; what is alike stays in its order.
+    pub(super) fn apply(&self, rows: &mut Vec<Row>) {
+        rows.retain(|row| self.shows(row));
+        match self.order {
+            Order::Guest => {}
+            Order::State => rows.sort_by_key(|row| (!text::runs(&row.stream), !is_open(&row.stream))),
+            Order::Latency => rows.sort_by_key(|row| std::cmp::Reverse(row.stream.latency_us)),
+            Order::Xruns => rows.sort_by_key(|row| std::cmp::Reverse(row.stream.xruns)),
+            Order::Rate => {
+                let rate = |row: &Row| row.notifications.map_or(0.0, |rate| rate.incoming + rate.outgoing);
+                rows.sort_by(|one, other| rate(other).total_cmp(&rate(one)));
+            }
+        }
+        if self.grouped {
+            let mut guests: Vec<String> = Vec::new();
+            for row in rows.iter() {
+                if !guests.contains(&row.target.domain) {
+                    guests.push(row.target.domain.clone());
+                }
+            }
+            rows.sort_by_key(|row| guests.iter().position(|guest| *guest == row.target.domain));
+        }
+    }
+
+    /// Whether a text with these words is to be shown.
+    pub(super) fn has(&self, words: &str) -> bool {
+        self.filter.is_empty() || words.to_lowercase().contains(&self.filter.to_lowercase())
+    }
+
+    fn shows(&self, row: &Row) -> bool {
+        let stream = &row.stream;
+        let words = [
+            &*row.target.to_string(),
+            text::direction(stream),
+            text::state(stream),
+            &stream.device,
+            &stream.label,
+            &row.card_name,
+        ];
+        !(self.hides_idle && !is_open(stream)) && self.has(&words.join(" "))
+    }
+
+    /// What is chosen, in words; `None` where that is everything as it comes.
+    pub(super) fn words(&self) -> Option<String> {
+        let mut words = Vec::new();
+        if self.order != Order::Guest {
+            words.push(self.order.words().to_owned());
+            if self.grouped {
+                words.push("grouped".to_owned());
+            }
+        }
+        if self.hides_idle {
+            words.push("idle ones hidden".to_owned());
+        }
+        if self.typing || !self.filter.is_empty() {
+            let cursor = if self.typing { "_" } else { "" };
+            words.push(format!("/{}{cursor}", text::plain(&self.filter)));
+        }
+        (!words.is_empty()).then(|| words.join(", "))
+    }
+}
