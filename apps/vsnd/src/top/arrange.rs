@@ -95,7 +95,7 @@ impl Arrangement {
             &stream.label,
             &row.card_name,
         ];
-        !(self.hides_idle && !is_open(stream)) && self.has(&words.join(" "))
+        (is_open(stream) || !self.hides_idle) && self.has(&words.join(" "))
     }
 
     /// What is chosen, in words; `None` where that is everything as it comes.
