@@ -49,8 +49,8 @@ impl Shown {
     }
 
     /// Whether ALSA has to be told that a period elapsed: when the boundary of one was passed since it was told last, or all
-    /// there is was played, up to `end`; or when it knows only a part of what it was told. Not earlier: ALSA takes a pointer before the boundary for one that has gone round the
-    /// ring once more, if half a buffer's time has passed, and sees an xrun.
+    /// there is was played, up to `end`; or when it knows only a part of what it was told. Not earlier: ALSA takes a pointer before
+    /// the boundary for one that has gone round the ring once more, if half a buffer's time has passed, and sees an xrun.
     pub(crate) fn begin_telling(&mut self, position: u64, end: Option<u64>, geometry: &Geometry) -> bool {
         let reach = next_shown(self.bytes, position, geometry);
         let periods = |bytes: u64| bytes.checked_div(geometry.period_bytes().into());

@@ -105,13 +105,14 @@ impl Chaos {
     /// A guest that plays or records without end. Each sample that it plays is its number's and the next of a count.
     fn guest(world: &World, domain: u16, number: u32) -> Process {
         let domain = domain.to_string();
+        let says = || std::fs::File::create(world.path(&format!("guest-{domain}.log"))).expect("created");
         if domain == RECORDER.to_string() {
             let mut command =
                 world.guest(&["record", "-", "--seconds", "86400", "--channels", "1", "--domain", &domain]);
-            return Process(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts"));
+            return Process(command.stdout(Stdio::null()).stderr(says()).spawn().expect("starts"));
         }
         let mut command = world.guest(&["play", "-", "--domain", &domain]);
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(says());
         let mut child = command.spawn().expect("starts");
         let mut input = child.stdin.take().expect("piped");
         // Until the guest is gone.
@@ -151,13 +152,26 @@ impl Chaos {
     /// Waits until sound flows for everybody.
     fn await_sound(&self) {
         let mut before = self.frames();
-        eventually("sound flows again", || {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            thread::sleep(Duration::from_millis(5));
             let now = self.frames();
-            let flows =
-                before.iter().zip(&now).all(|(before, now)| before.0 == now.0 && 0 < before.1 && before.1 < now.1);
+            if before.iter().zip(&now).all(|(before, now)| before.0 == now.0 && 0 < before.1 && before.1 < now.1) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "sound does not flow again: {}", self.story());
             before = now;
-            flows
+        }
+    }
+
+    /// Who plays or does not, what guests have said, and what has happened.
+    fn story(&self) -> String {
+        let said = (1..=RECORDER).map(|domain| {
+            let said = std::fs::read_to_string(self.world.path(&format!("guest-{domain}.log"))).unwrap_or_default();
+            format!("guest {domain} said: {said}\n")
         });
+        let events = self.world.guest(&["events"]).env_remove("VSND_SOCKET").output().expect("runs");
+        format!("{}\n{}{}", self.status(), said.collect::<String>(), String::from_utf8_lossy(&events.stdout))
     }
 
     fn kill(&mut self, victim: Victim) {
