@@ -1,4 +1,4 @@
-//! What was decided about a guest while the daemon ran, in place of what the configuration says.
+//! Settings of a guest that were made while the daemon ran and override its configuration.
 //!
 //! A decision is about a guest or a part of it, and holds until another takes its place, its time is over or it is forgotten. The
 //! latest wins.

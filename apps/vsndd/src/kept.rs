@@ -1,4 +1,4 @@
-//! What was decided about guests, kept in a file: over their restarts, the daemon's and the machine's.
+//! The file that keeps settings of guests over restarts of guests, daemon and machine.
 //!
 //! A guest is known again by its UUID, else by its name: a toolstack may give it another UUID at each start. One that has neither is
 //! known by its number, until that domain is gone.

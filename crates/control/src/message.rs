@@ -58,7 +58,7 @@ pub enum Request {
         /// Which streams.
         target: Target,
     },
-    /// What is kept of what was set while the daemon ran.
+    /// Kept settings that were made while the daemon ran.
     Kept,
     /// Reads the configuration again.
     Reload,
@@ -90,7 +90,7 @@ pub enum Reply {
     },
     /// To [`Request::Kept`].
     Kept {
-        /// What was set, the guest that something was set for last at the end.
+        /// Settings by guest; the guest that was set last comes last.
         kept: Vec<Setting>,
     },
     /// It was not done: there is no such guest, card or stream.

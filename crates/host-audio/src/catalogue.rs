@@ -1,4 +1,4 @@
-//! What a host offers to play to and to capture from, in the words of a [`DeviceSpec`].
+//! Devices of a host to play to and to capture from, in the words of a [`DeviceSpec`].
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ const SESSIONS: &str = "/run/user";
 pub struct Offer {
     /// The device.
     pub device: DeviceSpec,
-    /// What people call it.
+    /// Name for people.
     pub description: String,
     /// Whether streams can play to it.
     pub playback: bool,
@@ -25,7 +25,7 @@ pub struct Offer {
 /// Something that may have devices, such as a sound server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// What it is, in words.
+    /// Description in words.
     pub title: String,
     /// Its devices, or why they are not known.
     pub offers: Result<Vec<Offer>, String>,

@@ -90,7 +90,7 @@ struct Run {
     phase: Phase,
     /// What the application has written.
     accepted: Accepted,
-    /// What READs have brought, and what was lost before them.
+    /// Captured bytes that READs have brought, and those lost before them.
     captured: u64,
     /// Up to where ALSA was told.
     shown: Shown,

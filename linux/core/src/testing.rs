@@ -25,7 +25,7 @@ std::thread_local! {
     static GRANTED: RefCell<Granted> = const { RefCell::new(BTreeMap::new()) };
     /// What ALSA does when it is told of a period.
     static ALSA: RefCell<Option<Rc<dyn Fn()>>> = const { RefCell::new(None) };
-    /// What happens as soon as somebody waits.
+    /// Called as soon as somebody waits.
     static WAITED: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
 }
 

@@ -3,13 +3,13 @@
 use super::model::{Row, is_open};
 use crate::control::text;
 
-/// What the list is ordered by.
+/// The order of the list.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Order {
     /// Guest by guest, as the daemon tells them.
     #[default]
     Guest,
-    /// What runs before what does not.
+    /// Running streams first.
     State,
     /// The longest first.
     Latency,
@@ -41,7 +41,7 @@ impl Order {
     }
 }
 
-/// What is chosen of the streams that there are.
+/// The choice among all streams.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Arrangement {
     pub(super) order: Order,
@@ -51,7 +51,7 @@ pub(super) struct Arrangement {
     pub(super) hides_idle: bool,
     /// A text that the streams have in their line, in either case; empty for all.
     pub(super) filter: String,
-    /// It is being typed.
+    /// The filter is being typed.
     pub(super) typing: bool,
 }
 
@@ -98,7 +98,7 @@ impl Arrangement {
         (is_open(stream) || !self.hides_idle) && self.has(&words.join(" "))
     }
 
-    /// What is chosen, in words; `None` where that is everything as it comes.
+    /// The choice in words; `None` for all streams in the daemon's order.
     pub(super) fn words(&self) -> Option<String> {
         let mut words = Vec::new();
         if self.order != Order::Guest {

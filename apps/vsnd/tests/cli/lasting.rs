@@ -1,4 +1,4 @@
-//! What is set with `vsnd` lasts: over guests, the daemon and the machine; until it is forgotten, or its time is over.
+//! Settings made with `vsnd` last over restarts of guests, daemon and machine, until they are forgotten or their time is over.
 
 use std::fs;
 use std::process::{Command, Stdio};
