@@ -14,8 +14,9 @@ use crate::link::{self, Link, Source};
 use crate::recovery::RECOVERY_TIMEOUT;
 use crate::{Config, Error, Result, Stats, StreamInfo};
 
-/// Added to every bound that is computed from an amount of audio.
-const GRACE: Duration = Duration::from_secs(3);
+/// A position that stands still for this long, beyond twice the time of what is queued, does not move again. As long as ALSA lets an
+/// application wait; a host whose daemon and sound server both restart needs more than four seconds (docs/sound.md).
+const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the application wants the stream to do; a new connection is brought there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -466,7 +467,7 @@ impl OpenStream {
         }
         self.link.stream_mut()?.set_draining(true);
         let queued = Duration::from_nanos(self.geometry.duration_ns(self.queued_bytes().into()));
-        let bound = queued * 2 + GRACE;
+        let bound = queued * 2 + STALL_TIMEOUT;
         let deadline = Instant::now() + bound;
         loop {
             self.link.collect()?;
@@ -575,7 +576,7 @@ impl OpenStream {
             Desired::Paused => return Err(Error::Paused),
         }
         let ring = Duration::from_nanos(self.geometry.duration_ns(self.geometry.ring_bytes().into()));
-        let bound = ring * 2 + GRACE;
+        let bound = ring * 2 + STALL_TIMEOUT;
         let deadline = Instant::now() + bound;
         let mut last_look = false;
         loop {

@@ -314,6 +314,31 @@ fn a_backend_that_falls_silent_does_not_hold_the_caller_for_ever() {
     assert!(matches!(card.open(0, 0, &CONFIG), Err(Error::StreamBroken { .. })));
 }
 
+/// A daemon and its sound server that restart one after the other need more than four seconds.
+#[test]
+fn a_device_that_gets_going_late_is_waited_for() {
+    let machine = machine();
+    machine.attach(DUPLEX);
+    let backend = machine.backend(Faults { moves_after: Duration::from_secs(5), ..Faults::default() });
+    let card = machine.connect(TIMEOUT).unwrap();
+    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    let sound = ramp(RING / 4 * 2);
+    stream.write(&sound).unwrap();
+    stream.drain().unwrap();
+    assert_eq!(backend.played(), sound);
+}
+
+#[test]
+fn a_device_that_never_moves_is_an_error_in_the_end() {
+    let machine = machine();
+    machine.attach(DUPLEX);
+    let _backend = machine.backend(Faults { moves_after: Duration::from_secs(600), ..Faults::default() });
+    let card = machine.connect(TIMEOUT).unwrap();
+    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    stream.write(&ramp(480)).unwrap();
+    assert!(matches!(stream.drain(), Err(Error::Stalled { .. })));
+}
+
 /// security.md, guest side: ids looked up in our own table, first violation latches.
 #[test]
 fn cve_2026_72380_a_confused_backend_breaks_its_stream_and_nothing_else() {

@@ -86,6 +86,8 @@ pub struct Faults {
     pub overruns_at_read: Option<(u32, Until)>,
     /// Plays this many times faster than it should; 0 means 1.
     pub speed: u32,
+    /// Its device moves so long after START.
+    pub moves_after: Duration,
 }
 
 /// The end of an overrun.
@@ -418,7 +420,7 @@ impl Served {
                 open.pages.write(span.offset as usize, &captured);
             }
             Operation::Trigger(Trigger::Start | Trigger::Resume) => {
-                (open.running, open.base) = (Some(Instant::now()), open.played);
+                (open.running, open.base) = (Some(Instant::now() + faults.moves_after), open.played);
             }
             Operation::Trigger(Trigger::Pause) => open.running = None,
             Operation::Trigger(Trigger::Stop) => {
