@@ -76,7 +76,7 @@ cp "$deb"/{vsndd,vsnd-tools,vsnd-dkms}_"$version"_*.deb "$root/packages/"
 "$here/deb.sh" "$version+next" > /dev/null
 mv "$deb"/*_"$version+next"_*.deb "$root/packages/"
 "$lab" make --frames 96000 --seed 1 "$root/packages/short.wav"
-"$lab" make --frames 480000 --seed 2 "$root/packages/long.wav"
+"$lab" make --frames 5760000 --seed 2 "$root/packages/long.wav"
 
 setpriv --pdeathsig KILL systemd-nspawn --quiet --directory "$root" --boot --register=no --keep-unit --console=pipe \
     --system-call-filter="landlock_create_ruleset landlock_add_rule landlock_restrict_self" \
@@ -163,23 +163,25 @@ eventually "no line and column" in_it journalctl -q -u vsndd --grep 'unknown key
 sed -i '$d' "$root/etc/vsnd/vsndd.toml"
 say "seen with vsnd list, reloaded"
 
-# over_it TEXT COMMAND...: a player plays over what the command does to the daemon; both parts of what was heard are right.
+# over_it TEXT COMMAND...: a player plays over what the command does to the daemon; both parts of what was heard are right. The
+# recording is long enough for an upgrade on a busy machine, two minutes: the player is stopped when the new daemon is heard.
 over_it() {
-    local what=$1 first before
+    local what=$1 first=$root/var/lib/vsnd/heard.wav second=$root/var/lib/vsnd/heard-2.wav before
+    local long=("$lab" compare --frames 5760000 --seed 2)
     shift
     in_it find /var/lib/vsnd -name 'heard*.wav' -delete
     before=$(main_pid)
-    play long > "$work/play" 2>&1 &
-    player=$!
-    first=$root/var/lib/vsnd/heard.wav
-    eventually "nothing is heard" "$lab" compare --frames 480000 --seed 2 --at-least 48000 "$first"
+    in_it systemd-run --quiet --unit=player --property=SuccessExitStatus=SIGTERM \
+        vsnd play --xen emu:/run/emu /packages/long.wav
+    eventually "nothing is heard" "${long[@]}" --at-least 48000 "$first"
     "$@" || fail "$what"
-    wait $player || fail "$what: the player: $(cat "$work/play")"
+    eventually "$what: nothing is heard afterwards" "${long[@]}" --from-any --at-least 1 "$second"
+    in_it systemctl is-active --quiet player || fail "$what: the player: $(in_it journalctl -q -u player)"
+    in_it systemctl stop player
     [ "$(main_pid)" != "$before" ] || fail "$what: it is the same daemon"
     [ "$(in_it systemctl is-active vsndd)" = active ] || fail "$what: the service is not active"
-    eventually "$what: not heard to the end" "$lab" compare --frames 480000 --seed 2 --from-any "$root/var/lib/vsnd/heard-2.wav"
-    say "$what: heard before: $("$lab" compare --frames 480000 --seed 2 --at-least 48000 "$first")," \
-        "after: $("$lab" compare --frames 480000 --seed 2 --from-any "$root/var/lib/vsnd/heard-2.wav")"
+    say "$what: heard before: $("${long[@]}" --at-least 48000 "$first")," \
+        "after: $("${long[@]}" --from-any --at-least 1 "$second")"
 }
 over_it "killed" in_it systemctl kill -s KILL vsndd
 hang() {
