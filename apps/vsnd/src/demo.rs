@@ -12,6 +12,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 use host_audio::wav::{self, WavAudio};
 use host_audio::{DeviceOptions, DeviceSpec, Direction, StreamLabel};
 use indicatif::ProgressBar;
@@ -19,6 +20,7 @@ use program::{ExitStatus, Failure};
 use rustix::event::{PollFd, PollFlags};
 use sndif::{Format, Protocol};
 
+use crate::complete;
 use crate::conversion::Conversion;
 use crate::guest_side::{GuestLine, GuestReport, progress_bar};
 use crate::output::Output;
@@ -38,13 +40,13 @@ pub(crate) struct Arguments {
     #[arg(default_value = DEFAULT_FILE)]
     file: PathBuf,
     /// Where it is played to: `wav` (compared bit for bit), `null` or `alsa:PCM`.
-    #[arg(long, default_value = "wav", value_name = "SINK")]
+    #[arg(long, default_value = "wav", value_name = "SINK", add = ArgValueCandidates::new(complete::devices))]
     sink: String,
     /// Period in milliseconds.
     #[arg(long, default_value_t = 10, value_name = "MS")]
     period_ms: u32,
     /// Sample format to convert the file to before it is played, such as `s32_le` [default: the file's own].
-    #[arg(long, value_name = "FORMAT")]
+    #[arg(long, value_name = "FORMAT", add = ArgValueCandidates::new(complete::formats))]
     format: Option<Format>,
     /// The protocol that guest and daemon speak; `v0` is that of the driver of 2015.
     #[arg(long, default_value_t, value_name = "v0|v2")]

@@ -12,7 +12,7 @@ use crate::control::text;
 use crate::output::Output;
 
 /// How long a sound server may take to answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Args)]
 #[command(

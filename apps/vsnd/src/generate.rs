@@ -4,11 +4,15 @@ use std::path::PathBuf;
 
 use clap::{Args, Command};
 use clap_complete::Shell;
+use clap_complete::env::Shells;
 use program::manual::Sections;
 use program::{ExitStatus, Failure};
 
-use crate::manual;
 use crate::output::Output;
+use crate::{complete, manual};
+
+/// Words with colons in them, for bash.
+const BASH: &str = include_str!("completions.bash");
 
 /// Arguments of `vsnd completions`.
 #[derive(Debug, Args)]
@@ -25,10 +29,17 @@ pub struct ManualPages {
 }
 
 /// Writes the completions to standard output.
-pub fn completions(arguments: &Completions, mut program: Command) -> Result<ExitStatus, Failure> {
-    let name = program.get_name().to_owned();
+pub fn completions(arguments: &Completions) -> Result<ExitStatus, Failure> {
+    let failed = |error: std::io::Error| Failure::new(ExitStatus::Failure, format!("no completions: {error}"));
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut program, name, &mut script);
+    let shells = Shells::builtins();
+    let shell =
+        shells.completer(&arguments.shell.to_string()).ok_or_else(|| failed(std::io::ErrorKind::Unsupported.into()))?;
+    shell.write_registration(complete::VARIABLE, "vsnd", "vsnd", "vsnd", &mut script).map_err(failed)?;
+    if arguments.shell == Shell::Bash {
+        let registered = String::from_utf8_lossy(&script).replace("-F _clap_complete_vsnd ", "-F _vsnd ");
+        script = (registered + BASH).into_bytes();
+    }
     Output::new().bytes(&script)?;
     Ok(ExitStatus::Success)
 }

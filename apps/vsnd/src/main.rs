@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod complete;
 mod control;
 mod conversion;
 mod demo;
@@ -81,6 +82,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    clap_complete::CompleteEnv::with_factory(Arguments::command).var(complete::VARIABLE).complete();
     let result = match Arguments::parse().command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Play(arguments) => play::run(&arguments),
@@ -99,7 +101,7 @@ fn main() -> ExitCode {
         Command::Reload(arguments) => control::steer::reload(&arguments),
         Command::Events(arguments) => control::events::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
-        Command::Completions(arguments) => generate::completions(&arguments, Arguments::command()),
+        Command::Completions(arguments) => generate::completions(&arguments),
         Command::Man(arguments) => generate::manual_pages(&arguments, Arguments::command()),
     };
     program::end("vsnd", result)

@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 use guest::{Error, Stream};
 use program::{ExitStatus, Failure};
 use sndif::Format;
 use sndif::store::Direction;
 
+use crate::complete;
 use crate::conversion::Conversion;
 use crate::guest_side::{Follower, StreamArguments, failure, report, running_failure};
 use crate::recording::Recording;
@@ -21,7 +23,7 @@ pub(crate) struct Arguments {
     /// The file: WAV, FLAC, Ogg Vorbis or MP3; `-` is standard input.
     file: PathBuf,
     /// Sample format to play it in [default: the file's own, or the nearest one that the card takes].
-    #[arg(long, value_name = "FORMAT")]
+    #[arg(long, value_name = "FORMAT", add = ArgValueCandidates::new(complete::formats))]
     format: Option<Format>,
     /// Refuses a file that the card does not take as it is, instead of converting it.
     #[arg(long, conflicts_with = "format")]

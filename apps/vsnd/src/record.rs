@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 use host_audio::wav;
 use program::{ExitStatus, Failure};
 use sndif::Format;
 use sndif::store::Direction;
 
+use crate::complete;
 use crate::guest_side::{Follower, GuestReport, Progress, StreamArguments, failure, report, running_failure};
 use crate::shape::Shape;
 
@@ -25,7 +27,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", conflicts_with = "seconds")]
     frames: Option<u64>,
     /// Sample format.
-    #[arg(long, default_value = "s16_le", value_name = "FORMAT")]
+    #[arg(long, default_value = "s16_le", value_name = "FORMAT", add = ArgValueCandidates::new(complete::formats))]
     format: Format,
     /// Frames per second.
     #[arg(long, default_value_t = 48_000, value_name = "HZ")]

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use ::control::{Event, EventKind, Reply, Request, Target};
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use program::{ExitStatus, Failure};
 
 use super::{Daemon, Output, failure, list, text, unexpected};
+use crate::complete;
 
 #[derive(Debug, Args)]
 #[command(after_help = "A line is: date and time in the local time zone (TZ), the kind of event, what it is about as \
@@ -16,9 +18,10 @@ use super::{Daemon, Output, failure, list, text, unexpected};
     open, close, refused, xrun, violation, lost, back, audit, reload.")]
 pub(crate) struct Arguments {
     /// Only what is about these guests, cards or streams: DOMAIN[/CARD[/PCM[/STREAM]]], also with a pattern.
+    #[arg(add = ArgValueCandidates::new(complete::targets))]
     target: Option<Target>,
     /// Only events of these kinds, `xrun,lost` for instance.
-    #[arg(long, short, value_name = "KIND", value_delimiter = ',')]
+    #[arg(long, short, value_name = "KIND", value_delimiter = ',', add = ArgValueCandidates::new(complete::event_kinds))]
     kind: Vec<EventKind>,
     /// Goes on with what happens from now on, until interrupted.
     #[arg(long, short)]

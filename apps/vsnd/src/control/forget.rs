@@ -2,16 +2,19 @@
 
 use ::control::{Reply, Request, Setting, Target};
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use program::{ExitStatus, Failure};
 
 use super::{Daemon, Output, failure, steer, text, unexpected};
+use crate::complete;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The streams: DOMAIN[/CARD[/PCM[/STREAM]]], where DOMAIN is a guest's name, id or UUID, also as a pattern: `'*'`. The guest need
     /// not run. Without it, what is kept is shown.
+    #[arg(add = ArgValueCandidates::new(complete::targets))]
     target: Option<Target>,
     #[command(flatten)]
     daemon: Daemon,

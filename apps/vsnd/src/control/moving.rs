@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use ::control::{Client, Direction, Event, EventKind, Reply, Request, Run, Stream};
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 use host_audio::DeviceSpec;
 use program::{ExitStatus, Failure};
 
 use super::steer::{self, TargetArguments};
 use super::{Output, failure, list, text, unexpected};
+use crate::complete;
 
 /// How long streams may take to arrive: a server that does not answer is given up by the daemon before.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -21,6 +23,7 @@ pub(crate) struct Arguments {
     which: TargetArguments,
     /// Where they go, as the configuration names it: `null`, `wav:PATH`, `alsa:PCM`, `pulse[:SINK][@SERVER]`,
     /// `pipewire[:NODE][@SERVER]`; `vsnd devices` lists them.
+    #[arg(add = ArgValueCandidates::new(complete::devices))]
     device: DeviceSpec,
     /// Moves what they capture from, not what they play to.
     #[arg(long)]

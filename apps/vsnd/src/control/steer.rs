@@ -4,11 +4,13 @@ use std::str::FromStr;
 
 use ::control::{Client, FOR_SECONDS_MAX, Reply, Request, Status, Stream, Target};
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 use program::{ExitStatus, Failure};
 use serde::Serialize;
 
 use super::change::{self, Change};
 use super::{Daemon, Output, failure, list, text, unexpected};
+use crate::complete;
 
 /// For a command that needs nothing but the daemon.
 #[derive(Debug, Args)]
@@ -26,6 +28,7 @@ pub(crate) struct TargetArguments {
     /// The streams: DOMAIN[/CARD[/PCM[/STREAM]]], where DOMAIN is a guest's name, id or UUID, in which `*`, `?` and `[a-z]`
     /// stand for others. What is left out means all: `studio` is every stream of that guest, `studio/0/1` those of PCM device 1
     /// of its card 0, `'*'` every stream of every guest.
+    #[arg(add = ArgValueCandidates::new(complete::targets))]
     pub(super) target: Target,
     #[command(flatten)]
     pub(super) common: DaemonArguments,
@@ -63,6 +66,7 @@ impl FromStr for Time {
 #[derive(Debug, Args)]
 pub(crate) struct VolumeArguments {
     /// The streams: DOMAIN[/CARD[/PCM[/STREAM]]], where DOMAIN is a guest's name, id or UUID, also as a pattern: `'*'`.
+    #[arg(add = ArgValueCandidates::new(complete::targets))]
     target: Target,
     /// The volume, which is added to the guest's own. With a sign the present one is changed: `+3dB`, `-3dB`, `+5%`, `-5%`.
     /// With `=` or no sign it is set: `=-6dB`, `0`, `50%`. In decibels, -100 to 20, or in percent as sound servers show it:

@@ -3,6 +3,7 @@
 mod bad_input;
 mod chaos;
 mod common;
+mod completions;
 mod control;
 mod demo;
 mod devices;
