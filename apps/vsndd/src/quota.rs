@@ -3,11 +3,19 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::limiter::GuestLog;
+
 /// Bytes that the open buffers of one guest take up; clones are the same.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Quota(Arc<AtomicU64>);
 
-/// A part of it, until this is dropped.
+/// Shared by all streams of a guest.
+pub(crate) struct Account {
+    pub(crate) log: GuestLog,
+    pub(crate) quota: Quota,
+}
+
+/// A part of a quota, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Reserved {
     quota: Quota,

@@ -7,10 +7,9 @@ use xen::{DomainId, EventChannel, Xen};
 
 use crate::card::{Described, Kind, StreamNodes};
 use crate::endpoint::Endpoint;
-use crate::limiter::GuestLog;
 use crate::policy::{Permission, Route};
 use crate::poller::Poller;
-use crate::quota::Quota;
+use crate::quota::Account;
 use crate::transport::Attached;
 use crate::turn::{After, Turn};
 use crate::{v0, v2};
@@ -32,12 +31,6 @@ pub(crate) struct Served {
 enum Wire {
     V0(Box<v0::GuestStream>),
     V2(Box<v2::GuestStream>),
-}
-
-/// Shared by all streams of a guest.
-pub(crate) struct Account {
-    pub(crate) log: GuestLog,
-    pub(crate) quota: Quota,
 }
 
 /// A stream of a card, as guest and toolstack describe it.

@@ -15,7 +15,8 @@ use crate::card::StreamNodes;
 use crate::config::Limits;
 use crate::device::{Device, DeviceId, Found, Identity, frontend_path, watch_token};
 use crate::link::Report;
-use crate::served::{Account, Asked};
+use crate::quota::Account;
+use crate::served::Asked;
 use crate::totals::Violation;
 
 /// How an attempt to connect a card ended.

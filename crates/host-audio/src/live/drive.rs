@@ -4,10 +4,19 @@
 //! has to be woken for it. Opening and closing wait always, and are never the owner's.
 
 use super::link::Link;
-use super::player::Wish;
 use crate::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// Reasons to wake a player or a recorder, besides its link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Wish {
+    /// Room in the device, or a position that is overdue.
+    pub room: bool,
+    pub timeout: Option<Duration>,
+    /// How long until the position of a device that moves in leaps is likely to move on.
+    pub leap: Duration,
+}
 
 /// A player or a recorder. Everything but [`run`](Self::run) takes the time as a parameter.
 pub(super) trait Engine: Send + Sized + 'static {

@@ -1,6 +1,6 @@
 //! A device for playback: has frames moved to it, and says what to wait for in between.
 
-use super::drive::Engine;
+use super::drive::{Engine, Wish};
 use super::frames_to_time;
 use super::link::Link;
 use super::playing::{Playing, Run};
@@ -18,16 +18,6 @@ pub(super) const SHORTEST_WAIT: Duration = Duration::from_micros(500);
 pub(super) const RETRY: Duration = Duration::from_millis(5);
 /// How long the end of a stream that is closed may take to be heard.
 const TAIL: Duration = Duration::from_secs(1);
-
-/// Reasons to wake a player or a recorder, besides its link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Wish {
-    /// Room in the device, or a position that is overdue.
-    pub room: bool,
-    pub timeout: Option<Duration>,
-    /// How long until the position of a device that moves in leaps is likely to move on.
-    pub leap: Duration,
-}
 
 /// The player of a stream.
 pub(super) struct Player {

@@ -2,9 +2,9 @@
 
 use super::beat::Beat;
 use super::clock::Clock;
-use super::drive::Engine;
+use super::drive::{Engine, Wish};
 use super::link::Link;
-use super::player::{RETRY, SHORTEST_WAIT, Wish};
+use super::player::{RETRY, SHORTEST_WAIT};
 use super::playing::MOST_RECOVERIES;
 use super::reopen::Opener;
 use super::silent::SilentInput;
