@@ -103,7 +103,7 @@ impl Recording {
         match &mut self.content {
             Content::Wav(reader) => {
                 reader.read(most, out).map_err(|reason| failed(&self.path, &reason))?;
-                let missing = reader.missing_bytes();
+                let missing = reader.bytes_left.unwrap_or(0);
                 if out.len() == before && missing > 0 {
                     eprintln!("vsnd: `{}` ends early: {missing} byte(s) of samples are missing", self.path.display());
                 }

@@ -159,7 +159,7 @@ mod tests {
         let file = File::open(path).unwrap();
         let mut reader = Reader::new(&file, path).unwrap();
         let begin = (&file).stream_position().unwrap();
-        let promised = reader.missing_bytes();
+        let promised = reader.bytes_left.unwrap_or(0);
         (&file).seek(SeekFrom::Start(begin + at)).unwrap();
         let mut frames = Vec::new();
         reader.read(usize::MAX, &mut frames).unwrap();
