@@ -5,10 +5,10 @@ mod common;
 
 use common::{
     OpenAndWait, PRELUDE_FRAMES, Stream, WHO, assert_captured, assert_each_channel_is_at_its_own_speaker,
-    assert_heard_behind_every_gap, assert_short_buffer_is_played, device, is_tone, native, play, play_with_every_gap,
-    silence, silent_device, sink_runs, wait_until,
+    assert_heard_behind_every_gap, assert_short_buffer_is_played, assert_what_the_user_sets_stays, device, is_tone,
+    native, play, play_with_every_gap, silence, silent_device, sink_runs, wait_until,
 };
-use host_audio::{Direction, Sink, StreamSpec};
+use host_audio::{Direction, StreamSpec};
 use serde_json::Value;
 use sndif::Format;
 use sound_servers::{Kind, Search, Server};
@@ -298,14 +298,6 @@ fn links(server: &Server) -> Vec<String> {
     ours.map(|link| name(&link["input-node-id"]).to_owned()).collect()
 }
 
-/// The volume of each channel, linear, in hundredths, and mute.
-fn volume(node: &Value) -> (Vec<i64>, bool) {
-    let props = &node["params"]["Props"][0];
-    let volumes = props["channelVolumes"].as_array().cloned().unwrap_or_default();
-    let hundredths = volumes.iter().map(|volume| (volume.as_f64().unwrap_or(-1.0) * 100.0).round() as i64);
-    (hundredths.collect(), props["mute"] == true)
-}
-
 #[test]
 fn a_stream_is_a_node_with_its_guests_name_and_a_latency_request() {
     let server = start();
@@ -344,32 +336,9 @@ fn a_stream_is_a_node_with_its_guests_name_and_a_latency_request() {
 }
 
 #[test]
-fn what_the_servers_user_sets_is_told_and_stays() {
+fn what_the_servers_user_sets_is_told_and_stays_and_concerns_the_guest_alone() {
     let server = Server::start_remembering(Kind::PipeWire);
-    let set = |command: &str, value: &str| {
-        let input = server.pactl(&["list", "short", "sink-inputs"]);
-        server.pactl(&[command, input.split('\t').next().unwrap(), value]);
-    };
-    let is_told = |sink: &dyn Sink| {
-        let volume = sink.server_volume();
-        volume.is_some_and(|volume| (volume.db + 36.12).abs() < 0.1 && volume.muted)
-    };
-    let mut sink = device(&server.node()).open_sink(&WHO, &SPEC).unwrap();
-    sink.start().unwrap();
-    wait_until("the node is there", || {
-        nodes(&server).first().is_some_and(|node| volume(node) == (vec![100, 100], false))
-    });
-    set("set-sink-input-volume", "25%");
-    set("set-sink-input-mute", "1");
-    wait_until("the user's volume is told", || is_told(sink.as_ref()));
-    sink.stop().unwrap();
-    play(sink.as_mut(), 4, &silence(4 * 9_600));
-    assert!(is_told(sink.as_ref()), "{:?}", sink.server_volume());
-    drop(sink);
-    wait_until("the node is gone", || nodes(&server).is_empty());
-    let mut sink = device(&server.node()).open_sink(&WHO, &SPEC).unwrap();
-    sink.start().unwrap();
-    wait_until("it is as it was left", || is_told(sink.as_ref()));
+    assert_what_the_user_sets_stays(&server, &format!("pipewire@{}", server.pipewire_address()));
 }
 
 #[test]

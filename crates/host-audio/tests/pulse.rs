@@ -4,10 +4,10 @@ mod common;
 
 use common::{
     OpenAndWait, PRELUDE_FRAMES, QUIET, Stream, WHO, assert_captured, assert_each_channel_is_at_its_own_speaker,
-    assert_heard_behind_every_gap, assert_short_buffer_is_played, device, is_tone, native, noise, play,
-    play_with_every_gap, silence, silent_device, sink_runs, wait_until,
+    assert_heard_behind_every_gap, assert_short_buffer_is_played, assert_what_the_user_sets_stays, device, guests,
+    is_tone, native, noise, play, play_with_every_gap, silence, silent_device, sink_runs, wait_until,
 };
-use host_audio::{Direction, Sink, StreamSpec};
+use host_audio::{Direction, StreamSpec};
 use sndif::Format;
 use sound_servers::{Kind, Server};
 use std::time::{Duration, Instant};
@@ -119,25 +119,6 @@ fn a_sink_that_the_server_does_not_have_is_named_with_what_helps() {
     }
 }
 
-/// What `pactl` says of the sink input with this name.
-fn sink_input(server: &Server, name: &str) -> Option<String> {
-    let listed = server.pactl(&["list", "sink-inputs"]);
-    listed.split("Sink Input #").find(|entry| entry.contains(&format!("media.name = \"{name}\""))).map(str::to_owned)
-}
-
-/// What the sink input of the tests' guest is.
-fn guests(server: &Server) -> String {
-    let found = || sink_input(server, "studio: card 0 out");
-    wait_until("the stream has its guest's name", || found().is_some());
-    found().unwrap()
-}
-
-/// What a user of the server sets for the guest.
-fn set(server: &Server, command: &str, value: &str) {
-    let input = guests(server);
-    server.pactl(&[command, input.lines().next().unwrap(), value]);
-}
-
 #[test]
 fn a_stream_has_an_identity_of_its_own_and_a_role_only_where_one_is_wished() {
     for kind in SERVERS {
@@ -159,50 +140,7 @@ fn a_stream_has_an_identity_of_its_own_and_a_role_only_where_one_is_wished() {
 fn what_the_servers_user_sets_is_told_and_stays_and_concerns_the_guest_alone() {
     for kind in SERVERS {
         let server = Server::start_remembering(kind);
-        server.pactl(&["load-module", "module-null-sink", "sink_name=other", "channels=2", "rate=48000"]);
-        server.pactl(&["set-default-sink", "out"]);
-        let device = device(&format!("pulse@{}", server.address()));
-        let mut sink = device.open_sink(&WHO, &SPEC).unwrap();
-        sink.start().unwrap();
-        sink.write(&silence(4 * 9_600)).unwrap();
-        let at = |name: &str| {
-            let sinks = server.pactl(&["list", "short", "sinks"]);
-            let sink = sinks.lines().find(|line| line.contains(&format!("\t{name}\t"))).unwrap();
-            format!("Sink: {}\n", sink.split('\t').next().unwrap())
-        };
-        // A session manager that has not linked it yet moves it later to where it would have been.
-        wait_until("it is linked", || guests(&server).contains(&at("out")));
-        set(&server, "set-sink-input-volume", "25%");
-        set(&server, "set-sink-input-mute", "1");
-        set(&server, "move-sink-input", "other");
-        let other = at("other");
-        wait_until("it was moved", || guests(&server).contains(&other));
-        let is_told = |sink: &dyn Sink| {
-            let volume = sink.server_volume();
-            volume.is_some_and(|volume| (volume.db + 36.12).abs() < 0.1 && volume.muted)
-        };
-        wait_until("the user's volume is told", || is_told(sink.as_ref()));
-        // The next sound, and the next stream.
-        sink.stop().unwrap();
-        play(sink.as_mut(), 4, &silence(4 * 9_600));
-        assert!(is_told(sink.as_ref()), "{kind:?}: {:?}", sink.server_volume());
-        drop(sink);
-        wait_until("it is gone", || sink_input(&server, "studio: card 0 out").is_none());
-        let mut sink = device.open_sink(&WHO, &SPEC).unwrap();
-        sink.start().unwrap();
-        wait_until("it is as it was left", || is_told(sink.as_ref()));
-        wait_until("it is where it was moved to", || guests(&server).contains(&other));
-        // A program of the host's own is none of its business.
-        let _player = server.play_as("music");
-        let music = || {
-            let listed = server.pactl(&["list", "sink-inputs"]);
-            let mut entries = listed.split("Sink Input #");
-            let plays = |entry: &&str| entry.contains("media.role = \"music\"") && entry.contains("Corked: no");
-            entries.find(plays).map(str::to_owned)
-        };
-        wait_until("the host's own program plays", || music().is_some());
-        let own = music().unwrap();
-        assert!(own.contains("100%") && own.contains("Mute: no"), "{own}");
+        assert_what_the_user_sets_stays(&server, &format!("pulse@{}", server.address()));
     }
 }
 

@@ -403,6 +403,86 @@ pub fn assert_heard_behind_every_gap(heard: &Heard, mut play: impl FnMut() -> Ve
     panic!("never heard as a whole: what was played behind the gaps {missing:?}");
 }
 
+/// What `pactl` says of the sink input with this name.
+fn sink_input(server: &Server, name: &str) -> Option<String> {
+    let listed = server.pactl(&["list", "sink-inputs"]);
+    listed.split("Sink Input #").find(|entry| entry.contains(&format!("media.name = \"{name}\""))).map(str::to_owned)
+}
+
+/// What the sink input of the tests' guest is.
+pub fn guests(server: &Server) -> String {
+    let found = || sink_input(server, "studio: card 0 out");
+    wait_until("the stream has its guest's name", || found().is_some());
+    found().unwrap()
+}
+
+/// What a user of the server sets for the guest.
+fn set(server: &Server, command: &str, value: &str) {
+    let input = guests(server);
+    server.pactl(&[command, input.lines().next().unwrap(), value]);
+}
+
+/// Fails unless volume, mute and sink that the user of a server that remembers them sets for the tests' guest are told, outlive the
+/// sound and the stream, and do not become those of the host's own programs. `to` leaves the sink to the server.
+pub fn assert_what_the_user_sets_stays(server: &Server, to: &str) {
+    server.pactl(&["load-module", "module-null-sink", "sink_name=other", "channels=2", "rate=48000"]);
+    wait_until("the sink that is not moved to is the default one", || {
+        server.pactl(&["set-default-sink", "out"]);
+        server.pactl(&["get-default-sink"]).trim() == "out"
+    });
+    let device = device(to);
+    let mut sink = device.open_sink(&WHO, &SPEC).unwrap();
+    sink.start().unwrap();
+    sink.write(&silence(4 * 9_600)).unwrap();
+    let at = |name: &str| {
+        let sinks = server.pactl(&["list", "short", "sinks"]);
+        let sink = sinks.lines().find(|line| line.contains(&format!("\t{name}\t"))).unwrap();
+        format!("Sink: {}\n", sink.split('\t').next().unwrap())
+    };
+    // A session manager that has not linked it yet moves it later to where it would have been.
+    wait_until("it is linked", || guests(server).contains(&at("out")));
+    set(server, "set-sink-input-volume", "25%");
+    set(server, "set-sink-input-mute", "1");
+    let other = at("other");
+    // WirePlumber loses a move of a stream that it is linking, whatever the stream's owner does. Whoever moved it sees that, and moves it
+    // again; to the same sink would be no change.
+    wait_until("it was moved", || {
+        set(server, "move-sink-input", "out");
+        set(server, "move-sink-input", "other");
+        let patience = Instant::now() + QUIET;
+        while !guests(server).contains(&other) && Instant::now() < patience {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        guests(server).contains(&other)
+    });
+    let is_told = |sink: &dyn Sink| {
+        let volume = sink.server_volume();
+        volume.is_some_and(|volume| (volume.db + 36.12).abs() < 0.1 && volume.muted)
+    };
+    wait_until("the user's volume is told", || is_told(sink.as_ref()));
+    // The next sound, and the next stream.
+    sink.stop().unwrap();
+    play(sink.as_mut(), 4, &silence(4 * 9_600));
+    assert!(is_told(sink.as_ref()), "{:?}", sink.server_volume());
+    drop(sink);
+    wait_until("it is gone", || sink_input(server, "studio: card 0 out").is_none());
+    let mut sink = device.open_sink(&WHO, &SPEC).unwrap();
+    sink.start().unwrap();
+    wait_until("it is as it was left", || is_told(sink.as_ref()));
+    wait_until("it is where it was moved to", || guests(server).contains(&other));
+    // A program of the host's own is none of its business.
+    let _player = server.play_as("music");
+    let music = || {
+        let listed = server.pactl(&["list", "sink-inputs"]);
+        let mut entries = listed.split("Sink Input #");
+        let plays = |entry: &&str| entry.contains("media.role = \"music\"") && entry.contains("Corked: no");
+        entries.find(plays).map(str::to_owned)
+    };
+    wait_until("the host's own program plays", || music().is_some());
+    let own = music().unwrap();
+    assert!(own.contains("100%") && own.contains("Mute: no"), "{own}");
+}
+
 /// Whether the server keeps its sink running: somebody plays to it, or may at any time.
 pub fn sink_runs(server: &Server) -> bool {
     let sinks = server.pactl(&["list", "short", "sinks"]);
