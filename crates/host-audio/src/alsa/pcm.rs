@@ -147,10 +147,7 @@ impl AlsaPcm {
     /// The PCM's answer to a question; `None` where it cannot say. ALSA's plugin for PulseAudio says EIO until its server has told
     /// the time, as after each underrun; a PCM that is gone is seen by its state, or by standing still.
     fn answer(&self, result: alsa::Result<alsa::pcm::Frames>) -> Result<Option<u64>, Fault> {
-        match result {
-            Err(error) if is_unknown(error, self.device.pcm.state_raw()) => Ok(None),
-            result => Ok(Some(self.outcome(result)?.max(0).cast_unsigned())),
-        }
+        self.outcome(known(result, || self.device.pcm.state_raw()))
     }
 
     /// Frames moved by a call, 0 if it would have had to wait.
@@ -362,9 +359,17 @@ impl Input for AlsaPcm {
     }
 }
 
-/// Whether `error` only says that a PCM in this state does not know the answer to a question.
-fn is_unknown(error: alsa::Error, state: i32) -> bool {
-    error.errno().abs() == Errno::IO.raw_os_error() && matches!(state, state::PREPARED | state::RUNNING)
+/// The answer of a PCM in this state; `None` where it only says that it does not know. A negative number counts as 0.
+fn known(answer: alsa::Result<alsa::pcm::Frames>, state: impl FnOnce() -> i32) -> alsa::Result<Option<u64>> {
+    match answer {
+        Err(error)
+            if error.errno().abs() == Errno::IO.raw_os_error()
+                && matches!(state(), state::PREPARED | state::RUNNING) =>
+        {
+            Ok(None)
+        }
+        answer => answer.map(|frames| Some(frames.max(0).cast_unsigned())),
+    }
 }
 
 /// Brings a PCM back to PREPARED after `error`.
@@ -401,10 +406,19 @@ mod tests {
 
     #[test]
     fn a_question_that_has_no_answer_yet_is_no_loss() {
-        let unknown = |errno: Errno, state| is_unknown(alsa::Error::new("test", errno.raw_os_error()), state);
-        assert!(unknown(Errno::IO, state::RUNNING) && unknown(Errno::IO, state::PREPARED));
-        assert!(!unknown(Errno::IO, state::DISCONNECTED));
-        assert!(!unknown(Errno::PIPE, state::RUNNING) && !unknown(Errno::NODEV, state::RUNNING));
+        let known = |errno: Errno, state| known(Err(alsa::Error::new("test", errno.raw_os_error())), || state);
+        for state in [state::RUNNING, state::PREPARED] {
+            assert!(matches!(known(Errno::IO, state), Ok(None)), "{state}");
+        }
+        assert!(known(Errno::IO, state::DISCONNECTED).is_err());
+        assert!(known(Errno::PIPE, state::RUNNING).is_err() && known(Errno::NODEV, state::RUNNING).is_err());
+    }
+
+    #[test]
+    fn a_delay_of_less_than_nothing_is_nothing() {
+        for (told, frames) in [(-480, 0), (-1, 0), (0, 0), (480, 480)] {
+            assert!(matches!(known(Ok(told), || state::RUNNING), Ok(Some(left)) if left == frames), "{told}");
+        }
     }
 
     #[test]
