@@ -12,7 +12,7 @@ TEST_THREADS = $(shell expr 2 \* $$(nproc))
 UNIT_ROUNDS = 20
 LAB_ROUNDS = 5
 
-.PHONY: demo test soak unit unit-build lint lint-tools bench storm chaos fuzz fuzz-asan fuzz-guided miri build deps module module-matrix dist deb deb-test lab lab-all lab-test lab-short lab-debug lab-bench lab-shell lab-build
+.PHONY: demo pictures test soak unit unit-build lint lint-tools bench storm chaos fuzz fuzz-asan fuzz-guided miri build deps module module-matrix dist deb deb-test lab lab-all lab-test lab-short lab-debug lab-bench lab-shell lab-build
 
 demo: build
 	target/release/vsnd demo $(DEMO_ARGS)
@@ -97,6 +97,11 @@ dist:
 	@scripts/install-deps.sh module
 	linux/dist.sh
 	linux/dkms-test.sh $(or $(KERNEL),6.1 6.12)
+
+# The pictures that README shows, of the real screen of `vsnd top`.
+pictures: build
+	@scripts/install-deps.sh pictures
+	scripts/pictures.sh
 
 # Debian packages, target/deb: the daemon as a service, the tool, the guest's module. ARCH is amd64 or arm64, SUITE 12 or 13 where they
 # are not for this machine's.

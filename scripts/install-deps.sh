@@ -2,7 +2,8 @@
 # Installs what building and testing need and this machine lacks: Debian packages, and Rust's targets
 # for code without std. Says what it installs, asks nothing, does nothing twice.
 # With the argument `module` also what building the guest's module takes, with `lab` that and what the lab on a real Xen
-# needs on the host, with `debug` that and what building a kernel takes, with `deb` what Debian packages and their test take.
+# needs on the host, with `debug` that and what building a kernel takes, with `deb` what Debian packages and their test take, with
+# `pictures` what those of the documentation take.
 # A second argument `arm64` adds what that takes for arm64.
 set -eu
 
@@ -39,7 +40,9 @@ if [ "${1:-}" = debug ]; then
     need libelf-dev test -e /usr/include/gelf.h
     need libssl-dev test -e /usr/include/openssl/ssl.h
 fi
-if [ -n "${1:-}" ]; then
+if [ "${1:-}" = pictures ]; then
+    need tmux command -v tmux
+elif [ -n "${1:-}" ]; then
     # The headers that Debian's kernels are built with name this compiler.
     need gcc-12 command -v gcc-12
     need dkms command -v dkms

@@ -45,3 +45,18 @@ fn blocks_of_the_documents_run_as_they_stand() {
     }
     assert!(count > 0, "no block is marked");
 }
+
+#[test]
+fn links_and_pictures_of_the_documents_are_there() {
+    let mut count = 0;
+    for page in pages() {
+        let text = std::fs::read_to_string(&page).expect("text");
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#', ' ']).next());
+        for link in links.filter(|link| !link.is_empty() && !link.contains(':')) {
+            count += 1;
+            let path = page.parent().expect("directory").join(link);
+            assert!(path.exists(), "{}: {link} is not there", page.display());
+        }
+    }
+    assert!(count > 0, "no page has a link");
+}
