@@ -171,7 +171,7 @@ over_it() {
     shift
     in_it find /var/lib/vsnd -name 'heard*.wav' -delete
     before=$(main_pid)
-    in_it systemd-run --quiet --unit=player --property=SuccessExitStatus=SIGTERM \
+    in_it systemd-run --quiet --collect --unit=player \
         vsnd play --xen emu:/run/emu /packages/long.wav
     eventually "nothing is heard" "${long[@]}" --at-least 48000 "$first"
     "$@" || fail "$what"

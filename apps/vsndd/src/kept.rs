@@ -39,6 +39,11 @@ impl Who {
         let Identity { name, uuid } = identity.clone();
         Self { domain: domain.0, name: name.filter(|name| !name.is_empty()), uuid }
     }
+
+    /// Name for people.
+    pub(crate) fn called(&self) -> String {
+        self.name.clone().unwrap_or_else(|| format!("domain {}", self.domain))
+    }
 }
 
 /// A guest and what was decided about it.

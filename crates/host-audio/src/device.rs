@@ -64,7 +64,8 @@ impl StreamLabel {
 
 /// Key under which servers remember a stream's volume, mute and sink, made of its title. Each stream has its own, and it stays the
 /// same when its guest starts again.
-pub(crate) fn identity(title: &str) -> String {
+#[must_use]
+pub fn identity(title: &str) -> String {
     format!("vsnd: {title}")
 }
 

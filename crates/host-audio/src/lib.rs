@@ -32,7 +32,9 @@ mod spec;
 mod stream;
 pub mod wav;
 
-pub use device::{Capabilities, DeviceOptions, Direction, HostDevice, Least, StreamLabel, StreamSpec, WhenAbsent};
+pub use device::{
+    Capabilities, DeviceOptions, Direction, HostDevice, Least, StreamLabel, StreamSpec, WhenAbsent, identity,
+};
 pub use error::{Error, ErrorKind};
 pub use spec::{DeviceSpec, ParseDeviceError};
 pub use stream::{HostStream, Notice, Pacing, ServerVolume, Sink, Source};

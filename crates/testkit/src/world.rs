@@ -80,6 +80,7 @@ impl Launch for Threads {
         &mut self,
         own: DomainId,
         guest: DomainId,
+        _name: &str,
         lent: OwnedFd,
         link: UnixStream,
         _limits: &WorkerLimits,

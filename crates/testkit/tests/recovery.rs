@@ -439,6 +439,7 @@ impl Launch for Busy {
         &mut self,
         own: DomainId,
         guest: DomainId,
+        name: &str,
         lent: OwnedFd,
         link: UnixStream,
         limits: &WorkerLimits,
@@ -448,7 +449,7 @@ impl Launch for Busy {
                 self.refusals = left;
                 Err(io::ErrorKind::WouldBlock.into())
             }
-            None => self.threads.launch(own, guest, lent, link, limits),
+            None => self.threads.launch(own, guest, name, lent, link, limits),
         }
     }
 }

@@ -15,12 +15,18 @@ use crate::common::{Process, World, eventually, program, stderr, text};
 pub struct Steered {
     pub world: World,
     pub daemon: Option<Process>,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Steered {
     pub fn new(config: &str) -> Self {
+        Self::within(config, Vec::new())
+    }
+
+    /// The daemon has these environment variables.
+    pub fn within(config: &str, environment: Vec<(&'static str, String)>) -> Self {
         let world = World::new();
-        let mut steered = Self { world, daemon: None };
+        let mut steered = Self { world, daemon: None, environment };
         steered.configure(config);
         steered.run();
         steered
@@ -31,6 +37,7 @@ impl Steered {
         drop(self.daemon.take());
         let mut command = Command::new(program("vsndd"));
         command.args(["--config", text(&self.world.path("vsndd.toml")), "--xen", &self.world.spec()]);
+        command.envs(self.environment.iter().map(|(variable, value)| (variable, value)));
         self.daemon = Some(Process::ready(command.stderr(Stdio::piped())));
     }
 
@@ -172,6 +179,40 @@ fn what_the_hosts_user_sets_for_a_guest_outlives_the_daemon_and_the_guest() {
         eventually("the guest is gone", || guest().is_none());
         let _player = steered.player_of("2");
         eventually("the guest that starts again has it as it was left", as_it_was_left);
+    }
+}
+
+#[test]
+fn what_the_hosts_user_sets_for_a_guest_behind_alsas_plugin_concerns_that_guest_alone() {
+    for kind in [Kind::PulseAudio, Kind::PipeWire] {
+        let server = Server::start_remembering(kind);
+        let mut steered = Steered::within("sink = \"alsa:pulse\"\n", vec![("PULSE_SERVER", server.address())]);
+        (2..=3).for_each(|domain| steered.world.attach(domain));
+        for (domain, name) in [(1, "studio"), (2, "studio"), (3, "phone")] {
+            steered.name(domain, name);
+        }
+        steered.run();
+        let volume_of = |name: &str| {
+            let inputs = server.pactl(&["list", "sink-inputs"]);
+            let input = inputs.split("Sink Input #").find(|input| input.contains(&format!("\"vsnd: {name}\"")))?;
+            let number = input.lines().next()?.to_owned();
+            let volume = input.split(" / ").find_map(|word| word.trim().strip_suffix('%'))?.to_owned();
+            Some((number, volume))
+        };
+        let has = |name: &str, wanted: &str| volume_of(name).is_some_and(|(_, volume)| volume == wanted);
+        let player = steered.player_of("1");
+        eventually("the guest is on the server", || has("studio", "100"));
+        let (number, _) = volume_of("studio").expect("there");
+        server.pactl(&["set-sink-input-volume", &number, "25%"]);
+        eventually("it is as the user wants it", || has("studio", "25"));
+        drop(player);
+        eventually("the guest is gone", || volume_of("studio").is_none());
+        let player = steered.player_of("3");
+        eventually("another guest is as it was", || has("phone", "100"));
+        drop(player);
+        eventually("that is gone, too", || volume_of("phone").is_none());
+        let _player = steered.player_of("2");
+        eventually("the guest that starts again has it as it was left", || has("studio", "25"));
     }
 }
 

@@ -11,12 +11,13 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use tracing::warn;
 use xen::DomainId;
 
+use super::plugins;
 use crate::config::Worker;
 use crate::groups::{Group, Groups};
 
 /// Starts workers.
 pub trait Launch {
-    /// Starts the worker of `guest`, served from domain `own`: [`work`](crate::work) with these two descriptors. It sets itself
+    /// Starts the worker of `guest`, which people call `name`, served from domain `own`: [`work`](crate::work) with these two descriptors. It sets itself
     /// what it can of its limits.
     ///
     /// # Errors
@@ -25,6 +26,7 @@ pub trait Launch {
         &mut self,
         own: DomainId,
         guest: DomainId,
+        name: &str,
         lent: OwnedFd,
         link: UnixStream,
         limits: &Worker,
@@ -65,13 +67,21 @@ impl Launch for Processes {
         &mut self,
         own: DomainId,
         guest: DomainId,
+        name: &str,
         lent: OwnedFd,
         link: UnixStream,
         limits: &Worker,
     ) -> io::Result<Box<dyn Running>> {
         // It never waits for whoever reads that.
         let (log, theirs) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        let child = Command::new(THIS_PROGRAM)
+        let mut command = Command::new(THIS_PROGRAM);
+        for (variable, properties) in plugins::properties(name) {
+            // Whoever has set it knows better.
+            if std::env::var_os(variable).is_none() {
+                command.env(variable, properties);
+            }
+        }
+        let child = command
             .arg0("vsndd")
             .arg(format!("--worker={guest}"))
             .arg(format!("--domain={own}"))

@@ -8,6 +8,7 @@ mod jobs;
 mod keeping;
 mod launch;
 mod log;
+mod plugins;
 mod steering;
 mod worker;
 mod workers;

@@ -130,7 +130,7 @@ impl Worker {
         hub.add(guest.0, theirs.into(), scope)?;
         let (lender, lent) = xen.lend(guest, view.into(), pages_max)?;
         let (link, theirs) = UnixStream::pair()?;
-        let mut running = launch.launch(own, guest, lent, theirs, limits)?;
+        let mut running = launch.launch(own, guest, &who.called(), lent, theirs, limits)?;
         let mut log = running.take_log().map(WorkerLog::new);
         if let Some(log) = &mut log {
             log.watched = Some(poller.watch_edge(log.fd(), token(guest, Part::Log))?);

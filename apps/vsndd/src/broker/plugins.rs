@@ -1,0 +1,29 @@
+//! What ALSA's plugins for sound servers say of a guest. They name a stream after the program and have no parameter for another name, so
+//! that a server would remember one volume for all guests. Their libraries take properties from the environment, which each worker has
+//! for itself.
+
+/// Environment variables and what is in them, for a guest that people call `name`.
+pub(super) fn properties(name: &str) -> [(&'static str, String); 2] {
+    let identity = host_audio::identity(&plain(name));
+    let words = ["application.name", "application.id", "module-stream-restore.id"];
+    let properties = words.map(|word| format!("{word}=\"{identity}\"")).join(" ");
+    // The same syntax to libpulse's eyes and to those of PipeWire, which wants braces.
+    [("PULSE_PROP", properties.clone()), ("PIPEWIRE_ALSA", format!("{{ {properties} }}"))]
+}
+
+/// Without what ends a quoted word, or is not for people.
+fn plain(name: &str) -> String {
+    name.chars().map(|sign| if sign.is_control() || "\"\\".contains(sign) { '_' } else { sign }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guests_name_stays_within_its_quotes() {
+        let [(_, pulse), (_, pipewire)] = properties("a\" media.role=\"music\\\n");
+        assert!(pulse.starts_with("application.name=\"vsnd: a_ media.role=_music__\" "), "{pulse}");
+        assert_eq!(pipewire, format!("{{ {pulse} }}"));
+    }
+}
