@@ -11,7 +11,6 @@ use host_audio::{DeviceOptions, DeviceSpec, Direction, HostDevice, Least, Sink, 
 use sndif::Format;
 use sound_servers::{Kind, Server};
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -237,22 +236,6 @@ const COARSE: StreamSpec = StreamSpec { format: Format::U8, rate_hz: 8_000, chan
 /// In the environment of a process that has a PulseAudio of its own.
 const INNER: &str = "VSND_TEST_PULSEAUDIO";
 
-/// A configuration of ALSA in which `pipewire` is PipeWire's plugin, with this server and its sink `heard`.
-fn configuration(server: &Server) -> String {
-    let name = "libasound_module_pcm_pipewire.so";
-    let plugin = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/alsa-lib").join(name);
-    let plugin =
-        plugin.canonicalize().expect("PipeWire's plugin for ALSA is in target/alsa-lib: run scripts/install-deps.sh");
-    let address = server.pipewire_address();
-    let socket = address.strip_prefix("unix:").unwrap_or(&address);
-    format!(
-        "</usr/share/alsa/alsa.conf>\npcm_type.pipewire.lib \"{}\"\n\
-         pcm.!pipewire {{ type pipewire server \"{socket}\" playback_node heard }}\n\
-         pcm.both {{ type pipewire server \"{socket}\" playback_node out capture_node out }}\n",
-        plugin.display(),
-    )
-}
-
 /// Runs `test` in a process of its own, which has this server: ALSA's plugins take it from the environment, or from the configuration.
 /// Fails if it fails; gives what it printed behind `told: `.
 fn run_beside(server: &Server, test: &str) -> String {
@@ -260,7 +243,7 @@ fn run_beside(server: &Server, test: &str) -> String {
     again.args(["--exact", test, "--nocapture"]).env(INNER, "1").env("PULSE_SERVER", server.address());
     let configured = tempfile::NamedTempFile::new().unwrap();
     if server.kind() == Kind::PipeWire {
-        fs::write(&configured, configuration(server)).unwrap();
+        fs::write(&configured, server.alsa_configuration()).unwrap();
         // What is captured from a sink is what that plays.
         again.env("ALSA_CONFIG_PATH", configured.path()).env("PIPEWIRE_PROPS", "{ stream.capture.sink = true }");
     }

@@ -176,6 +176,25 @@ impl Server {
         format!("unix:{}", self.pipewire_socket().display())
     }
 
+    /// A configuration of ALSA in which `pipewire` is PipeWire's plugin, with this server and its sink `heard`, and `both` the same with
+    /// `out`, to play to and to capture from.
+    ///
+    /// # Panics
+    /// When the plugin is not there.
+    #[must_use]
+    pub fn alsa_configuration(&self) -> String {
+        let plugin = "../../target/alsa-lib/libasound_module_pcm_pipewire.so";
+        let plugin = Path::new(env!("CARGO_MANIFEST_DIR")).join(plugin).canonicalize();
+        let plugin = plugin.expect("PipeWire's plugin for ALSA is in target/alsa-lib: run scripts/install-deps.sh");
+        let socket = self.pipewire_socket();
+        let (plugin, socket) = (plugin.display(), socket.display());
+        format!(
+            "</usr/share/alsa/alsa.conf>\npcm_type.pipewire.lib \"{plugin}\"\n\
+             pcm.!pipewire {{ type pipewire server \"{socket}\" playback_node heard }}\n\
+             pcm.both {{ type pipewire server \"{socket}\" playback_node out capture_node out }}\n",
+        )
+    }
+
     /// Kills it.
     pub fn kill(&mut self) {
         for mut child in self.children.drain(..).rev() {

@@ -15,18 +15,19 @@ use crate::common::{Process, World, eventually, program, stderr, text};
 pub struct Steered {
     pub world: World,
     pub daemon: Option<Process>,
+    arguments: Vec<&'static str>,
     environment: Vec<(&'static str, String)>,
 }
 
 impl Steered {
     pub fn new(config: &str) -> Self {
-        Self::within(config, Vec::new())
+        Self::within(config, Vec::new(), Vec::new())
     }
 
-    /// The daemon has these environment variables.
-    pub fn within(config: &str, environment: Vec<(&'static str, String)>) -> Self {
+    /// The daemon has these arguments and environment variables.
+    pub fn within(config: &str, arguments: Vec<&'static str>, environment: Vec<(&'static str, String)>) -> Self {
         let world = World::new();
-        let mut steered = Self { world, daemon: None, environment };
+        let mut steered = Self { world, daemon: None, arguments, environment };
         steered.configure(config);
         steered.run();
         steered
@@ -37,7 +38,7 @@ impl Steered {
         drop(self.daemon.take());
         let mut command = Command::new(program("vsndd"));
         command.args(["--config", text(&self.world.path("vsndd.toml")), "--xen", &self.world.spec()]);
-        command.envs(self.environment.iter().map(|(variable, value)| (variable, value)));
+        command.args(&self.arguments).envs(self.environment.iter().map(|(variable, value)| (variable, value)));
         self.daemon = Some(Process::ready(command.stderr(Stdio::piped())));
     }
 
@@ -184,9 +185,18 @@ fn what_the_hosts_user_sets_for_a_guest_outlives_the_daemon_and_the_guest() {
 
 #[test]
 fn what_the_hosts_user_sets_for_a_guest_behind_alsas_plugin_concerns_that_guest_alone() {
-    for kind in [Kind::PulseAudio, Kind::PipeWire] {
+    let plugins = [(Kind::PulseAudio, "pulse"), (Kind::PipeWire, "pulse"), (Kind::PipeWire, "both")];
+    for (kind, plugin) in plugins {
         let server = Server::start_remembering(kind);
-        let mut steered = Steered::within("sink = \"alsa:pulse\"\n", vec![("PULSE_SERVER", server.address())]);
+        let mut environment = vec![("PULSE_SERVER", server.address())];
+        let configuration = tempfile::NamedTempFile::new().expect("made");
+        if plugin == "both" {
+            fs::write(configuration.path(), server.alsa_configuration()).expect("written");
+            environment.push(("ALSA_CONFIG_PATH", text(configuration.path()).to_owned()));
+        }
+        // PipeWire's plugin lies where the sandbox does not reach.
+        let mut steered =
+            Steered::within(&format!("sink = \"alsa:{plugin}\"\n"), vec!["--sandbox", "off"], environment);
         (2..=3).for_each(|domain| steered.world.attach(domain));
         for (domain, name) in [(1, "studio"), (2, "studio"), (3, "phone")] {
             steered.name(domain, name);
