@@ -260,7 +260,7 @@ mod tests {
 
     fn write_until_each_frame_is_in_the_file(sink: &mut WavSink) {
         let mut pushed = 0;
-        for round in 0..10_000_u32 {
+        for round in 0..20_000_u32 {
             // The second comes while the thread has the first, or a little later.
             sink.write(&[1; 2]).unwrap();
             (0..round.wrapping_mul(7) % 1_000).for_each(|_| std::hint::spin_loop());
