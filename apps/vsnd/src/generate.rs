@@ -78,13 +78,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_command_has_a_page_with_examples_and_exit_statuses() {
+    fn every_command_has_a_page_with_all_sections() {
         let mut program = crate::Arguments::command();
         program.build();
         for command in pages(&program) {
             let name = command.get_display_name().unwrap_or_else(|| command.get_name());
             let sections = sections(name).unwrap_or_else(|| panic!("{name} has no sections"));
-            assert!(!sections.examples.is_empty() && !sections.statuses.is_empty(), "{name}");
+            let entries = [sections.examples, sections.files, sections.environment];
+            assert!(entries.iter().all(|entries| !entries.is_empty()), "{name}: {entries:?}");
+            assert!(!sections.statuses.is_empty(), "{name}");
             let page = String::from_utf8(program::manual::page(command, "1", &sections).unwrap()).unwrap();
             assert!(page.contains(".SH EXAMPLES") && page.contains("SEE ALSO"), "{page}");
         }

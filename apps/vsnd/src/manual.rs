@@ -87,10 +87,10 @@ pub(crate) fn sections(command: &str) -> Option<Sections<'static>> {
                 ("vsnd demo song.flac --sink alsa:default", "lets you hear a file of yours"),
                 ("vsnd demo --protocol v0 --json", "as a guest of 2015, with the result as JSON"),
             ],
+            files: &[("/usr/share/sounds/alsa/Front_Center.wav", "what is played where no FILE is given")],
             environment: &[("TMPDIR", "where its directory is made; that is removed at the end")],
             statuses: GUEST,
             see_also: &["vsnd-emu(1)", "vsndd(8)"],
-            ..Sections::default()
         },
         "vsnd-play" => guest(&[
             ("vsnd play song.flac", "plays a file on card 0"),
@@ -202,10 +202,18 @@ pub(crate) fn sections(command: &str) -> Option<Sections<'static>> {
             see_also: &["vsnd(1)", "vsndd(8)", "vsndd.toml(5)"],
         },
         "vsnd-completions" => Sections {
-            examples: &[("source <(vsnd completions bash)", "tries them in this shell")],
+            examples: &[
+                ("source <(vsnd completions bash)", "tries them in this shell"),
+                ("vsnd completions fish > ~/.config/fish/completions/vsnd.fish", "has them in each shell of yours"),
+            ],
+            files: &[
+                ("/usr/share/bash-completion/completions/vsnd", "bash's, as the package vsnd-tools has it"),
+                ("/usr/share/zsh/vendor-completions/_vsnd", "zsh's"),
+                ("/usr/share/fish/vendor_completions.d/vsnd.fish", "fish's"),
+            ],
+            environment: &[XEN, SOCKET, ("VSND_COMPLETE", "set by the script that is written, when it asks for words")],
             statuses: &[S::Success, S::Usage, S::File],
             see_also: &["vsnd(1)"],
-            ..Sections::default()
         },
         _ => return None,
     })

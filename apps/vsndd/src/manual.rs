@@ -34,6 +34,18 @@ const SECTIONS: Sections<'static> = Sections {
     see_also: &["vsndd.toml(5)", "vsnd(1)", "vsnd-doctor(1)", "xl.cfg(5)"],
 };
 
+const FILE_SECTIONS: Sections<'static> = Sections {
+    examples: &[
+        ("sink = \"pulse@unix:/run/user/1000/pulse/native\"", "everybody plays to the sound server of that user"),
+        ("rule = [{ domain = \"studio\", capture = true }]", "that guest may record"),
+        ("vsndd --check-config --config new.toml", "says what is wrong with a file that is not in use yet"),
+    ],
+    files: &[("/etc/vsnd/vsndd.toml", "the service's configuration")],
+    environment: &[("VSND_XEN, VSND_LOG", "stand in for options of vsndd(8), and are not read from the file")],
+    statuses: &[S::Success, S::Config],
+    see_also: &["vsndd(8)", "vsnd(1)"],
+};
+
 /// vsndd(8).
 pub(crate) fn daemon(command: &Command) -> io::Result<Vec<u8>> {
     page(command, "8", &SECTIONS)
@@ -44,13 +56,7 @@ pub(crate) fn configuration() -> String {
     let words = "The daemon vsndd(8) reads it when it starts, and when it is told to reload. What stands at its top holds for every stream; \
         each [[rule]] that matches replaces what it names.\n\nThe file is TOML. Below is everything that there is, with its meaning; what \
         stands behind a # need not be there. `vsndd --check-config` finds mistakes, all at once.";
-    file_page(
-        "vsndd.toml",
-        "configuration of the sound daemon for Xen guests",
-        words,
-        EXAMPLE,
-        &["vsndd(8)", "vsnd(1)"],
-    )
+    file_page("vsndd.toml", "configuration of the sound daemon for Xen guests", words, EXAMPLE, &FILE_SECTIONS)
 }
 
 #[cfg(test)]

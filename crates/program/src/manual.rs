@@ -47,19 +47,24 @@ pub fn page(command: &Command, section: &str, sections: &Sections<'_>) -> io::Re
         man.render_extra_section(&mut page)?;
     }
     let mut roff = Roff::new();
+    further(&mut roff, sections);
+    page.extend_from_slice(roff.render().as_bytes());
+    Ok(page)
+}
+
+/// What stands behind the options.
+fn further(roff: &mut Roff, sections: &Sections<'_>) {
     for (title, entries) in
         [("EXAMPLES", sections.examples), ("FILES", sections.files), ("ENVIRONMENT", sections.environment)]
     {
-        entry_section(&mut roff, title, entries.iter().map(|(name, text)| ((*name).to_owned(), *text)));
+        entry_section(roff, title, entries.iter().map(|(name, text)| ((*name).to_owned(), *text)));
     }
     let known = ExitStatus::ALL.into_iter().filter(|(status, _)| sections.statuses.contains(status));
-    entry_section(&mut roff, "EXIT STATUS", known.map(|(status, text)| ((status as u8).to_string(), text)));
+    entry_section(roff, "EXIT STATUS", known.map(|(status, text)| ((status as u8).to_string(), text)));
     if !sections.see_also.is_empty() {
         roff.control("SH", ["SEE ALSO"]);
         roff.text([roman(sections.see_also.join(", "))]);
     }
-    page.extend_from_slice(roff.render().as_bytes());
-    Ok(page)
 }
 
 fn entry_section(roff: &mut Roff, title: &str, entries: impl Iterator<Item = (String, &'static str)>) {
@@ -77,7 +82,7 @@ fn entry_section(roff: &mut Roff, title: &str, entries: impl Iterator<Item = (St
 
 /// The page of a file format: some words about it, and a commented example that has everything.
 #[must_use]
-pub fn file_page(name: &str, summary: &str, words: &str, example: &str, see_also: &[&str]) -> String {
+pub fn file_page(name: &str, summary: &str, words: &str, example: &str, sections: &Sections<'_>) -> String {
     let mut roff = Roff::new();
     let source = format!("vsnd {}", env!("CARGO_PKG_VERSION"));
     roff.control("TH", [name.to_uppercase().as_str(), "5", "", source.as_str(), "vsnd"]);
@@ -93,8 +98,7 @@ pub fn file_page(name: &str, summary: &str, words: &str, example: &str, see_also
     let lines: Vec<Inline> = example.lines().flat_map(|line| [roman(line), roff::line_break()]).collect();
     roff.text(lines);
     roff.control("fi", []);
-    roff.control("SH", ["SEE ALSO"]);
-    roff.text([roman(see_also.join(", "))]);
+    further(&mut roff, sections);
     roff.render()
 }
 
