@@ -204,7 +204,7 @@ pub(crate) fn sections(command: &str) -> Option<Sections<'static>> {
         "vsnd-completions" => Sections {
             examples: &[
                 ("source <(vsnd completions bash)", "tries them in this shell"),
-                ("vsnd completions fish > ~/.config/fish/completions/vsnd.fish", "has them in each shell of yours"),
+                ("vsnd completions fish | source", "the same in fish"),
             ],
             files: &[
                 ("/usr/share/bash-completion/completions/vsnd", "bash's, as the package vsnd-tools has it"),
