@@ -52,7 +52,7 @@ pub fn page(command: &Command, section: &str, sections: &Sections<'_>) -> io::Re
     Ok(page)
 }
 
-/// What stands behind the options.
+/// Sections behind the options.
 fn further(roff: &mut Roff, sections: &Sections<'_>) {
     for (title, entries) in
         [("EXAMPLES", sections.examples), ("FILES", sections.files), ("ENVIRONMENT", sections.environment)]

@@ -1,6 +1,6 @@
-//! What ALSA's plugins for sound servers say of a guest. They name a stream after the program and have no parameter for another name, so
-//! that a server would remember one volume for all guests. Their libraries take properties from the environment, which each worker has
-//! for itself.
+//! Properties with which ALSA's plugins for sound servers name a guest. By themselves the plugins name a stream after the program, and they
+//! have no parameter for another name, so that a server would remember one volume for all guests. Their libraries take properties from
+//! the environment, which each worker has for itself.
 
 /// Environment variables and what is in them, for a guest that people call `name`.
 pub(super) fn properties(name: &str) -> [(&'static str, String); 2] {

@@ -403,20 +403,20 @@ pub fn assert_heard_behind_every_gap(heard: &Heard, mut play: impl FnMut() -> Ve
     panic!("never heard as a whole: what was played behind the gaps {missing:?}");
 }
 
-/// What `pactl` says of the sink input with this name.
+/// Words of `pactl` about the sink input with this name.
 fn sink_input(server: &Server, name: &str) -> Option<String> {
     let listed = server.pactl(&["list", "sink-inputs"]);
     listed.split("Sink Input #").find(|entry| entry.contains(&format!("media.name = \"{name}\""))).map(str::to_owned)
 }
 
-/// What the sink input of the tests' guest is.
+/// State of the sink input of the tests' guest.
 pub fn guests(server: &Server) -> String {
     let found = || sink_input(server, "studio: card 0 out");
     wait_until("the stream has its guest's name", || found().is_some());
     found().unwrap()
 }
 
-/// What a user of the server sets for the guest.
+/// Settings of a user of the server for the guest.
 fn set(server: &Server, command: &str, value: &str) {
     let input = guests(server);
     server.pactl(&[command, input.lines().next().unwrap(), value]);
