@@ -3,14 +3,14 @@
 
 use std::ffi::OsString;
 
-use ::control::{Client, Direction, EventKind, Guest, Request, Status};
+use ::control::{Client, Direction, EventKind, Guest, Status};
 use clap_complete::CompletionCandidate;
 use host_audio::catalogue::places;
 use host_audio::{DeviceOptions, DeviceSpec};
 use sndif::Format;
 use xen::XenSpec;
 
-use crate::control::text;
+use crate::control::{list, text};
 use crate::devices::PATIENCE;
 
 /// Environment variable with which the script that `vsnd completions` writes calls this program.
@@ -49,11 +49,7 @@ pub(crate) fn event_kinds() -> Vec<CompletionCandidate> {
 }
 
 fn status(words: &[OsString]) -> Option<Status> {
-    let mut client = Client::connect(&socket(words)?).ok()?;
-    match client.ask(&Request::List { levels: false }).ok()? {
-        ::control::Reply::Status(status) => Some(status),
-        _ => None,
-    }
+    list::status(&mut Client::connect(&socket(words)?).ok()?, false).ok()
 }
 
 /// The socket of the daemon that the words of the command line are about.

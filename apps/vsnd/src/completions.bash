@@ -15,6 +15,9 @@ _vsnd() {
     local -a COMP_WORDS=("${words[@]}")
     local COMP_CWORD=$word before
     _clap_complete_vsnd "$1" "${words[word]}" "$3"
-    before=${words[word]%"${words[word]##*:}"}
-    COMPREPLY=("${COMPREPLY[@]#"$before"}")
+    # Who has taken the colon out of the signs that end a word gets whole words.
+    if [[ $COMP_WORDBREAKS = *:* ]]; then
+        before=${words[word]%"${words[word]##*:}"}
+        COMPREPLY=("${COMPREPLY[@]#"$before"}")
+    fi
 }

@@ -7,7 +7,7 @@ use sound_servers::{Kind, Server};
 use crate::common::{World, eventually, program, stderr, text, vsnd};
 
 /// Calls the function that bash would call with the words as bash cuts them, the last of which is being typed.
-const TYPED: &str = r#"source "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+const TYPED: &str = r#"source "$0"; COMP_WORDBREAKS=${BREAKS-$COMP_WORDBREAKS}; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
 _vsnd vsnd "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"; printf '%s\n' "${COMPREPLY[@]}""#;
 
 fn offered(world: &World, environment: &[(&str, &str)], words: &[&str]) -> Vec<String> {
@@ -56,4 +56,8 @@ fn completions_offer_devices_and_heed_their_colons() {
     // Bash cuts `pulse:o` into three words, and replaces the last.
     assert_eq!(offered(&["move", "studio", "pulse", ":", "o"]), ["out", "out.monitor"]);
     assert!(offered(&["move", "studio", "pulse", ":"]).contains(&"out".to_owned()));
+    let whole = [("PULSE_SERVER", server.address()), ("BREAKS", " =".to_owned())];
+    let whole = whole.each_ref().map(|(variable, value)| (*variable, value.as_str()));
+    let words = self::offered(&world, &whole, &["move", "studio", "pulse:o"]);
+    assert_eq!(words, ["pulse:out", "pulse:out.monitor"]);
 }

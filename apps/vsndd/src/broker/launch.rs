@@ -17,8 +17,8 @@ use crate::groups::{Group, Groups};
 
 /// Starts workers.
 pub trait Launch {
-    /// Starts the worker of `guest`, which people call `name`, served from domain `own`: [`work`](crate::work) with these two descriptors. It sets itself
-    /// what it can of its limits.
+    /// Starts the worker of `guest`, which people call `name`, served from domain `own`: [`work`](crate::work) with these two
+    /// descriptors. It sets itself what it can of its limits.
     ///
     /// # Errors
     /// The system's.
