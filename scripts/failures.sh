@@ -1,5 +1,5 @@
 #!/bin/sh
-# Says in a few words what failed in the log of a part of `make test`: tests, scenarios, or the first error.
+# Says in a few words what failed in the log of a part of `make test`: tests, scenarios with their reason, or the first error.
 # usage: failures.sh LOG
 set -eu
 
@@ -7,7 +7,9 @@ set -eu
 names=$({
     sed -nE 's/^ +(FAIL|TIMEOUT|SIG[A-Z]+|ABORT) .*\] +(\([^)]*\) )?(.*)$/\3/p' "$1"
     sed -nE 's/^test (.*) \.\.\. FAILED$/\1/p' "$1"
-    sed -nE 's/^([^ ]+ [a-z]+)  FAIL:? +([^ ]+).*$/\2 on \1/p' "$1"
-} | sort -u | head -n 8 | paste -s -d, | sed 's/,/, /g')
+    # The reason stands at the end: passed comparisons before it are noted in the same line.
+    sed -nE 's/^([^ ]+ [a-z]+)  FAIL:? +([^ ]+) *([0-9.]+ s)? */\2 on \1: /p' "$1" |
+        sed -E 's/: $//; s/^([^:]*: ).*(.{200})$/\1… \2/'
+} | sort -u | head -n 8 | awk '{ printf "%s%s", separator, $0; separator = "; " }')
 [ -n "$names" ] || names=$(grep -m1 -E '^error|(ERROR|WARNING|CHECK):|Error|warns$' "$1" | cut -c1-160 || true)
 echo "${names:-see its log}"
