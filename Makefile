@@ -12,7 +12,7 @@ TEST_THREADS = $(shell expr 2 \* $$(nproc))
 UNIT_ROUNDS = 20
 LAB_ROUNDS = 5
 
-.PHONY: demo pictures test soak unit unit-build lint lint-tools bench storm chaos fuzz fuzz-asan fuzz-guided miri build deps module module-matrix dist deb deb-test lab lab-all lab-test lab-short lab-debug lab-bench lab-shell lab-build
+.PHONY: demo pictures test soak unit unit-build lint lint-tools bench storm chaos fuzz fuzz-asan fuzz-guided miri build deps module module-matrix dist deb deb-test release lab lab-all lab-test lab-short lab-debug lab-bench lab-shell lab-build
 
 demo: build
 	target/release/vsnd demo $(DEMO_ARGS)
@@ -111,6 +111,11 @@ deb: build
 	$(if $(ARCH)$(SUITE),scripts/cross.sh $(or $(ARCH),amd64) $(or $(SUITE),12) \
 	    $(CARGO) build --release --locked -p vsnd -p vsndd $(addprefix --features vsndd/,$(FEATURES)))
 	ARCH=$(ARCH) SUITE=$(SUITE) packaging/deb.sh
+
+# The sources, the module's, the packages and their checksums, target/release-VERSION, built twice and compared; and the version's tag.
+# SNAPSHOT=1 tries it with a version that is not ready; FOR="arm64-12 amd64-13" has packages for those, too.
+release:
+	@FOR="$(FOR)" scripts/release.sh $(if $(SNAPSHOT),--snapshot)
 
 # Installs, uses, upgrades and removes them in a Debian of its own.
 deb-test: deb

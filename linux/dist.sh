@@ -19,7 +19,8 @@ rm -rf "${dist:?}/$name"
 mkdir -p "$dist/$name"
 cp "$linux"/{Kbuild,Makefile,dkms.conf,vsnd-modprobe.conf,rust-x86.S,rust-arm64.S,*.c,*.h} "$project"/LICENSE-MIT "$dist/$name/"
 cp "$project/docs/driver.md" "$dist/$name/README.md"
-tar -C "$dist" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$(git -C "$project" log -1 --format=%ct 2>/dev/null || echo 0)" \
-    -czf "$dist/vsnd-dkms-$version.tar.gz" "$name"
+moment=${SOURCE_DATE_EPOCH:-$(git -C "$project" log -1 --format=%ct 2>/dev/null || echo 0)}
+tar -C "$dist" --sort=name --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX --mtime="@$moment" -c "$name" |
+    gzip -n9 > "$dist/vsnd-dkms-$version.tar.gz"
 rm -r "${dist:?}/$name"
 echo "target/dist/vsnd-dkms-$version.tar.gz: $(wc -c < "$dist/vsnd-dkms-$version.tar.gz") bytes"

@@ -33,7 +33,7 @@ cp "$here/vsndd.udev" "$work/vsnd/debian/vsndd.udev"
 sed -i "s/@DKMS_VERSION@/$version/" "$work/vsnd/debian/vsnd-dkms.install"
 awk 'NR == FNR { text = text ($0 == "" ? " ." : " " $0) "\n"; next } $0 == "@MIT@" { printf "%s", text; next } { print }' \
     <(tail -n +3 "$project/LICENSE-MIT") "$here/debian/copyright" > "$work/vsnd/debian/copyright"
-moment=$(git -C "$project" log -1 --format=%ct 2>/dev/null || echo 0)
+moment=${SOURCE_DATE_EPOCH:-$(git -C "$project" log -1 --format=%ct 2>/dev/null || echo 0)}
 cat > "$work/vsnd/debian/changelog" << END
 vsnd ($deb_version) unstable; urgency=medium
 
