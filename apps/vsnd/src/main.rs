@@ -62,6 +62,9 @@ enum Command {
     AllowCapture(control::steer::AllowArguments),
     /// Takes that permission back.
     DenyCapture(control::steer::TargetArguments),
+    /// Ends the connection of a guest's cards. It may connect again after a moment: with vsnd's own driver players go on then,
+    /// with others they end.
+    Disconnect(control::steer::CardArguments),
     /// Has streams play to another device of the host, also while they play.
     Move(control::moving::Arguments),
     /// Lists what this host offers to play to and to capture from, in the configuration's words.
@@ -95,6 +98,7 @@ fn main() -> ExitCode {
         Command::Unmute(arguments) => control::steer::mute(&arguments, false),
         Command::AllowCapture(arguments) => control::steer::allow_capture(&arguments),
         Command::DenyCapture(arguments) => control::steer::deny_capture(&arguments),
+        Command::Disconnect(arguments) => control::steer::disconnect(&arguments),
         Command::Move(arguments) => control::moving::run(&arguments),
         Command::Devices(arguments) => devices::run(&arguments),
         Command::Forget(arguments) => control::forget::run(&arguments),

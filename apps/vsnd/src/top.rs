@@ -36,7 +36,7 @@ const JSON_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug, Args)]
 #[command(
     after_help = "Keys: Up and Down (or k and j) select a stream, m mutes it, + and - change its volume by 1 dB, a \
-    allows or denies capture, s changes the order, / filters, i hides idle streams, ? shows all keys, q ends; the mouse selects, too. \
+    allows or denies capture, D twice disconnects the card, s changes the order, / filters, i hides idle streams, ? shows all keys, q ends; the mouse selects, too. \
         Colours are left out where NO_COLOR is set; where the locale has no UTF-8, the screen is ASCII."
 )]
 pub(crate) struct Arguments {

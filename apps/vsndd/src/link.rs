@@ -30,6 +30,8 @@ pub(crate) enum Order {
     Decide(Entry),
     /// All that was decided about the guest is this.
     Decisions(Decisions),
+    /// End the connection of this card, or of all.
+    Disconnect { card: Option<u32> },
     /// Tell everything that is served; with `levels`, measure them from now on.
     Look { levels: bool },
     /// Whether it goes on.

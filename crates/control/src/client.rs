@@ -180,6 +180,10 @@ mod tests {
                 },
             ),
             (r#"{"request":"forget","target":"*"}"#, Request::Forget { target: "*".parse().unwrap() }),
+            (
+                r#"{"request":"disconnect","target":"studio/0"}"#,
+                Request::Disconnect { target: "studio/0".parse().unwrap() },
+            ),
             (r#"{"request":"kept"}"#, Request::Kept),
         ] {
             assert_eq!(serde_json::to_string(&request).unwrap(), line);

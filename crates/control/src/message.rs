@@ -53,6 +53,11 @@ pub enum Request {
         /// Playback or capture.
         direction: Direction,
     },
+    /// Ends the connection of cards. The guest may connect again after a moment.
+    Disconnect {
+        /// Which cards: a target without PCM device and stream.
+        target: Target,
+    },
     /// Forgets what was set for streams while the daemon ran: the configuration holds for them again.
     Forget {
         /// Which streams.

@@ -1,4 +1,4 @@
-//! `vsnd volume`, `mute`, `unmute`, `allow-capture`, `deny-capture`, `reload`: what changes something.
+//! `vsnd volume`, `mute`, `unmute`, `allow-capture`, `deny-capture`, `disconnect`, `reload`: what changes something.
 
 use std::str::FromStr;
 
@@ -32,6 +32,17 @@ pub(crate) struct TargetArguments {
     pub(super) target: Target,
     #[command(flatten)]
     pub(super) common: DaemonArguments,
+}
+
+/// For a command about some cards.
+#[derive(Debug, Args)]
+pub(crate) struct CardArguments {
+    /// The cards: DOMAIN[/CARD], where DOMAIN is a guest's name, id or UUID, also as a pattern: `'*'`. Without CARD, all cards of the
+    /// guest.
+    #[arg(add = ArgValueCandidates::new(complete::targets))]
+    target: Target,
+    #[command(flatten)]
+    common: DaemonArguments,
 }
 
 #[derive(Debug, Args)]
@@ -123,6 +134,11 @@ fn capture(arguments: &TargetArguments, allow: bool, for_s: Option<u64>) -> Resu
     change(&common.daemon, common.json, &Request::Capture { target: target.clone(), allow, for_s })
 }
 
+pub(crate) fn disconnect(arguments: &CardArguments) -> Result<ExitStatus, Failure> {
+    let CardArguments { target, common } = arguments;
+    change(&common.daemon, common.json, &Request::Disconnect { target: target.clone() })
+}
+
 pub(crate) fn reload(arguments: &DaemonArguments) -> Result<ExitStatus, Failure> {
     change(&arguments.daemon, arguments.json, &Request::Reload)
 }
@@ -143,6 +159,7 @@ pub(crate) fn done(request: &Request, message: &str, streams: usize) -> String {
     let message = text::plain(message);
     match (request, streams) {
         (Request::Reload | Request::Forget { .. }, _) => message,
+        (Request::Disconnect { .. }, streams) => format!("{message} ({})", text::count(streams as u64, "stream")),
         (_, 0) => format!("{message} (no stream is connected; it holds for those to come)"),
         (_, streams) => format!("{message} ({})", text::count(streams as u64, "connected stream")),
     }

@@ -1,6 +1,6 @@
 //! What keys do.
 
-use ::control::Request;
+use ::control::{Request, Target};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEventKind};
 
 use super::arrange::Arrangement;
@@ -9,13 +9,14 @@ use crate::control::change::VOLUME_DB;
 use crate::control::text;
 
 /// Keys and what they do, for the help.
-pub(super) const HELP: [(&str, &str); 12] = [
+pub(super) const HELP: [(&str, &str); 13] = [
     ("↑ ↓ k j", "select a stream"),
     ("PgUp PgDn", "ten streams up or down"),
     ("Home End g G", "the first or last stream"),
     ("m", "mute the stream, or let it be heard again"),
     ("+ -", "volume up or down by 1 dB"),
     ("a", "allow or deny capture on the stream"),
+    ("D", "disconnect the stream's card, when pressed twice"),
     ("s", "order: guest, state, latency, xruns, notifications"),
     ("t", "keep each guest's streams together"),
     ("i", "hide streams that no guest uses"),
@@ -48,7 +49,13 @@ pub(super) fn press(model: &mut Model, key: KeyEvent) -> Action {
         type_filter(model, key.code);
         return Action::Nothing;
     }
+    // Any other key means no.
+    let sure = if let Message::Sure(card) = &model.message { Some(card.clone()) } else { None };
+    if sure.is_some() {
+        model.message = Message::Nothing;
+    }
     match key.code {
+        KeyCode::Char('D') => return disconnect(model, sure.as_ref()),
         KeyCode::Char('q') => return Action::Quit,
         KeyCode::Esc if !model.help && !model.arrangement.filter.is_empty() => rearrange(model, |a| a.filter.clear()),
         KeyCode::Esc if !model.help => return Action::Quit,
@@ -129,6 +136,18 @@ fn ask(model: &mut Model, request: impl FnOnce(&Row) -> Result<Request, String>)
             model.message = Message::Failed(why);
             Action::Nothing
         }
+    }
+}
+
+/// Asks whether whoever pressed the key is sure, and does it if they pressed it before: a guest's players may end.
+fn disconnect(model: &mut Model, sure: Option<&Target>) -> Action {
+    let card = model.selected().map(|row| Target { pcm: None, stream: None, ..row.target.clone() });
+    match (&model.link, card) {
+        (Link::Up, Some(card)) if sure != Some(&card) => {
+            model.message = Message::Sure(card);
+            Action::Nothing
+        }
+        (_, card) => ask(model, |row| Ok(Request::Disconnect { target: card.unwrap_or_else(|| row.target.clone()) })),
     }
 }
 

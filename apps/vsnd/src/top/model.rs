@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use ::control::{Card, Direction, Guest, Request, Run, Status, Stream};
+use ::control::{Card, Direction, Guest, Request, Run, Status, Stream, Target};
 
 use super::arrange::Arrangement;
 use super::link::Report;
@@ -49,11 +49,13 @@ pub(super) struct Row {
 }
 
 /// What the bottom line says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Message {
     Nothing,
     Done(String),
     Failed(String),
+    /// The same key again disconnects this card.
+    Sure(Target),
 }
 
 /// Whether the daemon answers.

@@ -244,6 +244,24 @@ fn keys_ask_for_what_they_say() {
 }
 
 #[test]
+fn a_card_is_disconnected_by_the_same_key_twice() {
+    let mut model = shown(three_guests());
+    assert_eq!(press(&mut model, KeyCode::Char('D')), Action::Nothing);
+    assert!(text(&model, 80, 24).contains("D again disconnects card studio/0, and what plays there stops"));
+    let asked = Action::Ask(Request::Disconnect { target: "studio/0".parse().unwrap() });
+    assert_eq!(press(&mut model, KeyCode::Char('D')), asked);
+    // Another key or another card means no.
+    press(&mut model, KeyCode::Char('D'));
+    press(&mut model, KeyCode::Char('x'));
+    assert_eq!(
+        (press(&mut model, KeyCode::Char('D')), &model.message),
+        (Action::Nothing, &Message::Sure("studio/0".parse().unwrap()))
+    );
+    press(&mut model, KeyCode::End);
+    assert_eq!(press(&mut model, KeyCode::Char('D')), Action::Nothing);
+}
+
+#[test]
 fn the_volume_ends_where_the_daemons_does() {
     for (key, from, to, end) in [('+', 19.5, 20.0, "loudest"), ('-', -99.5, -100.0, "quietest")] {
         let mut model = shown(status(vec![guest(1, None, vec![Stream { volume_db: from, ..playback() }])]));
@@ -257,7 +275,7 @@ fn the_volume_ends_where_the_daemons_does() {
 #[test]
 fn keys_without_a_stream_change_nothing() {
     let mut model = shown(status(Vec::new()));
-    for key in ['m', 'a', '+', '-', 'j', 'k', 'g', 'G', 'x'] {
+    for key in ['m', 'a', 'D', 'D', '+', '-', 'j', 'k', 'g', 'G', 'x'] {
         assert_eq!(press(&mut model, KeyCode::Char(key)), Action::Nothing, "{key}");
     }
 }

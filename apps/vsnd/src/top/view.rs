@@ -125,10 +125,17 @@ impl View {
     fn message(&self, frame: &mut Frame<'_>, area: Rect, model: &Model) {
         let (text, style) = match &model.message {
             Message::Nothing => return,
-            Message::Done(text) => (text, self.palette.good),
-            Message::Failed(text) => (text, self.palette.bad),
+            Message::Done(text) => (text.clone(), self.palette.good),
+            Message::Failed(text) => (text.clone(), self.palette.bad),
+            Message::Sure(target) => {
+                let target = text::plain(&target.to_string());
+                (
+                    format!("D again disconnects card {target}, and what plays there stops at least for a moment"),
+                    self.palette.bad,
+                )
+            }
         };
-        let text = cut(text, usize::from(area.width).saturating_sub(2));
+        let text = cut(&text, usize::from(area.width).saturating_sub(2));
         frame.render_widget(Line::from(vec![Span::raw(" "), Span::styled(text, style)]), area);
     }
 

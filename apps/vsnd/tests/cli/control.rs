@@ -97,12 +97,14 @@ fn each_command_asks_for_what_it_says() {
         ),
         (&["forget", "studio/0"], Request::Forget { target: target() }),
         (&["deny-capture", "studio/0"], Request::Capture { target: target(), allow: false, for_s: None }),
+        (&["disconnect", "studio/0"], Request::Disconnect { target: target() }),
         (&["reload"], Request::Reload),
     ] {
         let (output, asked) = vsnd_with(arguments, usual);
         assert_eq!(asked, [request], "{arguments:?}");
         let expected = match arguments {
             ["reload"] | ["forget", ..] => "done\n",
+            ["disconnect", ..] => "done (1 stream)\n",
             _ if arguments.contains(&"--json") => "{\"reply\":\"done\",\"message\":\"done\",\"streams\":1}\n",
             _ => "done (1 connected stream)\n",
         };

@@ -68,8 +68,13 @@ impl Steered {
 
     /// The streams of the first card, as JSON.
     pub fn streams(&self) -> Vec<serde_json::Value> {
+        self.card()["streams"].as_array().expect("streams").clone()
+    }
+
+    /// The first guest's first card.
+    fn card(&self) -> serde_json::Value {
         let status: serde_json::Value = serde_json::from_str(&self.must(&["list", "--json"])).expect("JSON");
-        status["guests"][0]["cards"][0]["streams"].as_array().expect("streams").clone()
+        status["guests"][0]["cards"][0].clone()
     }
 
     /// A guest that plays a tone for longer than any test takes, once it plays.
@@ -328,6 +333,26 @@ fn a_card_without_its_guests_driver_is_told_in_words() {
     let steered = Steered::new("");
     let listed = steered.must(&["list"]);
     assert!(listed.contains("card 0: waiting for the guest's driver"), "{listed}");
+}
+
+#[test]
+fn a_card_is_disconnected_and_its_guest_may_come_again() {
+    let steered = Steered::new("sink = \"null\"\n");
+    let _player = steered.player();
+    let refused = steered.vsnd(&["disconnect", "1/0/0/0"]);
+    assert_eq!(refused.status.code(), Some(1), "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("a card is disconnected as a whole"), "{}", stderr(&refused));
+    for nothing in ["2", "1/7"] {
+        assert_eq!(steered.vsnd(&["disconnect", nothing]).status.code(), Some(5), "{nothing}");
+    }
+    assert!(steered.must(&["list"]).contains("1 running"), "a refusal disconnects nobody");
+    assert_eq!(steered.must(&["disconnect", "1/0"]), "1/0: disconnected (2 streams)\n");
+    let connections = || steered.card()["connections"].as_u64();
+    eventually("the guest connects again and plays on", || {
+        connections() == Some(2) && steered.must(&["list"]).contains("1 running")
+    });
+    let events = steered.must(&["events", "--kind", "audit,violation"]);
+    assert!(events.contains("1/0      disconnected, by user") && !events.contains("violation"), "{events}");
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub(super) enum Purpose {
     Reload { client: Option<ClientId>, message: String },
     /// Guests are to follow a decision.
     Decide { client: ClientId, peer: Peer, target: Target, entry: Entry, text: String },
+    /// Cards are to be disconnected.
+    Disconnect { client: ClientId, peer: Peer, target: Target },
     /// Decisions about guests were forgotten.
     Forget { client: ClientId, message: String },
 }

@@ -147,6 +147,7 @@ impl Daemon {
                 Ok(decision) => self.decide(client, peer, target, decision, None, now_ns),
                 Err(message) => Err(Reply::Refused { message }),
             },
+            Request::Disconnect { target } => self.disconnect(client, peer, target, now_ns),
             Request::Forget { target } => self.forget(client, peer, target, now_ns),
             Request::Reload => {
                 self.reload(Some(client), &peer.to_string(), now_ns).map_err(|message| Reply::BadConfig { message })
@@ -228,10 +229,21 @@ impl Daemon {
                 };
                 self.reply(client, &Reply::Refused { message }, None);
             }
-            Purpose::Decide { client, target, .. } if job.concerned.is_empty() => {
+            Purpose::Decide { client, target, .. } | Purpose::Disconnect { client, target, .. }
+                if job.concerned.is_empty() =>
+            {
                 let message =
                     format!("`{target}`: the guest has no such card or stream; `vsnd list` shows what there is");
                 self.reply(client, &Reply::NoSuchStream { message }, None);
+            }
+            Purpose::Disconnect { client, peer, target } => {
+                info!("audit: {target}: disconnected, by {peer}");
+                for guest in job.concerned {
+                    let subject = Subject { domain: Some(guest.0), card: target.card, ..Subject::default() };
+                    self.journal.push(EventKind::Audit, subject, format!("disconnected, by {peer}"));
+                }
+                let message = format!("{target}: disconnected");
+                self.reply(client, &Reply::Done { message, streams: job.streams }, None);
             }
             Purpose::Decide { client, peer, target, entry, text } => {
                 info!("audit: {target}: {text}, by {peer}");
@@ -275,6 +287,23 @@ impl Daemon {
         for guest in &guests {
             if let Some(worker) = self.workers.get_mut(guest) {
                 worker.ask(&Order::Decide(entry.clone()), Some(job), now_ns);
+            }
+        }
+        Ok(())
+    }
+
+    /// Has workers end the connection of cards.
+    fn disconnect(&mut self, client: ClientId, peer: Peer, target: &Target, now_ns: u64) -> Result<(), Reply> {
+        if target.pcm.is_some() {
+            let message = format!("`{target}` is a part of a card, and a card is disconnected as a whole");
+            return Err(Reply::Refused { message });
+        }
+        let guests = self.guests_of(target).map_err(|message| Reply::NoSuchStream { message })?;
+        let purpose = Purpose::Disconnect { client, peer, target: target.clone() };
+        let job = self.jobs.open(purpose, guests.clone(), now_ns);
+        for guest in &guests {
+            if let Some(worker) = self.workers.get_mut(guest) {
+                worker.ask(&Order::Disconnect { card: target.card }, Some(job), now_ns);
             }
         }
         Ok(())

@@ -265,6 +265,23 @@ impl Worker {
         }
     }
 
+    /// Ends the connection of a card, or of all, as after a fault, but without one: the guest may connect again after a moment. Says how
+    /// many streams there were; `None` where no such card is connected.
+    pub(super) fn disconnect(&mut self, card: Option<u32>, now_ns: u64) -> Option<usize> {
+        let named = self.devices.values().filter(|device| card.is_none_or(|card| device.id.card == card));
+        let devices = named.filter(|device| device.handshake.state() == XenbusState::Connected);
+        let cards: Vec<(DeviceId, usize)> = devices.map(|device| (device.id, device.streams.len())).collect();
+        for (id, _) in &cards {
+            if let Some(device) = self.devices.get_mut(id) {
+                let actions = device.handshake.broken(now_ns);
+                if let Err(error) = self.act(*id, actions, now_ns) {
+                    error!("{id}: {error}");
+                }
+            }
+        }
+        (!cards.is_empty()).then(|| cards.iter().map(|(_, streams)| streams).sum())
+    }
+
     fn release(&mut self, id: DeviceId) {
         if let Some(device) = self.devices.get_mut(&id) {
             for (_, key) in device.streams.drain(..) {

@@ -31,6 +31,10 @@ impl Worker {
                     self.reroute(now_ns);
                     Answer::Done { streams: self.streams.len() }
                 }
+                Ok(Some(Order::Disconnect { card })) => match self.disconnect(card, now_ns) {
+                    Some(streams) => Answer::Done { streams },
+                    None => Answer::NoSuchStream,
+                },
                 Ok(Some(Order::Look { levels })) => {
                     if levels {
                         self.measured_until_ns = Some(now_ns + MEASURED_NS);
