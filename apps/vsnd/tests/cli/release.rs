@@ -1,0 +1,85 @@
+//! `make release`: which trees are not released, and that each refusal says what to do. The build itself is not tried here.
+
+use std::path::Path;
+use std::process::Command;
+
+/// A project with what the script reads before it builds: version, list of changes, the module's version.
+struct Project(tempfile::TempDir);
+
+impl Project {
+    fn new(changes: &str) -> Self {
+        let project = Self(tempfile::tempdir().expect("directory"));
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/release.sh");
+        std::fs::create_dir(project.path().join("scripts")).expect("made");
+        std::fs::create_dir(project.path().join("linux")).expect("made");
+        std::fs::copy(script, project.path().join("scripts/release.sh")).expect("copied");
+        project.write("Cargo.toml", "[workspace.package]\nversion = \"1.2.3\"\n");
+        project.write("linux/dkms.conf", "PACKAGE_VERSION=\"1.2.3\"\n");
+        project.write("CHANGELOG.md", changes);
+        project.git(&["init", "-q"]);
+        project.commit();
+        project
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path().join(name), text).expect("written");
+    }
+
+    fn git(&self, arguments: &[&str]) {
+        let who = ["-c", "user.name=Somebody", "-c", "user.email=somebody@localhost"];
+        let output = Command::new("git").current_dir(self.path()).args(who).args(arguments).output().expect("git runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn commit(&self) {
+        self.git(&["add", "-A"]);
+        self.git(&["commit", "-q", "-m", "a state of the project"]);
+    }
+
+    /// The refusal.
+    fn refused(&self) -> String {
+        let output = Command::new(self.path().join("scripts/release.sh")).output().expect("bash runs");
+        assert_eq!(output.status.code(), Some(1));
+        assert!(!self.path().join("target").exists(), "something was built");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+}
+
+const CHANGES: &str = "# Changes\n\n## 1.2.3\n\n* A change.\n";
+
+#[test]
+fn a_release_has_only_what_is_committed() {
+    let project = Project::new(CHANGES);
+    project.write("new.rs", "");
+    assert!(project.refused().contains("not committed"), "{}", project.refused());
+}
+
+#[test]
+fn a_release_says_its_changes() {
+    let refused = Project::new("# Changes\n\n## Not released\n\n* A change.\n").refused();
+    assert!(refused.contains("no section '## 1.2.3'"), "{refused}");
+    let refused = Project::new(&format!("{CHANGES}\n## Not released\n\n* Another.\n")).refused();
+    assert!(refused.contains("changes that are not released"), "{refused}");
+}
+
+#[test]
+fn a_version_is_released_once() {
+    let project = Project::new(CHANGES);
+    project.git(&["tag", "v1.2.3"]);
+    project.write("CHANGELOG.md", &format!("{CHANGES}* One that came too late.\n"));
+    project.commit();
+    let refused = project.refused();
+    assert!(refused.contains("v1.2.3 is commit") && refused.contains("raise the version"), "{refused}");
+}
+
+#[test]
+fn the_module_has_the_version_of_the_programs() {
+    let project = Project::new(CHANGES);
+    project.write("linux/dkms.conf", "PACKAGE_VERSION=\"1.2.2\"\n");
+    project.commit();
+    assert!(project.refused().contains("linux/dkms.conf another"), "{}", project.refused());
+}
