@@ -67,21 +67,34 @@ scenario_drain() {
     note "mmap, 1 and 5 periods of 100 ms, each -1, 0, +1 frames: identical; start, drain and end take $longest ms at most"
 }
 
-# Periods of 5 ms, by read and write: an xrun would lose frames, or be said.
+# Periods of 5 ms, by read and write: an xrun is told, and nothing but what it stands for is missing. dom0 and the guest share one
+# processor, which one of them may need for longer than the buffer of 20 ms. A driver or a daemon that is late with every period has
+# an xrun in each of a thousand.
 scenario_short() {
     world a
     buffer="--period-size=240 --buffer-size=960"
     must_run a "play 0,0 83 240000 s16_le 48000 2 -q $buffer"
-    [ -z "$OUTPUT" ] || fail "aplay: $OUTPUT"
-    heard a 0-0 83 --frames 240000
-    note "played in periods of 5 ms: $COMPARED"
-    must_run a "record 0,0 100 240000 $buffer"
-    note "recorded: $OUTPUT"
+    few_xruns
+    [ -z "$(echo "$OUTPUT" | grep -v 'run!!!')" ] || fail "aplay: $OUTPUT"
+    heard a 0-0 83 --frames 240000 $gaps
+    note "played in periods of 5 ms: $COMPARED$xruns_told"
+    must_run a "XRUNS=2; record 0,0 100 240000 $buffer"
+    few_xruns
+    note "recorded: $(echo "$OUTPUT" | tail -n 1)$xruns_told"
     # Made before: what makes it takes the guest's only processor for longer than a buffer.
     must_run a "vsnd-lab make --frames 240000 --seed 84 /run/lab/play-84-240000.raw"
-    must_run a "play 0,0 84 240000 s16_le 48000 2 -q $buffer & record 0,0 100 240000 $buffer && wait \$!"
-    heard a 0-0 84 --frames 240000
-    note "both at once: $(echo "$OUTPUT" | tail -n 1)"
+    must_run a "XRUNS=2; play 0,0 84 240000 s16_le 48000 2 -q $buffer & record 0,0 100 240000 $buffer && wait \$!"
+    few_xruns
+    heard a 0-0 84 --frames 240000 $gaps
+    note "both at once: $(echo "$OUTPUT" | tail -n 1)$xruns_told"
+}
+
+# Two xruns at most in what a guest's player or recorder said; where there is one, silence may lie between two frames.
+few_xruns() {
+    xruns=$(echo "$OUTPUT" | grep -c 'run!!!')
+    [ "$xruns" -le 2 ] || fail "$xruns xruns: $OUTPUT"
+    gaps="" xruns_told=""
+    [ "$xruns" = 0 ] || gaps=--gaps xruns_told=", xruns told: $xruns"
 }
 
 scenario_speaker() {
