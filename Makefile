@@ -68,6 +68,7 @@ lint: deps
 	@if $(CARGO) clippy --version >/dev/null 2>&1 && rustup target list --installed 2>/dev/null | grep -qx $(NO_STD_TARGET); then \
 	    cd linux && $(CARGO) clippy --locked -p vsnd-kmod --target $(NO_STD_TARGET) -- -D warnings; fi
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace $(ALL_FEATURES) --no-deps --quiet
+	shellcheck -x -S warning $$(grep -rlE '^(#!/bin/(ba)?sh|# shellcheck shell=)' .ci bench fuzz lab linux packaging scripts)
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check --hide-inclusion-graph bans licenses sources; \
 	    else echo "left out: cargo-deny (make lint-tools builds it, five minutes)"; fi
 	@if linux/checkpatch.sh; then cd target/checkpatch && perl checkpatch.pl --no-tree --root=. --strict --terse --no-summary --ignore CAMELCASE,ALLOC_WITH_SIZEOF -f ../../linux/*.[ch]; \

@@ -13,6 +13,7 @@ for tool in "cargo +nightly --version" "cargo fuzz --version"; do
 done
 
 if [ $# -eq 0 ]; then
+    # shellcheck disable=SC2046  # a word for each
     set -- $(ls fuzz/corpus)
 fi
 for target in "$@"; do

@@ -25,6 +25,7 @@ need libclang-dev sh -c 'ls /usr/lib/llvm-*/lib/libclang.so'
 need linux-libc-dev test -e /usr/include/linux/ioctl.h
 need libxen-dev test -e /usr/include/xen/io/sndif.h
 need xenstore-utils command -v xenstore-ls
+need shellcheck command -v shellcheck
 need alsa-utils test -e /usr/share/sounds/alsa/Front_Center.wav
 # Sound servers that the tests start; none is left running.
 need pulseaudio command -v pulseaudio

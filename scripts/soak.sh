@@ -3,7 +3,7 @@
 # usage: soak.sh UNIT-ROUNDS LAB-ROUNDS
 set -uo pipefail
 
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 unit_rounds=${1:-20} lab_rounds=${2:-5}
 logs=target/soak
 rm -rf "$logs" && mkdir -p "$logs"

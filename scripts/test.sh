@@ -4,7 +4,7 @@
 # usage: test.sh PART...   (targets of the Makefile)
 set -uo pipefail
 
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 logs=target/test
 rm -rf "$logs" && mkdir -p "$logs"
 

@@ -60,6 +60,7 @@ bench_steady() {
 bench_counts() {
     cat /proc/interrupts > /run/lab/interrupts
     echo to-daemon "$(awk "/evtchn:${BENCH_PROCESS:-vsndd}/ { sum += \$2 } END { print sum + 0 }" /run/lab/interrupts)"
+    # shellcheck disable=SC2046  # several files
     echo daemon-cpu "$(awk '{ sum += $1 } END { print sum / 1e9 }' $(for pid in $(daemon_pid) $(workers); do echo "/proc/$pid/task/"*/schedstat; done))"
     xl list | awk '$1 == "Domain-0" { print "dom0-cpu", $6 } $1 == "a" { print "guest-cpu", $6 }'
 }

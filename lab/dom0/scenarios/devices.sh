@@ -160,7 +160,7 @@ scenario_server() {
     sound="rate=48000 format=s16le channels=2"
     pulse_start "module-null-sink sink_name=lab $sound" > /run/lab/pulse-start.log ||
         fail "PulseAudio does not start: $(tail -n1 /run/lab/pulse-start.log)"
-    # shellcheck disable=SC2086  # three words
+    # shellcheck disable=SC2086,SC2046  # three words
     parecord --raw --latency-msec=20 --device=lab.monitor $(printf -- '--%s ' $sound) > "$WAVS/monitor.raw" &
     recorder_pid=$!
     soon 10 [ -s "$WAVS/monitor.raw" ] || fail "the sink's monitor gives nothing"

@@ -10,7 +10,7 @@ scenario_liar() {
         daemon_kill KILL
         vsnd-lab-liar "$(guest_id a)" "$lie" > /run/lab/liar.log 2>&1 &
         liar=$!
-        seconds=3 arguments= told=true
+        seconds=3 arguments="" told=true
         case $lie in
             # Spurious notifications come more and more seldom: what the driver bears with may take ten seconds.
             flood) seconds=14 told="dmesg | grep 'events in a row that cannot be true' > /dev/null" ;;
