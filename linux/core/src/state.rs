@@ -7,9 +7,12 @@ use sndif::v2::{Operation, RING_SLOTS, Trigger};
 
 use crate::buffer::Buffer;
 use crate::guarded::{News, Requests, stop_after};
-use crate::place::{Accepted, Shown, frames, frames_in_ring};
 use crate::show::Snapshot;
 use crate::{Channel, Error, Platform, SpaceCache, Stop};
+
+mod run;
+
+use run::{Phase, Run};
 
 /// Pages of events taken in one call at most; a backend that writes faster than we read does not hold us up.
 const EVENT_PAGES: u32 = 4;
@@ -73,39 +76,6 @@ pub(crate) struct State<P: Platform> {
     broken_told: bool,
 }
 
-/// What ALSA wants of a stream, whether or not there is a backend to do it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Phase {
-    /// To be prepared first.
-    #[default]
-    Stopped,
-    Prepared,
-    Running,
-    Paused,
-}
-
-/// Where the run stands that `prepare` began; all in octets since then.
-#[derive(Default)]
-struct Run {
-    phase: Phase,
-    /// What the application has written.
-    accepted: Accepted,
-    /// Captured bytes that READs have brought, and those lost before them.
-    captured: u64,
-    /// Up to where ALSA was told.
-    shown: Shown,
-    /// Where the present connection counts from: 0 unless it has taken the run up.
-    origin: u64,
-    /// The present connection was sent START.
-    started: bool,
-    /// No connection can take it up: it has to be prepared anew.
-    stale: bool,
-    draining: bool,
-    /// Nobody tells how far the ring is written: it is handed over ahead of the device, whatever is in it.
-    free: bool,
-    stop: Option<Stop>,
-}
-
 impl<P: Platform> State<P> {
     pub(crate) fn new(direction: Direction, cache: P::Boxed<SpaceCache>, mixer: P::Boxed<Mixer>) -> Self {
         Self {
@@ -142,11 +112,7 @@ impl<P: Platform> State<P> {
     pub(crate) fn lose(&mut self) {
         // A domain that is suspended does not take what its backend tells it at last.
         let _ = self.take_events();
-        self.run.origin = match self.direction {
-            // What the backend had and did not tell of is played once more; nothing is left out.
-            Direction::Playback => self.whole_frames(self.position()).min(self.last_origin()),
-            Direction::Capture => self.run.captured,
-        };
+        self.run.origin = self.next_origin();
         self.run.started = false;
         self.connected = false;
         self.reopening = None;
@@ -155,16 +121,6 @@ impl<P: Platform> State<P> {
         if let Some(buffer) = &mut self.buffer {
             buffer.lose();
         }
-    }
-
-    /// How far at most a run has come that the next connection is to take up: not so far that ALSA sees an xrun, if the
-    /// last backend has played all there was before it went.
-    fn last_origin(&self) -> u64 {
-        let period = match &self.buffer {
-            Some(buffer) if !self.run.draining => u64::from(buffer.geometry.period_bytes()),
-            _ => 0,
-        };
-        self.run.accepted.bytes.saturating_sub(period).max(self.run.shown.bytes)
     }
 
     /// The backend is Connected: takes up the run that an application has prepared. Does not wait for the backend.
@@ -612,53 +568,6 @@ impl<P: Platform> State<P> {
         any
     }
 
-    /// What the device has played or captured.
-    fn device_position(&self) -> u64 {
-        let here = match &self.transport {
-            Some(transport) if self.connected => transport.stream.run_position_bytes(),
-            _ => 0,
-        };
-        self.run.origin.saturating_add(here)
-    }
-
-    /// What ALSA is to know of: what is played, captured, or of a ring that nobody tells of, taken out.
-    fn position(&self) -> u64 {
-        match self.direction {
-            Direction::Playback if self.run.free => self.handed_over(),
-            Direction::Playback => self.device_position(),
-            Direction::Capture => self.run.captured,
-        }
-    }
-
-    fn handed_over(&self) -> u64 {
-        let here = match &self.transport {
-            Some(transport) if self.connected => transport.stream.run_submitted_bytes(),
-            _ => 0,
-        };
-        self.run.origin.saturating_add(here)
-    }
-
-    fn whole_frames(&self, bytes: u64) -> u64 {
-        let frame = self.buffer.as_ref().map_or(1, |buffer| u64::from(buffer.geometry.frame_bytes()));
-        bytes.saturating_sub(bytes.checked_rem(frame).unwrap_or(0))
-    }
-
-    /// The place in the ring, in frames, and how many more frames are on their way.
-    pub(crate) fn pointer(&mut self) -> (u32, u32) {
-        let Some(geometry) = self.buffer.as_ref().map(|buffer| buffer.geometry) else { return (0, 0) };
-        if !self.run.stale {
-            let position = self.position();
-            self.run.shown.show(position, &geometry);
-        }
-        let shown = self.run.shown.bytes;
-        let on_their_way = match self.direction {
-            Direction::Capture => self.device_position().saturating_sub(shown).min(geometry.ring_bytes().into()),
-            Direction::Playback if self.run.free => shown.saturating_sub(self.device_position()),
-            Direction::Playback => 0,
-        };
-        (frames_in_ring(shown, &geometry), frames(on_their_way, &geometry))
-    }
-
     /// Everything that is shown of it.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let stream = self.transport.as_ref().map(|transport| &transport.stream);
@@ -730,10 +639,7 @@ impl<P: Platform> Requests for State<P> {
     }
 
     fn begin_telling(&mut self) -> bool {
-        let Some(geometry) = self.buffer_geometry().filter(|_| !self.run.stale) else { return false };
-        let end = (self.direction == Direction::Playback && !self.run.free).then_some(self.run.accepted.bytes);
-        let position = self.position();
-        self.run.shown.begin_telling(position, end, &geometry)
+        self.begin_showing()
     }
 
     fn end_telling(&mut self) {
