@@ -116,11 +116,11 @@ other_before() {
 # show; it would have run dry by the second but for its long buffer. Since it was connected it has been refused one request: the first
 # PAUSE.
 other_pause() {
-    must_run a "[ -e /run/lab/paused.raw ] || vsnd-lab make --frames 32000 --seed 163 /run/lab/paused.raw
+    must_run a "[ -e /run/lab/other-paused.raw ] || vsnd-lab make --frames 32000 --seed 163 /run/lab/other-paused.raw
         cat > /run/lab/paused.sh << 'END'
         exec 3> /run/lab/looks
         look() { sed -n 's/^state: //p; s/^hw_ptr *: //p' /proc/asound/card0/pcm0p/sub0/status >&3; }
-        axfer transfer playback -q -D hw:0,0 -t raw -f S16_LE -r 8000 -c 2 --buffer-size=16000 --period-size=800 /run/lab/paused.raw &
+        axfer transfer playback -q -D hw:0,0 -t raw -f S16_LE -r 8000 -c 2 --buffer-size=16000 --period-size=800 /run/lab/other-paused.raw &
         sleep 1; kill -TSTP %1; sleep 0.2; look; sleep 0.6; look
         grep -m1 -o '[0-9]* errors' /proc/asound/card0/vsnd >&3
         bg %1; wait %1; echo \$? >&3
