@@ -97,3 +97,8 @@ u32 vsnd_now_ms(void)
 {
 	return (u32)ktime_to_ms(ktime_get());
 }
+
+u64 vsnd_now_ns(void)
+{
+	return ktime_get_ns();
+}

@@ -218,8 +218,8 @@ static int vsnd_pcm_open(struct snd_pcm_substream *substream)
 	runtime->hw = (struct snd_pcm_hardware) {
 		.info = SNDRV_PCM_INFO_MMAP | SNDRV_PCM_INFO_MMAP_VALID |
 			SNDRV_PCM_INFO_INTERLEAVED | SNDRV_PCM_INFO_BLOCK_TRANSFER |
-			/* The position is known once a period. */
-			SNDRV_PCM_INFO_BATCH | (hw.pauses ? SNDRV_PCM_INFO_PAUSE : 0),
+			(hw.batches ? SNDRV_PCM_INFO_BATCH : 0) |
+			(hw.pauses ? SNDRV_PCM_INFO_PAUSE : 0),
 		.formats = hw.space.formats,
 		.rates = hw.rates,
 		.rate_min = hw.space.rate_min,
@@ -306,18 +306,34 @@ static int vsnd_pcm_pause(struct snd_pcm_substream *substream)
 	return err;
 }
 
+/*
+ * ALSA disbelieves a position that moves faster than the clock, unless the
+ * hardware is one of batches. Applications are not told that it is: they find
+ * a position that is right between periods. A backend that was held up for a
+ * while makes it jump all the same.
+ */
+static void vsnd_pcm_believe(struct snd_pcm_runtime *runtime, bool running)
+{
+	if (running)
+		runtime->hw.info |= SNDRV_PCM_INFO_BATCH;
+	else if (!(runtime->info & SNDRV_PCM_INFO_BATCH))
+		runtime->hw.info &= ~SNDRV_PCM_INFO_BATCH;
+}
+
 static int vsnd_pcm_trigger(struct snd_pcm_substream *substream, int cmd)
 {
 	const struct vsnd_stream *stream = vsnd_pcm_stream(substream);
 
 	switch (cmd) {
 	case SNDRV_PCM_TRIGGER_START:
+		vsnd_pcm_believe(substream->runtime, true);
 		return vsnd_stream_trigger(stream, VSND_START);
 	case SNDRV_PCM_TRIGGER_PAUSE_PUSH:
 		return vsnd_pcm_pause(substream);
 	case SNDRV_PCM_TRIGGER_PAUSE_RELEASE:
 		return vsnd_stream_trigger(stream, VSND_RESUME);
 	case SNDRV_PCM_TRIGGER_STOP:
+		vsnd_pcm_believe(substream->runtime, false);
 		return vsnd_stream_trigger(stream, VSND_STOP);
 	case SNDRV_PCM_TRIGGER_DRAIN:
 		return vsnd_stream_trigger(stream, VSND_DRAIN);

@@ -61,6 +61,8 @@ struct vsnd_hardware {
 	u32 period_bytes_min, period_bytes_max;
 	u32 periods_min, periods_max;
 	bool pauses;
+	/* The position moves once a period. */
+	bool batches;
 };
 
 void vsnd_sound_put(struct vsnd_sound *sound);
@@ -127,6 +129,7 @@ void vsnd_signal_raise(struct completion *signal);
 bool vsnd_signal_wait(struct completion *signal, u32 ms);
 /* A monotonic clock, which wraps. Does not sleep. */
 u32 vsnd_now_ms(void);
+u64 vsnd_now_ns(void);
 
 /* ---- main.c, called by Rust ---- */
 

@@ -39,6 +39,7 @@ mod buffer;
 pub mod connect;
 mod control;
 mod error;
+mod estimate;
 mod guarded;
 pub mod layout;
 mod mixer;

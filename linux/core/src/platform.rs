@@ -160,6 +160,9 @@ pub trait Signal: Sized {
 
     /// A clock in milliseconds that nobody sets; it starts anywhere and wraps.
     fn now_ms() -> u32;
+
+    /// The same clock in nanoseconds, which do not wrap.
+    fn now_ns() -> u64;
 }
 
 /// A card's connection to the store and to its backend; used where connections come and go, not by streams.

@@ -30,6 +30,8 @@ pub struct Space {
     pub periods: Interval,
     /// The stream can be paused.
     pub pauses: bool,
+    /// The position moves once a period, and not between.
+    pub batches: bool,
 }
 
 /// `SNDRV_PCM_RATE_CONTINUOUS`: any rate between the smallest and the largest.
@@ -56,6 +58,7 @@ impl Space {
             period_bytes: limits(Field::PeriodBytesMin, Field::PeriodBytesMax),
             periods: Interval::new(periods.min.max(PERIODS_MIN), periods.max),
             pauses: false,
+            batches: true,
         }
     }
 
@@ -69,6 +72,7 @@ impl Space {
             period_bytes: Interval::new(1, buffer_bytes_max),
             periods: Interval::new(PERIODS_MIN, buffer_bytes_max),
             pauses: true,
+            batches: false,
         }
     }
 }

@@ -8,7 +8,7 @@ use sndif::v2::{Operation, RING_SLOTS, Trigger};
 use crate::buffer::Buffer;
 use crate::guarded::{News, Requests, stop_after};
 use crate::show::Snapshot;
-use crate::{Channel, Error, Platform, SpaceCache, Stop};
+use crate::{Channel, Error, Platform, Signal, SpaceCache, Stop};
 
 mod run;
 
@@ -114,6 +114,8 @@ impl<P: Platform> State<P> {
         let _ = self.take_events();
         self.run.origin = self.next_origin();
         self.run.started = false;
+        self.run.taken = self.run.origin;
+        self.run.estimate.stop(self.run.origin);
         self.connected = false;
         self.reopening = None;
         *self.cache = SpaceCache::default();
@@ -242,6 +244,9 @@ impl<P: Platform> State<P> {
                     }
                     self.run.captured = self.run.captured.saturating_add(u64::from(span.length));
                 }
+                (Operation::Write(span), Ok(())) => {
+                    self.run.taken = self.run.taken.saturating_add(u64::from(span.length));
+                }
                 // A stream that is stopped needs no START or WRITE any more.
                 (
                     Operation::Read(_) | Operation::Write(_) | Operation::Trigger(Trigger::Start | Trigger::Resume),
@@ -312,6 +317,7 @@ impl<P: Platform> State<P> {
             return Err(Error::Refused(errno));
         }
         self.run.phase = Phase::Paused;
+        self.run.estimate.stop(self.estimated());
         Ok(Some(()))
     }
 
@@ -413,6 +419,11 @@ impl<P: Platform> State<P> {
         self.publish();
         sent?;
         self.run.started = trigger != Trigger::Stop;
+        match trigger {
+            // Where it was paused, which the backend may not have told.
+            Trigger::Start | Trigger::Resume => self.run.estimate.start(self.estimated(), P::Signal::now_ns()),
+            Trigger::Stop | Trigger::Pause => self.run.estimate.stop(self.estimated()),
+        }
         Ok(())
     }
 
@@ -506,6 +517,10 @@ impl<P: Platform> State<P> {
             if !progress.more {
                 break;
             }
+        }
+        if any && let Some(geometry) = self.buffer_geometry() {
+            let position = self.device_position();
+            self.run.estimate.tell(position, P::Signal::now_ns(), &geometry);
         }
         Ok(any)
     }

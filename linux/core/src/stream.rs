@@ -3,6 +3,7 @@
 
 use frontend::{Completion, Geometry, Mixer, MixerFeatures};
 use sndif::Format;
+use sndif::store::Direction;
 use sndif::text::Sink;
 use sndif::v2::{HwParams, Operation, Trigger};
 
@@ -119,7 +120,9 @@ impl<P: Platform> PcmStream<P> {
             }
         };
         let pauses = self.state.with(State::can_pause);
-        Ok(Space { pauses, ..Space::of_backend(whole, limits) })
+        // Captured frames are there once a period.
+        let batches = self.info.direction == Direction::Capture;
+        Ok(Space { pauses, batches, ..Space::of_backend(whole, limits) })
     }
 
     /// A rule between the parameters: what is left of periods and buffers within `params`.

@@ -48,6 +48,7 @@ struct World {
     keeping: bool,
     kept: usize,
     now_ms: u32,
+    now_ns: u64,
     notifications: u32,
     elapsed: u32,
     stops: Vec<Stop>,
@@ -237,6 +238,11 @@ pub(crate) fn dropped() -> Vec<&'static str> {
 /// What the clock says.
 pub(crate) fn now_ms() -> u32 {
     world(|world| world.now_ms)
+}
+
+/// What the clock of positions says from now on.
+pub(crate) fn set_now_ns(now_ns: u64) {
+    world(|world| world.now_ns = now_ns);
 }
 
 /// Pages that are granted.
@@ -450,6 +456,9 @@ impl Signal for TestSignal {
     }
     fn now_ms() -> u32 {
         now_ms()
+    }
+    fn now_ns() -> u64 {
+        world(|world| world.now_ns)
     }
 }
 

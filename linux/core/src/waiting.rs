@@ -66,6 +66,9 @@ impl Signal for LoomSignal {
     fn now_ms() -> u32 {
         0
     }
+    fn now_ns() -> u64 {
+        0
+    }
 }
 
 /// A connected stream. (The threads of a model are one of the system.)

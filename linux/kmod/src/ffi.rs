@@ -68,6 +68,7 @@ pub(crate) struct HardwareC {
     pub(crate) period_bytes: [u32; 2],
     pub(crate) periods: [u32; 2],
     pub(crate) pauses: bool,
+    pub(crate) batches: bool,
 }
 
 /// `struct vsnd_names`; each text with its length.
@@ -116,6 +117,7 @@ unsafe extern "C" {
     pub(crate) fn vsnd_signal_raise(signal: *mut Completion);
     pub(crate) fn vsnd_signal_wait(signal: *mut Completion, ms: u32) -> bool;
     pub(crate) fn vsnd_now_ms() -> u32;
+    pub(crate) fn vsnd_now_ns() -> u64;
 
     pub(crate) fn vsnd_device_look_in(ms: u32);
 

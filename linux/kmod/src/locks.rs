@@ -108,6 +108,11 @@ impl Signal for KernelSignal {
         // SAFETY: it only reads a clock, which any context may.
         unsafe { ffi::vsnd_now_ms() }
     }
+
+    fn now_ns() -> u64 {
+        // SAFETY: as for milliseconds: it only reads a clock.
+        unsafe { ffi::vsnd_now_ns() }
+    }
 }
 
 impl Drop for KernelSignal {

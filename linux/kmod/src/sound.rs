@@ -114,6 +114,7 @@ fn hardware_to_c(space: &Space) -> HardwareC {
         period_bytes: ends(space.period_bytes),
         periods: ends(space.periods),
         pauses: space.pauses,
+        batches: space.batches,
     }
 }
 

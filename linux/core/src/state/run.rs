@@ -4,9 +4,10 @@
 use sndif::store::Direction;
 
 use super::State;
+use crate::estimate::Estimate;
 use crate::guarded::Requests;
 use crate::place::{Accepted, Shown, frames, frames_in_ring};
-use crate::{Platform, Stop};
+use crate::{Platform, Signal, Stop};
 
 /// What ALSA wants of a stream, whether or not there is a backend to do it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,8 +26,12 @@ pub(super) struct Run {
     pub(super) phase: Phase,
     /// What the application has written.
     pub(super) accepted: Accepted,
+    /// Bytes that the backend has taken by WRITE: the application may overwrite them.
+    pub(super) taken: u64,
     /// Captured bytes that READs have brought, and those lost before them.
     pub(super) captured: u64,
+    /// Where the device is between the backend's positions.
+    pub(super) estimate: Estimate,
     /// Up to where ALSA was told.
     pub(super) shown: Shown,
     /// Where the present connection counts from: 0 unless it has taken the run up.
@@ -46,7 +51,7 @@ impl<P: Platform> State<P> {
     pub(super) fn next_origin(&self) -> u64 {
         match self.direction {
             // What the backend had and did not tell of is played once more; nothing is left out.
-            Direction::Playback => self.whole_frames(self.position()).min(self.last_origin()),
+            Direction::Playback => self.whole_frames(self.position()).min(self.last_origin()).max(self.first_origin()),
             Direction::Capture => self.run.captured,
         }
     }
@@ -59,6 +64,12 @@ impl<P: Platform> State<P> {
             _ => 0,
         };
         self.run.accepted.bytes.saturating_sub(period).max(self.run.shown.bytes)
+    }
+
+    /// How far at least: what lies before was overwritten in the ring, as ALSA was shown an estimate ahead of the last position.
+    fn first_origin(&self) -> u64 {
+        let ring = self.buffer.as_ref().map_or(0, |buffer| u64::from(buffer.geometry.ring_bytes()));
+        self.run.accepted.bytes.saturating_sub(ring)
     }
 
     /// What the device has played or captured.
@@ -79,6 +90,17 @@ impl<P: Platform> State<P> {
         }
     }
 
+    /// Where the device is by now, as far as that can be known: not beyond what the backend has taken, and not at the end of that
+    /// before it says so.
+    pub(super) fn estimated(&self) -> u64 {
+        let (position, Some(geometry)) = (self.device_position(), self.buffer_geometry()) else { return 0 };
+        let most = match self.direction {
+            Direction::Playback => self.run.taken.saturating_sub(geometry.frame_bytes().into()),
+            Direction::Capture => u64::MAX,
+        };
+        self.run.estimate.position(P::Signal::now_ns(), &geometry).min(most).max(position)
+    }
+
     pub(super) fn handed_over(&self) -> u64 {
         let here = match &self.transport {
             Some(transport) if self.connected => transport.stream.run_submitted_bytes(),
@@ -96,12 +118,15 @@ impl<P: Platform> State<P> {
     pub(crate) fn pointer(&mut self) -> (u32, u32) {
         let Some(geometry) = self.buffer.as_ref().map(|buffer| buffer.geometry) else { return (0, 0) };
         if !self.run.stale {
-            let position = self.position();
+            let position = match self.direction {
+                Direction::Playback if !self.run.free => self.estimated(),
+                _ => self.position(),
+            };
             self.run.shown.show(position, &geometry);
         }
         let shown = self.run.shown.bytes;
         let on_their_way = match self.direction {
-            Direction::Capture => self.device_position().saturating_sub(shown).min(geometry.ring_bytes().into()),
+            Direction::Capture => self.estimated().saturating_sub(shown).min(geometry.ring_bytes().into()),
             Direction::Playback if self.run.free => shown.saturating_sub(self.device_position()),
             Direction::Playback => 0,
         };

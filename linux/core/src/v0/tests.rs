@@ -481,7 +481,7 @@ fn what_root_sets_applies_to_the_next_open() {
     let space = stream.open(PLAY).unwrap();
     assert_eq!((space.params.rates_hz, space.buffer_bytes_max), (Interval::new(8000, 48_000), 65_536));
     assert_eq!((space.period_bytes, space.periods), (Interval::new(64, 4096), Interval::new(2, 1024)));
-    assert!(!space.pauses && space.rates == 0xfe);
+    assert!(!space.pauses && space.batches && space.rates == 0xfe);
     v0.set_hardware("rate_max 32000\nformats 2").unwrap();
     assert_eq!(v0.set_hardware("rate_max 44100\nrate_min 44101"), Err(BadLimit::Empty(Field::RateMin)));
     let space = stream.open(PLAY).unwrap();

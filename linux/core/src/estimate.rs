@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//! Where the device is between two of the positions that the backend tells: on from the last one at the stream's rate.
+//!
+//! News of a position is late where the backend or this domain has to wait for a processor, and never early. So the estimate
+//! goes by what comes earliest, and follows what comes late slowly: a device may be slower than its rate.
+//!
+//! A backend that is late or gone does not let the estimate run away: it stops short of a period behind the last position. It may
+//! be ahead of the next position; whoever shows it to ALSA does not go back.
+
+use frontend::Geometry;
+
+/// Longer than any period lasts; up to here nothing overflows.
+const ELAPSED_NS_MAX: u64 = 1 << 40;
+
+/// The estimate follows a position that comes late by one part of so many.
+const LATE_PARTS: u64 = 16;
+
+/// The last position that is known, and when that was. Bytes since `prepare`.
+#[derive(Default)]
+pub(crate) struct Estimate {
+    told: u64,
+    told_ns: u64,
+    moving: bool,
+    /// The backend has told a position since the device began to move: it is known when it did.
+    followed: bool,
+}
+
+impl Estimate {
+    /// The device begins to move, or goes on, at `position`.
+    pub(crate) fn start(&mut self, position: u64, now_ns: u64) {
+        *self = Self { told: position, told_ns: now_ns, moving: true, followed: false };
+    }
+
+    /// The device stands still at `position`.
+    pub(crate) fn stop(&mut self, position: u64) {
+        *self = Self { told: position, ..Self::default() };
+    }
+
+    /// The backend has told a position. One that it has told before says nothing of when the device was there.
+    pub(crate) fn tell(&mut self, position: u64, now_ns: u64, geometry: &Geometry) {
+        if position == self.told {
+            return;
+        }
+        let moved_ns = position.checked_sub(self.told).map(|moved| duration_ns(moved, geometry));
+        let due_ns = moved_ns.map(|moved_ns| self.told_ns.saturating_add(moved_ns)).filter(|_| self.followed);
+        self.told_ns = match due_ns.and_then(|due_ns| Some((due_ns, now_ns.checked_sub(due_ns)?))) {
+            Some((due_ns, late_ns)) if late_ns < duration_ns(geometry.period_bytes().into(), geometry) => {
+                due_ns.saturating_add(late_ns / LATE_PARTS)
+            }
+            // Ahead of the estimate, or so late that the device must have stood.
+            _ => now_ns,
+        };
+        (self.told, self.followed) = (position, self.moving);
+    }
+
+    /// Where the device is: whole frames.
+    pub(crate) fn position(&self, now_ns: u64, geometry: &Geometry) -> u64 {
+        if !self.moving {
+            return self.told;
+        }
+        let frame = u64::from(geometry.frame_bytes());
+        let elapsed_ns = now_ns.saturating_sub(self.told_ns).min(ELAPSED_NS_MAX);
+        let frames = elapsed_ns.saturating_mul(geometry.rate_hz().into()) / 1_000_000_000;
+        let most = u64::from(geometry.period_bytes()).saturating_sub(frame);
+        self.told.saturating_add(frames.saturating_mul(frame).min(most))
+    }
+}
+
+/// How long that many bytes last.
+fn duration_ns(bytes: u64, geometry: &Geometry) -> u64 {
+    bytes.saturating_mul(1_000_000_000).checked_div(geometry.bytes_per_second()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use sndif::Format;
+
+    use super::*;
+
+    /// 48 kHz, frames of 4 bytes, periods of 480 frames.
+    fn geometry() -> Geometry {
+        Geometry::new(Format::S16Le, 2, 48_000, 480, 1920).unwrap()
+    }
+
+    const MS: u64 = 1_000_000;
+
+    #[test]
+    fn position_goes_on_at_the_streams_rate_from_what_was_told() {
+        let geometry = geometry();
+        let mut estimate = Estimate::default();
+        assert_eq!(estimate.position(5 * MS, &geometry), 0, "nothing has started");
+        estimate.start(0, 5 * MS);
+        assert_eq!(estimate.position(6 * MS, &geometry), 48 * 4);
+        estimate.tell(484 * 4, 15 * MS, &geometry);
+        assert_eq!(estimate.position(15 * MS + MS / 2, &geometry), 508 * 4);
+    }
+
+    #[test]
+    fn position_stops_short_of_a_period_behind_what_was_told() {
+        let geometry = geometry();
+        let mut estimate = Estimate::default();
+        estimate.start(1920, 0);
+        for late_ns in [10 * MS, 60_000 * MS, u64::MAX] {
+            assert_eq!(estimate.position(late_ns, &geometry), 1920 + 479 * 4, "{late_ns}");
+        }
+    }
+
+    #[test]
+    fn position_stands_still_while_paused_and_goes_on_from_there() {
+        let geometry = geometry();
+        let mut estimate = Estimate::default();
+        estimate.start(0, 0);
+        let paused = estimate.position(5 * MS, &geometry);
+        estimate.stop(paused);
+        assert_eq!(estimate.position(900 * MS, &geometry), 240 * 4);
+        estimate.start(paused, 1000 * MS);
+        assert_eq!(estimate.position(1001 * MS, &geometry), 288 * 4);
+    }
+
+    #[test]
+    fn position_told_twice_says_nothing_of_when() {
+        let geometry = geometry();
+        let mut estimate = Estimate::default();
+        estimate.start(0, 0);
+        estimate.tell(1920, 10 * MS, &geometry);
+        estimate.tell(1920, 14 * MS, &geometry);
+        assert_eq!(estimate.position(15 * MS, &geometry), 1920 + 240 * 4);
+    }
+
+    /// An estimate that the first event has set right: the device was at 1920 bytes when 10 ms had passed.
+    fn followed(geometry: &Geometry) -> Estimate {
+        let mut estimate = Estimate::default();
+        // The backend needs 3 ms to start.
+        estimate.start(0, 0);
+        estimate.tell(1920, 13 * MS, geometry);
+        estimate
+    }
+
+    #[test]
+    fn what_comes_late_moves_the_estimate_by_a_part_of_it() {
+        let geometry = geometry();
+        let mut estimate = followed(&geometry);
+        assert_eq!(
+            estimate.position(14 * MS, &geometry),
+            1920 + 48 * 4,
+            "the start is where it was, not where it was asked for"
+        );
+        // 8 ms late: half a millisecond behind.
+        estimate.tell(2 * 1920, 31 * MS, &geometry);
+        assert_eq!(estimate.position(31 * MS, &geometry), 2 * 1920 + 360 * 4);
+        // In time: exact again.
+        estimate.tell(3 * 1920, 33 * MS, &geometry);
+        assert_eq!(estimate.position(34 * MS, &geometry), 3 * 1920 + 48 * 4);
+    }
+
+    #[test]
+    fn a_device_that_stood_is_believed_at_once_and_a_slow_one_in_the_end() {
+        let geometry = geometry();
+        let mut stood = followed(&geometry);
+        stood.tell(2 * 1920, 33 * MS, &geometry);
+        assert_eq!(stood.position(34 * MS, &geometry), 2 * 1920 + 48 * 4);
+        // 500 parts in a million: never more than 0.1 ms ahead.
+        let mut slow = followed(&geometry);
+        for period in 2..2000 {
+            let at_ns = 3 * MS + period * (10 * MS + 5_000);
+            slow.tell(period * 1920, at_ns, &geometry);
+            let ahead = slow.position(at_ns + MS, &geometry) - (period * 1920 + 48 * 4);
+            assert!(ahead <= 5 * 4, "{ahead} bytes ahead in period {period}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_moves_nothing() {
+        let geometry = geometry();
+        let mut estimate = Estimate::default();
+        estimate.start(1920, 10 * MS);
+        assert_eq!(estimate.position(2 * MS, &geometry), 1920);
+    }
+}
