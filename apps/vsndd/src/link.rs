@@ -48,7 +48,7 @@ pub(crate) enum Report {
     Serving,
     /// So many cards are served now.
     Cards(usize),
-    /// The guest has another name.
+    /// The guest may have another name than the broker knows.
     Renamed,
     /// Something happened.
     Event(Event),

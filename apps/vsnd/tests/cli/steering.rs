@@ -218,8 +218,11 @@ fn what_the_hosts_user_sets_for_a_guest_behind_alsas_plugin_concerns_that_guest_
         let player = steered.player_of("1");
         eventually("the guest is on the server", || has("studio", "100"));
         let (number, _) = volume_of("studio").expect("there");
-        server.pactl(&["set-sink-input-volume", &number, "25%"]);
-        eventually("it is as the user wants it", || has("studio", "25"));
+        // WirePlumber may set a stream that is new to what it remembers after it can be seen: the user sets it again then.
+        eventually("it is as the user wants it", || {
+            server.pactl(&["set-sink-input-volume", &number, "25%"]);
+            has("studio", "25")
+        });
         drop(player);
         eventually("the guest is gone", || volume_of("studio").is_none());
         let player = steered.player_of("3");

@@ -160,6 +160,8 @@ impl Worker {
             backend_path,
             scratch: Vec::with_capacity(1 << 16),
         };
+        // The broker read it before, perhaps when the guest had none.
+        worker.link.send(&Report::Renamed);
         worker.rescan();
         for id in worker.dirty.take_all() {
             worker.look_at(id, worker.poller.now_ns());
