@@ -14,6 +14,8 @@ use program::{ExitStatus, Failure};
 use vsndd::{ConfigSource, Daemon, Ended, Error, Groups, ListenError, Processes, Sockets, sandbox, service, state};
 use xen::{DomainId, Xen, XenSpec};
 
+#[cfg(not(feature = "pipewire"))]
+mod fuller;
 mod manual;
 
 /// A manual page.
@@ -32,7 +34,7 @@ enum ManualPage {
 #[command(
     version,
     after_help = "Exit status: 0 ended when asked, 1 unexpected error, 2 command line, \
-    3 configuration, 4 no Xen, 8 host device, 10 Xen went away."
+    3 configuration, 4 no Xen, 8 host device, 10 Xen went away, 12 another program listens where the daemon is to."
 )]
 struct Arguments {
     /// The Xen to serve: `dev` for the real one, `emu:DIR` for the emulation in DIR [env: VSND_XEN].
@@ -75,6 +77,8 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    #[cfg(not(feature = "pipewire"))]
+    fuller::become_it();
     program::end("vsndd", start(&Arguments::parse()))
 }
 
@@ -124,8 +128,9 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         );
     }
     let own = sockets.directories().chain([state.as_path()]);
+    // This host cannot have the sandbox that was asked for, and could not the next time.
     sandbox::enter(&arguments.sandbox, &config, source.path().as_deref(), own, groups.as_ref().map(Groups::directory))
-        .map_err(Failure::with(ExitStatus::Failure))?;
+        .map_err(Failure::with(ExitStatus::Config))?;
     xen.check_devices().map_err(|error| {
         let next =
             "let a group of that user have them: `cd /dev/xen; chgrp vsndd evtchn gntdev; chmod g+rw evtchn gntdev`";
@@ -213,8 +218,12 @@ fn serve_one(arguments: &Arguments, own: DomainId, guest: DomainId) -> Result<Ex
 fn status_of(error: &Error) -> ExitStatus {
     match error {
         Error::Xen(_) | Error::Store(_) => ExitStatus::NoXen,
-        Error::Listen(ListenError::NoGroup(_)) => ExitStatus::Config,
-        Error::System(_) | Error::Listen(_) => ExitStatus::Failure,
+        Error::Listen(ListenError::InUse(_)) => ExitStatus::Busy,
+        Error::Listen(ListenError::System { reason, .. }) if reason.kind() == io::ErrorKind::AddrInUse => {
+            ExitStatus::Busy
+        }
+        Error::Listen(ListenError::NoGroup(_) | ListenError::System { .. }) => ExitStatus::Config,
+        Error::System(_) => ExitStatus::Failure,
         Error::HostDevice(_) => ExitStatus::HostDevice,
     }
 }

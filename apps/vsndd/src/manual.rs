@@ -30,13 +30,16 @@ const SECTIONS: Sections<'static> = Sections {
         ("PULSE_SERVER, PULSE_COOKIE", "the PulseAudio server of a device that names none, and its cookie"),
         ("PIPEWIRE_REMOTE, PIPEWIRE_RUNTIME_DIR, XDG_RUNTIME_DIR", "the PipeWire server of a device that names none"),
     ],
-    statuses: &[S::Success, S::Failure, S::Usage, S::Config, S::NoXen, S::File, S::HostDevice, S::Lost],
+    statuses: &[S::Success, S::Failure, S::Usage, S::Config, S::NoXen, S::File, S::HostDevice, S::Lost, S::Busy],
     see_also: &["vsndd.toml(5)", "vsnd(1)", "vsnd-doctor(1)", "xl.cfg(5)"],
 };
 
 const FILE_SECTIONS: Sections<'static> = Sections {
     examples: &[
-        ("sink = \"pulse@unix:/run/user/1000/pulse/native\"", "everybody plays to the sound server of that user"),
+        (
+            "sink = \"pulse@unix:/run/vsnd-desktop/alice\"",
+            "everybody plays to the sound server of that user's session (vsnd-desktop@alice.socket)",
+        ),
         ("rule = [{ domain = \"studio\", capture = true }]", "that guest may record"),
         ("vsndd --check-config --config new.toml", "says what is wrong with a file that is not in use yet"),
     ],

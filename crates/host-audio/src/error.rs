@@ -98,7 +98,8 @@ impl Error {
 
     #[cfg(any(test, not(all(feature = "alsa", feature = "pipewire"))))]
     pub(crate) fn not_built(kind: &str) -> Self {
-        let hint = format!("the cargo feature `{}` builds them in", kind.to_lowercase());
+        let package = if kind == "PipeWire" { "; the package `vsndd-pipewire` has them" } else { "" };
+        let hint = format!("the cargo feature `{}` builds them in{package}", kind.to_lowercase());
         Self::new(ErrorKind::NotBuilt, kind).helped_by(hint)
     }
 }
@@ -149,7 +150,8 @@ mod tests {
         );
         assert_eq!(
             Error::not_built("PipeWire").to_string(),
-            "this program was built without PipeWire devices; the cargo feature `pipewire` builds them in"
+            "this program was built without PipeWire devices; the cargo feature `pipewire` builds them in; \
+             the package `vsndd-pipewire` has them"
         );
     }
 }

@@ -27,6 +27,7 @@ mod null;
 #[cfg(feature = "pipewire")]
 mod pipewire;
 mod pulse;
+mod session;
 pub mod speakers;
 mod spec;
 mod stream;

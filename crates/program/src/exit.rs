@@ -28,7 +28,7 @@ pub enum ExitStatus {
     Lost = 10,
     /// The user may not do that.
     Denied = 11,
-    /// Another program uses the sound card.
+    /// Another program uses the sound card, or listens where the daemon is to.
     Busy = 12,
 }
 
@@ -38,7 +38,7 @@ impl ExitStatus {
         (Self::Success, "as asked"),
         (Self::Failure, "bytes differ, something is missing, the daemon refuses, or an unexpected error"),
         (Self::Usage, "command line"),
-        (Self::Config, "configuration"),
+        (Self::Config, "configuration, or what it needs and this host has not"),
         (Self::NoXen, "no Xen, or no emulation in that directory, or it is in use"),
         (Self::NoCard, "no such guest, card or stream"),
         (Self::NoDaemon, "no daemon answers"),
@@ -47,7 +47,7 @@ impl ExitStatus {
         (Self::Unsupported, "the card does not take the format, rate or channel count, or capture is not allowed"),
         (Self::Lost, "the other side went away and did not come back"),
         (Self::Denied, "not permitted"),
-        (Self::Busy, "another program uses the card"),
+        (Self::Busy, "another program uses the card, or listens where the daemon is to"),
     ];
 
     /// The status with this number; any other means failure.

@@ -190,3 +190,23 @@ fn an_existing_file_is_not_overwritten() {
     expect(&output, 7, "exists already");
     assert_eq!(std::fs::read(&target).expect("still there"), b"precious");
 }
+
+#[test]
+fn a_socket_that_another_daemon_has_and_one_that_cannot_be_had() {
+    let world = World::new();
+    let socket = world.path("control.sock");
+    let taken = std::os::unix::net::UnixListener::bind(&socket).expect("bound");
+    let ends = |listen: &str| {
+        let config = world.path("listen.toml");
+        std::fs::write(&config, listen).expect("written");
+        let mut daemon = Command::new(program("vsndd"));
+        daemon.args(["--config", text(&config), "--xen", &world.spec()]).output().expect("runs")
+    };
+    expect(&ends(&format!("control = {{ socket = \"{}\" }}\n", socket.display())), 12, "another daemon listens there");
+    drop(taken);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+    let address = taken.local_addr().expect("known");
+    expect(&ends(&format!("metrics = {{ listen = \"tcp:{address}\" }}\n")), 12, "cannot listen at");
+    let too_long = world.path(&"x".repeat(108));
+    expect(&ends(&format!("control = {{ socket = \"{}\" }}\n", too_long.display())), 3, "cannot listen at");
+}

@@ -1,6 +1,6 @@
 //! Reaching a server, and what there is on it.
 
-use crate::Direction;
+use crate::{Direction, session};
 use pipewire::context::ContextRc;
 use pipewire::core::CoreRc;
 use pipewire::loop_::Timeout;
@@ -67,11 +67,13 @@ pub(super) struct Access {
 impl Access {
     /// A connection, whose messages come through the loop of `context`.
     pub fn connect(&self, context: &ContextRc) -> Result<CoreRc, Failure> {
-        let stream = self.socket().map_err(|error| match error.kind() {
-            std::io::ErrorKind::PermissionDenied => {
+        let hint = self.sockets.first().and_then(|path| session::hint(path));
+        let stream = self.socket().map_err(|error| match (hint, error.kind()) {
+            (Some(hint), _) => Failure::new(error.to_string(), hint),
+            (None, std::io::ErrorKind::PermissionDenied) => {
                 Failure::new(error.to_string(), "this program must run as the server's user, or be let at its socket")
             }
-            _ => Failure::new(
+            (None, _) => Failure::new(
                 error.to_string(),
                 "`pw-cli info 0` says whether PipeWire runs; that of a user's session is named with \
                  `pipewire@unix:/run/user/UID/pipewire-0`",

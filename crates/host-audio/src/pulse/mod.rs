@@ -16,7 +16,7 @@ pub use address::ServerAddress;
 use crate::catalogue::Offer;
 use crate::device::identity;
 use crate::live::{Driver, Input, Opened, Output};
-use crate::{Capabilities, DeviceOptions, DeviceSpec, Direction, Error, StreamLabel, StreamSpec};
+use crate::{Capabilities, DeviceOptions, DeviceSpec, Direction, Error, StreamLabel, StreamSpec, session};
 use connection::{Connection, Failure};
 use pulseaudio::protocol::{self as pa, Command, PulseError};
 use std::ffi::CString;
@@ -72,7 +72,20 @@ impl PulseDriver {
 
     /// What keeps a stream from being opened.
     fn error(&self, failure: Failure, direction: Direction) -> Error {
+        let address = self.address();
+        let path = match &address {
+            ServerAddress::Unix(path) => Some(path.as_path()),
+            ServerAddress::Tcp(..) => None,
+        };
         let (reason, hint) = match failure {
+            Failure::Refused(PulseError::AccessDenied)
+                if direction == Direction::Capture && path.is_some_and(session::is_door) =>
+            {
+                (
+                    "guests may not capture there".to_owned(),
+                    "`vsnd-desktop` is told `--allow-capture` where they shall: /usr/share/doc/vsndd/desktop.md",
+                )
+            }
             Failure::Refused(PulseError::AccessDenied | PulseError::AuthKey) => (
                 "it does not let us in".to_owned(),
                 "it wants its user, its cookie (PULSE_COOKIE names the file), or an `auth-ip-acl` with this machine in it",
@@ -86,10 +99,11 @@ impl PulseDriver {
             ),
             Failure::Refused(error) => (format!("it refused the stream ({error:?})"), "its log says more"),
             Failure::Broken(reason) => {
-                (reason, "`pactl info` says whether PulseAudio or PipeWire (`pipewire-pulse`) runs there")
+                let usual = "`pactl info` says whether PulseAudio or PipeWire (`pipewire-pulse`) runs there";
+                (reason, path.and_then(session::hint).unwrap_or(usual))
             }
         };
-        Error::unusable(format_args!("PulseAudio server {}", self.address()), reason, hint)
+        Error::unusable(format_args!("PulseAudio server {address}"), reason, hint)
     }
 }
 
