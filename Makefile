@@ -18,7 +18,7 @@ demo: build
 	target/release/vsnd demo $(DEMO_ARGS)
 
 build: deps
-	$(CARGO) build --release --locked -p vsnd -p vsndd $(addprefix --features vsndd/,$(FEATURES))
+	$(CARGO) build --release --locked -p vsnd -p vsndd -p vsnd-desktop $(addprefix --features vsndd/,$(FEATURES))
 
 # Everything, what fails fast first. Each part runs, whatever became of the others; a table at the end says what took how
 # long, what failed and where to look, and what was left out.
@@ -106,11 +106,11 @@ pictures: build
 
 # Debian packages, target/deb: the daemon as a service, the tool, the guest's module. ARCH is amd64 or arm64, SUITE 12 or 13 where they
 # are not for this machine's.
-deb: build
+deb: deps
 	@scripts/install-deps.sh deb $(ARCH)
 	linux/dist.sh
-	$(if $(ARCH)$(SUITE),scripts/cross.sh $(or $(ARCH),amd64) $(or $(SUITE),12) \
-	    $(CARGO) build --release --locked -p vsnd -p vsndd $(addprefix --features vsndd/,$(FEATURES)))
+	packaging/programs.sh
+	$(if $(ARCH)$(SUITE),scripts/cross.sh $(or $(ARCH),amd64) $(or $(SUITE),12) packaging/programs.sh)
 	ARCH=$(ARCH) SUITE=$(SUITE) packaging/deb.sh
 
 # The sources, the module's, the packages and their checksums, target/release-VERSION, built twice and compared; and the version's tag.

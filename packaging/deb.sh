@@ -1,5 +1,5 @@
 #!/bin/bash
-# Makes the Debian packages vsndd, vsnd-tools and vsnd-dkms in target/deb, from the release builds and the module's release.
+# Makes the Debian packages vsndd, vsndd-pipewire, vsnd-tools and vsnd-dkms in target/deb, from the release builds and the module's release.
 # usage: deb.sh [VERSION]   (of the packages; without it Cargo.toml's)
 # environment: PROGRAMS=directory of our programs, ARCH and SUITE: for that architecture and Debian, with the programs that
 # scripts/cross.sh has built; they go to target/deb/SUITE-ARCH
@@ -30,6 +30,7 @@ mkdir -p "$inputs"/{docs,man,completions,vsnd-dkms,modprobe.d}
 cp -r "$here/debian" "$work/vsnd/"
 cp "$here/vsndd.service" "$work/vsnd/debian/vsndd.service"
 cp "$here/vsndd.udev" "$work/vsnd/debian/vsndd.udev"
+for unit in "$here"/vsnd-desktop@.*; do cp "$unit" "$work/vsnd/debian/vsndd.$(basename "$unit")"; done
 sed -i "s/@DKMS_VERSION@/$version/" "$work/vsnd/debian/vsnd-dkms.install"
 awk 'NR == FNR { text = text ($0 == "" ? " ." : " " $0) "\n"; next } $0 == "@MIT@" { printf "%s", text; next } { print }' \
     <(tail -n +3 "$project/LICENSE-MIT") "$here/debian/copyright" > "$work/vsnd/debian/copyright"
@@ -42,7 +43,7 @@ vsnd ($deb_version) unstable; urgency=medium
  -- vsnd authors <vsnd@localhost.localdomain>  $(date -R -u -d "@$moment")
 END
 
-install -m755 "$programs/vsndd" "$programs/vsnd" "$inputs/"
+install -m755 "$programs"/{vsndd,vsndd-pipewire,vsnd-desktop,vsnd} "$inputs/"
 "$native/vsndd" --man 8 > "$inputs/man/vsndd.8"
 "$native/vsndd" --man 5 > "$inputs/man/vsndd.toml.5"
 "$native/vsnd" man "$inputs/man"
@@ -50,7 +51,7 @@ install -m755 "$programs/vsndd" "$programs/vsnd" "$inputs/"
 "$native/vsnd" completions zsh > "$inputs/completions/_vsnd"
 "$native/vsnd" completions fish > "$inputs/completions/vsnd.fish"
 cp "$project/docs/driver.md" "$inputs/"
-cp "$project"/docs/{service,control,policy,xen,sound}.md "$project/docs/vsndd.toml" "$inputs/docs/"
+cp "$project"/docs/{service,desktop,control,policy,xen,sound}.md "$project/docs/vsndd.toml" "$inputs/docs/"
 # The documentation's configuration without the listener for figures and the examples of rules, which name guests that nobody has.
 sed '/^\[metrics\]/,$ s/^\([^#]\)/#\1/' "$project/docs/vsndd.toml" > "$inputs/vsndd.toml"
 tar -C "$inputs/vsnd-dkms" --strip-components=1 -xzf "$release"

@@ -1,18 +1,19 @@
 #!/bin/bash
 # Installs the packages in a Debian 12 of its own, under systemd in a container; starts the service over the emulated Xen, plays
-# through it, has it hang and die, upgrades it while it plays, removes all, and looks for what is left. Then the module's package,
-# lintian, and what systemd says of the unit.
+# through it, also into the session of an ordinary user, has it hang and die, upgrades it while it plays, has it end with each status,
+# removes all, and looks for what is left. Then the module's package, lintian, and what systemd says of the units.
 # usage: test.sh      (as root, or with sudo; needs the network the first time)
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 project=$(dirname "$here")
 deb=$project/target/deb
-base=$deb/debian-12.tar
+base=$deb/debian-12-sessions.tar
 lab=${PROGRAMS:-$project/target/release}/vsnd-lab
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$project/Cargo.toml" | head -n1)
-# The figure that docs/service.md has, in tenths.
+# The figures that docs/service.md and docs/desktop.md have, in tenths.
 exposure=26
+desktop_exposure=7
 [ "$(id -u)" = 0 ] || exec sudo --preserve-env=PROGRAMS "$0"
 
 work=$(mktemp -d -p "$deb")
@@ -51,18 +52,26 @@ apt_in_it() { in_it apt-get -qq -o Dpkg::Use-Pty=0 "$@" > "$work/apt.log" 2>&1 |
 # --- what needs no container -------------------------------------------------------------------------------
 
 # Nobody's mail stands for these packages: they are not Debian's.
-lintian --fail-on error,warning --suppress-tags bogus-mail-host,bogus-mail-host-in-debian-changelog "$deb"/{vsndd,vsnd-tools,vsnd-dkms}_"$version"_*.deb || fail "lintian"
+lintian --fail-on error,warning --suppress-tags bogus-mail-host,bogus-mail-host-in-debian-changelog "$deb"/{vsndd,vsndd-pipewire,vsnd-tools,vsnd-dkms}_"$version"_*.deb || fail "lintian"
 systemd-analyze security --offline=true --threshold=$exposure "$here/vsndd.service" > "$work/security" || {
     cat "$work/security"
     fail "the unit is more exposed than docs/service.md says"
+}
+cp "$here/vsnd-desktop@.service" "$work/vsnd-desktop@alice.service"
+systemd-analyze security --offline=true --threshold=$desktop_exposure "$work/vsnd-desktop@alice.service" > "$work/desktop-security" || {
+    cat "$work/desktop-security"
+    fail "vsnd-desktop@.service is more exposed than docs/desktop.md says"
 }
 say "lintian is content; $(tail -n1 "$work/security" | sed 's/^[^A-Z]*//')"
 
 # --- a Debian of its own -----------------------------------------------------------------------------------
 
 if [ ! -e "$base" ]; then
+    packages=systemd,systemd-sysv,dbus,udev,kmod,libasound2,libpipewire-0.3-0,dkms,linux-headers-amd64
+    # A desktop's sessions.
+    packages=$packages,dbus-user-session,libpam-systemd,pulseaudio,pulseaudio-utils,pipewire-pulse,wireplumber
     mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Codename: bookworm' 'Created-By: Packages' | head -n1)
-    debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,udev,kmod,libasound2,dkms,linux-headers-amd64 bookworm \
+    debootstrap --variant=minbase --include="$packages" bookworm \
         "$work/base" "${mirror:-http://deb.debian.org/debian}" > "$work/debootstrap.log" 2>&1 ||
         { tail -n 20 "$work/debootstrap.log" >&2; fail "debootstrap"; }
     rm -f "$work/base/var/cache/apt/archives"/*.deb
@@ -72,7 +81,7 @@ fi
 mkdir "$root"
 tar -C "$root" -xf "$base"
 mkdir "$root/packages"
-cp "$deb"/{vsndd,vsnd-tools,vsnd-dkms}_"$version"_*.deb "$root/packages/"
+cp "$deb"/{vsndd,vsndd-pipewire,vsnd-tools,vsnd-dkms}_"$version"_*.deb "$root/packages/"
 "$here/deb.sh" "$version+next" > /dev/null
 mv "$deb"/*_"$version+next"_*.deb "$root/packages/"
 "$lab" make --frames 96000 --seed 1 "$root/packages/short.wav"
@@ -89,7 +98,7 @@ say "systemd $(in_it systemctl --version | sed -n '1s/systemd \([0-9]*\).*/\1/p'
 
 # everything: files, users and groups; without what apt, the journal and systemd keep for themselves.
 everything() {
-    in_it find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /packages -o -path /var/cache \
+    in_it find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /packages -o -path /home -o -path /var/cache \
         -o -path /var/log -o -path /var/lib/dpkg -o -path /var/lib/apt -o -path /var/lib/systemd -o -path /var/tmp \) -prune -o -print | sort
     in_it cat /etc/passwd /etc/group | cut -d: -f1,4 | sort
 }
@@ -97,6 +106,8 @@ everything() {
 left_over() { comm -13 "$work/before" <(everything) | grep -vE '^/etc/(passwd|group|shadow|gshadow)-$|^/etc/\.pwd\.lock$|/__pycache__' || true; }
 # The indexes of modules, which DKMS has made anew.
 in_it sh -c 'for kernel in /lib/modules/*; do depmod "${kernel##*/}" 2>/dev/null; done'
+# An ordinary user, in whose session the packages change nothing.
+in_it useradd --create-home --uid 1000 alice
 everything > "$work/before"
 
 # --- the service -------------------------------------------------------------------------------------------
@@ -141,7 +152,7 @@ runs() { pgrep --ns "$leader" --nslist pid -x vsndd > /dev/null; }
 runs || fail "no daemon is seen"
 say "started: $(cat "$work/status")"
 
-play() { in_it vsnd play --xen emu:/run/emu "/packages/$1.wav"; }
+play() { in_it vsnd play --xen emu:/run/emu "${@:2}" "/packages/$1.wav"; }
 newest() { find "$root/var/lib/vsnd" -name 'heard*.wav' -printf '%T@ %p\n' | sort -n | tail -n1 | cut -d' ' -f2; }
 play short > "$work/play" 2>&1 || fail "play: $(cat "$work/play")"
 eventually "what was heard is not what was played" "$lab" compare --frames 96000 --seed 1 "$(newest)"
@@ -162,6 +173,122 @@ if in_it systemctl reload vsndd; then fail "a reload of a broken file is to fail
 eventually "no line and column" in_it journalctl -q -u vsndd --grep 'unknown key .snik.'
 sed -i '$d' "$root/etc/vsnd/vsndd.toml"
 say "seen with vsnd list, reloaded"
+
+# --- a user's session --------------------------------------------------------------------------------------
+
+as_alice() {
+    in_it runuser -u alice -- env HOME=/home/alice XDG_RUNTIME_DIR=/run/user/1000 \
+        DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/1000/bus "$@"
+}
+has_sink() { as_alice pactl list short sinks | grep -q .; }
+# session SERVER WITHOUT: alice logs in, and her session has the one and not the other.
+session() {
+    local unit
+    in_it systemctl stop user@1000.service
+    as_alice rm -rf /home/alice/.config
+    as_alice mkdir -p /home/alice/.config/systemd/user /home/alice/.config/pulse
+    echo 'default-sample-rate = 48000' | as_alice tee /home/alice/.config/pulse/daemon.conf > /dev/null
+    for unit in "$2.socket" "$2.service"; do as_alice ln -s /dev/null "/home/alice/.config/systemd/user/$unit"; done
+    in_it systemctl start user@1000.service || fail "alice cannot log in: $(in_it journalctl -q -n 20 -u user@1000)"
+    eventually "$1 has no sink" has_sink
+    as_alice pactl info > "$work/server"
+}
+# heard_part: the longest stretch of what alice hears is of the recording of seed 1, and a tenth of a second at least. Where the machine is
+# busy, her server or its recorder loses cycles.
+heard_part() {
+    local heard=$root/home/alice/heard.raw from most
+    read -r from most < <("$lab" stretches "$heard" |
+        awk -v RS=', ' '{ if ($1 == "sound" && $2 > most) { most = $2; from = at } at += $2 } END { print from + 0, most + 0 }')
+    dd if="$heard" of="$work/part.raw" iflag=skip_bytes,count_bytes skip=$((from * 4)) count=$((most * 4)) status=none
+    "$lab" compare --frames 96000 --seed 1 --from-any --jumps 100 --at-least 4800 "$work/part.raw"
+}
+# heard_by_alice TEXT COMMAND...: what the command plays, the recording of seed 1, is heard at the default sink of her session.
+heard_by_alice() {
+    local what=$1 heard=$root/home/alice/heard.raw
+    shift
+    rm -f "$heard"
+    in_it systemd-run --quiet --collect --unit=recorder --uid=alice --setenv=XDG_RUNTIME_DIR=/run/user/1000 --setenv=HOME=/home/alice \
+        sh -c 'exec parec --device=@DEFAULT_MONITOR@ --raw --format=s16le --rate=48000 --channels=2 > /home/alice/heard.raw'
+    eventually "$what: nothing is recorded" test -s "$heard"
+    "$@" > "$work/play" 2>&1 || fail "$what: $(cat "$work/play") $(in_it journalctl -q -n 30 -u 'vsnd-desktop@*')"
+    eventually "$what: it is not heard" heard_part
+    say "$what: heard by alice: $(heard_part)"
+    in_it systemctl stop recorder
+}
+# at_the_door USER COMMAND...: as a client of PulseAudio that has taken the workers' way, or tries.
+at_the_door() { in_it runuser -u "$1" -- env HOME=/nonexistent PULSE_SERVER=unix:/run/vsnd-desktop/alice "${@:2}"; }
+# denied COMMAND...: it is, to the workers' user.
+denied() {
+    if at_the_door vsnd "$@" > "$work/denied" 2>&1; then fail "$* is not denied"; fi
+    grep -q 'Access denied' "$work/denied" || fail "$*: $(cat "$work/denied")"
+}
+
+cp "$root/etc/vsnd/vsndd.toml" "$work/vsndd.toml"
+cat >> "$root/etc/vsnd/vsndd.toml" << 'END'
+[[rule]]
+domain = 2
+sink = "pulse@unix:/run/vsnd-desktop/alice"
+source = "pulse@unix:/run/vsnd-desktop/alice"
+capture = true
+[[rule]]
+domain = 3
+sink = "pulse@unix:/run/user/1000/pulse/native"
+END
+for domain in 2 3; do
+    in_it vsnd emu --dir /run/emu attach --domain $domain \
+        "vsnd=[['CARD, short-name=C', 'PCM, name=p', 'STREAM, unique-id=o, type=p', 'STREAM, unique-id=i, type=c']]" > /dev/null
+done
+in_it systemctl reload vsndd || fail "reload with sessions"
+session pulseaudio pipewire-pulse
+grep -q '^Server Name: pulseaudio' "$work/server" || fail "another server: $(cat "$work/server")"
+if play short --domain 2 > "$work/play" 2>&1; then fail "nobody has let guests into the session"; fi
+if play short --domain 3 > "$work/play" 2>&1; then fail "the service is not to reach a session by itself"; fi
+eventually "the log does not say what to do" in_it journalctl -q -u vsndd --grep 'enable --now vsnd-desktop@USER.socket'
+
+in_it systemctl enable --quiet --now vsnd-desktop@alice.socket
+in_it stat -c '%U %a' /run/vsnd-desktop/alice | grep -qx 'vsnd 600' || fail "$(in_it ls -l /run/vsnd-desktop)"
+heard_by_alice "PulseAudio" play short --domain 2
+at_the_door vsnd pactl info > "$work/info" 2>&1 || fail "the way is closed: $(cat "$work/info")"
+if at_the_door nobody pactl info > /dev/null 2>&1; then fail "anybody reaches the session"; fi
+denied pactl load-module module-null-sink
+denied pactl list short clients
+denied parec --raw
+record() { in_it rm -f /run/recorded.wav; in_it timeout 60 vsnd record --xen emu:/run/emu --domain 2 --seconds 0.2 /run/recorded.wav; }
+if record > "$work/record" 2>&1; then fail "capture is not allowed in the session"; fi
+eventually "the log does not say what to do" in_it journalctl -q -u vsndd --grep 'is told .--allow-capture'
+in_it mkdir -p /etc/systemd/system/vsnd-desktop@alice.service.d
+printf '[Service]\nEnvironment=VSND_DESKTOP=--allow-capture\n' > "$root/etc/systemd/system/vsnd-desktop@alice.service.d/capture.conf"
+in_it systemctl daemon-reload
+in_it systemctl restart vsnd-desktop@alice
+record > "$work/record" 2>&1 || fail "capture: $(cat "$work/record")"
+denied pactl load-module module-null-sink
+say "alice's server can be played to, captured from where that is allowed, and nothing else"
+
+session pipewire-pulse pulseaudio
+grep -q '^Server Name: PulseAudio (on PipeWire' "$work/server" || fail "another server: $(cat "$work/server")"
+heard_by_alice "PipeWire" play short --domain 2
+denied pactl load-module module-null-sink
+# By PipeWire's own protocol, as whoever runs the daemon in the session does.
+own=emu:/home/alice/xen
+alices() {
+    in_it systemd-run --quiet --collect --unit="$1" --uid=alice --setenv=XDG_RUNTIME_DIR=/run/user/1000 --setenv=HOME=/home/alice "${@:2}"
+}
+alices own-emu vsnd emu --dir /home/alice/xen
+as_alice vsnd emu --dir /home/alice/xen attach --domain 1 "vsnd=[['CARD, short-name=C', 'PCM, name=p', 'STREAM, unique-id=o, type=p']]" > /dev/null
+if as_alice vsndd --check-config --sink pipewire 2> "$work/check"; then fail "PipeWire is built in, and its package is of no use"; fi
+grep -q 'the package .vsndd-pipewire. has them' "$work/check" || fail "$(cat "$work/check")"
+before=$(main_pid)
+apt_in_it install "/packages/vsndd-pipewire_${version}_amd64.deb"
+[ "$(main_pid)" != "$before" ] || fail "the service is still the one without PipeWire"
+in_it readlink "/proc/$(main_pid)/exe" | grep -qx /usr/libexec/vsndd-pipewire || fail "the service is not the one with PipeWire"
+as_alice vsndd --check-config --sink pipewire || fail "the package has no PipeWire"
+alices own-daemon vsndd --xen "$own" --sink pipewire
+heard_by_alice "PipeWire's own protocol" as_alice vsnd play --xen "$own" /packages/short.wav
+in_it systemctl stop own-daemon own-emu user@1000.service
+apt_in_it purge vsndd-pipewire
+in_it readlink "/proc/$(main_pid)/exe" | grep -qx /usr/sbin/vsndd || fail "the service is still the one with PipeWire"
+cp "$work/vsndd.toml" "$root/etc/vsnd/vsndd.toml"
+in_it systemctl reload vsndd
 
 # over_it TEXT COMMAND...: a player plays over what the command does to the daemon; both parts of what was heard are right. The
 # recording is long enough for an upgrade on a busy machine, two minutes: the player is stopped when the new daemon is heard.
@@ -191,6 +318,63 @@ hang() {
 over_it "hung" hang
 over_it "upgraded" apt_in_it install "/packages/vsndd_$version+next_amd64.deb" "/packages/vsnd-tools_$version+next_amd64.deb"
 [ "$(in_it dpkg-query -Wf '${Version}' vsndd)" = "$version+next" ] || fail "not upgraded"
+
+# --- the ends of the daemon ----------------------------------------------------------------------------------
+
+is_active() { [ "$(in_it systemctl show -P ActiveState vsndd)" = "$1" ]; }
+# ends STATUS TEXT: started, the service ends with that, and for good.
+ends() {
+    in_it systemctl stop vsndd
+    in_it systemctl reset-failed vsndd
+    if in_it systemctl start vsndd 2> /dev/null; then fail "$2: it starts"; fi
+    [ "$(in_it systemctl show -P ExecMainStatus vsndd)" = "$1" ] || fail "$2: not $1: $(in_it systemctl status vsndd)"
+    [ "$(in_it systemctl show -P NRestarts vsndd)" = 0 ] && is_active failed || fail "$2: it is started again"
+    say "$2: ends with $1 and is not started again"
+}
+# started_with OPTIONS: the service, from now on.
+started_with() {
+    printf '[Service]\nExecStart=\nExecStart=/usr/sbin/vsndd %s\n' "$1" |
+        in_it tee /run/systemd/system/vsndd.service.d/zz-ends.conf > /dev/null
+    in_it systemctl daemon-reload
+}
+started_with "--user vsnd --nonsense"
+ends 2 "a command line with a mistake"
+started_with "--user vsnd --xen emu:/run/emu --sink nonsense"
+ends 2 "a device that there is not"
+started_with "--user vsnd --xen emu:/run/emu"
+echo 'snik = 1' >> "$root/etc/vsnd/vsndd.toml"
+ends 3 "a configuration with a mistake"
+sed -i '$d' "$root/etc/vsnd/vsndd.toml"
+started_with "--user nobody-of-that-name --xen emu:/run/emu"
+ends 3 "a user that there is not"
+started_with "--user vsnd --xen emu:/run/emu"
+in_it systemctl stop vsndd
+in_it systemd-run --quiet --collect --unit=other-emu vsnd emu --dir /run/other-emu
+printf 'sink = "null"\ncontrol = { socket = "/run/vsnd/control.sock" }\n' > "$root/run-other.toml"
+in_it systemd-run --quiet --collect --unit=other vsndd --xen emu:/run/other-emu --config /run-other.toml
+eventually "no other daemon" in_it test -S /run/vsnd/control.sock
+ends 12 "another daemon in its place"
+in_it systemctl stop other other-emu
+rm "$root/run-other.toml"
+# What a restart may mend is tried again, but not for ever.
+started_with "--user vsnd --xen dev"
+in_it systemctl reset-failed vsndd
+in_it systemctl start vsndd 2> /dev/null || true
+limit=$((SECONDS + 300))
+until is_active failed; do [ $SECONDS -lt $limit ] || fail "without Xen it is started again and again"; sleep 0.2; done
+restarts=$(in_it systemctl show -P NRestarts vsndd)
+[ "$(in_it systemctl show -P ExecMainStatus vsndd)" = 4 ] && [ "$restarts" -gt 5 ] && [ "$restarts" -le 50 ] ||
+    fail "without Xen: $restarts restarts, $(in_it systemctl status vsndd)"
+say "without Xen: ends with 4, and after $restarts restarts for good"
+in_it rm /run/systemd/system/vsndd.service.d/zz-ends.conf
+in_it systemctl daemon-reload
+in_it systemctl reset-failed vsndd
+in_it systemctl start vsndd || fail "it does not start any more"
+in_it systemctl stop emu
+eventually "it goes on without Xen" in_it journalctl -q -u vsndd --grep 'status=10'
+in_it systemd-run --quiet --unit=emu vsnd emu --dir /run/emu
+eventually "it does not come back with its Xen" is_active active
+say "Xen went away and came back: ended with 10, started again"
 
 apt_in_it remove vsndd vsnd-tools
 ! runs || fail "the daemon runs after its removal"
