@@ -284,6 +284,7 @@ apt_in_it install "/packages/vsndd-pipewire_${version}_amd64.deb"
 in_it readlink "/proc/$(main_pid)/exe" | grep -qx /usr/libexec/vsndd-pipewire || fail "the service is not the one with PipeWire"
 as_alice vsndd --check-config --sink pipewire || fail "the package has no PipeWire"
 alices own-daemon vsndd --xen "$own" --sink pipewire
+eventually "alice's own daemon does not serve: $(in_it journalctl -q -n 20 -u own-daemon)" in_it test -S /home/alice/xen/control.sock
 heard_by_alice "PipeWire's own protocol" as_alice vsnd play --xen "$own" /packages/short.wav
 in_it systemctl stop own-daemon own-emu user@1000.service
 apt_in_it purge vsndd-pipewire
