@@ -22,7 +22,7 @@ container=
 finish() {
     status=$?
     if [ -n "$container" ]; then
-        [ $status = 0 ] || in_it journalctl --no-pager -n 60 -u vsndd -u emu 2>/dev/null || true
+        [ $status = 0 ] || in_it journalctl --no-pager -n 60 -u vsndd -u emu -u own-daemon -u own-emu 2>/dev/null || true
         kill -TERM "$container" 2>/dev/null && sleep 1
         kill -KILL "$container" 2>/dev/null || true
         wait "$container" 2>/dev/null || true

@@ -61,10 +61,14 @@ impl Listener {
             let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
             rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
             // Nobody can connect before it is listened on.
-            if let Some(gid) = gid {
-                chown(path, None, Some(gid))?;
-            }
-            let mode = if gid.is_some() { 0o660 } else { 0o600 };
+            let given = match gid.map(|gid| chown(path, None, Some(gid))) {
+                Some(Ok(())) => true,
+                // Nobody has asked for the package's group, and an ordinary user is not in it.
+                Some(Err(error)) if group.is_none() && error.kind() == io::ErrorKind::PermissionDenied => false,
+                Some(Err(error)) => return Err(error),
+                None => false,
+            };
+            let mode = if given { 0o660 } else { 0o600 };
             fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
             let inode = fs::metadata(path)?.ino();
             rustix::net::listen(&socket, BACKLOG)?;
