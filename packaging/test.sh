@@ -108,6 +108,8 @@ left_over() { comm -13 "$work/before" <(everything) | grep -vE '^/etc/(passwd|gr
 in_it sh -c 'for kernel in /lib/modules/*; do depmod "${kernel##*/}" 2>/dev/null; done'
 # An ordinary user, in whose session the packages change nothing.
 in_it useradd --create-home --uid 1000 alice
+# Debian's own packages that ours recommend may stay.
+apt_in_it install alsa-utils libasound2-data
 everything > "$work/before"
 
 # --- the service -------------------------------------------------------------------------------------------
@@ -341,15 +343,15 @@ started_with() {
 }
 started_with "--user vsnd --nonsense"
 ends 2 "a command line with a mistake"
-started_with "--user vsnd --xen emu:/run/emu --sink nonsense"
+started_with "--user vsnd --config /etc/vsnd/vsndd.toml --xen emu:/run/emu --sink nonsense"
 ends 2 "a device that there is not"
-started_with "--user vsnd --xen emu:/run/emu"
+started_with "--user vsnd --config /etc/vsnd/vsndd.toml --xen emu:/run/emu"
 echo 'snik = 1' >> "$root/etc/vsnd/vsndd.toml"
 ends 3 "a configuration with a mistake"
 sed -i '$d' "$root/etc/vsnd/vsndd.toml"
-started_with "--user nobody-of-that-name --xen emu:/run/emu"
+started_with "--user nobody-of-that-name --config /etc/vsnd/vsndd.toml --xen emu:/run/emu"
 ends 3 "a user that there is not"
-started_with "--user vsnd --xen emu:/run/emu"
+started_with "--user vsnd --config /etc/vsnd/vsndd.toml --xen emu:/run/emu"
 in_it systemctl stop vsndd
 in_it systemd-run --quiet --collect --unit=other-emu vsnd emu --dir /run/other-emu
 printf 'sink = "null"\ncontrol = { socket = "/run/vsnd/control.sock" }\n' > "$root/run-other.toml"
