@@ -11,9 +11,9 @@ use tracing::{debug, warn};
 
 use crate::rights::{ANSWER_BYTES, Denied, Rights};
 
-/// Most octets of a command; those with a stream's properties have some hundreds.
+/// Largest command; those with a stream's properties have some hundred bytes.
 const COMMAND_BYTES_MAX: usize = 64 * 1024;
-/// Octets of frames that are passed on at once.
+/// Frames that are passed on at once.
 const PIECE_BYTES: usize = 64 * 1024;
 /// Flags that say where in a stream frames belong. Others speak of shared memory.
 const SEEK_FLAGS: u32 = 0xFF;
@@ -104,7 +104,7 @@ impl Connection<'_> {
     }
 }
 
-/// What stands before a message.
+/// Header of a message.
 struct Head {
     length: usize,
     channel: u32,
@@ -120,7 +120,7 @@ impl Head {
             return Ok(None);
         }
         let number =
-            |place: usize| message.iter().skip(place).take(4).fold(0, |sum, &octet| (sum << 8) | u32::from(octet));
+            |place: usize| message.iter().skip(place).take(4).fold(0, |sum, &byte| (sum << 8) | u32::from(byte));
         Ok(Some(Self { length: number(0) as usize, channel: number(4), flags: number(16) }))
     }
 
@@ -130,7 +130,7 @@ impl Head {
     }
 }
 
-/// Reads `length` octets and adds them to `message`.
+/// Reads `length` bytes and adds them to `message`.
 fn take(from: &mut impl Read, message: &mut Vec<u8>, length: usize) -> io::Result<()> {
     if from.by_ref().take(length as u64).read_to_end(message)? < length {
         return Err(io::ErrorKind::UnexpectedEof.into());
@@ -138,7 +138,7 @@ fn take(from: &mut impl Read, message: &mut Vec<u8>, length: usize) -> io::Resul
     Ok(())
 }
 
-/// Writes what is in `message`, and `left` octets that come behind it.
+/// Writes what is in `message`, and `left` bytes that come behind it.
 fn pass(from: &mut impl Read, mut to: &UnixStream, message: &mut Vec<u8>, mut left: usize) -> io::Result<()> {
     loop {
         let piece = left.min(PIECE_BYTES);

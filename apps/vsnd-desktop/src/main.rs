@@ -1,6 +1,6 @@
 //! `vsnd-desktop`: the door between the host daemon's workers and the sound server of a user's session.
 //!
-//! It runs as that user and takes connections on a socket that only the workers' user can open (vsnd-desktop@.socket). Each is
+//! The program runs as that user and takes connections on a socket that only the workers' user can open (vsnd-desktop@.socket). Each is
 //! passed on to the session's PulseAudio, or to PipeWire's server in its place, but for what a player has no use for: whoever may
 //! load a module into a sound server can have it load a library, and is that user.
 
@@ -45,7 +45,7 @@ struct Arguments {
     /// Lets them capture as well: the microphone, and what other programs play.
     #[arg(long)]
     allow_capture: bool,
-    /// What to log: a level (`error`, `warn`, `info`, `debug`) or a filter.
+    /// Log filter: a level (`error`, `warn`, `info`, `debug`) or a filter.
     #[arg(long, default_value = "info", value_name = "FILTER")]
     log: String,
 }

@@ -48,7 +48,7 @@ pub(crate) struct Denied {
     pub command: u32,
 }
 
-/// What a client may do, and which streams it has.
+/// Rights of a client, and its streams.
 #[derive(Debug, Default)]
 pub(crate) struct Rights {
     allow_capture: bool,
@@ -108,7 +108,7 @@ impl Rights {
     }
 }
 
-/// The octets of an answer that [`Rights::answered`] wants to see.
+/// Bytes of an answer that [`Rights::answered`] wants to see.
 pub(crate) const ANSWER_BYTES: usize = ARGUMENTS + 10;
 
 /// A number with its letter.

@@ -153,11 +153,11 @@ fn who_sends_nonsense_is_cut_off_and_nobody_else() {
         control(10, 0x8000_0000, b"L\0\0\0\x08L\0\0\0\0"),
         control(10, 0x4000_0000, b""),
     ];
-    for octets in nonsense {
+    for bytes in nonsense {
         let mut client = UnixStream::connect(door.path()).unwrap();
         client.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        client.write_all(&octets).unwrap();
-        assert_eq!(std::io::Read::read(&mut client, &mut [0; 64]).unwrap(), 0, "{octets:?}");
+        client.write_all(&bytes).unwrap();
+        assert_eq!(std::io::Read::read(&mut client, &mut [0; 64]).unwrap(), 0, "{bytes:?}");
     }
     assert!(door.run("pactl", &["info"]).status.success());
 }
