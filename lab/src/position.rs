@@ -33,7 +33,7 @@ pub fn clock() -> Result<String> {
     Ok(format!("{now} {counter}"))
 }
 
-/// What the file says, and when. The domain may be without its processor for milliseconds in the middle of a look: it is taken again.
+/// The text of the file, and when it was read. The domain may be without its processor for milliseconds in the middle of a look: it is taken again.
 fn look_at(status: &Path) -> Result<(i128, String)> {
     let mut look = (i128::MAX, 0, String::new());
     for _ in 0..10 {

@@ -184,10 +184,10 @@ fn the_server_knows_its_user_however_late_it_asks() {
     let mut there = [rustix::event::PollFd::new(&taken, rustix::event::PollFlags::IN)];
     rustix::event::poll(&mut there, None).unwrap();
     rustix::net::sockopt::set_socket_passcred(&taken, true).unwrap();
-    let mut octets = [0; 64];
+    let mut bytes = [0; 64];
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut into = [IoSliceMut::new(&mut octets)];
+    let mut into = [IoSliceMut::new(&mut bytes)];
     rustix::net::recvmsg(&taken, &mut into, &mut ancillary, RecvFlags::empty()).unwrap();
     let told = ancillary.drain().find_map(|message| match message {
         RecvAncillaryMessage::ScmCredentials(who) => Some(who),

@@ -7,7 +7,7 @@ const SESSIONS: &str = "/run/user";
 /// Where the doors are.
 const DOORS: &str = "/run/vsnd-desktop";
 
-/// What helps where the server at `path` cannot be reached, if that is another user's, or behind a door.
+/// Advice for a server at `path` that cannot be reached, if that is another user's, or behind a door.
 pub(crate) fn hint(path: &Path) -> Option<&'static str> {
     if path.starts_with(DOORS) {
         return Some(

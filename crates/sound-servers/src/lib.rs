@@ -601,7 +601,7 @@ impl<'a> Search<'a> {
     /// one after the other.
     fn has_half(&self, frame: &[u8]) -> bool {
         let half = self.frame_bytes / 2;
-        let silent = |octets: &[u8]| octets.iter().all(|&octet| octet == 0);
+        let silent = |bytes: &[u8]| bytes.iter().all(|&byte| byte == 0);
         let (left, right) = frame.split_at(half);
         silent(left) && self.frames.iter().any(|played| played[half..] == *right)
             || silent(right) && self.frames.iter().any(|played| played[..half] == *left)
