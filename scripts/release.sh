@@ -38,19 +38,18 @@ rm -rf "$out" && mkdir -p "$out/built"
 git archive --prefix="vsnd-$version/" HEAD | gzip -n9 > "$out/vsnd-$version.tar.gz"
 
 # build DIRECTORY RESULT: unpacks the sources, builds, and leaves what is released. No path of this machine gets into a program.
+# Each step says itself that it failed: `set -e` does not hold where somebody asks how a function ended.
 build() {
     local tree=$PWD/$1/vsnd-$version result=$2 platform
-    mkdir -p "$1" "$result"
-    tar -C "$1" -xzf "$out/vsnd-$version.tar.gz"
+    mkdir -p "$1" "$result" && tar -C "$1" -xzf "$out/vsnd-$version.tar.gz" || return
     RUSTFLAGS="--remap-path-prefix=$tree=/vsnd --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
     RUSTFLAGS="$RUSTFLAGS --remap-path-prefix=$(rustc --print sysroot)=/rust"
     export RUSTFLAGS
-    make --no-print-directory -C "$tree" deb
-    cp "$tree"/target/deb/*.deb "$tree"/target/dist/*.tar.gz "$result/"
+    make --no-print-directory -C "$tree" deb && cp "$tree"/target/deb/*.deb "$tree"/target/dist/*.tar.gz "$result/" || return
     for platform in ${FOR:-}; do
-        make --no-print-directory -C "$tree" deb ARCH="${platform%-*}" SUITE="${platform#*-}"
-        mkdir -p "$result/debian-${platform#*-}"
-        cp "$tree/target/deb/${platform#*-}-${platform%-*}"/*.deb "$result/debian-${platform#*-}/"
+        make --no-print-directory -C "$tree" deb ARCH="${platform%-*}" SUITE="${platform#*-}" &&
+            mkdir -p "$result/debian-${platform#*-}" &&
+            cp "$tree/target/deb/${platform#*-}-${platform%-*}"/*.deb "$result/debian-${platform#*-}/" || return
     done
     rm -rf "$tree"
 }
@@ -64,7 +63,7 @@ done
 # The same files, with the same bytes.
 (cd "$out/one" && find . -type f -exec sha256sum {} + | sort -k2) > "$out/SHA256SUMS.one"
 (cd "$out/another-one" && find . -type f -exec sha256sum {} + | sort -k2) > "$out/SHA256SUMS.another-one"
-differing=$(diff "$out/SHA256SUMS.one" "$out/SHA256SUMS.another-one" | sed -n 's/^[<>] [^ ]*  \.\///p' | sort -u | tr '\n' ' ')
+differing=$(diff "$out/SHA256SUMS.one" "$out/SHA256SUMS.another-one" | sed -n 's/^[<>] [^ ]*  \.\///p' | sort -u | tr '\n' ' ' || true)
 [ -z "$differing" ] ||
     refuse "built twice, these are not the same: $differing($out/one, $out/another-one; diffoscope says where)"
 

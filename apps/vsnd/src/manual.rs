@@ -144,7 +144,7 @@ pub(crate) fn sections(command: &str) -> Option<Sections<'static>> {
         ]),
         "vsnd-deny-capture" => steering(&[("vsnd deny-capture '*'", "lets no guest capture")]),
         "vsnd-disconnect" => steering(&[
-            ("vsnd disconnect studio/0", "has a guest's card connect anew, for instance when its driver is stuck"),
+            ("vsnd disconnect studio/0", "has a guest's card connect again, for instance when its driver is stuck"),
             ("vsnd disconnect studio", "the same for all of its cards"),
         ]),
         "vsnd-move" => Sections {

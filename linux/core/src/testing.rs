@@ -240,7 +240,7 @@ pub(crate) fn now_ms() -> u32 {
     world(|world| world.now_ms)
 }
 
-/// What the clock of positions says from now on.
+/// Sets the clock of positions.
 pub(crate) fn set_now_ns(now_ns: u64) {
     world(|world| world.now_ns = now_ns);
 }

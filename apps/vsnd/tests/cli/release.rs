@@ -1,7 +1,7 @@
-//! `make release`: which trees are not released, and that each refusal says what to do. The build itself is not tried here.
+//! `make release`: which trees and builds are not released, and that each refusal says what to do. The build is a stand-in of one line.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
 /// A project with what the script reads before it builds: version, list of changes, the module's version.
 struct Project(tempfile::TempDir);
@@ -42,10 +42,32 @@ impl Project {
 
     /// The refusal.
     fn refused(&self) -> String {
-        let output = Command::new(self.path().join("scripts/release.sh")).output().expect("bash runs");
+        let output = self.release();
         assert_eq!(output.status.code(), Some(1));
         assert!(!self.path().join("target").exists(), "something was built");
         String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    /// Released, with this as the command that makes a package, whose path is `$@`.
+    fn released_with(command: &str) -> (Self, Output) {
+        let project = Self::new(CHANGES);
+        project.write(".gitignore", "/target\n");
+        let copied = "\n\tmkdir -p target/dist; cp $< target/dist/vsnd.tar.gz\n";
+        project.write(
+            "Makefile",
+            &format!("deb: target/deb/vsnd.deb{copied}target/deb/vsnd.deb:\n\tmkdir -p target/deb; {command}\n"),
+        );
+        project.commit();
+        let output = project.release();
+        (project, output)
+    }
+
+    fn release(&self) -> Output {
+        let mut command = Command::new(self.path().join("scripts/release.sh"));
+        for (name, value) in [("NAME", "Somebody"), ("EMAIL", "somebody@localhost")] {
+            command.env(format!("GIT_COMMITTER_{name}"), value);
+        }
+        command.output().expect("bash runs")
     }
 }
 
@@ -82,4 +104,32 @@ fn the_module_has_the_version_of_the_programs() {
     project.write("linux/dkms.conf", "PACKAGE_VERSION=\"1.2.2\"\n");
     project.commit();
     assert!(project.refused().contains("linux/dkms.conf another"), "{}", project.refused());
+}
+
+#[test]
+fn what_is_built_twice_alike_is_released_with_its_sums_and_its_tag() {
+    let (project, output) = Project::released_with("echo a package > $@");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let sums = std::fs::read_to_string(project.path().join("target/release-1.2.3/SHA256SUMS")).expect("there");
+    let names: Vec<&str> = sums.lines().filter_map(|line| line.split("  ").nth(1)).collect();
+    assert_eq!(names, ["vsnd-1.2.3.tar.gz", "vsnd.deb", "vsnd.tar.gz"]);
+    project.git(&["rev-parse", "refs/tags/v1.2.3"]);
+}
+
+#[test]
+fn what_differs_when_it_is_built_twice_is_not_released() {
+    let (project, output) = Project::released_with("pwd > $@");
+    let refused = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(refused.contains("these are not the same: vsnd.deb vsnd.tar.gz"), "{refused}");
+    assert!(!project.path().join("target/release-1.2.3/SHA256SUMS").exists());
+}
+
+#[test]
+fn a_build_that_fails_is_not_released() {
+    let (project, output) = Project::released_with("echo half > $@; false");
+    let refused = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(refused.contains("the build failed"), "{refused}");
+    assert!(!project.path().join("target/release-1.2.3/SHA256SUMS").exists());
 }

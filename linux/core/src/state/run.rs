@@ -9,7 +9,7 @@ use crate::guarded::Requests;
 use crate::place::{Accepted, Shown, frames, frames_in_ring};
 use crate::{Platform, Signal, Stop};
 
-/// What ALSA wants of a stream, whether or not there is a backend to do it.
+/// Phase of a stream as ALSA wants it, whether or not there is a backend to do it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Phase {
     /// To be prepared first.
@@ -24,7 +24,7 @@ pub(super) enum Phase {
 #[derive(Default)]
 pub(super) struct Run {
     pub(super) phase: Phase,
-    /// What the application has written.
+    /// Bytes that the application has written.
     pub(super) accepted: Accepted,
     /// Bytes that the backend has taken by WRITE: the application may overwrite them.
     pub(super) taken: u64,
@@ -38,7 +38,7 @@ pub(super) struct Run {
     pub(super) origin: u64,
     /// The present connection was sent START.
     pub(super) started: bool,
-    /// No connection can take it up: it has to be prepared anew.
+    /// No connection can take it up: it has to be prepared again.
     pub(super) stale: bool,
     pub(super) draining: bool,
     /// Nobody tells how far the ring is written: it is handed over ahead of the device, whatever is in it.
@@ -72,7 +72,7 @@ impl<P: Platform> State<P> {
         self.run.accepted.bytes.saturating_sub(ring)
     }
 
-    /// What the device has played or captured.
+    /// Bytes that the device has played or captured.
     pub(super) fn device_position(&self) -> u64 {
         let here = match &self.transport {
             Some(transport) if self.connected => transport.stream.run_position_bytes(),
@@ -81,7 +81,7 @@ impl<P: Platform> State<P> {
         self.run.origin.saturating_add(here)
     }
 
-    /// What ALSA is to know of: what is played, captured, or of a ring that nobody tells of, taken out.
+    /// Position that ALSA is shown: what is played, captured, or of a ring that nobody tells of, taken out.
     fn position(&self) -> u64 {
         match self.direction {
             Direction::Playback if self.run.free => self.handed_over(),

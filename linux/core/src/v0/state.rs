@@ -62,7 +62,7 @@ pub(crate) struct State<P: Platform> {
     broken_told: bool,
 }
 
-/// What ALSA wants of a stream, whether or not there is a backend to do it.
+/// Phase of a stream as ALSA wants it, whether or not there is a backend to do it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Phase {
     /// To be prepared first.
@@ -76,7 +76,7 @@ enum Phase {
 #[derive(Default)]
 struct Run {
     phase: Phase,
-    /// What the application has written.
+    /// Bytes that the application has written.
     accepted: Accepted,
     /// What READs or WRITEs were sent for, in this connection or answered in earlier ones.
     submitted: u64,
@@ -84,7 +84,7 @@ struct Run {
     moved: u64,
     /// Up to where ALSA was told.
     shown: Shown,
-    /// No connection can take it up: it has to be prepared anew.
+    /// No connection can take it up: it has to be prepared again.
     stale: bool,
     draining: bool,
     stop: Option<Stop>,
