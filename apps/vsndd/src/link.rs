@@ -38,6 +38,8 @@ pub(crate) enum Order {
     Ping,
     /// Tell the guest that its cards go, complete the files, and end. Not answered.
     End,
+    /// The same if the guest has no card any more. Answered by [`Report::Stays`] if it has.
+    Leave,
 }
 
 /// From a worker.
@@ -50,6 +52,8 @@ pub(crate) enum Report {
     Cards(usize),
     /// The guest may have another name than the broker knows.
     Renamed,
+    /// It was to leave, but the guest has a card.
+    Stays,
     /// Something happened.
     Event(Event),
     /// To the oldest order that was not answered.

@@ -1,10 +1,13 @@
 //! Either side may vanish and come back at any moment.
 
 use std::io;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -426,6 +429,86 @@ proptest! {
     fn after_any_history_a_good_driver_connects_and_plays(turns in turns()) {
         live_through(&turns);
     }
+}
+
+/// A system on which what the broker says to the first worker arrives late, all but its first order.
+struct Late {
+    held: Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>,
+    launches: Arc<AtomicU32>,
+    threads: Threads,
+}
+
+impl Launch for Late {
+    fn launch(
+        &mut self,
+        own: DomainId,
+        guest: DomainId,
+        name: &str,
+        lent: OwnedFd,
+        link: UnixStream,
+        limits: &WorkerLimits,
+    ) -> io::Result<Box<dyn Running>> {
+        self.launches.fetch_add(1, Ordering::SeqCst);
+        let Some((said, release)) = self.held.take() else {
+            return self.threads.launch(own, guest, name, lent, link, limits);
+        };
+        let (ours, theirs) = UnixStream::pair()?;
+        let (mut reports, mut broker) = (ours.try_clone()?, link.try_clone()?);
+        std::thread::spawn(move || {
+            let _ = io::copy(&mut reports, &mut broker);
+            broker.shutdown(Shutdown::Both)
+        });
+        std::thread::spawn(move || {
+            let mut worker = ours;
+            for (number, order) in BufReader::new(link).split(b'\n').map_while(Result::ok).enumerate() {
+                if number > 0 {
+                    let _ = said.send(());
+                    let _ = release.recv();
+                }
+                if worker.write_all(&[&order, b"\n".as_slice()].concat()).is_err() {
+                    break;
+                }
+            }
+            worker.shutdown(Shutdown::Both)
+        });
+        self.threads.launch(own, guest, name, lent, theirs, limits)
+    }
+}
+
+#[test]
+fn a_card_that_comes_as_the_last_one_goes_keeps_its_worker() {
+    let mut world = World::without_daemon(|_| String::new());
+    world.attach_playback(GUEST);
+    let host = world.enter(DomainId(0));
+    let (stop, stopped) = UnixStream::pair().unwrap();
+    let (says, said) = mpsc::channel();
+    let (release, released) = mpsc::channel();
+    let launches = Arc::new(AtomicU32::new(0));
+    let late = Late { held: Some((says, released)), launches: Arc::clone(&launches), threads: Threads::default() };
+    let daemon = std::thread::spawn(move || {
+        let (store, shared) = (host.store().unwrap(), host.store_fd().unwrap());
+        let mut daemon = Daemon::new(host, store, shared, Settings::default(), late).unwrap();
+        daemon.begin().unwrap();
+        daemon.run(stopped.as_fd()).unwrap();
+    });
+    world.wait_backend(GUEST, 0, XenbusState::InitWait);
+    // The broker sees no card; before its worker hears of that it serves the next one.
+    world.remove_nodes(GUEST, 0);
+    said.recv_timeout(PATIENCE).unwrap();
+    world.attach_playback(GUEST);
+    world.wait_backend(GUEST, 0, XenbusState::InitWait);
+    drop(release);
+    let xen = world.enter(GUEST);
+    let frontend = impatient(&xen);
+    frontend.open_playback(0, 0).unwrap();
+    assert_eq!(launches.load(Ordering::SeqCst), 1);
+    // When no card is left the worker ends, and the next card has one of its own.
+    drop(frontend);
+    world.detach(GUEST, 0).unwrap();
+    world.attach_playback(GUEST);
+    world.wait_backend(GUEST, 0, XenbusState::InitWait);
+    drop(stop);
+    daemon.join().unwrap();
 }
 
 /// A system that starts no process at first.

@@ -56,8 +56,10 @@ pub(super) struct Worker {
     heard_ns: u64,
     /// Its guest's cards were offered.
     pub(super) serving: bool,
-    /// Until when it may take to end.
+    /// Until when it may take to end, or to say that it stays.
     ends_ns: Option<u64>,
+    /// It is to end whatever its guest has.
+    must_end: bool,
     /// A part of it has more to do than was done at once.
     busy: bool,
     /// The worker has printed something that was not passed on.
@@ -146,6 +148,7 @@ impl Worker {
             heard_ns: now_ns,
             serving: false,
             ends_ns: None,
+            must_end: false,
             busy: false,
             printed: false,
             cards: 0,
@@ -169,9 +172,24 @@ impl Worker {
 
     /// Has it end by itself.
     pub(super) fn end(&mut self, now_ns: u64) {
-        if self.ends_ns.is_none() {
+        if !std::mem::replace(&mut self.must_end, true) {
             self.ends_ns = Some(now_ns + END_NS);
             self.link.send(&Order::End);
+        }
+    }
+
+    /// Has it end by itself if it, too, sees no card: the next may be there already, and with it.
+    pub(super) fn leave(&mut self, now_ns: u64) {
+        if self.ends_ns.is_none() {
+            self.ends_ns = Some(now_ns + END_NS);
+            self.link.send(&Order::Leave);
+        }
+    }
+
+    /// It does not leave.
+    pub(super) fn stays(&mut self) {
+        if !self.must_end {
+            self.ends_ns = None;
         }
     }
 

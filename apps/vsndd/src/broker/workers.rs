@@ -39,7 +39,7 @@ impl Daemon {
         };
         let full = self.workers.len() >= WORKERS_MAX;
         match self.workers.get_mut(&guest) {
-            Some(worker) if cards.is_empty() => worker.end(now_ns),
+            Some(worker) if cards.is_empty() => worker.leave(now_ns),
             Some(_) => {}
             None if cards.is_empty() => drop(self.held_off.remove(&guest)),
             None if self.held_off.get(&guest).is_some_and(|(_, until_ns)| *until_ns != u64::MAX) => {}
@@ -109,6 +109,11 @@ impl Daemon {
             Report::Serving => worker.serving = true,
             Report::Cards(cards) => worker.cards = cards,
             Report::Renamed => self.meet(guest, now_ns),
+            Report::Stays => {
+                worker.stays();
+                // There may be none again.
+                self.dirty.insert(guest);
+            }
             // Of another guest it has nothing to say.
             Report::Event(mut event) if event.domain == Some(guest.0) => {
                 link::plain(&mut event.text);

@@ -24,6 +24,11 @@ impl Worker {
                 // The broker is gone: what it would let us reach as well.
                 Err(_) => return Some(Ended::XenGone),
                 Ok(Some(Order::End)) => return Some(Ended::Asked),
+                Ok(Some(Order::Leave)) if !self.has_card() => return Some(Ended::Asked),
+                Ok(Some(Order::Leave)) => {
+                    self.link.send(&Report::Stays);
+                    continue;
+                }
                 Ok(Some(Order::Begin { settings, .. } | Order::Settings(settings))) => self.settings(&settings, now_ns),
                 Ok(Some(Order::Decide(entry))) => self.decide(entry, now_ns),
                 Ok(Some(Order::Decisions(decisions))) => {
@@ -53,6 +58,11 @@ impl Worker {
             self.streams.values().for_each(Served::stop_measuring);
         }
         None
+    }
+
+    /// Whether the guest has a card now. One that came since the broker looked is perhaps served already.
+    fn has_card(&mut self) -> bool {
+        self.store.directory(&self.backend_path).is_ok_and(|cards| !cards.is_empty())
     }
 
     /// Tells the broker what it does not know yet.
