@@ -124,6 +124,7 @@ impl Back {
                 control_bytes: 0,
             },
             permitted: true,
+            write_hold_off: false,
         };
         Self {
             core: backend::Stream::new(config),
@@ -143,7 +144,7 @@ impl Back {
                         self.ring.respond(&response.emit());
                     }
                 }
-                Ok(None) if self.ring.arm() => {}
+                Ok(None) if self.ring.arm(self.core.requests_awaited()) => {}
                 Ok(None) | Err(_) => break,
             }
         }

@@ -122,7 +122,7 @@ impl Host {
     fn new(input: &mut Input<'_>) -> Self {
         let shape = input.u8();
         let direction = if shape & 1 == 0 { Direction::Playback } else { Direction::Capture };
-        let config = StreamConfig { direction, offer: offer(), permitted: shape & 4 == 0 };
+        let config = StreamConfig { direction, offer: offer(), permitted: shape & 4 == 0, write_hold_off: false };
         let mut host = Self::with(config, shape.into(), 0);
         host.pace = if shape & 2 == 0 { Pace::Clock } else { Pace::Device };
         host

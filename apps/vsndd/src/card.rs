@@ -51,6 +51,8 @@ pub(crate) struct Described {
     pub(crate) limits: Limits,
     pub(crate) control_bytes: u32,
     pub(crate) events: Transport,
+    /// The guest lets WRITEs lie in the ring.
+    pub(crate) write_hold_off: bool,
 }
 
 impl StreamNodes {
@@ -160,7 +162,7 @@ const TRANSPORT: std::ops::Range<usize> = 3..7;
 
 /// Reads those streams of the card at `frontend` that the frontend has taken up.
 pub(crate) fn read(store: &mut xenstore::Client, frontend: &str, streams_max: usize) -> Result<CardNodes, CardError> {
-    const OTHERS: [&str; 7] = [
+    const OTHERS: [&str; 8] = [
         node::TYPE,
         node::UNIQUE_ID,
         node::CONTROL_SIZE,
@@ -168,6 +170,7 @@ pub(crate) fn read(store: &mut xenstore::Client, frontend: &str, streams_max: us
         node::EVENT_CHANNEL,
         node::EVT_RING_REF,
         node::EVT_EVENT_CHANNEL,
+        node::WRITE_HOLD_OFF,
     ];
     let pcms = numbered(store, frontend, PCMS_MAX)?;
     // Each has a stream: what cannot be connected is not read.
@@ -242,6 +245,7 @@ fn stream_nodes(stream: u8, level: &Level, above: &Above) -> Result<StreamNodes,
                 page: GrantRef(transport_number(5, node::EVT_RING_REF)?),
                 port: Port(transport_number(6, node::EVT_EVENT_CHANNEL)?),
             },
+            write_hold_off: level.other(7) == Some(b"1"),
         }),
     })
 }

@@ -121,6 +121,7 @@ impl Asked<'_> {
                 control_bytes: described.control_bytes,
             },
             permitted: endpoint.route().permission != Permission::Refused,
+            write_hold_off: described.write_hold_off,
         }
     }
 }

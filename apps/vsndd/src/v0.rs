@@ -187,7 +187,7 @@ impl GuestStream {
                         Some(response) => response,
                         None => continue,
                     },
-                    Ok(None) if self.ring.arm() => continue,
+                    Ok(None) if self.ring.arm(1) => continue,
                     Ok(None) => break,
                     Err(violation) => {
                         after = After::Broken(format!("request ring: {violation}"));

@@ -158,7 +158,7 @@ impl GuestStream {
                         Some(response) => response,
                         None => continue,
                     },
-                    Ok(None) if self.ring.arm() => continue,
+                    Ok(None) if self.ring.arm(self.core.requests_awaited()) => continue,
                     Ok(None) => break,
                     Err(violation) => {
                         after = After::Broken(format!("request ring: {violation}"));

@@ -27,6 +27,14 @@ const EVENT_RETRY_NS: u64 = 5_000_000;
 /// How long a host device that takes or gives nothing of what is due is left alone before the next try.
 pub(crate) const STALL_RETRY_NS: u64 = 1_000_000;
 
+/// A guest is far ahead that has written as many periods beyond what is heard, and as much time.
+const FAR_AHEAD_PERIODS: u64 = 3;
+const FAR_AHEAD_NS: u64 = 20_000_000;
+
+/// Requests of such a guest of which no notification is wanted, and the longest period after which they are found.
+const HELD_OFF_REQUESTS: u32 = sndif::v2::RING_SLOTS / 2;
+const HELD_OFF_NS: u64 = SECOND_NS / 2;
+
 /// Without position events frames are taken this often.
 const UNREPORTED_STEP_NS: u64 = SECOND_NS / 100;
 
@@ -39,6 +47,8 @@ pub struct StreamConfig {
     pub offer: Offer,
     /// Whether the host lets this guest use the stream at all (capture is off until allowed).
     pub permitted: bool,
+    /// Whether the guest lets WRITEs lie in the ring: it does not wait for their answers, and notifies of all else.
+    pub write_hold_off: bool,
 }
 
 /// Who says how many frames are due.
@@ -409,6 +419,25 @@ impl<M: SharedMemory> Stream<M> {
             open.reporter.hold_until(now_ns.saturating_add(EVENT_RETRY_NS));
             add(&mut self.counters.events_deferred, 1);
         }
+    }
+
+    /// At which further request the guest is to notify. While it is far ahead its WRITEs may lie in the ring until the stream is
+    /// looked at for the next period: that is one wake-up of the host in a period instead of two.
+    #[must_use]
+    pub fn requests_awaited(&self) -> u32 {
+        let Some(open) = self.open.as_ref().filter(|open| open.run == Run::Running) else { return 1 };
+        let period_bytes = u64::from(open.geometry.period_bytes);
+        if !self.config.write_hold_off || self.config.direction == Direction::Capture || !open.reporter.wanted() {
+            return 1;
+        }
+        let bytes_in = |ns: u64| {
+            let frames = ns.saturating_mul(u64::from(open.geometry.rate_hz)) / SECOND_NS;
+            frames.saturating_mul(u64::from(open.geometry.frame_bytes))
+        };
+        let ahead_bytes = open.frontier.written().saturating_sub(open.position());
+        let far_bytes = period_bytes.saturating_mul(FAR_AHEAD_PERIODS).max(bytes_in(FAR_AHEAD_NS));
+        let far = ahead_bytes >= far_bytes && period_bytes <= bytes_in(HELD_OFF_NS);
+        if far { HELD_OFF_REQUESTS } else { 1 }
     }
 
     /// When the stream wants to be looked at again, if nothing else happens.

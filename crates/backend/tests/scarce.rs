@@ -61,8 +61,12 @@ fn open(id: u16, frames: u32) -> Request {
 fn an_open_without_memory_is_answered_with_enomem() {
     let offer =
         Offer { store: Limits::DEFAULT, device: DeviceLimits::ANY, host: HostLimits::default(), control_bytes: 0 };
-    let mut stream =
-        backend::Stream::<Pages>::new(StreamConfig { direction: Direction::Playback, offer, permitted: true });
+    let mut stream = backend::Stream::<Pages>::new(StreamConfig {
+        direction: Direction::Playback,
+        offer,
+        permitted: true,
+        write_hold_off: false,
+    });
     let outcome = without_memory(|| stream.request(&open(1, 1024), 0));
     let Outcome::Respond(response) = outcome else { panic!("{outcome:?}") };
     assert_eq!((response.id, response.result), (1, Err(Errno::ENOMEM)));

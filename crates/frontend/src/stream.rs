@@ -138,6 +138,10 @@ pub struct Stream<M> {
     /// The backend has not refused PAUSE; for the connection.
     can_pause: bool,
     next_event_id: u16,
+    /// A request was submitted of which the backend is to be notified whatever it asked for.
+    urgent: bool,
+    /// WRITEs were shown to the backend without a notification.
+    untold: bool,
     counters: Counters,
     patience: Patience,
     broken: Option<Violation>,
@@ -157,6 +161,8 @@ impl<M: SharedMemory> Stream<M> {
             opened: None,
             can_pause: true,
             next_event_id: 0,
+            urgent: false,
+            untold: false,
             counters: Counters::default(),
             patience: Patience::new(),
             broken: None,
@@ -300,14 +306,26 @@ impl<M: SharedMemory> Stream<M> {
             return Err(SubmitError::Full);
         }
         self.counters.requests = self.counters.requests.saturating_add(1);
+        self.urgent |= !matches!(operation, Operation::Read(_) | Operation::Write(_));
         self.note(&operation);
         Ok(id)
     }
 
-    /// Shows the submitted requests to the backend; `true` when it has to be notified.
+    /// Shows the submitted requests to the backend; `true` when it has to be notified. A backend that was told
+    /// `write-hold-off` may ask not to be notified of the next WRITEs; of all else it is.
     #[must_use = "the backend sleeps until it is notified"]
     pub fn publish(&mut self) -> bool {
-        self.ring.publish()
+        self.untold |= self.ring.has_unpublished();
+        let notify = self.ring.publish() || self.urgent;
+        self.urgent = false;
+        self.untold &= !notify;
+        notify
+    }
+
+    /// Somebody begins to wait for answers: `true` when the backend has to be notified of what it has only been shown.
+    #[must_use = "the backend sleeps until it is notified"]
+    pub const fn hurry(&mut self) -> bool {
+        core::mem::replace(&mut self.untold, false)
     }
 
     /// Asks for a notification once `responses` more have come (at least 1, at most what is in flight); `true` when

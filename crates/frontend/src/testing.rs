@@ -27,6 +27,8 @@ pub(crate) struct Backend {
     pub(crate) answer: Result<(), Errno>,
     /// Notifications that the frontend asked for.
     pub(crate) notified: u32,
+    /// Requests after which it wants to be notified.
+    pub(crate) awaits: u32,
     /// Position at the start of the run; written and played in it.
     origin: u64,
     written: u64,
@@ -41,6 +43,7 @@ impl Backend {
             seen: Vec::new(),
             answer: Ok(()),
             notified: 0,
+            awaits: 1,
             origin: 0,
             written: 0,
             played: 0,
@@ -71,7 +74,7 @@ impl Backend {
             assert!(self.ring.respond(&response.emit()));
         }
         self.notified += u32::from(self.ring.publish());
-        let _ = self.ring.arm();
+        let _ = self.ring.arm(self.awaits);
     }
 
     /// Plays up to `bytes` and reports it; one frame more where the data ends, as a backend has to.

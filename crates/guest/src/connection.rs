@@ -294,6 +294,7 @@ impl Connection {
                     (node::EVENT_CHANNEL, transport.ring.port().to_string()),
                     (node::EVT_RING_REF, event_ref.to_string()),
                     (node::EVT_EVENT_CHANNEL, transport.events.port().to_string()),
+                    (node::WRITE_HOLD_OFF, "1".to_owned()),
                 ],
             ));
             slot.transport = Some(Wire::V2(Box::new(transport)));

@@ -168,8 +168,17 @@ impl Link {
 
     /// Shows what was submitted to the backend, and notifies it if it asked for that.
     pub(crate) fn publish(&mut self) -> Result<()> {
+        self.notify_if(|stream| stream.publish())
+    }
+
+    /// Notifies the backend of what it was only shown, since somebody waits for the answers.
+    pub(crate) fn hurry(&mut self) -> Result<()> {
+        self.notify_if(Stream::hurry)
+    }
+
+    fn notify_if(&mut self, wanted: impl FnOnce(&mut Stream<Granted>) -> bool) -> Result<()> {
         let transport = self.transport()?;
-        if transport.stream.publish() {
+        if wanted(&mut transport.stream) {
             transport.ring.notify().map_err(Error::system("notify the backend"))?;
             self.stats.notifications += 1;
         }
@@ -306,6 +315,7 @@ impl Link {
 
     /// Sleeps until the answers in flight have come, or something else happens.
     fn wait_answer(&mut self, deadline: Instant) -> Result<bool> {
+        self.hurry()?;
         let stream = self.stream_mut()?;
         let in_flight = stream.in_flight();
         if stream.arm(in_flight) {
@@ -316,6 +326,7 @@ impl Link {
 
     /// Sleeps until an answer has come, or something else happens.
     pub(crate) fn wait_for_any_answer(&mut self, deadline: Instant) -> Result<bool> {
+        self.hurry()?;
         if self.stream_mut()?.arm(1) {
             return Ok(true);
         }

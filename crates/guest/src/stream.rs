@@ -244,6 +244,10 @@ impl OpenStream {
             *written += length;
         }
         self.link.publish()?;
+        if self.link.measure {
+            // Each WRITE is to be answered at once.
+            self.link.hurry()?;
+        }
         if self.link.measure && self.link.stream_mut()?.in_flight() > 0 && self.link.stream_mut()?.arm(1) {
             self.link.take_completions(None)?;
         }

@@ -87,6 +87,28 @@ fn a_period_wakes_each_side_once() {
     assert!(after.notifications - before.notifications <= 102, "{after:?}");
 }
 
+#[test]
+fn a_guest_that_is_far_ahead_wakes_nobody_with_what_it_writes() {
+    let mut world = World::new();
+    let (_xen, card) = connect(&mut world);
+    // Long enough that a machine that stands still for a moment is no reason to notify.
+    let config = Config { buffer_frames: 12_000, ..CONFIG };
+    let mut stream = card.open(0, 0, &config).unwrap();
+    stream.write(&ramp(0..12_000)).unwrap();
+    stream.start().unwrap();
+    let before = stream.stats();
+    for _ in 0..100 {
+        stream.write(&ramp(0..480)).unwrap();
+    }
+    let notifications = stream.stats().notifications - before.notifications;
+    assert!(notifications <= 10, "{notifications} of 100");
+    // Whoever waits for an answer gets it.
+    stream.pause().unwrap();
+    stream.resume().unwrap();
+    stream.drain().unwrap();
+    assert_eq!(stream.stats().xruns, before.xruns);
+}
+
 /// A machine whose host has `sound` to give.
 fn world_with_source(sound: &[u8]) -> World {
     World::with_config(|dir| {

@@ -204,7 +204,7 @@ impl Backend {
                         channel.notify().expect("the channel lives");
                     }
                 }
-                if !ring.arm() {
+                if !ring.arm(1) {
                     let tick = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
                     let _ = poll(&mut [PollFd::from_borrowed_fd(channel.as_fd(), PollFlags::IN)], Some(&tick));
                     let _ = channel.acknowledge();

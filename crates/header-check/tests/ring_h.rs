@@ -89,7 +89,7 @@ impl Back<'_> {
             (Back::Ours(ring), Step::TakeRequest) => taken(ring.take().unwrap()),
             (Back::Ours(ring), Step::Respond) => ring.respond(&packet(id)).into(),
             (Back::Ours(ring), Step::PublishResponses) => ring.publish().into(),
-            (Back::Ours(ring), Step::ArmBack) => ring.arm().into(),
+            (Back::Ours(ring), Step::ArmBack) => ring.arm(1).into(),
             (Back::Theirs(c, page), Step::TakeRequest) => c.run(b'g', 0, page),
             (Back::Theirs(c, page), Step::Respond) => c.run(b'r', id.into(), page),
             (Back::Theirs(c, page), Step::PublishResponses) => c.run(b'R', 0, page),

@@ -153,10 +153,11 @@ impl<M: SharedMemory, const SLOT: usize> BackRing<M, SLOT> {
         passes(old, self.rsp_prod, self.memory.load_acquire(RSP_EVENT))
     }
 
-    /// Asks for a notification at the next request; `true` when one is there already.
+    /// Asks for a notification once `requests` (at least 1) more have come; `true` when one is there
+    /// already.
     #[must_use = "a request that came before the mark was set raises no notification"]
-    pub fn arm(&mut self) -> bool {
-        self.memory.store_release(REQ_EVENT, self.req_cons.wrapping_add(1));
+    pub fn arm(&mut self, requests: u32) -> bool {
+        self.memory.store_release(REQ_EVENT, self.req_cons.wrapping_add(requests.max(1)));
         self.memory.full_fence();
         self.memory.load_acquire(REQ_PROD) != self.req_cons
     }
@@ -205,6 +206,12 @@ impl<M: SharedMemory, const SLOT: usize> FrontRing<M, SLOT> {
         self.memory.write(slot_offset::<SLOT>(self.req_prod), request);
         self.req_prod = self.req_prod.wrapping_add(1);
         Ok(())
+    }
+
+    /// Whether there are requests that the backend was not shown.
+    #[must_use]
+    pub const fn has_unpublished(&self) -> bool {
+        self.published != self.req_prod
     }
 
     /// Shows the requests to the backend; `true` when it asked to be notified of them.

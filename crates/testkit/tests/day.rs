@@ -79,7 +79,7 @@ impl Line {
             front: frontend::Stream::new(direction, ring.clone(), events.clone(), 0),
             ring: BackRing::new(ring),
             events: EventProducer::new(events),
-            core: backend::Stream::new(StreamConfig { direction, offer, permitted: true }),
+            core: backend::Stream::new(StreamConfig { direction, offer, permitted: true, write_hold_off: false }),
             device: Device { ppm, ..Device::default() },
             sound: sound(),
             application: 0,
@@ -129,7 +129,7 @@ impl Line {
             assert!(self.ring.respond(&response.emit()));
         }
         let _ = self.ring.publish();
-        let _ = self.ring.arm();
+        let _ = self.ring.arm(1);
     }
 
     fn tell(&mut self) {

@@ -111,7 +111,8 @@ fn the_host_denies_capture_and_allows_it_again_while_a_guest_records() {
     let mut world = World::with_config(|dir| {
         let path = dir.join("source.wav");
         let mut writer = host_audio::wav::Writer::create(&path, Format::S16Le, 48_000, 2).unwrap();
-        writer.write(&noise(3, 96_000)).unwrap();
+        // Two minutes, so that it does not end on a busy machine.
+        writer.write(&noise(3, 120 * 48_000 * 4)).unwrap();
         writer.finish();
         format!("source = \"wav:{}\"\ncapture = true\nwhen-denied = \"silence\"\n", path.display())
     });

@@ -27,7 +27,12 @@ impl Bystander {
     /// Opens, fills its buffer and starts.
     pub(super) fn new() -> Self {
         let (ring, events) = (Pages::new(1), Pages::new(1));
-        let config = backend::StreamConfig { direction: Direction::Playback, offer: offer(), permitted: true };
+        let config = backend::StreamConfig {
+            direction: Direction::Playback,
+            offer: offer(),
+            permitted: true,
+            write_hold_off: false,
+        };
         let served = Served2::new(config, 1, 0, &ring, &events);
         let mut bystander = Self { served, ring, events, asked: 0, written: 0, started_ns: 0, told: 0 };
         bystander.ask(Operation::Open(OpenParams {

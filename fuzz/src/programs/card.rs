@@ -175,7 +175,12 @@ impl Card {
             line.served = Some(match self.protocol {
                 Protocol::V2 => {
                     let offer = backend::Offer { store, ..offer() };
-                    let config = backend::StreamConfig { direction: line.direction, offer, permitted: self.permitted };
+                    let config = backend::StreamConfig {
+                        direction: line.direction,
+                        offer,
+                        permitted: self.permitted,
+                        write_hold_off: false,
+                    };
                     Box::new(Served2::new(config, self.noise, now_ns, &line.ring, &line.events))
                 }
                 Protocol::V0 => {

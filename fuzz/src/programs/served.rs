@@ -136,7 +136,7 @@ impl Served for Served2 {
             let packet = match ring.take() {
                 Ok(Some(packet)) => packet,
                 Ok(None) => {
-                    assert!(!ring.arm(), "nobody has asked meanwhile");
+                    assert!(!ring.arm(1), "nobody has asked meanwhile");
                     break Ok(false);
                 }
                 Err(violation) => break Err(answers.broken(violation)),
@@ -231,7 +231,7 @@ impl Served for Served0 {
             let packet = match ring.take() {
                 Ok(Some(packet)) => packet,
                 Ok(None) => {
-                    assert!(!ring.arm(), "nobody has asked meanwhile");
+                    assert!(!ring.arm(1), "nobody has asked meanwhile");
                     break Ok(false);
                 }
                 Err(violation) => break Err(answers.broken(violation)),

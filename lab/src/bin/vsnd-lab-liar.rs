@@ -258,7 +258,7 @@ impl Liar {
                     break;
                 }
             }
-            if !stream.ring.arm() {
+            if !stream.ring.arm(1) {
                 break;
             }
         }

@@ -36,13 +36,14 @@ pub(crate) struct Transport<P: Platform> {
 
 impl<P: Platform> Transport<P> {
     /// The nodes that tell the backend of it.
-    pub(crate) fn nodes(&self) -> [(&'static str, u32); 4] {
+    pub(crate) fn nodes(&self) -> [(&'static str, u32); 5] {
         let [ring, events] = self.refs;
         [
             (node::RING_REF, ring),
             (node::EVENT_CHANNEL, self.ring.port()),
             (node::EVT_RING_REF, events),
             (node::EVT_EVENT_CHANNEL, self.events.port()),
+            (node::WRITE_HOLD_OFF, 1),
         ]
     }
 }
@@ -203,8 +204,12 @@ impl<P: Platform> State<P> {
     // --- requests -------------------------------------------------------------------------------------------
 
     pub(crate) fn publish(&mut self) {
+        self.notify_if(|stream| stream.publish());
+    }
+
+    fn notify_if(&mut self, wanted: impl FnOnce(&mut Stream<P::Pages>) -> bool) {
         if let Some(transport) = &mut self.transport
-            && transport.stream.publish()
+            && wanted(&mut transport.stream)
         {
             transport.ring.notify();
             self.notifications = self.notifications.saturating_add(1);
@@ -639,6 +644,7 @@ impl<P: Platform> Requests for State<P> {
     }
 
     fn unanswered(&mut self) -> Result<u32, Error> {
+        self.notify_if(Stream::hurry);
         loop {
             self.collect_answers()?;
             let stream = self.stream()?;

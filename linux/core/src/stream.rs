@@ -68,7 +68,7 @@ impl<P: Platform> PcmStream<P> {
     }
 
     /// What the store says about the transport.
-    pub(crate) fn transport_nodes(&self) -> Option<[(&'static str, u32); 4]> {
+    pub(crate) fn transport_nodes(&self) -> Option<[(&'static str, u32); 5]> {
         self.state.with(|state| state.transport.as_ref().map(Transport::nodes))
     }
 

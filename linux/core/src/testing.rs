@@ -72,6 +72,8 @@ pub(crate) struct Backend {
     pub(crate) space: HwParams,
     /// Notifications that the frontend asked for.
     pub(crate) notified: u32,
+    /// Requests after which it wants to be notified.
+    pub(crate) awaits: u32,
     /// Where the run began, in octets since OPEN.
     origin: u64,
     /// STOP rounds the position up to this, and tells so.
@@ -106,7 +108,7 @@ impl Backend {
             assert!(self.ring.respond(&response.emit()));
         }
         self.notified += u32::from(self.ring.publish());
-        let _ = self.ring.arm();
+        let _ = self.ring.arm(self.awaits);
     }
 
     /// Reports a position of the present run.
@@ -535,6 +537,7 @@ impl TestBus {
             answer: Ok(()),
             space: HwParams::ANY,
             notified: 0,
+            awaits: 1,
             origin: 0,
             rounds_to: None,
             directory: None,

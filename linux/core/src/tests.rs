@@ -128,6 +128,37 @@ fn opening_asks_the_backend_twice_however_often_alsa_refines() {
 }
 
 #[test]
+fn a_backend_that_does_not_want_to_hear_of_writes_is_told_of_all_else_and_when_somebody_waits() {
+    let (bus, stream) = prepared("p");
+    assert_eq!(bus.node("0/0/write-hold-off").as_deref(), Some("1"));
+    backend(|backend| {
+        backend.awaits = 16;
+        backend.serve();
+    });
+    stream.ack(960, BOUNDARY).unwrap();
+    assert_eq!(notifications(), 0, "WRITE");
+    stream.trigger(Trigger::Start).unwrap();
+    assert_eq!(notifications(), 1, "START");
+    for period in 0..8 {
+        backend(|backend| {
+            backend.serve();
+            backend.report(period * PERIOD + 4);
+        });
+        stream.on_events();
+        stream.ack(960 + (period + 1) * 480, BOUNDARY).unwrap();
+        assert_eq!(notifications(), 0, "WRITE");
+    }
+    stream.trigger(Trigger::Stop).unwrap();
+    assert_eq!(notifications(), 1, "STOP");
+    stream.prepare().unwrap();
+    notifications();
+    stream.ack(480, BOUNDARY).unwrap();
+    assert_eq!(notifications(), 0, "WRITE");
+    stream.hw_free();
+    assert_eq!(notifications(), 2, "somebody waits for the answer to WRITE, then CLOSE");
+}
+
+#[test]
 fn writing_does_not_wait_and_is_not_told_of_answers() {
     let (_bus, stream) = prepared("p");
     stream.ack(1440, BOUNDARY).unwrap();

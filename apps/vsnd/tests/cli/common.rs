@@ -39,7 +39,7 @@ impl Process {
         let mut line = String::new();
         let mut out = BufReader::new(child.stdout.take().expect("piped"));
         out.read_line(&mut line).expect("readable");
-        assert!(!line.is_empty(), "{command:?} ended at once");
+        assert!(!line.is_empty(), "{command:?} ended at once: {:?}", child.wait());
         Self(child)
     }
 

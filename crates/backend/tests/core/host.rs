@@ -56,7 +56,7 @@ pub fn config(direction: Direction) -> StreamConfig {
     };
     let store = Limits::DEFAULT.narrowed_by(&nodes).expect("legal nodes");
     let offer = Offer { store, device: DeviceLimits::ANY, host: HostLimits::default(), control_bytes: 0 };
-    StreamConfig { direction, offer, permitted: true }
+    StreamConfig { direction, offer, permitted: true, write_hold_off: false }
 }
 
 impl<M: SharedMemory> Host<M> {

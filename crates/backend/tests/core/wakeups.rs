@@ -1,11 +1,11 @@
 //! A stream whose host device neither takes nor gives does not keep the daemon busy.
 
-use backend::Pace;
+use backend::{Pace, StreamConfig};
 use sndif::store::Direction;
 use sndif::v2::Trigger;
 
 use crate::guest::Guest;
-use crate::host::{Device, Host, MILLISECOND};
+use crate::host::{Device, Host, MILLISECOND, config};
 use sndif::test_utils::Pages;
 
 #[test]
@@ -46,4 +46,75 @@ fn a_stream_that_played_all_is_woken_twice_more_and_then_not_again() {
     }
     // The end at 300 frames wakes nobody, since 241 were told: the next boundary is told as passed.
     assert_eq!((host.taken, host.told), (4 * 300, 4 * 481));
+}
+
+/// A stream of 48 kHz, 10 ms a period, whose guest lets WRITEs lie in the ring if `held_off`.
+fn stream(direction: Direction, held_off: bool, periods: u32) -> (Host<Pages>, Guest) {
+    let memory = Pages::of_octets(4 * 480 * periods as usize);
+    let mut host = Host::new(direction, Pace::Clock);
+    host.core.reconfigure(StreamConfig { write_hold_off: held_off, ..config(direction) });
+    host.open(48_000, 480 * periods, 480, memory.clone());
+    (host, Guest::new(memory))
+}
+
+#[test]
+fn a_guest_that_is_far_ahead_is_not_to_notify_of_writes_and_nothing_is_late() {
+    for periods in [4, 8, 30] {
+        let (mut host, mut guest) = stream(Direction::Playback, true, periods);
+        assert_eq!(host.core.requests_awaited(), 1, "closed to now");
+        guest.write(&mut host, u64::MAX);
+        assert_eq!(host.core.requests_awaited(), 1, "START is not to wait");
+        host.trigger(Trigger::Start);
+        for period in 0..200 {
+            // What the guest has written since lies in the ring until the next look.
+            host.now_ns = host.core.next_wake_ns().expect("running");
+            guest.write(&mut host, u64::MAX);
+            assert_eq!(host.core.requests_awaited(), 16, "{periods} periods, {period}");
+            host.look(Device::READY);
+        }
+        assert_eq!((host.core.counters().xruns, host.events), (0, 200));
+        // It writes nothing more: the one that lies in the ring is seen, the next is told of.
+        let mut awaited = Vec::new();
+        while host.taken < guest.written {
+            host.now_ns = host.core.next_wake_ns().expect("running");
+            host.look(Device::READY);
+            awaited.push(host.core.requests_awaited());
+        }
+        assert!(awaited.ends_with(&[1, 1]), "{awaited:?}");
+        guest.write(&mut host, u64::MAX);
+        assert_eq!(host.core.requests_awaited(), 16);
+        host.trigger(Trigger::Pause);
+        assert_eq!(host.core.requests_awaited(), 1, "nobody looks at a stream that stands");
+    }
+}
+
+#[test]
+fn every_request_is_awaited_of_a_guest_that_waits_or_has_little_time() {
+    for (direction, held_off, periods) in
+        [(Direction::Playback, false, 8), (Direction::Playback, true, 2), (Direction::Capture, true, 8)]
+    {
+        let (mut host, mut guest) = stream(direction, held_off, periods);
+        if direction == Direction::Playback {
+            guest.write(&mut host, u64::MAX);
+        }
+        host.trigger(Trigger::Start);
+        for _ in 0..20 {
+            host.now_ns = host.core.next_wake_ns().expect("running");
+            if direction == Direction::Playback {
+                guest.write(&mut host, u64::MAX);
+            }
+            assert_eq!(host.core.requests_awaited(), 1, "{direction} {held_off} {periods}");
+            host.look(Device::READY);
+        }
+    }
+    // Periods of a millisecond: four of them are no time. Of a second: an answer would take too long.
+    for (ring, period) in [(240, 48), (192_000, 48_000)] {
+        let memory = Pages::of_octets(4 * ring as usize);
+        let mut host = Host::new(Direction::Playback, Pace::Clock);
+        host.core.reconfigure(StreamConfig { write_hold_off: true, ..config(Direction::Playback) });
+        host.open(48_000, ring, period, memory.clone());
+        Guest::new(memory).write(&mut host, u64::MAX);
+        host.trigger(Trigger::Start);
+        assert_eq!(host.core.requests_awaited(), 1, "{period}");
+    }
 }

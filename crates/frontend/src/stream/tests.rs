@@ -76,6 +76,31 @@ fn a_period_costs_one_notification_each_way() {
 }
 
 #[test]
+fn a_backend_that_does_not_want_to_hear_of_writes_hears_of_all_else_and_of_those_who_wait() {
+    let mut pair = pair(Direction::Playback, 0);
+    pair.run(open()).result.unwrap();
+    pair.backend.awaits = 16;
+    pair.backend.serve();
+    let write = |pair: &mut Pair| {
+        let span = pair.stream.next_span(40).unwrap();
+        pair.stream.submit(Operation::Write(span)).unwrap();
+        pair.stream.publish()
+    };
+    assert!(!pair.stream.hurry(), "all was told");
+    assert!(!write(&mut pair) && !write(&mut pair));
+    assert!(pair.stream.hurry(), "they wait for their answers");
+    assert!(!pair.stream.hurry(), "it was notified");
+    assert!(!write(&mut pair));
+    pair.stream.submit(Operation::Trigger(Trigger::Start)).unwrap();
+    assert!(pair.stream.publish(), "START");
+    assert!(!pair.stream.publish() && !pair.stream.hurry(), "and with it the WRITE");
+    // At last it hears of them, so that the ring does not fill.
+    pair.backend.serve();
+    while pair.stream.next_completion().unwrap().is_some() {}
+    assert_eq!((1..=20).find(|_| write(&mut pair)), Some(16));
+}
+
+#[test]
 fn somebody_who_waits_is_notified_once_of_all_the_answers() {
     let mut pair = pair(Direction::Playback, 0);
     pair.run(open()).result.unwrap();

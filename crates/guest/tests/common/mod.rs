@@ -351,7 +351,7 @@ impl Serving {
                     stream.ring.respond(&response.emit());
                 }
             }
-            if !stream.ring.arm() {
+            if !stream.ring.arm(1) {
                 break;
             }
         }

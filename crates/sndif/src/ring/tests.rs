@@ -144,14 +144,28 @@ fn a_backend_that_is_awake_is_not_notified_and_one_that_sleeps_is() {
         front.put(&packet(1)).unwrap();
         assert!(!front.publish(), "notified already");
         assert_eq!(back.take(), Ok(Some(packet(0))));
-        assert!(back.arm(), "a request is there: do not sleep");
+        assert!(back.arm(1), "a request is there: do not sleep");
         assert_eq!(back.take(), Ok(Some(packet(1))));
-        assert!(!back.arm());
+        assert!(!back.arm(1));
         front.put(&packet(2)).unwrap();
         front.put(&packet(3)).unwrap();
         assert!(front.publish(), "a batch over the mark");
         front.put(&packet(4)).unwrap();
         assert!(!front.publish());
+    });
+}
+
+#[test]
+fn a_backend_is_notified_once_as_many_requests_came_as_it_asked_for() {
+    each_start(|_, mut front, mut back| {
+        assert!(!back.arm(3));
+        let mut notified = Vec::new();
+        for number in 0..4 {
+            front.put(&packet(number)).unwrap();
+            notified.push(front.publish());
+        }
+        assert_eq!(notified, [false, false, true, false]);
+        assert!(back.arm(3), "requests are there");
     });
 }
 

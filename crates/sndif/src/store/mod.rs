@@ -59,6 +59,9 @@ pub mod node {
     /// Stream, an extension of this project: octets at the end of the buffer that a frontend keeps for
     /// volume and mute flags; the ring of frames ends before them. Missing means 0.
     pub const CONTROL_SIZE: &str = "control-size";
+    /// Stream, an extension of this project: "1" when the frontend does not wait for the answers to WRITE and notifies the
+    /// backend of everything else, so that the backend may ask to be notified of WRITEs later than at once.
+    pub const WRITE_HOLD_OFF: &str = "write-hold-off";
     /// Backend, an extension of this project: "1" when SET_VOLUME and GET_VOLUME work.
     pub const FEATURE_VOLUME: &str = "feature-volume";
     /// Backend, an extension of this project: "1" when MUTE and UNMUTE work.

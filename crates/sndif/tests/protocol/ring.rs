@@ -80,7 +80,7 @@ proptest! {
                     taken.extend(request);
                 }
                 Step::ArmBackend => {
-                    prop_assert_eq!(back.arm(), !requests.is_empty());
+                    prop_assert_eq!(back.arm(1), !requests.is_empty());
                     backend_sleeps = requests.is_empty();
                 }
                 Step::Respond => {
@@ -145,7 +145,7 @@ proptest! {
                     open = open.saturating_sub(1);
                 }
                 _ => {
-                    let _ = (back.publish(), back.arm());
+                    let _ = (back.publish(), back.arm(1));
                 }
             }
         }

@@ -86,7 +86,7 @@ proptest! {
         for index in 0..100_u32 {
             page.renew(slot(index, 32));
             page.store_release(0, index + 1);
-            prop_assert!(back.arm());
+            prop_assert!(back.arm(1));
             let packet = back.take().unwrap().unwrap();
             // The copy is parsed as often as anybody likes, always to the same.
             let request = Request::parse(&packet);

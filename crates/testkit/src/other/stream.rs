@@ -122,7 +122,7 @@ impl Stream {
                 let response = Response { id: request.id, opcode: request.operation.opcode(), result, params };
                 self.ring.respond(&response.emit());
             }
-            if !self.ring.arm() {
+            if !self.ring.arm(1) {
                 break;
             }
         }

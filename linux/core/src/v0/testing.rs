@@ -58,7 +58,7 @@ impl Backend {
             self.seen.push(request.operation);
             self.held.push(request);
         }
-        let _ = self.ring.arm();
+        let _ = self.ring.arm(1);
     }
 
     /// Answers what is there, in its order; with READs and WRITEs only if the backend is to move frames.
