@@ -5,7 +5,7 @@
 
 use sndif::{Protocol, XenbusState};
 
-use crate::hold_off::HoldOff;
+use crate::hold_off::{self, HoldOff};
 
 /// How long a frontend that was connected to an earlier daemon gets to notice that it ended.
 const STALE_FRONTEND_NS: u64 = 1_000_000_000;
@@ -153,8 +153,21 @@ impl Handshake {
         actions
     }
 
+    /// The host ends the connection: as [`broken`](Self::broken), but it is no fault of the frontend's, which is not kept
+    /// waiting longer for the next.
+    pub fn disconnected(&mut self, now_ns: u64) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.close_until(now_ns.saturating_add(hold_off::LEAST_NS), &mut actions);
+        actions
+    }
+
     fn broken_into(&mut self, now_ns: u64, actions: &mut Vec<Action>) {
-        self.hold_off_until_ns = Some(self.hold_off.fault(now_ns));
+        let until_ns = self.hold_off.fault(now_ns);
+        self.close_until(until_ns, actions);
+    }
+
+    fn close_until(&mut self, until_ns: u64, actions: &mut Vec<Action>) {
+        self.hold_off_until_ns = Some(until_ns).max(self.hold_off_until_ns);
         actions.push(Action::Release);
         actions.push(Action::SetState(XenbusState::Closing));
         self.state = XenbusState::Closed;
@@ -247,6 +260,21 @@ mod tests {
         assert_eq!(handshake.update(S::Connected, true, false, 1 << 40), []);
         assert_eq!(handshake.update(S::Initialised, true, false, 1 << 40), []);
         assert_eq!(handshake.update(S::Initialising, true, false, 1 << 40), [SetState(S::InitWait)]);
+    }
+
+    #[test]
+    fn a_host_that_disconnects_again_and_again_has_the_guest_wait_no_longer_each_time() {
+        let (mut handshake, _) = Handshake::new(V2, S::Initialising, 0);
+        for round in 1..=10 {
+            let now_ns = round * 10_000_000_000;
+            assert_eq!(handshake.update(S::Initialised, true, false, now_ns), [Connect]);
+            handshake.connected(true, now_ns);
+            assert_eq!(handshake.disconnected(now_ns), [Release, SetState(S::Closing), SetState(S::Closed)]);
+            assert_eq!(handshake.update(S::Initialising, true, false, now_ns), []);
+            let at_ns = handshake.next_wake_ns().unwrap();
+            assert_eq!(at_ns - now_ns, 200_000_000, "{round}");
+            assert_eq!(handshake.update(S::Initialising, true, false, at_ns), [SetState(S::InitWait)]);
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 /// How long no connection is offered after the first that failed: a frontend that fails each time would otherwise keep both ends busy.
 /// Linux waits a second for the offer when its driver is removed.
-const LEAST_NS: u64 = 200_000_000;
+pub(crate) const LEAST_NS: u64 = 200_000_000;
 const MOST_NS: u64 = 10_000_000_000;
 
 /// After so long without a fault, the next one counts as the first.

@@ -273,7 +273,7 @@ impl Worker {
         let cards: Vec<(DeviceId, usize)> = devices.map(|device| (device.id, device.streams.len())).collect();
         for (id, _) in &cards {
             if let Some(device) = self.devices.get_mut(id) {
-                let actions = device.handshake.broken(now_ns);
+                let actions = device.handshake.disconnected(now_ns);
                 if let Err(error) = self.act(*id, actions, now_ns) {
                     error!("{id}: {error}");
                 }
