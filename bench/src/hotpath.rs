@@ -144,7 +144,7 @@ impl Back {
                         self.ring.respond(&response.emit());
                     }
                 }
-                Ok(None) if self.ring.arm(self.core.requests_awaited()) => {}
+                Ok(None) if self.ring.arm(1) => {}
                 Ok(None) | Err(_) => break,
             }
         }

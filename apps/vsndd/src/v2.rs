@@ -97,6 +97,11 @@ impl GuestStream {
         let after = self.serve_ring(turn);
         self.host.move_frames(&mut self.core, turn);
         self.tell_position(turn);
+        // Only now it is known whether the next WRITE can wait.
+        let after = match after {
+            After::Idle if self.awaits_request() && self.ring.arm(self.core.requests_awaited()) => After::More,
+            after => after,
+        };
         let xruns = self.core.counters().xruns + self.host.xruns();
         if xruns != self.told_xruns {
             self.host.tell_xruns(xruns - self.told_xruns, turn);
@@ -135,6 +140,11 @@ impl GuestStream {
         self.host.device_woke(&mut self.core, turn);
     }
 
+    /// Whether it goes on with the next request; one whose answer is still to come is waited for otherwise.
+    fn awaits_request(&self) -> bool {
+        self.opening.is_none() && !self.copying
+    }
+
     fn serve_ring(&mut self, turn: &mut Turn<'_>) -> After {
         let mut budget = REQUEST_BUDGET;
         let mut after = After::Idle;
@@ -158,7 +168,6 @@ impl GuestStream {
                         Some(response) => response,
                         None => continue,
                     },
-                    Ok(None) if self.ring.arm(self.core.requests_awaited()) => continue,
                     Ok(None) => break,
                     Err(violation) => {
                         after = After::Broken(format!("request ring: {violation}"));

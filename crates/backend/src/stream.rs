@@ -27,9 +27,8 @@ const EVENT_RETRY_NS: u64 = 5_000_000;
 /// How long a host device that takes or gives nothing of what is due is left alone before the next try.
 pub(crate) const STALL_RETRY_NS: u64 = 1_000_000;
 
-/// A guest is far ahead that has written as many periods beyond what is heard, and as much time.
-const FAR_AHEAD_PERIODS: u64 = 3;
-const FAR_AHEAD_NS: u64 = 20_000_000;
+/// A guest is far ahead while a period, and this long, is left to be heard when the stream is looked at for the next one.
+const LEFT_NS: u64 = 20_000_000;
 
 /// Requests of such a guest of which no notification is wanted, and the longest period after which they are found.
 const HELD_OFF_REQUESTS: u32 = sndif::v2::RING_SLOTS / 2;
@@ -421,8 +420,8 @@ impl<M: SharedMemory> Stream<M> {
         }
     }
 
-    /// At which further request the guest is to notify. While it is far ahead its WRITEs may lie in the ring until the stream is
-    /// looked at for the next period: that is one wake-up of the host in a period instead of two.
+    /// At which further request the guest is to notify, after all frames that are due were moved. While it is far ahead its WRITEs may
+    /// lie in the ring until the stream is looked at for the next period: that is one wake-up of the host in a period instead of two.
     #[must_use]
     pub fn requests_awaited(&self) -> u32 {
         let Some(open) = self.open.as_ref().filter(|open| open.run == Run::Running) else { return 1 };
@@ -434,8 +433,9 @@ impl<M: SharedMemory> Stream<M> {
             let frames = ns.saturating_mul(u64::from(open.geometry.rate_hz)) / SECOND_NS;
             frames.saturating_mul(u64::from(open.geometry.frame_bytes))
         };
-        let ahead_bytes = open.frontier.written().saturating_sub(open.position());
-        let far_bytes = period_bytes.saturating_mul(FAR_AHEAD_PERIODS).max(bytes_in(FAR_AHEAD_NS));
+        // It is a little past the period's end.
+        let ahead_bytes = open.frontier.written().saturating_sub(open.position()).saturating_add(period_bytes / 4);
+        let far_bytes = period_bytes.saturating_add(period_bytes.max(bytes_in(LEFT_NS)));
         let far = ahead_bytes >= far_bytes && period_bytes <= bytes_in(HELD_OFF_NS);
         if far { HELD_OFF_REQUESTS } else { 1 }
     }

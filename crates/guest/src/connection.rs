@@ -9,7 +9,7 @@ use frontend::{Action, Actions, CONTROL_BYTES, Handshake, Mixer, MixerFeatures};
 use sndif::store::{DEVICE_CLASS, node, number};
 use sndif::{Protocol, XenbusState};
 use xen::{DomainId, Xen, XenSpec};
-use xenstore::Client;
+use xenstore::{Client, StoreErrno};
 
 use crate::layout::Layout;
 use crate::lock::CardLock;
@@ -246,6 +246,14 @@ impl Connection {
         }
     }
 
+    /// Shows the backend our state. Nothing is shown where the directory was taken from us together with the device.
+    fn write_state(&mut self, state: XenbusState) -> Result<()> {
+        match self.store.write(&format!("{}/state", self.front), state.node().as_bytes()) {
+            Err(error) if matches!(error.errno(), Some(StoreErrno::Acces | StoreErrno::NoEnt)) => Ok(()),
+            written => Ok(written?),
+        }
+    }
+
     fn perform(&mut self, actions: Actions) -> Result<()> {
         let mut queue: VecDeque<Action> = actions.into_iter().collect();
         let mut result = Ok(());
@@ -259,9 +267,7 @@ impl Connection {
                     queue.extend(self.handshake.published(published.is_ok()));
                     result = published;
                 }
-                Action::SetState(state) => {
-                    self.store.write(&format!("{}/state", self.front), state.node().as_bytes())?;
-                }
+                Action::SetState(state) => self.write_state(state)?,
                 // The streams look at their epoch and take what lies in their slots.
                 Action::CreateCard | Action::ResumeCard => queue.extend(self.handshake.card_ready(true)),
                 Action::RemoveCard | Action::SuspendCard => self.epoch.lose(),

@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use guest::{Card, Config, MixerFeatures, OpenStream, Source};
+use guest::{Card, Config, Error, MixerFeatures, OpenStream, Source};
 use host_audio::wav;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use sndif::Format;
@@ -107,6 +107,19 @@ fn a_guest_that_is_far_ahead_wakes_nobody_with_what_it_writes() {
     stream.resume().unwrap();
     stream.drain().unwrap();
     assert_eq!(stream.stats().xruns, before.xruns);
+}
+
+#[test]
+fn a_card_whose_directory_was_taken_is_waited_for_like_any_that_is_away() {
+    let mut world = World::new();
+    let (_xen, card) = connect(&mut world);
+    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    stream.set_recovery_timeout(Duration::from_millis(200));
+    // The toolstack takes the frontend's half first; what the guest shows in it then it may not.
+    world.store().rm("/local/domain/5/device/vsnd/0").unwrap();
+    world.stop_daemon();
+    let error = stream.write(&ramp(0..48_000)).unwrap_err();
+    assert!(matches!(error, Error::NoDaemon { .. } | Error::ConnectTimeout { .. }), "{error}");
 }
 
 /// A machine whose host has `sound` to give.

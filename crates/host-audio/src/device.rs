@@ -131,14 +131,14 @@ pub struct DeviceOptions {
     /// Role of the stream on a server (`media.role`: `music`, `game`, …). None by default, for servers treat all streams of a role
     /// alike.
     pub role: Option<String>,
-    /// How long a stream waits for its device to open; 500 ms by default. A PCM that is asked what it can do has half of that
+    /// How long a stream waits for its device to open; a second by default. A PCM that is asked what it can do has half of that
     /// to answer. A sound server has at least two seconds for each answer, for its stream may go on silently meanwhile.
     pub patience: Duration,
 }
 
 impl Default for DeviceOptions {
     fn default() -> Self {
-        Self { absent: WhenAbsent::default(), title: String::new(), role: None, patience: Duration::from_millis(500) }
+        Self { absent: WhenAbsent::default(), title: String::new(), role: None, patience: Duration::from_secs(1) }
     }
 }
 

@@ -48,19 +48,19 @@ fn a_stream_that_played_all_is_woken_twice_more_and_then_not_again() {
     assert_eq!((host.taken, host.told), (4 * 300, 4 * 481));
 }
 
-/// A stream of 48 kHz, 10 ms a period, whose guest lets WRITEs lie in the ring if `held_off`.
-fn stream(direction: Direction, held_off: bool, periods: u32) -> (Host<Pages>, Guest) {
-    let memory = Pages::of_octets(4 * 480 * periods as usize);
+/// A stream of 48 kHz whose guest lets WRITEs lie in the ring if `held_off`.
+fn stream(direction: Direction, held_off: bool, period: u32, periods: u32) -> (Host<Pages>, Guest) {
+    let memory = Pages::of_octets((4 * period * periods) as usize);
     let mut host = Host::new(direction, Pace::Clock);
     host.core.reconfigure(StreamConfig { write_hold_off: held_off, ..config(direction) });
-    host.open(48_000, 480 * periods, 480, memory.clone());
+    host.open(48_000, period * periods, period, memory.clone());
     (host, Guest::new(memory))
 }
 
 #[test]
 fn a_guest_that_is_far_ahead_is_not_to_notify_of_writes_and_nothing_is_late() {
-    for periods in [4, 8, 30] {
-        let (mut host, mut guest) = stream(Direction::Playback, true, periods);
+    for (frames, periods) in [(480, 4), (480, 8), (480, 30), (240, 6), (4_800, 3)] {
+        let (mut host, mut guest) = stream(Direction::Playback, true, frames, periods);
         assert_eq!(host.core.requests_awaited(), 1, "closed to now");
         guest.write(&mut host, u64::MAX);
         assert_eq!(host.core.requests_awaited(), 1, "START is not to wait");
@@ -69,8 +69,8 @@ fn a_guest_that_is_far_ahead_is_not_to_notify_of_writes_and_nothing_is_late() {
             // What the guest has written since lies in the ring until the next look.
             host.now_ns = host.core.next_wake_ns().expect("running");
             guest.write(&mut host, u64::MAX);
-            assert_eq!(host.core.requests_awaited(), 16, "{periods} periods, {period}");
             host.look(Device::READY);
+            assert_eq!(host.core.requests_awaited(), 16, "{periods} periods of {frames}: {period}");
         }
         assert_eq!((host.core.counters().xruns, host.events), (0, 200));
         // It writes nothing more: the one that lies in the ring is seen, the next is told of.
@@ -82,6 +82,14 @@ fn a_guest_that_is_far_ahead_is_not_to_notify_of_writes_and_nothing_is_late() {
         }
         assert!(awaited.ends_with(&[1, 1]), "{awaited:?}");
         guest.write(&mut host, u64::MAX);
+        host.look(Device::READY);
+        assert_eq!(host.core.requests_awaited(), 16);
+        // The host is late by nearly all there is: nobody will look before the next WRITE.
+        host.now_ns += u64::from(frames * (periods - 1)) * 1_000_000_000 / 48_000;
+        host.look(Device::READY);
+        assert_eq!(host.core.requests_awaited(), 1);
+        guest.write(&mut host, u64::MAX);
+        host.look(Device::READY);
         assert_eq!(host.core.requests_awaited(), 16);
         host.trigger(Trigger::Pause);
         assert_eq!(host.core.requests_awaited(), 1, "nobody looks at a stream that stands");
@@ -91,9 +99,9 @@ fn a_guest_that_is_far_ahead_is_not_to_notify_of_writes_and_nothing_is_late() {
 #[test]
 fn every_request_is_awaited_of_a_guest_that_waits_or_has_little_time() {
     for (direction, held_off, periods) in
-        [(Direction::Playback, false, 8), (Direction::Playback, true, 2), (Direction::Capture, true, 8)]
+        [(Direction::Playback, false, 8), (Direction::Playback, true, 3), (Direction::Capture, true, 8)]
     {
-        let (mut host, mut guest) = stream(direction, held_off, periods);
+        let (mut host, mut guest) = stream(direction, held_off, 480, periods);
         if direction == Direction::Playback {
             guest.write(&mut host, u64::MAX);
         }
@@ -103,8 +111,8 @@ fn every_request_is_awaited_of_a_guest_that_waits_or_has_little_time() {
             if direction == Direction::Playback {
                 guest.write(&mut host, u64::MAX);
             }
-            assert_eq!(host.core.requests_awaited(), 1, "{direction} {held_off} {periods}");
             host.look(Device::READY);
+            assert_eq!(host.core.requests_awaited(), 1, "{direction} {held_off} {periods}");
         }
     }
     // Periods of a millisecond: four of them are no time. Of a second: an answer would take too long.
