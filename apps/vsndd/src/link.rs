@@ -52,7 +52,7 @@ pub(crate) enum Report {
     Cards(usize),
     /// The guest may have another name than the broker knows.
     Renamed,
-    /// It was to leave, but the guest has a card.
+    /// The worker that was to leave stays: its guest has a card.
     Stays,
     /// Something happened.
     Event(Event),

@@ -58,7 +58,7 @@ pub(super) struct Worker {
     pub(super) serving: bool,
     /// Until when it may take to end, or to say that it stays.
     ends_ns: Option<u64>,
-    /// It is to end whatever its guest has.
+    /// Told to end, whatever its guest has.
     must_end: bool,
     /// A part of it has more to do than was done at once.
     busy: bool,
@@ -186,7 +186,7 @@ impl Worker {
         }
     }
 
-    /// It does not leave.
+    /// Takes note that the worker does not leave.
     pub(super) fn stays(&mut self) {
         if !self.must_end {
             self.ends_ns = None;
