@@ -534,7 +534,7 @@ fn a_directory_of_another_protocol_is_left_alone_and_named_once() {
     for round in 0..20 {
         store.write("/local/domain/0/backend/vsnd/3/0/hotplug-status", format!("{round}").as_bytes()).unwrap();
     }
-    // By the time that another card is served, this one was looked at.
+    assert!(eventually(PATIENCE, || world.log().contains("left alone")), "{}", world.log());
     world.attach_playback(GUEST);
     world.wait_backend(GUEST, 0, XenbusState::InitWait);
     let store = world.store();
