@@ -431,6 +431,14 @@ proptest! {
     }
 }
 
+/// A daemon whose workers `launch` starts, until `stop` is closed.
+fn serve(host: Xen, launch: impl Launch + 'static, stop: &UnixStream) {
+    let (store, shared) = (host.store().unwrap(), host.store_fd().unwrap());
+    let mut daemon = Daemon::new(host, store, shared, Settings::default(), launch).unwrap();
+    daemon.begin().unwrap();
+    daemon.run(stop.as_fd()).unwrap();
+}
+
 /// A system on which what the broker says to the first worker arrives late, all but its first order.
 struct Late {
     held: Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>,
@@ -485,12 +493,7 @@ fn a_card_that_comes_as_the_last_one_goes_keeps_its_worker() {
     let (release, released) = mpsc::channel();
     let launches = Arc::new(AtomicU32::new(0));
     let late = Late { held: Some((says, released)), launches: Arc::clone(&launches), threads: Threads::default() };
-    let daemon = std::thread::spawn(move || {
-        let (store, shared) = (host.store().unwrap(), host.store_fd().unwrap());
-        let mut daemon = Daemon::new(host, store, shared, Settings::default(), late).unwrap();
-        daemon.begin().unwrap();
-        daemon.run(stopped.as_fd()).unwrap();
-    });
+    let daemon = std::thread::spawn(move || serve(host, late, &stopped));
     world.wait_backend(GUEST, 0, XenbusState::InitWait);
     // The broker sees no card; before its worker hears of that it serves the next one.
     world.remove_nodes(GUEST, 0);
@@ -543,13 +546,8 @@ fn a_worker_that_cannot_be_started_is_tried_again() {
     world.attach_playback(GUEST);
     let host = world.enter(DomainId(0));
     let (stop, stopped) = UnixStream::pair().unwrap();
-    let daemon = std::thread::spawn(move || {
-        let (store, shared) = (host.store().unwrap(), host.store_fd().unwrap());
-        let busy = Busy { refusals: 2, threads: Threads::default() };
-        let mut daemon = Daemon::new(host, store, shared, Settings::default(), busy).unwrap();
-        daemon.begin().unwrap();
-        daemon.run(stopped.as_fd()).unwrap();
-    });
+    let busy = Busy { refusals: 2, threads: Threads::default() };
+    let daemon = std::thread::spawn(move || serve(host, busy, &stopped));
     let xen = world.enter(GUEST);
     LinuxFrontend::probe(&xen).wait_card();
     drop(stop);
