@@ -39,11 +39,12 @@ fn bytes(agreed: Agreed, frames: u64) -> usize {
 #[test]
 fn item_01_event_ids_are_gapless_even_when_the_page_was_full() {
     let (world, _xen, frontend) = world();
-    // 2 ms a period: the page's 63 events last for 126 of the buffer's 200 ms.
-    let mut pcm = open(&frontend, &Wish::stereo(96, 9600));
-    let sound = noise(1, bytes(pcm.agreed(), 9600));
+    // 2 ms a period: the page's 63 events last for 126 of the buffer's 1,000 ms. A backend that is held up tells of several
+    // periods at once, and needs the rest.
+    let mut pcm = open(&frontend, &Wish::stereo(96, 48_000));
+    let sound = noise(1, bytes(pcm.agreed(), 48_000));
     pcm.prepare().unwrap();
-    assert_eq!(pcm.writei(&sound), Ok(9600));
+    assert_eq!(pcm.writei(&sound), Ok(48_000));
     assert!(pcm.is_running());
     // The guest's processor is taken away: no interrupt is handled.
     assert!(eventually(PATIENCE, || pcm.unread_events() == 63));
