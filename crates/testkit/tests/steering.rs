@@ -43,6 +43,11 @@ fn wait_frames(world: &World, stream: usize, frames: u64) {
     wait_for("frames", || (world.status().guests[0].cards[0].streams[stream].frames >= frames).then_some(()));
 }
 
+/// However many there were when it was asked for: what was asked for last may have been late.
+fn wait_more_frames(world: &World, stream: usize, frames: u64) {
+    wait_frames(world, stream, world.status().guests[0].cards[0].streams[stream].frames + frames);
+}
+
 /// Where the first stream plays.
 fn device(world: &World) -> String {
     world.status().guests[0].cards[0].streams[0].device.clone()
@@ -57,7 +62,7 @@ fn done(reply: Result<Reply, ClientError>) -> usize {
 
 #[test]
 fn capture_is_allowed_and_denied_while_a_guest_records() {
-    let sound = noise(7, 32_000 * 4);
+    let sound = noise(7, 64_000 * 4);
     let mut world = World::with_config(|dir| {
         let source = dir.join("source.wav");
         write_source(&source, &sound);
@@ -67,10 +72,10 @@ fn capture_is_allowed_and_denied_while_a_guest_records() {
     let mut pcm = frontend.open_capture(0, 0).unwrap();
     pcm.hw_params(&Wish::UNHURRIED).unwrap();
     let recorded = thread::scope(|scope| {
-        let recorder = scope.spawn(move || pcm.arecord(32_000).unwrap());
+        let recorder = scope.spawn(move || pcm.arecord(64_000).unwrap());
         wait_frames(&world, 1, 6_000);
         assert_eq!(done(world.ask(&Request::Capture { target: target("1"), allow: true, for_s: None })), 2);
-        wait_frames(&world, 1, 16_000);
+        wait_more_frames(&world, 1, 10_000);
         done(world.ask(&Request::Capture { target: target("1/0/0/1"), allow: false, for_s: None }));
         recorder.join().unwrap()
     });
@@ -131,21 +136,24 @@ fn the_hosts_volume_and_mute_are_heard_at_once_and_added_to_the_guests() {
     let (_xen, frontend) = linux(&mut world);
     let mut pcm = frontend.open_playback(0, 0).unwrap();
     pcm.hw_params(&Wish::COMFORTABLE).unwrap();
-    let frames = 144_000;
+    let frames = 240_000;
     let sound: Vec<u8> = std::iter::repeat_n(10_000_i16.to_le_bytes(), frames * 2).flatten().collect();
     thread::scope(|scope| {
         let player = scope.spawn(|| pcm.aplay(&sound).unwrap());
         wait_frames(&world, 0, 24_000);
         assert_eq!(done(world.ask(&Request::Volume { target: target("1/0/0/0"), volume_db: -6.0206 })), 1);
-        wait_frames(&world, 0, 60_000);
+        wait_more_frames(&world, 0, 36_000);
         done(world.ask(&Request::Mute { target: target("1"), on: true }));
-        wait_frames(&world, 0, 96_000);
+        wait_more_frames(&world, 0, 36_000);
         done(world.ask(&Request::Mute { target: target("1"), on: false }));
         // Above the ceiling: nothing is louder than the guest has it.
         done(world.ask(&Request::Volume { target: target("1/0/0/0"), volume_db: 6.0 }));
         player.join().unwrap();
     });
-    let played = world.played(PLAYED, 1, sound.len());
+    // However late that was.
+    pcm.aplay(&sound[..9_600 * 4]).unwrap();
+    let frames = frames + 9_600;
+    let played = world.played(PLAYED, 1, frames * 4);
     let samples: Vec<i16> = played.as_chunks::<2>().0.iter().map(|octets| i16::from_le_bytes(*octets)).collect();
     let mut levels: Vec<i16> = samples.clone();
     levels.dedup();
@@ -164,7 +172,7 @@ fn reloading_leaves_alone_what_plays_and_moves_what_leads_elsewhere() {
     let (_xen, frontend) = linux(&mut world);
     let mut pcm = frontend.open_playback(0, 0).unwrap();
     pcm.hw_params(&Wish::COMFORTABLE).unwrap();
-    let sound = noise(3, 144_000 * 4);
+    let sound = noise(3, 240_000 * 4);
     let good = fs::read_to_string(world.config_path()).unwrap();
     let other = world.dir().join("other.wav");
     thread::scope(|scope| {
@@ -260,7 +268,7 @@ fn levels_are_measured_while_somebody_looks() {
     let (_xen, frontend) = linux(&mut world);
     let mut pcm = frontend.open_playback(0, 0).unwrap();
     pcm.hw_params(&Wish::COMFORTABLE).unwrap();
-    let sound: Vec<u8> = std::iter::repeat_n([0, 0x40, 0, 0], 96_000).flatten().collect();
+    let sound: Vec<u8> = std::iter::repeat_n([0, 0x40, 0, 0], 192_000).flatten().collect();
     thread::scope(|scope| {
         let player = scope.spawn(|| pcm.aplay(&sound).unwrap());
         wait_frames(&world, 0, 4_800);
@@ -283,7 +291,7 @@ fn a_running_stream_is_described() {
     let mut pcm = frontend.open_playback(0, 0).unwrap();
     let agreed = pcm.hw_params(&Wish::COMFORTABLE).unwrap();
     thread::scope(|scope| {
-        let player = scope.spawn(|| pcm.aplay(&noise(5, 72_000 * 4)).unwrap());
+        let player = scope.spawn(|| pcm.aplay(&noise(5, 144_000 * 4)).unwrap());
         wait_frames(&world, 0, 24_000);
         let status = world.status();
         let card = &status.guests[0].cards[0];
