@@ -12,7 +12,7 @@ TEST_THREADS = $(shell expr 2 \* $$(nproc))
 UNIT_ROUNDS = 20
 LAB_ROUNDS = 5
 
-.PHONY: demo pictures test soak unit unit-build lint lint-tools bench storm chaos fuzz fuzz-asan fuzz-guided miri build deps module module-matrix dist deb deb-test release lab lab-all lab-test lab-short lab-debug lab-bench lab-shell lab-build
+.PHONY: demo pictures test soak unit unit-build lint lint-tools bench storm chaos fuzz fuzz-asan fuzz-guided miri build deps module module-matrix dist deb deb-test release lab lab-all lab-test lab-short lab-debug lab-bench race lab-shell lab-build
 
 demo: build
 	target/release/vsnd demo $(DEMO_ARGS)
@@ -190,6 +190,11 @@ lab-debug: build
 lab-bench: lab-build module
 	$(CARGO) build --release --locked -p vsnd-bench
 	KERNEL="$(KERNEL)" DRIVER="$(DRIVER)" lab/bench.sh
+
+# What sound costs a guest with our driver, with Linux's own, and with each card that QEMU emulates.
+race: KERNEL = 6.12
+race: lab-build module
+	lab/race.sh
 
 # A prompt in dom0, with the daemon running.
 lab-shell: lab-build

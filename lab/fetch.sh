@@ -1,7 +1,7 @@
 #!/bin/bash
 # Downloads Debian's packages of Xen, the kernels and the programs of a platform's domains, and unpacks them below
 # target/lab/cache/ARCHITECTURE-DEBIAN. Nothing is installed. Does nothing twice, and needs no network the second time.
-# usage: fetch.sh PLATFORM...
+# usage: fetch.sh PLATFORM...    or `emulator`: Debian 13's QEMU, which has a virtio sound card
 set -euo pipefail
 export PATH=$PATH:/sbin
 
@@ -99,6 +99,11 @@ mkdir -p "$out/cache"
 exec {lock}> "$out/cache/lock"
 flock "$lock"
 for name in "$@"; do
+    if [ "$name" = emulator ]; then
+        platform x86-13
+        fetch_packages "$cache/emulator" qemu-system-x86
+        continue
+    fi
     platform "$name"
     mkdir -p "$cache"
     fetch_programs

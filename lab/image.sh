@@ -2,7 +2,7 @@
 # Builds the two initrds of a platform, target/lab/images/PLATFORM/dom0.cpio: busybox, Debian's Xen, ALSA and kernel
 # modules from the cache, our programs, and the scripts of this directory. The guest's lies within dom0's.
 # usage: image.sh PLATFORM DIRECTORY-OF-OUR-PROGRAMS
-# environment: LAB_BENCH=1 (dom0 has vsnd-bench), OTHER_BACKEND=program (dom0 has this one for the same protocol, to be compared)
+# environment: LAB_BENCH=1 (dom0 has vsnd-bench), LAB_RACE=1 (guests have drivers for cards that QEMU emulates), OTHER_BACKEND=program (dom0 has this one for the same protocol, to be compared)
 set -euo pipefail
 export PATH=$PATH:/sbin
 
@@ -19,6 +19,8 @@ dom0_modules="xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs $bus 9pnet_vi
 # Measurements' card, which Debian's kernels have on x86 only.
 [ "$arch" != amd64 ] || dom0_modules="$dom0_modules snd-dummy"
 guest_modules="xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs snd_xen_front snd-aloop"
+# Cards that QEMU emulates.
+[ -z "${LAB_RACE:-}" ] || guest_modules="$guest_modules snd-hda-codec-generic snd-hda-intel snd-intel8x0 virtio_snd"
 
 release_of() { cat "$cache/kernel-$1/release"; }
 

@@ -40,6 +40,33 @@ real_time() {
     [ ${off#-} -le $(($2 / 10)) ]
 }
 
+# positions_off: how far the positions of a stream that plays for six seconds in periods of 10 ms lie off a straight line, in
+# microseconds: half of 400 looks at most, and 99 of 100.
+positions_off() {
+    aplay -q -D hw:0,0 -t raw -f S16_LE -r 48000 -c 2 --period-size=480 --buffer-size=1920 -d 6 /dev/zero &
+    player=$!
+    sleep 1
+    vsnd-lab positions --looks 400 /proc/asound/card0/pcm0p/sub0/status > /run/lab/looks
+    wait $player
+    # In thousandths of a frame.
+    awk '{ printf "%.0f\n", ($2 - $1 * 48 / 1000000) * 1000 }' /run/lab/looks | sort -n |
+        awk '{ at[NR] = $1 } END { for (n in at) { off = at[n] - at[int(NR / 2)]; print int((off < 0 ? -off : off) / 48) } }' |
+        sort -n | sed -n '200p; 396p'
+}
+
+# shortest_buffer: the shortest buffer of two periods with which aplay plays three seconds without an xrun, in milliseconds; 0 if that is
+# none of up to 80.
+shortest_buffer() {
+    shortest=0
+    for milliseconds in 40 30 20 15 10 8 6 5 4 3 2 1; do
+        frames=$((milliseconds * 48))
+        aplay -D hw:0,0 -q -t raw -f S16_LE -r 48000 -c 2 --period-size=$frames --buffer-size=$((frames * 2)) -d 3 /dev/zero \
+            > /run/lab/said 2>&1 && ! grep -q 'run!!!' /run/lab/said || break
+        shortest=$((milliseconds * 2))
+    done
+    echo $shortest
+}
+
 # timed SPARE-MS EXPECTED-MS COMMAND...: the command, which must not take longer than expected and to spare.
 timed() {
     most=$(($1 + $2)) began=$(now_ms)

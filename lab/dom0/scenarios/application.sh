@@ -56,16 +56,11 @@ scenario_delay() {
 # what lies 2 ms off is a failure. A position once a period lies up to half of one, 5 ms, off.
 scenario_position() {
     world a
-    # In thousandths of a frame.
-    must_run a "aplay -q -D hw:0,0 -t raw -f S16_LE -r 48000 -c 2 --period-size=480 --buffer-size=1920 -d 6 /dev/zero & sleep 1
-        vsnd-lab positions --looks 400 /proc/asound/card0/pcm0p/sub0/status > /run/lab/looks; wait \$!
-        awk '{ printf \"%.0f\\\\n\", (\$2 - \$1 * 48 / 1000000) * 1000 }' /run/lab/looks | sort -n |
-            awk '{ at[NR] = \$1 } END { for (n in at) { off = at[n] - at[int(NR / 2)]; print off < 0 ? -off : off } }' |
-            sort -n | sed -n '200p; 396p'" 20
+    must_run a positions_off 20
     # shellcheck disable=SC2086  # words
     set -- $OUTPUT
-    [ $# = 2 ] && [ "$2" -le 96000 ] || fail "looks are off a straight line by $OUTPUT thousandths of a frame"
-    note "periods of 10 ms: half of 400 looks within $(($1 / 48)) us of a straight line, 99 of 100 within $(($2 / 48)) us"
+    [ $# = 2 ] && [ "$2" -le 2000 ] || fail "looks are off a straight line by $OUTPUT us"
+    note "periods of 10 ms: half of 400 looks within $1 us of a straight line, 99 of 100 within $2 us"
 }
 
 # Draining ends with the last frame. aplay fills the last period with silence, and adds one where it was full.

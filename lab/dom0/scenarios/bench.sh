@@ -65,10 +65,10 @@ bench_counts() {
     xl list | awk '$1 == "Domain-0" { print "dom0-cpu", $6 } $1 == "a" { print "guest-cpu", $6 }'
 }
 
-# The daemon beside another backend of the same protocol, if the image has one: processor time of each for the same streams of
-# the same guest into the same card. `lab/run.sh bench_race` runs it; docs/performance.md has its figures.
+# The daemon beside another backend of the same protocol, if the image has one: what each costs for the same streams of the same
+# guest into the same card, and what the guest has of it. `make race` runs it; docs/performance.md has its figures.
 scenario_bench_race() {
-    BENCH_SECONDS=20
+    BENCH_SECONDS=200
     VSND_LOG=vsndd=info
     world
     rm -f /share/bench
@@ -92,16 +92,25 @@ scenario_bench_race() {
     rmmod snd-dummy
 }
 
-# bench_race BACKEND: what each kind of stream costs it.
+# bench_race BACKEND: what each kind of stream costs it, how true the guest's position is, and the shortest buffer.
 bench_race() {
     guest_start a "$card"
     sound="-q -D hw:0,0 -t raw -f S16_LE -r 48000 -c 2"
+    bench_steady "$1-idle" 480 true
     for milliseconds in 10 100; do
         frames=$((milliseconds * 48))
         buffer="--period-size=$frames --buffer-size=$((frames * 8)) -d $((BENCH_SECONDS + 7))"
         bench_steady "$1-play-${milliseconds}ms" $frames "aplay $sound $buffer /dev/zero"
         bench_steady "$1-record-${milliseconds}ms" $frames "arecord $sound $buffer /dev/null"
     done
+    must_run a positions_off 20
+    bench_value "$1-position" us-half "${OUTPUT%%[!0-9]*}"
+    bench_value "$1-position" us "${OUTPUT##*[!0-9]}"
+    guest_begin a shortest_buffer
+    # Nothing else is done here meanwhile: what looks whether it is over would be one more program.
+    sleep 60
+    guest_wait a 60 || fail "the shortest buffer: $OUTPUT"
+    bench_value "$1-buffer" ms "$OUTPUT"
     guest_stop a
 }
 
