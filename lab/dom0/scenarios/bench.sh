@@ -36,7 +36,7 @@ bench_steady() {
     # relied on; what is left without those of Xen's store and console are its.
     guest_begin a "{ $3 || touch /run/lab/bad; } & sleep 3; cat /proc/interrupts > /run/lab/1; sleep $BENCH_SECONDS
         cat /proc/interrupts > /run/lab/2; wait; [ ! -e /run/lab/bad ] || exit 1
-        awk '\$3 ~ \"^xen-dyn\" && !/xenbus|hvc_console/ {
+        awk '\$3 ~ \"^xen-dyn\" && !/xenbus|hvc_console/ || /snd_/ {
             if (NR == FNR) was[\$1] = \$2; else sum += \$2 - was[\$1]
         } END { print sum + 0 }' /run/lab/1 /run/lab/2"
     sleep 4
@@ -65,8 +65,9 @@ bench_counts() {
     xl list | awk '$1 == "Domain-0" { print "dom0-cpu", $6 } $1 == "a" { print "guest-cpu", $6 }'
 }
 
-# The daemon beside another backend of the same protocol, if the image has one: what each costs for the same streams of the same
-# guest into the same card, and what the guest has of it. `make race` runs it; docs/performance.md has its figures.
+# The daemon beside another backend of the same protocol, if the image has one, and beside the cards that the device model of an HVM
+# guest emulates: what each costs for the same streams of the same guest, and what the guest has of it. `make race` runs it;
+# docs/performance.md has its figures.
 scenario_bench_race() {
     BENCH_SECONDS=200
     VSND_LOG=vsndd=info
@@ -77,24 +78,44 @@ scenario_bench_race() {
     card="[['CARD, short-name=Race, sample-formats=s16_le', 'PCM, name=first',
         'STREAM, unique-id=alsa<hw:Dummy;0>, type=p', 'STREAM, unique-id=alsa<hw:Dummy;0>, type=c']]"
     daemon_with 'sink = "alsa:hw:Dummy,0"' 'source = "alsa:hw:Dummy,0"' 'capture = true'
+    guest_start a "$card"
     bench_race vsndd
+    guest_stop a
     daemon_kill
     if [ -e /bin/other-backend ]; then
         other-backend > /run/lab/other-backend.log 2>&1 &
         echo $! > /run/lab/vsndd.pid
         BENCH_PROCESS=other-backend
+        guest_start a "$card"
         bench_race other
+        guest_stop a
         kill "$(daemon_pid)"
     else
         note "left out: the other backend (OTHER_BACKEND=program)"
+    fi
+    if [ "$GUEST_TYPE" = hvm ]; then
+        bench_race_emulated hda
+        bench_race_emulated ac97
     fi
     rm -f /run/lab/vsndd.pid
     rmmod snd-dummy
 }
 
+# bench_race_emulated CARD: what one costs that the guest's device model emulates, which leads nowhere.
+bench_race_emulated() {
+    GUEST_SOUND=$1
+    export QEMU_AUDIO_DRV=none
+    guest_start a "" lab.nodriver
+    must_run a "modprobe snd_hda_codec_generic; modprobe snd_hda_intel; modprobe snd_intel8x0; soon 10 [ -e /proc/asound/card0 ]" 60
+    pidof xen-qemu-system-i386 > /run/lab/vsndd.pid
+    BENCH_PROCESS=xen-qemu
+    bench_race "$1"
+    guest_stop a
+    GUEST_SOUND=
+}
+
 # bench_race BACKEND: what each kind of stream costs it, how true the guest's position is, and the shortest buffer.
 bench_race() {
-    guest_start a "$card"
     sound="-q -D hw:0,0 -t raw -f S16_LE -r 48000 -c 2"
     bench_steady "$1-idle" 480 true
     for milliseconds in 10 100; do
@@ -111,7 +132,6 @@ bench_race() {
     sleep 60
     guest_wait a 60 || fail "the shortest buffer: $OUTPUT"
     bench_value "$1-buffer" ms "$OUTPUT"
-    guest_stop a
 }
 
 # bench_requests ROW STREAM: requests of the PCM that was closed last, the first one of this stream.
