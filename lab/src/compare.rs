@@ -29,6 +29,28 @@ pub(crate) struct Tolerance {
     /// These channels of the recording, from 0 on, are all there is: the others went elsewhere.
     #[arg(long, value_name = "FIRST-LAST")]
     pub(crate) only: Option<Channels>,
+    /// The recording's channels are these of a file of so many: what the others hold is somebody else's.
+    #[arg(long, value_name = "FIRST-LAST/CHANNELS")]
+    pub(crate) among: Option<Among>,
+}
+
+/// Some of a file's channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Among {
+    channels: Channels,
+    pub(crate) of: u8,
+}
+
+impl std::str::FromStr for Among {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parsed = text.split_once('/').and_then(|(some, of)| Some((some.parse().ok()?, of.parse().ok()?)));
+        match parsed {
+            Some((channels @ Channels { last, .. }, of)) if last < of => Ok(Self { channels, of }),
+            _ => Err("not channels and, behind /, how many there are"),
+        }
+    }
 }
 
 /// Channels that lie side by side.
@@ -96,10 +118,19 @@ pub(crate) fn compare_mixture(one: &Recording, other: &Recording, heard: &[u8]) 
 
 /// Some channels of a recording, and the bytes of their frame.
 fn only(recording: &Recording, channels: Channels) -> (Vec<u8>, usize) {
-    let frame = recording.frame_bytes().max(1);
-    let sample = frame / usize::from(recording.channels.max(1));
+    pick(recording, channels, &recording.octets())
+}
+
+/// What was heard of a recording that has some of a file's channels.
+pub(crate) fn heard_among(recording: &Recording, among: Among, heard: &[u8]) -> Vec<u8> {
+    pick(&Recording { channels: among.of, ..*recording }, among.channels, heard).0
+}
+
+/// Some channels of frames that are as the recording's, and the bytes of their frame.
+fn pick(like: &Recording, channels: Channels, octets: &[u8]) -> (Vec<u8>, usize) {
+    let frame = like.frame_bytes().max(1);
+    let sample = frame / usize::from(like.channels.max(1));
     let [from, to] = [channels.first, channels.last + 1].map(|channel| (usize::from(channel) * sample).min(frame));
-    let octets = recording.octets();
     (octets.chunks_exact(frame).flat_map(|octets| &octets[from..to]).copied().collect(), (to - from).max(1))
 }
 
@@ -181,7 +212,8 @@ pub(crate) fn compare(recording: &Recording, heard: &[u8], tolerance: Tolerance)
         let between = if gaps > 0 { format!(", {gaps} of silence between") } else { String::new() };
         let after = silence - gaps;
         let end = if has_zeroes { format!(", then {zeroes} of zero bytes") } else { String::new() };
-        format!("{of} frames {format} {channels} ch identical{between}, {after} of silence after{end}")
+        let begin = if before.is_empty() { String::new() } else { format!(", {} before", before.len() / frame) };
+        format!("{of} frames {format} {channels} ch identical{between}, {after} of silence after{begin}{end}")
     };
     Verdict { good: differs.is_none() && came >= at_least && (zeroes > 0 || !has_zeroes), text }
 }
@@ -191,8 +223,16 @@ mod tests {
     use super::*;
 
     const RECORDING: Recording = Recording { format: Format::S16Le, channels: 2, frames: 100, seed: 1 };
-    const EXACT: Tolerance =
-        Tolerance { at_least: None, gaps: false, from_any: false, late: false, zeroes: false, jumps: 0, only: None };
+    const EXACT: Tolerance = Tolerance {
+        at_least: None,
+        gaps: false,
+        from_any: false,
+        late: false,
+        zeroes: false,
+        jumps: 0,
+        only: None,
+        among: None,
+    };
     const HALF: Tolerance = Tolerance { at_least: Some(50), ..EXACT };
     const GAPS: Tolerance = Tolerance { gaps: true, ..EXACT };
     const REST: Tolerance = Tolerance { from_any: true, ..EXACT };
@@ -239,7 +279,8 @@ mod tests {
         let late = |heard: &[u8]| compare(&RECORDING, heard, Tolerance { late: true, ..EXACT });
         let octets = RECORDING.octets();
         assert!(late(&octets).good);
-        assert!(late(&[&[0; 4], &octets[..]].concat()).good);
+        let verdict = late(&[&[0; 4], &octets[..]].concat());
+        assert!(verdict.good && verdict.text.ends_with("0 of silence after, 1 before"), "{}", verdict.text);
         assert!(!late(&[&[0; 4], &octets[4..]].concat()).good, "a frame is missing");
         assert!(late(&[&[0; 40], &octets[4..]].concat()).text.starts_with("frame 10 of"));
     }
@@ -325,6 +366,22 @@ mod tests {
         assert!(!compare(&four, &pair(4), only("0-1")).good);
         for wrong in ["", "1", "1-0", "0-255", "0-256", "a-b"] {
             assert!(wrong.parse::<Channels>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_recording_may_have_some_of_a_files_channels() {
+        let mono = |seed| Recording { channels: 1, seed, ..RECORDING };
+        let (left, right) = (mono(1).octets(), mono(2).octets());
+        let heard: Vec<u8> =
+            left.chunks(2).zip(right.chunks(2)).flat_map(|(left, right)| [left, right].concat()).collect();
+        let good = |recording: Recording, among: &str| {
+            compare(&recording, &heard_among(&recording, among.parse().unwrap(), &heard), EXACT).good
+        };
+        assert!(good(mono(1), "0-0/2") && good(mono(2), "1-1/2"));
+        assert!(!good(mono(1), "1-1/2") && !good(mono(2), "0-0/2"));
+        for wrong in ["", "0-0", "0-1/1", "0-0/", "1-0/2", "0/2"] {
+            assert!(wrong.parse::<Among>().is_err(), "{wrong}");
         }
     }
 }

@@ -145,8 +145,12 @@ fn read(recording: &Recording, file: &Path) -> Result<Vec<u8>> {
         .with_context(|| format!("cannot read {}", file.display()))
 }
 
-/// What was heard of all of a recording's channels, or of those that the file has.
+/// What was heard of all of a recording's channels, of those that the file has, or in those of the file that are the recording's.
 fn read_channels(recording: &Recording, tolerance: compare::Tolerance, file: &Path) -> Result<Vec<u8>> {
+    if let Some(among) = tolerance.among {
+        let heard = read(&Recording { channels: among.of, ..*recording }, file)?;
+        return Ok(compare::heard_among(recording, among, &heard));
+    }
     let channels = tolerance.only.map_or(recording.channels, compare::Channels::count);
     read(&Recording { channels, ..*recording }, file)
 }

@@ -13,6 +13,9 @@ pcm.mix { type dmix ipc_key 7001 slave { pcm first format S16_LE rate 48000 chan
 pcm.snoop { type dsnoop ipc_key 7002 slave { pcm first format S16_LE rate 48000 channels 2 period_size 1024 buffer_size 8192 } }
 pcm.part { type dshare ipc_key 7003 slave { pcm first format S16_LE rate 48000 channels 2 period_size 1024 buffer_size 8192 }
     bindings { 0 0 1 1 } }
+pcm_slave.halves { pcm first format S16_LE rate 48000 channels 2 period_size 1024 buffer_size 8192 }
+pcm.left { type dshare ipc_key 7004 slave halves bindings { 0 0 } }
+pcm.right { type dshare ipc_key 7004 slave halves bindings { 0 1 } }
 pcm.straight { type route slave { pcm lab } ttable { 0.0 1 1.1 1 } }
 pcm.plugged { type plug slave { pcm lab format S16_LE rate 48000 channels 2 } }
 pcm.soft { type softvol slave { pcm lab } control { name 'Lab Volume' card 0 } max_dB 0.0 }
@@ -99,11 +102,85 @@ scenario_plugins() {
     note "multi, each of two streams: $COMPARED"
 }
 
+# together NAME: a player of 3 s through that PCM and, a second later, one of 1 s. The recordings are made before: what makes them
+# takes the guest's only processor.
+together() {
+    must_run a "cd /run/lab; [ -e p-157.raw ] || vsnd-lab make --frames 144000 --seed 157 p-157.raw
+        [ -e p-158.raw ] || vsnd-lab make --frames 48000 --seed 158 p-158.raw
+        sound='-q -t raw -f S16_LE -r 48000 -c 2'
+        aplay \$sound -D $1 p-157.raw & sleep 1; aplay \$sound -D $1 p-158.raw && wait \$!"
+}
+
+# Two applications through a plugin that does not share: each has a stream of the card, as long as there is one; then the next is told that the
+# card is busy, and those that play are not disturbed.
+scenario_together() {
+    world a
+    plugins_configure
+    names="hooked plugged straight soft rated"
+    # The stock driver is refused by the others, see plays_through.
+    [ "$(guest_module)" = vsnd_front ] || names="hooked plugged"
+    for name in $names; do
+        together "$name"
+        heard a 0-0 157 --frames 144000
+        heard a 0-1 158 --frames 48000
+        note "$name, two: both identical"
+    done
+    sound="-q -t raw -f S16_LE -r 48000 -c 2"
+    must_run a "cd /run/lab; pids=; for n in 1 2 3; do aplay $sound -D plugged p-157.raw & pids=\"\$pids \$!\"; done; sleep 1
+        aplay $sound -D plugged p-158.raw; echo status \$?; for pid in \$pids; do wait \$pid || exit; done"
+    refused_busy
+    for stream in 0 1 2; do heard a 0-$stream 157 --frames 144000; done
+    note "plugged, three of three streams: identical; a fourth: $busy_said"
+    [ "$(guest_module)" = vsnd_front ] || return 0
+    must_run a "cd /run/lab; for n in 159 160; do vsnd-lab make --channels 4 --frames 144000 --seed \$n p-\$n.raw; done
+        aplay -q -t raw -f S16_LE -r 48000 -c 4 -D both p-159.raw & sleep 1
+        aplay -q -t raw -f S16_LE -r 48000 -c 4 -D both p-160.raw; echo status \$?; wait \$!"
+    refused_busy
+    heard a 0-0 159 --frames 144000 --channels 4 --only 0-1 --late
+    heard a 0-1 159 --frames 144000 --channels 4 --only 2-3 --late
+    note "multi, of two streams: identical; a second: $busy_said"
+    rated_together
+}
+
+# refused_busy: what the last player of the guest's command was told, in $busy_said.
+refused_busy() {
+    echo "$OUTPUT" | grep -q '^status 1$' || fail "the last player was not refused: $OUTPUT"
+    busy_said=$(echo "$OUTPUT" | grep -o 'Device or resource busy' | head -n 1)
+    [ -n "$busy_said" ] || fail "refused, and not as busy: $OUTPUT"
+}
+
+# Converted from 44.1 kHz, two players at once are heard as one alone is.
+rated_together() {
+    sound="-q -t raw -f S16_LE -r 44100 -c 2"
+    must_run a "cd /run/lab; vsnd-lab make --frames 88200 --seed 154 p-154.raw; aplay $sound -D rated p-154.raw"
+    alone=$(newest "$WAVS/$(guest_id a)-0-0-0")
+    rated_bytes=$(tail -c +81 "$alone" | unsilenced | wc -c)
+    [ "$rated_bytes" -gt 360000 ] || fail "rated: $rated_bytes bytes that are not silence"
+    must_run a "cd /run/lab; aplay $sound -D rated p-154.raw & sleep 0.5; aplay $sound -D rated p-154.raw && wait \$!"
+    for stream in 0 1; do
+        rated_file=$(newest "$WAVS/$(guest_id a)-0-0-$stream")
+        [ "$rated_file" != "$alone" ] && soon 3 same_sound "$alone" "$rated_file" || fail "rated, two: $rated_file is not what one alone had"
+    done
+    note "rated from 44.1 kHz, two: each as one alone, $rated_bytes bytes that are not 0"
+}
+
+same_sound() { [ "$(tail -c +81 "$1" | unsilenced | md5sum)" = "$(tail -c +81 "$2" | unsilenced | md5sum)" ]; }
+
 # Channels of one stream for different applications, and one stream that two record from; the second begins in the middle.
 scenario_shared() {
     world a
     plugins_configure
     plays_through part 156
+    must_run a "cd /run/lab; vsnd-lab make --channels 1 --frames 144000 --seed 161 p-161.raw
+        vsnd-lab make --channels 1 --frames 48000 --seed 162 p-162.raw
+        sound='-q -t raw -f S16_LE -r 48000 -c 1'
+        aplay \$sound -D left p-161.raw & sleep 1; aplay \$sound -D right p-162.raw && wait \$!"
+    heard a 0-0 161 --channels 1 --frames 144000 --late --among 0-0/2
+    note "dshare, two: $COMPARED"
+    heard a 0-0 162 --channels 1 --frames 48000 --late --among 1-1/2
+    shared_before=$(echo "$COMPARED" | sed -n 's/.*after, \([0-9]*\) before$/\1/p')
+    [ "${shared_before:-0}" -gt 24000 ] && [ "$shared_before" -lt 144000 ] || fail "the second did not begin while the first played: $COMPARED"
+    note "and $COMPARED"
     must_run a "arecord -q -D snoop -t raw -f S16_LE -r 48000 -c 2 -s 96000 /run/lab/s1.raw & sleep 0.5
         arecord -q -D snoop -t raw -f S16_LE -r 48000 -c 2 -s 48000 /run/lab/s2.raw && wait \$! &&
         vsnd-lab compare --frames 480000 --at-least 96000 --from-any --seed 100 /run/lab/s1.raw &&
