@@ -33,6 +33,9 @@ pub(crate) trait Requests {
     fn begin(&mut self, operation: &Self::Operation) -> Result<(), Error>;
 
     /// Takes the awaited answer, or asks for a notification when one comes.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] when the backend that was asked is gone, also where the next one is there.
     fn answer(&mut self) -> Result<Option<Self::Completion>, Error>;
 
     /// How many requests are not answered; if any, a notification is asked for.
@@ -153,10 +156,18 @@ impl<P: Platform, S: Requests> Guarded<P, S> {
         Self::deadline(u32::try_from(length_ms).unwrap_or(u32::MAX))
     }
 
-    /// Waits for a backend that is away: the card of an application outlives it, and another one can open it meanwhile.
-    pub(crate) fn wait_connected(&self) -> Result<(), Error> {
-        self.wait(Self::deadline(RECONNECT_MS), |state| Ok(state.is_connected()?.then_some(())))
-            .map_err(|error| if error == Error::NoAnswer { Error::Lost } else { error })
+    /// Does what needs a backend, and waits for one that is away: the card of an application outlives it, and another one can
+    /// open it meanwhile. What the backend left undone when it went is done with the next one, as if it had been asked later.
+    pub(crate) fn with_backend<R>(&self, mut attempt: impl FnMut() -> Result<R, Error>) -> Result<R, Error> {
+        let deadline = Self::deadline(RECONNECT_MS);
+        loop {
+            self.wait(deadline, |state| Ok(state.is_connected()?.then_some(())))
+                .map_err(|error| if error == Error::NoAnswer { Error::Lost } else { error })?;
+            match attempt() {
+                Err(Error::Lost) if deadline.left_ms(P::Signal::now_ms()) > 0 => {}
+                result => return result,
+            }
+        }
     }
 
     /// Waits until `step` yields something, not longer than `length_ms`.

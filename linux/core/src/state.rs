@@ -120,7 +120,7 @@ impl<P: Platform> State<P> {
         self.connected = false;
         self.reopening = None;
         *self.cache = SpaceCache::default();
-        self.answer = None;
+        (self.awaited, self.answer) = (None, None);
         if let Some(buffer) = &mut self.buffer {
             buffer.lose();
         }
@@ -636,6 +636,9 @@ impl<P: Platform> Requests for State<P> {
             if let Some(answer) = self.answer.take() {
                 self.awaited = None;
                 return Ok(Some(answer));
+            }
+            if self.awaited.is_none() {
+                return Err(Error::Lost);
             }
             if !self.stream()?.arm(1) {
                 return Ok(None);

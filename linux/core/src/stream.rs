@@ -142,8 +142,8 @@ impl<P: Platform> PcmStream<P> {
     }
 
     fn query(&self, question: HwParams) -> Result<HwParams, Error> {
-        self.state.wait_connected()?;
-        let completion = self.ask(Operation::QueryHwParams(question), self.state.answers_deadline())?;
+        let asked = || self.ask(Operation::QueryHwParams(question), self.state.answers_deadline());
+        let completion = self.state.with_backend(asked)?;
         completion.params.filter(|params| !params.is_empty()).ok_or(Error::Invalid)
     }
 
@@ -162,9 +162,8 @@ impl<P: Platform> PcmStream<P> {
         let geometry = Geometry::new(format, channels, rate_hz, period_frames, buffer_frames).ok_or(Error::Invalid)?;
         self.hw_free();
         // The buffer is granted to it.
-        self.state.wait_connected()?;
-        let backend = self.state.with(|state| state.transport.as_ref().map(|transport| transport.backend));
-        let buffer = Buffer::new(backend.ok_or(Error::Lost)?, geometry)?;
+        let backend = || self.state.with(|state| state.transport.as_ref().map(|transport| transport.backend));
+        let buffer = Buffer::new(self.state.with_backend(|| backend().ok_or(Error::Lost))?, geometry)?;
         self.state.with(|state| {
             state.buffer = Some(buffer);
             state.rewind();
@@ -201,7 +200,10 @@ impl<P: Platform> PcmStream<P> {
     /// [`Error::Lost`] when the backend does not come back in time; those of a request. All waiting ends with
     /// [`Error::NoAnswer`] in time, or with [`Error::Killed`].
     pub fn prepare(&self) -> Result<(), Error> {
-        self.state.wait_connected()?;
+        self.state.with_backend(|| self.prepare_with_backend())
+    }
+
+    fn prepare_with_backend(&self) -> Result<(), Error> {
         let deadline = self.state.answers_deadline();
         self.state.settle(deadline)?;
         self.hear_out();

@@ -445,6 +445,58 @@ fn whoever_opens_a_card_that_another_application_keeps_waits_for_its_next_backen
     }
 }
 
+/// ALSA's operations that ask a backend something, of a stream with a buffer that is not open.
+fn asking_operations() -> [StreamOperation; 3] {
+    let [open, refine, _, prepare] = waiting_operations();
+    [open, refine, prepare]
+}
+
+fn not_open() -> (Rc<TestBus>, Rc<Substream<TestKernel>>) {
+    let (bus, stream) = stream("p");
+    stream.hw_params(Format::S16Le, 2, 48_000, 480, 1920).unwrap();
+    (Rc::new(bus), Rc::new(stream))
+}
+
+#[test]
+fn what_a_backend_was_asked_when_it_went_is_asked_of_the_next() {
+    for operation in asking_operations() {
+        // With and without a look at the stream while there was no backend.
+        for at_once in [true, false] {
+            let (bus, stream) = not_open();
+            let asked = Rc::clone(&stream);
+            when_waited(move || {
+                asked.detach();
+                let again = move || reconnect(&bus, &asked);
+                if at_once { again() } else { when_waited(again) }
+            });
+            assert_eq!(operation(&stream), Ok(()), "{at_once}");
+            assert!(now_ms() < 100, "{} ms", now_ms());
+        }
+    }
+}
+
+/// Whenever somebody waits, the backend goes, and the next is there.
+fn come_and_go(bus: Rc<TestBus>, stream: Rc<Substream<TestKernel>>) {
+    when_waited(move || {
+        stream.detach();
+        reconnect(&bus, &stream);
+        come_and_go(bus, stream);
+    });
+}
+
+#[test]
+fn backends_that_come_and_go_are_not_asked_for_ever() {
+    storm();
+    for operation in asking_operations() {
+        let (bus, stream) = not_open();
+        come_and_go(bus, Rc::clone(&stream));
+        let before_ms = now_ms();
+        assert_eq!(operation(&stream), Err(Error::Lost));
+        assert!((8000..8100).contains(&(now_ms() - before_ms)), "{} ms", now_ms() - before_ms);
+        when_waited(|| {});
+    }
+}
+
 #[test]
 fn nobody_waits_for_a_card_that_is_taken_away() {
     silence(true);

@@ -149,7 +149,7 @@ impl<P: Platform> State<P> {
         self.run.submitted = self.run.moved;
         self.connected = false;
         self.reopening = None;
-        self.answer = None;
+        (self.awaited, self.answer) = (None, None);
         if let Some(buffer) = &mut self.buffer {
             buffer.end_access();
         }
@@ -467,6 +467,9 @@ impl<P: Platform> Requests for State<P> {
     fn answer(&mut self) -> Result<Option<Completion>, Error> {
         self.collect()?;
         let answer = self.answer.take();
+        if self.awaited.is_none() {
+            return Err(Error::Lost);
+        }
         if answer.is_some() {
             self.awaited = None;
         }

@@ -102,12 +102,13 @@ impl<P: Platform> PcmStream<P> {
         if !self.serves(direction) {
             return Err(Error::Invalid);
         }
-        self.state.wait_connected()?;
-        Ok(self.state.with(|state| {
-            // Nobody has it: ALSA lets one at a time have a device that goes one way at a time.
-            state.direction = direction;
-            Space::of_hardware(&state.hardware)
-        }))
+        self.state.with_backend(|| {
+            Ok(self.state.with(|state| {
+                // Nobody has it: ALSA lets one at a time have a device that goes one way at a time.
+                state.direction = direction;
+                Space::of_hardware(&state.hardware)
+            }))
+        })
     }
 
     /// `hw_params`: makes the buffer. The stream is opened by [`prepare`](Self::prepare).
@@ -160,7 +161,10 @@ impl<P: Platform> PcmStream<P> {
     /// # Errors
     /// [`Error::Lost`] when the backend does not come back in time; those of a request.
     pub fn prepare(&self) -> Result<(), Error> {
-        self.state.wait_connected()?;
+        self.state.with_backend(|| self.prepare_with_backend())
+    }
+
+    fn prepare_with_backend(&self) -> Result<(), Error> {
         let deadline = self.state.answers_deadline();
         self.state.settle(deadline)?;
         // A recording begins anew, and not with what was captured since it was stopped.

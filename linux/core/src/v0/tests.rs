@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 //! A card of version 0 from its nodes to its end, with a backend of ordinary memory.
 
+use std::rc::Rc;
 use std::string::String;
 use std::vec::Vec;
 
@@ -14,7 +15,7 @@ use sndif::{Errno, Format, Protocol, SharedMemory};
 use super::{recognise, stream as read};
 use crate::testing::{
     TestBus, TestKernel, dropped, elapsed, granted, keep, notifications, now_ms, silence, stops, v0_attach,
-    v0_backend as backend,
+    v0_backend as backend, when_waited,
 };
 use crate::{Error, Knob, Pointer, Stop, Substream, connect};
 
@@ -103,6 +104,21 @@ fn a_device_goes_either_way_unless_the_backend_says_which() {
     assert_eq!(capture.open(PLAY).map(drop), Err(Error::Invalid));
     assert!(capture.control(Knob { direction: PLAY, switch: false }).is_none());
     assert_eq!(capture.control(Knob { direction: CAPTURE, switch: true }).unwrap().name, "Master In Switch");
+}
+
+#[test]
+fn an_open_that_a_backend_left_unanswered_is_asked_of_the_next() {
+    let (bus, stream) = stream(Some("p"));
+    stream.hw_params(Format::S16Le, 2, 48_000, 480, 1920).unwrap();
+    let stream = Rc::new(stream);
+    let asked = Rc::clone(&stream);
+    when_waited(move || {
+        asked.detach();
+        reconnect(&bus, &asked);
+    });
+    assert_eq!(stream.prepare(), Ok(()));
+    assert_eq!(story(), "open s16_le 2 48000");
+    assert!(now_ms() < 100, "{} ms", now_ms());
 }
 
 #[test]
