@@ -386,6 +386,12 @@ impl<M: SharedMemory> Stream<M> {
         open.volume.set_mute(&flags, mute)
     }
 
+    /// Whether frames are moved as time passes, and not as the host device takes them.
+    #[must_use]
+    pub fn is_clocked(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.pace == Pace::Clock)
+    }
+
     /// The position to tell the guest now, if any. Say with [`event_sent`](Self::event_sent) or
     /// [`event_deferred`](Self::event_deferred) what became of it.
     #[must_use]

@@ -69,6 +69,28 @@ fn a_stopped_stream_is_played_again_from_the_start_of_its_ring() {
     assert_eq!(stream.stats().xruns, 0);
 }
 
+/// A guest that goes by the clock stops when its sound ends, which is within a period.
+#[test]
+fn what_is_due_when_a_stream_is_held_is_heard() {
+    for pauses in [false, true] {
+        let mut world = World::new();
+        let (_xen, card) = connect(&mut world);
+        // Nobody looks for a second.
+        let mut stream = card.open(0, 0, &Config { period_frames: 48_000, buffer_frames: 96_000, ..CONFIG }).unwrap();
+        let sound = ramp(0..96_000);
+        stream.write(&sound).unwrap();
+        stream.start().unwrap();
+        std::thread::sleep(Duration::from_millis(500));
+        if pauses {
+            stream.pause().unwrap()
+        } else {
+            stream.stop().unwrap()
+        }
+        let heard = world.played("5-0-0-0", 1, 12_000 * 4);
+        assert_same(&heard, &sound[..heard.len()]);
+    }
+}
+
 #[test]
 fn a_period_wakes_each_side_once() {
     let mut world = World::new();
