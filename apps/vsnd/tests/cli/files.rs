@@ -94,6 +94,19 @@ fn flac_ogg_and_mp3_are_played_whole() {
 }
 
 #[test]
+fn a_volume_with_its_unit_is_heard() {
+    for volume in [&["--volume=-6dB"][..], &["--volume", "-6"]] {
+        let (world, daemon, path) = world();
+        let tone = sound("tone.ogg");
+        let arguments = [&["play", text(&tone), "--domain", "2"][..], volume].concat();
+        assert_eq!(fine(&world.guest(&arguments).output().expect("runs")), "", "{volume:?}");
+        assert_eq!(daemon.terminate(), Some(0));
+        let levels = heard(&path).levels;
+        assert!(near(&levels, &[0.25, 0.125]), "{volume:?}: {levels:?}");
+    }
+}
+
+#[test]
 fn each_channel_of_ogg_vorbis_is_at_its_own_speaker() {
     // The encoder leaves a LFE's low frequencies only, and six.ogg has a tone of 400 Hz there.
     let six = [0.1, 0.2, 0.3, 0.07, 0.5, 0.6];
