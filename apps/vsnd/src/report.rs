@@ -49,10 +49,10 @@ impl Comparison {
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Identical { octets } => write!(f, "identical ({octets} octets compared)"),
+            Self::Identical { octets } => write!(f, "identical ({octets} bytes compared)"),
             Self::Different { first_difference, expected_octets, found_octets } => write!(
                 f,
-                "DIFFERENT from octet {first_difference} on ({expected_octets} octets expected, {found_octets} found)"
+                "DIFFERENT from byte {first_difference} on ({expected_octets} bytes expected, {found_octets} found)"
             ),
             Self::NotCompared => f.write_str("not compared: this sink keeps nothing"),
         }

@@ -225,7 +225,7 @@ fn stream_nodes(stream: u8, level: &Level, above: &Above) -> Result<StreamNodes,
         None => 0,
         Some(value) => number(value)
             .filter(|&size| size <= 65_536)
-            .ok_or(bad(node::CONTROL_SIZE, "is not a number of octets up to 65536"))?,
+            .ok_or(bad(node::CONTROL_SIZE, "is not a number of bytes up to 65536"))?,
     };
     Ok(StreamNodes {
         pcm: above.pcm,

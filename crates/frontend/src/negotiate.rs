@@ -110,7 +110,7 @@ impl fmt::Display for NegotiationError {
                 "no buffer fits: the backend has periods of {} to {} and buffers of {} to {} frames",
                 period_frames.min, period_frames.max, buffer_frames.min, buffer_frames.max
             ),
-            Self::Senseless => f.write_str("a frame of this format and number of channels is not a number of octets"),
+            Self::Senseless => f.write_str("a frame of this format and number of channels is not a number of bytes"),
             Self::Refused(errno) => write!(f, "the backend answers no question about its parameters ({errno})"),
         }
     }

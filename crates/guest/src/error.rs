@@ -185,7 +185,7 @@ pub enum Error {
     #[error("the stream is closed")]
     Closed,
     /// Not a whole number of frames.
-    #[error("{bytes} octets are no whole number of frames of {frame_bytes}")]
+    #[error("{bytes} bytes are no whole number of frames of {frame_bytes}")]
     PartialFrame {
         /// What was given.
         bytes: usize,

@@ -28,7 +28,7 @@ impl HostDevice for NullDevice {
 impl NullDevice {
     fn open(self, who: &StreamLabel, spec: &StreamSpec) -> Result<Null, Error> {
         if !self.capabilities(who, Direction::Playback)?.allow(spec) {
-            return Err(Error::unsupported("null", spec, "a frame must have 1 octet or more, a rate 1 to 768000 Hz"));
+            return Err(Error::unsupported("null", spec, "a frame must have 1 byte or more, a rate 1 to 768000 Hz"));
         }
         Ok(Null { format: spec.format, frame_bytes: spec.frame_bytes(), running: false })
     }

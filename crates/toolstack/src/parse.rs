@@ -164,7 +164,7 @@ impl Pair<'_> {
 
     fn name(&self, item: &Text, max_len: usize) -> Result<String, SyntaxError> {
         if self.value.len() > max_len {
-            return Err(self.error(item, &format!("is longer than {max_len} octets")));
+            return Err(self.error(item, &format!("is longer than {max_len} bytes")));
         }
         Ok(self.value.to_owned())
     }

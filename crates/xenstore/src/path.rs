@@ -21,13 +21,13 @@ pub enum PathError {
     #[error("is empty")]
     Empty,
     /// It is longer than allowed.
-    #[error("is longer than {max} octets")]
+    #[error("is longer than {max} bytes")]
     TooLong {
         /// The limit for this kind of path.
         max: usize,
     },
     /// Only letters, digits and `-/_@` may be used.
-    #[error("has octet {0:#04x}, which no path may have")]
+    #[error("has byte {0:#04x}, which no path may have")]
     BadOctet(u8),
     /// It has an empty component.
     #[error("has two slashes in a row")]

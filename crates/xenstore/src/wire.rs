@@ -109,7 +109,7 @@ ops! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
     /// The header announces more than [`PAYLOAD_MAX`] octets.
-    #[error("payload of {0} octets announced, {PAYLOAD_MAX} allowed")]
+    #[error("payload of {0} bytes announced, {PAYLOAD_MAX} allowed")]
     PayloadTooLong(u32),
 }
 

@@ -117,7 +117,7 @@ impl Control {
                     Err(error) => client.send(&Reply::Refused { message: format!("not a request: {error}") }),
                 },
                 None if client.connection.is_flooded(LINE_BYTES_MAX) && !client.connection.has_line() => {
-                    let message = format!("a request is a line of at most {LINE_BYTES_MAX} octets");
+                    let message = format!("a request is a line of at most {LINE_BYTES_MAX} bytes");
                     client.send(&Reply::Refused { message });
                     client.connection.finish();
                 }

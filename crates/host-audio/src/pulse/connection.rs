@@ -232,7 +232,7 @@ impl Connection {
         let descriptor = pa::read_descriptor(&mut rest)?;
         let length = descriptor.length as usize;
         if length > MOST_MESSAGE_BYTES {
-            return Err(Failure::Broken(format!("it sent a message of {length} octets")));
+            return Err(Failure::Broken(format!("it sent a message of {length} bytes")));
         }
         let begin = self.parsed + DESCRIPTOR_SIZE;
         Ok((rest.len() >= length).then_some((descriptor, begin..begin + length)))

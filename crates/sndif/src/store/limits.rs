@@ -230,7 +230,7 @@ impl Limits {
             }
         }
         if let Some(value) = nodes.buffer_size {
-            let bad = BadNode { node: node::BUFFER_SIZE, reason: "not a number of octets above 0" };
+            let bad = BadNode { node: node::BUFFER_SIZE, reason: "not a number of bytes above 0" };
             let size = number(value).filter(|&size| size > 0).ok_or(bad)?;
             limits.buffer_bytes_max = if self.chosen.buffer { size.min(self.buffer_bytes_max) } else { size };
             limits.chosen.buffer = true;
