@@ -95,6 +95,8 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     if let (Some(guest), Some(own)) = (arguments.worker, arguments.domain) {
         return serve_one(arguments, own, guest);
     }
+    // Whatever file it was started from: `vsnd doctor` and `pgrep` look for that name.
+    let _ = rustix::thread::set_name(c"vsndd");
     let source = ConfigSource {
         file: arguments.config.clone(),
         emulated: matches!(arguments.xen, XenSpec::Emu(_)),

@@ -268,3 +268,15 @@ fn a_sound_server_is_contacted() {
     assert_eq!(code, Some(1));
     says(&findings, "sink", "missing", "no-server", "name another");
 }
+
+#[test]
+fn a_daemon_is_found_whatever_file_it_was_started_from() {
+    let world = World::new();
+    let other = world.path("vsndd-pipewire");
+    std::os::unix::fs::symlink(program("vsndd"), &other).expect("made");
+    let mut command = Command::new(&other);
+    command.args(["--config", "/dev/null", "--xen", &world.spec(), "--sink", "null"]).stderr(Stdio::null());
+    let daemon = Process::ready(&mut command);
+    let (findings, _) = doctor(&world, &[]);
+    says(&findings, "daemon", "ok", &format!("process {}", daemon.0.id()), "");
+}
