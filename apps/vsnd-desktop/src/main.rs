@@ -51,7 +51,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    program::end("vsnd-desktop", start(&Arguments::parse()))
+    program::end("vsnd-desktop", program::command_line().and_then(|arguments: Arguments| start(&arguments)))
 }
 
 fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {

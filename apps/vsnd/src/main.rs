@@ -24,10 +24,11 @@ mod top;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use program::{ExitStatus, Failure};
 
 /// Exit statuses for the help; the same for every command.
-const EXIT_STATUS: &str = "Exit status: 0 success, 1 octets differ or unexpected error, 2 command line, \
-    4 no Xen, 5 no such card or stream, 6 no daemon answers, 7 file, 8 host device, 9 format not taken, \
+const EXIT_STATUS: &str = "Exit status: 0 success, 1 bytes differ or unexpected error, 2 command line, \
+    3 configuration, 4 no Xen, 5 no such card or stream, 6 no daemon answers, 7 file, 8 host device, 9 format not taken or capture not allowed, \
     10 the other side went away, 11 not permitted, 12 the card is in use.";
 
 /// Para-virtual sound for Xen.
@@ -86,7 +87,11 @@ enum Command {
 
 fn main() -> ExitCode {
     clap_complete::CompleteEnv::with_factory(Arguments::command).var(complete::VARIABLE).complete();
-    let result = match Arguments::parse().command {
+    program::end("vsnd", program::command_line().and_then(run))
+}
+
+fn run(arguments: Arguments) -> Result<ExitStatus, Failure> {
+    match arguments.command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Play(arguments) => play::run(&arguments),
         Command::Record(arguments) => record::run(&arguments),
@@ -107,6 +112,5 @@ fn main() -> ExitCode {
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Completions(arguments) => generate::completions(&arguments),
         Command::Man(arguments) => generate::manual_pages(&arguments, Arguments::command()),
-    };
-    program::end("vsnd", result)
+    }
 }

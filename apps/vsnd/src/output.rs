@@ -29,14 +29,6 @@ impl Output {
     /// Writes bytes as they are.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         let mut out = self.0.lock();
-        out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| failure(&error))
-    }
-}
-
-/// The end of a command that cannot write to standard output.
-pub(crate) fn failure(error: &io::Error) -> Failure {
-    match error.kind() {
-        io::ErrorKind::BrokenPipe => Failure::silent(ExitStatus::Success),
-        _ => Failure::new(ExitStatus::File, format!("cannot write to standard output: {error}")),
+        out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| program::no_output(&error))
     }
 }

@@ -34,7 +34,7 @@ enum ManualPage {
 #[command(
     version,
     after_help = "Exit status: 0 ended when asked, 1 unexpected error, 2 command line, \
-    3 configuration, 4 no Xen, 8 host device, 10 Xen went away, 12 another program listens where the daemon is to."
+    3 configuration, 4 no Xen, 7 standard output, 8 host device, 10 Xen went away, 12 another program listens where the daemon is to."
 )]
 struct Arguments {
     /// The Xen to serve: `dev` for the real one, `emu:DIR` for the emulation in DIR [env: VSND_XEN].
@@ -79,7 +79,7 @@ struct Arguments {
 fn main() -> ExitCode {
     #[cfg(not(feature = "pipewire"))]
     fuller::become_it();
-    program::end("vsndd", start(&Arguments::parse()))
+    program::end("vsndd", program::command_line().and_then(|arguments: Arguments| start(&arguments)))
 }
 
 fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
@@ -88,7 +88,7 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
             ManualPage::Daemon => manual::daemon(&Arguments::command()),
             ManualPage::Configuration => Ok(manual::configuration().into_bytes()),
         };
-        page.and_then(|page| io::stdout().write_all(&page)).map_err(no_output)?;
+        page.and_then(|page| io::stdout().write_all(&page)).map_err(|error| program::no_output(&error))?;
         return Ok(ExitStatus::Success);
     }
     program::start_log(&arguments.log)?;
@@ -108,7 +108,7 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let config = settings.usable().map_err(|error| Failure::block(ExitStatus::Config, error))?;
     sandbox::check(&arguments.sandbox).map_err(Failure::with(ExitStatus::Config))?;
     if arguments.check_config {
-        say(&format!("{}, understood", settings.describe(&config))).map_err(no_output)?;
+        say(&format!("{}, understood", settings.describe(&config))).map_err(|error| program::no_output(&error))?;
         return Ok(ExitStatus::Success);
     }
     let stop = program::stop_signal().map_err(Failure::with(ExitStatus::Failure))?;
@@ -140,7 +140,7 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     })?;
     for probe in &arguments.sandbox.sandbox_probe {
         let answer = probe.attempt().map_or_else(|error| error.to_string(), |()| "done".into());
-        say(&format!("{probe}: {answer}")).map_err(no_output)?;
+        say(&format!("{probe}: {answer}")).map_err(|error| program::no_output(&error))?;
     }
     if !arguments.sandbox.sandbox_probe.is_empty() {
         return Ok(ExitStatus::Success);
@@ -157,14 +157,6 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         Ended::XenGone => {
             Err(Failure::new(ExitStatus::Lost, format!("{} went away; all streams are closed", arguments.xen)))
         }
-    }
-}
-
-/// The end of a program whose output cannot be written; a reader that has seen enough is no failure.
-fn no_output(error: io::Error) -> Failure {
-    match error.kind() {
-        io::ErrorKind::BrokenPipe => Failure::silent(ExitStatus::Success),
-        _ => Failure::new(ExitStatus::File, format!("cannot write to standard output: {error}")),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Exit statuses of the project's programs, in one place: documented in the README and the help.
 
+use std::io::{self, Write};
+
 /// How a program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -96,6 +98,31 @@ impl Failure {
     pub fn with<E: ToString>(status: ExitStatus) -> impl Fn(E) -> Self {
         move |error| Self::new(status, error)
     }
+}
+
+/// The end of a program whose output cannot be written; a reader that has seen enough (`| head`) is no failure.
+#[must_use]
+pub fn no_output(error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::silent(ExitStatus::Success),
+        _ => Failure::new(ExitStatus::File, format!("cannot write to standard output: {error}")),
+    }
+}
+
+/// What the command line says. A mistake in it ends the program.
+///
+/// # Errors
+/// The end of a program that was asked for its help or version: written, or not.
+pub fn command_line<T: clap::Parser>() -> Result<T, Failure> {
+    T::try_parse().map_err(|error| {
+        if error.use_stderr() {
+            error.exit();
+        }
+        match error.print().and_then(|()| io::stdout().flush()) {
+            Ok(()) => Failure::silent(ExitStatus::Success),
+            Err(error) => no_output(&error),
+        }
+    })
 }
 
 /// Ends a program: writes the failure, if any, to stderr, as one line unless it is a block.

@@ -6,7 +6,7 @@ mod exit;
 pub mod manual;
 mod run;
 
-pub use exit::{ExitStatus, Failure, end};
+pub use exit::{ExitStatus, Failure, command_line, end, no_output};
 pub use run::{from_env, reload_signal, start_log, stop_signal};
 
 /// How long a program waits for the one that it talks to, which may be starting at the same time.

@@ -11,7 +11,11 @@ use crate::common::{Process, RECORDING, World, eventually, program, stderr, text
 /// Commands that print something, each with the emulation that it is asked about.
 fn printing<'a>(xen: &'a str, dir: &'a str) -> Vec<Vec<&'a str>> {
     vec![
+        vec!["--help"],
+        vec!["play", "--help"],
+        vec!["--version"],
         vec!["completions", "bash"],
+        vec!["devices"],
         vec!["emu", "--dir", dir, "list", "--domain", "1"],
         vec!["list", "--xen", xen],
         vec!["list", "--json", "--xen", xen],
