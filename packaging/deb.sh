@@ -43,7 +43,7 @@ vsnd ($deb_version) unstable; urgency=medium
  -- vsnd authors <vsnd@localhost.localdomain>  $(date -R -u -d "@$moment")
 END
 
-install -m755 "$programs"/{vsndd,vsndd-pipewire,vsnd-desktop,vsnd} "$inputs/"
+install -m755 "$programs"/{vsndd,vsndd-pipewire,vsnd-desktop,vsnd,vsnd-pipewire} "$inputs/"
 "$native/vsndd" --man 8 > "$inputs/man/vsndd.8"
 "$native/vsndd" --man 5 > "$inputs/man/vsndd.toml.5"
 "$native/vsnd" man "$inputs/man"

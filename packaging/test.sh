@@ -280,11 +280,17 @@ alices own-emu vsnd emu --dir /home/alice/xen
 as_alice vsnd emu --dir /home/alice/xen attach --domain 1 "vsnd=[['CARD, short-name=C', 'PCM, name=p', 'STREAM, unique-id=o, type=p']]" > /dev/null
 if as_alice vsndd --check-config --sink pipewire 2> "$work/check"; then fail "PipeWire is built in, and its package is of no use"; fi
 grep -q 'the package .vsndd-pipewire. has them' "$work/check" || fail "$(cat "$work/check")"
+as_alice vsnd devices > "$work/devices"
+sed -n '/^PipeWire/,$p' "$work/devices" | grep -q 'the package .vsndd-pipewire. has them' ||
+    fail "the list of devices keeps quiet about PipeWire: $(cat "$work/devices")"
 before=$(main_pid)
 apt_in_it install "/packages/vsndd-pipewire_${version}_amd64.deb"
 [ "$(main_pid)" != "$before" ] || fail "the service is still the one without PipeWire"
 in_it readlink "/proc/$(main_pid)/exe" | grep -qx /usr/libexec/vsndd-pipewire || fail "the service is not the one with PipeWire"
 as_alice vsndd --check-config --sink pipewire || fail "the package has no PipeWire"
+as_alice vsnd devices --json > "$work/devices"
+grep -q '"device":"pipewire:[^"]*"' "$work/devices" || fail "no nodes among the devices: $(cat "$work/devices")"
+in_it cat "/proc/$(main_pid)/comm" | grep -qx vsndd || fail "the service goes by another name"
 alices own-daemon vsndd --xen "$own" --sink pipewire
 eventually "alice's own daemon does not serve: $(in_it journalctl -q -n 20 -u own-daemon)" in_it test -S /home/alice/xen/control.sock
 heard_by_alice "PipeWire's own protocol" as_alice vsnd play --xen "$own" /packages/short.wav

@@ -17,7 +17,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug, Args)]
 #[command(
     after_help = "The devices are those that the user who asks can reach; the daemon is another user, and in a sandbox: `vsnd doctor` \
-    tells how it fares with the ones that are configured. PipeWire's own nodes are listed by a build with the feature `pipewire`."
+    tells how it fares with the ones that are configured. PipeWire's own nodes are listed where the package vsndd-pipewire is installed, or by a build \
+    with the feature `pipewire`."
 )]
 pub(crate) struct Arguments {
     /// Prints a line of JSON for each device instead, {place, device, description, sink, source}, or for a place whose devices

@@ -86,6 +86,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    #[cfg(not(feature = "pipewire"))]
+    program::become_fuller("vsnd", "/usr/bin/vsnd", "/usr/libexec/vsnd-pipewire");
     clap_complete::CompleteEnv::with_factory(Arguments::command).var(complete::VARIABLE).complete();
     program::end("vsnd", program::command_line().and_then(run))
 }

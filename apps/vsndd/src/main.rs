@@ -14,8 +14,6 @@ use program::{ExitStatus, Failure};
 use vsndd::{ConfigSource, Daemon, Ended, Error, Groups, ListenError, Processes, Sockets, sandbox, service, state};
 use xen::{DomainId, Xen, XenSpec};
 
-#[cfg(not(feature = "pipewire"))]
-mod fuller;
 mod manual;
 
 /// A manual page.
@@ -78,7 +76,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     #[cfg(not(feature = "pipewire"))]
-    fuller::become_it();
+    program::become_fuller("vsndd", "/usr/sbin/vsndd", "/usr/libexec/vsndd-pipewire");
     program::end("vsndd", program::command_line().and_then(|arguments: Arguments| start(&arguments)))
 }
 

@@ -56,7 +56,18 @@ pub fn places(options: &DeviceOptions) -> Vec<Place> {
             places.push(Place { title, offers: crate::pipewire::offers(socket.as_deref(), options) });
         }
     }
+    #[cfg(not(feature = "pipewire"))]
+    if !session_sockets(Path::new(SESSIONS), "pipewire-0").is_empty() || own_session_has("pipewire-0") {
+        let error = crate::Error::not_built("PipeWire").to_string();
+        places.push(Place { title: "PipeWire".into(), offers: Err(error) });
+    }
     places
+}
+
+/// Whether a server of the session in which this program runs listens at a socket of that name.
+#[cfg(not(feature = "pipewire"))]
+fn own_session_has(name: &str) -> bool {
+    std::env::var_os("XDG_RUNTIME_DIR").is_some_and(|directory| Path::new(&directory).join(name).exists())
 }
 
 /// Devices that need no hardware.

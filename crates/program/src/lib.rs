@@ -3,10 +3,12 @@
 #![forbid(unsafe_code)]
 
 mod exit;
+mod fuller;
 pub mod manual;
 mod run;
 
 pub use exit::{ExitStatus, Failure, command_line, end, no_output};
+pub use fuller::become_fuller;
 pub use run::{from_env, reload_signal, start_log, stop_signal};
 
 /// How long a program waits for the one that it talks to, which may be starting at the same time.

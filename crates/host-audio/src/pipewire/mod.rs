@@ -61,9 +61,10 @@ impl PipeWireDriver {
     }
 }
 
-/// Where the usual server listens.
+/// Where the usual server listens, or is likely to.
 pub(crate) fn usual() -> PathBuf {
-    server::sockets(None).into_iter().next().unwrap_or_default()
+    let sockets = server::sockets(None);
+    sockets.iter().find(|path| path.exists()).or(sockets.first()).cloned().unwrap_or_default()
 }
 
 /// The nodes that streams can be connected to, of the server at `socket`, `None` for the usual one.
