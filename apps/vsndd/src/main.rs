@@ -14,6 +14,7 @@ use program::{ExitStatus, Failure};
 use vsndd::{ConfigSource, Daemon, Ended, Error, Groups, ListenError, Processes, Sockets, sandbox, service, state};
 use xen::{DomainId, Xen, XenSpec};
 
+mod cookie;
 mod manual;
 
 /// A manual page.
@@ -95,6 +96,9 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     }
     // Whatever file it was started from: `vsnd doctor` and `pgrep` look for that name.
     let _ = rustix::thread::set_name(c"vsndd");
+    if !arguments.check_config && arguments.sandbox.sandbox != sandbox::Mode::Off {
+        cookie::have_one(arguments.sandbox.user.is_some());
+    }
     let source = ConfigSource {
         file: arguments.config.clone(),
         emulated: matches!(arguments.xen, XenSpec::Emu(_)),

@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::common::{Process, RECORDING, World, eventually, samples, stderr, text};
+use crate::common::{Process, RECORDING, World, eventually, samples, signal, stderr, text};
 use sound_servers::{Kind, Server};
 use xen::{Access, DomainId, EventChannel, Granted};
 
@@ -239,4 +239,19 @@ fn alsas_plugins_are_loaded_and_work_from_within() {
     let server = Server::start(Kind::PulseAudio);
     is_heard(&server, "alsa:pulse");
     is_heard(&server, "alsa:plug:pulse");
+}
+
+#[test]
+fn libpulse_without_a_cookie_says_nothing_of_it() {
+    let server = Server::start(Kind::PulseAudio);
+    let world = World::new();
+    let mut command = world.daemon_command();
+    command.args(["--sandbox", "on", "--sink", "alsa:pulse"]).env("PULSE_SERVER", server.address());
+    let mut daemon =
+        Process::ready(command.env_remove("HOME").env_remove("XDG_CONFIG_HOME").env_remove("PULSE_COOKIE"));
+    eventually("it plays", || world.guest(&["play", RECORDING]).output().expect("runs").status.success());
+    signal(&daemon.0, rustix::process::Signal::TERM);
+    assert_eq!(daemon.code(), Some(0));
+    let log = daemon.stderr();
+    assert!(log.contains("connected with 2 streams") && !log.contains("cookie"), "{log}");
 }

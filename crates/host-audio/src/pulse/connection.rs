@@ -4,6 +4,7 @@ use super::ServerAddress;
 use pulseaudio::protocol::{self as pa, Command, CommandReply, DESCRIPTOR_SIZE, Descriptor, TagStructReader};
 use rustix::event::{PollFd, PollFlags};
 use std::ffi::CString;
+use std::fs::File;
 use std::io::{self, BufRead, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -97,8 +98,11 @@ impl Connection {
             sent: 0,
             scratch: Vec::new(),
         };
-        let path = pulseaudio::cookie_path_from_env();
-        let mut cookie = path.and_then(|path| std::fs::read(path).ok()).unwrap_or_default();
+        let mut cookie = Vec::with_capacity(COOKIE_BYTES);
+        if let Some(file) = pulseaudio::cookie_path_from_env().and_then(|path| File::open(path).ok()) {
+            // What cannot be read is as good as none; a device file has no end.
+            let _ = file.take(COOKIE_BYTES as u64).read_to_end(&mut cookie);
+        }
         // A server ends a connection whose cookie has another length, also if it needs none.
         cookie.resize(COOKIE_BYTES, 0);
         let auth = pa::AuthParams { version: pa::MAX_VERSION, supports_shm: false, supports_memfd: false, cookie };
