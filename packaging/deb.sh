@@ -44,6 +44,8 @@ vsnd ($deb_version) unstable; urgency=medium
 END
 
 install -m755 "$programs"/{vsndd,vsndd-pipewire,vsnd-desktop,vsnd,vsnd-pipewire} "$inputs/"
+# The pages show defaults, which these would change.
+unset VSND_XEN VSND_SOCKET VSND_LOG
 "$native/vsndd" --man 8 > "$inputs/man/vsndd.8"
 "$native/vsndd" --man 5 > "$inputs/man/vsndd.toml.5"
 "$native/vsnd" man "$inputs/man"

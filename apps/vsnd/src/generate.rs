@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::{Args, Command};
 use clap_complete::Shell;
 use clap_complete::env::Shells;
-use program::manual::Sections;
 use program::{ExitStatus, Failure};
 
 use crate::output::Output;
@@ -52,16 +51,11 @@ pub fn manual_pages(arguments: &ManualPages, mut program: Command) -> Result<Exi
     program.build();
     for command in pages(&program) {
         let name = command.get_display_name().unwrap_or_else(|| command.get_name());
-        let sections = sections(name).unwrap_or_default();
+        let sections = manual::sections(name).unwrap_or_default();
         let page = program::manual::page(command, "1", &sections).map_err(failed)?;
         std::fs::write(arguments.directory.join(format!("{name}.1")), page).map_err(failed)?;
     }
     Ok(ExitStatus::Success)
-}
-
-/// The sections of a command's page; a command's commands share its own.
-fn sections(name: &str) -> Option<Sections<'static>> {
-    manual::sections(name).or_else(|| manual::sections(name.rsplit_once('-')?.0))
 }
 
 /// The program, its commands and theirs, each of which has a page.
@@ -83,7 +77,7 @@ mod tests {
         program.build();
         for command in pages(&program) {
             let name = command.get_display_name().unwrap_or_else(|| command.get_name());
-            let sections = sections(name).unwrap_or_else(|| panic!("{name} has no sections"));
+            let sections = manual::sections(name).unwrap_or_else(|| panic!("{name} has no sections"));
             let entries = [sections.examples, sections.files, sections.environment];
             assert!(entries.iter().all(|entries| !entries.is_empty()), "{name}: {entries:?}");
             assert!(!sections.statuses.is_empty(), "{name}");
@@ -92,33 +86,53 @@ mod tests {
         }
     }
 
+    /// Panics where the program does not understand `command`, words and quotes as a shell has them.
+    fn understood(place: &str, command: &str) {
+        let quoted = |(index, part): (usize, &str)| match index % 2 {
+            0 => part.split_whitespace().map(str::to_owned).collect(),
+            _ => vec![part.to_owned()],
+        };
+        let split = if command.contains('"') { '"' } else { '\'' };
+        let words: Vec<String> = command.split(split).enumerate().flat_map(quoted).collect();
+        let parsed = crate::Arguments::command().try_get_matches_from(&words);
+        assert!(parsed.is_ok(), "{place}: {command}: {}", parsed.err().map_or_else(String::new, |e| e.to_string()));
+    }
+
     #[test]
     fn every_example_is_understood() {
-        let program = crate::Arguments::command();
-        for command in
-            std::iter::once(&program).chain(program.get_subcommands().filter(|command| !command.is_hide_set()))
-        {
-            let name = match command.get_name() {
-                "vsnd" => "vsnd".to_owned(),
-                name => format!("vsnd-{name}"),
-            };
-            for (example, _) in manual::sections(&name).expect("sections").examples {
-                // Of a pipeline the part that is ours, in words as a shell makes them.
+        let mut program = crate::Arguments::command();
+        program.build();
+        for command in pages(&program) {
+            let name = command.get_display_name().unwrap_or_else(|| command.get_name());
+            for (example, _) in manual::sections(name).expect("sections of its own").examples {
+                // Of a pipeline the part that is ours.
                 let ours = example.split(['|', '<', '(', ')']).map(str::trim).find(|part| part.starts_with("vsnd "));
-                let Some(ours) = ours else { continue };
-                let quoted = |(index, part): (usize, &str)| match index % 2 {
-                    0 => part.split_whitespace().map(str::to_owned).collect(),
-                    _ => vec![part.to_owned()],
-                };
-                let split = if ours.contains('"') { '"' } else { '\'' };
-                let words: Vec<String> = ours.split(split).enumerate().flat_map(quoted).collect();
-                let parsed = crate::Arguments::command().try_get_matches_from(&words);
-                assert!(
-                    parsed.is_ok(),
-                    "{example}: {}",
-                    parsed.err().map_or_else(String::new, |error| error.to_string())
-                );
+                if let Some(ours) = ours {
+                    understood(name, ours);
+                }
             }
         }
+    }
+
+    #[test]
+    fn every_command_of_the_documents_is_understood() {
+        let project = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let docs = std::fs::read_dir(project.join("docs")).expect("there").flatten().map(|entry| entry.path());
+        let pages =
+            docs.filter(|path| path.extension().is_some_and(|end| end == "md")).chain([project.join("README.md")]);
+        let mut count = 0;
+        for page in pages {
+            let text = std::fs::read_to_string(&page).expect("text");
+            let lines =
+                text.lines().filter_map(|line| line.strip_prefix("    ")?.trim_start_matches("$ ").split(" #").next());
+            // A line that goes on in the next one is left to the test that runs it.
+            for line in lines.filter(|line| {
+                line.starts_with("vsnd ") && !line.starts_with("vsnd =") && line.matches('"').count() % 2 == 0
+            }) {
+                count += 1;
+                understood(&page.display().to_string(), line.split(['|', '>', '&']).next().unwrap_or_default());
+            }
+        }
+        assert!(count > 20, "{count} commands");
     }
 }

@@ -47,6 +47,17 @@ const fn guest(examples: &'static [Entry]) -> Sections<'static> {
     }
 }
 
+/// For commands that change an emulation.
+const fn emulation(examples: &'static [Entry]) -> Sections<'static> {
+    Sections {
+        examples,
+        files: &[("DIR/xenstored.sock", "XenStore, which is written to")],
+        environment: &[("VSND_XEN", "emu:DIR, in place of --dir")],
+        statuses: &[S::Success, S::Failure, S::Usage, S::NoXen, S::NoCard, S::NoDaemon, S::File],
+        see_also: &["vsnd-emu(1)", "xl.cfg(5)"],
+    }
+}
+
 /// The sections of a command's page; `None` for a command that has none yet.
 pub(crate) fn sections(command: &str) -> Option<Sections<'static>> {
     Some(match command {
@@ -119,6 +130,21 @@ pub(crate) fn sections(command: &str) -> Option<Sections<'static>> {
             statuses: &[S::Success, S::Failure, S::Usage, S::NoXen, S::NoCard, S::NoDaemon, S::File],
             see_also: &["vsnd-demo(1)", "vsndd(8)", "xl.cfg(5)"],
         },
+        "vsnd-emu-attach" => emulation(&[
+            (
+                "vsnd emu attach --dir /tmp/xen --domain 1 \"vsnd=[['CARD', 'PCM', 'STREAM, type=p']]\"",
+                "gives guest 1 a card with a stream for playback",
+            ),
+            (
+                "vsnd emu attach --domain 2 --protocol v0 \"vsnd=[['CARD', 'PCM', 'STREAM, type=c']]\"",
+                "gives guest 2 one to record from, as guests of 2015 have it",
+            ),
+        ]),
+        "vsnd-emu-detach" => emulation(&[
+            ("vsnd emu detach --dir /tmp/xen --domain 1", "takes all cards of guest 1 away"),
+            ("vsnd emu detach --domain 1 --card 0", "only the first one"),
+        ]),
+        "vsnd-emu-list" => emulation(&[("vsnd emu list --dir /tmp/xen --domain 1", "shows the cards of guest 1")]),
         "vsnd-list" => steering(&[
             ("vsnd list", "shows guests, cards and streams"),
             ("vsnd list --json | jq '.guests[].name'", "for programs"),

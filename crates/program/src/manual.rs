@@ -8,6 +8,9 @@ use roff::{Inline, Roff, bold, roman};
 
 use crate::ExitStatus;
 
+/// Begins what a help says of exit statuses, which have a section of their own in a page.
+const STATUSES: &str = "Exit status: ";
+
 /// A name, and a line about it.
 pub type Entry = (&'static str, &'static str);
 
@@ -34,7 +37,7 @@ pub fn page(command: &Command, section: &str, sections: &Sections<'_>) -> io::Re
     let mut page = Vec::new();
     let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
     let source = format!("vsnd {}", command.get_version().unwrap_or(env!("CARGO_PKG_VERSION")));
-    let man = Man::new(command.clone()).title(name.to_uppercase()).section(section).source(source).manual("vsnd");
+    let man = Man::new(without_help(command)).title(name.to_uppercase()).section(section).source(source).manual("vsnd");
     man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;
     man.render_synopsis_section(&mut page)?;
@@ -43,13 +46,24 @@ pub fn page(command: &Command, section: &str, sections: &Sections<'_>) -> io::Re
     if command.get_subcommands().any(|command| !command.is_hide_set()) {
         man.render_subcommands_section(&mut page)?;
     }
-    if command.get_after_help().is_some() {
-        man.render_extra_section(&mut page)?;
-    }
     let mut roff = Roff::new();
+    if let Some(notes) = command.get_after_help().map(ToString::to_string).filter(|notes| !notes.starts_with(STATUSES))
+    {
+        roff.control("SH", ["NOTES"]);
+        roff.text([roman(notes)]);
+    }
     further(&mut roff, sections);
     page.extend_from_slice(roff.render().as_bytes());
     Ok(page)
+}
+
+/// As the page has it: `help` is among the commands, and has no page.
+fn without_help(command: &Command) -> Command {
+    let command = command.clone().subcommand_value_name("COMMAND");
+    match command.find_subcommand("help") {
+        Some(_) => command.mut_subcommand("help", |help| help.hide(true)),
+        None => command,
+    }
 }
 
 /// Sections behind the options.
@@ -108,7 +122,9 @@ mod tests {
 
     #[test]
     fn a_page_has_the_sections_that_a_command_line_does_not_define() {
-        let command = Command::new("vsnd-x").about("Does something.").arg(clap::Arg::new("file").help("A file."));
+        let mut command = Command::new("vsnd-x").about("Does something.").arg(clap::Arg::new("file").help("A file."));
+        command = command.subcommand(Command::new("more")).after_help("Exit status: 0 success.");
+        command.build();
         let sections = Sections {
             examples: &[("vsnd x -a", "does it")],
             files: &[("/run/x", "a socket")],
@@ -116,7 +132,7 @@ mod tests {
             statuses: &[ExitStatus::Success, ExitStatus::NoDaemon],
             see_also: &["vsnd(1)"],
         };
-        let page = String::from_utf8(page(&command, "1", &sections).unwrap()).unwrap();
+        let page = String::from_utf8(super::page(&command, "1", &sections).unwrap()).unwrap();
         let mut rest = page.as_str();
         for part in [
             ".SH NAME",
@@ -132,5 +148,9 @@ mod tests {
             rest = &rest[at..];
         }
         assert!(!page.contains("the other side"), "statuses of others: {page}");
+        assert!(page.contains("more") && !page.contains("help(1)"), "a page that there is not: {page}");
+        assert!(!page.contains("Exit status:"), "told twice: {page}");
+        let noted = super::page(&command.after_help("Notes on it."), "1", &sections).unwrap();
+        assert!(String::from_utf8(noted).unwrap().contains(".SH NOTES\nNotes on it."));
     }
 }

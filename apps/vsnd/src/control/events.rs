@@ -28,8 +28,8 @@ pub(crate) struct Arguments {
     follow: bool,
     #[command(flatten)]
     daemon: Daemon,
-    /// Prints each event as a line of JSON instead: {time_ms, kind, domain, card, pcm, stream, text}, with the time in
-    /// milliseconds since 1970 and without what it is not about.
+    /// Prints each event as a line of JSON instead: {time_ms, kind, domain, card, pcm, stream, device, text}, with the
+    /// time in milliseconds since 1970 and without what it is not about.
     #[arg(long)]
     json: bool,
 }
