@@ -13,10 +13,17 @@ pub(super) fn has_utf8(variable: impl Fn(&str) -> Option<String>) -> bool {
 
 /// Puts a sign of ASCII in the place of every other one.
 pub(super) fn transliterate(buffer: &mut Buffer) {
-    for cell in &mut buffer.content {
-        if !cell.symbol().is_ascii() {
-            let sign = sign(cell.symbol());
-            cell.set_symbol(sign);
+    for index in 0..buffer.content.len() {
+        let symbol = buffer.content[index].symbol();
+        if symbol == "\u{221e}" {
+            // Behind the minus of a figure that stands at the right of its column.
+            let signs = ["-", "i", "n", "f"].into_iter().rev();
+            for (cell, sign) in buffer.content[..=index].iter_mut().rev().zip(signs) {
+                cell.set_symbol(sign);
+            }
+        } else if !symbol.is_ascii() {
+            let sign = sign(symbol);
+            buffer.content[index].set_symbol(sign);
         }
     }
 }
@@ -34,7 +41,6 @@ fn sign(symbol: &str) -> &'static str {
         "\u{2264}" => "<",
         "\u{201c}" | "\u{201d}" => "\"",
         "\u{2026}" => "~",
-        "\u{221e}" => "8",
         "\u{2191}" => "^",
         "\u{2193}" => "v",
         _ => "?",
@@ -44,6 +50,13 @@ fn sign(symbol: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_at_all_is_no_figure() {
+        let mut buffer = Buffer::with_lines(["\u{2588}\u{b7}\u{b7}    -\u{221e}"]);
+        transliterate(&mut buffer);
+        assert_eq!(buffer, Buffer::with_lines(["#..  -inf"]));
+    }
 
     #[test]
     fn the_first_variable_that_is_set_decides() {
