@@ -55,7 +55,8 @@ impl Decision {
     /// The decision in words, as the audit has it.
     pub(crate) fn words(&self) -> String {
         match self {
-            Self::VolumeMdb(volume) => format!("volume {} dB", f64::from(*volume) / 1000.0),
+            // As it is listed: in tenths.
+            Self::VolumeMdb(volume) => format!("volume {} dB", (f64::from(*volume) / 100.0).round() / 10.0 + 0.0),
             Self::Muted(true) => "muted".to_owned(),
             Self::Muted(false) => "unmuted".to_owned(),
             Self::Capture(true) => "capture allowed".to_owned(),
@@ -241,6 +242,12 @@ mod tests {
         decisions.decide(entry("x", Decision::Capture(true), Some(3000)));
         decisions.decide(entry("x", Decision::Capture(false), None));
         assert_eq!((decisions.len(), decisions.next_end_ms()), (1, None), "one for good replaces it");
+    }
+
+    #[test]
+    fn a_volume_is_told_in_tenths() {
+        let words = [-18_062, -3_000, -40, 500].map(|volume| Decision::VolumeMdb(volume).words());
+        assert_eq!(words, ["volume -18.1 dB", "volume -3 dB", "volume 0 dB", "volume 0.5 dB"]);
     }
 
     #[test]

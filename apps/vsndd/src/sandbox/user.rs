@@ -91,5 +91,5 @@ pub(super) fn identity() -> String {
     let user = User::from_uid(geteuid()).ok().flatten().map_or_else(|| geteuid().to_string(), |user| user.name);
     let name = |group: Gid| Group::from_gid(group).ok().flatten().map_or_else(|| group.to_string(), |group| group.name);
     let groups = nix::unistd::getgroups().unwrap_or_default().into_iter().map(name).collect::<Vec<_>>().join(", ");
-    format!("user {user}, groups {groups}")
+    if groups.is_empty() { format!("user {user}") } else { format!("user {user}, groups {groups}") }
 }
