@@ -53,7 +53,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         let reason =
             new.filter(|event| event.text.starts_with("not moved")).map(|event| event.text.clone()).next_back();
         if let Some(reason) = reason {
-            return Err(Failure::new(ExitStatus::HostDevice, format!("{stream}: {}", text::plain(&reason))));
+            let reason = text::plain(&reason);
+            let later = format!("what was set holds as of the next opening; `vsnd forget '{target}'` takes it back");
+            return Err(Failure::new(ExitStatus::HostDevice, format!("{stream}: {reason}; {later}")));
         }
         if Instant::now() >= ends {
             let count = text::count(elsewhere.count() as u64, "stream");
