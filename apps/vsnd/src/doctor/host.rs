@@ -261,8 +261,10 @@ fn device_finding(
             let found = format!("{device} answers now; at {time} the daemon could not use it: {reason}");
             Finding::note(check, found, Some("play something, and look again".to_owned()))
         }
-        (device, Some(Word::Failed(time, reason)), _) => {
-            Finding::missing(check, format!("{device}: the daemon could not use it at {time}: {reason}"), other())
+        // The daemon is another user, to whom a server may be closed.
+        (device, Some(Word::Failed(time, reason)), answer) => {
+            let now = if matches!(answer, Some(Ok(_))) { "; to this user it answers now" } else { "" };
+            Finding::missing(check, format!("{device}: the daemon could not use it at {time}: {reason}{now}"), other())
         }
         (device, None, None) => {
             let found = format!("{device} does not answer within {} s", TIME.as_secs());

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
+use sound_servers::{Kind, Server};
 
 use crate::common::{Process, World, eventually, program, stderr, text, vsnd};
 
@@ -279,4 +280,27 @@ fn a_daemon_is_found_whatever_file_it_was_started_from() {
     let daemon = Process::ready(&mut command);
     let (findings, _) = doctor(&world, &[]);
     says(&findings, "daemon", "ok", &format!("process {}", daemon.0.id()), "");
+}
+
+#[test]
+fn a_server_is_asked_whether_it_has_the_device_and_answers() {
+    let world = World::new();
+    let config = world.path("vsndd.toml");
+    for kind in [Kind::PulseAudio, Kind::PipeWire] {
+        let server = Server::start(kind);
+        let sink = |name: &str| format!("pulse:{name}@{}", server.address());
+        let configured = |sink: &str| {
+            std::fs::write(&config, format!("sink = \"{sink}\"\n")).expect("written");
+            doctor(&world, &["--config", text(&config)]).0
+        };
+        // On a busy machine a server may take longer than it is waited for.
+        let said = |name: &str, state: &str, found: &str| {
+            let finding = one(&configured(&sink(name)), "sink").clone();
+            finding["state"] == state && finding["found"].as_str().is_some_and(|text| text.contains(found))
+        };
+        eventually("the sink is there", || said("out", "ok", "pulse:out"));
+        eventually("there is no such sink", || said("no-such", "missing", "it has no sink `no-such`"));
+        server.freeze(true);
+        says(&configured(&sink("out")), "sink", "missing", "", "name another");
+    }
 }
