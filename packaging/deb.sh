@@ -57,7 +57,7 @@ cp "$project"/docs/{service,desktop,control,policy,xen,sound}.md "$project/docs/
 # The documentation's configuration without the listener for figures and the examples of rules, which name guests that nobody has.
 sed '/^\[metrics\]/,$ s/^\([^#]\)/#\1/' "$project/docs/vsndd.toml" > "$inputs/vsndd.toml"
 tar -C "$inputs/vsnd-dkms" --strip-components=1 -xzf "$release"
-rm "$inputs"/vsnd-dkms/{README.md,LICENSE-MIT}
+rm "$inputs"/vsnd-dkms/{README.md,LICENSE-MIT,LICENSE-GPL-2.0}
 mv "$inputs/vsnd-dkms/vsnd-modprobe.conf" "$inputs/modprobe.d/vsnd.conf"
 
 if [ ${#foreign[@]} -gt 0 ]; then
