@@ -132,7 +132,7 @@ mod tests {
             statuses: &[ExitStatus::Success, ExitStatus::NoDaemon],
             see_also: &["vsnd(1)"],
         };
-        let page = String::from_utf8(super::page(&command, "1", &sections).unwrap()).unwrap();
+        let page = String::from_utf8(page(&command, "1", &sections).unwrap()).unwrap();
         let mut rest = page.as_str();
         for part in [
             ".SH NAME",
