@@ -173,7 +173,6 @@ on_reboot = "destroy"
 on_crash = "destroy"
 END
     [ "$GUEST_TYPE" != hvm ] || printf '%s\n' 'vga = "none"' 'vnc = 0' 'nographic = 1' 'usb = 0'
-    [ -z "${GUEST_SOUND:-}" ] || echo "soundhw = \"$GUEST_SOUND\""
     [ -z "${GUEST_TSC:-}" ] || echo "tsc_mode = \"$GUEST_TSC\""
     [ -z "${2:-}" ] || echo "vsnd = $2"
 }

@@ -36,7 +36,7 @@ bench_steady() {
     # relied on; what is left without those of Xen's store and console are its.
     guest_begin a "{ $3 || touch /run/lab/bad; } & sleep 3; cat /proc/interrupts > /run/lab/1; sleep $BENCH_SECONDS
         cat /proc/interrupts > /run/lab/2; wait; [ ! -e /run/lab/bad ] || exit 1
-        awk '\$3 ~ \"^xen-dyn\" && !/xenbus|hvc_console/ || /snd_/ {
+        awk '\$3 ~ \"^xen-dyn\" && !/xenbus|hvc_console/ {
             if (NR == FNR) was[\$1] = \$2; else sum += \$2 - was[\$1]
         } END { print sum + 0 }' /run/lab/1 /run/lab/2"
     sleep 4
@@ -65,9 +65,8 @@ bench_counts() {
     xl list | awk '$1 == "Domain-0" { print "dom0-cpu", $6 } $1 == "a" { print "guest-cpu", $6 }'
 }
 
-# The daemon beside another backend of the same protocol, if the image has one, and beside the cards that the device model of an HVM
-# guest emulates: what each costs for the same streams of the same guest, and what the guest has of it. `make race` runs it;
-# docs/performance.md has its figures.
+# The daemon beside another backend of the same protocol, if the image has one: what each costs for the same streams of the same
+# guest, and what the guest has of it. `make race` runs it; docs/performance.md has its figures.
 scenario_bench_race() {
     BENCH_SECONDS=200
     VSND_LOG=vsndd=info
@@ -93,25 +92,8 @@ scenario_bench_race() {
     else
         note "left out: the other backend (OTHER_BACKEND=program)"
     fi
-    if [ "$GUEST_TYPE" = hvm ]; then
-        bench_race_emulated hda
-        bench_race_emulated ac97
-    fi
     rm -f /run/lab/vsndd.pid
     rmmod snd-dummy
-}
-
-# bench_race_emulated CARD: what one costs that the guest's device model emulates, which leads nowhere.
-bench_race_emulated() {
-    GUEST_SOUND=$1
-    export QEMU_AUDIO_DRV=none
-    guest_start a "" lab.nodriver
-    must_run a "modprobe snd_hda_codec_generic; modprobe snd_hda_intel; modprobe snd_intel8x0; soon 10 [ -e /proc/asound/card0 ]" 60
-    pidof xen-qemu-system-i386 > /run/lab/vsndd.pid
-    BENCH_PROCESS=xen-qemu
-    bench_race "$1"
-    guest_stop a
-    GUEST_SOUND=
 }
 
 # bench_race BACKEND: what each kind of stream costs it, how true the guest's position is, and the shortest buffer.
