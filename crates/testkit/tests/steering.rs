@@ -345,7 +345,7 @@ fn a_request_that_cannot_be_is_refused_with_a_reason() {
     let mut reply = Vec::new();
     // What was not read of it makes the end of the connection an abrupt one.
     let _ = socket.read_to_end(&mut reply);
-    assert!(String::from_utf8_lossy(&reply).contains("at most 4096 octets"));
+    assert!(String::from_utf8_lossy(&reply).contains("at most 4096 bytes"));
     assert!(world.daemon_runs());
 }
 
