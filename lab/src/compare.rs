@@ -121,7 +121,7 @@ fn only(recording: &Recording, channels: Channels) -> (Vec<u8>, usize) {
     pick(recording, channels, &recording.octets())
 }
 
-/// What was heard of a recording that has some of a file's channels.
+/// The frames that were heard of a recording that has some of a file's channels.
 pub(crate) fn heard_among(recording: &Recording, among: Among, heard: &[u8]) -> Vec<u8> {
     pick(&Recording { channels: among.of, ..*recording }, among.channels, heard).0
 }

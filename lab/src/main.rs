@@ -145,7 +145,7 @@ fn read(recording: &Recording, file: &Path) -> Result<Vec<u8>> {
         .with_context(|| format!("cannot read {}", file.display()))
 }
 
-/// What was heard of all of a recording's channels, of those that the file has, or in those of the file that are the recording's.
+/// The frames that were heard: of all of a recording's channels, of those that the file has, or in those of the file that are the recording's.
 fn read_channels(recording: &Recording, tolerance: compare::Tolerance, file: &Path) -> Result<Vec<u8>> {
     if let Some(among) = tolerance.among {
         let heard = read(&Recording { channels: among.of, ..*recording }, file)?;

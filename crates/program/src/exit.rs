@@ -109,7 +109,7 @@ pub fn no_output(error: &io::Error) -> Failure {
     }
 }
 
-/// What the command line says. A mistake in it ends the program.
+/// Parses the command line. A mistake in it ends the program.
 ///
 /// # Errors
 /// The end of a program that was asked for its help or version: written, or not.
