@@ -127,11 +127,11 @@ pub(crate) fn heard_among(recording: &Recording, among: Among, heard: &[u8]) -> 
 }
 
 /// Some channels of frames that are as the recording's, and the bytes of their frame.
-fn pick(like: &Recording, channels: Channels, octets: &[u8]) -> (Vec<u8>, usize) {
+fn pick(like: &Recording, channels: Channels, sound: &[u8]) -> (Vec<u8>, usize) {
     let frame = like.frame_bytes().max(1);
     let sample = frame / usize::from(like.channels.max(1));
     let [from, to] = [channels.first, channels.last + 1].map(|channel| (usize::from(channel) * sample).min(frame));
-    (octets.chunks_exact(frame).flat_map(|octets| &octets[from..to]).copied().collect(), (to - from).max(1))
+    (sound.chunks_exact(frame).flat_map(|frame| &frame[from..to]).copied().collect(), (to - from).max(1))
 }
 
 /// Frames that say which place of a recording it is.

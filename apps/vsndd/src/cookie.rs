@@ -21,7 +21,7 @@ pub(crate) fn have_one(other_user: bool) {
         let mut arguments = std::env::args_os();
         let name = arguments.next().unwrap_or_else(|| "vsndd".into());
         let error = Command::new("/proc/self/exe").arg0(name).args(arguments).env(VARIABLE, NONE).exec();
-        tracing::debug!("cannot start anew: {error}");
+        tracing::debug!("cannot start again: {error}");
     }
 }
 
