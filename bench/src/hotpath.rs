@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let geometry = frontend::Geometry::new(Format::S16Le, 2, RATE_HZ, PERIOD_FRAMES, PERIOD_FRAMES * PERIODS)
         .context("no such geometry")?;
-    let (ring, events, buffer) = (Pages::new(1), Pages::new(1), Pages::of_octets(geometry.ring_bytes() as usize));
+    let (ring, events, buffer) = (Pages::new(1), Pages::new(1), Pages::of_bytes(geometry.ring_bytes() as usize));
     let mut back = Back::new(&ring, &events, &buffer);
     let mut front = Front {
         stream: frontend::Stream::new(Direction::Playback, ring, events, 0),
@@ -150,8 +150,8 @@ impl Back {
         }
         self.notifications += u64::from(self.ring.publish());
         while let Some(frames) = self.core.frames_to_play(self.now_ns, usize::MAX) {
-            let octets = frames.len();
-            self.core.played(octets);
+            let bytes = frames.len();
+            self.core.played(bytes);
         }
         self.core.set_queued_frames(0);
         if let Some(position) = self.core.event(self.now_ns)

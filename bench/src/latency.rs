@@ -1,4 +1,4 @@
-//! How long a WRITE of one period takes from request to response, beside a bare ping-pong of the same octets.
+//! How long a WRITE of one period takes from request to response, beside a bare ping-pong of the same bytes.
 //!
 //! Both are measured by turns in one run, so that whatever else the machine does meets both.
 
@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The part's result.
 #[derive(Debug, Serialize)]
 pub(crate) struct Latency {
-    pub(crate) octets: u32,
+    pub(crate) bytes: u32,
     pub(crate) pairs: Vec<Pair>,
 }
 
@@ -141,7 +141,7 @@ pub(crate) fn measure(options: &Options, say: &mut dyn FnMut(&str)) -> Result<La
     ping_pong.stop()?;
     drop(card);
     machine.stop()?;
-    Ok(Latency { octets: u32::try_from(period.len())?, pairs })
+    Ok(Latency { bytes: u32::try_from(period.len())?, pairs })
 }
 
 /// Durations of WRITEs, and of ping-pongs.

@@ -18,7 +18,7 @@ use crate::procfs::{self, Memory, Usage};
 
 /// Frames per second of every stream here.
 pub(crate) const RATE_HZ: u32 = 48_000;
-/// Octets of a frame: 16 bits, two channels.
+/// Bytes of a frame: 16 bits, two channels.
 pub(crate) const FRAME_BYTES: u32 = 4;
 /// Most streams that a card gets; what the daemon allows unless configured.
 pub(crate) const CARD_STREAMS: u32 = 64;

@@ -17,9 +17,9 @@ const PERIODS: u32 = 4;
 /// All pages of a buffer are touched after that.
 const SETTLE: Duration = Duration::from_millis(300);
 
-/// Octets.
+/// Bytes.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub(crate) struct Octets {
+pub(crate) struct Bytes {
     /// All pages mapped and touched, the guest's among them.
     pub(crate) rss: f64,
     /// The guest's pages counted by half.
@@ -32,8 +32,8 @@ pub(crate) struct Octets {
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
     pub(crate) streams: u32,
-    pub(crate) idle: Octets,
-    pub(crate) playing: Octets,
+    pub(crate) idle: Bytes,
+    pub(crate) playing: Bytes,
 }
 
 /// The part's result.
@@ -42,8 +42,8 @@ pub(crate) struct Memory {
     pub(crate) rows: Vec<Row>,
     pub(crate) shared_buffer_bytes: u32,
     /// A connected stream that is not open: the difference quotient over the first and the last row.
-    pub(crate) per_idle_stream: Octets,
-    pub(crate) per_playing_stream: Octets,
+    pub(crate) per_idle_stream: Bytes,
+    pub(crate) per_playing_stream: Bytes,
 }
 
 pub(crate) fn measure(options: &Options, say: &mut dyn FnMut(&str)) -> Result<Memory> {
@@ -52,17 +52,17 @@ pub(crate) fn measure(options: &Options, say: &mut dyn FnMut(&str)) -> Result<Me
         say(&format!("memory: {streams} streams"));
         rows.push(measure_row(options, streams)?);
     }
-    let quotient = |of: fn(&Row) -> Octets| match (rows.first(), rows.last()) {
+    let quotient = |of: fn(&Row) -> Bytes| match (rows.first(), rows.last()) {
         (Some(first), Some(last)) => {
             let more = f64::from(last.streams.saturating_sub(first.streams)).max(1.0);
             let (first, last) = (of(first), of(last));
-            Octets {
+            Bytes {
                 rss: (last.rss - first.rss) / more,
                 pss: (last.pss - first.pss) / more,
                 private: (last.private - first.private) / more,
             }
         }
-        _ => Octets { rss: 0.0, pss: 0.0, private: 0.0 },
+        _ => Bytes { rss: 0.0, pss: 0.0, private: 0.0 },
     };
     Ok(Memory {
         shared_buffer_bytes: PERIOD_FRAMES * PERIODS * crate::machine::FRAME_BYTES,
@@ -77,21 +77,21 @@ fn measure_row(options: &Options, streams: u32) -> Result<Row> {
     let machine = Machine::start(&options.daemon, &cards)?;
     if streams == 0 {
         std::thread::sleep(SETTLE);
-        let alone = octets(machine.daemon_memory()?);
+        let alone = bytes(machine.daemon_memory()?);
         machine.stop()?;
         return Ok(Row { streams, idle: alone, playing: alone });
     }
     let mut player = Player::start(&machine, &cards, PERIOD_FRAMES, PERIODS)?;
     std::thread::sleep(SETTLE);
-    let idle = octets(machine.daemon_memory()?);
+    let idle = bytes(machine.daemon_memory()?);
     player.play()?;
     std::thread::sleep(SETTLE);
-    let playing = octets(machine.daemon_memory()?);
+    let playing = bytes(machine.daemon_memory()?);
     player.stop()?;
     machine.stop()?;
     Ok(Row { streams, idle, playing })
 }
 
-fn octets(memory: procfs::Memory) -> Octets {
-    Octets { rss: memory.rss_bytes as f64, pss: memory.pss_bytes as f64, private: memory.private_bytes as f64 }
+fn bytes(memory: procfs::Memory) -> Bytes {
+    Bytes { rss: memory.rss_bytes as f64, pss: memory.pss_bytes as f64, private: memory.private_bytes as f64 }
 }

@@ -1,4 +1,4 @@
-//! What a WRITE is compared with: the same octets through shared memory, and an eventfd each way.
+//! What a WRITE is compared with: the same bytes through shared memory, and an eventfd each way.
 //!
 //! The other process does nothing but what any backend must: wait, copy the period out, signal back.
 
@@ -28,16 +28,16 @@ pub(crate) struct Arguments {
     /// The page.
     #[arg(long)]
     page: u32,
-    /// Octets to copy.
+    /// Bytes to copy.
     #[arg(long)]
-    octets: usize,
+    bytes: usize,
 }
 
 /// The other process. Standard input and output are the eventfds, so that no number has to be trusted.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let xen = Xen::open(&arguments.xen, Some(DomainId(0)))?;
     let page = xen.map(arguments.from, &[GrantRef(arguments.page)], Access::ReadWrite)?;
-    let mut copy = vec![0; arguments.octets];
+    let mut copy = vec![0; arguments.bytes];
     let (input, output) = (std::io::stdin(), std::io::stdout());
     signal(&output)?;
     while wait(&input)? != END {
@@ -56,8 +56,8 @@ pub(crate) struct PingPong {
 }
 
 impl PingPong {
-    /// Starts the other process, which copies `octets` octets at every ping.
-    pub(crate) fn start(machine: &Machine, from: DomainId, octets: usize) -> Result<Self> {
+    /// Starts the other process, which copies `bytes` bytes at every ping.
+    pub(crate) fn start(machine: &Machine, from: DomainId, bytes: usize) -> Result<Self> {
         let xen = machine.enter(from)?;
         let page = xen.grant(DomainId(0), 1, Access::ReadWrite)?;
         let make = || eventfd(0, EventfdFlags::CLOEXEC).context("cannot make an eventfd");
@@ -65,7 +65,7 @@ impl PingPong {
         let mut command = command("pingpong")?;
         command.args(["--xen", &machine.spec().to_string(), "--from", &from.to_string()]);
         command.args(["--page", &page.refs().first().context("no page")?.0.to_string()]);
-        command.args(["--octets", &octets.to_string()]);
+        command.args(["--bytes", &bytes.to_string()]);
         command.stdin(Stdio::from(ping.try_clone()?)).stdout(Stdio::from(pong.try_clone()?));
         let process = Process(command.spawn().context("cannot start the other end of the ping-pong")?);
         wait(&pong)?;

@@ -139,7 +139,7 @@ impl Player {
                 let sizes = (geometry.period_bytes() as usize, geometry.ring_bytes() as usize);
                 ensure!(
                     sizes == (self.period_bytes, self.sound.len()),
-                    "the sink has periods and buffers of {} and {} octets, wanted are {} and {}",
+                    "the sink has periods and buffers of {} and {} bytes, wanted are {} and {}",
                     sizes.0,
                     sizes.1,
                     self.period_bytes,
@@ -258,7 +258,7 @@ fn notifications(fd: impl AsFd) -> Result<u64> {
 
 /// The line that is there; commands come one at a time.
 fn read_command() -> Result<String> {
-    let mut octets = [0; 64];
-    let count = rustix::io::read(std::io::stdin().as_fd(), &mut octets).context("cannot read commands")?;
-    Ok(String::from_utf8_lossy(octets.get(..count).unwrap_or_default()).trim().to_owned())
+    let mut bytes = [0; 64];
+    let count = rustix::io::read(std::io::stdin().as_fd(), &mut bytes).context("cannot read commands")?;
+    Ok(String::from_utf8_lossy(bytes.get(..count).unwrap_or_default()).trim().to_owned())
 }

@@ -178,7 +178,7 @@ impl fmt::Display for Report {
 }
 
 fn show_latency(f: &mut fmt::Formatter<'_>, latency: &Latency) -> fmt::Result {
-    writeln!(f, "WRITE of {} octets, request to response (µs)", latency.octets)?;
+    writeln!(f, "WRITE of {} bytes, request to response (µs)", latency.bytes)?;
     writeln!(f, "  {:<34} {:>8} {:>8} {:>8} {:>9} {:>8}", "", "p50", "p90", "p99", "max", "count")?;
     for pair in &latency.pairs {
         let Pair { placement, pace, write, ping_pong, p50_ratio, p99_ratio } = pair;
@@ -295,7 +295,7 @@ fn show_notifications(f: &mut fmt::Formatter<'_>, notifications: &Notifications)
 }
 
 fn show_memory(f: &mut fmt::Formatter<'_>, memory: &Memory) -> fmt::Result {
-    let kib = |octets: f64| octets / 1024.0;
+    let kib = |bytes: f64| bytes / 1024.0;
     writeln!(f, "Memory of the daemon (KiB); buffers of {:.1} KiB", kib(f64::from(memory.shared_buffer_bytes)))?;
     writeln!(f, "  {:>12} {:>26} {:>29}", "", "connected", "playing")?;
     writeln!(

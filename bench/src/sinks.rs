@@ -192,7 +192,7 @@ fn click(
 ) -> Result<(Vec<Duration>, usize)> {
     let silence = vec![0; period_bytes];
     let mut click = silence.clone();
-    click.iter_mut().take(192).for_each(|octet| *octet = 0x40);
+    click.iter_mut().take(192).for_each(|byte| *byte = 0x40);
     let (mut latencies, mut lost) = (Vec::new(), 0);
     let mut pending: Option<Instant> = None;
     stream.write(&silence)?;
@@ -249,7 +249,7 @@ fn listen(mut output: impl Read, begun: &Sender<()>, clicks: &Sender<Instant>) {
     while let Ok(count @ 1..) = output.read(&mut block) {
         // Nobody needs to be told twice.
         let _ = begun.send(());
-        let loud = block.iter().take(count).any(|&octet| octet == 0x40);
+        let loud = block.iter().take(count).any(|&byte| byte == 0x40);
         if loud && last.is_none_or(|last| last.elapsed() > Duration::from_millis(100)) {
             let now = Instant::now();
             last = Some(now);

@@ -1,6 +1,6 @@
-//! Taking numbers out of any octets; at their end everything is 0.
+//! Taking numbers out of any bytes; at their end everything is 0.
 
-/// The octets that are left.
+/// The bytes that are left.
 pub(crate) struct Input<'a>(pub(crate) &'a [u8]);
 
 impl Input<'_> {
@@ -9,20 +9,20 @@ impl Input<'_> {
     }
 
     pub(crate) fn array<const N: usize>(&mut self) -> [u8; N] {
-        let mut octets = [0; N];
-        for octet in &mut octets {
+        let mut bytes = [0; N];
+        for byte in &mut bytes {
             if let Some((&first, rest)) = self.0.split_first() {
-                (*octet, self.0) = (first, rest);
+                (*byte, self.0) = (first, rest);
             }
         }
-        octets
+        bytes
     }
 
     pub(crate) fn u8(&mut self) -> u8 {
         u8::from_le_bytes(self.array())
     }
 
-    /// An even octet.
+    /// An even byte.
     pub(crate) fn flag(&mut self) -> bool {
         self.u8().is_multiple_of(2)
     }

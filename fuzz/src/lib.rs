@@ -1,7 +1,7 @@
-//! Everything that reads what somebody else wrote, as functions of any octets.
+//! Everything that reads what somebody else wrote, as functions of any bytes.
 //!
 //! A body panics when something it promises does not hold. The same bodies run three times: bounded, with
-//! pseudo-random octets and damaged seeds, in the tests of this package; without bound, by the program `vsnd-fuzz`,
+//! pseudo-random bytes and damaged seeds, in the tests of this package; without bound, by the program `vsnd-fuzz`,
 //! which goes on where it stopped (both on stable Rust, without tools); and under libFuzzer from the package in
 //! `libfuzzer/`.
 //!
@@ -39,7 +39,7 @@ pub struct Target {
     pub body: fn(&[u8]),
     /// Inputs of a bounded run: as many as take about a second without optimisation.
     pub bounded_runs: u32,
-    /// Octets of an operation, for programs; 1 where an input is anything.
+    /// Bytes of an operation, for programs; 1 where an input is anything.
     pub step: usize,
 }
 

@@ -7,8 +7,8 @@ use crate::input::Input;
 
 /// Any packet as a request, a response and an event; what was understood is understood again as it is
 /// emitted. Then a directory of pages that are filled from the input.
-pub fn packets(octets: &[u8]) {
-    let mut input = Input(octets);
+pub fn packets(bytes: &[u8]) {
+    let mut input = Input(bytes);
     let packet = input.packet();
     if let Ok(request) = Request::parse(&packet) {
         assert_eq!(Request::parse(&request.emit()), Ok(request));
@@ -31,12 +31,12 @@ fn directory(input: &mut Input<'_>) {
         assert!(!seen.contains(&page) && seen.len() < most);
         seen.push(page);
         let (next, fill, hole) = (u32::from(input.u8()), input.u8(), usize::from(input.u16()));
-        let mut octets = [fill; PAGE_BYTES];
-        octets[..4].copy_from_slice(&next.to_le_bytes());
-        if let Some(word) = octets.get_mut(hole..hole + 4) {
+        let mut bytes = [fill; PAGE_BYTES];
+        bytes[..4].copy_from_slice(&next.to_le_bytes());
+        if let Some(word) = bytes.get_mut(hole..hole + 4) {
             word.fill(0);
         }
-        match walk.page(&octets, |reference| {
+        match walk.page(&bytes, |reference| {
             assert_ne!(reference.0, 0);
             refs += 1;
         }) {

@@ -1,4 +1,4 @@
-//! A shared buffer as an input describes it: octets that change at every look.
+//! A shared buffer as an input describes it: bytes that change at every look.
 
 use std::cell::Cell;
 
@@ -7,19 +7,19 @@ use sndif::SharedMemory;
 /// A buffer of the other side that holds something else at every look. Looking beyond its end is a failure.
 #[derive(Debug)]
 pub(crate) struct Restless {
-    octets: usize,
+    bytes: usize,
     noise: Cell<u32>,
 }
 
 impl Restless {
-    pub(crate) fn new(octets: u32, noise: u32) -> Self {
-        Self { octets: octets as usize, noise: Cell::new(noise | 1) }
+    pub(crate) fn new(bytes: u32, noise: u32) -> Self {
+        Self { bytes: bytes as usize, noise: Cell::new(noise | 1) }
     }
 }
 
 impl SharedMemory for Restless {
     fn len(&self) -> usize {
-        self.octets
+        self.bytes
     }
 
     fn load_acquire(&self, _: usize) -> u32 {
@@ -33,17 +33,17 @@ impl SharedMemory for Restless {
     fn full_fence(&self) {}
 
     fn read(&self, offset: usize, into: &mut [u8]) -> bool {
-        assert!(offset + into.len() <= self.octets, "read past the buffer");
+        assert!(offset + into.len() <= self.bytes, "read past the buffer");
         for part in into.chunks_mut(8) {
             self.noise.set(self.noise.get().wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
-            let octets = (u64::from(self.noise.get()) << 29 ^ u64::from(self.noise.get())).to_be_bytes();
-            part.copy_from_slice(&octets[..part.len()]);
+            let bytes = (u64::from(self.noise.get()) << 29 ^ u64::from(self.noise.get())).to_be_bytes();
+            part.copy_from_slice(&bytes[..part.len()]);
         }
         !self.noise.get().is_multiple_of(64)
     }
 
     fn write(&self, offset: usize, from: &[u8]) -> bool {
-        assert!(offset + from.len() <= self.octets, "wrote past the buffer");
+        assert!(offset + from.len() <= self.bytes, "wrote past the buffer");
         true
     }
 }

@@ -18,7 +18,7 @@ impl Inputs {
     /// Of this target. Programs have up to `operations` of them.
     #[must_use]
     pub fn of(target: &Target, operations: usize) -> Self {
-        let seeds = seeds::of(target.name).into_iter().map(|(_, octets)| octets).chain([Vec::new()]).collect();
+        let seeds = seeds::of(target.name).into_iter().map(|(_, bytes)| bytes).chain([Vec::new()]).collect();
         Self { name: target.name, seeds, step: target.step, operations }
     }
 
@@ -32,7 +32,7 @@ impl Inputs {
         let mut noise = Noise::named(self.name, number);
         if self.step == 1 {
             let length = noise.below(600);
-            return if number.is_multiple_of(4) { noise.octets(length) } else { damaged(&mut noise, &self.seeds, 1) };
+            return if number.is_multiple_of(4) { noise.bytes(length) } else { damaged(&mut noise, &self.seeds, 1) };
         }
         let length = (1 + noise.below(self.operations)) * self.step;
         let mut program = damaged(&mut noise, &self.seeds, self.step);
@@ -42,7 +42,7 @@ impl Inputs {
                 program.extend(more.into_iter().skip(self.step));
             } else {
                 let more = (1 + noise.below(160)) * self.step;
-                program.extend(noise.octets(more));
+                program.extend(noise.bytes(more));
             }
         }
         program.truncate(length);

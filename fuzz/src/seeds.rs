@@ -32,8 +32,8 @@ pub fn of(target: &str) -> Seeds {
     }
 }
 
-pub(crate) fn named(name: &str, octets: impl Into<Vec<u8>>) -> (String, Vec<u8>) {
-    (name.to_owned(), octets.into())
+pub(crate) fn named(name: &str, bytes: impl Into<Vec<u8>>) -> (String, Vec<u8>) {
+    (name.to_owned(), bytes.into())
 }
 
 fn open() -> OpenParams {
@@ -74,18 +74,18 @@ fn packets() -> Seeds {
 
 /// A request as `backend_stream` reads a whole packet.
 fn packet(operation: Operation) -> Vec<u8> {
-    let mut octets = vec![0];
-    octets.extend(Request { id: 7, operation }.emit());
+    let mut bytes = vec![0];
+    bytes.extend(Request { id: 7, operation }.emit());
     if let Operation::Open(_) = operation {
-        octets.push(0);
+        bytes.push(0);
     }
-    octets
+    bytes
 }
 
 fn pass(milliseconds: u32) -> Vec<u8> {
-    let mut octets = vec![4];
-    octets.extend((milliseconds * 1_000_000).to_le_bytes());
-    octets
+    let mut bytes = vec![4];
+    bytes.extend((milliseconds * 1_000_000).to_le_bytes());
+    bytes
 }
 
 fn backend_stream() -> Seeds {
@@ -230,30 +230,30 @@ fn xl_cfg() -> Seeds {
 fn wav_file(tag: u16, channels: u16, bits: u16, samples: &[u8]) -> Vec<u8> {
     let frame = channels * bits / 8;
     let length = u32::try_from(samples.len()).expect("a short file");
-    let mut octets = b"RIFF".to_vec();
-    octets.extend((36 + length).to_le_bytes());
-    octets.extend(b"WAVEfmt \x10\0\0\0");
+    let mut bytes = b"RIFF".to_vec();
+    bytes.extend((36 + length).to_le_bytes());
+    bytes.extend(b"WAVEfmt \x10\0\0\0");
     for field in [tag, channels] {
-        octets.extend(field.to_le_bytes());
+        bytes.extend(field.to_le_bytes());
     }
     for field in [48_000, 48_000 * u32::from(frame)] {
-        octets.extend(field.to_le_bytes());
+        bytes.extend(field.to_le_bytes());
     }
     for field in [frame, bits] {
-        octets.extend(field.to_le_bytes());
+        bytes.extend(field.to_le_bytes());
     }
-    octets.extend(b"data");
-    octets.extend(length.to_le_bytes());
-    octets.extend(samples);
-    octets
+    bytes.extend(b"data");
+    bytes.extend(length.to_le_bytes());
+    bytes.extend(samples);
+    bytes
 }
 
 fn wav() -> Seeds {
     let samples: Vec<u8> = (0..48).collect();
     let with_list = {
-        let mut octets = wav_file(1, 1, 8, &samples);
-        octets.splice(12..12, *b"LIST\x03\0\0\0abc\0");
-        octets
+        let mut bytes = wav_file(1, 1, 8, &samples);
+        bytes.splice(12..12, *b"LIST\x03\0\0\0abc\0");
+        bytes
     };
     vec![
         named("s16", wav_file(1, 2, 16, &samples)),

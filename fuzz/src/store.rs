@@ -4,25 +4,25 @@ use sndif::XenbusState;
 use sndif::store::{Direction, LimitNodes, Limits, number};
 use sndif::v2::Interval;
 
-/// Any octets as a stream of messages.
-pub fn store_messages(octets: &[u8]) {
-    xenstore::fuzzing::decoder(octets);
+/// Any bytes as a stream of messages.
+pub fn store_messages(bytes: &[u8]) {
+    xenstore::fuzzing::decoder(bytes);
 }
 
 /// Any requests of several connections to the embedded store.
-pub fn store_server(octets: &[u8]) {
-    xenstore::fuzzing::server(octets);
+pub fn store_server(bytes: &[u8]) {
+    xenstore::fuzzing::server(bytes);
 }
 
-/// Any octets as a store's answers to a client.
-pub fn store_client(octets: &[u8]) {
-    xenstore::fuzzing::client(octets);
+/// Any bytes as a store's answers to a client.
+pub fn store_client(bytes: &[u8]) {
+    xenstore::fuzzing::client(bytes);
 }
 
-/// Any values of the nodes of a card, a PCM device and a stream: an octet before each value says how long it
+/// Any values of the nodes of a card, a PCM device and a stream: a byte before each value says how long it
 /// is, 255 that the node is missing.
-pub fn store_nodes(octets: &[u8]) {
-    let mut rest = octets;
+pub fn store_nodes(bytes: &[u8]) {
+    let mut rest = bytes;
     let mut limits = Limits::DEFAULT;
     for _ in 0..3 {
         let values: [Option<&[u8]>; 5] = std::array::from_fn(|_| value(&mut rest));

@@ -1,4 +1,4 @@
-//! Streams of either side, driven by a program of operations that the input spells, one octet an operation
+//! Streams of either side, driven by a program of operations that the input spells, one byte an operation
 //! and its operands behind it.
 
 use backend::{DeviceLimits, Frames, HostLimits, Offer, Outcome, Pace, StreamConfig};
@@ -20,8 +20,8 @@ const PAST_END_NS: u64 = 20 * MILLISECOND;
 /// The backend's stream under a hostile guest and a moody host device. Positions never run back, lie at most
 /// a frame past what was taken (a period more, once the stream was dry for 20 ms), come once a millisecond (but
 /// for that of STOP), and a stream never asks to be woken at a moment that is past.
-pub fn backend_stream(octets: &[u8]) {
-    let mut input = Input(octets);
+pub fn backend_stream(bytes: &[u8]) {
+    let mut input = Input(bytes);
     let mut host = Host::new(&mut input);
     let mut map = |_: GrantRef, _: u32| Ok(());
     while !input.is_empty() {
@@ -97,7 +97,7 @@ pub(crate) fn offer() -> Offer {
     Offer { store, device: DeviceLimits::ANY, host: HostLimits::default(), control_bytes: 0 }
 }
 
-/// Maps a buffer of so many octets with this directory.
+/// Maps a buffer of so many bytes with this directory.
 pub(crate) type Map<'a> = &'a mut dyn FnMut(GrantRef, u32) -> Result<(), Errno>;
 
 /// Largest buffer that a guest may open here.
@@ -220,19 +220,19 @@ impl Host {
     pub(crate) fn look(&mut self, mood: u8, input: &mut Input<'_>, push: impl FnOnce(u64) -> bool) {
         let mut frames = if mood & 1 == 0 { 1 << 16 } else { usize::from(input.u16()) };
         while let Some(stretch) = self.core.frames_to_play(self.now_ns, frames) {
-            let octets = stretch.len();
-            assert!(octets > 0 && octets as u64 <= self.ring_bytes);
-            self.core.played(octets);
-            self.taken += octets as u64;
-            frames -= octets / self.frame_bytes as usize;
+            let bytes = stretch.len();
+            assert!(bytes > 0 && bytes as u64 <= self.ring_bytes);
+            self.core.played(bytes);
+            self.taken += bytes as u64;
+            frames -= bytes / self.frame_bytes as usize;
         }
         while let Some(room) = self.core.room_to_capture(self.now_ns, frames) {
             room.fill(mood);
-            let octets = room.len();
-            assert!(octets > 0 && octets as u64 <= self.ring_bytes);
-            self.core.captured(octets);
-            self.taken += octets as u64;
-            frames -= octets / self.frame_bytes as usize;
+            let bytes = room.len();
+            assert!(bytes > 0 && bytes as u64 <= self.ring_bytes);
+            self.core.captured(bytes);
+            self.taken += bytes as u64;
+            frames -= bytes / self.frame_bytes as usize;
         }
         if self.pace == Pace::Device && self.core.direction() == Direction::Playback {
             self.core.set_queued_frames(if mood & 2 == 0 { 0 } else { input.u16().into() });
@@ -264,8 +264,8 @@ impl Host {
 
 /// The frontend's stream over pages in which a hostile backend writes what it likes. What it believes stays
 /// within its own buffer, positions never run back, and the first violation stays.
-pub fn frontend_stream(octets: &[u8]) {
-    let mut input = Input(octets);
+pub fn frontend_stream(bytes: &[u8]) {
+    let mut input = Input(bytes);
     let direction = if input.flag() { Direction::Playback } else { Direction::Capture };
     let (ring, events) = (Pages::new(1), Pages::new(1));
     let mut stream = frontend::Stream::new(direction, ring.clone(), events.clone(), 0);

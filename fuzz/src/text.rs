@@ -3,8 +3,8 @@
 use std::path::Path;
 
 /// Any text as a configuration file; a mistake has a place in it.
-pub fn config(octets: &[u8]) {
-    let Ok(text) = std::str::from_utf8(octets) else { return };
+pub fn config(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Err(error) = vsndd::Config::parse(text, Path::new("fuzz.toml")) {
         assert!(error.to_string().contains(" --> fuzz.toml:"), "{error}");
         let vsndd::ConfigError::Parse { problems, .. } = error else { panic!("{error}") };
@@ -19,8 +19,8 @@ pub fn config(octets: &[u8]) {
 }
 
 /// Any text as a `vsnd = [ … ]` line.
-pub fn xl_cfg(octets: &[u8]) {
-    let Ok(text) = std::str::from_utf8(octets) else { return };
+pub fn xl_cfg(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
     match toolstack::parse(text) {
         Ok(cards) => {
             for card in &cards {

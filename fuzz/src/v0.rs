@@ -19,8 +19,8 @@ const TIMEOUT_NS: u64 = 5_000_000_000;
 
 /// Any packet as a request and a response; what was understood is understood again as it is emitted, and names no
 /// more than ten pages.
-pub fn v0_packets(octets: &[u8]) {
-    let packet: [u8; PACKET_BYTES] = Input(octets).array();
+pub fn v0_packets(bytes: &[u8]) {
+    let packet: [u8; PACKET_BYTES] = Input(bytes).array();
     match Request::parse(&packet) {
         Ok(request) => {
             assert_eq!(Request::parse(&request.emit()), Ok(request));
@@ -39,8 +39,8 @@ pub fn v0_packets(octets: &[u8]) {
 /// The backend's stream under a hostile guest and a moody host device. Each request is answered once, in its turn and
 /// before a guest of 2015 gives up, if the stream is looked at when it asks for it; what is played is no more than was
 /// written, and no moment that it asks for is past.
-pub fn v0_backend_stream(octets: &[u8]) {
-    let mut input = Input(octets);
+pub fn v0_backend_stream(bytes: &[u8]) {
+    let mut input = Input(bytes);
     let mut host = Host::new(&mut input);
     while !input.is_empty() {
         match input.u8() % 8 {
@@ -88,7 +88,7 @@ pub(crate) struct Host {
     pub(crate) now_ns: u64,
     /// The request that is waiting, and since when.
     asked: Option<(u64, u8, u64)>,
-    /// Octets that WRITEs brought, and that were taken of them, since OPEN.
+    /// Bytes that WRITEs brought, and that were taken of them, since OPEN.
     written: u64,
     played: u64,
     /// The answer that was given last and not taken.
@@ -182,8 +182,8 @@ impl Host {
                     if self.noise.is_multiple_of(13) {
                         self.core.fail()
                     } else {
-                        let octets = u32::try_from(transfer.refs().len() * sndif::PAGE_BYTES).expect("ten pages");
-                        self.core.copy(&Restless::new(octets, self.noise), self.now_ns)
+                        let bytes = u32::try_from(transfer.refs().len() * sndif::PAGE_BYTES).expect("ten pages");
+                        self.core.copy(&Restless::new(bytes, self.noise), self.now_ns)
                     }
                 }
             };
@@ -218,19 +218,19 @@ impl Host {
         let frame = self.core.geometry().map_or(1, |geometry| geometry.frame_bytes as usize);
         let mut frames = if mood & 1 == 0 { 1 << 16 } else { usize::from(input.u16()) };
         while let Some(stretch) = self.core.frames_to_play(self.now_ns, frames) {
-            let octets = stretch.len();
-            assert!(octets > 0 && octets <= ring && octets.is_multiple_of(frame));
-            self.core.played(octets);
-            self.played += octets as u64;
-            frames -= octets / frame;
+            let bytes = stretch.len();
+            assert!(bytes > 0 && bytes <= ring && bytes.is_multiple_of(frame));
+            self.core.played(bytes);
+            self.played += bytes as u64;
+            frames -= bytes / frame;
         }
         assert!(self.played <= self.written, "more is played than was written");
         while let Some(room) = self.core.room_to_capture(self.now_ns, frames) {
             room.fill(mood);
-            let octets = room.len();
-            assert!(octets <= ring && octets.is_multiple_of(frame));
-            self.core.captured(octets);
-            frames -= octets / frame;
+            let bytes = room.len();
+            assert!(bytes <= ring && bytes.is_multiple_of(frame));
+            self.core.captured(bytes);
+            frames -= bytes / frame;
         }
         if self.pace == Pace::Device {
             self.core.set_queued_frames(if mood & 2 == 0 { 0 } else { input.u16().into() });
@@ -243,8 +243,8 @@ impl Host {
 
 /// The frontend's stream over a page in which a hostile backend writes what it likes. Every answer is to the oldest
 /// request, nothing is counted twice, and the first violation stays.
-pub fn v0_frontend_stream(octets: &[u8]) {
-    let mut input = Input(octets);
+pub fn v0_frontend_stream(bytes: &[u8]) {
+    let mut input = Input(bytes);
     let ring = Pages::new(1);
     let mut stream = frontend::v0::Stream::new(ring.clone(), 7);
     let (mut answered, mut broken, mut asked) = (0_u32, None, std::collections::VecDeque::new());
@@ -320,19 +320,19 @@ pub(crate) fn packet_seeds() -> Seeds {
 
 /// A request as [`v0_backend_stream`] reads a whole packet.
 fn packet(operation: Operation) -> Vec<u8> {
-    let mut octets = vec![0];
-    octets.extend(Request { id: 7, operation }.emit());
+    let mut bytes = vec![0];
+    bytes.extend(Request { id: 7, operation }.emit());
     if matches!(operation, Operation::Write(_) | Operation::Read(_)) {
         // A host device that opens, and one that takes and gives everything.
-        octets.push(0);
+        bytes.push(0);
     }
-    octets
+    bytes
 }
 
 fn pass(milliseconds: u32) -> Vec<u8> {
-    let mut octets = vec![4];
-    octets.extend((milliseconds * 1_000_000).to_le_bytes());
-    octets
+    let mut bytes = vec![4];
+    bytes.extend((milliseconds * 1_000_000).to_le_bytes());
+    bytes
 }
 
 /// Seeds of [`v0_backend_stream`].

@@ -32,8 +32,8 @@ fn the_corpus_is_what_its_code_makes() {
             let directory = directory(target);
             let _ = fs::remove_dir_all(&directory);
             fs::create_dir_all(&directory).expect("a writable tree");
-            for (name, octets) in &made {
-                fs::write(directory.join(name), octets).expect("a writable tree");
+            for (name, bytes) in &made {
+                fs::write(directory.join(name), bytes).expect("a writable tree");
             }
         }
         assert!(on_disk(target) == made, "{}: run with UPDATE_CORPUS=1", target.name);

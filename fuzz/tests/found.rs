@@ -14,8 +14,8 @@ fn what_failed_once_passes() {
         let target = TARGETS.iter().find(|target| target.name == name);
         let target = target.unwrap_or_else(|| panic!("{name} is no target"));
         for input in fs::read_dir(directory.path()).expect("a directory").flatten() {
-            let octets = fs::read(input.path()).expect("a file");
-            assert!(!fails(target, &octets), "{} fails again", input.path().display());
+            let bytes = fs::read(input.path()).expect("a file");
+            assert!(!fails(target, &bytes), "{} fails again", input.path().display());
         }
     }
 }

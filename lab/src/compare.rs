@@ -87,10 +87,10 @@ pub(crate) struct Verdict {
 
 /// Compares what was heard, of s16_le, with the sum of two recordings, of which `one` began first.
 pub(crate) fn compare_mixture(one: &Recording, other: &Recording, heard: &[u8]) -> Verdict {
-    let samples = |octets: &[u8]| -> Vec<i16> {
-        octets.chunks_exact(2).map(|sample| i16::from_le_bytes([sample[0], sample[1]])).collect()
+    let samples = |bytes: &[u8]| -> Vec<i16> {
+        bytes.chunks_exact(2).map(|sample| i16::from_le_bytes([sample[0], sample[1]])).collect()
     };
-    let (first, second, heard) = (samples(&one.octets()), samples(&other.octets()), samples(heard));
+    let (first, second, heard) = (samples(&one.bytes()), samples(&other.bytes()), samples(heard));
     let channels = usize::from(one.channels.max(1));
     let at =
         |recording: &[i16], place: Option<usize>| place.and_then(|place| recording.get(place)).copied().unwrap_or(0);
@@ -118,7 +118,7 @@ pub(crate) fn compare_mixture(one: &Recording, other: &Recording, heard: &[u8]) 
 
 /// Some channels of a recording, and the bytes of their frame.
 fn only(recording: &Recording, channels: Channels) -> (Vec<u8>, usize) {
-    pick(recording, channels, &recording.octets())
+    pick(recording, channels, &recording.bytes())
 }
 
 /// The frames that were heard of a recording that has some of a file's channels.
@@ -146,7 +146,7 @@ fn place(expected: &[u8], heard: &[u8], frame: usize) -> Option<usize> {
 /// Compares what was heard with `recording`: its frames from the first one on, then only silence.
 pub(crate) fn compare(recording: &Recording, heard: &[u8], tolerance: Tolerance) -> Verdict {
     let (expected, frame) = match tolerance.only {
-        None => (recording.octets(), recording.frame_bytes().max(1)),
+        None => (recording.bytes(), recording.frame_bytes().max(1)),
         Some(channels) => only(recording, channels),
     };
     let mut quiet = vec![0; frame];
@@ -243,70 +243,70 @@ mod tests {
 
     #[test]
     fn only_the_recording_and_silence_after_it_pass() {
-        let octets = RECORDING.octets();
-        assert!(good(&octets, EXACT));
-        assert!(good(&[&octets[..], &[0; 40]].concat(), EXACT));
-        assert!(!good(&[&[0; 4], &octets[..]].concat(), EXACT), "silence before");
-        assert!(!good(&[&octets[..], &[0, 0, 1, 0]].concat(), EXACT), "a sound after");
-        assert!(!good(&octets[..396], EXACT), "a frame is missing");
-        assert!(!good(&[&octets[..], &[0; 3]].concat(), EXACT), "a part of a frame");
-        assert!(!good(&[&octets[..200], &[0; 4], &octets[200..]].concat(), EXACT), "a gap");
-        let mut changed = octets.clone();
+        let bytes = RECORDING.bytes();
+        assert!(good(&bytes, EXACT));
+        assert!(good(&[&bytes[..], &[0; 40]].concat(), EXACT));
+        assert!(!good(&[&[0; 4], &bytes[..]].concat(), EXACT), "silence before");
+        assert!(!good(&[&bytes[..], &[0, 0, 1, 0]].concat(), EXACT), "a sound after");
+        assert!(!good(&bytes[..396], EXACT), "a frame is missing");
+        assert!(!good(&[&bytes[..], &[0; 3]].concat(), EXACT), "a part of a frame");
+        assert!(!good(&[&bytes[..200], &[0; 4], &bytes[200..]].concat(), EXACT), "a gap");
+        let mut changed = bytes.clone();
         changed[200] ^= 1;
         assert!(!good(&changed, EXACT), "one bit");
     }
 
     #[test]
     fn a_player_that_was_killed_may_have_played_a_part() {
-        let octets = RECORDING.octets();
-        assert!(good(&octets[..200], HALF));
-        assert!(good(&[&octets[..200], &[0; 8]].concat(), HALF));
-        assert!(!good(&octets[..196], HALF));
-        assert!(!good(&[&octets[..200], &octets[204..]].concat(), HALF), "a frame is missing in the middle");
+        let bytes = RECORDING.bytes();
+        assert!(good(&bytes[..200], HALF));
+        assert!(good(&[&bytes[..200], &[0; 8]].concat(), HALF));
+        assert!(!good(&bytes[..196], HALF));
+        assert!(!good(&[&bytes[..200], &bytes[204..]].concat(), HALF), "a frame is missing in the middle");
     }
 
     #[test]
     fn a_player_that_was_stopped_may_leave_gaps_and_lose_nothing() {
-        let octets = RECORDING.octets();
-        assert!(good(&[&octets[..200], &[0; 80], &octets[200..], &[0; 4]].concat(), GAPS));
-        assert!(!good(&[&octets[..200], &[0; 80], &octets[204..]].concat(), GAPS), "a frame is lost");
-        assert!(!good(&[&octets[..200], &[0; 80], &octets[196..]].concat(), GAPS), "a frame came twice");
-        assert!(!good(&[&[0; 4], &octets[..]].concat(), GAPS), "silence before");
+        let bytes = RECORDING.bytes();
+        assert!(good(&[&bytes[..200], &[0; 80], &bytes[200..], &[0; 4]].concat(), GAPS));
+        assert!(!good(&[&bytes[..200], &[0; 80], &bytes[204..]].concat(), GAPS), "a frame is lost");
+        assert!(!good(&[&bytes[..200], &[0; 80], &bytes[196..]].concat(), GAPS), "a frame came twice");
+        assert!(!good(&[&[0; 4], &bytes[..]].concat(), GAPS), "silence before");
     }
 
     #[test]
     fn silence_may_lie_before_a_late_recording() {
         let late = |heard: &[u8]| compare(&RECORDING, heard, Tolerance { late: true, ..EXACT });
-        let octets = RECORDING.octets();
-        assert!(late(&octets).good);
-        let verdict = late(&[&[0; 4], &octets[..]].concat());
+        let bytes = RECORDING.bytes();
+        assert!(late(&bytes).good);
+        let verdict = late(&[&[0; 4], &bytes[..]].concat());
         assert!(verdict.good && verdict.text.ends_with("0 of silence after, 1 before"), "{}", verdict.text);
-        assert!(!late(&[&[0; 4], &octets[4..]].concat()).good, "a frame is missing");
-        assert!(late(&[&[0; 40], &octets[4..]].concat()).text.starts_with("frame 10 of"));
+        assert!(!late(&[&[0; 4], &bytes[4..]].concat()).good, "a frame is missing");
+        assert!(late(&[&[0; 40], &bytes[4..]].concat()).text.starts_with("frame 10 of"));
     }
 
     #[test]
     fn zero_bytes_end_what_has_another_silence() {
         let recording = Recording { format: Format::U8, ..RECORDING };
         let zeroes = Tolerance { zeroes: true, ..EXACT };
-        let octets = recording.octets();
-        let heard = [&octets[..], &[0x80; 8], &[0; 6]].concat();
+        let bytes = recording.bytes();
+        let heard = [&bytes[..], &[0x80; 8], &[0; 6]].concat();
         let verdict = compare(&recording, &heard, zeroes);
         assert!(verdict.good);
         assert!(verdict.text.ends_with("4 of silence after, then 3 of zero bytes"), "{}", verdict.text);
         assert!(!compare(&recording, &heard, EXACT).good);
         assert!(!compare(&recording, &heard[..heard.len() - 6], zeroes).good, "none came");
         assert!(!compare(&recording, &[&heard[..], &[0x80; 2]].concat(), zeroes).good, "silence behind them");
-        assert!(!compare(&recording, &[&octets[..100], &[0; 6]].concat(), zeroes).good, "a part of the recording");
-        assert!(good(&[&RECORDING.octets()[..], &[0; 8]].concat(), zeroes), "where zero is silence");
+        assert!(!compare(&recording, &[&bytes[..100], &[0; 6]].concat(), zeroes).good, "a part of the recording");
+        assert!(good(&[&RECORDING.bytes()[..], &[0; 8]].concat(), zeroes), "where zero is silence");
     }
 
     #[test]
     fn a_mixture_is_the_sum_of_both_to_the_last_frame() {
         let other = Recording { seed: 2, ..RECORDING };
         let samples = |recording: Recording, begin: usize| -> Vec<i16> {
-            let octets = recording.octets();
-            let sounds = octets.chunks_exact(2).map(|sample| i16::from_le_bytes([sample[0], sample[1]]));
+            let bytes = recording.bytes();
+            let sounds = bytes.chunks_exact(2).map(|sample| i16::from_le_bytes([sample[0], sample[1]]));
             std::iter::repeat_n(0, begin * 2).chain(sounds).chain(std::iter::repeat(0)).take(400).collect()
         };
         let mix = |begin: usize| -> Vec<u8> {
@@ -317,7 +317,7 @@ mod tests {
         assert!(good(&mix(50)));
         assert!(!good(&mix(110)), "one after the other");
         assert!(!good(&mix(50)[..520]), "the end of the second is missing");
-        assert!(!good(&RECORDING.octets()), "one alone");
+        assert!(!good(&RECORDING.bytes()), "one alone");
         let mut changed = mix(50);
         changed[300] ^= 1;
         assert!(!good(&changed), "one bit");
@@ -326,28 +326,28 @@ mod tests {
 
     #[test]
     fn the_rest_of_a_recording_begins_anywhere_and_ends_with_it() {
-        let octets = RECORDING.octets();
-        assert!(good(&octets, REST));
-        assert!(good(&[&octets[120..], &[0; 8]].concat(), REST));
-        assert!(compare(&RECORDING, &octets[120..], REST).text.starts_with("from 30 to 100 of 100 frames"));
-        assert!(!good(&octets[120..396], REST), "the end is missing");
-        assert!(!good(&[&[0; 4], &octets[120..]].concat(), REST), "silence before");
-        assert!(!good(&[&octets[120..200], &octets[204..]].concat(), REST), "a frame is missing");
-        assert!(!good(&octets[122..], REST), "not a whole frame");
+        let bytes = RECORDING.bytes();
+        assert!(good(&bytes, REST));
+        assert!(good(&[&bytes[120..], &[0; 8]].concat(), REST));
+        assert!(compare(&RECORDING, &bytes[120..], REST).text.starts_with("from 30 to 100 of 100 frames"));
+        assert!(!good(&bytes[120..396], REST), "the end is missing");
+        assert!(!good(&[&[0; 4], &bytes[120..]].concat(), REST), "silence before");
+        assert!(!good(&[&bytes[120..200], &bytes[204..]].concat(), REST), "a frame is missing");
+        assert!(!good(&bytes[122..], REST), "not a whole frame");
         assert!(!good(&[], REST));
     }
 
     #[test]
     fn a_recorder_that_was_held_up_goes_on_elsewhere_as_often_as_allowed() {
-        let octets = RECORDING.octets();
+        let bytes = RECORDING.bytes();
         let jump = |heard: &[u8], jumps| compare(&RECORDING, heard, Tolerance { jumps, at_least: Some(60), ..EXACT });
-        let held_up = [&octets[..120], &octets[240..]].concat();
+        let held_up = [&bytes[..120], &bytes[240..]].concat();
         assert!(jump(&held_up, 1).good);
         assert!(!jump(&held_up, 0).good);
-        assert!(jump(&[&octets[..120], &octets[..160]].concat(), 1).good, "back to the beginning");
-        assert!(!jump(&[&octets[..120], &octets[240..260]].concat(), 1).good, "35 frames are not 60");
-        assert!(!jump(&[&octets[..120], &octets[240..320], &octets[..80]].concat(), 1).good, "two jumps");
-        assert!(!jump(&[&octets[..120], &[7; 40], &octets[120..]].concat(), 1).good, "something else between");
+        assert!(jump(&[&bytes[..120], &bytes[..160]].concat(), 1).good, "back to the beginning");
+        assert!(!jump(&[&bytes[..120], &bytes[240..260]].concat(), 1).good, "35 frames are not 60");
+        assert!(!jump(&[&bytes[..120], &bytes[240..320], &bytes[..80]].concat(), 1).good, "two jumps");
+        assert!(!jump(&[&bytes[..120], &[7; 40], &bytes[120..]].concat(), 1).good, "something else between");
         assert!(
             jump(&held_up, 1).text.contains("70 frames s16_le 2 ch identical, in 2 pieces"),
             "{}",
@@ -358,8 +358,8 @@ mod tests {
     #[test]
     fn some_of_a_recordings_channels_are_compared_where_the_others_went_elsewhere() {
         let four = Recording { channels: 4, ..RECORDING };
-        let octets = four.octets();
-        let pair = |at: usize| octets.chunks(8).flat_map(|frame| frame[at..at + 4].to_vec()).collect::<Vec<_>>();
+        let bytes = four.bytes();
+        let pair = |at: usize| bytes.chunks(8).flat_map(|frame| frame[at..at + 4].to_vec()).collect::<Vec<_>>();
         let only = |channels: &str| Tolerance { only: Some(channels.parse().unwrap()), ..EXACT };
         assert!(compare(&four, &pair(0), only("0-1")).good);
         assert!(compare(&four, &pair(4), only("2-3")).good);
@@ -372,7 +372,7 @@ mod tests {
     #[test]
     fn a_recording_may_have_some_of_a_files_channels() {
         let mono = |seed| Recording { channels: 1, seed, ..RECORDING };
-        let (left, right) = (mono(1).octets(), mono(2).octets());
+        let (left, right) = (mono(1).bytes(), mono(2).bytes());
         let heard: Vec<u8> =
             left.chunks(2).zip(right.chunks(2)).flat_map(|(left, right)| [left, right].concat()).collect();
         let good = |recording: Recording, among: &str| {

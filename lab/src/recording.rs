@@ -12,31 +12,31 @@ use sndif::Format;
 use crate::Recording;
 
 impl Recording {
-    /// Octets of a frame.
+    /// Bytes of a frame.
     pub(crate) fn frame_bytes(&self) -> usize {
         self.format.frame_bytes(self.channels).unwrap_or(0) as usize
     }
 
     /// All frames, as they lie in a guest's buffer.
-    pub(crate) fn octets(&self) -> Vec<u8> {
-        let mut octets = Vec::with_capacity(self.frame_bytes() * self.frames as usize);
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.frame_bytes() * self.frames as usize);
         for number in 0..self.frames * u64::from(self.channels) {
             let bits = scatter(number ^ u64::from(self.seed) << 40);
-            sample(self.format, bits, &mut octets);
+            sample(self.format, bits, &mut bytes);
         }
-        octets
+        bytes
     }
 
     pub(crate) fn write(&self, rate_hz: u32, file: &Path) -> Result<()> {
         ensure!(self.frame_bytes() > 0, "a recording needs channels, and a format whose samples have a size");
-        let octets = self.octets();
+        let bytes = self.bytes();
         if is_wav(file) {
             let mut writer = Writer::create(file, self.format, rate_hz, self.channels)?;
-            writer.write(&octets)?;
+            writer.write(&bytes)?;
             writer.finish();
         } else {
             let mut out = BufWriter::new(File::create(file)?);
-            out.write_all(&octets)?;
+            out.write_all(&bytes)?;
             out.flush()?;
         }
         Ok(())
@@ -50,21 +50,21 @@ pub(crate) fn read(file: &Path, format: Format, channels: u8) -> Result<Vec<u8>>
     }
     let audio = wav::read_file(file)?;
     ensure!(audio.channels == channels, "it has {} channels, expected {channels}", audio.channels);
-    let mut octets = Vec::with_capacity(audio.data.len());
+    let mut bytes = Vec::with_capacity(audio.data.len());
     match (Linear::of(audio.format), Linear::of(format)) {
         _ if audio.format == format => return Ok(audio.data),
-        (Some(from), Some(to)) if from.bits() == to.bits() => linear::convert(from, &audio.data, to, &mut octets),
+        (Some(from), Some(to)) if from.bits() == to.bits() => linear::convert(from, &audio.data, to, &mut bytes),
         (_, None) if audio.format.width() == format.width() => {
             // WAV knows no big-endian samples.
-            let bytes = format.frame_bytes(1).unwrap_or(1) as usize;
+            let sample_bytes = format.frame_bytes(1).unwrap_or(1) as usize;
             let reversed = matches!(format, Format::F32Be | Format::F64Be | Format::Iec958SubframeBe);
-            for sample in audio.data.chunks_exact(bytes) {
-                if reversed { octets.extend(sample.iter().rev()) } else { octets.extend(sample) }
+            for sample in audio.data.chunks_exact(sample_bytes) {
+                if reversed { bytes.extend(sample.iter().rev()) } else { bytes.extend(sample) }
             }
         }
         _ => bail!("it holds {}, expected {format}", audio.format),
     }
-    Ok(octets)
+    Ok(bytes)
 }
 
 fn is_wav(file: &Path) -> bool {
@@ -72,21 +72,21 @@ fn is_wav(file: &Path) -> bool {
 }
 
 /// Appends a sample made of `bits`, never a float that is no number.
-fn sample(format: Format, bits: u64, octets: &mut Vec<u8>) {
+fn sample(format: Format, bits: u64, bytes: &mut Vec<u8>) {
     let high = (bits >> 32) as u32;
     if let Some(layout) = Linear::of(format) {
         let mut place = [0; 4];
         layout.encode(high.cast_signed(), &mut place);
-        octets.extend_from_slice(&place[..layout.bytes()]);
+        bytes.extend_from_slice(&place[..layout.bytes()]);
         return;
     }
     let float = f64::from(high.cast_signed()) / f64::from(1_u32 << 31);
     match format {
-        Format::F32Le => octets.extend((float as f32).to_le_bytes()),
-        Format::F32Be => octets.extend((float as f32).to_be_bytes()),
-        Format::F64Le => octets.extend(float.to_le_bytes()),
-        Format::F64Be => octets.extend(float.to_be_bytes()),
-        _ => octets.extend(&bits.to_le_bytes()[..format.frame_bytes(1).unwrap_or(1) as usize]),
+        Format::F32Le => bytes.extend((float as f32).to_le_bytes()),
+        Format::F32Be => bytes.extend((float as f32).to_be_bytes()),
+        Format::F64Le => bytes.extend(float.to_le_bytes()),
+        Format::F64Be => bytes.extend(float.to_be_bytes()),
+        _ => bytes.extend(&bits.to_le_bytes()[..format.frame_bytes(1).unwrap_or(1) as usize]),
     }
 }
 
@@ -110,7 +110,7 @@ mod tests {
             let recording = Recording { format, channels: 2, frames: 50, seed: 3 };
             let file = directory.join(format!("{format}.wav"));
             recording.write(8_000, &file).unwrap();
-            assert_eq!(read(&file, format, 2).unwrap(), recording.octets(), "{format}");
+            assert_eq!(read(&file, format, 2).unwrap(), recording.bytes(), "{format}");
         }
         fs::remove_dir_all(directory).unwrap();
     }

@@ -1,6 +1,6 @@
 //! Where a recording is silent and where not.
 
-/// Octets of a frame: two 16-bit samples.
+/// Bytes of a frame: two 16-bit samples.
 const FRAME_BYTES: usize = 4;
 
 /// `sound 480, silence 960`: the stretches of a recording, in frames. What does not fill a frame at its end is passed over.
@@ -15,7 +15,7 @@ pub fn describe(heard: &[u8]) -> String {
 }
 
 fn is_silent(frame: &[u8; FRAME_BYTES]) -> bool {
-    frame.iter().all(|&octet| octet == 0)
+    frame.iter().all(|&byte| byte == 0)
 }
 
 #[cfg(test)]

@@ -267,8 +267,8 @@ impl Process {
     fn line(&mut self) -> Result<Option<String>, Failure> {
         let Some(out) = &mut self.out else { return Ok(None) };
         let mut line = String::new();
-        let octets = out.read_line(&mut line).map_err(Failure::with(ExitStatus::Failure))?;
-        Ok((octets > 0).then(|| line.trim_end().to_owned()))
+        let bytes = out.read_line(&mut line).map_err(Failure::with(ExitStatus::Failure))?;
+        Ok((bytes > 0).then(|| line.trim_end().to_owned()))
     }
 
     /// As [`line`](Self::line), unless the user wants an end.

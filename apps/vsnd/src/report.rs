@@ -14,19 +14,19 @@ const WAVEFORM: (usize, usize) = (8, 72);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "result", rename_all = "kebab-case")]
 pub(crate) enum Comparison {
-    /// Every octet is the same.
+    /// Every byte is the same.
     Identical {
         /// How many.
-        octets: usize,
+        bytes: usize,
     },
     /// They differ.
     Different {
-        /// First octet that differs, or where the shorter one ends.
+        /// First byte that differs, or where the shorter one ends.
         first_difference: usize,
         /// What went in.
-        expected_octets: usize,
+        expected_bytes: usize,
         /// What came out.
-        found_octets: usize,
+        found_bytes: usize,
     },
     /// The sink keeps nothing to compare with.
     NotCompared,
@@ -35,10 +35,10 @@ pub(crate) enum Comparison {
 impl Comparison {
     pub(crate) fn of(expected: &WavAudio, found: &WavAudio) -> Self {
         if expected == found {
-            return Self::Identical { octets: expected.data.len() };
+            return Self::Identical { bytes: expected.data.len() };
         }
         let same = expected.data.iter().zip(&found.data).take_while(|(a, b)| a == b).count();
-        Self::Different { first_difference: same, expected_octets: expected.data.len(), found_octets: found.data.len() }
+        Self::Different { first_difference: same, expected_bytes: expected.data.len(), found_bytes: found.data.len() }
     }
 
     fn is_good(&self) -> bool {
@@ -49,10 +49,10 @@ impl Comparison {
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Identical { octets } => write!(f, "identical ({octets} bytes compared)"),
-            Self::Different { first_difference, expected_octets, found_octets } => write!(
+            Self::Identical { bytes } => write!(f, "identical ({bytes} bytes compared)"),
+            Self::Different { first_difference, expected_bytes, found_bytes } => write!(
                 f,
-                "DIFFERENT from byte {first_difference} on ({expected_octets} bytes expected, {found_octets} found)"
+                "DIFFERENT from byte {first_difference} on ({expected_bytes} bytes expected, {found_bytes} found)"
             ),
             Self::NotCompared => f.write_str("not compared: this sink keeps nothing"),
         }
@@ -118,11 +118,10 @@ mod tests {
 
     #[test]
     fn the_first_difference_is_named() {
-        assert_eq!(Comparison::of(&audio(b"abc"), &audio(b"abc")), Comparison::Identical { octets: 3 });
+        assert_eq!(Comparison::of(&audio(b"abc"), &audio(b"abc")), Comparison::Identical { bytes: 3 });
         for (found, at) in [(&b"aXc"[..], 1), (b"ab", 2), (b"abcd", 3)] {
             let comparison = Comparison::of(&audio(b"abc"), &audio(found));
-            let expected =
-                Comparison::Different { first_difference: at, expected_octets: 3, found_octets: found.len() };
+            let expected = Comparison::Different { first_difference: at, expected_bytes: 3, found_bytes: found.len() };
             assert_eq!(comparison, expected);
         }
     }

@@ -42,10 +42,10 @@ pub(crate) fn play(
         match sink.write(frames) {
             Ok(0) => break,
             Ok(written) => {
-                let octets = written * geometry.frame_bytes as usize;
-                passage.meter.pass(geometry.format, frames.get(..octets).unwrap_or(frames));
+                let bytes = written * geometry.frame_bytes as usize;
+                passage.meter.pass(geometry.format, frames.get(..bytes).unwrap_or(frames));
                 passage.fader.advance(written);
-                core.played(octets);
+                core.played(bytes);
                 room = room.saturating_sub(written);
             }
             Err(error) => {
@@ -78,13 +78,13 @@ pub(crate) fn capture(
         if frames == 0 {
             break;
         }
-        let octets = frames * geometry.frame_bytes as usize;
-        if let Some(filled) = room.get_mut(..octets) {
+        let bytes = frames * geometry.frame_bytes as usize;
+        if let Some(filled) = room.get_mut(..bytes) {
             passage.fader.apply(geometry.format, geometry.channels, filled);
             passage.fader.advance(frames);
             passage.meter.pass(geometry.format, filled);
         }
-        core.captured(octets);
+        core.captured(bytes);
         available = available.saturating_sub(frames);
     }
     Ok(())
@@ -108,7 +108,7 @@ mod tests {
         period_bytes: 480,
     };
 
-    /// A guest with frames of an octet: as many as its buffer holds are to be moved.
+    /// A guest with frames of a byte: as many as its buffer holds are to be moved.
     struct Guest {
         buffer: Vec<u8>,
         moved: usize,
@@ -136,8 +136,8 @@ mod tests {
         fn frames_to_play(&mut self, _now_ns: u64, room_frames: usize) -> Option<&[u8]> {
             self.next(room_frames).map(|stretch| &*stretch)
         }
-        fn played(&mut self, octets: usize) {
-            self.moved += octets;
+        fn played(&mut self, bytes: usize) {
+            self.moved += bytes;
         }
         fn set_queued_frames(&mut self, frames: u64) {
             self.queued = frames;
@@ -145,8 +145,8 @@ mod tests {
         fn room_to_capture(&mut self, _now_ns: u64, available_frames: usize) -> Option<&mut [u8]> {
             self.next(available_frames)
         }
-        fn captured(&mut self, octets: usize) {
-            self.moved += octets;
+        fn captured(&mut self, bytes: usize) {
+            self.moved += bytes;
         }
         fn set_pace(&mut self, _pace: Pace, _now_ns: u64) {}
         fn run(&self) -> Run {

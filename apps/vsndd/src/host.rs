@@ -360,16 +360,16 @@ impl HostSide {
             // A stream whose device failed goes on at its own pace.
             Device::Closed if core.direction() == Some(Direction::Playback) => {
                 while let Some(frames) = core.frames_to_play(turn.now_ns, usize::MAX) {
-                    let octets = frames.len();
-                    core.played(octets);
+                    let bytes = frames.len();
+                    core.played(bytes);
                 }
                 Ok(())
             }
             Device::Closed => {
                 while let Some(room) = core.room_to_capture(turn.now_ns, usize::MAX) {
-                    let octets = room.len();
+                    let bytes = room.len();
                     pcm::fill_silence(geometry.format, room);
-                    core.captured(octets);
+                    core.captured(bytes);
                 }
                 Ok(())
             }

@@ -29,8 +29,8 @@ pub trait Frames {
     /// with [`played`](Self::played) and ask again.
     fn frames_to_play(&mut self, now_ns: u64, room_frames: usize) -> Option<&[u8]>;
 
-    /// Notes that the host device took `octets` of the last stretch.
-    fn played(&mut self, octets: usize);
+    /// Notes that the host device took `bytes` of the last stretch.
+    fn played(&mut self, bytes: usize);
 
     /// Notes how many frames the host device has taken but not let be heard.
     fn set_queued_frames(&mut self, frames: u64);
@@ -39,8 +39,8 @@ pub trait Frames {
     /// were filled with [`captured`](Self::captured) and ask again.
     fn room_to_capture(&mut self, now_ns: u64, available_frames: usize) -> Option<&mut [u8]>;
 
-    /// Notes that `octets` of the last stretch were filled.
-    fn captured(&mut self, octets: usize);
+    /// Notes that `bytes` of the last stretch were filled.
+    fn captured(&mut self, bytes: usize);
 
     /// The host device failed or was changed for another: from now on `pace` says how many frames are due, and nothing is
     /// queued.

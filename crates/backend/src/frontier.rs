@@ -1,6 +1,6 @@
 //! How far a playback ring is written and how far its frames are taken.
 //!
-//! Positions are octets since OPEN; the octet at position `p` lies at offset `p` modulo the ring's
+//! Positions are bytes since OPEN; the byte at position `p` lies at offset `p` modulo the ring's
 //! size. WRITE only names an offset, so what it means follows from where the guest may be:
 //!
 //! * at the frontier: it appends;
@@ -8,7 +8,7 @@
 //! * between what is taken and the frontier (a rewind, or sound over silence): the frontier moves to its end;
 //! * beyond the frontier: the guest skipped forward, and what lay there before is played.
 //!
-//! Sums of positions saturate: no stream lives for 2^64 octets.
+//! Sums of positions saturate: no stream lives for 2^64 bytes.
 
 use std::num::NonZeroU64;
 use std::ops::Range;
@@ -17,9 +17,9 @@ use std::ops::Range;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Frontier {
     ring_bytes: NonZeroU64,
-    /// Octets that the host has taken out of the mirror.
+    /// Bytes that the host has taken out of the mirror.
     taken: u64,
-    /// Octets that the guest has written; `taken <= written <= taken + ring_bytes`.
+    /// Bytes that the guest has written; `taken <= written <= taken + ring_bytes`.
     written: u64,
     /// Where the current run began. The guest starts anew there, whatever it was told before.
     run_start: u64,
@@ -39,7 +39,7 @@ impl Frontier {
         self.written
     }
 
-    /// Octets that can be taken.
+    /// Bytes that can be taken.
     pub(crate) fn pending(&self) -> u64 {
         self.written.saturating_sub(self.taken)
     }
@@ -51,7 +51,7 @@ impl Frontier {
         self.taken.saturating_sub(free / 2)
     }
 
-    /// Notes a WRITE of `length` octets at `offset`; both lie within the ring. `known` is the position
+    /// Notes a WRITE of `length` bytes at `offset`; both lie within the ring. `known` is the position
     /// that the guest was last told, from which on it may rewrite.
     pub(crate) fn write(&mut self, offset: u32, length: u32, known: u64) {
         let (offset, length) = (u64::from(offset), u64::from(length));
@@ -73,28 +73,28 @@ impl Frontier {
         self.written = end.min(self.taken.saturating_add(ring));
     }
 
-    /// The next octets to take, at most `max`: a stretch that does not wrap.
+    /// The next bytes to take, at most `max`: a stretch that does not wrap.
     pub(crate) fn next_stretch(&self, max: u64) -> Range<usize> {
         let offset = self.taken % self.ring_bytes;
         let end = offset.saturating_add(self.pending().min(max)).min(self.ring_bytes.get());
-        octets(offset)..octets(end)
+        bytes(offset)..bytes(end)
     }
 
-    /// Where the next octets are captured to, at most `max`: a stretch that does not wrap.
+    /// Where the next bytes are captured to, at most `max`: a stretch that does not wrap.
     pub(crate) fn next_gap(&self, max: u64) -> Range<usize> {
         let offset = self.taken % self.ring_bytes;
         let end = offset.saturating_add(max).min(self.ring_bytes.get());
-        octets(offset)..octets(end)
+        bytes(offset)..bytes(end)
     }
 
-    /// Notes that `octets` of the stretch were taken.
-    pub(crate) fn take(&mut self, octets: u64) {
-        self.taken = self.taken.saturating_add(octets.min(self.pending()));
+    /// Notes that `bytes` of the stretch were taken.
+    pub(crate) fn take(&mut self, bytes: u64) {
+        self.taken = self.taken.saturating_add(bytes.min(self.pending()));
     }
 
-    /// Notes that `octets` were captured: written by the host and, with that, taken.
-    pub(crate) fn produce(&mut self, octets: u64) {
-        self.taken = self.taken.saturating_add(octets);
+    /// Notes that `bytes` were captured: written by the host and, with that, taken.
+    pub(crate) fn produce(&mut self, bytes: u64) {
+        self.taken = self.taken.saturating_add(bytes);
         self.written = self.taken;
     }
 
@@ -110,7 +110,7 @@ impl Frontier {
 }
 
 /// A size below that of the ring, which came from a `u32`, as an index.
-fn octets(size: u64) -> usize {
+fn bytes(size: u64) -> usize {
     usize::try_from(size).unwrap_or(usize::MAX)
 }
 

@@ -44,7 +44,7 @@ const BYTES_PER_SECOND_MAX: u64 = 64 << 20;
 /// What the host's configuration allows a guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HostLimits {
-    /// Largest shared buffer in octets.
+    /// Largest shared buffer in bytes.
     pub buffer_bytes_max: u32,
     /// Shortest period in microseconds.
     pub period_us_min: u32,
@@ -66,7 +66,7 @@ pub struct Offer {
     pub device: DeviceLimits,
     /// From the host's configuration.
     pub host: HostLimits,
-    /// Octets that the frontend keeps at the end of the buffer for volume and mute.
+    /// Bytes that the frontend keeps at the end of the buffer for volume and mute.
     pub control_bytes: u32,
 }
 
@@ -88,7 +88,7 @@ impl fmt::Display for Refusal {
 impl std::error::Error for Refusal {}
 
 impl Offer {
-    /// Largest number of octets of frames in the buffer.
+    /// Largest number of bytes of frames in the buffer.
     fn ring_bytes_max(&self) -> u32 {
         self.store.buffer_bytes_max.min(self.host.buffer_bytes_max.saturating_sub(self.control_bytes))
     }
@@ -179,7 +179,7 @@ impl Offer {
     }
 }
 
-/// Octets of the smallest frame with a channel count of `channels`: of the first or, as IMA ADPCM takes
+/// Bytes of the smallest frame with a channel count of `channels`: of the first or, as IMA ADPCM takes
 /// only even ones, the second.
 fn least_frame_bytes(format: Format, channels: Interval) -> Option<u32> {
     [channels.min, channels.min.saturating_add(1)]

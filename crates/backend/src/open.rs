@@ -3,7 +3,7 @@
 use sndif::Format;
 use sndif::v2::Span;
 
-/// What OPEN settled; all sizes in octets unless their name says otherwise.
+/// What OPEN settled; all sizes in bytes unless their name says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Geometry {
     /// Sample format.
@@ -35,21 +35,21 @@ impl Geometry {
         if self.period_bytes == 0 { self.ring_frames() } else { self.frames(self.period_bytes) }
     }
 
-    /// `octets` without the part of a frame at their end.
-    pub(crate) fn whole_frames(&self, octets: u64) -> u64 {
-        octets.saturating_sub(octets.checked_rem(u64::from(self.frame_bytes)).unwrap_or(0))
+    /// `bytes` without the part of a frame at their end.
+    pub(crate) fn whole_frames(&self, bytes: u64) -> u64 {
+        bytes.saturating_sub(bytes.checked_rem(u64::from(self.frame_bytes)).unwrap_or(0))
     }
 
-    /// Whole frames in so many octets.
-    pub(crate) fn frames_in(&self, octets: u64) -> u64 {
-        octets.checked_div(u64::from(self.frame_bytes)).unwrap_or(0)
+    /// Whole frames in so many bytes.
+    pub(crate) fn frames_in(&self, bytes: u64) -> u64 {
+        bytes.checked_div(u64::from(self.frame_bytes)).unwrap_or(0)
     }
 
-    fn frames(&self, octets: u32) -> u32 {
-        octets.checked_div(self.frame_bytes).unwrap_or(0)
+    fn frames(&self, bytes: u32) -> u32 {
+        bytes.checked_div(self.frame_bytes).unwrap_or(0)
     }
 
-    /// Whether `span` lies within the first `size` octets of the buffer.
+    /// Whether `span` lies within the first `size` bytes of the buffer.
     pub(crate) fn holds(span: Span, size: u32) -> bool {
         span.offset.checked_add(span.length).is_some_and(|end| end <= size)
     }

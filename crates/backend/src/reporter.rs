@@ -17,7 +17,7 @@ const PAST_END_NS: u64 = 20_000_000;
 /// Decides which positions become events.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reporter {
-    /// Octets of a period; 0 = no events wanted.
+    /// Bytes of a period; 0 = no events wanted.
     period_bytes: u64,
     frame_bytes: u64,
     reported: u64,

@@ -114,7 +114,7 @@ struct Open<M> {
     run: Run,
     pace: Pace,
     clock: FrameClock,
-    /// Octets taken when the clock was set.
+    /// Bytes taken when the clock was set.
     clock_base: u64,
     /// When frames were last asked for.
     looked_ns: u64,
@@ -122,7 +122,7 @@ struct Open<M> {
     dry: bool,
     /// Position after STOP, still to be told.
     stop_position: Option<u64>,
-    /// Octets taken by the host device and not heard yet.
+    /// Bytes taken by the host device and not heard yet.
     queued: u64,
     /// Rest of a long WRITE or READ.
     copying: Option<Copying>,
@@ -363,21 +363,21 @@ impl<M: SharedMemory> Stream<M> {
 
     fn set_volume(&mut self, span: Span) -> Result<(), Errno> {
         let open = self.open_mut()?;
-        let octets = open.control(span)?;
-        if octets.len() != open.volume.volume_bytes() {
+        let bytes = open.control(span)?;
+        if bytes.len() != open.volume.volume_bytes() {
             return Err(Errno::EINVAL);
         }
-        open.volume.set(&octets);
+        open.volume.set(&bytes);
         Ok(())
     }
 
     fn get_volume(&mut self, span: Span) -> Result<(), Errno> {
         let open = self.open_mut()?;
-        let octets = open.volume.octets();
-        if !Geometry::holds(span, open.geometry.buffer_bytes) || span.length as usize != octets.len() {
+        let bytes = open.volume.bytes();
+        if !Geometry::holds(span, open.geometry.buffer_bytes) || span.length as usize != bytes.len() {
             return Err(Errno::EINVAL);
         }
-        if open.memory.write(span.offset as usize, &octets) { Ok(()) } else { Err(Errno::EFAULT) }
+        if open.memory.write(span.offset as usize, &bytes) { Ok(()) } else { Err(Errno::EFAULT) }
     }
 
     fn set_mute(&mut self, span: Span, mute: bool) -> Result<(), Errno> {
@@ -516,10 +516,10 @@ impl<M: SharedMemory> Frames for Stream<M> {
         open.mirror.get(open.frontier.next_stretch(whole))
     }
 
-    fn played(&mut self, octets: usize) {
+    fn played(&mut self, bytes: usize) {
         if let Some(open) = &mut self.open {
-            open.frontier.take(octets as u64);
-            add(&mut self.counters.frames, open.geometry.frames_in(octets as u64));
+            open.frontier.take(bytes as u64);
+            add(&mut self.counters.frames, open.geometry.frames_in(bytes as u64));
         }
     }
 
@@ -540,10 +540,10 @@ impl<M: SharedMemory> Frames for Stream<M> {
         open.mirror.get_mut(open.frontier.next_gap(available)).filter(|gap| !gap.is_empty())
     }
 
-    fn captured(&mut self, octets: usize) {
+    fn captured(&mut self, bytes: usize) {
         if let Some(open) = &mut self.open {
-            open.frontier.produce(octets as u64);
-            add(&mut self.counters.frames, open.geometry.frames_in(octets as u64));
+            open.frontier.produce(bytes as u64);
+            add(&mut self.counters.frames, open.geometry.frames_in(bytes as u64));
         }
     }
 
@@ -561,11 +561,11 @@ impl<M: SharedMemory> Frames for Stream<M> {
 
     fn backlog_frames(&self) -> u64 {
         let Some(open) = &self.open else { return 0 };
-        let octets = match self.config.direction {
+        let bytes = match self.config.direction {
             Direction::Playback => open.frontier.written().saturating_sub(open.position()),
             Direction::Capture => open.frontier.taken().saturating_sub(open.reporter.reported()),
         };
-        open.geometry.frames_in(octets)
+        open.geometry.frames_in(bytes)
     }
 }
 
@@ -586,7 +586,7 @@ impl<M: SharedMemory> Open<M> {
         self.clock_base = self.frontier.taken();
     }
 
-    /// Octets that may be moved now as far as time is concerned.
+    /// Bytes that may be moved now as far as time is concerned.
     fn due(&self, now_ns: u64) -> u64 {
         match self.pace {
             Pace::Device => u64::MAX,
@@ -597,7 +597,7 @@ impl<M: SharedMemory> Open<M> {
         }
     }
 
-    /// Octets heard (or captured) since OPEN; never less than the guest was told.
+    /// Bytes heard (or captured) since OPEN; never less than the guest was told.
     fn position(&self) -> u64 {
         self.frontier.taken().saturating_sub(self.queued).max(self.reporter.reported())
     }
@@ -634,7 +634,7 @@ impl<M: SharedMemory> Open<M> {
             return Err(Errno::EINVAL);
         }
         // A volume for each channel at most.
-        let mut octets = vec![0; span.length as usize];
-        if self.memory.read(span.offset as usize, &mut octets) { Ok(octets) } else { Err(Errno::EFAULT) }
+        let mut bytes = vec![0; span.length as usize];
+        if self.memory.read(span.offset as usize, &mut bytes) { Ok(bytes) } else { Err(Errno::EFAULT) }
     }
 }

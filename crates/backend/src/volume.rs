@@ -19,34 +19,34 @@ impl Volume {
         Self { millidecibels: vec![0; usize::from(channels)], muted: vec![false; usize::from(channels)] }
     }
 
-    /// Octets that SET_VOLUME and GET_VOLUME exchange.
+    /// Bytes that SET_VOLUME and GET_VOLUME exchange.
     pub(crate) fn volume_bytes(&self) -> usize {
         self.millidecibels.len().saturating_mul(4)
     }
 
     /// Takes one i32 per channel.
-    pub(crate) fn set(&mut self, octets: &[u8]) {
-        for (volume, octets) in self.millidecibels.iter_mut().zip(octets.as_chunks::<4>().0) {
-            *volume = i32::from_le_bytes(*octets).clamp(*VOLUME_RANGE_MDB.start(), *VOLUME_RANGE_MDB.end());
+    pub(crate) fn set(&mut self, bytes: &[u8]) {
+        for (volume, bytes) in self.millidecibels.iter_mut().zip(bytes.as_chunks::<4>().0) {
+            *volume = i32::from_le_bytes(*bytes).clamp(*VOLUME_RANGE_MDB.start(), *VOLUME_RANGE_MDB.end());
         }
     }
 
     /// One i32 per channel.
-    pub(crate) fn octets(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         self.millidecibels.iter().flat_map(|volume| volume.to_le_bytes()).collect()
     }
 
     /// Takes one flag per channel and mutes or unmutes those whose flag is set. sndif.h describes one
-    /// octet per flag but draws four, so the length tells which it is.
-    pub(crate) fn set_mute(&mut self, octets: &[u8], mute: bool) -> Result<(), Errno> {
+    /// byte per flag but draws four, so the length tells which it is.
+    pub(crate) fn set_mute(&mut self, bytes: &[u8], mute: bool) -> Result<(), Errno> {
         let channels = self.muted.len();
-        let stride = match octets.len() {
+        let stride = match bytes.len() {
             length if length == channels => 1,
             length if length == self.volume_bytes() => 4,
             _ => return Err(Errno::EINVAL),
         };
-        for (muted, flag) in self.muted.iter_mut().zip(octets.chunks(stride)) {
-            if flag.iter().any(|&octet| octet != 0) {
+        for (muted, flag) in self.muted.iter_mut().zip(bytes.chunks(stride)) {
+            if flag.iter().any(|&byte| byte != 0) {
                 *muted = mute;
             }
         }

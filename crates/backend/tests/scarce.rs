@@ -73,7 +73,7 @@ fn an_open_without_memory_is_answered_with_enomem() {
     assert_eq!(stream.take_refusal().map(|refusal| refusal.errno), Some(Errno::ENOMEM));
     // What is small still opens, and completing an OPEN needs no memory of the guest's choice.
     let Outcome::Open(geometry, _) = without_memory(|| stream.request(&open(2, 512), 0)) else { panic!("refused") };
-    let memory = Pages::of_octets(2048);
+    let memory = Pages::of_bytes(2048);
     without_memory(|| stream.opened(geometry, memory, backend::Pace::Clock, |mirror| mirror.fill(0)));
     assert_eq!(stream.geometry().map(|geometry| geometry.ring_bytes), Some(2048));
     assert!(matches!(stream.request(&open(3, 1024), 0), Outcome::Open(..)), "and with memory, all of it");

@@ -1,6 +1,6 @@
-//! Where a stream is: what was written and played (or captured and read), counted in octets.
+//! Where a stream is: what was written and played (or captured and read), counted in bytes.
 //!
-//! The backend reports octets since OPEN, which never rewind. A *run* lasts from OPEN or STOP to the next STOP; it starts
+//! The backend reports bytes since OPEN, which never rewind. A *run* lasts from OPEN or STOP to the next STOP; it starts
 //! at offset 0 of the ring. So all arithmetic counts from the start of the run, and only [`Origin`] knows at which
 //! reported position that was: at STOP a backend rounds its position up to a whole number of rings, and may or may not
 //! tell; or it begins a new count.
@@ -38,9 +38,9 @@ pub(crate) enum Disbelief {
 /// What a believed position changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Moved {
-    /// Octets newly played or captured.
+    /// Bytes newly played or captured.
     pub bytes: u64,
-    /// Captured octets that were overwritten before anybody read them.
+    /// Captured bytes that were overwritten before anybody read them.
     pub lost_bytes: u64,
 }
 
@@ -55,13 +55,13 @@ pub(crate) struct Cursor {
     origin: Origin,
     /// The last position that was believed, as reported.
     reported: u64,
-    /// Octets of this run that the device has played or captured.
+    /// Bytes of this run that the device has played or captured.
     device: u64,
-    /// Octets of this run that we have written or read; the place of the next WRITE or READ.
+    /// Bytes of this run that we have written or read; the place of the next WRITE or READ.
     ours: u64,
     /// The furthest that `ours` has been: a position up to here may be true even after a rewind.
     high: u64,
-    /// Octets played or captured in the runs before.
+    /// Bytes played or captured in the runs before.
     earlier: u64,
     stopping: bool,
     /// Since STOP was sent, a position was reported that is a whole number of rings.
@@ -98,22 +98,22 @@ impl Cursor {
         self.origin_known
     }
 
-    /// Octets played or captured since OPEN, without the roundings at STOP.
+    /// Bytes played or captured since OPEN, without the roundings at STOP.
     pub(crate) fn total(&self) -> u64 {
         self.earlier.saturating_add(self.device)
     }
 
-    /// Octets played or captured since the start of this run.
+    /// Bytes played or captured since the start of this run.
     pub(crate) fn device(&self) -> u64 {
         self.device
     }
 
-    /// Octets written or read since the start of this run.
+    /// Bytes written or read since the start of this run.
     pub(crate) fn ours(&self) -> u64 {
         self.ours
     }
 
-    /// Octets written and not yet played, or captured and not yet read; at most a ring.
+    /// Bytes written and not yet played, or captured and not yet read; at most a ring.
     pub(crate) fn filled(&self) -> u32 {
         let filled = match self.direction {
             Direction::Playback => self.ours.saturating_sub(self.device),
@@ -122,7 +122,7 @@ impl Cursor {
         u32::try_from(filled).unwrap_or(u32::MAX).min(self.ring)
     }
 
-    /// Octets that a WRITE may carry, or a READ ask for.
+    /// Bytes that a WRITE may carry, or a READ ask for.
     pub(crate) fn available(&self) -> u32 {
         match self.direction {
             Direction::Playback => self.ring.saturating_sub(self.filled()),
@@ -292,8 +292,8 @@ impl Cursor {
         position.checked_next_multiple_of(u64::from(self.ring))
     }
 
-    fn offset(&self, octets: u64) -> u32 {
-        octets.checked_rem(u64::from(self.ring)).and_then(|offset| u32::try_from(offset).ok()).unwrap_or(0)
+    fn offset(&self, bytes: u64) -> u32 {
+        bytes.checked_rem(u64::from(self.ring)).and_then(|offset| u32::try_from(offset).ok()).unwrap_or(0)
     }
 }
 

@@ -18,7 +18,7 @@ pub struct Geometry {
 
 impl Geometry {
     /// A geometry with these sizes in frames; `None` when a size is 0, the period is longer than the ring, the ring is
-    /// longer than 4 GiB, or the format has no whole octets per frame.
+    /// longer than 4 GiB, or the format has no whole bytes per frame.
     #[must_use]
     pub fn new(format: Format, channels: u8, rate_hz: u32, period_frames: u32, ring_frames: u32) -> Option<Self> {
         let frame_bytes = NonZeroU32::new(format.frame_bytes(channels)?)?;
@@ -74,37 +74,37 @@ impl Geometry {
         self.channels
     }
 
-    /// Octets of a frame.
+    /// Bytes of a frame.
     #[must_use]
     pub const fn frame_bytes(&self) -> u32 {
         self.frame_bytes.get()
     }
 
-    /// Octets between two position events.
+    /// Bytes between two position events.
     #[must_use]
     pub const fn period_bytes(&self) -> u32 {
         self.period_bytes.get()
     }
 
-    /// Octets of the ring, without the control page behind it.
+    /// Bytes of the ring, without the control page behind it.
     #[must_use]
     pub const fn ring_bytes(&self) -> u32 {
         self.ring_bytes.get()
     }
 
-    /// Octets per second.
+    /// Bytes per second.
     #[must_use]
     pub fn bytes_per_second(&self) -> u64 {
         u64::from(self.frame_bytes()).saturating_mul(u64::from(self.rate_hz()))
     }
 
-    /// The whole frames in `bytes`, in octets.
+    /// The whole frames in `bytes`, in bytes.
     #[must_use]
     pub fn whole_frames(&self, bytes: u32) -> u32 {
         bytes.saturating_sub(bytes.checked_rem(self.frame_bytes()).unwrap_or(0))
     }
 
-    /// How long `bytes` octets last, in nanoseconds.
+    /// How long `bytes` bytes last, in nanoseconds.
     #[must_use]
     pub fn duration_ns(&self, bytes: u64) -> u64 {
         let nanoseconds = u128::from(bytes).saturating_mul(1_000_000_000);

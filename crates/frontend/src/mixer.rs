@@ -1,6 +1,6 @@
 //! Volume and mute of a stream, kept while it is closed and told to the backend after OPEN.
 //!
-//! The protocol carries both in the shared buffer. We keep 4096 octets behind the ring for them, the control page: it is
+//! The protocol carries both in the shared buffer. We keep 4096 bytes behind the ring for them, the control page: it is
 //! part of the buffer that OPEN names and not of the ring. The frontend announces this with the node `control-size`.
 
 use sndif::SharedMemory;
@@ -8,13 +8,13 @@ use sndif::v2::{Operation, Span};
 
 use crate::{Completion, RequestId, Stream, SubmitError};
 
-/// Octets behind the ring that hold volumes and flags.
+/// Bytes behind the ring that hold volumes and flags.
 pub const CONTROL_BYTES: u32 = 4096;
 
 /// Channels that a stream may have (`channels-max` is a `uint8_t`).
 const CHANNELS: usize = 255;
 
-/// Places in the control page: volumes (4 octets a channel), then the flags (an octet a channel).
+/// Places in the control page: volumes (4 bytes a channel), then the flags (a byte a channel).
 const VOLUME_AT: u32 = 0;
 const MUTE_AT: u32 = 1024;
 const UNMUTE_AT: u32 = 1280;
@@ -241,9 +241,9 @@ impl Mixer {
         let end = span.offset.saturating_add(span.length);
         let places = (span.offset..end).step_by(4).chain(core::iter::repeat(end.saturating_sub(4)));
         for (volume, at) in self.volume.iter_mut().zip(places) {
-            let mut octets = [0; 4];
-            buffer.read(usize::try_from(at).unwrap_or(usize::MAX), &mut octets);
-            *volume = i32::from_le_bytes(octets);
+            let mut bytes = [0; 4];
+            buffer.read(usize::try_from(at).unwrap_or(usize::MAX), &mut bytes);
+            *volume = i32::from_le_bytes(bytes);
         }
         true
     }

@@ -74,7 +74,7 @@ pub enum NegotiationError {
         /// Buffers the backend has, in frames.
         buffer_frames: Interval,
     },
-    /// The format has no whole octets per frame with this number of channels, or a size is 0.
+    /// The format has no whole bytes per frame with this number of channels, or a size is 0.
     Senseless,
     /// The backend refuses even to say what is possible.
     Refused(Errno),

@@ -91,7 +91,7 @@ pub struct Progress {
     pub events: u32,
     /// How many of them were a reason to wake us: believed, and not yet another one of many that tell nothing new.
     pub believed: u32,
-    /// Octets newly played or captured.
+    /// Bytes newly played or captured.
     pub moved_bytes: u64,
     /// Of these, captured bytes that were overwritten before anybody read them.
     pub lost_bytes: u64,
@@ -131,7 +131,7 @@ pub struct Stream<M> {
     events: EventConsumer<M>,
     flight: Flight,
     direction: Direction,
-    /// Octets of the opened buffer that are not part of the ring; fixed for the connection.
+    /// Bytes of the opened buffer that are not part of the ring; fixed for the connection.
     control_bytes: u32,
     phase: Phase,
     opened: Option<Opened>,
@@ -214,7 +214,7 @@ impl<M: SharedMemory> Stream<M> {
         Some(geometry.ring_bytes())
     }
 
-    /// Octets of the opened buffer that are not part of the ring.
+    /// Bytes of the opened buffer that are not part of the ring.
     #[must_use]
     pub const fn control_bytes(&self) -> u32 {
         self.control_bytes
@@ -238,31 +238,31 @@ impl<M: SharedMemory> Stream<M> {
         self.ring.in_flight()
     }
 
-    /// Octets played or captured since OPEN: never rewinds, does not contain the roundings at STOP.
+    /// Bytes played or captured since OPEN: never rewinds, does not contain the roundings at STOP.
     #[must_use]
     pub fn position_bytes(&self) -> u64 {
         self.opened.map_or(0, |opened| opened.cursor.total())
     }
 
-    /// Octets played or captured since OPEN or the last STOP. Modulo the ring size, this is the place in the ring.
+    /// Bytes played or captured since OPEN or the last STOP. Modulo the ring size, this is the place in the ring.
     #[must_use]
     pub fn run_position_bytes(&self) -> u64 {
         self.opened.map_or(0, |opened| opened.cursor.device())
     }
 
-    /// Octets written (or, capturing, asked for with READ) since OPEN or the last STOP.
+    /// Bytes written (or, capturing, asked for with READ) since OPEN or the last STOP.
     #[must_use]
     pub fn run_submitted_bytes(&self) -> u64 {
         self.opened.map_or(0, |opened| opened.cursor.ours())
     }
 
-    /// Octets written and not played yet, or captured and not read yet; at most the ring size.
+    /// Bytes written and not played yet, or captured and not read yet; at most the ring size.
     #[must_use]
     pub fn filled_bytes(&self) -> u32 {
         self.opened.map_or(0, |opened| opened.cursor.filled())
     }
 
-    /// Octets that can be written, or read, now.
+    /// Bytes that can be written, or read, now.
     #[must_use]
     pub fn available_bytes(&self) -> u32 {
         self.opened.map_or(0, |opened| opened.cursor.available())

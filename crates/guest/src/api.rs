@@ -11,7 +11,7 @@ pub trait Stream {
     /// The sizes that were agreed on.
     fn geometry(&self) -> &Geometry;
 
-    /// Octets played or captured since the stream was opened, over all its connections.
+    /// Bytes played or captured since the stream was opened, over all its connections.
     fn position(&self) -> u64;
 
     /// Counters since the stream was opened.

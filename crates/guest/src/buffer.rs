@@ -14,7 +14,7 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
-    /// Grants `bytes` octets, rounded up to whole pages.
+    /// Grants `bytes` bytes, rounded up to whole pages.
     pub(crate) fn new(xen: &Xen, backend: DomainId, bytes: u32) -> Result<Self> {
         let pages = quarantine::grant(xen, backend, pages_for(bytes), Access::ReadWrite)?;
         let directory_pages = DirectoryWriter::pages(pages_for(bytes));

@@ -1,19 +1,19 @@
 //! What was captured and not read yet: a ring of our own between the shared buffer and the caller.
 //!
-//! Nobody waits for the answer to a READ, so its octets cannot go straight to the caller. They could lie in the shared
+//! Nobody waits for the answer to a READ, so its bytes cannot go straight to the caller. They could lie in the shared
 //! buffer until then, but a copy of our own outlives the connection, and nobody writes into it under the caller's hands.
 
 use sndif::SharedMemory;
 use sndif::v2::Span;
 
-/// Octets in the order in which they were captured, whole frames.
+/// Bytes in the order in which they were captured, whole frames.
 #[derive(Debug, Default)]
 pub(crate) struct Captured {
     ring: Box<[u8]>,
-    /// Place of the oldest octet.
+    /// Place of the oldest byte.
     start: usize,
     ready: usize,
-    /// Octets of the READs that are in flight; room is kept for them.
+    /// Bytes of the READs that are in flight; room is kept for them.
     awaited: usize,
 }
 
@@ -23,17 +23,17 @@ impl Captured {
         Self { ring: vec![0; bytes as usize].into(), ..Self::default() }
     }
 
-    /// Octets that the caller can have now.
+    /// Bytes that the caller can have now.
     pub(crate) fn ready_bytes(&self) -> u32 {
         bytes(self.ready)
     }
 
-    /// Octets whose READ was not answered yet.
+    /// Bytes whose READ was not answered yet.
     pub(crate) fn awaited_bytes(&self) -> u32 {
         bytes(self.awaited)
     }
 
-    /// Octets that may be asked for.
+    /// Bytes that may be asked for.
     pub(crate) fn room_bytes(&self) -> u32 {
         bytes(self.ring.len().saturating_sub(self.ready + self.awaited))
     }
@@ -48,7 +48,7 @@ impl Captured {
         self.awaited = self.awaited.saturating_sub(span.length as usize);
     }
 
-    /// A READ was answered: takes its octets out of the shared buffer.
+    /// A READ was answered: takes its bytes out of the shared buffer.
     pub(crate) fn answered(&mut self, span: &Span, buffer: &impl SharedMemory) {
         let length = (span.length as usize).min(self.awaited);
         self.awaited -= length;
@@ -64,7 +64,7 @@ impl Captured {
         self.ready += length;
     }
 
-    /// Gives the oldest octets, at most as many as `data` holds.
+    /// Gives the oldest bytes, at most as many as `data` holds.
     pub(crate) fn take(&mut self, data: &mut [u8]) -> usize {
         let length = data.len().min(self.ready);
         let (wrapped, tail) = self.ring.split_at(self.start);
@@ -103,8 +103,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn octets_come_out_in_the_order_in_which_they_went_in() {
-        let shared = Pages::of_octets(251);
+    fn bytes_come_out_in_the_order_in_which_they_went_in() {
+        let shared = Pages::of_bytes(251);
         shared.write(0, &(0..=250).collect::<Vec<u8>>());
         let mut captured = Captured::new(10);
         let (mut offset, mut expected) = (0, 0_u8);
@@ -116,8 +116,8 @@ mod tests {
             offset = (offset + span.length) % 251;
             let mut data = vec![0; (round * 5 % 9) as usize];
             let taken = captured.take(&mut data);
-            for octet in &data[..taken] {
-                assert_eq!(*octet, expected);
+            for byte in &data[..taken] {
+                assert_eq!(*byte, expected);
                 expected = (expected + 1) % 251;
             }
             assert!(captured.ready_bytes() + captured.room_bytes() == 10);
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_is_not_awaited_brings_nothing() {
-        let shared = Pages::of_octets(10);
+        let shared = Pages::of_bytes(10);
         let span = Span { offset: 0, length: 10 };
         let mut captured = Captured::new(10);
         captured.asked(&span);

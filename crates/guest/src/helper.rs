@@ -8,14 +8,14 @@ use crate::{OpenStream, Result};
 /// Progress of [`play`] and [`record`], once per period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tick {
-    /// Octets handed over so far.
+    /// Bytes handed over so far.
     pub transferred_bytes: u64,
-    /// Octets played or captured so far.
+    /// Bytes played or captured so far.
     pub position_bytes: u64,
 }
 
 /// Plays what `source` gives until it ends, waits until all is played, and stops. An incomplete frame at the end is
-/// dropped. `progress` ends it early with `Break`. Returns the octets played.
+/// dropped. `progress` ends it early with `Break`. Returns the bytes played.
 ///
 /// # Errors
 /// Those of [`OpenStream::write`] and [`OpenStream::drain`]; [`Error::Io`](crate::Error::Io) of the source.
@@ -48,7 +48,7 @@ pub fn play(
 
 /// Records `frames` frames (all that comes, if `None`) into `target`, and stops. Where READs are refused it
 /// [starts again](OpenStream::restart). `progress` ends it early with `Break`.
-/// Returns the octets recorded.
+/// Returns the bytes recorded.
 ///
 /// # Errors
 /// Those of [`OpenStream::read`]; [`Error::Io`](crate::Error::Io) of the target.

@@ -119,7 +119,7 @@ impl Link {
     /// Lets go of a lost connection's transport and buffer.
     pub(crate) fn detach(&mut self) {
         if let Some(mut transport) = self.transport.take() {
-            // A READ that was answered brought its octets, whatever became of the backend afterwards.
+            // A READ that was answered brought its bytes, whatever became of the backend afterwards.
             while let Ok(Some(completion)) = transport.stream.next_completion() {
                 self.settle_read(&completion);
             }

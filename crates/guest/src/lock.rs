@@ -36,7 +36,7 @@ impl CardLock {
                 let mut process = String::new();
                 let read = file.read_to_string(&mut process);
                 let process = process.trim();
-                let known = read.is_ok() && !process.is_empty() && process.bytes().all(|octet| octet.is_ascii_digit());
+                let known = read.is_ok() && !process.is_empty() && process.bytes().all(|byte| byte.is_ascii_digit());
                 return Err(Error::CardInUse { card, process: if known { process.into() } else { "?".into() } });
             }
             Err(error) => return Err(failed(error.into())),

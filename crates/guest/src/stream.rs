@@ -29,11 +29,11 @@ pub(crate) enum Desired {
 /// What a wake-up brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Wake {
-    /// Octets newly played or captured.
+    /// Bytes newly played or captured.
     pub moved_bytes: u64,
     /// Playback ran dry, or captured data was lost.
     pub xrun: bool,
-    /// Octets that can be written, or read, now.
+    /// Bytes that can be written, or read, now.
     pub available_bytes: u32,
 }
 
@@ -48,9 +48,9 @@ pub struct OpenStream {
     pub(crate) geometry: Geometry,
     /// Playback: the last ring's worth of what was written, at the offsets it has in the ring.
     pub(crate) history: Box<[u8]>,
-    /// Octets at the start of `history` that a new connection has yet to be given.
+    /// Bytes at the start of `history` that a new connection has yet to be given.
     pub(crate) requeue: u32,
-    /// Octets played or captured in earlier connections.
+    /// Bytes played or captured in earlier connections.
     pub(crate) carried: u64,
     pub(crate) desired: Desired,
     /// This connection's stream was started since OPEN or STOP.
@@ -140,13 +140,13 @@ impl OpenStream {
         self.link.stats()
     }
 
-    /// Octets played or captured since the stream was opened, over all its connections. Never rewinds.
+    /// Bytes played or captured since the stream was opened, over all its connections. Never rewinds.
     #[must_use]
     pub fn position(&self) -> u64 {
         self.carried + self.link.stream().map_or(0, frontend::Stream::position_bytes)
     }
 
-    /// Octets written and not played yet, or captured and not read yet.
+    /// Bytes written and not played yet, or captured and not read yet.
     #[must_use]
     pub fn queued_bytes(&self) -> u32 {
         let captured = &self.link.captured;
@@ -154,7 +154,7 @@ impl OpenStream {
         here + captured.awaited_bytes() + captured.ready_bytes()
     }
 
-    /// Octets that can be written, or read, without waiting.
+    /// Bytes that can be written, or read, without waiting.
     #[must_use]
     pub fn room_bytes(&self) -> u32 {
         match self.info.direction {
@@ -287,14 +287,14 @@ impl OpenStream {
         if written == 0 { self.wait_for_room(least) } else { Ok(()) }
     }
 
-    /// Octets of `bytes` for which it is worth to send a request and notify the backend: a wake-up comes a frame after
+    /// Bytes of `bytes` for which it is worth to send a request and notify the backend: a wake-up comes a frame after
     /// the end of a period, and that frame can wait for the next.
     fn worthwhile(&self, bytes: usize) -> u32 {
         let some = self.geometry.period_bytes().min(self.geometry.ring_bytes() / 2);
         u32::try_from(bytes).unwrap_or(u32::MAX).min(some).max(self.geometry.frame_bytes())
     }
 
-    /// Reads captured frames into `data` and returns how many octets: at least one frame, waiting for it. A stream that
+    /// Reads captured frames into `data` and returns how many bytes: at least one frame, waiting for it. A stream that
     /// was not started starts.
     ///
     /// Frames come up to a period later than the device captured them: the event that tells of them makes us ask for them,
@@ -329,7 +329,7 @@ impl OpenStream {
         Ok(self.take_captured(data))
     }
 
-    /// Reads as many whole frames into `data` as there are, without waiting, and returns their octets. As with
+    /// Reads as many whole frames into `data` as there are, without waiting, and returns their bytes. As with
     /// [`read`](Self::read), what an event tells of is there when the next one comes.
     ///
     /// # Errors
@@ -534,10 +534,10 @@ impl OpenStream {
         let span: Option<Span> = self.link.mixer.as_ref().and_then(|mixer| mixer.answer_span(&transport.stream));
         let span = span.ok_or(Error::NotOffered("volume"))?;
         self.link.request_ok(Operation::GetVolume(span))?;
-        let mut octets = vec![0; span.length as usize];
+        let mut bytes = vec![0; span.length as usize];
         let buffer = self.link.buffer.as_ref().ok_or(Error::Closed)?;
-        buffer.pages.read(span.offset as usize, &mut octets);
-        Ok(octets.as_chunks::<4>().0.iter().map(|octets| i32::from_le_bytes(*octets)).collect())
+        buffer.pages.read(span.offset as usize, &mut bytes);
+        Ok(bytes.as_chunks::<4>().0.iter().map(|bytes| i32::from_le_bytes(*bytes)).collect())
     }
 
     /// Waits until nothing is in flight.
@@ -554,7 +554,7 @@ impl OpenStream {
         }
     }
 
-    /// Waits until `least` octets can be written, or read; starts the stream if nothing else could bring them.
+    /// Waits until `least` bytes can be written, or read; starts the stream if nothing else could bring them.
     fn wait_for_room(&mut self, least: u32) -> Result<()> {
         self.expect(self.info.direction)?;
         if self.room_bytes() >= least {

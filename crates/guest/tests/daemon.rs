@@ -224,9 +224,9 @@ fn one_loop_records_without_blocking_and_the_kernel_counts_one_notification_per_
 
 /// What a channel's eventfd has counted since it was read.
 fn count(fd: BorrowedFd<'_>) -> u64 {
-    let mut octets = [0; 8];
-    match rustix::io::read(fd, &mut octets) {
-        Ok(_) => u64::from_ne_bytes(octets),
+    let mut bytes = [0; 8];
+    match rustix::io::read(fd, &mut bytes) {
+        Ok(_) => u64::from_ne_bytes(bytes),
         Err(error) => {
             assert_eq!(error, rustix::io::Errno::AGAIN);
             0
@@ -244,7 +244,7 @@ fn silence_is_recorded_where_the_host_has_no_source() {
     while read < recorded.len() {
         read += stream.read(&mut recorded[read..]).unwrap();
     }
-    assert!(recorded.iter().all(|&octet| octet == 0));
+    assert!(recorded.iter().all(|&byte| byte == 0));
     sound_checks(&stream);
 }
 
@@ -282,7 +282,7 @@ fn playing_survives_a_restart_of_the_daemon() {
     let (first, second) = (world.played("5-0-0-0", 1, 4), world.played("5-0-0-0", 2, after.len()));
     let sound = [before, after].concat();
     let second = second.strip_suffix(&[0; 4]).unwrap_or(&second);
-    let sounding = |file: &[u8]| file.iter().rposition(|&octet| octet != 0).map_or(0, |last| last + 1);
+    let sounding = |file: &[u8]| file.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
     let (first, second) = (&first[..sounding(&first)], &second[..sounding(second)]);
     assert!(sound.starts_with(first) && sound.ends_with(second));
     let twice = first.len() + second.len() - sound.len();

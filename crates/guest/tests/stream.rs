@@ -364,7 +364,7 @@ fn xsa_403_granted_pages_are_whole_zeroed_and_hold_nothing_else() {
     let card = machine.connect(TIMEOUT).unwrap();
     for _ in 0..5 {
         let mut stream = card.open(0, 0, &CONFIG).unwrap();
-        // 7680 octets of ring and 4096 of control: the third page is only partly in use, and empty all the same.
+        // 7680 bytes of ring and 4096 of control: the third page is only partly in use, and empty all the same.
         assert_eq!(backend.heard.lock().unwrap().pages_at_open, vec![0; 3 * 4096]);
         // What was in these pages must not come back with the next ones.
         stream.write(&vec![0xaa; RING]).unwrap();
@@ -373,7 +373,7 @@ fn xsa_403_granted_pages_are_whole_zeroed_and_hold_nothing_else() {
     let heard = backend.heard.lock().unwrap();
     for page in heard.ring_pages.chunks(4096) {
         // Indices and marks of the ring; everything else is zero.
-        assert!(page[16..].iter().all(|&octet| octet == 0));
+        assert!(page[16..].iter().all(|&byte| byte == 0));
     }
     let write = heard.operations.iter().filter(|operation| matches!(operation, Operation::Write(_))).count();
     assert_eq!(write, 5);

@@ -134,7 +134,7 @@ fn a_v0_stream_goes_on_with_the_next_daemon() {
     let rest = &sound[sound.len() - after.len()..];
     assert_same(&after, rest);
     let lost = sound.len() - before.len() - after.len();
-    assert!(lost <= 192_000 / 10 + 4 * 1920, "{lost} octets were lost");
+    assert!(lost <= 192_000 / 10 + 4 * 1920, "{lost} bytes were lost");
 }
 
 #[test]
@@ -191,9 +191,9 @@ impl Backend {
                     if let Operation::Write(transfer) = request.operation
                         && let Ok(pages) = xen.map(GUEST, transfer.refs(), Access::ReadOnly)
                     {
-                        let mut octets = vec![0; transfer.length() as usize];
-                        assert!(pages.read(0, &mut octets));
-                        heard.lock().unwrap().extend(octets);
+                        let mut bytes = vec![0; transfer.length() as usize];
+                        assert!(pages.read(0, &mut bytes));
+                        heard.lock().unwrap().extend(bytes);
                     }
                     assert_eq!(request.id, 4711, "requests carry the stream's number");
                     let opcode = request.operation.opcode();

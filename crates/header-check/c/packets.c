@@ -1,7 +1,7 @@
 /*
  * Reads packets through the structures of xen/io/sndif.h and prints their fields.
  *
- * 'q', 'r', 'e' and 64 octets: a request, a response, an event. 'p', an index and 4096 octets: an
+ * 'q', 'r', 'e' and 64 bytes: a request, a response, an event. 'p', an index and 4096 bytes: an
  * event page and the event at that index.
  */
 #include <stdint.h>
@@ -81,7 +81,7 @@ int main(void)
         struct xensnd_resp response;
         struct xensnd_evt event;
         struct xensnd_event_page header;
-        unsigned char octets[XENSND_EVENT_PAGE_SIZE];
+        unsigned char bytes[XENSND_EVENT_PAGE_SIZE];
     } memory;
     uint32_t index;
     int kind;
@@ -105,10 +105,10 @@ int main(void)
                 say_event(&memory.event);
             break;
         case 'p':
-            if (fread(&index, 4, 1, stdin) == 1 && fread(memory.octets, sizeof(memory.octets), 1, stdin) == 1) {
+            if (fread(&index, 4, 1, stdin) == 1 && fread(memory.bytes, sizeof(memory.bytes), 1, stdin) == 1) {
                 say(memory.header.in_cons);
                 say(memory.header.in_prod);
-                say_event(&XENSND_IN_RING_REF(memory.octets, index));
+                say_event(&XENSND_IN_RING_REF(memory.bytes, index));
             }
             break;
         }

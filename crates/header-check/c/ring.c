@@ -1,7 +1,7 @@
 /*
  * Both ends of a ring as xen/io/ring.h drives them, for comparison with ours.
  *
- * Reads commands of 5 + 4096 octets: an operation, a number, and the shared page; answers with a
+ * Reads commands of 5 + 4096 bytes: an operation, a number, and the shared page; answers with a
  * number and the page.
  */
 #include <stdint.h>
@@ -25,7 +25,7 @@
 
 static union {
     struct xen_sndif_sring sring;
-    unsigned char octets[PAGE];
+    unsigned char bytes[PAGE];
 } page;
 
 static struct xen_sndif_front_ring front;
@@ -98,10 +98,10 @@ int main(void)
     uint32_t number;
 
     while (fread(&operation, 1, 1, stdin) == 1 && fread(&number, 4, 1, stdin) == 1 &&
-           fread(page.octets, PAGE, 1, stdin) == 1) {
+           fread(page.bytes, PAGE, 1, stdin) == 1) {
         number = run(operation, number);
         fwrite(&number, 4, 1, stdout);
-        fwrite(page.octets, PAGE, 1, stdout);
+        fwrite(page.bytes, PAGE, 1, stdout);
         fflush(stdout);
     }
     return 0;

@@ -52,22 +52,22 @@ impl Program {
         Self { child, input, output, _dir: dir }
     }
 
-    /// Sends octets.
+    /// Sends bytes.
     ///
     /// # Panics
     ///
     /// If the program has ended.
-    pub fn send(&mut self, octets: &[u8]) {
-        self.input.write_all(octets).expect("the C program lives");
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.input.write_all(bytes).expect("the C program lives");
     }
 
-    /// Receives exactly as many octets.
+    /// Receives exactly as many bytes.
     ///
     /// # Panics
     ///
     /// If the program has ended.
-    pub fn receive(&mut self, octets: &mut [u8]) {
-        self.output.read_exact(octets).expect("the C program lives");
+    pub fn receive(&mut self, bytes: &mut [u8]) {
+        self.output.read_exact(bytes).expect("the C program lives");
     }
 
     /// Receives a line of numbers.

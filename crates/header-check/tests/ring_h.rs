@@ -28,9 +28,9 @@ impl CRing {
         program.send(&command);
         let mut word = [0; 4];
         program.receive(&mut word);
-        let mut octets = [0; PAGE_BYTES];
-        program.receive(&mut octets);
-        page.write(0, &octets);
+        let mut bytes = [0; PAGE_BYTES];
+        program.receive(&mut bytes);
+        page.write(0, &bytes);
         u32::from_ne_bytes(word)
     }
 }
@@ -160,7 +160,7 @@ fn the_page_is_initialised_alike() {
     let (ours, theirs) = (Pages::new(1), Pages::new(1));
     let _front: FrontRing<_> = FrontRing::new(&ours);
     c.run(b'F', 0, &theirs);
-    assert_eq!(ours.octets(), theirs.octets());
+    assert_eq!(ours.bytes(), theirs.bytes());
 }
 
 #[test]

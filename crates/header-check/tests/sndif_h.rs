@@ -107,10 +107,10 @@ fn pages_are_laid_out_as_in_the_headers() {
     let at = |name: &str| usize::try_from(header.number(name)).unwrap();
     let page = Pages::new(1);
     assert!(DirectoryWriter::write(&page, &[GrantRef(7)], &[GrantRef(8); DIRECTORY_REFS]));
-    let octets = page.page(0);
+    let bytes = page.page(0);
     let (next, first) = (at("xensnd_page_directory.gref_dir_next_page"), at("xensnd_page_directory.gref"));
-    assert_eq!(octets[next..next + 4], 0_u32.to_le_bytes());
-    assert_eq!(octets[first..first + 4], 8_u32.to_le_bytes());
+    assert_eq!(bytes[next..next + 4], 0_u32.to_le_bytes());
+    assert_eq!(bytes[first..first + 4], 8_u32.to_le_bytes());
     assert_eq!(first + 4 * DIRECTORY_REFS, PAGE_BYTES);
 }
 

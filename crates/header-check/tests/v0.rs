@@ -9,8 +9,8 @@ use sndif::{Format, GrantRef, PAGE_BYTES, SLOTS_OFFSET};
 
 const ID: u64 = 0x0102_0304_0506_0708;
 
-fn hex(octets: &[u8]) -> String {
-    octets.iter().map(|octet| format!("{octet:02x}")).collect()
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[test]
@@ -26,7 +26,7 @@ fn v0_sizes_are_those_of_the_c_structures() {
 }
 
 #[test]
-fn v0_packets_are_those_of_the_c_structures_octet_by_octet() {
+fn v0_packets_are_those_of_the_c_structures_byte_by_byte() {
     let c = Constants::of("v0");
     let refs: [GrantRef; PAGES_MAX] = std::array::from_fn(|index| GrantRef(0x1000 + index as u32));
     for (name, operation) in [

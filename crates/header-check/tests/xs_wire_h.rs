@@ -26,10 +26,10 @@ fn operations_have_the_headers_numbers_and_none_is_missing() {
 fn messages_start_with_the_headers_structure() {
     let header = Constants::of("xs_wire");
     assert_eq!(HEADER_BYTES as u64, header.number("sizeof xsd_sockmsg"));
-    let octets = Header { kind: 1, req_id: 2, tx_id: 3, len: 4 }.emit();
+    let bytes = Header { kind: 1, req_id: 2, tx_id: 3, len: 4 }.emit();
     for (member, value) in [("type", 1_u32), ("req_id", 2), ("tx_id", 3), ("len", 4)] {
         let at = usize::try_from(header.number(&format!("xsd_sockmsg.{member}"))).unwrap();
-        assert_eq!(octets[at..at + 4], value.to_ne_bytes(), "{member}");
+        assert_eq!(bytes[at..at + 4], value.to_ne_bytes(), "{member}");
     }
 }
 

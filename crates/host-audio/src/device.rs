@@ -23,7 +23,7 @@ pub struct StreamSpec {
 }
 
 impl StreamSpec {
-    /// Octets of a frame; 0 for IMA ADPCM with an odd number of channels, which no device opens.
+    /// Bytes of a frame; 0 for IMA ADPCM with an odd number of channels, which no device opens.
     #[must_use]
     pub const fn frame_bytes(&self) -> usize {
         match self.format.frame_bytes(self.channels) {

@@ -7,7 +7,7 @@
 //! way of a frame neither allocate nor take a lock. Who keeps the time is said by [`Pacing`]: a real device
 //! signals a descriptor once a period; for the others the caller has a clock of its own.
 //!
-//! | device | pacing | where the octets go |
+//! | device | pacing | where the bytes go |
 //! |---|---|---|
 //! | `null` | caller | nowhere; a source is silent |
 //! | `wav` | caller | a ring, then a thread that writes the file; [`finish_all`] at the end |

@@ -19,7 +19,7 @@ fn device(name: &str) -> Box<dyn HostDevice> {
 }
 
 #[test]
-fn octets_arrive_as_they_are_and_in_real_time() {
+fn bytes_arrive_as_they_are_and_in_real_time() {
     let dir = tempfile::tempdir().unwrap();
     let raw = dir.path().join("x.raw");
     let name = format!("file:FILE='{}',FORMAT=raw", raw.display());
@@ -187,7 +187,7 @@ fn null_gives_silence_in_real_time() {
     while frames < 72_000 {
         assert!(paced(&mut *source));
         let read = source.read(&mut block).unwrap();
-        assert!(block[..read * 4].iter().all(|&octet| octet == 0));
+        assert!(block[..read * 4].iter().all(|&byte| byte == 0));
         frames += read as u64;
         let now = begin.elapsed().as_micros() as u64 * 48 / 1_000;
         assert!(frames <= now + 48 + now / 1_000, "{frames} ahead of {now}");
@@ -230,7 +230,7 @@ fn the_least_period_and_buffer_are_the_pcms_own_and_nothing_where_it_is_not_ther
     assert_eq!(device("no_such_pcm").least(Direction::Playback, &spec), Least::default());
 }
 
-/// ALSA's plugin for PulseAudio has periods of 128 octets at least: with those of this stream 16 ms.
+/// ALSA's plugin for PulseAudio has periods of 128 bytes at least: with those of this stream 16 ms.
 const COARSE: StreamSpec = StreamSpec { format: Format::U8, rate_hz: 8_000, channels: 1, ..SPEC };
 
 /// In the environment of a process that has a PulseAudio of its own.

@@ -158,7 +158,7 @@ fn a_server_that_is_killed_stops_no_clock_and_is_used_again_when_it_is_back() {
     stream.run_until_used("both are back");
     let recording = server.record();
     stream.play = Some(native(Kind::PulseAudio, 4_800).1);
-    stream.run_until("it is heard again", |_| recording.octets().iter().any(|&octet| octet != 0));
+    stream.run_until("it is heard again", |_| recording.bytes().iter().any(|&byte| byte != 0));
 }
 
 #[test]
@@ -355,8 +355,8 @@ fn several_streams_share_a_node_and_are_mixed() {
         for sink in &mut sinks {
             sink.write(&loud).unwrap();
         }
-        let octets = recording.octets();
-        let mut samples = octets.as_chunks::<4>().0.iter().map(|&sample| f32::from_le_bytes(sample));
+        let bytes = recording.bytes();
+        let mut samples = bytes.as_chunks::<4>().0.iter().map(|&sample| f32::from_le_bytes(sample));
         samples.any(|sample| (sample - 0.375).abs() < 0.001)
     });
 }
@@ -373,7 +373,7 @@ fn each_format_that_is_offered_is_heard_and_what_nothing_converts_is_not_offered
         let spec = StreamSpec { format, ..SPEC };
         let sine = common::sine(&spec, 997.0, 0.5, 16_800);
         let mut sink = device(&server.node()).open_sink(&WHO, &spec).unwrap();
-        let mut from = recording.octets().len() / 8 * 8;
+        let mut from = recording.bytes().len() / 8 * 8;
         wait_until(&format!("{format} is heard"), || {
             play(&mut *sink, spec.frame_bytes(), &sine);
             let heard = recording.since(from);
@@ -395,7 +395,7 @@ fn what_the_server_converts_is_heard_with_its_frequency_and_level() {
             StreamSpec { format, rate_hz, channels, period_frames: rate_hz / 10, buffer_frames: rate_hz / 10 * 4 };
         let mut sink = device(&server.node()).open_sink(&WHO, &spec).unwrap();
         let sine = common::sine(&spec, 997.0, 0.5, rate_hz as usize / 2);
-        let mut from = recording.octets().len() / 8 * 8;
+        let mut from = recording.bytes().len() / 8 * 8;
         wait_until(&format!("{format} at {rate_hz} Hz, {channels} channel(s) as it is"), || {
             play(&mut *sink, spec.frame_bytes(), &sine);
             let heard = recording.since(from);

@@ -70,8 +70,8 @@ fn a_server_that_is_killed_stops_no_clock_and_is_used_again_when_it_is_back() {
         let (_, marks) = native(Kind::PulseAudio, 4_800);
         stream.play = Some(marks.clone());
         stream.run_until("it is heard again", |_| match kind {
-            Kind::PulseAudio => recording.octets().windows(64).any(|window| window == &marks[..64]),
-            Kind::PipeWire => recording.octets().iter().any(|&octet| octet != 0),
+            Kind::PulseAudio => recording.bytes().windows(64).any(|window| window == &marks[..64]),
+            Kind::PipeWire => recording.bytes().iter().any(|&byte| byte != 0),
         });
     }
 }
@@ -260,7 +260,7 @@ fn what_is_converted_is_heard_with_its_frequency_and_level() {
                 StreamSpec { format, rate_hz, channels, period_frames: rate_hz / 10, buffer_frames: rate_hz / 10 * 4 };
             let mut sink = device(&server.sink()).open_sink(&WHO, &spec).unwrap();
             let sine = common::sine(&spec, HZ, AMPLITUDE, rate_hz as usize / 2);
-            let mut from = recording.octets().len() / 8 * 8;
+            let mut from = recording.bytes().len() / 8 * 8;
             // A machine with much else to do makes gaps.
             wait_until(&format!("{kind:?} plays {format} at {rate_hz} Hz as it is"), || {
                 play(&mut *sink, spec.frame_bytes(), &sine);

@@ -25,14 +25,14 @@ fn capabilities(path: &Path) -> Result<Capabilities, Error> {
     device(path).capabilities(&WHO, Direction::Capture)
 }
 
-/// Frames whose octets are all different enough to see a shift.
+/// Frames whose bytes are all different enough to see a shift.
 fn noise(bytes: usize) -> Vec<u8> {
     let mut state = 1_u32;
-    let octet = |_| {
+    let byte = |_| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (state >> 24) as u8
     };
-    (0..bytes).map(octet).collect()
+    (0..bytes).map(byte).collect()
 }
 
 fn write_all(sink: &mut dyn Sink, frame_bytes: usize, mut frames: &[u8]) {
@@ -73,7 +73,7 @@ fn every_format_comes_back_from_a_file_through_a_source() {
             let spec = spec(format, channels);
             let mut data = noise(spec.frame_bytes() * 50);
             if let Some(layout) = Linear::of(format) {
-                // A 24-bit container's top octet is not kept, but made again.
+                // A 24-bit container's top byte is not kept, but made again.
                 for sample in data.chunks_exact_mut(layout.bytes()) {
                     layout.encode(layout.decode(sample), sample);
                 }

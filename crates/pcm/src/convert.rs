@@ -36,13 +36,13 @@ impl Converter {
         if is_decodable(from) && is_decodable(to) { Some(Self { from, to }) } else { None }
     }
 
-    /// Octets of a sample before.
+    /// Bytes of a sample before.
     #[must_use]
     pub const fn from_bytes(&self) -> usize {
         sample_bytes(self.from)
     }
 
-    /// Octets of a sample after.
+    /// Bytes of a sample after.
     #[must_use]
     pub const fn to_bytes(&self) -> usize {
         sample_bytes(self.to)
@@ -185,7 +185,7 @@ mod tests {
         }
 
         #[test]
-        fn any_octets_convert_without_panic(input: Vec<u8>) {
+        fn any_bytes_convert_without_panic(input: Vec<u8>) {
             for from in numbers() {
                 for to in numbers() {
                     prop_assert_eq!(convert(from, to, &input).len() / sample_bytes(to), input.len() / sample_bytes(from));

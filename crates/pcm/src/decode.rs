@@ -13,11 +13,11 @@ pub const fn is_decodable(format: Format) -> bool {
         || Linear::of(format).is_some()
 }
 
-/// Octets of one sample; 1 for a format without a fixed size in whole octets.
+/// Bytes of one sample; 1 for a format without a fixed size in whole bytes.
 #[must_use]
 pub const fn sample_bytes(format: Format) -> usize {
     match format.width() {
-        FormatWidth::Octets(octets) => octets as usize,
+        FormatWidth::Bytes(bytes) => bytes as usize,
         FormatWidth::Nibble | FormatWidth::Stream => 1,
     }
 }
@@ -54,9 +54,9 @@ mod tests {
     fn half_scale_is_a_half_in_every_linear_format() {
         for format in Format::all() {
             if let Some(layout) = Linear::of(format) {
-                let mut octets = [0; 4];
-                layout.encode(1 << 30, &mut octets);
-                let decoded: Vec<f32> = samples(format, &octets[..layout.bytes()]).collect();
+                let mut bytes = [0; 4];
+                layout.encode(1 << 30, &mut bytes);
+                let decoded: Vec<f32> = samples(format, &bytes[..layout.bytes()]).collect();
                 assert_eq!(decoded, [0.5], "{format}");
             }
         }
@@ -66,10 +66,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_octets_decode_without_panic(octets: Vec<u8>) {
+        fn any_bytes_decode_without_panic(bytes: Vec<u8>) {
             for format in Format::all() {
-                let count = samples(format, &octets).filter(|sample| sample.is_finite()).count();
-                let expected = if is_decodable(format) { octets.len() / sample_bytes(format) } else { 0 };
+                let count = samples(format, &bytes).filter(|sample| sample.is_finite()).count();
+                let expected = if is_decodable(format) { bytes.len() / sample_bytes(format) } else { 0 };
                 prop_assert_eq!(count, expected);
             }
         }

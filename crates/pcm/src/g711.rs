@@ -12,15 +12,15 @@ fn segment(magnitude: i32, base: u32) -> u32 {
     (31 - magnitude.leading_zeros().min(31)).saturating_sub(base)
 }
 
-/// 16-bit sample of a mu-law octet, −32124 to 32124.
-pub(crate) fn mu_law_decode(octet: u8) -> i32 {
-    let code = !octet;
+/// 16-bit sample of a mu-law byte, −32124 to 32124.
+pub(crate) fn mu_law_decode(byte: u8) -> i32 {
+    let code = !byte;
     let step = i32::from(code & 0x0f) << 3;
     let magnitude = ((step + MU_BIAS) << ((code & 0x70) >> 4)) - MU_BIAS;
     if code & 0x80 != 0 { -magnitude } else { magnitude }
 }
 
-/// mu-law octet nearest below `sample` (16 bit) in magnitude.
+/// mu-law byte nearest below `sample` (16 bit) in magnitude.
 pub(crate) fn mu_law_encode(sample: i32) -> u8 {
     let magnitude = sample.abs().min(MU_CLIP) + MU_BIAS;
     let segment = segment(magnitude, 7);
@@ -28,9 +28,9 @@ pub(crate) fn mu_law_encode(sample: i32) -> u8 {
     !(sign | (segment << 4) as u8 | ((magnitude >> (segment + 3)) & 0x0f) as u8)
 }
 
-/// 16-bit sample of an A-law octet, −32256 to 32256.
-pub(crate) fn a_law_decode(octet: u8) -> i32 {
-    let code = octet ^ A_TOGGLE;
+/// 16-bit sample of an A-law byte, −32256 to 32256.
+pub(crate) fn a_law_decode(byte: u8) -> i32 {
+    let code = byte ^ A_TOGGLE;
     let step = i32::from(code & 0x0f) << 4;
     let magnitude = match (code & 0x70) >> 4 {
         0 => step + 8,
@@ -39,7 +39,7 @@ pub(crate) fn a_law_decode(octet: u8) -> i32 {
     if code & 0x80 != 0 { magnitude } else { -magnitude }
 }
 
-/// A-law octet of the step that holds `sample` (16 bit).
+/// A-law byte of the step that holds `sample` (16 bit).
 pub(crate) fn a_law_encode(sample: i32) -> u8 {
     let sign = if sample < 0 { 0 } else { 0x80 };
     let magnitude = (if sample < 0 { !sample } else { sample }).min(0x7fff);
@@ -54,21 +54,21 @@ mod tests {
 
     #[test]
     fn known_values_of_the_recommendation() {
-        for (octet, sample) in [(0x00, -32124), (0x80, 32124), (0xff, 0), (0x7f, 0), (0xfe, 8)] {
-            assert_eq!(mu_law_decode(octet), sample);
+        for (byte, sample) in [(0x00, -32124), (0x80, 32124), (0xff, 0), (0x7f, 0), (0xfe, 8)] {
+            assert_eq!(mu_law_decode(byte), sample);
         }
-        for (octet, sample) in [(0xd5, 8), (0x55, -8), (0xaa, 32256), (0x2a, -32256)] {
-            assert_eq!(a_law_decode(octet), sample);
+        for (byte, sample) in [(0xd5, 8), (0x55, -8), (0xaa, 32256), (0x2a, -32256)] {
+            assert_eq!(a_law_decode(byte), sample);
         }
     }
 
     #[test]
-    fn every_octet_comes_back() {
-        for octet in 0..=255 {
+    fn every_byte_comes_back() {
+        for byte in 0..=255 {
             // 0x7f is a second code for 0, and comes back as the first one.
-            let expected = if octet == 0x7f { 0xff } else { octet };
-            assert_eq!(mu_law_encode(mu_law_decode(octet)), expected);
-            assert_eq!(a_law_encode(a_law_decode(octet)), octet);
+            let expected = if byte == 0x7f { 0xff } else { byte };
+            assert_eq!(mu_law_encode(mu_law_decode(byte)), expected);
+            assert_eq!(a_law_encode(a_law_decode(byte)), byte);
         }
     }
 

@@ -120,7 +120,7 @@ impl Gain {
 
     /// Applies the gain to `frames`, in place, rounded to the nearest value and saturated.
     ///
-    /// Channels at 0 dB are not touched, whatever their octets are. Floats may exceed full scale, as
+    /// Channels at 0 dB are not touched, whatever their bytes are. Floats may exceed full scale, as
     /// the format allows. A format that [cannot be scaled](supports_gain) is left alone, unless all of
     /// `channels` are muted: then it becomes silence.
     pub fn apply(&self, format: Format, channels: u8, frames: &mut [u8]) {

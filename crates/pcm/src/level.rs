@@ -68,9 +68,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_octets_and_channel_count_are_measured(octets: Vec<u8>, channels in 0..9_usize) {
+        fn any_bytes_and_channel_count_are_measured(bytes: Vec<u8>, channels in 0..9_usize) {
             for format in Format::all() {
-                level(format, &octets, &mut vec![Level::default(); channels]);
+                level(format, &bytes, &mut vec![Level::default(); channels]);
             }
         }
     }

@@ -8,16 +8,16 @@ use sndif::Format;
 /// The layout of one integer sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Linear {
-    /// Octets that the sample takes, 1 to 4.
+    /// Bytes that the sample takes, 1 to 4.
     bytes: u8,
-    /// Significant bits, in the low end of those octets.
+    /// Significant bits, in the low end of those bytes.
     bits: u8,
     signed: bool,
     big_endian: bool,
 }
 
 impl Linear {
-    /// 24 bits signed in three octets, as WAV files have it; the protocol has no such format.
+    /// 24 bits signed in three bytes, as WAV files have it; the protocol has no such format.
     pub const S24_PACKED_LE: Self = Self::new(3, 24, true, false);
 
     const fn new(bytes: u8, bits: u8, signed: bool, big_endian: bool) -> Self {
@@ -46,7 +46,7 @@ impl Linear {
         })
     }
 
-    /// Octets that one sample takes.
+    /// Bytes that one sample takes.
     #[must_use]
     pub const fn bytes(self) -> usize {
         self.bytes as usize
@@ -58,34 +58,34 @@ impl Linear {
         self.bits as u32
     }
 
-    /// The sample at the start of `octets`, left-justified.
+    /// The sample at the start of `bytes`, left-justified.
     ///
-    /// The container's top octet of a 24-bit sample is ignored; octets that are missing count as 0.
+    /// The container's top byte of a 24-bit sample is ignored; bytes that are missing count as 0.
     #[must_use]
     #[inline(always)]
-    pub fn decode(self, octets: &[u8]) -> i32 {
-        let octets = &octets[..octets.len().min(self.bytes())];
-        let join = |raw: u32, &octet: &u8| raw << 8 | u32::from(octet);
-        let raw = if self.big_endian { octets.iter().fold(0, join) } else { octets.iter().rev().fold(0, join) };
+    pub fn decode(self, bytes: &[u8]) -> i32 {
+        let bytes = &bytes[..bytes.len().min(self.bytes())];
+        let join = |raw: u32, &byte: &u8| raw << 8 | u32::from(byte);
+        let raw = if self.big_endian { bytes.iter().fold(0, join) } else { bytes.iter().rev().fold(0, join) };
         let left = raw << (32 - self.bits());
         (if self.signed { left } else { left ^ SIGN }).cast_signed()
     }
 
-    /// Writes the left-justified `sample` to the start of `octets`; bits that do not fit are cut off.
+    /// Writes the left-justified `sample` to the start of `bytes`; bits that do not fit are cut off.
     ///
-    /// The container's top octet of a 24-bit sample becomes the sign (S24) or 0 (U24), as ALSA has it.
+    /// The container's top byte of a 24-bit sample becomes the sign (S24) or 0 (U24), as ALSA has it.
     #[inline(always)]
-    pub fn encode(self, sample: i32, octets: &mut [u8]) {
+    pub fn encode(self, sample: i32, bytes: &mut [u8]) {
         let shift = 32 - self.bits();
         let raw =
             if self.signed { (sample >> shift).cast_unsigned() } else { (sample.cast_unsigned() ^ SIGN) >> shift };
-        let put = |(place, octet): (&mut u8, u8)| *place = octet;
+        let put = |(place, byte): (&mut u8, u8)| *place = byte;
         if self.big_endian {
             let low = raw.to_be_bytes();
-            octets.iter_mut().zip(low.into_iter().skip(4 - self.bytes())).for_each(put);
+            bytes.iter_mut().zip(low.into_iter().skip(4 - self.bytes())).for_each(put);
         } else {
             let low = raw.to_le_bytes();
-            octets.iter_mut().zip(low.into_iter().take(self.bytes())).for_each(put);
+            bytes.iter_mut().zip(low.into_iter().take(self.bytes())).for_each(put);
         }
     }
 
@@ -133,14 +133,14 @@ const SIGN: u32 = 1 << 31;
 
 /// Appends the samples of `input` (layout `from`) to `out` in layout `to`.
 ///
-/// Lossless when [`Linear::is_lossless_to`] says so; otherwise low bits are cut off. Octets at the end
+/// Lossless when [`Linear::is_lossless_to`] says so; otherwise low bits are cut off. Bytes at the end
 /// that fill no sample are dropped.
 pub fn convert(from: Linear, input: &[u8], to: Linear, out: &mut Vec<u8>) {
     out.reserve(input.len() / from.bytes() * to.bytes());
-    let mut octets = [0; 4];
+    let mut bytes = [0; 4];
     for sample in input.chunks_exact(from.bytes()) {
-        to.encode(from.decode(sample), &mut octets);
-        out.extend_from_slice(&octets[..to.bytes()]);
+        to.encode(from.decode(sample), &mut bytes);
+        out.extend_from_slice(&bytes[..to.bytes()]);
     }
 }
 
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn octets_stand_where_alsa_puts_them() {
+    fn bytes_stand_where_alsa_puts_them() {
         let cases: [(Format, i32, &[u8]); 8] = [
             (Format::S16Le, 0x1234_0000, &[0x34, 0x12]),
             (Format::S16Be, 0x1234_0000, &[0x12, 0x34]),
@@ -177,17 +177,17 @@ mod tests {
             (Format::U24Be, 0x1234_5600, &[0x00, 0x92, 0x34, 0x56]),
             (Format::U32Be, i32::MIN, &[0, 0, 0, 0]),
         ];
-        for (format, sample, octets) in cases {
+        for (format, sample, bytes) in cases {
             let layout = Linear::of(format).unwrap();
             let mut written = [0xAA; 4];
             layout.encode(sample, &mut written);
-            assert_eq!(&written[..layout.bytes()], octets, "{format}");
-            assert_eq!(layout.decode(octets), sample, "{format}");
+            assert_eq!(&written[..layout.bytes()], bytes, "{format}");
+            assert_eq!(layout.decode(bytes), sample, "{format}");
         }
     }
 
     #[test]
-    fn rubbish_in_the_top_octet_of_a_24_bit_container_is_ignored() {
+    fn rubbish_in_the_top_byte_of_a_24_bit_container_is_ignored() {
         let s24 = Linear::of(Format::S24Le).unwrap();
         assert_eq!(s24.decode(&[1, 0, 0, 0x77]), 256);
         let u24 = Linear::of(Format::U24Be).unwrap();
@@ -197,12 +197,12 @@ mod tests {
     /// Both ways of one layout, for a sample.
     fn check<const BYTES: usize, const BITS: u32, const SIGNED: bool, const BIG: bool>(layout: Linear, sample: i32) {
         assert_eq!((layout.bytes(), layout.bits()), (BYTES, BITS));
-        let mut octets = [0; 4];
-        layout.encode(sample, &mut octets);
-        assert_eq!(Linear::encode_as::<BYTES, BITS, SIGNED, BIG>(sample)[..], octets[..BYTES]);
-        let octets = sample.to_ne_bytes();
-        let octets = octets.first_chunk::<BYTES>().unwrap();
-        assert_eq!(Linear::decode_as::<BYTES, BITS, SIGNED, BIG>(*octets), layout.decode(octets));
+        let mut bytes = [0; 4];
+        layout.encode(sample, &mut bytes);
+        assert_eq!(Linear::encode_as::<BYTES, BITS, SIGNED, BIG>(sample)[..], bytes[..BYTES]);
+        let bytes = sample.to_ne_bytes();
+        let bytes = bytes.first_chunk::<BYTES>().unwrap();
+        assert_eq!(Linear::decode_as::<BYTES, BITS, SIGNED, BIG>(*bytes), layout.decode(bytes));
     }
 
     proptest! {
@@ -221,9 +221,9 @@ mod tests {
                 for to in layouts().filter(|&to| from.is_lossless_to(to)) {
                     let mut input = Vec::new();
                     for &sample in &samples {
-                        let mut octets = [0; 4];
-                        from.encode(sample, &mut octets);
-                        input.extend_from_slice(&octets[..from.bytes()]);
+                        let mut bytes = [0; 4];
+                        from.encode(sample, &mut bytes);
+                        input.extend_from_slice(&bytes[..from.bytes()]);
                     }
                     let (mut there, mut back) = (Vec::new(), Vec::new());
                     convert(from, &input, to, &mut there);
@@ -234,7 +234,7 @@ mod tests {
         }
 
         #[test]
-        fn any_octets_convert_without_panic(input: Vec<u8>) {
+        fn any_bytes_convert_without_panic(input: Vec<u8>) {
             for from in layouts() {
                 for to in layouts() {
                     let mut out = Vec::new();

@@ -82,7 +82,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn octets(samples: &[i16]) -> Vec<u8> {
+    fn bytes(samples: &[i16]) -> Vec<u8> {
         samples.iter().flat_map(|sample| sample.to_le_bytes()).collect()
     }
 
@@ -90,33 +90,33 @@ mod tests {
     fn each_channel_has_its_peak_since_it_was_last_asked_for() {
         let meter = Meter::new(2);
         meter.watch(true);
-        meter.pass(Format::S16Le, &octets(&[16_384, 0, -8_192, 4_096]));
-        meter.pass(Format::S16Le, &octets(&[0, i16::MIN]));
+        meter.pass(Format::S16Le, &bytes(&[16_384, 0, -8_192, 4_096]));
+        meter.pass(Format::S16Le, &bytes(&[0, i16::MIN]));
         assert_eq!(meter.take().collect::<Vec<_>>(), [0.5, 1.0]);
-        meter.pass(Format::S16Le, &octets(&[8_192, 0]));
+        meter.pass(Format::S16Le, &bytes(&[8_192, 0]));
         assert_eq!(meter.take().collect::<Vec<_>>(), [0.25, 0.0]);
     }
 
     #[test]
     fn nothing_is_measured_while_nobody_watches() {
         let meter = Meter::new(1);
-        meter.pass(Format::S16Le, &octets(&[i16::MIN]));
+        meter.pass(Format::S16Le, &bytes(&[i16::MIN]));
         assert_eq!(meter.take().collect::<Vec<_>>(), [0.0]);
         meter.watch(true);
         meter.watch(false);
-        meter.pass(Format::S16Le, &octets(&[i16::MIN]));
+        meter.pass(Format::S16Le, &bytes(&[i16::MIN]));
         assert_eq!(meter.take().collect::<Vec<_>>(), [0.0]);
     }
 
     proptest! {
         #[test]
-        fn peaks_are_those_of_the_level_over_any_octets(octets: Vec<u8>, channels: u8) {
+        fn peaks_are_those_of_the_level_over_any_bytes(bytes: Vec<u8>, channels: u8) {
             for format in Format::all() {
                 let meter = Meter::new(channels);
                 meter.watch(true);
-                meter.pass(format, &octets);
+                meter.pass(format, &bytes);
                 let mut levels = vec![crate::Level::default(); channels.into()];
-                crate::level(format, &octets, &mut levels);
+                crate::level(format, &bytes, &mut levels);
                 prop_assert!(meter.take().eq(levels.iter().map(|level| level.peak)));
             }
         }

@@ -2,7 +2,7 @@
 
 use sndif::Format;
 
-/// The octets of one sample of silence, repeated to fill eight octets.
+/// The bytes of one sample of silence, repeated to fill eight bytes.
 ///
 /// For signed and float formats that is 0, for unsigned ones half scale. mu-law is 0xFF (+0; ALSA's
 /// own choice is 0x7F, the code for −0, which sounds the same), A-law 0x55, its smallest value. IEC 958
@@ -53,9 +53,9 @@ mod tests {
     }
 
     #[test]
-    fn the_octets_of_unsigned_and_companded_silence() {
+    fn the_bytes_of_unsigned_and_companded_silence() {
         let mut buffer = [0; 4];
-        for (format, octets) in [
+        for (format, bytes) in [
             (Format::U8, [0x80, 0x80, 0x80, 0x80]),
             (Format::U16Le, [0, 0x80, 0, 0x80]),
             (Format::U24Le, [0, 0, 0x80, 0]),
@@ -66,7 +66,7 @@ mod tests {
             (Format::Iec958SubframeLe, [0; 4]),
         ] {
             fill_silence(format, &mut buffer);
-            assert_eq!(buffer, octets, "{format}");
+            assert_eq!(buffer, bytes, "{format}");
         }
     }
 

@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn columns_hold_the_extremes_of_their_part() {
-        let frames = [0x80, 0xc0, 0x40, 0x80].map(|octet: u8| octet);
+        let frames = [0x80, 0xc0, 0x40, 0x80].map(|byte: u8| byte);
         assert_eq!(waveform(Format::U8, 1, &frames, 2), [(0.0, 0.5), (-0.5, 0.0)]);
         assert_eq!(waveform(Format::U8, 1, &frames[..1], 2), [(0.0, 0.0), (0.0, 0.0)]);
     }
@@ -89,10 +89,10 @@ mod tests {
     proptest! {
         #[test]
         fn any_picture_has_the_size_that_was_asked_for(
-            octets: Vec<u8>, channels: u8, columns in 0..50_usize, height in 0..9_usize,
+            bytes: Vec<u8>, channels: u8, columns in 0..50_usize, height in 0..9_usize,
         ) {
             for format in Format::all() {
-                let picture = draw(&waveform(format, channels, &octets, columns), height, Style::Blocks);
+                let picture = draw(&waveform(format, channels, &bytes, columns), height, Style::Blocks);
                 prop_assert_eq!(picture.lines().count(), height);
                 prop_assert!(picture.lines().all(|line| line.chars().count() == columns));
             }

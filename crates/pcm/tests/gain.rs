@@ -18,17 +18,17 @@ fn integer_formats() -> impl Iterator<Item = (Format, Linear)> {
     Format::all().filter_map(|format| Linear::of(format).map(|layout| (format, layout)))
 }
 
-/// `samples` (left-justified) in the format's octets.
+/// `samples` (left-justified) in the format's bytes.
 fn encode(layout: Linear, samples: &[i32]) -> Vec<u8> {
     let mut frames = vec![0; samples.len() * layout.bytes()];
-    for (octets, &sample) in frames.chunks_exact_mut(layout.bytes()).zip(samples) {
-        layout.encode(sample, octets);
+    for (bytes, &sample) in frames.chunks_exact_mut(layout.bytes()).zip(samples) {
+        layout.encode(sample, bytes);
     }
     frames
 }
 
 fn decode(layout: Linear, frames: &[u8]) -> Vec<i32> {
-    frames.chunks_exact(layout.bytes()).map(|octets| layout.decode(octets)).collect()
+    frames.chunks_exact(layout.bytes()).map(|bytes| layout.decode(bytes)).collect()
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn twenty_decibels_more_saturate() {
 }
 
 #[test]
-fn scaled_24_bit_samples_have_the_top_octet_that_alsa_expects() {
+fn scaled_24_bit_samples_have_the_top_byte_that_alsa_expects() {
     let mut frames = encode(Linear::of(Format::S24Le).unwrap(), &[-(1 << 30)]);
     both_channels(HALF).apply(Format::S24Le, 1, &mut frames);
     assert_eq!(frames[3], 0xff);
@@ -195,19 +195,19 @@ fn whatever_can_be_decoded_can_be_scaled() {
 
 proptest! {
     #[test]
-    fn zero_decibels_pass_every_octet_through(octets: Vec<u8>, channels: u8) {
+    fn zero_decibels_pass_every_byte_through(bytes: Vec<u8>, channels: u8) {
         for format in Format::all() {
-            let mut frames = octets.clone();
+            let mut frames = bytes.clone();
             let gain = Gain::new(channels);
             prop_assert!(gain.is_identity());
             gain.apply(format, channels, &mut frames);
-            prop_assert_eq!(&frames, &octets);
+            prop_assert_eq!(&frames, &bytes);
             // The same beside a channel that does change.
             let mut gain = Gain::new(2);
             gain.set_volume(1, -1);
             gain.apply(format, 2, &mut frames);
             let width = sample_bytes(format);
-            for (is, was) in frames.chunks(width).zip(octets.chunks(width)).step_by(2) {
+            for (is, was) in frames.chunks(width).zip(bytes.chunks(width)).step_by(2) {
                 prop_assert_eq!(is, was);
             }
         }
@@ -215,7 +215,7 @@ proptest! {
 
     #[test]
     fn no_buffer_no_volume_and_no_channel_count_panics(
-        octets: Vec<u8>, volumes: [i32; 3], mute: [bool; 3], made_for in 0..4_u8, channels: u8,
+        bytes: Vec<u8>, volumes: [i32; 3], mute: [bool; 3], made_for in 0..4_u8, channels: u8,
     ) {
         let mut gain = Gain::new(made_for);
         for channel in 0..3 {
@@ -224,7 +224,7 @@ proptest! {
         }
         for format in Format::all() {
             for channels in [channels, 0, 1, 2, 3] {
-                gain.apply(format, channels, &mut octets.clone());
+                gain.apply(format, channels, &mut bytes.clone());
             }
         }
     }

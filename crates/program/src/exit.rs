@@ -8,7 +8,7 @@ use std::io::{self, Write};
 pub enum ExitStatus {
     /// Everything went as asked.
     Success = 0,
-    /// It ran, but the result is not what was asked for: octets differ, or an unexpected error.
+    /// It ran, but the result is not what was asked for: bytes differ, or an unexpected error.
     Failure = 1,
     /// The command line cannot be understood.
     Usage = 2,

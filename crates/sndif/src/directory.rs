@@ -13,7 +13,7 @@ pub const DIRECTORY_REFS: usize = PAGE_BYTES / 4 - 1;
 /// Directory pages that [`DirectoryWalk`] follows at most: buffers up to 64 MB.
 const MAX_PAGES: usize = 16;
 
-/// Number of pages that hold `buffer_bytes` octets.
+/// Number of pages that hold `buffer_bytes` bytes.
 #[must_use]
 pub const fn pages_for(buffer_bytes: u32) -> usize {
     (buffer_bytes as usize).div_ceil(PAGE_BYTES)
@@ -62,7 +62,7 @@ pub struct DirectoryWalk {
 }
 
 impl DirectoryWalk {
-    /// Starts at `first` for a buffer of `buffer_bytes` octets.
+    /// Starts at `first` for a buffer of `buffer_bytes` bytes.
     ///
     /// # Errors
     /// [`Violation::BufferSize`], or [`Violation::MissingRef`] when `first` is 0.

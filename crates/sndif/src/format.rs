@@ -1,7 +1,7 @@
 //! The 25 sample formats: wire code, XenStore name, size of a sample.
 //!
 //! Source: sndif.h, "PCM FORMATS". Widths are those of ALSA, which the codes mirror: 24-bit samples
-//! sit in the low three octets of a 4-octet container.
+//! sit in the low three bytes of a 4-byte container.
 
 use core::fmt;
 
@@ -42,11 +42,11 @@ pub enum Format {
 /// How much room a sample of a format takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FormatWidth {
-    /// This many octets per sample.
-    Octets(u8),
-    /// Half an octet per sample (IMA ADPCM).
+    /// This many bytes per sample.
+    Bytes(u8),
+    /// Half a byte per sample (IMA ADPCM).
     Nibble,
-    /// An octet stream without a fixed sample size (MPEG, GSM); counted as one octet a "sample".
+    /// A byte stream without a fixed sample size (MPEG, GSM); counted as one byte a "sample".
     Stream,
 }
 
@@ -136,25 +136,25 @@ impl Format {
     pub const fn width(self) -> FormatWidth {
         use Format as F;
         match self {
-            F::S8 | F::U8 | F::MuLaw | F::ALaw => FormatWidth::Octets(1),
-            F::S16Le | F::S16Be | F::U16Le | F::U16Be => FormatWidth::Octets(2),
+            F::S8 | F::U8 | F::MuLaw | F::ALaw => FormatWidth::Bytes(1),
+            F::S16Le | F::S16Be | F::U16Le | F::U16Be => FormatWidth::Bytes(2),
             F::S24Le | F::S24Be | F::U24Le | F::U24Be | F::S32Le | F::S32Be | F::U32Le | F::U32Be => {
-                FormatWidth::Octets(4)
+                FormatWidth::Bytes(4)
             }
-            F::F32Le | F::F32Be | F::Iec958SubframeLe | F::Iec958SubframeBe => FormatWidth::Octets(4),
-            F::F64Le | F::F64Be => FormatWidth::Octets(8),
+            F::F32Le | F::F32Be | F::Iec958SubframeLe | F::Iec958SubframeBe => FormatWidth::Bytes(4),
+            F::F64Le | F::F64Be => FormatWidth::Bytes(8),
             F::ImaAdpcm => FormatWidth::Nibble,
             F::Mpeg | F::Gsm => FormatWidth::Stream,
         }
     }
 
-    /// Octets of one frame (one sample per channel), or `None` when that is not a whole number:
+    /// Bytes of one frame (one sample per channel), or `None` when that is not a whole number:
     /// IMA ADPCM with an odd channel count.
     #[must_use]
     pub const fn frame_bytes(self, channels: u8) -> Option<u32> {
         let channels = channels as u32;
         match self.width() {
-            FormatWidth::Octets(octets) => channels.checked_mul(octets as u32),
+            FormatWidth::Bytes(bytes) => channels.checked_mul(bytes as u32),
             FormatWidth::Stream => Some(channels),
             FormatWidth::Nibble if channels.is_multiple_of(2) => Some(channels / 2),
             FormatWidth::Nibble => None,

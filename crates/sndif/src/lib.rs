@@ -57,7 +57,7 @@ pub use protocol::{BadResponse, Protocol, UnknownProtocol};
 pub use ring::{BackRing, FrontRing, RingFull, RingViolation, SLOTS_OFFSET, ring_slots};
 pub use xenbus::XenbusState;
 
-/// Size in octets of a page in every Xen interface, whatever the guest's own page size is.
+/// Size in bytes of a page in every Xen interface, whatever the guest's own page size is.
 pub const PAGE_BYTES: usize = 4096;
 
 /// A grant reference: the right, numbered by the granting domain, to map one of its pages.

@@ -1,6 +1,6 @@
 //! Both ends of a shared request/response ring (`xen/io/ring.h`), with notification hold-off.
 //!
-//! One page: `req_prod`, `req_event`, `rsp_prod`, `rsp_event` (u32 each), padding to 64 octets, then a
+//! One page: `req_prod`, `req_event`, `rsp_prod`, `rsp_event` (u32 each), padding to 64 bytes, then a
 //! power of two of slots which requests and responses share. Producer and consumer indices run
 //! freely; each end keeps its own in private and only ever compares what the other end wrote.
 //!
@@ -25,7 +25,7 @@ pub const SLOTS_OFFSET: usize = 64;
 #[must_use]
 pub const fn ring_slots(slot_bytes: usize) -> u32 {
     match (PAGE_BYTES - SLOTS_OFFSET).checked_div(slot_bytes) {
-        // At most the number of octets in a page, so the shift loses nothing.
+        // At most the number of bytes in a page, so the shift loses nothing.
         Some(fitting @ 1..) => 1_u32.wrapping_shl(fitting.ilog2()),
         Some(0) | None => 1,
     }

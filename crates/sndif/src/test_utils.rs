@@ -15,18 +15,18 @@ impl Pages {
     /// This many whole pages.
     #[must_use]
     pub fn new(pages: usize) -> Self {
-        Self::of_octets(pages.saturating_mul(PAGE_BYTES))
+        Self::of_bytes(pages.saturating_mul(PAGE_BYTES))
     }
 
-    /// This many octets.
+    /// This many bytes.
     #[must_use]
-    pub fn of_octets(octets: usize) -> Self {
-        Self(Rc::new(RefCell::new(std::vec![0; octets])))
+    pub fn of_bytes(bytes: usize) -> Self {
+        Self(Rc::new(RefCell::new(std::vec![0; bytes])))
     }
 
-    /// A copy of all octets.
+    /// A copy of all bytes.
     #[must_use]
-    pub fn octets(&self) -> Vec<u8> {
+    pub fn bytes(&self) -> Vec<u8> {
         self.0.borrow().clone()
     }
 
@@ -59,8 +59,8 @@ impl SharedMemory for Pages {
     fn read(&self, offset: usize, into: &mut [u8]) -> bool {
         let memory = self.0.borrow();
         match offset.checked_add(into.len()).and_then(|end| memory.get(offset..end)) {
-            Some(octets) => {
-                into.copy_from_slice(octets);
+            Some(bytes) => {
+                into.copy_from_slice(bytes);
                 true
             }
             None => {
@@ -73,8 +73,8 @@ impl SharedMemory for Pages {
     fn write(&self, offset: usize, from: &[u8]) -> bool {
         let mut memory = self.0.borrow_mut();
         match offset.checked_add(from.len()).and_then(|end| memory.get_mut(offset..end)) {
-            Some(octets) => {
-                octets.copy_from_slice(from);
+            Some(bytes) => {
+                bytes.copy_from_slice(from);
                 true
             }
             None => false,

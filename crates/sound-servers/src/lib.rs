@@ -324,16 +324,16 @@ impl Server {
         let mut is_loud = || {
             let heard = recording.since(from);
             from += heard.len();
-            heard.iter().any(|&octet| octet != 0)
+            heard.iter().any(|&byte| byte != 0)
         };
         let heard = holds_within(patience, &mut is_loud);
         drop(player);
         // No test is to take it for a sound of its own: a tenth of a second is silent.
         wait_until("the sink is silent", || {
-            let from = recording.octets().len();
+            let from = recording.bytes().len();
             let tenth = SECOND / 10 * self.frame_bytes();
-            wait_until("parec records", || recording.octets().len() >= from + tenth);
-            recording.since(from).iter().all(|&octet| octet == 0)
+            wait_until("parec records", || recording.bytes().len() >= from + tenth);
+            recording.since(from).iter().all(|&byte| byte == 0)
         });
         heard
     }
@@ -374,7 +374,7 @@ impl Server {
         command.arg(format!("--format={}", self.sample_format()));
         let recorder = command.stdout(File::create(&file).unwrap()).spawn().unwrap();
         let recording = Recording { _recorder: Ended(recorder), file, frame_bytes: self.frame_bytes() };
-        holds_within(patience, || recording.octets().len() > 10_000).then_some(recording)
+        holds_within(patience, || recording.bytes().len() > 10_000).then_some(recording)
     }
 
     /// A recorder of the sink, as raw 16 bit, 48 kHz, stereo on its standard output, with as little latency as it gets.
@@ -489,23 +489,23 @@ pub struct Recording {
 impl Recording {
     /// What was recorded so far.
     #[must_use]
-    pub fn octets(&self) -> Vec<u8> {
-        let mut octets = Vec::new();
-        let _ = File::open(&self.file).and_then(|mut file| file.read_to_end(&mut octets));
-        octets
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let _ = File::open(&self.file).and_then(|mut file| file.read_to_end(&mut bytes));
+        bytes
     }
 
     /// The bytes recorded since `from`; the last frame may be incomplete.
     #[must_use]
     pub fn since(&self, from: usize) -> Vec<u8> {
-        let mut octets = Vec::new();
+        let mut bytes = Vec::new();
         let read = |mut file: File| {
             file.seek(SeekFrom::Start(from as u64))?;
-            file.read_to_end(&mut octets)
+            file.read_to_end(&mut bytes)
         };
         let _ = File::open(&self.file).and_then(read);
-        octets.truncate(octets.len() / self.frame_bytes * self.frame_bytes);
-        octets
+        bytes.truncate(bytes.len() / self.frame_bytes * self.frame_bytes);
+        bytes
     }
 
     /// Waits until something is heard that is not silence, while `play` plays.
@@ -515,7 +515,7 @@ impl Recording {
             play();
             let heard = self.since(from);
             from += heard.len();
-            heard.iter().any(|&octet| octet != 0)
+            heard.iter().any(|&byte| byte != 0)
         });
     }
 
@@ -538,7 +538,7 @@ impl Recording {
                 let (missing, all) = (search.missing(), played.len());
                 assert!(
                     Instant::now() < deadline,
-                    "of {all} octets, played {times} times, were never heard: {missing:?}"
+                    "of {all} bytes, played {times} times, were never heard: {missing:?}"
                 );
                 if from >= enough {
                     break;
@@ -575,13 +575,13 @@ pub struct Search<'a> {
     frame_bytes: usize,
     piece_bytes: usize,
     frames: HashSet<&'a [u8]>,
-    /// Where the pieces that were not heard begin, by their first octets.
+    /// Where the pieces that were not heard begin, by their first bytes.
     missing: HashMap<[u8; KEY], usize>,
     /// What was heard last and not looked at.
     heard: Vec<u8>,
 }
 
-/// Octets by which a piece is known.
+/// Bytes by which a piece is known.
 const KEY: usize = 16;
 
 impl<'a> Search<'a> {
@@ -608,13 +608,13 @@ impl<'a> Search<'a> {
     }
 
     /// Takes in more of what is heard, in whole frames; true: every piece was heard by now.
-    pub fn hear(&mut self, octets: &[u8]) -> bool {
-        for frame in octets.chunks_exact(self.frame_bytes) {
-            let silent = frame.iter().all(|&octet| octet == 0);
+    pub fn hear(&mut self, bytes: &[u8]) -> bool {
+        for frame in bytes.chunks_exact(self.frame_bytes) {
+            let silent = frame.iter().all(|&byte| byte == 0);
             let whole = silent || self.frames.contains(frame);
             assert!(whole || self.has_half(frame), "{frame:?} is heard, which nobody played");
         }
-        self.heard.extend_from_slice(octets);
+        self.heard.extend_from_slice(bytes);
         let mut at = 0;
         while at + self.piece_bytes <= self.heard.len() {
             let heard = &self.heard[at..];
@@ -630,7 +630,7 @@ impl<'a> Search<'a> {
         self.missing.is_empty()
     }
 
-    /// Where the pieces begin that were not heard, in octets.
+    /// Where the pieces begin that were not heard, in bytes.
     #[must_use]
     pub fn missing(&self) -> Vec<usize> {
         let mut missing: Vec<usize> = self.missing.values().copied().collect();
@@ -639,8 +639,8 @@ impl<'a> Search<'a> {
     }
 }
 
-fn key(octets: &[u8]) -> [u8; KEY] {
-    std::array::from_fn(|index| octets[index])
+fn key(bytes: &[u8]) -> [u8; KEY] {
+    std::array::from_fn(|index| bytes[index])
 }
 
 fn wait_until(what: &str, condition: impl FnMut() -> bool) {

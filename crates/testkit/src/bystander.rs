@@ -26,8 +26,8 @@ pub struct Bystander {
 
 struct Outcome {
     sound: Vec<u8>,
-    /// Octets at the end that may not have been played: ALSA gave up waiting for them.
-    cut_octets: usize,
+    /// Bytes at the end that may not have been played: ALSA gave up waiting for them.
+    cut_bytes: usize,
     gaps: u32,
     registrations: usize,
 }
@@ -59,7 +59,7 @@ impl Bystander {
             let mut pcm = frontend.open_playback(0, 0).expect("it has a card");
             pcm.hw_params(&Wish::stereo(2048, BUFFER_FRAMES)).expect("an ordinary wish");
             pcm.prepare().expect("an ordinary stream");
-            let mut outcome = Outcome { sound: Vec::new(), cut_octets: 0, gaps: 0, registrations: 0 };
+            let mut outcome = Outcome { sound: Vec::new(), cut_bytes: 0, gaps: 0, registrations: 0 };
             let mut seed = 0x5EED;
             while !asked.load(Ordering::Acquire) || outcome.sound.len() <= BUFFER_BYTES {
                 seed += 1;
@@ -86,7 +86,7 @@ impl Bystander {
                 // No period ended in the time of more than a buffer.
                 Err(Errno::EIO) => {
                     outcome.gaps += 1;
-                    outcome.cut_octets = BUFFER_BYTES;
+                    outcome.cut_bytes = BUFFER_BYTES;
                 }
                 Err(error) => panic!("the bystander cannot play to the end: {error}"),
             }
@@ -112,10 +112,10 @@ impl Bystander {
             "the bystander heard {gaps} gaps; the machine stood still for {stood_still:?}"
         );
         let stream = format!("{GUEST}-0-0-0");
-        if outcome.cut_octets == 0 {
+        if outcome.cut_bytes == 0 {
             world.assert_played(&stream, 1, &outcome.sound);
         } else {
-            let heard = world.played(&stream, 1, outcome.sound.len() - outcome.cut_octets);
+            let heard = world.played(&stream, 1, outcome.sound.len() - outcome.cut_bytes);
             assert_same(&heard, &outcome.sound[..heard.len()]);
         }
     }

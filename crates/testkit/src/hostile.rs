@@ -1,7 +1,7 @@
 //! A frontend that does what it likes with ring, event page, directory and store.
 //!
 //! [`HostileGuest`] has the pages and channels of a card and leaves every step to the test;
-//! [`RawStream`] puts any octets into the ring, well-formed requests among them.
+//! [`RawStream`] puts any bytes into the ring, well-formed requests among them.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -158,8 +158,8 @@ impl HostileGuest {
     /// # Panics
     /// When the emulation refuses.
     #[must_use]
-    pub fn buffer(&self, octets: usize) -> Buffer {
-        Buffer::new(&self.xen, octets)
+    pub fn buffer(&self, bytes: usize) -> Buffer {
+        Buffer::new(&self.xen, bytes)
     }
 }
 
@@ -169,7 +169,7 @@ pub struct Buffer {
     pub pages: Granted,
     /// The directory's pages.
     pub directory: Granted,
-    octets: u32,
+    bytes: u32,
 }
 
 impl Buffer {
@@ -178,12 +178,12 @@ impl Buffer {
     /// # Panics
     /// When the emulation refuses.
     #[must_use]
-    pub fn new(xen: &Xen, octets: usize) -> Self {
-        let count = octets.div_ceil(PAGE_BYTES);
+    pub fn new(xen: &Xen, bytes: usize) -> Self {
+        let count = bytes.div_ceil(PAGE_BYTES);
         let pages = xen.grant(HOST, count, Access::ReadWrite).expect("pages");
         let directory = xen.grant(HOST, DirectoryWriter::pages(count), Access::ReadWrite).expect("pages");
         assert!(DirectoryWriter::write(&directory, directory.refs(), pages.refs()));
-        Self { pages, directory, octets: u32::try_from(octets).expect("below 4 GiB") }
+        Self { pages, directory, bytes: u32::try_from(bytes).expect("below 4 GiB") }
     }
 
     /// OPEN's operands for this buffer: 16-bit stereo at 48 kHz, four periods.
@@ -193,9 +193,9 @@ impl Buffer {
             rate_hz: 48_000,
             format: Format::S16Le,
             channels: 2,
-            buffer_bytes: self.octets,
+            buffer_bytes: self.bytes,
             directory: self.directory.refs()[0],
-            period_bytes: self.octets / 16 * 4,
+            period_bytes: self.bytes / 16 * 4,
         }
     }
 }
@@ -236,7 +236,7 @@ impl RawStream {
         SLOTS + (index % RING_SLOTS) as usize * PACKET_BYTES
     }
 
-    /// Puts any octets into the next slot and shows them; the caller notifies.
+    /// Puts any bytes into the next slot and shows them; the caller notifies.
     pub fn put(&mut self, packet: &[u8; PACKET_BYTES]) {
         self.ring.write(Self::slot(self.req_prod), packet);
         self.req_prod = self.req_prod.wrapping_add(1);
@@ -257,7 +257,7 @@ impl RawStream {
         take_response(&self.ring, &self.channel, &mut self.rsp_cons, timeout)
     }
 
-    /// Sends any octets and waits for the response.
+    /// Sends any bytes and waits for the response.
     ///
     /// # Panics
     /// Without one.
@@ -315,12 +315,12 @@ impl RawStream {
         self.call(Operation::Trigger(trigger)).map(drop)
     }
 
-    /// Opens with a buffer of its own, writes `sound` to it and starts. `sound` fits the buffer of `octets`.
+    /// Opens with a buffer of its own, writes `sound` to it and starts. `sound` fits the buffer of `bytes`.
     ///
     /// # Panics
     /// When the backend refuses.
-    pub fn play(&mut self, xen: &Xen, octets: usize, sound: &[u8]) -> Buffer {
-        let buffer = Buffer::new(xen, octets);
+    pub fn play(&mut self, xen: &Xen, bytes: usize, sound: &[u8]) -> Buffer {
+        let buffer = Buffer::new(xen, bytes);
         self.open(buffer.open_params()).expect("OPEN");
         assert!(buffer.pages.write(0, sound));
         self.write(0, u32::try_from(sound.len()).expect("below 4 GiB")).expect("WRITE");
@@ -343,7 +343,7 @@ impl RawStream {
     }
 }
 
-/// Waits for the next response of a ring with slots of `SLOT` octets, as it stands there.
+/// Waits for the next response of a ring with slots of `SLOT` bytes, as it stands there.
 pub(crate) fn take_response<const SLOT: usize>(
     ring: &Granted,
     channel: &EventChannel,
@@ -387,6 +387,6 @@ pub fn directory(xen: &Xen, next: GrantRef, refs: &[GrantRef]) -> Granted {
 /// # Panics
 /// When there are too many.
 pub fn write_directory(page: &Granted, next: GrantRef, refs: &[GrantRef]) {
-    let octets: Vec<u8> = std::iter::once(&next).chain(refs).flat_map(|word| word.0.to_le_bytes()).collect();
-    assert!(page.write(0, &octets));
+    let bytes: Vec<u8> = std::iter::once(&next).chain(refs).flat_map(|word| word.0.to_le_bytes()).collect();
+    assert!(page.write(0, &bytes));
 }

@@ -11,7 +11,7 @@ use crate::hostile::HostileGuest;
 use crate::stalls::Stalls;
 use crate::{Guest, World};
 
-/// Octets of 10 ms at 48 kHz, two channels of 16 bits.
+/// Bytes of 10 ms at 48 kHz, two channels of 16 bits.
 const PERIOD_BYTES: u32 = 1_920;
 const PERIOD: Duration = Duration::from_millis(10);
 const BUFFER_PERIODS: u32 = 4;

@@ -59,7 +59,7 @@ impl RawRing {
         Self { page, channel: xen.alloc_unbound(HOST).expect("a port"), req_prod: 0, rsp_cons: 0 }
     }
 
-    /// Puts any octets into the next slot and notifies.
+    /// Puts any bytes into the next slot and notifies.
     ///
     /// # Panics
     /// When the channel is gone.
@@ -91,7 +91,7 @@ pub struct Guest2015 {
     stream_id: u64,
     /// What the stream is open with, as the driver believes.
     opened: Option<OpenParams>,
-    /// Octets that the driver counts as played.
+    /// Bytes that the driver counts as played.
     pub position: u64,
 }
 
@@ -201,8 +201,8 @@ impl Guest2015 {
     }
 
     /// All ten pages, whatever the length.
-    fn transfer(&self, octets: usize) -> Transfer {
-        Transfer::new(u32::try_from(octets).expect("below 4 GiB"), self.pages.refs()).expect("ten pages")
+    fn transfer(&self, bytes: usize) -> Transfer {
+        Transfer::new(u32::try_from(bytes).expect("below 4 GiB"), self.pages.refs()).expect("ten pages")
     }
 
     /// `copy`: brings frames to play.
@@ -277,7 +277,7 @@ impl Guest2015 {
         })
     }
 
-    /// A request of this stream with any octets behind its id.
+    /// A request of this stream with any bytes behind its id.
     #[must_use]
     pub fn packet(&self, opcode: u8, length: u32, refs: &[GrantRef]) -> [u8; PACKET_BYTES] {
         let mut packet = [0; PACKET_BYTES];

@@ -33,9 +33,9 @@ pub type Guest = DomainId;
 struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Log {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(octets);
-        Ok(octets.len())
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -446,22 +446,22 @@ impl World {
     }
 
     /// What was played at the `number`th OPEN (from 1) that gave sound of a stream such as `1-0-0-0` (domain,
-    /// card, PCM, stream), once it is as long as `octets`.
+    /// card, PCM, stream), once it is as long as `bytes`.
     ///
     /// # Panics
     /// When it never is.
     #[must_use]
-    pub fn played(&self, stream: &str, number: usize, octets: usize) -> Vec<u8> {
+    pub fn played(&self, stream: &str, number: usize, bytes: usize) -> Vec<u8> {
         let mut sounds = Vec::new();
         let there = || {
             sounds = self.sounds(stream);
-            sounds.get(number - 1).is_some_and(|sound| sound.len() >= octets)
+            sounds.get(number - 1).is_some_and(|sound| sound.len() >= bytes)
         };
         if eventually(PATIENCE, there) {
             return sounds.swap_remove(number - 1);
         }
         let lengths: Vec<usize> = sounds.iter().map(Vec::len).collect();
-        panic!("sound {number} of {stream} is not {octets} octets long; there are {lengths:?}");
+        panic!("sound {number} of {stream} is not {bytes} bytes long; there are {lengths:?}");
     }
 
     /// What was played at every OPEN of a stream that gave sound.
@@ -481,12 +481,12 @@ impl World {
     /// When something else was.
     pub fn assert_played(&self, stream: &str, number: usize, wanted: &[u8]) {
         let mut got = self.played(stream, number, wanted.len());
-        let sound = got.iter().rposition(|&octet| octet != 0).map_or(0, |last| last + 1);
+        let sound = got.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
         got.truncate(sound.max(wanted.len()));
         assert_same(&got, wanted);
     }
 
-    /// The streams that were recorded, with the octets of each file.
+    /// The streams that were recorded, with the bytes of each file.
     #[must_use]
     pub fn recordings(&self) -> BTreeMap<String, usize> {
         let mut found = BTreeMap::new();

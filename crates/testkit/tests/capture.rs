@@ -1,4 +1,4 @@
-//! What a guest records is what the host's source gives, octet for octet.
+//! What a guest records is what the host's source gives, byte for byte.
 
 use std::path::Path;
 
@@ -31,7 +31,7 @@ fn world(sound: &[u8]) -> (World, xen::Xen, LinuxFrontend) {
 }
 
 #[test]
-fn a_recording_is_the_source_octet_for_octet() {
+fn a_recording_is_the_source_byte_for_byte() {
     let sound = noise(1, 18_000 * 4);
     let (_world, _xen, frontend) = world(&sound);
     for _ in 0..2 {
@@ -40,10 +40,10 @@ fn a_recording_is_the_source_octet_for_octet() {
         // More than a buffer, and then the silence behind the file's end.
         let recorded = pcm.arecord(20_000).unwrap();
         assert_same(&recorded[..sound.len()], &sound);
-        assert!(recorded[sound.len()..].iter().all(|&octet| octet == 0));
+        assert!(recorded[sound.len()..].iter().all(|&byte| byte == 0));
         assert_eq!(pcm.xruns(), 0);
         let observed = pcm.observed();
-        assert_eq!((observed.ignored_events, observed.leaked_octets, observed.wider_answers), (0, 0, 0));
+        assert_eq!((observed.ignored_events, observed.leaked_bytes, observed.wider_answers), (0, 0, 0));
     }
 }
 

@@ -14,7 +14,7 @@ const DAY_NS: u64 = 24 * 3600 * SECOND;
 /// Periods of 100 ms.
 const PERIODS: u32 = 4;
 
-/// Frames of one octet, numbered: one that is missing or doubled is seen.
+/// Frames of one byte, numbered: one that is missing or doubled is seen.
 fn sound() -> Vec<u8> {
     (0..251_u8).cycle().take(251 + 4 * 4800).collect()
 }
@@ -75,7 +75,7 @@ impl Line {
         let mut line = Self {
             direction,
             rate_hz,
-            buffer: Pages::of_octets((PERIODS * period) as usize),
+            buffer: Pages::of_bytes((PERIODS * period) as usize),
             front: frontend::Stream::new(direction, ring.clone(), events.clone(), 0),
             ring: BackRing::new(ring),
             events: EventProducer::new(events),

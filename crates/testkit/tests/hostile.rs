@@ -70,7 +70,7 @@ fn xsa_155_a_request_that_is_rewritten_while_it_is_served_is_taken_once() {
         ends.store(true, Ordering::Relaxed);
         rewriter.join().unwrap();
     });
-    // The response's own octets are rewritten, too, but never its status: it is one answer or the other.
+    // The response's own bytes are rewritten, too, but never its status: it is one answer or the other.
     assert_eq!(answers[0] + answers[1], 3000);
     assert!(world.daemon_runs());
     bystander.assert_undisturbed(&world);
@@ -132,16 +132,16 @@ fn xsa_216_responses_and_events_are_built_from_zeroes() {
         let answer = stream.call_raw(&packet);
         let reserved = if operation.opcode() == opcode::HW_PARAM_QUERY { 48 } else { 8 };
         assert_eq!(answer[3], 0, "{operation:?}");
-        assert!(answer[reserved..].iter().all(|&octet| octet == 0), "{operation:?}: {answer:?}");
+        assert!(answer[reserved..].iter().all(|&byte| byte == 0), "{operation:?}: {answer:?}");
     }
     let mut unknown = [0xFF; PACKET_BYTES];
     unknown[2] = 99;
     let answer = stream.call_raw(&unknown);
-    assert!(answer[3] == 0 && answer[8..].iter().all(|&octet| octet == 0), "{answer:?}");
+    assert!(answer[3] == 0 && answer[8..].iter().all(|&byte| byte == 0), "{answer:?}");
     assert!(eventually(PATIENCE, || stream.events_sent() > 3));
     for index in 0..3 {
         let event = stream.event(index);
-        assert!([&event[2..8], &event[16..]].concat().iter().all(|&octet| octet == 0), "{event:?}");
+        assert!([&event[2..8], &event[16..]].concat().iter().all(|&byte| byte == 0), "{event:?}");
     }
 }
 
@@ -380,8 +380,8 @@ fn xsa_349_a_store_that_is_rewritten_ten_thousand_times_costs_no_memory_and_dist
         }
     }
     let grown = resident().saturating_sub(before);
-    assert!(grown < 64 << 20, "{grown} octets more");
-    assert!(world.log().len() < 100_000, "the log has {} octets", world.log().len());
+    assert!(grown < 64 << 20, "{grown} bytes more");
+    assert!(world.log().len() < 100_000, "the log has {} bytes", world.log().len());
     bystander.assert_undisturbed(&world);
     hostile.connect(&mut world, 1);
 }
@@ -477,7 +477,7 @@ fn store_values_of_any_kind_are_refused_and_escaped_in_the_log() {
             guest.set_state(XenbusState::Initialised);
         }
         for (guest, node, value) in asked {
-            // No octets for control is what stands there without a node; lists may have spaces in them.
+            // No bytes for control is what stands there without a node; lists may have spaces in them.
             let accepted = matches!((node, value), ("0/0/control-size", b"0") | ("0/sample-rates", b" 7"));
             let wanted = if accepted { XenbusState::Connected } else { XenbusState::Closed };
             let domain = guest.xen.domain();

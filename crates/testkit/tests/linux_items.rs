@@ -144,13 +144,13 @@ fn item_03_a_run_that_is_dropped_midway_leaves_nothing_for_the_next() {
 }
 
 #[test]
-fn item_04_stale_reserved_octets_are_ignored_and_none_are_sent() {
+fn item_04_stale_reserved_bytes_are_ignored_and_none_are_sent() {
     let (world, _xen, frontend) = world();
     // The model fills every slot with garbage before it writes a request's fields.
     let mut pcm = open(&frontend, &Wish::COMFORTABLE);
     let sound = noise(4, bytes(pcm.agreed(), 3840));
     pcm.aplay(&sound).unwrap();
-    assert_eq!(pcm.observed().leaked_octets, 0);
+    assert_eq!(pcm.observed().leaked_bytes, 0);
     pcm.close().unwrap();
     world.assert_played(STREAM, 1, &sound);
 }
@@ -296,7 +296,7 @@ fn item_11_both_spellings_of_a_float_format_are_read() {
 }
 
 #[test]
-fn item_12_the_format_octet_of_an_unsupported_format_is_refused() {
+fn item_12_the_format_byte_of_an_unsupported_format_is_refused() {
     let (world, _xen, frontend) = world();
     let mut pcm = open(&frontend, &Wish::COMFORTABLE);
     assert_eq!(pcm.prepare_as(0xEA), Err(Errno::EINVAL));

@@ -80,8 +80,8 @@ fn capture_is_allowed_and_denied_while_a_guest_records() {
         recorder.join().unwrap()
     });
     assert_eq!(recorded.len(), sound.len(), "the guest's clock went on");
-    let begin = recorded.iter().position(|&octet| octet != 0).expect("what was allowed is heard");
-    let end = recorded.iter().rposition(|&octet| octet != 0).unwrap() + 1;
+    let begin = recorded.iter().position(|&byte| byte != 0).expect("what was allowed is heard");
+    let end = recorded.iter().rposition(|&byte| byte != 0).unwrap() + 1;
     assert!(begin >= 6_000 * 4, "nothing before it was allowed: {begin}");
     assert!(end < recorded.len() - 800 * 4, "nothing after it was denied: {end}");
     assert_same(&recorded[begin..end], &sound[..end - begin]);
@@ -154,7 +154,7 @@ fn the_hosts_volume_and_mute_are_heard_at_once_and_added_to_the_guests() {
     pcm.aplay(&sound[..9_600 * 4]).unwrap();
     let frames = frames + 9_600;
     let played = world.played(PLAYED, 1, frames * 4);
-    let samples: Vec<i16> = played.as_chunks::<2>().0.iter().map(|octets| i16::from_le_bytes(*octets)).collect();
+    let samples: Vec<i16> = played.as_chunks::<2>().0.iter().map(|bytes| i16::from_le_bytes(*bytes)).collect();
     let mut levels: Vec<i16> = samples.clone();
     levels.dedup();
     assert!(samples.iter().all(|&sample| (0..=10_000).contains(&sample)), "the ceiling holds");

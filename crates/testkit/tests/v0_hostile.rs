@@ -22,13 +22,13 @@ fn world() -> (World, Guest2015) {
     (world, guest)
 }
 
-/// Sends any octets and says whether they succeeded.
+/// Sends any bytes and says whether they succeeded.
 fn call(guest: &mut Guest2015, packet: &[u8; PACKET_BYTES]) -> bool {
     guest.ring.put(packet);
     let slot = guest.ring.take(PATIENCE).expect("an answer to everything");
     assert_eq!(slot[..8], packet[8..16], "the id is the request's");
     assert_eq!(slot[8], packet[0], "and so is the operation");
-    assert!(slot[12..28].iter().chain(&slot[36..]).all(|&octet| octet == 0), "nothing of the daemon's leaks out");
+    assert!(slot[12..28].iter().chain(&slot[36..]).all(|&byte| byte == 0), "nothing of the daemon's leaks out");
     i16::from_le_bytes([slot[10], slot[11]]) == 0
 }
 
@@ -66,7 +66,7 @@ fn offsets_v0_lengths_and_grants_beyond_the_rules_are_refused_and_leak_nothing()
             // The first page is fine, the second is nobody's.
             (8192, &refs[..1]),
         ] {
-            assert!(!send(&mut guest, opcode::WRITE, length, refs), "{length} octets");
+            assert!(!send(&mut guest, opcode::WRITE, length, refs), "{length} bytes");
         }
     }
     // What the length does not reach is nobody's business, and the same page ten times is the guest's own.
@@ -110,7 +110,7 @@ fn v0_requests_out_of_place_are_refused() {
 }
 
 #[test]
-fn xsa_155_v0_octets_written_behind_the_answer_change_nothing() {
+fn xsa_155_v0_bytes_written_behind_the_answer_change_nothing() {
     let (world, mut guest) = world();
     guest.prepare(STEREO).unwrap();
     let sound = noise(7, 40_960);

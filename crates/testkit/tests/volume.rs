@@ -38,22 +38,22 @@ impl Mixer {
         Self { world, guest, buffer }
     }
 
-    fn control(&mut self, octets: &[u8], operation: impl FnOnce(Span) -> Operation) -> Result<(), Errno> {
-        assert!(self.buffer.pages.write(CONTROL as usize, octets));
-        let length = u32::try_from(octets.len()).unwrap();
+    fn control(&mut self, bytes: &[u8], operation: impl FnOnce(Span) -> Operation) -> Result<(), Errno> {
+        assert!(self.buffer.pages.write(CONTROL as usize, bytes));
+        let length = u32::try_from(bytes.len()).unwrap();
         self.guest.streams[0].call(operation(Span { offset: CONTROL, length })).map(drop)
     }
 
     fn set(&mut self, volumes: [i32; 2]) {
-        let octets: Vec<u8> = volumes.into_iter().flat_map(i32::to_le_bytes).collect();
-        self.control(&octets, Operation::SetVolume).unwrap();
+        let bytes: Vec<u8> = volumes.into_iter().flat_map(i32::to_le_bytes).collect();
+        self.control(&bytes, Operation::SetVolume).unwrap();
     }
 
     fn get(&mut self) -> [i32; 2] {
         self.control(&[0xAA; 8], Operation::GetVolume).unwrap();
-        let mut octets = [0; 8];
-        self.buffer.pages.read(CONTROL as usize, &mut octets);
-        [0, 4].map(|at| i32::from_le_bytes(octets[at..at + 4].try_into().unwrap()))
+        let mut bytes = [0; 8];
+        self.buffer.pages.read(CONTROL as usize, &mut bytes);
+        [0, 4].map(|at| i32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()))
     }
 
     /// Plays frames of `sample` in both channels and says what the host heard of each.
@@ -147,7 +147,7 @@ fn volumes_out_of_range_are_brought_into_it() {
 }
 
 #[test]
-fn mute_takes_flags_of_one_octet_and_of_four() {
+fn mute_takes_flags_of_one_byte_and_of_four() {
     let one: (&[u8], &[u8]) = (&[1, 0], &[0, 1]);
     let four: (&[u8], &[u8]) = (&[1, 0, 0, 0, 0, 0, 0, 0], &[0, 0, 0, 0, 0, 0, 0, 1]);
     for (left_only, right_only) in [one, four] {
@@ -184,14 +184,14 @@ fn mute_keeps_the_volume() {
 fn lengths_that_fit_no_stride_are_refused() {
     let mut mixer = Mixer::open();
     for length in [0, 1, 3, 4, 5, 7, 9, 12, 16] {
-        let octets = vec![1; length];
-        assert_eq!(mixer.control(&octets, Operation::Mute), Err(Errno::EINVAL), "MUTE of {length}");
-        assert_eq!(mixer.control(&octets, Operation::Unmute), Err(Errno::EINVAL), "UNMUTE of {length}");
+        let bytes = vec![1; length];
+        assert_eq!(mixer.control(&bytes, Operation::Mute), Err(Errno::EINVAL), "MUTE of {length}");
+        assert_eq!(mixer.control(&bytes, Operation::Unmute), Err(Errno::EINVAL), "UNMUTE of {length}");
     }
     for length in [0, 1, 2, 4, 7, 9, 12, 16] {
-        let octets = vec![0; length];
-        assert_eq!(mixer.control(&octets, Operation::SetVolume), Err(Errno::EINVAL), "SET_VOLUME of {length}");
-        assert_eq!(mixer.control(&octets, Operation::GetVolume), Err(Errno::EINVAL), "GET_VOLUME of {length}");
+        let bytes = vec![0; length];
+        assert_eq!(mixer.control(&bytes, Operation::SetVolume), Err(Errno::EINVAL), "SET_VOLUME of {length}");
+        assert_eq!(mixer.control(&bytes, Operation::GetVolume), Err(Errno::EINVAL), "GET_VOLUME of {length}");
     }
     let [left, right] = mixer.heard(77);
     assert!(left.iter().chain(&right).all(|&sample| sample == 77), "nothing was muted");
@@ -223,8 +223,8 @@ fn a_buffer_without_a_control_area_carries_volume_in_its_frames() {
     buffer.pages.write(100, &[HALF_MDB.to_le_bytes(), 0_i32.to_le_bytes()].concat());
     stream.call(Operation::SetVolume(Span { offset: 100, length: 8 })).unwrap();
     stream.call(Operation::GetVolume(Span { offset: 200, length: 8 })).unwrap();
-    let mut octets = [0; 108];
-    buffer.pages.read(100, &mut octets);
-    let (set, got) = (octets[..8].to_vec(), octets[100..].to_vec());
+    let mut bytes = [0; 108];
+    buffer.pages.read(100, &mut bytes);
+    let (set, got) = (bytes[..8].to_vec(), bytes[100..].to_vec());
     assert_same(&got, &set);
 }

@@ -14,7 +14,7 @@ pub struct Params {
     pub channels_min: Option<u32>,
     /// `channels-max`
     pub channels_max: Option<u32>,
-    /// `buffer-size`, in octets.
+    /// `buffer-size`, in bytes.
     pub buffer_size: Option<u32>,
 }
 

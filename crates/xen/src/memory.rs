@@ -15,9 +15,9 @@ use rustix::fs::SealFlags;
 use rustix::mm::{MapFlags, ProtFlags};
 use sndif::{PAGE_BYTES, SharedMemory};
 
-/// Octets of one machine word of a bulk copy.
+/// Bytes of one machine word of a bulk copy.
 const WORD: usize = size_of::<u64>();
-/// Octets copied by one turn of the bulk loop.
+/// Bytes copied by one turn of the bulk loop.
 const STRIDE: usize = 8 * WORD;
 
 /// What the holder of shared pages may do with them.
@@ -73,15 +73,15 @@ pub(crate) struct SharedPages {
 unsafe impl Send for SharedPages {}
 // SAFETY: `&SharedPages` gives out no reference to the memory but one to an atomic. Everything else is
 // copied by volatile accesses, as with memory that a device changes: whatever is stored there at the
-// same time, by whomever, any octets are valid.
+// same time, by whomever, any bytes are valid.
 unsafe impl Sync for SharedPages {}
 
 impl SharedPages {
-    /// Maps `pages` pages of a device file at `offset` (octets), shared.
+    /// Maps `pages` pages of a device file at `offset` (bytes), shared.
     ///
     /// The caller holds whatever the device handed out for this offset until the value is dropped.
     pub fn map_device(file: BorrowedFd<'_>, offset: u64, pages: usize, access: Access) -> io::Result<Self> {
-        let len = octets(pages)?;
+        let len = bytes(pages)?;
         let protection = access.protection();
         // SAFETY: the address is chosen by the kernel (null hint, no MAP_FIXED), so no existing
         // mapping is touched.
@@ -109,7 +109,7 @@ impl SharedPages {
         for run in runs {
             total = total.checked_add(run.pages).ok_or_else(too_large)?;
         }
-        let len = octets(total)?;
+        let len = bytes(total)?;
         let none = ProtFlags::empty();
         // SAFETY: the address is chosen by the kernel (null hint, no MAP_FIXED), so no existing
         // mapping is touched.
@@ -118,7 +118,7 @@ impl SharedPages {
         let pages = Self { base: non_null(base)?, len, access };
         let mut at = 0_usize;
         for run in runs {
-            let size = octets(run.pages)?;
+            let size = bytes(run.pages)?;
             // SAFETY: `at` plus this run's size is at most `len` (the sum of all runs), so the result
             // stays inside the reservation.
             let place = unsafe { pages.base.add(at) };
@@ -148,7 +148,7 @@ impl SharedPages {
         // SAFETY: the pointer is aligned (the base is page-aligned, `offset` a multiple of 4) and valid
         // for the life of `self`. This process reaches words that it uses as atomics in no other way at
         // the same time, since indices lie apart from packets and data. What another process or domain
-        // stores, of whatever size, is outside of this program: a load sees some of it, and any octets
+        // stores, of whatever size, is outside of this program: a load sees some of it, and any bytes
         // are a u32. For a read-only mapping the caller only loads, which a 32-bit atomic does without
         // writing.
         Some(unsafe { AtomicU32::from_ptr(place.as_ptr().cast()) })
@@ -159,34 +159,34 @@ impl SharedPages {
         offset.checked_add(count).is_some_and(|end| end <= self.len)
     }
 
-    /// A pointer to the octet at `offset`, which must be at most `len`.
+    /// A pointer to the byte at `offset`, which must be at most `len`.
     fn at(&self, offset: usize) -> *mut u8 {
         debug_assert!(offset <= self.len);
         self.base.as_ptr().wrapping_add(offset)
     }
 
-    fn copy_out_octets(&self, offset: usize, into: &mut [u8]) {
+    fn copy_out_bytes(&self, offset: usize, into: &mut [u8]) {
         debug_assert!(self.contains(offset, into.len()));
-        for (index, octet) in into.iter_mut().enumerate() {
+        for (index, byte) in into.iter_mut().enumerate() {
             let from = self.at(offset + index);
-            // SAFETY: the range was checked to lie inside the mapping, which is readable; an octet
+            // SAFETY: the range was checked to lie inside the mapping, which is readable; a byte
             // needs no alignment, and any bit pattern is a `u8`.
-            *octet = unsafe { from.read_volatile() };
+            *byte = unsafe { from.read_volatile() };
         }
     }
 
-    fn copy_in_octets(&self, offset: usize, from: &[u8]) {
+    fn copy_in_bytes(&self, offset: usize, from: &[u8]) {
         debug_assert!(self.contains(offset, from.len()));
-        for (index, octet) in from.iter().enumerate() {
+        for (index, byte) in from.iter().enumerate() {
             let to = self.at(offset + index);
             // SAFETY: the range was checked to lie inside the mapping, which is writable (checked by
-            // `write`); an octet needs no alignment.
-            unsafe { to.write_volatile(*octet) };
+            // `write`); a byte needs no alignment.
+            unsafe { to.write_volatile(*byte) };
         }
     }
 }
 
-/// Octets before the next word boundary of the shared side, at most `count`.
+/// Bytes before the next word boundary of the shared side, at most `count`.
 fn head(offset: usize, count: usize) -> usize {
     (offset.wrapping_neg() % WORD).min(count)
 }
@@ -219,7 +219,7 @@ impl SharedMemory for SharedPages {
             return false;
         }
         let (first, aligned) = into.split_at_mut(head(offset, into.len()));
-        self.copy_out_octets(offset, first);
+        self.copy_out_bytes(offset, first);
         let mut at = offset + first.len();
         let mut strides = aligned.chunks_exact_mut(STRIDE);
         for stride in &mut strides {
@@ -228,21 +228,21 @@ impl SharedMemory for SharedPages {
             // multiple of the word size and so is the base, which is the array's alignment; any bit
             // pattern is an array of `u64`.
             let words = unsafe { from.read_volatile() };
-            for (octets, word) in stride.chunks_exact_mut(WORD).zip(words) {
-                octets.copy_from_slice(&word.to_ne_bytes());
+            for (bytes, word) in stride.chunks_exact_mut(WORD).zip(words) {
+                bytes.copy_from_slice(&word.to_ne_bytes());
             }
             at += STRIDE;
         }
         let mut words = strides.into_remainder().chunks_exact_mut(WORD);
-        for octets in &mut words {
+        for bytes in &mut words {
             let from = self.at(at).cast::<u64>();
             // SAFETY: `[at, at + 8)` was checked to lie inside the readable mapping and `at` is a
             // multiple of 8, as is the base; any bit pattern is a `u64`.
             let word = unsafe { from.read_volatile() };
-            octets.copy_from_slice(&word.to_ne_bytes());
+            bytes.copy_from_slice(&word.to_ne_bytes());
             at += WORD;
         }
-        self.copy_out_octets(at, words.into_remainder());
+        self.copy_out_bytes(at, words.into_remainder());
         true
     }
 
@@ -251,13 +251,13 @@ impl SharedMemory for SharedPages {
             return false;
         }
         let (first, aligned) = from.split_at(head(offset, from.len()));
-        self.copy_in_octets(offset, first);
+        self.copy_in_bytes(offset, first);
         let mut at = offset + first.len();
         let (strides, rest) = aligned.as_chunks::<STRIDE>();
         for stride in strides {
             let mut words = [0_u64; STRIDE / WORD];
-            for (word, octets) in words.iter_mut().zip(stride.as_chunks::<WORD>().0) {
-                *word = u64::from_ne_bytes(*octets);
+            for (word, bytes) in words.iter_mut().zip(stride.as_chunks::<WORD>().0) {
+                *word = u64::from_ne_bytes(*bytes);
             }
             let to = self.at(at).cast::<[u64; STRIDE / WORD]>();
             // SAFETY: `[at, at + STRIDE)` was checked to lie inside the mapping, which is writable
@@ -267,14 +267,14 @@ impl SharedMemory for SharedPages {
             at += STRIDE;
         }
         let (words, last) = rest.as_chunks::<WORD>();
-        for octets in words {
+        for bytes in words {
             let to = self.at(at).cast::<u64>();
             // SAFETY: `[at, at + 8)` was checked to lie inside the mapping, which is writable; `at`
             // is a multiple of 8, as is the base.
-            unsafe { to.write_volatile(u64::from_ne_bytes(*octets)) };
+            unsafe { to.write_volatile(u64::from_ne_bytes(*bytes)) };
             at += WORD;
         }
-        self.copy_in_octets(at, last);
+        self.copy_in_bytes(at, last);
         true
     }
 }
@@ -288,7 +288,7 @@ impl Drop for SharedPages {
     }
 }
 
-fn octets(pages: usize) -> io::Result<usize> {
+fn bytes(pages: usize) -> io::Result<usize> {
     match pages.checked_mul(PAGE_BYTES) {
         Some(len) if len > 0 && isize::try_from(len).is_ok() => Ok(len),
         _ => Err(too_large()),
@@ -348,14 +348,14 @@ mod tests {
         let mixed =
             SharedPages::map_memfds(&[run(&two, 2, 1), run(&one, 0, 2), run(&two, 0, 1)], Access::ReadWrite).unwrap();
         assert_eq!(mixed.pages(), 4);
-        let first_octets: Vec<u8> = (0..4)
+        let first_bytes: Vec<u8> = (0..4)
             .map(|page| {
-                let mut octet = [9];
-                assert!(mixed.read(page * PAGE_BYTES, &mut octet));
-                octet[0]
+                let mut byte = [9];
+                assert!(mixed.read(page * PAGE_BYTES, &mut byte));
+                byte[0]
             })
             .collect();
-        assert_eq!(first_octets, [3, 0, 0, 1]);
+        assert_eq!(first_bytes, [3, 0, 0, 1]);
     }
 
     #[test]
@@ -371,11 +371,11 @@ mod tests {
         let file = memfd(1, true);
         let pages = SharedPages::map_memfds(&[run(&file, 0, 1)], Access::ReadWrite).unwrap();
         assert!(pages.write(0, &[7; PAGE_BYTES]));
-        let mut octets = [1; 8];
+        let mut bytes = [1; 8];
         for offset in [PAGE_BYTES - 7, PAGE_BYTES, usize::MAX - 3] {
-            octets.fill(1);
-            assert!(!pages.read(offset, &mut octets));
-            assert_eq!(octets, [0; 8]);
+            bytes.fill(1);
+            assert!(!pages.read(offset, &mut bytes));
+            assert_eq!(bytes, [0; 8]);
             assert!(!pages.write(offset, &[3; 8]));
         }
         for offset in [1, 2, PAGE_BYTES - 2, PAGE_BYTES, usize::MAX - 3] {

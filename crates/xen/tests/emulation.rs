@@ -34,10 +34,10 @@ fn readable(fd: impl AsFd, patience: Duration) -> bool {
     poll(&mut fds, Some(&Timespec::try_from(patience).unwrap())).unwrap() > 0
 }
 
-fn octets(memory: &impl SharedMemory, offset: usize, count: usize) -> Vec<u8> {
-    let mut octets = vec![0xee; count];
-    assert!(memory.read(offset, &mut octets));
-    octets
+fn bytes(memory: &impl SharedMemory, offset: usize, count: usize) -> Vec<u8> {
+    let mut bytes = vec![0xee; count];
+    assert!(memory.read(offset, &mut bytes));
+    bytes
 }
 
 fn refusal(error: Error) -> Refusal {
@@ -52,15 +52,15 @@ fn what_one_domain_writes_the_other_reads() {
     let machine = machine();
     let (host, guest) = (machine.open(HOST), machine.open(GUEST));
     let granted = guest.grant(HOST, 3, Access::ReadWrite).unwrap();
-    assert_eq!(octets(&granted, 0, 3 * PAGE_BYTES), vec![0; 3 * PAGE_BYTES]);
+    assert_eq!(bytes(&granted, 0, 3 * PAGE_BYTES), vec![0; 3 * PAGE_BYTES]);
     assert!(granted.refs().iter().all(|reference| reference.0 >= 8));
     granted.write(PAGE_BYTES - 1, b"across");
     let mapped = host.map(GUEST, granted.refs(), Access::ReadWrite).unwrap();
     assert_eq!(mapped.len(), 3 * PAGE_BYTES);
-    assert_eq!(octets(&mapped, PAGE_BYTES - 1, 6), b"across");
+    assert_eq!(bytes(&mapped, PAGE_BYTES - 1, 6), b"across");
     mapped.store_release(8, 0x0102_0304);
     assert_eq!(granted.load_acquire(8), 0x0102_0304);
-    assert_eq!(octets(&granted, 8, 4), [4, 3, 2, 1]);
+    assert_eq!(bytes(&granted, 8, 4), [4, 3, 2, 1]);
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn pages_lie_in_the_order_of_the_references_whatever_they_belong_to() {
         }
     }
     let mapped = host.map(GUEST, &refs, Access::ReadOnly).unwrap();
-    let found: Vec<_> = (0..300).map(|page| octets(&mapped, page * PAGE_BYTES, 2)).collect();
+    let found: Vec<_> = (0..300).map(|page| bytes(&mapped, page * PAGE_BYTES, 2)).collect();
     assert_eq!(found, wanted);
     drop(mapped);
     assert_eq!(machine.emulation.stats().unwrap().mapped_pages, 0);
@@ -102,7 +102,7 @@ fn grants_by_domain() {
     assert_eq!(refusal(error), Refusal::ReadOnly);
     let mapped = host.map(GUEST, shown.refs(), Access::ReadOnly).unwrap();
     shown.write(0, b"shown");
-    assert_eq!(octets(&mapped, 0, 5), b"shown");
+    assert_eq!(bytes(&mapped, 0, 5), b"shown");
     assert!(!mapped.write(0, b"x"));
 }
 
@@ -132,7 +132,7 @@ fn end_access_fails_while_mapped() {
     let mapped = host.map(GUEST, &granted.refs()[..1], Access::ReadWrite).unwrap();
     let granted = granted.end_access().unwrap_err().granted;
     granted.write(0, b"still shared");
-    assert_eq!(octets(&mapped, 0, 12), b"still shared");
+    assert_eq!(bytes(&mapped, 0, 12), b"still shared");
     drop(mapped);
     granted.end_access().unwrap();
     assert_eq!(machine.emulation.stats().unwrap().granted_pages, 0);
@@ -151,7 +151,7 @@ fn xsa_396_pages_dropped_while_mapped_are_quarantined_until_the_last_mapping_goe
     assert_eq!(refusal(host.map(GUEST, &refs, Access::ReadWrite).unwrap_err()), Refusal::Revoked);
     let next = guest.grant(HOST, 2, Access::ReadWrite).unwrap();
     next.write(0, b"next");
-    assert_eq!(octets(&mapped, 0, 4), [0; 4]);
+    assert_eq!(bytes(&mapped, 0, 4), [0; 4]);
     drop((mapped, next));
     assert_eq!(machine.emulation.stats().unwrap().granted_pages, 0);
 }
@@ -164,7 +164,7 @@ fn pages_of_a_dead_domain_stay_with_those_who_map_them() {
     granted.write(0, b"testament");
     let mapped = host.map(GUEST, granted.refs(), Access::ReadWrite).unwrap();
     drop((granted, guest));
-    assert_eq!(octets(&mapped, 0, 9), b"testament");
+    assert_eq!(bytes(&mapped, 0, 9), b"testament");
     assert!(mapped.write(0, b"x"));
 }
 

@@ -60,12 +60,12 @@ impl Machine {
     }
 }
 
-fn octets(words: &[u32]) -> Vec<u8> {
+fn bytes(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
 fn send(socket: &OwnedFd, words: &[u32]) {
-    rustix::net::send(socket, &octets(words), SendFlags::NOSIGNAL).unwrap();
+    rustix::net::send(socket, &bytes(words), SendFlags::NOSIGNAL).unwrap();
 }
 
 /// First word of the next reply, `None` at the end of the connection. Descriptors are closed.
@@ -76,10 +76,10 @@ fn status(socket: &OwnedFd) -> Option<u32> {
 fn reply(socket: &OwnedFd) -> (Option<u32>, Vec<OwnedFd>) {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(200))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut octets = [0; 4096];
-    let mut parts = [IoSliceMut::new(&mut octets)];
+    let mut bytes = [0; 4096];
+    let mut parts = [IoSliceMut::new(&mut bytes)];
     let status = match rustix::net::recvmsg(socket, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
-        Ok(message) if message.bytes >= 4 => Some(u32::from_le_bytes([octets[0], octets[1], octets[2], octets[3]])),
+        Ok(message) if message.bytes >= 4 => Some(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])),
         Ok(_) | Err(Errno::CONNRESET) => None,
         Err(error) => panic!("{error}"),
     };
@@ -192,7 +192,7 @@ fn descriptors_with_a_request_are_refused_and_closed() {
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     let fds = [ours.as_fd()];
     assert!(ancillary.push(SendAncillaryMessage::ScmRights(&fds)));
-    rustix::net::sendmsg(&socket, &[IoSlice::new(&octets(&[2]))], &mut ancillary, SendFlags::NOSIGNAL).unwrap();
+    rustix::net::sendmsg(&socket, &[IoSlice::new(&bytes(&[2]))], &mut ancillary, SendFlags::NOSIGNAL).unwrap();
     assert_eq!(status(&socket), None);
     drop(ours);
     assert_eq!(rustix::io::read(&theirs, &mut [0; 1]), Ok(0), "nobody holds the other end any more");
@@ -203,7 +203,7 @@ fn descriptors_with_a_request_are_refused_and_closed() {
 fn xsa_392_who_does_not_read_replies_is_dropped() {
     let machine = machine();
     let socket = machine.enter();
-    let request = octets(&[2]);
+    let request = bytes(&[2]);
     let mut sent = 0;
     while sent < 1_000_000 && rustix::net::send(&socket, &request, SendFlags::NOSIGNAL).is_ok() {
         sent += 1;

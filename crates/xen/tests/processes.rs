@@ -106,10 +106,10 @@ fn reader(spec: &XenSpec, given: &[u32]) {
     let xen = Xen::open(spec, Some(GUEST)).unwrap();
     let refs: Vec<GrantRef> = given.iter().map(|reference| GrantRef(*reference)).collect();
     let mapped = xen.map(HOST, &refs, Access::ReadWrite).unwrap();
-    let mut octets = [0; 4];
-    assert!(mapped.read(0, &mut octets));
+    let mut bytes = [0; 4];
+    assert!(mapped.read(0, &mut bytes));
     assert!(mapped.write(PAGE_BYTES, b"answer"));
-    eprintln!("{}", u32::from_le_bytes(octets));
+    eprintln!("{}", u32::from_le_bytes(bytes));
     wait_for_parent();
 }
 
@@ -259,9 +259,9 @@ fn a_killed_process_releases_everything_and_its_peers_see_it() {
         let dead = store.wait_event(Duration::from_secs(2)).unwrap().expect("the death is announced");
         assert_eq!(dead.token, "dead");
         assert!(!store.exists("/local/domain/1").unwrap());
-        let mut octets = [0; 9];
-        assert!(mapped.read(0, &mut octets));
-        assert_eq!(&octets, b"testament");
+        let mut bytes = [0; 9];
+        assert!(mapped.read(0, &mut bytes));
+        assert_eq!(&bytes, b"testament");
         assert!(host.map(GUEST, &[GrantRef(reference)], Access::ReadOnly).is_err());
         bound.notify().unwrap();
         channel.notify().unwrap();

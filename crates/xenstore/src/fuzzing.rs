@@ -1,4 +1,4 @@
-//! Entry points for fuzz targets: any octets, no panic, no unbounded memory. Not part of the API.
+//! Entry points for fuzz targets: any bytes, no panic, no unbounded memory. Not part of the API.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -9,12 +9,12 @@ use crate::server::{ConnId, Store};
 use crate::wire::{Decoder, Message, Op};
 use crate::{Client, Request, path, perm};
 
-/// Any octets as a stream of messages, and each payload as a path and as permissions.
-pub fn decoder(mut octets: &[u8]) {
+/// Any bytes as a stream of messages, and each payload as a path and as permissions.
+pub fn decoder(mut bytes: &[u8]) {
     let mut decoder = Decoder::new();
-    while !octets.is_empty() {
-        let taken = decoder.push(octets);
-        octets = octets.get(taken..).unwrap_or_default();
+    while !bytes.is_empty() {
+        let taken = decoder.push(bytes);
+        bytes = bytes.get(taken..).unwrap_or_default();
         loop {
             match decoder.next_message() {
                 Ok(Some(message)) => payload(&message.payload),
@@ -25,16 +25,16 @@ pub fn decoder(mut octets: &[u8]) {
     }
 }
 
-fn payload(octets: &[u8]) {
-    let _ = path::check(octets);
-    let _ = path::check_watchable(octets);
-    let _ = perm::parse_list(octets);
-    let _ = crate::StoreErrno::from_wire(octets);
+fn payload(bytes: &[u8]) {
+    let _ = path::check(bytes);
+    let _ = path::check_watchable(bytes);
+    let _ = perm::parse_list(bytes);
+    let _ = crate::StoreErrno::from_wire(bytes);
 }
 
-/// Any sequence of requests of two guests and domain 0. Of every command the first octet says who, the second what,
-/// the third in which transaction, the fourth how many octets of payload follow.
-pub fn server(mut octets: &[u8]) {
+/// Any sequence of requests of two guests and domain 0. Of every command the first byte says who, the second what,
+/// the third in which transaction, the fourth how many bytes of payload follow.
+pub fn server(mut bytes: &[u8]) {
     let mut store = Store::new();
     for domain in [1, 2] {
         store.domain_introduced(domain);
@@ -42,9 +42,9 @@ pub fn server(mut octets: &[u8]) {
         let _ = store.write(&home, b"").and_then(|()| store.set_perms(&home, &[perm::Perm::none(domain)]));
     }
     let mut conns: [ConnId; 3] = [0, 1, 2].map(|domain| store.connect(domain));
-    while let Some(([who, what, tx_id, len], rest)) = octets.split_first_chunk::<4>() {
+    while let Some(([who, what, tx_id, len], rest)) = bytes.split_first_chunk::<4>() {
         let (payload, rest) = rest.split_at_checked(usize::from(*len)).unwrap_or((rest, &[]));
-        octets = rest;
+        bytes = rest;
         let domain = u16::from(who % 3);
         let Some(conn) = conns.get_mut(usize::from(domain)) else { return };
         if !store.is_connected(*conn) {
@@ -64,11 +64,11 @@ pub fn server(mut octets: &[u8]) {
     }
 }
 
-/// Any octets as what a store answers.
-pub fn client(octets: &[u8]) {
+/// Any bytes as what a store answers.
+pub fn client(bytes: &[u8]) {
     let Ok((mut store, end)) = UnixStream::pair() else { return };
-    let octets = octets.get(..octets.len().min(64 << 10)).unwrap_or_default();
-    if store.write_all(octets).is_err() || store.shutdown(Shutdown::Write).is_err() {
+    let bytes = bytes.get(..bytes.len().min(64 << 10)).unwrap_or_default();
+    if store.write_all(bytes).is_err() || store.shutdown(Shutdown::Write).is_err() {
         return;
     }
     let Ok(mut client) = Client::from_fd(end.into()) else { return };

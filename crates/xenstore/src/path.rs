@@ -5,9 +5,9 @@
 
 use std::borrow::Cow;
 
-/// Longest absolute path, in octets, without its terminator (`XENSTORE_ABS_PATH_MAX`).
+/// Longest absolute path, in bytes, without its terminator (`XENSTORE_ABS_PATH_MAX`).
 pub const ABS_PATH_MAX: usize = 3072;
-/// Longest relative path, in octets, without its terminator (`XENSTORE_REL_PATH_MAX`).
+/// Longest relative path, in bytes, without its terminator (`XENSTORE_REL_PATH_MAX`).
 pub const REL_PATH_MAX: usize = 2048;
 /// Fires when a domain appears.
 pub const INTRODUCE_DOMAIN: &str = "@introduceDomain";
@@ -28,7 +28,7 @@ pub enum PathError {
     },
     /// Only letters, digits and `-/_@` may be used.
     #[error("has byte {0:#04x}, which no path may have")]
-    BadOctet(u8),
+    BadByte(u8),
     /// It has an empty component.
     #[error("has two slashes in a row")]
     DoubleSlash,
@@ -69,8 +69,8 @@ fn check_any(path: &[u8]) -> Result<&str, PathError> {
     if path.len() > max {
         return Err(PathError::TooLong { max });
     }
-    if let Some(&octet) = path.iter().find(|octet| !(is_name_octet(**octet) || **octet == b'/')) {
-        return Err(PathError::BadOctet(octet));
+    if let Some(&byte) = path.iter().find(|byte| !(is_name_byte(**byte) || **byte == b'/')) {
+        return Err(PathError::BadByte(byte));
     }
     if path.windows(2).any(|pair| pair == b"//") {
         return Err(PathError::DoubleSlash);
@@ -82,14 +82,14 @@ fn check_any(path: &[u8]) -> Result<&str, PathError> {
     std::str::from_utf8(path).map_err(|_| PathError::Empty)
 }
 
-fn is_name_octet(octet: u8) -> bool {
-    octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_' | b'@')
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'@')
 }
 
 /// True if this may be the name of one node inside its directory.
 #[must_use]
 pub fn is_leaf_name(name: &[u8]) -> bool {
-    !name.is_empty() && name.len() <= ABS_PATH_MAX && name.iter().all(|octet| is_name_octet(*octet))
+    !name.is_empty() && name.len() <= ABS_PATH_MAX && name.iter().all(|byte| is_name_byte(*byte))
 }
 
 /// A domain's own directory: `/local/domain/<domid>`.
@@ -137,10 +137,10 @@ mod tests {
         assert_eq!(check(b"//"), Err(PathError::DoubleSlash));
         assert_eq!(check(b"/a//b"), Err(PathError::DoubleSlash));
         assert_eq!(check(b"/a/"), Err(PathError::TrailingSlash));
-        assert_eq!(check(b"/a b"), Err(PathError::BadOctet(b' ')));
-        assert_eq!(check("/\u{e9}".as_bytes()), Err(PathError::BadOctet(0xc3)));
-        assert_eq!(check(b"/a\0"), Err(PathError::BadOctet(0)));
-        assert_eq!(check(b"/../x"), Err(PathError::BadOctet(b'.')));
+        assert_eq!(check(b"/a b"), Err(PathError::BadByte(b' ')));
+        assert_eq!(check("/\u{e9}".as_bytes()), Err(PathError::BadByte(0xc3)));
+        assert_eq!(check(b"/a\0"), Err(PathError::BadByte(0)));
+        assert_eq!(check(b"/../x"), Err(PathError::BadByte(b'.')));
         assert_eq!(check(b"@releaseDomain"), Err(PathError::Special));
         assert_eq!(check_watchable(b"@releaseDomain"), Ok(RELEASE_DOMAIN));
     }
@@ -174,13 +174,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_octets_panic_and_what_passes_has_only_legal_components(octets in prop::collection::vec(any::<u8>(), 0..64)) {
-            if let Ok(path) = check(&octets) {
-                prop_assert_eq!(path.as_bytes(), &octets[..]);
+        fn no_bytes_panic_and_what_passes_has_only_legal_components(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            if let Ok(path) = check(&bytes) {
+                prop_assert_eq!(path.as_bytes(), &bytes[..]);
                 let whole = absolute(path, 7);
                 prop_assert!(whole.as_ref() == "/" || whole[1..].split('/').all(|name| is_leaf_name(name.as_bytes())));
             }
-            let _ = check_watchable(&octets);
+            let _ = check_watchable(&bytes);
         }
 
         #[test]

@@ -99,7 +99,7 @@ impl FromStr for Perm {
             _ => return Err(StoreErrno::Inval),
         };
         let digits = rest.as_str();
-        if digits.is_empty() || !digits.bytes().all(|octet| octet.is_ascii_digit()) {
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(StoreErrno::Inval);
         }
         Ok(Self { access, domain: digits.parse().map_err(|_| StoreErrno::Inval)? })
@@ -122,7 +122,7 @@ pub fn access(perms: &[Perm], domain: u16) -> Access {
 /// `EINVAL` for anything else.
 pub fn parse_list(payload: &[u8]) -> Result<Vec<Perm>, StoreErrno> {
     let body = payload.strip_suffix(b"\0").ok_or(StoreErrno::Inval)?;
-    body.split(|octet| *octet == 0)
+    body.split(|byte| *byte == 0)
         .map(|entry| std::str::from_utf8(entry).map_err(|_| StoreErrno::Inval)?.parse())
         .collect()
 }
@@ -150,8 +150,8 @@ mod tests {
         }
 
         #[test]
-        fn no_octets_panic(octets in prop::collection::vec(any::<u8>(), 0..32)) {
-            let _ = parse_list(&octets);
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..32)) {
+            let _ = parse_list(&bytes);
         }
     }
 

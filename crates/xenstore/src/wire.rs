@@ -1,11 +1,11 @@
-//! Messages as they travel: a header of 16 octets, then at most 4096 octets of payload.
+//! Messages as they travel: a header of 16 bytes, then at most 4096 bytes of payload.
 //!
-//! | octets | field | meaning |
+//! | bytes | field | meaning |
 //! |---|---|---|
 //! | 0..4 | type | operation, the same in request and reply, or `ERROR` |
 //! | 4..8 | req_id | chosen by the asker, repeated in the reply; 0 in watch events |
 //! | 8..12 | tx_id | transaction, 0 for none |
-//! | 12..16 | len | octets of payload |
+//! | 12..16 | len | bytes of payload |
 //!
 //! All four are in the machine's own byte order, since both ends are on one machine. Source: `xs_wire.h`.
 
@@ -105,10 +105,10 @@ ops! {
     DirectoryPart = 22, "DIRECTORY_PART";
 }
 
-/// Octets that cannot be a message. There is no way to find the next one: the connection is useless.
+/// Bytes that cannot be a message. There is no way to find the next one: the connection is useless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
-    /// The header announces more than [`PAYLOAD_MAX`] octets.
+    /// The header announces more than [`PAYLOAD_MAX`] bytes.
     #[error("payload of {0} bytes announced, {PAYLOAD_MAX} allowed")]
     PayloadTooLong(u32),
 }
@@ -122,7 +122,7 @@ pub struct Header {
     pub req_id: u32,
     /// Which transaction, 0 for none.
     pub tx_id: u32,
-    /// Octets of payload.
+    /// Bytes of payload.
     pub len: u32,
 }
 
@@ -131,10 +131,10 @@ impl Header {
     ///
     /// # Errors
     /// If more payload is announced than allowed.
-    pub fn parse(octets: &[u8; HEADER_BYTES]) -> Result<Self, WireError> {
+    pub fn parse(bytes: &[u8; HEADER_BYTES]) -> Result<Self, WireError> {
         let word = |n: usize| {
             let mut word = [0; 4];
-            for (to, from) in word.iter_mut().zip(octets.iter().skip(n.saturating_mul(4))) {
+            for (to, from) in word.iter_mut().zip(bytes.iter().skip(n.saturating_mul(4))) {
                 *to = *from;
             }
             u32::from_ne_bytes(word)
@@ -146,15 +146,15 @@ impl Header {
         }
     }
 
-    /// The header's octets.
+    /// The header's bytes.
     #[must_use]
     pub fn emit(&self) -> [u8; HEADER_BYTES] {
-        let mut octets = [0; HEADER_BYTES];
+        let mut bytes = [0; HEADER_BYTES];
         let words = [self.kind, self.req_id, self.tx_id, self.len];
-        for (to, from) in octets.iter_mut().zip(words.iter().flat_map(|word| word.to_ne_bytes())) {
+        for (to, from) in bytes.iter_mut().zip(words.iter().flat_map(|word| word.to_ne_bytes())) {
             *to = from;
         }
-        octets
+        bytes
     }
 }
 
@@ -167,7 +167,7 @@ pub struct Message {
     pub req_id: u32,
     /// Which transaction, 0 for none.
     pub tx_id: u32,
-    /// At most [`PAYLOAD_MAX`] octets.
+    /// At most [`PAYLOAD_MAX`] bytes.
     pub payload: Vec<u8>,
 }
 
@@ -178,7 +178,7 @@ impl Message {
         Op::from_raw(self.kind)
     }
 
-    /// Appends the message's octets.
+    /// Appends the message's bytes.
     ///
     /// # Errors
     /// If the payload is longer than allowed; nothing is appended.
@@ -194,19 +194,19 @@ impl Message {
     }
 }
 
-/// Makes messages from octets as they come.
+/// Makes messages from bytes as they come.
 ///
-/// Holds at most [`Decoder::CAPACITY`] octets. Announced lengths are checked before any payload is taken in. The first
+/// Holds at most [`Decoder::CAPACITY`] bytes. Announced lengths are checked before any payload is taken in. The first
 /// error stays: from then on nothing is taken and every call gives that error.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    octets: Vec<u8>,
+    bytes: Vec<u8>,
     taken: usize,
     failed: Option<WireError>,
 }
 
 impl Decoder {
-    /// Octets that a decoder holds at most: some whole messages.
+    /// Bytes that a decoder holds at most: some whole messages.
     pub const CAPACITY: usize = 4 * MESSAGE_MAX;
 
     /// An empty decoder.
@@ -215,31 +215,31 @@ impl Decoder {
         Self::default()
     }
 
-    /// Takes in octets and says how many. Fewer than given means: call [`next_message`](Self::next_message) first.
-    pub fn push(&mut self, octets: &[u8]) -> usize {
+    /// Takes in bytes and says how many. Fewer than given means: call [`next_message`](Self::next_message) first.
+    pub fn push(&mut self, bytes: &[u8]) -> usize {
         if self.failed.is_some() {
-            return octets.len();
+            return bytes.len();
         }
-        self.octets.drain(..self.taken.min(self.octets.len()));
+        self.bytes.drain(..self.taken.min(self.bytes.len()));
         self.taken = 0;
-        let count = Self::CAPACITY.saturating_sub(self.octets.len()).min(octets.len());
-        self.octets.extend(octets.iter().take(count));
+        let count = Self::CAPACITY.saturating_sub(self.bytes.len()).min(bytes.len());
+        self.bytes.extend(bytes.iter().take(count));
         count
     }
 
-    /// How many octets [`push`](Self::push) would take now.
+    /// How many bytes [`push`](Self::push) would take now.
     #[must_use]
     pub fn space(&self) -> usize {
         Self::CAPACITY.saturating_sub(self.pending())
     }
 
-    /// Octets held that no message was made of.
+    /// Bytes held that no message was made of.
     #[must_use]
     pub fn pending(&self) -> usize {
-        self.octets.len().saturating_sub(self.taken)
+        self.bytes.len().saturating_sub(self.taken)
     }
 
-    /// The next whole message, `None` if octets are missing.
+    /// The next whole message, `None` if bytes are missing.
     ///
     /// # Errors
     /// As soon as a header announces too much, and at every later call.
@@ -247,13 +247,13 @@ impl Decoder {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        let rest = self.octets.get(self.taken..).unwrap_or_default();
+        let rest = self.bytes.get(self.taken..).unwrap_or_default();
         let Some((header, rest)) = rest.split_first_chunk::<HEADER_BYTES>() else { return Ok(None) };
         let header = match Header::parse(header) {
             Ok(header) => header,
             Err(error) => {
                 self.failed = Some(error);
-                self.octets = Vec::new();
+                self.bytes = Vec::new();
                 self.taken = 0;
                 return Err(error);
             }
@@ -272,7 +272,7 @@ impl Decoder {
 pub fn strings<const N: usize>(payload: &[u8]) -> Option<[&[u8]; N]> {
     let body = payload.strip_suffix(b"\0")?;
     let mut parts = [&[] as &[u8]; N];
-    let mut found = body.split(|octet| *octet == 0);
+    let mut found = body.split(|byte| *byte == 0);
     for part in &mut parts {
         *part = found.next()?;
     }
@@ -303,11 +303,11 @@ mod tests {
             messages in prop::collection::vec(any_message(), 1..5),
             cuts in prop::collection::vec(1..5000usize, 1..20),
         ) {
-            let mut octets = Vec::new();
+            let mut bytes = Vec::new();
             for message in &messages {
-                message.emit_into(&mut octets).unwrap();
+                message.emit_into(&mut bytes).unwrap();
             }
-            let (mut decoder, mut got, mut rest) = (Decoder::new(), Vec::new(), &octets[..]);
+            let (mut decoder, mut got, mut rest) = (Decoder::new(), Vec::new(), &bytes[..]);
             for cut in cuts.iter().cycle() {
                 let piece = &rest[..rest.len().min(*cut)];
                 rest = &rest[decoder.push(piece)..];
@@ -323,8 +323,8 @@ mod tests {
         }
 
         #[test]
-        fn no_octets_panic_the_decoder(octets in prop::collection::vec(any::<u8>(), 0..20_000)) {
-            crate::fuzzing::decoder(&octets);
+        fn no_bytes_panic_the_decoder(bytes in prop::collection::vec(any::<u8>(), 0..20_000)) {
+            crate::fuzzing::decoder(&bytes);
         }
 
         #[test]

@@ -24,12 +24,12 @@ fn fake(answer: impl Fn(&Message) -> Vec<Message> + Send + 'static) -> Client {
             }
             decoder.push(&buffer[..count]);
             while let Some(request) = decoder.next_message().unwrap() {
-                let mut octets = Vec::new();
+                let mut bytes = Vec::new();
                 for reply in answer(&request) {
-                    reply.emit_into(&mut octets).unwrap();
+                    reply.emit_into(&mut bytes).unwrap();
                 }
-                // A few octets at a time, as the device may give them.
-                for piece in octets.chunks(7) {
+                // A few bytes at a time, as the device may give them.
+                for piece in bytes.chunks(7) {
                     if ours.write_all(piece).is_err() {
                         return;
                     }
@@ -150,13 +150,13 @@ fn a_silent_store_is_a_timeout_and_its_late_reply_is_dropped() {
     let error = client.read("/slow").unwrap_err();
     assert!(matches!(error, Error::Timeout { op: Op::Read, .. }), "{error}");
     assert!(error.to_string().contains("READ /slow: no reply within 30ms"), "{error}");
-    let mut octets = Vec::new();
+    let mut bytes = Vec::new();
     for (id, value) in [(1, b"late"), (2, b"good")] {
         let late = Message { kind: Op::Read.raw(), req_id: id, tx_id: 0, payload: value.to_vec() };
-        late.emit_into(&mut octets).unwrap();
+        late.emit_into(&mut bytes).unwrap();
     }
     let ticket = client.submit(Request::read("/next").unwrap()).unwrap();
-    store.write_all(&octets).unwrap();
+    store.write_all(&bytes).unwrap();
     assert_eq!(client.wait(ticket).unwrap().payload, b"good");
 }
 
@@ -165,11 +165,11 @@ fn events_without_end_do_not_hold_off_the_timeout() {
     let (mut store, end) = UnixStream::pair().unwrap();
     let flood = std::thread::spawn(move || {
         let event = Message { kind: Op::WatchEvent.raw(), req_id: 0, tx_id: 0, payload: b"/other\0t\0".to_vec() };
-        let mut octets = Vec::new();
+        let mut bytes = Vec::new();
         for _ in 0..1000 {
-            event.emit_into(&mut octets).unwrap();
+            event.emit_into(&mut bytes).unwrap();
         }
-        while store.write_all(&octets).is_ok() {}
+        while store.write_all(&bytes).is_ok() {}
     });
     let mut client = Client::from_fd(end.into()).unwrap();
     client.set_timeout(Duration::from_millis(100));
@@ -316,8 +316,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn no_octets_of_a_store_panic_the_client(octets in prop::collection::vec(any::<u8>(), 0..300)) {
-        xenstore::fuzzing::client(&octets);
+    fn no_bytes_of_a_store_panic_the_client(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        xenstore::fuzzing::client(&bytes);
     }
 
     #[test]
@@ -327,10 +327,10 @@ proptest! {
             0..12,
         )
     ) {
-        let mut octets = Vec::new();
+        let mut bytes = Vec::new();
         for (kind, req_id, payload) in messages {
-            Message { kind, req_id, tx_id: 0, payload: payload.into_bytes() }.emit_into(&mut octets).unwrap();
+            Message { kind, req_id, tx_id: 0, payload: payload.into_bytes() }.emit_into(&mut bytes).unwrap();
         }
-        xenstore::fuzzing::client(&octets);
+        xenstore::fuzzing::client(&bytes);
     }
 }

@@ -21,7 +21,7 @@ fn tool(fixture: &Fixture, name: &str, arguments: &[&str]) -> Command {
 #[track_caller]
 fn run(fixture: &Fixture, name: &str, arguments: &[&str]) -> (i32, String, String) {
     let Output { status, stdout, stderr } = tool(fixture, name, arguments).output().unwrap();
-    let text = |octets| String::from_utf8(octets).unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
     (status.code().expect("the tool ended by itself"), text(stdout), text(stderr))
 }
 

@@ -41,9 +41,9 @@ fn xsa_326_nodes_made_in_transactions_count_at_commit() {
     }
     let conn = store.connect(1);
     let mut ask = |op: Op, tx_id: u32, payload: &[u8]| {
-        let mut octets = Vec::new();
-        Message { kind: op.raw(), req_id: 1, tx_id, payload: payload.to_vec() }.emit_into(&mut octets).unwrap();
-        store.input(conn, &octets).unwrap();
+        let mut bytes = Vec::new();
+        Message { kind: op.raw(), req_id: 1, tx_id, payload: payload.to_vec() }.emit_into(&mut bytes).unwrap();
+        store.input(conn, &bytes).unwrap();
         let output = store.output(conn).to_vec();
         store.sent(conn, output.len()).unwrap();
         output[16..].to_vec()

@@ -130,9 +130,9 @@ struct Asker<'a> {
 
 impl Asker<'_> {
     fn ask(&mut self, op: Op, tx_id: u32, payload: &[u8]) -> Message {
-        let mut octets = Vec::new();
-        Message { kind: op.raw(), req_id: 5, tx_id, payload: payload.to_vec() }.emit_into(&mut octets).unwrap();
-        self.store.input(self.conn, &octets).unwrap();
+        let mut bytes = Vec::new();
+        Message { kind: op.raw(), req_id: 5, tx_id, payload: payload.to_vec() }.emit_into(&mut bytes).unwrap();
+        self.store.input(self.conn, &bytes).unwrap();
         let output = self.store.output(self.conn).to_vec();
         self.store.sent(self.conn, output.len()).unwrap();
         let mut decoder = Decoder::new();
@@ -204,15 +204,15 @@ proptest! {
             0..200,
         )
     ) {
-        let octets: Vec<u8> = commands
+        let bytes: Vec<u8> = commands
             .iter()
             .flat_map(|(who, what, tx, payload)| [&[*who, *what, *tx, payload.len() as u8], payload.as_bytes()].concat())
             .collect();
-        xenstore::fuzzing::server(&octets);
+        xenstore::fuzzing::server(&bytes);
     }
 
     #[test]
-    fn xsa_416_no_octets_panic_the_store(octets in prop::collection::vec(any::<u8>(), 0..2000)) {
-        xenstore::fuzzing::server(&octets);
+    fn xsa_416_no_bytes_panic_the_store(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
+        xenstore::fuzzing::server(&bytes);
     }
 }

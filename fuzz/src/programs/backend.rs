@@ -13,8 +13,8 @@ const WAKES_MAX: u32 = 400;
 
 /// Two hostile cards, one of each protocol, and a guest that plays. No operation disturbs that one; no answer is missing,
 /// doubled or about something else; what was broken stays broken until its guest steps back and some time passed.
-pub fn backend_program(octets: &[u8]) {
-    let (shape, steps) = program(octets);
+pub fn backend_program(bytes: &[u8]) {
+    let (shape, steps) = program(bytes);
     let state = |number: u8| XenbusState::from_node(&[b'0' + number % 9]);
     let mut world = World {
         now_ns: 0,
@@ -165,13 +165,13 @@ fn write_nodes(card: &mut Card, step: Step) {
     });
 }
 
-/// Puts a request into the ring, unless that is full; `damage` changes an octet of it.
+/// Puts a request into the ring, unless that is full; `damage` changes a byte of it.
 fn ask(card: &mut Card, at: usize, step: Step, damage: Option<(u32, u8)>) {
     let line = &mut card.lines[at];
     let put = |packet: &mut [u8]| {
-        if let Some((at, octet)) = damage {
+        if let Some((at, byte)) = damage {
             let length = packet.len();
-            packet[at as usize % length] = octet;
+            packet[at as usize % length] = byte;
         }
         let slots = ring_slots(packet.len());
         if line.next.wrapping_sub(line.ring.load_acquire(8)) < slots {

@@ -13,8 +13,8 @@ use super::{Step, index, program};
 
 /// Two cards, one of each protocol. Whatever the backend writes: what is believed stays within the own buffer, positions
 /// never run back, the first violation stays, a flood of nothing ends, and the driver holds what its state says.
-pub fn frontend_program(octets: &[u8]) {
-    let (shape, steps) = program(octets);
+pub fn frontend_program(bytes: &[u8]) {
+    let (shape, steps) = program(bytes);
     let mut cards = [Card::new(Protocol::V2, shape.a), Card::new(Protocol::V0, shape.b)];
     for step in steps {
         let card = &mut cards[usize::from(step.who & 1)];

@@ -1,7 +1,7 @@
-//! Programs of a hostile other side, in simulated time: each operation is eight octets, so that any of them can be
+//! Programs of a hostile other side, in simulated time: each operation is eight bytes, so that any of them can be
 //! dropped and the rest means the same. After each, what has to hold is checked.
 //!
-//! The first eight octets say what the world looks like.
+//! The first eight bytes say what the world looks like.
 
 mod backend;
 mod bystander;
@@ -14,7 +14,7 @@ mod served;
 pub use backend::backend_program;
 pub use frontend::frontend_program;
 
-/// Octets of an operation.
+/// Bytes of an operation.
 pub const OPERATION_BYTES: usize = 8;
 
 /// An operation: what, on which stream, and its operands.
@@ -28,9 +28,9 @@ pub(crate) struct Step {
 }
 
 impl Step {
-    fn of(octets: &[u8; OPERATION_BYTES]) -> Self {
-        let [what, who, a, b, ..] = *octets;
-        let value = u32::from_le_bytes([octets[4], octets[5], octets[6], octets[7]]);
+    fn of(bytes: &[u8; OPERATION_BYTES]) -> Self {
+        let [what, who, a, b, ..] = *bytes;
+        let value = u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
         Self { what, who, a, b, value }
     }
 
@@ -41,13 +41,13 @@ impl Step {
 }
 
 /// The world's shape, and the operations. What is left at the end is none.
-fn program(octets: &[u8]) -> (Step, impl Iterator<Item = Step>) {
-    let (steps, _) = octets.as_chunks::<OPERATION_BYTES>();
+fn program(bytes: &[u8]) -> (Step, impl Iterator<Item = Step>) {
+    let (steps, _) = bytes.as_chunks::<OPERATION_BYTES>();
     let shape = steps.first().map_or(Step::of(&[0; OPERATION_BYTES]), Step::of);
     (shape, steps.iter().skip(1).map(Step::of))
 }
 
-/// A ring index that is likely to be looked at: near `present` by the low octet of `value`, or any.
+/// A ring index that is likely to be looked at: near `present` by the low byte of `value`, or any.
 fn index(present: u32, near: bool, value: u32) -> u32 {
     if near { present.wrapping_add(value % 80).wrapping_sub(40) } else { value }
 }

@@ -7,7 +7,7 @@ const fn step(what: u8, who: u8, a: u8, b: u8, value: u32) -> Step {
     Step { what, who, a, b, value }
 }
 
-fn octets(steps: impl IntoIterator<Item = Step>) -> Vec<u8> {
+fn bytes(steps: impl IntoIterator<Item = Step>) -> Vec<u8> {
     steps.into_iter().flat_map(Step::emit).collect()
 }
 
@@ -17,7 +17,7 @@ pub(crate) fn backend() -> Seeds {
     let connect = |who| step(25, who, 255, 255, 0);
     let pass = |milliseconds: u32| step(19, 0, 0, 255, milliseconds * 1_000_000);
     let ask = |who, a, value| step(0, who, a, 255, value);
-    // 240 frames of 4 octets, four periods; and of each period the span.
+    // 240 frames of 4 bytes, four periods; and of each period the span.
     let open = (238 << 16) | 0x20 | 3;
     let period = |at: u32| (60 << 16) | (at % 4 * 60);
     let look = |who| step(22, who, 0, 0, 0);
@@ -47,12 +47,12 @@ pub(crate) fn backend() -> Seeds {
         ask(0, 0, open),
     ];
     vec![
-        named("play", octets(play)),
-        named("record", octets(record)),
-        named("both", octets(both)),
-        named("v0", octets(old)),
-        named("again", octets(again)),
-        named("broken", octets(broken)),
+        named("play", bytes(play)),
+        named("record", bytes(record)),
+        named("both", bytes(both)),
+        named("v0", bytes(old)),
+        named("again", bytes(again)),
+        named("broken", bytes(broken)),
     ]
 }
 
@@ -77,10 +77,10 @@ pub(crate) fn frontend() -> Seeds {
     let storm = [shape, connect(0), submit(0, 0, 4), step(24, 0, 0, 0, 0), connect(0), step(1, 0, 0, 0, 0)];
     let asked = (0..12).map(|a| step(2, 0, a * 5, 2, 0x0400_0100 + u32::from(a)));
     vec![
-        named("play", octets(play)),
-        named("v0", octets(old)),
-        named("again", octets([shape].into_iter().chain(again))),
-        named("storm", octets(storm)),
-        named("negotiate", octets([shape].into_iter().chain(asked))),
+        named("play", bytes(play)),
+        named("v0", bytes(old)),
+        named("again", bytes([shape].into_iter().chain(again))),
+        named("storm", bytes(storm)),
+        named("negotiate", bytes([shape].into_iter().chain(asked))),
     ]
 }

@@ -155,7 +155,7 @@ impl Served for Served2 {
             let status = i32::from_le_bytes([slot[4], slot[5], slot[6], slot[7]]);
             assert!((-4095..=0).contains(&status) && slot[3] == 0);
             let carries = slot[2] == v2::opcode::HW_PARAM_QUERY && status == 0;
-            assert!(carries || slot[8..].iter().all(|&octet| octet == 0), "an answer leaks memory");
+            assert!(carries || slot[8..].iter().all(|&byte| byte == 0), "an answer leaks memory");
             (u16::from_le_bytes([slot[0], slot[1]]).into(), slot[2])
         });
         outcome

@@ -63,7 +63,7 @@ devices_end() {
     guest_stop_all
 }
 
-# What a guest plays arrives at the card's other end, octet by octet, and silence after it.
+# What a guest plays arrives at the card's other end, byte by byte, and silence after it.
 scenario_aloop() {
     devices_world
     loopback_record 3 0
@@ -88,8 +88,8 @@ scenario_mixed() {
     must_run a "play 1,2 43 88200 s16_le 44100 2 & sleep 0.5; real_time 1,2 44100 || exit; wait \$!"
     note "at 44100 Hz: $(echo "$OUTPUT" | grep ' frames in ')"
     wait $recorder_pid
-    octets=$(unsilenced < "$WAVS/loopback.wav" | wc -c)
-    [ "$octets" -gt 370000 ] || fail "of 2 s at 44100 Hz $octets octets are no silence"
+    bytes=$(unsilenced < "$WAVS/loopback.wav" | wc -c)
+    [ "$bytes" -gt 370000 ] || fail "of 2 s at 44100 Hz $bytes bytes are no silence"
 }
 
 # Eight channels, each where it belongs, and gaps behind which nothing is lost: at dom0's card in the card's order, and at a server
@@ -153,7 +153,7 @@ play_to_server() {
     kill -INT $recorder_pid
 }
 
-# What a guest plays to a sound server of dom0 is heard at the server's sink, octet by octet.
+# What a guest plays to a sound server of dom0 is heard at the server's sink, byte by byte.
 scenario_server() {
     devices_world
     (cd / && cpio -id < /lab/desktop.cpio 2> /dev/null)

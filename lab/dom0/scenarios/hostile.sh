@@ -58,7 +58,7 @@ scenario_hostile() {
     guest_stop a
     must_run b "play 0,0 49 48000; play 0,0 50 48000"
     before=$(holdings)
-    # What the heap keeps it keeps once; a leak of 64 octets with each of 10000 packets, signals or nodes is more, each time.
+    # What the heap keeps it keeps once; a leak of 64 bytes with each of 10000 packets, signals or nodes is more, each time.
     for attempt in 1 2; do
         memory_before=$(daemon_memory_kb)
         hostile_beside

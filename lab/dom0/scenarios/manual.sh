@@ -87,8 +87,8 @@ manual_commands() {
         *"xl create"*) manual_await ;;
         *"aplay "*.wav* | *"vsnd play"*)
             heard_more=$(($(manual_heard) - heard_before))
-            [ $heard_more -gt 20000 ] || fail "in $place, $text: $heard_more octets were heard in $listener"
-            note "played in $place, heard in $listener: $heard_more octets"
+            [ $heard_more -gt 20000 ] || fail "in $place, $text: $heard_more bytes were heard in $listener"
+            note "played in $place, heard in $listener: $heard_more bytes"
             ;;
         *arecord* | *"vsnd record"*) manual_recorded ;;
         *"aplay -l"*) echo "$OUTPUT" | grep -q 'card 0' || fail "aplay -l: $OUTPUT" ;;
@@ -109,7 +109,7 @@ manual_serving() {
     manual_must "pidof vsndd"
 }
 
-# Octets of what was heard that are not silence.
+# Bytes of what was heard that are not silence.
 manual_heard() {
     case ${listener:-} in
         "") echo 0 ;;
@@ -128,8 +128,8 @@ manual_recorded() {
     kill "$singer"
     file=$(sed -n 's/^\(arecord\|vsnd record\) .* //p' "$manual_text")
     manual_must "unsilenced < $file | wc -c"
-    [ "$OUTPUT" -gt 20000 ] || fail "in $place, $text: $OUTPUT octets were recorded"
-    note "recorded in $place: $OUTPUT octets"
+    [ "$OUTPUT" -gt 20000 ] || fail "in $place, $text: $OUTPUT bytes were recorded"
+    note "recorded in $place: $OUTPUT bytes"
 }
 
 # The lab has no memory for many guests: only the one that plays for others stays.

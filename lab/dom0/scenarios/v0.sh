@@ -53,10 +53,10 @@ scenario_v0killed() {
     daemon_kill KILL
     daemon_start
     guest_wait old 30 || fail "vsnd play: $OUTPUT"
-    octets=0
-    for file in "$WAVS/$(guest_id old)"-0-0-0*.wav; do octets=$((octets + $(wc -c < "$file") - 80)); done
-    lost=$((240000 * 4 - octets))
-    [ $lost -ge 0 ] && [ $lost -le 28800 ] || fail "$lost octets of 960000 are missing"
+    bytes=0
+    for file in "$WAVS/$(guest_id old)"-0-0-0*.wav; do bytes=$((bytes + $(wc -c < "$file") - 80)); done
+    lost=$((240000 * 4 - bytes))
+    [ $lost -ge 0 ] && [ $lost -le 28800 ] || fail "$lost bytes of 960000 are missing"
     note "played on with the next daemon, $((lost / 192)) ms were lost with the last"
     guest_stop old
     daemon_kill

@@ -121,9 +121,9 @@ fn packets(hostile: &mut HostileGuest, many: u32) {
     let mut seed: u32 = 1;
     for _ in 0..many {
         let mut packet = [0; PACKET_BYTES];
-        for octet in &mut packet {
+        for byte in &mut packet {
             seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            *octet = (seed >> 24) as u8;
+            *byte = (seed >> 24) as u8;
         }
         // All of them operations that there are, or nearly.
         packet[2] %= 12;

@@ -33,7 +33,7 @@ struct Arguments {
 enum Lie {
     /// Nothing: it is served as it should be.
     None,
-    /// Answers are arbitrary octets.
+    /// Answers are arbitrary bytes.
     Answers,
     /// Answers are for requests that nobody made.
     Ids,
@@ -118,9 +118,9 @@ struct Stream {
 
 struct Open {
     buffer: Mapped,
-    octets_per_second: u64,
+    bytes_per_second: u64,
     running: Option<Instant>,
-    /// Octets at the last report, and between two.
+    /// Bytes at the last report, and between two.
     reported: u64,
     period: u64,
 }
@@ -275,7 +275,7 @@ impl Liar {
                 let frame_bytes = open.format.frame_bytes(open.channels).unwrap_or(1);
                 stream.open = Some(Open {
                     buffer,
-                    octets_per_second: u64::from(open.rate_hz) * u64::from(frame_bytes),
+                    bytes_per_second: u64::from(open.rate_hz) * u64::from(frame_bytes),
                     running: None,
                     reported: 0,
                     period: open.period_bytes.max(1).into(),
@@ -303,9 +303,9 @@ impl Liar {
         let mut refs = Vec::new();
         let (mut walk, mut step) = DirectoryWalk::new(first, buffer_bytes)?;
         while let DirectoryStep::Page(page) = step {
-            let mut octets = [0; PAGE_BYTES];
-            self.xen.map(self.guest, &[page], Access::ReadOnly)?.read(0, &mut octets);
-            step = walk.page(&octets, |reference| refs.push(reference))?;
+            let mut bytes = [0; PAGE_BYTES];
+            self.xen.map(self.guest, &[page], Access::ReadOnly)?.read(0, &mut bytes);
+            step = walk.page(&bytes, |reference| refs.push(reference))?;
         }
         Ok(self.xen.map(self.guest, &refs, Access::ReadWrite)?)
     }
@@ -379,7 +379,7 @@ impl Liar {
         }
         let Some(open) = &mut stream.open else { return Ok(()) };
         let Some(since) = open.running else { return Ok(()) };
-        let position = since.elapsed().as_millis() as u64 * open.octets_per_second / 1000;
+        let position = since.elapsed().as_millis() as u64 * open.bytes_per_second / 1000;
         let period_end = (open.reported / open.period + 1) * open.period;
         // Linux's own driver wants to be told when a period is past.
         if position > period_end && stream.events.push(position).is_ok() {

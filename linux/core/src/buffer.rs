@@ -7,13 +7,13 @@ use sndif::{DirectoryWriter, SharedMemory, pages_for};
 
 use crate::{Error, Pages, Platform, platform};
 
-/// Octets copied at a time: kernel stacks are small.
+/// Bytes copied at a time: kernel stacks are small.
 const CHUNK: usize = 256;
 
 /// From `hw_params` to `hw_free`: the application's ring, which the backend maps.
 ///
 /// An OPEN begins at the start of the ring, so for a run that a new connection takes up in the middle, the backend is given
-/// a *stand-in* of the same size: what lies `shift` octets into the application's ring lies at its start. So it is for a ring
+/// a *stand-in* of the same size: what lies `shift` bytes into the application's ring lies at its start. So it is for a ring
 /// whose writers do not tell how far they are, which is free for them once it is copied.
 ///
 /// Room for volume and mute is always there, since the next backend may have what this one has not.
@@ -60,7 +60,7 @@ impl<P: Platform> Buffer<P> {
         self.current = false;
     }
 
-    /// The OPEN for this buffer, granted to the present backend, of a run that begins `start` octets after a ring's start;
+    /// The OPEN for this buffer, granted to the present backend, of a run that begins `start` bytes after a ring's start;
     /// with `control_bytes` behind the ring; `apart` from the application's memory in any case.
     pub(crate) fn open(
         &mut self,
@@ -120,7 +120,7 @@ impl<P: Platform> Buffer<P> {
     }
 }
 
-/// Copies octets between two memories.
+/// Copies bytes between two memories.
 pub(crate) fn copy(from: &impl SharedMemory, from_at: u32, to: &impl SharedMemory, to_at: u32, length: u32) {
     let place = |at: u32| usize::try_from(at).unwrap_or(usize::MAX);
     let (from_at, to_at, length) = (place(from_at), place(to_at), place(length));

@@ -5,15 +5,15 @@ use sndif::store::{BadNode, Direction, LONG_NAME_MAX_LEN, LimitNodes, Limits, SH
 
 use crate::{Bus, Platform, Text};
 
-/// Longest list of rates or formats that is read: all formats by their longest names take 300 octets.
+/// Longest list of rates or formats that is read: all formats by their longest names take 300 bytes.
 const LIST_MAX_LEN: usize = 384;
 
 /// Names of the card.
 #[derive(Debug, Clone, Copy)]
 pub struct CardNames {
-    /// Up to 32 octets; may be empty.
+    /// Up to 32 bytes; may be empty.
     pub short: Text,
-    /// Up to 80 octets; may be empty.
+    /// Up to 80 bytes; may be empty.
     pub long: Text,
 }
 

@@ -8,7 +8,7 @@ use frontend::Geometry;
 pub(crate) struct Accepted {
     /// ALSA's application pointer as it was told last.
     appl_frames: u64,
-    /// In octets.
+    /// In bytes.
     pub(crate) bytes: u64,
 }
 
@@ -75,7 +75,7 @@ fn next_shown(shown: u64, position: u64, geometry: &Geometry) -> u64 {
     position.min(shown.saturating_add(less_than_a_turn.into())).max(shown)
 }
 
-/// The place in the ring, in frames, of a position in octets.
+/// The place in the ring, in frames, of a position in bytes.
 pub(crate) fn frames_in_ring(position: u64, geometry: &Geometry) -> u32 {
     frames(position.checked_rem(geometry.ring_bytes().into()).unwrap_or(0), geometry)
 }

@@ -39,7 +39,7 @@ pub(crate) fn show(out: &mut dyn Sink, info: &StreamInfo, now: &Snapshot) {
 fn show_limits(out: &mut dyn Sink, info: &StreamInfo) {
     let limits = &info.limits;
     say(out, &[&"  limits: ", &limits.channels.min, &" to ", &limits.channels.max, &" channels, buffer "]);
-    say(out, &[&limits.buffer_bytes_max, &" octets, rates"]);
+    say(out, &[&limits.buffer_bytes_max, &" bytes, rates"]);
     if limits.rates.list().is_empty() {
         out.text(" 5512 to 48000");
     }
@@ -119,7 +119,7 @@ mod tests {
         let mut text = String::new();
         show(&mut Writer::new(&mut text), &info, &now);
         let expected = "pcm 1 stream 2: capture substream 0\n  \
-            limits: 1 to 2 channels, buffer 65536 octets, rates 5512 to 48000 Hz, formats u8 s16_le\n  \
+            limits: 1 to 2 channels, buffer 65536 bytes, rates 5512 to 48000 Hz, formats u8 s16_le\n  \
             state: connected, running\n  \
             open: s16_le 48000 Hz 2 channels, period 480 frames, buffer 1920 frames\n  \
             position: 1200 frames since open, latency 480 frames\n  \

@@ -22,9 +22,9 @@ pub struct Space {
     pub params: HwParams,
     /// ALSA's bits of rates, `SNDRV_PCM_RATE_*`, within those of `params`.
     pub rates: u32,
-    /// Largest buffer in octets.
+    /// Largest buffer in bytes.
     pub buffer_bytes_max: u32,
-    /// Octets of a period.
+    /// Bytes of a period.
     pub period_bytes: Interval,
     /// Periods of a buffer.
     pub periods: Interval,
@@ -132,7 +132,7 @@ impl SpaceCache {
     }
 }
 
-/// The formats in which frames can be counted: MPEG and GSM are streams of octets, which ALSA knows no frames of.
+/// The formats in which frames can be counted: MPEG and GSM are streams of bytes, which ALSA knows no frames of.
 fn frame_formats(formats: FormatSet) -> FormatSet {
     formats.iter().filter(|format: &Format| format.width() != FormatWidth::Stream).collect()
 }

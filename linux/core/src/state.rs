@@ -171,7 +171,7 @@ impl<P: Platform> State<P> {
         self.run.stop.get_or_insert(Stop::Xrun);
     }
 
-    /// The OPEN of a run that begins at `start` octets.
+    /// The OPEN of a run that begins at `start` bytes.
     pub(crate) fn open(&mut self, start: u64) -> Result<Operation, Error> {
         let transport = self.transport.as_ref().ok_or(Error::Lost)?;
         let control_bytes = transport.stream.control_bytes();

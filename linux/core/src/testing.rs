@@ -74,7 +74,7 @@ pub(crate) struct Backend {
     pub(crate) notified: u32,
     /// Requests after which it wants to be notified.
     pub(crate) awaits: u32,
-    /// Where the run began, in octets since OPEN.
+    /// Where the run began, in bytes since OPEN.
     origin: u64,
     /// STOP rounds the position up to this, and tells so.
     pub(crate) rounds_to: Option<u64>,
@@ -123,9 +123,9 @@ impl Backend {
         let _ = self.ring.publish();
     }
 
-    /// Writes `octets` to `offset` of the ring page, or of the event page.
-    pub(crate) fn scribble(&self, events: bool, offset: usize, octets: &[u8]) {
-        self.pages[usize::from(events)].write(offset, octets);
+    /// Writes `bytes` to `offset` of the ring page, or of the event page.
+    pub(crate) fn scribble(&self, events: bool, offset: usize, bytes: &[u8]) {
+        self.pages[usize::from(events)].write(offset, bytes);
     }
 
     pub(crate) fn queries(&self) -> usize {

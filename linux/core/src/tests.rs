@@ -278,14 +278,14 @@ fn mark(stream: &Substream<TestKernel>) {
         .with_buffer(|pages| (0..4).for_each(|number| assert!(pages.write(number * 1920, &[number as u8 + 1; 1920]))));
 }
 
-/// The first octet of each period of `memory`, and its last.
+/// The first byte of each period of `memory`, and its last.
 fn marks(memory: &impl SharedMemory) -> Vec<(u8, u8)> {
-    let octet = |at| {
-        let mut octet = [0];
-        assert!(memory.read(at, &mut octet));
-        octet[0]
+    let byte = |at| {
+        let mut byte = [0];
+        assert!(memory.read(at, &mut byte));
+        byte[0]
     };
-    (0..4).map(|number| (octet(number * 1920), octet(number * 1920 + 1919))).collect()
+    (0..4).map(|number| (byte(number * 1920), byte(number * 1920 + 1919))).collect()
 }
 
 /// The next connection, whose backend answers what it is asked.

@@ -5,19 +5,19 @@ use core::fmt;
 
 use sndif::text::{Say, Sink, say};
 
-/// Octets that a [`Text`] holds at most: the longest name of the protocol.
+/// Bytes that a [`Text`] holds at most: the longest name of the protocol.
 pub const TEXT_MAX_LEN: usize = 80;
 
-/// Text of at most [`TEXT_MAX_LEN`] octets; what goes beyond is cut off.
+/// Text of at most [`TEXT_MAX_LEN`] bytes; what goes beyond is cut off.
 #[derive(Clone, Copy)]
 pub struct Text {
-    octets: [u8; TEXT_MAX_LEN],
+    bytes: [u8; TEXT_MAX_LEN],
     len: usize,
 }
 
 impl Text {
     /// No text.
-    pub const EMPTY: Self = Self { octets: [0; TEXT_MAX_LEN], len: 0 };
+    pub const EMPTY: Self = Self { bytes: [0; TEXT_MAX_LEN], len: 0 };
 
     /// One said after the other.
     #[must_use]
@@ -28,12 +28,12 @@ impl Text {
         text
     }
 
-    /// A name for people: printable ASCII of `octets`, anything else as `?`.
+    /// A name for people: printable ASCII of `bytes`, anything else as `?`.
     #[must_use]
-    pub fn name(octets: &[u8]) -> Self {
+    pub fn name(bytes: &[u8]) -> Self {
         let mut text = Self::EMPTY;
-        for &octet in octets {
-            text.push(if matches!(octet, b' '..=b'~') { octet } else { b'?' });
+        for &byte in bytes {
+            text.push(if matches!(byte, b' '..=b'~') { byte } else { b'?' });
         }
         text
     }
@@ -41,13 +41,13 @@ impl Text {
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        core::str::from_utf8(self.octets()).unwrap_or("")
+        core::str::from_utf8(self.bytes()).unwrap_or("")
     }
 
-    /// Its octets.
+    /// Its bytes.
     #[must_use]
-    pub fn octets(&self) -> &[u8] {
-        self.octets.get(..self.len).unwrap_or(&[])
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or(&[])
     }
 
     /// Whether it is empty.
@@ -56,9 +56,9 @@ impl Text {
         self.len == 0
     }
 
-    fn push(&mut self, octet: u8) {
-        if let Some(place) = self.octets.get_mut(self.len) {
-            *place = octet;
+    fn push(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(self.len) {
+            *place = byte;
             self.len = self.len.saturating_add(1);
         }
     }
@@ -66,7 +66,7 @@ impl Text {
 
 impl Sink for Text {
     fn text(&mut self, text: &str) {
-        text.bytes().for_each(|octet| self.push(octet));
+        text.bytes().for_each(|byte| self.push(byte));
     }
 }
 

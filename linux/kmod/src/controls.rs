@@ -71,10 +71,10 @@ extern "C" fn vsnd_sound_show(sound: &Sound, buffer: &mut ffi::InfoBuffer) {
 }
 
 /// # Safety
-/// `text` is the start of `size` initialised octets, which nobody else uses during the call.
+/// `text` is the start of `size` initialised bytes, which nobody else uses during the call.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn vsnd_sound_show_limits(sound: &Sound, text: *mut u8, size: usize) -> usize {
-    // SAFETY: `size` octets of one allocation start there, zeroed by `kzalloc`, and nobody else uses them meanwhile, says the
+    // SAFETY: `size` bytes of one allocation start there, zeroed by `kzalloc`, and nobody else uses them meanwhile, says the
     // caller.
     let mut cursor = log::Cursor::new(unsafe { core::slice::from_raw_parts_mut(text, size) });
     for stream in sound.streams.iter() {
@@ -86,13 +86,13 @@ unsafe extern "C" fn vsnd_sound_show_limits(sound: &Sound, text: *mut u8, size: 
 }
 
 /// # Safety
-/// `text` is the start of `length` octets, which nobody writes during the call.
+/// `text` is the start of `length` bytes, which nobody writes during the call.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn vsnd_sound_set_limits(sound: &Sound, text: *const u8, length: usize) -> c_int {
-    // SAFETY: `length` octets start there, which `memdup_user` has copied from the application (for none of them, its pointer is
+    // SAFETY: `length` bytes start there, which `memdup_user` has copied from the application (for none of them, its pointer is
     // not null), and nobody writes them meanwhile, says the caller.
-    let octets = unsafe { core::slice::from_raw_parts(text, length) };
-    let Ok(text) = core::str::from_utf8(octets) else {
+    let bytes = unsafe { core::slice::from_raw_parts(text, length) };
+    let Ok(text) = core::str::from_utf8(bytes) else {
         log::problem(&[&"virtualcard_pcm: this is no text"]);
         return ffi::status(Err(Error::Invalid));
     };

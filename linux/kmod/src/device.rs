@@ -256,7 +256,7 @@ impl Device {
         let [playback, capture] =
             [Direction::Playback, Direction::Capture].map(|direction| Substream::count(&sound.streams, pcm, direction));
         let half_duplex = sound.streams.iter().any(Substream::is_half_duplex);
-        let text = name.octets();
+        let text = name.bytes();
         let sound = core::ptr::from_ref::<Sound>(sound);
         // SAFETY: the card has its own reference to the sound; the text has the length that is given.
         check(unsafe {
@@ -320,7 +320,7 @@ fn add_control(card: *mut ffi::SndCard, stream: &Substream<Kernel>, knob: Knob, 
 // nobody else finds it any more. So the entries take the reference that exists.
 
 /// # Safety
-/// `dev` lives until [`vsnd_device_free`]; `model` is the start of `length` octets, which nobody writes during the call.
+/// `dev` lives until [`vsnd_device_free`]; `model` is the start of `length` bytes, which nobody writes during the call.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn vsnd_device_new(
     dev: *mut ffi::XenbusDevice,
@@ -329,7 +329,7 @@ unsafe extern "C" fn vsnd_device_new(
     device: &mut MaybeUninit<*mut Device>,
 ) -> c_int {
     let new = || {
-        // SAFETY: `length` octets start there, of the module's parameter or of an empty text, and nobody writes them meanwhile,
+        // SAFETY: `length` bytes start there, of the module's parameter or of an empty text, and nobody writes them meanwhile,
         // says the caller.
         let model = Text::name(unsafe { core::slice::from_raw_parts(model, length) });
         let Some(hardware) = Hardware::of_model(Some(model.as_str())) else {

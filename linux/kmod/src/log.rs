@@ -5,23 +5,23 @@ use sndif::text::{Say, Sink, say};
 
 use crate::ffi;
 
-/// Text in octets that are there; what is longer is cut off.
+/// Text in bytes that are there; what is longer is cut off.
 pub(crate) struct Cursor<'a> {
-    octets: &'a mut [u8],
+    bytes: &'a mut [u8],
     pub(crate) len: usize,
 }
 
 impl<'a> Cursor<'a> {
-    pub(crate) const fn new(octets: &'a mut [u8]) -> Self {
-        Self { octets, len: 0 }
+    pub(crate) const fn new(bytes: &'a mut [u8]) -> Self {
+        Self { bytes, len: 0 }
     }
 }
 
 impl Sink for Cursor<'_> {
     fn text(&mut self, text: &str) {
-        for octet in text.bytes() {
-            if let Some(place) = self.octets.get_mut(self.len) {
-                *place = octet;
+        for byte in text.bytes() {
+            if let Some(place) = self.bytes.get_mut(self.len) {
+                *place = byte;
                 self.len = self.len.saturating_add(1);
             }
         }
@@ -30,10 +30,10 @@ impl Sink for Cursor<'_> {
 
 /// Something that is wrong, in one line; limited in rate, since a backend can cause it.
 pub(crate) fn problem(words: &[&dyn Say]) {
-    let mut octets = [0; 160];
-    let mut line = Cursor::new(&mut octets);
+    let mut bytes = [0; 160];
+    let mut line = Cursor::new(&mut bytes);
     say(&mut line, words);
     let len = line.len;
-    // SAFETY: `len` octets of the line are written.
-    unsafe { ffi::vsnd_log(octets.as_ptr(), len) }
+    // SAFETY: `len` bytes of the line are written.
+    unsafe { ffi::vsnd_log(bytes.as_ptr(), len) }
 }

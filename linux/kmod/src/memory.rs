@@ -15,7 +15,7 @@ const KMALLOC_ALIGN: usize = 8;
 
 fn allocate<T>(count: usize) -> Result<NonNull<T>, Error> {
     const { assert!(align_of::<T>() <= KMALLOC_ALIGN) };
-    // A multiple of nothing is no room: C is asked for an octet, and gets it back.
+    // A multiple of nothing is no room: C is asked for a byte, and gets it back.
     let bytes = size_of::<T>().checked_mul(count).ok_or(Error::NoMemory)?.max(1);
     // SAFETY: any size may be asked for.
     let memory = unsafe { ffi::vsnd_alloc(bytes) };

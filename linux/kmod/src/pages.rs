@@ -10,7 +10,7 @@ use sndif::{GrantRef, PAGE_BYTES, SharedMemory};
 
 use crate::ffi;
 
-/// Octets of a word.
+/// Bytes of a word.
 const WORD: usize = size_of::<u64>();
 
 /// Pages; no reference to them ever exists.
@@ -19,7 +19,7 @@ pub struct KernelPages(NonNull<ffi::Pages>);
 // SAFETY: nothing of the pages belongs to a thread: the C half allocates them, and frees them in whichever thread drops this.
 unsafe impl Send for KernelPages {}
 // SAFETY: `&self` gives out no reference to what is in the pages but one to an atomic; everything else copies, word by word and
-// volatile, as one does with memory that a device changes. Two threads that write the same octets leave octets there, of which
+// volatile, as one does with memory that a device changes. Two threads that write the same bytes leave bytes there, of which
 // any are valid; in the driver the stream's lock keeps them apart.
 unsafe impl Sync for KernelPages {}
 
@@ -40,7 +40,7 @@ impl KernelPages {
         if !offset.is_multiple_of(4) || offset.checked_add(4)? > self.len() {
             return None;
         }
-        // SAFETY: `offset` and the four octets behind it lie within the pages, which are one range of the kernel's addresses.
+        // SAFETY: `offset` and the four bytes behind it lie within the pages, which are one range of the kernel's addresses.
         let word = unsafe { self.address().byte_add(offset) };
         // SAFETY: a page's start is aligned, and `offset` a multiple of 4; the word is mapped until we are dropped, which outlives
         // the borrow; and this kernel reaches the words that it uses as atomics in no other way meanwhile, since indices and data
@@ -53,7 +53,7 @@ impl KernelPages {
         if offset.checked_add(len)? > self.len() {
             return None;
         }
-        // SAFETY: `offset` and `len` octets behind it lie within the pages, which are one range of the kernel's addresses.
+        // SAFETY: `offset` and `len` bytes behind it lie within the pages, which are one range of the kernel's addresses.
         Some(unsafe { self.address().byte_add(offset) }.cast())
     }
 }
@@ -112,7 +112,7 @@ impl SharedMemory for KernelPages {
         fence(Ordering::SeqCst);
     }
 
-    // Volatile, since the other domain may access the same octets; by words, which packets consist of.
+    // Volatile, since the other domain may access the same bytes; by words, which packets consist of.
 
     fn read(&self, offset: usize, into: &mut [u8]) -> bool {
         let Some(from) = self.range(offset, into.len()) else {
@@ -124,15 +124,15 @@ impl SharedMemory for KernelPages {
         for (index, word) in words.iter_mut().enumerate() {
             // SAFETY: `index` words from `from` on lie within the range that was checked.
             let at = unsafe { from.cast::<u64>().add(index) };
-            // SAFETY: the word is mapped and readable, and aligned, since pages are and `offset` is a multiple of 8; any octets
+            // SAFETY: the word is mapped and readable, and aligned, since pages are and `offset` is a multiple of 8; any bytes
             // are a u64.
             *word = unsafe { at.read_volatile() }.to_ne_bytes();
         }
-        for (index, octet) in (copied..).zip(rest) {
-            // SAFETY: `index` octets from `from` on lie within the range that was checked.
+        for (index, byte) in (copied..).zip(rest) {
+            // SAFETY: `index` bytes from `from` on lie within the range that was checked.
             let at = unsafe { from.add(index) };
-            // SAFETY: the octet is mapped and readable; it needs no alignment, and any is a u8.
-            *octet = unsafe { at.read_volatile() };
+            // SAFETY: the byte is mapped and readable; it needs no alignment, and any is a u8.
+            *byte = unsafe { at.read_volatile() };
         }
         true
     }
@@ -148,11 +148,11 @@ impl SharedMemory for KernelPages {
             // reference to it.
             unsafe { at.write_volatile(u64::from_ne_bytes(word)) };
         }
-        for (index, &octet) in (copied..).zip(rest) {
-            // SAFETY: `index` octets from `into` on lie within the range that was checked.
+        for (index, &byte) in (copied..).zip(rest) {
+            // SAFETY: `index` bytes from `into` on lie within the range that was checked.
             let at = unsafe { into.add(index) };
-            // SAFETY: the octet is mapped and writable; it needs no alignment, and there is no reference to it.
-            unsafe { at.write_volatile(octet) };
+            // SAFETY: the byte is mapped and writable; it needs no alignment, and there is no reference to it.
+            unsafe { at.write_volatile(byte) };
         }
         true
     }

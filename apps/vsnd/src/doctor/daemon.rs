@@ -86,8 +86,8 @@ impl Daemon {
             return None;
         }
         let strings = |name: &str| {
-            let octets = std::fs::read(machine.path(&format!("/proc/{process}/{name}"))).ok()?;
-            let parts = octets.split(|octet| *octet == 0).filter(|part| !part.is_empty());
+            let bytes = std::fs::read(machine.path(&format!("/proc/{process}/{name}"))).ok()?;
+            let parts = bytes.split(|byte| *byte == 0).filter(|part| !part.is_empty());
             Some(parts.map(|part| OsString::from_vec(part.to_vec())).collect::<Vec<_>>())
         };
         let arguments = strings("cmdline")?;

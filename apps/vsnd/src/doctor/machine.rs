@@ -50,7 +50,7 @@ impl Machine {
 
     /// The text of a small file; `None` if it cannot be read.
     pub(super) fn text(&self, path: &str) -> Option<String> {
-        std::fs::read(self.path(path)).ok().map(|octets| String::from_utf8_lossy(&octets).trim().to_owned())
+        std::fs::read(self.path(path)).ok().map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned())
     }
 
     fn has(&self, path: &str) -> bool {

@@ -14,7 +14,7 @@ fn the_demo_plays_and_captures_a_real_recording_bit_for_bit() {
     let report = report(&["demo", "--json"]);
     for way in ["playback", "capture"] {
         assert_eq!(report[way]["result"], "identical");
-        assert_eq!(report[way]["octets"], 137_090);
+        assert_eq!(report[way]["bytes"], 137_090);
     }
     assert!(report["player"]["xruns"].is_u64());
     assert!(report["player"]["latency_us"]["count"].as_u64() > Some(0));
@@ -37,7 +37,7 @@ fn the_demo_speaks_protocol_v0_bit_for_bit() {
     assert_eq!(report["protocol"], "v0");
     for way in ["playback", "capture"] {
         assert_eq!(report[way]["result"], "identical");
-        assert_eq!(report[way]["octets"], 137_090);
+        assert_eq!(report[way]["bytes"], 137_090);
     }
     assert_eq!(report["player"]["frames"], 68_545);
 }
@@ -46,7 +46,7 @@ fn the_demo_speaks_protocol_v0_bit_for_bit() {
 fn the_demo_takes_period_and_format() {
     let report = report(&["demo", "--json", "--period-ms", "3", "--format", "s32_be"]);
     assert_eq!(report["playback"]["result"], "identical");
-    assert_eq!(report["capture"]["octets"], 274_180);
+    assert_eq!(report["capture"]["bytes"], 274_180);
     assert!(report["player"]["stream"].as_str().expect("text").contains("s32_be 48000 Hz 1 channel(s), period 144"));
 }
 

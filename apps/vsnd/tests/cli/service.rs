@@ -12,10 +12,10 @@ struct Manager(UnixDatagram);
 impl Manager {
     /// Waits for a message with this line in it; the moment when it came.
     fn hears(&self, line: &str) -> Instant {
-        let mut octets = [0; 4096];
+        let mut bytes = [0; 4096];
         loop {
-            let count = self.0.recv(&mut octets).unwrap_or_else(|error| panic!("no `{line}`: {error}"));
-            if String::from_utf8_lossy(&octets[..count]).lines().any(|said| said == line) {
+            let count = self.0.recv(&mut bytes).unwrap_or_else(|error| panic!("no `{line}`: {error}"));
+            if String::from_utf8_lossy(&bytes[..count]).lines().any(|said| said == line) {
                 return Instant::now();
             }
         }

@@ -107,7 +107,7 @@ fn a_running_stream_is_moved_to_a_server_and_away_again() {
     let steered = Steered::new("sink = \"null\"\n");
     let _player = steered.player();
     let recording = server.record();
-    let heard = || recording.octets().iter().filter(|octet| **octet != 0).count();
+    let heard = || recording.bytes().iter().filter(|byte| **byte != 0).count();
     assert_eq!(heard(), 0);
     steered.configure(&format!("sink = \"{}\"\n", server.sink()));
     steered.must(&["reload"]);
@@ -116,8 +116,8 @@ fn a_running_stream_is_moved_to_a_server_and_away_again() {
     steered.must(&["reload"]);
     let quiet = || {
         let before = heard();
-        let length = recording.octets().len();
-        eventually("the server goes on", || recording.octets().len() > length + 48_000);
+        let length = recording.bytes().len();
+        eventually("the server goes on", || recording.bytes().len() > length + 48_000);
         heard() == before
     };
     eventually("the server hears it no more", quiet);

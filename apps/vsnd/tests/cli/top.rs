@@ -53,9 +53,9 @@ impl Screen {
         let written = Arc::<Mutex<Vec<u8>>>::default();
         let (mut screen, all) = (keyboard.try_clone().expect("cloned"), written.clone());
         thread::spawn(move || {
-            let mut octets = [0; 4096];
-            while let Ok(count @ 1..) = screen.read(&mut octets) {
-                all.lock().expect("lock").extend_from_slice(&octets[..count]);
+            let mut bytes = [0; 4096];
+            while let Ok(count @ 1..) = screen.read(&mut bytes) {
+                all.lock().expect("lock").extend_from_slice(&bytes[..count]);
             }
         });
         Self { top: Process(top), keyboard, terminal: terminal.into(), written }

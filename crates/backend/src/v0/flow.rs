@@ -7,7 +7,7 @@ use super::stream::Counters;
 use crate::clock::FrameClock;
 use crate::{Geometry, Pace};
 
-/// The frames of a stream whose direction is settled. All counts are octets since then.
+/// The frames of a stream whose direction is settled. All counts are bytes since then.
 #[derive(Debug)]
 pub(super) struct Flow {
     pub(super) direction: Direction,
@@ -54,7 +54,7 @@ impl Flow {
         }
     }
 
-    /// Octets that were heard.
+    /// Bytes that were heard.
     pub(super) fn heard(&self) -> u64 {
         self.moved.saturating_sub(self.queued)
     }
@@ -80,7 +80,7 @@ impl Flow {
         self.clock_base = self.moved;
     }
 
-    /// Octets that may be moved now, at most `frames`, as far as time is concerned.
+    /// Bytes that may be moved now, at most `frames`, as far as time is concerned.
     fn due(&self, frames: usize, now_ns: u64) -> u64 {
         let frame_bytes = u64::from(self.frame_bytes);
         let most = (frames as u64).saturating_mul(frame_bytes);
@@ -120,14 +120,14 @@ impl Flow {
     }
 
     /// The guest brought frames.
-    pub(super) fn brought(&mut self, octets: u64) {
-        self.written = self.written.saturating_add(octets);
+    pub(super) fn brought(&mut self, bytes: u64) {
+        self.written = self.written.saturating_add(bytes);
         self.empty = false;
     }
 
-    pub(super) fn played(&mut self, octets: usize) {
-        self.queue.drop_front(octets);
-        self.moved = self.moved.saturating_add(octets as u64);
+    pub(super) fn played(&mut self, bytes: usize) {
+        self.queue.drop_front(bytes);
+        self.moved = self.moved.saturating_add(bytes as u64);
     }
 
     /// As [`Frames::room_to_capture`](crate::Frames::room_to_capture). Where the guest does not keep up, the oldest frames
@@ -155,8 +155,8 @@ impl Flow {
         (!gap.is_empty()).then_some(gap)
     }
 
-    pub(super) fn captured(&mut self, octets: usize) {
-        self.queue.extend(octets);
-        self.moved = self.moved.saturating_add(octets as u64);
+    pub(super) fn captured(&mut self, bytes: usize) {
+        self.queue.extend(bytes);
+        self.moved = self.moved.saturating_add(bytes as u64);
     }
 }

@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn bytes_come_out_in_the_order_in_which_they_went_in() {
-        let (from, to) = (Pages::of_octets(7), Pages::of_octets(7));
+        let (from, to) = (Pages::of_bytes(7), Pages::of_bytes(7));
         let mut queue = Queue::new(10).unwrap();
         let (mut next, mut expected) = (0_u8, 0_u8);
         for round in 0..100_usize {
@@ -119,8 +119,8 @@ mod tests {
             }
             let length = (round * 5) % 7;
             if queue.move_to(&to, length) {
-                for octet in &to.octets()[..length] {
-                    assert_eq!(*octet, expected);
+                for byte in &to.bytes()[..length] {
+                    assert_eq!(*byte, expected);
                     expected = expected.wrapping_add(1);
                 }
             } else {
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn pages_that_are_too_few_move_nothing() {
-        let short = Pages::of_octets(3);
+        let short = Pages::of_bytes(3);
         let mut queue = Queue::new(10).unwrap();
         assert!(!queue.append_from(&short, 4));
         queue.extend(8);

@@ -34,7 +34,7 @@ pub struct StreamConfig {
     pub playback: Option<DeviceLimits>,
     /// What the host's source can do; `None` where the guest may not capture.
     pub capture: Option<DeviceLimits>,
-    /// Octets of lead that the host keeps at most.
+    /// Bytes of lead that the host keeps at most.
     pub lead_bytes_max: u32,
 }
 
@@ -106,7 +106,7 @@ pub(super) enum Awaited {
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) geometry: Geometry,
-    /// Octets of [`LEAD_NS`].
+    /// Bytes of [`LEAD_NS`].
     pub(super) lead_bytes: u64,
     /// For the flow: got when the stream is opened, while the guest can still be told that there is no memory.
     queue: Queue,
@@ -217,7 +217,7 @@ impl Stream {
         if frame_bytes > TRANSFER_BYTES_MAX {
             return Err("a frame is larger than a request can carry");
         }
-        let whole = |octets: u32| octets.saturating_sub(octets.checked_rem(frame_bytes).unwrap_or(0));
+        let whole = |bytes: u32| bytes.saturating_sub(bytes.checked_rem(frame_bytes).unwrap_or(0));
         let lead_bytes = frames_in(LEAD_NS, open.rate_hz).saturating_mul(frame_bytes);
         let lead_bytes = whole(lead_bytes.min(self.config.lead_bytes_max));
         // A WRITE finds room as soon as the one before it is answered.
@@ -404,8 +404,8 @@ impl Stream {
         self.counters.errors = self.counters.errors.saturating_add(u64::from(!response.success));
     }
 
-    fn count_frames(&mut self, octets: usize) {
-        let frames = self.open.as_ref().map_or(0, |open| open.geometry.frames_in(octets as u64));
+    fn count_frames(&mut self, bytes: usize) {
+        let frames = self.open.as_ref().map_or(0, |open| open.geometry.frames_in(bytes as u64));
         self.counters.frames = self.counters.frames.saturating_add(frames);
     }
 
@@ -427,11 +427,11 @@ impl Frames for Stream {
         self.flow()?.frames_to_play(now_ns, room_frames)
     }
 
-    fn played(&mut self, octets: usize) {
+    fn played(&mut self, bytes: usize) {
         if let Some(flow) = self.flow() {
-            flow.played(octets);
+            flow.played(bytes);
         }
-        self.count_frames(octets);
+        self.count_frames(bytes);
     }
 
     fn set_queued_frames(&mut self, frames: u64) {
@@ -447,11 +447,11 @@ impl Frames for Stream {
         flow.room_to_capture(now_ns, available_frames, &mut self.counters)
     }
 
-    fn captured(&mut self, octets: usize) {
+    fn captured(&mut self, bytes: usize) {
         if let Some(flow) = self.flow() {
-            flow.captured(octets);
+            flow.captured(bytes);
         }
-        self.count_frames(octets);
+        self.count_frames(bytes);
     }
 
     fn set_pace(&mut self, pace: Pace, now_ns: u64) {
@@ -471,11 +471,11 @@ impl Frames for Stream {
     fn backlog_frames(&self) -> u64 {
         let Some(open) = &self.open else { return 0 };
         let Some(flow) = &open.flow else { return 0 };
-        let octets = match flow.direction {
+        let bytes = match flow.direction {
             Direction::Playback => flow.written.saturating_sub(flow.heard()),
             Direction::Capture => flow.queue.filled() as u64,
         };
-        open.geometry.frames_in(octets)
+        open.geometry.frames_in(bytes)
     }
 }
 

@@ -31,7 +31,7 @@ impl Stream {
             return None;
         }
         let step = flow.looked_ns.saturating_add(STEP_NS);
-        // Octets that have to be moved until the answer can be given.
+        // Bytes that have to be moved until the answer can be given.
         let missing = match (flow.direction, self.pending.map(|pending| pending.what)) {
             (Direction::Playback, Some(Awaited::Heard(until))) => until.saturating_sub(flow.heard()),
             (Direction::Playback, Some(Awaited::Drained)) => flow.written.saturating_sub(flow.heard()),

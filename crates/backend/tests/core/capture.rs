@@ -7,7 +7,7 @@ use sndif::SharedMemory;
 use sndif::store::Direction;
 use sndif::v2::{Operation, Span, Trigger};
 
-use crate::host::{Device, Host, MILLISECOND, few, next_octet};
+use crate::host::{Device, Host, MILLISECOND, few, next_byte};
 use sndif::test_utils::Pages;
 
 /// Reads what the guest was told of and has not read; `read` is up to where it read before.
@@ -18,9 +18,9 @@ fn read(host: &mut Host<Pages>, memory: &Pages, read: &mut u64, heard: &mut Vec<
         let length = (host.told.min(host.taken) - *read).min(ring - offset);
         let span = Span { offset: offset as u32, length: length as u32 };
         host.request(Operation::Read(span), |_| unreachable!("no OPEN")).expect("a legal READ");
-        let mut octets = vec![0; length as usize];
-        assert!(memory.read(offset as usize, &mut octets));
-        heard.extend(octets);
+        let mut bytes = vec![0; length as usize];
+        assert!(memory.read(offset as usize, &mut bytes));
+        heard.extend(bytes);
         *read += length;
     }
 }
@@ -31,7 +31,7 @@ proptest! {
         device_paced: bool, periods in 3..8_u32, period in 48..400_u32, steps in vec((1..1000_u64, any::<bool>()), 1..few(200)),
     ) {
         let pace = if device_paced { Pace::Device } else { Pace::Clock };
-        let memory = Pages::of_octets((periods * period * 4) as usize);
+        let memory = Pages::of_bytes((periods * period * 4) as usize);
         let mut host = Host::new(Direction::Capture, pace);
         host.open(48_000, periods * period, period, memory.clone());
         host.trigger(Trigger::Start);
@@ -51,9 +51,9 @@ proptest! {
             }
             let before = heard.len();
             read(&mut host, &memory, &mut position, &mut heard);
-            prop_assert!(heard[before.saturating_sub(1)..].windows(2).all(|pair| pair[1] == next_octet(pair[0])));
+            prop_assert!(heard[before.saturating_sub(1)..].windows(2).all(|pair| pair[1] == next_byte(pair[0])));
         }
-        prop_assert!(heard.windows(2).all(|pair| pair[1] == next_octet(pair[0])), "nothing missing, nothing twice");
+        prop_assert!(heard.windows(2).all(|pair| pair[1] == next_byte(pair[0])), "nothing missing, nothing twice");
         prop_assert_eq!(host.core.counters().frames * host.frame_bytes, host.taken);
     }
 }
@@ -63,16 +63,16 @@ fn a_stream_carries_one_direction() {
     let none = |_| unreachable!("no OPEN");
     let span = Span { offset: 0, length: 4 };
     let mut capture = Host::new(Direction::Capture, Pace::Clock);
-    capture.open(48_000, 480, 48, Pages::of_octets(1920));
+    capture.open(48_000, 480, 48, Pages::of_bytes(1920));
     assert_eq!(capture.request(Operation::Write(span), none), Err(sndif::Errno::EINVAL));
     let mut playback = Host::new(Direction::Playback, Pace::Clock);
-    playback.open(48_000, 480, 48, Pages::of_octets(1920));
+    playback.open(48_000, 480, 48, Pages::of_bytes(1920));
     assert_eq!(playback.request(Operation::Read(span), none), Err(sndif::Errno::EINVAL));
 }
 
 #[test]
 fn stopping_goes_on_at_the_start_of_the_ring() {
-    let memory = Pages::of_octets(1920);
+    let memory = Pages::of_bytes(1920);
     let mut host = Host::new(Direction::Capture, Pace::Clock);
     host.open(48_000, 480, 48, memory.clone());
     host.trigger(Trigger::Start);
@@ -87,5 +87,5 @@ fn stopping_goes_on_at_the_start_of_the_ring() {
     let (mut heard, mut position) = (Vec::new(), 1920);
     read(&mut host, &memory, &mut position, &mut heard);
     assert_eq!(heard.len(), 96 * 4);
-    assert!(heard.windows(2).all(|pair| pair[1] == next_octet(pair[0])));
+    assert!(heard.windows(2).all(|pair| pair[1] == next_byte(pair[0])));
 }

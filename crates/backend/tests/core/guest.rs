@@ -32,16 +32,16 @@ impl Guest {
         if told { host.told.min(host.taken) } else { host.taken }
     }
 
-    /// Octets that it believes it can write.
+    /// Bytes that it believes it can write.
     pub fn room(&self, host: &Host<Pages>) -> u64 {
         (Self::known(host) + self.ring.len() as u64).saturating_sub(self.writes_at)
     }
 
-    /// Writes new sound, at most `octets`, in one WRITE or two where the ring wraps.
-    pub fn write(&mut self, host: &mut Host<Pages>, octets: u64) {
+    /// Writes new sound, at most `bytes`, in one WRITE or two where the ring wraps.
+    pub fn write(&mut self, host: &mut Host<Pages>, bytes: u64) {
         // Where the host is known to have been already there is nothing to write.
         self.writes_at = self.writes_at.max(Self::known(host));
-        let mut left = octets.min(self.room(host));
+        let mut left = bytes.min(self.room(host));
         while left > 0 {
             let ring = self.ring.len() as u64;
             let offset = self.writes_at % ring;
@@ -64,17 +64,17 @@ impl Guest {
         }
     }
 
-    /// Takes back what it believes unplayed, at most `octets`, and never the whole ring at once: a WRITE
+    /// Takes back what it believes unplayed, at most `bytes`, and never the whole ring at once: a WRITE
     /// at the frontier of a full ring cannot be told from one that appends.
-    pub fn rewind(&mut self, host: &Host<Pages>, octets: u64) {
+    pub fn rewind(&mut self, host: &Host<Pages>, bytes: u64) {
         let whole_ring_back = (self.written + host.frame_bytes).saturating_sub(self.ring.len() as u64);
         let most = self.writes_at.saturating_sub(Self::known(host).max(whole_ring_back));
-        self.writes_at -= octets.min(most);
+        self.writes_at -= bytes.min(most);
     }
 
     /// Goes on without writing: what lies there from before is played.
-    pub fn skip(&mut self, host: &Host<Pages>, octets: u64) {
-        self.writes_at += octets.min(self.room(host));
+    pub fn skip(&mut self, host: &Host<Pages>, bytes: u64) {
+        self.writes_at += bytes.min(self.room(host));
     }
 
     /// A run ended: the next begins at the start of the ring.
@@ -87,8 +87,8 @@ impl Guest {
     pub fn check(&self, played: &[u8], end: u64) {
         assert!(end <= self.written, "taken up to {end}, written up to {}", self.written);
         let start = end - played.len() as u64;
-        for (position, &octet) in (start..).zip(played) {
-            assert_eq!(octet, self.ring[(position % self.ring.len() as u64) as usize], "at position {position}");
+        for (position, &byte) in (start..).zip(played) {
+            assert_eq!(byte, self.ring[(position % self.ring.len() as u64) as usize], "at position {position}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A daemon in small: drives a [`Stream`] as the real one does and holds it to what it promises.
 //!
-//! It keeps a model of its own: octets taken since OPEN, the position told last, the position owed after
+//! It keeps a model of its own: bytes taken since OPEN, the position told last, the position owed after
 //! STOP. The rules: a position never runs back, never lies more than a frame past what was taken (which is
 //! never more than what was written), comes once a millisecond at most but for that of STOP; and a stream
 //! that asks to be looked at again asks for a moment that is still to come.
@@ -32,7 +32,7 @@ pub struct Host<M> {
     pub now_ns: u64,
     pub frame_bytes: u64,
     pub ring_bytes: u64,
-    /// Octets taken from the guest or captured for it, counted as positions are.
+    /// Bytes taken from the guest or captured for it, counted as positions are.
     pub taken: u64,
     /// What the guest was told last.
     pub told: u64,
@@ -169,29 +169,29 @@ impl<M: SharedMemory> Host<M> {
         }
     }
 
-    /// One turn of the daemon. Returns what was played; captured frames are made up ([`captured_octet`]).
+    /// One turn of the daemon. Returns what was played; captured frames are made up ([`captured_byte`]).
     pub fn look(&mut self, device: Device) -> Vec<u8> {
         let mut played = Vec::new();
         let mut frames_left = device.frames;
         while let Some(frames) = self.core.frames_to_play(self.now_ns, frames_left) {
             assert!(!frames.is_empty() && (frames.len() as u64).is_multiple_of(self.frame_bytes));
             played.extend_from_slice(frames);
-            let octets = frames.len();
-            self.core.played(octets);
-            self.taken += octets as u64;
-            frames_left -= octets / self.frame_bytes as usize;
+            let bytes = frames.len();
+            self.core.played(bytes);
+            self.taken += bytes as u64;
+            frames_left -= bytes / self.frame_bytes as usize;
         }
         let mut frames_left = device.frames.min(1 << 16);
         while let Some(room) = self.core.room_to_capture(self.now_ns, frames_left) {
             assert!(!room.is_empty() && (room.len() as u64).is_multiple_of(self.frame_bytes));
-            for octet in &mut *room {
-                *octet = self.captured;
-                self.captured = next_octet(self.captured);
+            for byte in &mut *room {
+                *byte = self.captured;
+                self.captured = next_byte(self.captured);
             }
-            let octets = room.len();
-            self.core.captured(octets);
-            self.taken += octets as u64;
-            frames_left -= octets / self.frame_bytes as usize;
+            let bytes = room.len();
+            self.core.captured(bytes);
+            self.taken += bytes as u64;
+            frames_left -= bytes / self.frame_bytes as usize;
         }
         if self.pace == Pace::Device && self.core.direction() == Direction::Playback {
             let heard_at_least = self.told.min(self.taken);
@@ -241,10 +241,10 @@ impl<M: SharedMemory> Host<M> {
     }
 }
 
-/// What follows `octet` in the sound that [`Host::look`] captures: no power of two long, so that no ring
+/// What follows `byte` in the sound that [`Host::look`] captures: no power of two long, so that no ring
 /// holds the same twice.
-pub fn next_octet(octet: u8) -> u8 {
-    if octet == 250 { 0 } else { octet + 1 }
+pub fn next_byte(byte: u8) -> u8 {
+    if byte == 250 { 0 } else { byte + 1 }
 }
 
 /// So many steps of a property at most; in an interpreter (miri), a tenth.

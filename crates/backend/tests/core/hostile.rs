@@ -95,7 +95,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::Request(operation) => {
-                    let _ = host.request(operation, |octets| Hostile::new(octets, octets.saturating_sub(missing), noise));
+                    let _ = host.request(operation, |bytes| Hostile::new(bytes, bytes.saturating_sub(missing), noise));
                 }
                 Step::Pass(ns) => host.now_ns += ns,
                 Step::Look(device) => {

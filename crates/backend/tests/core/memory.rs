@@ -15,7 +15,7 @@ pub struct Hostile {
 }
 
 impl Hostile {
-    /// A buffer that OPEN said to be `promised` octets long and of which `there` can be reached.
+    /// A buffer that OPEN said to be `promised` bytes long and of which `there` can be reached.
     pub fn new(promised: u32, there: u32, noise: u32) -> Self {
         Self { promised: promised as usize, there: there as usize, noise: Rc::new(Cell::new(noise | 1)) }
     }

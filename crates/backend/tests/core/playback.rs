@@ -53,7 +53,7 @@ fn rate() -> impl Strategy<Value = u32> {
 
 fn open(pace: Pace, rate_hz: u32, periods: u32, period: u32, events: bool) -> (Host<Pages>, Guest) {
     let ring_frames = period * periods;
-    let memory = Pages::of_octets((ring_frames * 4) as usize);
+    let memory = Pages::of_bytes((ring_frames * 4) as usize);
     let mut host = Host::new(Direction::Playback, pace);
     host.open(rate_hz, ring_frames, if events { period } else { 0 }, memory.clone());
     (host, Guest::new(memory))
@@ -229,7 +229,7 @@ fn pausing_holds_the_position_and_resuming_goes_on_there() {
 #[test]
 fn a_long_write_is_copied_in_parts_and_counts_when_it_is_whole() {
     let (size, length) = (900_000, 900_000);
-    let memory = Pages::of_octets(size);
+    let memory = Pages::of_bytes(size);
     let pattern: Vec<u8> = (0..size).map(|at| (at / 7 % 251) as u8).collect();
     assert!(memory.write(0, &pattern));
     let mut host = Host::new(Direction::Playback, Pace::Device);

@@ -61,21 +61,21 @@ impl World {
         let mut room = room;
         while let Some(frames) = self.core.frames_to_play(self.now_ns, room) {
             self.heard.extend_from_slice(frames);
-            let octets = frames.len();
-            self.core.played(octets);
+            let bytes = frames.len();
+            self.core.played(bytes);
             if self.device_queue.is_some() {
-                room -= octets / 4;
-                self.queued += octets / 4;
+                room -= bytes / 4;
+                self.queued += bytes / 4;
             }
         }
         self.core.set_queued_frames(self.queued as u64);
         while let Some(room) = self.core.room_to_capture(self.now_ns, usize::MAX) {
-            let octets = room.len();
-            for octet in room {
-                *octet = self.source;
+            let bytes = room.len();
+            for byte in room {
+                *byte = self.source;
                 self.source = self.source.wrapping_add(1);
             }
-            self.core.captured(octets);
+            self.core.captured(bytes);
         }
     }
 
@@ -145,17 +145,17 @@ impl World {
         took
     }
 
-    fn write(&mut self, octets: &[u8]) -> u64 {
-        self.pages.write(0, octets);
-        let took = self.ok(Operation::Write(transfer(u32::try_from(octets.len()).unwrap())));
+    fn write(&mut self, bytes: &[u8]) -> u64 {
+        self.pages.write(0, bytes);
+        let took = self.ok(Operation::Write(transfer(u32::try_from(bytes.len()).unwrap())));
         // What the guest does to its pages after the answer changes nothing.
-        self.pages.write(0, &vec![0xEE; octets.len()]);
+        self.pages.write(0, &vec![0xEE; bytes.len()]);
         took
     }
 }
 
-fn sound(octets: usize) -> Vec<u8> {
-    (0..octets).map(|at| (at / 7 % 251) as u8 + 1).collect()
+fn sound(bytes: usize) -> Vec<u8> {
+    (0..bytes).map(|at| (at / 7 % 251) as u8 + 1).collect()
 }
 
 #[test]
@@ -270,9 +270,9 @@ fn capture_gives_what_the_host_heard_from_the_first_read_on() {
     let mut expected = 0_u8;
     for _ in 0..50 {
         world.ok(Operation::Read(transfer(3840)));
-        let octets = world.pages.octets();
-        for octet in &octets[..3840] {
-            assert_eq!(*octet, expected);
+        let bytes = world.pages.bytes();
+        for byte in &bytes[..3840] {
+            assert_eq!(*byte, expected);
             expected = expected.wrapping_add(1);
         }
         world.advance(5 * MS);

@@ -11,7 +11,7 @@ use sndif::test_utils::Pages;
 #[test]
 fn a_device_that_stalls_is_looked_at_once_a_millisecond() {
     for direction in [Direction::Playback, Direction::Capture] {
-        let memory = Pages::of_octets(4 * 960);
+        let memory = Pages::of_bytes(4 * 960);
         let mut host = Host::new(direction, Pace::Clock);
         host.open(48_000, 960, 240, memory.clone());
         if direction == Direction::Playback {
@@ -32,7 +32,7 @@ fn a_device_that_stalls_is_looked_at_once_a_millisecond() {
 
 #[test]
 fn a_stream_that_played_all_is_woken_twice_more_and_then_not_again() {
-    let memory = Pages::of_octets(4 * 960);
+    let memory = Pages::of_bytes(4 * 960);
     let mut host = Host::new(Direction::Playback, Pace::Clock);
     host.open(48_000, 960, 240, memory.clone());
     Guest::new(memory).write(&mut host, 4 * 300);
@@ -50,7 +50,7 @@ fn a_stream_that_played_all_is_woken_twice_more_and_then_not_again() {
 
 /// A stream of 48 kHz whose guest lets WRITEs lie in the ring if `held_off`.
 fn stream(direction: Direction, held_off: bool, period: u32, periods: u32) -> (Host<Pages>, Guest) {
-    let memory = Pages::of_octets((4 * period * periods) as usize);
+    let memory = Pages::of_bytes((4 * period * periods) as usize);
     let mut host = Host::new(direction, Pace::Clock);
     host.core.reconfigure(StreamConfig { write_hold_off: held_off, ..config(direction) });
     host.open(48_000, period * periods, period, memory.clone());
@@ -117,7 +117,7 @@ fn every_request_is_awaited_of_a_guest_that_waits_or_has_little_time() {
     }
     // Periods of a millisecond: four of them are no time. Of a second: an answer would take too long.
     for (ring, period) in [(240, 48), (192_000, 48_000)] {
-        let memory = Pages::of_octets(4 * ring as usize);
+        let memory = Pages::of_bytes(4 * ring as usize);
         let mut host = Host::new(Direction::Playback, Pace::Clock);
         host.core.reconfigure(StreamConfig { write_hold_off: true, ..config(Direction::Playback) });
         host.open(48_000, ring, period, memory.clone());

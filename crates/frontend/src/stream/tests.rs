@@ -143,7 +143,7 @@ fn xsa_216_requests_leave_nothing_of_what_stood_in_their_slots() {
     ring.read(64, &mut slots);
     let (opened, query) = slots.split_at(64);
     for (packet, fields) in [(opened, 28), (query, 48)] {
-        assert!(packet[3..8].iter().chain(&packet[fields..]).all(|&octet| octet == 0), "{packet:?}");
+        assert!(packet[3..8].iter().chain(&packet[fields..]).all(|&byte| byte == 0), "{packet:?}");
     }
 }
 
@@ -246,9 +246,9 @@ fn volume_and_mute_set_while_closed_are_told_after_open() {
         assert!(mixer.is_settled() && !mixer.refused());
         let Operation::SetVolume(span) = pair.backend.seen[0] else { panic!("{:?}", pair.backend.seen) };
         assert_eq!((span.offset, span.length), (ring, 8));
-        let mut octets = [0; 8];
-        buffer.read(span.offset as usize, &mut octets);
-        assert_eq!(octets, [(-6000_i32).to_le_bytes(), (-3000_i32).to_le_bytes()].concat()[..]);
+        let mut bytes = [0; 8];
+        buffer.read(span.offset as usize, &mut bytes);
+        assert_eq!(bytes, [(-6000_i32).to_le_bytes(), (-3000_i32).to_le_bytes()].concat()[..]);
         let Operation::Mute(span) = pair.backend.seen[1] else { panic!("{:?}", pair.backend.seen) };
         let mut flags = [9; 2];
         buffer.read(span.offset as usize, &mut flags);
@@ -477,7 +477,7 @@ enum Move {
     Take,
     Events,
     Report(u64),
-    Scribble { event_page: bool, offset: usize, octets: Vec<u8> },
+    Scribble { event_page: bool, offset: usize, bytes: Vec<u8> },
     Answer(u16, u8),
 }
 
@@ -490,7 +490,7 @@ fn hostile_move() -> impl Strategy<Value = Move> {
         4 => Just(Move::Events),
         4 => prop_oneof![0..30_000_u64, any::<u64>()].prop_map(Move::Report),
         1 => (any::<bool>(), prop_oneof![0..16_usize, 0..4096_usize], prop::collection::vec(any::<u8>(), 0..80))
-            .prop_map(|(event_page, offset, octets)| Move::Scribble { event_page, offset, octets }),
+            .prop_map(|(event_page, offset, bytes)| Move::Scribble { event_page, offset, bytes }),
         1 => (any::<u16>(), 0..11_u8).prop_map(|(id, code)| Move::Answer(id, code)),
     ]
 }
@@ -539,10 +539,10 @@ proptest! {
                 }
                 Move::Events => { let _ = pair.stream.take_events(); }
                 Move::Report(position) => pair.backend.report(position),
-                Move::Scribble { event_page, offset, octets } => {
+                Move::Scribble { event_page, offset, bytes } => {
                     backend_alive = false;
                     let page = if event_page { &pair.events } else { &pair.ring };
-                    page.write(offset, &octets[..octets.len().min(4096 - offset)]);
+                    page.write(offset, &bytes[..bytes.len().min(4096 - offset)]);
                 }
                 Move::Answer(id, code) => pair.backend.answer_as(id, code),
             }

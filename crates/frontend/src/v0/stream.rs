@@ -33,7 +33,7 @@ pub struct Counters {
     pub responses: u64,
     /// Responses that carried an error.
     pub errors: u64,
-    /// Octets whose READ or WRITE succeeded.
+    /// Bytes whose READ or WRITE succeeded.
     pub moved_bytes: u64,
 }
 

@@ -17,7 +17,7 @@ pub struct Transfers {
 
 impl Transfers {
     /// Sizes nearest to the wanted ones that requests can carry: a period of at most ten pages and two periods at least.
-    /// `None` where there is no such geometry (no whole octets per frame, a rate of 0, frames beyond ten pages).
+    /// `None` where there is no such geometry (no whole bytes per frame, a rate of 0, frames beyond ten pages).
     #[must_use]
     pub fn nearest(
         format: Format,
@@ -35,7 +35,7 @@ impl Transfers {
             .then_some((geometry, Self { area_bytes: geometry.period_bytes(), areas }))
     }
 
-    /// Octets of frames in an area, a period.
+    /// Bytes of frames in an area, a period.
     #[must_use]
     pub const fn area_bytes(&self) -> u32 {
         self.area_bytes

@@ -73,7 +73,7 @@ impl Link {
         }
     }
 
-    /// Octets that were answered in this connection.
+    /// Bytes that were answered in this connection.
     pub(crate) fn moved_bytes(&self) -> u64 {
         let moved = |transport: &Transport| transport.stream.counters().moved_bytes - self.before.moved_bytes;
         self.transport.as_ref().map_or(0, moved)

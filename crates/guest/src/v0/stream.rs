@@ -20,7 +20,7 @@ const READS: u32 = 2;
 /// Where frames lie while a backend has them.
 struct Areas {
     pages: Vec<Granted>,
-    /// Areas in flight: their index, and the octets used. In the order of the ring.
+    /// Areas in flight: their index, and the bytes used. In the order of the ring.
     used: VecDeque<(usize, u32)>,
     next: usize,
     /// Captured, and not read by the application yet.
@@ -37,9 +37,9 @@ impl Areas {
         if !completion.success {
             self.failed.get_or_insert(completion.operation);
         } else if let (Operation::Read(_), Some(pages)) = (completion.operation, self.pages.get(index)) {
-            let mut octets = vec![0; transfer.length() as usize];
-            pages.read(0, &mut octets);
-            self.captured.extend(octets);
+            let mut bytes = vec![0; transfer.length() as usize];
+            pages.read(0, &mut bytes);
+            self.captured.extend(bytes);
         }
     }
 }
@@ -54,7 +54,7 @@ pub struct OpenStream {
     geometry: Geometry,
     transfers: Transfers,
     areas: Areas,
-    /// Octets answered in earlier connections.
+    /// Bytes answered in earlier connections.
     carried: u64,
     muted: [bool; 2],
     recovery_timeout: Duration,
@@ -129,7 +129,7 @@ impl OpenStream {
         self.link.stats()
     }
 
-    /// Octets that the backend said it played or captured, over all connections.
+    /// Bytes that the backend said it played or captured, over all connections.
     #[must_use]
     pub fn position(&self) -> u64 {
         self.carried + self.link.moved_bytes()
@@ -199,7 +199,7 @@ impl OpenStream {
         }
     }
 
-    /// Reads captured frames into `data` and returns how many octets: at least one frame, waiting for it.
+    /// Reads captured frames into `data` and returns how many bytes: at least one frame, waiting for it.
     ///
     /// # Errors
     /// As [`write`](Self::write).
@@ -214,8 +214,8 @@ impl OpenStream {
             self.retry(Self::get)?;
         }
         let ready = whole.min(self.areas.captured.len());
-        for (octet, captured) in data.iter_mut().zip(self.areas.captured.drain(..ready)) {
-            *octet = captured;
+        for (byte, captured) in data.iter_mut().zip(self.areas.captured.drain(..ready)) {
+            *byte = captured;
         }
         Ok(ready)
     }
@@ -335,8 +335,8 @@ impl OpenStream {
                 .used
                 .iter()
                 .filter_map(|&(index, length)| {
-                    let mut octets = vec![0; length as usize];
-                    self.areas.pages.get(index)?.read(0, &mut octets).then_some(octets)
+                    let mut bytes = vec![0; length as usize];
+                    self.areas.pages.get(index)?.read(0, &mut bytes).then_some(bytes)
                 })
                 .collect(),
             Direction::Capture => Vec::new(),

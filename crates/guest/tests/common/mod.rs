@@ -24,7 +24,7 @@ pub const DUPLEX: &str = "[['CARD, short-name=Test', 'PCM, name=main', 'STREAM, 
 pub const CONFIG: Config =
     Config { format: Format::S16Le, rate_hz: 48_000, channels: 2, period_frames: 480, buffer_frames: 1920 };
 
-/// Octets of a period and of the ring of [`CONFIG`].
+/// Bytes of a period and of the ring of [`CONFIG`].
 pub const PERIOD: usize = 1920;
 pub const RING: usize = 4 * PERIOD;
 
@@ -292,10 +292,10 @@ impl Serving {
             let event_ref = GrantRef(self.number(&format!("{path}/evt-ring-ref")));
             let ring = self.xen.map(GUEST, &[ring_ref], Access::ReadWrite).unwrap();
             let events = self.xen.map(GUEST, &[event_ref], Access::ReadWrite).unwrap();
-            let mut octets = vec![1; 2 * PAGE_BYTES];
-            ring.read(0, &mut octets[..PAGE_BYTES]);
-            events.read(0, &mut octets[PAGE_BYTES..]);
-            self.heard.lock().unwrap().ring_pages.extend(octets);
+            let mut bytes = vec![1; 2 * PAGE_BYTES];
+            ring.read(0, &mut bytes[..PAGE_BYTES]);
+            events.read(0, &mut bytes[PAGE_BYTES..]);
+            self.heard.lock().unwrap().ring_pages.extend(bytes);
             let (ring_port, event_port) =
                 (self.number(&format!("{path}/event-channel")), self.number(&format!("{path}/evt-event-channel")));
             self.streams.push(Served {
@@ -373,9 +373,9 @@ impl Served {
                 let (mut walk, mut step) = DirectoryWalk::new(open.directory, open.buffer_bytes).unwrap();
                 while let DirectoryStep::Page(page) = step {
                     let mapped = xen.map(GUEST, &[page], Access::ReadOnly).unwrap();
-                    let mut octets = [0; PAGE_BYTES];
-                    mapped.read(0, &mut octets);
-                    step = walk.page(&octets, |reference| refs.push(reference)).unwrap();
+                    let mut bytes = [0; PAGE_BYTES];
+                    mapped.read(0, &mut bytes);
+                    step = walk.page(&bytes, |reference| refs.push(reference)).unwrap();
                 }
                 let pages = xen.map(GUEST, &refs, Access::ReadWrite).unwrap();
                 heard.pages_at_open = vec![1; pages.len()];
@@ -415,7 +415,7 @@ impl Served {
                 assert!(open.written - open.played <= u64::from(open.ring_bytes));
             }
             Operation::Read(span) => {
-                // The captured sound is the position, counted in octets.
+                // The captured sound is the position, counted in bytes.
                 let captured: Vec<u8> = (0..span.length).map(|at| ((span.offset + at) / 4) as u8).collect();
                 open.pages.write(span.offset as usize, &captured);
             }
@@ -433,14 +433,14 @@ impl Served {
                 self.event_channel.notify().unwrap();
             }
             Operation::SetVolume(span) => {
-                let mut octets = vec![0; span.length as usize];
-                open.pages.read(span.offset as usize, &mut octets);
-                heard.volume = octets.as_chunks::<4>().0.iter().map(|octets| i32::from_le_bytes(*octets)).collect();
+                let mut bytes = vec![0; span.length as usize];
+                open.pages.read(span.offset as usize, &mut bytes);
+                heard.volume = bytes.as_chunks::<4>().0.iter().map(|bytes| i32::from_le_bytes(*bytes)).collect();
             }
             Operation::GetVolume(span) => {
-                let octets: Vec<u8> = heard.volume.iter().flat_map(|volume| volume.to_le_bytes()).collect();
-                assert_eq!(octets.len(), span.length as usize);
-                open.pages.write(span.offset as usize, &octets);
+                let bytes: Vec<u8> = heard.volume.iter().flat_map(|volume| volume.to_le_bytes()).collect();
+                assert_eq!(bytes.len(), span.length as usize);
+                open.pages.write(span.offset as usize, &bytes);
             }
             Operation::Mute(span) | Operation::Unmute(span) => {
                 let mut flags = vec![0; span.length as usize];
@@ -471,9 +471,9 @@ impl Served {
             while open.played < until {
                 let offset = open.played % ring;
                 let length = (until - open.played).min(ring - offset);
-                let mut octets = vec![0; length as usize];
-                open.pages.read(offset as usize, &mut octets);
-                heard.played.extend(octets);
+                let mut bytes = vec![0; length as usize];
+                open.pages.read(offset as usize, &mut bytes);
+                heard.played.extend(bytes);
                 open.played += length;
             }
             if dry {
@@ -493,9 +493,9 @@ impl Served {
     }
 }
 
-/// What the backend captures into a ring of `ring` octets, from the start of a run on: octets that tell their place.
-pub fn captured(ring: usize, octets: usize) -> Vec<u8> {
-    (0..octets).map(|at| (at % ring / 4) as u8).collect()
+/// What the backend captures into a ring of `ring` bytes, from the start of a run on: bytes that tell their place.
+pub fn captured(ring: usize, bytes: usize) -> Vec<u8> {
+    (0..bytes).map(|at| (at % ring / 4) as u8).collect()
 }
 
 impl Heard {

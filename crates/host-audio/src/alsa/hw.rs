@@ -227,8 +227,8 @@ mod tests {
     fn a_sample_is_as_wide_for_alsa_as_for_the_protocol() {
         for format in Format::all() {
             if let Some(alsa) = format_of(format) {
-                let octets = format.frame_bytes(1).unwrap();
-                assert_eq!(alsa.physical_width().unwrap(), octets.cast_signed() * 8, "{format}");
+                let bytes = format.frame_bytes(1).unwrap();
+                assert_eq!(alsa.physical_width().unwrap(), bytes.cast_signed() * 8, "{format}");
             }
         }
     }

@@ -7,7 +7,7 @@ use sndif::{Format, FormatSet};
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-/// Octets that are converted at once.
+/// Bytes that are converted at once.
 const BLOCK_BYTES: usize = 16 * 1024;
 
 /// What a device takes, best first, in place of a format that it does not take.

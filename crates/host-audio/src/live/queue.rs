@@ -61,8 +61,8 @@ impl Silence {
     pub fn fill_up(&self, device: &mut dyn Output, frames: u64, now: Instant) -> Result<(), Fault> {
         let mut missing = frames.saturating_sub(device.delay(now)?) as usize;
         while missing > 0 {
-            let octets = (missing * self.frame_bytes).min(self.frames.len());
-            match device.write(&self.frames[..octets], now)? {
+            let bytes = (missing * self.frame_bytes).min(self.frames.len());
+            match device.write(&self.frames[..bytes], now)? {
                 0 => break,
                 written => missing = missing.saturating_sub(written),
             }

@@ -287,6 +287,6 @@ fn serve(
 }
 
 /// A parameter that was written by [`format`].
-pub(super) fn pod(octets: &[u8]) -> Result<&Pod, Failure> {
-    Pod::from_bytes(octets).ok_or_else(|| Failure::new("a parameter could not be written", "report this"))
+pub(super) fn pod(bytes: &[u8]) -> Result<&Pod, Failure> {
+    Pod::from_bytes(bytes).ok_or_else(|| Failure::new("a parameter could not be written", "report this"))
 }

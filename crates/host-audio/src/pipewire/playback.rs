@@ -116,10 +116,10 @@ impl Process for Feeder {
         let Some(mut buffer) = stream.dequeue_buffer() else { return };
         let requested = buffer.requested() as usize;
         let Some(data) = buffer.datas_mut().first_mut() else { return };
-        let Some(octets) = data.data() else { return };
-        let most = octets.len() / self.frame_bytes;
+        let Some(bytes) = data.data() else { return };
+        let most = bytes.len() / self.frame_bytes;
         let frames = if requested == 0 { most } else { requested.min(most) };
-        self.fill(&mut octets[..frames * self.frame_bytes]);
+        self.fill(&mut bytes[..frames * self.frame_bytes]);
         let chunk = data.chunk_mut();
         *chunk.offset_mut() = 0;
         *chunk.stride_mut() = self.frame_bytes as i32;
@@ -316,10 +316,10 @@ mod tests {
     }
 
     fn cycle(feeder: &mut Feeder) -> [u8; 4 * FRAME_BYTES] {
-        let mut octets = [9; 4 * FRAME_BYTES];
+        let mut bytes = [9; 4 * FRAME_BYTES];
         feeder.renew();
-        feeder.fill(&mut octets);
-        octets
+        feeder.fill(&mut bytes);
+        bytes
     }
 
     #[test]

@@ -35,10 +35,10 @@ impl Process for Collector {
             let Some(data) = buffer.datas_mut().first_mut() else { continue };
             let (offset, size) = (data.chunk().offset() as usize, data.chunk().size() as usize);
             // What the server says of its own buffer is not taken for granted.
-            let Some(octets) = data.data().and_then(|octets| octets.get(offset..)?.get(..size)) else { continue };
-            let frames = octets.len() / self.frame_bytes;
+            let Some(bytes) = data.data().and_then(|bytes| bytes.get(offset..)?.get(..size)) else { continue };
+            let frames = bytes.len() / self.frame_bytes;
             if self.shared.state.running.load(Acquire)
-                && self.queue.push_entire_slice(&octets[..frames * self.frame_bytes]).is_err()
+                && self.queue.push_entire_slice(&bytes[..frames * self.frame_bytes]).is_err()
             {
                 self.shared.overflow.store(true, Release);
             }

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 /// How long a server may take at least to answer while a stream is set up.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
-/// Octets of a cookie.
+/// Bytes of a cookie.
 const COOKIE_BYTES: usize = 256;
-/// Octets read at once.
+/// Bytes read at once.
 const READ_BYTES: usize = 64 * 1024;
 /// Messages from the server that are longer are a fault; streams' frames come in pieces of 64 KiB at most.
 const MOST_MESSAGE_BYTES: usize = 1024 * 1024;
@@ -180,7 +180,7 @@ impl Connection {
         Ok(pa::write_memblock(&mut self.outbox, channel, frames, 0)?)
     }
 
-    /// Octets that are queued here because the socket takes no more.
+    /// Bytes that are queued here because the socket takes no more.
     pub fn backlog_bytes(&self) -> usize {
         self.outbox.len() - self.sent
     }

@@ -10,7 +10,7 @@ use pulseaudio::protocol::{self as pa, Command};
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant, SystemTime};
 
-/// Octets that may wait for the socket: more, and the server is behind.
+/// Bytes that may wait for the socket: more, and the server is behind.
 const MOST_BACKLOG_BYTES: usize = 64 * 1024;
 /// The server is asked for the position so often, in parts of a second: at first, and later.
 const ASK_SOON: Duration = Duration::from_millis(4);

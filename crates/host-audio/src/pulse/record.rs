@@ -108,9 +108,9 @@ impl Input for PulseInput {
     fn read(&mut self, into: &mut [u8], _now: Instant) -> Result<usize, Fault> {
         let there = &self.captured[self.read..];
         let frames = (into.len().min(there.len())) / self.frame_bytes;
-        let octets = frames * self.frame_bytes;
-        into[..octets].copy_from_slice(&there[..octets]);
-        self.read += octets;
+        let bytes = frames * self.frame_bytes;
+        into[..bytes].copy_from_slice(&there[..bytes]);
+        self.read += bytes;
         Ok(frames)
     }
 

@@ -35,7 +35,7 @@ impl Encoding {
         Some(Self { tag, bits, wide: false })
     }
 
-    /// Octets of a sample in the file.
+    /// Bytes of a sample in the file.
     pub fn bytes(self) -> usize {
         usize::from(self.bits / 8) + usize::from(self.wide)
     }

@@ -1,4 +1,4 @@
-//! The octets before a WAV file's samples.
+//! The bytes before a WAV file's samples.
 //!
 //! Sources: Microsoft's "Multiple channel audio data and WAVE files" (which form of `fmt ` is due), the
 //! RIFF/WAVE specification of 1991 (chunks, padding, `fact`) and EBU Tech 3306 (RF64, for 4 GiB and more).
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn an_odd_number_of_octets_counts_its_padding_in_riff_but_not_in_data() {
+    fn an_odd_number_of_bytes_counts_its_padding_in_riff_but_not_in_data() {
         let bytes = header(Encoding::of(Format::U8).unwrap(), 8_000, 1, 3);
         assert_eq!(bytes[4..8], (72 + 4_u32).to_le_bytes());
         assert_eq!(bytes[76..80], [3, 0, 0, 0]);
@@ -153,9 +153,9 @@ mod tests {
     #[test]
     fn wide_samples_many_channels_and_floats_have_the_forms_that_are_due() {
         let tag = |format, channels| {
-            let octets = header(Encoding::of(format).unwrap(), 48_000, channels, 0);
-            let fact = octets.windows(4).any(|window| window == b"fact");
-            (u16::from_le_bytes([octets[56], octets[57]]), octets[52], fact)
+            let bytes = header(Encoding::of(format).unwrap(), 48_000, channels, 0);
+            let fact = bytes.windows(4).any(|window| window == b"fact");
+            (u16::from_le_bytes([bytes[56], bytes[57]]), bytes[52], fact)
         };
         assert_eq!(tag(Format::S16Le, 2), (1, 16, false));
         assert_eq!(tag(Format::S16Le, 6), (TAG_EXTENSIBLE, 40, false));

@@ -1,8 +1,8 @@
 //! WAV files: a writer whose file is valid at any moment, a reader, and the device `wav:PATH`.
 //!
 //! A file carries every format whose samples WAV can hold without loss. What differs only in sign or
-//! byte order is stored in WAV's own form (`s8` as unsigned 8 bit, any 24-bit format as three octets,
-//! little-endian), so reading gives the same samples, not always the same octets.
+//! byte order is stored in WAV's own form (`s8` as unsigned 8 bit, any 24-bit format as three bytes,
+//! little-endian), so reading gives the same samples, not always the same bytes.
 
 mod encoding;
 mod header;

@@ -12,14 +12,14 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 const GATHER: Duration = Duration::from_millis(50);
-/// The ring holds a second, but at least this and at most that many octets.
+/// The ring holds a second, but at least this and at most that many bytes.
 const LEAST_RING_BYTES: usize = 256 * 1024;
 const MOST_RING_BYTES: usize = 16 * 1024 * 1024;
 
 /// What a sink and its thread both know.
 #[derive(Default)]
 struct Shared {
-    /// Octets put into the ring, and octets that are in the file.
+    /// Bytes put into the ring, and bytes that are in the file.
     pushed: AtomicU64,
     written: AtomicU64,
     /// The sink was dropped: write what is left, then close the file.

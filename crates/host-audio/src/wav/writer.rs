@@ -191,15 +191,15 @@ mod tests {
     }
 
     #[test]
-    fn an_odd_number_of_octets_is_padded_until_more_comes() {
+    fn an_odd_number_of_bytes_is_padded_until_more_comes() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.wav");
         let mut writer = Writer::create(&path, Format::U8, 8_000, 1).unwrap();
-        for (octet, file_bytes) in [(1, 82), (2, 82), (3, 84)] {
-            writer.write(&[octet]).unwrap();
-            let octets = fs::read(&path).unwrap();
-            assert_eq!(octets.len(), file_bytes);
-            assert_eq!(octets[4..8], (file_bytes as u32 - 8).to_le_bytes());
+        for (byte, file_bytes) in [(1, 82), (2, 82), (3, 84)] {
+            writer.write(&[byte]).unwrap();
+            let bytes = fs::read(&path).unwrap();
+            assert_eq!(bytes.len(), file_bytes);
+            assert_eq!(bytes[4..8], (file_bytes as u32 - 8).to_le_bytes());
         }
         assert_eq!(read_file(&path).unwrap().data, [1, 2, 3]);
     }

@@ -111,7 +111,7 @@ pub fn play(sink: &mut dyn Sink, frame_bytes: usize, mut frames: &[u8]) {
     }
 }
 
-/// Octets of which no stretch is like another.
+/// Bytes of which no stretch is like another.
 pub fn noise(bytes: usize) -> Vec<u8> {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     let mut next = || {
@@ -140,9 +140,9 @@ pub fn sine(spec: &StreamSpec, hz: f64, amplitude: f64, frames: usize) -> Vec<u8
     if spec.format == Format::F64Le {
         return exact;
     }
-    let mut octets = vec![0; frames * spec.frame_bytes()];
-    pcm::Converter::new(Format::F64Le, spec.format).unwrap().convert(&exact, &mut octets);
-    octets
+    let mut bytes = vec![0; frames * spec.frame_bytes()];
+    pcm::Converter::new(Format::F64Le, spec.format).unwrap().convert(&exact, &mut bytes);
+    bytes
 }
 
 /// What a stretch of sound is, taken for a sine.
@@ -174,8 +174,8 @@ pub fn tone(samples: &[f64], rate_hz: u32) -> Option<Tone> {
 }
 
 /// Whether 200 ms of what was recorded from a sink of 48 kHz are such a tone on both channels.
-pub fn is_tone(format: Format, octets: &[u8], hz: f64, amplitude: f64) -> bool {
-    let samples: Vec<f64> = pcm::samples(format, octets).map(f64::from).collect();
+pub fn is_tone(format: Format, bytes: &[u8], hz: f64, amplitude: f64) -> bool {
+    let samples: Vec<f64> = pcm::samples(format, bytes).map(f64::from).collect();
     let channel = |of: usize| samples.iter().copied().skip(of).step_by(2).collect::<Vec<_>>();
     let ears = [channel(0), channel(1)];
     let part = |ear: &[f64], at: usize| tone(ear.get(at..at + 9_600)?, 48_000);
@@ -194,12 +194,8 @@ pub fn native(kind: Kind, frames: usize) -> (Format, Vec<u8>) {
     match kind {
         Kind::PulseAudio => (Format::S16Le, noise(frames * 4)),
         Kind::PipeWire => {
-            let samples = noise(frames * 4)
-                .as_chunks::<2>()
-                .0
-                .iter()
-                .map(|&octets| i16::from_le_bytes(octets))
-                .collect::<Vec<_>>();
+            let samples =
+                noise(frames * 4).as_chunks::<2>().0.iter().map(|&bytes| i16::from_le_bytes(bytes)).collect::<Vec<_>>();
             (Format::F32Le, samples.iter().flat_map(|&sample| (f32::from(sample) / 65_536.0).to_le_bytes()).collect())
         }
     }

@@ -170,7 +170,7 @@ pub struct Limits {
     pub rates: Rates,
     /// Formats.
     pub formats: FormatSet,
-    /// Largest buffer in octets.
+    /// Largest buffer in bytes.
     pub buffer_bytes_max: u32,
     /// Levels whose nodes have been read replace a default, but only narrow a choice.
     chosen: Chosen,
@@ -253,12 +253,12 @@ fn formats(value: &[u8]) -> Result<FormatSet, &'static str> {
     Ok(set)
 }
 
-/// The items of a list, each at most `max_len` octets after trimming.
+/// The items of a list, each at most `max_len` bytes after trimming.
 fn items(value: &[u8], max_len: usize) -> Result<impl Iterator<Item = Result<&str, &'static str>>, &'static str> {
     core::str::from_utf8(value).map_err(|_| "not text")?;
-    // The separator is ASCII, so what lies between two of them is text as well. Octets are split because searching text
+    // The separator is ASCII, so what lies between two of them is text as well. Bytes are split because searching text
     // brings a way to panic along, which a kernel module must not have.
-    Ok(value.split(|&octet| char::from(octet) == LIST_SEPARATOR).map(move |item| {
+    Ok(value.split(|&byte| char::from(byte) == LIST_SEPARATOR).map(move |item| {
         let item = item.trim_ascii();
         if item.is_empty() || item.len() > max_len {
             return Err("an item is empty or too long");

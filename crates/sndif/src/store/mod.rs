@@ -16,10 +16,10 @@ pub const DEVICE_CLASS: &str = "vsnd";
 /// Separator in lists of rates, formats and versions.
 pub const LIST_SEPARATOR: char = ',';
 
-/// Longest rate in a list, in octets.
+/// Longest rate in a list, in bytes.
 pub const RATE_MAX_LEN: usize = 11;
 
-/// Longest format name in a list, in octets.
+/// Longest format name in a list, in bytes.
 pub const FORMAT_MAX_LEN: usize = 24;
 
 /// Node names.
@@ -28,9 +28,9 @@ pub mod node {
     pub const VERSIONS: &str = "versions";
     /// Frontend: the version it chose; Linux never writes it, absence means version 2.
     pub const VERSION: &str = "version";
-    /// Card: short name, up to 32 octets.
+    /// Card: short name, up to 32 bytes.
     pub const SHORT_NAME: &str = "short-name";
-    /// Card: long name, up to 80 octets.
+    /// Card: long name, up to 80 bytes.
     pub const LONG_NAME: &str = "long-name";
     /// Stream: grant reference of the ring page.
     pub const RING_REF: &str = "ring-ref";
@@ -40,7 +40,7 @@ pub mod node {
     pub const EVT_RING_REF: &str = "evt-ring-ref";
     /// Stream: event channel of the event page.
     pub const EVT_EVENT_CHANNEL: &str = "evt-event-channel";
-    /// PCM device: name, up to 80 octets.
+    /// PCM device: name, up to 80 bytes.
     pub const NAME: &str = "name";
     /// Stream: `p` or `c`.
     pub const TYPE: &str = "type";
@@ -54,9 +54,9 @@ pub mod node {
     pub const SAMPLE_RATES: &str = "sample-rates";
     /// Any level: list of format names.
     pub const SAMPLE_FORMATS: &str = "sample-formats";
-    /// Any level: largest buffer in octets.
+    /// Any level: largest buffer in bytes.
     pub const BUFFER_SIZE: &str = "buffer-size";
-    /// Stream, an extension of this project: octets at the end of the buffer that a frontend keeps for
+    /// Stream, an extension of this project: bytes at the end of the buffer that a frontend keeps for
     /// volume and mute flags; the ring of frames ends before them. Missing means 0.
     pub const CONTROL_SIZE: &str = "control-size";
     /// Stream, an extension of this project: "1" when the frontend does not wait for the answers to WRITE and notifies the
@@ -68,9 +68,9 @@ pub mod node {
     pub const FEATURE_MUTE: &str = "feature-mute";
 }
 
-/// Longest [`node::SHORT_NAME`] in octets.
+/// Longest [`node::SHORT_NAME`] in bytes.
 pub const SHORT_NAME_MAX_LEN: usize = 32;
-/// Longest [`node::LONG_NAME`] and [`node::NAME`] in octets.
+/// Longest [`node::LONG_NAME`] and [`node::NAME`] in bytes.
 pub const LONG_NAME_MAX_LEN: usize = 80;
 
 /// Direction of a stream.

@@ -1,6 +1,6 @@
 //! Protocol version 0: the sound system of the 2015 driver (`xen-sndfront`, LP64 guests).
 //!
-//! A device is one stream: a ring of 32 slots for 80-octet requests and 16-octet responses, one event channel, and at
+//! A device is one stream: a ring of 32 slots for 80-byte requests and 16-byte responses, one event channel, and at
 //! most ten granted pages of frames in each READ or WRITE. There are no position events: the answer to a WRITE says that
 //! the next one may come, and so keeps the time. Offsets are those that a compiler gives the structures of the
 //! driver's `sndif.h` (`crates/header-check` asks one).
@@ -15,16 +15,16 @@ pub use request::{OpenParams, Operation, Rejected, Request, Transfer, opcode};
 pub use response::Response;
 pub use volume::{Level, Stereo};
 
-/// Octets of a request, and of a slot of the ring.
+/// Bytes of a request, and of a slot of the ring.
 pub const PACKET_BYTES: usize = 80;
 
-/// Octets of a response; it stands at the start of its slot.
+/// Bytes of a response; it stands at the start of its slot.
 pub const RESPONSE_BYTES: usize = 16;
 
 /// Pages of a READ or WRITE at most (`SNDIF_MAX_PAGES_PER_REQUEST`).
 pub const PAGES_MAX: usize = 10;
 
-/// Octets of a READ or WRITE at most.
+/// Bytes of a READ or WRITE at most.
 pub const TRANSFER_BYTES_MAX: u32 = 40_960;
 
 /// How long the 2015 driver waits for an answer, in milliseconds.

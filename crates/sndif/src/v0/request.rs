@@ -36,7 +36,7 @@ pub struct Transfer {
 }
 
 impl Transfer {
-    /// `length` octets in the pages `refs`; `None` where they do not fit, or are more than a request can carry.
+    /// `length` bytes in the pages `refs`; `None` where they do not fit, or are more than a request can carry.
     #[must_use]
     pub fn new(length: u32, refs: &[GrantRef]) -> Option<Self> {
         let needed = refs.get(..pages_for(length))?;
@@ -45,7 +45,7 @@ impl Transfer {
         Some(Self { length, refs: all })
     }
 
-    /// Octets to be moved, at most [`TRANSFER_BYTES_MAX`].
+    /// Bytes to be moved, at most [`TRANSFER_BYTES_MAX`].
     #[must_use]
     pub const fn length(&self) -> u32 {
         self.length
@@ -123,7 +123,7 @@ impl Request {
     /// Understands a packet that was copied out of the ring.
     ///
     /// # Errors
-    /// [`Rejected`] for an unknown operation or format, more than 255 channels, and more octets than ten pages hold.
+    /// [`Rejected`] for an unknown operation or format, more than 255 channels, and more bytes than ten pages hold.
     pub fn parse(packet: &[u8; PACKET_BYTES]) -> Result<Self, Rejected> {
         let opcode = u8_at::<0>(packet);
         let id = u64_at::<8>(packet);
@@ -186,17 +186,17 @@ fn transfer(packet: &[u8; PACKET_BYTES]) -> Option<Transfer> {
         return None;
     }
     let mut refs = [GrantRef(0); PAGES_MAX];
-    let octets = packet.split_at_checked(REFS).map_or(&[][..], |(_, refs)| refs);
-    for (reference, octets) in refs.iter_mut().zip(octets.as_chunks::<4>().0) {
-        *reference = GrantRef(u32::from_le_bytes(*octets));
+    let bytes = packet.split_at_checked(REFS).map_or(&[][..], |(_, refs)| refs);
+    for (reference, bytes) in refs.iter_mut().zip(bytes.as_chunks::<4>().0) {
+        *reference = GrantRef(u32::from_le_bytes(*bytes));
     }
     Some(Transfer { length, refs })
 }
 
 fn put_refs(packet: &mut [u8; PACKET_BYTES], refs: &[GrantRef; PAGES_MAX]) {
-    if let Some((_, octets)) = packet.split_at_mut_checked(REFS) {
-        for (octets, reference) in octets.as_chunks_mut::<4>().0.iter_mut().zip(refs) {
-            *octets = reference.0.to_le_bytes();
+    if let Some((_, bytes)) = packet.split_at_mut_checked(REFS) {
+        for (bytes, reference) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(refs) {
+            *bytes = reference.0.to_le_bytes();
         }
     }
 }

@@ -9,7 +9,7 @@ const ERROR: i16 = -1;
 
 /// A response.
 ///
-/// It takes the first 16 octets of its slot. The driver defines GET_VOLUME but no place for its answer: this
+/// It takes the first 16 bytes of its slot. The driver defines GET_VOLUME but no place for its answer: this
 /// project puts it behind the response, where the request of SET_VOLUME has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Response {
@@ -41,7 +41,7 @@ impl Response {
         Ok(Self { id: u64_at::<0>(slot), opcode: code, success, volume })
     }
 
-    /// The slot for the ring, built from zero octets (XSA-216).
+    /// The slot for the ring, built from zero bytes (XSA-216).
     #[must_use]
     pub fn emit(&self) -> [u8; PACKET_BYTES] {
         let mut slot = [0; PACKET_BYTES];

@@ -13,7 +13,7 @@ pub(crate) const CUR_POS: u8 = 0;
 pub struct Event {
     /// Counts up by one per event over the whole connection; Linux ignores everything after a gap.
     pub id: u16,
-    /// Octets played or captured since OPEN.
+    /// Bytes played or captured since OPEN.
     pub position_bytes: u64,
 }
 
@@ -44,7 +44,7 @@ impl Event {
         }
     }
 
-    /// The packet for the event page, built from 64 zero octets (XSA-216).
+    /// The packet for the event page, built from 64 zero bytes (XSA-216).
     #[must_use]
     pub fn emit(&self) -> [u8; PACKET_BYTES] {
         let mut packet: Packet = [0; PACKET_BYTES];

@@ -1,6 +1,6 @@
-//! Protocol version 2: 64-octet packets, one ring and one event page per stream.
+//! Protocol version 2: 64-byte packets, one ring and one event page per stream.
 //!
-//! Source: `xen/io/sndif.h` (Xen 4.11 and later). Reserved octets are sent as zeroes and never
+//! Source: `xen/io/sndif.h` (Xen 4.11 and later). Reserved bytes are sent as zeroes and never
 //! looked at: Linux leaves stale data in them.
 
 mod event;
@@ -15,7 +15,7 @@ pub use params::{HwParams, Interval};
 pub use request::{OpenParams, Operation, Rejected, Request, Span, Trigger, opcode};
 pub use response::Response;
 
-/// Octets of a request, a response and an event.
+/// Bytes of a request, a response and an event.
 pub const PACKET_BYTES: usize = crate::bytes::PACKET_BYTES;
 
 /// Number of slots of the request ring.

@@ -48,7 +48,7 @@ impl Interval {
 }
 
 /// What HW_PARAM_QUERY asks and answers. Buffer and period count **frames** here, while OPEN counts
-/// octets.
+/// bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HwParams {
     /// Formats.

@@ -21,12 +21,12 @@ pub mod opcode {
     pub const HW_PARAM_QUERY: u8 = 9;
 }
 
-/// A range of the stream's shared buffer, in octets. Not checked against any buffer yet.
+/// A range of the stream's shared buffer, in bytes. Not checked against any buffer yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
-    /// First octet.
+    /// First byte.
     pub offset: u32,
-    /// Number of octets.
+    /// Number of bytes.
     pub length: u32,
 }
 
@@ -39,11 +39,11 @@ pub struct OpenParams {
     pub format: Format,
     /// Samples per frame.
     pub channels: u8,
-    /// Size of the shared buffer in octets; not necessarily whole pages or whole periods.
+    /// Size of the shared buffer in bytes; not necessarily whole pages or whole periods.
     pub buffer_bytes: u32,
     /// First page of the page directory.
     pub directory: GrantRef,
-    /// Octets between two position events; 0 = no events.
+    /// Bytes between two position events; 0 = no events.
     pub period_bytes: u32,
 }
 
@@ -68,9 +68,9 @@ pub enum Operation {
     Open(OpenParams),
     /// Closes it.
     Close,
-    /// Asks for captured octets to be put into the buffer.
+    /// Asks for captured bytes to be put into the buffer.
     Read(Span),
-    /// Says that octets in the buffer are to be played.
+    /// Says that bytes in the buffer are to be played.
     Write(Span),
     /// Sets the volume: one i32 per channel in the buffer, 0.001 dB.
     SetVolume(Span),
@@ -172,7 +172,7 @@ impl Request {
         Ok(Self { id, operation })
     }
 
-    /// The packet for the ring; reserved octets are zero.
+    /// The packet for the ring; reserved bytes are zero.
     #[must_use]
     pub fn emit(&self) -> [u8; PACKET_BYTES] {
         let mut packet: Packet = [0; PACKET_BYTES];

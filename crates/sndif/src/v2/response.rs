@@ -32,7 +32,7 @@ impl Response {
         Ok(Self { id: u16_at::<0>(packet), opcode: code, result, params })
     }
 
-    /// The packet for the ring, built from 64 zero octets (XSA-216).
+    /// The packet for the ring, built from 64 zero bytes (XSA-216).
     #[must_use]
     pub fn emit(&self) -> [u8; PACKET_BYTES] {
         let mut packet: Packet = [0; PACKET_BYTES];

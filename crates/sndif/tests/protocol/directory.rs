@@ -131,12 +131,12 @@ proptest! {
             prop_assert!(!visited.contains(&page) && page.0 != 0);
             visited.push(page);
             prop_assert!(visited.len() <= most);
-            let mut octets = [noise; PAGE_BYTES];
-            octets[..4].copy_from_slice(&next.to_le_bytes());
+            let mut bytes = [noise; PAGE_BYTES];
+            bytes[..4].copy_from_slice(&next.to_le_bytes());
             if let Some(hole) = hole {
-                octets[hole * 4..hole * 4 + 4].fill(0);
+                bytes[hole * 4..hole * 4 + 4].fill(0);
             }
-            match walk.page(&octets, |reference| {
+            match walk.page(&bytes, |reference| {
                 assert_ne!(reference.0, 0);
                 refs += 1;
             }) {

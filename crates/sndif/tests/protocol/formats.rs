@@ -46,7 +46,7 @@ proptest! {
     fn a_frame_is_a_sample_per_channel(format in values::format(), channels: u8) {
         let frame = format.frame_bytes(channels);
         match format.width() {
-            FormatWidth::Octets(octets) => prop_assert_eq!(frame, Some(u32::from(octets) * u32::from(channels))),
+            FormatWidth::Bytes(bytes) => prop_assert_eq!(frame, Some(u32::from(bytes) * u32::from(channels))),
             FormatWidth::Stream => prop_assert_eq!(frame, Some(u32::from(channels))),
             FormatWidth::Nibble => prop_assert_eq!(
                 frame.map(|size| size * 2).unwrap_or(u32::from(channels)),

@@ -23,7 +23,7 @@ enum Without {
     Fence,
 }
 
-/// A page with four words of indices and slots of `SLOT` octets, of which the first 16 are kept.
+/// A page with four words of indices and slots of `SLOT` bytes, of which the first 16 are kept.
 struct LoomPage<const SLOT: usize> {
     words: [AtomicU32; 4],
     slots: Vec<UnsafeCell<[u8; 16]>>,

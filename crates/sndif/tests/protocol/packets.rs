@@ -6,7 +6,7 @@ use sndif::v2::{Event, Operation, Request, Response, opcode};
 
 use crate::values;
 
-/// Octets that the header reserves in a packet with this operation code, beside `header`.
+/// Bytes that the header reserves in a packet with this operation code, beside `header`.
 fn reserved(code: u8, header: std::ops::Range<usize>) -> Vec<usize> {
     let payload: &[std::ops::Range<usize>] = match code {
         opcode::OPEN => &[8..14, 16..28],
@@ -25,7 +25,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_understood_of_any_packet_is_emitted_without_its_reserved_octets(packet in values::packet()) {
+    fn what_is_understood_of_any_packet_is_emitted_without_its_reserved_bytes(packet in values::packet()) {
         if let Ok(request) = Request::parse(&packet) {
             let mut canonical = packet;
             for at in reserved(packet[2], 0..3) {
@@ -47,9 +47,9 @@ proptest! {
         prop_assert!(reserved(emitted[2], 0..3).into_iter().all(|at| emitted[at] == 0));
         let result = if failed { Err(Errno::EINVAL) } else { Ok(()) };
         let response = Response { id, opcode: code, result, params: None }.emit();
-        prop_assert!(response[3] == 0 && response[8..].iter().all(|&octet| octet == 0));
+        prop_assert!(response[3] == 0 && response[8..].iter().all(|&byte| byte == 0));
         let event = Event { id, position_bytes: u64::MAX }.emit();
-        prop_assert!(event[3..8].iter().chain(&event[16..]).all(|&octet| octet == 0));
+        prop_assert!(event[3..8].iter().chain(&event[16..]).all(|&byte| byte == 0));
     }
 
     #[test]
@@ -63,7 +63,7 @@ proptest! {
     }
 
     #[test]
-    fn stale_octets_in_reserved_fields_change_nothing(request in values::request(), stale: u8) {
+    fn stale_bytes_in_reserved_fields_change_nothing(request in values::request(), stale: u8) {
         let mut packet = request.emit();
         for at in reserved(packet[2], 0..3) {
             packet[at] = stale;
@@ -77,7 +77,7 @@ proptest! {
         prop_assert_eq!(Response::parse(&packet), Ok(response));
         let header = if response.params.is_some() { 8..48 } else { 4..8 };
         prop_assert_eq!(packet[3], 0);
-        prop_assert!(packet[header.end..].iter().all(|&octet| octet == 0));
+        prop_assert!(packet[header.end..].iter().all(|&byte| byte == 0));
     }
 
     #[test]
@@ -96,7 +96,7 @@ proptest! {
     fn an_event_is_understood_as_it_was_meant(event in values::event()) {
         let packet = event.emit();
         prop_assert_eq!(Event::parse(&packet), Ok(event));
-        prop_assert!(packet[2..8].iter().chain(&packet[16..]).all(|&octet| octet == 0));
+        prop_assert!(packet[2..8].iter().chain(&packet[16..]).all(|&byte| byte == 0));
     }
 
     #[test]
@@ -135,9 +135,9 @@ proptest! {
     }
 }
 
-/// An OPEN as `snd_xen_front` sends it, octet by octet: the layout of `struct xensnd_open_req`.
+/// An OPEN as `snd_xen_front` sends it, byte by byte: the layout of `struct xensnd_open_req`.
 #[test]
-fn an_open_in_octets() {
+fn an_open_in_bytes() {
     let mut packet = [0_u8; 64];
     packet[..3].copy_from_slice(&[0x34, 0x12, 0]);
     packet[8..12].copy_from_slice(&48_000_u32.to_le_bytes());

@@ -1,4 +1,4 @@
-//! Memory that says something else every time it is read, and fails the test when the octets of one
+//! Memory that says something else every time it is read, and fails the test when the bytes of one
 //! packet are read twice (XSA-155).
 
 use std::cell::{Cell, RefCell};
@@ -12,14 +12,14 @@ use sndif::{
 /// A page of the other side that changes with every look at it. Its indices are ordinary words.
 struct Restless {
     words: RefCell<[u32; SLOTS_OFFSET / 4]>,
-    /// How often each octet behind the indices was read since its slot was given out anew.
+    /// How often each byte behind the indices was read since its slot was given out anew.
     reads: RefCell<Vec<u32>>,
     noise: Cell<u32>,
     indices_end: usize,
 }
 
 impl Restless {
-    /// A page whose first `indices_end` octets are index words.
+    /// A page whose first `indices_end` bytes are index words.
     fn new(indices_end: usize, noise: u32) -> Self {
         Self {
             words: RefCell::new([0; SLOTS_OFFSET / 4]),
@@ -34,7 +34,7 @@ impl Restless {
         self.reads.borrow_mut()[offset..offset + PACKET_BYTES].fill(0);
     }
 
-    fn octet(&self) -> u8 {
+    fn byte(&self) -> u8 {
         let noise = self.noise.get().wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         self.noise.set(noise);
         noise.to_be_bytes()[0]
@@ -62,9 +62,9 @@ impl SharedMemory for Restless {
         assert!(offset >= self.indices_end && offset + into.len() <= PAGE_BYTES);
         for count in &mut self.reads.borrow_mut()[offset..offset + into.len()] {
             *count += 1;
-            assert_eq!(*count, 1, "octets of one packet were read twice");
+            assert_eq!(*count, 1, "bytes of one packet were read twice");
         }
-        into.fill_with(|| self.octet());
+        into.fill_with(|| self.byte());
         true
     }
 

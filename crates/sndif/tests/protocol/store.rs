@@ -250,26 +250,26 @@ proptest! {
     }
 
     #[test]
-    fn any_octets_are_a_number_only_if_all_are_digits(octets in vec(any::<u8>(), 0..14)) {
-        if let Some(value) = number(&octets) {
-            prop_assert!(octets.iter().all(u8::is_ascii_digit));
-            prop_assert_eq!(std::str::from_utf8(&octets).unwrap().parse::<u64>(), Ok(u64::from(value)));
+    fn any_bytes_are_a_number_only_if_all_are_digits(bytes in vec(any::<u8>(), 0..14)) {
+        if let Some(value) = number(&bytes) {
+            prop_assert!(bytes.iter().all(u8::is_ascii_digit));
+            prop_assert_eq!(std::str::from_utf8(&bytes).unwrap().parse::<u64>(), Ok(u64::from(value)));
         }
     }
 
     #[test]
-    fn any_octets_are_a_state(octets in vec(any::<u8>(), 0..4), number: u8) {
-        let state = XenbusState::from_node(&octets);
-        prop_assert!(state == XenbusState::Unknown || state.node().as_bytes() == octets);
+    fn any_bytes_are_a_state(bytes in vec(any::<u8>(), 0..4), number: u8) {
+        let state = XenbusState::from_node(&bytes);
+        prop_assert!(state == XenbusState::Unknown || state.node().as_bytes() == bytes);
         let state = XenbusState::from_number(number);
         prop_assert_eq!(XenbusState::from_node(state.node().as_bytes()), state);
         prop_assert_eq!(state == XenbusState::Unknown, number == 0 || number > 8);
     }
 
     #[test]
-    fn any_octets_are_a_direction_or_none(octets in vec(any::<u8>(), 0..3)) {
-        if let Some(direction) = Direction::from_node(&octets) {
-            prop_assert_eq!(direction.node().as_bytes(), octets.to_ascii_lowercase());
+    fn any_bytes_are_a_direction_or_none(bytes in vec(any::<u8>(), 0..3)) {
+        if let Some(direction) = Direction::from_node(&bytes) {
+            prop_assert_eq!(direction.node().as_bytes(), bytes.to_ascii_lowercase());
         }
     }
 }

@@ -36,8 +36,8 @@ fn request() -> impl Strategy<Value = Request> {
 }
 
 fn packet() -> impl Strategy<Value = [u8; PACKET_BYTES]> {
-    (proptest::collection::vec(any::<u8>(), PACKET_BYTES), 0..8_u8).prop_map(|(octets, code)| {
-        let mut packet: [u8; PACKET_BYTES] = octets.try_into().expect("as many");
+    (proptest::collection::vec(any::<u8>(), PACKET_BYTES), 0..8_u8).prop_map(|(bytes, code)| {
+        let mut packet: [u8; PACKET_BYTES] = bytes.try_into().expect("as many");
         packet[0] = code;
         packet[8] = code;
         packet
@@ -76,7 +76,7 @@ proptest! {
     }
 
     #[test]
-    fn xsa_216_a_v0_response_takes_its_16_octets_and_what_get_volume_adds(
+    fn xsa_216_a_v0_response_takes_its_16_bytes_and_what_get_volume_adds(
         id: u64, code in 0..=opcode::GET_VOLUME, success: bool, volume in stereo(),
     ) {
         let volume = (success && code == opcode::GET_VOLUME).then_some(volume);
@@ -84,7 +84,7 @@ proptest! {
         let slot = response.emit();
         prop_assert_eq!(Response::parse(&slot), Ok(response));
         let behind = if volume.is_some() { 36 } else { RESPONSE_BYTES };
-        prop_assert!(slot[12..RESPONSE_BYTES].iter().chain(&slot[behind..]).all(|&octet| octet == 0));
+        prop_assert!(slot[12..RESPONSE_BYTES].iter().chain(&slot[behind..]).all(|&byte| byte == 0));
     }
 
     #[test]

@@ -93,10 +93,10 @@ pub fn event() -> impl Strategy<Value = Event> {
     (any::<u16>(), any::<u64>()).prop_map(|(id, position_bytes)| Event { id, position_bytes })
 }
 
-/// Any octets, with the operation or type code often one that exists.
+/// Any bytes, with the operation or type code often one that exists.
 pub fn packet() -> impl Strategy<Value = [u8; 64]> {
-    (vec(any::<u8>(), 64), prop_oneof![Just(None), (0..11_u8).prop_map(Some)]).prop_map(|(octets, code)| {
-        let mut packet: [u8; 64] = octets.try_into().expect("64 octets");
+    (vec(any::<u8>(), 64), prop_oneof![Just(None), (0..11_u8).prop_map(Some)]).prop_map(|(bytes, code)| {
+        let mut packet: [u8; 64] = bytes.try_into().expect("64 bytes");
         if let Some(code) = code {
             packet[2] = code;
         }

@@ -16,13 +16,13 @@ impl Pcm {
     ///
     /// # Errors
     /// What ends a real `aplay`.
-    pub fn aplay(&mut self, octets: &[u8]) -> Result<Played, Errno> {
+    pub fn aplay(&mut self, bytes: &[u8]) -> Result<Played, Errno> {
         let chunk_bytes = self.agreed().period_frames as usize * self.agreed().frame_bytes;
         let mut played = Played::default();
         if self.state() == State::Setup {
             self.prepare()?;
         }
-        for chunk in octets.chunks(chunk_bytes) {
+        for chunk in bytes.chunks(chunk_bytes) {
             let mut chunk = chunk.to_vec();
             chunk.resize(chunk_bytes, 0);
             let mut done = 0;
@@ -51,13 +51,13 @@ impl Pcm {
         if self.state() == State::Setup {
             self.prepare()?;
         }
-        let mut octets = vec![0; frames * frame_bytes];
+        let mut bytes = vec![0; frames * frame_bytes];
         let mut done = 0;
         while done < frames {
             let until = (done + chunk_frames).min(frames);
-            done += self.readi(&mut octets[done * frame_bytes..until * frame_bytes])?;
+            done += self.readi(&mut bytes[done * frame_bytes..until * frame_bytes])?;
         }
         self.drop_frames()?;
-        Ok(octets)
+        Ok(bytes)
     }
 }

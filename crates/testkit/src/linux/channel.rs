@@ -62,8 +62,8 @@ pub struct Observed {
     pub positions: Vec<u64>,
     /// Events passed over because their id was not the expected one.
     pub ignored_events: usize,
-    /// Reserved octets of responses and events that were not zero.
-    pub leaked_octets: usize,
+    /// Reserved bytes of responses and events that were not zero.
+    pub leaked_bytes: usize,
     /// Longest wait for an answer.
     pub slowest_answer: Duration,
 }
@@ -75,11 +75,11 @@ pub(super) struct Answer {
 
 impl Answer {
     pub fn u32_at(&self, at: usize) -> u32 {
-        u32::from_le_bytes(self.packet[at..at + 4].try_into().expect("four octets"))
+        u32::from_le_bytes(self.packet[at..at + 4].try_into().expect("four bytes"))
     }
 
     pub fn u64_at(&self, at: usize) -> u64 {
-        u64::from_le_bytes(self.packet[at..at + 8].try_into().expect("eight octets"))
+        u64::from_le_bytes(self.packet[at..at + 8].try_into().expect("eight bytes"))
     }
 }
 
@@ -90,8 +90,8 @@ pub(super) struct Slot<'a> {
 }
 
 impl Slot<'_> {
-    pub fn put(&self, at: usize, octets: &[u8]) {
-        self.page.write(self.at + at, octets);
+    pub fn put(&self, at: usize, bytes: &[u8]) {
+        self.page.write(self.at + at, bytes);
     }
 
     pub fn put_u32(&self, at: usize, value: u32) {
@@ -187,7 +187,7 @@ impl Pair {
         } else {
             let mut operands = [0; 8];
             self.ring.read(slot.at + 8, &mut operands);
-            let word = |at: usize| u32::from_le_bytes(operands[at..at + 4].try_into().expect("four octets"));
+            let word = |at: usize| u32::from_le_bytes(operands[at..at + 4].try_into().expect("four bytes"));
             let first = if operation == op::TRIGGER { u32::from(operands[0]) } else { word(0) };
             self.observed.requests.push(Sent { id, operation, first, second: word(4) });
         }
@@ -255,8 +255,8 @@ impl Pair {
                 self.ring.read(SLOTS + (self.rsp_cons % RING_SLOTS) as usize * SLOT, &mut packet);
                 self.rsp_cons = self.rsp_cons.wrapping_add(1);
                 let reserved = if packet[2] == op::HW_PARAM_QUERY { 48 } else { 8 };
-                self.observed.leaked_octets += usize::from(packet[3] != 0);
-                self.observed.leaked_octets += packet[reserved..].iter().filter(|&&octet| octet != 0).count();
+                self.observed.leaked_bytes += usize::from(packet[3] != 0);
+                self.observed.leaked_bytes += packet[reserved..].iter().filter(|&&byte| byte != 0).count();
                 let known = matches!(packet[2], op::OPEN..=op::WRITE | op::TRIGGER | op::HW_PARAM_QUERY);
                 if u16::from_le_bytes([packet[0], packet[1]]) == self.awaited_id && known {
                     self.answer = Some(Answer { packet });
@@ -287,10 +287,10 @@ impl Pair {
                 self.observed.ignored_events += 1;
                 continue;
             }
-            let stray = [&packet[3..8], &packet[16..]].concat().iter().filter(|&&octet| octet != 0).count();
-            self.observed.leaked_octets += stray;
+            let stray = [&packet[3..8], &packet[16..]].concat().iter().filter(|&&byte| byte != 0).count();
+            self.observed.leaked_bytes += stray;
             if packet[2] == 0 {
-                let position = u64::from_le_bytes(packet[8..16].try_into().expect("eight octets"));
+                let position = u64::from_le_bytes(packet[8..16].try_into().expect("eight bytes"));
                 self.observed.positions.push(position);
                 self.positions.push_back(position);
             }

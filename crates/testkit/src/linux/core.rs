@@ -135,7 +135,7 @@ impl Pcm {
         self.prepare_as(format)
     }
 
-    /// As [`prepare`](Self::prepare), with this octet for a format.
+    /// As [`prepare`](Self::prepare), with this byte for a format.
     ///
     /// # Errors
     /// As [`prepare`](Self::prepare).
@@ -366,11 +366,11 @@ impl Pcm {
     /// # Errors
     /// `EPIPE` after an underrun, `EIO` when nobody wakes us, `EBADFD` without the card; what the backend
     /// answered. Frames written before count more than the error.
-    pub fn writei(&mut self, octets: &[u8]) -> Result<usize, Errno> {
+    pub fn writei(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
         let frame = self.agreed.frame_bytes;
-        let frames = octets.len() / frame.max(1);
+        let frames = bytes.len() / frame.max(1);
         self.transfer(frames, |pcm, done, offset, count| {
-            pcm.driver.write(offset * frame, &octets[done * frame..(done + count) * frame])
+            pcm.driver.write(offset * frame, &bytes[done * frame..(done + count) * frame])
         })
     }
 
@@ -378,11 +378,11 @@ impl Pcm {
     ///
     /// # Errors
     /// As [`writei`](Self::writei).
-    pub fn readi(&mut self, octets: &mut [u8]) -> Result<usize, Errno> {
+    pub fn readi(&mut self, bytes: &mut [u8]) -> Result<usize, Errno> {
         let frame = self.agreed.frame_bytes;
-        let frames = octets.len() / frame.max(1);
+        let frames = bytes.len() / frame.max(1);
         self.transfer(frames, |pcm, done, offset, count| {
-            pcm.driver.read(offset * frame, &mut octets[done * frame..(done + count) * frame])
+            pcm.driver.read(offset * frame, &mut bytes[done * frame..(done + count) * frame])
         })
     }
 
@@ -484,9 +484,9 @@ impl Pcm {
         self.driver.with_pair(|pair| pair.unread_events())
     }
 
-    /// Overwrites the shared buffer with `octet` behind the backend's back.
-    pub fn scribble(&self, octet: u8) {
-        self.driver.scribble(octet);
+    /// Overwrites the shared buffer with `byte` behind the backend's back.
+    pub fn scribble(&self, byte: u8) {
+        self.driver.scribble(byte);
     }
 
     /// Whether OPEN was answered well since the buffer was shared.

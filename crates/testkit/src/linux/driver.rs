@@ -92,8 +92,8 @@ impl DriverStream {
         for (index, refs) in pages.refs().chunks(REFS_PER_PAGE).enumerate() {
             let next = directory.refs().get(index + 1).map_or(0, |page| page.0);
             let words = std::iter::once(next).chain(refs.iter().map(|page| page.0));
-            let octets: Vec<u8> = words.flat_map(u32::to_le_bytes).collect();
-            assert!(directory.write(index * PAGE, &octets));
+            let bytes: Vec<u8> = words.flat_map(u32::to_le_bytes).collect();
+            assert!(directory.write(index * PAGE, &bytes));
         }
         self.buffer = Some(SharedBuffer { pages, directory, bytes });
         Ok(())
@@ -122,19 +122,17 @@ impl DriverStream {
     }
 
     /// Copies frames into the buffer and tells the backend.
-    pub fn write(&self, offset: usize, octets: &[u8]) -> Result<(), Errno> {
-        let buffer =
-            self.buffer.as_ref().filter(|buffer| offset + octets.len() <= buffer.bytes).ok_or(Errno::EINVAL)?;
-        assert!(buffer.pages.write(offset, octets));
-        self.transfer(op::WRITE, offset, octets.len())
+    pub fn write(&self, offset: usize, bytes: &[u8]) -> Result<(), Errno> {
+        let buffer = self.buffer.as_ref().filter(|buffer| offset + bytes.len() <= buffer.bytes).ok_or(Errno::EINVAL)?;
+        assert!(buffer.pages.write(offset, bytes));
+        self.transfer(op::WRITE, offset, bytes.len())
     }
 
     /// Asks the backend for frames and copies them out of the buffer.
-    pub fn read(&self, offset: usize, octets: &mut [u8]) -> Result<(), Errno> {
-        let buffer =
-            self.buffer.as_ref().filter(|buffer| offset + octets.len() <= buffer.bytes).ok_or(Errno::EINVAL)?;
-        self.transfer(op::READ, offset, octets.len())?;
-        assert!(buffer.pages.read(offset, octets));
+    pub fn read(&self, offset: usize, bytes: &mut [u8]) -> Result<(), Errno> {
+        let buffer = self.buffer.as_ref().filter(|buffer| offset + bytes.len() <= buffer.bytes).ok_or(Errno::EINVAL)?;
+        self.transfer(op::READ, offset, bytes.len())?;
+        assert!(buffer.pages.read(offset, bytes));
         Ok(())
     }
 
@@ -148,9 +146,9 @@ impl DriverStream {
     }
 
     /// Overwrites the shared buffer without telling anybody.
-    pub fn scribble(&self, octet: u8) {
+    pub fn scribble(&self, byte: u8) {
         if let Some(buffer) = &self.buffer {
-            buffer.pages.write(0, &vec![octet; buffer.bytes]);
+            buffer.pages.write(0, &vec![byte; buffer.bytes]);
         }
     }
 
@@ -179,9 +177,9 @@ impl DriverStream {
     ///
     /// # Panics
     /// Where the kernel would divide by zero: an event before the stream has a format.
-    pub fn handle_position(&mut self, octets: u64, frame_bytes: u64, buffer_frames: u64, period_frames: u64) -> bool {
+    pub fn handle_position(&mut self, bytes: u64, frame_bytes: u64, buffer_frames: u64, period_frames: u64) -> bool {
         assert!(frame_bytes > 0 && buffer_frames > 0, "the guest's kernel divides by zero");
-        let frames = octets / frame_bytes;
+        let frames = bytes / frame_bytes;
         let delta = frames.wrapping_sub(self.reported_frames);
         self.reported_frames = frames;
         self.pointer = self.pointer.wrapping_add(delta) % buffer_frames;

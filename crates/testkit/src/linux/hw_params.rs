@@ -38,7 +38,7 @@ impl Wish {
 /// What it got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Agreed {
-    /// Octets of a frame.
+    /// Bytes of a frame.
     pub frame_bytes: usize,
     /// Frames of a period.
     pub period_frames: u64,

@@ -54,10 +54,10 @@ fn call(device: BorrowedFd<'_>, opcode: u32, argument: &mut [u64]) -> Result<u32
 
 /// Two 32-bit fields as they lie in memory.
 fn pair(first: u32, second: u32) -> u64 {
-    let mut octets = [0; 8];
-    octets[..4].copy_from_slice(&first.to_ne_bytes());
-    octets[4..].copy_from_slice(&second.to_ne_bytes());
-    u64::from_ne_bytes(octets)
+    let mut bytes = [0; 8];
+    bytes[..4].copy_from_slice(&first.to_ne_bytes());
+    bytes[4..].copy_from_slice(&second.to_ne_bytes());
+    u64::from_ne_bytes(bytes)
 }
 
 fn halves(word: u64) -> [u32; 2] {
@@ -72,9 +72,9 @@ pub(super) fn evtchn_bind_interdomain(device: BorrowedFd<'_>, domain: u16, port:
 
 /// Lets the open file reach `domain` only, which is not 0, for good.
 pub(super) fn evtchn_restrict(device: BorrowedFd<'_>, domain: u16) -> Result<()> {
-    let mut octets = [0; 8];
-    octets[..2].copy_from_slice(&domain.to_ne_bytes());
-    call(device, abi::EVTCHN_RESTRICT_DOMID, &mut [u64::from_ne_bytes(octets)]).map(|_| ())
+    let mut bytes = [0; 8];
+    bytes[..2].copy_from_slice(&domain.to_ne_bytes());
+    call(device, abi::EVTCHN_RESTRICT_DOMID, &mut [u64::from_ne_bytes(bytes)]).map(|_| ())
 }
 
 /// A local port that `domain` may bind.
@@ -121,12 +121,12 @@ pub(super) fn gntalloc_alloc(
 fn alloc_argument(domain: u16, writable: bool, count: u32) -> Result<Vec<u64>> {
     let pages = usize::try_from(count).map_err(|_| Errno::INVAL)?;
     let flags = if writable { abi::GNTALLOC_FLAG_WRITABLE } else { 0 };
-    let mut octets = [0; 8];
-    octets[..2].copy_from_slice(&domain.to_ne_bytes());
-    octets[2..4].copy_from_slice(&flags.to_ne_bytes());
-    octets[4..].copy_from_slice(&count.to_ne_bytes());
+    let mut bytes = [0; 8];
+    bytes[..2].copy_from_slice(&domain.to_ne_bytes());
+    bytes[2..4].copy_from_slice(&flags.to_ne_bytes());
+    bytes[4..].copy_from_slice(&count.to_ne_bytes());
     let mut argument = vec![0; 2 + pages.div_ceil(2)];
-    argument[0] = u64::from_ne_bytes(octets);
+    argument[0] = u64::from_ne_bytes(bytes);
     Ok(argument)
 }
 
@@ -145,8 +145,8 @@ mod tests {
 
     use super::*;
 
-    /// The octets of an argument from `offset` on.
-    fn octets<const N: usize>(argument: &[u64], offset: usize) -> [u8; N] {
+    /// The bytes of an argument from `offset` on.
+    fn bytes<const N: usize>(argument: &[u64], offset: usize) -> [u8; N] {
         let all: Vec<u8> = argument.iter().flat_map(|word| word.to_ne_bytes()).collect();
         all[offset..offset + N].try_into().unwrap()
     }
@@ -156,18 +156,18 @@ mod tests {
         use abi::{GntallocAllocGref as Alloc, GntdevGrantRef as Ref, GntdevMapGrantRef as Map};
 
         let map = map_argument(7, &[GrantRef(11), GrantRef(12)]).unwrap();
-        assert_eq!(octets(&map, offset_of!(Map, count)), 2_u32.to_ne_bytes());
+        assert_eq!(bytes(&map, offset_of!(Map, count)), 2_u32.to_ne_bytes());
         let second = offset_of!(Map, refs) + size_of::<Ref>();
-        assert_eq!(octets(&map, second + offset_of!(Ref, domid)), 7_u32.to_ne_bytes());
-        assert_eq!(octets(&map, second + offset_of!(Ref, reference)), 12_u32.to_ne_bytes());
+        assert_eq!(bytes(&map, second + offset_of!(Ref, domid)), 7_u32.to_ne_bytes());
+        assert_eq!(bytes(&map, second + offset_of!(Ref, reference)), 12_u32.to_ne_bytes());
         assert_eq!(size_of_val(&map[..]), size_of::<Map>() + size_of::<Ref>());
         assert_eq!(offset_of!(Map, index), 8, "the second word is the result");
 
         for count in 1..5 {
             let mut alloc = alloc_argument(7, true, count).unwrap();
-            assert_eq!(octets(&alloc, offset_of!(Alloc, domid)), 7_u16.to_ne_bytes());
-            assert_eq!(octets(&alloc, offset_of!(Alloc, flags)), 1_u16.to_ne_bytes());
-            assert_eq!(octets(&alloc, offset_of!(Alloc, count)), count.to_ne_bytes());
+            assert_eq!(bytes(&alloc, offset_of!(Alloc, domid)), 7_u16.to_ne_bytes());
+            assert_eq!(bytes(&alloc, offset_of!(Alloc, flags)), 1_u16.to_ne_bytes());
+            assert_eq!(bytes(&alloc, offset_of!(Alloc, count)), count.to_ne_bytes());
             assert_eq!(offset_of!(Alloc, index), 8, "the second word is the result");
             let needed = offset_of!(Alloc, gref_ids) + 4 * count as usize;
             assert!(size_of_val(&alloc[..]) >= needed.max(size_of::<Alloc>()));

@@ -225,13 +225,13 @@ impl Channel {
 
     /// Reads the port, which the driver masked when its event came, and writes it back to unmask it.
     pub fn acknowledge(&self) -> io::Result<bool> {
-        let mut octets = [0; 64];
-        let count = match rustix::io::read(&self.file, &mut octets) {
+        let mut bytes = [0; 64];
+        let count = match rustix::io::read(&self.file, &mut bytes) {
             Ok(count) => count,
             Err(Errno::AGAIN) => return Ok(false),
             Err(error) => return Err(error.into()),
         };
-        let ports = &octets[..count];
+        let ports = &bytes[..count];
         rustix::io::write(&self.file, ports)?;
         Ok(!ports.is_empty())
     }

@@ -229,10 +229,10 @@ fn exchange(socket: BorrowedFd<'_>, request: &Request) -> Result<(Reply, Vec<Own
     };
     rustix::io::retry_on_intr(|| socket::send(socket, &request.encode(), &[])).map_err(gone)?;
     match rustix::io::retry_on_intr(|| socket::receive(socket)).map_err(gone)? {
-        Received::Packet(octets, fds) => Ok((Reply::parse(&octets).ok_or(Error::Malformed)?, fds)),
-        Received::WithoutDescriptors(octets) => {
+        Received::Packet(bytes, fds) => Ok((Reply::parse(&bytes).ok_or(Error::Malformed)?, fds)),
+        Received::WithoutDescriptors(bytes) => {
             // What was given cannot be used; give it back, so that the refusal leaves nothing behind.
-            let undo = Reply::parse(&octets).and_then(|reply| undo(request, &reply));
+            let undo = Reply::parse(&bytes).and_then(|reply| undo(request, &reply));
             if let Some(undo) = undo {
                 exchange(socket, &undo)?;
             }

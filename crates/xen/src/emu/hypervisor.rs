@@ -190,7 +190,7 @@ impl Hypervisor {
             return;
         };
         let request = match socket::receive(connection.socket.as_fd()) {
-            Ok(Received::Packet(octets, fds)) if fds.is_empty() => Request::parse(&octets),
+            Ok(Received::Packet(bytes, fds)) if fds.is_empty() => Request::parse(&bytes),
             Err(Errno::AGAIN | Errno::INTR) => return,
             Ok(_) | Err(_) => None,
         };

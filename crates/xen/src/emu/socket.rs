@@ -17,14 +17,14 @@ use super::wire::{MAX_MAP_REFS, MAX_MESSAGE};
 const MAX_FDS: usize = MAX_MAP_REFS;
 
 /// Sends one packet. `EAGAIN` on a non-blocking socket whose reader does not read.
-pub(crate) fn send(socket: BorrowedFd<'_>, octets: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
         return Err(Errno::TOOBIG);
     }
-    let sent = rustix::net::sendmsg(socket, &[IoSlice::new(octets)], &mut ancillary, SendFlags::NOSIGNAL)?;
-    if sent == octets.len() { Ok(()) } else { Err(Errno::MSGSIZE) }
+    let sent = rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL)?;
+    if sent == bytes.len() { Ok(()) } else { Err(Errno::MSGSIZE) }
 }
 
 /// What came out of a socket.
@@ -42,10 +42,10 @@ pub(crate) enum Received {
 
 /// Receives one packet.
 pub(crate) fn receive(socket: BorrowedFd<'_>) -> Result<Received, Errno> {
-    let mut octets = vec![0; MAX_MESSAGE];
+    let mut bytes = vec![0; MAX_MESSAGE];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut parts = [IoSliceMut::new(&mut octets)];
+    let mut parts = [IoSliceMut::new(&mut bytes)];
     let message = rustix::net::recvmsg(socket, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
     let mut fds = Vec::new();
     for part in ancillary.drain() {
@@ -59,11 +59,11 @@ pub(crate) fn receive(socket: BorrowedFd<'_>) -> Result<Received, Errno> {
     if message.bytes == 0 {
         return Ok(Received::End);
     }
-    octets.truncate(message.bytes);
+    bytes.truncate(message.bytes);
     if message.flags.contains(ReturnFlags::CTRUNC) {
-        return Ok(Received::WithoutDescriptors(octets));
+        return Ok(Received::WithoutDescriptors(bytes));
     }
-    Ok(Received::Packet(octets, fds))
+    Ok(Received::Packet(bytes, fds))
 }
 
 /// Connects a packet socket to the hypervisor at `path`.

@@ -16,7 +16,7 @@ pub(crate) const VERSION: u32 = 1;
 pub(crate) const MAX_MAP_REFS: usize = 128;
 /// Pages of one grant request.
 pub(crate) const MAX_GRANT_PAGES: u32 = 4096;
-/// Octets of the longest message.
+/// Bytes of the longest message.
 pub(crate) const MAX_MESSAGE: usize = 4 * (3 + 2 * MAX_MAP_REFS);
 
 /// Names an allocation or a mapping for the life of the hypervisor; never used twice.
@@ -50,7 +50,7 @@ pub(crate) enum Request {
 }
 
 impl Request {
-    /// The octets of this request.
+    /// The bytes of this request.
     pub fn encode(&self) -> Vec<u8> {
         let mut words = Vec::with_capacity(8);
         match self {
@@ -75,12 +75,12 @@ impl Request {
             Request::BindInterdomain { remote, port } => words.extend([9, remote.0.into(), port.0]),
             Request::Close { port } => words.extend([10, port.0]),
         }
-        octets(&words)
+        bytes(&words)
     }
 
-    /// The request in `octets`, or `None` if they are malformed.
-    pub fn parse(octets: &[u8]) -> Option<Self> {
-        let words = words(octets)?;
+    /// The request in `bytes`, or `None` if they are malformed.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let words = words(bytes)?;
         let (operation, arguments) = words.split_first()?;
         Some(match (operation, arguments) {
             (1, &[version, id]) => Request::Hello { version, domain: domain(id)? },
@@ -117,21 +117,21 @@ impl Reply {
         Reply::Refused { refusal, index: 0 }
     }
 
-    /// The octets of this reply.
+    /// The bytes of this reply.
     pub fn encode(&self) -> Vec<u8> {
         match self {
             Reply::Done(results) => {
                 let mut words = vec![0];
                 words.extend(results);
-                octets(&words)
+                bytes(&words)
             }
-            Reply::Refused { refusal, index } => octets(&[refusal_word(*refusal), *index]),
+            Reply::Refused { refusal, index } => bytes(&[refusal_word(*refusal), *index]),
         }
     }
 
-    /// The reply in `octets`, or `None` if they are malformed.
-    pub fn parse(octets: &[u8]) -> Option<Self> {
-        let words = words(octets)?;
+    /// The reply in `bytes`, or `None` if they are malformed.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let words = words(bytes)?;
         match words.split_first()? {
             (0, results) => Some(Reply::Done(results.to_vec())),
             (&status, &[index]) => Some(Reply::Refused { refusal: refusal(status)?, index }),
@@ -150,12 +150,12 @@ pub(crate) fn token(low: u32, high: u32) -> Token {
     Token(u64::from(low) | u64::from(high) << 32)
 }
 
-fn octets(words: &[u32]) -> Vec<u8> {
+fn bytes(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
-fn words(octets: &[u8]) -> Option<Vec<u32>> {
-    let (words, rest) = octets.as_chunks::<4>();
+fn words(bytes: &[u8]) -> Option<Vec<u32>> {
+    let (words, rest) = bytes.as_chunks::<4>();
     rest.is_empty().then(|| words.iter().map(|word| u32::from_le_bytes(*word)).collect())
 }
 
@@ -230,9 +230,9 @@ mod tests {
     #[test]
     fn every_request_survives_the_wire() {
         for request in examples() {
-            let octets = request.encode();
-            assert!(octets.len() <= MAX_MESSAGE);
-            assert_eq!(Request::parse(&octets), Some(request));
+            let bytes = request.encode();
+            assert!(bytes.len() <= MAX_MESSAGE);
+            assert_eq!(Request::parse(&bytes), Some(request));
         }
     }
 
@@ -249,26 +249,26 @@ mod tests {
     #[test]
     fn wrong_lengths_and_numbers_are_malformed() {
         for request in examples() {
-            let octets = request.encode();
-            assert_eq!(Request::parse(&octets[..octets.len() - 1]), None);
-            let mut longer = octets.clone();
+            let bytes = request.encode();
+            assert_eq!(Request::parse(&bytes[..bytes.len() - 1]), None);
+            let mut longer = bytes.clone();
             longer.extend([0; 4]);
             assert_eq!(Request::parse(&longer), None, "{request:?}");
         }
         assert_eq!(Request::parse(&[]), None);
-        assert_eq!(Request::parse(&octets(&[0])), None);
-        assert_eq!(Request::parse(&octets(&[11])), None);
-        assert_eq!(Request::parse(&octets(&[1, VERSION, 65536])), None);
-        assert_eq!(Request::parse(&octets(&[4, 0, 1, 2])), None);
-        assert_eq!(Request::parse(&octets(&[6, 0, 1])), None);
-        assert_eq!(Reply::parse(&octets(&[13, 0])), None);
+        assert_eq!(Request::parse(&bytes(&[0])), None);
+        assert_eq!(Request::parse(&bytes(&[11])), None);
+        assert_eq!(Request::parse(&bytes(&[1, VERSION, 65536])), None);
+        assert_eq!(Request::parse(&bytes(&[4, 0, 1, 2])), None);
+        assert_eq!(Request::parse(&bytes(&[6, 0, 1])), None);
+        assert_eq!(Reply::parse(&bytes(&[13, 0])), None);
     }
 
     proptest::proptest! {
         #[test]
-        fn any_octets_parse_or_are_refused(octets: Vec<u8>) {
-            if let Some(request) = Request::parse(&octets) {
-                proptest::prop_assert_eq!(request.encode(), octets);
+        fn any_bytes_parse_or_are_refused(bytes: Vec<u8>) {
+            if let Some(request) = Request::parse(&bytes) {
+                proptest::prop_assert_eq!(request.encode(), bytes);
             }
         }
     }

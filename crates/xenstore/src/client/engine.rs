@@ -21,7 +21,7 @@ use crate::wire::{self, Decoder, MESSAGE_MAX, Message, Op};
 pub(super) const WINDOW: usize = 16;
 /// Replies that may lie there unclaimed.
 const UNCLAIMED_MAX: usize = 1024;
-/// Octets taken in per call of `process`, so that a busy store cannot keep the owner's loop from its other work.
+/// Bytes taken in per call of `process`, so that a busy store cannot keep the owner's loop from its other work.
 const BUDGET_BYTES: usize = 16 * MESSAGE_MAX;
 
 /// A request that has no reply yet.
@@ -108,11 +108,11 @@ impl Engine {
             }
         }
         let id = self.free_id();
-        let mut octets = Vec::with_capacity(MESSAGE_MAX);
-        request.message(id).emit_into(&mut octets)?;
+        let mut bytes = Vec::with_capacity(MESSAGE_MAX);
+        request.message(id).emit_into(&mut bytes)?;
         let flight = Flight { op: request.op, path: request.path.clone(), abandoned: false };
         self.flights.insert(id, flight);
-        match self.send(&octets, deadline) {
+        match self.send(&bytes, deadline) {
             Ok(None) => {}
             Ok(Some(errno)) => self.refused(id, errno)?,
             Err(error) => {
@@ -138,13 +138,13 @@ impl Engine {
     }
 
     /// Writes one message, reading meanwhile. A message cut short makes the stream useless.
-    fn send(&mut self, octets: &[u8], deadline: Instant) -> Result<Option<Errno>> {
-        let mut rest = octets;
+    fn send(&mut self, bytes: &[u8], deadline: Instant) -> Result<Option<Errno>> {
+        let mut rest = bytes;
         loop {
             let sent = self.link.write(rest);
             match self.fatal(sent)? {
                 Sent::All => return Ok(None),
-                Sent::Refused(errno) if rest.len() == octets.len() => return Ok(Some(errno)),
+                Sent::Refused(errno) if rest.len() == bytes.len() => return Ok(Some(errno)),
                 Sent::Refused(errno) => {
                     self.closed = true;
                     return Err(Error::io("write to the store", errno));
@@ -154,7 +154,7 @@ impl Engine {
             let ready = self.link.wait(true, Some(deadline));
             // The clock counts, too: a store that only ever sends would keep `wait` content.
             if !self.fatal(ready)? || Instant::now() >= deadline {
-                self.closed |= rest.len() != octets.len();
+                self.closed |= rest.len() != bytes.len();
                 return Err(Error::Timeout { op: Op::Control, path: String::new(), after: self.timeout });
             }
             self.receive(Some(Instant::now()))?;
@@ -209,7 +209,7 @@ impl Engine {
         }
     }
 
-    /// Waits until `until` for octets and takes in what is there. False if there was nothing.
+    /// Waits until `until` for bytes and takes in what is there. False if there was nothing.
     pub(super) fn receive(&mut self, until: Option<Instant>) -> Result<bool> {
         if self.closed {
             return Err(Error::Closed);
@@ -229,17 +229,17 @@ impl Engine {
                 return if taken > 0 { Ok(true) } else { Err(Error::Closed) };
             }
             taken = taken.saturating_add(count);
-            let octets = buffer.get(..count).unwrap_or_default();
-            let done = self.take_in(octets);
+            let bytes = buffer.get(..count).unwrap_or_default();
+            let done = self.take_in(bytes);
             self.fatal(done)?;
         }
         Ok(true)
     }
 
-    fn take_in(&mut self, mut octets: &[u8]) -> Result<()> {
-        while !octets.is_empty() {
-            let count = self.decoder.push(octets);
-            octets = octets.get(count..).unwrap_or_default();
+    fn take_in(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            let count = self.decoder.push(bytes);
+            bytes = bytes.get(count..).unwrap_or_default();
             while let Some(message) = self.decoder.next_message()? {
                 self.arrived(message)?;
             }
@@ -279,7 +279,7 @@ impl Engine {
 
     fn event(&mut self, payload: &[u8]) -> Result<()> {
         // Newer stores may append fields: take the first two.
-        let mut fields = payload.split(|octet| *octet == 0);
+        let mut fields = payload.split(|byte| *byte == 0);
         let (Some(at), Some(token), Some(_)) = (fields.next(), fields.next(), fields.next()) else {
             return Err(Error::Protocol("watch event without path and token"));
         };

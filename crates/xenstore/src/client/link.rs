@@ -1,4 +1,4 @@
-//! The octet stream below a client: a Unix socket, or a character device such as `/dev/xen/xenbus`.
+//! The byte stream below a client: a Unix socket, or a character device such as `/dev/xen/xenbus`.
 //!
 //! The device speaks the same messages with its own manners. It never reports that it can be written, takes a message
 //! whole or not at all, may hand out a reply in pieces, and its `read` waits even when there is nothing to come. So
@@ -58,7 +58,7 @@ impl Link {
         !self.socket
     }
 
-    /// Reads what is there; `None` if nothing is. Zero octets are the end.
+    /// Reads what is there; `None` if nothing is. Zero bytes are the end.
     pub(crate) fn read(&self, buffer: &mut [u8]) -> Result<Option<usize>> {
         if !self.poll(PollFlags::IN, Some(Instant::now()))? {
             return Ok(None);
@@ -71,15 +71,15 @@ impl Link {
         }
     }
 
-    /// Writes octets of one message. A device may wait in here, a socket does not.
-    pub(crate) fn write(&self, octets: &[u8]) -> Result<Sent> {
+    /// Writes bytes of one message. A device may wait in here, a socket does not.
+    pub(crate) fn write(&self, bytes: &[u8]) -> Result<Sent> {
         let result = if self.socket {
-            rustix::net::send(&self.fd, octets, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)
+            rustix::net::send(&self.fd, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)
         } else {
-            rustix::io::write(&self.fd, octets)
+            rustix::io::write(&self.fd, bytes)
         };
         match result {
-            Ok(count) if count == octets.len() => Ok(Sent::All),
+            Ok(count) if count == bytes.len() => Ok(Sent::All),
             Ok(count) => Ok(Sent::Some(count)),
             Err(Errno::INTR | Errno::AGAIN) => Ok(Sent::Some(0)),
             Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => Err(Error::Closed),

@@ -26,7 +26,7 @@ use link::Link;
 pub use request::{Reply, Request, Ticket};
 pub use transaction::{TRIES, Transaction};
 
-/// Parts that a large directory is read in at most, some megaoctets of names, against a store that never ends.
+/// Parts that a large directory is read in at most, some megabytes of names, against a store that never ends.
 const DIRECTORY_PARTS_MAX: usize = 2048;
 /// How often a large directory is read anew because it changed meanwhile.
 const DIRECTORY_TRIES: usize = 32;
@@ -143,7 +143,7 @@ impl Client {
     /// Replaces a value, creating the node and its parents.
     ///
     /// # Errors
-    /// As [`read`](Self::read), without `ENOENT`; `ENOSPC` over a quota; [`Error::TooLarge`] above about 4000 octets.
+    /// As [`read`](Self::read), without `ENOENT`; `ENOSPC` over a quota; [`Error::TooLarge`] above about 4000 bytes.
     pub fn write(&mut self, path: &str, value: &[u8]) -> Result<()> {
         self.call(&Request::write(path, value)?).map(drop)
     }
@@ -347,7 +347,7 @@ impl Client {
         for _ in 0..DIRECTORY_PARTS_MAX {
             let request = Request::directory_part(path, list.len())?.in_transaction(tx_id);
             let reply = self.call(&request)?;
-            let end = reply.payload.iter().position(|octet| *octet == 0);
+            let end = reply.payload.iter().position(|byte| *byte == 0);
             let (now, part) = end
                 .and_then(|end| reply.payload.split_at_checked(end))
                 .and_then(|(now, part)| Some((now, part.strip_prefix(b"\0")?)))
@@ -400,7 +400,7 @@ fn names(list: &[u8]) -> Result<Vec<String>> {
         Ok(text) if path::is_leaf_name(name) => Ok(text.to_owned()),
         _ => Err(Error::Protocol("directory with a bad name")),
     };
-    body.split(|octet| *octet == 0).map(name).collect()
+    body.split(|byte| *byte == 0).map(name).collect()
 }
 
 impl AsFd for Client {

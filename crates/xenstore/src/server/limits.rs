@@ -11,9 +11,9 @@ pub struct Limits {
     pub transactions: usize,
     /// Nodes that one transaction may touch, whether they exist or not.
     pub transaction_nodes: usize,
-    /// Size of a node that it writes: value and names of children, in octets.
+    /// Size of a node that it writes: value and names of children, in bytes.
     pub node_bytes: usize,
-    /// Length of an absolute path that it names, in octets. Bounds what a transaction that looks for many paths holds.
+    /// Length of an absolute path that it names, in bytes. Bounds what a transaction that looks for many paths holds.
     pub path_bytes: usize,
     /// Entries of a permission list that it sets.
     pub perms: usize,

@@ -287,12 +287,12 @@ fn privileged(conn: &Conn) -> Result<()> {
 }
 
 fn number<T: std::str::FromStr>(text: &[u8]) -> Result<T> {
-    let digits = std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|octet| octet.is_ascii_digit()));
+    let digits = std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     digits.and_then(|digits| digits.parse().ok()).ok_or(StoreErrno::Inval)
 }
 
 fn split_first_string(payload: &[u8]) -> Result<(&[u8], &[u8])> {
-    let end = payload.iter().position(|octet| *octet == 0).ok_or(StoreErrno::Inval)?;
+    let end = payload.iter().position(|byte| *byte == 0).ok_or(StoreErrno::Inval)?;
     let (first, rest) = payload.split_at_checked(end).ok_or(StoreErrno::Inval)?;
     Ok((first, rest.strip_prefix(b"\0").unwrap_or_default()))
 }
@@ -301,7 +301,7 @@ fn split_first_string(payload: &[u8]) -> Result<(&[u8], &[u8])> {
 fn part_of_directory(generation: u64, list: &[u8], offset: usize) -> Result<Vec<u8>> {
     let rest = list.get(offset..).ok_or(StoreErrno::Inval)?;
     let mut part = format!("{generation}\0").into_bytes();
-    // One octet is kept for the empty name.
+    // One byte is kept for the empty name.
     let room = PAYLOAD_MAX.saturating_sub(part.len()).saturating_sub(1);
     if rest.len() <= room {
         part.extend_from_slice(rest);
@@ -309,7 +309,7 @@ fn part_of_directory(generation: u64, list: &[u8], offset: usize) -> Result<Vec<
         return Ok(part);
     }
     let fits = rest.get(..room).unwrap_or_default();
-    let whole = fits.iter().rposition(|octet| *octet == 0).map_or(0, |last| last.saturating_add(1));
+    let whole = fits.iter().rposition(|byte| *byte == 0).map_or(0, |last| last.saturating_add(1));
     part.extend_from_slice(fits.get(..whole).unwrap_or_default());
     Ok(part)
 }

@@ -1,4 +1,4 @@
-//! The store itself, without I/O: octets in, octets out, for any number of connections.
+//! The store itself, without I/O: bytes in, bytes out, for any number of connections.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -75,19 +75,19 @@ impl Store {
         self.conns.contains_key(&conn)
     }
 
-    /// How many octets [`input`](Self::input) takes from this client now; 0 while it should read its output first.
+    /// How many bytes [`input`](Self::input) takes from this client now; 0 while it should read its output first.
     #[must_use]
     pub fn input_space(&self, conn: ConnId) -> usize {
         self.conns.get(&conn).map_or(0, |conn| if conn.is_full() { 0 } else { conn.decoder.space() })
     }
 
-    /// Takes octets from a client, at most [`input_space`](Self::input_space) of them, and handles what is complete.
+    /// Takes bytes from a client, at most [`input_space`](Self::input_space) of them, and handles what is complete.
     ///
     /// # Errors
-    /// If the octets are no messages; the client is to be disconnected then.
-    pub fn input(&mut self, conn: ConnId, octets: &[u8]) -> Result<(), WireError> {
+    /// If the bytes are no messages; the client is to be disconnected then.
+    pub fn input(&mut self, conn: ConnId, bytes: &[u8]) -> Result<(), WireError> {
         if let Some(conn) = self.conns.get_mut(&conn) {
-            conn.decoder.push(octets);
+            conn.decoder.push(bytes);
         }
         self.handle_pending(conn)
     }
@@ -98,7 +98,7 @@ impl Store {
         self.conns.get(&conn).map_or(&[], |conn| &conn.output)
     }
 
-    /// Notes that `count` octets of the output were sent, and goes on with requests and events that waited for room.
+    /// Notes that `count` bytes of the output were sent, and goes on with requests and events that waited for room.
     ///
     /// # Errors
     /// As [`input`](Self::input).
@@ -176,7 +176,7 @@ impl Store {
     /// `ENOENT`, `EINVAL`.
     pub fn directory(&self, path: &str) -> Result<Vec<String>> {
         let (_, list) = self.look(path, |view, path| view.directory(path))?;
-        let names = list.split(|octet| *octet == 0).filter(|name| !name.is_empty());
+        let names = list.split(|byte| *byte == 0).filter(|name| !name.is_empty());
         Ok(names.map(|name| String::from_utf8_lossy(name).into_owned()).collect())
     }
 

@@ -24,7 +24,7 @@ type Job = Box<dyn FnOnce(&mut Server) + Send>;
 pub struct Handle {
     path: PathBuf,
     jobs: Option<Sender<Job>>,
-    // One octet wakes the thread; the end of the stream stops it.
+    // One byte wakes the thread; the end of the stream stops it.
     wake: Option<UnixStream>,
     thread: Option<JoinHandle<()>>,
 }

@@ -177,7 +177,7 @@ fn xsa_403_granted_pages_are_whole_zero_and_hold_nothing_of_an_earlier_stream() 
         stream.prepare().unwrap();
         let buffer = mapped();
         assert_eq!(buffer.len(), 3 * sndif::PAGE_BYTES, "whole pages, also where the buffer ends before they do");
-        assert!(buffer.octets().iter().all(|&octet| octet == 0), "round {round}");
+        assert!(buffer.bytes().iter().all(|&byte| byte == 0), "round {round}");
         buffer.write(0, &std::vec![0xAA; buffer.len()]);
         stream.hw_free();
     }
@@ -185,7 +185,7 @@ fn xsa_403_granted_pages_are_whole_zero_and_hold_nothing_of_an_earlier_stream() 
     with_granted(|granted| {
         assert_eq!(granted.len(), 2);
         for (memory, page) in granted.values() {
-            assert!(memory.page(*page)[16..64].iter().all(|&octet| octet == 0));
+            assert!(memory.page(*page)[16..64].iter().all(|&byte| byte == 0));
         }
     });
 }
@@ -268,7 +268,7 @@ fn a_position_that_stands_still_is_spurious_after_a_while_and_breaks_nothing() {
 }
 
 #[test]
-fn a_backend_of_random_octets_does_no_harm() {
+fn a_backend_of_random_bytes_does_no_harm() {
     // An interpreter (miri) takes a second for each.
     for seed in 1..=if cfg!(miri) { 4 } else { 300_u64 } {
         silence(false);

@@ -60,7 +60,7 @@ impl<P: Platform> Buffer<P> {
         &self.ring
     }
 
-    /// Octets of a transfer at most.
+    /// Bytes of a transfer at most.
     pub(crate) fn area_bytes(&self) -> u32 {
         self.transfers.area_bytes()
     }
@@ -89,7 +89,7 @@ impl<P: Platform> Buffer<P> {
         self.areas = None;
     }
 
-    /// A transfer of `length` octets in the next area; for a WRITE, those at `position`.
+    /// A transfer of `length` bytes in the next area; for a WRITE, those at `position`.
     pub(crate) fn begin(&mut self, direction: Direction, position: u64, length: u32) -> Option<Transfer> {
         let index = self.areas.as_ref()?.next;
         if direction == Direction::Playback {
@@ -105,7 +105,7 @@ impl<P: Platform> Buffer<P> {
         Transfer::new(length, refs)
     }
 
-    /// The oldest transfer was answered: with `captured`, its octets go to that position.
+    /// The oldest transfer was answered: with `captured`, its bytes go to that position.
     pub(crate) fn end(&mut self, captured: Option<u64>, length: u32) {
         let Some(index) = self.areas.as_ref().map(|areas| areas.first) else { return };
         if let Some(position) = captured {
@@ -123,7 +123,7 @@ impl<P: Platform> Buffer<P> {
         index.saturating_add(1).checked_rem(self.areas()).unwrap_or(0)
     }
 
-    /// Where octets of an area lie in the ring from `position` on: two pieces where it wraps.
+    /// Where bytes of an area lie in the ring from `position` on: two pieces where it wraps.
     fn pieces(&self, index: u32, position: u64, length: u32, mut each: impl FnMut(&Areas<P>, u32, u32, u32)) {
         let Some(areas) = &self.areas else { return };
         let ring = self.geometry.ring_bytes();

@@ -72,7 +72,7 @@ enum Phase {
     Running,
 }
 
-/// Where the run stands that `prepare` began; all in octets since then.
+/// Where the run stands that `prepare` began; all in bytes since then.
 #[derive(Default)]
 struct Run {
     phase: Phase,

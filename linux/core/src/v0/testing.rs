@@ -18,7 +18,7 @@ pub(crate) struct Backend {
     /// Requests that were taken, and not answered.
     held: Vec<Request>,
     seen: Vec<Operation>,
-    /// What was heard: the octets of each WRITE, as they were when it was answered.
+    /// What was heard: the bytes of each WRITE, as they were when it was answered.
     pub(crate) heard: Vec<u8>,
     /// What is captured next.
     next_captured: u8,
@@ -95,19 +95,19 @@ impl Backend {
     fn answer(&mut self, request: &Request) {
         match &request.operation {
             Operation::Write(transfer) if self.success => {
-                let mut octets = Vec::new();
+                let mut bytes = Vec::new();
                 each_page(transfer, |memory, at, length| {
                     let mut page = std::vec![0; length];
                     assert!(memory.read(at, &mut page));
-                    octets.extend(page);
+                    bytes.extend(page);
                 });
-                self.heard.extend(octets);
+                self.heard.extend(bytes);
             }
             Operation::Read(transfer) if self.success => {
                 let next = &mut self.next_captured;
                 each_page(transfer, |memory, at, length| {
-                    for octet in at..at + length {
-                        assert!(memory.write(octet, &[*next]));
+                    for byte in at..at + length {
+                        assert!(memory.write(byte, &[*next]));
                         *next = next.wrapping_add(1);
                     }
                 });
@@ -126,9 +126,9 @@ impl Backend {
         let _ = self.ring.publish();
     }
 
-    /// Writes octets into the ring's page.
-    pub(crate) fn scribble(&self, offset: usize, octets: &[u8]) {
-        self.page.write(offset, octets);
+    /// Writes bytes into the ring's page.
+    pub(crate) fn scribble(&self, offset: usize, bytes: &[u8]) {
+        self.page.write(offset, bytes);
     }
 
     /// What was asked since the last call, as text.

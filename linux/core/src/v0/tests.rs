@@ -76,11 +76,11 @@ fn answer(stream: &Substream<TestKernel>, count: usize) {
     }
 }
 
-/// Fills the ring with octets that count from `first` on.
+/// Fills the ring with bytes that count from `first` on.
 fn fill(stream: &Substream<TestKernel>, first: u8) -> Vec<u8> {
-    let octets: Vec<u8> = (0..7680_u32).map(|at| first.wrapping_add((at % 251) as u8)).collect();
-    assert_eq!(stream.with_buffer(|pages| pages.write(0, &octets)), Some(true));
-    octets
+    let bytes: Vec<u8> = (0..7680_u32).map(|at| first.wrapping_add((at % 251) as u8)).collect();
+    assert_eq!(stream.with_buffer(|pages| pages.write(0, &bytes)), Some(true));
+    bytes
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn an_open_that_a_backend_left_unanswered_is_asked_of_the_next() {
 #[test]
 fn what_is_written_is_heard_and_each_answer_moves_the_pointer() {
     let (_bus, stream) = prepared(PLAY);
-    let octets = fill(&stream, 1);
+    let bytes = fill(&stream, 1);
     stream.ack(1920, BOUNDARY).unwrap();
     assert_eq!(story(), "", "a WRITE would start the device");
     stream.trigger(Trigger::Start).unwrap();
@@ -142,7 +142,7 @@ fn what_is_written_is_heard_and_each_answer_moves_the_pointer() {
     answer(&stream, 4);
     assert_eq!(stream.pointer().frames, 479, "to have no frame left would be an xrun");
     let heard = backend(|backend| core::mem::take(&mut backend.heard));
-    assert!(heard[..7676] == octets[..7676], "copied when they were sent");
+    assert!(heard[..7676] == bytes[..7676], "copied when they were sent");
     assert!(heard[7676..] == [&next[7676..], &next[..1916]].concat());
     assert_eq!(stops(), []);
     assert!(!stream.on_ring(), "nothing new");
@@ -216,7 +216,7 @@ fn what_is_captured_lies_in_the_ring_when_alsa_is_told() {
 #[test]
 fn after_stop_the_rest_is_played_and_the_next_run_begins_at_0() {
     let (_bus, stream) = prepared(PLAY);
-    let octets = fill(&stream, 1);
+    let bytes = fill(&stream, 1);
     stream.ack(960, BOUNDARY).unwrap();
     stream.trigger(Trigger::Start).unwrap();
     stream.trigger(Trigger::Stop).unwrap();
@@ -228,13 +228,13 @@ fn after_stop_the_rest_is_played_and_the_next_run_begins_at_0() {
     stream.hw_free();
     assert_eq!(story(), "write 1920, write 1916, write 1916, close");
     let heard = backend(|backend| core::mem::take(&mut backend.heard));
-    assert!(heard == [&octets[..3836], &octets[..1916]].concat());
+    assert!(heard == [&bytes[..3836], &bytes[..1916]].concat());
 }
 
 #[test]
 fn what_was_not_answered_is_sent_to_the_next_backend() {
     let (bus, stream) = prepared(PLAY);
-    let octets = fill(&stream, 1);
+    let bytes = fill(&stream, 1);
     stream.ack(1920, BOUNDARY).unwrap();
     stream.trigger(Trigger::Start).unwrap();
     answer(&stream, 1);
@@ -255,7 +255,7 @@ fn what_was_not_answered_is_sent_to_the_next_backend() {
     assert_eq!(story(), "write 4", "there is an area for it now");
     answer(&stream, 4);
     assert_eq!(stream.pointer().frames, 480);
-    assert!(backend(|backend| core::mem::take(&mut backend.heard)) == [&octets[1920..], &[9; 1920]].concat());
+    assert!(backend(|backend| core::mem::take(&mut backend.heard)) == [&bytes[1920..], &[9; 1920]].concat());
     assert_eq!(stops(), []);
     stream.hw_free();
     stream.detach();
@@ -523,7 +523,7 @@ fn the_state_of_a_stream_can_be_read() {
 }
 
 #[test]
-fn a_backend_of_random_octets_does_no_harm() {
+fn a_backend_of_random_bytes_does_no_harm() {
     // An interpreter (miri) takes a second for each.
     for seed in 1..=if cfg!(miri) { 4 } else { 300_u64 } {
         silence(false);
