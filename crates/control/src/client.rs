@@ -1,4 +1,4 @@
-//! The side of whoever steers.
+//! Client side of the control socket.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::{Event, Reply, Request};
 
-/// How long the daemon may take to answer.
+/// Time that the daemon may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A connection to the daemon.
@@ -17,7 +17,7 @@ pub struct Client {
     path: PathBuf,
 }
 
-/// Why the daemon cannot be asked.
+/// Errors of a request to the daemon.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// There is no socket, or nobody listens or answers in time.
@@ -28,18 +28,18 @@ pub enum ClientError {
         /// The system's answer.
         reason: io::Error,
     },
-    /// We may not use it.
+    /// The user may not use the socket.
     #[error("not allowed to use {}: be root, or a member of the group that owns it (`vsnd`)", path.display())]
     Denied {
         /// The socket.
         path: PathBuf,
     },
-    /// The connection ended, or what came is not what the daemon says.
+    /// The connection ended, or a message cannot be understood.
     #[error("the daemon at {}: {reason}", path.display())]
     Broken {
         /// The socket.
         path: PathBuf,
-        /// What was wrong.
+        /// Description of the fault.
         reason: String,
     },
     /// The daemon knows no such guest, card or stream.
@@ -48,7 +48,7 @@ pub enum ClientError {
     /// The configuration cannot be used; the text has several lines.
     #[error("{0}")]
     BadConfig(String),
-    /// The daemon does not do it.
+    /// The daemon refused the request.
     #[error("{0}")]
     Refused(String),
 }
@@ -73,11 +73,11 @@ impl Client {
         }
     }
 
-    /// Asks, and waits for the answer.
+    /// Sends a request, and waits for the answer.
     ///
     /// # Errors
-    /// [`ClientError::NoSuchStream`], [`ClientError::BadConfig`] and [`ClientError::Refused`] when the daemon says no, [`ClientError::Broken`] when
-    /// it is gone, [`ClientError::NoDaemon`] when it does not answer in time.
+    /// [`ClientError::NoSuchStream`], [`ClientError::BadConfig`] and [`ClientError::Refused`] when the daemon refuses,
+    /// [`ClientError::Broken`] when it is gone, [`ClientError::NoDaemon`] when it does not answer in time.
     pub fn ask(&mut self, request: &Request) -> Result<Reply, ClientError> {
         let mut line = serde_json::to_string(request).map_err(|error| self.broken(error))?;
         line.push('\n');
@@ -90,7 +90,7 @@ impl Client {
         }
     }
 
-    /// Waits for the next event, as long as it takes; after [`Request::Events`] with `follow`.
+    /// Waits for the next event without a time limit; for use after [`Request::Events`] with `follow`.
     ///
     /// # Errors
     /// [`ClientError::Broken`] when the daemon is gone.
@@ -108,7 +108,7 @@ impl Client {
         }
     }
 
-    /// What an error of the socket means; the system has two names for the end of our patience.
+    /// Converts an error of the socket; the system has two names for a timeout.
     fn ended(&self, error: io::Error) -> ClientError {
         match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {

@@ -1,33 +1,33 @@
-//! What happened.
+//! Events of the daemon.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Something that an administrator may want to know.
+/// An event that an administrator may want to know about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// When, in milliseconds since 1970.
+    /// Time of the event, in milliseconds since 1970.
     pub time_ms: u64,
-    /// What.
+    /// Kind of the event.
     pub kind: EventKind,
-    /// Domain id, where it is about a guest.
+    /// Domain id, if the event is about a guest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domain: Option<u16>,
-    /// The card's number, where it is about one.
+    /// The card's number, if the event is about a card.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub card: Option<u32>,
-    /// The PCM device's index, where it is about a stream.
+    /// The PCM device's index, if the event is about a stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pcm: Option<u8>,
-    /// The stream's index, where it is about one.
+    /// The stream's index, if the event is about a stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<u8>,
-    /// The host device, where it is about the opening or the loss of one.
+    /// The host device, if the event is about the opening or the loss of one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
-    /// In words.
+    /// Description in words.
     pub text: String,
 }
 
@@ -51,11 +51,11 @@ pub enum EventKind {
     Lost,
     /// A host device is back.
     Back,
-    /// Somebody changed what holds: the audit's lines.
+    /// A user changed a setting: a line of the audit.
     Audit,
     /// The configuration was read again, or refused.
     Reload,
-    /// The process that serves a guest ended, and another takes its place.
+    /// The worker of a guest ended, and another one takes its place.
     Worker,
 }
 

@@ -1,9 +1,8 @@
-//! How the host's administrator sees and steers the daemon: messages over a local socket.
+//! Control of the daemon by the host's administrator: messages over a local socket.
 //!
-//! One JSON object a line. Whoever connects sends a [`Request`] and reads a [`Reply`], as often as wanted; after
+//! One JSON object a line. A client sends a [`Request`] and reads a [`Reply`], as often as wanted; after
 //! [`Request::Events`] with `follow` every further line is an [`Event`]. [`Client`] does that for a program that may
-//! wait; the daemon has its own end. Who may connect is decided by the permissions of the socket's file
-//! (`docs/control.md`).
+//! wait; the daemon has its own end. The permissions of the socket's file decide who may connect (`docs/control.md`).
 
 #![forbid(unsafe_code)]
 

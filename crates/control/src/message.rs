@@ -4,49 +4,49 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Direction, Event, Status, Target};
 
-/// How long capture may be allowed at most, where it is not allowed for good: a year.
+/// Longest time for which capture may be allowed, unless it is allowed permanently: a year.
 pub const FOR_SECONDS_MAX: u64 = 366 * 86_400;
 
-/// Longest line that a daemon takes.
+/// Longest line that a daemon accepts.
 pub const LINE_BYTES_MAX: usize = 4096;
 
-/// What is asked of the daemon.
+/// A request to the daemon.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
-    /// What there is.
+    /// Asks for everything that the daemon serves.
     List {
-        /// Measure levels from now on, and tell what was measured since they were asked for last.
+        /// Measure levels from now on, and report those measured since the previous request.
         #[serde(default)]
         levels: bool,
     },
-    /// Sets the host's volume of streams, which is added to what the guest has set.
+    /// Sets the host's volume of streams, which is added to the guest's own volume.
     Volume {
-        /// Which streams.
+        /// The streams.
         target: Target,
         /// In decibels, −100 to 20.
         volume_db: f64,
     },
     /// Silences streams, or lets them be heard again.
     Mute {
-        /// Which streams.
+        /// The streams.
         target: Target,
-        /// Whether they are silent.
+        /// True to silence them.
         on: bool,
     },
-    /// Lets guests capture, or not.
+    /// Allows or denies capture.
     Capture {
-        /// Which streams.
+        /// The streams.
         target: Target,
-        /// Whether they may.
+        /// True to allow capture.
         allow: bool,
-        /// For how many seconds; for good without it.
+        /// Duration in seconds; permanent if absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         for_s: Option<u64>,
     },
-    /// Has streams play to, or capture from, another device of the host.
+    /// Makes streams play to, or capture from, another device of the host.
     Move {
-        /// Which streams.
+        /// The streams.
         target: Target,
         /// The device, as the configuration names it.
         device: String,
@@ -55,21 +55,21 @@ pub enum Request {
     },
     /// Ends the connection of cards. The guest may connect again after a moment.
     Disconnect {
-        /// Which cards: a target without PCM device and stream.
+        /// The cards: a target without PCM device and stream.
         target: Target,
     },
-    /// Forgets what was set for streams while the daemon ran: the configuration holds for them again.
+    /// Discards settings of streams that were made while the daemon ran: the configuration applies to them again.
     Forget {
-        /// Which streams.
+        /// The streams.
         target: Target,
     },
-    /// Kept settings that were made while the daemon ran.
+    /// Asks for kept settings that were made while the daemon ran.
     Kept,
     /// Reads the configuration again.
     Reload,
-    /// What happened.
+    /// Asks for the last events.
     Events {
-        /// Go on telling.
+        /// Continue to send events.
         #[serde(default)]
         follow: bool,
     },
@@ -79,49 +79,49 @@ pub enum Request {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "reply", rename_all = "kebab-case")]
 pub enum Reply {
-    /// To [`Request::List`].
+    /// Answer to [`Request::List`].
     Status(Status),
-    /// It was done.
+    /// The request was carried out.
     Done {
-        /// In words.
+        /// Description in words.
         message: String,
-        /// Connected streams that it concerns now; it also holds for those that are connected later.
+        /// Connected streams that the request affects now; streams that connect later are affected too.
         streams: usize,
     },
-    /// To [`Request::Events`]: the last ones, oldest first.
+    /// Answer to [`Request::Events`]: the last events, oldest first.
     Events {
         /// The events.
         events: Vec<Event>,
     },
-    /// To [`Request::Kept`].
+    /// Answer to [`Request::Kept`].
     Kept {
         /// Settings by guest; the guest that was set last comes last.
         kept: Vec<Setting>,
     },
-    /// It was not done: there is no such guest, card or stream.
+    /// The request was not carried out: there is no such guest, card or stream.
     NoSuchStream {
-        /// What was looked for, and what there is.
+        /// The target that was looked for, and those that exist.
         message: String,
     },
-    /// The configuration cannot be used; what held before still holds.
+    /// The configuration cannot be used; the previous one remains in effect.
     BadConfig {
         /// File, line and column of every mistake, and its line, in several lines.
         message: String,
     },
-    /// It was not done, for any other reason.
+    /// The request was not carried out, for any other reason.
     Refused {
-        /// What was wrong, where, and what helps.
+        /// The fault, its place, and a remedy.
         message: String,
     },
 }
 
-/// Something that was set while the daemon ran.
+/// A setting that was made while the daemon ran.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setting {
-    /// The streams that it is about.
+    /// The streams that the setting applies to.
     pub target: Target,
-    /// In words.
+    /// The setting in words.
     pub text: String,
-    /// When it is over, in milliseconds since 1970; `null` for never.
+    /// End of the setting, in milliseconds since 1970; `null` for never.
     pub until_ms: Option<u64>,
 }

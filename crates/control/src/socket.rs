@@ -1,14 +1,14 @@
-//! Where the daemon listens.
+//! Path of the daemon's control socket.
 
 use std::path::PathBuf;
 
 use xen::XenSpec;
 
-/// Where the daemon of a real Xen listens, unless its configuration says otherwise.
+/// Socket of the daemon on a real Xen, unless its configuration says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/vsnd/control.sock";
 
-/// Where the daemon that serves `xen` listens, unless its configuration says otherwise: with an emulated one in that
-/// one's directory.
+/// Socket of the daemon that serves `xen`, unless its configuration says otherwise; in the emulation's directory if Xen
+/// is emulated.
 #[must_use]
 pub fn socket_of(xen: &XenSpec) -> PathBuf {
     match xen {

@@ -1,4 +1,4 @@
-//! What there is.
+//! Status of the daemon, its guests, cards and streams.
 
 use std::path::PathBuf;
 
@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 pub struct Status {
     /// The daemon's version.
     pub version: String,
-    /// Its process.
+    /// Process id of the daemon.
     pub pid: u32,
-    /// Milliseconds since it started.
+    /// Milliseconds since the daemon started.
     pub uptime_ms: u64,
-    /// Processor time that it has used, in milliseconds.
+    /// Processor time used by the daemon, in milliseconds.
     pub cpu_ms: u64,
-    /// The configuration it was started with; `null` for none.
+    /// Configuration that the daemon was started with; `null` for none.
     pub config: Option<PathBuf>,
     /// Guests with a card, by their domain id.
     pub guests: Vec<Guest>,
@@ -30,17 +30,17 @@ pub struct Guest {
     pub name: Option<String>,
     /// UUID, as the toolstack has it.
     pub uuid: Option<String>,
-    /// The process that serves it.
+    /// Process id of the worker that serves the guest.
     #[serde(default)]
     pub pid: u32,
-    /// Its cards, by their number.
+    /// Cards of the guest, by their number.
     pub cards: Vec<Card>,
 }
 
 /// A card of a guest.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Card {
-    /// Its number (the XenBus device id).
+    /// Number of the card (the XenBus device id).
     pub card: u32,
     /// Name of the card in the guest's configuration, while connected; the guest can write it.
     #[serde(default)]
@@ -49,11 +49,11 @@ pub struct Card {
     pub protocol: String,
     /// The daemon's XenBus state, `Connected` when sound can flow.
     pub state: String,
-    /// How often the guest broke the protocol.
+    /// Number of times that the guest broke the protocol.
     pub violations: u64,
-    /// How often it was connected.
+    /// Number of times that the card was connected.
     pub connections: u64,
-    /// Its streams; empty unless connected.
+    /// Streams of the card; empty unless connected.
     pub streams: Vec<Stream>,
 }
 
@@ -67,11 +67,11 @@ pub enum Direction {
     Capture,
 }
 
-/// What a stream is doing.
+/// State of a stream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Run {
-    /// The guest does not use it.
+    /// The guest does not use the stream.
     #[default]
     Closed,
     /// Open and not started.
@@ -92,17 +92,17 @@ pub struct Stream {
     /// Name of the PCM device in the guest's configuration; the guest can write it.
     #[serde(default)]
     pub pcm_name: String,
-    /// `null` for a stream of version 0 that has not been used yet.
+    /// Direction; `null` for a stream of version 0 that has not been used yet.
     pub direction: Option<Direction>,
-    /// What the guest's configuration calls it; the guest can write that.
+    /// Name of the stream in the guest's configuration; the guest can write it.
     pub label: String,
-    /// Whether the host lets the guest use it.
+    /// True if the host lets the guest use the stream.
     pub permitted: bool,
-    /// What it is doing.
+    /// State of the stream.
     pub run: Run,
-    /// The sink or source that it leads to; of an open WAV sink the file itself.
+    /// Sink or source of the stream; for an open WAV sink the file itself.
     pub device: String,
-    /// Whether that went away while the stream is open.
+    /// True if the device went away while the stream is open.
     pub device_lost: bool,
     /// Sample format while open.
     pub format: Option<String>,
@@ -114,11 +114,12 @@ pub struct Stream {
     pub period_frames: u32,
     /// Frames of the buffer while open, else 0.
     pub buffer_frames: u32,
-    /// From the guest's write until it is heard (captured until the guest is told), in microseconds; while running.
+    /// Time from the guest's write until the sound is heard (from capture until the guest is told), in microseconds;
+    /// while running.
     pub latency_us: Option<u64>,
     /// Frames played or captured since the card was connected.
     pub frames: u64,
-    /// Times that sound was lost since the card was connected.
+    /// Number of times that sound was lost since the card was connected.
     pub xruns: u64,
     /// Requests answered since the card was connected.
     pub requests: u64,
@@ -130,23 +131,23 @@ pub struct Stream {
     pub notifications_out: u64,
     /// The guest's own volume of each channel in decibels; empty where it has set none.
     pub guest_volume_db: Vec<f64>,
-    /// Which channels the guest has muted; empty where it has muted none.
+    /// True for each channel that the guest has muted; empty where it has muted none.
     pub guest_muted: Vec<bool>,
     /// The host's volume, in decibels.
     pub volume_db: f64,
-    /// What the sum of both never exceeds, in decibels.
+    /// Maximum of the sum of both volumes, in decibels.
     pub volume_max_db: Option<f64>,
-    /// Whether the host has muted it.
+    /// True if the host has muted the stream.
     pub muted: bool,
-    /// The loudest channel's volume of guest and host together, under the ceiling, in decibels; `null` where all of it is silent: muted, or
-    /// not permitted.
+    /// Volume of guest and host together, limited by the maximum, of the loudest channel in decibels; `null` where the
+    /// stream is silent: muted, or not permitted.
     #[serde(default)]
     pub effective_volume_db: Option<f64>,
-    /// The volume that the host's people have set for it on the sound server, in decibels: that of the loudest channel. `null` where there is no
-    /// server, or none known.
+    /// Volume that users of the host have set for the stream on the sound server, in decibels: that of the loudest
+    /// channel. `null` where there is no server, or its volume is not known.
     #[serde(default)]
     pub server_volume_db: Option<f64>,
-    /// Whether they have muted it there.
+    /// True if users of the host have muted the stream on the sound server.
     #[serde(default)]
     pub server_muted: bool,
     /// Peak of each channel in decibels of full scale since it was asked for last; `null` is silence. Empty unless

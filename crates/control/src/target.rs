@@ -1,4 +1,4 @@
-//! Which streams a request is about.
+//! Target of a request: the streams that the request is about.
 
 use std::fmt;
 use std::str::FromStr;
@@ -67,18 +67,18 @@ impl<'de> Deserialize<'de> for Target {
 }
 
 impl Target {
-    /// Whether it names a guest with this id, name and UUID, or a part of it.
+    /// Returns true if the target names a guest with this id, name and UUID, or a part of that guest.
     #[must_use]
     pub fn names_guest(&self, domain: u16, name: Option<&str>, uuid: Option<&str>) -> bool {
         let id = domain.to_string();
-        // A guest that has neither is known by its id alone.
+        // A guest with neither name nor UUID is known by its id alone.
         let is_nameless = name.is_none() && uuid.is_none();
         self.domain == id
             || self.names(name, uuid)
             || is_nameless && self.pattern().is_some_and(|pattern| pattern.matches(&id))
     }
 
-    /// Whether it names a guest with this name and UUID, which may not be there.
+    /// Returns true if the target names a guest with this name and UUID, which may not exist at present.
     #[must_use]
     pub fn names(&self, name: Option<&str>, uuid: Option<&str>) -> bool {
         let any_case = MatchOptions { case_sensitive: false, ..MatchOptions::new() };
@@ -91,13 +91,13 @@ impl Target {
             || self.pattern().is_some_and(matches)
     }
 
-    /// Whether it may name several guests.
+    /// Returns true if the target may name several guests.
     #[must_use]
     pub fn is_pattern(&self) -> bool {
         self.pattern().is_some()
     }
 
-    /// Whether everything that an event with these places is about lies in it.
+    /// Returns true if an event with these places lies wholly within the target.
     #[must_use]
     pub fn contains(&self, card: Option<u32>, pcm: Option<u8>, stream: Option<u8>) -> bool {
         fn holds<T: PartialEq>(wanted: Option<T>, there: Option<T>) -> bool {
@@ -110,7 +110,7 @@ impl Target {
         if self.domain.contains(['*', '?', '[']) { Pattern::new(&self.domain).ok() } else { None }
     }
 
-    /// Whether it names this stream of the guest that it names.
+    /// Returns true if the target covers this stream of the guest that it names.
     #[must_use]
     pub fn covers(&self, card: u32, pcm: u8, stream: u8) -> bool {
         self.card.is_none_or(|wanted| wanted == card)

@@ -2,19 +2,19 @@
 
 use std::io::{self, Write};
 
-/// How a program ended.
+/// Exit status of a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ExitStatus {
     /// Everything went as asked.
     Success = 0,
-    /// It ran, but the result is not what was asked for: bytes differ, or an unexpected error.
+    /// The program ran, but the result is not what was asked for: bytes differ, or an unexpected error.
     Failure = 1,
     /// The command line cannot be understood.
     Usage = 2,
     /// The configuration cannot be read or contains an error.
     Config = 3,
-    /// There is no Xen, real or emulated, where it was looked for, or its directory is in use.
+    /// There is no Xen, real or emulated, at the expected place, or its directory is in use.
     NoXen = 4,
     /// The domain has no such sound card or stream.
     NoCard = 5,
@@ -28,14 +28,14 @@ pub enum ExitStatus {
     Unsupported = 9,
     /// The other side went away while running and did not come back.
     Lost = 10,
-    /// The user may not do that.
+    /// The user lacks the permission.
     Denied = 11,
-    /// Another program uses the sound card, or listens where the daemon is to.
+    /// Another program uses the sound card, or listens at an address of the daemon.
     Busy = 12,
 }
 
 impl ExitStatus {
-    /// All of them, with their meaning for the manual pages.
+    /// All statuses, with their meaning for the manual pages.
     pub const ALL: [(Self, &'static str); 13] = [
         (Self::Success, "as asked"),
         (Self::Failure, "bytes differ, something is missing, the daemon refuses, or an unexpected error"),
@@ -52,7 +52,7 @@ impl ExitStatus {
         (Self::Busy, "another program uses the card, or listens where the daemon is to"),
     ];
 
-    /// The status with this number; any other means failure.
+    /// The status with this number; an unknown number means failure.
     #[must_use]
     pub fn from_code(code: i32) -> Self {
         let found = Self::ALL.into_iter().map(|(status, _)| status).find(|&status| status as i32 == code);
@@ -66,14 +66,14 @@ impl From<ExitStatus> for std::process::ExitCode {
     }
 }
 
-/// An end that is not success: the status and the one line for stderr that says what, where and what to do.
+/// Unsuccessful end of a program: the status, and one line for stderr that says what failed, where, and what to do.
 #[derive(Debug)]
 pub struct Failure {
     /// Exit status.
     pub status: ExitStatus,
-    /// For the user.
+    /// Message for the user.
     pub message: String,
-    /// The message has lines that are shown as they are.
+    /// True if the lines of the message are shown one below the other.
     is_block: bool,
 }
 
@@ -88,19 +88,19 @@ impl Failure {
         Self { status, message: message.to_string(), is_block: true }
     }
 
-    /// The end of a program whose child has said already what was wrong.
+    /// The end of a program whose child has already reported the fault.
     #[must_use]
     pub fn silent(status: ExitStatus) -> Self {
         Self { status, message: String::new(), is_block: false }
     }
 
-    /// For `map_err`.
+    /// Returns a function for `map_err`.
     pub fn with<E: ToString>(status: ExitStatus) -> impl Fn(E) -> Self {
         move |error| Self::new(status, error)
     }
 }
 
-/// The end of a program whose output cannot be written; a reader that has seen enough (`| head`) is no failure.
+/// The end of a program whose output cannot be written; a reader that closes early (`| head`) is no failure.
 #[must_use]
 pub fn no_output(error: &io::Error) -> Failure {
     match error.kind() {
@@ -112,7 +112,7 @@ pub fn no_output(error: &io::Error) -> Failure {
 /// Parses the command line. A mistake in it ends the program.
 ///
 /// # Errors
-/// The end of a program that was asked for its help or version: written, or not.
+/// The end of a program that was asked for its help or version, whether that was written or not.
 pub fn command_line<T: clap::Parser>() -> Result<T, Failure> {
     T::try_parse().map_err(|error| {
         if error.use_stderr() {

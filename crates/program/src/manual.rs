@@ -8,7 +8,7 @@ use roff::{Inline, Roff, bold, roman};
 
 use crate::ExitStatus;
 
-/// Begins what a help says of exit statuses, which have a section of their own in a page.
+/// Beginning of a help text about exit statuses, which have a section of their own in a manual page.
 const STATUSES: &str = "Exit status: ";
 
 /// A name, and a line about it.
@@ -17,22 +17,22 @@ pub type Entry = (&'static str, &'static str);
 /// The sections that a command line does not define.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sections<'a> {
-    /// Commands as they are typed, and for what.
+    /// Commands as they are typed, and their purpose.
     pub examples: &'a [Entry],
     /// Files that the program reads or makes.
     pub files: &'a [Entry],
-    /// Variables that it heeds.
+    /// Environment variables that the program reads.
     pub environment: &'a [Entry],
-    /// Its exit statuses.
+    /// Exit statuses of the program.
     pub statuses: &'a [ExitStatus],
-    /// Pages to read on, `vsnd(1)`.
+    /// Related pages, such as `vsnd(1)`.
     pub see_also: &'a [&'static str],
 }
 
-/// The page of `command`, as it is called in `section`.
+/// Renders the manual page of `command` in `section`.
 ///
 /// # Errors
-/// None; a buffer takes everything.
+/// None; writing to a buffer does not fail.
 pub fn page(command: &Command, section: &str, sections: &Sections<'_>) -> io::Result<Vec<u8>> {
     let mut page = Vec::new();
     let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
@@ -57,7 +57,7 @@ pub fn page(command: &Command, section: &str, sections: &Sections<'_>) -> io::Re
     Ok(page)
 }
 
-/// As the page has it: `help` is among the commands, and has no page.
+/// Hides the subcommand `help`, which has no page.
 fn without_help(command: &Command) -> Command {
     let command = command.clone().subcommand_value_name("COMMAND");
     match command.find_subcommand("help") {
@@ -66,7 +66,7 @@ fn without_help(command: &Command) -> Command {
     }
 }
 
-/// Sections behind the options.
+/// Writes the sections after the options.
 fn further(roff: &mut Roff, sections: &Sections<'_>) {
     for (title, entries) in
         [("EXAMPLES", sections.examples), ("FILES", sections.files), ("ENVIRONMENT", sections.environment)]
@@ -94,7 +94,7 @@ fn entry_section(roff: &mut Roff, title: &str, entries: impl Iterator<Item = (St
     }
 }
 
-/// The page of a file format: some words about it, and a commented example that has everything.
+/// The page of a file format: an introduction, and a commented example that has everything.
 #[must_use]
 pub fn file_page(name: &str, summary: &str, words: &str, example: &str, sections: &Sections<'_>) -> String {
     let mut roff = Roff::new();

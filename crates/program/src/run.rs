@@ -12,7 +12,7 @@ use crate::{ExitStatus, Failure};
 /// A socket that becomes readable at SIGINT or SIGTERM.
 ///
 /// # Errors
-/// When the socket or the handlers cannot be had.
+/// The socket or the handlers cannot be created.
 pub fn stop_signal() -> io::Result<UnixStream> {
     let (reader, writer) = UnixStream::pair()?;
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
@@ -24,17 +24,17 @@ pub fn stop_signal() -> io::Result<UnixStream> {
 /// A socket that becomes readable at SIGHUP.
 ///
 /// # Errors
-/// When the socket or the handler cannot be had.
+/// The socket or the handler cannot be created.
 pub fn reload_signal() -> io::Result<UnixStream> {
     let (reader, writer) = UnixStream::pair()?;
     signal_hook::low_level::pipe::register(signal_hook::consts::SIGHUP, writer)?;
     Ok(reader)
 }
 
-/// Logs to stderr what `filter` lets through: a level, or `target=level` pairs.
+/// Logs to stderr the events that pass `filter`: a level, or `target=level` pairs.
 ///
 /// # Errors
-/// When the filter cannot be understood.
+/// The filter cannot be understood.
 pub fn start_log(filter: &str) -> Result<(), Failure> {
     let parsed = EnvFilter::try_new(filter)
         .map_err(|error| Failure::new(ExitStatus::Usage, format!("--log `{filter}`: {error}")))?;
@@ -43,7 +43,7 @@ pub fn start_log(filter: &str) -> Result<(), Failure> {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false);
-    // The journal knows the time of what it is told.
+    // The journal adds the time itself.
     if std::env::var_os("JOURNAL_STREAM").is_some() {
         log.without_time().init()
     } else {
@@ -52,15 +52,15 @@ pub fn start_log(filter: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The value of an option that is not given: that of the environment's `variable`, or `otherwise`.
+/// The default of an option: the value of the environment's `variable`, or `otherwise`.
 ///
-/// The parser of command lines knows environment variables as well, but then shows such an option as one that has to be given.
+/// The command-line parser reads environment variables as well, but then shows such an option as required.
 #[must_use]
 pub fn from_env(variable: &str, otherwise: &'static str) -> &'static str {
     static VALUES: Mutex<BTreeMap<String, &'static str>> = Mutex::new(BTreeMap::new());
     let Some(value) = std::env::var_os(variable) else { return otherwise };
     let mut values = VALUES.lock().unwrap_or_else(PoisonError::into_inner);
-    // Options want defaults that stay: one for each variable.
+    // Options need defaults of static lifetime: one for each variable.
     values
         .entry(variable.to_owned())
         .or_insert_with(|| Box::leak(value.to_string_lossy().into_owned().into_boxed_str()))
