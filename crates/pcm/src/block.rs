@@ -1,23 +1,24 @@
-//! Samples of any format to and from numbers, many at once.
+//! Conversion of blocks of samples between any format and numbers.
 //!
-//! The format is looked at once per block, and each format has a loop of its own without branches: the compiler makes
-//! vector instructions of it.
+//! The format is matched once per block, and each format has its own loop without branches, which the compiler
+//! vectorizes.
 
 use crate::{Linear, g711};
 use sndif::Format;
 
-/// Samples of a block: what conversions keep on the stack.
+/// Samples of a block, which conversions keep on the stack.
 pub(crate) const SAMPLES: usize = 64;
 
 /// Full scale of a left-justified integer sample, 2³¹.
 const FULL_SCALE: f32 = 2_147_483_648.0;
 
-/// 1.5 × 2²³: a number of less than 23 bits that is added to it is rounded to an integer, which stands in the sum's low bits.
+/// 1.5 × 2²³: a number of less than 23 bits that is added to it is rounded to an integer in the sum's low bits.
 const ROUND_F32: f32 = 12_582_912.0;
-/// The same for `f64`, 1.5 × 2⁵², and integers of 32 bits.
+/// Rounding constant for `f64` and integers of 32 bits, 1.5 × 2⁵².
 const ROUND_F64: f64 = 6_755_399_441_055_744.0;
 
-/// Calls a function with the layout of a format as constants: bytes, bits, signed, big-endian; `$other` for one that has none.
+/// Calls a function with a format's layout as constants: bytes, bits, signed, big-endian. A format without a layout
+/// evaluates `$other`.
 macro_rules! with_layout {
     ($format:expr, $function:ident($($argument:expr),*), $other:expr) => {
         match $format {
@@ -40,7 +41,7 @@ macro_rules! with_layout {
     };
 }
 
-/// Samples that are no floats, left-justified; ends where either slice does.
+/// Decodes samples that are no floats, left-justified; ends where either slice does.
 pub(crate) fn decode_i32(format: Format, bytes: &[u8], out: &mut [i32]) {
     match format {
         Format::MuLaw => each(bytes, out, |[byte]| g711::mu_law_decode(byte) << 16),
@@ -69,7 +70,8 @@ fn put_integers<const BYTES: usize, const BITS: u32, const SIGNED: bool, const B
     put::<BYTES, i32>(samples, bytes, Linear::encode_as::<BYTES, BITS, SIGNED, BIG>);
 }
 
-/// Samples, full scale −1 to 1; what is not finite is 0. Integers of 32 bits and `f64` are rounded.
+/// Decodes samples, full scale −1 to 1; a value that is not finite becomes 0. Integers of 32 bits and `f64` are
+/// rounded.
 pub(crate) fn decode_f32(format: Format, bytes: &[u8], out: &mut [f32]) {
     match format {
         Format::F32Le => each(bytes, out, |sample| finite_f32(f32::from_le_bytes(sample))),
@@ -84,12 +86,12 @@ pub(crate) fn decode_f32(format: Format, bytes: &[u8], out: &mut [f32]) {
 
 fn fractions<const BYTES: usize, const BITS: u32, const SIGNED: bool, const BIG: bool>(bytes: &[u8], out: &mut [f32]) {
     each::<BYTES, f32>(bytes, out, |sample| {
-        // A power of two is divided by without an error.
+        // Division by a power of two is exact.
         Linear::decode_as::<BYTES, BITS, SIGNED, BIG>(sample) as f32 * (1.0 / FULL_SCALE)
     });
 }
 
-/// Samples, full scale −1 to 1, exactly; what is not finite is 0.
+/// Decodes samples exactly, full scale −1 to 1; a value that is not finite becomes 0.
 pub(crate) fn decode_f64(format: Format, bytes: &[u8], out: &mut [f64]) {
     match format {
         Format::F32Le => each(bytes, out, |sample| finite_f32(f32::from_le_bytes(sample)).into()),
@@ -144,13 +146,13 @@ pub(crate) fn encode_f64(format: Format, samples: &[f64], bytes: &mut [u8]) {
     }
 }
 
-/// The integer nearest to `value`, from −`scale` to `scale` − 1; of two the even one. `scale` is at most 2³¹.
+/// The integer nearest to `value`, ties to even, from −`scale` to `scale` − 1. `scale` is at most 2³¹.
 #[inline(always)]
 pub(crate) fn nearest(value: f64, scale: f64) -> i32 {
     (within_f64(value, -scale, scale - 1.0) + ROUND_F64).to_bits() as u32 as i32
 }
 
-/// Every whole sample of `bytes` as a number.
+/// Decodes every whole sample of `bytes`.
 #[inline(always)]
 fn each<const BYTES: usize, N>(bytes: &[u8], out: &mut [N], decode: impl Fn([u8; BYTES]) -> N) {
     for (sample, out) in bytes.as_chunks::<BYTES>().0.iter().zip(out) {
@@ -165,7 +167,7 @@ fn put<const BYTES: usize, N: Copy>(samples: &[N], bytes: &mut [u8], encode: imp
     }
 }
 
-// Comparisons and not `clamp`, `is_finite`: these are one vector instruction each.
+// Comparisons instead of `clamp` and `is_finite`: each is one vector instruction.
 
 #[inline(always)]
 fn within_f32(value: f32, least: f32, most: f32) -> f32 {

@@ -1,14 +1,14 @@
-//! Any sample that is a number in any other format.
+//! Conversion of numeric samples from any format to any other.
 //!
-//! Integers go through a left-justified `i32`, so what is wide enough loses nothing, and what is not is cut off; where a
-//! float is one of the two, through a float that holds both exactly, rounded to the nearest value (of two the even one)
-//! and saturated. Nothing is dithered: silence stays silence.
+//! Integers go through a left-justified `i32`: a format that is wide enough loses nothing, a narrower one has the low
+//! bits cut off. If either format is a float, samples go through a float that holds both exactly, and are rounded to
+//! the nearest value (ties to even) and saturated. There is no dither: silence stays silence.
 
 use crate::block::{self, SAMPLES};
 use crate::{Linear, is_decodable, sample_bytes};
 use sndif::Format;
 
-/// Bits that tell the samples of `format` apart: 16 for G.711, 24 and 53 for floats; `None` for what is no number.
+/// Significant bits of a sample of `format`: 16 for G.711, 24 and 53 for floats; `None` if samples are not numbers.
 #[must_use]
 pub const fn significant_bits(format: Format) -> Option<u32> {
     match format {
@@ -30,25 +30,25 @@ pub struct Converter {
 }
 
 impl Converter {
-    /// `None` if the samples of either are no numbers: IEC 958 subframes and compressed streams.
+    /// Returns `None` if the samples of either format are not numbers: IEC 958 subframes and compressed streams.
     #[must_use]
     pub const fn new(from: Format, to: Format) -> Option<Self> {
         if is_decodable(from) && is_decodable(to) { Some(Self { from, to }) } else { None }
     }
 
-    /// Bytes of a sample before.
+    /// Bytes of an input sample.
     #[must_use]
     pub const fn from_bytes(&self) -> usize {
         sample_bytes(self.from)
     }
 
-    /// Bytes of a sample after.
+    /// Bytes of an output sample.
     #[must_use]
     pub const fn to_bytes(&self) -> usize {
         sample_bytes(self.to)
     }
 
-    /// Fills `out` with the samples of `input`; ends where either does. Does not allocate.
+    /// Fills `out` with the converted samples of `input`; ends where either does. Does not allocate.
     pub fn convert(&self, input: &[u8], out: &mut [u8]) {
         let blocks = input.chunks(SAMPLES * self.from_bytes()).zip(out.chunks_mut(SAMPLES * self.to_bytes()));
         for (input, out) in blocks {
@@ -69,7 +69,7 @@ impl Converter {
         }
     }
 
-    /// Whether `f32` holds every sample before, and is rounded from once: what takes 24 bits is rounded to in `f64`.
+    /// Returns true if a conversion through `f32` rounds at most once; an output of 24 bits is rounded in `f64`.
     fn is_exact_in_f32(&self) -> bool {
         let to_f32 = matches!(self.to, Format::F32Le | Format::F32Be);
         significant_bits(self.from) <= Some(if to_f32 { 32 } else { 24 })
@@ -112,7 +112,7 @@ mod tests {
             let half = convert(Format::F64Le, format, &0.5_f64.to_le_bytes());
             let back = convert(format, Format::F64Le, &half);
             let value = f64::from_le_bytes(back.try_into().unwrap());
-            // A step of G.711 at this level is a 32nd.
+            // A step of G.711 at this level is a 32nd of full scale.
             let most = if matches!(format, Format::MuLaw | Format::ALaw) { 0.5 / 32.0 } else { 0.0 };
             assert!((value - 0.5).abs() <= most, "{format}: {value}");
         }
@@ -127,7 +127,7 @@ mod tests {
                 let mut expected = vec![0; sample_bytes(to)];
                 crate::fill_silence(to, &mut expected);
                 let converted = convert(from, to, &silence);
-                // A-law has no zero: its silence is 8 of 32768, and whatever is nearest to that.
+                // A-law has no zero: its silence is 8 of 32768, and converts to the value nearest to that.
                 if from != Format::ALaw && to != Format::ALaw {
                     assert_eq!(converted, expected, "{from} to {to}");
                 }

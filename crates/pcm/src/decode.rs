@@ -6,7 +6,7 @@ use sndif::{Format, FormatWidth};
 /// Full scale of a left-justified integer sample, 2³¹.
 const FULL_SCALE: f32 = 2_147_483_648.0;
 
-/// Whether the samples of `format` are numbers: all but IEC 958 subframes and compressed streams.
+/// Returns true if the samples of `format` are numbers: all formats but IEC 958 subframes and compressed streams.
 #[must_use]
 pub const fn is_decodable(format: Format) -> bool {
     matches!(format, Format::F32Le | Format::F32Be | Format::F64Le | Format::F64Be | Format::MuLaw | Format::ALaw)
@@ -22,8 +22,8 @@ pub const fn sample_bytes(format: Format) -> usize {
     }
 }
 
-/// The samples of `frames` in order, full scale −1.0 to 1.0; none for a format that is not
-/// [decodable](is_decodable). Floats come as they are, even beyond full scale; what is not finite is 0.
+/// The samples of `frames` in order, full scale −1.0 to 1.0; none for a format that is not [decodable](is_decodable).
+/// Floats are unchanged, even beyond full scale; a value that is not finite becomes 0.
 pub fn samples(format: Format, frames: &[u8]) -> impl Iterator<Item = f32> + Clone + '_ {
     let frames = if is_decodable(format) { frames } else { &[] };
     frames.chunks_exact(sample_bytes(format)).map(move |sample| sample_f32(format, sample))

@@ -1,4 +1,4 @@
-//! A gain that changes without a click: from one to the next within 10 ms, or a second.
+//! A gain that changes without a click: the change takes 10 ms, or a second.
 
 use crate::gain::apply_each;
 use crate::{Gain, supports_gain};
@@ -9,24 +9,24 @@ const FADE: u32 = 100;
 
 /// A [`Gain`] on its way to another one, in a stream of frames.
 ///
-/// [`apply`](Self::apply) scales frames, [`advance`](Self::advance) says how many of them have passed. While nothing changes it is
-/// the gain itself: unchanged samples stay as they are, bit by bit.
+/// [`apply`](Self::apply) scales frames, [`advance`](Self::advance) says how many of them have passed. While nothing
+/// changes, the fader is the gain itself: unchanged samples stay as they are, bit by bit.
 #[derive(Debug, Clone)]
 pub struct Fader {
     target: Gain,
-    /// Where the change began, as linear factors.
+    /// Linear factors at the beginning of the change.
     from: Vec<f64>,
     /// Frames that the change takes.
     fade_frames: u32,
     rate_hz: u32,
     /// Frames of the change that have passed; all of them while nothing changes.
     passed: u32,
-    /// No frame has passed yet: nothing was heard that could click.
+    /// True until a frame has passed: nothing was heard that could click.
     fresh: bool,
 }
 
 impl Fader {
-    /// Of a stream of so many channels at `rate_hz`, at 0 dB.
+    /// A fader at 0 dB for a stream of `channels` channels at `rate_hz`.
     #[must_use]
     pub fn new(channels: u8, rate_hz: u32) -> Self {
         let fade_frames = (rate_hz / FADE).max(1);
@@ -35,12 +35,12 @@ impl Fader {
         Self { target: gain, from, fade_frames, rate_hz, passed: fade_frames, fresh: true }
     }
 
-    /// Begins to change to another gain, made for as many channels; at once where no frame has passed yet.
+    /// Begins to change to another gain, made for as many channels; immediately where no frame has passed yet.
     pub fn set(&mut self, gain: Gain) {
         self.begin(gain, self.rate_hz / FADE);
     }
 
-    /// As [`set`](Self::set), within a second: for a change that would startle.
+    /// Same as [`set`](Self::set), within a second: for a change that would startle.
     pub fn set_slowly(&mut self, gain: Gain) {
         self.begin(gain, self.rate_hz);
     }
@@ -57,13 +57,13 @@ impl Fader {
         self.passed = if self.fresh { self.fade_frames } else { 0 };
     }
 
-    /// Whether it changes nothing.
+    /// Returns true if the fader changes nothing.
     #[must_use]
     pub fn is_identity(&self) -> bool {
         self.passed >= self.fade_frames && self.target.is_identity()
     }
 
-    /// The factor of a channel when so many frames of the change have passed.
+    /// The factor of a channel when `passed` frames of the change have passed.
     fn factor(&self, channel: usize, passed: u32) -> f64 {
         self.factor_at(channel, self.part(passed))
     }
@@ -80,7 +80,8 @@ impl Fader {
         self.from.get(channel).map_or(to, |from| from + (to - from) * part)
     }
 
-    /// Scales the next frames, in place; a format that [cannot be scaled](supports_gain) is muted or not, without a fade.
+    /// Scales the next frames, in place; a format that [cannot be scaled](supports_gain) is muted or not, without a
+    /// fade.
     pub fn apply(&mut self, format: Format, channels: u8, frames: &mut [u8]) {
         let frame_bytes = format.frame_bytes(channels).unwrap_or_default() as usize;
         let fading = (self.fade_frames - self.passed) as usize;
@@ -100,7 +101,7 @@ impl Fader {
         self.target.apply(format, channels, rest);
     }
 
-    /// So many of the frames that were scaled have passed.
+    /// Advances the change by `frames` of the scaled frames, which have passed.
     pub fn advance(&mut self, frames: usize) {
         self.fresh &= frames == 0;
         let left = self.fade_frames - self.passed;

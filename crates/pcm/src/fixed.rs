@@ -1,12 +1,13 @@
-//! Eight samples of 16 bits times a factor, in fixed point.
+//! Product of eight 16-bit samples and their factors, in fixed point.
 
-/// Samples that are scaled at once.
+/// Samples that are scaled together.
 pub(crate) const LANES: usize = 8;
 
-/// Fraction bits of a factor: with them 10, the greatest, still fits.
+/// Fraction bits of a factor; 10, the greatest factor, still fits.
 const FRACTION: u32 = 27;
 
-/// A factor in fixed point. None is negative, and there is no `round()` because that is a call into the system's library.
+/// A factor in fixed point. No factor is negative, and `round()` is avoided because it is a call into the system's
+/// library.
 pub(crate) const fn fixed(factor: f64) -> i32 {
     (factor * (1_u32 << FRACTION) as f64 + 0.5) as i32
 }
@@ -19,14 +20,14 @@ pub(crate) struct Factors {
 }
 
 impl Factors {
-    /// Of factors that are [`fixed`].
+    /// Splits factors that are [`fixed`].
     #[inline(always)]
     pub(crate) fn new(factors: [i32; LANES]) -> Self {
         Self { high: factors.map(|fixed| ((fixed + 0x8000) >> 16) as i16), low: factors.map(|fixed| fixed as i16) }
     }
 }
 
-/// Half of what is cut off at the end.
+/// Half of the unit of the last shift, for rounding.
 const HALF: i16 = 1 << (FRACTION - 16 - 1);
 
 /// The samples times their factors, rounded to the nearest value and saturated.

@@ -1,6 +1,6 @@
 //! Volume and mute per channel, applied in place.
 //!
-//! Volumes are what SET_VOLUME carries: `i32` in 0.001 dB, 0 = 0 dB = unchanged.
+//! Volumes are in the unit of SET_VOLUME: `i32` in 0.001 dB, 0 = 0 dB = unchanged.
 
 use crate::lanes::{Companded, F32, F64, Factor, Narrow, Wide, scale, scale_each, with_kernel};
 use crate::{fill_silence, is_decodable, sample_bytes, silence_pattern};
@@ -23,10 +23,10 @@ pub const fn clamp(volume: i32) -> i32 {
     }
 }
 
-/// Whether [`Gain::apply`] can scale samples of `format`.
+/// Returns true if [`Gain::apply`] can scale samples of `format`.
 ///
-/// False for IEC 958 subframes (their content may be compressed), IMA ADPCM, MPEG and GSM: a volume for
-/// them is to be refused, and mute works only for the stream as a whole.
+/// False for IEC 958 subframes (their content may be compressed), IMA ADPCM, MPEG and GSM: a volume for them must be
+/// refused, and mute works only for the stream as a whole.
 #[must_use]
 pub const fn supports_gain(format: Format) -> bool {
     is_decodable(format)
@@ -59,22 +59,22 @@ impl Channel {
     }
 }
 
-/// Volume and mute of each channel, with the factors worked out beforehand.
+/// Volume and mute of each channel, with precomputed factors.
 ///
-/// A channel beyond those it was made for is left unchanged.
+/// A channel beyond those that the gain was made for is left unchanged.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gain {
     channels: Vec<Channel>,
 }
 
 impl Gain {
-    /// 0 dB, not muted, on `channels` channels.
+    /// A gain of 0 dB, not muted, on `channels` channels.
     #[must_use]
     pub fn new(channels: u8) -> Self {
         Self { channels: vec![Channel::UNITY; usize::from(channels)] }
     }
 
-    /// How many channels it was made for.
+    /// Number of channels that the gain was made for.
     #[must_use]
     pub fn channels(&self) -> usize {
         self.channels.len()
@@ -100,13 +100,13 @@ impl Gain {
         self.channels.get(channel).map_or(0, |entry| entry.volume)
     }
 
-    /// Whether `channel` is muted.
+    /// Returns true if `channel` is muted.
     #[must_use]
     pub fn is_muted(&self, channel: usize) -> bool {
         self.channels.get(channel).is_some_and(|entry| entry.mute)
     }
 
-    /// Whether it changes nothing: every channel at 0 dB and not muted.
+    /// Returns true if the gain changes nothing: every channel at 0 dB and not muted.
     #[must_use]
     pub fn is_identity(&self) -> bool {
         self.channels.iter().all(Channel::is_unity)
@@ -120,9 +120,8 @@ impl Gain {
 
     /// Applies the gain to `frames`, in place, rounded to the nearest value and saturated.
     ///
-    /// Channels at 0 dB are not touched, whatever their bytes are. Floats may exceed full scale, as
-    /// the format allows. A format that [cannot be scaled](supports_gain) is left alone, unless all of
-    /// `channels` are muted: then it becomes silence.
+    /// Channels at 0 dB keep all of their bytes. Floats may exceed full scale, as the format allows. A format that
+    /// [cannot be scaled](supports_gain) is left alone, unless all of `channels` are muted: then it becomes silence.
     pub fn apply(&self, format: Format, channels: u8, frames: &mut [u8]) {
         let channels = usize::from(channels);
         if channels == 0 || self.is_identity() {

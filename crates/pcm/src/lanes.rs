@@ -1,13 +1,15 @@
-//! Gain over eight samples at once, for every format.
+//! Gain for eight samples at a time, for every format.
 //!
-//! A [`Kernel`] scales eight samples with a factor each. [`scale`] has the factors of a channel repeat along the frames, and
-//! [`scale_each`] takes another factor for each sample. Channels with a factor of 1 keep their bytes, whatever they are.
+//! A [`Kernel`] scales eight samples with a factor each. [`scale`] repeats the factors of the channels along the
+//! frames, and [`scale_each`] takes another factor for each sample. Channels with a factor of 1 keep their bytes,
+//! whatever they are.
 
 use crate::block::nearest;
 use crate::fixed::{self, Factors, LANES, fixed};
 use crate::{Linear, g711};
 
-/// Most blocks of factors that are worked out beforehand: for frames of up to eight channels, and multiples of two, four and eight.
+/// Most blocks of factors that are precomputed: for frames of up to eight channels, and multiples of two, four and
+/// eight.
 const BLOCKS_MAX: usize = 8;
 
 /// Factors of samples, in the forms that kernels need.
@@ -30,14 +32,14 @@ pub(crate) trait Kernel<const BYTES: usize> {
     /// Eight factors in the form that suits the format.
     type Factors: Copy;
 
-    /// That form.
+    /// Converts factors to that form.
     fn factors(factors: [Factor; LANES]) -> Self::Factors;
 
     /// The samples times their factors, rounded to the nearest value and saturated.
     fn scaled(samples: [[u8; BYTES]; LANES], factors: &Self::Factors) -> [[u8; BYTES]; LANES];
 }
 
-/// Scales whole samples; `factors` has one factor for each channel, and a sample of a frame.
+/// Scales whole samples; `factor` gives the factor of each channel.
 #[inline(always)]
 pub(crate) fn scale<const BYTES: usize, K: Kernel<BYTES>>(
     frames: &mut [u8],
@@ -68,19 +70,19 @@ pub(crate) fn scale<const BYTES: usize, K: Kernel<BYTES>>(
     }
 }
 
-/// Scales whole samples, each with the next of `factors`.
+/// Scales whole samples, each with the next result of `factor`.
 #[inline(always)]
 pub(crate) fn scale_each<const BYTES: usize, K: Kernel<BYTES>>(frames: &mut [u8], mut factor: impl FnMut() -> Factor) {
     each(frames, |samples| K::scaled(samples, &K::factors(std::array::from_fn(|_| factor()))));
 }
 
-/// Replaces whole samples, eight at once; what is missing at the end is made up.
+/// Replaces whole samples, eight at a time; zeros fill up the last eight.
 #[inline(always)]
 fn each<const BYTES: usize>(frames: &mut [u8], scaled: impl FnMut([[u8; BYTES]; LANES]) -> [[u8; BYTES]; LANES]) {
     blocks(frames.as_chunks_mut::<BYTES>().0, scaled);
 }
 
-/// The same, and four times that in one turn of the loop: fewer counts and jumps.
+/// Same as [`each`], with four blocks in one turn of the loop: fewer counts and jumps.
 #[inline(always)]
 fn each_by_four<const BYTES: usize>(frames: &mut [u8], scaled: impl Fn([[u8; BYTES]; LANES]) -> [[u8; BYTES]; LANES]) {
     let (fours, rest) = frames.as_chunks_mut::<BYTES>().0.as_chunks_mut::<{ 4 * LANES }>();
@@ -223,7 +225,7 @@ impl<const MU: bool> Kernel<1> for Companded<MU> {
     }
 }
 
-/// Each sample scaled, but for those with a factor of 1.
+/// Each sample scaled, except those with a factor of 1.
 #[inline(always)]
 fn zip<const BYTES: usize>(
     samples: [[u8; BYTES]; LANES],

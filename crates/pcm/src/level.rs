@@ -3,7 +3,7 @@
 use crate::samples;
 use sndif::Format;
 
-/// How loud a channel was, full scale = 1.0.
+/// Loudness of a channel, full scale = 1.0.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Level {
     /// The greatest magnitude.

@@ -4,19 +4,18 @@
 //! |---|---|
 //! | [`silence`] | filling a buffer with a format's silence |
 //! | [`gain`] | volume and mute per channel, applied in place without allocation |
-//! | [`linear`] | how integer samples lie in memory; lossless conversion between such layouts |
-//! | [`convert`] | any sample that is a number in any other format |
-//! | [`decode`] | any sample that is a number as `f32`, for meters and pictures |
+//! | [`linear`] | layout of integer samples in memory; lossless conversion between layouts |
+//! | [`convert`] | numeric samples from any format to any other |
+//! | [`decode`] | numeric samples as `f32`, for meters and pictures |
 //! | [`mod@level`] | peak and RMS per channel |
-//! | [`meter`] | peaks of a stream while it runs, for whoever looks |
+//! | [`meter`] | peaks of a stream while it runs, for other threads |
 //! | [`mod@waveform`] | minimum and maximum per column, drawn as text |
 //!
-//! Everywhere a buffer is a sequence of whole frames in interleaved order (one sample per channel,
-//! channel 0 first) that starts at a frame's start. What is left at the end and fills no sample is
-//! left alone; no function panics on any length.
+//! Every buffer is a sequence of whole frames in interleaved order (one sample per channel, channel 0 first) that
+//! starts at a frame's start. Bytes at the end that fill no sample are left alone; no function panics on any length.
 //!
-//! Samples are worked on in blocks, with a loop without branches for each format, so that the compiler makes vector
-//! instructions of it; `make bench` counts them. Where it does not, `safe_arch` names the instructions.
+//! Samples are processed in blocks, with a loop without branches for each format, so that the compiler vectorizes it;
+//! `make bench` counts the instructions. Where the compiler does not vectorize, `safe_arch` names the instructions.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! How integer samples lie in memory, and lossless conversion between such layouts.
+//! Layout of integer samples in memory, and lossless conversion between layouts.
 //!
 //! A sample is always handled as an `i32` that is *left-justified*: full scale is `i32::MIN` to
 //! `i32::MAX` whatever the width, so that two layouts differ only in how many low bits are zero.
@@ -122,7 +122,7 @@ impl Linear {
         bytes
     }
 
-    /// Whether every sample of this layout can be written as `to` and read back unchanged.
+    /// Returns true if every sample of this layout can be written as `to` and read back unchanged.
     #[must_use]
     pub const fn is_lossless_to(self, to: Self) -> bool {
         to.bits >= self.bits
@@ -133,8 +133,8 @@ const SIGN: u32 = 1 << 31;
 
 /// Appends the samples of `input` (layout `from`) to `out` in layout `to`.
 ///
-/// Lossless when [`Linear::is_lossless_to`] says so; otherwise low bits are cut off. Bytes at the end
-/// that fill no sample are dropped.
+/// Lossless if [`Linear::is_lossless_to`] returns true; otherwise low bits are cut off. Bytes at the end that fill no
+/// sample are dropped.
 pub fn convert(from: Linear, input: &[u8], to: Linear, out: &mut Vec<u8>) {
     out.reserve(input.len() / from.bytes() * to.bytes());
     let mut bytes = [0; 4];
@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(u24.decode(&[0x77, 0x80, 0, 1]), 256);
     }
 
-    /// Both ways of one layout, for a sample.
+    /// Checks both directions of a layout, for a sample.
     fn check<const BYTES: usize, const BITS: u32, const SIGNED: bool, const BIG: bool>(layout: Linear, sample: i32) {
         assert_eq!((layout.bytes(), layout.bits()), (BYTES, BITS));
         let mut bytes = [0; 4];

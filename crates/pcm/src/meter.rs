@@ -1,41 +1,41 @@
-//! The peak of each channel since somebody last looked, kept on the way that the frames take anyway.
+//! Peak of each channel since it was last read, measured where the frames pass anyway.
 
 use crate::block::decode_f32;
 use crate::{is_decodable, sample_bytes};
 use sndif::Format;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
-/// Samples that are looked at together: at least a frame, whose channels are a byte's worth.
+/// Samples that are measured together: at least a frame, which has up to 255 channels.
 const BLOCK: usize = 256;
 
-/// A level meter. One thread has frames [pass](Self::pass), any other may look; neither waits, and while nobody watches,
-/// passing costs next to nothing.
+/// A level meter. One thread [passes](Self::pass) frames, any other may read the peaks; neither waits, and passing
+/// costs almost nothing while nobody watches.
 #[derive(Debug)]
 pub struct Meter {
     watched: AtomicBool,
-    /// Magnitudes as the bits of an `f32`: those of positive numbers are in the numbers' order.
+    /// Magnitudes as the bits of an `f32`: the bits of positive numbers sort like the numbers.
     peaks: Box<[AtomicU32]>,
 }
 
 impl Meter {
-    /// A meter of frames with so many channels, unwatched.
+    /// A meter of frames with `channels` channels, unwatched.
     #[must_use]
     pub fn new(channels: u8) -> Self {
         Self { watched: AtomicBool::new(false), peaks: (0..channels).map(|_| AtomicU32::new(0)).collect() }
     }
 
-    /// Begins to measure, or ends it.
+    /// Begins or ends measuring.
     pub fn watch(&self, on: bool) {
         self.watched.store(on, Relaxed);
     }
 
-    /// Whether it measures.
+    /// Returns true if the meter measures.
     #[must_use]
     pub fn is_watched(&self) -> bool {
         self.watched.load(Relaxed)
     }
 
-    /// Takes in whole frames, if it is watched. Samples that are not numbers count as silence.
+    /// Measures whole frames, if the meter is watched. Samples that are not numbers count as silence.
     pub fn pass(&self, format: Format, frames: &[u8]) {
         if !self.is_watched() || self.peaks.is_empty() {
             return;
@@ -44,7 +44,8 @@ impl Meter {
             return;
         }
         let channels = self.peaks.len();
-        // As many frames at once as there is room for: a peak for each sample of them, so that none waits for the one before.
+        // Each turn takes as many frames as fit into a block: each of their samples has a peak of its own, so that none
+        // waits for the one before.
         let mut width = channels << (BLOCK / channels).ilog2();
         let (mut block, mut highest) = ([0.0; BLOCK], [0.0; BLOCK]);
         for bytes in frames.chunks(width * sample_bytes(format)) {
@@ -52,7 +53,7 @@ impl Meter {
             decode_f32(format, bytes, samples);
             raise(&mut highest, samples);
         }
-        // The second half of the frames into the first, until one is left.
+        // Merges the second half of the frames into the first, until one is left.
         while width > channels {
             width /= 2;
             let (first, second) = highest.split_at_mut(width);
@@ -63,13 +64,13 @@ impl Meter {
         }
     }
 
-    /// The peak of each channel since this was last called, full scale = 1.0.
+    /// The peak of each channel since the last call, full scale = 1.0.
     pub fn take(&self) -> impl Iterator<Item = f32> + '_ {
         self.peaks.iter().map(|peak| f32::from_bits(peak.swap(0, Relaxed)))
     }
 }
 
-/// Raises each of `highest` to the magnitude of its sample. A comparison and not `max`: it is one vector instruction.
+/// Raises each of `highest` to the magnitude of its sample. A comparison instead of `max`: one vector instruction.
 fn raise(highest: &mut [f32], samples: &[f32]) {
     for (highest, sample) in highest.iter_mut().zip(samples) {
         let sample = sample.abs();

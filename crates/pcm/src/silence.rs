@@ -23,7 +23,7 @@ pub const fn silence_pattern(format: Format) -> [u8; 8] {
     }
 }
 
-/// Fills `frames` with silence; it must start at a sample's start, and may end anywhere.
+/// Fills `frames` with silence; they must start at a sample's start, and may end anywhere.
 pub fn fill_silence(format: Format, frames: &mut [u8]) {
     let pattern = silence_pattern(format);
     if pattern == [pattern[0]; 8] {

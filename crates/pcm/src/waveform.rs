@@ -1,9 +1,9 @@
-//! A recording as a picture: minimum and maximum per column, drawn with characters.
+//! Picture of a recording: minimum and maximum per column, drawn with characters.
 
 use crate::{sample_bytes, samples};
 use sndif::Format;
 
-/// What a picture is drawn with.
+/// Characters that a picture is drawn with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Style {
     /// Block characters, two steps per row.

@@ -1,4 +1,4 @@
-//! What a volume and a mute do to the samples of every format.
+//! Effect of a volume and a mute on the samples of every format.
 
 use pcm::{Gain, Linear, fill_silence, gain, is_decodable, sample_bytes, samples, supports_gain};
 use proptest::prelude::*;
