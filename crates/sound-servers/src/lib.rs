@@ -1,7 +1,7 @@
-//! PulseAudio and PipeWire daemons of a test's own: without hardware, without a session bus, in a directory that goes
-//! with them. Each has the sink `out`, which plays to its monitor, `out.monitor`.
+//! PulseAudio and PipeWire daemons of a test's own: without hardware, without a session bus, in a directory that is
+//! deleted with them. Each has the sink `out`, which plays to its monitor, `out.monitor`.
 //!
-//! What fails here panics: that is a test's end.
+//! A failure panics, which ends the test.
 
 #![forbid(unsafe_code)]
 
@@ -18,21 +18,21 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long something may take that has to happen. It matters only where it does not happen: generous, for busy machines.
+/// Time limit for something that has to happen. Only a failure reaches the limit: generous, for busy machines.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long something may take the first time that may have to be tried again.
+/// Time limit of the first attempt at something that may have to be tried again.
 const FIRST_PATIENCE: Duration = Duration::from_secs(4);
 
 /// Frames of a second of every sink.
 const SECOND: usize = 48_000;
 
-/// Which of PipeWire's processes the session manager is.
+/// Index of the session manager among PipeWire's processes.
 const SESSION_MANAGER: usize = 1;
 
-/// Metadata by which clients know that there is a session manager, as `pw-dump` prints them.
+/// Metadata that tell clients that there is a session manager, as `pw-dump` prints them.
 const MANAGED: &str = r#""metadata.name": "default""#;
 
-/// Which daemon.
+/// Kind of daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// PulseAudio.
@@ -46,19 +46,19 @@ pub enum Kind {
 pub struct Server {
     kind: Kind,
     dir: tempfile::TempDir,
-    /// Modules that PulseAudio has besides, with what they are told.
+    /// Additional modules of PulseAudio, with their arguments.
     modules: Vec<String>,
     children: Vec<Child>,
 }
 
 impl Server {
-    /// Starts one.
+    /// Starts a server.
     #[must_use]
     pub fn start(kind: Kind) -> Self {
         Self::start_with(kind, Vec::new())
     }
 
-    /// Starts PulseAudio with modules besides, each with what it is told.
+    /// Starts PulseAudio with additional modules, each with its arguments.
     #[must_use]
     pub fn start_pulseaudio(modules: &[&str]) -> Self {
         Self::start_with(Kind::PulseAudio, modules.iter().map(|&module| module.to_owned()).collect())
@@ -67,7 +67,7 @@ impl Server {
     /// Starts a server that remembers what its user sets for a stream, as desktops' do.
     #[must_use]
     pub fn start_remembering(kind: Kind) -> Self {
-        // WirePlumber does so in any case.
+        // WirePlumber remembers in any case.
         let modules = ["module-stream-restore restore_device=true"].map(str::to_owned);
         Self::start_with(kind, if kind == Kind::PulseAudio { modules.into() } else { Vec::new() })
     }
@@ -130,8 +130,8 @@ impl Server {
         last.as_chunks().0.iter().map(|&sample| i16::from_le_bytes(sample)).collect()
     }
 
-    /// Starts PulseAudio with a TCP port beside its socket, and gives the port. `auth` says who is let in there, as
-    /// `module-native-protocol-tcp` is told: `auth-anonymous=1`, `auth-cookie=/PATH`.
+    /// Starts PulseAudio with a TCP port beside its socket, and returns the port. `auth` says who may connect there, as
+    /// an argument of `module-native-protocol-tcp`: `auth-anonymous=1`, `auth-cookie=/PATH`.
     #[must_use]
     pub fn start_tcp(auth: &str) -> (Self, u16) {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -146,7 +146,7 @@ impl Server {
         server
     }
 
-    /// The socket's place as the daemon's configuration has it.
+    /// Address of the socket, in the form of the daemon's configuration.
     #[must_use]
     pub fn address(&self) -> String {
         format!("unix:{}", self.socket().display())
@@ -158,29 +158,30 @@ impl Server {
         format!("pulse:out@{}", self.address())
     }
 
-    /// Its monitor as a device of the daemon.
+    /// The sink's monitor as a device of the daemon.
     #[must_use]
     pub fn source(&self) -> String {
         format!("pulse:out.monitor@{}", self.address())
     }
 
-    /// The sink as a device of the daemon, by PipeWire's own protocol; captured from, it gives what it plays.
+    /// The sink as a device of the daemon, by PipeWire's own protocol; capture from the device gives what the sink
+    /// plays.
     #[must_use]
     pub fn node(&self) -> String {
         format!("pipewire:out@{}", self.pipewire_address())
     }
 
-    /// The place of PipeWire's own socket as the daemon's configuration has it.
+    /// Address of PipeWire's own socket, in the form of the daemon's configuration.
     #[must_use]
     pub fn pipewire_address(&self) -> String {
         format!("unix:{}", self.pipewire_socket().display())
     }
 
-    /// A configuration of ALSA in which `pipewire` is PipeWire's plugin, with this server and its sink `heard`, and `both` the same with
-    /// `out`, to play to and to capture from.
+    /// A configuration of ALSA with two PCMs of PipeWire's plugin on this server: `pipewire` plays to the sink `heard`,
+    /// `both` plays to and captures from `out`.
     ///
     /// # Panics
-    /// When the plugin is not there.
+    /// The plugin is not installed.
     #[must_use]
     pub fn alsa_configuration(&self) -> String {
         let plugin = "../../target/alsa-lib/libasound_module_pcm_pipewire.so";
@@ -195,7 +196,7 @@ impl Server {
         )
     }
 
-    /// Kills it.
+    /// Kills the server.
     pub fn kill(&mut self) {
         for mut child in self.children.drain(..).rev() {
             let _ = child.kill();
@@ -217,8 +218,8 @@ impl Server {
         });
     }
 
-    /// Starts it again, after [`Self::kill_session_manager`]. The sink comes again with it, as those of sound cards do: of one
-    /// that was in use before, WirePlumber makes nothing (0.4.13).
+    /// Starts the session manager again, after [`Self::kill_session_manager`]. The sink is made again too, as those of
+    /// sound cards are: WirePlumber ignores a sink that was in use before (0.4.13).
     pub fn run_session_manager(&mut self) {
         self.remove_sink();
         self.begin_session_manager();
@@ -228,17 +229,17 @@ impl Server {
 
     fn begin_session_manager(&mut self) {
         self.daemon("wireplumber", &["-c", &path(&self.dir.path().join("wp.conf"))]);
-        // It has its place again.
+        // The manager gets its place again.
         let manager = self.children.pop();
         self.children.splice(SESSION_MANAGER..SESSION_MANAGER, manager);
     }
 
-    /// Whether PipeWire's session manager has registered.
+    /// Returns true if PipeWire's session manager has registered.
     fn is_managed(&self) -> bool {
         self.pw_dump().contains(MANAGED)
     }
 
-    /// Has PipeWire's graph work in cycles of so many frames, whatever its clients ask for.
+    /// Makes PipeWire's graph work in cycles of `frames` frames, whatever its clients ask for.
     pub fn force_cycle(&self, frames: u32) {
         let frames = frames.to_string();
         let mut command = self.command("pw-metadata");
@@ -251,18 +252,18 @@ impl Server {
         self.pactl(&["unload-module", "module-null-sink"]);
     }
 
-    /// Plugs it in again, after [`Self::remove_sink`].
+    /// Plugs the sink in again, after [`Self::remove_sink`].
     pub fn add_sink(&self) {
         self.pactl(&["load-module", "module-null-sink", "sink_name=out", "channels=2", "rate=48000"]);
     }
 
-    /// Which server it is.
+    /// Kind of the server.
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// Adds the sink `heard` to PulseAudio, and hears all that it plays.
+    /// Adds the sink `heard` to PulseAudio, and collects everything that the sink plays.
     #[must_use]
     pub fn hear(&self) -> Heard {
         let pipe = self.dir.path().join("heard");
@@ -274,19 +275,19 @@ impl Server {
         Heard::of(&pipe)
     }
 
-    /// The device of the daemon that is a sink or source of this server.
+    /// A sink or source of this server as a device of the daemon.
     #[must_use]
     pub fn device(&self, name: &str) -> String {
         format!("pulse:{name}@{}", self.address())
     }
 
-    /// Starts it again, after [`Self::kill`].
+    /// Starts the server again, after [`Self::kill`].
     pub fn run(&mut self) {
         self.run_beside_players();
         self.await_ready();
     }
 
-    /// Starts it again while others play to it as soon as they can, so that it is never silent.
+    /// Starts the server again while others play to it as soon as they can, so that the sink is never silent.
     pub fn run_beside_players(&mut self) {
         match self.kind {
             Kind::PulseAudio => self.run_pulseaudio(),
@@ -295,8 +296,8 @@ impl Server {
         self.await_sink();
     }
 
-    /// Waits until the server does what it is for. PulseAudio does when it has its sink. PipeWire does when its session manager
-    /// has registered and connects streams to the sink.
+    /// Waits until the server is ready. PulseAudio is ready when it has its sink, PipeWire when its session manager has
+    /// registered and connects streams to the sink.
     fn await_ready(&self) {
         self.await_sink();
         if self.kind == Kind::PipeWire {
@@ -313,7 +314,7 @@ impl Server {
         }
     }
 
-    /// Whether a stream that plays to the sink is heard in one that records it, within `patience` each.
+    /// Returns true if a stream that plays to the sink is heard in one that records it, within `patience` each.
     fn carries_sound(&self, patience: Duration) -> bool {
         let Some(recording) = self.begin_recording(patience) else { return false };
         let mut command = self.command("pacat");
@@ -328,7 +329,7 @@ impl Server {
         };
         let heard = holds_within(patience, &mut is_loud);
         drop(player);
-        // No test is to take it for a sound of its own: a tenth of a second is silent.
+        // A tenth of a second is silent, so that no test takes the noise for a sound of its own.
         wait_until("the sink is silent", || {
             let from = recording.bytes().len();
             let tenth = SECOND / 10 * self.frame_bytes();
@@ -338,7 +339,7 @@ impl Server {
         heard
     }
 
-    /// Stops it where it is, or has it go on: it stays connected and does not answer.
+    /// Stops the server, or lets it continue: a stopped server stays connected and does not answer.
     pub fn freeze(&self, on: bool) {
         let signal = if on { Signal::STOP } else { Signal::CONT };
         for child in &self.children {
@@ -346,13 +347,13 @@ impl Server {
         }
     }
 
-    /// Runs a command of `pactl` and gives what it prints.
+    /// Runs a command of `pactl` and returns its output.
     pub fn pactl(&self, arguments: &[&str]) -> String {
         let output = self.command("pactl").args(arguments).output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// What `pw-dump` says of everything on PipeWire.
+    /// Output of `pw-dump`: everything on PipeWire.
     #[must_use]
     pub fn pw_dump(&self) -> String {
         let output = self.command("pw-dump").output().unwrap();
@@ -365,8 +366,8 @@ impl Server {
         until_in_time("parec records", |patience| self.begin_recording(patience))
     }
 
-    /// Starts to record the sink; `None` where nothing comes within `patience`. A session manager may have
-    /// overlooked a stream and connect the next one.
+    /// Starts to record the sink; `None` where nothing arrives within `patience`. A session manager may have overlooked
+    /// a stream and connect the next one.
     fn begin_recording(&self, patience: Duration) -> Option<Recording> {
         let file = self.dir.path().join("recorded.raw");
         let mut command = self.command("parec");
@@ -377,7 +378,8 @@ impl Server {
         holds_within(patience, || recording.bytes().len() > 10_000).then_some(recording)
     }
 
-    /// A recorder of the sink, as raw 16 bit, 48 kHz, stereo on its standard output, with as little latency as it gets.
+    /// A recorder of the sink, as raw 16 bit, 48 kHz, stereo on its standard output, with the lowest latency that the
+    /// server gives.
     #[must_use]
     pub fn recorder(&self) -> Command {
         let mut command = self.command("parec");
@@ -386,7 +388,7 @@ impl Server {
         command
     }
 
-    /// The format that the sink has.
+    /// Sample format of the sink.
     #[must_use]
     pub fn sample_format(&self) -> &'static str {
         match self.kind {
@@ -478,7 +480,7 @@ impl Drop for Server {
     }
 }
 
-/// What a sink plays, as it comes.
+/// A recording of a sink, in progress.
 #[derive(Debug)]
 pub struct Recording {
     _recorder: Ended,
@@ -487,7 +489,7 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// What was recorded so far.
+    /// Everything that was recorded so far.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -508,7 +510,7 @@ impl Recording {
         bytes
     }
 
-    /// Waits until something is heard that is not silence, while `play` plays.
+    /// Waits until a sound other than silence is heard, while `play` plays.
     pub fn await_sound(&self, mut play: impl FnMut()) {
         let mut from = 0;
         wait_until("something is heard", || {
@@ -519,7 +521,7 @@ impl Recording {
         });
     }
 
-    /// Has `play` play until all of `played` was heard as it is, in pieces of 200 ms.
+    /// Calls `play` until all of `played` was heard unchanged, in pieces of 200 ms.
     pub fn await_heard(&self, played: &[u8], mut play: impl FnMut()) {
         let mut search = Search::new(played, self.frame_bytes, SECOND / 5);
         let (mut from, mut times) = (0, 0);
@@ -527,7 +529,7 @@ impl Recording {
         loop {
             play();
             times += 1;
-            // What was just played is recorded a little later.
+            // Frames that were just played are recorded a little later.
             let enough = from + (played.len() + SECOND / 2 * self.frame_bytes);
             loop {
                 let heard = self.since(from);
@@ -549,13 +551,13 @@ impl Recording {
     }
 }
 
-/// A program that plays for as long as this is there.
+/// A program that plays until the value is dropped.
 #[derive(Debug)]
 pub struct Player {
     _player: Ended,
 }
 
-/// A process that is ended with this.
+/// A process that ends when the value is dropped.
 #[derive(Debug)]
 struct Ended(Child);
 
@@ -566,27 +568,27 @@ impl Drop for Ended {
     }
 }
 
-/// Finds what was played in what is heard: pieces of it, each of which overlaps the next one by half. A busy machine makes
-/// gaps, which hit another piece each time that it is played; what is missing each time is missing because of the device. A frame
-/// that is neither silent nor one of those that were played is a fault at any time, and panics.
+/// Search for played frames in a recording: in pieces, each of which overlaps the next one by half. A busy machine
+/// makes gaps, which hit another piece each time that all is played; a piece that is missing each time is missing
+/// because of the device. A frame that is neither silent nor one of the played ones is a fault at any time, and panics.
 #[derive(Debug)]
 pub struct Search<'a> {
     played: &'a [u8],
     frame_bytes: usize,
     piece_bytes: usize,
     frames: HashSet<&'a [u8]>,
-    /// Where the pieces that were not heard begin, by their first bytes.
+    /// Offsets of the pieces that were not heard, by the pieces' first bytes.
     missing: HashMap<[u8; KEY], usize>,
-    /// What was heard last and not looked at.
+    /// Bytes that were heard last and not examined yet.
     heard: Vec<u8>,
 }
 
-/// Bytes by which a piece is known.
+/// Number of bytes that identify a piece.
 const KEY: usize = 16;
 
 impl<'a> Search<'a> {
-    /// `played` has frames of `frame_bytes`, and no stretch twice. `piece_frames`: of so many a piece is, or of all where that is
-    /// less.
+    /// `played` has frames of `frame_bytes`, and no stretch twice. A piece has `piece_frames` frames, or all of them
+    /// where there are fewer.
     #[must_use]
     pub fn new(played: &'a [u8], frame_bytes: usize, piece_frames: usize) -> Self {
         let piece_bytes = (piece_frames * frame_bytes).min(played.len());
@@ -597,8 +599,8 @@ impl<'a> Search<'a> {
         Self { played, frame_bytes, piece_bytes, frames, missing, heard: Vec::new() }
     }
 
-    /// Whether a frame is one that was played, but for one of two channels, which is silent: PipeWire's session manager connects
-    /// one after the other.
+    /// Returns true if a frame is a played one with one of its two channels silent: PipeWire's session manager connects
+    /// one channel after the other.
     fn has_half(&self, frame: &[u8]) -> bool {
         let half = self.frame_bytes / 2;
         let silent = |bytes: &[u8]| bytes.iter().all(|&byte| byte == 0);
@@ -607,7 +609,7 @@ impl<'a> Search<'a> {
             || silent(right) && self.frames.iter().any(|played| played[..half] == *left)
     }
 
-    /// Takes in more of what is heard, in whole frames; true: every piece was heard by now.
+    /// Takes in more of the recording, in whole frames; returns true once every piece was heard.
     pub fn hear(&mut self, bytes: &[u8]) -> bool {
         for frame in bytes.chunks_exact(self.frame_bytes) {
             let silent = frame.iter().all(|&byte| byte == 0);
@@ -630,7 +632,7 @@ impl<'a> Search<'a> {
         self.missing.is_empty()
     }
 
-    /// Where the pieces begin that were not heard, in bytes.
+    /// Offsets of the pieces that were not heard, in bytes.
     #[must_use]
     pub fn missing(&self) -> Vec<usize> {
         let mut missing: Vec<usize> = self.missing.values().copied().collect();
@@ -659,7 +661,7 @@ fn holds_within(patience: Duration, mut condition: impl FnMut() -> bool) -> bool
     true
 }
 
-/// Tries something again, each time with twice the patience, until it succeeds.
+/// Repeats an attempt, each time with twice the patience, until it succeeds.
 fn until_in_time<T>(what: &str, mut attempt: impl FnMut(Duration) -> Option<T>) -> T {
     let mut patience = FIRST_PATIENCE;
     loop {
