@@ -1,4 +1,4 @@
-//! Asks a PCM something in a thread of its own: a plugin may wait for a server for as long as it likes, and whoever asks must
+//! Questions to a PCM, each in a thread of its own: a plugin may wait for a server without a limit; the caller must
 //! not.
 
 use crate::Error;
@@ -7,8 +7,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// PCMs that owe an answer, and since when. One that owes it for longer is not asked anything else until then: each who asks
-/// would wait, and leave a thread behind.
+/// PCMs that owe an answer, and since when. A PCM that owes one for longer is asked nothing else until it answers: each
+/// caller would wait, and leave a thread behind.
 static OWING: Mutex<BTreeMap<String, Instant>> = Mutex::new(BTreeMap::new());
 static ANSWERED: Condvar = Condvar::new();
 
@@ -16,7 +16,8 @@ fn owing() -> MutexGuard<'static, BTreeMap<String, Instant>> {
     OWING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The answer of the PCM `name`, which takes some milliseconds; [`ErrorKind::Slow`](crate::ErrorKind::Slow) if it does not come within `patience`.
+/// Answer of the PCM `name`, which takes some milliseconds; [`ErrorKind::Slow`](crate::ErrorKind::Slow) if it does not
+/// come within `patience`.
 pub(super) fn ask<T: Send + 'static>(
     name: &str,
     patience: Duration,
@@ -38,7 +39,7 @@ pub(super) fn ask<T: Send + 'static>(
     let put = move || {
         let outcome = question();
         settle(&asked);
-        // Nobody waits any more if it came late.
+        // Nobody waits any more for an answer that is late.
         let _ = answer.send(outcome);
     };
     if let Err(reason) = thread::Builder::new().name("vsnd-ask".into()).spawn(put) {

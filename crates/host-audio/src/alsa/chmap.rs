@@ -1,10 +1,10 @@
-//! Where a PCM has its channels: its channel map, if it has one.
+//! Positions of a PCM's channels, from its channel map if it has one.
 
 use crate::speakers::{self, Order};
 use alsa::PCM;
 use std::fmt::Write;
 
-/// The speaker that ALSA calls so.
+/// The speaker with this name in ALSA.
 fn speaker(name: &str) -> Option<u32> {
     Some(match name {
         "FL" => speakers::FL,
@@ -19,7 +19,7 @@ fn speaker(name: &str) -> Option<u32> {
     })
 }
 
-/// Where the channels of the wire lie in a frame of the PCM, which is set up.
+/// Positions of the wire's channels in a frame of the PCM, which is set up.
 pub(super) fn order(pcm: &PCM, channels: u8) -> Order {
     let mut names = String::new();
     if let Ok(map) = pcm.get_chmap()
@@ -30,7 +30,7 @@ pub(super) fn order(pcm: &PCM, channels: u8) -> Order {
     named(channels, &names)
 }
 
-/// The order that a map's names mean; that of the wire where they say nothing.
+/// The order that a map's names mean; the wire's order where they say nothing.
 fn named(channels: u8, names: &str) -> Order {
     let there: Vec<Option<u32>> = names.split_whitespace().map(speaker).collect();
     let known = there.len() == usize::from(channels) && there.iter().any(Option::is_some);

@@ -13,10 +13,10 @@ use std::io;
 /// Bounds of a device period, as parts of a second: 1 ms and 50 ms.
 const SHORTEST_PERIOD: u32 = 1_000;
 const LONGEST_PERIOD: u32 = 20;
-/// A device period where nobody wishes one, as a part of a second: 20 ms.
+/// Default device period, as a part of a second: 20 ms.
 const USUAL_PERIOD: u32 = 50;
 
-/// An open PCM and how it was set up; sizes in frames.
+/// An open PCM and its parameters; sizes in frames.
 pub(super) struct Device {
     pub pcm: PCM,
     pub period: u64,
@@ -24,13 +24,13 @@ pub(super) struct Device {
     /// The device wakes its thread when it has this much room (playback) or data (capture).
     pub avail_min: u64,
     pub can_pause: bool,
-    /// Calls may wait for another program: the PCM is behind a plugin.
+    /// True if calls may wait for another program: the PCM is behind a plugin.
     pub may_wait: bool,
-    /// Frames go straight into its ring.
+    /// True if frames go straight into the PCM's ring.
     pub mapped: bool,
     /// The room of that ring, where a card plays it.
     pub behind: Option<Behind>,
-    /// Where the channels of the wire lie in its frames.
+    /// Positions of the wire's channels in a frame of the PCM.
     pub order: Order,
     pub poll_fds: Vec<alsa::poll::pollfd>,
 }
@@ -47,13 +47,13 @@ pub(super) fn title(name: &str, direction: Direction) -> String {
     format!("ALSA {direction} PCM `{name}`")
 }
 
-/// ALSA's error as the system's.
+/// Converts ALSA's error to the system's.
 pub(super) fn io_error(error: alsa::Error) -> io::Error {
     io::Error::from_raw_os_error(error.errno().abs())
 }
 
 fn open_pcm(name: &str, direction: Direction) -> Result<PCM, Error> {
-    // alsa-lib prints to standard error, unless it is given another place; the error below says enough.
+    // alsa-lib prints to standard error by default; the error below says enough.
     let _silenced = Output::local_error_handler();
     let failed = |reason: io::Error| {
         let hint = match (reason.kind(), direction) {
@@ -70,7 +70,7 @@ fn open_pcm(name: &str, direction: Direction) -> Result<PCM, Error> {
     PCM::open(&c_name, direction_of(direction), true).map_err(|error| failed(io_error(error)))
 }
 
-/// Opens the PCM for a moment and asks.
+/// Opens the PCM for a moment and asks for its capabilities.
 pub(super) fn capabilities(name: &str, direction: Direction) -> Result<Capabilities, Error> {
     let pcm = open_pcm(name, direction)?;
     let failed = |what: &str, error| setup_error(name, direction, what, error);
@@ -89,13 +89,13 @@ pub(super) fn capabilities(name: &str, direction: Direction) -> Result<Capabilit
     ask().map_err(|error| failed("to say what it can do", error))
 }
 
-/// Opens the PCM for a moment and asks for the least period and buffer with which it carries a stream.
+/// Opens the PCM for a moment and asks for the minimum period and buffer of a stream.
 pub(super) fn least(name: &str, direction: Direction, spec: &StreamSpec) -> Result<Least, Error> {
     let pcm = open_pcm(name, direction)?;
     let params = params_for(&pcm, name, direction, spec)?;
     let ask = || {
         let period = params.get_period_size_min()?.max(1);
-        // It plays one while the other is filled.
+        // One period is played while the other is filled.
         let buffer = params.get_buffer_size_min()?.max(period.saturating_mul(2));
         let frames = |frames| u32::try_from(frames).unwrap_or(u32::MAX);
         Ok(Least { period_frames: frames(period), buffer_frames: frames(buffer) })
@@ -103,7 +103,7 @@ pub(super) fn least(name: &str, direction: Direction, spec: &StreamSpec) -> Resu
     ask().map_err(|error| setup_error(name, direction, "to say what it can do", error))
 }
 
-/// Playback goes straight into the PCM's ring where that can be: only so is there silence behind the last frame.
+/// Playback goes straight into the PCM's ring where possible: silence behind the last frame needs that.
 fn set_access(params: &HwParams<'_>, direction: Direction) -> alsa::Result<()> {
     if direction == Direction::Playback && params.set_access(Access::MMapInterleaved).is_ok() {
         return Ok(());
@@ -111,7 +111,7 @@ fn set_access(params: &HwParams<'_>, direction: Direction) -> alsa::Result<()> {
     params.set_access(Access::RWInterleaved)
 }
 
-/// What the PCM can do with a stream's format, rate and channels.
+/// Parameters that the PCM offers for a stream's format, rate and channels.
 fn params_for<'a>(pcm: &'a PCM, name: &str, direction: Direction, spec: &StreamSpec) -> Result<HwParams<'a>, Error> {
     let unsupported = |reason: &str| Error::unsupported(format_args!("`alsa:{name}`"), spec, reason);
     let format = format_of(spec.format).ok_or_else(|| unsupported("ALSA has no such samples"))?;
@@ -148,27 +148,27 @@ pub(super) fn open(name: &str, direction: Direction, spec: &StreamSpec) -> Resul
         let mapped = params.get_access().is_ok_and(|access| access == Access::MMapInterleaved);
         (period, buffer, params.can_pause(), mapped)
     };
-    // Playback: when the queue is down to a period. What is queued are two, and more where that is too short.
+    // Playback wakes when the queue is down to a period. Two periods are queued, or more where that is too short.
     let avail_min = match direction {
         Direction::Playback => (buffer - period).clamp(1, buffer.max(1)),
         Direction::Capture => period.max(1),
     };
-    // As long as it is prepared: some PCMs do not know it otherwise.
+    // Read while the PCM is prepared: some PCMs do not know their map otherwise.
     let order = chmap::order(&pcm, spec.channels);
     let set_up = || {
         let params = pcm.sw_params_current()?;
-        // It is started by hand as soon as there is something to play, so any threshold does. The plugin for PulseAudio takes it for what
-        // is to be queued before it plays, and none where it is too large for it: its server then skips what was not there in time, from
-        // when the PCM was prepared.
+        // The PCM is started by hand as soon as there is something to play, so any threshold works. The plugin for
+        // PulseAudio uses the threshold as the amount to queue before it plays, and none where that is too large for
+        // it: its server then skips what was not there in time, from when the PCM was prepared.
         params.set_start_threshold(period.max(1))?;
         params.set_stop_threshold(buffer)?;
         params.set_avail_min(avail_min)?;
         pcm.sw_params(&params)?;
-        // Prepared again when it is needed.
+        // The PCM is prepared again when it is needed.
         pcm.drop()?;
         alsa::poll::Descriptors::get(&pcm)
     };
-    // A PCM of a card names it, and `null` waits for nobody: what is left is behind a plugin.
+    // A PCM of a card names the card, and `null` waits for nobody: any other is behind a plugin.
     let may_wait = pcm.info().map_or(true, |info| info.get_card() < 0 && info.get_id() != Ok("null"));
     let poll_fds = set_up().map_err(|error| failed("to be set up", error))?;
     let behind = (mapped && !may_wait).then(|| Behind::new(&pcm, spec, buffer.max(1)));

@@ -12,15 +12,15 @@ use crate::live::{Driver, Input, Opened, Output};
 use crate::{Capabilities, DeviceSpec, Direction, Error, Least, StreamLabel, StreamSpec};
 use std::time::Duration;
 
-/// `alsa:PCM`.
+/// Driver of `alsa:PCM`.
 pub(crate) struct AlsaDriver {
     name: String,
-    /// How long it may take to say what it can do.
+    /// Time in which the PCM has to report its capabilities.
     patience: Duration,
 }
 
 impl AlsaDriver {
-    /// `patience`: how long it may take to open; half of that to say what it can do.
+    /// `patience`: time that opening the PCM may take; half of it for its capabilities.
     pub(crate) fn new(name: String, patience: Duration) -> Self {
         Self { name, patience: patience / 2 }
     }
@@ -59,7 +59,7 @@ pub(crate) fn offers() -> Result<Vec<Offer>, String> {
     let hints = alsa::device_name::HintIter::new_str(None, "pcm").map_err(|error| error.to_string())?;
     let offer = |hint: alsa::device_name::Hint| {
         let name = hint.name?;
-        // `null` loses what is played at no clock of its own; ours keeps time.
+        // ALSA's `null` discards what is played without a clock; the daemon's null device keeps time.
         let known = hint.direction;
         Some(Offer {
             device: DeviceSpec::Alsa(name),

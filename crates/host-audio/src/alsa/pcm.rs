@@ -1,4 +1,4 @@
-//! An open PCM as its thread uses it, and what its errors mean.
+//! An open PCM as its thread uses it, and the meaning of its errors.
 
 use super::behind::Behind;
 use super::hw::{Device, io_error, title};
@@ -25,28 +25,28 @@ const LONGEST_TAIL: Duration = Duration::from_millis(500);
 /// A PCM in either direction.
 pub(super) struct AlsaPcm {
     device: Device,
-    /// Room for the wake-up descriptor, then those of the PCM.
+    /// Place of the wake-up descriptor, then the PCM's descriptors.
     fds: Vec<alsa::poll::pollfd>,
     name: String,
     direction: Direction,
     format: Format,
     frame_bytes: usize,
-    /// Frames in the device's order, where that is another one.
+    /// Frames in the device's order, where that differs.
     ordered: Vec<u8>,
-    /// Room, or frames, when it was last asked.
+    /// Room, or frames, when the PCM was last asked.
     avail: u64,
-    /// Frames written and not heard when it was last asked, and those written since; when that was.
+    /// Frames not heard when the PCM was last asked, with those written since; the time of that.
     held: u64,
     held_at: Instant,
     rate_hz: u32,
-    /// End of what a PCM still plays that has reported an underrun: a plugin's server goes on for a while.
+    /// Time at which a PCM that has reported an underrun has played everything: a plugin's server goes on for a while.
     dry_at: Option<Instant>,
-    /// Which of the frames that a plugin's server has are not heard yet.
+    /// Frames of a plugin's server that are not heard yet.
     tail: Tail,
-    /// Since when it is paused: what it holds is not heard meanwhile.
+    /// Beginning of the pause: frames that the PCM holds are not heard meanwhile.
     paused_at: Option<Instant>,
-    /// Whether the PCM is stopped and empty. It is prepared only when it is needed: a prepared stream of ALSA's plugin for PulseAudio
-    /// keeps its server's card awake.
+    /// True while the PCM is stopped and empty. The PCM is prepared only when it is needed: a prepared stream of ALSA's
+    /// plugin for PulseAudio keeps its server's card awake.
     emptied: bool,
 }
 
@@ -74,7 +74,7 @@ impl AlsaPcm {
         }
     }
 
-    /// Queues whole frames and says how many.
+    /// Queues whole frames and returns how many.
     fn put(&mut self, frames: &[u8]) -> alsa::Result<usize> {
         let io = self.device.pcm.io_bytes();
         if !self.device.mapped {
@@ -82,7 +82,7 @@ impl AlsaPcm {
         }
         let place = self.device.behind.as_ref().and_then(Behind::place);
         let mut put = 0;
-        // The ring has an end, behind which it goes on at its beginning.
+        // The ring continues at its beginning after its end.
         while put < frames.len() {
             let rest = &frames[put..];
             let copy = |room: &mut [u8]| {
@@ -106,7 +106,7 @@ impl AlsaPcm {
         self.device.behind.as_ref().map_or(Ok(()), |behind| behind.fill(&self.device.pcm.io_bytes()))
     }
 
-    /// What became of a call: an xrun or a suspend is made good, all else is the end.
+    /// Outcome of a call: an xrun or a suspend is recovered, any other error is the end.
     fn outcome<T>(&self, result: alsa::Result<T>) -> Result<T, Fault> {
         let pcm = &self.device.pcm;
         result.map_err(|error| {
@@ -118,7 +118,8 @@ impl AlsaPcm {
         })
     }
 
-    /// Frames that are heard yet of a PCM that says that it ran dry; an xrun once they were. Preparing it sooner would forget them.
+    /// Frames yet to be heard from a PCM that reports that it ran dry; an xrun once they were heard. Preparing the PCM
+    /// sooner would discard them.
     fn running_dry(&mut self, now: Instant) -> Result<Option<u64>, Fault> {
         let Some(dry_at) = self.dry_at else { return Ok(None) };
         let now = self.paused_at.unwrap_or(now);
@@ -131,7 +132,7 @@ impl AlsaPcm {
         Err(Fault::Xrun)
     }
 
-    /// Whether the PCM says that it ran dry, though what it holds is heard for a while yet.
+    /// Returns true if the PCM reports that it ran dry, though the frames that it holds are heard for a while yet.
     fn runs_dry<T>(&mut self, result: &alsa::Result<T>, now: Instant) -> bool {
         let xrun = matches!(result, Err(error) if error.errno().abs() == Errno::PIPE.raw_os_error());
         if !xrun || self.device.pcm.state_raw() == state::DISCONNECTED {
@@ -144,13 +145,14 @@ impl AlsaPcm {
         self.dry_at.is_some()
     }
 
-    /// The PCM's answer to a question; `None` where it cannot say. ALSA's plugin for PulseAudio says EIO until its server has told
-    /// the time, as after each underrun; a PCM that is gone is seen by its state, or by standing still.
+    /// The PCM's answer to a question; `None` where the PCM cannot say. ALSA's plugin for PulseAudio returns EIO until
+    /// its server has told the time, as after each underrun; a PCM that is gone is seen by its state, or by standing
+    /// still.
     fn answer(&self, result: alsa::Result<alsa::pcm::Frames>) -> Result<Option<u64>, Fault> {
         self.outcome(known(result, || self.device.pcm.state_raw()))
     }
 
-    /// Frames moved by a call, 0 if it would have had to wait.
+    /// Frames moved by a call, 0 if the call would have had to wait.
     fn moved(&mut self, result: alsa::Result<usize>) -> Result<usize, Fault> {
         let moved = match result {
             Err(error) if error.errno().abs() == Errno::AGAIN.raw_os_error() => 0,
@@ -186,12 +188,12 @@ impl AlsaPcm {
     fn await_change(&mut self, wake: BorrowedFd<'_>, by_pcm: bool, timeout: Option<Duration>) -> bool {
         const ERROR: i16 =
             alsa::poll::Flags::ERR.bits() | alsa::poll::Flags::NVAL.bits() | alsa::poll::Flags::HUP.bits();
-        // With enough there already the PCM's descriptors are ready all the time.
+        // With `avail_min` frames there already, the PCM's descriptors are ready all the time.
         if !by_pcm || self.avail >= self.device.avail_min {
             return wait_for(&mut [PollFd::from_borrowed_fd(wake, PollFlags::IN)], timeout);
         }
         self.fds[0] = alsa::poll::pollfd { fd: wake.as_raw_fd(), events: alsa::poll::Flags::IN.bits(), revents: 0 };
-        // The PCM tells of itself; the time is for one that does not.
+        // The PCM signals by itself; the timeout is for a PCM that does not.
         let milliseconds = timeout.map_or(-1, |timeout| timeout.as_micros().div_ceil(1_000).min(10_000) as i32);
         match alsa::poll::poll(&mut self.fds, milliseconds) {
             Ok(0) => return true,
@@ -199,7 +201,7 @@ impl AlsaPcm {
             Err(_) => thread::sleep(Duration::from_millis(1)),
         }
         if self.fds[1..].iter().any(|fd| fd.revents & ERROR != 0) {
-            // What it is the next call into ALSA says; if it says nothing, do not spin.
+            // The next call into ALSA reports the error; the sleep avoids spinning if it reports none.
             thread::sleep(Duration::from_millis(1));
         }
         false
@@ -292,7 +294,8 @@ impl Output for AlsaPcm {
             return Ok(false);
         }
         if let Some(paused_at) = self.paused_at.take() {
-            // ALSA's plugin for PulseAudio may say behind a pause that it ran dry before what it was given last.
+            // ALSA's plugin for PulseAudio may report after a pause that it ran dry before the last frames that it was
+            // given.
             let pause = now.saturating_duration_since(paused_at);
             self.held_at += pause;
             self.tail.restart();
@@ -303,7 +306,7 @@ impl Output for AlsaPcm {
                 self.paused_at = on.then_some(now);
                 Ok(true)
             }
-            // It plays on; that it could not be held is no reason to lose it.
+            // The PCM plays on; a failed pause is no reason to lose it.
             Err(_) if on => Ok(false),
             Err(error) => self.outcome(Err(error)),
         }
@@ -359,7 +362,8 @@ impl Input for AlsaPcm {
     }
 }
 
-/// The answer of a PCM in this state; `None` where it only says that it does not know. A negative number counts as 0.
+/// The answer of a PCM in this state; `None` where the PCM only reports that it does not know. A negative number counts
+/// as 0.
 fn known(answer: alsa::Result<alsa::pcm::Frames>, state: impl FnOnce() -> i32) -> alsa::Result<Option<u64>> {
     match answer {
         Err(error)
@@ -384,7 +388,7 @@ fn recovered(
     let gone = Errno::NODEV.raw_os_error();
     match Errno::from_raw_os_error(error.errno().abs()) {
         _ if disconnected => Err(alsa::Error::new(error.func(), gone)),
-        // Resuming would play on from where the machine was suspended; starting afresh is the same to us.
+        // Resuming would continue from where the machine was suspended; a new start has the same effect here.
         Errno::PIPE | Errno::STRPIPE | Errno::BADFD => prepare(),
         _ => Err(error),
     }

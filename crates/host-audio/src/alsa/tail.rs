@@ -8,16 +8,17 @@ const NEVER_FREE: u64 = 2;
 
 /// The delay of a PCM whose server has taken all that was written.
 ///
-/// ALSA's plugin for PulseAudio then says what its server's sink held at that moment, again and again, and often tells of no
-/// underrun: a PCM that says so does not stand still, its last frames are heard by the clock.
+/// ALSA's plugin for PulseAudio then reports what its server's sink held at that moment, again and again, and often
+/// reports no underrun. Such a PCM does not stand still: its last frames are heard by the clock.
 #[derive(Default)]
 pub(super) struct Tail {
-    /// When the last of what the server has is heard, once it has taken everything.
+    /// Time at which the server's last frame is heard, once the server has taken everything.
     heard_at: Option<Instant>,
 }
 
 impl Tail {
-    /// Frames that are not heard yet, of a PCM that says `delay` and has so much room in a buffer of so many frames.
+    /// Frames that are not heard yet, of a PCM that reports `delay`, and `avail` frames of room in a buffer of
+    /// `buffer`.
     pub fn left(&mut self, delay: u64, (avail, buffer): (u64, u64), rate_hz: u32, now: Instant) -> u64 {
         if avail + NEVER_FREE < buffer {
             self.heard_at = None;
@@ -27,7 +28,7 @@ impl Tail {
         delay.min(time_to_frames(heard_at.saturating_duration_since(now), rate_hz))
     }
 
-    /// More was written, or it was not played for a while.
+    /// Begins again: more was written, or playback was interrupted.
     pub fn restart(&mut self) {
         self.heard_at = None;
     }
