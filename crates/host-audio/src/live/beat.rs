@@ -1,27 +1,27 @@
-//! When a device's thread tells the stream's owner that the position has moved on.
+//! Times at which a device's thread tells the stream's owner that the position has moved on.
 //!
-//! A guest is told of a period once the position lies a frame behind its end (protocol notes, "Position
-//! events"), so that is when the owner is woken: a frame sooner it could tell nothing and would wait for
-//! the next period in vain. A queue that is shorter than a period is refilled in between.
+//! A guest is told of a period once the position lies a frame past its end (protocol notes, "Position events"), so the
+//! owner is woken then: a frame sooner the owner could report nothing and would have to wait for the next period. A
+//! queue that is shorter than a period is refilled in between.
 
 /// Positions, in frames, at which the owner is told.
 #[derive(Debug)]
 pub(crate) struct Beat {
     /// The owner's period.
     period: u64,
-    /// How often the queue is to be refilled.
+    /// Frames after which the queue has to be refilled.
     refill: u64,
-    /// A millisecond, which no step is shorter than.
+    /// Frames of a millisecond, the shortest step.
     shortest: u64,
-    /// Where periods are counted from.
+    /// Position from which periods are counted.
     base: u64,
     /// The last position that was told.
     told: u64,
 }
 
 impl Beat {
-    /// Tells of each of the owner's periods (0: it has none), but not more than once a millisecond, and each
-    /// time that `refill` frames have passed.
+    /// A beat that tells of each of the owner's periods (0: none), but at most once a millisecond, and each time that
+    /// `refill` frames have passed.
     pub fn new(period: u32, refill: u64, rate_hz: u32) -> Self {
         let shortest = u64::from(rate_hz / 1_000).max(1);
         let refill = refill.max(shortest);
@@ -34,12 +34,12 @@ impl Beat {
         self.refill = refill.max(self.shortest);
     }
 
-    /// Counts periods from `base` on, where the owner begins anew.
+    /// Counts periods from `base` on, where the owner begins again.
     pub fn restart(&mut self, base: u64) {
         (self.base, self.told) = (base, base);
     }
 
-    /// The position that calls for telling next.
+    /// The next position at which the owner is told.
     pub fn next(&self) -> u64 {
         let passed = self.told.saturating_sub(self.base).saturating_sub(1);
         let boundary = |step: u64| (passed / step + 1) * step;
@@ -51,7 +51,7 @@ impl Beat {
         self.told
     }
 
-    /// Whether `position` is to be told; notes that it is.
+    /// Returns true if `position` has to be told, and notes that it is.
     pub fn reached(&mut self, position: u64) -> bool {
         let due = position >= self.next();
         if due {
@@ -60,7 +60,7 @@ impl Beat {
         due
     }
 
-    /// Notes that `position` is told, though it calls for nothing.
+    /// Notes that `position` is told, though it is not due.
     pub fn tell(&mut self, position: u64) {
         self.told = self.told.max(position);
     }

@@ -1,13 +1,13 @@
 //! Keeps a PCM that has no clock of its own from running ahead of time.
 //!
-//! ALSA's `null` and `file` take whatever they are given at once, and `null` gives silence without end.
-//! Their position is therefore held to what the system's clock allows. A real device runs a few hundred
-//! ppm fast at most, which a margin of 1000 ppm lets through; a PCM that presses against that limit for
-//! [`PROOF`] has no clock, and gets exactly the system's.
+//! ALSA's `null` and `file` take all frames immediately, and `null` gives silence without end. Their position is
+//! therefore held to what the system's clock allows. A real device runs a few hundred ppm fast at most, which a margin
+//! of 1000 ppm lets through; a PCM that presses against that limit for [`PROOF`] has no clock, and gets exactly the
+//! system's.
 
 use std::time::{Duration, Instant};
 
-/// How long a PCM must be ahead before it counts as one without a clock.
+/// Time that a PCM must be ahead before it counts as one without a clock.
 const PROOF: Duration = Duration::from_secs(1);
 /// Nanoseconds per second, and the same with the margin for real devices.
 const SECOND: u128 = 1_000_000_000;
@@ -37,17 +37,17 @@ impl Clock {
         }
     }
 
-    /// From `now` on, count from `frames`: the PCM stood still, or was without data.
+    /// Counts from `frames` at `now`: the PCM stood still, or was without data.
     pub fn restart(&mut self, frames: u64, now: Instant) {
         (self.anchor, self.anchor_frames, self.ahead_since) = (now, frames, None);
     }
 
-    /// Whether the PCM turned out to have no clock: waiting for it is of no use.
+    /// Returns true if the PCM turned out to have no clock: waiting for it is useless.
     pub fn is_exact(&self) -> bool {
         self.exact
     }
 
-    /// `frames`, the position that the PCM claims, or what time allows if that is less.
+    /// The position `frames` that the PCM claims, or what time allows if that is less.
     pub fn limit(&mut self, frames: u64, now: Instant) -> u64 {
         let second = if self.exact { SECOND } else { SECOND_WITH_MARGIN };
         let elapsed = now.saturating_duration_since(self.anchor).as_nanos();

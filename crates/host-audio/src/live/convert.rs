@@ -1,4 +1,4 @@
-//! A device that takes other samples than its stream has.
+//! Conversion for a device that takes other samples than its stream has.
 
 use super::{Fault, Input, Opened, Output};
 use crate::{ServerVolume, StreamSpec};
@@ -7,10 +7,10 @@ use sndif::{Format, FormatSet};
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-/// Bytes that are converted at once.
+/// Bytes that are converted together.
 const BLOCK_BYTES: usize = 16 * 1024;
 
-/// What a device takes, best first, in place of a format that it does not take.
+/// Formats, best first, in which a device may be opened in place of one that it does not take.
 const STAND_INS: [Format; 8] =
     [Format::S32Le, Format::F32Le, Format::S24Le, Format::S16Le, Format::S32Be, Format::S16Be, Format::U8, Format::S8];
 
@@ -19,19 +19,19 @@ pub(super) fn reachable(native: FormatSet) -> FormatSet {
     Format::all().filter(|&format| nearest(format, native).is_some()).collect()
 }
 
-/// The format with which a device opens for a stream of `format`: that one, or one that loses least.
+/// The format with which a device opens for a stream of `format`: the same, or the one that loses least.
 pub(super) fn nearest(format: Format, native: FormatSet) -> Option<Format> {
     if native.contains(format) {
         return Some(format);
     }
     let bits = pcm::significant_bits(format)?;
     let possible = || STAND_INS.into_iter().filter(|&other| native.contains(other));
-    // The narrowest that loses nothing, else the best that there is.
+    // The narrowest format that loses nothing, else the best one available.
     let lossless = possible().filter(|&other| pcm::significant_bits(other).is_some_and(|most| most >= bits));
     lossless.min_by_key(|&other| pcm::significant_bits(other)).or_else(|| possible().next())
 }
 
-/// `opened`, which takes `carried`, for a stream of `spec`.
+/// Wraps `opened`, which takes `carried`, for a stream of `spec`.
 pub(super) fn output(opened: Opened<dyn Output>, spec: &StreamSpec, carried: Format) -> Opened<dyn Output> {
     match Converter::new(spec.format, carried) {
         Some(converter) if spec.format != carried => {
@@ -41,7 +41,7 @@ pub(super) fn output(opened: Opened<dyn Output>, spec: &StreamSpec, carried: For
     }
 }
 
-/// `opened`, which gives `carried`, for a stream of `spec`.
+/// Wraps `opened`, which gives `carried`, for a stream of `spec`.
 pub(super) fn input(opened: Opened<dyn Input>, spec: &StreamSpec, carried: Format) -> Opened<dyn Input> {
     match Converter::new(carried, spec.format) {
         Some(converter) if spec.format != carried => {
@@ -63,7 +63,7 @@ impl<D: ?Sized> Converting<D> {
         Self { device, converter, channels: spec.channels.into(), block: vec![0; BLOCK_BYTES] }
     }
 
-    /// As many frames as fit in the block.
+    /// Number of frames that fit in the block.
     fn frames_max(&self) -> usize {
         self.block.len() / (self.converter.from_bytes().max(self.converter.to_bytes()) * self.channels)
     }
@@ -84,7 +84,7 @@ impl Output for Converting<dyn Output> {
 
     fn write(&mut self, frames: &[u8], now: Instant) -> Result<usize, Fault> {
         let (from, to) = (self.converter.from_bytes() * self.channels, self.converter.to_bytes() * self.channels);
-        // What the device does not take is converted again: it is asked before, so that is rare.
+        // Frames that the device does not take are converted again: its room is asked for before, so that is rare.
         let count = (frames.len() / from).min(self.frames_max()).min(self.device.room(now)? as usize);
         let converted = &mut self.block[..count * to];
         self.converter.convert(&frames[..count * from], converted);

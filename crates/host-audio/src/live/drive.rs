@@ -1,55 +1,56 @@
-//! Who gives a stream's device its turns: the stream's owner while no call of the device waits, a thread of its own otherwise.
+//! Scheduling of a stream's device: by the stream's owner while no call of the device waits, by a thread of its own
+//! otherwise.
 //!
-//! Most PCMs of cards answer at once, and time says when they have something to do. A turn then needs no other thread, and nobody
-//! has to be woken for it. Opening and closing wait always, and are never the owner's.
+//! Most PCMs of cards answer immediately, and time says when they have something to do. A turn then needs no other
+//! thread, and nobody has to be woken for it. Opening and closing always wait, and are never done by the owner.
 
 use super::link::Link;
 use crate::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Reasons to wake a player or a recorder, besides its link.
+/// Reasons, other than its link, to wake a player or a recorder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Wish {
     /// Room in the device, or a position that is overdue.
     pub room: bool,
     pub timeout: Option<Duration>,
-    /// How long until the position of a device that moves in leaps is likely to move on.
+    /// Time until the position of a device that moves in leaps is likely to move on.
     pub leap: Duration,
 }
 
 /// A player or a recorder. Everything but [`run`](Self::run) takes the time as a parameter.
 pub(super) trait Engine: Send + Sized + 'static {
-    /// Its end of the ring.
+    /// The engine's end of the ring.
     type Ring: Send + 'static;
 
-    /// Begins to open the device: a turn finds out what became of that, and gives up after `patience`.
+    /// Begins to open the device: a turn collects the outcome, and gives up after `patience`.
     fn begin(&mut self, patience: Duration, now: Instant);
 
-    /// A turn. `overdue`: the time of the last wish is over, and nothing else happened.
+    /// Takes a turn. `overdue`: the time of the last wish is over, and nothing else happened.
     fn turn(&mut self, ring: &mut Self::Ring, overdue: bool, now: Instant) -> Wish;
 
-    /// Whether calls of its device may wait.
+    /// Returns true if calls of the device may wait.
     fn needs_thread(&self) -> bool;
 
-    /// Whether it has a device, or opens one.
+    /// Returns true if the engine has a device, or opens one.
     fn has_device(&self) -> bool;
 
-    /// Turns until the link is over; then the device is closed.
+    /// Takes turns until the link is over; then the device is closed.
     fn run(self, ring: Self::Ring);
 }
 
-/// The engine of a stream, as long as it is the owner's to run.
+/// The engine of a stream, as long as the owner runs it.
 pub(super) struct Drive<E: Engine> {
     link: Arc<Link>,
     here: Option<(E, E::Ring)>,
-    /// The owner did something that the engine has not seen.
+    /// True if the owner did something that the engine has not seen.
     touched: bool,
     wake_at: Option<Instant>,
 }
 
 impl<E: Engine> Drive<E> {
-    /// Somebody else gives the turns.
+    /// A drive without an engine: somebody else gives the turns.
     pub fn elsewhere(link: Arc<Link>) -> Self {
         Self { link, here: None, touched: false, wake_at: None }
     }
@@ -71,15 +72,15 @@ impl<E: Engine> Drive<E> {
         }
     }
 
-    /// When [`attend`](Self::attend) has something to do, if nothing happens.
+    /// Time at which [`attend`](Self::attend) has something to do, if nothing happens.
     pub fn wake_at(&self) -> Option<Instant> {
         self.wake_at
     }
 
-    /// A turn, if there is anything to do.
+    /// Gives the engine a turn, if there is anything to do.
     ///
     /// # Errors
-    /// The device needs a thread and gets none.
+    /// The device needs a thread, and none could be started.
     pub fn attend(&mut self, now: Instant) -> Result<(), Error> {
         let Some((engine, ring)) = &mut self.here else { return Ok(()) };
         let overdue = self.wake_at.is_some_and(|at| now >= at);
@@ -87,7 +88,7 @@ impl<E: Engine> Drive<E> {
             return Ok(());
         }
         let wish = engine.turn(ring, overdue, now);
-        // Nothing is waited for here but time.
+        // The owner waits for nothing but time.
         self.wake_at = wish.timeout.map(|timeout| now + if wish.room { timeout.max(wish.leap) } else { timeout });
         if engine.needs_thread() { self.hand_over() } else { Ok(()) }
     }
@@ -107,7 +108,7 @@ impl<E: Engine> Drop for Drive<E> {
         }
         self.link.close();
         if self.hand_over().is_err() {
-            // It was closed here.
+            // The engine was dropped here, and its device closed with it.
             self.link.end();
         }
     }

@@ -15,15 +15,15 @@ impl Event {
             .map_err(|errno| Error::resource("an event descriptor", errno))
     }
 
-    /// Makes it readable.
+    /// Makes the descriptor readable.
     pub fn set(&self) {
-        // Fails only when the counter is full, and then it is set anyway.
+        // Fails only when the counter is full, and then the descriptor is readable anyway.
         let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
     }
 
-    /// Makes it unreadable.
+    /// Makes the descriptor unreadable.
     pub fn clear(&self) {
-        // Fails only when it is clear already.
+        // Fails only when the descriptor is unreadable already.
         let _ = rustix::io::read(&self.0, &mut [0; 8]);
     }
 

@@ -1,18 +1,18 @@
-//! Which device a stream uses: its own, or a stand-in while that is gone or stands still.
+//! Choice of a stream's device: its own, or a stand-in while its own is gone or stands still.
 //!
-//! It decides and does nothing itself: time, what became of opening the device and what the device did go in, what is to be
-//! done comes out.
+//! The module decides and does nothing itself. Its inputs are time, the outcome of opening the device and the device's
+//! progress; its output is the work to be done.
 //!
 //! | state | what happens | next state | to be done |
 //! |---|---|---|---|
 //! | used | the device stands still | on trial | the stand-in goes on, the device plays or captures beside it |
-//! | on trial | it moves | used | the device goes on; the loss of sound is counted, or "back" is told |
-//! | on trial | it does not move for too long | gone | the device is let go, its loss is told once |
-//! | any | it fails | gone | as before |
+//! | on trial | the device moves | used | the device goes on; the loss of sound is counted, or "back" is told |
+//! | on trial | the device does not move for too long | gone | the device is let go, its loss is told once |
+//! | any | the device fails | gone | as before |
 //! | gone | the pause is over | opening | an attempt is made |
-//! | opening | it cannot be had | gone | a longer pause |
-//! | opening | it is open, and nothing plays or captures | used | the device goes on, "back" is told |
-//! | opening | it is open in the middle of a stream | on trial | it plays or captures beside the stand-in |
+//! | opening | the device cannot be opened | gone | a longer pause |
+//! | opening | the device is open, and nothing plays or captures | used | the device goes on, "back" is told |
+//! | opening | the device is open in the middle of a stream | on trial | it plays or captures beside the stand-in |
 
 use super::watch::{STUCK, STUCK_AT_FIRST};
 use std::time::{Duration, Instant};
@@ -20,18 +20,18 @@ use std::time::{Duration, Instant};
 /// The first pause between two attempts to open a device, and the longest: each is twice the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// A device on trial is looked at so often.
+/// Interval at which a device on trial is checked.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// The device is in use.
     Used,
-    /// It has to prove that it moves. `told`: it was lost, which the stream's owner knows.
+    /// The device has to prove that it moves. `told`: the stream's owner knows that it was lost.
     OnTrial { until: Instant, told: bool },
-    /// It is being opened. `told`: that it is not there is known.
+    /// The device is being opened. `told`: the stream's owner knows that it is absent.
     Opening { told: bool },
-    /// It is to be opened again then.
+    /// The device is to be opened again at `until`.
     Gone { until: Instant },
 }
 
@@ -39,29 +39,29 @@ enum State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Due {
     Nothing,
-    /// The device is to be looked at: [`Failover::proven`] if it moves.
+    /// The device is to be checked: [`Failover::proven`] if it moves.
     Judge,
     /// The device did not prove that it moves: [`Failover::lost`].
     GiveUp,
-    /// An attempt to open it.
+    /// An attempt to open the device.
     Open,
     /// The outcome of the attempt, if it is there.
     Collect,
 }
 
-/// How a device comes into use.
+/// Way in which a device comes into use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Entry {
-    /// At once.
+    /// Immediately.
     Use,
-    /// Once it has proven that it moves.
+    /// Once the device has proven that it moves.
     Try,
 }
 
 /// Report about a device that is used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Return {
-    /// It is back.
+    /// The device is back.
     Back,
     /// The device stood still for a while: an xrun.
     Xrun,
@@ -75,17 +75,17 @@ pub(super) struct Failover {
 }
 
 impl Failover {
-    /// Of a device that is being opened for the first time.
+    /// The state of a device that is being opened for the first time.
     pub fn new() -> Self {
         Self { state: State::Opening { told: false }, pause: FIRST_PAUSE }
     }
 
-    /// The device is in use; otherwise its stand-in is.
+    /// Returns true while the device is in use; otherwise its stand-in is.
     pub fn is_used(&self) -> bool {
         self.state == State::Used
     }
 
-    /// An attempt to open it has no outcome yet.
+    /// Returns true while an attempt to open the device has no outcome yet.
     pub fn is_opening(&self) -> bool {
         matches!(self.state, State::Opening { .. })
     }
@@ -95,7 +95,7 @@ impl Failover {
         self.state = State::Used;
     }
 
-    /// The first attempt takes longer than the stream waits for, which is told.
+    /// The first attempt takes longer than the stream waits for, which its owner is told.
     pub fn late(&mut self) {
         self.state = State::Opening { told: true };
     }
@@ -115,7 +115,7 @@ impl Failover {
         }
     }
 
-    /// How long until something has to be done, if nothing happens.
+    /// Time until something has to be done, if nothing happens.
     pub fn due_in(&self, now: Instant) -> Option<Duration> {
         match self.state {
             State::Used | State::Opening { .. } => None,
@@ -135,19 +135,19 @@ impl Failover {
         }
     }
 
-    /// It moves, and goes on.
+    /// The device moves, and goes on.
     pub fn proven(&mut self) -> Return {
         let told = matches!(self.state, State::OnTrial { told: true, .. });
         self.state = State::Used;
         if told { Return::Back } else { Return::Xrun }
     }
 
-    /// It stands still: it is on trial from now on.
+    /// The device stands still: it is on trial from now on.
     pub fn stood_still(&mut self, now: Instant) {
         self.state = State::OnTrial { until: now + STUCK, told: false };
     }
 
-    /// It is gone, or could not be opened. Whether that is to be told.
+    /// The device is gone, or could not be opened. Returns true if the stream's owner has to be told.
     pub fn lost(&mut self, now: Instant) -> bool {
         let untold = match self.state {
             State::Used => true,
@@ -159,7 +159,7 @@ impl Failover {
         untold
     }
 
-    /// It has worked for a while.
+    /// The device has worked for a while.
     pub fn worked(&mut self) {
         if self.is_used() {
             self.pause = FIRST_PAUSE;
@@ -227,7 +227,7 @@ mod tests {
         failover.opened(true, now);
         assert_eq!(failover.due(now + STUCK_AT_FIRST), Due::GiveUp);
         assert!(!failover.lost(now + STUCK_AT_FIRST));
-        // It never worked: the pause grows on.
+        // The device never worked: the pause keeps growing.
         failover.worked();
         assert_eq!(failover.due_in(now + STUCK_AT_FIRST), Some(FIRST_PAUSE * 2));
     }

@@ -1,4 +1,4 @@
-//! A device for capture as a source: the side of its owner; the device has a [`recorder`](super::recorder).
+//! A device for capture as a source: its owner's side; the other side is the device's [`recorder`](super::recorder).
 
 use super::Input;
 use super::drive::Drive;
@@ -11,9 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::time::Instant;
 
-/// The ring holds this part of a second (200 ms), and at least four periods; of large frames no more than the guest has room for.
+/// The ring holds this part of a second (200 ms), and at least four periods; of large frames no more than the guest has
+/// room for.
 const RING: u32 = 5;
-/// The side of the owner.
+/// The owner's side.
 pub(super) struct LiveSource {
     link: Arc<Link>,
     drive: Drive<Recorder>,
@@ -30,7 +31,7 @@ impl LiveSource {
         Ok(source)
     }
 
-    /// Both sides and what lies between them; nobody gives turns, and the recorder has not begun.
+    /// Both sides and the ring between them; nobody gives turns, and the recorder has not begun.
     pub fn prepare(
         mode: Mode,
         spec: &StreamSpec,
@@ -46,7 +47,7 @@ impl LiveSource {
         Ok((Self { link, drive, ring, frame_bytes, popped: 0 }, recorder, producer))
     }
 
-    /// Forgets what was not read; what comes from here on counts anew.
+    /// Discards frames that were not read, and counts from here again.
     fn forget(&mut self) {
         let ready = self.available_frames();
         if let Ok(chunk) = self.ring.read_chunk(ready * self.frame_bytes) {
@@ -56,7 +57,7 @@ impl LiveSource {
         self.link.flush_until.store(self.popped, Release);
     }
 
-    /// Has what its owner did be seen at once.
+    /// Makes the engine see immediately what the owner did.
     fn have_seen(&mut self) -> Result<(), Error> {
         self.drive.touch();
         self.drive.attend(Instant::now())
@@ -124,7 +125,7 @@ impl Source for LiveSource {
 
     fn read(&mut self, into: &mut [u8]) -> Result<usize, Error> {
         let frames = self.available_frames().min(into.len() / self.frame_bytes);
-        // Cannot fail: that much is there.
+        // Cannot fail: the ring holds that much.
         let _ = self.ring.pop_entire_slice(&mut into[..frames * self.frame_bytes]);
         self.popped += frames as u64;
         Ok(frames)

@@ -1,4 +1,4 @@
-//! Capabilities of devices, as far as they were found out: all streams of a device share them, so that it is asked once.
+//! Capabilities of devices that were found out: all streams of a device share them, so that the device is asked once.
 
 use crate::{Capabilities, Direction, Error};
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 /// Capabilities for playback and for capture, each once it is known.
 type Found = [Option<Capabilities>; 2];
 
-/// Devices that somebody uses, by name.
+/// Devices in use, by name.
 static DEVICES: Mutex<BTreeMap<String, Weak<Known>>> = Mutex::new(BTreeMap::new());
 
 /// The answers of one device.
@@ -15,7 +15,7 @@ static DEVICES: Mutex<BTreeMap<String, Weak<Known>>> = Mutex::new(BTreeMap::new(
 pub(super) struct Known(Mutex<Found>);
 
 impl Known {
-    /// Those of the device `name`; shared as long as anybody has them.
+    /// The answers of the device `name`; shared as long as anybody has them.
     pub fn of(name: String) -> Arc<Self> {
         let mut devices = DEVICES.lock().unwrap_or_else(PoisonError::into_inner);
         devices.retain(|_, known| known.strong_count() > 0);
@@ -27,7 +27,7 @@ impl Known {
         known
     }
 
-    /// The answer for `direction`; asks the device where there is none. An error is not kept.
+    /// The answer for `direction`; asks the device if there is none yet. An error is not kept.
     pub fn get(
         &self,
         direction: Direction,
@@ -41,7 +41,7 @@ impl Known {
         Ok(found.insert(ask()?).clone())
     }
 
-    /// A device that could not be opened may be another one the next time: it is asked again then.
+    /// Discards the answers: a device that could not be opened may be another one the next time.
     pub fn forget(&self) {
         *self.found() = Found::default();
     }

@@ -1,12 +1,12 @@
-//! Remembers for a while what the least is that a device does: a guest asks dozens of times for one stream.
+//! Cache of a device's minimum period and buffer: a guest asks dozens of times for one stream.
 
 use crate::{Direction, Error, Least, StreamSpec};
 use sndif::Format;
 use std::time::{Duration, Instant};
 
-/// How long an answer holds: the device may be another one then.
+/// Time for which an answer holds: the device may be another one then.
 const HOLDS: Duration = Duration::from_secs(10);
-/// A device is asked so often within that time at most, whatever a guest asks for.
+/// Maximum number of questions to a device within that time, whatever a guest asks for.
 const MOST: usize = 16;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +19,8 @@ pub(super) struct LeastCache {
 }
 
 impl LeastCache {
-    /// What is known about such a stream, or what `ask` says; no bound where that fails or is too much.
+    /// The known answer for a stream of `spec`, or the result of `ask`; no bound where that fails or the device was
+    /// asked too often.
     pub fn get(
         &mut self,
         direction: Direction,
@@ -38,10 +39,10 @@ impl LeastCache {
         if self.known.iter().filter(|(_, at, _)| fresh(at)).count() >= MOST {
             return Least::default();
         }
-        // A device that is in use, perhaps by this very stream, is as it was.
+        // The earlier answer holds for a device that is in use, perhaps by this very stream.
         let before = old.map(|index| self.known.swap_remove(index).2).unwrap_or_default();
         let least = ask().unwrap_or(before);
-        // The oldest first: there is one that is not fresh, if there are that many.
+        // If there are that many answers, one of them is not fresh.
         if self.known.len() >= MOST {
             self.known.retain(|(_, at, _)| fresh(at));
         }

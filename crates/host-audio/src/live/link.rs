@@ -1,4 +1,4 @@
-//! What the control thread and a device's thread share: flags, counters, two eventfds.
+//! State shared by the control thread and a device's thread: flags, counters, two eventfds.
 
 use super::event::Event;
 use crate::{Direction, Error, Notice, ServerVolume, WhenAbsent};
@@ -9,31 +9,31 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long opening a device waits for this program's previous use of it to end.
+/// Time that opening a device waits for this program's previous use of it to end.
 const CLOSING: Duration = Duration::from_millis(250);
 /// The nice value that a device's thread tries to get.
 const NICE: i32 = -11;
-/// Notices that are kept for a control thread that does not ask.
+/// Maximum number of notices kept for a control thread that does not ask.
 const MOST_NOTICES: usize = 16;
 
-/// Which device a stream uses, and how.
+/// The device that a stream uses, and how.
 #[derive(Debug, Clone)]
 pub(crate) struct Mode {
     pub name: String,
     pub direction: Direction,
     pub absent: WhenAbsent,
-    /// How long a stream waits for the device to open.
+    /// Time that a stream waits for the device to open.
     pub patience: Duration,
 }
 
 impl Mode {
-    /// Whether it uses the same device in the same direction.
+    /// Returns true if both use the same device in the same direction.
     pub(super) fn is_same_device(&self, other: &Self) -> bool {
         other.name == self.name && other.direction == self.direction
     }
 }
 
-/// Shared by both sides; counters are in frames since the stream was opened.
+/// State shared by both sides; counters are in frames since the stream was opened.
 #[derive(Debug)]
 pub(super) struct Link {
     mode: Mode,
@@ -41,21 +41,21 @@ pub(super) struct Link {
     wake: Event,
     /// Thread → control: a period has passed, or something happened.
     pace: Event,
-    /// The control thread does the turns itself: it needs no signal of what it finds out there.
+    /// True while the control thread does the turns itself: it needs no signal of their results.
     driven_by_owner: AtomicBool,
     pub running: AtomicBool,
     pub paused: AtomicBool,
     quit: AtomicBool,
-    /// What is queued is to be heard before the end.
+    /// True if queued frames are to be heard before the end.
     finish: AtomicBool,
-    /// Playback: all before this frame is forgotten. Capture: the owner counts from this frame on.
+    /// Playback: all frames before this one are discarded. Capture: the owner counts from this frame on.
     pub flush_until: AtomicU64,
     /// Playback: frames heard.
     pub heard: AtomicU64,
-    /// Playback: how many frames are to be queued, ring and device together.
+    /// Playback: number of frames to be queued, ring and device together.
     pub target: AtomicU64,
     pub xruns: AtomicU64,
-    /// What became of opening the device for the first time.
+    /// Outcome of opening the device for the first time.
     opened: Mutex<Option<Result<(), Error>>>,
     server_volume: Mutex<Option<ServerVolume>>,
     noticed: AtomicBool,
@@ -94,12 +94,12 @@ impl Link {
         }))
     }
 
-    /// Which device it is.
+    /// The device, and how it is used.
     pub fn mode(&self) -> &Mode {
         &self.mode
     }
 
-    /// Waits, not long, until this program's earlier uses of the device are over: it may allow but one.
+    /// Waits a short time until this program's earlier uses of the device are over: the device may allow only one.
     pub fn wait_until_closed(&self) {
         let deadline = Instant::now() + CLOSING;
         let mut list = ending();
@@ -114,11 +114,11 @@ impl Link {
 
     // The control thread's side.
 
-    /// Runs `body` in a thread of its own. The device, which it owns, is closed when it ends.
+    /// Runs `body` in a thread of its own. The device, which `body` owns, is closed when `body` ends.
     pub fn spawn(self: &Arc<Self>, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {
         let link = Arc::clone(self);
         let run = move || {
-            // Without the right to it the thread runs as any other.
+            // Without the permission the thread runs at its usual priority.
             let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
             body();
             link.end();
@@ -130,7 +130,7 @@ impl Link {
             .map_err(|reason| Error::resource("a thread for a device", reason))
     }
 
-    /// The device of a stream that was closed is closed.
+    /// Marks the device of a closed stream as closed.
     pub fn end(self: &Arc<Self>) {
         let mut list = ending();
         self.ended.store(true, Ordering::Release);
@@ -138,7 +138,7 @@ impl Link {
         ENDED.notify_all();
     }
 
-    /// Who does the turns: the control thread itself, or a device's thread.
+    /// Sets who does the turns: the control thread itself, or a device's thread.
     pub fn set_driven_by_owner(&self, on: bool) {
         self.driven_by_owner.store(on, Ordering::Release);
     }
@@ -152,7 +152,7 @@ impl Link {
         self.pace.clear();
     }
 
-    /// What became of opening the device; an error is told once.
+    /// Outcome of opening the device; an error is returned once.
     pub fn opened(&self) -> Option<Result<(), Error>> {
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         let outcome = opened.take()?;
@@ -176,18 +176,18 @@ impl Link {
         self.wake.set();
     }
 
-    /// The stream is to play or capture; to be followed by a wake-up, as the next two.
+    /// Makes the stream play or capture; a wake-up has to follow, as for the next two.
     pub fn start(&self) {
         self.paused.store(false, Ordering::Release);
         self.running.store(true, Ordering::Release);
     }
 
-    /// It is to be held, or to go on.
+    /// Holds the stream, or lets it go on.
     pub fn pause(&self, on: bool) {
         self.paused.store(on, Ordering::Release);
     }
 
-    /// It is to stop.
+    /// Stops the stream.
     pub fn stop(&self) {
         self.running.store(false, Ordering::Release);
         self.paused.store(false, Ordering::Release);
@@ -198,7 +198,7 @@ impl Link {
         *self.server_volume.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has the thread play what is queued when it is to end.
+    /// Makes the thread play queued frames when it is to end.
     pub fn finish(&self) {
         self.finish.store(true, Ordering::Release);
     }
@@ -216,7 +216,7 @@ impl Link {
 
     // The device's thread's side.
 
-    /// Says what became of opening the device.
+    /// Publishes the outcome of opening the device.
     pub fn decide(&self, outcome: Result<(), Error>) {
         *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
         self.signal();
@@ -229,7 +229,7 @@ impl Link {
         }
     }
 
-    /// An attempt to open the device has an outcome. For whoever does the turns.
+    /// Wakes the thread that does the turns: an attempt to open the device has an outcome.
     pub fn wake_for_outcome(&self) {
         if self.driven_by_owner.load(Ordering::Acquire) {
             self.pace.set();
@@ -238,7 +238,7 @@ impl Link {
         }
     }
 
-    /// Tells the control thread what happened.
+    /// Reports `notice` to the control thread.
     pub fn notify(&self, notice: Notice) {
         let mut notices = self.notices();
         notices.truncate(MOST_NOTICES - 1);
@@ -252,27 +252,27 @@ impl Link {
         self.quit.load(Ordering::Acquire)
     }
 
-    /// The stream is to play or capture now.
+    /// Returns true if the stream is to play or capture now.
     pub fn is_wanted(&self) -> bool {
         self.running.load(Ordering::Acquire) && !self.paused.load(Ordering::Acquire)
     }
 
-    /// What is queued is to be heard before the end.
+    /// Returns true if queued frames are to be heard before the end.
     pub fn is_finishing(&self) -> bool {
         self.finish.load(Ordering::Acquire) && self.is_wanted()
     }
 
-    /// Notes what the server has for the stream.
+    /// Stores the volume that the server has for the stream.
     pub fn set_server_volume(&self, volume: Option<ServerVolume>) {
         *self.server_volume.lock().unwrap_or_else(PoisonError::into_inner) = volume;
     }
 
-    /// What [`Self::wake`] makes readable.
+    /// The descriptor that [`Self::wake`] makes readable.
     pub fn wake_fd(&self) -> BorrowedFd<'_> {
         self.wake.fd()
     }
 
-    /// To be called when it was readable.
+    /// Clears the wake-up; for use when its descriptor was readable.
     pub fn woken(&self) {
         self.wake.clear();
     }
@@ -282,7 +282,7 @@ impl Link {
     }
 }
 
-/// Waits until one of `fds` is ready or `timeout` has passed; true in the last case.
+/// Waits until one of `fds` is ready or `timeout` has passed; returns true in the last case.
 pub(crate) fn wait_for(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> bool {
     let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
     matches!(poll(fds, timeout.as_ref()), Ok(0))

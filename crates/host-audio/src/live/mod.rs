@@ -1,13 +1,13 @@
 //! Devices with a clock of their own.
 //!
-//! A [`Driver`] opens an [`Output`] or an [`Input`], which is fed from, or emptied into, a ring: in the turns of the stream's owner,
-//! or where calls of the device may wait, by a thread that outlives the device ([`drive`]). Of a thread the owner sees counters and
-//! an eventfd that is signalled once a period.
+//! A [`Driver`] opens an [`Output`] or an [`Input`], which is fed from, or emptied into, a ring: in the turns of the
+//! stream's owner, or where calls of the device may wait, by a thread that outlives the device ([`drive`]). The owner
+//! sees counters of such a thread, and an eventfd that is signalled once a period.
 //!
-//! The way of a frame: the daemon writes it to a sink ([`output`]), whose ring a [`player`] has moved to the device
-//! ([`playing`]), perhaps in another format ([`convert`]). Captured ones go the other way: [`recorder`], [`input`]. When the
-//! device stands still or goes away, a [`silent`] one takes its place, so that time goes on: [`watch`] says when,
-//! [`failover`] decides, [`supply`] does it, and [`reopen`] has the device opened again.
+//! Path of a frame: the daemon writes it to a sink ([`output`]), and a [`player`] moves it from the sink's ring to the
+//! device ([`playing`]), perhaps in another format ([`convert`]). Captured frames go the other way: [`recorder`],
+//! [`input`]. When the device stands still or goes away, a [`silent`] one takes its place, so that time goes on:
+//! [`watch`] says when, [`failover`] decides, [`supply`] does it, and [`reopen`] opens the device again.
 //!
 //! A position is the device's own, but never ahead of time (see [`clock`]).
 
@@ -50,128 +50,128 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What can happen to a device in use.
+/// Faults of a device in use.
 #[derive(Debug)]
 pub(crate) enum Fault {
-    /// It ran dry or could not keep up; it has nothing queued and can be started again.
+    /// The device ran dry or could not keep up; it has nothing queued and can be started again.
     Xrun,
-    /// It is gone.
+    /// The device is gone.
     Lost(Error),
 }
 
-/// A device for playback as its player uses it. Nothing here waits for long but [`wait`](Self::wait).
+/// A device for playback as its player uses it. No method waits for long but [`wait`](Self::wait).
 pub(crate) trait Output: Send {
-    /// Whether no call but [`wait`](Self::wait) waits for another program, and time alone says when there is something to do: no
-    /// thread is needed for it then.
+    /// Returns true if no call but [`wait`](Self::wait) waits for another program, and time alone says when there is
+    /// something to do: the device then needs no thread.
     fn is_immediate(&self) -> bool {
         false
     }
 
-    /// Takes in what the device says of itself: in each turn, also while the stream stands.
+    /// Takes in the device's reports: in each turn, also while the stream stands.
     fn attend(&mut self, now: Instant) -> Result<(), Fault>;
 
-    /// Frames that it would take now.
+    /// Frames that the device would take now.
     fn room(&mut self, now: Instant) -> Result<u64, Fault>;
 
-    /// Takes whole frames from the start of `frames` and says how many; 0: none now.
+    /// Takes whole frames from the start of `frames` and returns how many; 0: none now.
     fn write(&mut self, frames: &[u8], now: Instant) -> Result<usize, Fault>;
 
     /// Frames written and not yet heard.
     fn delay(&mut self, now: Instant) -> Result<u64, Fault>;
 
-    /// Begins to play what is queued; no effect when it plays.
+    /// Begins to play what is queued; no effect while the device plays.
     fn start(&mut self, now: Instant) -> Result<(), Fault>;
 
-    /// Holds or goes on, what is queued is kept; false: it cannot.
+    /// Pauses or continues, queued frames are kept; false: the device cannot.
     fn pause(&mut self, on: bool, now: Instant) -> Result<bool, Fault>;
 
-    /// Forgets what is queued; it can be started again.
+    /// Discards what is queued; the device can be started again.
     fn reset(&mut self, now: Instant) -> Result<(), Fault>;
 
-    /// Nothing more is queued for now: what is left is to be played, though it fills no block of the device's.
+    /// Plays what is left, though it fills no block of the device's: nothing more is queued for now.
     fn ran_out(&mut self, _now: Instant) -> Result<(), Fault> {
         Ok(())
     }
 
-    /// Waits until what counts as heard was heard, before the device is closed.
+    /// Waits until frames that count as heard were heard, before the device is closed.
     fn finish(&mut self) {}
 
-    /// Volume and mute that its server has for the stream, if they are known and were not taken yet.
+    /// Volume and mute that the server has for the stream, if they are known and were not taken yet.
     fn take_volume(&mut self) -> Option<ServerVolume> {
         None
     }
 
-    /// Waits until `wake` is readable, the device has something to say, or `timeout` has passed: true then.
+    /// Waits until `wake` is readable, the device has something to report, or `timeout` has passed (returns true).
     /// `room`: the stream waits for room, or for a position that is overdue.
     fn wait(&mut self, wake: BorrowedFd<'_>, room: bool, timeout: Option<Duration>) -> bool;
 }
 
-/// A device for capture as its recorder uses it. Nothing here waits for long but [`wait`](Self::wait).
+/// A device for capture as its recorder uses it. No method waits for long but [`wait`](Self::wait).
 pub(crate) trait Input: Send {
-    /// As [`Output::is_immediate`].
+    /// Same as [`Output::is_immediate`].
     fn is_immediate(&self) -> bool {
         false
     }
 
-    /// As [`Output::attend`].
+    /// Same as [`Output::attend`].
     fn attend(&mut self, now: Instant) -> Result<(), Fault>;
 
     /// Frames captured and not read.
     fn available(&mut self, now: Instant) -> Result<u64, Fault>;
 
-    /// Fills the start of `into` with whole frames and says how many.
+    /// Fills the start of `into` with whole frames and returns how many.
     fn read(&mut self, into: &mut [u8], now: Instant) -> Result<usize, Fault>;
 
     /// Begins to capture.
     fn start(&mut self, now: Instant) -> Result<(), Fault>;
 
-    /// Stops and forgets what was captured and not read.
+    /// Stops, and discards frames that were captured and not read.
     fn reset(&mut self, now: Instant) -> Result<(), Fault>;
 
-    /// As [`Output::take_volume`].
+    /// Same as [`Output::take_volume`].
     fn take_volume(&mut self) -> Option<ServerVolume> {
         None
     }
 
-    /// As [`Output::wait`]; `late`: the stream waits for frames that are overdue.
+    /// Same as [`Output::wait`]; `late`: the stream waits for frames that are overdue.
     fn wait(&mut self, wake: BorrowedFd<'_>, late: bool, timeout: Option<Duration>) -> bool;
 }
 
 /// An open device and what it needs; sizes in frames.
 pub(crate) struct Opened<D: ?Sized> {
     pub device: Box<D>,
-    /// Its own period: how often it is to be refilled or emptied.
+    /// Period of the device: frames after which it has to be refilled or emptied.
     pub period: u64,
-    /// How much is to be queued that it never runs dry; without meaning for capture.
+    /// Frames to be queued so that the device never runs dry; without meaning for capture.
     pub need: u64,
 }
 
 /// A kind of device with a clock of its own.
 pub(crate) trait Driver: Send + Sync + 'static {
-    /// The device as its user names it.
+    /// Name of the device, as users write it.
     fn name(&self) -> String;
 
-    /// What it can do, without conversion.
+    /// Capabilities of the device, without conversion.
     fn capabilities(&self, direction: Direction) -> Result<Capabilities, Error>;
 
-    /// Whether the device is there, for a word at the start of a program; may wait a second.
+    /// Checks that the device is there, for a message at the start of a program; may wait a second.
     fn check(&self, direction: Direction) -> Result<(), Error> {
         self.capabilities(direction).map(drop)
     }
 
-    /// The least period and buffer for a stream; it is not held open.
+    /// The minimum period and buffer for a stream; the device is not held open.
     fn least(&self, _direction: Direction, _spec: &StreamSpec) -> Result<Least, Error> {
         Ok(Least::default())
     }
 
-    /// Opens it for playback; in a thread that may wait.
+    /// Opens the device for playback; in a thread that may wait.
     fn open_output(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Opened<dyn Output>, Error>;
 
-    /// Opens it for capture; in a thread that may wait.
+    /// Opens the device for capture; in a thread that may wait.
     fn open_input(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Opened<dyn Input>, Error>;
 }
 
-/// A driver's device as every other host device.
+/// A driver's device as a [`HostDevice`].
 pub(crate) struct LiveDevice<D> {
     driver: Arc<D>,
     absent: WhenAbsent,
@@ -195,8 +195,8 @@ impl<D: Driver> LiveDevice<D> {
         self.known.get(direction, || self.driver.capabilities(direction))
     }
 
-    /// The spec with which the device is opened for a stream of `spec`: where it does not take the stream's
-    /// format, with one that it takes. A device that is not there is opened with what is asked for.
+    /// The spec with which the device is opened for a stream of `spec`: if the device does not take the stream's
+    /// format, with one that it takes. An absent device is opened with the stream's own spec.
     fn carried(&self, direction: Direction, spec: &StreamSpec) -> Result<StreamSpec, Error> {
         if spec.frame_bytes() == 0 || spec.rate_hz == 0 {
             return Err(self.unsupported(spec, "a stream has at least one channel and 1 Hz"));
@@ -256,32 +256,33 @@ impl<D: Driver> HostDevice for LiveDevice<D> {
     }
 }
 
-/// How long until the position of a device with this `period` is likely to move on, if it moves in leaps and did so at `moved_at`.
+/// Time until the position of a device with this `period` is likely to move on, if it moves in leaps and last did so at
+/// `moved_at`.
 fn until_leap(period: u64, rate_hz: u32, moved_at: Instant, now: Instant) -> Duration {
     (moved_at + frames_to_time(period, rate_hz)).saturating_duration_since(now).max(player::SHORTEST_WAIT)
 }
 
-/// Bytes of a block of silence, or of what is thrown away, at most.
+/// Most bytes of a block of silence, or of discarded frames.
 const BLOCK_BYTES: usize = 1 << 16;
 
-/// Frames in a block that is to last for `frames`, and is no larger than a block may be.
+/// Frames in a block that lasts for `frames`, and is no larger than a block may be.
 fn block_frames(frames: u32, frame_bytes: usize) -> usize {
     (frames as usize).min(BLOCK_BYTES / frame_bytes).max(1)
 }
 
-/// Frames that a ring has room for at most: a guest chooses rate and frame, which say nothing about what it gives for them. Its
-/// buffer does.
+/// Most frames that a ring has room for. A guest chooses rate and frame, which say nothing about the memory that the
+/// guest gives for them; the guest's buffer does.
 fn most_frames(spec: &StreamSpec) -> usize {
     const ORDINARY_BYTES: usize = 1 << 20;
     (spec.buffer_frames as usize * 2).max(ORDINARY_BYTES / spec.frame_bytes()).max(2)
 }
 
-/// How long `frames` last.
+/// Duration of `frames`.
 pub(crate) fn frames_to_time(frames: u64, rate_hz: u32) -> Duration {
     Duration::from_nanos(frames.saturating_mul(1_000_000_000) / u64::from(rate_hz.max(1)))
 }
 
-/// How many whole frames pass in `time`.
+/// Number of whole frames that pass in `time`.
 pub(crate) fn time_to_frames(time: Duration, rate_hz: u32) -> u64 {
     (time.as_nanos() * u128::from(rate_hz) / 1_000_000_000) as u64
 }

@@ -1,4 +1,4 @@
-//! A device for playback as a sink: the side of its owner; the device has a [`player`](super::player).
+//! A device for playback as a sink: its owner's side; the other side is the device's [`player`](super::player).
 
 use super::Output;
 use super::drive::Drive;
@@ -11,10 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Instant;
 
-/// The ring holds this part of a second (200 ms), and at least two queues; of large frames no more than the guest has room for.
+/// The ring holds this part of a second (200 ms), and at least two queues; of large frames no more than the guest has
+/// room for.
 const RING: u32 = 5;
 
-/// The side of the owner.
+/// The owner's side.
 pub(super) struct LiveSink {
     link: Arc<Link>,
     drive: Drive<Player>,
@@ -31,7 +32,7 @@ impl LiveSink {
         Ok(sink)
     }
 
-    /// Both sides and what lies between them; nobody gives turns, and the player has not begun.
+    /// Both sides and the ring between them; nobody gives turns, and the player has not begun.
     pub fn prepare(
         mode: Mode,
         spec: &StreamSpec,
@@ -47,7 +48,7 @@ impl LiveSink {
         Ok((Self { link, drive, ring, frame_bytes, pushed: 0 }, player, consumer))
     }
 
-    /// Has what its owner did be seen at once.
+    /// Makes the engine see immediately what the owner did.
     fn have_seen(&mut self) -> Result<(), Error> {
         self.drive.touch();
         self.drive.attend(Instant::now())

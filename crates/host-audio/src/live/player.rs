@@ -1,4 +1,4 @@
-//! A device for playback: has frames moved to it, and says what to wait for in between.
+//! Player of a device: moves frames to it, and says what to wait for in between.
 
 use super::drive::{Engine, Wish};
 use super::frames_to_time;
@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A device whose position moves in leaps is not asked more often.
+/// Shortest wait for a device whose position moves in leaps.
 pub(super) const SHORTEST_WAIT: Duration = Duration::from_micros(500);
-/// A device that ran dry, or did not start, with frames left for it is tried again so soon.
+/// Time until a device that ran dry, or did not start, with frames left for it is tried again.
 pub(super) const RETRY: Duration = Duration::from_millis(5);
-/// How long the end of a stream that is closed may take to be heard.
+/// Time that the end of a closed stream may take to be heard.
 const TAIL: Duration = Duration::from_secs(1);
 
 /// The player of a stream.
@@ -25,7 +25,7 @@ pub(super) struct Player {
     supply: Supply<dyn Output>,
     playing: Playing,
     rate_hz: u32,
-    /// The last signal is overdue by the system's clock: the device's position moves in leaps.
+    /// True if the last signal is overdue by the system's clock: the device's position moves in leaps.
     late: bool,
 }
 
@@ -36,14 +36,15 @@ impl Player {
         Self { link, supply, playing, rate_hz: spec.rate_hz, late: false }
     }
 
-    /// What is queued is to be heard before the end, and there is time left for it.
+    /// Returns true while queued frames are to be heard before the end, and there is time left for them.
     fn has_to_finish(&self, ring: &rtrb::Consumer<u8>, deadline: &mut Option<Instant>) -> bool {
         let queued = self.playing.queued() > 0 || !ring.is_empty();
         let now = Instant::now();
         queued && self.link.is_finishing() && now < *deadline.get_or_insert(now + TAIL)
     }
 
-    /// Waits until the device has played what counts as heard: it may lie behind [`Playing::lead`].
+    /// Waits until the device has played what counts as heard: up to [`Playing::lead`] frames of it may still be
+    /// queued.
     fn play_tail(&mut self) {
         let deadline = Instant::now() + TAIL;
         while self.playing.lead > 0 && Instant::now() < deadline {
@@ -55,9 +56,10 @@ impl Player {
         self.playing.device.finish();
     }
 
-    /// A command, the next signal, room in the device where that is what is missing.
+    /// The next event to wait for: a command, the next signal, or room in the device where room is missing.
     ///
-    /// The time of the next signal follows from the position, so a device that tells it well is not waited for.
+    /// The time of the next signal follows from the position, so nobody waits for a device that reports its position
+    /// well.
     fn wish(&self, now: Instant) -> Wish {
         let playing = &self.playing;
         let look = [self.supply.due_in(now), playing.rest_in(now)].into_iter().flatten().min();
@@ -111,7 +113,7 @@ impl Engine for Player {
         if self.playing.is_all_heard() {
             self.play_tail();
         }
-        // What is queued is not to be heard any more; an error changes nothing about that.
+        // Queued frames are not to be heard any more; an error changes nothing about that.
         let _ = self.playing.device.reset(Instant::now());
         self.supply.end();
     }

@@ -1,4 +1,4 @@
-//! A device for playback: moves frames to it, and finds out how far it is. Everything takes the time as a parameter.
+//! A device for playback: moves frames to it, and follows its position. Every method takes the time as a parameter.
 
 use super::beat::Beat;
 use super::clock::Clock;
@@ -12,12 +12,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
 
-/// A device that fails more often than this without taking a frame has its turn ended.
+/// Most xruns of a device in one turn; another one ends the turn.
 pub(super) const MOST_RECOVERIES: u32 = 3;
-/// A device on trial has played this part of a second (50 ms): less may be a guess of its position.
+/// Part of a second (50 ms) that a device on trial has to play: less may be a guess of its position.
 const PROOF: u32 = 20;
-/// A device that has played all that it had rests so much later, until more comes: the host may suspend its card then. What counts as
-/// heard may lie behind its position, and what comes soon goes on without a pause.
+/// Time after which a device that has played everything rests, until more comes: the host may suspend its card then.
+/// Frames that count as heard may still be queued, and frames that come soon go on without a pause.
 const REST: Duration = Duration::from_millis(500);
 
 /// State of a device in use.
@@ -35,31 +35,31 @@ pub(super) enum Run {
 pub(super) struct Playing {
     link: Arc<Link>,
     pub device: Box<dyn Output>,
-    /// The device's own period and need, of which [`Opened`] tells.
+    /// Period and need of the device, from [`Opened`].
     measures: (u64, u64),
     spec: StreamSpec,
     frame_bytes: usize,
     pub clock: Clock,
     pub beat: Beat,
     silence: Silence,
-    /// Frames of silence that the device holds ahead of the stream's frames: it needs more than the stream's
-    /// owner has room for. They count neither as queued nor as heard.
+    /// Frames of silence that the device holds ahead of the stream's frames: the device needs more than the stream's
+    /// owner has room for. Frames of silence count neither as queued nor as heard.
     pub lead: u64,
-    /// Frames taken out of the ring, those that were flushed included.
+    /// Frames taken out of the ring, including flushed ones.
     popped: u64,
-    /// Frames heard or flushed; never more than `popped`, never goes back. When it moved on last.
+    /// Frames heard or flushed; never more than `popped`, never goes back. `moved_at` is the time of the last change.
     pub heard: u64,
     pub moved_at: Instant,
     /// The last flush that was done.
     flushed: u64,
     pub run: Run,
-    /// It ran dry while running; an xrun if more comes.
+    /// True if the device ran dry while running; an xrun if more comes.
     dry: bool,
-    /// The ring holds frames that the device did not take.
+    /// True if the ring holds frames that the device did not take.
     pub full: bool,
-    /// Since when a device that was started has nothing to play.
+    /// Time since which a device that was started has nothing to play.
     idle_since: Option<Instant>,
-    /// The device may be running: it has not been reset since it was last started.
+    /// True if the device may be running: it has not been reset since it was last started.
     active: bool,
     /// Frames of silence that the device held when its trial began.
     trial_frames: u64,
@@ -93,7 +93,7 @@ impl Playing {
         }
     }
 
-    /// Frames that the device has and that were not heard.
+    /// Frames that the device has and that are not heard yet.
     pub fn queued(&self) -> u64 {
         self.popped - self.heard
     }
@@ -103,26 +103,27 @@ impl Playing {
         self.measures.0
     }
 
-    /// Something was played, and all of it heard.
+    /// Returns true if something was played, and all of it was heard.
     pub fn is_all_heard(&self) -> bool {
         self.popped > 0 && self.heard == self.popped
     }
 
-    /// The stream's owner wants to hear something that was not heard.
+    /// Returns true if the stream's owner wants to hear frames that were not heard.
     pub fn has_frames_to_play(&self) -> bool {
         (self.queued() > 0 || self.full) && self.link.is_wanted()
     }
 
-    /// How many frames are to be queued with a device of such `measures`, and how many more it needs as silence.
+    /// Number of frames to be queued with a device of such `measures`, and number of frames of silence that it needs in
+    /// addition.
     fn shares(&self, (period, need): (u64, u64)) -> (u64, u64) {
         (reserve_frames(&self.spec, period), need.saturating_sub(queue_frames(&self.spec, period)))
     }
 
-    /// A turn at device and ring.
+    /// Gives device and ring a turn.
     pub fn turn(&mut self, ring: &mut rtrb::Consumer<u8>, now: Instant) -> Progress {
         let before = self.heard;
         let result = match self.serve(ring, now) {
-            // It is stopped and empty; a later turn starts it again.
+            // The device is stopped and empty; a later turn starts it again.
             Err(Fault::Xrun) => {
                 self.ran_dry();
                 Ok(())
@@ -158,14 +159,14 @@ impl Playing {
         Ok(())
     }
 
-    /// Forgets what was queued before the last flush.
+    /// Discards what was queued before the last flush.
     fn flush(&mut self, ring: &mut rtrb::Consumer<u8>, now: Instant) -> Result<(), Fault> {
         let until = self.link.flush_until.load(Acquire);
         if until <= self.flushed {
             return Ok(());
         }
         self.flushed = until;
-        // Of what counts as heard the end may still be on its way: let it run dry by itself.
+        // The end of what counts as heard may still be on its way: the device runs dry by itself.
         let tail = self.heard >= until;
         let frames = until.saturating_sub(self.popped);
         if let Ok(chunk) = ring.read_chunk(frames as usize * self.frame_bytes) {
@@ -178,7 +179,7 @@ impl Playing {
         self.beat.restart(self.heard);
         self.link.heard.store(self.heard, Release);
         if frames > 0 {
-            // Its owner may wait for room in the ring.
+            // The owner may wait for room in the ring.
             self.link.signal();
         }
         if tail {
@@ -188,7 +189,7 @@ impl Playing {
         self.device.reset(now)
     }
 
-    /// Has a device rest that had nothing to play for a while.
+    /// Lets a device rest that had nothing to play for a while.
     fn rest(&mut self, now: Instant) -> Result<(), Fault> {
         if self.rest_in(now) == Some(Duration::ZERO) {
             (self.active, self.idle_since, self.run) = (false, None, Run::Stopped);
@@ -197,7 +198,7 @@ impl Playing {
         Ok(())
     }
 
-    /// How long until the device is to rest, if nothing comes.
+    /// Time until the device is to rest, if nothing comes.
     pub fn rest_in(&self, now: Instant) -> Option<Duration> {
         self.idle_since.map(|since| REST.saturating_sub(now.saturating_duration_since(since)))
     }
@@ -243,11 +244,11 @@ impl Playing {
         Ok(())
     }
 
-    /// One stretch of the ring; false when there is no more to move.
+    /// Moves one stretch of the ring; false when there is no more to move.
     fn feed_once(&mut self, ring: &mut rtrb::Consumer<u8>, now: Instant) -> Result<bool, Fault> {
         let ready = ring.slots() / self.frame_bytes;
         if self.link.flush_until.load(Acquire) > self.flushed {
-            // What lies behind the flushed frames must not be lost with them.
+            // Frames behind the flushed ones must not be lost with them.
             self.flush(ring, now)?;
             return Ok(true);
         }
@@ -283,7 +284,7 @@ impl Playing {
         self.heard = self.popped;
     }
 
-    /// Finds out how far the device is, publishes it, and signals each period; says whether it did.
+    /// Follows the device's position, publishes it, and signals each period; returns true if it signalled.
     fn follow(&mut self, now: Instant) -> (bool, Result<(), Fault>) {
         let mut outcome = Ok(());
         if self.run == Run::Running {
@@ -298,7 +299,7 @@ impl Playing {
         }
         self.link.heard.store(self.heard, Release);
         let ran_out = self.heard == self.popped && self.beat.told() != self.heard;
-        // A device without a clock does not say that it ran dry.
+        // A device without a clock does not report that it ran dry.
         self.dry |= ran_out && self.run == Run::Running;
         if ran_out && self.run == Run::Running && outcome.is_ok() {
             outcome = self.device.ran_out(now);
@@ -321,7 +322,7 @@ impl Side<dyn Output> for Playing {
         self.has_frames_to_play()
     }
 
-    /// What its stand-in had queued, the device plays as silence.
+    /// Plays as silence what the stand-in had queued.
     fn take_up(&mut self, opened: Opened<dyn Output>, now: Instant) -> u64 {
         let queued = self.queued();
         self.measures = (opened.period, opened.need);
@@ -332,7 +333,7 @@ impl Side<dyn Output> for Playing {
         self.clock.restart(self.heard, now);
         self.beat.refill_every(opened.period.min(target / 2).max(1));
         self.link.target.store(target, Relaxed);
-        // It may run: it has played silence on trial.
+        // The device may run: it has played silence on trial.
         (self.run, self.active, self.idle_since) = (Run::Stopped, true, None);
         let _ = self.silence.fill_up(self.device.as_mut(), lead + queued, now);
         target.max(opened.period * 2).max(opened.need)
@@ -356,12 +357,12 @@ impl Side<dyn Output> for Playing {
         opened.device.reset(now)
     }
 
-    /// It plays silence, until it is so far that it can take over.
+    /// Plays silence, until the device is far enough to take over.
     fn try_out(&mut self, opened: &mut Opened<dyn Output>, now: Instant) -> Result<(), Fault> {
         let (_, lead) = self.shares((opened.period, opened.need));
         let frames = lead + self.queued() + u64::from(self.spec.rate_hz / PROOF);
         let device = opened.device.as_mut();
-        // Where it has played all that within no time, nothing is left.
+        // Stays 0 where the device plays all of that within no time.
         self.trial_frames = 0;
         self.silence.fill_up(device, frames, now)?;
         device.start(now)?;
@@ -370,7 +371,7 @@ impl Side<dyn Output> for Playing {
     }
 
     fn has_proven(&mut self, opened: &mut Opened<dyn Output>, now: Instant) -> Result<bool, Fault> {
-        // How far the stand-in is by now.
+        // Position of the stand-in by now.
         let _ = self.follow(now);
         let (_, lead) = self.shares((opened.period, opened.need));
         let proof = u64::from(self.spec.rate_hz / PROOF).min(self.trial_frames / 2);

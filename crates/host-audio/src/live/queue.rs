@@ -1,21 +1,20 @@
-//! How long the queue of a playback stream is, and the silence that fills it.
+//! Length of a playback stream's queue, and the silence that fills it.
 
 use super::{Fault, Output, block_frames};
 use crate::{Error, StreamSpec};
 use std::time::Instant;
 
-/// The period of a stream whose owner wishes none, and the longest that is queued twice, as parts of a second: 20 and
-/// 100 ms.
+/// Default period of a stream, and the longest period that is queued twice, as parts of a second: 20 and 100 ms.
 const USUAL_PERIOD: u32 = 50;
 const LONGEST_PERIOD: u32 = 10;
-/// No stream is taken to have less queued than this part of a second (10 ms) where its buffer allows it.
+/// Shortest queue of a stream, as a part of a second (10 ms), where its buffer allows it.
 const SHORTEST_QUEUE: u32 = 100;
-/// The queue may grow to this part of a second (40 ms) where the stream's buffer allows it. What is taken out of that buffer
-/// early is heard no later for it, and what the host is late by is not heard.
+/// The queue may grow to this part of a second (40 ms) where the stream's buffer allows it. Frames taken out of that
+/// buffer early are heard no later for it, and a delay of the host is not heard.
 const RESERVE: u32 = 25;
 
-/// What a stream's owner keeps queued for a device with this `period`, in frames: two periods, but not more than it has
-/// room for.
+/// Number of frames that a stream's owner keeps queued for a device with this `period`: two periods, but not more than
+/// the owner has room for.
 pub(crate) fn queue_frames(spec: &StreamSpec, period: u64) -> u64 {
     let wish = match spec.period_frames {
         0 => spec.rate_hz / USUAL_PERIOD,
@@ -26,17 +25,17 @@ pub(crate) fn queue_frames(spec: &StreamSpec, period: u64) -> u64 {
     queue.min(most).max(2)
 }
 
-/// How many frames the queue takes at most.
+/// Maximum length of the queue in frames.
 pub(super) fn reserve_frames(spec: &StreamSpec, period: u64) -> u64 {
     let most = if spec.buffer_frames == 0 { u64::MAX } else { u64::from(spec.buffer_frames) };
     queue_frames(spec, period).max(u64::from(spec.rate_hz / RESERVE)).min(most)
 }
 
-/// What lies between a guest and its device: as large as the guest likes, so that there may be no memory for it.
+/// The ring between a guest and its device: as large as the guest asks for, so that there may be no memory for it.
 ///
 /// # Errors
-/// [`ErrorKind::Resource`](crate::ErrorKind::Resource). The ring's own allocation cannot fail without ending the process,
-/// hence the memory is asked for and given back first.
+/// [`ErrorKind::Resource`](crate::ErrorKind::Resource). The ring's own allocation cannot fail without ending
+/// the process, so the memory is allocated and freed first.
 pub(super) fn ring(bytes: usize) -> Result<(rtrb::Producer<u8>, rtrb::Consumer<u8>), Error> {
     let asked = Vec::<u8>::new().try_reserve_exact(bytes);
     asked.map_err(|error| Error::resource("the queue of a stream", error))?;

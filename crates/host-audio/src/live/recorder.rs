@@ -1,4 +1,4 @@
-//! A device for capture: has it emptied, and says what to wait for in between.
+//! Recorder of a device: empties it, and says what to wait for in between.
 
 use super::beat::Beat;
 use super::clock::Clock;
@@ -15,9 +15,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::time::{Duration, Instant};
 
-/// A stream's period counts to this part of a second (100 ms) when a device is watched.
+/// Longest period of a stream that counts when a device is watched, as a part of a second (100 ms).
 const LONGEST_PERIOD: u32 = 10;
-/// Where frames go that nobody has room for: this part of a second at once.
+/// Block that takes the frames that nobody has room for, as a part of a second (10 ms).
 const LOST: u32 = 100;
 
 /// The recorder of a stream.
@@ -26,7 +26,7 @@ pub(super) struct Recorder {
     supply: Supply<dyn Input>,
     capturing: Capturing,
     rate_hz: u32,
-    /// The last signal is overdue by the system's clock: the device's position moves in leaps.
+    /// True if the last signal is overdue by the system's clock: the device's position moves in leaps.
     late: bool,
 }
 
@@ -88,7 +88,7 @@ impl Engine for Recorder {
     }
 }
 
-/// A device, or its stand-in, and how far the stream is. Everything takes the time as a parameter.
+/// A device, or its stand-in, and the stream's position. Every method takes the time as a parameter.
 struct Capturing {
     link: Arc<Link>,
     device: Box<dyn Input>,
@@ -98,18 +98,18 @@ struct Capturing {
     frame_bytes: usize,
     clock: Clock,
     beat: Beat,
-    /// Frames taken from the device, and when there were some last.
+    /// Frames taken from the device; `moved_at` is the time of the last ones.
     taken: u64,
     moved_at: Instant,
     /// Frames put into the ring.
     given: u64,
-    /// Where the stream's owner began anew.
+    /// Position at which the stream's owner began again.
     base: u64,
     lost: Vec<u8>,
-    /// Frames are being lost; one xrun until it ends.
+    /// True while frames are being lost; one xrun until that ends.
     losing: bool,
     started: bool,
-    /// The device that has proven itself captures already.
+    /// True if the device that has proven itself captures already.
     runs_already: bool,
 }
 
@@ -136,7 +136,7 @@ impl Capturing {
         }
     }
 
-    /// A turn at device and ring.
+    /// Gives device and ring a turn.
     fn turn(&mut self, ring: &mut rtrb::Producer<u8>, now: Instant) -> Progress {
         let before = self.taken;
         let result = self.serve(ring, now);
@@ -181,7 +181,7 @@ impl Capturing {
         Ok(())
     }
 
-    /// Moves what the device has to the ring, as far as time allows.
+    /// Moves the device's frames to the ring, as far as time allows.
     fn collect(&mut self, ring: &mut rtrb::Producer<u8>, now: Instant) -> Result<(), Fault> {
         let mut recoveries = 0;
         loop {
@@ -199,7 +199,7 @@ impl Capturing {
         }
     }
 
-    /// One stretch of the ring; false when there is no more to move.
+    /// Moves one stretch of the ring; false when there is no more to move.
     fn collect_once(&mut self, ring: &mut rtrb::Producer<u8>, now: Instant) -> Result<bool, Fault> {
         let there = self.device.available(now)?;
         let due = self.clock.limit(self.taken + there, now).saturating_sub(self.taken) as usize;
@@ -264,7 +264,7 @@ impl Side<dyn Input> for Capturing {
         opened.device.start(now)
     }
 
-    /// What it gives first is late, and forgotten.
+    /// Discards the first frames of the device, which are late.
     fn has_proven(&mut self, opened: &mut Opened<dyn Input>, now: Instant) -> Result<bool, Fault> {
         let device = &mut opened.device;
         let mut look = || {

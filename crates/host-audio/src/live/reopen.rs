@@ -1,4 +1,4 @@
-//! Has a device opened by a thread of its own: opening may wait, and the guest's time must not.
+//! Opens a device in a thread of its own: opening may wait, and the guest's time must not.
 
 use super::Opened;
 use super::link::{Link, Mode};
@@ -23,17 +23,18 @@ impl<D: ?Sized> Shared<D> {
     }
 }
 
-/// Attempts that have not come back: which device each opens, and since when.
+/// Attempts that have not come back: number, device and start of each.
 static OWING: Mutex<Vec<(u64, Mode, Instant)>> = Mutex::new(Vec::new());
 static NUMBER: AtomicU64 = AtomicU64::new(0);
-/// How long an attempt may take before no other is made to open that device: each would leave a thread behind, and more descriptors.
+/// Time that an attempt may take before no other is made to open that device: each would leave a thread behind, and
+/// more descriptors.
 const OWES_AFTER: Duration = Duration::from_secs(1);
 
 fn owing() -> MutexGuard<'static, Vec<(u64, Mode, Instant)>> {
     OWING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Opens a device as often as it takes, but not twice at once.
+/// Opens a device as often as needed, but not twice at the same time.
 pub(super) struct Opener<D: ?Sized> {
     shared: Arc<Shared<D>>,
 }
@@ -47,7 +48,7 @@ where
         Self { shared: Arc::new(shared) }
     }
 
-    /// Makes an attempt; wakes `link` when its outcome is there. Not to be called before that of the last one was taken.
+    /// Makes an attempt; wakes `link` when its outcome is there. The outcome of the last attempt must be taken before.
     pub fn begin(&self, link: &Arc<Link>) -> Result<(), Error> {
         let mode = link.mode();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Stands in for a device that is gone: takes frames, or gives silence, at the rate of the system's clock.
+//! Stand-ins for a device that is gone: they take frames, or give silence, at the rate of the system's clock.
 
 use super::link::wait_for;
 use super::{Fault, Input, Output, time_to_frames};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 struct Ticker {
     rate_hz: u32,
-    /// Frames that had passed at `since`, or in all while it does not run.
+    /// Frames that had passed at `since`, or in all while the ticker does not run.
     before: u64,
     since: Option<Instant>,
 }
@@ -36,7 +36,7 @@ impl Ticker {
     }
 }
 
-/// Plays to nobody.
+/// Stand-in that plays to nobody.
 #[derive(Debug)]
 pub(super) struct SilentOutput {
     ticker: Ticker,
@@ -46,7 +46,7 @@ pub(super) struct SilentOutput {
 }
 
 impl SilentOutput {
-    /// One that has `queued` frames to play and is not started. It takes up to `most` frames ahead.
+    /// A stand-in that has `queued` frames to play and is not started. Up to `most` frames are taken ahead.
     pub fn new(frame_bytes: usize, rate_hz: u32, queued: u64, most: u64) -> Self {
         Self { ticker: Ticker::new(rate_hz), frame_bytes, written: queued, most }
     }
@@ -111,7 +111,7 @@ impl Output for SilentOutput {
     }
 }
 
-/// Gives silence.
+/// Stand-in that gives silence.
 #[derive(Debug)]
 pub(super) struct SilentInput {
     ticker: Ticker,
@@ -125,7 +125,7 @@ impl SilentInput {
         Self { ticker: Ticker::new(rate_hz), format, frame_bytes, read: 0 }
     }
 
-    /// Begins to give it.
+    /// Begins to give silence.
     pub fn begin(&mut self, now: Instant) {
         self.ticker.start(now);
     }

@@ -1,4 +1,5 @@
-//! The device of a stream or its stand-in, for playback and capture alike: does what [`failover`](super::failover) decides.
+//! The device of a stream or its stand-in, for playback and capture alike: does what [`failover`](super::failover)
+//! decides.
 
 use super::failover::{Due, Entry, Failover, Return};
 use super::link::Link;
@@ -12,34 +13,34 @@ use std::time::{Duration, Instant};
 
 /// The part of fail-over in which playback and capture differ.
 pub(super) trait Side<D: ?Sized> {
-    /// A stream plays or captures, with the device or its stand-in.
+    /// Returns true while a stream plays or captures, with the device or its stand-in.
     fn is_busy(&self) -> bool;
 
-    /// The device has frames to play or to give, or is to be given some.
+    /// Returns true if the device has frames to play or to give, or is to be given some.
     fn has_to_move(&self) -> bool;
 
-    /// Goes over to a device; gives the frames that it plays or captures at once at most.
+    /// Switches to a device; returns the most frames that the device plays or captures at a time.
     fn take_up(&mut self, opened: Opened<D>, now: Instant) -> u64;
 
-    /// Goes over to a stand-in; gives the device.
+    /// Switches to a stand-in; returns the device.
     fn stand_in(&mut self, now: Instant) -> Opened<D>;
 
-    /// Has a device that stood still begin anew.
+    /// Makes a device that stood still begin again.
     fn reset(&mut self, opened: &mut Opened<D>, now: Instant) -> Result<(), Fault>;
 
-    /// Has a device play or capture beside the stand-in.
+    /// Makes a device play or capture beside the stand-in.
     fn try_out(&mut self, opened: &mut Opened<D>, now: Instant) -> Result<(), Fault>;
 
-    /// Whether a device beside the stand-in moves, and can go on for it.
+    /// Returns true if a device beside the stand-in moves, and can take over from it.
     fn has_proven(&mut self, opened: &mut Opened<D>, now: Instant) -> Result<bool, Fault>;
 }
 
 /// Result of a turn with the device or its stand-in.
 pub(super) struct Progress {
     pub result: Result<(), Fault>,
-    /// The position has moved on.
+    /// True if the position has moved on.
     pub moved: bool,
-    /// The stream's owner was told of it.
+    /// True if the stream's owner was told of that.
     pub told: bool,
 }
 
@@ -52,7 +53,7 @@ pub(super) struct Supply<D: ?Sized> {
     rate_hz: u32,
     /// The device, while it is on trial.
     on_trial: Option<Opened<D>>,
-    /// How long the stream waits for the device to be opened for the first time; `None` once that is decided.
+    /// End of the wait for the device to be opened for the first time; `None` once the outcome is decided.
     undecided_until: Option<Instant>,
 }
 
@@ -65,7 +66,8 @@ where
         Self { link, opener, failover: Failover::new(), watch, rate_hz, on_trial: None, undecided_until: None }
     }
 
-    /// Begins to open the device for the first time. After `patience` without it the stream goes on silently, or is refused.
+    /// Begins to open the device for the first time. After `patience` without it the stream goes on silently, or is
+    /// refused.
     pub fn begin(&mut self, patience: Duration, now: Instant) {
         self.undecided_until = Some(now + patience);
         if let Err(error) = self.opener.begin(&self.link) {
@@ -73,7 +75,7 @@ where
         }
     }
 
-    /// Whether there is a device to be closed, or an attempt to open one.
+    /// Returns true if there is a device to be closed, or an attempt to open one.
     pub fn has_device(&self) -> bool {
         self.failover.is_used() || self.on_trial.is_some() || self.failover.is_opening()
     }
@@ -83,14 +85,14 @@ where
         self.on_trial.as_ref().map(|opened| &*opened.device)
     }
 
-    /// Closes what an attempt under way opens, at the end; waits for that, but not for long.
+    /// Closes the device that an attempt under way opens, at the end; waits for the attempt, but not for long.
     pub fn end(self) {
         if self.failover.is_opening() {
             drop(self.opener.outcome_within(self.link.mode().patience));
         }
     }
 
-    /// How long until [`Self::step`] has something to do, if nothing happens.
+    /// Time until [`Self::step`] has something to do, if nothing happens.
     pub fn due_in(&self, now: Instant) -> Option<Duration> {
         match self.undecided_until {
             Some(until) => Some(until.saturating_duration_since(now)),
@@ -98,7 +100,7 @@ where
         }
     }
 
-    /// Does what is due about the device; before each turn.
+    /// Does the work that is due for the device; before each turn.
     pub fn step(&mut self, side: &mut impl Side<D>, now: Instant) {
         match self.failover.due(now) {
             Due::Nothing => {}
@@ -132,12 +134,12 @@ where
         }
         self.watch.look(now);
         if !side.has_to_move() {
-            // Since the last look, however long ago that was.
+            // No reason to move since the last look, however long ago that was.
             self.watch.idle(now);
         }
     }
 
-    /// Draws the conclusions from a turn.
+    /// Evaluates the result of a turn.
     pub fn settle(&mut self, side: &mut impl Side<D>, progress: Progress, now: Instant) {
         if progress.moved {
             self.watch.moved(now);
@@ -160,7 +162,7 @@ where
         }
     }
 
-    /// `first`: it was just opened and did not prove that it moves.
+    /// `first`: the device was just opened and did not prove that it moves.
     fn take_up(&mut self, side: &mut impl Side<D>, opened: Opened<D>, first: bool, now: Instant) {
         let at_once = side.take_up(opened, now);
         self.watch = Watch::new(at_once, self.rate_hz, first, now);
@@ -197,7 +199,7 @@ where
         }
     }
 
-    /// The device is let go, to be opened again.
+    /// Lets the device go, to be opened again.
     fn lose(&mut self, error: Error, now: Instant) {
         self.on_trial = None;
         let untold = self.failover.lost(now);
@@ -208,7 +210,7 @@ where
         }
     }
 
-    /// Decides about a stream whose device is not there when it is opened.
+    /// Decides about a stream whose device is absent when the stream is opened.
     fn go_without(&mut self, error: Error) {
         self.undecided_until = None;
         if self.link.mode().absent == WhenAbsent::Refuse {

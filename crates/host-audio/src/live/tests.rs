@@ -1,4 +1,4 @@
-//! Players and recorders over devices whose every answer is written down, in simulated time.
+//! Players and recorders over scripted devices, in simulated time.
 
 use super::drive::Engine;
 use super::input::LiveSource;
@@ -17,29 +17,29 @@ const SPEC: StreamSpec =
     StreamSpec { format: Format::S16Le, rate_hz: 48_000, channels: 2, period_frames: 480, buffer_frames: 1_920 };
 const FRAME_BYTES: usize = 4;
 const STEP: Duration = Duration::from_millis(1);
-/// How long what happens in real time may take, such as a thread that opens a device.
+/// Time limit for work in real time, such as a thread that opens a device.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What the devices of a test do.
+/// Behavior of the devices of a test.
 #[derive(Debug)]
 struct Script {
     spec: StreamSpec,
-    /// How much faster than the system's clock a device is, in millionths.
+    /// Excess of a device's speed over the system's clock, in millionths.
     ppm: i64,
-    /// What the next calls that ask a device for its position give.
+    /// Results of the next calls that ask a device for its position.
     faults: VecDeque<Fault>,
-    /// Devices opened so far, and whether opening one fails.
+    /// Number of devices opened so far; `absent`: opening one fails.
     opened: u32,
     absent: bool,
     /// Frames that the last device has played or captured.
     passed: u64,
-    /// The device takes frames and does not move.
+    /// True if the device takes frames and does not move.
     frozen: bool,
-    /// Frames of the guest's that devices took.
+    /// Frames of the guest that devices took.
     heard: u64,
-    /// How long a device takes to get going.
+    /// Time that a device takes to begin to move.
     lag: Duration,
-    /// Frames that devices were told to forget.
+    /// Frames that devices were told to discard.
     thrown: u64,
     /// Frames that a device has room for.
     capacity: u64,
@@ -167,7 +167,7 @@ fn is_lost(notice: Option<Notice>, kind: &ErrorKind) -> bool {
 }
 
 fn mode(direction: Direction) -> Mode {
-    // A name of its own for each: opening waits for what was closed under the same name.
+    // Each mode has a name of its own: opening waits for devices closed under the same name.
     Mode { name: format!("{:?}", Instant::now()), direction, absent: WhenAbsent::Silence, patience: PATIENCE }
 }
 
@@ -217,7 +217,7 @@ impl Playing {
         Self { script, sink, player, ring, now: Instant::now(), accepted: 0, position: 0 }
     }
 
-    /// A step of time; the position goes on with it and not otherwise.
+    /// Takes a step of time; the position follows it, and goes neither back nor too far.
     fn step(&mut self, feed: bool) {
         self.now += STEP;
         if feed {
@@ -252,7 +252,7 @@ fn an_xrun_is_made_good_and_counted() {
     let mut playing = Playing::new(SPEC, 960, Script::default());
     playing.steps(100);
     assert_eq!(playing.sink.xruns(), 0);
-    // It hits the queue, all of which counts as heard then.
+    // The xrun hits the queue, all of which counts as heard then.
     playing.script.lock().unwrap().faults.push_back(Fault::Xrun);
     playing.now += STEP;
     playing.player.turn(&mut playing.ring, false, playing.now);
@@ -273,7 +273,7 @@ fn a_device_that_is_lost_stops_no_clock_and_is_opened_again() {
     let before = playing.position;
     playing.steps(1_000);
     assert!(matches!(playing.sink.notice(), Some(Notice::Lost(_))));
-    // A second in real time, but for the frame or so that a step may lack.
+    // A second in real time, except for the frame or so that a step may lack.
     assert!(playing.position.abs_diff(before + 48_000) < 100, "{before}: {}", playing.position);
     assert_eq!(playing.script.lock().unwrap().opened, 1);
     playing.script.lock().unwrap().absent = false;
@@ -289,12 +289,12 @@ fn a_device_that_is_lost_stops_no_clock_and_is_opened_again() {
 const RESTS: [&str; 4] = ["runs dry", "is paused", "stops", "stands still with all of it"];
 
 impl Playing {
-    /// Waits until what was accepted is heard.
+    /// Waits until all accepted frames are heard.
     fn run_dry(&mut self) {
         while self.sink.queued_frames() > 0 {
             self.step(false);
         }
-        // The device finds out.
+        // The device notices that it ran dry.
         (0..50).for_each(|_| self.step(false));
     }
 
@@ -310,7 +310,7 @@ impl Playing {
             }
             _ => {}
         }
-        // The thread sees that, and sleeps until something is to be done.
+        // The player sees that, and sleeps until something is to be done.
         self.player.turn(&mut self.ring, false, self.now);
         self.now += rest;
         match way {
@@ -318,7 +318,7 @@ impl Playing {
             "stops" => self.sink.start().unwrap(),
             _ => {}
         }
-        // What was played meanwhile is no leap.
+        // Frames that were played meanwhile are no leap.
         self.player.turn(&mut self.ring, false, self.now);
         self.position = self.accepted - self.sink.queued_frames();
         self.steps(500);
@@ -359,14 +359,15 @@ fn over_hours_of_gaps_of_every_length_nothing_is_lost() {
 
 #[test]
 fn what_is_left_behind_an_xrun_is_played_though_nobody_writes_any_more() {
-    // A device that says that it ran dry when it is asked for its position: before it has frames, or with some left in the ring.
+    // A device that reports that it ran dry when it is asked for its position: before it has frames, or with some left
+    // in the ring.
     for faults in 1..12 {
         let mut playing = Playing::new(SPEC, 960, Script { capacity: 480, ..Script::default() });
         playing.step(true);
         playing.script.lock().unwrap().faults.extend((0..faults).map(|_| Fault::Xrun));
         let mut waited = 0;
         while playing.sink.queued_frames() > 0 {
-            // Nobody but the thread itself wakes it.
+            // The player wakes by its own timeout alone.
             let wish = playing.player.turn(&mut playing.ring, false, playing.now);
             if playing.sink.queued_frames() > 0 {
                 playing.now += wish.timeout.expect("it goes on by itself");
@@ -391,7 +392,7 @@ fn a_device_that_stands_still_is_as_good_as_lost() {
     let before = playing.position;
     playing.steps(2_000);
     assert!(is_lost(playing.sink.notice(), &ErrorKind::StandsStill));
-    // It goes on before that is found out.
+    // The position goes on before that is found out.
     assert!(playing.position + GRACE + 200 > before + 96_000, "{before}: {}", playing.position);
 }
 
@@ -431,7 +432,7 @@ fn trying_a_frozen_device_again_stops_no_clock() {
     playing.steps(1_000);
     assert!(playing.position.abs_diff(before + 48_000) < 200, "{before}: {}", playing.position);
     assert!(is_lost(playing.sink.notice(), &ErrorKind::StandsStill));
-    // It is opened in another thread, which may not have had a processor for all of that second.
+    // The device is opened in another thread, which may not have had a processor for all of that second.
     playing.step_until("it is back", |playing| matches!(playing.sink.notice(), Some(Notice::Back)));
     assert!(playing.sink.notice().is_none());
 }
@@ -446,7 +447,7 @@ fn a_device_that_needs_more_than_the_guest_has_gets_silence_ahead() {
         let passed = playing.script.lock().unwrap().passed;
         assert!(playing.position.abs_diff(passed) < 144, "{} and {passed}", playing.position);
     }
-    // The guest is late by 30 ms: nobody hears it, for the device has 40.
+    // The guest is late by 30 ms: nobody hears it, because the device has 40.
     for _ in 0..30 {
         playing.step(false);
     }
@@ -486,7 +487,7 @@ fn a_stream_that_was_stopped_begins_anew() {
     assert!(playing.position > stopped + 4_000);
 }
 
-/// Capture, as [`Playing`].
+/// A guest that captures, like [`Playing`].
 struct Capturing {
     script: Shared,
     source: LiveSource,
@@ -578,7 +579,7 @@ fn over_hours_each_position_follows_its_device_and_nothing_accumulates() {
     let mut playing = Playing::new(spec, 800, Script { ppm: 200, ..Script::default() });
     let mut capturing = Capturing::new(spec, Script { ppm: -200, ..Script::default() });
     let (begin, hours) = (playing.now, Duration::from_secs(2 * 3_600));
-    // Steps of a period: a guest acts no more often.
+    // Steps of a period: a guest acts no more often than that.
     let mut longest = 0;
     while playing.now - begin < hours {
         for now in [&mut playing.now, &mut capturing.now] {
@@ -600,7 +601,7 @@ fn over_hours_each_position_follows_its_device_and_nothing_accumulates() {
     assert_eq!((playing.sink.xruns(), capturing.source.xruns()), (0, 0));
 }
 
-/// A stream whose device opens when it is let, but is not waited for.
+/// A stream whose device opens only when it is told to, and that does not wait for the device.
 fn slow(absent: WhenAbsent) -> (Playing, std::sync::mpsc::Sender<()>, Result<(), Error>) {
     let script = Shared::default();
     let shared = Arc::clone(&script);

@@ -4,7 +4,7 @@ use super::*;
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
-/// 100 ms, of which a guest keeps four.
+/// A period of 100 ms, and a buffer of four periods.
 fn spec(rate_hz: u32) -> StreamSpec {
     let period_frames = rate_hz / 10;
     StreamSpec { format: Format::U8, rate_hz, channels: 1, period_frames, buffer_frames: 4 * period_frames }
