@@ -1,4 +1,4 @@
-//! A stream in the server's terms: sample format, channel positions, the cycle that is asked for.
+//! A stream in the server's terms: sample format, channel positions, the requested cycle.
 
 use crate::live::queue_frames;
 use crate::{ServerVolume, StreamSpec};
@@ -13,13 +13,14 @@ use std::ops::RangeInclusive;
 pub(super) const RATES_HZ: RangeInclusive<u32> = 4_000..=384_000;
 /// Channel counts that every server takes.
 pub(super) const CHANNELS: RangeInclusive<u32> = 1..=MAX_CHANNELS as u32;
-/// The graph's cycle is asked to be this part of the queue: one is in the device, one on its way, one is refilled.
+/// Parts into which the queue is divided for the requested cycle: one is in the device, one on its way, one is
+/// refilled.
 const CYCLES: u64 = 3;
-/// It is not asked to be shorter than this part of a second (2 ms): it is everybody's, and each one costs the host.
+/// Shortest cycle that is requested, as a part of a second (2 ms): all clients share it, and each cycle costs the host.
 const SHORTEST_CYCLE: u32 = 500;
 
-/// The server's name for a format. Those that are missing are no part of PipeWire, or its converter takes them but plays noise or
-/// silence (`S8`, `S24_32BE` and `F64BE` in 0.3.65); they are converted here.
+/// The server's name for a format. Missing formats are no part of PipeWire, or its converter takes them but plays noise
+/// or silence (`S8`, `S24_32BE` and `F64BE` in 0.3.65); this crate converts them.
 fn format_of(format: Format) -> Option<AudioFormat> {
     Some(match format {
         Format::U8 => AudioFormat::U8,
@@ -42,7 +43,7 @@ pub(super) fn formats() -> FormatSet {
     Format::all().filter(|&format| format_of(format).is_some()).collect()
 }
 
-/// Where the channels belong, in ALSA's order, which is a guest's.
+/// Positions of the channels, in ALSA's order, which is a guest's.
 fn positions(channels: u8) -> [u32; MAX_CHANNELS] {
     const ALSA: [u32; 8] = [
         sys::SPA_AUDIO_CHANNEL_FL,
@@ -58,7 +59,7 @@ fn positions(channels: u8) -> [u32; MAX_CHANNELS] {
     match channels {
         1 => positions[0] = sys::SPA_AUDIO_CHANNEL_MONO,
         2 | 4 | 5 | 6 | 8 => positions[..8].copy_from_slice(&ALSA),
-        // Nobody knows where they belong: they are passed on one to one.
+        // Nobody knows where these channels belong: they are passed on one to one.
         _ => positions.iter_mut().zip(sys::SPA_AUDIO_CHANNEL_AUX0..).for_each(|(entry, aux)| *entry = aux),
     }
     positions
@@ -86,11 +87,11 @@ pub(super) fn volume(param: &Pod) -> Option<ServerVolume> {
 fn object(type_: u32, id: u32, properties: Vec<Property>) -> Vec<u8> {
     let object = Value::Object(pod::Object { type_, id, properties });
     let written = pod::serialize::PodSerializer::serialize(std::io::Cursor::new(Vec::new()), &object);
-    // Cannot fail: it is written to memory.
+    // Cannot fail: the object is written to memory.
     written.map(|(cursor, _)| cursor.into_inner()).unwrap_or_default()
 }
 
-/// How many frames the graph's cycle is asked to have at most.
+/// Most frames that the graph's cycle is requested to have.
 pub(super) fn cycle_frames(spec: &StreamSpec) -> u64 {
     (queue_frames(spec, 0) / CYCLES).max((spec.rate_hz / SHORTEST_CYCLE).into())
 }

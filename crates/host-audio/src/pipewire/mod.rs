@@ -1,7 +1,7 @@
-//! PipeWire natively: a node of its own for each stream, which asks the graph for a short cycle.
+//! PipeWire's own protocol: a node of its own for each stream, which requests a short cycle from the graph.
 //!
-//! Three threads have to do with a stream: its own, that of its node ([`node`]), and the graph's, which takes frames out of
-//! a ring, or puts them into one, once in a cycle. The server mixes, converts and has the volume.
+//! Three threads serve a stream: its own, that of its node ([`node`]), and the graph's, which takes frames out of a
+//! ring, or puts them into one, once in a cycle. The server mixes, converts and has the volume.
 
 mod format;
 mod node;
@@ -21,14 +21,14 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// `pipewire[:NODE][@SERVER]`.
+/// Driver of `pipewire[:NODE][@SERVER]`.
 pub(crate) struct PipeWireDriver {
     target: Option<String>,
     socket: Option<PathBuf>,
-    /// What a stream's node is called.
+    /// Name of a stream's node.
     title: String,
     role: Option<String>,
-    /// How long it may take to answer.
+    /// Time that the server may take to answer.
     patience: Duration,
 }
 
@@ -42,7 +42,7 @@ impl PipeWireDriver {
         server::sockets(self.socket.as_deref())
     }
 
-    /// The server as errors name it.
+    /// Name of the server in errors.
     fn server(&self) -> String {
         self.sockets().first().map(|path| format!("unix:{}", path.display())).unwrap_or_default()
     }
@@ -61,7 +61,7 @@ impl PipeWireDriver {
     }
 }
 
-/// Where the usual server listens, or is likely to.
+/// Socket at which the usual server listens, or is likely to.
 pub(crate) fn usual() -> PathBuf {
     let sockets = server::sockets(None);
     sockets.iter().find(|path| path.exists()).or(sockets.first()).cloned().unwrap_or_default()
@@ -83,18 +83,18 @@ pub(crate) fn offers(socket: Option<&Path>, options: &DeviceOptions) -> Result<V
         device: device(Some(if node.name.is_empty() { &node.serial } else { &node.name }.clone())),
         description: node.description.clone(),
         playback: node.plays(),
-        // Of a sink, what it plays.
+        // Capture from a sink gives what the sink plays.
         capture: node.captures() || node.is_sink(),
     });
     Ok(std::iter::once(usual).chain(nodes).filter(|offer| offer.playback || offer.capture).collect())
 }
 
-/// What ends a stream in use.
+/// Fault that ends a stream in use.
 fn lost(server: &str, reason: String) -> Fault {
     Fault::Lost(Error::lost(format_args!("PipeWire server {server}"), reason))
 }
 
-/// Waits until `wake` is readable, the node has something to say, or `timeout` has passed: true then.
+/// Waits until `wake` is readable, the node has something to report, or `timeout` has passed (returns true).
 fn wait(state: &State, wake: BorrowedFd<'_>, timeout: Option<Duration>) -> bool {
     let fds = [wake, state.event.fd()];
     let timed_out = wait_for(&mut fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)), timeout);
@@ -107,7 +107,7 @@ impl Driver for PipeWireDriver {
         DeviceSpec::PipeWire { node: self.target.clone(), socket: self.socket.clone() }.to_string()
     }
 
-    /// What every server takes: it converts.
+    /// Capabilities of every server: it converts.
     fn capabilities(&self, _direction: Direction) -> Result<Capabilities, Error> {
         Ok(Capabilities { formats: format::formats(), rates_hz: format::RATES_HZ, channels: format::CHANNELS })
     }

@@ -1,7 +1,8 @@
-//! A stream's node on the server, and the thread that it lives in.
+//! A stream's node on the server, and its thread.
 //!
-//! PipeWire's objects stay in the thread that made them. It opens the stream, obeys [`Command`]s, and notes when the
-//! server ends it. The frames go another way: the graph calls a [`Process`] once in a cycle, in a real-time thread.
+//! PipeWire's objects stay in the thread that made them. That thread opens the stream, obeys [`Command`]s, and notes
+//! when the server ends the stream. The frames take another path: the graph calls a [`Process`] once in a cycle, in a
+//! real-time thread.
 
 use super::format;
 use super::server::{Access, Client, Failure};
@@ -23,46 +24,47 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a session manager may take to connect a stream, and a device to begin, where there seems to be no session manager.
+/// Time that a session manager may take to connect a stream, and a device to begin, where there seems to be no session
+/// manager.
 const PATIENCE_UNMANAGED: Duration = Duration::from_millis(250);
-/// How long a stream that does not play stays in the graph. A server that is told to stop a node and to start it while it stalls
-/// may play silence for it from then on, for many seconds (0.3.65).
+/// Time that a stream that does not play stays in the graph. A server that is told to stop a node and to start it while
+/// it stalls may play silence for it from then on, for many seconds (0.3.65).
 const REST: Duration = Duration::from_secs(2);
-/// So many cycles are looked at before what a stream needs counts as known.
+/// Cycles that have to pass before the needs of a stream count as known.
 const CYCLES: u32 = 3;
 
-/// Called by the graph, in its thread: it neither waits nor allocates.
+/// Callback of the graph, in the graph's thread: must neither wait nor allocate.
 pub(super) trait Process: Send + 'static {
     fn process(&mut self, stream: &Stream);
 }
 
-/// What a stream's node is to be.
+/// Parameters of a stream's node.
 pub(super) struct Wanted {
-    /// The server, and what the node is called.
+    /// The server, and the node's name.
     pub access: Access,
-    /// What it is to be connected to.
+    /// Name of the node to connect to.
     pub target: Option<String>,
     pub role: Option<String>,
     pub direction: Direction,
     pub spec: StreamSpec,
 }
 
-/// What the node's thread is told.
+/// Commands to the node's thread.
 pub(super) enum Command {
-    /// Takes part in the graph at once, or does not after [`REST`].
+    /// Takes part in the graph immediately, or ends that after [`REST`].
     Active(bool),
     /// Ends the stream.
     Quit,
 }
 
-/// What node and stream share; sizes in the stream's frames.
+/// State shared by node and stream; sizes in the stream's frames.
 #[derive(Debug)]
 pub(super) struct State {
     /// Readable when the stream is lost, and after a cycle where somebody waits for one.
     pub event: Event,
-    /// Somebody waits for a cycle.
+    /// True while somebody waits for a cycle.
     pub watched: AtomicBool,
-    /// The stream plays, or captures; otherwise it plays silence, or forgets what it is given.
+    /// True while the stream plays or captures; otherwise it plays silence, or discards what it is given.
     pub running: AtomicBool,
     cycles: AtomicU32,
     cycle_frames: AtomicU32,
@@ -88,7 +90,7 @@ impl State {
         }))
     }
 
-    /// A cycle of `frames` is over, which are heard `latency` later.
+    /// Notes the end of a cycle of `frames`, which are heard `latency` later.
     pub fn cycled(&self, frames: usize, latency: i64) {
         self.cycle_frames.store(frames as u32, Relaxed);
         self.latency_frames.store(latency.clamp(0, i64::from(u32::MAX)) as u32, Relaxed);
@@ -100,7 +102,7 @@ impl State {
 
     /// Volume and mute that the server has for the stream, if they were not taken yet.
     pub fn take_volume(&self) -> Option<ServerVolume> {
-        // The other side notes it in between two cycles, in no thread of the graph's.
+        // The node's thread stores the volume in between two cycles, in no thread of the graph's.
         self.volume.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
@@ -109,7 +111,7 @@ impl State {
         self.event.set();
     }
 
-    /// Why the stream is no more.
+    /// The reason why the stream has ended, if it has.
     pub fn loss(&self) -> Option<String> {
         if !self.lost.load(Acquire) {
             return None;
@@ -117,7 +119,7 @@ impl State {
         self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Notes that the stream is no more; the first reason counts.
+    /// Notes that the stream has ended; the first reason counts.
     fn lose(&self, reason: String) {
         self.reason.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
         self.lost.store(true, Release);
@@ -125,16 +127,16 @@ impl State {
     }
 }
 
-/// A node as its stream's thread has it; it goes with this.
+/// A node as its stream's thread has it; dropping the handle ends the node.
 pub(super) struct Handle {
     commands: Sender<Command>,
-    /// The graph's cycle when it was opened, and how long after it its frames are heard.
+    /// The graph's cycle when the node was opened, and the time after the cycle until its frames are heard.
     pub cycle_frames: u64,
     pub latency_frames: u64,
 }
 
 impl Handle {
-    /// Makes a node, and waits until the graph has called `process` a few times.
+    /// Creates a node, and waits until the graph has called `process` a few times.
     pub fn open(wanted: Wanted, state: Arc<State>, process: impl Process) -> Result<Self, Failure> {
         let (commands, receiver) = pipewire::channel::channel();
         let (answer, answered) = mpsc::channel();
@@ -153,7 +155,7 @@ impl Handle {
     }
 
     pub fn set_active(&self, on: bool) {
-        // Fails only where the thread has ended, which the state says.
+        // Fails only where the thread has ended, which the state reports.
         let _ = self.commands.send(Command::Active(on));
     }
 }
@@ -178,7 +180,7 @@ fn stream_properties(wanted: &Wanted, node: Option<&super::server::Node>) -> Pro
         "node.description" => title,
         "node.latency" => format!("{}/{rate}", format::cycle_frames(&wanted.spec)),
         "node.rate" => format!("1/{rate}"),
-        // What the session manager remembers volume, mute and target by.
+        // Key under which the session manager remembers volume, mute and target.
         "application.id" => identity(title),
     };
     if let Some(role) = &wanted.role {
@@ -194,7 +196,7 @@ fn stream_properties(wanted: &Wanted, node: Option<&super::server::Node>) -> Pro
     properties
 }
 
-/// The thread's life: `answer` hears when the stream is open.
+/// Body of the node's thread; `answer` is told when the stream is open.
 fn run(
     wanted: &Wanted,
     state: &Arc<State>,
@@ -216,7 +218,7 @@ fn run(
         })
         .register();
     let stream = StreamRc::new(client.core.clone(), &wanted.access.title, stream_properties(wanted, node))?;
-    // Two listeners: the one's data are the graph's thread's alone, the other is called in this one.
+    // Two listeners: the data of one are the graph's thread's alone, the other is called in this thread.
     let noted = Arc::clone(state);
     let _changes = stream
         .add_local_listener::<()>()
@@ -249,7 +251,7 @@ fn run(
         None if begun => serve(&client, &stream, state, commands, answer),
         None => Err(survey.unlinked()),
     };
-    // Before the listeners go: nobody calls them any more then.
+    // Disconnected before the listeners go: nobody calls them any more then.
     let _ = stream.disconnect();
     outcome
 }
@@ -278,7 +280,7 @@ fn serve(
         let left = idle_since.get().map(|since| REST.saturating_sub(since.elapsed()));
         if active == left.is_some_and(|left| left.is_zero()) {
             active = !active;
-            // What is lost is noted elsewhere.
+            // A loss is noted elsewhere.
             let _ = stream.set_active(active);
         }
         main_loop.iterate(left.filter(|_| active).map_or(Timeout::Infinite, Timeout::Finite));

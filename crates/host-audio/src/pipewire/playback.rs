@@ -19,18 +19,19 @@ use std::time::{Duration, Instant};
 const QUEUE: u32 = 2;
 const SECOND_NS: i64 = 1_000_000_000;
 
-/// What both threads of a playback stream share.
+/// State shared by both threads of a playback stream.
 struct Shared {
     state: Arc<State>,
     position: Position,
-    /// The graph had to play silence in the middle of the stream, or at its end.
+    /// True if the graph had to play silence in the middle of the stream, or at its end.
     gap: AtomicBool,
-    /// There is a queue in `queues.next`.
+    /// True if there is a queue in `queues.next`.
     renewed: AtomicBool,
     queues: Mutex<Queues>,
 }
 
-/// How a queue is emptied: it is replaced. What was taken out of it is given back, for the graph's thread frees no memory.
+/// Exchange of queues: a queue is emptied by replacing it. The old one is given back, because the graph's thread frees
+/// no memory.
 #[derive(Default)]
 struct Queues {
     next: Option<(u64, rtrb::Consumer<u8>)>,
@@ -40,7 +41,7 @@ struct Queues {
 /// The graph's side.
 struct Feeder {
     shared: Arc<Shared>,
-    /// Which queue it is.
+    /// Number of the queue.
     number: u64,
     queue: rtrb::Consumer<u8>,
     format: Format,
@@ -49,15 +50,15 @@ struct Feeder {
     /// Frames ever given to the graph, silence included, and those of this queue.
     given: u64,
     taken: u64,
-    /// What lay before this queue's first frame, and silence in between since.
+    /// Frames before this queue's first frame, and frames of silence in between since.
     offset: u64,
-    /// The cycle that is under way: when it began, and what was given before.
+    /// The cycle that is under way: its beginning, and the frames given before.
     cycle_ns: i64,
     cycle_given: u64,
 }
 
 impl Feeder {
-    /// Goes over to the newest queue, as soon as nobody else looks at it.
+    /// Switches to the newest queue, as soon as nobody else holds the lock.
     fn renew(&mut self) {
         if self.shared.renewed.load(Acquire)
             && let Ok(mut queues) = self.shared.queues.try_lock()
@@ -69,7 +70,7 @@ impl Feeder {
         }
     }
 
-    /// Fills `into`: with what is queued, then with silence.
+    /// Fills `into` with queued frames, then with silence.
     fn fill(&mut self, into: &mut [u8]) {
         let wanted = into.len() / self.frame_bytes;
         let ready = self.queue.slots() / self.frame_bytes;
@@ -77,7 +78,7 @@ impl Feeder {
         let frames = if running { ready.min(wanted) } else { 0 };
         let (sound, silence) = into.split_at_mut(frames * self.frame_bytes);
         if frames > 0 {
-            // Cannot fail: that much is there.
+            // Cannot fail: the queue holds that much.
             let _ = self.queue.pop_entire_slice(sound);
             self.offset = self.given - self.taken;
             self.taken += frames as u64;
@@ -89,14 +90,14 @@ impl Feeder {
         self.given += wanted as u64;
     }
 
-    /// Publishes where the device is, and gives its latency in frames.
+    /// Publishes the device's position, and returns its latency in frames.
     fn tell(&mut self, stream: &Stream, before: u64) -> i64 {
         let Ok(time) = stream.time() else { return 0 };
         if time.now() != self.cycle_ns {
             (self.cycle_ns, self.cycle_given) = (time.now(), before);
         }
         let ticks = time.rate();
-        // Its own rate may be another one than the stream's.
+        // The rate of `delay` may be another one than the stream's.
         let delay = i128::from(time.delay()) * i128::from(ticks.num) * i128::from(self.rate_hz);
         let latency = (delay / i128::from(ticks.denom.max(1))) as i64 + time.buffered().cast_signed();
         self.shared.position.publish(&Reading {
@@ -142,7 +143,7 @@ pub(super) struct PipeWireOutput {
     /// Frames put into this queue, and those of them that were heard.
     written: u64,
     heard: u64,
-    /// The last that was known of the device.
+    /// Last known state of the device.
     reading: Reading,
     /// One moment on two clocks: the second is the graph's.
     epoch: (Instant, i64),
@@ -177,7 +178,7 @@ impl PipeWireOutput {
         let node = Handle::open(wanted, state, feeder)?;
         let now = clock_gettime(ClockId::Monotonic);
         let epoch = (Instant::now(), now.tv_sec * SECOND_NS + now.tv_nsec);
-        // A cycle takes all of its frames at once, and the next ones have to be there a cycle later.
+        // A cycle takes all of its frames together, and the next ones have to be there a cycle later.
         let (period, need) = (node.cycle_frames, node.cycle_frames * 2 + node.latency_frames);
         let output = Self {
             node,
@@ -326,7 +327,7 @@ mod tests {
     fn silence_is_played_where_there_is_nothing_else_and_noted_within_a_stream() {
         let (mut feeder, mut queue) = feeder();
         queue.push_entire_slice(&[1; 12]).unwrap();
-        // It does not run yet.
+        // The stream does not run yet.
         assert_eq!(cycle(&mut feeder), [0; 8]);
         feeder.shared.state.running.store(true, Release);
         assert_eq!(cycle(&mut feeder), [1; 8]);
@@ -351,7 +352,7 @@ mod tests {
         feeder.shared.renewed.store(true, Release);
         assert_eq!(cycle(&mut feeder), [2; 8]);
         assert_eq!((feeder.number, feeder.taken), (1, 4));
-        // What is spent is for the stream's thread to free.
+        // Spent queues are for the stream's thread to free.
         assert!(feeder.shared.queues.lock().unwrap().spent.is_some());
     }
 }

@@ -1,24 +1,24 @@
-//! Where the device is in a stream: written once in a cycle by the graph's thread, which must not wait, and read by the
-//! stream's.
+//! Position of the device in a stream: written once in a cycle by the graph's thread, which must not wait, and read by
+//! the stream's.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicI64, AtomicU64, fence};
 
-/// What is known of the device at one moment; in frames since the stream was last emptied.
+/// State of the device at one moment; in frames since the stream was last emptied.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Reading {
-    /// Which of the stream's queues is spoken of; there is a new one each time that it is emptied.
+    /// Number of the stream's queue; there is a new queue each time that the stream is emptied.
     pub queue: u64,
-    /// The moment, in nanoseconds of the monotonic clock.
+    /// Time of the reading, in nanoseconds of the monotonic clock.
     pub at_ns: i64,
-    /// What was heard at that moment; less than 0 as long before the first frame is.
+    /// Frames heard at that moment; less than 0 before the first frame is heard.
     pub heard: i64,
-    /// What the graph has taken.
+    /// Frames that the graph has taken.
     pub taken: u64,
 }
 
 impl Reading {
-    /// What was heard at `now_ns`: time goes on between two readings, but not beyond what the graph has.
+    /// Frames heard at `now_ns`: time goes on between two readings, but not beyond the frames that the graph has.
     pub fn heard_at(&self, now_ns: i64, rate_hz: u32) -> u64 {
         let passed = i128::from(now_ns - self.at_ns) * i128::from(rate_hz) / 1_000_000_000;
         let heard = (i128::from(self.heard) + passed).clamp(0, i128::from(self.taken));
@@ -26,10 +26,11 @@ impl Reading {
     }
 }
 
-/// A [`Reading`] that two threads share. Neither waits: who reads while it is written keeps the one before.
+/// A [`Reading`] that two threads share. Neither waits: a read during a write gives nothing, and the reader keeps its
+/// last one.
 #[derive(Debug, Default)]
 pub(super) struct Position {
-    /// Odd while it is written.
+    /// Odd while a reading is written.
     version: AtomicU64,
     queue: AtomicU64,
     at_ns: AtomicI64,
@@ -38,7 +39,7 @@ pub(super) struct Position {
 }
 
 impl Position {
-    /// To be called by one thread only.
+    /// Publishes a reading; to be called by one thread only.
     pub fn publish(&self, reading: &Reading) {
         let version = self.version.load(Relaxed);
         self.version.store(version + 1, Relaxed);
@@ -50,7 +51,7 @@ impl Position {
         self.version.store(version + 2, Release);
     }
 
-    /// `None`: it is just being written.
+    /// The last reading; `None` while one is being written.
     pub fn read(&self) -> Option<Reading> {
         let version = self.version.load(Acquire);
         let reading = Reading {

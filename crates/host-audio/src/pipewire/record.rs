@@ -12,13 +12,13 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
 
-/// What nobody reads is kept for this part of a second (500 ms).
+/// Frames that nobody reads are kept for this part of a second (500 ms).
 const KEPT: u32 = 2;
 
-/// What both threads of a record stream share.
+/// State shared by both threads of a record stream.
 struct Shared {
     state: Arc<State>,
-    /// There was no room for what came.
+    /// True if there was no room for captured frames.
     overflow: AtomicBool,
 }
 
@@ -34,7 +34,7 @@ impl Process for Collector {
         while let Some(mut buffer) = stream.dequeue_buffer() {
             let Some(data) = buffer.datas_mut().first_mut() else { continue };
             let (offset, size) = (data.chunk().offset() as usize, data.chunk().size() as usize);
-            // What the server says of its own buffer is not taken for granted.
+            // The server's values about its own buffer are not trusted.
             let Some(bytes) = data.data().and_then(|bytes| bytes.get(offset..)?.get(..size)) else { continue };
             let frames = bytes.len() / self.frame_bytes;
             if self.shared.state.running.load(Acquire)
@@ -89,7 +89,7 @@ impl Input for PipeWireInput {
     fn available(&mut self, _now: Instant) -> Result<u64, Fault> {
         self.alive()?;
         if self.shared.overflow.swap(false, AcqRel) {
-            // What comes from now on is worth more than what came.
+            // New frames are worth more than the old ones.
             self.forget();
             return Err(Fault::Xrun);
         }
@@ -98,7 +98,7 @@ impl Input for PipeWireInput {
 
     fn read(&mut self, into: &mut [u8], _now: Instant) -> Result<usize, Fault> {
         let frames = into.len().min(self.queue.slots()) / self.frame_bytes;
-        // Cannot fail: that much is there.
+        // Cannot fail: the queue holds that much.
         let _ = self.queue.pop_entire_slice(&mut into[..frames * self.frame_bytes]);
         Ok(frames)
     }

@@ -1,4 +1,4 @@
-//! Reaching a server, and what there is on it.
+//! Connection to a server, and survey of its nodes.
 
 use crate::{Direction, session};
 use pipewire::context::ContextRc;
@@ -14,14 +14,14 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// How long a server may take at least to say what it has.
+/// Minimum time that a server is given to report its nodes.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
-/// The loop is left so often to look at the time.
+/// Interval at which the loop is left to look at the time.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// Where a server of the whole machine listens.
+/// Directory in which a server of the whole machine listens.
 const SYSTEM: &str = "/run/pipewire";
 
-/// Why the server cannot be used, and what helps.
+/// Reason why the server cannot be used, and what helps.
 #[derive(Debug, Clone)]
 pub(super) struct Failure {
     pub reason: String,
@@ -40,7 +40,8 @@ impl From<pipewire::Error> for Failure {
     }
 }
 
-/// Where a server may listen: at `socket`, or else where every client of PipeWire looks. The first is the likely one.
+/// Sockets at which a server may listen: `socket`, or else those that every client of PipeWire tries. The first is the
+/// likely one.
 pub(super) fn sockets(socket: Option<&Path>) -> Vec<PathBuf> {
     let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
     let name = match socket {
@@ -55,17 +56,17 @@ pub(super) fn sockets(socket: Option<&Path>) -> Vec<PathBuf> {
     paths
 }
 
-/// Where a server listens, and what a program is called there.
+/// Sockets of a server, and the program's name there.
 #[derive(Debug, Clone)]
 pub(super) struct Access {
     pub sockets: Vec<PathBuf>,
     pub title: String,
-    /// How long it may take to answer, and to begin a stream.
+    /// Time that the server may take to answer, and to begin a stream.
     pub patience: Duration,
 }
 
 impl Access {
-    /// A connection, whose messages come through the loop of `context`.
+    /// Makes a connection, whose messages come through the loop of `context`.
     pub fn connect(&self, context: &ContextRc) -> Result<CoreRc, Failure> {
         let hint = self.sockets.first().and_then(|path| session::hint(path));
         let stream = self.socket().map_err(|error| match (hint, error.kind()) {
@@ -83,7 +84,7 @@ impl Access {
         Ok(context.connect_fd_rc(stream.into(), Some(names))?)
     }
 
-    /// The first that answers; otherwise what is wrong with the likely one.
+    /// Connects to the first socket that answers; otherwise returns the error of the likely one.
     fn socket(&self) -> std::io::Result<UnixStream> {
         let mut attempts = self.sockets.iter().map(UnixStream::connect);
         let first = attempts.next().unwrap_or_else(|| Err(std::io::ErrorKind::NotFound.into()));
@@ -93,7 +94,7 @@ impl Access {
     }
 }
 
-/// A client of a server. Lives in one thread.
+/// A client of a server, for one thread.
 pub(super) struct Client {
     pub core: CoreRc,
     _context: ContextRc,
@@ -109,7 +110,7 @@ impl Client {
         Ok(Self { core: access.connect(&context)?, _context: context, main_loop, patience: access.patience })
     }
 
-    /// Has the loop run until `done`; false if it takes too long.
+    /// Runs the loop until `done`; false if that takes too long.
     pub fn run_until(&self, patience: Duration, mut done: impl FnMut() -> bool) -> bool {
         let deadline = Instant::now() + patience;
         while !done() {
@@ -121,7 +122,7 @@ impl Client {
         true
     }
 
-    /// What there is on the server.
+    /// Asks for everything that is on the server.
     pub fn survey(&self) -> Result<Survey, Failure> {
         let survey = Rc::new(RefCell::new(Survey::default()));
         let (done, broken) = (Rc::new(Cell::new(false)), Rc::new(RefCell::new(None)));
@@ -170,32 +171,32 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Streams can play to it.
+    /// Returns true if streams can play to the node.
     pub fn plays(&self) -> bool {
         matches!(self.class.as_str(), "Audio/Sink" | "Audio/Duplex")
     }
 
-    /// Streams can capture from it, what a sink plays aside.
+    /// Returns true if streams can capture from the node, apart from what a sink plays.
     pub fn captures(&self) -> bool {
         self.class.starts_with("Audio/Source") || self.class == "Audio/Duplex"
     }
 
-    /// What it plays can be captured.
+    /// Returns true if the node is a sink: what it plays can be captured.
     pub fn is_sink(&self) -> bool {
         self.class == "Audio/Sink"
     }
 }
 
-/// What there is on a server.
+/// Result of a survey of a server.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
     pub nodes: Vec<Node>,
-    /// There is a session manager: it made the metadata that name the default nodes.
+    /// True if there is a session manager: it made the metadata that name the default nodes.
     pub managed: bool,
 }
 
 impl Survey {
-    /// The node called `name`, or any fit one; it has to be one that a stream in `direction` can be connected to.
+    /// The node called `name`, which must fit a stream in `direction`; `None` without a name, if any node fits.
     pub fn find(&self, name: Option<&str>, direction: Direction) -> Result<Option<&Node>, Failure> {
         let fit = |node: &Node| match direction {
             Direction::Playback => node.plays(),
@@ -221,7 +222,7 @@ impl Survey {
         }
     }
 
-    /// Why nothing connects a stream to a device.
+    /// The failure for a stream that nothing connects to a device.
     pub fn unlinked(&self) -> Failure {
         if self.managed {
             Failure::new(
@@ -272,7 +273,7 @@ mod tests {
             assert_eq!(find(name, direction).unwrap_err().reason, reason);
         }
         assert!(survey.find(None, Direction::Playback).unwrap().is_none());
-        // Without a name it is the default source, which is no sink.
+        // Capture without a name means the default source, which is no sink.
         let sinks = Survey { nodes: survey.nodes.into_iter().take(1).collect(), managed: true };
         assert!(sinks.find(None, Direction::Playback).unwrap().is_none());
         assert_eq!(sinks.find(None, Direction::Capture).unwrap_err().reason, "it has no source");

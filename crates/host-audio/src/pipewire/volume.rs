@@ -1,4 +1,5 @@
-//! Follows the volume and the mute that a stream's node has on the server. They are the host's people's, and never set from here.
+//! Follows the volume and the mute of a stream's node on the server. Users of the host set them; this program never
+//! does.
 
 use super::format;
 use super::node::State;
@@ -11,7 +12,7 @@ use pipewire::spa::param::ParamType;
 use pipewire::types::ObjectType;
 use std::sync::Arc;
 
-/// The node as every mixer sees it; dropped in this order.
+/// The node as every mixer sees it; the fields are dropped in this order.
 pub(super) struct VolumeWatch {
     _listener: NodeListener,
     _node: Node,
@@ -19,7 +20,7 @@ pub(super) struct VolumeWatch {
 }
 
 impl VolumeWatch {
-    /// Has `state` told what becomes of the node with this number.
+    /// Reports volume and mute of the node with this number to `state`.
     pub fn begin(client: &Client, node_id: u32, state: &Arc<State>) -> Result<Self, Failure> {
         let registry = client.core.get_registry_rc()?;
         let own = GlobalObject {
