@@ -1,15 +1,15 @@
-//! Where a PulseAudio server is.
+//! Address of a PulseAudio server.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// The port that PulseAudio's `module-native-protocol-tcp` listens on unless told otherwise.
+/// Default port of PulseAudio's `module-native-protocol-tcp`.
 const PORT: u16 = 4713;
-/// Where a server of the whole machine listens.
+/// Socket of a server of the whole machine.
 const SYSTEM: &str = "/run/pulse/native";
 
-/// Where a PulseAudio server is: `unix:PATH` or `tcp:HOST[:PORT]`.
+/// Address of a PulseAudio server: `unix:PATH` or `tcp:HOST[:PORT]`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ServerAddress {
     /// A local socket.
@@ -19,7 +19,7 @@ pub enum ServerAddress {
 }
 
 impl ServerAddress {
-    /// The server that a program without a wish uses: what `PULSE_SERVER` says, else the user's, else the machine's.
+    /// The default server of a program: the one that `PULSE_SERVER` names, else the user's, else the machine's.
     pub(crate) fn usual() -> Self {
         let named = std::env::var("PULSE_SERVER").ok();
         if let Some(address) = named.and_then(|text| text.split_whitespace().next()?.parse().ok()) {

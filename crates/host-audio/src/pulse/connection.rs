@@ -11,21 +11,21 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-/// How long a server may take at least to answer while a stream is set up.
+/// Minimum time that a server is given to answer while a stream is set up.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes of a cookie.
 const COOKIE_BYTES: usize = 256;
-/// Bytes read at once.
+/// Bytes read at a time.
 const READ_BYTES: usize = 64 * 1024;
-/// Messages from the server that are longer are a fault; streams' frames come in pieces of 64 KiB at most.
+/// Longest message that a server may send; streams' frames come in pieces of 64 KiB at most.
 const MOST_MESSAGE_BYTES: usize = 1024 * 1024;
 
-/// Why the server cannot be used.
+/// Reason why the server cannot be used.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// It refused a command.
+    /// The server refused a command.
     Refused(pa::PulseError),
-    /// The connection failed, or what came is not the protocol.
+    /// The connection failed, or the server's bytes are not the protocol.
     Broken(String),
 }
 
@@ -48,7 +48,7 @@ trait Stream: Read + Write + AsFd + Send {}
 impl Stream for UnixStream {}
 impl Stream for TcpStream {}
 
-/// What the server sent.
+/// A message from the server.
 pub(super) enum Message<'a> {
     /// The answer to the command with this number; its content is read with [`reply`].
     Reply(u32, &'a [u8]),
@@ -56,9 +56,9 @@ pub(super) enum Message<'a> {
     Error(u32, pa::PulseError),
     /// The server ended a stream.
     Killed,
-    /// Something became of what has this number, of the kind that was subscribed to.
+    /// An object of the kind that was subscribed to changed; its number.
     Changed(Option<u32>),
-    /// Something happened that makes no difference.
+    /// A message that makes no difference.
     Other,
     /// Captured frames of a stream.
     Frames(&'a [u8]),
@@ -71,14 +71,14 @@ pub(super) struct Connection {
     version: u16,
     is_pipewire: bool,
     next_number: u32,
-    /// Room for what is received: what lies from `parsed` to `received` was not looked at.
+    /// Received bytes: those from `parsed` to `received` were not parsed yet.
     inbox: Vec<u8>,
     parsed: usize,
     received: usize,
-    /// What is to be sent; from `sent` on it was not.
+    /// Bytes to be sent: those from `sent` on were not sent yet.
     outbox: Vec<u8>,
     sent: usize,
-    /// Where a command is put together.
+    /// Buffer in which a command is encoded.
     scratch: Vec<u8>,
 }
 
@@ -100,7 +100,7 @@ impl Connection {
         };
         let mut cookie = Vec::with_capacity(COOKIE_BYTES);
         if let Some(file) = pulseaudio::cookie_path_from_env().and_then(|path| File::open(path).ok()) {
-            // What cannot be read is as good as none; a device file has no end.
+            // A cookie that cannot be read is as good as none; a device file has no end.
             let _ = file.take(COOKIE_BYTES as u64).read_to_end(&mut cookie);
         }
         // A server ends a connection whose cookie has another length, also if it needs none.
@@ -160,12 +160,12 @@ impl Connection {
         self.version
     }
 
-    /// It is PipeWire's server in PulseAudio's place.
+    /// Returns true if the server is PipeWire's in PulseAudio's place.
     pub fn is_pipewire(&self) -> bool {
         self.is_pipewire
     }
 
-    /// Queues a command and gives its number.
+    /// Queues a command and returns its number.
     pub fn send(&mut self, command: &Command) -> Result<u32, Failure> {
         let number = self.next_number;
         self.next_number = self.next_number.wrapping_add(1) & 0x7fff_ffff;
@@ -201,7 +201,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The next message that is there, if any.
+    /// The next message that has arrived, if any.
     pub fn receive(&mut self) -> Result<Option<Message<'_>>, Failure> {
         let (descriptor, content) = loop {
             if let Some(found) = self.complete()? {
@@ -222,12 +222,12 @@ impl Connection {
             Ok((number, Command::Error(error))) => Ok(Some(Message::Error(number, error))),
             Ok((_, Command::PlaybackStreamKilled(_) | Command::RecordStreamKilled(_))) => Ok(Some(Message::Killed)),
             Ok((_, Command::SubscribeEvent(event))) => Ok(Some(Message::Changed(event.index))),
-            // A server may also tell what this client does not know.
+            // A server may also send messages that this client does not know.
             Ok(_) | Err(_) => Ok(Some(Message::Other)),
         }
     }
 
-    /// The message at the start of what was not looked at, if all of it is there.
+    /// The first message that was not parsed, if all of it is there.
     fn complete(&self) -> Result<Option<(Descriptor, std::ops::Range<usize>)>, Failure> {
         let mut rest = &self.inbox[self.parsed..self.received];
         if rest.len() < DESCRIPTOR_SIZE {
@@ -242,7 +242,7 @@ impl Connection {
         Ok((rest.len() >= length).then_some((descriptor, begin..begin + length)))
     }
 
-    /// Reads what the socket has; false: nothing now.
+    /// Reads bytes from the socket; false: none now.
     fn fill(&mut self) -> Result<bool, Failure> {
         self.inbox.copy_within(self.parsed..self.received, 0);
         self.received -= self.parsed;
@@ -261,8 +261,8 @@ impl Connection {
         }
     }
 
-    /// Waits until `wake` is readable, the server has sent something or takes what is queued, or `timeout` has
-    /// passed: true then.
+    /// Waits until `wake` is readable, the server has sent something or takes queued bytes, or `timeout` has passed
+    /// (returns true).
     pub fn wait(&self, wake: BorrowedFd<'_>, timeout: Option<Duration>) -> bool {
         let stream = PollFd::from_borrowed_fd(self.stream.as_fd(), self.interest());
         crate::live::wait_for(&mut [PollFd::from_borrowed_fd(wake, PollFlags::IN), stream], timeout)
@@ -292,7 +292,7 @@ fn connect(address: &ServerAddress, patience: Duration) -> Result<Box<dyn Stream
             for address in (host, *port).to_socket_addrs()? {
                 match TcpStream::connect_timeout(&address, patience) {
                     Ok(stream) => {
-                        // Frames are small and late ones are of no use.
+                        // Frames are small, and late ones are useless.
                         stream.set_nodelay(true)?;
                         stream.set_nonblocking(true)?;
                         return Ok(Box::new(stream));

@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 pub(super) const RATES_HZ: RangeInclusive<u32> = 4_000..=384_000;
 /// Channel counts that every server takes.
 pub(super) const CHANNELS: RangeInclusive<u32> = 1..=pa::sample_spec::MAX_CHANNELS as u32;
-/// What is asked to be queued for a stream whose owner wishes nothing, and at most, as parts of a second: 40 and 200 ms.
+/// Default length of the requested queue, and the longest one, as parts of a second: 40 and 200 ms.
 const USUAL_QUEUE: u32 = 25;
 const LONGEST_QUEUE: u32 = 5;
 
@@ -41,7 +41,7 @@ fn sample_spec(spec: &StreamSpec) -> pa::SampleSpec {
     pa::SampleSpec { format, channels: spec.channels, sample_rate: spec.rate_hz }
 }
 
-/// Channels of which nothing is known.
+/// Channels without known positions.
 const ANY: [Position; pa::sample_spec::MAX_CHANNELS as usize] = [
     Position::Aux0,
     Position::Aux1,
@@ -92,12 +92,12 @@ fn channel_map(channels: u8) -> pa::ChannelMap {
     match channels {
         1 => pa::ChannelMap::mono(),
         2 | 4 | 5 | 6 | 8 => pa::ChannelMap::new(ALSA.into_iter().take(channels.into())),
-        // Nobody knows where they belong: they are passed on one to one.
+        // Nobody knows where these channels belong: they are passed on one to one.
         _ => pa::ChannelMap::new(ANY.iter().copied().take(channels.into())),
     }
 }
 
-/// How many frames are to be queued, the server's device included: two periods, but not more than there is room for.
+/// Number of frames to be queued, the server's device included: two periods, but not more than there is room for.
 fn queue_frames(spec: &StreamSpec) -> u32 {
     let wish = match spec.period_frames {
         0 => spec.rate_hz / USUAL_QUEUE,
@@ -119,7 +119,7 @@ pub(super) fn playback(spec: &StreamSpec) -> pa::PlaybackStreamParams {
         buffer_attr: pa::stream::BufferAttr {
             max_length: u32::MAX,
             target_length: bytes(queue, spec),
-            // What was late is played from where it is, not skipped.
+            // Late frames are played from where they are, not skipped.
             pre_buffering: bytes(1, spec),
             minimum_request_length: bytes((queue / 8).max(1), spec),
             ..Default::default()

@@ -22,14 +22,14 @@ use pulseaudio::protocol::{self as pa, Command, PulseError};
 use std::ffi::CString;
 use std::time::Duration;
 
-/// `pulse[:SINK][@SERVER]`.
+/// Driver of `pulse[:SINK][@SERVER]`.
 pub(crate) struct PulseDriver {
     device: Option<String>,
     server: Option<ServerAddress>,
-    /// What the stream is called on the server.
+    /// Name of the stream on the server.
     title: String,
     role: Option<String>,
-    /// How long it may take to answer.
+    /// Time that the server may take to answer.
     patience: Duration,
 }
 
@@ -52,7 +52,8 @@ impl PulseDriver {
             .map_err(|failure| self.error(failure, Direction::Playback))
     }
 
-    /// Properties of a stream. PulseAudio remembers it by the last one, PipeWire's session manager by the one before.
+    /// Properties of a stream. PulseAudio remembers the stream by the last property, PipeWire's session manager by the
+    /// one before.
     fn props(&self, title: &CString) -> pa::Props {
         let identity = CString::new(identity(&title.to_string_lossy())).unwrap_or_default();
         let mut props = pa::Props::new();
@@ -65,12 +66,13 @@ impl PulseDriver {
         props
     }
 
-    /// The device's name for the server; none where it is to choose: its default one, or where its user has moved the stream.
+    /// The device's name for the server; `None` lets the server choose: its default device, or the one to which its
+    /// user has moved the stream.
     fn device_name(&self) -> Option<CString> {
         self.device.as_ref().and_then(|name| CString::new(name.as_str()).ok())
     }
 
-    /// What keeps a stream from being opened.
+    /// The error for a stream that could not be opened.
     fn error(&self, failure: Failure, direction: Direction) -> Error {
         let address = self.address();
         let path = match &address {
@@ -138,7 +140,7 @@ pub(crate) fn offers(server: Option<&ServerAddress>, options: &DeviceOptions) ->
     Ok(std::iter::once(usual).chain(sinks).chain(sources).collect())
 }
 
-/// What ends a stream in use.
+/// Fault that ends a stream in use.
 fn lost(server: &str, failure: Failure) -> crate::live::Fault {
     let reason = match failure {
         Failure::Refused(error) => format!("it refused a command ({error:?})"),
@@ -152,7 +154,7 @@ impl Driver for PulseDriver {
         DeviceSpec::Pulse { device: self.device.clone(), server: self.server.clone() }.to_string()
     }
 
-    /// What every server takes: it converts.
+    /// Capabilities of every server: it converts.
     fn capabilities(&self, _direction: Direction) -> Result<Capabilities, Error> {
         Ok(Capabilities { formats: format::formats(), rates_hz: format::RATES_HZ, channels: format::CHANNELS })
     }

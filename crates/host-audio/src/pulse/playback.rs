@@ -10,29 +10,29 @@ use pulseaudio::protocol::{self as pa, Command};
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant, SystemTime};
 
-/// Bytes that may wait for the socket: more, and the server is behind.
+/// Bytes that may wait for the socket; with more, the server is behind.
 const MOST_BACKLOG_BYTES: usize = 64 * 1024;
-/// The server is asked for the position so often, in parts of a second: at first, and later.
+/// Intervals at which the server is asked for the position: at first, and later.
 const ASK_SOON: Duration = Duration::from_millis(4);
 const ASK_LATER: Duration = Duration::from_millis(20);
 
-/// A position is guessed so long after a question that is not answered: later, the server does not move.
+/// Time after an unanswered question for which a position is guessed: later, the server does not move.
 const LONGEST_GUESS: Duration = Duration::from_millis(250);
 
-/// How long the server may take to play what counts as heard: what it says of its latency is not exact.
+/// Time that the server may take to play what counts as heard: its reported latency is not exact.
 const DRAIN: Duration = Duration::from_millis(300);
 
-/// Where the server was when it was last asked.
+/// Position of the server when it was last asked.
 #[derive(Debug, Clone, Copy)]
 struct Known {
-    /// Frames heard, less than 0 before the first is; counted as [`PulseOutput::sent`] is.
+    /// Frames heard, less than 0 before the first one is; counted like [`PulseOutput::sent`].
     heard: i64,
     at: Instant,
-    /// It goes on with time.
+    /// True if the position goes on with time.
     playing: bool,
 }
 
-/// A question for the position that is not answered.
+/// A question for the position that is not answered yet.
 #[derive(Debug, Clone, Copy)]
 struct Asked {
     number: u32,
@@ -48,9 +48,9 @@ pub(super) struct PulseOutput {
     rate_hz: u32,
     frame_bytes: usize,
     running: bool,
-    /// The stream has run out; silence may be needed to push the rest of it through.
+    /// True if the stream has run out; silence may be needed to push the rest of it through.
     trailing: bool,
-    /// Frames sent since the queue was last emptied, silence behind the stream's included.
+    /// Frames sent since the queue was last emptied, including silence behind the stream's frames.
     sent: u64,
     tail: Tail,
     known: Option<Known>,
@@ -89,7 +89,7 @@ impl PulseOutput {
         Ok(Opened { device: Box::new(output), period: request.max(1), need: own + request })
     }
 
-    /// Takes in what the server sent and sends what is queued.
+    /// Takes in the server's messages and sends queued ones.
     fn exchange(&mut self, now: Instant) -> Result<(), Fault> {
         self.pump(now).map_err(|failure| lost(&self.server, failure))
     }
@@ -110,7 +110,7 @@ impl PulseOutput {
                     return Err(Failure::Broken("it ended the stream: its sink was removed".into()));
                 }
                 Message::Changed(index) => self.volume.changed(index, &mut self.connection)?,
-                // A refusal of what does not matter, such as a volume.
+                // A refusal concerns only what does not matter, such as a volume.
                 Message::Error(..) | Message::Other | Message::Frames(_) => {}
             }
         }
@@ -124,13 +124,13 @@ impl PulseOutput {
         self.connection.flush()
     }
 
-    /// What an answer says: the server saw the question after all that was sent before it.
+    /// Evaluates an answer: the server saw the question after everything that was sent before it.
     fn learn(&mut self, asked: Asked, latency: &pa::PlaybackLatency, now: Instant) -> Result<(), Failure> {
         let queued = (latency.write_offset - latency.read_offset).max(0) / self.frame_bytes as i64;
         let device = time_to_frames(Duration::from_micros(latency.sink_usec), self.rate_hz).cast_signed();
-        // In the middle between question and answer, as near as can be known.
+        // The best estimate is the middle between question and answer.
         let at = asked.at + now.saturating_duration_since(asked.at) / 2;
-        // What the server has handed to its device is heard in time, also when no more comes.
+        // Frames that the server has handed to its device are heard in time, also when no more come.
         let playing = latency.playing || (queued == 0 && asked.sent > 0);
         self.known = Some(Known { heard: asked.sent.cast_signed() - queued - device, at, playing });
         let waits = self.running && !playing && asked.sent == self.sent;
@@ -140,7 +140,7 @@ impl PulseOutput {
         Ok(())
     }
 
-    /// Sends silence, so that the server plays all that lies before it.
+    /// Sends silence, so that the server plays everything before it.
     fn pad(&mut self, now: Instant) -> Result<(), Failure> {
         let (silence, times) = self.tail.pad(self.sent, now);
         for _ in 0..times {
@@ -174,7 +174,7 @@ impl PulseOutput {
 
     fn cork(&mut self, cork: bool, now: Instant) -> Result<(), Fault> {
         if let Some(known) = self.known {
-            // What was heard so far stays; the answer to a question from before says nothing about after.
+            // Frames heard so far stay heard; the answer to an earlier question says nothing about later.
             let heard = self.heard(now).cast_signed();
             self.known = Some(Known { heard: heard.min(known.heard.max(heard)), at: now, ..known });
         }
@@ -244,7 +244,7 @@ impl Output for PulseOutput {
     }
 
     fn wait(&mut self, wake: BorrowedFd<'_>, _room: bool, timeout: Option<Duration>) -> bool {
-        // The server is asked on, though nobody wants to know.
+        // The server is asked again, though nobody waits for the answer.
         let asks = self.trailing && self.asked.is_none();
         let own = self.next_ask.filter(|_| asks).map(|next| next.saturating_duration_since(Instant::now()));
         match own.filter(|own| timeout.is_none_or(|timeout| *own < timeout)) {

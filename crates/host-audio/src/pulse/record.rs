@@ -9,7 +9,7 @@ use pulseaudio::protocol::{self as pa, Command};
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-/// What nobody reads is kept for this part of a second (500 ms).
+/// Frames that nobody reads are kept for this part of a second (500 ms).
 const KEPT: u32 = 2;
 
 pub(super) struct PulseInput {
@@ -18,7 +18,7 @@ pub(super) struct PulseInput {
     channel: u32,
     volume: VolumeWatch,
     frame_bytes: usize,
-    /// What came and was not read; from `read` on.
+    /// Captured bytes; those from `read` on were not read yet.
     captured: Vec<u8>,
     read: usize,
     most_bytes: usize,
@@ -51,13 +51,13 @@ impl PulseInput {
         Ok(Opened { device: Box::new(input), period: fragment.max(1) as u64, need: 0 })
     }
 
-    /// Takes in what the server sent and sends what is queued.
+    /// Takes in the server's messages and sends queued ones.
     fn exchange(&mut self) -> Result<(), Fault> {
         let kept = self.pump().map_err(|failure| lost(&self.server, failure))?;
         if kept { Ok(()) } else { Err(Fault::Xrun) }
     }
 
-    /// False: there was no room for what came.
+    /// Returns false if there was no room for captured frames.
     fn pump(&mut self) -> Result<bool, Failure> {
         let version = self.connection.version();
         let mut kept = true;
@@ -65,7 +65,7 @@ impl PulseInput {
             match message {
                 Message::Frames(frames) if self.running => {
                     if self.captured.len() - self.read + frames.len() > self.most_bytes {
-                        // Nobody reads: what comes from now on is worth more than what came.
+                        // Nobody reads: new frames are worth more than the old ones.
                         kept = false;
                         self.captured.clear();
                         self.read = 0;

@@ -1,35 +1,36 @@
-//! The end of what a stream has. PulseAudio plays it; PipeWire's server plays whole blocks only, so silence is sent behind it.
-//! (Telling it that no more comes has it play the rest of a block, but skip what is sent for the rest of that block's time.)
+//! The end of a stream's frames. PulseAudio plays it; PipeWire's server plays whole blocks only, so silence is sent
+//! behind it. (A server that is told that no more comes plays the rest of a block, but skips frames that are sent for
+//! the rest of that block's time.)
 
 use crate::StreamSpec;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-/// A stream that does not play though it has whole blocks, as far as that is known, and that was sent nothing for so long has less
-/// than one: the server's blocks may be longer, up to 8,192 frames.
+/// A stream that does not play though it seems to have whole blocks, and that was sent nothing for this time, has less
+/// than one block: the server's blocks may be longer, up to 8,192 frames.
 const STUCK: Duration = Duration::from_millis(300);
-/// Silence is sent no more often, twice as much each time.
+/// Minimum time between two stretches of silence; each is twice as long as the one before.
 const PAD_EVERY: Duration = Duration::from_millis(20);
-/// No more of it is sent at once: so many blocks.
+/// Most blocks of silence that are sent together.
 const MOST_BLOCKS: u64 = 16;
 
 /// The silence behind a stream's frames. Positions are in frames, silence included.
 #[derive(Debug)]
 pub(super) struct Tail {
-    /// The server plays whole blocks, of so many frames.
+    /// Frames of a block, if the server plays whole blocks only.
     block_frames: Option<u64>,
     silence: Vec<u8>,
-    /// Silence sent before, and where the last of it lies.
+    /// Frames of silence sent earlier, and the range of the last silence.
     before: u64,
     last: Range<u64>,
-    /// When frames were sent last, and silence; how many blocks of it are sent next.
+    /// Times at which frames and silence were last sent; number of blocks of silence to be sent next.
     sent_at: Instant,
     padded_at: Instant,
     next_blocks: u64,
 }
 
 impl Tail {
-    /// On a server that plays blocks of `block_frames`, `whole` ones only.
+    /// The tail of a stream on a server that plays blocks of `block_frames`; `whole`: whole ones only.
     pub fn new(spec: &StreamSpec, block_frames: u64, whole: bool) -> Self {
         let block_frames = block_frames.max(u64::from(spec.rate_hz / 100)).max(1);
         let mut silence = vec![0; block_frames as usize * spec.frame_bytes()];
@@ -39,7 +40,7 @@ impl Tail {
         Self { block_frames, silence, before: 0, last: 0..0, sent_at: now, padded_at: now, next_blocks: 1 }
     }
 
-    /// The server plays whole blocks only.
+    /// Returns true if the server plays whole blocks only.
     pub fn is_needed(&self) -> bool {
         self.block_frames.is_some()
     }
@@ -49,14 +50,15 @@ impl Tail {
         (self.sent_at, self.padded_at, self.next_blocks) = (now, now, 1);
     }
 
-    /// A stream that does not play, with so many frames on the server, waits for the rest of a block. `trailing`: it has run out.
+    /// Returns true if a stream that does not play, with `queued` frames on the server, waits for the rest of a block.
+    /// `trailing`: the stream has run out.
     pub fn is_stuck(&self, queued: u64, trailing: bool, now: Instant) -> bool {
         let since = |at| now.saturating_duration_since(at);
         let short = |block| trailing || queued < block || since(self.sent_at) >= STUCK;
         queued > 0 && since(self.padded_at) >= PAD_EVERY && self.block_frames.is_some_and(short)
     }
 
-    /// A block of silence, and how often it is to be sent at `position`.
+    /// A block of silence, and the number of times that it has to be sent at `position`.
     pub fn pad(&mut self, position: u64, now: Instant) -> (&[u8], u64) {
         let blocks = self.next_blocks;
         let frames = self.block_frames.unwrap_or_default() * blocks;
@@ -70,13 +72,13 @@ impl Tail {
         (&self.silence, blocks)
     }
 
-    /// The stream's own frames before `position`; silence before the last of it counts as played.
+    /// The stream's own frames before `position`; silence before the last silence counts as played.
     pub fn without_silence(&self, position: u64) -> u64 {
         let last = position.clamp(self.last.start, self.last.end) - self.last.start;
         position.saturating_sub(self.before + last)
     }
 
-    /// The queue is empty, and positions begin anew.
+    /// Begins to count positions again: the queue is empty.
     pub fn forget(&mut self) {
         (self.before, self.last) = (0, 0..0);
     }

@@ -1,4 +1,4 @@
-//! Follows what the server has as a stream's volume and mute. They are the host's people's, and never set from here.
+//! Follows the volume and the mute of a stream on the server. Users of the host set them; this program never does.
 
 use super::connection::{Connection, Failure, reply};
 use crate::{Direction, ServerVolume};
@@ -9,13 +9,13 @@ pub(super) struct VolumeWatch {
     direction: Direction,
     /// The stream's number on the server.
     index: u32,
-    /// The question that is not answered.
+    /// Number of the question that is not answered yet.
     asked: Option<u32>,
     news: Option<ServerVolume>,
 }
 
 impl VolumeWatch {
-    /// Has the server tell what becomes of the stream with this number.
+    /// Subscribes to changes of the stream with this number.
     pub fn begin(connection: &mut Connection, direction: Direction, index: u32) -> Result<Self, Failure> {
         let what = match direction {
             Direction::Playback => pa::SubscriptionMask::SINK_INPUT,
@@ -36,12 +36,12 @@ impl VolumeWatch {
         Ok(())
     }
 
-    /// Something became of the stream with this number, of whatever kind.
+    /// Asks again if the changed object is this stream.
     pub fn changed(&mut self, index: Option<u32>, connection: &mut Connection) -> Result<(), Failure> {
         if index == Some(self.index) { self.ask(connection) } else { Ok(()) }
     }
 
-    /// Takes an answer, if it is one of these.
+    /// Takes an answer, if it belongs to a question of this watch.
     pub fn answered(&mut self, number: u32, content: &[u8], version: u16) -> Result<(), Failure> {
         if self.asked != Some(number) {
             return Ok(());
