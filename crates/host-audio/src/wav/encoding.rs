@@ -1,4 +1,4 @@
-//! How samples lie in a WAV file, and the way there and back from the protocol's formats.
+//! Layout of samples in a WAV file, and conversion from and to the protocol's formats.
 
 use pcm::{Linear, linear};
 use sndif::Format;
@@ -9,19 +9,19 @@ pub(super) const TAG_FLOAT: u16 = 3;
 pub(super) const TAG_A_LAW: u16 = 6;
 pub(super) const TAG_MU_LAW: u16 = 7;
 
-/// What the samples of a file are.
+/// Encoding of the samples of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Encoding {
     /// Format tag, or the one in the sub-format of WAVE_FORMAT_EXTENSIBLE.
     pub tag: u16,
-    /// Bits that a sample has in the file: a multiple of 8.
+    /// Bits of a sample in the file: a multiple of 8.
     pub bits: u16,
-    /// 24 bits lie in the lower three of four bytes, as `arecord -f S24_LE` has them.
+    /// True if 24 bits lie in the lower three of four bytes, as `arecord -f S24_LE` has them.
     pub wide: bool,
 }
 
 impl Encoding {
-    /// How a file holds samples of `format`; `None` for compressed streams.
+    /// The encoding of samples of `format` in a file; `None` for compressed streams.
     pub fn of(format: Format) -> Option<Self> {
         let (tag, bits) = match format {
             Format::F32Le | Format::F32Be => (TAG_FLOAT, 32),
@@ -40,9 +40,9 @@ impl Encoding {
         usize::from(self.bits / 8) + usize::from(self.wide)
     }
 
-    /// The formats that a file's samples can be given in without loss, at the same width.
+    /// The formats in which a file's samples can be given without loss, at the same width.
     ///
-    /// IEC 958 subframes are not among them: a file does not say that it holds them.
+    /// IEC 958 subframes are excluded: a file does not say that it holds them.
     pub fn readable_as(self) -> impl Iterator<Item = Format> {
         Format::all().filter(move |&format| {
             !matches!(format, Format::Iec958SubframeLe | Format::Iec958SubframeBe)
@@ -50,7 +50,7 @@ impl Encoding {
         })
     }
 
-    /// The format that [`super::read_file`] gives: little-endian, and signed but for 8 bits.
+    /// The format that [`super::read_file`] returns: little-endian, and signed except for 8 bits.
     pub fn natural(self) -> Option<Format> {
         self.readable_as().find(|&format| format != Format::S8)
     }
@@ -67,7 +67,7 @@ impl Encoding {
         }
     }
 
-    /// Appends `frames` of `format` to `out` as the file has them.
+    /// Appends `frames` of `format` to `out` in the file's encoding.
     pub fn encode(self, format: Format, frames: &[u8], out: &mut Vec<u8>) {
         match (Linear::of(format), self.layout()) {
             (Some(from), Some(to)) => linear::convert(from, frames, to, out),

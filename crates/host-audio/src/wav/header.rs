@@ -6,12 +6,12 @@
 use super::encoding::{Encoding, TAG_PCM};
 use crate::{Error, StreamSpec, speakers};
 
-/// `wFormatTag` that says: look at the sub-format.
+/// `wFormatTag` of a file whose tag is in the sub-format.
 pub(super) const TAG_EXTENSIBLE: u16 = 0xfffe;
-/// What follows the tag in the GUID of a sub-format.
+/// Bytes after the tag in the GUID of a sub-format.
 pub(super) const SUB_FORMAT_TAIL: [u8; 14] = [0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xaa, 0, 0x38, 0x9b, 0x71];
 
-/// How a file holds frames of `spec`; `name` is what the error calls it.
+/// The encoding of frames of `spec` in a file; errors call the file `name`.
 ///
 /// # Errors
 /// A WAV file cannot hold the format, or there is no channel.
@@ -21,12 +21,13 @@ pub(super) fn writable(spec: &StreamSpec, name: &str) -> Result<Encoding, Error>
         .ok_or_else(|| Error::unsupported(name, spec, "a WAV file holds uncompressed samples of one channel or more"))
 }
 
-/// A `ds64` chunk: its name, its size, sizes of 64 bits, and the length of a table that it does not have.
+/// Bytes of a `ds64` chunk: its name, its size, sizes of 64 bits, and the length of a table that it does not have.
 const DS64_BYTES: usize = 8 + 28;
 
 /// The header of a file with `data_bytes` bytes of samples; its length does not depend on that number.
 ///
-/// The file is plain RIFF, with room for a `ds64` chunk, until 32 bits are too few for its size, and RF64 from there on.
+/// The file is plain RIFF, with room for a `ds64` chunk, until 32 bits are too few for its size, and RF64 from there
+/// on.
 pub(super) fn header(encoding: Encoding, rate_hz: u32, channels: u8, data_bytes: u64) -> Vec<u8> {
     let fmt = fmt(encoding, rate_hz, channels);
     let frames = data_bytes / (encoding.bytes() as u64 * u64::from(channels)).max(1);
@@ -46,7 +47,7 @@ pub(super) fn header(encoding: Encoding, rate_hz: u32, channels: u8, data_bytes:
     assemble(riff, &ds64, encoding, &fmt, sizes)
 }
 
-/// The header of samples that go on to the end, whenever that is.
+/// The header of samples that go on to the end, wherever that is.
 pub(super) fn open_header(encoding: Encoding, rate_hz: u32, channels: u8) -> Vec<u8> {
     assemble(b"RIFF", &[], encoding, &fmt(encoding, rate_hz, channels), [u32::MAX; 3])
 }
@@ -72,7 +73,7 @@ fn assemble(riff: &[u8; 4], ds64: &[u8], encoding: Encoding, fmt: &[u8], sizes: 
     out
 }
 
-/// What the `fmt ` chunk holds.
+/// Content of the `fmt ` chunk.
 fn fmt(encoding: Encoding, rate_hz: u32, channels: u8) -> Vec<u8> {
     let frame_bytes = encoding.bytes() as u32 * u32::from(channels);
     let plain_pcm = encoding.tag == TAG_PCM;

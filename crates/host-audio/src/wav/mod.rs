@@ -1,8 +1,8 @@
 //! WAV files: a writer whose file is valid at any moment, a reader, and the device `wav:PATH`.
 //!
-//! A file carries every format whose samples WAV can hold without loss. What differs only in sign or
-//! byte order is stored in WAV's own form (`s8` as unsigned 8 bit, any 24-bit format as three bytes,
-//! little-endian), so reading gives the same samples, not always the same bytes.
+//! A file carries every format whose samples WAV can hold without loss. A format that differs only in sign or byte
+//! order is stored in WAV's own form (`s8` as unsigned 8 bit, any 24-bit format as three bytes, little-endian), so
+//! reading gives the same samples, not always the same bytes.
 
 mod encoding;
 mod header;
@@ -32,7 +32,7 @@ pub fn writable_formats() -> FormatSet {
     Format::all().filter(|&format| Encoding::of(format).is_some()).collect()
 }
 
-/// `wav:PATH`.
+/// The device `wav:PATH`.
 pub(crate) struct WavDevice {
     template: PathBuf,
 }
@@ -97,7 +97,7 @@ impl HostDevice for WavDevice {
     }
 }
 
-/// Finds out without making a file whether `path` has a directory to be made in.
+/// Checks, without making a file, that `path` has a directory to be made in.
 fn check_directory(path: &Path) -> Result<(), Error> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let failed = |reason| Error::file("create", path, reason);

@@ -1,4 +1,4 @@
-//! Writing WAV into a pipe: its sizes say that it goes on to the end.
+//! Writing WAV into a pipe: the header's sizes say that the samples go on to the end.
 
 use super::encoding::Encoding;
 use super::header;
@@ -7,7 +7,7 @@ use crate::{Error, StreamSpec};
 use sndif::Format;
 use std::io::{self, Write};
 
-/// Writes frames to what cannot be gone back in.
+/// Writes frames to an output that cannot seek.
 #[derive(Debug)]
 pub struct PipeWriter<W> {
     out: W,
@@ -24,7 +24,7 @@ impl<W: Write> PipeWriter<W> {
     /// Begins with the header, which is written with the first frames.
     ///
     /// # Errors
-    /// WAV cannot hold the format; no channel.
+    /// WAV cannot hold the format, or there is no channel.
     pub fn new(out: W, format: Format, rate_hz: u32, channels: u8) -> Result<Self, Error> {
         let spec = StreamSpec { format, rate_hz, channels, period_frames: 0, buffer_frames: 0 };
         let encoding = header::writable(&spec, "a pipe")?;
@@ -41,7 +41,7 @@ impl<W: Write> PipeWriter<W> {
     /// Appends whole frames.
     ///
     /// # Errors
-    /// Those of the output.
+    /// Errors of the output.
     pub fn write(&mut self, frames: &[u8]) -> io::Result<()> {
         let first = self.waiting.len();
         self.encoding.encode(self.format, frames, &mut self.waiting);

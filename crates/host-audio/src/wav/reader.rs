@@ -1,6 +1,7 @@
 //! Reading WAV files frame by frame, from anything that can be read: a file, or a pipe that is still being written.
 //!
-//! Other programs leave sizes open, promise more than there is, and pack samples in their own ways; `symphonia` and `hound` misread that.
+//! Other programs leave sizes open, promise more than there is, and pack samples in their own ways; `symphonia` and
+//! `hound` misread such files.
 
 use super::encoding::{Encoding, TAG_A_LAW, TAG_FLOAT, TAG_MU_LAW, TAG_PCM};
 use super::header::{SUB_FORMAT_TAIL, TAG_EXTENSIBLE};
@@ -14,7 +15,7 @@ use std::path::Path;
 /// A WAV file's content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WavAudio {
-    /// Little-endian; packed 24-bit samples become `S24Le`, four bytes each.
+    /// Format of the samples: little-endian; packed 24-bit samples become `S24Le`, four bytes each.
     pub format: Format,
     /// Frames per second.
     pub rate_hz: u32,
@@ -32,7 +33,8 @@ fn refused<T>(reason: impl Into<String>) -> io::Result<T> {
 /// Reads the whole file.
 ///
 /// # Errors
-/// It cannot be read, is not a WAV file, ends within its header, or holds samples that no format of the protocol can carry.
+/// The file cannot be read, is not a WAV file, ends within its header, or holds samples that no format of the protocol
+/// can carry.
 pub fn read_file(path: &Path) -> Result<WavAudio, Error> {
     let mut reader = Reader::open(path)?;
     let mut data = Vec::new();
@@ -45,18 +47,19 @@ pub fn read_file(path: &Path) -> Result<WavAudio, Error> {
 pub struct Reader<R> {
     input: R,
     pub(super) encoding: Encoding,
-    /// Format of the frames that are given: little-endian, `S24Le` for packed 24 bits, until another of the same width is set.
+    /// Format of the frames that are returned: little-endian, `S24Le` for packed 24 bits, until another of the same
+    /// width is set.
     pub format: Format,
     /// Frames per second.
     pub rate_hz: u32,
     /// Samples per frame.
     pub channels: u8,
-    /// Where its channels belong.
+    /// Order of the file's channels.
     order: Order,
-    /// Bytes of samples that the header promises and that were not read yet: after the end, those that are missing. `None`: all
-    /// that comes.
+    /// Bytes of samples that the header promises and that were not read yet: after the end, those that are missing.
+    /// `None`: all bytes up to the end.
     pub bytes_left: Option<u64>,
-    /// Samples as the file has them.
+    /// Samples in the file's encoding.
     samples: Vec<u8>,
 }
 
@@ -64,7 +67,7 @@ impl Reader<BufReader<File>> {
     /// Opens a file and reads its header.
     ///
     /// # Errors
-    /// As [`read_file`].
+    /// Same as [`read_file`].
     pub fn open(path: &Path) -> Result<Self, Error> {
         let failed = |reason| Error::file("read", path, reason);
         // Opening a FIFO would wait for its writer.
@@ -76,10 +79,10 @@ impl Reader<BufReader<File>> {
 }
 
 impl<R: Read> Reader<R> {
-    /// Reads the header of what comes from `input`; `path` is named in errors.
+    /// Reads the header from `input`; `path` is named in errors.
     ///
     /// # Errors
-    /// As [`read_file`].
+    /// Same as [`read_file`].
     pub fn new(input: R, path: &Path) -> Result<Self, Error> {
         Self::parse(input).map_err(|reason| match reason.kind() {
             io::ErrorKind::InvalidData => Error::content(path, reason),
@@ -88,7 +91,7 @@ impl<R: Read> Reader<R> {
         })
     }
 
-    /// Frames that the header promises and that were not read yet; `None` where it leaves that open.
+    /// Frames that the header promises and that were not read yet; `None` where the header leaves that open.
     pub fn frames_left(&self) -> Option<u64> {
         self.bytes_left.map(|bytes| bytes / self.frame_bytes())
     }
@@ -101,7 +104,7 @@ impl<R: Read> Reader<R> {
     /// Appends whole frames to `frames`, at most `most`; fewer only at the end.
     ///
     /// # Errors
-    /// Those of the input.
+    /// Errors of the input.
     pub fn read(&mut self, most: usize, frames: &mut Vec<u8>) -> io::Result<()> {
         let frame_bytes = self.frame_bytes();
         let wanted = (most as u64).saturating_mul(frame_bytes).min(self.bytes_left.unwrap_or(u64::MAX));
@@ -162,7 +165,7 @@ impl<R: Read> Reader<R> {
     }
 }
 
-/// How its samples are coded, their rate, the number of channels and their mask.
+/// Encoding of the samples, their rate, the number of channels and their mask.
 fn parse_fmt(input: &mut impl Read, bytes: u64) -> io::Result<(Encoding, u32, u8, u32)> {
     if bytes < 16 {
         return refused("its `fmt ` chunk is too short");
@@ -187,8 +190,8 @@ fn parse_fmt(input: &mut impl Read, bytes: u64) -> io::Result<(Encoding, u32, u8
     if rate_hz == 0 {
         return refused("its rate is 0 Hz");
     }
-    // Fewer bits than the container has stand at its upper end: the container is what counts. An alignment that fits neither is
-    // one that nothing else reads.
+    // Fewer bits than the container has stand at its upper end: the container is what counts. An alignment that fits
+    // neither is ignored: nothing else reads it.
     let wide = (tag, bits.div_ceil(8)) == (TAG_PCM, 3) && frame_bytes == u16::from(channels) * 4;
     let encoding = Encoding { tag, bits: bits.div_ceil(8).saturating_mul(8), wide };
     match (tag, encoding.bits) {
@@ -268,7 +271,7 @@ mod tests {
         assert!(reason(&narrow).contains("format tag 17, 4 bits"), "{}", reason(&narrow));
     }
 
-    /// Bytes of whole frames, and those that are missing.
+    /// Bytes of whole frames, and number of missing bytes.
     fn sizes(bytes: &[u8]) -> (usize, u64) {
         let mut reader = parse_bytes(bytes).unwrap();
         let mut frames = Vec::new();

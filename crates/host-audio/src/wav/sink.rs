@@ -1,4 +1,4 @@
-//! A WAV file as a sink: a ring, and a thread that writes what is in it.
+//! A WAV file as a sink: a ring, and a thread that writes the frames in it.
 //!
 //! The thread gathers for [`GATHER`] before it writes, so that a file's header is never older than that
 //! and a disk sees few writes.
@@ -12,39 +12,40 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 const GATHER: Duration = Duration::from_millis(50);
-/// The ring holds a second, but at least this and at most that many bytes.
+/// Bounds in bytes of the ring, which holds a second.
 const LEAST_RING_BYTES: usize = 256 * 1024;
 const MOST_RING_BYTES: usize = 16 * 1024 * 1024;
 
-/// What a sink and its thread both know.
+/// State shared by a sink and its thread.
 #[derive(Default)]
 struct Shared {
     /// Bytes put into the ring, and bytes that are in the file.
     pushed: AtomicU64,
     written: AtomicU64,
-    /// The sink was dropped: write what is left, then close the file.
+    /// True once the sink was dropped: the thread writes the rest, then closes the file.
     closed: AtomicBool,
-    /// The thread found the ring empty: whoever puts something there next wakes it. Both sides swap it, so that one of them sees the other.
+    /// True if the thread found the ring empty: the next one that puts something there wakes it. Both sides swap the
+    /// flag, so that one of them sees the other.
     dozes: AtomicBool,
-    /// Do not gather: somebody waits in [`finish_all`].
+    /// True while somebody waits in [`finish_all`]: the thread does not gather.
     hurry: AtomicBool,
-    /// The thread is through.
+    /// True once the thread has finished.
     finished: AtomicBool,
-    /// The file cannot be written; `failure` says why until it was reported.
+    /// True if the file cannot be written; `failure` has the reason until it was reported.
     failed: AtomicBool,
     failure: Mutex<Option<Error>>,
 }
 
-/// Every sink whose thread is not through.
+/// Sinks whose thread has not finished.
 static WRITERS: Mutex<Vec<(Arc<Shared>, Thread)>> = Mutex::new(Vec::new());
-/// Signalled when a thread has written something or is through.
+/// Signalled when a thread has written something or has finished.
 static PROGRESS: Condvar = Condvar::new();
 
 fn writers() -> MutexGuard<'static, Vec<(Arc<Shared>, Thread)>> {
     WRITERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits until all that WAV sinks were given is in their files; for a program that is about to end.
+/// Waits until all frames that WAV sinks were given are in their files; for a program that is about to end.
 ///
 /// Files of dropped sinks are then closed. Returns false if `timeout` passed before, or a file could not
 /// be written.
@@ -81,7 +82,7 @@ pub fn finish_all(timeout: Duration) -> bool {
     written
 }
 
-/// See the module's description.
+/// Sink of a WAV file; see the module's description.
 pub(super) struct WavSink {
     shared: Arc<Shared>,
     ring: rtrb::Producer<u8>,
@@ -132,7 +133,7 @@ impl HostStream for WavSink {
         self.check()
     }
 
-    /// What was written counts as heard: it stays in the file.
+    /// Written frames count as heard: they stay in the file.
     fn stop(&mut self) -> Result<(), Error> {
         self.check()
     }
@@ -141,7 +142,7 @@ impl HostStream for WavSink {
         self.xruns
     }
 
-    /// The path's pattern stands for many files, of which this is one.
+    /// The file in use, because the path's pattern stands for many files.
     fn in_use(&self) -> Option<String> {
         Some(format!("wav:{}", self.path.display()))
     }
@@ -198,7 +199,7 @@ struct Job {
 impl Job {
     fn run(mut self) {
         let outcome = loop {
-            // In this order: what was pushed before the sink was dropped is seen below.
+            // In this order: frames that were pushed before the sink was dropped are seen below.
             let closed = self.shared.closed.load(Ordering::Acquire);
             if let Err(error) = self.write_all() {
                 break Err(error);
@@ -225,7 +226,7 @@ impl Job {
         PROGRESS.notify_all();
     }
 
-    /// The ring is empty, and whoever fills it wakes the thread.
+    /// Returns true if the ring is empty, and marks that the next write has to wake the thread.
     fn is_left_empty(&self) -> bool {
         self.shared.dozes.swap(true, Ordering::AcqRel);
         self.ring.is_empty()
@@ -261,7 +262,7 @@ mod tests {
     fn write_until_each_frame_is_in_the_file(sink: &mut WavSink) {
         let mut pushed = 0;
         for round in 0..20_000_u32 {
-            // The second comes while the thread has the first, or a little later.
+            // The second write comes while the thread has the first one, or a little later.
             sink.write(&[1; 2]).unwrap();
             (0..round.wrapping_mul(7) % 1_000).for_each(|_| std::hint::spin_loop());
             sink.write(&[2; 2]).unwrap();
@@ -284,7 +285,7 @@ mod tests {
             buffer_frames: 0,
         };
         let directory = tempfile::tempdir().unwrap();
-        // More of them than processors: they are interrupted anywhere.
+        // More sinks than processors: their threads are interrupted anywhere.
         thread::scope(|scope| {
             for number in 0..6 {
                 let path = directory.path().join(format!("{number}.wav"));

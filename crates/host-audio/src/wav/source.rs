@@ -13,18 +13,18 @@ use std::time::Duration;
 /// Bytes that are kept ready, and those that are read at a time.
 const RING_BYTES: usize = 1 << 20;
 const CHUNK_BYTES: usize = 1 << 14;
-/// How often the thread looks whether there is room again; the ring lasts longer than that.
+/// Interval at which the thread looks for room; the ring lasts longer than that.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// See the module's description.
+/// Source of a WAV file; see the module's description.
 pub(super) struct WavSource {
     path: PathBuf,
     format: Format,
     frame_bytes: usize,
     running: bool,
-    /// Frames in the stream's format. Its other side lets go of it at the end of the file.
+    /// Frames in the stream's format. The producer is dropped at the end of the file.
     ring: rtrb::Consumer<u8>,
-    /// Why that was not the file's end.
+    /// The error, if the producer was dropped before the end of the file.
     failure: Arc<OnceLock<io::Error>>,
     xruns: u64,
 }
@@ -37,14 +37,14 @@ impl WavSource {
         file.format = spec.format;
         let mut filler = Filler { file, frames: Vec::new(), ring: producer, chunk: CHUNK_BYTES.div_ceil(frame_bytes) };
         let failure = Arc::<OnceLock<io::Error>>::default();
-        // What the ring holds is there before the stream starts; a short file needs no thread.
+        // The ring is filled before the stream starts; a short file needs no thread.
         if filler.fill().map_err(|reason| Error::file("read", path, reason))? {
             let failure = Arc::clone(&failure);
             thread::Builder::new()
                 .name("vsnd-wav-read".into())
                 .spawn(move || {
                     if let Err(reason) = filler.run() {
-                        // Set by nobody else.
+                        // Cannot fail: nobody else sets it.
                         let _ = failure.set(reason);
                     }
                 })
@@ -54,10 +54,10 @@ impl WavSource {
     }
 }
 
-/// From the file into the ring.
+/// Moves frames from the file into the ring.
 struct Filler {
     file: Reader<BufReader<File>>,
-    /// Read and not yet in the ring.
+    /// Frames that were read and are not in the ring yet.
     frames: Vec<u8>,
     ring: rtrb::Producer<u8>,
     /// Frames that are read at a time.
@@ -65,7 +65,7 @@ struct Filler {
 }
 
 impl Filler {
-    /// Fills the ring as far as there is room; whether there is more.
+    /// Fills the ring as far as there is room; returns true if there is more.
     fn fill(&mut self) -> io::Result<bool> {
         loop {
             if self.frames.is_empty() {
@@ -78,7 +78,7 @@ impl Filler {
         }
     }
 
-    /// Fills it until the end of the file, or until nobody reads any more.
+    /// Fills the ring until the end of the file, or until nobody reads any more.
     fn run(&mut self) -> io::Result<()> {
         while self.fill()? && !self.ring.is_abandoned() {
             thread::sleep(LOOK_EVERY);
@@ -121,12 +121,12 @@ impl Source for WavSource {
         if !self.running {
             return Ok(0);
         }
-        // Before the ring is looked at: what was pushed last is in it, then.
+        // Checked before the ring is read: the ring then holds the last frames that were pushed.
         let ended = self.ring.is_abandoned();
         let whole = into.len() / self.frame_bytes * self.frame_bytes;
         let there = self.ring.slots().min(whole) / self.frame_bytes * self.frame_bytes;
         let (frames, rest) = into[..whole].split_at_mut(there);
-        // Cannot fail: that much is there.
+        // Cannot fail: the ring holds that much.
         let _ = self.ring.pop_entire_slice(frames);
         if !rest.is_empty() && !ended {
             self.xruns += 1;

@@ -1,4 +1,4 @@
-//! Names of WAV files: placeholders for the stream's label, numbers for what exists already.
+//! Names of WAV files: placeholders for the stream's label, numbers for names that exist already.
 
 use crate::{Error, StreamLabel};
 use std::path::{Path, PathBuf};
@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Template;
 
 impl Template {
-    /// Whether all that stands in braces is known.
+    /// Checks that every placeholder in braces is known.
     ///
     /// # Errors
-    /// What is not.
+    /// A placeholder is not known, or not closed.
     pub(crate) fn check(text: &str) -> Result<(), String> {
         Self::fill(text, &StreamLabel { domain: 0, card: 0, pcm: 0, stream: 0 }).map(drop)
     }

@@ -1,8 +1,8 @@
 //! Writing a WAV file that is valid after every write, even when the writer is killed.
 //!
-//! Samples are appended first, then the header's sizes are brought up to date, so that the header never
-//! promises more than there is. The first header comes with the first samples: a size of 0 means to many
-//! readers that the samples go on to the end of the file, and the padding byte would be played as one.
+//! Samples are appended first, then the header's sizes are updated, so that the header never promises more than there
+//! is. The first header is written with the first samples: to many readers a size of 0 means that the samples go on to
+//! the end of the file, and they would play the padding byte as a sample.
 
 use super::encoding::Encoding;
 use super::header::{self, header};
@@ -15,7 +15,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// Names tried before giving up.
+/// Maximum number of names that are tried.
 const MOST_NUMBERS: u32 = 100_000;
 
 /// Writes frames to a WAV file, which becomes RF64 where it reaches 4 GiB.
@@ -43,7 +43,7 @@ impl Writer {
     /// Creates the file `path`.
     ///
     /// # Errors
-    /// It exists already or cannot be created; WAV cannot hold the format; no channel.
+    /// The file exists already or cannot be created; WAV cannot hold the format; there is no channel.
     pub fn create(path: &Path, format: Format, rate_hz: u32, channels: u8) -> Result<Self, Error> {
         Self::open(path, format, rate_hz, channels, 1)
     }
@@ -51,7 +51,7 @@ impl Writer {
     /// Creates the file `path`, or the next free one of `x-2.wav`, `x-3.wav`, …
     ///
     /// # Errors
-    /// None can be created; WAV cannot hold the format; no channel.
+    /// No file can be created; WAV cannot hold the format; there is no channel.
     pub fn create_numbered(path: &Path, format: Format, rate_hz: u32, channels: u8) -> Result<Self, Error> {
         Self::open(path, format, rate_hz, channels, MOST_NUMBERS)
     }
@@ -77,7 +77,7 @@ impl Writer {
         })
     }
 
-    /// The file.
+    /// Path of the file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -89,7 +89,7 @@ impl Writer {
         self.frames
     }
 
-    /// Appends the whole frames of `frames`; when this returns they are in the file and in its header.
+    /// Appends the whole frames of `frames`; on return they are in the file and in its header.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -128,7 +128,7 @@ impl Writer {
     /// Closes the file, and removes it if not one frame was written.
     pub fn finish(self) {
         if self.frames == 0 {
-            // Nobody misses it if it cannot be removed.
+            // An empty file that cannot be removed does no harm.
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
     use std::io::{Read, Seek, SeekFrom};
 
-    /// What a program that reads the file finds in it: bytes of samples that are promised, and those from `at` on.
+    /// Content that another program finds in the file: promised bytes of samples, and the samples from `at` on.
     fn read_from(path: &Path, at: u64) -> (u64, Vec<u8>) {
         let file = File::open(path).unwrap();
         let mut reader = Reader::new(&file, path).unwrap();
@@ -171,7 +171,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.wav");
         let mut writer = Writer::create(&path, Format::S16Le, 8_000, 2).unwrap();
-        // Of what lies before, the file has a hole.
+        // The file has a hole in place of earlier samples.
         let first = (u64::from(u32::MAX) - 95) / 4 * 4;
         writer.data_bytes = first;
         let mut long = Vec::new();
@@ -209,7 +209,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.wav");
         let mut writer = Writer::create(&path, Format::U8, 8_000, 1).unwrap();
-        // Whoever looks before the first samples finds no header that leaves the size open.
+        // A reader that looks before the first samples finds no header that leaves the size open.
         let early = Reader::open(&path).map(|mut reader| {
             writer.write(&[7]).unwrap();
             let mut frames = Vec::new();
