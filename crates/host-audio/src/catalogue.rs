@@ -1,4 +1,4 @@
-//! Devices of a host to play to and to capture from, in the words of a [`DeviceSpec`].
+//! Devices of a host to play to and to capture from, in the form of a [`DeviceSpec`].
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -14,11 +14,11 @@ const SESSIONS: &str = "/run/user";
 pub struct Offer {
     /// The device.
     pub device: DeviceSpec,
-    /// Name for people.
+    /// Name for users.
     pub description: String,
-    /// Whether streams can play to it.
+    /// True if streams can play to the device.
     pub playback: bool,
-    /// Whether streams can capture from it.
+    /// True if streams can capture from the device.
     pub capture: bool,
 }
 
@@ -27,11 +27,12 @@ pub struct Offer {
 pub struct Place {
     /// Description in words.
     pub title: String,
-    /// Its devices, or why they are not known.
+    /// Devices of the place, or the reason why they are not known.
     pub offers: Result<Vec<Offer>, String>,
 }
 
-/// Everything that this process can see: ALSA's PCMs, and the devices of the sound servers that `options` leave time to answer.
+/// Everything that this process can see: ALSA's PCMs, and the devices of the sound servers that `options` leave time to
+/// answer.
 #[must_use]
 pub fn places(options: &DeviceOptions) -> Vec<Place> {
     let mut places = vec![always()];
@@ -64,7 +65,7 @@ pub fn places(options: &DeviceOptions) -> Vec<Place> {
     places
 }
 
-/// Whether a server of the session in which this program runs listens at a socket of that name.
+/// Returns true if a server of this program's session listens at a socket of that name.
 #[cfg(not(feature = "pipewire"))]
 fn own_session_has(name: &str) -> bool {
     std::env::var_os("XDG_RUNTIME_DIR").is_some_and(|directory| Path::new(&directory).join(name).exists())

@@ -1,4 +1,4 @@
-//! What every host device offers: capabilities, sinks, sources.
+//! Interface of every host device: capabilities, sinks, sources.
 
 use crate::{Error, Sink, Source};
 pub use sndif::store::Direction;
@@ -7,7 +7,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// What a stream wants of a device; the device's own period and buffer may differ.
+/// Parameters that a stream wants of a device; the device's own period and buffer may differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamSpec {
     /// Format of a sample.
@@ -16,9 +16,9 @@ pub struct StreamSpec {
     pub rate_hz: u32,
     /// Samples per frame.
     pub channels: u8,
-    /// How often the stream's owner wants to hear of progress, in frames; 0 for no wish.
+    /// Frames after which the stream's owner wants to hear of progress; 0 for no wish.
     pub period_frames: u32,
-    /// What the stream's owner has room for, in frames.
+    /// Frames that the stream's owner has room for.
     pub buffer_frames: u32,
 }
 
@@ -39,7 +39,7 @@ impl fmt::Display for StreamSpec {
     }
 }
 
-/// Which stream of which guest a sink or source is for; names files, client names and log lines.
+/// The guest's stream that a sink or source is for; names files, client names and log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StreamLabel {
     /// Domain id.
@@ -53,7 +53,7 @@ pub struct StreamLabel {
 }
 
 impl StreamLabel {
-    /// What a server calls the stream: its owner's `title`, or a name made of the label where that is empty. Without NUL.
+    /// Name of the stream on a server: its owner's `title`, or a name made of the label if that is empty. Without NUL.
     pub(crate) fn titled(&self, title: &str) -> String {
         match title {
             "" => format!("domain {} card {} PCM {} stream {}", self.domain, self.card, self.pcm, self.stream),
@@ -62,8 +62,8 @@ impl StreamLabel {
     }
 }
 
-/// Key under which servers remember a stream's volume, mute and sink, made of its title. Each stream has its own, and it stays the
-/// same when its guest starts again.
+/// Key under which servers remember a stream's volume, mute and sink, made of its title. Each stream has its own key,
+/// which stays the same when its guest starts again.
 #[must_use]
 pub fn identity(title: &str) -> String {
     format!("vsnd: {title}")
@@ -75,7 +75,7 @@ impl fmt::Display for StreamLabel {
     }
 }
 
-/// What a device can do in one direction, for any stream.
+/// Capabilities of a device in one direction, for any stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Capabilities {
     /// Sample formats.
@@ -89,10 +89,10 @@ pub struct Capabilities {
 impl Capabilities {
     /// Rates of a device that has no clock of its own.
     pub(crate) const ANY_RATE_HZ: RangeInclusive<u32> = 1..=768_000;
-    /// Channel counts of a device that does not care; the protocol has room for 255.
+    /// Channel counts of a device that takes any; the protocol has room for 255.
     pub(crate) const ANY_CHANNELS: RangeInclusive<u32> = 1..=255;
 
-    /// Whether a stream with this `spec` is within them.
+    /// Returns true if a stream with this `spec` is within the capabilities.
     #[must_use]
     pub fn allow(&self, spec: &StreamSpec) -> bool {
         self.formats.contains(spec.format)
@@ -102,37 +102,38 @@ impl Capabilities {
     }
 }
 
-/// The least with which a device carries a stream; 0 where it has no bound of its own.
+/// Smallest period and buffer with which a device carries a stream; 0 where the device has no bound of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Least {
-    /// Frames after which its position is sure to have moved on.
+    /// Frames after which the device's position is sure to have moved on.
     pub period_frames: u32,
-    /// Frames with which it does not run dry while its owner has a period's time to write the next.
+    /// Frames with which the device does not run dry while its owner has a period's time to write the next one.
     pub buffer_frames: u32,
 }
 
-/// What becomes of a stream that is opened while its device is not there.
+/// Treatment of a stream that is opened while its device is absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum WhenAbsent {
-    /// It is not opened.
+    /// The stream is not opened.
     #[default]
     Refuse,
-    /// It plays to nobody, or captures silence, until the device is there.
+    /// The stream plays to nobody, or captures silence, until the device is there.
     Silence,
 }
 
-/// What a stream's owner decides about its device.
+/// Options of a device that a stream's owner decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceOptions {
-    /// What becomes of a stream that is opened while the device is not there.
+    /// Treatment of a stream that is opened while the device is absent.
     pub absent: WhenAbsent,
-    /// What the stream is called where the host shows its streams; empty for one made of its [`StreamLabel`].
+    /// Name of the stream where the host shows its streams; empty for a name made of its [`StreamLabel`].
     pub title: String,
-    /// Role of the stream on a server (`media.role`: `music`, `game`, …). None by default, for servers treat all streams of a role
-    /// alike.
+    /// Role of the stream on a server (`media.role`: `music`, `game`, …). None by default, because servers treat all
+    /// streams of a role alike.
     pub role: Option<String>,
-    /// How long a stream waits for its device to open; a second by default. A PCM that is asked what it can do has half of that
-    /// to answer. A sound server has at least two seconds for each answer, for its stream may go on silently meanwhile.
+    /// Time that a stream waits for its device to open; a second by default. A PCM has half of that to report its
+    /// capabilities. A sound server has at least two seconds for each answer, because its stream may go on silently
+    /// meanwhile.
     pub patience: Duration,
 }
 
@@ -144,40 +145,42 @@ impl Default for DeviceOptions {
 
 /// A device of the host, not yet opened.
 ///
-/// These methods may wait for the host's card or file system for some milliseconds.
+/// The methods may wait for the host's card or file system for some milliseconds.
 pub trait HostDevice: Send {
-    /// What it can do in `direction`; it is not held open. A good answer is remembered, so asking often is
-    /// cheap. `who` picks the file where the device's name is a template.
+    /// Capabilities of the device in `direction`; the device is not held open. A good answer is remembered, so asking
+    /// often is cheap. `who` picks the file where the device's name is a template.
     ///
     /// # Errors
     /// The device is not there, or has no such direction.
     fn capabilities(&self, who: &StreamLabel, direction: Direction) -> Result<Capabilities, Error>;
 
-    /// Whether it can be used in `direction` now: for a word at the start of a program. May wait a second.
+    /// Checks that the device can be used in `direction` now, for a message at the start of a program. May wait a
+    /// second.
     ///
     /// # Errors
-    /// What is wrong, and what helps.
+    /// The fault, and what helps.
     fn check(&self, who: &StreamLabel, direction: Direction) -> Result<(), Error> {
         self.capabilities(who, direction).map(drop)
     }
 
-    /// The least period and buffer with which it carries a stream of `spec`, whose own are of no account; it is not held
-    /// open. No bound where that cannot be found out now. An answer is remembered for a while, so asking often is cheap.
+    /// The minimum period and buffer with which the device carries a stream of `spec`, whose own sizes are ignored; the
+    /// device is not held open. No bound where the minimum cannot be found out now. An answer is remembered for a
+    /// while, so asking often is cheap.
     fn least(&self, direction: Direction, spec: &StreamSpec) -> Least {
         let _ = (direction, spec);
         Least::default()
     }
 
-    /// Begins to open it for playback, without waiting for a sound server or a card: [`opened`](crate::HostStream::opened) tells what became
-    /// of that.
+    /// Begins to open the device for playback, without waiting for a sound server or a card:
+    /// [`opened`](crate::HostStream::opened) returns the outcome.
     ///
     /// # Errors
     /// The device is not there, is in use, or cannot do what `spec` says.
     fn begin_sink(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Sink>, Error>;
 
-    /// Begins to open it for capture, as [`begin_sink`](Self::begin_sink).
+    /// Begins to open the device for capture, like [`begin_sink`](Self::begin_sink).
     ///
     /// # Errors
-    /// As [`begin_sink`](Self::begin_sink).
+    /// Same as [`begin_sink`](Self::begin_sink).
     fn begin_source(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Source>, Error>;
 }

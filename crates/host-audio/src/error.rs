@@ -1,11 +1,11 @@
-//! What can go wrong with a host device, in words that say what to do about it.
+//! Errors of host devices, in words that say what to do about them.
 
 use crate::StreamSpec;
 use std::fmt;
 use std::path::Path;
 
-/// A host device's failure: which device, what of it failed, why, and what helps. The text has all of it, so there is no
-/// [`source`](std::error::Error::source).
+/// A host device's failure: which device, what of it failed, why, and what helps. The text has all of it, so there is
+/// no [`source`](std::error::Error::source).
 #[derive(Debug)]
 pub struct Error {
     device: String,
@@ -34,7 +34,7 @@ pub enum ErrorKind {
     File(&'static str),
     /// A file's content cannot be used.
     Content,
-    /// A thread or descriptor that a device needs could not be had.
+    /// A thread or descriptor that a device needs could not be created.
     Resource,
     /// The program was built without this kind of device.
     NotBuilt,

@@ -1,11 +1,11 @@
 //! Sinks and sources on the host behind one trait.
 //!
-//! A [`DeviceSpec`] names what a stream goes to or comes from (`null`, `wav:PATH`, `alsa:PCM`, …); its
-//! [`HostDevice`] says what is possible and opens a [`Sink`] or a [`Source`] for one stream.
+//! A [`DeviceSpec`] names the sink or source of a stream (`null`, `wav:PATH`, `alsa:PCM`, …); its [`HostDevice`] says
+//! what is possible and opens a [`Sink`] or a [`Source`] for one stream.
 //!
-//! A program's control thread may call every method of a sink or source: none waits, and those on the
-//! way of a frame neither allocate nor take a lock. Who keeps the time is said by [`Pacing`]: a real device
-//! signals a descriptor once a period; for the others the caller has a clock of its own.
+//! A program's control thread may call every method of a sink or source: none waits, and those on the path of a frame
+//! neither allocate nor take a lock. [`Pacing`] says who keeps the time: a real device signals a descriptor once a
+//! period; for the others the caller has a clock of its own.
 //!
 //! | device | pacing | where the bytes go |
 //! |---|---|---|

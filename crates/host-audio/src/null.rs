@@ -1,9 +1,9 @@
-//! The device that is not there: swallows what is played, gives silence.
+//! The null device: discards what is played, gives silence.
 
 use crate::{Capabilities, Direction, Error, HostDevice, HostStream, Sink, Source, StreamLabel, StreamSpec};
 use sndif::{Format, FormatSet};
 
-/// `null`.
+/// The device `null`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NullDevice;
 
@@ -34,7 +34,7 @@ impl NullDevice {
     }
 }
 
-/// Sink and source at once.
+/// Sink and source in one.
 struct Null {
     format: Format,
     frame_bytes: usize,

@@ -1,13 +1,13 @@
-//! Sound servers of users' sessions, and the door to them that the packaged service has (`vsnd-desktop`).
+//! Sound servers of users' sessions, and the packaged service's door to them (`vsnd-desktop`).
 
 use std::path::Path;
 
-/// Where sessions' servers listen, each in a directory that its user alone may enter.
+/// Directory of the sessions' servers, each in a directory that its user alone may enter.
 const SESSIONS: &str = "/run/user";
-/// Where the doors are.
+/// Directory of the doors.
 const DOORS: &str = "/run/vsnd-desktop";
 
-/// Advice for a server at `path` that cannot be reached, if that is another user's, or behind a door.
+/// Advice for a server at `path` that cannot be reached, if the server is another user's, or behind a door.
 pub(crate) fn hint(path: &Path) -> Option<&'static str> {
     if path.starts_with(DOORS) {
         return Some(
@@ -23,7 +23,7 @@ pub(crate) fn hint(path: &Path) -> Option<&'static str> {
     )
 }
 
-/// Whether `path` is a door, which denies capturing unless it is told otherwise.
+/// Returns true if `path` is a door, which denies capture unless it is told otherwise.
 pub(crate) fn is_door(path: &Path) -> bool {
     path.starts_with(DOORS)
 }

@@ -1,8 +1,9 @@
-//! The order of channels: on the wire it is ALSA's usual one; a WAV file has them in the order of its mask's bits, and some ALSA
-//! devices in one of their own.
+//! Order of channels: the wire has ALSA's usual one; a WAV file has the order of its mask's bits, and some ALSA devices
+//! have one of their own.
 //!
-//! Sources: Microsoft's "Multiple channel audio data and WAVE files" (the mask), ALSA's `snd_pcm_std_chmaps` (the wire), and for five
-//! channels what PulseAudio makes of an ALSA device; the Vorbis I specification, section 4.3.9. A speaker is its bit of the mask.
+//! Sources: Microsoft's "Multiple channel audio data and WAVE files" (the mask), ALSA's `snd_pcm_std_chmaps` (the
+//! wire), and for five channels what PulseAudio makes of an ALSA device; the Vorbis I specification, section 4.3.9. A
+//! speaker is its bit of the mask.
 
 pub(crate) const FL: u32 = 0x1;
 pub(crate) const FR: u32 = 0x2;
@@ -14,7 +15,7 @@ const BC: u32 = 0x100;
 pub(crate) const SL: u32 = 0x200;
 pub(crate) const SR: u32 = 0x400;
 
-/// The speakers of a frame on the wire; none where nobody knows where the channels belong.
+/// The speakers of a frame on the wire; none where the places of the channels are unknown.
 #[must_use]
 pub fn on_the_wire(channels: u8) -> &'static [u32] {
     const ALSA: [u32; 8] = [FL, FR, BL, BR, FC, LFE, SL, SR];
@@ -30,7 +31,7 @@ pub(crate) fn mask(channels: u8) -> u32 {
     on_the_wire(channels).iter().sum()
 }
 
-/// The speaker that stands in for another: sides and backs are the same pair of speakers where there is but one.
+/// The speaker that stands in for another: sides and backs are the same speakers where there is only one such pair.
 fn other_name(speaker: u32) -> u32 {
     match speaker {
         BL => SL,
@@ -41,18 +42,19 @@ fn other_name(speaker: u32) -> u32 {
     }
 }
 
-/// Where each channel of a frame on the wire lies in a frame elsewhere: in a file, or on a device.
+/// Positions of the wire's channels in a frame elsewhere: in a file, or on a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order(Vec<usize>);
 
 impl Order {
-    /// Of a file with this `mask`; 0 is taken for the usual one.
+    /// The order of a file with this mask; 0 means the usual one.
     pub fn of(channels: u8, file_mask: u32) -> Self {
         let file_mask = if file_mask == 0 { mask(channels) } else { file_mask };
         Self::among(channels, (0..32).map(|bit| 1 << bit).filter(|bit| file_mask & bit != 0).map(Some).collect())
     }
 
-    /// Of an Ogg Vorbis file. Where the wire has no order for so many channels, they come in that of a WAV file.
+    /// The order of an Ogg Vorbis file. Where the wire has no order for so many channels, they come in that of a WAV
+    /// file.
     #[must_use]
     pub fn of_vorbis(channels: u8) -> Self {
         let vorbis: &[u32] = match channels {
@@ -71,10 +73,10 @@ impl Order {
         Self::among(channels, vorbis.iter().copied().map(Some).collect())
     }
 
-    /// Of a place where the channels belong to these speakers, in this order.
+    /// The order of a place where the channels belong to these speakers, in this order.
     pub(crate) fn among(channels: u8, mut elsewhere: Vec<Option<u32>>) -> Self {
         let count = usize::from(channels);
-        // Channels of which nothing is said belong nowhere.
+        // Channels without a speaker belong nowhere.
         elsewhere.resize(count, None);
         let wire = on_the_wire(channels);
         let mut places: Vec<Option<usize>> = vec![None; count];
@@ -86,7 +88,7 @@ impl Order {
                 }
             }
         }
-        // What belongs to no speaker of the wire's fills what is left, in its order.
+        // Channels that belong to no speaker of the wire fill the remaining places, in order.
         let taken: Vec<usize> = places.iter().flatten().copied().collect();
         let mut left = (0..count).filter(|at| !taken.contains(at));
         Self(places.into_iter().map(|place| place.or_else(|| left.next()).unwrap_or_default()).collect())
@@ -96,7 +98,7 @@ impl Order {
         self.0.iter().enumerate().all(|(wire, &file)| wire == file)
     }
 
-    /// Puts whole frames from elsewhere into the order of the wire, in place.
+    /// Converts whole frames from the other order to the wire's, in place.
     pub fn order_in(&self, frames: &mut [u8], sample_bytes: usize) {
         self.reorder(frames, sample_bytes, |order, from, to| {
             for (wire, &file) in order.iter().enumerate() {
@@ -105,7 +107,7 @@ impl Order {
         });
     }
 
-    /// Puts whole frames of the wire into the order of elsewhere, in place.
+    /// Converts whole frames from the wire's order to the other, in place.
     pub fn order_out(&self, frames: &mut [u8], sample_bytes: usize) {
         self.reorder(frames, sample_bytes, |order, from, to| {
             for (wire, &file) in order.iter().enumerate() {
@@ -126,18 +128,18 @@ impl Order {
     }
 }
 
-/// The share that each channel of a frame of `from` channels has in each of a frame of `to`, both in the order of the wire: one row per
-/// channel of the latter.
+/// Share of each channel of a frame of `from` channels in each channel of a frame of `to` channels, both in the order
+/// of the wire: one row per channel of the latter.
 ///
-/// A speaker that is not there is heard from its neighbours, 3 dB lower; the LFE's channel, which only repeats, is left out. Where the
-/// sum could be too loud, all of it is turned down: the balance stays.
+/// A missing speaker is heard from its neighbours, 3 dB lower; the LFE's channel, which only repeats, is left out. If a
+/// sum could be too loud, all shares are turned down: the balance stays.
 #[must_use]
 pub fn mix(from: u8, to: u8) -> Vec<Vec<f64>> {
     let (before, after) = (on_the_wire(from), on_the_wire(to));
     let mut rows = vec![vec![0.0; usize::from(from)]; usize::from(to)];
     for channel in 0..usize::from(from) {
         let heard_from = match before.get(channel) {
-            // One channel is heard in the middle of the front pair, as loud as it is.
+            // One channel is heard in the middle of the front pair, at its own level.
             _ if from == 1 => (0..rows.len().min(2)).map(|place| (place, 1.0)).collect(),
             Some(&speaker) if from != to && !after.is_empty() => neighbours(speaker, after),
             _ => vec![(channel % rows.len().max(1), 1.0)],
@@ -151,7 +153,7 @@ pub fn mix(from: u8, to: u8) -> Vec<Vec<f64>> {
     rows
 }
 
-/// The places among `speakers` that one is heard from, and how loud.
+/// The places among `speakers` that a speaker is heard from, and its share in each.
 fn neighbours(speaker: u32, speakers: &[u32]) -> Vec<(usize, f64)> {
     let places = |wanted: &[u32], share: f64| -> Vec<(usize, f64)> {
         (0..speakers.len()).filter(|&place| wanted.contains(&speakers[place])).map(|place| (place, share)).collect()
@@ -198,11 +200,11 @@ mod tests {
 
     #[test]
     fn unusual_masks_lose_no_channel() {
-        // The side pair for the back one, as films have it.
+        // The side pair in place of the back pair, as films have it.
         assert_eq!(wire(6, 0x60f), [0, 1, 4, 5, 2, 3]);
         // Front pair, centre, back centre: the latter two have no place of their own.
         assert_eq!(wire(4, 0x107), [0, 1, 2, 3]);
-        // No mask, too small a one, one of all.
+        // No mask, too small a mask, masks of all kinds.
         assert_eq!(wire(6, 0), wire(6, 0x3f));
         assert_eq!(wire(6, 0x3), [0, 1, 2, 3, 4, 5]);
         for channels in 1..=12 {
@@ -237,7 +239,7 @@ mod tests {
         assert_eq!(mix(1, 2), [[1.0], [1.0]]);
         assert_eq!(mix(2, 1), [[0.5, 0.5]]);
         assert_eq!(mix(2, 6)[..3], [[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]);
-        // The sides are the backs where there is but one pair, and each is where it was.
+        // The sides are the backs where there is only one pair, and each stays where it was.
         let from_7_1 = mix(8, 6);
         assert!(from_7_1[2][2] > 0.0 && from_7_1[2][6] > 0.0 && from_7_1[4][4] > 0.0);
         let down = mix(6, 2);

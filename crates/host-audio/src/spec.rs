@@ -1,4 +1,4 @@
-//! The text that names a host device: `null`, `wav:PATH`, `alsa:PCM`, `pulse[:SINK][@SERVER]`, `pipewire[:NODE][@SERVER]`.
+//! Text form of a host device: `null`, `wav:PATH`, `alsa:PCM`, `pulse[:SINK][@SERVER]`, `pipewire[:NODE][@SERVER]`.
 
 use crate::live::LiveDevice;
 use crate::null::NullDevice;
@@ -9,10 +9,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Which host device a stream uses.
+/// Host device of a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum DeviceSpec {
-    /// Nothing: what is played is lost, what is captured is silence.
+    /// No device: playback is lost, capture is silence.
     Null,
     /// A WAV file; the path may hold `{domain}`, `{card}`, `{pcm}` and `{stream}`.
     Wav(PathBuf),
@@ -20,16 +20,16 @@ pub enum DeviceSpec {
     Alsa(String),
     /// A device of a PulseAudio server, or of PipeWire in its place.
     Pulse {
-        /// The sink's or source's name there; `None` is the server's default one.
+        /// Name of the sink or source there; `None` for the server's default.
         device: Option<String>,
-        /// Where the server is; `None` is the one that the environment names.
+        /// Address of the server; `None` for the one that the environment names.
         server: Option<ServerAddress>,
     },
     /// A node of PipeWire's own for each stream.
     PipeWire {
-        /// The name, or the serial number, of the node that it is connected to; `None` is the default one.
+        /// Name or serial number of the node that the stream is connected to; `None` for the default one.
         node: Option<String>,
-        /// The server's socket; `None` is the one that the environment names.
+        /// Socket of the server; `None` for the one that the environment names.
         socket: Option<PathBuf>,
     },
 }
@@ -75,7 +75,7 @@ impl DeviceSpec {
 }
 
 impl DeviceSpec {
-    /// Whether this build has such devices; none is reached for.
+    /// Checks that this build has such devices; no device is accessed.
     ///
     /// # Errors
     /// [`ErrorKind::NotBuilt`](crate::ErrorKind::NotBuilt).
@@ -90,7 +90,7 @@ impl DeviceSpec {
     }
 }
 
-/// Stands where a kind of device was left out of the build.
+/// Placeholder for a kind of device that was left out of the build.
 #[cfg(not(all(feature = "alsa", feature = "pipewire")))]
 struct NotBuilt(&'static str);
 
@@ -140,7 +140,7 @@ impl FromStr for DeviceSpec {
     }
 }
 
-/// What follows `pulse`: `[:SINK][@SERVER]`; `None` if it is something else.
+/// Parses the text after `pulse`: `[:SINK][@SERVER]`; `None` if it is something else.
 fn pulse(rest: &str) -> Option<Result<DeviceSpec, String>> {
     let made = |(device, server): Named<'_>| {
         let server = server.map(str::parse).transpose()?;
@@ -149,7 +149,7 @@ fn pulse(rest: &str) -> Option<Result<DeviceSpec, String>> {
     Some(named("pulse", rest)?.and_then(made))
 }
 
-/// What follows `pipewire`: `[:NODE][@SERVER]`; `None` if it is something else.
+/// Parses the text after `pipewire`: `[:NODE][@SERVER]`; `None` if it is something else.
 fn pipewire(rest: &str) -> Option<Result<DeviceSpec, String>> {
     let path = |text: &str| match text.strip_prefix("unix:") {
         Some(path) if path.starts_with('/') && !path.contains('\0') => Ok(path.into()),
@@ -165,7 +165,7 @@ fn pipewire(rest: &str) -> Option<Result<DeviceSpec, String>> {
 /// A device on a server, and the server.
 type Named<'a> = (Option<String>, Option<&'a str>);
 
-/// `[:NAME][@SERVER]` behind `kind`; `None` if it is something else.
+/// Parses `[:NAME][@SERVER]` behind `kind`; `None` if it is something else.
 fn named<'a>(kind: &str, rest: &'a str) -> Option<Result<Named<'a>, String>> {
     let (name, server) = rest.split_once('@').map_or((rest, None), |(name, server)| (name, Some(server)));
     Some(match name.strip_prefix(':') {
@@ -192,7 +192,7 @@ impl fmt::Display for DeviceSpec {
     }
 }
 
-/// `KIND[:NAME][@SERVER]`.
+/// Writes `KIND[:NAME][@SERVER]`.
 fn written(
     f: &mut fmt::Formatter<'_>,
     kind: &str,

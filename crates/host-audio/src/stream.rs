@@ -1,55 +1,55 @@
-//! A stream's end on the host: a sink or a source, and what both have in common.
+//! A stream's end on the host: a sink or a source, and their common part.
 
 use crate::Error;
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
-/// Who says when frames are due.
+/// The clock that says when frames are due.
 #[derive(Debug, Clone, Copy)]
 pub enum Pacing<'a> {
-    /// The caller's own clock; the device takes or gives whatever it is asked for.
+    /// The caller's own clock; the device takes or gives as much as it is asked for.
     Caller,
-    /// The descriptor becomes readable when the device has moved on, at least once a period while it runs, and when it was
-    /// opened, ran dry or failed; [`HostStream::acknowledge`] makes it unreadable again. A device that needs no thread of its own
-    /// does all that at [`HostStream::wake_at`] instead.
+    /// The descriptor becomes readable when the device has moved on, at least once a period while it runs, and when it
+    /// was opened, ran dry or failed; [`HostStream::acknowledge`] makes the descriptor unreadable again. A device that
+    /// needs no thread of its own does all that at [`HostStream::wake_at`] instead.
     Device(BorrowedFd<'a>),
 }
 
-/// Volume and mute of a stream on its sound server: the host's people's, whom nobody else speaks for.
+/// Volume and mute of a stream on its sound server, which users of the host alone set.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ServerVolume {
-    /// Of the loudest channel, in decibels; minus infinity for none.
+    /// Volume of the loudest channel, in decibels; minus infinity for none.
     pub db: f64,
-    /// It is muted there.
+    /// True if the stream is muted there.
     pub muted: bool,
 }
 
 impl ServerVolume {
-    /// From linear factors for the amplitude of each channel.
+    /// Makes a volume from linear factors for the amplitude of each channel.
     pub(crate) fn from_linear(channels: impl Iterator<Item = f64>, muted: bool) -> Self {
         Self { db: 20.0 * channels.fold(0.0, f64::max).log10(), muted }
     }
 }
 
-/// What happened to the device of an open stream.
+/// Event of the device of an open stream.
 #[derive(Debug)]
 pub enum Notice {
-    /// It is not there, or not any more: the stream goes on in real time, silently, and the device is tried again
-    /// and again.
+    /// The device is absent or lost: the stream goes on in real time, silently, and the device is tried again and
+    /// again.
     Lost(Error),
-    /// It is there again, and used.
+    /// The device is available again, and used.
     Back,
 }
 
 /// An open stream in either direction. Dropping it closes the device without waiting for it.
 pub trait HostStream: Send {
-    /// Who keeps the time.
+    /// The clock that keeps the time.
     fn pacing(&self) -> Pacing<'_> {
         Pacing::Caller
     }
 
-    /// What became of opening it; `None` while that goes on. The pacing descriptor is readable when it is over. A stream that
-    /// could not be opened is to be dropped.
+    /// Outcome of opening the stream; `None` while that goes on. The pacing descriptor is readable when it is over. A
+    /// stream that could not be opened has to be dropped.
     fn opened(&mut self) -> Option<Result<(), Error>> {
         Some(Ok(()))
     }
@@ -57,22 +57,24 @@ pub trait HostStream: Send {
     /// Starts to play what is written, or to capture.
     ///
     /// # Errors
-    /// The device failed for good: the stream is to be dropped.
+    /// The device failed for good: the stream has to be dropped.
     fn start(&mut self) -> Result<(), Error>;
 
-    /// Holds it, or goes on. A sink keeps what is queued; a source does not record what is heard in between.
+    /// Holds the stream, or goes on. A sink keeps queued frames; a source records nothing in between.
     ///
     /// # Errors
-    /// As [`start`](Self::start).
+    /// Same as [`start`](Self::start).
     fn pause(&mut self, on: bool) -> Result<(), Error>;
 
-    /// Stops, and forgets what is queued, or was captured and not read; [`start`](Self::start) makes it run again.
+    /// Stops, and discards frames that are queued, or were captured and not read; [`start`](Self::start) makes it run
+    /// again.
     ///
     /// # Errors
-    /// As [`start`](Self::start).
+    /// Same as [`start`](Self::start).
     fn stop(&mut self) -> Result<(), Error>;
 
-    /// How often sound was lost: the device ran dry and went on later, nobody read it, or it could not keep up.
+    /// Number of times that sound was lost: the device ran dry and went on later, nobody read it, or it could not keep
+    /// up.
     fn xruns(&self) -> u64;
 
     /// Volume and mute of this stream on its sound server, as far as they are known.
@@ -80,72 +82,72 @@ pub trait HostStream: Send {
         None
     }
 
-    /// The device that is really used, where the configured text leaves that open.
+    /// The device that is really used, if the configured text leaves that open.
     fn in_use(&self) -> Option<String> {
         None
     }
 
-    /// What happened to the device, oldest first; to be asked for when the pacing descriptor was readable.
+    /// The oldest event of the device that was not taken; to be asked for when the pacing descriptor was readable.
     fn notice(&mut self) -> Option<Notice> {
         None
     }
 
-    /// To be called when the pacing descriptor was readable; cheap at any time.
+    /// Acknowledges that the pacing descriptor was readable; cheap at any time.
     ///
     /// # Errors
-    /// As [`start`](Self::start).
+    /// Same as [`start`](Self::start).
     fn acknowledge(&mut self) -> Result<(), Error> {
         Ok(())
     }
 
-    /// When [`attend`](Self::attend) has something to do for a device without a thread of its own.
+    /// Time at which [`attend`](Self::attend) has something to do for a device without a thread of its own.
     fn wake_at(&self) -> Option<Instant> {
         None
     }
 
-    /// Does what is due: to be called at [`wake_at`](Self::wake_at) and after writing; cheap at any time.
+    /// Does the work that is due: to be called at [`wake_at`](Self::wake_at) and after writing; cheap at any time.
     ///
     /// # Errors
-    /// As [`start`](Self::start).
+    /// Same as [`start`](Self::start).
     fn attend(&mut self) -> Result<(), Error> {
         Ok(())
     }
 }
 
-/// Where a stream's frames go.
+/// Destination of a stream's frames.
 ///
-/// Frames are written at any time; nothing is heard before [`start`](HostStream::start). A sink that ran dry goes on by itself
-/// when more is written.
+/// Frames may be written at any time; nothing is heard before [`start`](HostStream::start). A sink that ran dry goes on
+/// by itself when more is written.
 pub trait Sink: HostStream {
     /// Frames that [`write`](Self::write) would take now.
     ///
-    /// With [`Pacing::Device`] that keeps the queue short (two periods, or 40 ms), so that what the stream's
-    /// owner rewrites ahead of the play position still takes effect.
+    /// With [`Pacing::Device`] the room keeps the queue short (two periods, or 40 ms), so that frames that the stream's
+    /// owner rewrites ahead of the play position still take effect.
     fn room_frames(&mut self) -> usize;
 
-    /// Takes whole frames from the start of `frames` and says how many.
+    /// Takes whole frames from the start of `frames` and returns how many.
     ///
     /// # Errors
-    /// As [`start`](HostStream::start).
+    /// Same as [`start`](HostStream::start).
     fn write(&mut self, frames: &[u8]) -> Result<usize, Error>;
 
     /// Frames accepted and not yet heard; 0 with [`Pacing::Caller`].
     ///
-    /// Accepted minus queued is the device's position: it never goes back, and never runs ahead of time.
+    /// Accepted minus queued is the device's position, which never goes back, and never runs ahead of time.
     fn queued_frames(&mut self) -> u64;
 
-    /// Has what is queued be heard, if it is started, then closes the device; nobody waits for it.
+    /// Plays queued frames, if the sink is started, then closes the device; nobody waits for that.
     fn finish(self: Box<Self>) {}
 }
 
-/// Where a stream's frames come from.
+/// Origin of a stream's frames.
 pub trait Source: HostStream {
     /// Frames that [`read`](Self::read) would give now.
     fn available_frames(&mut self) -> usize;
 
-    /// Fills the start of `into` with whole frames and says how many.
+    /// Fills the start of `into` with whole frames and returns how many.
     ///
     /// # Errors
-    /// As [`start`](HostStream::start).
+    /// Same as [`start`](HostStream::start).
     fn read(&mut self, into: &mut [u8]) -> Result<usize, Error>;
 }
