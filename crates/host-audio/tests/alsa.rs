@@ -30,7 +30,7 @@ fn bytes_arrive_as_they_are_and_in_real_time() {
         let begin = Instant::now();
         play(&mut *sink, spec.frame_bytes(), &data);
         let took = begin.elapsed();
-        // 300 ms, less the 0.1 % that a fast clock may gain; late is a busy machine's right.
+        // 300 ms, less the 0.1 % that a fast clock may gain; a busy machine may take longer.
         assert!(took >= Duration::from_millis(299), "{took:?}");
         drop(sink);
         // The file is complete when its thread has closed the PCM.
@@ -44,7 +44,7 @@ fn a_pcm_that_waits_for_its_server_keeps_nobody_waiting() {
     const ITSELF: &str = "a_pcm_that_waits_for_its_server_keeps_nobody_waiting";
     const FIFO: &str = "VSND_TEST_FIFO";
     let Some(fifo) = std::env::var_os(FIFO) else {
-        // ALSA finds its configuration by the environment: this test again, in a process of its own.
+        // ALSA finds its configuration by the environment: this test runs again in a process of its own.
         let dir = tempfile::tempdir().unwrap();
         let (fifo, config) = (dir.path().join("fifo"), dir.path().join("alsa.conf"));
         assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
@@ -59,13 +59,13 @@ fn a_pcm_that_waits_for_its_server_keeps_nobody_waiting() {
     let asked = |device: &dyn HostDevice| device.capabilities(&WHO, Direction::Capture);
     let slow =
         |device: &dyn HostDevice| matches!(asked(device), Err(error) if *error.kind() == host_audio::ErrorKind::Slow);
-    // The usual patience, which is short.
+    // The default patience, which is short.
     let waiting = DeviceSpec::Alsa("waits".into()).device(&DeviceOptions::default());
     assert!(slow(&*waiting), "{:?}", asked(&*waiting));
     assert_eq!(waiting.least(Direction::Capture, &SPEC), Least::default());
     assert!(slow(&*DeviceSpec::Alsa("waits".into()).device(&DeviceOptions::default())));
     assert!(asked(&*device("null")).is_ok());
-    // Streams that are opened and left leave no more than the first of them did.
+    // Streams that are opened and dropped leave no more behind than the first of them did.
     let held = || ["task", "fd"].map(|what| fs::read_dir(format!("/proc/self/{what}")).unwrap().count());
     let round = || {
         let opened = waiting.begin_source(&WHO, &SPEC);
@@ -89,7 +89,7 @@ fn null_keeps_real_time_and_a_short_queue() {
         let begin = Instant::now();
         let (mut accepted, mut last) = (0, 0);
         let block = vec![0; SPEC.frame_bytes() * 4_800];
-        // Longer than it takes to find out that it has no clock.
+        // Longer than it takes to find out that the PCM has no clock.
         while last < 72_000 {
             accepted += sink.write(&block).unwrap() as u64;
             let queued = sink.queued_frames();
@@ -230,21 +230,21 @@ fn the_least_period_and_buffer_are_the_pcms_own_and_nothing_where_it_is_not_ther
     assert_eq!(device("no_such_pcm").least(Direction::Playback, &spec), Least::default());
 }
 
-/// ALSA's plugin for PulseAudio has periods of 128 bytes at least: with those of this stream 16 ms.
+/// ALSA's plugin for PulseAudio has periods of at least 128 bytes: 16 ms of this stream.
 const COARSE: StreamSpec = StreamSpec { format: Format::U8, rate_hz: 8_000, channels: 1, ..SPEC };
 
-/// In the environment of a process that has a PulseAudio of its own.
+/// Variable in the environment of a process that has a server of its own.
 const INNER: &str = "VSND_TEST_PULSEAUDIO";
 
-/// Runs `test` in a process of its own, which has this server: ALSA's plugins take it from the environment, or from the configuration.
-/// Fails if it fails; gives what it printed behind `told: `.
+/// Runs `test` in a process of its own, which has this server: ALSA's plugins take the server from the environment, or
+/// from the configuration. Fails if `test` fails; returns the text that it printed behind `told: `.
 fn run_beside(server: &Server, test: &str) -> String {
     let mut again = Command::new(std::env::current_exe().unwrap());
     again.args(["--exact", test, "--nocapture"]).env(INNER, "1").env("PULSE_SERVER", server.address());
     let configured = tempfile::NamedTempFile::new().unwrap();
     if server.kind() == Kind::PipeWire {
         fs::write(&configured, server.alsa_configuration()).unwrap();
-        // What is captured from a sink is what that plays.
+        // Capture from a sink gives what the sink plays.
         again.env("ALSA_CONFIG_PATH", configured.path()).env("PIPEWIRE_PROPS", "{ stream.capture.sink = true }");
     }
     let output = again.output().unwrap();
@@ -266,7 +266,7 @@ fn a_pcm_with_a_shortest_period_says_so_and_plays_with_it() {
     play(&mut *device("pulse").open_sink(&WHO, &spec).unwrap(), 1, &noise(4_000));
 }
 
-/// Plays with every gap to `pcm`, in a process that has only this server, and hears that nothing was lost.
+/// Plays with every gap to `pcm`, in a process that has only this server, and checks that nothing was lost.
 #[expect(clippy::print_stdout, reason = "what it played is told to the process that started this one")]
 fn every_frame_is_heard_after_a_gap(kind: Kind, pcm: &str, test: &str) {
     if std::env::var_os(INNER).is_some() {
@@ -299,7 +299,7 @@ fn of_pipewires_plugin_for_alsa_every_frame_is_heard_after_a_gap_of_any_length()
     every_frame_is_heard_after_a_gap(Kind::PipeWire, "pipewire", test);
 }
 
-/// Plays, runs dry, and sees the server's sink come to rest; twice.
+/// Plays, runs dry, and waits until the server's sink rests; twice.
 fn a_dry_stream_lets_the_sink_rest(kind: Kind, pcm: &str, test: &str) {
     if std::env::var_os(INNER).is_none() {
         run_beside(&Server::start(kind), test);
@@ -333,7 +333,8 @@ fn of_pipewires_plugin_for_alsa_a_dry_stream_lets_the_sink_rest() {
     a_dry_stream_lets_the_sink_rest(Kind::PipeWire, "both", test);
 }
 
-/// Captures what is played meanwhile, stands still for two seconds, stops for one, and captures again each time.
+/// Captures frames that are played meanwhile, stands still for two seconds, stops for one, and captures again each
+/// time.
 fn capture_goes_on(kind: Kind, (played, captured): (&str, &str), test: &str) {
     if std::env::var_os(INNER).is_none() {
         run_beside(&Server::start(kind), test);
@@ -359,7 +360,8 @@ fn capture_goes_on(kind: Kind, (played, captured): (&str, &str), test: &str) {
             "is paused" => source.pause(true).unwrap(),
             _ => {}
         }
-        // Without a stream to play PulseAudio's null sink goes on in leaps of two seconds, and so does what is captured from it.
+        // Without a stream to play, PulseAudio's null sink goes on in leaps of two seconds, and so does capture from
+        // its monitor.
         let over = Instant::now() + 2 * QUIET;
         while Instant::now() < over {
             let block = noise(4 * sink.room_frames());

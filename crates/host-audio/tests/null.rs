@@ -1,4 +1,4 @@
-//! The device that is not there.
+//! The null device.
 
 use host_audio::{DeviceOptions, DeviceSpec, Direction, Pacing, StreamLabel, StreamSpec};
 use sndif::{Format, FormatSet};

@@ -14,7 +14,7 @@ use sndif::Format;
 use sound_servers::{Kind, Search, Server};
 use std::time::{Duration, Instant};
 
-/// Periods so long that a machine with much else to do plays them without a gap.
+/// Periods so long that a busy machine plays them without a gap.
 const SPEC: StreamSpec = StreamSpec { period_frames: 4_800, buffer_frames: 19_200, ..common::SPEC };
 
 fn start() -> Server {
@@ -54,7 +54,7 @@ fn a_cycle_that_is_longer_than_a_buffer_gets_silence_ahead() {
     let spec = StreamSpec { format, period_frames: 240, buffer_frames: 480, ..SPEC };
     let recording = server.record();
     let mut sink = device(&server.node()).open_sink(&WHO, &spec).unwrap();
-    // Without it no more than a buffer was heard at once. A machine with much else to do makes gaps.
+    // Without silence ahead no more than a buffer was heard in one piece. A busy machine makes gaps.
     let mut from = 0;
     wait_until("100 ms are heard in one piece", || {
         let mut search = Search::new(&frames, spec.frame_bytes(), 4_800);
@@ -126,8 +126,8 @@ fn a_server_that_stalls_between_two_sounds_plays_the_second() {
     let spec = StreamSpec { format, ..SPEC };
     let recording = server.record();
     let mut sink = device(&server.node()).open_sink(&WHO, &spec).unwrap();
-    // A busy machine may take most of what is played. That the server is not told to stop the node in between, which is what it
-    // goes wrong with, is tested by `a_stream_that_does_not_play_leaves_the_graph_after_a_while`.
+    // A busy machine may lose most of what is played. The server goes wrong when it is told to stop the node in
+    // between; `a_stream_that_does_not_play_leaves_the_graph_after_a_while` tests that it is not.
     recording.await_sound(|| {
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -178,7 +178,7 @@ fn a_server_that_freezes_stops_no_clock_and_is_used_again_when_it_goes_on() {
 #[test]
 fn a_node_that_is_unplugged_stops_no_clock_and_is_used_again_when_it_is_back() {
     let server = start();
-    // There is another one, which is not to take its place.
+    // Another sink exists, which must not take the node's place.
     server.pactl(&["load-module", "module-null-sink", "sink_name=other"]);
     let mut sink = silent_device(&server.node()).open_sink(&WHO, &SPEC).unwrap();
     let mut source = silent_device(&server.node()).open_source(&WHO, &SPEC).unwrap();
@@ -245,7 +245,7 @@ fn a_node_that_the_server_does_not_have_is_named_with_what_helps() {
     device(&server.node()).check(&WHO, Direction::Capture).unwrap();
 }
 
-/// What the server says of the nodes of the tests' streams.
+/// The server's information about the nodes of the tests' streams.
 fn nodes(server: &Server) -> Vec<Value> {
     let all: Vec<Value> = serde_json::from_str(&server.pw_dump()).unwrap_or_default();
     let ours = |object: &Value| object["info"]["props"]["node.name"] == "studio: card 0 out";
@@ -390,7 +390,7 @@ fn what_the_server_converts_is_heard_with_its_frequency_and_level() {
     for (format, rate_hz, channels) in
         [(Format::F64Be, 44_100, 2), (Format::MuLaw, 8_000, 2), (Format::U24Le, 96_000, 1), (Format::S16Le, 48_000, 3)]
     {
-        // 100 ms.
+        // Periods of 100 ms.
         let spec =
             StreamSpec { format, rate_hz, channels, period_frames: rate_hz / 10, buffer_frames: rate_hz / 10 * 4 };
         let mut sink = device(&server.node()).open_sink(&WHO, &spec).unwrap();

@@ -12,7 +12,7 @@ use sndif::Format;
 use sound_servers::{Kind, Server};
 use std::time::{Duration, Instant};
 
-/// Periods so long that a machine with much else to do plays them without a gap.
+/// Periods so long that a busy machine plays them without a gap.
 const SPEC: StreamSpec = StreamSpec { period_frames: 4_800, buffer_frames: 19_200, ..common::SPEC };
 const SERVERS: [Kind; 2] = [Kind::PulseAudio, Kind::PipeWire];
 
@@ -126,7 +126,7 @@ fn a_stream_has_an_identity_of_its_own_and_a_role_only_where_one_is_wished() {
         let _sink = device(&server.sink()).open_sink(&WHO, &SPEC).unwrap();
         let input = guests(&server);
         assert!(input.contains("application.id = \"vsnd: studio: card 0 out\""), "{input}");
-        // PipeWire's server makes one of the other.
+        // PipeWire's server derives one key from the other.
         let memory = "module-stream-restore.id = \"vsnd: studio: card 0 out\"";
         assert!(input.contains(memory) || kind == Kind::PipeWire, "{input}");
         assert!(!input.contains("media.role"), "{input}");
@@ -164,7 +164,7 @@ fn a_guest_that_plays_does_not_move_the_hosts_master_volume() {
     play(sink.as_mut(), 4, &silence(4 * 9_600));
     let volume = || server.pactl(&["get-sink-volume", "out"]);
     assert!(volume().contains("30%"), "{}", volume());
-    // On this server, another program's own volume does.
+    // On this server, another program's own volume moves the master volume.
     let _player = server.play_at_full_volume();
     wait_until("a program moves the master", || volume().contains("100%"));
 }
@@ -173,10 +173,10 @@ fn a_guest_that_plays_does_not_move_the_hosts_master_volume() {
 fn a_server_over_tcp_lets_in_who_has_its_cookie() {
     const INNER: &str = "COOKIE_SINK";
     if let Ok(sink) = std::env::var(INNER) {
-        // What becomes of it is for the test that started this one.
+        // The test that started this one judges the outcome.
         match device(&sink).open_sink(&WHO, &SPEC) {
             Ok(mut sink) => {
-                // Not as `play` does it: a sink that nobody records takes up to two seconds until it moves.
+                // Not by `play`: a sink that nobody records takes up to two seconds until it moves.
                 assert_eq!(sink.write(&noise(4 * 4_800)).unwrap(), 4_800);
                 sink.start().unwrap();
                 wait_until("it is heard", || sink.queued_frames() == 0);
@@ -191,7 +191,7 @@ fn a_server_over_tcp_lets_in_who_has_its_cookie() {
         std::fs::write(cookie, [number; 256]).unwrap();
     }
     let (_server, port) = Server::start_tcp(&format!("auth-cookie={}", cookies[0].display()));
-    // The cookie's place comes from the environment, which only a process of its own can have.
+    // The cookie's path comes from the environment, which only a process of its own can have.
     let output = |cookie: &std::path::Path| {
         let mut test = std::process::Command::new(std::env::current_exe().unwrap());
         test.args(["--exact", "a_server_over_tcp_lets_in_who_has_its_cookie", "--nocapture"]);
@@ -255,13 +255,13 @@ fn what_is_converted_is_heard_with_its_frequency_and_level() {
         for (format, rate_hz, channels) in
             [(Format::F64Be, 44_100, 2), (Format::MuLaw, 8_000, 2), (Format::U24Le, 96_000, 1)]
         {
-            // 100 ms.
+            // Periods of 100 ms.
             let spec =
                 StreamSpec { format, rate_hz, channels, period_frames: rate_hz / 10, buffer_frames: rate_hz / 10 * 4 };
             let mut sink = device(&server.sink()).open_sink(&WHO, &spec).unwrap();
             let sine = common::sine(&spec, HZ, AMPLITUDE, rate_hz as usize / 2);
             let mut from = recording.bytes().len() / 8 * 8;
-            // A machine with much else to do makes gaps.
+            // A busy machine makes gaps.
             wait_until(&format!("{kind:?} plays {format} at {rate_hz} Hz as it is"), || {
                 play(&mut *sink, spec.frame_bytes(), &sine);
                 let heard = recording.since(from);
@@ -294,7 +294,7 @@ fn what_is_queued_is_heard_where_a_sink_is_finished() {
     wait_until("all of it is heard", || heard.frames().len() == frames);
 }
 
-/// Time that this process has used, in hundredths of a second.
+/// Processor time that this process has used, in hundredths of a second.
 fn used_time() -> u64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
     stat.split(' ').skip(13).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()

@@ -25,7 +25,7 @@ fn capabilities(path: &Path) -> Result<Capabilities, Error> {
     device(path).capabilities(&WHO, Direction::Capture)
 }
 
-/// Frames whose bytes are all different enough to see a shift.
+/// Frames whose bytes differ enough to show a shift.
 fn noise(bytes: usize) -> Vec<u8> {
     let mut state = 1_u32;
     let byte = |_| {
@@ -161,7 +161,7 @@ fn a_file_is_valid_while_it_is_written() {
     let mut seen = 0;
     for block in data.chunks(481) {
         write_all(&mut *sink, 1, block);
-        // It is empty until its thread has written the first samples.
+        // The file is empty until its thread has written the first samples.
         if fs::metadata(&path).unwrap().len() == 0 {
             continue;
         }
@@ -170,7 +170,7 @@ fn a_file_is_valid_while_it_is_written() {
         assert_eq!(audio.data, data[..audio.data.len()]);
         seen = audio.data.len();
     }
-    // Nobody finishes the file, and yet all of it is there soon.
+    // Nobody finishes the file, yet all of it is there soon.
     let deadline = Instant::now() + LONG;
     while !wav::read_file(&path).is_ok_and(|audio| audio.data == data) {
         assert!(Instant::now() < deadline);
@@ -275,7 +275,7 @@ fn a_missing_directory_is_named() {
     assert!(error.to_string().contains("cannot create `/nonexistent/x.wav`: No such file"), "{error}");
 }
 
-/// A frame of which each channel has a level of its own, in the order of the wire.
+/// A frame in which each channel has a level of its own, in the order of the wire.
 fn levels(channels: u8) -> Vec<u8> {
     (1..=i16::from(channels)).flat_map(|channel| (channel * 1_000).to_le_bytes()).collect()
 }

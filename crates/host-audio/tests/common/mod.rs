@@ -1,4 +1,4 @@
-//! What tests with a device that keeps its own time share.
+//! Shared code of tests with a device that keeps its own time.
 
 #![allow(dead_code, reason = "every test uses a part")]
 
@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 pub const WHO: StreamLabel = StreamLabel { domain: 7, card: 0, pcm: 0, stream: 0 };
 pub const SPEC: StreamSpec =
     StreamSpec { format: Format::S16Le, rate_hz: 48_000, channels: 2, period_frames: 480, buffer_frames: 4_800 };
-/// How long something may take that has to happen. It matters only where it does not happen: generous, for busy machines.
+/// Time limit for something that has to happen. Only a failure reaches the limit: generous, for busy machines.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-/// How long nothing happens where nothing is to happen.
+/// Time to wait where nothing should happen.
 pub const QUIET: Duration = Duration::from_secs(1);
 
 /// A device that has all the time that it needs to open.
@@ -25,8 +25,8 @@ pub fn device(name: &str) -> Box<dyn HostDevice> {
     device_with(name, DeviceOptions { patience: PATIENCE, ..DeviceOptions::default() })
 }
 
-/// A device as the daemon uses it where streams go on silently while it is absent: its patience is the usual one, and on a busy
-/// machine it may be lost for a while like any other.
+/// A device as the daemon uses it where streams go on silently while it is absent: with the default patience, so that
+/// the device may be lost for a while on a busy machine like any other.
 pub fn silent_device(name: &str) -> Box<dyn HostDevice> {
     device_with(name, DeviceOptions { absent: WhenAbsent::Silence, ..DeviceOptions::default() })
 }
@@ -41,7 +41,7 @@ fn device_with(name: &str, options: DeviceOptions) -> Box<dyn HostDevice> {
     name.parse::<DeviceSpec>().unwrap().device(&options)
 }
 
-/// Opens a device and waits for it, which no part of the daemon may.
+/// Opens a device and waits for it, which no part of the daemon may do.
 pub trait OpenAndWait {
     fn open_sink(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Sink>, Error>;
     fn open_source(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Source>, Error>;
@@ -98,7 +98,7 @@ pub fn paced<S: HostStream + ?Sized>(stream: &mut S) -> bool {
     paced_within(stream, PATIENCE)
 }
 
-/// Plays all of `frames` as the daemon would, then waits until it was heard.
+/// Plays all of `frames` as the daemon would, then waits until they were heard.
 pub fn play(sink: &mut dyn Sink, frame_bytes: usize, mut frames: &[u8]) {
     sink.start().unwrap();
     loop {
@@ -111,7 +111,7 @@ pub fn play(sink: &mut dyn Sink, frame_bytes: usize, mut frames: &[u8]) {
     }
 }
 
-/// Bytes of which no stretch is like another.
+/// Bytes in which no stretch is like another.
 pub fn noise(bytes: usize) -> Vec<u8> {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     let mut next = || {
@@ -145,16 +145,16 @@ pub fn sine(spec: &StreamSpec, hz: f64, amplitude: f64, frames: usize) -> Vec<u8
     bytes
 }
 
-/// What a stretch of sound is, taken for a sine.
+/// Measures of a stretch of sound, taken as a sine.
 #[derive(Debug, Clone, Copy)]
 pub struct Tone {
     pub hz: f64,
     pub amplitude: f64,
-    /// What is left without the sine, as a part of it.
+    /// Part of the sound that is left without the sine.
     pub residue: f64,
 }
 
-/// The tone of `samples`, by the times at which they cross zero upwards; `None` where there are not two.
+/// The tone of `samples`, by the times at which they cross zero upwards; `None` where they never do.
 pub fn tone(samples: &[f64], rate_hz: u32) -> Option<Tone> {
     let pairs = samples.iter().zip(samples.iter().skip(1)).enumerate();
     let crossings = pairs.filter(|(_, (before, after))| **before < 0.0 && **after >= 0.0);
@@ -173,14 +173,14 @@ pub fn tone(samples: &[f64], rate_hz: u32) -> Option<Tone> {
     Some(Tone { hz, amplitude: sine.hypot(cosine), residue: (rest / all).sqrt() })
 }
 
-/// Whether 200 ms of what was recorded from a sink of 48 kHz are such a tone on both channels.
+/// Returns true if 200 ms of a recording of a sink of 48 kHz are such a tone on both channels.
 pub fn is_tone(format: Format, bytes: &[u8], hz: f64, amplitude: f64) -> bool {
     let samples: Vec<f64> = pcm::samples(format, bytes).map(f64::from).collect();
     let channel = |of: usize| samples.iter().copied().skip(of).step_by(2).collect::<Vec<_>>();
     let ears = [channel(0), channel(1)];
     let part = |ear: &[f64], at: usize| tone(ear.get(at..at + 9_600)?, 48_000);
     let right = |tone: &Option<Tone>| {
-        // A tenth of a decibel, and what eight bits leave.
+        // A tenth of a decibel, and the error of eight bits.
         let is = |tone: &Tone| {
             (tone.hz - hz).abs() < 0.2 && (tone.amplitude / amplitude - 1.0).abs() < 0.012 && tone.residue < 0.02
         };
@@ -201,8 +201,8 @@ pub fn native(kind: Kind, frames: usize) -> (Format, Vec<u8>) {
     }
 }
 
-/// What is played before what is compared: a server begins a stream in what it has rendered already, and the
-/// recorder of a monitor has that already.
+/// Frames played before the compared ones: a server begins a stream in frames that it has rendered already, and the
+/// recorder of a monitor has those already.
 pub const PRELUDE_FRAMES: usize = 4_800;
 
 pub fn silence(frames: usize) -> Vec<u8> {
@@ -216,9 +216,9 @@ pub struct Stream<'a> {
     accepted: u64,
     last: u64,
     pub captured: u64,
-    /// Whether the sink and the source are without their device, by what they told last.
+    /// True for the sink and the source while it is without its device, by its last notice.
     lost: [bool; 2],
-    /// What is played over and over instead of silence.
+    /// Frames played over and over instead of silence.
     pub play: Option<Vec<u8>>,
 }
 
@@ -255,7 +255,7 @@ impl<'a> Stream<'a> {
         });
     }
 
-    /// Both are without their device.
+    /// Returns true if both are without their device.
     pub fn is_lost(&self) -> bool {
         self.lost == [true; 2]
     }
@@ -271,7 +271,7 @@ impl<'a> Stream<'a> {
         });
     }
 
-    /// Waits until half a second passes for both without their device. How steadily it does is tested in simulated time.
+    /// Waits until half a second passes for both without their device. The steadiness is tested in simulated time.
     pub fn run_on_while_lost(&mut self) {
         let (position, captured) = (self.position(), self.captured);
         self.run_until("time goes on", |stream| {
@@ -281,7 +281,8 @@ impl<'a> Stream<'a> {
     }
 }
 
-/// Fails unless all of `frames`, played to one device again and again, is captured from the other as it is, in pieces of 100 ms.
+/// Fails unless all of `frames`, played to one device again and again, is captured unchanged from the other, in pieces
+/// of 100 ms.
 pub fn assert_captured(from: &dyn HostDevice, to: &dyn HostDevice, spec: &StreamSpec, frames: &[u8]) {
     let mut source = from.open_source(&WHO, spec).unwrap();
     source.start().unwrap();
@@ -301,15 +302,15 @@ pub fn assert_captured(from: &dyn HostDevice, to: &dyn HostDevice, spec: &Stream
     });
 }
 
-/// Fails unless a stream whose buffer is two periods of 5 ms, less than a server may keep queued for itself, is played in real
-/// time to a device of `server`, and more than its buffer is heard in one piece.
+/// Fails unless a stream whose buffer is two periods of 5 ms, less than a server may keep queued for itself, is played
+/// in real time to a device of `server`, and more than its buffer is heard in one piece.
 pub fn assert_short_buffer_is_played(server: &Server, to: &dyn HostDevice, kind: Kind) {
     let (format, frames) = native(kind, 24_000);
     let spec = StreamSpec { format, period_frames: 240, buffer_frames: 480, ..SPEC };
     let recording = server.record();
     let mut sink = to.open_sink(&WHO, &spec).unwrap();
-    // A machine with much else to do makes gaps, in this stream more than in any other: pieces of 20 ms, of which most were
-    // heard at one time or another.
+    // A busy machine makes gaps, in this stream more than in any other: hence pieces of 20 ms, most of which were heard
+    // at one time or another.
     let mut search = Search::new(&frames, spec.frame_bytes(), 960);
     let (all, mut from) = (search.missing().len(), 0);
     wait_until("most of it is heard", || {
@@ -324,13 +325,14 @@ pub fn assert_short_buffer_is_played(server: &Server, to: &dyn HostDevice, kind:
     });
 }
 
-/// Frames of which no two are alike, the first with the number `first`.
+/// Frames no two of which are alike, the first with the number `first`.
 fn numbered(first: usize, frames: usize) -> Vec<u8> {
     let frame = |number: usize| [(number & 0x7FFF) as i16, (number >> 15) as i16 + 1];
     (first..first + frames).flat_map(frame).flat_map(i16::to_le_bytes).collect()
 }
 
-/// Plays numbered frames, with gaps of any length made in every way, and gives the numbers of what was played behind each, and last of all.
+/// Plays numbered frames, with gaps of several lengths made in every way, and returns the numbers of each piece that
+/// was played.
 pub fn play_with_every_gap(to: &dyn HostDevice) -> Vec<Range<usize>> {
     let mut sink = to.open_sink(&WHO, &SPEC).unwrap();
     let mut runs = Vec::new();
@@ -363,16 +365,16 @@ pub fn play_with_every_gap(to: &dyn HostDevice) -> Vec<Range<usize>> {
     }
     play(&mut *sink, 4, &[]);
     std::thread::sleep(QUIET / 2);
-    // What is stopped in the middle is not heard to its end, but what comes later is.
+    // A sound that is stopped in the middle is not heard to its end, but later ones are.
     sink.write(&silence(4 * 1_920)).unwrap();
     sink.stop().unwrap();
     play(&mut *sink, 4, &next(9_600));
-    // The last of it is heard later than it is said.
+    // The last frames are heard later than the device reports.
     std::thread::sleep(QUIET);
     runs
 }
 
-/// The numbers of frames that were heard; fails where one was heard twice, or before another.
+/// Numbers of the frames that were heard; fails where a frame was heard twice, or out of order.
 fn numbers_heard(frames: &[[i16; 2]]) -> Vec<usize> {
     let numbers: Vec<usize> = frames.iter().map(|&[low, high]| low as usize + ((high as usize - 1) << 15)).collect();
     let wrong = numbers.windows(2).find(|pair| pair[0] >= pair[1]);
@@ -380,8 +382,8 @@ fn numbers_heard(frames: &[[i16; 2]]) -> Vec<usize> {
     numbers
 }
 
-/// Has `play` play with every gap until all that was played behind each was heard as a whole, at one time or another: a server that was
-/// not run in time loses sound of any client's, another piece each time.
+/// Calls `play` until each piece that was played behind a gap was heard as a whole, at one time or another: a server
+/// that did not run in time loses sound of any client, another piece each time.
 pub fn assert_heard_behind_every_gap(heard: &Heard, mut play: impl FnMut() -> Vec<Range<usize>>) {
     let mut missing = Vec::new();
     for _ in 0..4 {
@@ -399,7 +401,7 @@ pub fn assert_heard_behind_every_gap(heard: &Heard, mut play: impl FnMut() -> Ve
     panic!("never heard as a whole: what was played behind the gaps {missing:?}");
 }
 
-/// Words of `pactl` about the sink input with this name.
+/// Output of `pactl` about the sink input with this name.
 fn sink_input(server: &Server, name: &str) -> Option<String> {
     let listed = server.pactl(&["list", "sink-inputs"]);
     listed.split("Sink Input #").find(|entry| entry.contains(&format!("media.name = \"{name}\""))).map(str::to_owned)
@@ -412,14 +414,15 @@ pub fn guests(server: &Server) -> String {
     found().unwrap()
 }
 
-/// Settings of a user of the server for the guest.
+/// Changes a setting of the guest, as a user of the server does.
 fn set(server: &Server, command: &str, value: &str) {
     let input = guests(server);
     server.pactl(&[command, input.lines().next().unwrap(), value]);
 }
 
-/// Fails unless volume, mute and sink that the user of a server that remembers them sets for the tests' guest are told, outlive the
-/// sound and the stream, and do not become those of the host's own programs. `to` leaves the sink to the server.
+/// Fails unless volume, mute and sink that the user of a server with a memory sets for the tests' guest are reported,
+/// outlive the sound and the stream, and do not become those of the host's own programs. `to` leaves the sink to the
+/// server.
 pub fn assert_what_the_user_sets_stays(server: &Server, to: &str) {
     server.pactl(&["load-module", "module-null-sink", "sink_name=other", "channels=2", "rate=48000"]);
     wait_until("the sink that is not moved to is the default one", || {
@@ -435,13 +438,13 @@ pub fn assert_what_the_user_sets_stays(server: &Server, to: &str) {
         let sink = sinks.lines().find(|line| line.contains(&format!("\t{name}\t"))).unwrap();
         format!("Sink: {}\n", sink.split('\t').next().unwrap())
     };
-    // A session manager that has not linked it yet moves it later to where it would have been.
+    // A session manager that has not linked the stream yet moves it later to where it would have been.
     wait_until("it is linked", || guests(server).contains(&at("out")));
     set(server, "set-sink-input-volume", "25%");
     set(server, "set-sink-input-mute", "1");
     let other = at("other");
-    // WirePlumber loses a move of a stream that it is linking, whatever the stream's owner does. Whoever moved it sees that, and moves it
-    // again; to the same sink would be no change.
+    // WirePlumber loses a move of a stream that it is linking, whatever the stream's owner does. The user sees that,
+    // and moves the stream again; a move to the same sink would be no change.
     wait_until("it was moved", || {
         set(server, "move-sink-input", "out");
         set(server, "move-sink-input", "other");
@@ -466,7 +469,7 @@ pub fn assert_what_the_user_sets_stays(server: &Server, to: &str) {
     sink.start().unwrap();
     wait_until("it is as it was left", || is_told(sink.as_ref()));
     wait_until("it is where it was moved to", || guests(server).contains(&other));
-    // A program of the host's own is none of its business.
+    // A program of the host's own is not affected.
     let _player = server.play_as("music");
     let music = || {
         let listed = server.pactl(&["list", "sink-inputs"]);
@@ -479,14 +482,14 @@ pub fn assert_what_the_user_sets_stays(server: &Server, to: &str) {
     assert!(own.contains("100%") && own.contains("Mute: no"), "{own}");
 }
 
-/// Whether the server keeps its sink running: somebody plays to it, or may at any time.
+/// Returns true if the server keeps its sink running: somebody plays to it, or may at any time.
 pub fn sink_runs(server: &Server) -> bool {
     let sinks = server.pactl(&["list", "short", "sinks"]);
     sinks.lines().any(|line| line.contains("\tout\t") && line.ends_with("RUNNING"))
 }
 
-/// Fails unless each channel of `server`'s sink `many`, which has them in an order of its own, is captured where it belongs on the wire,
-/// and what is played is heard where it belongs.
+/// Fails unless each channel of `server`'s sink `many`, which has an order of its own, is captured at its place on the
+/// wire, and each played channel is heard at its speaker.
 pub fn assert_each_channel_is_at_its_own_speaker(server: &Server, (sink, source): (&str, &str)) {
     // Speakers in ALSA's order, and in another that a sink may have.
     for (wire, elsewhere) in [
