@@ -10,10 +10,10 @@ use xenstore::{Client, Perm, Transaction};
 use crate::card::Card;
 use crate::nodes::{Node, frontend_nodes};
 
-/// Where the emulation keeps what it needs to restart a domain with its cards.
+/// Store directory in which the emulation keeps what it needs to restart a domain with its cards.
 const KEPT: &str = "/vsnd/attached";
 
-/// Why a card cannot be attached or detached.
+/// Failure to attach or detach a card.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
     /// XenStore refused something.
@@ -30,14 +30,14 @@ pub enum AttachError {
         /// The card that was named.
         card: Option<u32>,
     },
-    /// A backend did not let go in time; its nodes were removed all the same.
+    /// A backend did not close its device in time; the nodes were removed nevertheless.
     #[error("domain {guest} card {card}: its backend did not close within {} s; removed by force", timeout.as_secs())]
     Forced {
         /// The guest.
         guest: DomainId,
         /// The card.
         card: u32,
-        /// How long was waited.
+        /// Time that was waited.
         timeout: Duration,
     },
 }
@@ -47,9 +47,9 @@ pub enum AttachError {
 pub struct Attached {
     /// The guest.
     pub guest: DomainId,
-    /// Its number there.
+    /// Number of the card in the guest.
     pub card: u32,
-    /// The domain that serves it.
+    /// Domain that serves the card.
     pub backend: DomainId,
 }
 
@@ -72,18 +72,18 @@ impl Paths {
     }
 }
 
-/// What there is to attach under one number.
+/// Device to attach under one number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Device {
-    /// Below the guest's half.
+    /// Nodes below the guest's half.
     theirs: Vec<Node>,
-    /// Below the backend's half.
+    /// Nodes below the backend's half.
     ours: Vec<Node>,
 }
 
 impl Device {
-    /// With protocol version 2 a card is a device; with version 0 each of its streams is one, and its guest finds nothing
-    /// described. What a stream is for stands where the guest cannot write.
+    /// Devices of `card`. With protocol version 2 the card is one device. With version 0 each of its streams is one,
+    /// the guest's half describes nothing, and the stream's direction stands where the guest cannot write.
     fn all_of(card: &Card, protocol: Protocol) -> Vec<Self> {
         match protocol {
             Protocol::V2 => vec![Self { theirs: frontend_nodes(card), ours: Vec::new() }],
@@ -101,8 +101,8 @@ impl Device {
     }
 }
 
-/// Attaches `cards` to `guest`, which need not run, and says under which numbers. With protocol version 0 every stream
-/// has a number of its own.
+/// Attaches `cards` to `guest`, which need not run, and returns their numbers. With protocol version 0 every stream has
+/// a number of its own.
 ///
 /// # Errors
 /// [`AttachError`]; either all cards are attached or none.
@@ -217,7 +217,7 @@ fn connection_nodes(backend_path: &str, backend: DomainId) -> [Node; 3] {
     ]
 }
 
-/// Names below a directory that may not be there.
+/// Names below a directory; none if it does not exist.
 fn children(listing: xenstore::Result<Vec<String>>) -> xenstore::Result<Vec<String>> {
     match listing {
         Err(error) if error.is_not_found() => Ok(Vec::new()),
@@ -244,8 +244,8 @@ pub fn list(store: &mut Client, guest: DomainId) -> xenstore::Result<Vec<Attache
     Ok(cards)
 }
 
-/// Detaches `card` of `guest`, or all its cards: tells each backend, waits until it has let go, removes the
-/// nodes. Says what was detached.
+/// Detaches `card` of `guest`, or all its cards: tells each backend, waits until it has closed, removes the nodes.
+/// Returns what was detached.
 ///
 /// # Errors
 /// [`AttachError::NoSuchCard`]; [`AttachError::Forced`] when a backend took longer than `timeout`.
@@ -285,7 +285,7 @@ fn closes(store: &mut Client, backend: &str, timeout: Duration) -> xenstore::Res
     let state = |store: &mut Client| {
         store.read_opt(&state_path).map(|value| XenbusState::from_node(&value.unwrap_or_default()))
     };
-    // Nobody has ever served it.
+    // No backend has served the device yet.
     if matches!(state(store)?, XenbusState::Initialising | XenbusState::Unknown) {
         return Ok(true);
     }
@@ -310,8 +310,8 @@ fn closes(store: &mut Client, backend: &str, timeout: Duration) -> xenstore::Res
     Ok(closed)
 }
 
-/// The emulation's toolstack: a domain that died is restarted with its cards, as `on_crash="restart"` would
-/// have it, under the same number. Its frontend directories are as they were when attached.
+/// The emulation's toolstack: restarts a domain that died with its cards, as `on_crash="restart"` does, under the same
+/// number. The frontend directories are written again as they were attached.
 #[derive(Debug, Default)]
 pub struct Restart;
 
@@ -335,7 +335,7 @@ fn restore(store: &mut Store, guest: DomainId, card: &str) -> Result<(), xenstor
     }
     let frontend = format!("{home}/device/vsnd/{card}");
     copy(store, &kept, &frontend, &[Perm::none(guest.0), Perm::read(backend)])?;
-    // With the domain went its right to read the backend's half, which lives on.
+    // The dead domain lost its right to read the backend's half, which still exists.
     let ours = format!("/local/domain/{backend}/backend/vsnd/{guest}/{card}");
     share(store, &ours, &[Perm::none(backend), Perm::read(guest.0)])
 }

@@ -1,5 +1,5 @@
-//! What a Xen toolstack does for sound: it reads the `vsnd = [ … ]` lines of xl.cfg(5) and makes the
-//! nodes from which frontend and backend start.
+//! A Xen toolstack's part in sound: reads the `vsnd = [ … ]` lines of xl.cfg(5) and creates the nodes from which
+//! frontend and backend start.
 //!
 //! On a real host `xl` does this. The emulation has this crate instead: [`parse`] for the syntax,
 //! [`attach`] and [`detach`] for the nodes, [`Restart`] for what happens when a domain dies.

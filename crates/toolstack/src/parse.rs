@@ -9,10 +9,10 @@ use sndif::store::{Direction, LONG_NAME_MAX_LEN, SHORT_NAME_MAX_LEN};
 use crate::card::{Card, Params, Pcm, Stream};
 use crate::text::{Lexer, SyntaxError, Text};
 
-/// Understands `vsnd = [ … ]`, or the list alone.
+/// Parses `vsnd = [ … ]`, or the list alone.
 ///
 /// # Errors
-/// [`SyntaxError`] with the place of the first mistake; parameters that xl does not know are one.
+/// [`SyntaxError`] with the place of the first mistake; a parameter that xl does not know is a mistake as well.
 pub fn parse(text: &str) -> Result<Vec<Card>, SyntaxError> {
     let mut lexer = Lexer::new(text);
     if lexer.peek().is_some_and(|next| next.is_ascii_alphabetic()) {
@@ -98,7 +98,7 @@ fn stream(item: &Text, parts: Parts<'_>) -> Result<Stream, SyntaxError> {
                         .ok_or_else(|| pair.error(item, "is neither `p` (playback) nor `c` (capture)"))?,
                 );
             }
-            // The example of xl.cfg(5) has it, xl refuses it all the same.
+            // The example of xl.cfg(5) has `id`, but xl refuses it.
             "id" => return Err(item.error(pair.offset, "unknown parameter `id`: write `unique-id`")),
             _ => pair.param(item, &mut params, "unique-id, type")?,
         }

@@ -9,7 +9,7 @@ pub struct SyntaxError {
     pub line: usize,
     /// Column in characters, from 1.
     pub column: usize,
-    /// What is wrong and what is expected.
+    /// Description of the mistake, and of what is expected.
     pub message: String,
 }
 
@@ -21,7 +21,7 @@ impl fmt::Display for SyntaxError {
 
 impl std::error::Error for SyntaxError {}
 
-/// A quoted string and where its first character stands.
+/// A quoted string and the place of its first character.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Text {
     pub(crate) value: String,
@@ -36,7 +36,7 @@ impl Text {
     }
 }
 
-/// Takes a configuration apart.
+/// Splits a configuration into words, strings and lists.
 pub(crate) struct Lexer<'a> {
     rest: std::iter::Peekable<std::str::Chars<'a>>,
     line: usize,
@@ -48,7 +48,7 @@ impl<'a> Lexer<'a> {
         Self { rest: text.chars().peekable(), line: 1, column: 1 }
     }
 
-    /// An error where the lexer stands.
+    /// An error at the lexer's place.
     pub(crate) fn error(&self, message: impl Into<String>) -> SyntaxError {
         SyntaxError { line: self.line, column: self.column, message: message.into() }
     }
@@ -80,7 +80,7 @@ impl<'a> Lexer<'a> {
         None
     }
 
-    /// Takes `expected`, or says what was there instead.
+    /// Takes `expected`, or fails with what was found instead.
     pub(crate) fn expect(&mut self, expected: char) -> Result<(), SyntaxError> {
         match self.peek() {
             Some(found) if found == expected => {
@@ -92,7 +92,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Takes `wanted` if it is there.
+    /// Takes `wanted` if it comes next; returns true if so.
     pub(crate) fn take(&mut self, wanted: char) -> bool {
         let there = self.peek() == Some(wanted);
         if there {
