@@ -1,4 +1,5 @@
-//! Questions to several workers at once, and for whom they are: nobody waits for a worker that does not answer.
+//! Questions to several workers at the same time, and who asked. A worker that does not answer in time is not waited
+//! for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,23 +9,23 @@ use xen::DomainId;
 use crate::decisions::Entry;
 use crate::server::{ClientId, Peer};
 
-/// How long is waited for answers.
+/// Time to wait for answers.
 const PATIENCE_NS: u64 = 2_000_000_000;
 
-/// Why workers are asked.
+/// Reason for which workers are asked.
 #[derive(Debug)]
 pub(super) enum Purpose {
     /// A client wants the list.
     List(ClientId),
-    /// Figures, for whoever wants them now.
+    /// Clients of the metrics socket want the metrics.
     Figures,
-    /// Another configuration holds.
+    /// A new configuration took effect.
     Reload { client: Option<ClientId>, message: String },
-    /// Guests are to follow a decision.
+    /// Guests are to follow an override.
     Decide { client: ClientId, peer: Peer, target: Target, entry: Entry, text: String },
     /// Cards are to be disconnected.
     Disconnect { client: ClientId, peer: Peer, target: Target },
-    /// Decisions about guests were forgotten.
+    /// Overrides of guests were forgotten.
     Forget { client: ClientId, message: String },
 }
 
@@ -34,13 +35,13 @@ pub(super) struct Job {
     pub(super) purpose: Purpose,
     waiting: BTreeSet<DomainId>,
     ends_ns: u64,
-    /// Guests whose worker did not say that it is none of theirs.
+    /// Guests that the question concerns: those whose worker did not deny it.
     pub(super) concerned: BTreeSet<DomainId>,
-    /// Streams that it concerns.
+    /// Number of streams that the question concerns.
     pub(super) streams: usize,
-    /// Whether a worker has such streams, but all of the other direction than the question is about.
+    /// True if a worker has such streams, but only of the direction that the question is not about.
     pub(super) other_direction: bool,
-    /// Workers that did not answer.
+    /// Number of workers that did not answer.
     pub(super) missing: usize,
 }
 
@@ -52,7 +53,7 @@ pub(super) struct Jobs {
 }
 
 impl Jobs {
-    /// Opens a question to `workers`; gives its number.
+    /// Opens a question to `workers` and returns its number.
     pub(super) fn open(&mut self, purpose: Purpose, workers: BTreeSet<DomainId>, now_ns: u64) -> u64 {
         self.count += 1;
         let ends_ns = now_ns + PATIENCE_NS;
@@ -69,7 +70,7 @@ impl Jobs {
         self.count
     }
 
-    /// A worker's answer, noted by `note`, or that there will be none.
+    /// Notes a worker's answer with `note`, or that there will be none.
     pub(super) fn answered(&mut self, job: u64, worker: DomainId, note: impl FnOnce(&mut Job)) {
         if let Some(job) = self.open.get_mut(&job)
             && job.waiting.remove(&worker)
@@ -78,7 +79,7 @@ impl Jobs {
         }
     }
 
-    /// A question that is answered, or has waited for long enough.
+    /// Takes a question that all workers answered, or whose time is over.
     pub(super) fn take_done(&mut self, now_ns: u64) -> Option<Job> {
         let done = |job: &Job| job.waiting.is_empty() || now_ns >= job.ends_ns;
         let number = self.open.iter().find(|(_, job)| done(job)).map(|(number, _)| *number)?;
@@ -87,12 +88,12 @@ impl Jobs {
         Some(job)
     }
 
-    /// Whether figures are being asked for.
+    /// Returns true if the metrics are being asked for.
     pub(super) fn has_figures(&self) -> bool {
         self.open.values().any(|job| matches!(job.purpose, Purpose::Figures))
     }
 
-    /// When the first has waited for long enough.
+    /// Time at which the first question is done; 0 if one is answered.
     pub(super) fn next_wake_ns(&self) -> Option<u64> {
         self.open.values().map(|job| if job.waiting.is_empty() { 0 } else { job.ends_ns }).min()
     }

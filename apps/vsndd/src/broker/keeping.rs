@@ -1,4 +1,4 @@
-//! Decisions are kept, end, follow their guests to new names, and are forgotten.
+//! Overrides: kept on disk, ended in time, moved with guests to new names, and forgotten.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -17,11 +17,11 @@ use crate::kept::{Kept, Who, file_in, now_ms};
 use crate::link::Order;
 use crate::server::{ClientId, Peer};
 
-/// Longest wait for an end: the clock may be set meanwhile, and the machine may sleep.
+/// Longest wait for an override's end: the clock may be set meanwhile, and the machine may sleep.
 const WAIT_MS: u64 = 60_000;
 
 impl Daemon {
-    /// Goes on with the decisions that are kept in `directory`, and keeps them there from now on.
+    /// Loads the overrides that are kept in `directory`, and keeps them there from now on.
     pub(super) fn remember(&mut self, directory: PathBuf) {
         let (kept, warning) = Kept::read(&directory);
         self.kept = kept;
@@ -33,7 +33,7 @@ impl Daemon {
         self.expire_decisions(self.poller.now_ns());
     }
 
-    /// Keeps the decisions; where that cannot be, says so in the log, and for the end of an answer.
+    /// Writes the overrides to their directory. A failure is logged, and returned as text for the end of an answer.
     pub(super) fn keep(&self) -> String {
         let Some(directory) = &self.steering.state else { return String::new() };
         match self.kept.write(directory) {
@@ -47,7 +47,7 @@ impl Daemon {
         }
     }
 
-    /// Whether one more can be decided about guests.
+    /// Checks that each of the guests has room for one more override.
     pub(super) fn check_room(&mut self, guests: &BTreeSet<DomainId>) -> Result<(), String> {
         for guest in guests {
             let who = self.who(*guest);
@@ -60,7 +60,7 @@ impl Daemon {
         Ok(())
     }
 
-    /// A guest as decisions about it know it; one that dies has no name any more, and keeps the one that it had.
+    /// Identity of a guest for overrides. A guest that dies has no name any more, and keeps the one that it had.
     pub(super) fn who(&mut self, guest: DomainId) -> Who {
         match self.workers.get(&guest) {
             Some(worker) => worker.who.clone(),
@@ -68,7 +68,7 @@ impl Daemon {
         }
     }
 
-    /// A guest may be called otherwise now: the decisions about the one of that name hold for it.
+    /// Updates a guest's identity: under a new name, the overrides of that name hold for the guest.
     pub(super) fn meet(&mut self, guest: DomainId, now_ns: u64) {
         let new = Who::new(guest, &Identity::read(&mut self.store, guest));
         let Some(worker) = self.workers.get_mut(&guest) else { return };
@@ -83,7 +83,7 @@ impl Daemon {
         }
     }
 
-    /// After domains died: decisions about one that has no name are of no use any more, since its number may be another's soon.
+    /// Forgets the overrides of domains that died without a name, since another domain may get their number soon.
     pub(super) fn forget_the_gone(&mut self) {
         let (kept, store) = (&mut self.kept, &mut self.store);
         let is_gone = |domain: u16| matches!(store.read_opt(&format!("/local/domain/{domain}/name")), Ok(None));
@@ -92,7 +92,7 @@ impl Daemon {
         }
     }
 
-    /// Ends decisions whose time is over.
+    /// Ends overrides whose time is over.
     pub(super) fn expire_decisions(&mut self, now_ns: u64) {
         let now_ms = now_ms();
         if self.kept.next_end_ms().is_none_or(|end_ms| end_ms > now_ms) {
@@ -117,13 +117,13 @@ impl Daemon {
         self.keep();
     }
 
-    /// When it has to be looked whether a decision is over.
+    /// Next time to check for overrides that are over.
     pub(super) fn next_end_ns(&self) -> Option<u64> {
         let left_ms = self.kept.next_end_ms()?.saturating_sub(now_ms()).min(WAIT_MS);
         Some(self.poller.now_ns() + left_ms * 1_000_000)
     }
 
-    /// The decision that streams use a device.
+    /// Override by which streams use `device`.
     pub(super) fn destination(device: &str, direction: control::Direction) -> Result<Decision, String> {
         let device: DeviceSpec = device.parse().map_err(|error| format!("{error}"))?;
         device.check_built().map_err(|error| format!("`{device}`: {error}"))?;
@@ -133,7 +133,7 @@ impl Daemon {
         })
     }
 
-    /// Forgets decisions about streams, whether their guest is there or not.
+    /// Forgets overrides of streams, even if their guest is not running.
     pub(super) fn forget(&mut self, client: ClientId, peer: Peer, target: &Target, now_ns: u64) -> Result<(), Reply> {
         let there = self.guests_of(target).unwrap_or_default();
         let who: Vec<Who> = there.iter().map(|guest| self.who(*guest)).collect();
@@ -165,7 +165,7 @@ impl Daemon {
         Ok(())
     }
 
-    /// Everything that is kept, in words.
+    /// All overrides that are kept, in words.
     pub(super) fn all_kept(&self) -> Reply {
         let setting =
             |(target, decision, until_ms): (Target, &Decision, _)| Setting { target, text: decision.words(), until_ms };

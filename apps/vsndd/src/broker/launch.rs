@@ -1,4 +1,4 @@
-//! How a guest's worker is started: as a process of its own, this program once more.
+//! Start of a guest's worker: a process of its own that runs this same program.
 
 use std::ffi::OsString;
 use std::io;
@@ -17,11 +17,11 @@ use crate::groups::{Group, Groups};
 
 /// Starts workers.
 pub trait Launch {
-    /// Starts the worker of `guest`, which people call `name`, served from domain `own`: [`work`](crate::work) with these two
-    /// descriptors. It sets itself what it can of its limits.
+    /// Starts the worker of `guest`, called `name`, served from domain `own`: [`work`](crate::work) with the
+    /// descriptors `lent` and `link`. The worker itself applies those of its limits that it can.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error, if the worker cannot be started.
     fn launch(
         &mut self,
         own: DomainId,
@@ -35,30 +35,30 @@ pub trait Launch {
 
 /// A worker that was started.
 pub trait Running {
-    /// Ends it at once.
+    /// Kills the worker immediately.
     fn kill(&mut self);
 
-    /// Whether it has ended; then it leaves nothing behind.
+    /// Returns true if the worker has ended; nothing of it remains then.
     fn is_over(&mut self) -> bool;
 
-    /// The end of a pipe into which it prints, where that is not the log itself; to be asked for once.
+    /// Reading end of the pipe into which the worker prints, unless it prints to the log itself; returned only once.
     fn take_log(&mut self) -> Option<OwnedFd> {
         None
     }
 
-    /// Its process, where it has one of its own.
+    /// Number of the worker's process, if it has one of its own.
     fn process(&self) -> Option<u32>;
 }
 
-/// The program that runs, also where another version lies in its place by now.
+/// The running program, even if another version was installed in its place.
 const THIS_PROGRAM: &str = "/proc/self/exe";
 
 /// Workers as processes.
 #[derive(Debug, Clone, Default)]
 pub struct Processes {
-    /// Arguments beside the one that names the guest.
+    /// Arguments besides the one that names the guest.
     pub arguments: Vec<OsString>,
-    /// Where each of them gets a control group of its own.
+    /// Control groups, where each worker gets one of its own.
     pub groups: Option<Groups>,
 }
 
@@ -72,11 +72,11 @@ impl Launch for Processes {
         link: UnixStream,
         limits: &Worker,
     ) -> io::Result<Box<dyn Running>> {
-        // It never waits for whoever reads that.
+        // The worker never waits for the reader of this pipe.
         let (log, theirs) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         let mut command = Command::new(THIS_PROGRAM);
         for (variable, properties) in plugins::properties(name) {
-            // Whoever has set it knows better.
+            // A value from the environment has priority.
             if std::env::var_os(variable).is_none() {
                 command.env(variable, properties);
             }
@@ -86,7 +86,7 @@ impl Launch for Processes {
             .arg(format!("--worker={guest}"))
             .arg(format!("--domain={own}"))
             .args(&self.arguments)
-            // The service manager's business is the broker's.
+            // Only the broker talks to the service manager.
             .env_remove("NOTIFY_SOCKET")
             .env_remove("WATCHDOG_USEC")
             .env_remove("WATCHDOG_PID")
@@ -114,7 +114,7 @@ struct Process {
 
 impl Running for Process {
     fn kill(&mut self) {
-        // It may have ended by itself.
+        // The worker may have ended by itself.
         let _ = self.child.kill();
     }
 

@@ -1,6 +1,7 @@
 //! Lines that workers print, passed on to the daemon's own log.
 //!
-//! A worker counts what its guest causes. These limits hold whatever becomes of a worker: for a guest, and for all of them together.
+//! A worker counts what its guest causes. These limits hold even for a broken worker: one for a guest, one for all of
+//! them together.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -32,15 +33,15 @@ impl Default for Limit {
 /// The lines of one worker.
 pub(super) struct WorkerLog {
     pipe: File,
-    /// Until the worker is left.
+    /// Watch of the pipe, until the worker is abandoned.
     pub(super) watched: Option<Watched>,
     window: Window,
-    /// The beginning of a line.
+    /// Bytes of a line that is not complete yet.
     line: Vec<u8>,
 }
 
 impl WorkerLog {
-    /// Of a worker that prints into the other end of `pipe`, which does not block.
+    /// Log of a worker that prints into the other end of `pipe`, which does not block.
     pub(super) fn new(pipe: OwnedFd) -> Self {
         Self { pipe: pipe.into(), watched: None, window: Window::of(LINES), line: Vec::new() }
     }
@@ -49,7 +50,7 @@ impl WorkerLog {
         self.pipe.as_fd()
     }
 
-    /// Passes on what was printed, up to a bound; says whether there may be more.
+    /// Passes on what was printed, up to a bound; returns true if there may be more.
     pub(super) fn relay(&mut self, limit: &mut Limit, now_ns: u64) -> bool {
         let mut into = io::stderr().lock();
         self.relay_to(&mut into, limit, now_ns)
@@ -91,7 +92,7 @@ impl WorkerLog {
         if line.is_empty() {
             return;
         }
-        // Whoever asked for every step gets it.
+        // At level debug no line is kept back.
         if !tracing::enabled!(Level::DEBUG) {
             if self.window.pass(now_ns).is_none() {
                 limit.0.keep_back();
@@ -102,10 +103,10 @@ impl WorkerLog {
                 warn!("{kept_back} lines of guests' workers were not logged");
             }
         }
-        // Nothing that steers a terminal, nothing that looks like another line.
+        // Without control characters, which could control a terminal or look like another line.
         let mut text: String = String::from_utf8_lossy(&line).replace(char::is_control, "\u{fffd}");
         text.push('\n');
-        // Nobody reads the log any more.
+        // A failure means that nobody reads the log any more.
         let _ = into.write_all(text.as_bytes());
     }
 }

@@ -1,8 +1,8 @@
-//! The broker: which guests there are, who serves them, and what holds for them.
+//! The broker: keeps track of the guests, of the workers that serve them, and of the settings that hold for them.
 //!
-//! The broker touches no guest's memory and reads no ring. Each guest with a card gets a worker, which is lent the pages, channels
-//! and nodes of that guest. Where a worker ends, hangs or breaks, another is started and the guest connects again. Other guests do
-//! not notice.
+//! The broker touches no guest's memory and reads no ring. Each guest with a card gets a worker, which is lent the
+//! pages, channels and nodes of that guest. Where a worker ends, hangs or breaks, another is started and the guest
+//! connects again. Other guests do not notice.
 
 mod jobs;
 mod keeping;
@@ -42,7 +42,7 @@ use steering::Steering;
 use worker::{Remains, Worker};
 use workers::LEAVING_NS;
 
-/// How long the first worker may take to offer its cards, before those who wait for the daemon are told that it serves.
+/// Time that the first workers may take to offer their cards, before the daemon is reported as ready.
 const BEGIN_NS: u64 = 5_000_000_000;
 
 const STORE_TOKEN: u64 = u64::MAX;
@@ -64,25 +64,25 @@ pub struct Daemon {
     store: xenstore::Client,
     /// The workers' views of the store.
     hub: Hub,
-    /// The hub has more to do than was done at once.
+    /// The hub has more to do than was done in one turn.
     hub_is_busy: bool,
     launch: Box<dyn Launch>,
     config: Config,
     settings: Settings,
-    /// Decisions about guests.
+    /// Overrides of guests.
     kept: Kept,
     journal: Journal,
     steering: Steering,
     poller: Poller,
     watchdog: Watchdog,
     workers: BTreeMap<DomainId, Worker>,
-    /// Workers that are to end, and when they are killed.
+    /// Workers that are to end, and the times at which they are killed.
     leaving: Vec<(DomainId, Remains, u64)>,
     log_limit: Limit,
-    /// Guests that have to wait for another worker: for how long, and until when.
+    /// Guests that have to wait for another worker: length of the wait, and its end.
     held_off: BTreeMap<DomainId, (u64, u64)>,
     jobs: Jobs,
-    /// When it was started, in milliseconds since 1970.
+    /// Time of the start, in milliseconds since 1970.
     started_ms: u64,
     /// Counts of the workers that are gone.
     past: Seen,
@@ -92,8 +92,9 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Says which of the configured host devices are not there. `store` is our own connection to the store, the one behind `shared` is for the workers;
-    /// both are opened while that is still allowed. Workers are started by `launch`.
+    /// Creates the daemon and logs which of the configured host devices are missing. `store` is our own connection to
+    /// the store, the one behind `shared` is for the workers; both are opened while that is still allowed. Workers are
+    /// started by `launch`.
     ///
     /// # Errors
     /// [`Error`]; nothing was announced to any guest then.
@@ -144,7 +145,8 @@ impl Daemon {
         })
     }
 
-    /// Offers the cards that the toolstack has attached so far, so that whoever is told that we serve finds them offered.
+    /// Offers the cards that the toolstack has attached so far. A program that is told that the daemon serves finds
+    /// them offered.
     ///
     /// # Errors
     /// [`Error::System`] when waiting fails.
@@ -160,8 +162,8 @@ impl Daemon {
         Ok(())
     }
 
-    /// Serves until `stop` becomes readable or Xen is gone. Every guest is told that its card goes, and
-    /// files are completed.
+    /// Serves until `stop` becomes readable or Xen is gone. Then every guest is told that its card goes, and files are
+    /// completed.
     ///
     /// # Errors
     /// [`Error::System`] when waiting fails; a guest's fault is no error.
@@ -178,7 +180,7 @@ impl Daemon {
         Ok(ended)
     }
 
-    /// Waits until something comes, `until_ns` at most, and deals with it.
+    /// Waits for events, until `until_ns` at the latest, and handles them.
     fn turn(&mut self, until_ns: Option<u64>) -> Result<Option<Ended>, Error> {
         let mut ready = Vec::new();
         let until = self.next_wake_ns().into_iter().chain(until_ns).min();
@@ -190,7 +192,7 @@ impl Daemon {
                 STOP_TOKEN => ended = Some(Ended::Asked),
                 LIVENESS_TOKEN => ended = Some(Ended::XenGone),
                 STORE_TOKEN => self.read_store(),
-                // With the views of the store, below.
+                // Served below, together with the workers' views of the store.
                 HUB_TOKEN => {}
                 token if token >= METRICS_TOKEN => self.steering_woke(token, now_ns),
                 token => self.worker_woke(token, now_ns),
@@ -230,7 +232,7 @@ impl Daemon {
         workers.chain(held_off).chain(others.into_iter().flatten()).min()
     }
 
-    /// Passes on what workers ask of the store, and what it answers.
+    /// Passes on the workers' requests to the store, and the store's answers.
     fn relay(&mut self, now_ns: u64) -> Option<Ended> {
         match self.hub.relay() {
             Ok(more) => self.hub_is_busy = more,
@@ -241,7 +243,7 @@ impl Daemon {
         }
         while let Some(guest) = self.hub.take_gone() {
             let guest = DomainId(guest);
-            // One that ends closes this first, and may have more to say.
+            // A worker that ends closes its view first, and may still send messages.
             if self.workers.get(&guest).is_some_and(|worker| !worker.is_ending()) {
                 self.lost(guest, &io::ErrorKind::UnexpectedEof.into(), now_ns);
             }
@@ -290,7 +292,7 @@ impl Daemon {
         }
     }
 
-    /// Counts of all workers, those that are gone included.
+    /// Counts of all workers, including those that are gone.
     fn totals(&self) -> Totals {
         let mut totals = self.past.totals;
         self.workers.values().for_each(|worker| totals += &worker.seen.totals);
@@ -307,10 +309,10 @@ impl Drop for Daemon {
     }
 }
 
-/// Says which host devices are not there, and why.
+/// Logs and returns the host devices that are missing, and why.
 ///
 /// # Errors
-/// One is of a kind that this program was built without.
+/// A device is of a kind that this program was built without.
 fn check_devices<'a>(
     devices: impl Iterator<Item = (&'a DeviceSpec, Direction)>,
 ) -> Result<Vec<(String, String)>, host_audio::Error> {

@@ -1,4 +1,4 @@
-//! How the daemon is seen and steered while it runs: the control socket's requests, reloading, figures.
+//! Control and observation of the running daemon: the control socket's requests, reloading, metrics.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -25,14 +25,14 @@ use crate::server::{ClientId, Control, Metrics, Peer, Sockets};
 use crate::service;
 use crate::source::ConfigSource;
 
-/// The sockets and the signal by which the daemon is seen and steered.
+/// The sockets and the signal through which the daemon is observed and controlled.
 #[derive(Default)]
 pub(super) struct Steering {
     control: Option<Control>,
     metrics: Option<Metrics>,
     reload: Option<UnixStream>,
     source: ConfigSource,
-    /// The directory in which decisions are kept.
+    /// Directory in which overrides are kept.
     pub(super) state: Option<PathBuf>,
 }
 
@@ -48,8 +48,8 @@ impl Steering {
 }
 
 impl Daemon {
-    /// Lets itself be seen and steered: at `sockets`, and by reading `source` again when `reload` becomes readable. Decisions are
-    /// kept in the directory `state`.
+    /// Makes the daemon controllable: at `sockets`, and by reading `source` again when `reload` becomes readable.
+    /// Overrides are kept in the directory `state`.
     ///
     /// # Errors
     /// [`Error::System`].
@@ -77,24 +77,24 @@ impl Daemon {
         Ok(())
     }
 
-    /// After one of our descriptors became ready.
+    /// Serves one of these descriptors after it became ready.
     pub(super) fn steering_woke(&mut self, token: u64, now_ns: u64) {
         if token == RELOAD_TOKEN {
             if let Some(signal) = &mut self.steering.reload {
                 while matches!(signal.read(&mut [0; 64]), Ok(1..)) {}
             }
-            // Said in log and journal.
+            // The outcome is in the log and the journal.
             let _ = self.reload(None, "a signal", now_ns);
         } else if let Some(control) = &mut self.steering.control
             && control.woke(token, &self.poller)
         {
-            // What came is taken up below.
+            // `serve_steering` handles the requests.
         } else if let Some(metrics) = &mut self.steering.metrics {
             metrics.woke(token, &self.poller);
         }
     }
 
-    /// Answers requests, tells events.
+    /// Answers requests and sends events.
     pub(super) fn serve_steering(&mut self, now_ns: u64) {
         if self.steering.metrics.as_ref().is_some_and(Metrics::is_asked) && !self.jobs.has_figures() {
             self.ask_all(Purpose::Figures, &Order::Look { levels: false }, now_ns);
@@ -124,7 +124,7 @@ impl Daemon {
         }
     }
 
-    /// The answer to a request; none where workers have to be asked before.
+    /// Answer to a request; `None` if workers have to be asked first.
     fn answer(&mut self, client: ClientId, peer: Peer, request: &Request, now_ns: u64) -> Option<Reply> {
         let decided = match request {
             Request::List { levels } => {
@@ -156,7 +156,7 @@ impl Daemon {
         decided.err()
     }
 
-    /// Asks all workers for the same purpose.
+    /// Sends `order` to all workers that serve, as one question for `purpose`.
     fn ask_all(&mut self, purpose: Purpose, order: &Order, now_ns: u64) {
         let serving = |worker: &super::Worker| worker.serving && !worker.is_ending();
         let asked: BTreeSet<DomainId> =
@@ -180,7 +180,7 @@ impl Daemon {
             }),
             Answer::Seen(seen) => {
                 if let Some(worker) = self.workers.get_mut(&guest)
-                    // Of another guest it has nothing to say.
+                    // A worker may only report on its own guest.
                     && seen.guest.as_ref().is_none_or(|its| its.domain == guest.0)
                 {
                     let process = worker.process();
@@ -195,7 +195,7 @@ impl Daemon {
         }
     }
 
-    /// Tells whoever asked.
+    /// Tells the outcome to the client that asked.
     fn finish(&mut self, job: Job) {
         match job.purpose {
             Purpose::List(client) => {
@@ -248,7 +248,7 @@ impl Daemon {
             Purpose::Decide { client, peer, target, entry, text } => {
                 info!("audit: {target}: {text}, by {peer}");
                 for guest in job.concerned {
-                    // It holds, even if the worker could not say so: another will.
+                    // The override holds even if the worker did not answer: the next worker follows it.
                     let who = self.who(guest);
                     self.kept.decide(&who, entry.clone());
                     let subject =
@@ -261,7 +261,7 @@ impl Daemon {
         }
     }
 
-    /// Has the workers of the guests that a target names follow a decision, for good or for so many seconds.
+    /// Has the workers of the guests that a target names follow an override, permanently or for `for_s` seconds.
     fn decide(
         &mut self,
         client: ClientId,
@@ -352,7 +352,7 @@ impl Daemon {
             warn!("what [control] and [metrics] say takes effect when the daemon is started again");
         }
         let devices: Vec<_> = config.devices().map(|(device, direction)| (device.clone(), direction)).collect();
-        // Devices may take their time to answer.
+        // In a thread of its own: devices may be slow to answer.
         let _ = thread::Builder::new()
             .name("vsnd-check".into())
             .spawn(move || check_devices(devices.iter().map(|(d, to)| (d, *to))));
@@ -366,7 +366,7 @@ impl Daemon {
         Ok(())
     }
 
-    /// Everything that is served, as far as workers said.
+    /// Status of everything that is served, as last reported by the workers.
     fn status(&self) -> Status {
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),

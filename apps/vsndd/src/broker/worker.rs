@@ -1,4 +1,4 @@
-//! One worker as the broker sees it: what is lent to it, what it was asked, and whether it goes on.
+//! A worker from the broker's side: what is lent to it, which answers it owes, and if it is alive.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,14 +13,14 @@ use crate::kept::Who;
 use crate::link::{Link, Order, Report, Seen};
 use crate::poller::Poller;
 
-/// How long a worker may be silent before it is asked whether it goes on.
+/// Silence of a worker after which it is asked for a sign of life.
 const PING_NS: u64 = 5_000_000_000;
-/// How long it may owe an answer.
+/// Time that a worker may take to answer.
 const HANG_NS: u64 = 10_000_000_000;
-/// How long it may take to complete its files.
+/// Time that a worker may take to complete its files.
 const END_NS: u64 = 7_000_000_000;
 
-/// Which of a worker's descriptors became ready.
+/// A descriptor of a worker that can become ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
     Link,
@@ -42,7 +42,7 @@ pub(super) fn part(token: u64) -> Option<(DomainId, Part)> {
     Some((DomainId(u16::try_from(token >> 2).ok()?), *part))
 }
 
-/// Whose answer a worker owes, a job's or nobody's, and since when.
+/// An answer that a worker owes: the job that it is for, if any, and the time of the question.
 pub(super) type Owed = (Option<u64>, u64);
 
 /// A worker.
@@ -54,23 +54,23 @@ pub(super) struct Worker {
     owed: VecDeque<Owed>,
     pub(super) started_ns: u64,
     heard_ns: u64,
-    /// Its guest's cards were offered.
+    /// True once the guest's cards were offered.
     pub(super) serving: bool,
-    /// Until when it may take to end, or to say that it stays.
+    /// Time by which the worker has to end, or to say that it stays.
     ends_ns: Option<u64>,
-    /// Told to end, whatever its guest has.
+    /// True if the worker was told to end even if its guest has cards.
     must_end: bool,
-    /// A part of it has more to do than was done at once.
+    /// True if a part of the worker has more to do than was done in one turn.
     busy: bool,
-    /// The worker has printed something that was not passed on.
+    /// True if the worker has printed something that was not passed on.
     printed: bool,
     pub(super) cards: usize,
-    /// Its guest, as decisions about it know it.
+    /// Identity of the guest for overrides.
     pub(super) who: Who,
     pub(super) seen: Seen,
 }
 
-/// A worker that was left: it ends soon.
+/// A worker that was abandoned and ends soon.
 pub(super) struct Remains {
     running: Box<dyn Running>,
     log: Option<WorkerLog>,
@@ -81,7 +81,7 @@ impl Remains {
         self.running.kill();
     }
 
-    /// Whether it has ended, with its last words passed on.
+    /// Passes on the last lines of the worker; returns true if it has ended.
     pub(super) fn is_over(&mut self, limit: &mut Limit, now_ns: u64) -> bool {
         let over = self.running.is_over();
         if let Some(log) = &mut self.log {
@@ -93,10 +93,10 @@ impl Remains {
 
 /// Terms on which a worker serves.
 pub(super) struct Terms<'a> {
-    /// Pages that may be lent to it at once.
+    /// Pages that may be lent to the worker at the same time.
     pub(super) pages_max: usize,
     pub(super) who: Who,
-    /// Its first order.
+    /// First order to the worker.
     pub(super) begin: &'a Order,
     pub(super) limits: &'a crate::config::Worker,
 }
@@ -109,7 +109,7 @@ pub(super) enum Said {
 }
 
 impl Worker {
-    /// Starts the worker of `guest` and tells it what holds.
+    /// Starts the worker of `guest` and sends the first order.
     pub(super) fn start(
         xen: &Xen,
         hub: &mut Hub,
@@ -123,7 +123,7 @@ impl Worker {
         let scope = Scope {
             readable: vec![
                 format!("/local/domain/{guest}/device/vsnd"),
-                // Who it is: the policy goes by that.
+                // The guest's identity, which the policy's rules match.
                 format!("/local/domain/{guest}/name"),
                 format!("/local/domain/{guest}/vm"),
             ],
@@ -164,13 +164,13 @@ impl Worker {
         Ok(worker)
     }
 
-    /// Asks something that is answered to `job`.
+    /// Sends an order whose answer is for `job`.
     pub(super) fn ask(&mut self, order: &Order, job: Option<u64>, now_ns: u64) {
         self.owed.push_back((job, now_ns));
         self.link.send(order);
     }
 
-    /// Has it end by itself.
+    /// Tells the worker to end.
     pub(super) fn end(&mut self, now_ns: u64) {
         if !std::mem::replace(&mut self.must_end, true) {
             self.ends_ns = Some(now_ns + END_NS);
@@ -178,7 +178,7 @@ impl Worker {
         }
     }
 
-    /// Has it end by itself if it, too, sees no card: the next may be there already, and with it.
+    /// Tells the worker to end if it, too, sees no card: the worker may have seen the next card already.
     pub(super) fn leave(&mut self, now_ns: u64) {
         if self.ends_ns.is_none() {
             self.ends_ns = Some(now_ns + END_NS);
@@ -193,30 +193,30 @@ impl Worker {
         }
     }
 
-    /// Whether it was told to end.
+    /// Returns true if the worker was told to end.
     pub(super) fn is_ending(&self) -> bool {
         self.ends_ns.is_some()
     }
 
-    /// Serves it after a part of it became ready.
+    /// Serves the worker after a part of it became ready.
     ///
     /// # Errors
-    /// Why it cannot be served any more: it is gone, or says what makes no sense.
+    /// The worker cannot be served any more: it is gone, or sent something invalid.
     pub(super) fn woke(&mut self, part: Part) -> io::Result<()> {
         match part {
             Part::Link => self.link.woke(),
             Part::Lender => self.busy |= self.lender.serve()?,
-            // The hub serves all of them together.
+            // The hub serves the views of all workers together.
             Part::View => {}
             Part::Log => self.printed = true,
         }
         Ok(())
     }
 
-    /// Goes on with what was not done at once.
+    /// Continues with what was not done in the last turn.
     ///
     /// # Errors
-    /// As [`woke`](Self::woke).
+    /// The errors of [`woke`](Self::woke).
     pub(super) fn go_on(&mut self) -> io::Result<()> {
         if std::mem::take(&mut self.busy) {
             self.woke(Part::Lender)?;
@@ -224,7 +224,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Passes on what it printed.
+    /// Passes on what the worker printed.
     pub(super) fn relay_log(&mut self, limit: &mut Limit, now_ns: u64) {
         if std::mem::take(&mut self.printed)
             && let Some(log) = &mut self.log
@@ -240,7 +240,7 @@ impl Worker {
     /// The next message of the worker.
     ///
     /// # Errors
-    /// As [`woke`](Self::woke).
+    /// The errors of [`woke`](Self::woke).
     pub(super) fn next(&mut self, now_ns: u64) -> io::Result<Option<Said>> {
         let Some(report) = self.link.next::<Report>()? else { return Ok(None) };
         self.heard_ns = now_ns;
@@ -254,7 +254,7 @@ impl Worker {
         }
     }
 
-    /// Asks whether it goes on, where that is due; false where it does not.
+    /// Asks the worker for a sign of life when that is due; returns false if the worker is overdue.
     pub(super) fn goes_on(&mut self, now_ns: u64) -> bool {
         let since_ns = match self.owed.front() {
             Some((_, since_ns)) => *since_ns,
@@ -269,19 +269,20 @@ impl Worker {
         now_ns < self.ends_ns.unwrap_or(since_ns + HANG_NS)
     }
 
-    /// When [`goes_on`](Self::goes_on) has something to say.
+    /// Time at which [`goes_on`](Self::goes_on) has to be called next.
     pub(super) fn next_wake_ns(&self) -> u64 {
         let owed_ns = self.owed.front().map(|(_, since_ns)| since_ns + HANG_NS);
         let starting_ns = (!self.serving).then_some(self.started_ns + HANG_NS);
         self.ends_ns.or(owed_ns).or(starting_ns).unwrap_or(self.heard_ns + PING_NS)
     }
 
-    /// Its process, where it has one.
+    /// Number of the worker's process, if it has one.
     pub(super) fn process(&self) -> Option<u32> {
         self.running.process()
     }
 
-    /// Takes back what was lent and gives what is left of it: something that ends soon, or is killed.
+    /// Takes back what was lent. Returns the rest of the worker, which ends soon or is killed, and the answers that it
+    /// owed.
     pub(super) fn abandon(self, kill: bool) -> (Remains, VecDeque<Owed>) {
         let (mut running, mut log) = (self.running, self.log);
         if kill {

@@ -1,4 +1,5 @@
-//! Workers' lives: started where a guest has a card, heard, watched over, replaced where one ends by itself, seen off at the end.
+//! Lifecycle of workers: started where a guest has a card, listened to, watched, replaced if one ends by itself,
+//! awaited at the end.
 
 use std::io;
 use std::time::Duration;
@@ -16,22 +17,22 @@ use crate::journal::Subject;
 use crate::kept::Who;
 use crate::link::{self, Order, Report};
 
-/// How often it is looked whether a worker that was told to end has.
+/// Interval at which workers that are to end are checked.
 pub(super) const LEAVING_NS: u64 = 10_000_000;
-/// How long a worker that has ended may take to be gone.
+/// Time that an abandoned worker may take to end, before it is killed.
 const GONE_NS: u64 = 8_000_000_000;
-/// How long a guest whose worker ended by itself waits for another: twice as long each time, up to the most.
+/// Wait of a guest for another worker after one that ended by itself: doubled each time, up to the maximum.
 const HELD_OFF_NS: u64 = 200_000_000;
 const HELD_OFF_NS_MAX: u64 = 10_000_000_000;
-/// A worker that lived for so long was no failure.
+/// Lifetime from which on a worker's end does not count as a repeated failure.
 const LIVED_NS: u64 = 5_000_000_000;
-/// Guests that are served at once.
+/// Maximum number of guests that are served at the same time.
 const WORKERS_MAX: usize = 256;
-/// Messages of one worker that are heard in a turn.
+/// Messages of one worker that are handled in a turn.
 const MESSAGES: usize = 256;
 
 impl Daemon {
-    /// Starts a worker for a guest that has cards, and ends that of one that has none any more.
+    /// Starts a worker for a guest that has cards, and has the worker of a guest without cards leave.
     pub(super) fn look_at(&mut self, guest: DomainId, now_ns: u64) -> Result<(), Error> {
         let cards = match self.store.directory(&format!("{}/{guest}", self.backend_path)) {
             Err(error) if error.is_not_found() => Vec::new(),
@@ -61,7 +62,7 @@ impl Daemon {
     }
 
     pub(super) fn start(&mut self, guest: DomainId) -> Result<(), Error> {
-        // Twice what its buffers may take up, for rings, directories and what is on its way.
+        // Twice the limit of the guest's buffers: for rings, directories and what is in flight.
         let bytes = self.config.limits.buffer_bytes_per_domain.unwrap_or(Limits::BUFFER_BYTES_PER_DOMAIN);
         let pages_max = usize::try_from(bytes / sndif::PAGE_BYTES as u64).unwrap_or(usize::MAX).saturating_mul(2);
         let who = Who::new(guest, &Identity::read(&mut self.store, guest));
@@ -77,18 +78,18 @@ impl Daemon {
         let Some(worker) = self.workers.get_mut(&guest) else { return };
         if let Err(error) = worker.woke(part) {
             match part {
-                // It has more to say, perhaps.
+                // The worker may still have messages.
                 Part::Lender if worker.is_ending() => {}
                 _ => self.lost(guest, &error, now_ns),
             }
         }
     }
 
-    /// Takes in what workers say.
+    /// Handles the messages of all workers.
     pub(super) fn hear_workers(&mut self, now_ns: u64) {
         let guests: Vec<DomainId> = self.workers.keys().copied().collect();
         for guest in guests {
-            // The rest has its turn when the others had theirs.
+            // Further messages wait until the other workers had their turn.
             for _ in 0..MESSAGES {
                 let Some(worker) = self.workers.get_mut(&guest) else { break };
                 worker.relay_log(&mut self.log_limit, now_ns);
@@ -111,10 +112,10 @@ impl Daemon {
             Report::Renamed => self.meet(guest, now_ns),
             Report::Stays => {
                 worker.stays();
-                // There may be none again.
+                // The guest may have no card again.
                 self.dirty.insert(guest);
             }
-            // Of another guest it has nothing to say.
+            // A worker may only report on its own guest.
             Report::Event(mut event) if event.domain == Some(guest.0) => {
                 link::plain(&mut event.text);
                 event.device.iter_mut().for_each(link::plain);
@@ -124,7 +125,7 @@ impl Daemon {
         }
     }
 
-    /// Ends workers that do not go on.
+    /// Replaces workers that are overdue with an answer.
     pub(super) fn watch_over_workers(&mut self, now_ns: u64) {
         let hung = self.workers.iter_mut().filter_map(|(guest, worker)| (!worker.goes_on(now_ns)).then_some(*guest));
         for guest in hung.collect::<Vec<_>>() {
@@ -132,15 +133,15 @@ impl Daemon {
         }
     }
 
-    /// A worker ended that was to.
+    /// Cleans up after a worker that ended as it was told.
     pub(super) fn ended(&mut self, guest: DomainId, now_ns: u64) {
         self.let_go(guest, false, now_ns);
         self.held_off.remove(&guest);
-        // There may be cards again.
+        // The guest may have cards again.
         self.dirty.insert(guest);
     }
 
-    /// A worker ended that was not to, or has to be ended; another takes its place soon.
+    /// Gives up a worker that ended by itself or has to be killed; another takes its place soon.
     pub(super) fn lost(&mut self, guest: DomainId, error: &io::Error, now_ns: u64) {
         let Some(worker) = self.workers.get(&guest) else { return };
         let (process, lived_ns) = (worker.process(), now_ns.saturating_sub(worker.started_ns));
@@ -151,14 +152,14 @@ impl Daemon {
         };
         let process = process.map_or_else(String::new, |process| format!(" (process {process})"));
         warn!("domain {guest}: its worker{process} {reason}");
-        // One that ends may still be saying why.
+        // A worker that ended by itself may still be printing why.
         self.let_go(guest, error.kind() != io::ErrorKind::UnexpectedEof, now_ns);
         self.hold_off(guest, lived_ns, now_ns);
         let subject = Subject { domain: Some(guest.0), ..Subject::default() };
         self.journal.push(EventKind::Worker, subject, format!("its worker {reason}"));
     }
 
-    /// Has a guest wait for another worker; `lived_ns` is how long the last one was there.
+    /// Has a guest wait for another worker; `lived_ns` is the lifetime of the last one.
     fn hold_off(&mut self, guest: DomainId, lived_ns: u64, now_ns: u64) {
         let before_ns = self.held_off.get(&guest).map_or(0, |(delay_ns, _)| *delay_ns);
         let delay_ns = if lived_ns >= LIVED_NS || before_ns == 0 { HELD_OFF_NS } else { before_ns * 2 };
@@ -169,7 +170,7 @@ impl Daemon {
     pub(super) fn let_go(&mut self, guest: DomainId, kill: bool, now_ns: u64) {
         let Some(worker) = self.workers.remove(&guest) else { return };
         self.hub.remove(guest.0);
-        // A store that is gone is noticed when it is waited for next.
+        // The loss of the store is noticed at the next wait.
         self.hub_is_busy = self.hub.relay().unwrap_or(true);
         self.past.totals += &worker.seen.totals;
         self.past.cpu_ms += worker.seen.cpu_ms;
@@ -182,7 +183,7 @@ impl Daemon {
         self.leaving.push((guest, remains, now_ns + GONE_NS));
     }
 
-    /// Looks whether those that are to end have.
+    /// Removes workers that have ended, and kills those that take too long.
     pub(super) fn see_off(&mut self, now_ns: u64) {
         let (dirty, limit) = (&mut self.dirty, &mut self.log_limit);
         self.leaving.retain_mut(|(guest, remains, killed_ns)| {
@@ -211,7 +212,7 @@ impl Daemon {
             let now_ns = self.poller.now_ns();
             for token in ready {
                 match token {
-                    // Then there is nothing to be told to guests any more.
+                    // Without Xen, nothing can be told to guests any more.
                     LIVENESS_TOKEN => return self.shut_down(Ended::XenGone),
                     STORE_TOKEN => self.read_store(),
                     token if token < METRICS_TOKEN => self.worker_woke(token, now_ns),
@@ -224,7 +225,7 @@ impl Daemon {
             self.hear_workers(now_ns);
             self.watch_over_workers(now_ns);
         }
-        // Without what is lent to it a worker ends.
+        // A worker ends when what was lent to it is taken back.
         let guests: Vec<DomainId> = self.workers.keys().copied().collect();
         guests.into_iter().for_each(|guest| self.let_go(guest, false, now_ns));
         while !self.leaving.is_empty() && self.poller.now_ns() < ends_ns {
