@@ -1,4 +1,4 @@
-//! All mistakes of a configuration file at once, in TOML's words, each with its line and the nearest right key.
+//! All mistakes of a configuration file together, in TOML's terms, each with its line and the nearest right key.
 
 use std::fmt;
 use std::ops::Range;
@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 use super::Config;
 use super::words::{self, Words};
 
-/// Mistakes that are told of one file.
+/// Maximum number of mistakes that are reported of one file.
 const PROBLEMS_MAX: usize = 20;
 
 /// Tables of the file, which are written in brackets.
@@ -33,7 +33,7 @@ pub struct Problem {
     pub column: usize,
     /// The mistake, on one line.
     pub message: String,
-    /// The way out, where one is known.
+    /// Suggested correction, if one is known.
     pub help: Option<String>,
     /// The line of the file.
     text: String,
@@ -48,14 +48,15 @@ pub(super) enum Step {
     Index(usize),
 }
 
-/// A file that was understood.
+/// A file that was parsed without a mistake.
 pub(super) struct Understood<'a> {
     text: &'a str,
     table: Spanned<DeTable<'a>>,
     pub(super) config: Config,
 }
 
-/// Understands a file, or finds everything that is wrong with it: what was found is taken out, and the rest is read again.
+/// Parses a file, or finds everything that is wrong with it: each mistake found is removed, and the rest is parsed
+/// again.
 pub(super) fn understand(text: &str) -> Result<Understood<'_>, Vec<Problem>> {
     let (table, errors) = DeTable::parse_recoverable(text);
     let mut problems: Vec<Problem> = Vec::new();
@@ -86,7 +87,7 @@ pub(super) fn understand(text: &str) -> Result<Understood<'_>, Vec<Problem>> {
     Err(problems)
 }
 
-/// Adds a mistake, unless one of its line is known: it may be what came of that.
+/// Adds a mistake, unless its line already has one, which may be the cause of this one.
 fn add(problems: &mut Vec<Problem>, problem: Problem) {
     if !problems.iter().any(|known| known.line == problem.line) {
         problems.push(problem);
@@ -94,7 +95,7 @@ fn add(problems: &mut Vec<Problem>, problem: Problem) {
 }
 
 impl Understood<'_> {
-    /// A mistake in what `place` leads to, or in the file as a whole where that is not in it.
+    /// A mistake at `place`, or at as much of that path as the file has.
     pub(super) fn problem(&self, place: &[Step], words: Words) -> Problem {
         let mut span = 0..0;
         let mut table = Some(self.table.get_ref());
@@ -112,7 +113,7 @@ impl Understood<'_> {
     }
 }
 
-/// Takes the innermost entry at `at` out of a table; whether there was one.
+/// Removes the innermost entry at `at` from a table; returns true if there was one.
 fn remove(table: &mut DeTable<'_>, at: &Range<usize>) -> bool {
     let named = |(key, _): &(&Spanned<_>, &Spanned<DeValue<'_>>)| covers(&key.span(), at);
     let mut found = table.iter().find(named).map(|(key, _)| key.clone());

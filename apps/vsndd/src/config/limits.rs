@@ -6,7 +6,7 @@ use sndif::store::Rates;
 
 use super::value;
 
-/// Bounds of what a guest may open; what is `None` is as it stood before.
+/// Bounds of what a guest may open; a bound that is `None` keeps its earlier value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Limits {
@@ -22,26 +22,26 @@ pub struct Limits {
     pub streams_per_card: Option<usize>,
     /// Streams of all cards of one guest.
     pub streams_per_domain: Option<usize>,
-    /// The only sample formats.
+    /// Sample formats that a guest may use.
     #[serde(deserialize_with = "value::formats")]
     pub formats: Option<FormatSet>,
-    /// The only rates.
+    /// Rates that a guest may use.
     #[serde(deserialize_with = "value::rates")]
     pub rates_hz: Option<Rates>,
-    /// Most samples in a frame.
+    /// Maximum number of samples in a frame.
     #[serde(deserialize_with = "value::channels")]
     pub channels_max: Option<u32>,
 }
 
 impl Limits {
-    /// What holds where nothing is said.
+    /// Defaults of the bounds.
     pub(crate) const BUFFER_BYTES_MAX: u32 = 4 << 20;
     pub(crate) const BUFFER_BYTES_PER_DOMAIN: u64 = 64 << 20;
     pub(crate) const PERIOD_US_MIN: u32 = 1000;
     pub(crate) const STREAMS_PER_CARD: usize = 64;
     pub(crate) const STREAMS_PER_DOMAIN: usize = 256;
 
-    /// These, with what `narrower` names in its place.
+    /// These bounds, with those that `narrower` sets in their place.
     pub(crate) fn replaced_by(&self, narrower: &Self) -> Self {
         Self {
             buffer_bytes_max: narrower.buffer_bytes_max.or(self.buffer_bytes_max),

@@ -1,7 +1,7 @@
 //! The configuration file; `docs/vsndd.toml` shows and explains all of it.
 //!
-//! What stands at its top holds for every stream that no [`Rule`] speaks of. Rules are applied from top to bottom; what a
-//! matching one names replaces what stood before, what it leaves out stays.
+//! The keys at its top hold for every stream, unless a [`Rule`] says otherwise. Rules are applied from top to bottom: a
+//! key of a matching rule replaces the earlier value, a key that the rule leaves out keeps it.
 
 mod diagnosis;
 mod limits;
@@ -23,33 +23,33 @@ pub use rule::{DomainSelector, Rule};
 pub use value::ListenAddress;
 pub use worker::Worker;
 
-/// Everything that the host decides.
+/// The daemon's configuration: everything that the host decides.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Config {
-    /// Where playback goes.
+    /// Host device that playback goes to.
     #[serde(deserialize_with = "value::device")]
     pub sink: DeviceSpec,
-    /// Where capture comes from.
+    /// Host device that capture comes from.
     #[serde(deserialize_with = "value::device")]
     pub source: DeviceSpec,
-    /// Whether guests may play.
+    /// True if guests may play.
     pub playback: bool,
-    /// Whether guests may capture.
+    /// True if guests may capture.
     pub capture: bool,
-    /// What becomes of a stream that is opened though its guest may not use it.
+    /// Treatment of a stream that is opened though its guest may not use it.
     pub when_denied: Instead,
-    /// What becomes of a stream that is opened while its device is not there.
+    /// Treatment of a stream that is opened while its device is absent.
     pub when_absent: Instead,
     /// The host's volume, which is added to the guest's, in 0.001 dB.
     #[serde(rename = "volume-db", deserialize_with = "value::decibels")]
     pub volume_mdb: Option<i32>,
-    /// Whether streams are silent.
+    /// True if streams are silent.
     pub muted: bool,
-    /// What the volume of guest and host together never exceeds, in 0.001 dB.
+    /// Maximum of the volume of guest and host together, in 0.001 dB.
     #[serde(rename = "volume-max-db", deserialize_with = "value::decibels")]
     pub volume_max_mdb: Option<i32>,
-    /// Whether a stream's `unique-id` names its device; the guest can write it.
+    /// True if a stream's `unique-id` names its device; the guest can write that node.
     #[serde(alias = "trust_unique_id")]
     pub trust_unique_id: bool,
     /// Role of the streams on a sound server (`media.role`); `None` for none.
@@ -57,11 +57,11 @@ pub struct Config {
     pub media_role: Option<String>,
     /// Bounds for every guest.
     pub limits: Limits,
-    /// Where the daemon is seen and steered.
+    /// The control socket.
     pub control: Control,
-    /// Where figures are to be had.
+    /// The metrics socket.
     pub metrics: Metrics,
-    /// Bounds of each guest's process.
+    /// Bounds and priority of each guest's worker.
     pub worker: Worker,
     /// Exceptions, in order.
     #[serde(rename = "rule", deserialize_with = "rule::rules")]
@@ -69,7 +69,7 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// Plays to nowhere, hears nothing.
+    /// Plays to the null device and denies capture.
     fn default() -> Self {
         Self {
             sink: DeviceSpec::Null,
@@ -92,13 +92,13 @@ impl Default for Config {
     }
 }
 
-/// What becomes of a stream that cannot be had.
+/// Treatment of a stream that cannot be opened as requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Instead {
-    /// It is not opened.
+    /// The stream is not opened.
     Refuse,
-    /// It plays to nobody, or captures silence, in real time.
+    /// The stream plays to nobody, or captures silence, in real time.
     Silence,
 }
 
@@ -111,21 +111,21 @@ impl From<Instead> for WhenAbsent {
     }
 }
 
-/// Where the daemon is seen and steered; what is read when the daemon starts.
+/// Settings of the control socket, which are read when the daemon starts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Control {
-    /// The socket; empty for none, `None` for the one of the Xen that is served.
+    /// Path of the socket; empty for none, `None` for the default path of the Xen that is served.
     pub socket: Option<PathBuf>,
-    /// The group that may use it; `None` for `vsnd`, if there is one.
+    /// Group that may use the socket; `None` for `vsnd`, if there is one.
     pub group: Option<String>,
 }
 
-/// Where figures are to be had; what is read when the daemon starts.
+/// Settings of the metrics socket, which are read when the daemon starts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Metrics {
-    /// A Unix socket or an address of this machine; `None` for nowhere.
+    /// A Unix socket or an address of this machine; `None` for no metrics.
     #[serde(deserialize_with = "value::listen")]
     pub listen: Option<ListenAddress>,
 }
@@ -146,16 +146,16 @@ pub enum ConfigError {
     Parse {
         /// The file.
         path: PathBuf,
-        /// All of them, in their order.
+        /// All mistakes, in the order of the file.
         problems: Vec<Problem>,
     },
-    /// The command line asks for what cannot be had.
+    /// The command line asks for something that is not available.
     #[error("{0}")]
     Option(String),
 }
 
 impl ConfigError {
-    /// The same on one line, for a log: of mistakes the first.
+    /// The error on one line, for a log; of several mistakes the first.
     #[must_use]
     pub fn brief(&self) -> String {
         match self {
@@ -208,7 +208,7 @@ impl Config {
         Self::parse(&Self::text(path)?, path)
     }
 
-    /// Understands the text of a configuration file; `path` is for the message.
+    /// Parses the text of a configuration file; `path` is for the message.
     ///
     /// # Errors
     /// [`ConfigError::Parse`].
@@ -219,7 +219,7 @@ impl Config {
             .map_err(|problems| ConfigError::Parse { path: path.to_owned(), problems })
     }
 
-    /// As [`parse`](Self::parse), and looks whether this host can start a daemon with it.
+    /// Parses a file as [`parse`](Self::parse) does, and checks that this host can start a daemon with it.
     ///
     /// # Errors
     /// [`ConfigError::Parse`].

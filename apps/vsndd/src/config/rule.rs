@@ -1,4 +1,4 @@
-//! Exceptions: what holds for some guests, cards or streams.
+//! Exceptions: settings for some guests, cards or streams.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use sndif::Protocol;
 
 use super::{Instead, Limits, value};
 
-/// What holds for the streams it matches.
+/// Settings for the streams that the rule matches.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Rule {
@@ -34,8 +34,8 @@ pub struct Rule {
     pub capture: Option<bool>,
     /// Replaces [`super::Config::when_denied`].
     pub when_denied: Option<Instead>,
-    /// The protocol that the card speaks, whatever its nodes say. It is that of a whole card: a rule with it names no
-    /// PCM device or stream.
+    /// Protocol that the card speaks, whatever its nodes say. The protocol is that of a whole card: a rule with this
+    /// key names no PCM device or stream.
     #[serde(deserialize_with = "value::protocol")]
     pub protocol: Option<Protocol>,
     /// Replaces [`super::Config::when_absent`].
@@ -54,7 +54,7 @@ pub struct Rule {
     /// Replaces [`super::Config::media_role`].
     #[serde(deserialize_with = "value::role")]
     pub media_role: Option<String>,
-    /// Each of them replaces the one that stood before.
+    /// Bounds, each of which replaces its earlier value.
     pub limits: Limits,
 }
 
@@ -63,12 +63,12 @@ pub struct Rule {
 pub enum DomainSelector {
     /// Domain id; changes with every start of the guest.
     Id(u16),
-    /// Name, or UUID in its usual form; `*`, `?` and `[…]` stand for what a shell has them stand for.
+    /// Name, or UUID in its usual form; `*`, `?` and `[…]` are wildcards as in a shell.
     Name(Pattern),
 }
 
 impl DomainSelector {
-    /// Whether it is about the guest with this id, name and UUID.
+    /// Returns true if the selector matches the guest with this id, name and UUID.
     #[must_use]
     pub fn selects(&self, domain: u16, name: Option<&str>, uuid: Option<&str>) -> bool {
         match self {
@@ -114,7 +114,7 @@ pub(super) fn rules<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Ru
     Ok(Vec::<Whole>::deserialize(deserializer)?.into_iter().map(|Whole(rule)| rule).collect())
 }
 
-/// A rule whose keys go together.
+/// A rule that was checked for keys that exclude each other.
 struct Whole(Rule);
 
 impl<'de> Deserialize<'de> for Whole {

@@ -1,4 +1,4 @@
-//! Whether this host can start a daemon with a configuration: kinds of devices, groups, directories.
+//! Check if this host can start a daemon with a configuration: kinds of devices, groups, directories.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use super::diagnosis::Step;
 use super::words::Words;
 use super::{Config, ListenAddress};
 
-/// Everything because of which a daemon would not start, with its place in the file.
+/// Everything that keeps a daemon from starting, with its place in the file.
 pub(super) fn refused(config: &Config) -> Vec<(Vec<Step>, Words)> {
     use Step::{Index, Key};
     let mut refused: Vec<(Vec<Step>, Words)> = Vec::new();
@@ -43,7 +43,7 @@ pub(super) fn refused(config: &Config) -> Vec<(Vec<Step>, Words)> {
     refused
 }
 
-/// Why no socket can be made at `path`; the daemon makes its directory, and none above it.
+/// Reason why no socket can be made at `path`, if any; the daemon makes its directory, and none above it.
 fn no_directory(path: &Path) -> Option<String> {
     let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty())?;
     let above = directory.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -1,4 +1,4 @@
-//! How the values in the file are written.
+//! Syntax of the values in the file.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,12 +10,12 @@ use serde::de::{Deserializer, Error};
 use sndif::store::Rates;
 use sndif::{Format, FormatSet, Protocol};
 
-/// Where the daemon lets itself be asked for figures: `unix:PATH` or `tcp:ADDRESS:PORT`.
+/// Address at which the daemon offers its metrics: `unix:PATH` or `tcp:ADDRESS:PORT`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ListenAddress {
     /// A Unix socket.
     Unix(PathBuf),
-    /// An address of this machine that others cannot reach.
+    /// An address of this machine that other machines cannot reach.
     Tcp(SocketAddr),
 }
 
@@ -41,7 +41,7 @@ pub(super) fn protocol<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opt
     text.parse().map(Some).map_err(|error| D::Error::custom(format!("`{text}` is {error}")))
 }
 
-/// Decibels, as 0.001 dB.
+/// Decibels, in units of 0.001 dB.
 pub(super) fn decibels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i32>, D::Error> {
     let decibels = f64::deserialize(deserializer)?;
     match crate::policy::millidecibels(decibels) {

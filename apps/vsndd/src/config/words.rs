@@ -1,13 +1,13 @@
-//! The words of a mistake: those of TOML and of this file in place of those of the parser's data model.
+//! Messages about mistakes, in the terms of TOML and of this file in place of those of the parser's data model.
 
-/// The words of a mistake.
+/// Message about a mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Words {
     pub(super) message: String,
     pub(super) help: Option<String>,
 }
 
-/// Names of types in the parser's messages, and what TOML and people call them.
+/// Names of types in the parser's messages, and their usual names in TOML.
 const TYPES: [(&str, &str); 14] = [
     ("a sequence", "an array"),
     ("sequence", "an array"),
@@ -25,7 +25,7 @@ const TYPES: [(&str, &str); 14] = [
     ("floating point", "float"),
 ];
 
-/// How near a name has to be to be suggested, from 0 to 1.
+/// Likeness from which on a name is suggested, from 0 to 1.
 const NEAR: f64 = 0.8;
 
 /// A message of the parser in words of TOML.
@@ -50,16 +50,16 @@ fn type_name(name: &str) -> String {
     }
     match TYPES.iter().find(|(parsers, _)| *parsers == name) {
         Some((_, ours)) => (*ours).to_owned(),
-        // With the value behind it.
+        // The name has a value behind it.
         None => name.replacen("floating point", "float", 1),
     }
 }
 
-/// `` `x`, expected one of `a`, `b` ``.
+/// Message about an unknown name; `rest` is `` `x`, expected one of `a`, `b` ``.
 fn unknown(kind: &str, rest: &str) -> Words {
     let mut names = rest.split('`').skip(1).step_by(2);
     let name = names.next().unwrap_or_default();
-    // Older spellings are understood, and not suggested.
+    // Older spellings are accepted, but not suggested.
     let known: Vec<&str> = names.filter(|name| !name.contains('_')).collect();
     let help = match nearest(name, &known) {
         Some(near) => format!("did you mean `{near}`?"),

@@ -4,26 +4,26 @@ use serde::Deserialize;
 
 use super::value;
 
-/// Bounds and priority of the process that serves a guest; what holds when it is started.
+/// Bounds and priority of the process that serves a guest; they take effect when the process is started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Worker {
-    /// Memory of its own in bytes, what it shares with guests and sound servers aside.
+    /// Memory in bytes, without what is shared with guests and sound servers.
     #[serde(deserialize_with = "value::memory_bytes")]
     pub memory_bytes_max: Option<u64>,
-    /// Files, sockets and event channels that it has open.
+    /// Files, sockets and event channels that are open.
     #[serde(deserialize_with = "value::descriptors")]
     pub descriptors_max: Option<u64>,
-    /// Threads, where it has a control group.
+    /// Threads, if the worker has a control group.
     #[serde(deserialize_with = "value::threads")]
     pub threads_max: Option<u64>,
-    /// Processor time in percent of one processor, where it has a control group.
+    /// Processor time in percent of one processor, if the worker has a control group.
     #[serde(deserialize_with = "value::processor_percent")]
     pub processor_percent_max: Option<u64>,
-    /// Its nice value.
+    /// Nice value of the worker.
     #[serde(deserialize_with = "value::nice")]
     pub nice: Option<i32>,
-    /// Its priority among real-time processes (SCHED_RR); without it, it is none.
+    /// Priority of the worker among real-time processes (SCHED_RR); `None` for an ordinary process.
     #[serde(deserialize_with = "value::realtime_priority")]
     pub realtime_priority: Option<u8>,
 }
