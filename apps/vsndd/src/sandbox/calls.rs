@@ -1,9 +1,9 @@
-//! Which system calls the daemon can make, enforced by seccomp.
+//! System calls that the daemon can make, enforced by seccomp.
 //!
-//! The list is what the daemon and the libraries of ALSA and the sound servers were seen to need, and their near kin; where a
-//! call does very different things, its arguments count. All else is refused with EPERM: libraries go on without what they
-//! cannot have, and one that tries a thing nobody foresaw does not end the sound of all guests. A worker, which is started within
-//! that, keeps less still.
+//! The list has the calls that the daemon and the libraries of ALSA and the sound servers were seen to need, and
+//! closely related ones; where a call does very different things, its arguments are checked. Every other call is
+//! refused with EPERM: libraries go on without it, and an unforeseen call does not end the sound of all guests. A
+//! worker, which is started within this sandbox, may make even fewer calls.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use seccompiler::{
     SeccompRule, TargetArch,
 };
 
-/// Calls that are allowed with whatever arguments.
+/// Calls that are allowed with any arguments.
 const CALLS: &[libc::c_long] = &[
     // Files that landlock lets through, and open descriptors.
     libc::SYS_openat,
@@ -71,7 +71,7 @@ const CALLS: &[libc::c_long] = &[
     libc::SYS_clock_getres,
     libc::SYS_gettimeofday,
     libc::SYS_futex,
-    // Sockets, once `socket` let them be made.
+    // Sockets, which `socket` only makes of some families.
     libc::SYS_connect,
     libc::SYS_bind,
     libc::SYS_listen,
@@ -95,7 +95,7 @@ const CALLS: &[libc::c_long] = &[
     libc::SYS_madvise,
     libc::SYS_membarrier,
     libc::SYS_memfd_create,
-    // ALSA's dmix and dsnoop share the card with other players that way.
+    // ALSA's dmix and dsnoop use these to share the card with other players.
     libc::SYS_shmget,
     libc::SYS_shmat,
     libc::SYS_shmdt,
@@ -147,7 +147,7 @@ const CALLS: &[libc::c_long] = &[
     libc::SYS_restart_syscall,
     libc::SYS_exit,
     libc::SYS_exit_group,
-    // Not installed without these: the second filter, and what a worker confines itself with.
+    // Needed to install the second filter, and for a worker to confine itself.
     libc::SYS_seccomp,
     libc::SYS_landlock_create_ruleset,
     libc::SYS_landlock_add_rule,
@@ -156,7 +156,7 @@ const CALLS: &[libc::c_long] = &[
     libc::SYS_clone3,
 ];
 
-/// What newer machines have no call for any more.
+/// Calls that newer architectures do not have any more.
 #[cfg(target_arch = "x86_64")]
 const OLD_CALLS: &[libc::c_long] = &[
     libc::SYS_open,
@@ -182,7 +182,7 @@ const OLD_CALLS: &[libc::c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const OLD_CALLS: &[libc::c_long] = &[];
 
-/// The `_IOC` type of an ioctl's number, and with it its direction.
+/// Masks of an ioctl's number: its `_IOC` type, and the type with its direction.
 const IOCTL_TYPE: u64 = 0xFF00;
 const IOCTL_TYPE_AND_DIRECTION: u64 = 0xC000_FF00;
 
@@ -191,31 +191,31 @@ const IOCTL_TYPE_AND_DIRECTION: u64 = 0xC000_FF00;
 /// # Errors
 /// A machine that seccomp's library does not know, or a kernel without seccomp.
 pub(super) fn restrict() -> Result<(), String> {
-    // A C library falls back to `clone`, whose flags can be looked at, only where there is no `clone3`.
+    // A C library falls back to `clone`, whose flags can be checked, only if there is no `clone3`.
     let no_clone3 = BTreeMap::from([(libc::SYS_clone3, vec![])]);
     install(no_clone3, SeccompAction::Allow, SeccompAction::Errno(number(libc::ENOSYS)))?;
     let rules = rules().map_err(|error| error.to_string())?;
     install(rules, SeccompAction::Errno(number(libc::EPERM)), SeccompAction::Allow)
 }
 
-/// Takes more from a worker than [`restrict`] has taken: starting programs, signals to other processes, executing shared memory, and every
-/// call on Xen's devices but the one that signals on a channel.
+/// Restricts a worker further than [`restrict`]: it starts no programs, signals no other processes, executes no shared
+/// memory, and makes no call on Xen's devices but the one that signals on a channel.
 ///
 /// # Errors
-/// As [`restrict`].
+/// The errors of [`restrict`].
 pub(super) fn restrict_worker() -> Result<(), String> {
     let rules = worker_rules().map_err(|error| error.to_string())?;
     install(rules, SeccompAction::Allow, SeccompAction::Errno(number(libc::EPERM)))
 }
 
-/// The calls that are refused; those with conditions if one of these holds.
+/// Calls that are refused; a call with conditions is refused if one of them holds.
 fn worker_rules() -> Result<BTreeMap<libc::c_long, Vec<SeccompRule>>, seccompiler::BackendError> {
     let mut rules = BTreeMap::from([(libc::SYS_execve, Vec::new()), (libc::SYS_kill, Vec::new())]);
     let sets = SeccompCondition::new(2, SeccompCmpArgLen::Qword, SeccompCmpOp::Ne, 0)?;
     rules.insert(libc::SYS_prlimit64, vec![SeccompRule::new(vec![sets])?]);
     let executable = u64::from(libc::SHM_EXEC.unsigned_abs());
     rules.insert(libc::SYS_shmat, vec![masked(2, executable, executable)?]);
-    // What a library ends is itself.
+    // A library may only signal this process, as `abort` does.
     let other = |value: u32| SeccompCondition::new(0, Dword, SeccompCmpOp::Ne, value.into());
     rules.insert(libc::SYS_tgkill, vec![SeccompRule::new(vec![other(std::process::id())?])?]);
     let notify = u64::from(xen::dev::abi::EVTCHN_NOTIFY);
@@ -242,7 +242,7 @@ fn install(
     seccompiler::apply_filter_all_threads(&program).map_err(|error| error.to_string())
 }
 
-/// The calls that are allowed; those with conditions if one of these holds.
+/// Calls that are allowed; a call with conditions is allowed if one of them holds.
 fn rules() -> Result<BTreeMap<libc::c_long, Vec<SeccompRule>>, seccompiler::BackendError> {
     let any = CALLS.iter().chain(OLD_CALLS).map(|&call| (call, Vec::new()));
     let mut rules: BTreeMap<_, _> = any.collect();
@@ -265,7 +265,7 @@ fn rules() -> Result<BTreeMap<libc::c_long, Vec<SeccompRule>>, seccompiler::Back
         | libc::CLONE_NEWPID
         | libc::CLONE_NEWNET;
     rules.insert(libc::SYS_clone, vec![masked(0, u64::from(namespaces.unsigned_abs()), 0)?]);
-    // A thread's name, looking for capabilities, and what a sandbox within this one begins with.
+    // The name of a thread, a look at the capabilities, and the first steps of a sandbox within this one.
     let options = [
         libc::PR_SET_NAME,
         libc::PR_GET_NAME,
@@ -281,14 +281,16 @@ fn rules() -> Result<BTreeMap<libc::c_long, Vec<SeccompRule>>, seccompiler::Back
     Ok(rules)
 }
 
-/// Those of Xen's event channels and grants, of ALSA, and a few of sockets and standard error. Nothing that types on a terminal.
+/// Allowed ioctls: those of Xen's event channels and grants, of ALSA, and a few of sockets and standard error. None can
+/// type on a terminal.
 fn ioctls() -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
     let xen_and_pcm_and_control = *b"EGAU";
     let mut rules = Vec::new();
     for kind in xen_and_pcm_and_control {
         rules.push(masked(1, IOCTL_TYPE, u64::from(kind) << 8)?);
     }
-    // ALSA's timers, which have their type in common with terminals; these use no direction, but for old numbers.
+    // ALSA's timers, which share their type with terminals: those with a direction, which few of a terminal have, and
+    // those from 0xA0 on.
     for direction in [1, 2, 3] {
         rules.push(masked(1, IOCTL_TYPE_AND_DIRECTION, direction << 30 | u64::from(b'T') << 8)?);
     }
@@ -299,12 +301,12 @@ fn ioctls() -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
     Ok(rules)
 }
 
-/// That the lower half of an argument is `value`.
+/// Rule that the lower half of an argument is `value`.
 fn equal(argument: u8, value: u64) -> Result<SeccompRule, seccompiler::BackendError> {
     SeccompRule::new(vec![SeccompCondition::new(argument, Dword, SeccompCmpOp::Eq, value)?])
 }
 
-/// That the bits `mask` of the lower half of an argument are those of `value`.
+/// Rule that the bits `mask` of the lower half of an argument are those of `value`.
 fn masked(argument: u8, mask: u64, value: u64) -> Result<SeccompRule, seccompiler::BackendError> {
     SeccompRule::new(vec![SeccompCondition::new(argument, Dword, SeccompCmpOp::MaskedEq(mask), value)?])
 }

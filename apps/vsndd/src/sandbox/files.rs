@@ -1,7 +1,7 @@
-//! Which files the daemon can reach, enforced by landlock.
+//! Files that the daemon can reach, enforced by landlock.
 //!
-//! Nothing can be executed, wherever it is, but by the broker this program itself, for its workers. Connecting to a Unix socket needs no right here: `PULSE_SERVER`, the store and the
-//! service manager are reached through sockets.
+//! No file can be executed, except this program by the broker, for its workers. Connecting to a Unix socket needs no
+//! right here: `PULSE_SERVER`, the store and the service manager are reached through sockets.
 
 use std::path::{Path, PathBuf};
 
@@ -18,10 +18,10 @@ use crate::Config;
 /// The newest landlock whose file rights are known here: it restricts `ioctl` on devices. Kernels with an older one
 /// enforce what they know.
 const FILES_ABI: ABI = ABI::V5;
-/// As of this one, signals reach nobody outside.
+/// The first landlock that keeps signals from reaching processes outside.
 const SIGNALS_ABI: ABI = ABI::V6;
 
-/// Libraries, and the configuration of ALSA, of the sound servers' clients and of the name service.
+/// Files to read: libraries, and the configuration of ALSA, of the sound servers' clients and of the name service.
 const READ: &[&str] = &[
     "/usr",
     "/lib",
@@ -53,7 +53,7 @@ const READ: &[&str] = &[
     "/sys/devices",
     "/dev/urandom",
 ];
-/// Beneath the home directory of the user, who may run the daemon by hand.
+/// Files to read in the home directory of the user, who may run the daemon by hand.
 const READ_AT_HOME: &[&str] =
     &[".asoundrc", ".config/alsa", ".config/pulse", ".config/pipewire", ".pulse", ".pulse-cookie"];
 /// Variables that name such files; those of ALSA may name several.
@@ -64,13 +64,13 @@ const XEN: &str = "/dev/xen";
 const DEVICES: &[&str] = &[SOUND_CARDS, "/dev/null"];
 const SOUND_CARDS: &str = "/dev/snd";
 
-/// Where files are made: recordings, and what libraries share with servers.
+/// Directories in which files are made: recordings, and what libraries share with servers.
 const WRITE: &[&str] = &["/var/lib/vsnd/recordings", "/dev/shm"];
 
-/// Where ALSA's `dmix` puts the socket through which players find each other. Nothing there can be read.
+/// Directory of the socket through which players that use ALSA's `dmix` find each other. Nothing there can be read.
 const SOCKETS: &str = "/tmp";
 
-/// Makes the directory of sound cards where there is none yet: one that the kernel makes later would be out of reach.
+/// Makes the directory of sound cards if there is none yet: one that the kernel makes later would be out of reach.
 pub(super) fn await_sound_cards(config: &Config) {
     if config.devices().any(|(device, _)| matches!(device, DeviceSpec::Alsa(_))) {
         // Only root can, and only root starts before the cards are there. The kernel uses a directory that it finds.
@@ -78,24 +78,24 @@ pub(super) fn await_sound_cards(config: &Config) {
     }
 }
 
-/// The files that are within reach. What is not there when the sandbox is entered cannot be reached later either.
+/// The files within reach. A file that does not exist when the sandbox is entered cannot be reached later either.
 #[derive(Debug)]
 pub(super) struct Reach {
     read: Vec<PathBuf>,
     write: Vec<PathBuf>,
     devices: Vec<PathBuf>,
-    /// This program, and what loads it.
+    /// This program and its loader.
     execute: Vec<PathFd>,
-    /// Where control groups are made.
+    /// Directory in which control groups are made.
     groups: Option<PathBuf>,
 }
 
-/// This program and what loads it: opened while directories on the way to them can be passed.
+/// This program and its loader, opened while the directories on the way to them can be passed.
 #[derive(Debug)]
 pub(super) struct ThisProgram(Vec<PathFd>);
 
 impl Reach {
-    /// What the configuration and the environment name, and what is always needed.
+    /// Files that the configuration and the environment name, and those that are always needed.
     pub(super) fn of<'a>(
         config: &Config,
         config_path: Option<&Path>,
@@ -108,7 +108,7 @@ impl Reach {
         }
         let named = READ_VARIABLES.iter().filter_map(std::env::var_os);
         read.extend(named.flat_map(|list| std::env::split_paths(&list).collect::<Vec<_>>()));
-        // An editor puts a new file in the old one's place: its directory is what stays.
+        // An editor replaces the file by a new one: only its directory stays the same.
         read.extend(config_path.filter(|path| path.is_file()).map(directory_of));
         let mut write: Vec<PathBuf> = WRITE.iter().map(PathBuf::from).chain(writable.map(Path::to_owned)).collect();
         for (device, direction) in config.devices() {
@@ -122,27 +122,27 @@ impl Reach {
         Self { read, write, devices, execute, groups: None }
     }
 
-    /// Whether files in `directory` can be written.
+    /// Returns true if files in `directory` can be written.
     pub(super) fn writes(&self, directory: &Path) -> bool {
         let whole = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let directory = whole(directory);
         self.write.iter().any(|path| directory.starts_with(whole(path)))
     }
 
-    /// The same, and the directory in which control groups are made.
+    /// Adds the directory in which control groups are made.
     pub(super) fn with_groups(self, groups: Option<&Path>) -> Self {
         Self { groups: groups.map(Path::to_owned), ..self }
     }
 
-    /// The same without what a worker is lent.
+    /// Leaves out Xen's devices, in whose place a worker is lent what it needs.
     pub(super) fn of_a_worker(self) -> Self {
         Self { devices: DEVICES.iter().map(PathBuf::from).collect(), ..self }
     }
 
-    /// Lets this process and what it starts reach nothing else.
+    /// Restricts this process, and those that it starts, to these files.
     ///
     /// # Errors
-    /// What this kernel cannot enforce, or the system's answer; what can be enforced is, even then.
+    /// This kernel cannot enforce something, or the system refused; what can be enforced is, even then.
     pub(super) fn enforce(&self) -> Result<(), String> {
         for missing in self.write.iter().filter(|path| !path.exists()) {
             debug!("{} is not there, and stays out of reach", missing.display());
@@ -185,7 +185,7 @@ impl Reach {
 }
 
 impl ThisProgram {
-    /// Nothing is executed.
+    /// No file: nothing can be executed.
     pub(super) fn none() -> Self {
         Self(Vec::new())
     }

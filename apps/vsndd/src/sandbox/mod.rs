@@ -1,9 +1,9 @@
 //! The daemon's sandbox, entered once Xen and the store are open and before any thread is started.
 //!
-//! In this order: the daemon becomes its own user (`user`), gives up the capabilities that it has no use for, can from then
-//! on reach only the files that sound needs (`files`, landlock), and can make only the system calls that it needs
-//! (`calls`, seccomp). What is refused gives an error to whoever asked; it does not end the daemon, with which all guests
-//! would go silent.
+//! In this order: the daemon becomes its own user (`user`), gives up the capabilities that it does not need, can from
+//! then on reach only the files that sound needs (`files`, landlock), and can make only the system calls that it needs
+//! (`calls`, seccomp). A call that is refused gets an error; it does not end the daemon, with which all guests would go
+//! silent.
 
 mod calls;
 mod files;
@@ -54,15 +54,15 @@ pub struct Options {
     pub worker_probe: Vec<WorkerProbe>,
 }
 
-/// Why the sandbox cannot be entered.
+/// Reason why the sandbox cannot be entered.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The user cannot be had.
+    /// The process cannot become the user.
     #[error("cannot become user `{name}`: {reason}")]
     User {
-        /// As asked for.
+        /// Name of the user.
         name: String,
-        /// What was wrong, and what to do.
+        /// The mistake, and a way to correct it.
         reason: String,
     },
     /// There are threads already, which would stay outside.
@@ -71,22 +71,22 @@ pub enum Error {
     /// Capabilities cannot be given up.
     #[error("cannot give up capabilities: {0}")]
     Capabilities(caps::errors::CapsError),
-    /// Landlock.
+    /// Landlock failed.
     #[error("cannot restrict the files that can be reached: {0}; `--sandbox best-effort` goes on without")]
     Files(String),
-    /// Seccomp.
+    /// Seccomp failed.
     #[error("cannot restrict the system calls: {0}; `--sandbox best-effort` goes on without")]
     Calls(String),
 }
 
-// By hand: the message has its cause already, and a source would say it twice.
+// By hand: the message contains its cause already, and a source would repeat it.
 impl From<caps::errors::CapsError> for Error {
     fn from(cause: caps::errors::CapsError) -> Self {
         Self::Capabilities(cause)
     }
 }
 
-/// Whether the user that the daemon is to become exists.
+/// Checks that the user exists whom the daemon is to become.
 ///
 /// # Errors
 /// [`Error::User`].
@@ -94,8 +94,8 @@ pub fn check(options: &Options) -> Result<(), Error> {
     options.user.as_deref().map_or(Ok(()), user::check)
 }
 
-/// Enters the sandbox; there is no way out. `own` are directories that are the daemon's and no worker's, `groups` is that of its workers'
-/// control groups.
+/// Enters the sandbox for good. `own` are directories of the daemon that no worker gets, `groups` is the directory of
+/// its workers' control groups.
 ///
 /// # Errors
 /// [`Error`]. The process may be confined in part then, and should end.
@@ -142,8 +142,8 @@ impl Options {
     }
 }
 
-/// Confines a worker, which is in the sandbox of the process that started it already: it reaches no device of Xen's, cannot have anything mapped or
-/// bound, and starts no program.
+/// Confines a worker, which already is in the sandbox of the process that started it: the worker reaches no device of
+/// Xen's, can map or bind nothing by itself, and starts no program.
 ///
 /// # Errors
 /// [`Error`]. The process may be confined in part then, and should end.
@@ -159,14 +159,14 @@ pub fn confine_worker(options: &Options, config: &Config) -> Result<(), Error> {
     best_effort(options.sandbox, calls::restrict_worker().map_err(Error::Calls))
 }
 
-/// Whether a worker could change what lies in `directory`, as far as the sandbox is concerned.
+/// Returns true if a worker could change files in `directory`, as far as the sandbox is concerned.
 #[must_use]
 pub fn workers_write(options: &Options, config: &Config, directory: &Path) -> bool {
     let writable = options.writable.iter().map(PathBuf::as_path);
     files::Reach::of(config, None, writable, files::ThisProgram::none()).writes(directory)
 }
 
-/// An error that is none where the best effort is enough.
+/// Logs an error instead of returning it, where the best effort is enough.
 fn best_effort(mode: Mode, result: Result<(), Error>) -> Result<(), Error> {
     match result {
         Err(error) if mode == Mode::BestEffort => {

@@ -1,4 +1,4 @@
-//! How a worker stands among the other processes of the host.
+//! Priority of a worker among the processes of the host.
 
 use std::io;
 
@@ -11,12 +11,12 @@ use tracing::warn;
 
 use crate::config::Worker;
 
-/// How long a real-time worker may run without a rest, in microseconds: no guest gets a processor for itself.
+/// Time that a real-time worker may run without a rest, in microseconds: no guest gets a processor for itself.
 const RUN_US_MAX: u64 = 200_000;
 
-/// Gives this process the configured priority, as far as it may have it. Threads that it starts have the same.
+/// Gives this process the configured priority, as far as that is allowed. Threads that it starts have the same.
 pub fn raise(worker: &Worker) {
-    // Without the right to it the worker runs as any other.
+    // Without the right to do so, the worker runs at the ordinary priority.
     let _ = rustix::process::setpriority_process(None, worker.nice());
     let Some(priority) = worker.realtime_priority else { return };
     if let Err(error) = raise_to_realtime(priority) {
@@ -27,7 +27,7 @@ pub fn raise(worker: &Worker) {
 }
 
 fn raise_to_realtime(priority: u8) -> io::Result<()> {
-    // The fuse first.
+    // The limit of its running time is set first.
     let bound = Rlimit { current: Some(RUN_US_MAX), maximum: Some(RUN_US_MAX) };
     rustix::process::setrlimit(Resource::Rttime, bound)?;
     let level = ThreadPriority::from_posix(thread_priority::ScheduleParams { sched_priority: priority.into() });

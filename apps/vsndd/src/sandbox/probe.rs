@@ -1,4 +1,4 @@
-//! What the daemon can be told to try from within its sandbox, so that a test sees it refused: `--sandbox-probe`.
+//! Attempts that the daemon can be told to make in its sandbox, so that a test sees them refused: `--sandbox-probe`.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -20,28 +20,28 @@ pub enum Probe {
     Read(PathBuf),
     /// Makes a file and removes it.
     Write(PathBuf),
-    /// Does what the daemon, or a worker, must not do.
+    /// Does something that the daemon, or a worker, must not do.
     Call(Forbidden),
 }
 
-/// Forbidden to the daemon, or to a worker.
+/// Something that is forbidden to the daemon, or to a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Forbidden {
     /// Another program in place of this one.
     Execve,
-    /// Being looked at by the parent process.
+    /// Being traced by the parent process.
     Ptrace,
-    /// Another root directory; the one there is, as it happens.
+    /// Another root directory; in fact the same one.
     Chroot,
     /// A user namespace.
     Unshare,
     /// Raw packets of the network.
     PacketSocket,
-    /// Talking to the kernel about the network.
+    /// A socket to talk to the kernel about the network.
     NetlinkSocket,
     /// Becoming root.
     SetUid,
-    /// A signal to the parent process; none that does anything.
+    /// A signal to the parent process; signal 0, which does nothing.
     Kill,
     /// Memory that others share, to be executed.
     ExecShared,
@@ -71,7 +71,7 @@ const CALLS: [(Forbidden, &str); 12] = [
 /// One thing for a worker to try.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WorkerProbe {
-    /// The same as the daemon.
+    /// An attempt of the daemon.
     System(Probe),
     /// Maps a page of a domain.
     Map(DomainId, GrantRef),
@@ -79,7 +79,7 @@ pub enum WorkerProbe {
     Bind(DomainId, Port),
     /// Reads a node of the store.
     StoreRead(String),
-    /// Writes one.
+    /// Writes a node of the store.
     StoreWrite(String),
 }
 
@@ -115,10 +115,10 @@ impl fmt::Display for WorkerProbe {
 }
 
 impl WorkerProbe {
-    /// Tries it with what the worker has.
+    /// Makes the attempt with the worker's connections.
     ///
     /// # Errors
-    /// How it was refused.
+    /// The reason of the refusal.
     pub fn attempt_at(&self, xen: &Xen, store: &mut xenstore::Client) -> Result<(), String> {
         match self {
             Self::System(probe) => probe.attempt().map_err(|error| error.to_string()),
@@ -164,10 +164,10 @@ impl fmt::Display for Probe {
 }
 
 impl Probe {
-    /// Tries it.
+    /// Makes the attempt.
     ///
     /// # Errors
-    /// How it was refused.
+    /// The reason of the refusal.
     pub fn attempt(&self) -> io::Result<()> {
         match self {
             Self::Read(path) if path.is_dir() => fs::read_dir(path).map(drop),
@@ -181,7 +181,7 @@ impl Probe {
 impl Forbidden {
     fn attempt(self) -> io::Result<()> {
         match self {
-            // Where it succeeds, the other program gives the answer.
+            // On success, the other program prints the answer.
             Self::Execve => Err(Command::new("/bin/echo").arg("call:execve: done").exec()),
             Self::Ptrace => Ok(nix::sys::ptrace::traceme()?),
             Self::Chroot => Ok(rustix::process::chroot("/")?),

@@ -1,4 +1,4 @@
-//! From root to the daemon's own user, and away with the capabilities.
+//! Change from root to the daemon's own user, and loss of the capabilities.
 
 use std::ffi::CString;
 
@@ -12,10 +12,10 @@ use crate::config::Worker;
 /// The nice value of the devices' threads.
 const DEVICE_NICE: i32 = -11;
 
-/// What a daemon that stays root keeps: the files of those who configured it, and its threads' priority.
+/// Capabilities of a daemon that stays root: for the files of those who configured it, and for its threads' priority.
 const ROOT_KEEPS: [Capability; 2] = [Capability::CAP_DAC_OVERRIDE, Capability::CAP_SYS_NICE];
 
-/// Whether there is a user `name`.
+/// Checks that there is a user `name`.
 pub(super) fn check(name: &str) -> Result<(), Error> {
     look_up(name).map(drop)
 }
@@ -38,7 +38,7 @@ pub(super) fn become_user(name: &str, worker: &Worker) -> Result<(), Error> {
     if !geteuid().is_root() {
         return Err(failed("only root can".into()));
     }
-    // Best effort: without it the workers run as any other.
+    // Best effort: without these limits the workers run at the ordinary priority.
     let allow = |resource, most| {
         let _ = rustix::process::setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) });
     };
@@ -57,7 +57,7 @@ pub(super) fn become_user(name: &str, worker: &Worker) -> Result<(), Error> {
     Ok(())
 }
 
-/// Keeps no capability, or as root the two that it works with.
+/// Gives up all capabilities, or as root all but two.
 pub(super) fn give_up_capabilities() -> Result<(), Error> {
     let had = caps::read(None, CapSet::Permitted)?;
     let keeps: CapsHashSet = if geteuid().is_root() {
@@ -73,7 +73,7 @@ pub(super) fn give_up_capabilities() -> Result<(), Error> {
     Ok(())
 }
 
-/// Bounds what a worker may take up. One that wants more memory ends, and another takes its place.
+/// Bounds the resources of a worker. A worker that wants more memory ends, and another takes its place.
 pub(super) fn limit_worker(limits: &Worker) {
     let lower = |resource, most: u64| {
         let maximum = rustix::process::getrlimit(resource).maximum;
@@ -86,7 +86,7 @@ pub(super) fn limit_worker(limits: &Worker) {
     lower(Resource::Core, 0);
 }
 
-/// Who this process is, for the log.
+/// User and groups of this process, for the log.
 pub(super) fn identity() -> String {
     let user = User::from_uid(geteuid()).ok().flatten().map_or_else(|| geteuid().to_string(), |user| user.name);
     let name = |group: Gid| Group::from_gid(group).ok().flatten().map_or_else(|| group.to_string(), |group| group.name);
