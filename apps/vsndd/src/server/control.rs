@@ -1,4 +1,4 @@
-//! The control socket: requests come in, replies and events go out, a line each.
+//! The control socket: requests come in, replies and events go out, one line each.
 
 use std::fmt;
 use std::io;
@@ -11,13 +11,13 @@ use crate::connection::{Connection, Socket};
 use crate::journal::Journal;
 use crate::poller::Poller;
 
-/// Connections at once.
+/// Maximum number of connections at the same time.
 const CLIENTS_MAX: usize = 32;
 
-/// How long one who follows no events may say nothing.
+/// Time that a client that follows no events may be silent.
 const IDLE_NS_MAX: u64 = 60_000_000_000;
 
-/// Who asks, for the audit.
+/// User and process of a client, for the audit.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer {
     uid: u32,
@@ -30,22 +30,22 @@ impl fmt::Display for Peer {
     }
 }
 
-/// Who is to be answered: a slot, and whose it is now.
+/// Client that is to be answered: a slot, and the serial number of the client in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ClientId {
     slot: usize,
     serial: u64,
 }
 
-/// One who asks.
+/// A connected client.
 #[derive(Debug)]
 struct Client {
     connection: Connection,
     peer: Peer,
     serial: u64,
-    /// Asked something and waits.
+    /// True while the client waits for an answer.
     waits: bool,
-    /// Events that it has seen, if it follows them.
+    /// Number of events that the client has seen, if it follows them.
     seen: Option<u64>,
 }
 
@@ -56,22 +56,22 @@ pub(crate) struct Control {
     clients: [Option<Client>; CLIENTS_MAX],
     /// Token of the listener; those of the clients follow.
     token: u64,
-    /// Clients that there were.
+    /// Number of clients so far.
     count: u64,
 }
 
 impl Control {
-    /// Tokens that it takes up.
+    /// Number of tokens that this socket takes up.
     pub(crate) const TOKENS: u64 = CLIENTS_MAX as u64 + 1;
 
     /// Serves `listener`; `token` and the [`TOKENS`](Self::TOKENS) from there on are its own.
     pub(crate) fn new(listener: Listener, token: u64, poller: &Poller) -> io::Result<Self> {
-        // By its edges: where this process is out of descriptors, who waits must not keep it busy.
+        // Edge-triggered: if this process is out of descriptors, clients that wait must not keep it busy.
         poller.add_edge(&listener, token)?;
         Ok(Self { listener, clients: [const { None }; CLIENTS_MAX], token, count: 0 })
     }
 
-    /// After `token` became ready; true if it is one of ours.
+    /// Serves what became ready under `token`; returns true if the token is one of ours.
     pub(crate) fn woke(&mut self, token: u64, poller: &Poller) -> bool {
         let Some(index) = token.checked_sub(self.token).filter(|&index| index < Self::TOKENS) else { return false };
         let now_ns = poller.now_ns();
@@ -86,7 +86,7 @@ impl Control {
         true
     }
 
-    /// Where nothing is free, the one that was silent longest makes room.
+    /// Accepts connections. If no slot is free, the client that was silent longest makes room.
     fn accept(&mut self, poller: &Poller, now_ns: u64) {
         while let Ok(Some(Socket::Unix(stream))) = self.listener.accept() {
             let active_ns = |client: &Client| client.connection.active_ns;
@@ -102,7 +102,8 @@ impl Control {
         }
     }
 
-    /// The next request of each client, at most one, and none of one that waits: answers come in the order of the questions.
+    /// The next request of each client, at most one, and none of a client that waits: answers come in the order of the
+    /// questions.
     pub(crate) fn requests(&mut self) -> Vec<(ClientId, Peer, Request)> {
         let mut requests = Vec::new();
         for (slot, place) in self.clients.iter_mut().enumerate() {
@@ -130,7 +131,7 @@ impl Control {
         requests
     }
 
-    /// Answers the client that asked, if it is still there; with `follow` it hears of every event after the first `seen`.
+    /// Answers the client that asked, if it is still there; with `follow`, it gets every event after that many.
     pub(crate) fn reply(&mut self, id: ClientId, reply: &Reply, follow: Option<u64>) {
         if let Some(Some(client)) = self.clients.get_mut(id.slot)
             && client.serial == id.serial
@@ -146,10 +147,10 @@ impl Control {
         }
     }
 
-    /// Tells the followers what they have not seen.
+    /// Sends the followers the events that they have not seen.
     pub(crate) fn tell(&mut self, journal: &Journal) {
         for client in self.clients.iter_mut().flatten() {
-            // One who does not read what was sent hears of what is still remembered when it does.
+            // A client that is slow to read gets, once it has read, the events that are still remembered.
             let Some(seen) = client.seen.filter(|_| client.connection.is_idle()) else { continue };
             for event in journal.since(seen) {
                 client.send(event);
@@ -158,26 +159,26 @@ impl Control {
         }
     }
 
-    /// Closes what was silent for too long.
+    /// Closes connections that were silent for too long.
     pub(crate) fn expire(&mut self, now_ns: u64) {
         for slot in &mut self.clients {
             slot.take_if(|client| client.ends_ns().is_some_and(|ends_ns| now_ns >= ends_ns));
         }
     }
 
-    /// When [`expire`](Self::expire) has something to do.
+    /// Time at which [`expire`](Self::expire) has something to do.
     pub(crate) fn next_wake_ns(&self) -> Option<u64> {
         self.clients.iter().flatten().filter_map(Client::ends_ns).min()
     }
 
-    /// Whether requests may be waiting that nothing will wake us for.
+    /// Returns true if requests may be waiting for which there will be no event.
     pub(crate) fn is_busy(&self) -> bool {
         self.clients.iter().flatten().any(|client| !client.waits && client.connection.has_line())
     }
 }
 
 impl Client {
-    /// When it was silent for too long.
+    /// Time at which the client has been silent for too long.
     fn ends_ns(&self) -> Option<u64> {
         self.seen.is_none().then_some(self.connection.active_ns + IDLE_NS_MAX)
     }
@@ -187,7 +188,7 @@ impl Client {
     }
 
     fn send(&mut self, message: &impl serde::Serialize) {
-        // What we send has no maps with keys that are not text: it can always be written.
+        // Our messages have no maps with keys that are not text: they can always be serialized.
         if let Ok(mut line) = serde_json::to_vec(message) {
             line.push(b'\n');
             self.connection.send(&line);

@@ -14,13 +14,13 @@ use super::ListenError;
 use crate::config::ListenAddress;
 use crate::connection::Socket;
 
-/// Connections that wait to be taken.
+/// Connections that wait to be accepted.
 const BACKLOG: i32 = 16;
 
 /// The group that may use the sockets unless another is named.
 const GROUP: &str = "vsnd";
 
-/// A socket that is listened on. Its file goes when it is dropped.
+/// A socket that is listened on. Its file is removed when the value is dropped.
 #[derive(Debug)]
 pub(crate) enum Listener {
     Unix { socket: UnixListener, path: PathBuf, inode: u64 },
@@ -46,11 +46,11 @@ impl Listener {
         let failed = |reason| ListenError::System { address: path.display().to_string(), reason };
         match UnixStream::connect(path) {
             Ok(_) => return Err(ListenError::InUse(path.display().to_string())),
-            // What a daemon that was killed has left behind.
+            // A daemon that was killed has left this file behind.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(failed)?,
             Err(_) => {}
         }
-        // Under systemd it is there; whoever starts the daemon by hand has not made it.
+        // Under systemd the directory exists; a daemon that is started by hand makes it.
         if let Some(directory) = path.parent()
             && !directory.exists()
         {
@@ -60,10 +60,10 @@ impl Listener {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
             rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
-            // Nobody can connect before it is listened on.
+            // Nobody can connect before `listen` below.
             let given = match gid.map(|gid| chown(path, None, Some(gid))) {
                 Some(Ok(())) => true,
-                // Nobody has asked for the package's group, and an ordinary user is not in it.
+                // The package's group was not asked for, and an ordinary user is not in it.
                 Some(Err(error)) if group.is_none() && error.kind() == io::ErrorKind::PermissionDenied => false,
                 Some(Err(error)) => return Err(error),
                 None => false,
@@ -115,7 +115,7 @@ impl Drop for Listener {
     }
 }
 
-/// The number of the group that may use a socket; `None` for nobody but the daemon's user.
+/// Number of the group that may use a socket; `None` if only the daemon's user may.
 fn gid_of(group: Option<&str>) -> Result<Option<u32>, ListenError> {
     match nix::unistd::Group::from_name(group.unwrap_or(GROUP)) {
         Ok(Some(found)) => Ok(Some(found.gid.as_raw())),

@@ -1,4 +1,4 @@
-//! Figures for Prometheus over HTTP: `GET /metrics`, an answer, the end.
+//! Metrics for Prometheus over HTTP: `GET /metrics`, an answer, the end.
 
 use std::io;
 
@@ -8,20 +8,20 @@ use super::listener::Listener;
 use super::longest_silent;
 use crate::connection::Connection;
 
-/// Connections at once.
+/// Maximum number of connections at the same time.
 const SCRAPERS_MAX: usize = 8;
 
-/// How long one may take to ask, and to take the answer.
+/// Time that a client may be silent while it asks, or takes the answer.
 const IDLE_NS_MAX: u64 = 10_000_000_000;
 
 /// Longest request.
 const REQUEST_BYTES_MAX: usize = 8192;
 
-/// One who asks.
+/// A connected client.
 #[derive(Debug)]
 struct Scraper {
     connection: Connection,
-    /// Waits for figures, in this format.
+    /// Format of the metrics that the client waits for, if it does.
     waits: Option<Format>,
 }
 
@@ -31,7 +31,7 @@ enum Format {
     Plain,
 }
 
-/// The socket for figures.
+/// The metrics socket.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     listener: Listener,
@@ -41,17 +41,17 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// Tokens that it takes up.
+    /// Number of tokens that this socket takes up.
     pub(crate) const TOKENS: u64 = SCRAPERS_MAX as u64 + 1;
 
     /// Serves `listener`; `token` and the [`TOKENS`](Self::TOKENS) from there on are its own.
     pub(crate) fn new(listener: Listener, token: u64, poller: &Poller) -> io::Result<Self> {
-        // As the control socket.
+        // Edge-triggered, as for the control socket.
         poller.add_edge(&listener, token)?;
         Ok(Self { listener, scrapers: [const { None }; SCRAPERS_MAX], token })
     }
 
-    /// After `token` became ready.
+    /// Serves what became ready under `token`.
     pub(crate) fn woke(&mut self, token: u64, poller: &Poller) {
         let Some(index) = token.checked_sub(self.token).filter(|&index| index < Self::TOKENS) else { return };
         let now_ns = poller.now_ns();
@@ -83,12 +83,12 @@ impl Metrics {
         }
     }
 
-    /// Whether somebody waits for figures.
+    /// Returns true if a client waits for metrics.
     pub(crate) fn is_asked(&self) -> bool {
         self.scrapers.iter().flatten().any(|scraper| scraper.waits.is_some())
     }
 
-    /// Gives the figures to whoever waits for them.
+    /// Sends the metrics to the clients that wait for them.
     pub(crate) fn give(&mut self, figures: &str) {
         for place in &mut self.scrapers {
             let Some(Scraper { connection, waits }) = place else { continue };
@@ -107,7 +107,7 @@ impl Metrics {
         }
     }
 
-    /// Where nothing is free, the one that was silent longest makes room.
+    /// Accepts connections. If no slot is free, the client that was silent longest makes room.
     fn accept(&mut self, poller: &Poller, now_ns: u64) {
         while let Ok(Some(socket)) = self.listener.accept() {
             let index = longest_silent(
@@ -120,24 +120,24 @@ impl Metrics {
         }
     }
 
-    /// Closes what was silent for too long.
+    /// Closes connections that were silent for too long.
     pub(crate) fn expire(&mut self, now_ns: u64) {
         for slot in &mut self.scrapers {
             slot.take_if(|scraper| now_ns >= scraper.connection.active_ns + IDLE_NS_MAX);
         }
     }
 
-    /// When [`expire`](Self::expire) has something to do.
+    /// Time at which [`expire`](Self::expire) has something to do.
     pub(crate) fn next_wake_ns(&self) -> Option<u64> {
         self.scrapers.iter().flatten().map(|scraper| scraper.connection.active_ns + IDLE_NS_MAX).min()
     }
 }
 
-/// The format that a request for figures wants, or the answer to another.
+/// The format that a request for metrics wants, or the answer to any other request.
 fn wanted(request: &[u8]) -> Result<Format, String> {
     let mut lines = request.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
     let mut words = lines.next().unwrap_or_default().split(|&byte| byte == b' ');
-    // What stands behind a question mark changes nothing.
+    // The part after a question mark is ignored.
     let path = |target: &'_ [u8]| target.split(|&byte| byte == b'?').next().unwrap_or_default().to_vec();
     match (words.next(), words.next().map(path).as_deref()) {
         (Some(b"GET"), Some(b"/metrics")) => {
@@ -154,7 +154,7 @@ fn wanted(request: &[u8]) -> Result<Format, String> {
     }
 }
 
-/// The format that an `Accept` prefers, by its weights (RFC 9110, 12.5.1); the older one where it says nothing.
+/// The format that an `Accept` header prefers, by its weights (RFC 9110, 12.5.1); the older one by default.
 fn preferred(accept: &str) -> Format {
     let weight = |wanted: &str, version: &str| {
         let weights = accept.split(',').filter_map(|range| {
@@ -172,12 +172,12 @@ fn preferred(accept: &str) -> Format {
     if new > 0.0 && new >= old { Format::OpenMetrics } else { Format::Plain }
 }
 
-/// The media type of OpenMetrics 1.0, in which figures are written.
+/// The media type of OpenMetrics 1.0, in which metrics are written.
 const OPEN_METRICS: &str = "application/openmetrics-text";
 const PLAIN: &str = "text/plain; charset=utf-8";
 
-/// Figures in Prometheus' older format, for those who do not say that they read OpenMetrics: a counter is called there as its samples
-/// are, and there are neither units nor an end.
+/// Metrics in Prometheus' older format, for clients that do not say that they read OpenMetrics: there a counter has the
+/// name of its samples, and there are neither units nor an end.
 pub(crate) fn plain(figures: &str) -> String {
     let counters: Vec<&str> =
         figures.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect();
@@ -261,7 +261,7 @@ mod tests {
                 "text/plain;version=0.0.4;q=0.3,*/*;q=0.2,application/openmetrics-text;version=\"1.0.0\";q=0.5",
                 Format::OpenMetrics,
             ),
-            // Of Prometheus 3.
+            // The header that Prometheus 3 sends.
             (
                 "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;\
                  version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3",

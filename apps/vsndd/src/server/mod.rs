@@ -1,4 +1,4 @@
-//! Local sockets on which others ask the daemon something, served by the control thread without ever waiting.
+//! Local sockets for requests to the daemon, served by the control thread without ever waiting.
 
 mod control;
 mod listener;
@@ -16,10 +16,10 @@ fn longest_silent(active_ns: impl Iterator<Item = Option<u64>>) -> usize {
     active_ns.enumerate().min_by_key(|(_, active_ns)| *active_ns).map_or(0, |(index, _)| index)
 }
 
-/// Why a socket cannot be listened on.
+/// Reason why a socket cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// Somebody else does.
+    /// Another daemon listens there.
     #[error("{0}: another daemon listens there")]
     InUse(String),
     /// The configured group does not exist.
@@ -28,9 +28,9 @@ pub enum ListenError {
     /// The system refused something.
     #[error("cannot listen at {address}: {reason}")]
     System {
-        /// The socket.
+        /// Address of the socket.
         address: String,
-        /// The system's answer.
+        /// The system's error.
         reason: std::io::Error,
     },
 }

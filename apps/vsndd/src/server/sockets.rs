@@ -1,4 +1,5 @@
-//! The sockets that the configuration names, opened while that is still allowed: before the daemon becomes its own user.
+//! The sockets that the configuration names, opened while that is still allowed: before the daemon becomes its own
+//! user.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +15,7 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// Listens where `config` says; for control at `socket` where it says nothing.
+    /// Opens the sockets that `config` names; the control socket is at `socket` by default.
     ///
     /// # Errors
     /// [`ListenError`].
@@ -33,7 +34,7 @@ impl Sockets {
         Ok(Self { control, metrics })
     }
 
-    /// The directories in which they stand: they are removed at the end.
+    /// Directories of the sockets' files, which are removed at the end.
     pub fn directories(&self) -> impl Iterator<Item = &Path> {
         let control = self.control.as_ref().map(|(_, path)| path.as_path());
         let metrics = self.metrics.as_ref().and_then(|(_, address)| match address {

@@ -19,7 +19,7 @@ use crate::quota::Account;
 use crate::served::Asked;
 use crate::totals::Violation;
 
-/// How an attempt to connect a card ended.
+/// Result of an attempt to connect a card.
 enum Connected {
     Yes,
     /// The frontend took back what it had published.
@@ -37,10 +37,10 @@ impl Worker {
         }
     }
 
-    /// Reads who the guest is. Where it was renamed, all of its cards go by the new name from now on.
+    /// Reads the guest's identity. If it was renamed, all of its cards go by the new name from now on.
     pub(super) fn identify(&mut self, now_ns: u64) {
         let identity = Identity::read(&mut self.store, self.guest);
-        // One that dies has no name any more; it keeps the one that it had.
+        // A guest that dies has no name any more, and keeps the one that it had.
         if identity == self.identity || identity.name.is_none() && self.identity.name.is_some() {
             return;
         }
@@ -66,7 +66,7 @@ impl Worker {
                     self.stop_ignoring(id)?;
                     self.devices.insert(id, *device);
                     self.act(id, actions, now_ns)?;
-                    // It may have been waiting for us already.
+                    // The frontend may have been waiting already.
                     self.dirty.insert(id);
                 }
                 Found::Foreign(reason) => self.ignore(id, &reason)?,
@@ -75,7 +75,7 @@ impl Worker {
             return Ok(());
         };
         let Some(snapshot) = device.snapshot(&mut self.store)? else {
-            // There may be another one in its place already.
+            // Another device may be in its place already.
             self.dirty.insert(id);
             return self.forget(id);
         };
@@ -85,7 +85,8 @@ impl Worker {
             && device.moved(&mut self.store)?;
         let actions = device.handshake.update(snapshot.frontend, snapshot.online, moved, now_ns);
         self.act(id, actions, now_ns)?;
-        // In dom0 the toolstack does it, and waits to see Closed before: a guest that removed its half must not be quicker.
+        // In dom0 the toolstack removes the device, and waits for Closed before: a guest that removed its half must not
+        // be quicker.
         if snapshot.left_to_us && self.xen.domain() != DomainId(0) {
             if let Some(device) = self.devices.get(&id) {
                 device.remove(&mut self.store)?;
@@ -95,7 +96,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Leaves a directory alone, says so once, and looks again when its frontend's half changes.
+    /// Leaves a directory alone, logs that once, and looks again when its frontend's half changes.
     fn ignore(&mut self, id: DeviceId, reason: &str) -> xenstore::Result<()> {
         if self.foreign.insert(id) {
             warn!("{id}: {reason}: left alone");
@@ -159,8 +160,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Connects a card. Linux makes its rings anew at every sign of our offer, even if it has published some
-    /// already: what cannot be mapped is looked up again before it counts as a fault.
+    /// Connects a card. Linux makes new rings at every sign of our offer, even if it has published some already: if one
+    /// cannot be mapped, the nodes are read again before that counts as a fault.
     fn try_connect(&mut self, id: DeviceId, now_ns: u64) -> xenstore::Result<Connected> {
         for last in [false, false, true] {
             match self.connect(id, now_ns) {
@@ -218,7 +219,7 @@ impl Worker {
                 }
             }
         }
-        // A request may stand in a ring since before we could be notified of it.
+        // A request may have been in a ring before we could be notified of it.
         for (_, key) in &keys {
             self.queue(*key);
         }
@@ -265,8 +266,8 @@ impl Worker {
         }
     }
 
-    /// Ends the connection of a card, or of all, as after a fault, but without one: the guest may connect again after a moment. Says how
-    /// many streams there were; `None` where no such card is connected.
+    /// Ends the connection of a card, or of all, as after a fault, but without one: the guest may connect again after a
+    /// moment. Returns the number of streams; `None` if no such card is connected.
     pub(super) fn disconnect(&mut self, card: Option<u32>, now_ns: u64) -> Option<usize> {
         let named = self.devices.values().filter(|device| card.is_none_or(|card| device.id.card == card));
         let devices = named.filter(|device| device.handshake.state() == XenbusState::Connected);

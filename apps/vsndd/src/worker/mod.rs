@@ -1,7 +1,8 @@
-//! A guest's worker: the process that maps its pages, parses its rings and plays what it plays. What it waits for, and which stream has its turn.
+//! A guest's worker: the process that maps its pages, parses its rings and moves its frames. Waits for events, and
+//! gives the streams their turns.
 //!
-//! A worker reaches Xen through what the broker lends, sees the guest's own part of the store, and is steered by the broker over a pair of
-//! sockets.
+//! A worker reaches Xen through what the broker lends, sees the guest's own part of the store, and is controlled by the
+//! broker over a pair of sockets.
 
 mod cards;
 mod orders;
@@ -30,17 +31,17 @@ use crate::served::Served;
 use crate::turn::{After, Turn};
 use crate::turns::Turns;
 
-/// How long streams have their turns before it is seen who else has something to do.
+/// Time that streams have for their turns before other work is looked for.
 const STREAMS_TURN_NS: u64 = 500_000;
 
-/// How long devices' nodes are looked at before the streams get their turn again: a look takes many answers of the store,
+/// Time that devices' nodes are read before the streams get their turn again: reading takes many answers of the store,
 /// and on a busy host the store is slow to answer.
 const DEVICE_TURN_NS: u64 = 1_000_000;
 
-/// No timer is set further ahead, so that what an earlier wish leaves behind is bounded.
+/// Longest time that a timer is set ahead, so that the entries left behind by replaced timers are bounded.
 const HORIZON_NS: u64 = 1_000_000_000;
 
-/// How long the WAV files may take to be completed at the end.
+/// Time that the WAV files may take to be completed at the end.
 const FINISH: Duration = Duration::from_secs(5);
 
 const STORE_TOKEN: u64 = u64::MAX;
@@ -58,26 +59,26 @@ const NAME_WATCH: &str = "n";
 
 type StreamKey = DefaultKey;
 
-/// How long the broker may take to say what holds.
+/// Time that the broker may take to send the first order.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A worker's state.
 pub(crate) struct Worker {
     guest: DomainId,
-    /// Who the guest is, the same for all of its cards.
+    /// Identity of the guest, the same for all of its cards.
     identity: Identity,
     xen: Xen,
     store: xenstore::Client,
     link: Link,
     policy: Policy,
     journal: Journal,
-    /// Events that the broker was told of.
+    /// Number of events that the broker was told of.
     told: u64,
-    /// Cards that it was told of.
+    /// Number of cards that the broker was told of.
     cards_told: usize,
     log: GuestLog,
     quota: Quota,
-    /// Until when levels are measured.
+    /// Time until which levels are measured.
     measured_until_ns: Option<u64>,
     poller: Poller,
     devices: BTreeMap<DeviceId, Device<StreamKey>>,
@@ -95,9 +96,9 @@ pub(crate) struct Worker {
     scratch: Vec<u8>,
 }
 
-/// Serves `guest` from domain `own` with what is lent over `lent`, until the broker behind `link` says that it is enough, or is gone.
-/// `confine` is called when it is known what holds, before anything of the guest's is touched; `attempt` then, for tests of what a
-/// worker can reach.
+/// Serves `guest` from domain `own` with what is lent over `lent`, until the broker behind `link` ends the worker, or
+/// is gone. `confine` is called once the configuration is known, before anything of the guest's is touched; `attempt`
+/// after that, for tests of what a worker can reach.
 ///
 /// # Errors
 /// [`Error`]; a guest's fault is none.
@@ -160,7 +161,7 @@ impl Worker {
             backend_path,
             scratch: Vec::with_capacity(1 << 16),
         };
-        // The broker read it before, perhaps when the guest had none.
+        // The broker may have read the name before the guest had one.
         worker.link.send(&Report::Renamed);
         worker.rescan();
         for id in worker.dirty.take_all() {
@@ -171,7 +172,7 @@ impl Worker {
         Ok(worker)
     }
 
-    /// Serves until the broker or Xen is gone, or it is enough.
+    /// Serves until the broker ends the worker, or until the broker or Xen is gone.
     fn run(&mut self) -> Result<Ended, Error> {
         let mut ready = Vec::with_capacity(256);
         let ended = loop {
@@ -330,7 +331,7 @@ impl Worker {
         }
     }
 
-    /// Tells every guest that its card goes, and completes the files.
+    /// Tells the guest that its cards go, and completes the files.
     fn shut_down(&mut self, ended: Ended) {
         self.streams.clear();
         for (id, device) in std::mem::take(&mut self.devices) {
@@ -346,7 +347,7 @@ impl Worker {
     }
 }
 
-/// Puts a stream where its turn comes, if it is not there.
+/// Puts a stream into the queue, if it is not there.
 fn queue(busy: &mut VecDeque<StreamKey>, key: StreamKey, stream: &mut Served) {
     if !std::mem::replace(&mut stream.queued, true) {
         busy.push_back(key);

@@ -12,16 +12,16 @@ use crate::link::{Answer, Order, Report, Seen};
 use crate::served::Served;
 use crate::source::Settings;
 
-/// How long levels are measured after they were asked for.
+/// Time that levels are measured after a request for them.
 const MEASURED_NS: u64 = 3_000_000_000;
 
 impl Worker {
-    /// Does what was ordered and tells what happened; says whether this is the end.
+    /// Carries out the broker's orders and reports what happened; returns the reason if the worker is to end.
     pub(super) fn obey(&mut self, now_ns: u64) -> Option<Ended> {
         loop {
             let answer = match self.link.next() {
                 Ok(None) => break,
-                // The broker is gone: what it would let us reach as well.
+                // The broker is gone, and with it everything that it lends.
                 Err(_) => return Some(Ended::XenGone),
                 Ok(Some(Order::End)) => return Some(Ended::Asked),
                 Ok(Some(Order::Leave)) if !self.has_card() => return Some(Ended::Asked),
@@ -48,7 +48,7 @@ impl Worker {
                 }
                 Ok(Some(Order::Ping)) => Answer::Alive,
             };
-            // What happened before is known before.
+            // Earlier events are reported before the answer.
             self.tell();
             self.link.send(&Report::Answer(answer));
         }
@@ -60,7 +60,7 @@ impl Worker {
         None
     }
 
-    /// Whether the guest has a card now. One that came since the broker looked is perhaps served already.
+    /// Returns true if the guest has a card now. A card that came after the broker looked may be served already.
     fn has_card(&mut self) -> bool {
         self.store.directory(&self.backend_path).is_ok_and(|cards| !cards.is_empty())
     }
@@ -71,7 +71,7 @@ impl Worker {
             self.cards_told = self.devices.len();
             self.link.send(&Report::Cards(self.cards_told));
         }
-        // A broker that does not read what was sent hears of what is still remembered when it does.
+        // A broker that is slow to read gets, once it has read, the events that are still remembered.
         if self.told != self.journal.count() && self.link.is_idle() {
             for event in self.journal.since(self.told) {
                 self.link.send(&Report::Event(event.clone()));
@@ -81,7 +81,7 @@ impl Worker {
     }
 
     fn settings(&mut self, settings: &Settings, now_ns: u64) -> Answer {
-        // The broker has understood it, and is the same program.
+        // The broker has parsed these settings, and is the same program.
         if let Ok(config) = settings.config() {
             self.policy.config = config;
             self.identify(now_ns);
@@ -90,7 +90,7 @@ impl Worker {
         Answer::Done { streams: self.streams.len() }
     }
 
-    /// Takes a decision, and lets it take effect.
+    /// Adds an override and applies it.
     fn decide(&mut self, entry: Entry, now_ns: u64) -> Answer {
         let streams = self.streams_of(&entry.part);
         if entry.part.card.is_some() && streams.is_none() {
@@ -107,7 +107,7 @@ impl Worker {
         Answer::Done { streams: streams.unwrap_or(0) }
     }
 
-    /// Whether one of the connected streams of a part has this direction, or may have it.
+    /// Returns true if one of the connected streams of a part has this direction, or may have it.
     fn has_direction(&self, part: &Part, direction: Direction) -> bool {
         let named =
             self.devices.values().flat_map(|device| device.streams.iter().map(move |(nodes, _)| (device, nodes)));
@@ -115,19 +115,19 @@ impl Worker {
         named.any(|(_, nodes)| nodes.direction().is_none_or(|its| its == direction))
     }
 
-    /// How many connected streams a part has; `None` if there are neither streams nor a card that could have them.
+    /// Number of connected streams of a part; `None` if there are neither streams nor a card that could have them.
     fn streams_of(&self, part: &Part) -> Option<usize> {
         let cards = self.devices.values().filter(|device| part.card.is_none_or(|card| device.id.card == card));
         let counts = cards.map(|device| {
             let streams = device.streams.iter().filter(|(nodes, _)| part.has(device.id.card, nodes.pcm, nodes.stream));
-            // What streams a card has that is not connected is not known.
+            // The streams of a card that is not connected are unknown.
             let count = streams.count();
             (count > 0 || device.streams.is_empty()).then_some(count)
         });
         counts.flatten().reduce(|sum, count| sum + count)
     }
 
-    /// Lets what holds now take effect in every stream.
+    /// Applies the current policy to every stream.
     pub(super) fn reroute(&mut self, now_ns: u64) {
         let cards: Vec<(DeviceId, Vec<StreamKey>)> = self
             .devices
@@ -150,7 +150,7 @@ impl Worker {
         }
     }
 
-    /// Everything that is served.
+    /// Report on everything that is served.
     fn seen(&self, levels: bool) -> Seen {
         let cards = self.devices.values().map(|device| Card {
             card: device.id.card,
