@@ -1,4 +1,4 @@
-//! What a guest's card consists of, read from its frontend directory.
+//! The parts of a guest's card, read from its frontend directory.
 //!
 //! Everything there can be written by the guest: lengths, digits and ranges are checked, and text is
 //! escaped before it reaches a log.
@@ -9,7 +9,7 @@ use xen::Port;
 
 use crate::transport::Transport;
 
-/// PCM devices of a card that are looked at: as many as sndif.h's index counts.
+/// Maximum number of PCM devices of a card that are read: as many as sndif.h's index counts.
 const PCMS_MAX: u8 = u8::MAX;
 
 /// One stream as its nodes describe it.
@@ -19,7 +19,7 @@ pub(crate) struct StreamNodes {
     pub(crate) stream: u8,
     /// The PCM device's name, escaped; empty in version 0.
     pub(crate) pcm_name: String,
-    /// The directory of its transport nodes.
+    /// Directory of the stream's transport nodes.
     pub(crate) path: String,
     pub(crate) ring: Transport,
     pub(crate) kind: Kind,
@@ -28,15 +28,15 @@ pub(crate) struct StreamNodes {
 /// A card as its nodes describe it.
 #[derive(Debug, Default)]
 pub(crate) struct CardNodes {
-    /// Its short name, escaped.
+    /// Short name of the card, escaped.
     pub(crate) name: String,
     pub(crate) streams: Vec<StreamNodes>,
 }
 
-/// What the stream's protocol adds.
+/// Nodes of a stream that depend on the protocol.
 #[derive(Debug, Clone)]
 pub(crate) enum Kind {
-    /// Version 0: the direction where the toolstack says it.
+    /// Version 0: the direction, if the toolstack names it.
     V0(Option<Direction>),
     /// Version 2.
     V2(Described),
@@ -51,12 +51,12 @@ pub(crate) struct Described {
     pub(crate) limits: Limits,
     pub(crate) control_bytes: u32,
     pub(crate) events: Transport,
-    /// The guest lets WRITEs lie in the ring.
+    /// True if the guest lets WRITEs lie in the ring.
     pub(crate) write_hold_off: bool,
 }
 
 impl StreamNodes {
-    /// What the guest's half of the device calls the stream.
+    /// Label of the stream in the guest's half of the device; empty in version 0.
     pub(crate) fn label(&self) -> &str {
         match &self.kind {
             Kind::V0(_) => "",
@@ -64,7 +64,7 @@ impl StreamNodes {
         }
     }
 
-    /// The direction, where it is known.
+    /// The direction, if it is known.
     pub(crate) fn direction(&self) -> Option<Direction> {
         match &self.kind {
             Kind::V0(direction) => *direction,
@@ -87,7 +87,7 @@ impl StreamNodes {
     }
 }
 
-/// Why a frontend directory is not a card that can be connected.
+/// Reason why a frontend directory is not a card that can be connected.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CardError {
     #[error(transparent)]
@@ -141,7 +141,7 @@ impl Level {
         self.others.get(index)?.as_deref()
     }
 
-    /// A text of the guest's, escaped and not too long.
+    /// A text written by the guest, escaped and cut to the longest length of a name.
     fn name(&self, index: usize) -> String {
         let text = self.other(index).unwrap_or_default();
         text.iter().take(LONG_NAME_MAX_LEN).flat_map(|&byte| byte.escape_ascii()).map(char::from).collect()
@@ -157,10 +157,10 @@ fn numbered(store: &mut xenstore::Client, path: &str, most: u8) -> Result<Vec<u8
     Ok((0..most).take_while(|index| children.contains(&index.to_string())).collect())
 }
 
-/// Where the transport nodes stand among the others of a stream.
+/// Positions of the transport nodes among the other nodes of a stream.
 const TRANSPORT: std::ops::Range<usize> = 3..7;
 
-/// Reads those streams of the card at `frontend` that the frontend has taken up.
+/// Reads those streams of the card at `frontend` whose transport the frontend has published.
 pub(crate) fn read(store: &mut xenstore::Client, frontend: &str, streams_max: usize) -> Result<CardNodes, CardError> {
     const OTHERS: [&str; 8] = [
         node::TYPE,
@@ -173,7 +173,7 @@ pub(crate) fn read(store: &mut xenstore::Client, frontend: &str, streams_max: us
         node::WRITE_HOLD_OFF,
     ];
     let pcms = numbered(store, frontend, PCMS_MAX)?;
-    // Each has a stream: what cannot be connected is not read.
+    // Each PCM device has a stream: a card with too many of them cannot be connected, and is not read.
     if pcms.len() > streams_max {
         return Err(CardError::TooManyStreams(streams_max));
     }
@@ -195,7 +195,7 @@ pub(crate) fn read(store: &mut xenstore::Client, frontend: &str, streams_max: us
         }
         let paths = indices.iter().map(|stream| format!("{}/{stream}", level.path)).collect();
         for (stream, level) in indices.into_iter().zip(Level::read(store, paths, &OTHERS)?) {
-            // Linux takes up eight streams of a PCM and leaves the others as they are.
+            // Linux uses eight streams of a PCM device and leaves the nodes of the others as they are.
             if TRANSPORT.into_iter().any(|index| level.other(index).is_some()) {
                 streams.push(stream_nodes(stream, &level, &above)?);
             }
@@ -208,7 +208,7 @@ pub(crate) fn read(store: &mut xenstore::Client, frontend: &str, streams_max: us
     }
 }
 
-/// The PCM device that a stream is on.
+/// The PCM device that a stream belongs to.
 struct Above {
     limits: Limits,
     pcm: u8,

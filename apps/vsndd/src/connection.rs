@@ -1,11 +1,11 @@
-//! One connection: what came and was not understood yet, what is to be sent and was not taken yet.
+//! One connection: input that is not processed yet, and output that is not sent yet.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
-/// Bytes that are kept for somebody who does not read.
+/// Maximum number of bytes that are kept for a peer that does not read.
 const OUTPUT_MAX: usize = 4 << 20;
 
 /// A connected socket.
@@ -51,15 +51,15 @@ impl AsFd for Socket {
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) socket: Socket,
-    /// When something came or was taken last.
+    /// Time of the last activity on the socket.
     pub(crate) active_ns: u64,
     input: Vec<u8>,
     output: Vec<u8>,
-    /// Something is left in the socket that there was no room for.
+    /// True if the socket may have more input, for which there was no room.
     more: bool,
-    /// Nothing more will come.
+    /// True if no more input will come.
     ended: bool,
-    /// Nothing more is to be read; it is closed once everything is sent.
+    /// True if no more input is to be read; the connection is closed once everything is sent.
     finished: bool,
 }
 
@@ -76,7 +76,7 @@ impl Connection {
         }
     }
 
-    /// Takes in what has come, as long as fewer than `most` bytes are waiting to be understood.
+    /// Reads input, as long as fewer than `most` bytes are waiting to be processed.
     pub(crate) fn receive(&mut self, most: usize) {
         let mut bytes = [0; 1024];
         self.more = false;
@@ -92,14 +92,14 @@ impl Connection {
         self.more = !self.ended;
     }
 
-    /// Takes in what there was no room for before.
+    /// Reads the input for which there was no room before.
     pub(crate) fn receive_more(&mut self, most: usize) {
         if self.more {
             self.receive(most);
         }
     }
 
-    /// Everything up to and with the first `end`, if that has come.
+    /// Takes the input up to and including the first `end`, if that has come.
     pub(crate) fn take_until(&mut self, end: &[u8]) -> Option<Vec<u8>> {
         if self.finished {
             return None;
@@ -109,23 +109,23 @@ impl Connection {
         Some(std::mem::replace(&mut self.input, rest))
     }
 
-    /// Whether a whole line is waiting to be understood.
+    /// Returns true if a whole line is waiting to be processed.
     pub(crate) fn has_line(&self) -> bool {
         !self.finished && self.input.contains(&b'\n')
     }
 
-    /// Whether more is waiting than anything that could be understood.
+    /// Returns true if `most` bytes or more are waiting: too many for any valid message.
     pub(crate) fn is_flooded(&self, most: usize) -> bool {
         !self.finished && self.input.len() >= most
     }
 
-    /// Adds to what is to be sent, and sends what is taken.
+    /// Queues output, and sends as much as the socket takes.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.output.extend_from_slice(bytes);
         self.flush();
     }
 
-    /// Sends what is taken.
+    /// Sends as much output as the socket takes.
     pub(crate) fn flush(&mut self) {
         while !self.output.is_empty() {
             match self.socket.write(&self.output) {
@@ -145,23 +145,23 @@ impl Connection {
         }
     }
 
-    /// Reads no more, and closes once everything is sent.
+    /// Stops reading; the connection is closed once everything is sent.
     pub(crate) fn finish(&mut self) {
         self.finished = true;
         self.input.clear();
     }
 
-    /// Whether everything was sent.
+    /// Returns true if everything was sent.
     pub(crate) fn is_idle(&self) -> bool {
         self.output.is_empty()
     }
 
-    /// Whether nothing more will come, and all that came was understood.
+    /// Returns true if no more input will come, and no line is left.
     pub(crate) fn has_ended(&self) -> bool {
         self.ended && !self.has_line()
     }
 
-    /// Whether it is to be closed.
+    /// Returns true if the connection is to be closed.
     pub(crate) fn is_over(&self) -> bool {
         self.output.is_empty() && (self.finished || self.ended)
     }

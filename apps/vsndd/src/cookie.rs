@@ -1,20 +1,21 @@
-//! A cookie for ALSA's plugin for PulseAudio. Its library makes one where it finds none, and where it may not, as in the sandbox, says so on
-//! standard error for each stream. A server that asks for a cookie wants its own, which that would not have been either.
+//! A cookie for ALSA's plugin for PulseAudio. The plugin's library makes a cookie if it finds none; where it may not,
+//! as in the sandbox, it prints an error for each stream. A server that asks for a cookie wants its own, and would not
+//! accept that one either.
 
 use std::ffi::OsStr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Names the cookie's file.
+/// Environment variable that names the cookie's file.
 const VARIABLE: &str = "PULSE_COOKIE";
-/// As good as none.
+/// A cookie of zeros, as good as none.
 const NONE: &str = "/dev/zero";
-/// The configuration of the library, which may name the file as well.
+/// Directory of the library's configuration, which may name the file as well.
 const CONFIGURATION: &str = "/etc/pulse";
 
-/// Starts this program once more with a cookie, where it has none: only a process that is new has another environment. `other_user`: it is to
-/// become one, who cannot read what is at home.
+/// Starts this program once more with a cookie, if it has none: only a new program gets another environment.
+/// `other_user` is true if the process will become another user, who cannot read the home directory.
 pub(crate) fn have_one(other_user: bool) {
     let home = std::env::var_os("HOME").filter(|_| !other_user).map(PathBuf::from);
     if std::env::var_os(VARIABLE).is_none() && is_missing(home.as_deref(), Path::new(CONFIGURATION)) {
@@ -25,7 +26,7 @@ pub(crate) fn have_one(other_user: bool) {
     }
 }
 
-/// Whether the library would find no cookie.
+/// Returns true if the library would find no cookie.
 fn is_missing(home: Option<&Path>, configuration: &Path) -> bool {
     let at_home = |name: &str| home.map(|home| home.join(name));
     let cookies = [".config/pulse/cookie", ".pulse-cookie"];
@@ -34,7 +35,7 @@ fn is_missing(home: Option<&Path>, configuration: &Path) -> bool {
         && !directories.iter().flatten().flat_map(|directory| files(directory)).any(|file| names_a_cookie(&file))
 }
 
-/// The library's configuration in `directory`.
+/// Files of the library's configuration in `directory`.
 fn files(directory: &Path) -> Vec<PathBuf> {
     let parts = std::fs::read_dir(directory.join("client.conf.d")).into_iter().flatten().flatten();
     let parts = parts.map(|entry| entry.path()).filter(|path| path.extension() == Some(OsStr::new("conf")));

@@ -1,7 +1,7 @@
 //! Settings of a guest that were made while the daemon ran and override its configuration.
 //!
-//! A decision is about a guest or a part of it, and holds until another takes its place, its time is over or it is forgotten. The
-//! latest wins.
+//! An override is about a guest or a part of it, and holds until another replaces it, its time is over or it is
+//! forgotten. The latest wins.
 
 use control::Target;
 use host_audio::DeviceSpec;
@@ -10,10 +10,10 @@ use sndif::store::Direction;
 
 use crate::policy::Asker;
 
-/// Decisions about one guest that there may be.
+/// Maximum number of overrides of one guest.
 pub(crate) const DECISIONS_MAX: usize = 1024;
 
-/// What was decided about a stream.
+/// Overrides that hold for a stream.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Decided {
     pub(crate) volume_mdb: Option<i32>,
@@ -23,7 +23,7 @@ pub(crate) struct Decided {
     pub(crate) source: Option<DeviceSpec>,
 }
 
-/// One decision.
+/// One override.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Decision {
@@ -35,7 +35,7 @@ pub(crate) enum Decision {
 }
 
 impl Decision {
-    /// Whether there can be such a decision; what stands in a file may be anything.
+    /// Returns true if the override is valid; a file may contain anything.
     fn is_possible(&self) -> bool {
         match self {
             Self::VolumeMdb(volume) => (pcm::gain::MIN_MILLIDECIBEL..=pcm::gain::MAX_MILLIDECIBEL).contains(volume),
@@ -43,7 +43,7 @@ impl Decision {
         }
     }
 
-    /// The direction of the streams that it is about, if that is one.
+    /// Direction of the streams that the override is about, if only one.
     pub(crate) fn direction(&self) -> Option<Direction> {
         match self {
             Self::VolumeMdb(_) | Self::Muted(_) => None,
@@ -52,10 +52,10 @@ impl Decision {
         }
     }
 
-    /// The decision in words, as the audit has it.
+    /// The override in words, for the audit.
     pub(crate) fn words(&self) -> String {
         match self {
-            // As it is listed: in tenths.
+            // In tenths, as in the list.
             Self::VolumeMdb(volume) => format!("volume {} dB", (f64::from(*volume) / 100.0).round() / 10.0 + 0.0),
             Self::Muted(true) => "muted".to_owned(),
             Self::Muted(false) => "unmuted".to_owned(),
@@ -82,7 +82,7 @@ mod device {
     }
 }
 
-/// The streams of a guest that a decision is about: what is left out means all.
+/// The streams of a guest that an override is about: a field that is `None` means all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Part {
@@ -102,12 +102,12 @@ impl From<&Target> for Part {
 }
 
 impl Part {
-    /// Whether this stream is in it.
+    /// Returns true if this stream is in the part.
     pub(crate) fn has(&self, card: u32, pcm: u8, stream: u8) -> bool {
         self.covers(&Self { card: Some(card), pcm: Some(pcm), stream: Some(stream) })
     }
 
-    /// Whether everything in `other` is in here.
+    /// Returns true if everything in `other` is in the part.
     fn covers(&self, other: &Self) -> bool {
         fn holds<T: PartialEq>(ours: Option<T>, theirs: Option<T>) -> bool {
             ours.is_none() || ours == theirs
@@ -116,24 +116,24 @@ impl Part {
     }
 }
 
-/// A decision, about what it is and how long it holds.
+/// An override, the streams that it is about and its end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Entry {
     #[serde(default)]
     pub(crate) part: Part,
     pub(crate) decision: Decision,
-    /// When it is over, in milliseconds since 1970; without it, never.
+    /// End of the override, in milliseconds since 1970; `None` for never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) until_ms: Option<u64>,
 }
 
-/// Everything that was decided about a guest, in its order.
+/// All overrides of a guest, in the order in which they were made.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Decisions(Vec<Entry>);
 
 impl Decisions {
-    /// Takes a decision. One that ends leaves those that it hides for afterwards.
+    /// Adds an override. One with an end keeps the permanent ones that it hides, which hold again afterwards.
     pub(crate) fn decide(&mut self, entry: Entry) {
         let same_kind = |other: &Decision| std::mem::discriminant(other) == std::mem::discriminant(&entry.decision);
         self.0.retain(|older| {
@@ -143,7 +143,7 @@ impl Decisions {
         self.0.push(entry);
     }
 
-    /// What was decided about a stream.
+    /// Overrides that hold for a stream.
     pub(crate) fn of(&self, asker: &Asker<'_>) -> Decided {
         let mut decided = Decided::default();
         let about_it = |entry: &&Entry| entry.part.has(asker.card, asker.pcm, asker.stream);
@@ -159,24 +159,24 @@ impl Decisions {
         decided
     }
 
-    /// Forgets what was decided about a part or something in it; says how much that was.
+    /// Forgets the overrides of a part or of something in it; returns their number.
     pub(crate) fn forget(&mut self, part: &Part) -> usize {
         let before = self.0.len();
         self.0.retain(|entry| !part.covers(&entry.part));
         before - self.0.len()
     }
 
-    /// Takes out what is over.
+    /// Removes and returns the overrides that are over.
     pub(crate) fn expire(&mut self, now_ms: u64) -> Vec<Entry> {
         self.0.extract_if(.., |entry| entry.until_ms.is_some_and(|until_ms| until_ms <= now_ms)).collect()
     }
 
-    /// When the first of them is over.
+    /// End of the first override that ends.
     pub(crate) fn next_end_ms(&self) -> Option<u64> {
         self.0.iter().filter_map(|entry| entry.until_ms).min()
     }
 
-    /// Drops what there cannot be, and what is more than there may be; says how much that was.
+    /// Drops overrides that are invalid or too many; returns their number.
     pub(crate) fn check(&mut self) -> usize {
         let before = self.0.len();
         self.0.retain(|entry| entry.decision.is_possible());

@@ -1,4 +1,4 @@
-//! A stream's host side as it was decided: the route, and the device that it leads to.
+//! A stream's host side: the route that the policy chose, and the device that it leads to.
 
 use backend::{DeviceLimits, Pace};
 use host_audio::{DeviceOptions, HostDevice, HostStream, Least, Pacing, Sink, Source, StreamLabel, StreamSpec};
@@ -7,17 +7,17 @@ use sndif::v2::Interval;
 
 use crate::policy::{Permission, Route};
 
-/// Where a stream of one direction leads.
+/// Host side of a stream of one direction.
 pub(crate) struct Endpoint {
     route: Route,
     device: Box<dyn HostDevice>,
-    /// What the stream is called where the host shows its streams.
+    /// Title of the stream where the host shows its streams.
     title: String,
 }
 
 /// An open device.
 pub(crate) enum Device {
-    /// None: a stream that is open nevertheless plays to nobody, or captures silence.
+    /// No device: a stream that is open nevertheless plays to nobody, or captures silence.
     Closed,
     Sink(Box<dyn Sink>),
     Source(Box<dyn Source>),
@@ -33,7 +33,7 @@ impl Device {
         }
     }
 
-    /// As [`Self::stream`], to look at.
+    /// The same as [`Self::stream`], read-only.
     pub(crate) fn stream_ref(&self) -> Option<&dyn HostStream> {
         match self {
             Self::Closed => None,
@@ -42,7 +42,7 @@ impl Device {
         }
     }
 
-    /// Who keeps the time.
+    /// Clock that sets the pace of the stream.
     pub(crate) fn pace(&mut self) -> Pace {
         match self.stream().map(|stream| stream.pacing()) {
             Some(Pacing::Device(_)) => Pace::Device,
@@ -66,13 +66,13 @@ impl Endpoint {
         &self.route
     }
 
-    /// Whether the guest may use it.
+    /// Returns true if the guest may use the device.
     pub(crate) fn is_granted(&self) -> bool {
         self.route.permission == Permission::Granted
     }
 
-    /// Takes another decision; what is known of the device is kept if it stays the same. Says whether what may be opened is
-    /// different now.
+    /// Changes the route; the device is kept if it stays the same. Returns true if the bounds of what may be opened
+    /// changed.
     pub(crate) fn change(&mut self, route: Route) -> bool {
         let other_bounds = !route.has_bounds_of(&self.route);
         if (&route.device, route.absent, &route.role) == (&self.route.device, self.route.absent, &self.route.role) {
@@ -83,7 +83,7 @@ impl Endpoint {
         other_bounds
     }
 
-    /// Begins to open the device, without waiting for it: [`HostStream::opened`] tells what became of that.
+    /// Begins to open the device, without waiting for it: [`HostStream::opened`] tells the result.
     pub(crate) fn open(
         &self,
         who: &StreamLabel,
@@ -96,13 +96,13 @@ impl Endpoint {
         }
     }
 
-    /// The least period and buffer of the device.
+    /// Minimum period and buffer of the device.
     pub(crate) fn least(&self, direction: Direction, stream: &StreamSpec) -> Least {
-        // What a stream that may not use it hears of the device would tell that it gets silence.
+        // The device's own values would tell a stream without permission that it gets silence.
         if self.is_granted() { self.device.least(direction, stream) } else { Least::default() }
     }
 
-    /// What the device can do, as far as the host allows it; if that cannot be found out now, OPEN will tell.
+    /// Capabilities of the device, within the host's bounds; if they cannot be found out now, OPEN will tell.
     pub(crate) fn limits(&self, who: &StreamLabel, direction: Direction) -> DeviceLimits {
         let mut limits = match self.device.capabilities(who, direction) {
             Ok(capabilities) => DeviceLimits {
@@ -113,7 +113,7 @@ impl Endpoint {
             },
             Err(error) => {
                 tracing::warn!(stream = %who, "{}: {error}", self.route.device);
-                // What a device of which nothing is known is sure to carry: samples that can be converted.
+                // Formats that a device of unknown capabilities carries for sure: samples that can be converted.
                 let formats = sndif::Format::all().filter(|&format| pcm::is_decodable(format)).collect();
                 DeviceLimits { formats, ..DeviceLimits::ANY }
             }

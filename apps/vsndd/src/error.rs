@@ -1,10 +1,10 @@
-//! Why the daemon, or a worker of it, cannot go on, and why it ended without an error.
+//! Errors that end the daemon or a worker, and reasons for an end without an error.
 
 use std::io;
 
 use crate::server::ListenError;
 
-/// Why the daemon cannot start or go on.
+/// Error that keeps the daemon from starting or going on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Xen refused something.
@@ -19,22 +19,22 @@ pub enum Error {
     /// A configured host device cannot be used.
     #[error(transparent)]
     HostDevice(#[from] host_audio::Error),
-    /// A socket to be seen and steered by cannot be had.
+    /// The control or metrics socket could not be created.
     #[error(transparent)]
     Listen(#[from] ListenError),
 }
 
-// By hand: the message has its cause already, and a source would say it twice.
+// By hand: the message contains its cause already, and a source would repeat it.
 impl From<io::Error> for Error {
     fn from(cause: io::Error) -> Self {
         Self::System(cause)
     }
 }
 
-/// Why the daemon ended without an error.
+/// Reason for an end without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// Somebody asked for it.
+    /// The daemon was asked to end.
     Asked,
     /// The emulated Xen, or the store, is gone.
     XenGone,

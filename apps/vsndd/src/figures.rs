@@ -1,4 +1,4 @@
-//! The figures for Prometheus, in OpenMetrics text.
+//! The metrics for Prometheus, in OpenMetrics text.
 
 use std::fmt::Error;
 
@@ -13,12 +13,12 @@ use sndif::store::Direction;
 
 use crate::totals::{LATENCY_BOUNDS_US, Latencies, Totals};
 
-/// The figures as they are now; `events` were noted so far, and `process` is the daemon's own.
+/// Current metrics as text; `events` is the number of events so far, and `process` has the daemon's own metrics.
 pub(crate) fn figures(status: &Status, totals: &Totals, events: u64, process: Process) -> String {
     let mut registry = Registry::with_prefix("vsndd");
     let snapshot = Snapshot { status: status.clone(), totals: *totals, events };
     registry.register_collector(Box::new(snapshot));
-    // Those that every program has under the same name.
+    // Metrics that every program has under the same name.
     let mut common = Registry::default();
     common.register_collector(Box::new(process));
     let mut out = String::new();
@@ -89,7 +89,7 @@ impl Collector for Snapshot {
     }
 }
 
-/// A figure of one stream.
+/// A counter of one stream: name, help and value.
 type Figure = (&'static str, &'static str, fn(&control::Stream) -> u64);
 
 const STREAM_FIGURES: [Figure; 6] = [
@@ -101,7 +101,7 @@ const STREAM_FIGURES: [Figure; 6] = [
     ("stream_notifications_sent", "Notifications to the guest", |stream| stream.notifications_out),
 ];
 
-/// A gauge of one stream.
+/// A gauge of one stream: name, help and value.
 type StreamGauge = (&'static str, &'static str, fn(&control::Stream) -> f64);
 
 const STREAM_GAUGES: [StreamGauge; 4] = [
@@ -113,10 +113,10 @@ const STREAM_GAUGES: [StreamGauge; 4] = [
     ("stream_running", "Whether sound flows", |stream| f64::from(u8::from(stream.run == control::Run::Running))),
 ];
 
-/// Figures that every program gives about its process; those of the broker, not of its workers.
+/// Metrics that every program gives about its process; those of the broker, not of its workers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Process {
-    /// Seconds since 1970.
+    /// Start of the process, in seconds since 1970.
     pub(crate) started_s: f64,
 }
 
@@ -143,7 +143,7 @@ impl Collector for Process {
             let Some(value) = value else { continue };
             ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
         }
-        // In pages: all that is mapped, and what is in memory.
+        // In pages: mapped memory, then resident memory.
         let sizes = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
         let mut sizes = sizes.split_whitespace().filter_map(|pages| pages.parse::<u64>().ok());
         let page_bytes = rustix::param::page_size() as u64;
@@ -171,7 +171,7 @@ impl Snapshot {
                         ("card", card.card.to_string()),
                         ("pcm", stream.pcm.to_string()),
                         ("stream", stream.stream.to_string()),
-                        // Of a stream of version 0 that was not used it is not known.
+                        // The direction of a stream of version 0 is unknown until it is used.
                         ("direction", stream.direction.map_or_else(String::new, told)),
                     ];
                     (labels, stream)
@@ -237,8 +237,8 @@ mod tests {
 
     const PROCESS: Process = Process { started_s: 1_700_000_000.5 };
 
-    /// The samples of a text, after it was checked against the rules of its format: each family has HELP and TYPE once, before its
-    /// samples, which stand together and are called as their type wants; no sample comes twice.
+    /// The samples of a text, after it was checked against the rules of its format: each family has HELP and TYPE once,
+    /// before its samples, which stand together and have the suffix of their type; no sample comes twice.
     fn samples(text: &str, is_open_metrics: bool) -> BTreeSet<String> {
         let (mut families, mut samples) = (BTreeSet::new(), BTreeSet::new());
         let (mut family, mut kind, mut helped) = (String::new(), String::new(), String::new());

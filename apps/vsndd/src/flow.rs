@@ -1,23 +1,23 @@
 //! Moves the frames of a stream between its guest's buffer and its host device.
 //!
-//! How much the device takes, or has, is asked once in a turn. A device goes on while it is written to, and what it plays in
-//! the time of one write is room for the next: on a machine that is not much faster than a frame is long, that would go on
-//! frame by frame, and the guest be told late of its period.
+//! The room of a sink, or the frames of a source, are asked for once in a turn. A device goes on while it is written
+//! to, so that each write makes room for another one: on a slow machine, asking again would move the stream frame by
+//! frame, and the guest would be told late of its period.
 
 use backend::Frames;
 use host_audio::{Error, Sink, Source};
 use pcm::{Fader, Meter};
 
-/// What becomes of frames on their way.
+/// Processing of frames on their way.
 pub(crate) struct Passage<'a> {
-    /// Changes their level.
+    /// Changes the level of the frames.
     pub(crate) fader: &'a mut Fader,
     pub(crate) meter: &'a Meter,
-    /// Room for scaled frames: those of the guest's buffer stay as they are.
+    /// Buffer for scaled frames: the frames in the guest's buffer stay as they are.
     pub(crate) scratch: &'a mut Vec<u8>,
 }
 
-/// Hands the guest's frames to the sink, as many as it takes now.
+/// Hands the guest's frames to the sink, as many as the sink takes now.
 ///
 /// # Errors
 /// The sink failed for good.
@@ -108,7 +108,7 @@ mod tests {
         period_bytes: 480,
     };
 
-    /// A guest with frames of a byte: as many as its buffer holds are to be moved.
+    /// A guest with frames of one byte, which has a buffer full of frames to be moved.
     struct Guest {
         buffer: Vec<u8>,
         moved: usize,

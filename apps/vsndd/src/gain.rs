@@ -1,36 +1,36 @@
-//! The volumes of a stream together: its guest's and its host's. They are applied to the samples here, on every device: a sound
-//! server's volume belongs to the host's people.
+//! The volumes of a stream together: its guest's and its host's. They are applied to the samples here, on every device:
+//! a sound server's volume belongs to the users of the host.
 
 use pcm::{Fader, Gain};
 
 use crate::policy::HostVolume;
 
-/// A rise above that startles whoever listens, in 0.001 dB.
+/// Rise of the volume that startles a listener, in 0.001 dB.
 const STARTLING_MDB: i32 = 12_000;
 
 /// The volumes of a stream, and the gain that they make together.
 pub(crate) struct Volumes {
     guest: Gain,
     host: HostVolume,
-    /// Both together.
+    /// Gain of both volumes together.
     fader: Fader,
 }
 
 impl Volumes {
-    /// Of a stream whose guest has set nothing.
+    /// Volumes of a stream whose guest has set nothing.
     pub(crate) fn new(channels: u8, rate_hz: u32, host: HostVolume) -> Self {
         let mut volumes = Self { guest: Gain::new(channels), host, fader: Fader::new(channels, rate_hz) };
         volumes.combine(false);
         volumes
     }
 
-    /// Takes what the guest has set.
+    /// Sets the guest's gain.
     pub(crate) fn set_guest(&mut self, gain: Gain) {
         self.guest = gain;
         self.combine(false);
     }
 
-    /// Takes what the host has decided. What would become much louder at once does so within a second.
+    /// Sets the host's volume. A rise above `STARTLING_MDB` is spread over a second.
     pub(crate) fn set_host(&mut self, volume: HostVolume) {
         let before = self.loudest();
         self.host = volume;
@@ -39,7 +39,7 @@ impl Volumes {
         self.combine(startles);
     }
 
-    /// Both together, under the host's ceiling.
+    /// Combines both volumes, under the host's ceiling.
     fn combine(&mut self, slowly: bool) {
         let mut gain = self.guest.clone();
         for channel in 0..gain.channels() {
@@ -54,14 +54,14 @@ impl Volumes {
         &mut self.fader
     }
 
-    /// The loudest channel of both together; `None` where every channel is muted.
+    /// Volume of the loudest channel, both volumes together; `None` if every channel is muted.
     pub(crate) fn loudest(&self) -> Option<i32> {
         let channels = (0..self.guest.channels()).filter(|&channel| !self.guest.is_muted(channel));
         let loudest = channels.map(|channel| self.guest.volume(channel)).max();
         self.host.with(loudest?)
     }
 
-    /// Says what the guest has set.
+    /// Writes the guest's volumes into `stream`.
     pub(crate) fn describe(&self, stream: &mut control::Stream) {
         let channels = 0..self.guest.channels();
         let volumes = channels.clone().map(|channel| self.guest.volume(channel));
@@ -75,7 +75,7 @@ impl Volumes {
     }
 }
 
-/// 0.001 dB as decibels.
+/// Converts 0.001 dB to decibels.
 pub(crate) fn decibels(millidecibels: i32) -> f64 {
     f64::from(millidecibels) / 1000.0
 }

@@ -1,7 +1,7 @@
 //! Control groups (cgroup v2): one for each worker, which bounds its memory, its threads and its processor time.
 //!
-//! They are used where the daemon is alone in its own group, as systemd has it with `Delegate=`. Elsewhere a worker has the limits
-//! that a process sets itself. Source: Documentation/admin-guide/cgroup-v2.rst.
+//! The groups are used if the daemon is alone in its own group, as under systemd with `Delegate=`. Elsewhere a worker
+//! has the limits that a process sets itself. Source: Documentation/admin-guide/cgroup-v2.rst.
 
 use std::fs;
 use std::io;
@@ -13,9 +13,9 @@ use xen::DomainId;
 
 use crate::config::Worker;
 
-/// Where the system has its groups: all of version 2, or version 2 beside version 1.
+/// Mount points of the system's groups: all of version 2, or version 2 beside version 1.
 const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
-/// The daemon's own group within what it has taken over: processes may be in leaves only.
+/// The daemon's own group within the one that it has taken over: processes may be in leaves only.
 const BROKER: &str = "broker";
 const WORKER: &str = "worker-";
 /// The span in which processor time is counted, in microseconds.
@@ -25,26 +25,26 @@ const SPAN_US: u64 = 100_000;
 #[derive(Debug, Clone)]
 pub struct Groups {
     directory: PathBuf,
-    /// Number of the next group: one may be there still while the next worker of that guest starts.
+    /// Number of the next group: the last group of a guest may still exist while its next worker starts.
     next: u64,
 }
 
-/// A worker's control group. It is removed when it is dropped, or stays where a process is in it.
+/// A worker's control group. The group is removed when this value is dropped, unless a process is still in it.
 #[derive(Debug)]
 pub struct Group {
     directory: PathBuf,
 }
 
 impl Groups {
-    /// Takes over the group that this process is alone in, for the user `owner`; `None` where there is none.
+    /// Takes over the group that this process is alone in, for the user `owner`; `None` if there is no such group.
     ///
-    /// To be called while this process may still do so.
+    /// To be called while this process still has the rights for that.
     #[must_use]
     pub fn take_over(owner: Option<&str>) -> Option<Self> {
         let own = fs::read_to_string("/proc/self/cgroup").ok()?;
         let own = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
         let mount = MOUNTS.map(Path::new).into_iter().find(|mount| mount.join("cgroup.controllers").exists())?;
-        // That of the whole system is nobody's own.
+        // The root group belongs to the whole system.
         let own = mount.join(Some(own).filter(|own| !own.is_empty())?);
         match Self::begin(&own, owner) {
             Ok(groups) => groups,
@@ -95,7 +95,7 @@ impl Groups {
         Ok(Some(groups))
     }
 
-    /// The directory in which groups are made and removed.
+    /// Directory in which groups are made and removed.
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.directory
@@ -105,7 +105,7 @@ impl Groups {
     fn remove_left(&self) {
         for entry in fs::read_dir(&self.directory).into_iter().flatten().flatten() {
             if entry.file_name().to_string_lossy().starts_with(WORKER) {
-                // One that ends later has a group that stays, and is empty.
+                // A worker that ends later leaves an empty group behind.
                 let _ = fs::remove_dir(entry.path());
             }
         }
@@ -115,16 +115,17 @@ impl Groups {
         fs::write(self.directory.join(name), value)
     }
 
-    /// Makes the group of a guest's worker, which is `process`, and puts it there.
+    /// Makes the group of a guest's worker, and puts `process`, the worker, into it.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error, if the group cannot be made.
     pub fn add(&mut self, guest: DomainId, limits: &Worker, process: u32) -> io::Result<Group> {
         self.next += 1;
         let group = Group { directory: self.directory.join(format!("{WORKER}{guest}-{}", self.next)) };
         fs::create_dir(&group.directory)?;
         let bounds = [
-            // The process's own limit refuses memory; the group's, a quarter above, ends it. What it shares counts here as well.
+            // Above the process's own limit memory is refused; above the group's, a quarter higher, the process is
+            // killed. Shared memory counts here as well.
             ("memory.max", (limits.memory_bytes_max() / 4 * 5).to_string()),
             ("pids.max", limits.threads_max().to_string()),
             ("cpu.max", format!("{} {SPAN_US}", limits.processor_percent_max() * (SPAN_US / 100))),
@@ -176,7 +177,7 @@ mod tests {
         let moved = fs::read_to_string(dir.path().join("broker/cgroup.procs")).unwrap();
         assert_eq!(moved.trim(), std::process::id().to_string());
         assert!(!dir.path().join("worker-3-1").exists());
-        // A daemon that is put into the leaf by whoever starts it knows it.
+        // A daemon that was started in the leaf recognizes that.
         let again = Groups::begin(&dir.path().join(BROKER), None).unwrap().unwrap();
         assert_eq!(again.directory(), dir.path());
     }

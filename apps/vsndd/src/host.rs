@@ -1,4 +1,4 @@
-//! The host's side of a stream: its sink or source, its gain, its log. The same for every protocol.
+//! The host's side of a stream: its sink or source, its gain, its log; the same for every protocol.
 
 use backend::{Frames, Geometry, Pace, Run};
 use control::EventKind;
@@ -16,26 +16,26 @@ use crate::poller::{Poller, Watched};
 use crate::totals::Violation;
 use crate::turn::Turn;
 
-/// A stream as the host has it.
+/// The host's side of a stream.
 pub(crate) struct HostSide {
     label: StreamLabel,
     device: Device,
-    /// Its descriptor, if it has one.
+    /// Watch of the device's descriptor, if there is one.
     watched: Option<Watched>,
-    /// What `device` was opened as: a stream that cannot be moved elsewhere stays there.
+    /// Name under which `device` was opened: a stream that cannot be moved stays there.
     attached: String,
-    /// Where the stream goes once that is open; until then it stays where it is.
+    /// Device that the stream moves to once it is open; until then the stream stays on `device`.
     moving: Option<Moving>,
-    /// What it was opened for, until it is closed; the device may have failed meanwhile.
+    /// Direction and format of a stream that is open; its device may have failed meanwhile.
     open: Option<(Direction, StreamSpec)>,
-    /// `device` is being opened for the guest's OPEN.
+    /// True while `device` is being opened for the guest's OPEN.
     opening: bool,
-    /// The device went away, and the stream goes on silently.
+    /// True if the device went away and the stream goes on silently.
     lost: bool,
     volumes: Volumes,
-    /// The peaks of what passes while it is open.
+    /// Peaks of the frames that pass while the stream is open.
     meter: Meter,
-    /// Times that devices of earlier openings lost sound.
+    /// Times that devices used before lost sound.
     earlier_xruns: u64,
     log: GuestLog,
 }
@@ -47,9 +47,9 @@ struct Moving {
     to: String,
 }
 
-/// Why a host device cannot be opened; the log has more.
+/// A host device cannot be opened; the log says why.
 pub(crate) struct NotOpened {
-    /// The device itself is fine: this machine is out of something.
+    /// True if the device itself is fine, but this machine lacks a resource.
     pub(crate) no_resources: bool,
 }
 
@@ -71,8 +71,8 @@ impl HostSide {
         }
     }
 
-    /// Begins to open a device: [`opened`](Self::opened) tells what became of that. A guest that gets silence in its place
-    /// reaches none.
+    /// Begins to open a device: [`opened`](Self::opened) tells the result. For a guest that gets silence instead, no
+    /// device is opened.
     pub(crate) fn open(
         &mut self,
         endpoint: &Endpoint,
@@ -108,8 +108,8 @@ impl HostSide {
         Ok(())
     }
 
-    /// Who keeps the time, once the device is open; `None` while it is being opened, which does not stop the daemon: a sound
-    /// server may take its time.
+    /// Clock of the stream, once the device is open; `None` while it is being opened. Opening does not stop the daemon:
+    /// a sound server may take its time.
     pub(crate) fn opened(&mut self, turn: &mut Turn<'_>) -> Option<Result<Pace, NotOpened>> {
         let outcome = self.device.stream().map_or(Some(Ok(())), |stream| stream.opened())?;
         self.opening = false;
@@ -122,7 +122,7 @@ impl HostSide {
         if let Some((direction, spec)) = &self.open {
             let StreamSpec { period_frames, buffer_frames, .. } = spec;
             debug!(stream = %self.label, "open: {spec}, period {period_frames} frames, buffer {buffer_frames} frames");
-            // A stream that gets silence in its place has opened none.
+            // A stream that gets silence instead has no device.
             let device = (!self.device.is_closed()).then_some(self.attached.as_str());
             turn.journal.push_of(
                 EventKind::Open,
@@ -134,7 +134,7 @@ impl HostSide {
         Some(Ok(self.device.pace()))
     }
 
-    /// Begins to open a device, and waits for what it says from now on; says in words why there is none.
+    /// Begins to open a device, and watches its descriptor; an error says in words why there is none.
     fn begin(
         &self,
         endpoint: &Endpoint,
@@ -153,8 +153,9 @@ impl HostSide {
         Ok((device, watched))
     }
 
-    /// Takes up another decision, also in the middle of a stream: what is no longer allowed is silent from now on, and what
-    /// leads elsewhere goes there as soon as that is open; if it cannot be, it stays where it is.
+    /// Applies a changed endpoint, also to a running stream: a stream that is no longer allowed becomes silent, and one
+    /// that leads to another device moves there as soon as that is open. If it cannot be opened, the stream stays where
+    /// it is.
     pub(crate) fn change(&mut self, endpoint: &Endpoint, core: &mut impl Frames, turn: &mut Turn<'_>) {
         self.volumes.set_host(endpoint.route().volume);
         if let Some((direction, spec)) = self.open
@@ -172,7 +173,7 @@ impl HostSide {
         }
     }
 
-    /// Has the stream go where `endpoint` leads, if it is not there or on its way.
+    /// Moves the stream to the device of `endpoint`, unless it is there or on its way.
     fn lead(
         &mut self,
         endpoint: &Endpoint,
@@ -201,8 +202,8 @@ impl HostSide {
         }
     }
 
-    /// Goes over to the device that was opened beside the one in use, if it is open. It takes the place of one that is used only
-    /// if it is there itself.
+    /// Switches to the device that was opened beside the one in use, once it is open. A device in use is only replaced
+    /// by one that is present.
     fn arrive(&mut self, core: &mut impl Frames, turn: &mut Turn<'_>) {
         let Some(stream) = self.moving.as_mut().and_then(|moving| moving.device.stream()) else { return };
         let Some(outcome) = stream.opened() else { return };
@@ -225,7 +226,7 @@ impl HostSide {
         }
     }
 
-    /// Says that a stream does not go where it was to.
+    /// Reports that a stream was not moved.
     fn stay(&mut self, to: &str, reason: &str, turn: &mut Turn<'_>) {
         let text = format!("not moved to {to}: {reason}; it goes on as before");
         if self.warn(turn.now_ns, &text) {
@@ -233,12 +234,12 @@ impl HostSide {
         }
     }
 
-    /// Says that an OPEN cannot be.
+    /// Reports that an OPEN is refused.
     pub(crate) fn refuse(&mut self, turn: &mut Turn<'_>, reason: &str) {
         self.refused(turn, None, reason);
     }
 
-    /// The same, because of the host's device.
+    /// Reports that an OPEN is refused because of the host's device.
     fn refuse_device(&mut self, turn: &mut Turn<'_>, device: &str, reason: &str) {
         self.refused(turn, Some(device), reason);
     }
@@ -250,7 +251,7 @@ impl HostSide {
         }
     }
 
-    /// Says that the guest broke the protocol.
+    /// Reports that the guest broke the protocol.
     pub(crate) fn violation(&mut self, turn: &mut Turn<'_>, kind: Violation, reason: &str) {
         turn.journal.totals.violation(kind);
         if self.warn(turn.now_ns, reason) {
@@ -258,12 +259,12 @@ impl HostSide {
         }
     }
 
-    /// After the device's descriptor became readable, or that of the one to move to.
+    /// Serves the device and the one to move to, after the descriptor of one of them became readable.
     pub(crate) fn device_woke(&mut self, core: &mut impl Frames, turn: &mut Turn<'_>) {
         self.give_turns(core, turn, |stream| stream.acknowledge());
     }
 
-    /// Has the device do what is due, and the one to move to.
+    /// Has the device, and the one to move to, do what is due.
     pub(crate) fn attend(&mut self, core: &mut impl Frames, turn: &mut Turn<'_>) {
         self.give_turns(core, turn, |stream| stream.attend());
     }
@@ -286,14 +287,14 @@ impl HostSide {
         self.arrive(core, turn);
     }
 
-    /// When a device has something to do.
+    /// Earliest time at which a device has something to do.
     pub(crate) fn next_wake_ns(&self, poller: &Poller) -> Option<u64> {
         let devices = [Some(&self.device), self.moving.as_ref().map(|moving| &moving.device)];
         let moments = devices.into_iter().flatten().filter_map(|device| device.stream_ref()?.wake_at());
         moments.min().map(|at| poller.ns_of(at))
     }
 
-    /// Logs what became of the host device.
+    /// Logs that the host device went away or came back.
     fn tell_notices(&mut self, turn: &mut Turn<'_>) {
         loop {
             let notice = self.device.stream().and_then(|stream| stream.notice());
@@ -323,7 +324,7 @@ impl HostSide {
         }
     }
 
-    /// Has the device do something.
+    /// Calls `act` on the device, if there is one.
     pub(crate) fn steer(
         &mut self,
         core: &mut impl Frames,
@@ -334,7 +335,7 @@ impl HostSide {
         self.device_result(result, core, turn);
     }
 
-    /// The device failed: the guest plays on into nothing, its positions run by the clock.
+    /// Drops a device that failed: the stream goes on silently, and its position follows the clock.
     fn device_result<T>(&mut self, result: Result<T, host_audio::Error>, core: &mut impl Frames, turn: &mut Turn<'_>) {
         let Err(error) = result else { return };
         if self.warn(turn.now_ns, &format!("{error}; going on silently")) {
@@ -345,7 +346,7 @@ impl HostSide {
         core.set_pace(Pace::Clock, turn.now_ns);
     }
 
-    /// Takes what the guest has set.
+    /// Sets the guest's gain.
     pub(crate) fn set_gain(&mut self, gain: Gain) {
         self.volumes.set_guest(gain);
     }
@@ -357,7 +358,7 @@ impl HostSide {
         let result = match &mut self.device {
             Device::Sink(sink) => flow::play(core, sink.as_mut(), passage, turn.now_ns),
             Device::Source(source) => flow::capture(core, source.as_mut(), passage, turn.now_ns),
-            // A stream whose device failed goes on at its own pace.
+            // A stream whose device failed goes on at the pace of the clock.
             Device::Closed if core.direction() == Some(Direction::Playback) => {
                 while let Some(frames) = core.frames_to_play(turn.now_ns, usize::MAX) {
                     let bytes = frames.len();
@@ -385,7 +386,7 @@ impl HostSide {
         self.open.is_some()
     }
 
-    /// Says that sound was lost.
+    /// Reports that sound was lost.
     pub(crate) fn tell_xruns(&mut self, count: u64, turn: &mut Turn<'_>) {
         if self.log.pass_xrun(turn.now_ns) {
             debug!(stream = %self.label, "{count} xrun(s)");
@@ -407,7 +408,7 @@ impl HostSide {
         self.drop_device();
     }
 
-    /// The device that it has open, as exactly as that is known.
+    /// Name of the open device, as exactly as it is known.
     fn in_use(&self) -> String {
         let exact = self.device.stream_ref().and_then(|stream| stream.in_use());
         exact.unwrap_or_else(|| self.attached.clone())
@@ -418,7 +419,7 @@ impl HostSide {
         (self.device, self.watched) = (Device::Closed, None);
     }
 
-    /// As [`Self::drop_device`], but what is queued is heard.
+    /// Closes the device as [`Self::drop_device`] does, but has it play what is queued.
     fn leave_device(&mut self) {
         self.earlier_xruns += self.device_xruns();
         self.watched = None;
@@ -431,12 +432,13 @@ impl HostSide {
         self.device.stream_ref().map_or(0, |stream| stream.xruns())
     }
 
-    /// Times that host devices lost sound.
+    /// Number of times that host devices lost sound.
     pub(crate) fn xruns(&self) -> u64 {
         self.earlier_xruns + self.device_xruns()
     }
 
-    /// What the host's side says of itself; with `levels`, it measures from now on, and tells what it measured.
+    /// Writes the state of the host's side into `stream`; with `levels`, starts to measure, and adds the levels
+    /// measured so far.
     pub(crate) fn describe(&self, core: &impl Frames, endpoint: &Endpoint, stream: &mut control::Stream, levels: bool) {
         stream.run = match core.run() {
             Run::Closed => control::Run::Closed,
@@ -476,12 +478,12 @@ impl HostSide {
         }
     }
 
-    /// Ends measuring, which costs something.
+    /// Stops measuring levels, which costs processor time.
     pub(crate) fn stop_measuring(&self) {
         self.meter.watch(tracing::enabled!(Level::DEBUG));
     }
 
-    /// A log line about the guest's fault, rate-limited. Says whether it was written.
+    /// Logs a line about the guest's fault, rate-limited. Returns true if it was written.
     pub(crate) fn warn(&mut self, now_ns: u64, message: &str) -> bool {
         match self.log.pass_fault(now_ns) {
             None => return false,
@@ -494,7 +496,7 @@ impl HostSide {
     }
 }
 
-/// A direction as it is told to others.
+/// A direction in terms of the control protocol.
 pub(crate) fn told(direction: Direction) -> control::Direction {
     match direction {
         Direction::Playback => control::Direction::Playback,
@@ -502,7 +504,7 @@ pub(crate) fn told(direction: Direction) -> control::Direction {
     }
 }
 
-/// A meter's peaks, `-6.0 -inf`.
+/// Display of a meter's peaks, such as `-6.0 -inf`.
 struct Peaks<'a>(&'a Meter);
 
 impl std::fmt::Display for Peaks<'_> {

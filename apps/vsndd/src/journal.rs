@@ -1,4 +1,4 @@
-//! The last events, for whoever follows them.
+//! The last events, for clients that follow them.
 
 use std::collections::VecDeque;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,11 +9,12 @@ use host_audio::StreamLabel;
 use crate::device::DeviceId;
 use crate::totals::Totals;
 
-/// Events that are remembered: of guests, and of what the host's people did, which no guest pushes out.
+/// Number of events that are remembered: about guests, and, apart from them, of the audit, so that no guest pushes
+/// those out.
 const EVENTS: usize = 256;
 const AUDITED: usize = 256;
 
-/// What an event is about.
+/// Guest, card or stream that an event is about.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Subject {
     pub(crate) domain: Option<u16>,
@@ -35,15 +36,15 @@ impl From<StreamLabel> for Subject {
     }
 }
 
-/// What happened.
+/// Record of events.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
-    /// How often things happened.
+    /// Counts of everything that happened.
     pub(crate) totals: Totals,
-    /// With their numbers, ascending.
+    /// The last events with their numbers, ascending.
     events: VecDeque<(u64, Event)>,
     audited: VecDeque<(u64, Event)>,
-    /// Events that there were.
+    /// Number of all events so far.
     count: u64,
 }
 
@@ -76,7 +77,7 @@ impl Journal {
         });
     }
 
-    /// Remembers an event that another journal told.
+    /// Remembers an event from another journal.
     pub(crate) fn take(&mut self, event: Event) {
         let (events, most) = match event.kind {
             EventKind::Audit => (&mut self.audited, AUDITED),
@@ -89,7 +90,7 @@ impl Journal {
         self.count += 1;
     }
 
-    /// How many events there were so far.
+    /// Number of all events so far.
     pub(crate) fn count(&self) -> u64 {
         self.count
     }

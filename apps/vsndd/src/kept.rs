@@ -1,7 +1,7 @@
 //! The file that keeps settings of guests over restarts of guests, daemon and machine.
 //!
-//! A guest is known again by its UUID, else by its name: a toolstack may give it another UUID at each start. One that has neither is
-//! known by its number, until that domain is gone.
+//! A guest is recognized by its UUID, else by its name: a toolstack may give it another UUID at each start. A guest
+//! that has neither is recognized by its number, until that domain is gone.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -16,17 +16,17 @@ use xen::DomainId;
 use crate::decisions::{Decision, Decisions, Entry, Part};
 use crate::device::Identity;
 
-/// The file in the directory for state.
+/// Name of the file in the directory for state.
 const FILE: &str = "decisions.json";
-/// A file that could not be understood is put aside under this name.
+/// Name under which a file that could not be parsed is put aside.
 const DAMAGED: &str = "decisions.damaged";
 /// Largest file that is read.
 const BYTES_MAX: u64 = 16 << 20;
-/// Guests of which something is kept, and what is kept of all of them together.
+/// Maximum number of guests with overrides, and of overrides of all guests together.
 const GUESTS_MAX: usize = 1024;
 const DECISIONS_MAX: usize = 16_384;
 
-/// A guest as decisions about it know it.
+/// Identity of a guest for overrides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Who {
     domain: u16,
@@ -40,17 +40,17 @@ impl Who {
         Self { domain: domain.0, name: name.filter(|name| !name.is_empty()), uuid }
     }
 
-    /// Name for people.
+    /// Name of the guest for people.
     pub(crate) fn called(&self) -> String {
         self.name.clone().unwrap_or_else(|| format!("domain {}", self.domain))
     }
 }
 
-/// A guest and what was decided about it.
+/// A guest and its overrides.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Guest {
-    /// Of one that has neither name nor UUID.
+    /// Number of a guest that has neither name nor UUID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     domain: Option<u16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,22 +76,22 @@ impl Guest {
     fn is_named_by(&self, target: &Target) -> bool {
         match self.domain {
             Some(domain) => target.names_guest(domain, None, None),
-            // One that is not there has no number.
+            // The number of a guest with a name or UUID is not kept.
             None => target.names(self.name.as_deref(), self.uuid.as_deref()),
         }
     }
 }
 
-/// A decision that is over.
+/// An override that is over.
 #[derive(Debug)]
 pub(crate) struct Over {
-    /// Its guest, where that is there.
+    /// Guest of the override, if it is running.
     pub(crate) guest: Option<DomainId>,
     pub(crate) target: Target,
     pub(crate) entry: Entry,
 }
 
-/// All of it, the guest about which was decided last at the end.
+/// All overrides by guest; the guest with the latest override is at the end.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Kept {
@@ -99,7 +99,7 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// Reads what was kept in `directory`; where that cannot be, says why, and begins with nothing.
+    /// Reads the overrides that are kept in `directory`; on failure, returns none, and says why.
     pub(crate) fn read(directory: &Path) -> (Self, Option<String>) {
         let path = directory.join(FILE);
         let mut text = Vec::new();
@@ -139,11 +139,11 @@ impl Kept {
         }
     }
 
-    /// Writes it to `directory`. After a crash of the machine the file is the old one or the new one, whole.
+    /// Writes the overrides to `directory`. After a crash of the machine the file is the old one or the new one, whole.
     pub(crate) fn write(&self, directory: &Path) -> io::Result<()> {
         let path = directory.join(FILE);
         let new = path.with_extension("new");
-        // Who speaks when is nobody else's business.
+        // Only the owner may read which guests may capture.
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
         let mut text = serde_json::to_vec_pretty(self)?;
         text.push(b'\n');
@@ -152,12 +152,12 @@ impl Kept {
         fs::rename(&new, &path)
     }
 
-    /// Decisions about a guest.
+    /// Overrides of a guest.
     pub(crate) fn of(&self, who: &Who) -> Decisions {
         self.find(who).map_or_else(Decisions::default, |index| self.guests[index].decisions.clone())
     }
 
-    /// Takes a decision about a guest.
+    /// Adds an override of a guest.
     pub(crate) fn decide(&mut self, who: &Who, entry: Entry) {
         let mut decisions = match self.find(who) {
             Some(index) => self.guests.remove(index).decisions,
@@ -168,10 +168,10 @@ impl Kept {
         self.make_room();
     }
 
-    /// A guest is called otherwise now: what is known of it goes by that. Says whether anything changed.
+    /// Gives a guest's overrides its new identity. Returns true if anything changed.
     pub(crate) fn renamed(&mut self, old: &Who, new: &Who) -> bool {
         let by_uuid = new.uuid.is_some() && self.guests.iter().any(|guest| same_uuid(&guest.uuid, &new.uuid));
-        // Without a UUID it may be another guest under the same number, unless it had no name yet.
+        // Without a UUID this may be another guest under the same number, unless the old one had no name yet.
         if !by_uuid && (old.name.is_some() || self.find(new).is_some()) {
             return false;
         }
@@ -183,7 +183,8 @@ impl Kept {
         changed
     }
 
-    /// Forgets what is kept of the streams that a target names, which are those of `there` as well; says how much that was.
+    /// Forgets the overrides of the streams that a target names, `there` being the running guests that it names;
+    /// returns their number.
     pub(crate) fn forget(&mut self, target: &Target, there: &[Who]) -> usize {
         let part = Part::from(target);
         let there: Vec<usize> = there.iter().filter_map(|who| self.find(who)).collect();
@@ -197,14 +198,14 @@ impl Kept {
         forgotten
     }
 
-    /// Forgets guests that have neither name nor UUID and are not there any more. Says whether there were any.
+    /// Forgets guests that have neither name nor UUID and are gone. Returns true if there were any.
     pub(crate) fn forget_nameless(&mut self, mut is_gone: impl FnMut(u16) -> bool) -> bool {
         let before = self.guests.len();
         self.guests.retain(|guest| !guest.domain.is_some_and(&mut is_gone));
         self.guests.len() != before
     }
 
-    /// Takes out what is over; of `there`, the guests that are there, with their number.
+    /// Removes and returns the overrides that are over; `there` are the running guests, with their numbers.
     pub(crate) fn expire(&mut self, now_ms: u64, there: &[(DomainId, Who)]) -> Vec<Over> {
         let numbers: Vec<(usize, DomainId)> =
             there.iter().filter_map(|(guest, who)| Some((self.find(who)?, *guest))).collect();
@@ -221,12 +222,12 @@ impl Kept {
         over
     }
 
-    /// When the first decision is over.
+    /// End of the first override that ends.
     pub(crate) fn next_end_ms(&self) -> Option<u64> {
         self.guests.iter().filter_map(|guest| guest.decisions.next_end_ms()).min()
     }
 
-    /// All of it, each decision with what it is about.
+    /// All overrides, each with its target and its end.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Target, &Decision, Option<u64>)> {
         self.guests.iter().flat_map(|guest| {
             guest.decisions.iter().map(|Entry { part, decision, until_ms }| {
@@ -250,7 +251,7 @@ impl Kept {
         self.guests.retain(|guest| !guest.decisions.is_empty());
     }
 
-    /// Drops what there cannot be; says how much that was.
+    /// Drops invalid overrides and returns their number; makes room if there are too many.
     fn check(&mut self) -> usize {
         let dropped = self.guests.iter_mut().map(|guest| guest.decisions.check()).sum();
         self.tidy();
@@ -258,7 +259,7 @@ impl Kept {
         dropped
     }
 
-    /// Forgets the guests about which nothing was decided for longest, where they are too many.
+    /// Forgets the guests whose last override is the oldest, if there are too many.
     fn make_room(&mut self) {
         let mut decisions: usize = self.guests.iter().map(|guest| guest.decisions.len()).sum();
         let mut guests = self.guests.len();
@@ -280,7 +281,7 @@ pub(crate) fn now_ms() -> u64 {
     u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Where the file is.
+/// Path of the file in `directory`.
 pub(crate) fn file_in(directory: &Path) -> PathBuf {
     directory.join(FILE)
 }
