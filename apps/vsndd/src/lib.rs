@@ -1,8 +1,8 @@
 //! The host daemon of para-virtual sound for Xen: serves every guest that has a `vsnd` device.
 //!
-//! A broker ([`Daemon`]) sees which guests have a card, and starts a worker ([`work`]) for each: a process that maps its guest's pages,
-//! waits for its event channels and the host's sound devices, and reaches nothing else of Xen. What a worker decides with is
-//! `backend`, what it plays to is `host_audio`, and which guest may use what stands in the [`Config`].
+//! A broker ([`Daemon`]) sees which guests have a card, and starts a worker ([`work`]) for each: a process that maps
+//! its guest's pages, waits for its event channels and the host's sound devices, and reaches nothing else of Xen. A
+//! worker makes its decisions with `backend` and plays to `host_audio`; the [`Config`] says which guest may use what.
 
 #![forbid(unsafe_code)]
 

@@ -7,7 +7,7 @@ const LINES: u32 = 10;
 /// Length of the window.
 const WINDOW_NS: u64 = 10_000_000_000;
 
-/// Lets so many lines pass in a window and counts the rest.
+/// Lets a number of lines pass in each window and counts the rest.
 #[derive(Debug)]
 pub(crate) struct Window {
     lines_max: u32,
@@ -23,7 +23,7 @@ impl Default for Window {
 }
 
 impl Window {
-    /// One that lets `lines_max` lines pass.
+    /// A window that lets `lines_max` lines pass.
     pub(crate) fn of(lines_max: u32) -> Self {
         Self { lines_max, start_ns: 0, lines: 0, suppressed: 0 }
     }
@@ -33,7 +33,7 @@ impl Window {
         self.suppressed += 1;
     }
 
-    /// Whether a line may be written at `now_ns`; `Some(n)` says that `n` were kept back before it.
+    /// Tells if a line may be written at `now_ns`; `Some(n)` says that it may, and that `n` were kept back before it.
     pub(crate) fn pass(&mut self, now_ns: u64) -> Option<u64> {
         if now_ns.saturating_sub(self.start_ns) >= WINDOW_NS {
             self.start_ns = now_ns;
@@ -50,7 +50,7 @@ impl Window {
 
 type Shared = Arc<Mutex<Window>>;
 
-/// The limit of one guest; clones are the same.
+/// The limit of one guest; clones share it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct GuestLog {
     /// Faults, ordinary events and xruns are counted apart, so that many of one kind hide none of another.
@@ -60,17 +60,18 @@ pub(crate) struct GuestLog {
 }
 
 impl GuestLog {
-    /// Whether a line about a fault may be written at `now_ns`; `Some(n)` says that `n` of the guest's were kept back before it.
+    /// Tells if a line about a fault may be written at `now_ns`; `Some(n)` says that `n` of the guest's were kept back
+    /// before it.
     pub(crate) fn pass_fault(&self, now_ns: u64) -> Option<u64> {
         pass(&self.faults, now_ns)
     }
 
-    /// The same for what is no fault.
+    /// Returns true if a line that is not about a fault may be written.
     pub(crate) fn pass_ordinary(&self, now_ns: u64) -> bool {
         pass(&self.ordinary, now_ns).is_some()
     }
 
-    /// The same for a line about an xrun.
+    /// Returns true if a line about an xrun may be written.
     pub(crate) fn pass_xrun(&self, now_ns: u64) -> bool {
         pass(&self.xruns, now_ns).is_some()
     }

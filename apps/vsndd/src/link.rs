@@ -15,40 +15,41 @@ use crate::decisions::{Decisions, Entry};
 use crate::source::Settings;
 use crate::totals::Totals;
 
-/// Longest line: all that is known of a guest with the most streams.
+/// Longest line: a report on a guest with the maximum number of streams.
 const LINE_BYTES_MAX: usize = 1 << 20;
 
-/// From the broker.
+/// Messages from the broker.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Order {
-    /// The first: what holds. Answered by [`Report::Serving`].
+    /// The first order: settings and overrides. Answered by [`Report::Serving`].
     Begin { settings: Settings, decisions: Decisions },
-    /// Another configuration holds. As all that follow, answered by a [`Report::Answer`].
+    /// A new configuration took effect. This and the orders below are answered by a [`Report::Answer`], unless they say
+    /// otherwise.
     Settings(Settings),
-    /// Something was decided about the guest.
+    /// A new override of the guest.
     Decide(Entry),
-    /// All that was decided about the guest is this.
+    /// All overrides of the guest, in place of the earlier ones.
     Decisions(Decisions),
     /// End the connection of this card, or of all.
     Disconnect { card: Option<u32> },
-    /// Tell everything that is served; with `levels`, measure them from now on.
+    /// Report everything that is served; with `levels`, measure levels from now on.
     Look { levels: bool },
-    /// Whether it goes on.
+    /// Answer as a sign of life.
     Ping,
     /// Tell the guest that its cards go, complete the files, and end. Not answered.
     End,
-    /// The same if the guest has no card any more. Answered by [`Report::Stays`] if it has.
+    /// End in the same way if the guest has no card any more. Answered by [`Report::Stays`] if it has.
     Leave,
 }
 
-/// From a worker.
+/// Messages from a worker.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Report {
-    /// The guest's cards that there were are offered.
+    /// The cards that the guest had at the start are offered.
     Serving,
-    /// So many cards are served now.
+    /// Number of cards that are served now.
     Cards(usize),
     /// The guest may have another name than the broker knows.
     Renamed,
@@ -56,7 +57,7 @@ pub(crate) enum Report {
     Stays,
     /// Something happened.
     Event(Event),
-    /// To the oldest order that was not answered.
+    /// Answer to the oldest order that was not answered.
     Answer(Answer),
 }
 
@@ -64,30 +65,30 @@ pub(crate) enum Report {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Answer {
-    /// The order was carried out, for so many connected streams.
+    /// The order was carried out, for this number of connected streams.
     Done { streams: usize },
     /// The guest has no such card or stream.
     NoSuchStream,
-    /// The decision is about the other direction than that of every stream that it names.
+    /// The override is about the other direction than that of every stream that it names.
     OtherDirection,
     /// Everything that the worker serves.
     Seen(Box<Seen>),
-    /// The worker goes on.
+    /// The worker is alive.
     Alive,
 }
 
-/// Guest of a worker, and its counts.
+/// A worker's report on its guest, and its counts.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Seen {
-    /// `None` without a card.
+    /// The guest; `None` if it has no card.
     pub(crate) guest: Option<Guest>,
     pub(crate) totals: Totals,
-    /// Processor time that it has used.
+    /// Processor time that the worker has used.
     pub(crate) cpu_ms: u64,
 }
 
 impl Seen {
-    /// The same with nothing in it that a terminal would obey: a worker may have been taken over.
+    /// The report without control characters, which a terminal would obey: a worker may have been taken over.
     pub(crate) fn plain(mut self) -> Self {
         let Some(guest) = &mut self.guest else { return self };
         guest.name.iter_mut().chain(&mut guest.uuid).for_each(plain);
@@ -106,14 +107,14 @@ impl Seen {
     }
 }
 
-/// Replaces what a terminal would obey.
+/// Replaces control characters, which a terminal would obey.
 pub(crate) fn plain(text: &mut String) {
     if text.contains(char::is_control) {
         *text = text.replace(char::is_control, "\u{FFFD}");
     }
 }
 
-/// One end.
+/// One end of the link.
 #[derive(Debug)]
 pub(crate) struct Link(Connection);
 
@@ -123,16 +124,16 @@ impl Link {
         Ok(Self(Connection::new(Socket::Unix(socket), 0)))
     }
 
-    /// Sends, or keeps what is not taken.
+    /// Sends a message, or keeps what the socket does not take.
     pub(crate) fn send(&mut self, message: &impl Serialize) {
-        // What we send can always be written.
+        // Our messages can always be serialized.
         if let Ok(mut line) = serde_json::to_vec(message) {
             line.push(b'\n');
             self.0.send(&line);
         }
     }
 
-    /// Takes in what has come and sends what was kept. Whoever waits calls it at every edge of the descriptor.
+    /// Reads what has come and sends what was kept. The owner calls this at every edge of the descriptor.
     pub(crate) fn woke(&mut self) {
         self.0.flush();
         self.0.receive(LINE_BYTES_MAX);
@@ -141,7 +142,7 @@ impl Link {
     /// The next message that has come.
     ///
     /// # Errors
-    /// When the other end is gone, or says what nobody understands.
+    /// The other end is gone, or sent something invalid.
     pub(crate) fn next<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
         self.0.receive_more(LINE_BYTES_MAX);
         match self.0.take_until(b"\n") {
@@ -154,7 +155,7 @@ impl Link {
     /// Waits for the next message.
     ///
     /// # Errors
-    /// As [`next`](Self::next), and when none comes in time.
+    /// The errors of [`next`](Self::next), and a timeout if no message comes in time.
     pub(crate) fn wait<T: DeserializeOwned>(&mut self, patience: Duration) -> io::Result<T> {
         let ends = Instant::now() + patience;
         loop {
@@ -171,12 +172,12 @@ impl Link {
         }
     }
 
-    /// Whether a message has come that nothing will wake us for.
+    /// Returns true if a message has come for which there will be no event.
     pub(crate) fn has_message(&self) -> bool {
         self.0.has_line()
     }
 
-    /// Whether everything was sent.
+    /// Returns true if everything was sent.
     pub(crate) fn is_idle(&self) -> bool {
         self.0.is_idle()
     }

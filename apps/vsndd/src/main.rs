@@ -1,5 +1,5 @@
-//! `vsndd`: command line, logging and signals around [`vsndd::Daemon`], and around [`vsndd::work`] where this program is started once
-//! more for a guest.
+//! `vsndd`: command line, logging and signals around [`vsndd::Daemon`], and around [`vsndd::work`] where this program
+//! is started once more for a guest.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -94,7 +94,7 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     if let (Some(guest), Some(own)) = (arguments.worker, arguments.domain) {
         return serve_one(arguments, own, guest);
     }
-    // Whatever file it was started from: `vsnd doctor` and `pgrep` look for that name.
+    // The name is the same for every file it may be started from: `vsnd doctor` and `pgrep` look for it.
     let _ = rustix::thread::set_name(c"vsndd");
     if !arguments.check_config && arguments.sandbox.sandbox != sandbox::Mode::Off {
         cookie::have_one(arguments.sandbox.user.is_some());
@@ -132,7 +132,7 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         );
     }
     let own = sockets.directories().chain([state.as_path()]);
-    // This host cannot have the sandbox that was asked for, and could not the next time.
+    // A failure counts as one of the configuration: this host would refuse the same sandbox the next time.
     sandbox::enter(&arguments.sandbox, &config, source.path().as_deref(), own, groups.as_ref().map(Groups::directory))
         .map_err(Failure::with(ExitStatus::Config))?;
     xen.check_devices().map_err(|error| {
@@ -152,7 +152,7 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     daemon.steered(source, sockets, Some(state), reload).map_err(failure)?;
     daemon.begin().map_err(failure)?;
     service::ready(&format!("serving {}", arguments.xen));
-    // One line for whoever waits until guests are served, if anybody does; the log goes to standard error.
+    // One line for programs that wait until guests are served; the log goes to standard error.
     let _ = say(&format!("serving {}", arguments.xen));
     match daemon.run(stop.as_fd()).map_err(failure)? {
         Ended::Asked => Ok(ExitStatus::Success),
@@ -162,7 +162,7 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     }
 }
 
-/// Writes a line to standard output at once.
+/// Writes a line to standard output and flushes it.
 fn say(line: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{line}")?;
@@ -170,7 +170,7 @@ fn say(line: &str) -> io::Result<()> {
 }
 
 impl Arguments {
-    /// The part of this command line that is a worker's as well.
+    /// The part of this command line that workers get as well.
     fn of_a_worker(&self) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = vec!["--log".into(), (&self.log).into()];
         arguments.extend(self.sandbox.of_a_worker());
@@ -178,17 +178,17 @@ impl Arguments {
     }
 }
 
-/// A guest's worker: what it may reach comes by its standard input, what it is to do by its standard output.
+/// Runs a guest's worker: standard input leads to what is lent to it, standard output to its orders.
 fn serve_one(arguments: &Arguments, own: DomainId, guest: DomainId) -> Result<ExitStatus, Failure> {
     let failed = Failure::with(ExitStatus::Failure);
-    // What the system shows of it beside the command line; without that it goes on as well.
+    // Name that the system shows beside the command line; a failure does not matter.
     let _ = std::ffi::CString::new(format!("vsndd-{guest}")).map(|name| rustix::thread::set_name(&name));
-    // Whoever ends the daemon may tell all of its processes; a worker ends when the daemon says so, or is gone.
+    // A signal to the daemon may reach all of its processes; a worker ends when the daemon says so, or is gone.
     let _signals = program::stop_signal().and_then(|stop| Ok((stop, program::reload_signal()?))).map_err(failed)?;
     let taken = || -> io::Result<_> {
         let lent = io::stdin().as_fd().try_clone_to_owned()?;
         let link = UnixStream::from(io::stdout().as_fd().try_clone_to_owned()?);
-        // The link is at its end when nobody holds it.
+        // The link only ends when no descriptor of it is open any more.
         rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
         rustix::stdio::dup2_stdout(std::fs::File::create("/dev/null")?)?;
         Ok((lent, link))

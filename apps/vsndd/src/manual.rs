@@ -6,7 +6,7 @@ use clap::Command;
 use program::ExitStatus as S;
 use program::manual::{Sections, file_page, page};
 
-/// Everything that the configuration has, with comments; a test of the parser sees to it that nothing is missing.
+/// All keys of the configuration, with comments; a test of the parser checks that none is missing.
 const EXAMPLE: &str = include_str!("../../../docs/vsndd.toml");
 
 const SECTIONS: Sections<'static> = Sections {

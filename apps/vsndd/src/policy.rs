@@ -1,4 +1,4 @@
-//! What the host lets a stream do and where it leads: the configuration and what was decided since, applied to one stream.
+//! Permissions and route of a stream: the configuration and the overrides, applied to one stream.
 
 use backend::HostLimits;
 use host_audio::{DeviceSpec, WhenAbsent};
@@ -9,7 +9,7 @@ use crate::config::{Config, Instead, Limits, Rule};
 use crate::decisions::Decisions;
 use crate::unique_id;
 
-/// Who asks. But for the `unique_id`, everything in here comes from the toolstack, nothing from the guest.
+/// A stream that asks for its route. All fields but `unique_id` come from the toolstack, none of these from the guest.
 #[derive(Debug, Clone)]
 pub(crate) struct Asker<'a> {
     pub(crate) domain: u16,
@@ -18,55 +18,55 @@ pub(crate) struct Asker<'a> {
     pub(crate) card: u32,
     pub(crate) pcm: u8,
     pub(crate) stream: u8,
-    /// What the guest's half of the device calls the stream.
+    /// Label of the stream in the guest's half of the device.
     pub(crate) unique_id: &'a str,
 }
 
-/// Whether a guest may use a stream.
+/// Permission of a guest to use a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Permission {
     Granted,
-    /// It gets silence in real time, and does not know.
+    /// The guest gets silence in real time, and is not told.
     Silent,
     Refused,
 }
 
-/// What the host does to a stream's volume.
+/// The host's part of a stream's volume.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct HostVolume {
     /// Added to the guest's, in 0.001 dB.
     pub(crate) millidecibels: i32,
-    /// What the sum never exceeds.
+    /// Maximum of the sum.
     pub(crate) max: Option<i32>,
     pub(crate) muted: bool,
 }
 
 impl HostVolume {
-    /// This and a guest's volume together, in 0.001 dB.
+    /// Sum of this and a guest's volume, within the maximum, in 0.001 dB.
     pub(crate) fn under_ceiling(&self, guest: i32) -> i32 {
         guest.saturating_add(self.millidecibels).min(self.max.unwrap_or(i32::MAX))
     }
 
-    /// As [`under_ceiling`](Self::under_ceiling); `None` where the host has muted the stream.
+    /// The same as [`under_ceiling`](Self::under_ceiling); `None` if the host has muted the stream.
     pub(crate) fn with(&self, guest: i32) -> Option<i32> {
         (!self.muted).then(|| self.under_ceiling(guest))
     }
 }
 
-/// Where a stream leads and what it may do.
+/// Device of a stream, and the conditions of its use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Route {
     pub(crate) device: DeviceSpec,
     pub(crate) permission: Permission,
     pub(crate) absent: WhenAbsent,
     pub(crate) volume: HostVolume,
-    /// Its role on a sound server.
+    /// Role of the stream on a sound server.
     pub(crate) role: Option<String>,
     pub(crate) limits: Limits,
 }
 
 impl Route {
-    /// What bounds OPEN.
+    /// The host's bounds for OPEN.
     pub(crate) fn host_limits(&self) -> HostLimits {
         HostLimits {
             buffer_bytes_max: self.limits.buffer_bytes_max.unwrap_or(Limits::BUFFER_BYTES_MAX),
@@ -74,13 +74,13 @@ impl Route {
         }
     }
 
-    /// Whether the same may be opened as with `other`, whatever is done to its volume.
+    /// Returns true if the same may be opened as with `other`; of the volumes, only the maximum counts.
     pub(crate) fn has_bounds_of(&self, other: &Self) -> bool {
         let volume = HostVolume { max: self.volume.max, ..other.volume };
         Self { volume, ..self.clone() } == *other
     }
 
-    /// The formats that may be used. One whose samples cannot be scaled would evade a ceiling.
+    /// Formats that may be used. A format whose samples cannot be scaled would evade a ceiling.
     pub(crate) fn formats(&self) -> FormatSet {
         let formats = self.limits.formats.unwrap_or(FormatSet::ALL);
         match self.volume.max {
@@ -90,7 +90,7 @@ impl Route {
     }
 }
 
-/// The configuration and what was decided since.
+/// The configuration and the overrides.
 #[derive(Debug)]
 pub(crate) struct Policy {
     pub(crate) config: Config,
@@ -154,7 +154,7 @@ impl Config {
         rules.fold(self.limits, |limits, rule| limits.replaced_by(&rule.limits))
     }
 
-    /// The protocol that a card is forced to.
+    /// The protocol that a rule forces a card to use.
     pub(crate) fn protocol(&self, asker: &Asker<'_>) -> Option<Protocol> {
         self.rules.iter().filter(|rule| rule.matches(asker)).filter_map(|rule| rule.protocol).next_back()
     }
@@ -176,7 +176,7 @@ impl Rule {
     }
 }
 
-/// A volume in decibels as 0.001 dB; `None` for one that there is not.
+/// Converts decibels to 0.001 dB; `None` if the volume is out of range.
 pub(crate) fn millidecibels(decibels: f64) -> Option<i32> {
     let millidecibels = (decibels * 1000.0).round();
     #[expect(clippy::cast_possible_truncation, reason = "the range is checked")]

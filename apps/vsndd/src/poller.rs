@@ -1,4 +1,4 @@
-//! What the control thread waits for: file descriptors and moments.
+//! File descriptors and moments that the control thread waits for.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -13,7 +13,7 @@ use rustix::event::{Timespec, epoll};
 /// Moments are rounded up to a multiple of this, so that many streams are served by one wake-up.
 const GRID_NS: u64 = 250_000;
 
-/// Events taken from the kernel at once.
+/// Maximum number of events taken from the kernel in one call.
 const BATCH: usize = 128;
 
 /// Epoll and the clock.
@@ -33,12 +33,12 @@ impl Poller {
         u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// A moment on that scale.
+    /// `moment` in nanoseconds since the daemon started.
     pub(crate) fn ns_of(&self, moment: Instant) -> u64 {
         u64::try_from(moment.saturating_duration_since(self.start).as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// Waits for `fd` to become readable, level-triggered. Closing it ends this.
+    /// Reports as long as `fd` is readable (level-triggered), until it is closed.
     pub(crate) fn add_level(&self, fd: impl AsFd, token: u64) -> io::Result<()> {
         Ok(epoll::add(&self.epoll, fd, epoll::EventData::new_u64(token), epoll::EventFlags::IN)?)
     }
@@ -55,14 +55,15 @@ impl Poller {
         Ok(epoll::add(&self.epoll, fd, epoll::EventData::new_u64(token), flags)?)
     }
 
-    /// As [`add_edge`](Self::add_edge), until the value is dropped: whoever else holds the file open cannot keep us awake then.
+    /// Works as [`add_edge`](Self::add_edge) until the value is dropped: another holder of the open file cannot wake us
+    /// after that.
     pub(crate) fn watch_edge(&self, fd: BorrowedFd<'_>, token: u64) -> io::Result<Watched> {
         let fd = fd.try_clone_to_owned()?;
         self.add_edge(&fd, token)?;
         Ok(Watched { epoll: Arc::clone(&self.epoll), fd })
     }
 
-    /// Reports every time that `fd` gets something to read or room to write. Closing it ends this.
+    /// Reports every time that `fd` gets something to read or room to write, until it is closed.
     pub(crate) fn add_both_edges(&self, fd: impl AsFd, token: u64) -> io::Result<()> {
         let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
         Ok(epoll::add(&self.epoll, fd, epoll::EventData::new_u64(token), flags)?)
@@ -94,12 +95,12 @@ pub(crate) struct Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        // It is there, as long as we hold it.
+        // The watch exists as long as we hold the descriptor.
         let _ = epoll::delete(&self.epoll, &self.fd);
     }
 }
 
-/// Moments at which something wants to be looked at, each key at most once in effect.
+/// Moments at which keys are due; each key has at most one in effect.
 #[derive(Debug)]
 pub(crate) struct Timers<K> {
     heap: BinaryHeap<Reverse<(u64, K)>>,
@@ -110,11 +111,11 @@ impl<K: Ord + Copy> Timers<K> {
         Self { heap: BinaryHeap::new() }
     }
 
-    /// Brings `scheduled`, what is in effect for `key`, to `wanted`. An earlier entry of the key stays in the
-    /// heap and is passed over later.
+    /// Sets `scheduled`, the moment in effect for `key`, to `wanted` if that is earlier. The replaced entry of the key
+    /// stays in the heap and is skipped later.
     pub(crate) fn schedule(&mut self, key: K, scheduled: &mut Option<u64>, wanted: Option<u64>) {
         let wanted = wanted.map(|at| at.next_multiple_of(GRID_NS));
-        // A later wish needs no entry: the earlier one makes it be asked again.
+        // A later moment needs no entry: at the earlier one the key is asked again.
         if let Some(at) = wanted
             && scheduled.is_none_or(|already| at < already)
         {

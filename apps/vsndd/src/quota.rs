@@ -1,21 +1,21 @@
-//! Bound of what the buffers of one guest take up, all of its streams together: checked before anything is mapped or allocated.
+//! Bound on the size of all buffers of one guest together: checked before anything is mapped or allocated.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::limiter::GuestLog;
 
-/// Bytes that the open buffers of one guest take up; clones are the same.
+/// Bytes that the open buffers of one guest take up; clones share the count.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Quota(Arc<AtomicU64>);
 
-/// Shared by all streams of a guest.
+/// Log limits and quota, shared by all streams of a guest.
 pub(crate) struct Account {
     pub(crate) log: GuestLog,
     pub(crate) quota: Quota,
 }
 
-/// A part of a quota, until this is dropped.
+/// A reserved part of a quota, until this value is dropped.
 #[derive(Debug)]
 pub(crate) struct Reserved {
     quota: Quota,
@@ -23,7 +23,7 @@ pub(crate) struct Reserved {
 }
 
 impl Quota {
-    /// Reserves so many bytes; `None` where that would be more than `most` in all.
+    /// Reserves `bytes`; `None` if the sum would exceed `most`.
     pub(crate) fn reserve(&self, bytes: u64, most: u64) -> Option<Reserved> {
         let fits = |taken: u64| taken.checked_add(bytes).filter(|&sum| sum <= most);
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
@@ -31,7 +31,7 @@ impl Quota {
     }
 }
 
-/// Why a stream is refused that would exceed it.
+/// Message about a stream that is refused because it would exceed the quota.
 pub(crate) fn exceeded(most: u64) -> String {
     format!("all buffers of the guest would be larger than {most} bytes (`buffer-bytes-per-domain`)")
 }

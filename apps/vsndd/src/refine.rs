@@ -1,11 +1,11 @@
-//! What HW_PARAM_QUERY says of periods and buffers: where a stream is fully described, what the host's device does at
-//! least.
+//! Answers to HW_PARAM_QUERY about periods and buffers: for a stream that is fully described, within the minimum of the
+//! host's device.
 
 use host_audio::{Least, StreamSpec};
 use sndif::Errno;
 use sndif::v2::{HwParams, Interval, Response};
 
-/// The stream that an answer leaves; `None` while more than one is possible.
+/// The only stream that an answer allows; `None` while more than one is possible.
 fn only_stream(params: &HwParams) -> Option<StreamSpec> {
     let one = |interval: Interval| (interval.min == interval.max).then_some(interval.min);
     let mut formats = params.formats.iter();
@@ -19,7 +19,7 @@ fn only_stream(params: &HwParams) -> Option<StreamSpec> {
     })
 }
 
-/// Narrows an answer to what the device does at least; `EINVAL` if nothing is left.
+/// Narrows an answer to the device's minimum; `EINVAL` if nothing is left.
 pub(crate) fn refine(response: Response, least: impl FnOnce(&StreamSpec) -> Least) -> Response {
     let Some(mut params) = response.params else { return response };
     let Some(stream) = only_stream(&params) else { return response };

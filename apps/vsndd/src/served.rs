@@ -20,11 +20,11 @@ pub(crate) struct Served {
     label: StreamLabel,
     /// Notifications that came from the guest.
     notifications: u64,
-    /// The guest's event is being dealt with, and its port held until that is done.
+    /// True while the guest's event is being handled; its port is held until that is done.
     holds_port: bool,
-    /// What the timers hold for this stream.
+    /// Time that the timers hold for this stream.
     pub(crate) scheduled_ns: Option<u64>,
-    /// Whether the stream is in the queue of those that wait for their turn.
+    /// True while the stream is in the queue of those that wait for their turn.
     pub(crate) queued: bool,
 }
 
@@ -36,14 +36,14 @@ enum Wire {
 /// A stream of a card, as guest and toolstack describe it.
 pub(crate) struct Asked<'a> {
     pub(crate) guest: DomainId,
-    /// The guest's name, where it is known.
+    /// The guest's name, if it is known.
     pub(crate) name: Option<&'a str>,
     pub(crate) label: StreamLabel,
     pub(crate) nodes: &'a StreamNodes,
 }
 
 impl Asked<'_> {
-    /// Maps and binds; `route` is the host's decision for a direction.
+    /// Maps the stream's pages and binds its channels; `route` is the host's route for a direction.
     pub(crate) fn connect(
         &self,
         xen: &Xen,
@@ -72,7 +72,7 @@ impl Asked<'_> {
         Ok(Served { stream, label: self.label, notifications: 0, holds_port: false, scheduled_ns: None, queued: false })
     }
 
-    /// Takes up another decision of the host.
+    /// Applies a changed route.
     pub(crate) fn change(&self, served: &mut Served, route: impl Fn(Direction) -> Route, turn: &mut Turn<'_>) {
         match (&mut served.stream, &self.nodes.kind) {
             (Wire::V0(stream), Kind::V0(direction)) => {
@@ -81,12 +81,12 @@ impl Asked<'_> {
             (Wire::V2(stream), Kind::V2(described)) => {
                 stream.change(route(described.direction), |endpoint| self.v2_config(described, endpoint), turn);
             }
-            // The nodes are those that the stream was made of.
+            // Never the case: the stream was made from these nodes.
             (Wire::V0(_), Kind::V2(_)) | (Wire::V2(_), Kind::V0(_)) => {}
         }
     }
 
-    /// Where a stream leads, where it is known by guest, card and its own name.
+    /// Host side of the stream, under a title made of guest, card and the stream's own name.
     fn endpoint(&self, route: Route) -> Endpoint {
         let StreamLabel { domain, card, pcm, stream } = self.label;
         let guest = self.name.map_or_else(|| format!("domain {domain}"), str::to_owned);
@@ -135,7 +135,7 @@ impl Served {
         }
     }
 
-    /// Goes on with another ring; nothing for a guest whose protocol knows no such thing.
+    /// Goes on with another ring; does nothing where the protocol has no such step.
     pub(crate) fn resume(&mut self, ring: Attached) {
         if let Wire::V0(stream) = &mut self.stream {
             stream.resume(ring);
@@ -143,7 +143,7 @@ impl Served {
         }
     }
 
-    /// When it wants to be looked at again.
+    /// Time at which the stream has to be served again.
     pub(crate) fn next_wake_ns(&self, poller: &Poller) -> Option<u64> {
         match &self.stream {
             Wire::V0(stream) => stream.next_wake_ns(poller),
@@ -151,7 +151,7 @@ impl Served {
         }
     }
 
-    /// After a notification from the guest.
+    /// Notes a notification from the guest.
     pub(crate) fn guest_woke(&mut self) {
         self.notifications += 1;
         self.holds_port = true;
@@ -163,15 +163,16 @@ impl Served {
             Wire::V0(stream) => stream.turn(turn),
             Wire::V2(stream) => stream.turn(turn),
         };
-        // The port is let go only now that its work is done (XSA-331). In a turn that the clock or the device began it is
-        // not held: letting go of it would consume an event that came since the last look at the ring, and nobody would look.
+        // The port is released only now that its work is done (XSA-331). In a turn that the clock or the device began
+        // it is not held: releasing it would consume an event that came since the last look at the ring, and that event
+        // would be lost.
         if after != After::More && std::mem::take(&mut self.holds_port) {
             let _ = self.channel().rearm();
         }
         after
     }
 
-    /// After the host device's descriptor became readable.
+    /// Serves the stream after the host device's descriptor became readable.
     pub(crate) fn device_woke(&mut self, turn: &mut Turn<'_>) {
         match &mut self.stream {
             Wire::V0(stream) => stream.device_woke(turn),
@@ -179,7 +180,7 @@ impl Served {
         }
     }
 
-    /// What it is and does; with `levels`, it measures them from now on.
+    /// State of the stream; with `levels`, the stream measures levels from now on.
     pub(crate) fn describe(&self, nodes: &StreamNodes, levels: bool) -> control::Stream {
         let mut stream = control::Stream {
             pcm: self.label.pcm,
@@ -196,7 +197,7 @@ impl Served {
         stream
     }
 
-    /// Ends measuring levels.
+    /// Stops measuring levels.
     pub(crate) fn stop_measuring(&self) {
         match &self.stream {
             Wire::V0(stream) => stream.stop_measuring(),

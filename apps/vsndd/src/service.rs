@@ -1,30 +1,31 @@
-//! What the daemon tells the service manager that started it (sd_notify(3)), and the watchdog. Without one all of it is silent.
+//! Messages to the service manager that started the daemon (sd_notify(3)), and the watchdog. Without a manager nothing
+//! is sent.
 
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tracing::warn;
 
-/// Guests are served; `status` is the line that `systemctl status` shows.
+/// Says that guests are served; `status` is the line that `systemctl status` shows.
 pub fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// The configuration is being read anew; [`reloaded`] has to follow, however that ends.
+/// Says that the configuration is being read again; [`reloaded`] has to follow, whatever the outcome.
 pub fn reloading() {
-    // A manager waits for the reload that began after it had asked: the moment says which one this is.
+    // A manager waits for a reload that began after it had asked: the time tells which reload this is.
     match &NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now.clone()]),
         Err(error) => warn!("cannot read the clock for the service manager: {error}"),
     }
 }
 
-/// The end of what [`reloading`] began.
+/// Says that what [`reloading`] began is over.
 pub fn reloaded() {
     tell(&[NotifyState::Ready]);
 }
 
-/// The daemon was asked to end, or has to.
+/// Says that the daemon is ending.
 pub fn stopping() {
     tell(&[NotifyState::Stopping, NotifyState::Status("closing the cards")]);
 }
@@ -35,7 +36,7 @@ fn tell(states: &[NotifyState<'_>]) {
     }
 }
 
-/// The service manager's watchdog: it ends a daemon whose control thread does not come round.
+/// The service manager's watchdog: it ends a daemon whose control thread hangs.
 #[derive(Debug)]
 pub struct Watchdog {
     interval_ns: Option<u64>,
@@ -43,25 +44,25 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
-    /// What the environment asks for.
+    /// The watchdog that the environment asks for.
     #[must_use]
     pub fn from_env() -> Self {
         Self::every(sd_notify::watchdog_enabled())
     }
 
-    /// A watchdog that bites after `limit` without a sign; a sign is given twice within that time.
+    /// A watchdog that ends the daemon after `limit` without a sign of life; a sign is given twice within that time.
     fn every(limit: Option<Duration>) -> Self {
         let half = |limit: Duration| u64::try_from(limit.as_nanos() / 2).unwrap_or(u64::MAX);
         Self { interval_ns: limit.map(half), next_ns: 0 }
     }
 
-    /// When the next sign is due, in nanoseconds of the caller's clock.
+    /// Time of the next sign of life, in nanoseconds of the caller's clock.
     #[must_use]
     pub fn next_wake_ns(&self) -> Option<u64> {
         self.interval_ns.map(|_| self.next_ns)
     }
 
-    /// Gives the sign if it is due.
+    /// Gives a sign of life if it is due.
     pub fn alive(&mut self, now_ns: u64) {
         if let Some(interval_ns) = self.interval_ns
             && now_ns >= self.next_ns

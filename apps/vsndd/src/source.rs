@@ -1,4 +1,4 @@
-//! Where the configuration comes from: a file, and what the command line says in place of its top.
+//! Source of the configuration: a file, and the options of the command line that replace values at its top.
 
 use std::path::{Path, PathBuf};
 
@@ -7,19 +7,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, ConfigError};
 
-/// Configuration that is read when none is named, if it is there.
+/// Configuration file that is read if none is named, and if this one exists.
 pub const DEFAULT_CONFIG: &str = "/etc/vsnd/vsndd.toml";
 
-/// Where the configuration comes from.
+/// Source of the configuration.
 #[derive(Debug, Clone, Default)]
 pub struct ConfigSource {
-    /// The file; `None` for [`DEFAULT_CONFIG`] if it is there, and none in an emulation.
+    /// The file; `None` for [`DEFAULT_CONFIG`] if that exists, and for no file in an emulation.
     pub file: Option<PathBuf>,
-    /// The Xen is an emulated one: what the host decides for its guests is not meant for that.
+    /// True if the Xen is emulated: the host's own configuration is not meant for its guests.
     pub emulated: bool,
-    /// In place of [`Config::sink`].
+    /// Replaces [`Config::sink`].
     pub sink: Option<DeviceSpec>,
-    /// In place of [`Config::source`].
+    /// Replaces [`Config::source`].
     pub source: Option<DeviceSpec>,
     /// Sets [`Config::capture`].
     pub allow_capture: bool,
@@ -33,7 +33,7 @@ impl ConfigSource {
         self.file.clone().or_else(default)
     }
 
-    /// Reads it.
+    /// Reads the configuration.
     ///
     /// # Errors
     /// [`ConfigError`].
@@ -41,7 +41,7 @@ impl ConfigSource {
         self.settings()?.config()
     }
 
-    /// Reads it as it is handed on to another process.
+    /// Reads the configuration in the form in which it is handed to another process.
     ///
     /// # Errors
     /// [`ConfigError::Read`].
@@ -70,7 +70,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The configuration that these settings are.
+    /// Parses these settings.
     ///
     /// # Errors
     /// [`ConfigError`].
@@ -78,7 +78,7 @@ impl Settings {
         self.with_options(Config::parse(&self.text, &self.path)?)
     }
 
-    /// As [`config`](Self::config), and looks whether this host can start a daemon with it.
+    /// Parses these settings as [`config`](Self::config) does, and checks that this host can start a daemon with them.
     ///
     /// # Errors
     /// [`ConfigError`].
@@ -103,7 +103,7 @@ impl Settings {
         }
     }
 
-    /// The command line replaces values at the top of the file.
+    /// Replaces values at the top of the file by those of the command line.
     fn with_options(&self, mut config: Config) -> Result<Config, ConfigError> {
         let device = |option: &str, spec: &Option<String>| {
             let parsed = spec.as_deref().map(str::parse::<DeviceSpec>).transpose();

@@ -1,4 +1,4 @@
-//! The directory for what outlives the daemon.
+//! The directory for data that outlives the daemon.
 
 use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ const DEFAULT: &str = "/var/lib/vsnd";
 /// The directory that is used: `named`, else the service manager's, else that of the Xen that is served.
 #[must_use]
 pub fn directory(named: Option<PathBuf>, xen: &XenSpec) -> PathBuf {
-    // Several are separated by colons; that of the daemon itself is the first.
+    // Several directories are separated by colons; the daemon's own is the first.
     let of_service = env::var_os("STATE_DIRECTORY").and_then(|list| env::split_paths(&list).next());
     named.or(of_service.filter(|path| path.is_absolute())).unwrap_or_else(|| match xen {
         XenSpec::Dev => DEFAULT.into(),
@@ -21,7 +21,8 @@ pub fn directory(named: Option<PathBuf>, xen: &XenSpec) -> PathBuf {
     })
 }
 
-/// Makes the directory if it is missing, for the user `owner`; without it the daemon goes on and keeps nothing.
+/// Makes the directory if it is missing, for the user `owner`; without a directory the daemon goes on and keeps
+/// nothing.
 pub fn prepare(directory: &Path, owner: Option<&str>) {
     let make = || -> io::Result<()> {
         if directory.is_dir() {

@@ -1,26 +1,26 @@
-//! How often things happened since the start.
+//! Counts of events and latencies since the start.
 
 use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 use sndif::store::Direction;
 
-/// Upper bounds of the latency histogram's buckets in microseconds; a last one has no bound.
+/// Upper bounds of the latency histogram's buckets in microseconds; the last bucket has no bound.
 pub(crate) const LATENCY_BOUNDS_US: [u64; 12] =
     [1_000, 2_500, 5_000, 7_500, 10_000, 15_000, 20_000, 30_000, 50_000, 100_000, 250_000, 1_000_000];
 
-/// How a guest broke the protocol.
+/// Kind of a guest's violation of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Violation {
-    /// Its ring's indices are impossible.
+    /// Impossible indices of a ring.
     Ring,
-    /// A request that cannot be understood.
+    /// A request that cannot be parsed.
     Request,
-    /// A page directory that cannot be.
+    /// An invalid page directory.
     Directory,
     /// Pages that cannot be mapped.
     Grant,
-    /// Store nodes that cannot be.
+    /// Invalid store nodes.
     Nodes,
 }
 
@@ -34,27 +34,27 @@ impl Violation {
     ];
 }
 
-/// How long sound took.
+/// Histogram of the latencies of one direction.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Latencies {
-    /// By [`LATENCY_BOUNDS_US`], not cumulated.
+    /// Counts by [`LATENCY_BOUNDS_US`], not cumulated.
     pub(crate) buckets: [u64; LATENCY_BOUNDS_US.len() + 1],
     pub(crate) sum_us: u64,
 }
 
-/// How often things happened.
+/// Counts of events and latencies.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Totals {
     violations: [u64; Violation::ALL.len()],
     /// Times that a host device went away from under a stream.
     pub(crate) devices_lost: u64,
-    /// Times that one came back.
+    /// Times that a host device came back.
     pub(crate) devices_back: u64,
     /// OPENs that were refused.
     pub(crate) opens_refused: u64,
     /// Times that a card was connected.
     pub(crate) connections: u64,
-    /// Playback and capture.
+    /// Latencies of playback and of capture.
     latencies: [Latencies; 2],
 }
 
@@ -64,12 +64,12 @@ impl Totals {
         self.violations[kind as usize] += 1;
     }
 
-    /// How often the protocol was broken, by kind.
+    /// Number of violations, by kind.
     pub(crate) fn violations(&self) -> impl Iterator<Item = (&'static str, u64)> {
         Violation::ALL.into_iter().map(|(kind, name)| (name, self.violations[kind as usize]))
     }
 
-    /// Notes how long sound took.
+    /// Counts a latency.
     pub(crate) fn latency(&mut self, direction: Direction, latency_us: u64) {
         let latencies = &mut self.latencies[direction as usize];
         latencies.buckets[LATENCY_BOUNDS_US.partition_point(|&bound| bound < latency_us)] += 1;
@@ -84,7 +84,7 @@ impl Totals {
 impl AddAssign<&Self> for Totals {
     fn add_assign(&mut self, other: &Self) {
         let Self { violations, devices_lost, devices_back, opens_refused, connections, latencies } = self;
-        // What a process tells is not believed so far that a sum could fail.
+        // A worker's counts are not trusted: the sums must not overflow.
         let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
         violations.iter_mut().zip(other.violations).for_each(|(sum, more)| add(sum, more));
         add(devices_lost, other.devices_lost);

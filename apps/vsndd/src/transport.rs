@@ -1,4 +1,4 @@
-//! Mapping what a guest granted: ring, event page, and the buffer behind a page directory.
+//! Mapping of what a guest granted: ring, event page, and the buffer behind a page directory.
 
 use sndif::{DirectoryStep, DirectoryWalk, GrantRef, PAGE_BYTES, SharedMemory};
 use xen::{Access, DomainId, EventChannel, Mapped, Port, Xen};
@@ -17,14 +17,14 @@ pub(crate) struct Attached {
 }
 
 impl Transport {
-    /// Maps and binds; what succeeded before an error is undone.
+    /// Maps the page and binds the channel; on an error, what succeeded before is undone.
     pub(crate) fn attach(&self, xen: &Xen, guest: DomainId) -> xen::Result<Attached> {
         let page = xen.map(guest, &[self.page], Access::ReadWrite)?;
         Ok(Attached { page, channel: xen.bind_interdomain(guest, self.port)? })
     }
 }
 
-/// Why a buffer cannot be mapped.
+/// Reason why a buffer cannot be mapped.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BufferError {
     #[error(transparent)]
@@ -35,8 +35,8 @@ pub(crate) enum BufferError {
     Map(#[from] xen::Error),
 }
 
-/// Maps the buffer that the page directory starting at `first` describes. Each directory page is
-/// mapped, copied once and unmapped before anything in it is believed.
+/// Maps the buffer that the page directory starting at `first` describes. Each directory page is mapped, copied once
+/// and unmapped before anything in it is used.
 pub(crate) fn map_buffer(
     xen: &Xen,
     guest: DomainId,
@@ -52,7 +52,7 @@ pub(crate) fn map_buffer(
     }
     let mut sorted = refs.clone();
     sorted.sort_unstable_by_key(|reference| reference.0);
-    // A page that is named again and again costs the guest one page and us as many mappings as it likes.
+    // A page that is named many times costs the guest one page, and us that many mappings.
     if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
         return Err(BufferError::Twice(pair[0].0));
     }

@@ -1,15 +1,15 @@
-//! A turn of the control thread at one stream.
+//! Turn of the control thread at one stream.
 
 use xen::Xen;
 
 use crate::journal::Journal;
 use crate::poller::Poller;
 
-/// Requests handled at once before other streams get their turn (XSA-332), and bytes that are moved or mapped for them.
+/// Requests handled in one turn before other streams get theirs (XSA-332), and bytes that are moved or mapped for them.
 pub(crate) const REQUEST_BUDGET: u32 = 64;
 const BYTE_BUDGET: u64 = 1 << 18;
 
-/// Lent by the control thread to a stream for its turn.
+/// Resources lent by the control thread to a stream for its turn.
 pub(crate) struct Turn<'a> {
     pub(crate) now_ns: u64,
     pub(crate) xen: &'a Xen,
@@ -19,12 +19,12 @@ pub(crate) struct Turn<'a> {
     pub(crate) journal: &'a mut Journal,
     /// Bytes that requests have cost so far.
     pub(crate) spent_bytes: u64,
-    /// For samples that are scaled in software.
+    /// Buffer for samples that are scaled in software.
     pub(crate) scratch: &'a mut Vec<u8>,
 }
 
 impl Turn<'_> {
-    /// Whether requests have cost so much that other streams are to have their turn.
+    /// Returns true if requests have cost so much that other streams are to have their turn.
     pub(crate) fn is_spent(&self) -> bool {
         self.spent_bytes >= BYTE_BUDGET
     }

@@ -1,9 +1,10 @@
-//! Who is to be looked at, and in which order.
+//! Order in which the members of a set are served.
 
 use std::collections::BTreeSet;
 use std::ops::Bound::{Excluded, Unbounded};
 
-/// A set whose members take turns: one that is put back at once, as often as it likes, comes again after all the others.
+/// A set whose members take turns: a member that is put back immediately, however often, comes again after all the
+/// others.
 #[derive(Debug)]
 pub(crate) struct Turns<T> {
     waiting: BTreeSet<T>,
@@ -23,7 +24,7 @@ impl<T: Ord + Copy> Turns<T> {
         self.waiting.insert(member);
     }
 
-    /// Takes out whose turn it is.
+    /// Takes out the member whose turn it is.
     pub(crate) fn take_next(&mut self) -> Option<T> {
         let after = self.last.map_or(Unbounded, Excluded);
         let next = self.waiting.range((after, Unbounded)).next().or_else(|| self.waiting.first()).copied()?;
@@ -32,7 +33,7 @@ impl<T: Ord + Copy> Turns<T> {
         Some(next)
     }
 
-    /// Takes out everybody.
+    /// Takes out all members.
     pub(crate) fn take_all(&mut self) -> BTreeSet<T> {
         std::mem::take(&mut self.waiting)
     }
@@ -55,7 +56,7 @@ mod tests {
         let mut seen = Vec::new();
         for _ in 0..6 {
             seen.extend(turns.take_next());
-            // The first two never rest.
+            // The first two are put back each time.
             turns.extend([1, 2]);
         }
         assert_eq!(seen, [1, 2, 3, 1, 2, 1]);

@@ -1,7 +1,7 @@
-//! The `unique-id` nodes of the field: where EPAM's backend reads a stream's device from.
+//! The `unique-id` nodes of the field, from which EPAM's backend reads a stream's device.
 //!
-//! `pulse`, `pulse<SINK>`, `pulse<SINK>PROPERTY:VALUE` or `alsa<PCM>`, the latter with `;` in the place of `,`, which xl.cfg
-//! keeps for itself. The property, a role for the server's policy, is passed over.
+//! `pulse`, `pulse<SINK>`, `pulse<SINK>PROPERTY:VALUE` or `alsa<PCM>`, the latter with `;` in the place of `,`, which
+//! xl.cfg keeps for itself. The property, a role for the server's policy, is ignored.
 
 use host_audio::DeviceSpec;
 
@@ -21,7 +21,8 @@ pub(crate) fn device(unique_id: &str) -> Option<DeviceSpec> {
     spec.parse().ok()
 }
 
-/// Whether a PCM's name is that of a device or of a definition, not one that makes ALSA open a file (`file:`, `tee:`).
+/// Returns true if a PCM's name is that of a device or of a definition, not one that makes ALSA open a file (`file:`,
+/// `tee:`).
 fn is_harmless(pcm: &str) -> bool {
     const KINDS: [&str; 6] = ["default", "sysdefault", "hw", "plughw", "dmix", "dsnoop"];
     let kind_is_fine = pcm.split_once(':').is_none_or(|(kind, _)| KINDS.contains(&kind));

@@ -20,10 +20,11 @@ use crate::totals::Violation;
 use crate::transport::Attached;
 use crate::turn::{After, REQUEST_BUDGET, Turn};
 
-/// A device that is being opened. What the guest asks for next waits until that is over.
+/// A device that is being opened. The guest's next requests wait until that is over.
 struct Opening {
     direction: Direction,
-    /// The answer to the OPEN that waits for it; where that was answered before, it is the first READ or WRITE that waits.
+    /// Answer to the OPEN that waits for the device; `None` if OPEN was answered before, and the first READ or WRITE
+    /// waits.
     response: Option<Response>,
 }
 
@@ -31,7 +32,7 @@ struct Opening {
 pub(crate) struct GuestStream {
     guest: DomainId,
     core: Core,
-    /// Playback or capture, where the toolstack says it.
+    /// Playback or capture, if the toolstack names it.
     direction: Option<Direction>,
     ring: BackRing<Mapped>,
     channel: EventChannel,
@@ -41,13 +42,13 @@ pub(crate) struct GuestStream {
     opening: Option<Opening>,
     /// Bound of all buffers of the guest.
     quota: Quota,
-    /// Share of the open stream's in it.
+    /// Share of the open stream's buffer in the quota.
     reserved: Option<Reserved>,
     /// Notifications sent to the guest.
     notifications: u64,
-    /// Times that sound was lost, as far as that was told.
+    /// Times that sound was lost, as far as that was reported.
     told_xruns: u64,
-    /// When it had its last turn.
+    /// Time of the last turn.
     turned_ns: u64,
 }
 
@@ -80,7 +81,7 @@ impl GuestStream {
         }
     }
 
-    /// Goes on with the ring of a guest that was resumed. It lost what it had asked for, and believes its stream open.
+    /// Goes on with the ring of a guest that was resumed. The guest has lost its request, and believes its stream open.
     pub(crate) fn resume(&mut self, ring: Attached) {
         self.ring = BackRing::taken_over(ring.page);
         self.channel = ring.channel;
@@ -95,12 +96,12 @@ impl GuestStream {
         &self.channel
     }
 
-    /// When it wants to be looked at again.
+    /// Time at which the stream has to be served again.
     pub(crate) fn next_wake_ns(&self, poller: &Poller) -> Option<u64> {
         self.core.next_wake_ns().into_iter().chain(self.host.next_wake_ns(poller)).min()
     }
 
-    /// What it is and does.
+    /// Writes the state of the stream into `stream`.
     pub(crate) fn describe(&self, stream: &mut control::Stream, levels: bool) {
         let counters = self.core.counters();
         let direction = self.core.direction().or(self.direction);
@@ -114,12 +115,12 @@ impl GuestStream {
         self.host.describe(&self.core, endpoint, stream, levels);
     }
 
-    /// Ends measuring levels.
+    /// Stops measuring levels.
     pub(crate) fn stop_measuring(&self) {
         self.host.stop_measuring();
     }
 
-    /// Takes up another decision of the host.
+    /// Applies a changed route.
     pub(crate) fn change(
         &mut self,
         route: impl Fn(Direction) -> Route,
@@ -127,7 +128,7 @@ impl GuestStream {
         turn: &mut Turn<'_>,
     ) {
         let (sink, source) = (&mut self.sink, &mut self.source);
-        // Both, not only the first that has other bounds.
+        // `|`, not `||`: both are changed.
         if sink.change(route(Direction::Playback)) | source.change(route(Direction::Capture)) {
             self.core.reconfigure(config(sink, source));
         }
@@ -135,7 +136,7 @@ impl GuestStream {
         self.host.change(endpoint, &mut self.core, turn);
     }
 
-    /// Moves frames, and answers what they allow.
+    /// Moves frames, and answers the requests that these complete.
     pub(crate) fn turn(&mut self, turn: &mut Turn<'_>) -> After {
         self.host.attend(&mut self.core, turn);
         let after = self.serve(turn);
@@ -150,7 +151,7 @@ impl GuestStream {
     fn serve(&mut self, turn: &mut Turn<'_>) -> After {
         self.turned_ns = turn.now_ns;
         let mut budget = REQUEST_BUDGET;
-        // Frames that are moved let requests be answered, and WRITEs bring frames that may be due.
+        // Frames that are moved complete requests, and WRITEs bring frames that may be due.
         loop {
             self.host.move_frames(&mut self.core, turn);
             let before = budget;
@@ -162,7 +163,7 @@ impl GuestStream {
         }
     }
 
-    /// After the host device's descriptor became readable.
+    /// Serves the stream after the host device's descriptor became readable.
     pub(crate) fn device_woke(&mut self, turn: &mut Turn<'_>) {
         self.host.device_woke(&mut self.core, turn);
     }
@@ -203,7 +204,7 @@ impl GuestStream {
             }
         }
         if self.ring.publish() {
-            // A closed other end is no error; its death is told by the store.
+            // A closed other end is no error; the store reports the guest's death.
             let _ = self.channel.notify();
             self.notifications += 1;
             if let (Some(direction), Some(latency_us)) = (self.core.direction(), self.core.latency_us()) {
@@ -213,7 +214,7 @@ impl GuestStream {
         after
     }
 
-    /// Handles a request; `None` when its answer has to wait.
+    /// Handles a request; `None` if its answer has to wait.
     fn answer(&mut self, packet: &[u8; PACKET_BYTES], turn: &mut Turn<'_>) -> Option<Response> {
         let request = match Request::parse(packet) {
             Ok(request) => request,
@@ -223,7 +224,7 @@ impl GuestStream {
                 return Some(Response { id: rejected.id, opcode: rejected.opcode, success: false, volume: None });
             }
         };
-        // What an OPEN replaces is closed before the new one is checked.
+        // A stream that an OPEN replaces is closed before the new one is checked.
         if matches!(request.operation, sndif::v0::Operation::Open(_)) {
             self.close_host(turn);
         }
@@ -244,7 +245,7 @@ impl GuestStream {
         }
     }
 
-    /// Does what can be done about the request that waits.
+    /// Completes the request that waits, if that is possible now.
     fn settle(&mut self, turn: &mut Turn<'_>) -> Option<Response> {
         match self.core.ready(turn.now_ns)? {
             Ready::Respond(response) => Some(response),
@@ -260,7 +261,8 @@ impl GuestStream {
         }
     }
 
-    /// The pages are mapped for the copy alone: nothing that the guest does to them afterwards is seen.
+    /// Copies frames from or to the guest's pages, which are mapped for the copy alone: later changes by the guest are
+    /// not seen.
     fn copy(&mut self, transfer: &Transfer, turn: &mut Turn<'_>) -> Option<Response> {
         let access = match self.core.direction() {
             Some(Direction::Capture) => Access::ReadWrite,
@@ -276,14 +278,14 @@ impl GuestStream {
         }
     }
 
-    /// Begins to open the host's side; gives the answer where that fails at once.
+    /// Begins to open the host's side; returns the answer if that fails immediately.
     fn open(&mut self, direction: Direction, response: Option<Response>, turn: &mut Turn<'_>) -> Option<Response> {
         let endpoint = match direction {
             Direction::Playback => &self.sink,
             Direction::Capture => &self.source,
         };
         let Some(geometry) = self.core.geometry().copied() else { return self.refused(response) };
-        // Whatever the stream has reserved before is given back first.
+        // An earlier reservation of the stream is given back first.
         self.reserved = None;
         let most = endpoint.route().limits.buffer_bytes_per_domain.unwrap_or(Limits::BUFFER_BYTES_PER_DOMAIN);
         let Some(reserved) = self.quota.reserve(geometry.buffer_bytes.into(), most) else {
@@ -300,7 +302,7 @@ impl GuestStream {
         }
     }
 
-    /// What is to be answered once the device is open or cannot be; `None` while it is being opened.
+    /// Answer once the device is open or has failed; `None` while it is being opened.
     fn opened(&mut self, turn: &mut Turn<'_>) -> Option<Option<Response>> {
         let outcome = self.host.opened(turn)?;
         let Opening { direction, response } = self.opening.take()?;
@@ -308,7 +310,7 @@ impl GuestStream {
         self.core.start(direction, pace, turn.now_ns);
         self.host.steer(&mut self.core, turn, |stream| stream.start());
         self.change_gain();
-        // Before, the core had no direction, and nothing could be changed.
+        // An earlier change had no effect, because the core had no direction.
         let endpoint = if direction == Direction::Capture { &self.source } else { &self.sink };
         self.host.change(endpoint, &mut self.core, turn);
         Some(response.map(|response| Response { success: true, ..response }))
