@@ -13,12 +13,12 @@ use crate::rights::{ANSWER_BYTES, Denied, Rights};
 
 /// Largest command; those with a stream's properties have some hundred bytes.
 const COMMAND_BYTES_MAX: usize = 64 * 1024;
-/// Frames that are passed on at once.
+/// Bytes of frames that are passed on in one piece.
 const PIECE_BYTES: usize = 64 * 1024;
-/// Flags that say where in a stream frames belong. Others speak of shared memory.
+/// Flags for the position of frames in a stream. The other flags are about shared memory.
 const SEEK_FLAGS: u32 = 0xFF;
 
-/// Passes messages on until either side ends the connection, or the client sends what is no message.
+/// Passes messages on until either side ends the connection, or the client sends something that is no message.
 pub(crate) fn serve(client: &UnixStream, server: &UnixStream, allow_capture: bool) {
     let connection =
         Connection { client, server, rights: Mutex::new(Rights::new(allow_capture)), answers: Mutex::new(()) };
@@ -31,7 +31,7 @@ pub(crate) fn serve(client: &UnixStream, server: &UnixStream, allow_capture: boo
             Ok(()) => {}
         }
         for socket in [client, server] {
-            // It may be over already.
+            // The connection may have ended already.
             let _ = socket.shutdown(Shutdown::Both);
         }
     };
@@ -112,7 +112,7 @@ struct Head {
 }
 
 impl Head {
-    /// Reads it into `message`, which it empties before; `None` at the end of the connection.
+    /// Reads a header into `message`, which is cleared before; `None` at the end of the connection.
     fn read(from: &mut impl Read, message: &mut Vec<u8>) -> io::Result<Option<Self>> {
         message.clear();
         let read = from.by_ref().take(DESCRIPTOR_SIZE as u64).read_to_end(message)?;
@@ -124,7 +124,7 @@ impl Head {
         Ok(Some(Self { length: number(0) as usize, channel: number(4), flags: number(16) }))
     }
 
-    /// A command or an answer, not frames of a stream.
+    /// Returns true for a command or an answer, false for frames of a stream.
     fn is_control(&self) -> bool {
         self.channel == u32::MAX
     }
@@ -138,7 +138,7 @@ fn take(from: &mut impl Read, message: &mut Vec<u8>, length: usize) -> io::Resul
     Ok(())
 }
 
-/// Writes what is in `message`, and `left` bytes that come behind it.
+/// Writes the content of `message`, and the next `left` bytes of `from`.
 fn pass(from: &mut impl Read, mut to: &UnixStream, message: &mut Vec<u8>, mut left: usize) -> io::Result<()> {
     loop {
         let piece = left.min(PIECE_BYTES);

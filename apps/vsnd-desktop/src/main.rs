@@ -1,8 +1,9 @@
-//! `vsnd-desktop`: the door between the host daemon's workers and the sound server of a user's session.
+//! `vsnd-desktop`: a filter between the host daemon's workers and the sound server of a user's session.
 //!
-//! The program runs as that user and takes connections on a socket that only the workers' user can open (vsnd-desktop@.socket). Each is
-//! passed on to the session's PulseAudio, or to PipeWire's server in its place, but for what a player has no use for: whoever may
-//! load a module into a sound server can have it load a library, and is that user.
+//! The program runs as that user and takes connections on a socket that only the workers' user can open
+//! (vsnd-desktop@.socket). Each connection is passed on to the session's PulseAudio, or to PipeWire's server in its
+//! place, except for commands that a player does not need: a client that may load a module into a sound server can have
+//! it load a library, and act as that user.
 
 #![forbid(unsafe_code)]
 
@@ -22,7 +23,8 @@ use clap::Parser;
 use program::{ExitStatus, Failure};
 use tracing::{info, warn};
 
-/// Connections at once. A server takes 64, of which its user needs some; each stream of a guest has one.
+/// Maximum number of connections at the same time. A server takes 64, of which its user needs some; each stream of a
+/// guest has one.
 const CONNECTIONS_MAX: usize = 48;
 /// Each connection has two threads, which need little.
 const STACK_BYTES: usize = 128 * 1024;
@@ -97,8 +99,8 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     }
 }
 
-/// A connection on which the server learns with each message who sends it. PulseAudio asks its system for that after it has taken the
-/// connection: the first message may be there before.
+/// Connects so that the server learns with each message who sends it. PulseAudio asks its system for that only after it
+/// has accepted the connection: the first message may have come before.
 fn connect(server: &Path) -> io::Result<UnixStream> {
     let server = UnixStream::connect(server)?;
     rustix::net::sockopt::set_socket_passcred(&server, true)?;

@@ -1,10 +1,10 @@
-//! Which commands of PulseAudio's protocol a worker may give. All others change the server or show what its user does.
+//! Commands of PulseAudio's protocol that a worker may give. All others change the server or show what its user does.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use pulseaudio::protocol::CommandTag as Tag;
 
-/// Commands with whatever arguments.
+/// Commands that are allowed with any arguments.
 const PLAYING: &[Tag] = &[
     Tag::Auth,
     Tag::SetClientName,
@@ -25,7 +25,7 @@ const PLAYING: &[Tag] = &[
     Tag::SetPlaybackStreamBufferAttr,
 ];
 
-/// The same where capturing is allowed.
+/// Commands that are allowed as well if capturing is.
 const CAPTURING: &[Tag] = &[
     Tag::CreateRecordStream,
     Tag::DeleteRecordStream,
@@ -35,15 +35,16 @@ const CAPTURING: &[Tag] = &[
     Tag::SetRecordStreamBufferAttr,
 ];
 
-/// The upper half of a client's version, in which it offers to share memory. That takes descriptors, which are not passed on.
+/// Position of the upper half of a client's version, in which the client offers to share memory. Sharing needs
+/// descriptors, which are not passed on.
 const SHARES_MEMORY: std::ops::Range<usize> = 11..13;
-/// Where the arguments of a command begin, and the content of a reply: behind two numbers with a letter each.
+/// Position of a command's arguments, and of a reply's content: behind two numbers with a letter each.
 const ARGUMENTS: usize = 10;
 
 /// A command that is not passed on.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Denied {
-    /// By which the client knows what is answered.
+    /// Number by which the client recognizes the answer.
     pub number: u32,
     pub command: u32,
 }
@@ -52,7 +53,7 @@ pub(crate) struct Denied {
 #[derive(Debug, Default)]
 pub(crate) struct Rights {
     allow_capture: bool,
-    /// Commands that make a stream and were not answered.
+    /// Commands that make a stream and were not answered yet.
     asked: BTreeMap<u32, Direction>,
     own: BTreeSet<(Direction, u32)>,
 }
@@ -68,7 +69,7 @@ impl Rights {
         Self { allow_capture, ..Self::default() }
     }
 
-    /// Whether the command with this content is passed on; `None` where it is no command.
+    /// Tells if the command with this content is passed on; `None` if the content is no command.
     pub fn judge(&mut self, content: &mut [u8]) -> Option<Result<(), Denied>> {
         let (command, number) = (number_at(content, 0)?, number_at(content, 5)?);
         let is = |tags: &[Tag]| tags.iter().any(|&tag| tag as u32 == command);
@@ -94,7 +95,8 @@ impl Rights {
         Some(Ok(()))
     }
 
-    /// Looks at how an answer of the server begins: that of a new stream has the number by which others would call it.
+    /// Reads the beginning of an answer of the server: the answer about a new stream has the number that other commands
+    /// name it by.
     pub fn answered(&mut self, content: &[u8]) {
         let is_reply = number_at(content, 0) == Some(Tag::Reply as u32);
         let is_error = number_at(content, 0) == Some(Tag::Error as u32);
@@ -108,10 +110,10 @@ impl Rights {
     }
 }
 
-/// Bytes of an answer that [`Rights::answered`] wants to see.
+/// Bytes of an answer that [`Rights::answered`] needs.
 pub(crate) const ANSWER_BYTES: usize = ARGUMENTS + 10;
 
-/// A number with its letter.
+/// The number at `place`, which stands behind its letter.
 fn number_at(content: &[u8], place: usize) -> Option<u32> {
     match content.get(place..place + 5)? {
         [b'L', number @ ..] => Some(u32::from_be_bytes(number.try_into().ok()?)),

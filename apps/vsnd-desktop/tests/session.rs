@@ -1,4 +1,4 @@
-//! Real clients at the door to a real server: who plays is heard, and nothing else can be done.
+//! Real clients at the door to a real server: they are heard, and can do nothing else.
 
 use std::io::{IoSliceMut, Write};
 use std::os::fd::OwnedFd;
