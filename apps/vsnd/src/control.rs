@@ -1,4 +1,4 @@
-//! Seeing and steering the daemon over its control socket.
+//! Observing and controlling the daemon over its control socket.
 
 pub(crate) mod change;
 pub(crate) mod events;
@@ -31,18 +31,18 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Where it listens.
+    /// Path of the daemon's socket.
     pub(crate) fn socket(&self) -> PathBuf {
         let named = self.socket.clone().or_else(|| std::env::var_os("VSND_SOCKET").map(PathBuf::from));
         named.unwrap_or_else(|| ::control::socket_of(&self.xen))
     }
 
-    /// Whether it belongs to an emulation that is there.
+    /// Returns true if the daemon belongs to an emulation that exists.
     fn is_by_hand(&self) -> bool {
         matches!(&self.xen, XenSpec::Emu(directory) if directory.exists())
     }
 
-    /// Connects to it; that of an emulation may take a moment to be there.
+    /// Connects to the daemon; the daemon of an emulation may take a moment to start.
     pub(crate) fn connect(&self) -> Result<Client, Failure> {
         let (socket, ends) = (self.socket(), Instant::now() + program::OTHER_END);
         loop {
@@ -57,7 +57,7 @@ impl Daemon {
     }
 }
 
-/// How a command ends that the daemon did not answer as wanted.
+/// Failure of a command that the daemon did not answer as wanted.
 pub(crate) fn failure(error: ClientError) -> Failure {
     let status = match error {
         ClientError::BadConfig(text) => {
@@ -72,7 +72,7 @@ pub(crate) fn failure(error: ClientError) -> Failure {
     Failure::new(status, text::plain(&error.to_string()))
 }
 
-/// The end of a command whose daemon gave an answer to some other question.
+/// Failure of a command whose daemon gave an answer to some other question.
 pub(crate) fn unexpected() -> Failure {
     Failure::new(ExitStatus::Failure, "the daemon answered something else: are vsnd and vsndd of the same version?")
 }

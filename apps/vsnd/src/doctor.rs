@@ -1,7 +1,7 @@
-//! `vsnd doctor`: what is there and what is missing for sound on Xen, and the next step.
+//! `vsnd doctor`: checks if sound on Xen can work here, and names the next step.
 //!
-//! Only looks: nothing is written, watched or started. What may hang is done in a thread that is not waited
-//! for longer than its time.
+//! The doctor only looks: it writes, watches and starts nothing. Checks that may hang run in a thread of their own,
+//! within a time limit.
 
 mod advice;
 mod cards;
@@ -32,7 +32,7 @@ use report::{Finding, State};
 const CARD: &str = "vsnd=[['CARD, short-name=Main', 'PCM, name=Main', 'STREAM, unique-id=out, type=p', \
     'STREAM, unique-id=in, type=c']]";
 
-/// The whole look into the store may take this long; each of its answers 2 s.
+/// Time that reading the store may take as a whole; each of its answers may take 2 s.
 const STORE_TIME: Duration = Duration::from_secs(6);
 
 #[derive(Debug, Args)]
@@ -52,7 +52,7 @@ pub(crate) struct Arguments {
 /// Everything that was found.
 #[derive(Debug)]
 struct Examination {
-    /// Whether there is a Xen at all, real or emulated.
+    /// True if there is a Xen at all, real or emulated.
     xen: bool,
     findings: Vec<Finding>,
 }
@@ -152,7 +152,7 @@ fn emulated(machine: &Machine, dir: &Path, config: Option<&Path>) -> Examination
     Examination { xen: true, findings }
 }
 
-/// Looks into the store, without waiting for one that hangs.
+/// Looks into the store, within a time limit.
 fn look(path: PathBuf, own: Option<u16>) -> Result<Survey, SurveyError> {
     within(STORE_TIME, move || cards::survey(&path, own)).unwrap_or(Err(SurveyError::Hangs))
 }
@@ -170,7 +170,7 @@ fn card_findings(survey: &Survey, context: &Context, daemon_of: impl Fn(u16) -> 
     findings
 }
 
-/// What `work` gives, unless it takes longer than `limit`; then it goes on until this process ends.
+/// Result of `work`, or `None` if it takes longer than `limit`; then it goes on until this process ends.
 fn within<T: Send + 'static>(limit: Duration, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (sender, receiver) = mpsc::channel();
     std::thread::Builder::new().spawn(move || drop(sender.send(work()))).ok()?;

@@ -1,9 +1,9 @@
-//! A volume on the command line, as `pactl` has it: with a sign it changes the present one.
+//! A volume on the command line, in the manner of `pactl`: with a sign it changes the present volume.
 
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-/// Volumes that there are, in decibels.
+/// Range of volumes, in decibels.
 pub(crate) const VOLUME_DB: RangeInclusive<f64> = -100.0..=20.0;
 
 /// A new volume.
@@ -29,7 +29,7 @@ impl Change {
     }
 }
 
-/// A volume that is no change: the guest's own, which begins at 0 dB.
+/// A volume that is set, not changed: the guest's own, which begins at 0 dB.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Decibels(pub(crate) f64);
 
@@ -57,9 +57,9 @@ pub(crate) fn percent(db: f64) -> f64 {
     if db <= *VOLUME_DB.start() { 0.0 } else { 100.0 * 10_f64.powf(db / 60.0) }
 }
 
-/// Decibels of a percentage; the quietest volume for none.
+/// Decibels of a percentage; the quietest volume for 0 %.
 fn decibels(percent: f64) -> f64 {
-    // To a thousandth, as the daemon has it.
+    // Rounded to a thousandth, as in the daemon.
     let db = (60.0 * (percent.max(0.0) / 100.0).log10() * 1000.0).round() / 1000.0;
     db.max(*VOLUME_DB.start())
 }

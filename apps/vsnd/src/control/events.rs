@@ -1,4 +1,4 @@
-//! `vsnd events`: what happened, a line each.
+//! `vsnd events`: what happened, one line each.
 
 use std::collections::BTreeMap;
 
@@ -57,10 +57,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     }
 }
 
-/// Which events are shown.
+/// Filter of the events that are shown.
 struct Filter<'a> {
     arguments: &'a Arguments,
-    /// Guests that events were about, and whether the target names them.
+    /// Guests that events were about; true if the target names them.
     guests: BTreeMap<u16, bool>,
 }
 
@@ -75,7 +75,8 @@ impl Filter<'_> {
         Ok(self.names(target, domain)? && target.contains(event.card, event.pcm, event.stream))
     }
 
-    /// Whether the target names a guest, by what the daemon calls it now; one that is gone is known by its id.
+    /// Returns true if the target names a guest, by its present name in the daemon; a guest that is gone is known by
+    /// its id.
     fn names(&mut self, target: &Target, domain: u16) -> Result<bool, Failure> {
         if let Some(known) = self.guests.get(&domain) {
             return Ok(*known);

@@ -1,4 +1,4 @@
-//! `vsnd forget`: what was set while the daemon ran, shown or undone.
+//! `vsnd forget`: overrides that were made while the daemon ran, shown or undone.
 
 use ::control::{Reply, Request, Setting, Target};
 use clap::Args;

@@ -35,7 +35,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     Ok(ExitStatus::Success)
 }
 
-/// Asks the daemon what there is.
+/// Asks the daemon for its status.
 pub(crate) fn status(client: &mut Client, levels: bool) -> Result<Status, Failure> {
     match client.ask(&Request::List { levels }).map_err(failure)? {
         ::control::Reply::Status(status) => Ok(status),

@@ -13,7 +13,7 @@ use super::steer::{self, TargetArguments};
 use super::{Output, failure, list, text, unexpected};
 use crate::complete;
 
-/// How long streams may take to arrive: a server that does not answer is given up by the daemon before.
+/// Time that streams may take to arrive: the daemon gives up on a server that does not answer earlier.
 const PATIENCE: Duration = Duration::from_secs(8);
 const STEP: Duration = Duration::from_millis(50);
 
@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         let status = list::status(&mut client, false)?;
         let streams = match steer::named(&status, target) {
             Ok(streams) => streams,
-            // Its guest is not connected: it goes there when it is.
+            // No such stream is connected now; one that connects later goes there.
             Err(_) => return Ok(ExitStatus::Success),
         };
         let elsewhere = streams.iter().filter(|(_, stream)| is_elsewhere(stream, direction, device));
@@ -66,7 +66,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     }
 }
 
-/// Whether an open stream does not use the device. That of a WAV file shows its own.
+/// Returns true if an open stream does not use the device. A stream of a WAV file shows a path of its own.
 fn is_elsewhere(stream: &Stream, direction: Direction, device: &DeviceSpec) -> bool {
     let there = match device {
         DeviceSpec::Wav(_) => stream.device.starts_with("wav:"),
@@ -75,7 +75,7 @@ fn is_elsewhere(stream: &Stream, direction: Direction, device: &DeviceSpec) -> b
     stream.direction == Some(direction) && stream.permitted && stream.run != Run::Closed && !there
 }
 
-/// Streams that were refused something lately.
+/// The daemon's last events of streams that were refused something.
 fn refusals(client: &mut Client) -> Result<Vec<Event>, Failure> {
     match client.ask(&Request::Events { follow: false }).map_err(failure)? {
         Reply::Events { events } => Ok(events.into_iter().filter(|event| event.kind == EventKind::Refused).collect()),

@@ -1,4 +1,5 @@
-//! `vsnd volume`, `mute`, `unmute`, `allow-capture`, `deny-capture`, `disconnect`, `reload`: what changes something.
+//! `vsnd volume`, `mute`, `unmute`, `allow-capture`, `deny-capture`, `disconnect`, `reload`: commands that change
+//! something.
 
 use std::str::FromStr;
 
@@ -104,7 +105,7 @@ pub(crate) fn volume(arguments: &VolumeArguments) -> Result<ExitStatus, Failure>
     }
 }
 
-/// Sets each stream's volume to what `by` makes of the one that it has.
+/// Applies `by` to the present volume of each stream.
 fn change_by(daemon: &Daemon, json: bool, target: &Target, by: Change) -> Result<ExitStatus, Failure> {
     let mut client = daemon.connect()?;
     let status = list::status(&mut client, false)?;
@@ -154,7 +155,7 @@ pub(super) fn ask(client: &mut Client, out: &mut Output, json: bool, request: &R
     if json { out.json(&reply) } else { out.line(done(request, message, *streams)) }
 }
 
-/// The daemon's words for what was done, and how many streams it concerns where that is worth a word.
+/// The daemon's words for what was done, with the number of streams if that is useful.
 pub(crate) fn done(request: &Request, message: &str, streams: usize) -> String {
     let message = text::plain(message);
     match (request, streams) {
@@ -165,7 +166,7 @@ pub(crate) fn done(request: &Request, message: &str, streams: usize) -> String {
     }
 }
 
-/// What `vsnd volume TARGET --json` prints for a stream.
+/// Output of `vsnd volume TARGET --json` for a stream.
 #[derive(Serialize)]
 struct Volume<'a> {
     target: Target,

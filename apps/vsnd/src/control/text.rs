@@ -1,11 +1,11 @@
-//! How what the daemon tells is written for people.
+//! Words for people about what the daemon reports.
 
 use ::control::{Card, Direction, Guest, Run, Status, Stream, Target};
 
-/// What stands where there is nothing to say.
+/// Placeholder for a value that does not exist.
 pub(crate) const NOTHING: &str = "-";
 
-/// The text without what a terminal would obey: names and labels come from guests.
+/// The text without characters that a terminal would obey: names and labels come from guests.
 pub(crate) fn plain(text: &str) -> String {
     let harmless = |c: char| match c {
         '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => '\u{fffd}',
@@ -15,7 +15,7 @@ pub(crate) fn plain(text: &str) -> String {
     text.chars().map(harmless).collect()
 }
 
-/// What to call a guest in a target: its name, where that means this guest and no other, else its id.
+/// Name of a guest in a target: its own name, if that means this guest and no other, else its id.
 pub(crate) fn domain_of(status: &Status, guest: &Guest) -> String {
     let clear = |name: &&String| {
         !name.is_empty()
@@ -40,7 +40,7 @@ pub(crate) fn direction(stream: &Stream) -> &'static str {
     }
 }
 
-/// A stream's state, or the reason why it does nothing: first of all, that the host does not permit it.
+/// A stream's state, or the reason why it does nothing; the host's denial comes first.
 pub(crate) fn state(stream: &Stream) -> &'static str {
     match stream.run {
         _ if !stream.permitted => "denied",
@@ -53,12 +53,12 @@ pub(crate) fn state(stream: &Stream) -> &'static str {
     }
 }
 
-/// Whether sound flows, be it muted.
+/// Returns true if sound flows, even if it is muted.
 pub(crate) fn runs(stream: &Stream) -> bool {
     stream.permitted && stream.run == Run::Running && !stream.device_lost
 }
 
-/// A card's state: XenBus's, in words.
+/// A card's XenBus state, in words.
 pub(crate) fn card_state(card: &Card) -> String {
     let words = match card.state.as_str() {
         "Initialising" => "being set up",
@@ -73,7 +73,7 @@ pub(crate) fn card_state(card: &Card) -> String {
     words.to_owned()
 }
 
-/// A card's number, with its name where it has one.
+/// A card's number, with its name if it has one.
 pub(crate) fn card_name(card: &Card) -> String {
     match plain(&card.name) {
         name if name.is_empty() => format!("card {}", card.card),
@@ -81,7 +81,7 @@ pub(crate) fn card_name(card: &Card) -> String {
     }
 }
 
-/// The names of a card and its PCM devices, where the guest's configuration has any.
+/// The names of a card and its PCM devices, if the guest's configuration has any.
 pub(crate) fn names(card: &Card) -> Option<String> {
     let mut names = vec![card_name(card)];
     let mut pcms: Vec<_> = card.streams.iter().map(|stream| (stream.pcm, &stream.pcm_name)).collect();
@@ -97,13 +97,13 @@ pub(crate) fn format(stream: &Stream) -> Option<String> {
     Some(format!("{} {} Hz {} ch", plain(format), stream.rate_hz, stream.channels))
 }
 
-/// A level or volume with its unit, in a way that `vsnd volume` reads.
+/// A level or volume with its unit, in the syntax that `vsnd volume` reads.
 pub(crate) fn decibels(db: f64) -> String {
-    // Adding nothing makes the zero below zero a common one.
+    // Adding 0.0 turns negative zero into zero.
     format!("{:.1} dB", (db * 10.0).round() / 10.0 + 0.0)
 }
 
-/// The host's volume, or that it silences the stream. Where the ceiling holds it down, what is left: `≤-12.0 dB`.
+/// The host's volume, or `muted`. If the ceiling limits the volume, what the ceiling leaves: `≤-12.0 dB`.
 pub(crate) fn volume(stream: &Stream) -> String {
     match capped(stream) {
         _ if stream.muted => "muted".to_owned(),
@@ -112,13 +112,13 @@ pub(crate) fn volume(stream: &Stream) -> String {
     }
 }
 
-/// The ceiling, where guest and host together would exceed it.
+/// The ceiling, if guest and host together would exceed it.
 pub(crate) fn capped(stream: &Stream) -> Option<f64> {
     let guest = stream.guest_volume_db.iter().copied().reduce(f64::max).unwrap_or(0.0);
     stream.volume_max_db.filter(|max| stream.volume_db + guest > *max)
 }
 
-/// The volume that the host's people have set on the sound server, if it changes anything.
+/// The volume that the users of the host have set on the sound server, if it changes anything.
 pub(crate) fn server_volume(stream: &Stream) -> Option<String> {
     match stream.server_volume_db {
         _ if stream.server_muted => Some("muted".to_owned()),
@@ -127,7 +127,7 @@ pub(crate) fn server_volume(stream: &Stream) -> Option<String> {
     }
 }
 
-/// The guest's own volume: one figure, or one a channel where they differ.
+/// The guest's own volume: one number, or one per channel if they differ.
 pub(crate) fn guest_volume(stream: &Stream) -> Option<String> {
     let channels = stream.guest_volume_db.len().max(stream.guest_muted.len());
     let mut texts: Vec<String> = (0..channels)
@@ -148,7 +148,7 @@ pub(crate) fn latency(microseconds: u64) -> String {
     if milliseconds < 999.95 { format!("{milliseconds:.1} ms") } else { format!("{:.2} s", milliseconds / 1e3) }
 }
 
-/// How long something has been running, in its two largest units.
+/// Running time, in its two largest units.
 pub(crate) fn uptime(milliseconds: u64) -> String {
     let seconds = milliseconds / 1000;
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);

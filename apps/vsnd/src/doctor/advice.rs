@@ -1,4 +1,4 @@
-//! What the states of a card's two ends mean, and what to do.
+//! Meaning of the states of a card's two ends, and the next step.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -10,16 +10,16 @@ use super::CARD;
 use super::machine::Driver;
 use super::report::{Finding, State};
 
-/// Whether a daemon serves a domain's backends.
+/// Presence of a daemon that serves a domain's backends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Served {
     Yes,
     No,
-    /// It runs elsewhere, or its process cannot be seen.
+    /// The daemon runs elsewhere, or its process cannot be seen.
     Unknown,
 }
 
-/// Where the doctor stands.
+/// Place where the doctor runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     Emulation,
@@ -30,38 +30,39 @@ pub(super) enum Place {
     },
 }
 
-/// What the commands that are recommended need to know.
+/// Facts that the recommended commands depend on.
 #[derive(Debug, Clone)]
 pub(super) struct Context {
     place: Place,
-    /// Our domain, where it is known.
+    /// Our domain, if it is known.
     own: u16,
-    /// Options that lead `vsnd` and `vsndd` to this Xen, and `vsnd emu`; empty where they find it by themselves.
+    /// Options that lead `vsnd` and `vsndd` to this Xen, and `vsnd emu`; empty if they find it by themselves.
     xen_option: String,
     dir_option: String,
-    /// The option that a daemon needs to be heard.
+    /// Option that a daemon needs for its guests to be heard.
     pub(super) sink_option: &'static str,
-    /// The daemon is installed as a service: that is started and configured, never another one by hand.
+    /// True if the daemon is installed as a service: then only the service is started and configured, no daemon by
+    /// hand.
     pub(super) packaged: bool,
-    /// Where the daemon listens unless its configuration says otherwise.
+    /// Default path of the daemon's control socket.
     pub(super) socket: PathBuf,
-    /// The guest's driver in /sys/bus/xen/drivers; Linux's where nothing is known.
+    /// Name of the guest's driver in /sys/bus/xen/drivers; that of Linux's driver if nothing is known.
     on_bus: &'static str,
-    /// A machine on which Xen, as Debian builds it, keeps guests from each other.
+    /// True on a machine on which Xen, as Debian builds it, keeps guests from each other.
     pub(super) arm: bool,
 }
 
-/// What is said of a card.
+/// States of a card's two ends.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ends {
     pub(super) frontend: XenbusState,
     pub(super) backend: XenbusState,
-    /// False when the toolstack wants the card gone.
+    /// False if the toolstack wants the card to be removed.
     pub(super) online: bool,
     pub(super) daemon: Served,
 }
 
-/// What the states mean.
+/// Meaning of the states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Diagnosis {
     Works,
@@ -154,12 +155,12 @@ impl Context {
         }
     }
 
-    /// Where there is no Xen.
+    /// Context without a Xen.
     pub(super) fn nowhere() -> Self {
         Self::real(None, None)
     }
 
-    /// `variable` is the value of `VSND_XEN`, which spares the options.
+    /// Context of the emulation in `dir`; `variable` is the value of `VSND_XEN`, which may replace the options.
     pub(super) fn emulated(dir: &Path, variable: Option<&str>) -> Self {
         let spec = XenSpec::Emu(dir.to_owned());
         let named = variable.and_then(|text| text.parse().ok()) == Some(spec.clone());
@@ -177,7 +178,7 @@ impl Context {
         }
     }
 
-    /// The same for a card of `guest`: a driver domain is the host of those that it serves.
+    /// The place with respect to a card of `guest`: a driver domain is the host of the guests that it serves.
     pub(super) fn place(&self, guest: u16) -> Place {
         match self.place {
             Place::Guest { .. } if guest != self.own => Place::Host,
@@ -212,7 +213,7 @@ impl Context {
             Diagnosis::NoDriver if matches!(place, Place::Guest { .. }) => "`modprobe snd_xen_front`".into(),
             Diagnosis::NoDriver => "`modprobe snd_xen_front` in the guest".into(),
             Diagnosis::DriverIdle => "`dmesg` says why; or restart this guest".into(),
-            // Its driver was refused a channel to the other guest.
+            // The guest's driver was refused a channel to the other guest.
             Diagnosis::LetGo if self.arm && backend != 0 => {
                 format!(
                     "on Arm a guest talks to domain {backend} only with `xsm=dummy` on Xen's command line; restart the host with it"
@@ -233,7 +234,7 @@ impl Context {
         })
     }
 
-    /// How to get a daemon in domain `backend`.
+    /// Advice to start a daemon in domain `backend`.
     pub(super) fn start_daemon(&self, backend: u16) -> String {
         match self.place {
             Place::Emulation => {
@@ -247,7 +248,7 @@ impl Context {
         }
     }
 
-    /// How a daemon that is there, or not, is given a setting of its configuration, or its option.
+    /// Advice to set a key of a daemon's configuration, or its option.
     pub(super) fn set(&self, key: &str, device: &str) -> String {
         if self.packaged {
             format!("`{key} = \"{device}\"` in /etc/vsnd/vsndd.toml, then `systemctl reload vsndd`")
@@ -256,7 +257,7 @@ impl Context {
         }
     }
 
-    /// How capture is allowed.
+    /// Advice to allow capture.
     pub(super) fn allow_capture(&self) -> String {
         if self.packaged {
             "`source = \"alsa:default\"` and `capture = true` in /etc/vsnd/vsndd.toml, then `systemctl reload vsndd`"
@@ -268,7 +269,7 @@ impl Context {
         }
     }
 
-    /// Where the daemon says why.
+    /// Advice to look into the daemon's log.
     pub(super) fn daemon_log(&self) -> String {
         if self.packaged { "`journalctl -u vsndd` says why".to_owned() } else { "the daemon's log says why".to_owned() }
     }
@@ -283,7 +284,7 @@ impl Context {
         }
     }
 
-    /// There is no card at all.
+    /// Finding that there is no card at all.
     pub(super) fn no_card(&self, own: u16) -> Finding {
         match self.place {
             Place::Emulation => {
@@ -311,7 +312,7 @@ fn domain(domain: u16, usual: u16) -> String {
     if domain == usual { String::new() } else { format!(" --domain {domain}") }
 }
 
-/// A word as a shell takes it.
+/// A word, quoted for a shell if necessary.
 pub(super) fn shell_word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:,+@%=".contains(c);
     if !text.is_empty() && text.chars().all(plain) {

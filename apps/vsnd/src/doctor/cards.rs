@@ -1,6 +1,6 @@
 //! The sound cards that XenStore knows, seen from this domain.
 //!
-//! Much of it can be written by guests: paths are made of numbers, text is escaped, and time is bounded.
+//! Guests can write much of it: paths are made of numbers, text is escaped, and time is bounded.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,9 +13,9 @@ use xenstore::{Client, Error, Escaped};
 use super::advice::{Context, Diagnosis, Ends, Served};
 use super::report::{Finding, State};
 
-/// How long one answer may take.
+/// Time that one answer may take.
 pub(super) const ANSWER_TIME: Duration = Duration::from_secs(2);
-/// How long cards are looked for.
+/// Time that the search for cards may take.
 const SURVEY_TIME: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
@@ -23,11 +23,11 @@ pub(super) struct Survey {
     /// Our domain.
     pub(super) own: u16,
     pub(super) cards: Vec<Card>,
-    /// Time was over before all cards were looked at.
+    /// True if time was over before all cards were looked at.
     pub(super) cut: bool,
 }
 
-/// Why nothing is known of the store's contents.
+/// Reason why the store's contents are unknown.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SurveyError {
     #[error("there is neither a store daemon's socket nor a store device")]
@@ -49,16 +49,16 @@ pub(super) struct Card {
     frontend_state: XenbusState,
     backend_state: XenbusState,
     online: bool,
-    /// The protocol's version that a daemon has announced, if one ever has.
+    /// Versions of the protocol that a daemon has announced, if one ever has.
     pub(super) versions: Option<String>,
     protocol: Protocol,
     playback: usize,
     capture: usize,
 }
 
-/// Looks at every card that domain `own` serves or has; domain 0 sees those of all.
+/// Looks at every card that domain `own` serves or has; domain 0 sees the cards of all domains.
 ///
-/// `own` is found out where it is not given.
+/// `own` is read from the store if it is not given.
 pub(super) fn survey(path: &Path, own: Option<u16>) -> Result<Survey, SurveyError> {
     let mut store = Client::connect(path)?;
     store.set_timeout(ANSWER_TIME);
@@ -127,7 +127,7 @@ impl Card {
         let mut protocol = Protocol::V2;
         if versions.is_none() && (stream_id.is_some() || (playback + capture == 0 && ring.is_some())) {
             protocol = Protocol::V0;
-            // A device that nobody described goes either way.
+            // A device whose direction nobody described can be used in both.
             let only = kind.as_deref().and_then(Direction::from_node);
             let used = |direction| usize::from(only.is_none_or(|only| only == direction));
             (playback, capture) = (used(Direction::Playback), used(Direction::Capture));
@@ -201,12 +201,12 @@ fn streams(store: &mut Client, frontend: &str) -> Result<(usize, usize), Error> 
     Ok((playback, capture))
 }
 
-/// What counts up from 0, as far as the protocol's index reaches.
+/// The numbers that count up from 0 without a gap, as far as the protocol's index reaches.
 fn unbroken(found: BTreeSet<u8>) -> impl Iterator<Item = u8> {
     (0..u8::MAX).zip(found).take_while(|(index, found)| index == found).map(|(_, found)| found)
 }
 
-/// The numbered children of a directory that need not be there, or be ours to read.
+/// The numbered children of a directory; none if it does not exist or may not be read.
 fn numbers<N: TryFrom<u32> + Ord>(store: &mut Client, path: &str) -> Result<BTreeSet<N>, Error> {
     let names = match store.directory(path) {
         Err(Error::Store { .. }) => return Ok(BTreeSet::new()),
@@ -215,7 +215,7 @@ fn numbers<N: TryFrom<u32> + Ord>(store: &mut Client, path: &str) -> Result<BTre
     Ok(names.iter().filter_map(|name| N::try_from(number(name.as_bytes())?).ok()).collect())
 }
 
-/// What the store refuses to tell is as good as not there.
+/// A value that the store refuses to give counts as missing.
 fn readable(value: Result<Option<Vec<u8>>, Error>) -> Result<Option<Vec<u8>>, Error> {
     match value {
         Err(Error::Store { .. }) => Ok(None),

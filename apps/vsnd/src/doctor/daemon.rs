@@ -1,4 +1,4 @@
-//! The daemons that run on this machine, as their processes show.
+//! The daemons that run on this machine, found by their processes.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -12,11 +12,11 @@ use super::cards::ANSWER_TIME;
 use super::machine::Machine;
 use super::within;
 
-/// A process named `vsndd`, with what it was started with.
+/// A process named `vsndd`, with the options that it was started with.
 #[derive(Debug, Clone)]
 pub(super) struct Daemon {
     pub(super) process: u32,
-    /// `None` where it cannot be found out.
+    /// The Xen that is served; `None` if it cannot be found out.
     xen: Option<XenSpec>,
     domain: u16,
     pub(super) config: Option<PathBuf>,
@@ -30,12 +30,12 @@ pub(super) struct Daemon {
 pub(super) struct Daemons {
     emulation: bool,
     found: Vec<Daemon>,
-    /// There may be more: processes of others are hidden, or do not tell which Xen they serve.
+    /// True if there may be more: processes of others are hidden, or do not tell which Xen they serve.
     unsure: bool,
 }
 
 impl Daemons {
-    /// Those that are running; the kernel is not waited for longer than for anybody else.
+    /// Daemons that are running. Like every other answer, the kernel's may only take `ANSWER_TIME`.
     pub(super) fn running(machine: &Machine, spec: &XenSpec) -> Self {
         let (there, wanted) = (machine.clone(), spec.clone());
         let nobody = Self { emulation: matches!(spec, XenSpec::Emu(_)), found: Vec::new(), unsure: true };
@@ -58,7 +58,7 @@ impl Daemons {
         Self { emulation: matches!(spec, XenSpec::Emu(_)), found, unsure }
     }
 
-    /// Those that serve the backends of `domain`. On the real Xen those of this machine are those of its domain.
+    /// Daemons that serve the backends of `domain`. On the real Xen, all daemons of this machine serve its own domain.
     pub(super) fn serving(&self, domain: u16) -> Vec<&Daemon> {
         self.found.iter().filter(|daemon| !self.emulation || daemon.domain == domain).collect()
     }
@@ -91,7 +91,7 @@ impl Daemon {
             Some(parts.map(|part| OsString::from_vec(part.to_vec())).collect::<Vec<_>>())
         };
         let arguments = strings("cmdline")?;
-        // What has ended and was not waited for yet has no arguments any more.
+        // A process that has ended and was not waited for yet has no arguments any more.
         if arguments.is_empty() || arguments.iter().any(|argument| argument == "--check-config") {
             return None;
         }

@@ -1,4 +1,4 @@
-//! What a host needs: the daemon, its configuration, and devices to play to and record from.
+//! Needs of a host: the daemon, its configuration, and devices to play to and record from.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -16,23 +16,23 @@ use super::report::Finding;
 use super::told::{Told, Word};
 use super::within;
 
-/// The daemon reads it when no other is named.
+/// Configuration that the daemon reads if no other is named.
 const DEFAULT_CONFIG: &str = "/etc/vsnd/vsndd.toml";
-/// How long a file or a device may take.
+/// Time that a file or a device may take.
 const TIME: Duration = Duration::from_secs(2);
 
-/// What the daemon is told by its file and its options, or would be.
+/// Settings of the daemon by its file and its options, even if it does not run.
 #[derive(Debug)]
 pub(super) struct Configured {
     finding: Finding,
-    /// `None` where nothing is configured, or it cannot be understood.
+    /// `None` if nothing is configured, or the file has mistakes.
     config: Option<Config>,
-    /// A daemon runs, which knows more of its devices than we.
+    /// True if a daemon runs, which knows more of its devices than we do.
     running: bool,
 }
 
 impl Configured {
-    /// `named` is the file that the user named.
+    /// Reads the configuration; `named` is the file that the user named.
     pub(super) fn read(machine: &Machine, daemons: Option<&Daemons>, named: Option<&Path>, emulated: bool) -> Self {
         let running = daemons.and_then(|daemons| daemons.all().first());
         let standard = machine.path(DEFAULT_CONFIG);
@@ -165,7 +165,7 @@ fn configuration(path: PathBuf) -> (Finding, Option<Config>) {
     }
 }
 
-/// `1 card`, `2 cards`.
+/// A number with its noun: `1 card`, `2 cards`.
 fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
@@ -190,7 +190,7 @@ fn devices(config: &Config, told: &Told, context: &Context) -> Vec<Finding> {
         uses.extend(rule.sink.iter().map(|device| (format!("sink of rule {index}"), Direction::Playback, device)));
         uses.extend(rule.source.iter().map(|device| (format!("source of rule {index}"), Direction::Capture, device)));
     }
-    // All at once, so that many that hang take no longer than one.
+    // All devices are asked at the same time, so that many that hang take no longer than one.
     let started = Instant::now();
     let asked: Vec<_> = uses.iter().map(|(_, direction, device)| ask((*device).clone(), *direction)).collect();
     let mut findings = Vec::new();
@@ -205,7 +205,7 @@ fn devices(config: &Config, told: &Told, context: &Context) -> Vec<Finding> {
 
 type Answer = Result<Capabilities, host_audio::Error>;
 
-/// Asks a device for what it can do, and a server whether it is there.
+/// Asks a device for its capabilities, and a server if it is there.
 fn ask(device: DeviceSpec, direction: Direction) -> mpsc::Receiver<Answer> {
     let (sender, receiver) = mpsc::channel();
     // Without a thread there is no answer either.
@@ -218,8 +218,8 @@ fn ask(device: DeviceSpec, direction: Direction) -> mpsc::Receiver<Answer> {
     receiver
 }
 
-/// `answer` is `None` where the device did not answer us; `word` is the running daemon's last one about it, which counts more: it is
-/// another user, and may hold the device.
+/// Finding about a device. `answer` is `None` if the device did not answer us; `word` is the running daemon's last one
+/// about it, which counts more: the daemon is another user, and may hold the device.
 fn device_finding(
     check: String,
     direction: Direction,
@@ -256,7 +256,7 @@ fn device_finding(
         (device, Some(Word::Opened(time)), _) => {
             Finding::ok(check, format!("{device}: opened by the daemon at {time}"))
         }
-        // The device may have come since.
+        // The device may have become available since then.
         (device, Some(Word::Failed(time, reason)), Some(Ok(_))) if !is_server => {
             let found = format!("{device} answers now; at {time} the daemon could not use it: {reason}");
             Finding::note(check, found, Some("play something, and look again".to_owned()))

@@ -1,4 +1,4 @@
-//! What this machine's kernel says of Xen: the hypervisor, device files, the store, the guest's driver.
+//! The kernel's information on Xen: the hypervisor, device files, the store, the guest's driver.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use super::advice::shell_word;
 use super::cards::SurveyError;
 use super::report::Finding;
 
-/// Device files, who needs them, and what provides them.
+/// Device files, and the modules that provide them.
 const DEVICE_FILES: [(&str, &str); 4] =
     [("evtchn", "xen-evtchn"), ("gntdev", "xen-gntdev"), ("gntalloc", "xen-gntalloc"), ("xenbus", "xenfs")];
 
@@ -17,19 +17,19 @@ const DEVICE_FILES: [(&str, &str); 4] =
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Driver {
     module: &'static str,
-    /// Its name in /sys/bus/xen/drivers.
+    /// Name of the driver in /sys/bus/xen/drivers.
     pub(super) on_bus: &'static str,
 }
 
-/// Our own and Linux's; where both are loaded, ours has what devices come.
+/// Our own driver and Linux's; if both are loaded, ours gets new devices.
 pub(super) const DRIVERS: [Driver; 2] =
     [Driver { module: "vsnd_front", on_bus: "vsnd_front" }, Driver { module: "snd_xen_front", on_bus: "vsnd" }];
 
-/// A file system to look at; not that of this machine in tests.
+/// A file system to look at; in tests not that of this machine.
 #[derive(Debug, Clone)]
 pub(super) struct Machine {
     root: PathBuf,
-    /// Where the environment says that the store is.
+    /// Place of the store, if the environment names it.
     store: Option<PathBuf>,
 }
 
@@ -57,7 +57,7 @@ impl Machine {
         self.path(path).exists()
     }
 
-    /// Whether the daemon is installed as a service.
+    /// Returns true if the daemon is installed as a service.
     pub(super) fn has_unit(&self) -> bool {
         let directories = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
         directories.iter().any(|directory| self.has(&format!("{directory}/vsndd.service")))
@@ -76,7 +76,7 @@ impl Machine {
         })
     }
 
-    /// What there is instead of Xen.
+    /// Description of what there is instead of Xen.
     pub(super) fn no_hypervisor(&self) -> String {
         match self.text("/sys/hypervisor/type") {
             Some(other) => format!("no Xen here: the hypervisor is `{other}`"),
@@ -84,7 +84,7 @@ impl Machine {
         }
     }
 
-    /// Whether this is domain 0; `None` where xenfs is not mounted.
+    /// Returns true if this is domain 0; `None` if xenfs is not mounted.
     pub(super) fn is_control_domain(&self) -> Option<bool> {
         self.text("/proc/xen/capabilities").map(|text| text.split_whitespace().any(|word| word == "control_d"))
     }
@@ -97,7 +97,7 @@ impl Machine {
         Finding::note("xenfs", "not mounted at /proc/xen; vsnd does without", next)
     }
 
-    /// `store` is where the store is spoken to.
+    /// Findings about the device files; `store` is the place of the store.
     pub(super) fn device_files(&self, host: bool, store: Option<&Path>) -> Vec<Finding> {
         let store_device = self.path("/dev/xen/xenbus");
         let finding = |(name, module): (&str, &str)| {
@@ -128,7 +128,7 @@ impl Machine {
         DEVICE_FILES.into_iter().map(finding).collect()
     }
 
-    /// Where the store is spoken to, as everything else of this project does.
+    /// Place of the store, found in the same way as in all of this project.
     pub(super) fn store(&self) -> Option<PathBuf> {
         let socket = self.path("/run/xenstored/socket");
         let device = self.path("/dev/xen/xenbus");
@@ -169,7 +169,7 @@ impl Machine {
         text.lines().filter(|line| line.contains("]: ")).map(|line| line.trim().to_owned()).collect()
     }
 
-    /// The card that the kernel's driver makes of one that is connected.
+    /// Finding about the ALSA card that the kernel's driver makes of a connected card.
     pub(super) fn alsa_card(&self) -> Finding {
         // The driver leaves the card's name empty.
         match self.alsa_cards().iter().find(|card| card.contains("]: vsnd -")) {
@@ -191,7 +191,7 @@ pub(super) fn driver_finding(driver: Option<&Driver>) -> Finding {
     Finding::missing("driver", "neither vsnd_front nor snd_xen_front is loaded", next)
 }
 
-/// Which domain this is, in words.
+/// Description of this domain.
 pub(super) fn this_is(own: Option<u16>, host: bool) -> String {
     match own {
         Some(0) => "this is domain 0, the host".to_owned(),
@@ -201,7 +201,7 @@ pub(super) fn this_is(own: Option<u16>, host: bool) -> String {
     }
 }
 
-/// Why the emulation cannot be used, and what to do.
+/// Reason why the emulation cannot be used, and the next step.
 pub(super) fn no_emulation(dir: &Path, error: &SurveyError) -> (String, String) {
     let word = shell_word(&dir.display().to_string());
     let dir = dir.display();

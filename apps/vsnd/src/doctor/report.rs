@@ -1,4 +1,4 @@
-//! What was found, as lines for people or as JSON.
+//! Findings, as lines for people or as JSON.
 
 use std::io::IsTerminal;
 
@@ -10,7 +10,7 @@ use crate::output::Output;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum State {
-    /// As it should be.
+    /// Everything is as it should be.
     Ok,
     /// Sound cannot work without it.
     Missing,
@@ -20,12 +20,12 @@ pub(super) enum State {
 
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Finding {
-    /// What was looked at.
+    /// Subject of the check.
     pub(super) check: String,
     pub(super) state: State,
-    /// What is there.
+    /// Result of the check.
     pub(super) found: String,
-    /// What to do.
+    /// Next step, if there is any.
     pub(super) next: Option<String>,
 }
 
@@ -43,7 +43,7 @@ impl Finding {
     }
 }
 
-/// How a state looks.
+/// Mark of a state.
 fn mark(state: State, terminal: bool, colour: bool) -> String {
     let (word, sign, code) = match state {
         State::Ok => ("ok     ", "✔", 32),
@@ -57,7 +57,7 @@ fn mark(state: State, terminal: bool, colour: bool) -> String {
     }
 }
 
-/// Nothing that was found may write control characters to a terminal, wherever it comes from.
+/// Escapes control characters: no finding may write them to a terminal, wherever it comes from.
 fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
 }

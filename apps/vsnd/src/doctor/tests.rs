@@ -129,14 +129,14 @@ struct World {
 }
 
 impl World {
-    /// The store knows this domain, the kernel says nothing of Xen yet.
+    /// A machine of domain `own`, with a store and with what the kernel says of Xen.
     fn of_domain(own: u16) -> Self {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(root.path().join("run/xenstored")).unwrap();
         let socket = root.path().join("run/xenstored/socket");
         let server = server::spawn(&socket).unwrap();
         let mut store = Client::connect(&socket).unwrap();
-        // Domain 0 is the only one that may connect; who it is, it believes this node.
+        // Only domain 0 may connect to this store; the doctor takes its own domain from this node.
         store.write("/local/domain/0/domid", own.to_string().as_bytes()).unwrap();
         let world = Self { root, store, _server: server };
         for (path, text) in [

@@ -1,4 +1,4 @@
-//! The running daemon's own word: its devices' last openings, and what it refused lately.
+//! The running daemon's own word: its devices' last openings, and its recent refusals.
 
 use std::path::Path;
 
@@ -11,23 +11,23 @@ use super::cards::ANSWER_TIME;
 use super::report::Finding;
 use super::within;
 
-/// Refusals that are shown, the last ones.
+/// Maximum number of refusals that are shown, the last ones.
 const REFUSALS: usize = 3;
 
-/// Everything that a daemon told lately, oldest first.
+/// The events that a daemon remembers, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Told {
     events: Vec<Event>,
-    /// Why it could not be asked.
+    /// Finding that the daemon could not be asked.
     failure: Option<Finding>,
 }
 
 /// The daemon's last word about a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Word {
-    /// A stream opened it, at this time.
+    /// A stream opened the device, at this time.
     Opened(String),
-    /// The device could not be opened or went away: when, and why.
+    /// The device could not be opened or went away: time and reason.
     Failed(String, String),
 }
 
@@ -67,7 +67,7 @@ impl Told {
         }
     }
 
-    /// Findings: devices that could not be asked, and recent refusals that no success has followed.
+    /// Findings: a daemon that could not be asked, and recent refusals that no success has followed.
     pub(super) fn findings(self) -> Vec<Finding> {
         let stream = |event: &Event| (event.domain, event.card, event.pcm, event.stream);
         let open = |event: &Event| matches!(event.kind, EventKind::Open | EventKind::Refused);
