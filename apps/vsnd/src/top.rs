@@ -1,8 +1,8 @@
 //! `vsnd top`: the daemon's streams on a live screen.
 //!
-//! [`model`] takes what the daemon tells and makes of it what is worth showing, [`keys`] turns keys into requests, [`view`]
-//! draws: all three without a terminal, a socket or a clock. [`link`] talks to the daemon in a thread of its own, so that
-//! a daemon that hangs does not make the screen hang; [`screen`] has the terminal.
+//! [`model`] selects from the daemon's status what is worth showing, [`keys`] turns keys into requests, [`view`] draws:
+//! all three without a terminal, a socket or a clock. [`link`] talks to the daemon in a thread of its own, so that a
+//! daemon that hangs does not make the screen hang; [`screen`] has the terminal.
 
 mod arrange;
 mod ascii;
@@ -27,10 +27,10 @@ use program::{ExitStatus, Failure};
 
 use crate::control::{Daemon, Output, list};
 
-/// How often the screen shows something new.
+/// Interval at which the screen is updated.
 const SCREEN_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How often a line of JSON comes.
+/// Interval between lines of JSON.
 const JSON_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
@@ -71,7 +71,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     }
 }
 
-/// A line of JSON at each interval, counted from the first one.
+/// Prints a line of JSON at each interval, counted from the first one.
 fn stream(mut client: Client, interval: Duration) -> Result<ExitStatus, Failure> {
     let mut out = Output::new();
     let mut next = Instant::now();

@@ -1,4 +1,4 @@
-//! Which streams are listed, and in which order.
+//! Selection and order of the streams in the list.
 
 use super::model::{Row, is_open};
 use crate::control::text;
@@ -6,16 +6,16 @@ use crate::control::text;
 /// The order of the list.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Order {
-    /// Guest by guest, as the daemon tells them.
+    /// Guest by guest, in the daemon's order.
     #[default]
     Guest,
     /// Running streams first.
     State,
-    /// The longest first.
+    /// Longest latency first.
     Latency,
-    /// The most first.
+    /// Most xruns first.
     Xruns,
-    /// The most notifications a second first.
+    /// Most notifications a second first.
     Rate,
 }
 
@@ -41,22 +41,22 @@ impl Order {
     }
 }
 
-/// The choice among all streams.
+/// Selection and order of the streams.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Arrangement {
     pub(super) order: Order,
-    /// Guests stay together, in whatever order.
+    /// True if guests stay together, whatever the order.
     pub(super) grouped: bool,
-    /// Streams that no guest uses, and cards without streams, are left out.
+    /// True if streams that no guest uses, and cards without streams, are left out.
     pub(super) hides_idle: bool,
-    /// A text that the streams have in their line, in either case; empty for all.
+    /// Text that the line of a stream contains, in either case; empty for all.
     pub(super) filter: String,
-    /// The filter is being typed.
+    /// True while the filter is being typed.
     pub(super) typing: bool,
 }
 
 impl Arrangement {
-    /// Leaves out what is not chosen, and orders the rest; what is alike stays in its order.
+    /// Leaves out what is not selected, and sorts the rest; equal streams stay in their order.
     pub(super) fn apply(&self, rows: &mut Vec<Row>) {
         rows.retain(|row| self.shows(row));
         match self.order {
@@ -80,7 +80,7 @@ impl Arrangement {
         }
     }
 
-    /// Whether a text with these words is to be shown.
+    /// Returns true if the filter lets a text with these words pass.
     pub(super) fn has(&self, words: &str) -> bool {
         self.filter.is_empty() || words.to_lowercase().contains(&self.filter.to_lowercase())
     }
@@ -98,7 +98,7 @@ impl Arrangement {
         (is_open(stream) || !self.hides_idle) && self.has(&words.join(" "))
     }
 
-    /// The choice in words; `None` for all streams in the daemon's order.
+    /// The selection in words; `None` for all streams in the daemon's order.
     pub(super) fn words(&self) -> Option<String> {
         let mut words = Vec::new();
         if self.order != Order::Guest {

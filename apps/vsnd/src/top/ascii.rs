@@ -2,7 +2,7 @@
 
 use ratatui::buffer::Buffer;
 
-/// Whether the locale has UTF-8: the first of these variables that is set decides (setlocale(3)).
+/// Returns true if the locale has UTF-8: the first of these variables that is set decides (setlocale(3)).
 pub(super) fn has_utf8(variable: impl Fn(&str) -> Option<String>) -> bool {
     let named = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(variable).find(|value| !value.is_empty());
     named.is_some_and(|locale| {
@@ -11,12 +11,12 @@ pub(super) fn has_utf8(variable: impl Fn(&str) -> Option<String>) -> bool {
     })
 }
 
-/// Puts a sign of ASCII in the place of every other one.
+/// Replaces every sign that is not ASCII by one that is.
 pub(super) fn transliterate(buffer: &mut Buffer) {
     for index in 0..buffer.content.len() {
         let symbol = buffer.content[index].symbol();
         if symbol == "\u{221e}" {
-            // Behind the minus of a figure that stands at the right of its column.
+            // The sign stands behind the minus of a number that is aligned to the right.
             let signs = ["-", "i", "n", "f"].into_iter().rev();
             for (cell, sign) in buffer.content[..=index].iter_mut().rev().zip(signs) {
                 cell.set_symbol(sign);

@@ -1,4 +1,4 @@
-//! Which columns the list of streams has: what matters most first, and more of them the wider the screen is.
+//! Columns of the list of streams: the most important first, and more of them the wider the screen is.
 
 use super::fit::{cut, cut_target, width};
 use super::model::{Row, is_open};
@@ -10,10 +10,10 @@ pub(super) const MARGIN: usize = 2;
 /// The narrowest useful meter.
 const METER_MIN: usize = 18;
 
-/// Narrower than that a stream cannot be told from another.
+/// Minimum width of a target: in less, streams cannot be told apart.
 const TARGET_MIN: usize = 12;
 
-/// A target that is longer than that does not take room from the meters: it is told in full of the selected stream.
+/// Maximum width of a target: a longer one takes no room from the meters, and is shown in full of the selected stream.
 const TARGET_MAX: usize = 28;
 
 /// A column.
@@ -34,7 +34,7 @@ pub(super) enum Column {
     Meter,
 }
 
-/// All of them, the most important first, each with its width. The order on the screen is that of [`Column`].
+/// All columns, the most important first, each with its width. The order on the screen is that of [`Column`].
 const IMPORTANCE: [(Column, usize); 13] = [
     (Column::Target, TARGET_MIN),
     (Column::State, 7),
@@ -56,7 +56,7 @@ const IMPORTANCE: [(Column, usize); 13] = [
 pub(super) struct Columns(pub(super) Vec<(Column, usize)>);
 
 impl Columns {
-    /// Those that fit; `target_width` is what the longest target takes.
+    /// The columns that fit; `target_width` is the width of the longest target.
     pub(super) fn fitting(screen_width: usize, target_width: usize) -> Self {
         let mut left = screen_width.saturating_sub(MARGIN);
         let mut columns = Vec::new();
@@ -85,13 +85,13 @@ impl Columns {
         self.0.iter().any(|(other, _)| *other == column)
     }
 
-    /// Where the meters begin and how wide they are.
+    /// Position and width of the meters.
     pub(super) fn meter(&self) -> Option<(usize, usize)> {
         let last = self.0.last().filter(|(column, _)| *column == Column::Meter)?;
         Some((MARGIN + self.0.iter().map(|(_, width)| width + 1).sum::<usize>() - last.1 - 1, last.1))
     }
 
-    /// A line with what `cell` has for each column but the meters.
+    /// A line with the text that `cell` gives for each column but the meters.
     pub(super) fn line(&self, cell: impl Fn(Column, usize) -> String) -> String {
         let mut line = String::new();
         for (column, columns) in self.0.iter().filter(|(column, _)| *column != Column::Meter) {
@@ -128,7 +128,7 @@ impl Column {
         }
     }
 
-    /// What it says of a stream.
+    /// Text of the column for a stream.
     pub(super) fn text(self, row: &Row, columns: usize) -> String {
         let stream = &row.stream;
         let rate = |rate: Option<f64>| rate.filter(|_| is_open(stream)).map(|rate| format!("{rate:.0}"));

@@ -1,11 +1,11 @@
-//! Text that has to fit into so many columns of a terminal.
+//! Text that has to fit into a number of columns of a terminal.
 
 use ::control::Target;
 use ratatui::text::Span;
 
 use crate::control::text;
 
-/// Between two fields.
+/// Text between two fields.
 pub(super) const SEPARATOR: &str = " · ";
 
 /// Columns that the text takes; a Chinese character takes two.
@@ -13,7 +13,7 @@ pub(super) fn width(text: &str) -> usize {
     Span::raw(text).width()
 }
 
-/// The text, cut at its end where it does not fit.
+/// The text, cut at its end if it does not fit.
 pub(super) fn cut(text: &str, columns: usize) -> String {
     if width(text) <= columns {
         return text.to_owned();
@@ -46,7 +46,7 @@ fn cut_middle(text: &str, columns: usize) -> String {
     cut(text, columns - width(&end)) + &end
 }
 
-/// The target; where it does not fit the guest's name is cut, and what distinguishes its streams stays.
+/// The target; if it does not fit, the guest's name is cut, and the numbers that distinguish its streams stay.
 pub(super) fn cut_target(target: &Target, columns: usize) -> String {
     let whole = text::plain(&target.to_string());
     if width(&whole) <= columns {
@@ -60,7 +60,7 @@ pub(super) fn cut_target(target: &Target, columns: usize) -> String {
     }
 }
 
-/// As many of the fields as fit into lines of so many columns, with a separator between them.
+/// Lines of at most `columns` columns with as many of the fields as fit, with a separator between them.
 pub(super) fn wrap(fields: &[String], columns: usize, lines: usize) -> Vec<String> {
     let mut wrapped: Vec<String> = Vec::new();
     for field in fields {

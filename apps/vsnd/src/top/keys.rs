@@ -1,4 +1,4 @@
-//! What keys do.
+//! Effects of keys and of the mouse.
 
 use ::control::{Request, Target};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEventKind};
@@ -8,7 +8,7 @@ use super::model::{Link, Message, Model, Row, plays};
 use crate::control::change::VOLUME_DB;
 use crate::control::text;
 
-/// Keys and what they do, for the help.
+/// Keys and their effects, for the help.
 pub(super) const HELP: [(&str, &str); 13] = [
     ("↑ ↓ k j", "select a stream"),
     ("PgUp PgDn", "ten streams up or down"),
@@ -25,19 +25,19 @@ pub(super) const HELP: [(&str, &str); 13] = [
     ("q Esc Ctrl-C", "end"),
 ];
 
-/// Streams that a page has.
+/// Streams on a page.
 const PAGE: usize = 10;
 
-/// What is to be done after a key.
+/// Action to be taken after a key.
 #[derive(Debug, PartialEq)]
 pub(super) enum Action {
     Nothing,
-    /// To be sent; the model knows of it.
+    /// A request to be sent; the model knows of it.
     Ask(Request),
     Quit,
 }
 
-/// Takes a key.
+/// Handles a key.
 pub(super) fn press(model: &mut Model, key: KeyEvent) -> Action {
     if key.kind == KeyEventKind::Release {
         return Action::Nothing;
@@ -49,7 +49,7 @@ pub(super) fn press(model: &mut Model, key: KeyEvent) -> Action {
         type_filter(model, key.code);
         return Action::Nothing;
     }
-    // Any other key means no.
+    // Any key but a second `D` means no.
     let sure = if let Message::Sure(card) = &model.message { Some(card.clone()) } else { None };
     if sure.is_some() {
         model.message = Message::Nothing;
@@ -87,7 +87,7 @@ fn rearrange(model: &mut Model, change: impl FnOnce(&mut Arrangement)) {
     model.arrange();
 }
 
-/// Longest filter.
+/// Longest filter, in characters.
 const FILTER_MAX: usize = 40;
 
 fn type_filter(model: &mut Model, key: KeyCode) {
@@ -103,7 +103,7 @@ fn type_filter(model: &mut Model, key: KeyCode) {
     });
 }
 
-/// Takes what the mouse does; `row` is the stream under it.
+/// Handles a mouse event; `row` is the stream under the mouse.
 pub(super) fn point(model: &mut Model, mouse: MouseEventKind, row: Option<usize>) {
     match (mouse, row) {
         (MouseEventKind::ScrollUp, _) => go(model, |row| row.saturating_sub(1)),
@@ -120,7 +120,7 @@ fn go(model: &mut Model, to: impl FnOnce(usize) -> usize) {
     }
 }
 
-/// Asks what `request` makes of the selected stream, unless it says why there is nothing to be asked.
+/// Asks for `request` about the selected stream, or shows the reason why there is nothing to be asked.
 fn ask(model: &mut Model, request: impl FnOnce(&Row) -> Result<Request, String>) -> Action {
     let request = match (&model.link, model.selected()) {
         (Link::Gone(_) | Link::Waiting, _) => Err("nothing was changed: the daemon does not answer".to_owned()),
@@ -139,7 +139,7 @@ fn ask(model: &mut Model, request: impl FnOnce(&Row) -> Result<Request, String>)
     }
 }
 
-/// Asks whether whoever pressed the key is sure, and does it if they pressed it before: a guest's players may end.
+/// Disconnects the card if the key was pressed before; else asks for the key again, since a guest's players may end.
 fn disconnect(model: &mut Model, sure: Option<&Target>) -> Action {
     let card = model.selected().map(|row| Target { pcm: None, stream: None, ..row.target.clone() });
     match (&model.link, card) {

@@ -1,4 +1,4 @@
-//! The connection to the daemon: asks for its status again and again, passes requests on, connects again when it is gone.
+//! The connection to the daemon: asks for its status at each interval, passes requests on, connects again after a loss.
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -8,18 +8,18 @@ use ::control::{Client, ClientError, Reply, Request, Status};
 
 use crate::control::steer;
 
-/// What the link tells.
+/// Report of the link.
 #[derive(Debug)]
 pub(super) enum Report {
-    /// What there is.
+    /// Status of the daemon.
     Status(Box<Status>),
-    /// What became of a request: the daemon's words, or why not.
+    /// Outcome of a request: the daemon's words, or the reason of a failure.
     Answer(Result<String, String>),
-    /// The daemon does not answer, and why.
+    /// The daemon does not answer, for this reason.
     Gone(String),
 }
 
-/// Works until nobody sends `requests` or takes what is told any more. Every request gets its answer, and after it a fresh
+/// Works until nobody sends `requests` or takes reports any more. Every request gets its answer, and after it a fresh
 /// status.
 pub(super) fn run(
     path: &Path,

@@ -1,20 +1,20 @@
-//! What a level meter of one channel shows: the peak, the highest one for a while, and that it clipped.
+//! Level meter of one channel: the peak, the highest peak of the last moments, and a mark for clipping.
 
 use std::time::Duration;
 
 /// The quietest level that a meter shows, in decibels of full scale.
 pub(super) const FLOOR_DB: f32 = -60.0;
 
-/// From here on a sample is at full scale: half a step of 16 bits below.
+/// Level from which on a sample counts as full scale: half a step of 16 bits below it.
 const CLIP_DB: f32 = -0.0001;
 
-/// How long the highest peak stays.
+/// Time that the highest peak stays.
 const HOLD: Duration = Duration::from_millis(1500);
 
-/// How long the mark stays that something clipped.
+/// Time that the mark for clipping stays.
 const CLIP_HOLD: Duration = Duration::from_secs(4);
 
-/// The meter of one channel. Times are counted from any moment that is always the same.
+/// The meter of one channel. Times are counted from a fixed moment.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Meter {
     /// The peak since the last look; `None` is silence.
@@ -46,13 +46,13 @@ impl Meter {
         self.held.map(|(level, _)| level)
     }
 
-    /// Whether a sample was at full scale a moment ago.
+    /// Returns true if a sample was at full scale a moment ago.
     pub(super) fn is_clipped(&self) -> bool {
         self.clipped.is_some()
     }
 }
 
-/// Where a level lies between the floor, 0, and full scale, 1.
+/// Position of a level between the floor, 0, and full scale, 1.
 pub(super) fn fraction(level_db: f32) -> f32 {
     ((level_db - FLOOR_DB) / -FLOOR_DB).clamp(0.0, 1.0)
 }

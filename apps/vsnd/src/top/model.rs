@@ -1,4 +1,5 @@
-//! What the screen knows: the last status, meters, rates, the selection. Knows neither terminal nor socket nor clock.
+//! State of the screen: the last status, meters, rates, the selection. The model knows neither terminal nor socket nor
+//! clock.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use super::meter::Meter;
 use super::rates::{Notifications, Rates};
 use crate::control::text;
 
-/// A stream, as long as its domain lives.
+/// Identity of a stream, as long as its domain lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct StreamId {
     domain: u16,
@@ -20,7 +21,7 @@ pub(super) struct StreamId {
     stream: u8,
 }
 
-/// The streams of a status with their names.
+/// The streams of a status with their identities.
 pub(super) fn stream_ids(status: &Status) -> impl Iterator<Item = (StreamId, &Stream)> {
     let cards = status.guests.iter().flat_map(|guest| guest.cards.iter().map(move |card| (guest, card)));
     cards.flat_map(|(guest, card)| card.streams.iter().map(move |stream| (id(guest, card, stream), stream)))
@@ -34,21 +35,21 @@ fn id(guest: &Guest, card: &Card, stream: &Stream) -> StreamId {
 #[derive(Debug, Clone)]
 pub(super) struct Row {
     pub(super) id: StreamId,
-    /// How a request names it.
+    /// Name of the stream in requests.
     pub(super) target: ::control::Target,
-    /// Of its card; the guest can write that.
+    /// Name of the card; the guest can write that.
     pub(super) card_name: String,
-    /// Of its card.
+    /// Protocol of the card.
     pub(super) protocol: String,
-    /// Of its card.
+    /// Violations on the card.
     pub(super) violations: u64,
-    /// Of its card.
+    /// Times that the card was connected.
     pub(super) connections: u64,
     pub(super) stream: Stream,
     pub(super) notifications: Option<Notifications>,
 }
 
-/// What the bottom line says.
+/// Message on the bottom line.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Message {
     Nothing,
@@ -58,13 +59,13 @@ pub(super) enum Message {
     Sure(Target),
 }
 
-/// Whether the daemon answers.
+/// State of the connection to the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Link {
-    /// It has not been asked yet.
+    /// The daemon has not been asked yet.
     Waiting,
     Up,
-    /// Why it does not.
+    /// The daemon does not answer, for this reason.
     Gone(String),
 }
 
@@ -72,10 +73,10 @@ pub(super) enum Link {
 #[derive(Debug)]
 pub(super) struct Model {
     pub(super) link: Link,
-    /// The last one; kept when the daemon is gone.
+    /// The last status; kept when the daemon is gone.
     pub(super) status: Status,
     pub(super) rows: Vec<Row>,
-    /// Cards without a stream: which and why.
+    /// Cards without a stream: their names and states.
     pub(super) idle_cards: Vec<(String, String)>,
     pub(super) arrangement: Arrangement,
     pub(super) message: Message,
@@ -105,10 +106,10 @@ impl Model {
         }
     }
 
-    /// Takes what the link reports at `now`, counted from any moment that is always the same.
+    /// Takes a report of the link at `now`, counted from a fixed moment.
     pub(super) fn take(&mut self, report: Report, now: Duration) {
         match report {
-            // What was told before a request of ours was done would show the old volume again.
+            // A status from before a request of ours was done would show the old volume again.
             Report::Status(_) if self.unanswered > 0 => {}
             Report::Status(status) => self.show(*status, now),
             Report::Answer(answer) => {
@@ -143,7 +144,7 @@ impl Model {
         self.arrange();
     }
 
-    /// Lists what is chosen of the last status.
+    /// Lists those streams of the last status that are chosen.
     pub(super) fn arrange(&mut self) {
         let status = &self.status;
         self.rows.clear();
@@ -187,7 +188,7 @@ impl Model {
         self.rows.get(self.selected_row()?)
     }
 
-    /// Selects a row, the last one where there are not as many.
+    /// Selects a row, or the last one if there are fewer.
     pub(super) fn select(&mut self, place: usize) {
         let place = place.min(self.rows.len().saturating_sub(1));
         self.selected = self.rows.get(place).map(|row| (row.id, place));
@@ -201,8 +202,8 @@ impl Model {
         text::streams(&self.status).map(|stream| stream.xruns).sum()
     }
 
-    /// Remembers that `request`, about the selected stream, is on its way, and shows what it will make of the stream
-    /// already: the next key goes on from there.
+    /// Remembers that `request`, about the selected stream, is on its way, and shows its expected result already: the
+    /// next key goes on from there.
     pub(super) fn sent(&mut self, request: &Request) {
         self.unanswered += 1;
         let Some(row) = self.selected_row() else { return };
@@ -216,12 +217,12 @@ impl Model {
     }
 }
 
-/// Whether the guest uses it.
+/// Returns true if the guest uses the stream.
 pub(super) fn is_open(stream: &Stream) -> bool {
     stream.run != Run::Closed
 }
 
-/// Whether the guest plays on it, as far as one can know.
+/// Returns true if the stream is for playback, as far as is known.
 pub(super) fn plays(stream: &Stream) -> bool {
     stream.direction == Some(Direction::Playback)
 }

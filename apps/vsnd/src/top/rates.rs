@@ -1,4 +1,4 @@
-//! What happens per second, from counters that only grow: over the last second, so that it does not flicker.
+//! Rates per second, from counters that only grow: over the last second, so that the display does not flicker.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -6,7 +6,7 @@ use ::control::Status;
 
 use super::model::{StreamId, stream_ids};
 
-/// Over how much of the daemon's time rates are taken, at least.
+/// Minimum span of the daemon's time over which rates are taken.
 const WINDOW_MS: u64 = 1000;
 
 /// Notifications of a stream per second.
@@ -46,7 +46,7 @@ impl Rates {
             cpu_ms: status.cpu_ms,
             notifications: stream_ids(status).map(counters).collect(),
         });
-        // The first that stays is the youngest that is old enough.
+        // The first sample that stays is the youngest that is old enough.
         while samples.get(1).is_some_and(|second| status.uptime_ms - second.uptime_ms >= WINDOW_MS) {
             samples.pop_front();
         }
@@ -58,7 +58,7 @@ impl Rates {
         Some(last.cpu_ms.checked_sub(first.cpu_ms)? as f64 / 10.0 / seconds)
     }
 
-    /// What a stream's notifications were; `None` when it was not there, or its counters began anew.
+    /// Rates of a stream's notifications; `None` if the stream is new, or its counters began again.
     pub(super) fn notifications(&self, id: StreamId) -> Option<Notifications> {
         let (first, last, seconds) = self.ends()?;
         let (before, now) = (first.notifications.get(&id)?, last.notifications.get(&id)?);

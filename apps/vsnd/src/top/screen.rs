@@ -1,4 +1,4 @@
-//! The terminal: whoever has something to say says it in one queue, and each time the screen is drawn again.
+//! The terminal: all events come in one queue, and after each the screen is drawn again.
 
 use std::io;
 use std::path::PathBuf;
@@ -20,28 +20,28 @@ use super::link::{self, Report};
 use super::model::Model;
 use super::view::{Palette, View};
 
-/// What happens.
+/// An event for the screen.
 enum Happening {
     Reported(Report),
     Terminal(io::Result<Event>),
     Signal,
 }
 
-/// Gives the terminal back however this ends; on a panic ratatui's own hook does that, before the message.
+/// Restores the terminal, however this ends; on a panic ratatui's own hook does that, before the message.
 struct Restored;
 
 impl Drop for Restored {
     fn drop(&mut self) {
         let _ = execute!(io::stdout(), DisableMouseCapture);
-        // Twice would put the cursor over the panic's message.
+        // A second restoring would put the cursor over the panic's message.
         if !thread::panicking() {
-            // The terminal may be what went away.
+            // The terminal may have gone away.
             let _ = ratatui::try_restore();
         }
     }
 }
 
-/// Shows the daemon at `path`, to which `client` is a connection, until the user has seen enough.
+/// Shows the daemon at `path`, to which `client` is a connection, until the user ends it.
 pub(super) fn run(path: PathBuf, client: Client, interval: Duration) -> Result<ExitStatus, Failure> {
     let unusable = |error: io::Error| Failure::new(ExitStatus::Failure, format!("cannot use the terminal: {error}"));
     let (happened, happenings) = mpsc::channel();
@@ -86,7 +86,7 @@ pub(super) fn run(path: PathBuf, client: Client, interval: Duration) -> Result<E
     Ok(ExitStatus::Success)
 }
 
-/// Runs `work` in a thread; what it tells happens, until nobody listens.
+/// Runs `work` in a thread; what it tells is queued, until nobody listens.
 fn spawn(
     happened: &Sender<Happening>,
     work: impl FnOnce(&dyn Fn(Happening) -> bool) + Send + 'static,

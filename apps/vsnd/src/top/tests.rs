@@ -1,4 +1,4 @@
-//! The screen from hand-made statuses: what is drawn, what keys ask for.
+//! The screen from hand-made statuses: drawings, and the requests of keys.
 
 use std::time::Duration;
 

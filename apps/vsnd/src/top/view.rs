@@ -20,13 +20,13 @@ pub(super) use palette::Palette;
 /// Lines about the selected stream, on a screen that is high enough.
 const DETAIL_LINES: u16 = 3;
 
-/// What has to be remembered from one drawing to the next.
+/// State that is kept from one drawing to the next.
 #[derive(Debug)]
 pub(super) struct View {
     palette: Palette,
     /// The first item of the list that is on the screen.
     first: usize,
-    /// Lines of the screen, from the first to behind the last, of each row that is on it.
+    /// First line, line behind the last, and number of each row that is on the screen.
     places: Vec<(u16, u16, usize)>,
     is_ascii: bool,
 }
@@ -36,7 +36,7 @@ impl View {
         Self { palette, first: 0, places: Vec::new(), is_ascii: false }
     }
 
-    /// The same in ASCII, where that is all that the terminal shows.
+    /// The same view in ASCII, if the terminal shows nothing else.
     pub(super) fn in_ascii(self, is_ascii: bool) -> Self {
         Self { is_ascii, ..self }
     }
@@ -98,7 +98,7 @@ impl View {
         frame.render_widget(Line::styled(format!(" {text} "), style), area);
     }
 
-    /// A line between the list and what is below, with what of the list is out of sight.
+    /// A line between the list and the part below, with the numbers of streams that are out of sight.
     fn rule(&self, frame: &mut Frame<'_>, area: Rect, hidden: (usize, usize), model: &Model) {
         frame.render_widget(Block::new().borders(ratatui::widgets::Borders::TOP).style(self.palette.dim), area);
         if let Some(words) = model.arrangement.words() {
@@ -153,7 +153,7 @@ impl View {
     }
 }
 
-/// What there is to say of a stream beyond its line, the most important first.
+/// Details of a stream beyond its line, the most important first.
 fn details(row: &Row) -> Vec<String> {
     let stream = &row.stream;
     let mut fields = vec![format!("{} {}", text::plain(&row.target.to_string()), text::direction(stream))];

@@ -1,4 +1,4 @@
-//! The list of streams: an item each, with a line for every channel; the selected one is always to be seen.
+//! The list of streams: an item each, with a line for every channel; the selected one is always visible.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -11,11 +11,11 @@ use crate::top::columns::{Column, Columns, MARGIN};
 use crate::top::fit::{SEPARATOR, cut, width};
 use crate::top::model::{Link, Model, Row, is_open};
 
-/// Lines under the first one of an open stream begin here.
+/// Indent of the lines under the first one of an open stream.
 const INDENT: usize = 4;
 
 impl View {
-    /// Draws titles and list; how many streams are out of sight above and below.
+    /// Draws titles and list; returns the numbers of streams that are out of sight above and below.
     pub(super) fn list(&mut self, frame: &mut Frame<'_>, titles: Rect, area: Rect, model: &Model) -> (usize, usize) {
         self.places.clear();
         if model.rows.is_empty() && model.idle_cards.is_empty() {
@@ -88,7 +88,8 @@ impl View {
     }
 }
 
-/// What has no column of its own and is worth a second line of an open stream; a screen without meters has no room for it.
+/// Fields without a column of their own, for the second line of an open stream; a screen without meters has no room for
+/// it.
 fn without_column(row: &Row, columns: &Columns) -> Vec<String> {
     if !is_open(&row.stream) || columns.meter().is_none() {
         return Vec::new();
@@ -107,7 +108,7 @@ fn height(row: &Row, model: &Model, columns: &Columns) -> usize {
 
 /// The first item to be shown so that the selected one is seen as a whole, and as little as possible moves.
 fn scrolled(heights: &[usize], first: usize, selected: usize, room: usize) -> usize {
-    // Nothing is left empty at the end while there is something above.
+    // No room is left empty at the end while there is an item above.
     let mut last_first = heights.len().saturating_sub(1);
     let mut height = heights.last().copied().unwrap_or_default();
     while last_first > 0 && height + heights[last_first - 1] <= room {

@@ -1,4 +1,5 @@
-//! Level meters: a bar for each channel, the highest peak of the last moments as a mark and as a figure, and what clipped.
+//! Level meters: a bar for each channel, the highest peak of the last moments as a mark and as a number, and a mark for
+//! clipping.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -7,24 +8,24 @@ use ratatui::style::{Modifier, Style};
 use super::Palette;
 use crate::top::meter::{FLOOR_DB, Meter, fraction};
 
-/// Channels above each other; more stand side by side.
+/// Maximum number of channels above each other; more stand side by side.
 const LINES_MAX: usize = 8;
 
-/// Columns of the figure behind a bar, with the space before it.
+/// Columns of the number behind a bar, with the space before it.
 const FIGURE: usize = 6;
 
-/// The narrowest bar, and the narrowest meter with a figure.
+/// The narrowest bar, and the narrowest meter with a number.
 const BAR_MIN: usize = 2;
 const WITH_FIGURE: usize = 14;
 
-/// From these levels on a meter warns.
+/// Levels from which on a meter warns.
 const NEAR_DB: f32 = -12.0;
 const FULL_DB: f32 = -3.0;
 
 /// Parts of a cell, from nothing to nearly all of it.
 const EIGHTHS: [&str; 8] = [" ", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
 
-/// How many meters of a stream stand side by side in so many columns.
+/// Number of meters of a stream that stand side by side in `columns`.
 fn side_by_side(channels: usize, columns: usize) -> usize {
     channels.div_ceil(LINES_MAX).min(columns / (BAR_MIN + 1)).max(1)
 }
@@ -39,7 +40,7 @@ fn bar_width(columns: usize) -> usize {
     if columns >= WITH_FIGURE { columns - FIGURE } else { columns }
 }
 
-/// Which cell of a bar a level lies in.
+/// Cell of a bar in which a level lies.
 fn cell(level_db: f32, bar: usize) -> usize {
     (fraction(level_db) * bar.saturating_sub(1) as f32).round() as usize
 }
@@ -56,7 +57,7 @@ pub(super) fn scale(columns: usize) -> String {
     let floor = FLOOR_DB as i32;
     for db in (floor..=0).step_by(step_db) {
         let figure = db.to_string();
-        // The last digit stands over its place; the first figure begins there.
+        // The last digit stands over its place; the first number begins there.
         let end = if db == floor { figure.len() } else { cell(db as f32, bar) + 1 };
         if let Some(place) = end.checked_sub(figure.len()).and_then(|begin| scale.get_mut(begin..end)) {
             place.iter_mut().zip(figure.chars()).for_each(|(place, digit)| *place = digit);
@@ -70,7 +71,7 @@ pub(super) fn scale(columns: usize) -> String {
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, meters: &[Meter], palette: &Palette) {
     let columns = usize::from(area.width);
     let beside = side_by_side(meters.len(), columns);
-    // With a column between them.
+    // One column lies between them.
     let each = if beside == 1 { columns } else { columns / beside - 1 };
     for (index, meter) in meters.iter().enumerate() {
         let (line, place) = ((index / beside) as u16, (index % beside) as u16);

@@ -1,20 +1,20 @@
-//! Colours and what stands for them where there are none.
+//! Colours, and the styles in their place if there are none.
 
 use ratatui::style::{Color, Modifier, Style};
 
-/// How what is drawn looks.
+/// Styles of the screen.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::top) struct Palette {
     pub(super) dim: Style,
     pub(super) strong: Style,
     pub(super) good: Style,
     pub(super) bad: Style,
-    /// Of a meter: below, near, and at full scale.
+    /// Styles of a meter: below, near, and at full scale.
     pub(super) meter: [Style; 3],
 }
 
 impl Palette {
-    /// With colours, unless `NO_COLOR` says otherwise (no-color.org).
+    /// A palette with colours, unless `NO_COLOR` says otherwise (no-color.org).
     pub(in crate::top) fn from_environment() -> Self {
         let without = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         if without { Self::without_colours() } else { Self::with_colours() }
