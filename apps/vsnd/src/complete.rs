@@ -1,5 +1,5 @@
-//! Words that a shell offers while a command line is typed: live guests and streams, devices of the host, sample formats, kinds of
-//! events. A daemon that does not answer offers nothing.
+//! Words that a shell offers while a command line is typed: live guests and streams, devices of the host, sample
+//! formats, kinds of events. A daemon that does not answer offers nothing.
 
 use std::ffi::OsString;
 
@@ -29,7 +29,7 @@ pub(crate) fn devices() -> Vec<CompletionCandidate> {
     let offers = places(&options).into_iter().filter_map(|place| place.offers.ok()).flatten();
     offers
         .map(|offer| match offer.device {
-            // The path is the user's.
+            // The user adds the path.
             DeviceSpec::Wav(_) => ("wav:".to_owned(), offer.description),
             device => (device.to_string(), offer.description),
         })
@@ -85,7 +85,7 @@ fn candidate(word: String, description: &str) -> CompletionCandidate {
     CompletionCandidate::new(word).help(Some(text::plain(description).into()))
 }
 
-/// Whether a shell takes it as it stands: names come from toolstacks and sound servers.
+/// Returns true if a shell takes the text as it stands: names come from toolstacks and sound servers.
 fn is_one_word(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|sign| sign.is_alphanumeric() || "._-+:/@=,%".contains(sign))
 }

@@ -1,4 +1,4 @@
-//! Frames of one shape in another: channels mixed, rate converted, samples rewritten; only what differs.
+//! Conversion of frames to another shape: channels mixed, rate converted, samples rewritten; only what differs.
 
 use audioadapter_buffers::direct::InterleavedSlice;
 use host_audio::speakers;
@@ -9,7 +9,7 @@ use sndif::Format;
 
 use crate::shape::Shape;
 
-/// Frames that the rate is converted of at a time, at least.
+/// Minimum number of frames in one step of a rate conversion.
 const CHUNK_FRAMES: usize = 1024;
 
 /// Converts a stream of frames.
@@ -22,7 +22,7 @@ pub(crate) struct Conversion {
 enum Way {
     /// Nothing differs.
     Same,
-    /// Only the samples do.
+    /// Only the samples differ.
     Samples(Converter),
     /// Samples become `f64` in between.
     Numbers(Box<Numbers>),
@@ -37,10 +37,10 @@ struct Numbers {
 }
 
 impl Conversion {
-    /// From frames of one shape to another's.
+    /// A conversion from frames of one shape to frames of another.
     ///
     /// # Errors
-    /// The samples of one of them are no numbers, or there is no such rate.
+    /// The samples of one shape are no numbers, or a rate cannot be converted.
     pub(crate) fn new(from: Shape, to: Shape) -> Result<Self, Failure> {
         let refused = || Failure::new(ExitStatus::Unsupported, format!("cannot convert {from} to {to}"));
         let converter = |from, to| Converter::new(from, to).ok_or_else(refused);
@@ -66,7 +66,7 @@ impl Conversion {
 }
 
 impl Conversion {
-    /// Appends `frames` to `out` as they are to be. Some come later, where the rate is converted.
+    /// Appends `frames` in their new shape to `out`. Some come later, if the rate is converted.
     pub(crate) fn convert(&mut self, frames: &[u8], out: &mut Vec<u8>) {
         match &mut self.way {
             Way::Same => out.extend_from_slice(frames),
@@ -75,7 +75,7 @@ impl Conversion {
         }
     }
 
-    /// Appends what is still to come.
+    /// Appends the frames that are still to come.
     pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
         if let Way::Numbers(numbers) = &mut self.way
             && let Some(rate) = &mut numbers.rate
@@ -85,7 +85,7 @@ impl Conversion {
         }
     }
 
-    /// How many frames so many become.
+    /// Number of frames that `before` frames become.
     pub(crate) fn frames(&self, before: u64) -> u64 {
         (u128::from(before) * u128::from(self.to.rate_hz)).div_ceil(u128::from(self.from.rate_hz)) as u64
     }
@@ -126,7 +126,7 @@ struct Rate {
     resampler: Fft<f64>,
     channels: usize,
     ratio: (u32, u32),
-    /// Samples that make no whole chunk yet.
+    /// Samples that do not fill a chunk yet.
     waiting: Vec<f64>,
     /// Frames before and after, so far; frames that the resampler gives before the first that counts.
     taken: u64,
@@ -138,7 +138,7 @@ impl Rate {
     fn new(from_hz: u32, to_hz: u32, channels: u8) -> Option<Self> {
         let channels = usize::from(channels);
         let (from, to) = (from_hz as usize, to_hz as usize);
-        // Its delay is half of a block: of an even one, which is a number of frames.
+        // The resampler's delay is half of a block: with a block of this size, a whole number of frames.
         let least = (1..=from).find(|frames| frames * to % from == 0)? * 2;
         let block = CHUNK_FRAMES.next_multiple_of(least);
         let resampler = Fft::new(from, to, block, channels, FixedSync::Both).ok()?;
@@ -207,7 +207,7 @@ mod tests {
             .collect()
     }
 
-    /// All of it, in pieces of an odd size.
+    /// All frames, converted in pieces of an odd size.
     fn converted(from: Shape, to: Shape, frames: &[u8]) -> Vec<u8> {
         let mut conversion = Conversion::new(from, to).unwrap();
         let mut out = Vec::new();
@@ -233,7 +233,7 @@ mod tests {
                 .iter()
                 .zip(right.as_chunks().0)
                 .map(|(&out, &right)| (f64::from_le_bytes(out) - f64::from_le_bytes(right)).abs());
-            // The first and last few are softer: there is nothing on their other side.
+            // The first and last few frames are softer: nothing is on their other side.
             let edge = to_hz as usize / 50;
             let worst = difference.skip(edge).take(out.len() / 8 - 2 * edge).fold(0.0, f64::max);
             assert!(worst < 1e-3, "{from_hz} to {to_hz} Hz: {worst}");

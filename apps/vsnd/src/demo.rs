@@ -1,8 +1,7 @@
 //! `vsnd demo`: the whole way of a frame, on one machine, without Xen.
 //!
-//! Three processes — emulated Xen, daemon, guest — play a file into a sink; then a second daemon and a
-//! second guest record what came out. What each guest says of its progress comes as lines on its
-//! standard output.
+//! Three processes — emulated Xen, daemon, guest — play a file into a sink; then a second daemon and a second guest
+//! record the result. Each guest reports its progress in lines on its standard output.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixStream;
@@ -28,10 +27,10 @@ use crate::recording::Recording;
 use crate::report::{Comparison, DemoReport};
 use crate::shape::Shape;
 
-/// What Debian's alsa-utils has to say.
+/// A recording from Debian's alsa-utils.
 const DEFAULT_FILE: &str = "/usr/share/sounds/alsa/Front_Center.wav";
 
-/// How long a process may take to start or to end.
+/// Time that a process may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
@@ -77,7 +76,7 @@ struct Demo<'a> {
     arguments: &'a Arguments,
     original: WavAudio,
     is_wav: bool,
-    /// Readable when the user wants it to end.
+    /// Readable when the user wants the demo to end.
     stop: UnixStream,
 }
 
@@ -96,7 +95,7 @@ impl Demo<'_> {
             "wav" => (DeviceSpec::Wav(heard_path.clone()), true),
             other => (other.parse().map_err(Failure::with(ExitStatus::Usage))?, false),
         };
-        // The daemon would go on without it: it serves other guests, and here is none.
+        // The daemon would go on without the device, for the sake of other guests; here there are none.
         let nobody = StreamLabel { domain: 0, card: 0, pcm: 0, stream: 0 };
         let device = sink.device(&DeviceOptions::default());
         device.check(&nobody, Direction::Playback).map_err(Failure::with(ExitStatus::HostDevice))?;
@@ -137,7 +136,7 @@ impl Demo<'_> {
         })
     }
 
-    /// Where a guest finds the stream with this number: with protocol v0 each is a card of its own.
+    /// Option that names the stream with this number to a guest: with protocol v0 each stream is a card of its own.
     fn place(&self, stream: u32) -> [String; 2] {
         let place = match self.arguments.protocol {
             Protocol::V0 => "--card",
@@ -146,7 +145,7 @@ impl Demo<'_> {
         [place.to_owned(), stream.to_string()]
     }
 
-    /// The file that is played: the one given, or a WAV file of it in the format that was asked for.
+    /// The file that is played: the given one, or its sound as a WAV file in the format that was asked for.
     fn reference(&self) -> Result<PathBuf, Failure> {
         let WavAudio { format, rate_hz, channels, ref data } = self.original;
         let wanted = self.arguments.format.unwrap_or(format);
@@ -186,7 +185,7 @@ impl Demo<'_> {
     fn daemon(&self, xen_dir: &Path, arguments: &[String]) -> Result<Process, Failure> {
         let mut command = Command::new(daemon_program()?);
         command.arg("--xen").arg(format!("emu:{}", xen_dir.display())).args(arguments);
-        // The user's own configuration has no say in the demo, and its log would cut through the progress.
+        // The user's configuration does not apply to the demo, and the daemon's log would disturb the progress bar.
         command.arg("--config").arg("/dev/null").args(["--log", "error"]);
         let mut daemon = Process::start("vsndd", &mut command)?;
         daemon.first_line()?;
@@ -271,7 +270,7 @@ impl Process {
         Ok((bytes > 0).then(|| line.trim_end().to_owned()))
     }
 
-    /// As [`line`](Self::line), unless the user wants an end.
+    /// Works as [`line`](Self::line), and fails if the user wants an end.
     fn line_or_stop(&mut self, stop: &UnixStream) -> Result<Option<String>, Failure> {
         if let Some(out) = self.out.as_ref().filter(|out| out.buffer().is_empty()) {
             let mut events = [PollFd::new(out.get_ref(), PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
@@ -284,7 +283,7 @@ impl Process {
         self.line()
     }
 
-    /// Waits for its first line: it is ready then.
+    /// Waits for the first line, with which the process says that it is ready.
     fn first_line(&mut self) -> Result<(), Failure> {
         match self.line()? {
             Some(_) => Ok(()),
@@ -297,7 +296,7 @@ impl Process {
 
     fn stop(mut self) -> Result<(), Failure> {
         let pid = rustix::process::Pid::from_child(&self.child);
-        // It may have ended by itself; what matters is its status.
+        // The process may have ended by itself; only its status matters.
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         self.wait()
     }
@@ -307,7 +306,7 @@ impl Process {
         loop {
             match self.child.try_wait().map_err(Failure::with(ExitStatus::Failure))? {
                 Some(status) if status.success() => return Ok(()),
-                // It has said why.
+                // The process has printed the reason.
                 Some(status) if status.code().is_some() => {
                     return Err(Failure::silent(ExitStatus::from_code(status.code().unwrap_or(1))));
                 }

@@ -1,4 +1,4 @@
-//! `vsnd devices`: what a host offers for `sink` and `source`.
+//! `vsnd devices`: the devices that a host offers for `sink` and `source`.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::control::text;
 use crate::output::Output;
 
-/// How long a sound server may take to answer.
+/// Time that a sound server may take to answer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Args)]

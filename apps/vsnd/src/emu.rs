@@ -14,7 +14,7 @@ use xenstore::Client;
 
 use crate::output::Output;
 
-/// How long a backend may take to let a card go; xl waits as long.
+/// Time that a backend may take to close a card; xl waits as long.
 const DETACH_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
@@ -89,7 +89,7 @@ fn directory(given: Option<&Path>) -> Result<PathBuf, Failure> {
 fn serve(dir: &Path) -> Result<ExitStatus, Failure> {
     let stop = program::stop_signal().map_err(Failure::with(ExitStatus::Failure))?;
     let hypervisor = Hypervisor::bind(dir).map_err(Failure::with(ExitStatus::NoXen))?.with_toolstack(Restart);
-    // Whoever does not want to know is served as well.
+    // The emulation serves even if this line cannot be printed.
     let _ = say_line(&format!(
         "emulated Xen in {dir}; use it with VSND_XEN=emu:{dir}, look into it with XENSTORED_PATH={dir}/xenstored.sock xenstore-ls",
         dir = dir.display()
@@ -107,7 +107,7 @@ fn attach(dir: &Path, domain: DomainId, text: &str, protocol: Protocol) -> Resul
     say(&attached, "attached")
 }
 
-/// The store as domain 0 sees it; the connection ends with our hold on Xen.
+/// The store as domain 0 sees it; the connection lasts as long as our handle of Xen.
 struct Host {
     store: Client,
     _xen: Xen,
@@ -139,7 +139,7 @@ fn say(cards: &[Attached], what: &str) -> Result<ExitStatus, Failure> {
     Ok(ExitStatus::Success)
 }
 
-/// Writes a line to standard output at once, so that whoever started us can wait for it.
+/// Writes a line to standard output immediately, so that the program that started us can wait for it.
 fn say_line(line: &str) -> Result<(), Failure> {
     Output::new().line(line)
 }

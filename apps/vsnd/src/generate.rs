@@ -10,7 +10,7 @@ use program::{ExitStatus, Failure};
 use crate::output::Output;
 use crate::{complete, manual};
 
-/// Words with colons in them, for bash.
+/// Part of bash's script that handles words with colons in them.
 const BASH: &str = include_str!("completions.bash");
 
 /// Arguments of `vsnd completions`.
@@ -86,7 +86,7 @@ mod tests {
         }
     }
 
-    /// Panics where the program does not understand `command`, words and quotes as a shell has them.
+    /// Panics if the program does not understand `command`; words and quotes are a shell's.
     fn understood(place: &str, command: &str) {
         let quoted = |(index, part): (usize, &str)| match index % 2 {
             0 => part.split_whitespace().map(str::to_owned).collect(),
@@ -105,7 +105,7 @@ mod tests {
         for command in pages(&program) {
             let name = command.get_display_name().unwrap_or_else(|| command.get_name());
             for (example, _) in manual::sections(name).expect("sections of its own").examples {
-                // Of a pipeline the part that is ours.
+                // Only the part of a pipeline that is ours.
                 let ours = example.split(['|', '<', '(', ')']).map(str::trim).find(|part| part.starts_with("vsnd "));
                 if let Some(ours) = ours {
                     understood(name, ours);

@@ -1,4 +1,4 @@
-//! What `vsnd play` and `vsnd record` share: the card, the stream, progress and the report.
+//! Parts that `vsnd play` and `vsnd record` share: the card, the stream, progress and the report.
 
 use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
@@ -17,7 +17,8 @@ use crate::control::change::Decibels;
 use crate::output::Output;
 use crate::shape::Shape;
 
-/// How long the daemon may take to connect the card. A guest whose workers end again and again is held off for 10 s at most.
+/// Time that the daemon may take to connect the card. A guest whose workers end again and again is held off for 10 s at
+/// most.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Which stream, and how it is to be opened.
@@ -73,13 +74,13 @@ pub(crate) enum Progress {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum GuestLine {
-    /// Where the stream is.
+    /// Position of the stream.
     Progress { frames: u64 },
-    /// How it was.
+    /// Report at the end.
     Report(GuestReport),
 }
 
-/// What a stream's run was like.
+/// Report on a stream's run.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct GuestReport {
     /// Format, rate, channels, period and buffer in words.
@@ -100,7 +101,7 @@ pub(crate) struct Latency {
     pub(crate) count: u64,
 }
 
-/// Event-channel notifications, where answers are not waited for.
+/// Event-channel notifications in a period, while answers are not waited for.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Notifications {
     pub(crate) to_backend: f64,
@@ -123,11 +124,11 @@ impl StreamArguments {
     /// Opens the stream.
     ///
     /// # Errors
-    /// Those of the driver: `failure` makes them the program's.
+    /// The errors of the driver; `failure` turns them into the program's.
     pub(crate) fn open(&self, card: &Card, place: &StreamInfo, shape: Shape) -> Result<Box<dyn Stream>, Error> {
         let Shape { format, rate_hz, channels } = shape;
         let frames = |ms: u32| u32::try_from(u64::from(rate_hz) * u64::from(ms) / 1000).unwrap_or(u32::MAX).max(1);
-        // Nobody waits for a file: the longer the buffer, the longer this process may be held up. A virtual machine on a
+        // A file is in no hurry: the longer the buffer, the longer this process may be held up. A virtual machine on a
         // busy host has been seen to stand still for 0.8 s.
         let least_ms = match place.direction {
             Direction::Playback => 200,
@@ -183,7 +184,7 @@ impl StreamArguments {
     }
 }
 
-/// What an error of the guest's driver means for the exit status.
+/// Failure of the program for an error of the guest's driver.
 pub(crate) fn failure(error: Error) -> Failure {
     let status = match &error {
         Error::NoCard { .. } | Error::NoStreams { .. } | Error::NoStream { .. } | Error::BadNode { .. } => {
@@ -205,7 +206,7 @@ pub(crate) fn failure(error: Error) -> Failure {
     Failure::new(status, error)
 }
 
-/// The same for an error in a stream that has run: what is not there any more went away.
+/// The same for an error in a stream that has run: a missing daemon or card has gone away.
 pub(crate) fn running_failure(error: Error) -> Failure {
     match &error {
         Error::NoDaemon { .. } | Error::ConnectTimeout { .. } | Error::NoCard { .. } | Error::NoStreams { .. } => {
@@ -234,10 +235,10 @@ impl Follower {
         Self { progress, bar, stop, reconnects: 0, interrupted: false }
     }
 
-    /// Shows where the stream is; breaks when the user wants it to end.
+    /// Shows the stream's position; breaks if the user wants an end.
     pub(crate) fn step(&mut self, frames: u64) -> ControlFlow<()> {
         self.bar.set_position(frames);
-        // The report fails as well then, and says why.
+        // The report fails as well then, with the reason.
         if self.progress == Progress::Json && Output::new().json(&GuestLine::Progress { frames }).is_err() {
             return ControlFlow::Break(());
         }
@@ -247,7 +248,7 @@ impl Follower {
         if self.interrupted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    /// Says that the daemon was away meanwhile, if it was.
+    /// Reports that the daemon was away meanwhile, if it was.
     pub(crate) fn tell_reconnects(&mut self, stream: &dyn Stream) {
         let reconnects = stream.stats().reconnects;
         if reconnects > self.reconnects {
@@ -256,7 +257,7 @@ impl Follower {
         }
     }
 
-    /// Says that sound is missing: a capture was started again after a READ was refused.
+    /// Reports that sound is missing: a capture was started again after a READ was refused.
     pub(crate) fn tell_restart(&mut self, refusal: &str, missing: Duration, frame: u64) {
         let missing = missing.as_secs_f64();
         let text = format!("{refusal}; started again, about {missing:.1} s are missing near frame {frame}");

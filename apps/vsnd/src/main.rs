@@ -1,5 +1,5 @@
-//! `vsnd`: the command-line tool. Plays and records in a guest, shows and steers the host's daemon, runs the emulated
-//! Xen, shows that all works.
+//! `vsnd`: the command-line tool. Plays and records in a guest, observes and controls the host's daemon, runs the
+//! emulated Xen, shows that all works.
 
 #![forbid(unsafe_code)]
 

@@ -25,7 +25,7 @@ const GUEST: &[S] = &[
     S::Busy,
 ];
 
-/// For commands that ask the daemon.
+/// Sections for commands that ask the daemon.
 const fn steering(examples: &'static [Entry]) -> Sections<'static> {
     Sections {
         examples,
@@ -36,7 +36,7 @@ const fn steering(examples: &'static [Entry]) -> Sections<'static> {
     }
 }
 
-/// For commands that are a guest.
+/// Sections for commands that act as a guest.
 const fn guest(examples: &'static [Entry]) -> Sections<'static> {
     Sections {
         examples,
@@ -47,7 +47,7 @@ const fn guest(examples: &'static [Entry]) -> Sections<'static> {
     }
 }
 
-/// For commands that change an emulation.
+/// Sections for commands that change an emulation.
 const fn emulation(examples: &'static [Entry]) -> Sections<'static> {
     Sections {
         examples,

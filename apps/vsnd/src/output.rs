@@ -1,4 +1,4 @@
-//! Standard output: written at once, with one way to end where it cannot be.
+//! Standard output: written immediately, with one way to end if it cannot be written.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -6,8 +6,8 @@ use std::io::{self, Write};
 use program::{ExitStatus, Failure};
 use serde::Serialize;
 
-/// Standard output. Each line is written at once, so that a program that reads them gets them in time. A reader that
-/// has seen enough (`| head`) ends the command quietly, with success.
+/// Standard output. Each line is written immediately, so that a program that reads the lines gets them in time. A
+/// reader that has seen enough (`| head`) ends the command quietly, with success.
 #[derive(Debug)]
 pub(crate) struct Output(io::Stdout);
 

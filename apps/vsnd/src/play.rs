@@ -1,4 +1,4 @@
-//! `vsnd play`: a file on the guest's card, converted where the card does not take what it holds.
+//! `vsnd play`: plays a file on the guest's card, converted if the card does not take the file's format.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ use crate::guest_side::{Follower, StreamArguments, failure, report, running_fail
 use crate::recording::Recording;
 use crate::shape::{Possible, Shape};
 
-/// Periods whose requests are waited for, to see how long that takes.
+/// Periods whose requests are waited for, to measure the time to their answers.
 const MEASURED_PERIODS: u64 = 50;
 
 #[derive(Debug, Args)]
@@ -46,7 +46,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let period_bytes = stream.geometry().period_bytes().max(1) as usize;
     let mut follower = Follower::new(arguments.stream.progress, "playing", frames, stop);
 
-    // A file may promise more than there is in the world.
+    // A file may claim any number of frames.
     let periods =
         frames.map_or(u64::MAX, |frames| frames.saturating_mul(shape.frame_bytes() as u64) / period_bytes as u64);
     let measured_periods = MEASURED_PERIODS.min(periods / 4);
@@ -83,7 +83,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
 }
 
 impl Arguments {
-    /// Opens the stream with the shape that the file has, or the nearest one that the card takes, and says so.
+    /// Opens the stream in the shape of the file, or in the nearest one that the card takes, and tells the user.
     fn open(&self, own: Shape) -> Result<(Box<dyn Stream>, Shape), Failure> {
         let (card, place) = self.stream.place(Direction::Playback)?;
         let wanted = Shape { format: self.format.unwrap_or(own.format), ..own };
@@ -102,7 +102,7 @@ impl Arguments {
                 }
                 Err(refusal) => refusal,
             };
-            // What the card's configuration promises the host need not have.
+            // The host may lack what the card's configuration promises.
             let next = match &refusal {
                 Error::Negotiation(reason) if !self.exact && possible.learn(reason) => possible.nearest(wanted),
                 _ => None,
@@ -117,15 +117,15 @@ struct Periods {
     recording: Recording,
     conversion: Conversion,
     period_bytes: usize,
-    /// As the file has them.
+    /// Frames in the file's shape.
     frames: Vec<u8>,
-    /// Converted, and no whole period yet.
+    /// Converted frames that do not fill a period yet.
     waiting: Vec<u8>,
     ended: bool,
 }
 
 impl Periods {
-    /// The next period, the last may be shorter; `None` at the end.
+    /// The next period; the last may be shorter; `None` at the end.
     fn next(&mut self) -> Result<Option<Vec<u8>>, Failure> {
         while self.waiting.len() < self.period_bytes && !self.ended {
             self.frames.clear();

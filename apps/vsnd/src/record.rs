@@ -81,7 +81,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
             break;
         }
     }
-    // The device is ahead of what was read: what counts is what the file holds.
+    // The device is ahead of what was read: the report counts the frames in the file.
     let report = GuestReport { frames: target.frames(), ..report(stream.as_ref(), &before) };
     follower.finish(report)?;
     target.finish();
@@ -90,14 +90,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     Ok(ExitStatus::Success)
 }
 
-/// Where the frames go.
+/// Destination of the frames.
 enum Target {
     File(wav::Writer),
     Pipe(wav::PipeWriter<Stdout>),
 }
 
 impl Target {
-    /// Refuses what cannot go well, before anything is opened.
+    /// Refuses arguments that cannot work, before anything is opened.
     fn check(arguments: &Arguments) -> Result<(), Failure> {
         if arguments.file != Path::new("-") {
             return if arguments.file.exists() {
@@ -125,7 +125,7 @@ impl Target {
         wav::Writer::create(file, format, rate_hz, channels).map(Self::File)
     }
 
-    /// Appends frames; `false` when nobody wants more.
+    /// Appends frames; `false` if the reader wants no more.
     fn write(&mut self, frames: &[u8]) -> Result<bool, String> {
         match self {
             Self::File(writer) => writer.write(frames).map(|()| true).map_err(|error| error.to_string()),

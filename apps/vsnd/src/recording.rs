@@ -17,18 +17,18 @@ use crate::shape::Shape;
 use compressed::Compressed;
 use vorbis::Vorbis;
 
-/// Frames that are read at a time where all are wanted.
+/// Frames that are read at a time if all are wanted.
 const CHUNK_FRAMES: usize = 1 << 14;
 
 /// A file that is read from its first frame to its last.
 pub(crate) struct Recording {
-    /// As messages name it.
+    /// Name of the file in messages.
     path: PathBuf,
     pub(crate) shape: Shape,
-    /// Frames, where the file says.
+    /// Number of frames, if the file says.
     pub(crate) frames: Option<u64>,
     content: Content,
-    /// Frames that were read when it was opened, to see whether there are any.
+    /// Frames that were read at the opening, to see if there are any.
     head: Vec<u8>,
 }
 
@@ -88,12 +88,12 @@ impl Recording {
         Ok(recording)
     }
 
-    /// Whether its frames are those of a WAV file, as they are.
+    /// Returns true if the frames are those of a WAV file, as they are.
     pub(crate) fn is_wav(&self) -> bool {
         matches!(self.content, Content::Wav(_))
     }
 
-    /// Appends the next frames to `out`, about `most`; none at the end. Says so where that comes too early.
+    /// Appends the next frames to `out`, about `most`; none at the end. Warns if the end comes too early.
     pub(crate) fn read(&mut self, most: usize, out: &mut Vec<u8>) -> Result<(), Failure> {
         if !self.head.is_empty() {
             out.append(&mut self.head);
@@ -114,7 +114,7 @@ impl Recording {
         Ok(())
     }
 
-    /// All of it.
+    /// Reads all frames.
     pub(crate) fn read_all(&mut self) -> Result<WavAudio, Failure> {
         let mut data = Vec::new();
         loop {
@@ -128,7 +128,7 @@ impl Recording {
     }
 }
 
-/// Standard input; ends when the user wants an end, though nothing comes any more.
+/// Standard input; ends when the user wants an end, even if no more input comes.
 struct Stdin {
     stop: UnixStream,
 }

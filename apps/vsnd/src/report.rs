@@ -1,4 +1,4 @@
-//! What `vsnd demo` found out, for people and as JSON.
+//! Result of `vsnd demo`, for people and as JSON.
 
 use std::fmt;
 
@@ -10,22 +10,22 @@ use crate::guest_side::GuestReport;
 /// Rows and columns of the drawn waveform.
 const WAVEFORM: (usize, usize) = (8, 72);
 
-/// Outcome of comparing what came out with what went in.
+/// Outcome of comparing the output with the input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "result", rename_all = "kebab-case")]
 pub(crate) enum Comparison {
     /// Every byte is the same.
     Identical {
-        /// How many.
+        /// Number of bytes.
         bytes: usize,
     },
-    /// They differ.
+    /// The bytes differ.
     Different {
-        /// First byte that differs, or where the shorter one ends.
+        /// First byte that differs, or the end of the shorter one.
         first_difference: usize,
-        /// What went in.
+        /// Bytes of the input.
         expected_bytes: usize,
-        /// What came out.
+        /// Bytes of the output.
         found_bytes: usize,
     },
     /// The sink keeps nothing to compare with.
@@ -74,7 +74,7 @@ pub(crate) struct DemoReport {
 }
 
 impl DemoReport {
-    /// Whether all that was compared is identical.
+    /// Returns true if all that was compared is identical.
     pub(crate) fn is_good(&self) -> bool {
         self.playback.is_good() && self.capture.is_good()
     }
@@ -86,7 +86,7 @@ impl fmt::Display for DemoReport {
         writeln!(f, "  playback       {}", self.playback)?;
         writeln!(f, "  capture        {}", self.capture)?;
         writeln!(f, "  stream         {}, protocol {}", self.player.stream, self.protocol)?;
-        // With protocol v0 an answer comes when it is due, which says nothing of the way.
+        // With protocol v0 an answer comes when it is due, and its time says nothing about the latency.
         if self.player.latency_us.count > 0 {
             writeln!(
                 f,

@@ -1,4 +1,4 @@
-//! Format, rate and channels of frames; and which of those that a card takes is nearest to those of a file.
+//! Format, rate and channels of frames, and the choice of those that a card takes and that are nearest to a file's.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    /// Bytes of a frame; 0 where it has no whole ones.
+    /// Bytes of a frame; 0 if a frame is no whole number of bytes.
     pub(crate) fn frame_bytes(self) -> usize {
         self.format.frame_bytes(self.channels).unwrap_or(0) as usize
     }
@@ -39,13 +39,13 @@ pub(crate) struct Possible {
 }
 
 impl Possible {
-    /// Those that the card's configuration lists.
+    /// Everything that the card's configuration lists.
     pub(crate) fn of(limits: &Limits) -> Self {
         let Limits { formats, rates, channels, .. } = *limits;
         Self { formats, rates, rates_hz: Interval::new(0, u32::MAX), channels }
     }
 
-    /// Takes in why the stream refused a shape; `false` where that leaves nothing else to try.
+    /// Narrows the choice by a stream's refusal of a shape; `false` if that leaves nothing else to try.
     pub(crate) fn learn(&mut self, refusal: &NegotiationError) -> bool {
         match refusal {
             NegotiationError::Format { wanted, possible } => {
@@ -64,13 +64,13 @@ impl Possible {
         }
     }
 
-    /// The shape that loses least of `own`; `None` where there is none that it can be converted to.
+    /// The shape that loses least of `own`; `None` if there is none that `own` can be converted to.
     pub(crate) fn nearest(&self, own: Shape) -> Option<Shape> {
         let Shape { format, rate_hz, channels } = own;
         Some(Shape { format: self.format(format)?, rate_hz: self.rate(rate_hz)?, channels: self.channels(channels)? })
     }
 
-    /// The same; or the narrowest that keeps every sample apart; or the widest.
+    /// The same format; or the narrowest that keeps every sample apart; or the widest.
     fn format(&self, own: Format) -> Option<Format> {
         if self.formats.contains(own) {
             return Some(own);
@@ -82,7 +82,7 @@ impl Possible {
         keeping.or_else(|| numbers().max_by_key(bits))
     }
 
-    /// The same; or the next higher one; or the highest.
+    /// The same rate; or the next higher one; or the highest.
     fn rate(&self, own: u32) -> Option<u32> {
         let allowed = self.rates.within(self.rates_hz);
         let list = self.rates.list();

@@ -15,23 +15,24 @@ use symphonia::core::meta::MetadataOptions;
 
 use crate::shape::Shape;
 
-/// Whether these are the first bytes of a FLAC (also in Ogg) or MP3 file. MP3 begins with an MPEG frame, or with a tag (ID3).
+/// Returns true if these are the first bytes of a FLAC (also in Ogg) or MP3 file. MP3 begins with an MPEG frame, or
+/// with a tag (ID3).
 pub(super) fn begins_like_one(first: &[u8]) -> bool {
     let is_mpeg = matches!(first, [0xff, second, ..] if second & 0xe6 == 0xe2);
     is_mpeg || [b"fLaC".as_slice(), b"OggS", b"ID3"].iter().any(|tag| first.starts_with(tag))
 }
 
-/// A decoder and what it reads from.
+/// A decoder and its input.
 pub(super) struct Compressed {
-    /// The samples are as wide as the file's, or float where it has no width.
+    /// The samples are as wide as the file's, or float if the file has no width.
     pub(super) shape: Shape,
-    /// Frames, where the file says.
+    /// Number of frames, if the file says.
     pub(super) frames: Option<u64>,
     order: Order,
     track: u32,
     file: Box<dyn FormatReader>,
     decoder: Box<dyn AudioDecoder>,
-    /// Samples as the decoder gives them; kept to be used again.
+    /// Samples as the decoder gives them; the vectors are used again.
     integers: Vec<i32>,
     floats: Vec<f32>,
 }
@@ -51,7 +52,7 @@ impl Compressed {
             .map_err(|_| "its sound is coded in a way that is not read here; FLAC, Vorbis and MP3 are")?;
         let channels = sound.channels.as_ref().ok_or("it does not say how many channels it has")?;
         let mask = match channels {
-            // The first 18 are those of WAV, in its order.
+            // The first 18 positions are those of WAV, in its order.
             Channels::Positioned(positions) => u32::try_from(positions.bits()).unwrap_or(0),
             _ => 0,
         };
@@ -75,7 +76,7 @@ impl Compressed {
         })
     }
 
-    /// Appends the frames of the next packets to `out`, `least` or more; fewer at the end, or where the file is damaged.
+    /// Appends the frames of the next packets to `out`, `least` or more; fewer at the end, or if the file is damaged.
     pub(super) fn read(&mut self, least: usize, out: &mut Vec<u8>) -> Result<(), String> {
         let enough = out.len() + least * self.shape.frame_bytes();
         while out.len() < enough {
@@ -94,7 +95,7 @@ impl Compressed {
                     append(&frames, self.shape.format, (&mut self.integers, &mut self.floats), out);
                     self.order.order_in(&mut out[first..], pcm::sample_bytes(self.shape.format));
                 }
-                // A damaged packet; the next one may be sound.
+                // A damaged packet; the next one may be intact.
                 Err(Error::DecodeError(_)) => {}
                 Err(error) => return Err(error.to_string()),
             }

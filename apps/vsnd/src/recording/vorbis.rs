@@ -7,15 +7,15 @@ use vorbis_rs::{VorbisDecoder, VorbisError, VorbisLibraryErrorKind};
 use super::Input;
 use crate::shape::Shape;
 
-/// Bytes of a file that [`begins_like_one`] looks at: the header of a page with one packet, and the beginning of that.
+/// Bytes of a file that [`begins_like_one`] looks at: the header of a page with one packet, and the packet's beginning.
 pub(super) const FIRST_BYTES: u64 = 35;
 
-/// Whether these are the first bytes of an Ogg Vorbis file.
+/// Returns true if these are the first bytes of an Ogg Vorbis file.
 pub(super) fn begins_like_one(first: &[u8]) -> bool {
     first.starts_with(b"OggS") && first.get(28..) == Some(b"\x01vorbis")
 }
 
-/// The decoder and what it reads from.
+/// The decoder and its input.
 pub(super) struct Vorbis {
     pub(super) shape: Shape,
     order: Order,
@@ -31,14 +31,14 @@ impl Vorbis {
         Ok(Self { shape, order: Order::of_vorbis(channels), decoder })
     }
 
-    /// Appends the frames of the next packets to `out`, `least` or more; fewer at the end, or where the file is damaged.
+    /// Appends the frames of the next packets to `out`, `least` or more; fewer at the end, or if the file is damaged.
     pub(super) fn read(&mut self, least: usize, out: &mut Vec<u8>) -> Result<(), String> {
         let enough = out.len() + least * self.shape.frame_bytes();
         while out.len() < enough {
             let block = match self.decoder.decode_audio_block() {
                 Ok(Some(block)) => block.samples(),
                 Ok(None) => break,
-                // A damaged packet; the next one may be sound.
+                // A damaged packet; the next one may be intact.
                 Err(VorbisError::LibraryError(error)) if error.kind() == VorbisLibraryErrorKind::Hole => continue,
                 Err(error) => return Err(error.to_string()),
             };
