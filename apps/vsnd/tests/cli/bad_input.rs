@@ -1,10 +1,10 @@
-//! What bad input gets: one line that says what, where and what to do, and an exit status of its own.
+//! Reactions to bad input: one line that says what, where and what to do, and an exit status of its own.
 
 use std::process::{Command, Output, Stdio};
 
 use crate::common::{CARD, Process, RECORDING, World, program, signal, stderr, text, vsnd};
 
-/// One line on standard error, with `needle` in it, and this exit status.
+/// Expects one line on standard error, with `needle` in it, and this exit status.
 fn expect(output: &Output, status: i32, needle: &str) {
     let line = stderr(output);
     assert_eq!(output.status.code(), Some(status), "{line}");

@@ -1,5 +1,5 @@
-//! Kills at random moments, again and again, under load: everything comes back soon, and nothing is left of what was killed.
-//! `make chaos` runs it; `CHAOS_SEED` and `CHAOS_KILLS` choose what happens.
+//! Kills at random moments, again and again, under load: everything comes back soon, and nothing is left of what was
+//! killed. `make chaos` runs this test; `CHAOS_SEED` and `CHAOS_KILLS` choose what happens.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -11,20 +11,21 @@ use sound_servers::{Kind, Server};
 
 use crate::common::{Process, World, eventually, program};
 
-/// Guests that play; the one behind them records.
+/// Number of guests that play; the guest after them records.
 const PLAYERS: u16 = 2;
 const RECORDER: u16 = PLAYERS + 1;
-/// Bits of a sample that count; those above are the guest's number.
+/// Bits of a sample that hold a count; the bits above hold the guest's number.
 const COUNT_BITS: u32 = 23;
-/// Frames that a kill may lose: the worker's file is written every 50 ms, and in the emulation a guest plays 200 ms ahead.
+/// Frames that a kill may lose: the worker's file is written every 50 ms, and in the emulation a guest plays 200 ms
+/// ahead.
 const LOST_MAX: u32 = 48 * 250;
 
-/// One that is killed.
+/// A process that is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Victim {
     /// The process that serves a guest.
     Worker(u16),
-    /// A guest: all that there is of it is its application.
+    /// A guest, which has nothing but its application.
     Guest(u16),
     /// The daemon, which is started again.
     Daemon,
@@ -45,7 +46,7 @@ impl Victim {
     }
 }
 
-/// Numbers that a seed decides (xorshift64*).
+/// Random numbers from a seed (xorshift64*).
 struct Chance(u64);
 
 impl Chance {
@@ -77,11 +78,11 @@ struct Census {
 
 struct Chaos {
     world: World,
-    /// Guests play to a sound server, or into files of the world.
+    /// Sound server that the guests play to; without one, they play into files of the world.
     server: Option<Server>,
     daemon: Process,
     guests: Vec<Process>,
-    /// Guests that were started.
+    /// Number of guests that were started.
     started: u32,
 }
 
@@ -102,7 +103,7 @@ impl Chaos {
         Process::ready(command.args(["--sink", &sink]).stderr(Stdio::null()))
     }
 
-    /// A guest that plays or records without end. Each sample that it plays is its number's and the next of a count.
+    /// A guest that plays or records without end. Each sample that it plays holds its number and the next count.
     fn guest(world: &World, domain: u16, number: u32) -> Process {
         let domain = domain.to_string();
         let says = || std::fs::File::create(world.path(&format!("guest-{domain}.log"))).expect("created");
@@ -115,7 +116,7 @@ impl Chaos {
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(says());
         let mut child = command.spawn().expect("starts");
         let mut input = child.stdin.take().expect("piped");
-        // Until the guest is gone.
+        // Goes on until the guest is gone.
         thread::spawn(move || {
             let spec = [b"RIFF".as_slice(), &[0xFF; 4], b"WAVEfmt ", &16_u32.to_le_bytes(), &[1, 0, 1, 0]];
             let rates = [48_000_u32.to_le_bytes(), 192_000_u32.to_le_bytes()].concat();
@@ -129,13 +130,13 @@ impl Chaos {
         Process(child)
     }
 
-    /// The daemon's status; null where it does not answer.
+    /// The daemon's status; null if the daemon does not answer.
     fn status(&self) -> serde_json::Value {
         let output = self.world.guest(&["list", "--json"]).env_remove("VSND_SOCKET").output().expect("runs");
         serde_json::from_slice(&output.stdout).unwrap_or_default()
     }
 
-    /// Frames that each guest has played or recorded with its present worker; 0 where it does not.
+    /// Worker of each guest, and frames played or recorded with it; 0 frames while no sound flows.
     fn frames(&self) -> Vec<(u64, u64)> {
         let status = self.status();
         let guests = status["guests"].as_array().cloned().unwrap_or_default();
@@ -149,7 +150,7 @@ impl Chaos {
         (1..=RECORDER).map(|domain| of(domain).unwrap_or_default()).collect()
     }
 
-    /// Waits until sound flows for everybody.
+    /// Waits until sound flows for all guests.
     fn await_sound(&self) {
         let mut before = self.frames();
         let deadline = Instant::now() + Duration::from_secs(60);
@@ -164,7 +165,7 @@ impl Chaos {
         }
     }
 
-    /// Who plays or does not, what guests have said, and what has happened.
+    /// The daemon's status, the output of the guests, and the events.
     fn story(&self) -> String {
         let said = (1..=RECORDER).map(|domain| {
             let said = std::fs::read_to_string(self.world.path(&format!("guest-{domain}.log"))).unwrap_or_default();
@@ -200,7 +201,7 @@ impl Chaos {
         }
     }
 
-    /// The counts once the daemon has noticed that whoever asked for its status has gone.
+    /// The counts, once the daemon has noticed that the client that asked for its status has gone.
     fn settled_census(&self) -> Census {
         let mut before = self.census();
         eventually("the counts stay as they are", || {
@@ -220,7 +221,7 @@ impl Chaos {
     }
 }
 
-/// Frames that were lost, and frames that were heard twice, at each place where that happened in what a guest's files hold together.
+/// Frames that were lost, and frames that were heard twice, at each break in what a guest's files hold together.
 fn breaks(world: &World, domain: u16) -> Vec<(u32, u32)> {
     let path = world.path(&format!("heard-{domain}.wav"));
     let mut samples = Vec::new();
@@ -229,7 +230,7 @@ fn breaks(world: &World, domain: u16) -> Vec<(u32, u32)> {
         assert_eq!((audio.format.name(), audio.channels), ("s32_le", 1), "it is not converted");
         samples.extend(audio.data.as_chunks().0.iter().map(|&sample| u32::from_le_bytes(sample)));
     }
-    // Where nobody wrote in time there is silence.
+    // There is silence where nobody wrote in time.
     samples.retain(|&sample| sample != 0);
     let same_guest = |pair: &&[u32]| pair[0] >> COUNT_BITS == pair[1] >> COUNT_BITS;
     let pairs = samples.windows(2).filter(same_guest).map(|pair| (pair[0] + 1, pair[1]));

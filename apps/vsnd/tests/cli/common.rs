@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// One playback and one capture stream.
+/// A card with one playback and one capture stream.
 pub const CARD: &str = "vsnd=[['CARD, short-name=test, sample-formats=s16_le;s24_le;s32_le;u8', \
     'PCM, name=test', 'STREAM, unique-id=p, type=p', 'STREAM, unique-id=c, type=c']]";
 
@@ -33,7 +33,7 @@ pub fn vsnd(arguments: &[&str]) -> Output {
 pub struct Process(pub Child);
 
 impl Process {
-    /// Starts it and waits for its first line, which says that it is ready.
+    /// Starts a program and waits for its first line, which says that it is ready.
     pub fn ready(command: &mut Command) -> Self {
         let mut child = command.env_remove("VSND_XEN").stdout(Stdio::piped()).spawn().expect("program starts");
         let mut line = String::new();
@@ -43,13 +43,13 @@ impl Process {
         Self(child)
     }
 
-    /// Asks it to end, and gives its exit code.
+    /// Asks the process to end, and returns its exit code.
     pub fn terminate(mut self) -> Option<i32> {
         signal(&self.0, rustix::process::Signal::TERM);
         self.code()
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the process.
     pub fn code(&mut self) -> Option<i32> {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
@@ -61,7 +61,7 @@ impl Process {
         }
     }
 
-    /// What it wrote to standard error, after its end.
+    /// Standard error of the process, after its end.
     pub fn stderr(&mut self) -> String {
         let mut text = String::new();
         if let Some(mut pipe) = self.0.stderr.take() {
@@ -138,7 +138,7 @@ impl World {
         list.split_whitespace().filter_map(|process| process.parse().ok()).collect()
     }
 
-    /// Enters as a domain.
+    /// Enters the emulation as a domain.
     pub fn enter(&self, domain: u16) -> xen::Xen {
         let spec = self.spec().parse().expect("an emulation");
         xen::Xen::open(&spec, Some(xen::DomainId(domain))).expect("a domain")

@@ -6,7 +6,7 @@ use sound_servers::{Kind, Server};
 
 use crate::common::{World, eventually, program, stderr, text, vsnd};
 
-/// Calls the function that bash would call with the words as bash cuts them, the last of which is being typed.
+/// Calls the function that bash would call, with the words as bash cuts them; the last one is being typed.
 const TYPED: &str = r#"source "$0"; COMP_WORDBREAKS=${BREAKS-$COMP_WORDBREAKS}; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
 _vsnd vsnd "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"; printf '%s\n' "${COMPREPLY[@]}""#;
 

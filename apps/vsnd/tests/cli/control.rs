@@ -1,4 +1,4 @@
-//! The commands that see and steer the daemon: what they ask, what they print, how they end.
+//! The commands that observe and control the daemon: their requests, their output, their exit statuses.
 
 use std::fs::Permissions;
 use std::io::{BufRead, BufReader};
@@ -17,7 +17,7 @@ fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("text")
 }
 
-/// One line on standard error, with `needle` in it, and this exit status.
+/// Expects this exit status, and `needle` on standard error.
 fn expect(output: &Output, status: i32, needle: &str) {
     let line = stderr(output);
     assert_eq!(output.status.code(), Some(status), "{line}");
@@ -202,7 +202,7 @@ fn a_socket_that_one_may_not_use() {
     mode(&socket, 0o000);
     let mut command = command(&socket, &["list"]);
     if rustix::process::geteuid().is_root() {
-        // To root everything is permitted; whoever is not may not see where the programs were built.
+        // Root is permitted everything, and another user may be unable to read the directory of the build.
         let copy = dir.path().join("vsnd");
         std::fs::copy(command.get_program(), &copy).expect("copied");
         mode(dir.path(), 0o755);

@@ -1,4 +1,4 @@
-//! `vsnd doctor`: what it says of every stage on the way to sound, and that it leaves all as it was.
+//! `vsnd doctor`: its findings at every stage on the way to sound; it leaves everything as it was.
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -20,7 +20,7 @@ fn one<'a>(findings: &'a [Value], check: &str) -> &'a Value {
     findings.iter().find(|finding| finding["check"] == check).unwrap_or_else(|| panic!("{check}: {findings:#?}"))
 }
 
-/// `state`, and `needles` in what was found and what is next.
+/// Expects a finding with `state`, and with `found` and `next` in its texts.
 #[track_caller]
 fn says(findings: &[Value], check: &str, state: &str, found: &str, next: &str) {
     let finding = one(findings, check);
@@ -36,7 +36,7 @@ fn out(output: &Output) -> String {
 #[test]
 fn a_machine_without_xen_is_told_what_to_install_or_to_try() {
     if Path::new("/sys/hypervisor/type").exists() || Path::new("/proc/xen/capabilities").exists() {
-        return; // This one has a Xen; unit tests prove it with a made-up machine.
+        return; // This machine has a Xen; unit tests prove it with a made-up machine.
     }
     let output = vsnd(&["doctor"]);
     assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
@@ -132,7 +132,7 @@ fn a_guest_that_plays_works() {
     let (findings, code) = doctor(&world, &[]);
     says(&findings, "domain 1 card 0", "ok", "frontend Connected, backend Connected", "");
     assert_eq!(code, Some(0));
-    // States are only what somebody wrote last: a daemon that is killed leaves them.
+    // States stay as they were written last: a daemon that is killed leaves them.
     daemon.kill();
     let (findings, code) = doctor(&world, &[]);
     says(&findings, "domain 1 card 0", "missing", "the daemon that served it is gone", "vsndd");
@@ -293,7 +293,7 @@ fn a_server_is_asked_whether_it_has_the_device_and_answers() {
             std::fs::write(&config, format!("sink = \"{sink}\"\n")).expect("written");
             doctor(&world, &["--config", text(&config)]).0
         };
-        // On a busy machine a server may take longer than it is waited for.
+        // On a busy machine a server may take longer than the doctor waits.
         let said = |name: &str, state: &str, found: &str| {
             let finding = one(&configured(&sink(name)), "sink").clone();
             finding["state"] == state && finding["found"].as_str().is_some_and(|text| text.contains(found))

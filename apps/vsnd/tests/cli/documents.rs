@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::common::{program, stderr};
 
-/// The line before such a block.
+/// The line before a block that is run.
 const MARK: &str = "<!-- A test runs this block. -->";
 
 /// README and everything in docs.
@@ -34,7 +34,7 @@ fn blocks_of_the_documents_run_as_they_stand() {
             count += 1;
             let programs = program("vsnd");
             let path = format!("{}:{}", programs.parent().expect("directory").display(), env!("PATH"));
-            // Programs that it started in the background end with it.
+            // Programs that the block started in the background end with it.
             let script = format!("trap 'kill $(jobs -p); wait' EXIT\nset -e\n{block}\n");
             let mut command = Command::new("bash");
             command.args(["-c", &script]).env("PATH", path).env_remove("VSND_XEN").env_remove("VSND_SOCKET");

@@ -1,4 +1,4 @@
-//! The daemon's end of a control socket that answers what the test wants: for what a real daemon does not do on demand.
+//! A fake daemon at a control socket, for answers that a real daemon does not give on demand.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::Shutdown;
@@ -12,7 +12,7 @@ use control::{Card, Direction, Guest, Reply, Request, Run, Status, Stream};
 
 use crate::common::program;
 
-/// A listener that is gone, with its connections, when dropped.
+/// A listener that is closed, with its connections, when dropped.
 pub struct FakeDaemon {
     path: PathBuf,
     asked: Arc<Mutex<Vec<Request>>>,
@@ -20,7 +20,7 @@ pub struct FakeDaemon {
 }
 
 impl FakeDaemon {
-    /// Answers each request with the lines that `answer` has for it; with no line it closes the connection.
+    /// Answers each request with the lines that `answer` has for it; with no line, the connection is closed.
     pub fn at(path: &Path, answer: impl Fn(&Request) -> Vec<String> + Send + Sync + 'static) -> Self {
         let listener = UnixListener::bind(path).expect("bound");
         let daemon = Self { path: path.to_owned(), asked: Arc::default(), connections: Arc::default() };
@@ -28,7 +28,7 @@ impl FakeDaemon {
         thread::spawn(move || {
             for connection in listener.incoming() {
                 let connection = connection.expect("accepted");
-                // The one that ends this has come when the list is gone from the daemon's side.
+                // The connection that `drop` makes comes after the daemon's side has given up the list.
                 if Arc::strong_count(&connections) == 1 {
                     return;
                 }
@@ -40,7 +40,7 @@ impl FakeDaemon {
         daemon
     }
 
-    /// What was asked so far.
+    /// The requests so far.
     pub fn asked(&self) -> Vec<Request> {
         self.asked.lock().expect("lock").clone()
     }
@@ -108,7 +108,7 @@ pub fn status() -> Status {
     Status { version: "0.1.0".into(), pid: 4711, uptime_ms: 7_980_000, guests: vec![guest], ..Status::default() }
 }
 
-/// The answer to everything: `status`, and that whatever else is asked was done.
+/// The usual answer: `status` to a list, and success to everything else.
 pub fn usual(request: &Request) -> Vec<String> {
     vec![json(&match request {
         Request::List { .. } => Reply::Status(status()),
@@ -123,7 +123,7 @@ pub fn command(socket: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// What comes of `vsnd` with `arguments` and a daemon that answers so.
+/// Output of `vsnd` with `arguments` and a daemon that answers so, and the requests that the daemon got.
 pub fn vsnd_with(
     arguments: &[&str],
     answer: impl Fn(&Request) -> Vec<String> + Send + Sync + 'static,

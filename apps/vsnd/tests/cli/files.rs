@@ -1,7 +1,8 @@
-//! The files that people have: what is played of them, and what is converted.
+//! Files that people have: those that are played as they are, and those that are converted.
 //!
-//! `sounds/` was made of sines of 440 Hz with `flac`, `oggenc` and `lame`: `tone` is 0.25 s, 44.1 kHz, two channels of a half and a
-//! quarter of full scale; `six` is 0.05 s, 48 kHz, 24 bits, channels from 0.1 to 0.6 of full scale in the order of a WAV file of 5.1.
+//! `sounds/` was made of sines of 440 Hz with `flac`, `oggenc` and `lame`: `tone` is 0.25 s, 44.1 kHz, two channels of
+//! a half and a quarter of full scale; `six` is 0.05 s, 48 kHz, 24 bits, channels from 0.1 to 0.6 of full scale in the
+//! order of a WAV file of 5.1.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -56,7 +57,7 @@ fn world() -> (World, Process, PathBuf) {
     (world, daemon, path)
 }
 
-/// Plays what comes through a pipe.
+/// Plays `bytes` through a pipe.
 fn piped(world: &World, bytes: &[u8], arguments: &[&str]) -> Output {
     let mut command = world.guest(&["play", "-"]);
     let mut player = command.args(arguments).stdin(Stdio::piped()).spawn().expect("starts");
@@ -72,7 +73,7 @@ fn fine(output: &Output) -> String {
 
 #[test]
 fn flac_ogg_and_mp3_are_played_whole() {
-    // `lame` made it 5 % softer.
+    // `lame` made the tone 5 % softer.
     for (name, level) in [("tone.ogg", 0.5), ("tone.mp3", 0.475), ("six.flac", 0.1)] {
         let (world, daemon, path) = world();
         let said = fine(&world.guest(&["play", text(&sound(name)), "--domain", "2"]).output().expect("runs"));
@@ -108,7 +109,7 @@ fn a_volume_with_its_unit_is_heard() {
 
 #[test]
 fn each_channel_of_ogg_vorbis_is_at_its_own_speaker() {
-    // The encoder leaves a LFE's low frequencies only, and six.ogg has a tone of 400 Hz there.
+    // The encoder leaves only the low frequencies of an LFE channel, and six.ogg has a tone of 400 Hz there.
     let six = [0.1, 0.2, 0.3, 0.07, 0.5, 0.6];
     let eight = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8];
     for (name, frames, levels) in [("six.ogg", 2_400, &six[..]), ("eight.ogg", 4_800, &eight)] {
@@ -125,7 +126,7 @@ fn each_channel_of_ogg_vorbis_is_at_its_own_speaker() {
 #[test]
 fn standard_input_is_played_as_a_file_is() {
     let recording = std::fs::read(RECORDING).expect("alsa-utils is installed");
-    // As a program that writes into a pipe leaves the sizes.
+    // The sizes as a program leaves them that writes into a pipe.
     let mut unfinished = recording.clone();
     unfinished[4..8].fill(0xff);
     unfinished[40..44].fill(0xff);

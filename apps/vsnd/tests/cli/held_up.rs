@@ -39,7 +39,7 @@ fn a_recorder_that_was_held_up_goes_on_and_says_what_is_missing() {
     assert_eq!(heard.len(), 144_000 * 4);
     // Whole up to the overrun; then from the beginning again, which is what this backend's source does at OPEN.
     let frame = said.split(' ').next_back().and_then(|frame| frame.trim().parse::<usize>().ok()).expect("a frame");
-    // Frames that were read and not written yet, less than a period, come behind that.
+    // Frames that were read and not written yet, less than a period, come after that.
     let same = heard.iter().zip(&source).take_while(|(one, other)| one == other).count() / 4;
     assert!((frame..frame + 480).contains(&same), "{said}: {same}");
     let (before, after) = heard.split_at(same * 4);

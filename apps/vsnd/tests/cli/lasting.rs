@@ -1,4 +1,5 @@
-//! Settings made with `vsnd` last over restarts of guests, daemon and machine, until they are forgotten or their time is over.
+//! Settings made with `vsnd` last over restarts of guests, daemon and machine, until they are forgotten or their time
+//! is over.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -7,7 +8,7 @@ use crate::common::{Process, eventually, program, stderr, text};
 use crate::sandbox::worker_tries;
 use crate::steering::Steered;
 
-/// A daemon with state of its own, beside an emulation whose directory may go.
+/// A daemon with state of its own, beside an emulation whose directory may be removed.
 fn steered(config: &str) -> Steered {
     let mut steered = Steered::new(config);
     run(&mut steered);
@@ -116,7 +117,7 @@ fn capture_that_is_allowed_for_a_time_ends_with_an_event() {
     let events = steered.must(&["events", "--kind", "audit"]);
     assert!(events.contains("the time of `capture allowed` is over"), "{events}");
     assert_eq!(steered.must(&["forget"]), "domain-1: capture denied\n", "what held before");
-    // An end that comes while no daemon runs.
+    // An override's end that comes while no daemon runs.
     steered.must(&["allow-capture", "1", "--for", "1s"]);
     drop(steered.daemon.take());
     std::thread::sleep(std::time::Duration::from_millis(1100));

@@ -1,4 +1,4 @@
-//! The programs as a user meets them: real processes, real files, exit statuses, what they say.
+//! The programs from a user's view: real processes, real files, exit statuses, output.
 
 mod bad_input;
 mod chaos;

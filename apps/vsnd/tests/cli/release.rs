@@ -1,9 +1,10 @@
-//! `make release`: which trees and builds are not released, and that each refusal says what to do. The build is a stand-in of one line.
+//! `make release`: trees and builds that are not released; each refusal says what to do. The build is a stand-in of one
+//! line.
 
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// A project with what the script reads before it builds: version, list of changes, the module's version.
+/// A project with the files that the script reads before it builds: version, list of changes, the module's version.
 struct Project(tempfile::TempDir);
 
 impl Project {
@@ -40,7 +41,7 @@ impl Project {
         self.git(&["commit", "-q", "-m", "a state of the project"]);
     }
 
-    /// The refusal.
+    /// Text of the refusal.
     fn refused(&self) -> String {
         let output = self.release();
         assert_eq!(output.status.code(), Some(1));
@@ -48,7 +49,7 @@ impl Project {
         String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
-    /// Released, with this as the command that makes a package, whose path is `$@`.
+    /// A release with this as the command that makes a package, whose path is `$@`.
     fn released_with(command: &str) -> (Self, Output) {
         let project = Self::new(CHANGES);
         project.write(".gitignore", "/target\n");

@@ -1,5 +1,5 @@
-//! The daemon's sandbox bites: told to try what it must not, the daemon is refused, and without the sandbox it is not.
-//! That it still does its work in there, every other test here shows: the sandbox is on unless it is switched off.
+//! The daemon's sandbox works: told to try forbidden things, the daemon is refused, and without the sandbox it is not.
+//! All other tests here show that the daemon still does its work in there: the sandbox is on unless it is switched off.
 
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -12,7 +12,7 @@ use xen::{Access, DomainId, EventChannel, Granted};
 
 const HOST: DomainId = DomainId(0);
 
-/// What the daemon says of one thing it tries, with these arguments.
+/// Output of the daemon about one attempt, with these arguments.
 fn tried(world: &World, probe: &str, arguments: &[&str]) -> String {
     let mut command = world.daemon_command();
     let output = command.args(arguments).args(["--sandbox-probe", probe]).output().expect("runs");
@@ -86,7 +86,7 @@ fn root_becomes_the_daemons_user_and_there_is_no_way_back() {
         let arguments = ["--user", "nobody", "--sandbox", "off"];
         assert_eq!(tried(&world, probe, &arguments), format!("{probe}: {answer}"));
     }
-    // And serves as that user.
+    // The daemon serves as that user.
     let out = world.path("out");
     std::fs::create_dir(&out).expect("made");
     chown(&out, Some(65_534), None).expect("given away");
@@ -146,7 +146,7 @@ pub fn worker_tries(daemon: &mut Command, probes: &[&str]) -> Vec<String> {
 #[test]
 fn a_worker_reaches_its_own_guest_and_nothing_else_of_xen() {
     let world = World::new();
-    // Another guest, with a page and a channel that are the host's to have.
+    // Another guest, with a page and a channel that are meant for the host.
     let other = world.enter(2);
     let (page, port) = (other.grant(HOST, 1, Access::ReadWrite).unwrap(), other.alloc_unbound(HOST).unwrap());
     let own = world.enter(1);
@@ -207,7 +207,7 @@ fn is_heard(server: &Server, sink: &str) {
     command.args(["--sandbox", "on", "--sink", sink]).env("PULSE_SERVER", server.address());
     let daemon = Process::ready(&mut command);
     let recording = server.record();
-    // Where the machine is so busy that the device does not open in the time that a guest waits for it, the guest is refused, and
+    // On a machine that is too busy to open the device in the time that a guest waits for it, the guest is refused, and
     // its user tries again.
     let mut whole = false;
     recording.await_sound(|| {

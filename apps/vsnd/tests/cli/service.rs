@@ -1,4 +1,5 @@
-//! What the daemon tells the service manager: READY, WATCHDOG, RELOADING and STOPPING, over a socket as systemd's.
+//! Messages of the daemon to the service manager: READY, WATCHDOG, RELOADING and STOPPING, over a socket like
+//! systemd's.
 
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use rustix::process::Signal;
 struct Manager(UnixDatagram);
 
 impl Manager {
-    /// Waits for a message with this line in it; the moment when it came.
+    /// Waits for a message with this line in it, and returns the moment when it came.
     fn hears(&self, line: &str) -> Instant {
         let mut bytes = [0; 4096];
         loop {
@@ -21,7 +22,7 @@ impl Manager {
         }
     }
 
-    /// Whether nothing is said for so long.
+    /// Returns true if nothing is said for this time.
     fn hears_nothing_for(&self, time: Duration) -> bool {
         while self.0.set_nonblocking(true).is_ok() && self.0.recv(&mut [0; 4096]).is_ok() {}
         self.0.set_nonblocking(false).expect("set");

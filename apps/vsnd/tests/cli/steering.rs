@@ -1,4 +1,4 @@
-//! `vsnd` and the real daemon: what the administrator asks for happens to a guest that plays.
+//! `vsnd` and the real daemon: the administrator's requests take effect on a guest that plays.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -24,7 +24,7 @@ impl Steered {
         Self::within(config, Vec::new(), Vec::new())
     }
 
-    /// The daemon has these arguments and environment variables.
+    /// A daemon with these arguments and environment variables.
     pub fn within(config: &str, arguments: Vec<&'static str>, environment: Vec<(&'static str, String)>) -> Self {
         let world = World::new();
         let mut steered = Self { world, daemon: None, arguments, environment };
@@ -51,7 +51,7 @@ impl Steered {
         command.args(arguments).args(["--xen", &self.world.spec()]).env_remove("VSND_SOCKET").output().expect("runs")
     }
 
-    /// What a command that has to succeed prints.
+    /// Output of a command that has to succeed.
     pub fn must(&self, arguments: &[&str]) -> String {
         let output = self.vsnd(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
@@ -156,8 +156,8 @@ fn what_the_hosts_user_sets_for_a_guest_outlives_the_daemon_and_the_guest() {
         let input = guest().and_then(|input| input.lines().next().map(str::to_owned)).expect("its number");
         server.pactl(&["set-sink-input-volume", &input, "25%"]);
         server.pactl(&["set-sink-input-mute", &input, "1"]);
-        // WirePlumber loses a move of a stream that it is linking, whatever the stream's owner does. Whoever moved it sees that, and
-        // moves it again; to the same sink would be no change.
+        // WirePlumber loses a move of a stream that it is linking, whatever the stream's owner does. The user sees
+        // that, and moves it again; to the same sink would be no change.
         eventually("it is as the user wants it", || {
             server.pactl(&["move-sink-input", &input, "out"]);
             server.pactl(&["move-sink-input", &input, "other"]);
@@ -199,7 +199,7 @@ fn what_the_hosts_user_sets_for_a_guest_behind_alsas_plugin_concerns_that_guest_
             fs::write(configuration.path(), server.alsa_configuration()).expect("written");
             environment.push(("ALSA_CONFIG_PATH", text(configuration.path()).to_owned()));
         }
-        // PipeWire's plugin lies where the sandbox does not reach.
+        // PipeWire's plugin is out of the sandbox's reach.
         let mut steered =
             Steered::within(&format!("sink = \"alsa:{plugin}\"\n"), vec!["--sandbox", "off"], environment);
         (2..=3).for_each(|domain| steered.world.attach(domain));
@@ -217,8 +217,8 @@ fn what_the_hosts_user_sets_for_a_guest_behind_alsas_plugin_concerns_that_guest_
         let has = |name: &str, wanted: &str| volume_of(name).is_some_and(|(_, volume)| volume == wanted);
         let player = steered.player_of("1");
         eventually("the guest is on the server", || has("studio", "100"));
-        // WirePlumber may set a stream that is new to what it remembers after it can be seen, and ALSA's plugin makes another
-        // stream where it ran dry: the user sets it again then.
+        // WirePlumber may set a new stream to what it remembers only after the stream can be seen, and ALSA's plugin
+        // makes another stream after it ran dry: the user sets it again then.
         eventually("it is as the user wants it", || {
             let Some((number, _)) = volume_of("studio") else { return false };
             server.pactl(&["set-sink-input-volume", &number, "25%"]);
@@ -269,7 +269,7 @@ fn the_socket_refuses_who_is_not_of_its_group() {
         return;
     }
     let steered = Steered::new("[control]\ngroup = \"nogroup\"\n");
-    // Everybody may come up to the socket, and run the program.
+    // Everybody may reach the socket, and run the program.
     for directory in [steered.world.dir.path().to_owned(), steered.world.path("xen")] {
         fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).expect("set");
     }

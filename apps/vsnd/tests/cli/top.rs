@@ -1,4 +1,4 @@
-//! `vsnd top` in a terminal: what it shows of a daemon that goes and comes, and how it leaves the terminal behind.
+//! `vsnd top` in a terminal: its screen while a daemon goes and comes, and the terminal after its end.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -17,7 +17,7 @@ use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use crate::common::{Process, eventually, signal, stderr};
 use crate::fake_daemon::{FakeDaemon, command, status, usual, vsnd_with};
 
-/// What ends the screen that programs have for themselves.
+/// Sequence that leaves the alternate screen.
 const LEAVE_SCREEN: &str = "\x1b[?1049l";
 
 /// A terminal with `vsnd top` in it.
@@ -40,7 +40,7 @@ impl Screen {
         tcsetwinsize(&terminal, size).expect("sized");
         let stdio = || Stdio::from(terminal.try_clone().expect("cloned"));
         let mut command = command(socket, &["top", "--interval", interval]);
-        // In colour a space is written, too, and words stay together.
+        // With colours spaces are written as well, and words stay together.
         let top = command
             .env("TERM", "xterm")
             .env_remove("NO_COLOR")

@@ -1,4 +1,4 @@
-//! A guest is a process: what becomes of one that is killed, hangs or wants too much, and what others notice of it.
+//! A guest is served by a process: the consequences of one that is killed, hangs or wants too much, also for others.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -149,7 +149,7 @@ fn a_worker_lives_as_long_as_its_guest_has_a_card() {
 
 #[test]
 fn signals_to_all_of_the_daemons_processes_end_it_in_order() {
-    // As a terminal's Ctrl-C, and as a service manager that knows no better.
+    // As a terminal does with Ctrl-C, or a service manager that signals all processes.
     let (world, mut daemon) = two_guests(&[]);
     let player = world.guest(&["play", RECORDING, "--domain", "1"]).spawn().expect("starts");
     let recorded = || std::fs::metadata(world.path("1.wav")).map_or(0, |file| file.len());
@@ -220,7 +220,7 @@ fn a_worker_is_one_loop_also_where_a_card_plays() {
     let mut player = world.guest(&["play", RECORDING, "--domain", "1"]).spawn().expect("starts");
     eventually("the guest plays", || vsnd(&world, &["list"]).contains("1 running"));
     let threads = || std::fs::read_dir(format!("/proc/{worker}/task")).expect("it runs").count();
-    // The one that opened the device ends.
+    // The thread that opened the device ends.
     eventually("it needs no other thread", || threads() == 1);
     assert!(vsnd(&world, &["list"]).contains("1 running"));
     assert!(player.wait().expect("ends").success());
