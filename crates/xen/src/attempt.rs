@@ -1,4 +1,4 @@
-//! What a sandbox forbids about memory, attempted: for tests of that sandbox.
+//! Attempts at memory operations that a sandbox forbids, for tests of that sandbox.
 
 use std::io;
 use std::ptr;
@@ -8,25 +8,25 @@ use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
 /// Bytes that are mapped.
 const LEN: usize = sndif::PAGE_BYTES;
 
-/// Makes memory executable that was written.
+/// Tries to make a written page executable.
 ///
 /// # Errors
-/// The system's.
+/// The system's error.
 pub fn execute_written() -> io::Result<()> {
     let flags = ProtFlags::READ | ProtFlags::WRITE;
     // SAFETY: the address is chosen by the kernel (null hint, no MAP_FIXED), so no existing mapping is touched.
     let page = unsafe { rustix::mm::mmap_anonymous(ptr::null_mut(), LEN, flags, MapFlags::PRIVATE)? };
-    // SAFETY: the page was mapped above and is nobody else's; nothing in it is executed.
+    // SAFETY: the page was mapped above and is used nowhere else; nothing in it is executed.
     let made = unsafe { rustix::mm::mprotect(page, LEN, MprotectFlags::READ | MprotectFlags::EXEC) };
     // SAFETY: the page was mapped above, and nothing points to it any more.
     unsafe { rustix::mm::munmap(page, LEN)? };
     Ok(made?)
 }
 
-/// Attaches shared memory of System V to be executed.
+/// Tries to attach System V shared memory as executable.
 ///
 /// # Errors
-/// The system's.
+/// The system's error.
 pub fn execute_shared() -> io::Result<()> {
     // SAFETY: makes a segment, and touches no memory.
     let segment = unsafe { libc::shmget(libc::IPC_PRIVATE, LEN, libc::IPC_CREAT | 0o700) };
@@ -36,10 +36,10 @@ pub fn execute_shared() -> io::Result<()> {
     // SAFETY: the address is chosen by the kernel (null hint, no SHM_REMAP), so no existing mapping is touched.
     let address = unsafe { libc::shmat(segment, ptr::null(), libc::SHM_EXEC) };
     let attached = if address.addr() == usize::MAX { Err(io::Error::last_os_error()) } else { Ok(()) };
-    // SAFETY: the segment was made above; it goes when nobody has it attached.
+    // SAFETY: the segment was made above; the kernel removes it when it is attached nowhere.
     unsafe { libc::shmctl(segment, libc::IPC_RMID, ptr::null_mut()) };
     if attached.is_ok() {
-        // SAFETY: it was attached above, and nothing points into it.
+        // SAFETY: the segment was attached above, and nothing points into it.
         unsafe { libc::shmdt(address) };
     }
     attached

@@ -12,19 +12,18 @@ use crate::{Backing, Port, Shared, dev};
 
 /// One end of an event channel.
 ///
-/// Its descriptor (`AsFd`) becomes readable when the other end notifies; several notifications may
-/// merge into one. How to wait:
+/// The channel's descriptor (`AsFd`) becomes readable when the other end notifies; several notifications may
+/// merge into one. Two ways to wait:
 ///
-/// * level-triggered: wait, [`acknowledge`](Self::acknowledge), then do the work that the event is
-///   about. Acknowledging first loses nothing: an event that comes meanwhile makes the descriptor
-///   readable again.
-/// * edge-triggered (`EPOLLET`): wait, do the work, and [`rearm`](Self::rearm), in whichever order. In the
+/// * level-triggered: wait, [`acknowledge`](Self::acknowledge), then do the work that the event announces.
+///   Acknowledging first loses nothing: an event that comes meanwhile makes the descriptor readable again.
+/// * edge-triggered (`EPOLLET`): wait, do the work, and [`rearm`](Self::rearm), in either order. In the
 ///   emulation every notification is an edge by itself and `rearm` does nothing, so an event costs no
-///   system call but the wait; on Xen the kernel masks a port until it is re-armed, and what comes
-///   meanwhile is told afterwards. Only once for each time that the wait reported it: a port that is not
-///   masked has nothing to be re-armed, and an event that just came would be consumed unseen.
+///   system call but the wait. On Xen the kernel masks a port until it is re-armed, and reports events that
+///   came meanwhile afterwards. Call `rearm` only once for each event that the wait reported: on a port that
+///   is not masked, it would consume an event that just came, unseen.
 ///
-/// Dropping it closes the port. The other end's notifications then reach nobody and do no harm.
+/// Dropping the channel closes the port. The other end's notifications then reach nobody and do no harm.
 pub struct EventChannel {
     kind: Kind,
     owner: Arc<Shared>,
@@ -41,7 +40,7 @@ impl EventChannel {
         Self { kind, owner }
     }
 
-    /// The local port: what the other domain binds to.
+    /// The local port, to which the other domain binds.
     #[must_use]
     pub fn port(&self) -> Port {
         match &self.kind {
@@ -54,11 +53,11 @@ impl EventChannel {
     ///
     /// # Errors
     ///
-    /// What the system call gives; none is expected while the channel lives.
+    /// The system call's error; none is expected while the channel lives.
     pub fn notify(&self) -> io::Result<()> {
         match &self.kind {
             Kind::Emu(channel) => match rustix::io::write(&channel.send, &1_u64.to_ne_bytes()) {
-                // The counter is full: the other end has an event pending, which is all we want.
+                // The counter is full: the other end has an event pending already, and needs no second one.
                 Ok(_) | Err(Errno::AGAIN) => Ok(()),
                 Err(error) => Err(error.into()),
             },
@@ -66,14 +65,14 @@ impl EventChannel {
         }
     }
 
-    /// Consumes what is pending, lets the next event come, and says whether anything was pending.
+    /// Consumes the pending event, enables the next one, and returns true if an event was pending.
     /// Never blocks.
     ///
     /// One `read` in the emulation, `read` and `write` on Xen.
     ///
     /// # Errors
     ///
-    /// What the system call gives; none is expected while the channel lives.
+    /// The system call's error; none is expected while the channel lives.
     pub fn acknowledge(&self) -> io::Result<bool> {
         match &self.kind {
             Kind::Emu(channel) => match rustix::io::read(&channel.receive, &mut [0_u8; 8]) {
@@ -85,12 +84,12 @@ impl EventChannel {
         }
     }
 
-    /// Lets the next event come, for those who wait edge-triggered: nothing to do in the emulation,
-    /// the same as [`acknowledge`](Self::acknowledge) on Xen.
+    /// Enables the next event of a channel that is waited for edge-triggered. Does nothing in the emulation;
+    /// on Xen, does the same as [`acknowledge`](Self::acknowledge).
     ///
     /// # Errors
     ///
-    /// As [`acknowledge`](Self::acknowledge).
+    /// Same as [`acknowledge`](Self::acknowledge).
     pub fn rearm(&self) -> io::Result<()> {
         match &self.kind {
             Kind::Emu(_) => Ok(()),
@@ -111,7 +110,7 @@ impl AsFd for EventChannel {
 impl Drop for EventChannel {
     fn drop(&mut self) {
         self.owner.counters.ports.sub(1);
-        // Of a port that was lent, the lender hears as well.
+        // If the port was lent, this request goes to the lender.
         if let Backing::Emu(guest) = &self.owner.backing {
             guest.close(self.port());
         }

@@ -1,4 +1,4 @@
-//! What can go wrong between a process and Xen, real or emulated.
+//! Errors between a process and Xen, real or emulated.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,11 +10,11 @@ use crate::{DomainId, Port};
 /// Result of this crate's operations.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why an operation on Xen failed.
+/// Reason why an operation on Xen failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Nobody emulates Xen in that directory.
+    /// No process emulates Xen in that directory.
     #[error("no emulated Xen in {}: start `vsnd emu --dir {}`", dir.display(), dir.display())]
     NoEmulation {
         /// The directory that was asked for.
@@ -25,10 +25,10 @@ pub enum Error {
     DirectoryInUse {
         /// The directory that was asked for.
         dir: PathBuf,
-        /// Process id as the other one wrote it down; `?` if it could not be read.
+        /// Process id from the lock file; `?` if it could not be read.
         process: String,
     },
-    /// A device file of Xen's drivers is not there.
+    /// A device file of Xen's drivers does not exist.
     #[error("{path} is missing: not on Xen, or the driver is not loaded (`modprobe {module}`)")]
     DeviceMissing {
         /// The device file.
@@ -36,11 +36,11 @@ pub enum Error {
         /// The kernel module that provides it.
         module: &'static str,
     },
-    /// The kernel's pages are not Xen's. Its drivers give a program one page of the kernel's for each of Xen's, so that what is shared
-    /// does not lie side by side.
+    /// The kernel's page size differs from Xen's. Its drivers then give a program one kernel page for each Xen page,
+    /// so shared pages are not contiguous.
     #[error("this kernel has pages of {bytes} bytes, and programs share memory through Xen only where they have 4096")]
     PageSize {
-        /// How large they are.
+        /// Page size of the kernel.
         bytes: usize,
     },
     /// The process asked to be another domain than the one it runs in.
@@ -51,10 +51,10 @@ pub enum Error {
         /// Domain of this machine, as XenStore tells it.
         actual: DomainId,
     },
-    /// The store's node that tells our own domain id holds something else.
+    /// The store's node for our own domain id holds something else.
     #[error("XenStore's node `domid` holds {value:?}, which is no domain id")]
     BadDomainNode {
-        /// What stands there.
+        /// Value of the node.
         value: String,
     },
     /// A grant reference could not be mapped; nothing stays mapped.
@@ -64,7 +64,7 @@ pub enum Error {
         from: DomainId,
         /// The first reference that was refused.
         reference: GrantRef,
-        /// Why.
+        /// Reason of the refusal.
         refusal: Refusal,
     },
     /// A remote port could not be bound.
@@ -74,32 +74,32 @@ pub enum Error {
         remote: DomainId,
         /// The port.
         port: Port,
-        /// Why.
+        /// Reason of the refusal.
         refusal: Refusal,
     },
     /// The hypervisor refused something else.
     #[error("cannot {doing}: {refusal}")]
     Refused {
-        /// What was attempted, as a verb phrase.
+        /// The attempted operation, as a verb phrase.
         doing: &'static str,
-        /// Why.
+        /// Reason of the refusal.
         refusal: Refusal,
     },
     /// The emulated hypervisor is gone, and with it this domain.
     #[error("the emulated Xen is gone")]
     HypervisorGone,
-    /// The emulated hypervisor answered something that makes no sense.
+    /// The emulated hypervisor sent a malformed answer.
     #[error("the emulated Xen gave a malformed answer")]
     Malformed,
-    /// XenStore could not be reached or answered an error.
+    /// XenStore could not be reached or returned an error.
     #[error(transparent)]
     Store(#[from] xenstore::Error),
     /// A system call failed.
     #[error("cannot {doing}: {cause}")]
     System {
-        /// What was attempted, as a verb phrase.
+        /// The attempted operation, as a verb phrase.
         doing: &'static str,
-        /// The system's answer.
+        /// The system's error.
         cause: io::Error,
     },
 }
@@ -111,14 +111,13 @@ impl Error {
     }
 }
 
-/// The hypervisor's reasons for refusing an operation.
+/// The hypervisor's reason for refusing an operation.
 ///
-/// The real one gives fewer of them through its device files; there it is mostly
-/// [`Refusal::Unspecified`].
+/// The device files of the real Xen mostly give no reason: [`Refusal::Unspecified`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// That domain has no such grant (any more).
+    /// The domain has no such grant (any more).
     #[error("there is no such grant")]
     NoSuchGrant,
     /// The page is granted to another domain.
@@ -127,19 +126,19 @@ pub enum Refusal {
     /// The page is granted for reading only.
     #[error("it is granted for reading only")]
     ReadOnly,
-    /// The granting side ended the access and waits for the last mapping to go.
+    /// The granting side ended the access and waits for the last unmapping.
     #[error("its owner has revoked it")]
     Revoked,
     /// The page is still mapped.
     #[error("it is still mapped")]
     StillMapped,
-    /// That domain has no such port.
+    /// The domain has no such port.
     #[error("there is no such port")]
     NoSuchPort,
     /// The port is reserved for another domain.
     #[error("it is reserved for another domain")]
     ReservedForAnother,
-    /// Somebody is bound to the port already.
+    /// The port is bound already.
     #[error("it is bound already")]
     Bound,
     /// A limit of this domain is reached.
@@ -151,7 +150,7 @@ pub enum Refusal {
     /// A number in the request was out of range.
     #[error("an argument is out of range")]
     BadArgument,
-    /// The hypervisor did not say why.
+    /// The hypervisor gave no reason.
     #[error("the hypervisor refused it")]
     Unspecified,
 }

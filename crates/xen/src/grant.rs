@@ -11,25 +11,25 @@ use sndif::{GrantRef, SharedMemory};
 use crate::memory::SharedPages;
 use crate::{Backing, Shared, dev, emu};
 
-/// What stands for an allocation of granted pages.
+/// Identification of an allocation of granted pages.
 pub(crate) enum GrantToken {
-    /// The hypervisor's name for it.
+    /// The hypervisor's name for the allocation.
     Emu(emu::Token),
-    /// What `/dev/xen/gntalloc` gave; frees itself when dropped.
+    /// An allocation of `/dev/xen/gntalloc`; frees itself when dropped.
     Dev(#[expect(dead_code, reason = "held for its drop")] dev::Allocation),
 }
 
-/// What stands for mapped pages.
+/// Identification of mapped pages.
 pub(crate) enum MapToken {
-    /// The hypervisor's names for them, one for each batch of references.
+    /// The hypervisor's names for the mappings, one for each batch of references.
     Emu(Vec<emu::Token>),
-    /// What `/dev/xen/gntdev` gave; frees itself when dropped.
+    /// A mapping of `/dev/xen/gntdev`; frees itself when dropped.
     Dev(#[expect(dead_code, reason = "held for its drop")] dev::Mapping),
 }
 
 /// Pages of our own that another domain may map.
 ///
-/// They came zeroed and hold nothing else. Dropping them tries to end the access; pages that the
+/// The pages were zeroed when allocated. Dropping them tries to end the access; pages that the
 /// other domain still maps are then quarantined: their references are dead, their memory is never
 /// used for anything else, and it is freed when the last mapping goes.
 pub struct Granted {
@@ -41,9 +41,9 @@ pub struct Granted {
 
 /// Pages of another domain.
 ///
-/// They stay valid until dropped, even if that domain dies; what is in them may change at any moment.
+/// The pages stay valid until dropped, even if that domain dies; their contents may change at any moment.
 pub struct Mapped {
-    // Fields are dropped in this order: the mapping goes before we say that it is gone.
+    // Fields are dropped in this order: the mapping goes before we report it as gone.
     pages: SharedPages,
     /// Held for its drop.
     _hold: MapHold,
@@ -69,7 +69,7 @@ impl Granted {
         Self { pages, refs, hold: GrantHold { token, owner, count, ended: false } }
     }
 
-    /// The references, one for each page, in the order of the pages. Never 0, and in no particular
+    /// The references, one for each page, in the order of the pages. None is 0, and they have no particular
     /// numeric order.
     #[must_use]
     pub fn refs(&self) -> &[GrantRef] {
@@ -81,11 +81,11 @@ impl Granted {
     /// # Errors
     ///
     /// [`StillMapped`] gives the pages back if the other domain maps any of them. Only the emulation
-    /// says so; the kernel behind `/dev/xen/gntalloc` accepts and keeps such pages aside by itself.
+    /// reports this; the kernel behind `/dev/xen/gntalloc` accepts and keeps such pages aside by itself.
     pub fn end_access(mut self) -> Result<(), StillMapped> {
         if let (Backing::Emu(guest), GrantToken::Emu(token)) = (&self.hold.owner.backing, &self.hold.token) {
-            // An error says that the hypervisor is gone: then nobody can map the pages any more, and
-            // there is nothing left to take back.
+            // An error means that the hypervisor is gone: then nobody can map the pages any more, and
+            // nothing is left to take back.
             self.hold.ended = guest.end_access(*token, false).unwrap_or(true);
             if !self.hold.ended {
                 return Err(StillMapped { granted: self });
@@ -138,7 +138,7 @@ impl fmt::Debug for Mapped {
     }
 }
 
-/// The other domain still maps the pages; they stay granted, and are in here.
+/// Error: the other domain still maps the pages. They stay granted, and this value holds them.
 #[derive(Debug, thiserror::Error)]
 #[error("granted pages are still mapped by the other domain")]
 pub struct StillMapped {

@@ -1,9 +1,10 @@
-//! A part of this process's hold on Xen for another process: the pages and the event channels of one domain.
+//! Lending a part of this process's access to Xen to another process: the pages and the event channels of one domain.
 //!
-//! The other process ([`Xen::borrowed`](crate::Xen::borrowed)) asks over a socket in the emulated hypervisor's own words. Here it is looked at whether
-//! that concerns the one domain; then it is asked of the emulated hypervisor, or of the real
-//! one: the call that makes references mappable is made here, on a file that is closed at once and that the other process
-//! maps, and a channel is bound on a file that reaches no other domain. Nothing that is lent is mapped or read here.
+//! The other process ([`Xen::borrowed`](crate::Xen::borrowed)) sends requests over a socket, in the emulated
+//! hypervisor's own messages. The lender checks that a request concerns the one domain, then passes it to the emulated
+//! hypervisor, or calls the real one: it makes references mappable on a new file, which the other process maps and
+//! this one closes immediately; and it binds a channel on a file that can reach no other domain. Lent pages are neither
+//! mapped nor read here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -19,24 +20,24 @@ use crate::emu::wire::{Reply, Request, VERSION, token_words};
 use crate::emu::{REAL, Token};
 use crate::{Backing, DomainId, Error, Port, Refusal, Result, Shared, Xen, dev};
 
-/// Requests that are answered at once, before whoever serves the lender does something else.
+/// Maximum number of requests answered in one turn, before the caller of [`Lender::serve`] does something else.
 const TURN: usize = 64;
 
-/// What serves another process with what concerns one domain. When it is dropped, everything is taken back that can be: what
-/// is mapped of the real Xen stays mapped until the other process ends.
+/// Lends another process the pages and event channels of one domain. When dropped, takes back everything that can be
+/// taken back: pages of the real Xen stay mapped until the other process ends.
 pub struct Lender {
     guest: DomainId,
     socket: OwnedFd,
-    /// The other process's connection to the store, until it asks for it.
+    /// The other process's connection to the store, until that process requests it.
     store: Option<OwnedFd>,
-    /// Pages of each mapping.
+    /// Number of pages of each mapping.
     mapped: BTreeMap<Token, usize>,
     ports: BTreeSet<Port>,
-    /// Mappings of the real Xen so far.
+    /// Number of mappings of the real Xen so far.
     mappings: u64,
     pages_max: usize,
     owner: Arc<Shared>,
-    /// Held, so that the other process sees us end.
+    /// Held, so that the other process notices our end.
     _alive: OwnedFd,
     sign_of_life: Option<OwnedFd>,
 }
@@ -45,11 +46,11 @@ pub struct Lender {
 type Answer = (Reply, Vec<OwnedFd>);
 
 impl Xen {
-    /// Lends another process what concerns `guest`: at most `pages_max` of its pages at once, its event channels, and `store`
-    /// for a connection to the store. Gives what serves it and the socket that the other process needs.
+    /// Lends another process `guest`: at most `pages_max` of its pages at the same time, its event channels, and
+    /// `store` as a connection to the store. Returns the lender and the socket for the other process.
     ///
     /// # Errors
-    /// If the emulated hypervisor, or the system, gives no more.
+    /// If the system has no more descriptors.
     pub fn lend(&self, guest: DomainId, store: OwnedFd, pages_max: usize) -> Result<(Lender, OwnedFd)> {
         let flags = SocketFlags::CLOEXEC;
         let pair = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None);
@@ -74,10 +75,10 @@ impl Xen {
 }
 
 impl Lender {
-    /// Answers what was asked; true if there may be more. Never waits for the other process.
+    /// Answers requests; returns true if there may be more. Never waits for the other process.
     ///
     /// # Errors
-    /// When the other process is gone, or asks for what makes no sense: it gets no further answer.
+    /// If the other process is gone, or sends a malformed request: then it gets no further answer.
     pub fn serve(&mut self) -> io::Result<bool> {
         for _ in 0..TURN {
             let request = match socket::receive(self.socket.as_fd()) {
@@ -158,7 +159,7 @@ impl Lender {
         }
     }
 
-    /// What the emulated hypervisor has to know; with the real one it is enough that files are closed.
+    /// Passes a request on to the emulated hypervisor; on the real Xen, closing the files is enough.
     fn pass_on(&self, request: &Request) -> io::Result<Answer> {
         match &self.owner.backing {
             Backing::Emu(own) => own.ask(request).map_err(io::Error::other),

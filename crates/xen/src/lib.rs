@@ -1,8 +1,8 @@
 //! Xen as user space sees it: the store, grants and event channels.
 //!
-//! One interface, two Xens: the real one through `/dev/xen/*` ([`dev`]), and an emulation for machines
-//! without Xen ([`emu`]) that keeps Xen's rules — permission by domain, no taking back what is still
-//! mapped, and a domain's death takes along what it owned. [`XenSpec`] says which; everything else is
+//! One interface for two Xens: the real one through `/dev/xen/*` ([`dev`]), and an emulation for machines
+//! without Xen ([`emu`]) that keeps Xen's rules — permission by domain, no taking back of pages that are still
+//! mapped, and a domain's death releases everything it owned. [`XenSpec`] selects one; everything else is
 //! the same:
 //!
 //! ```no_run
@@ -15,9 +15,10 @@
 //! # Ok(()) }
 //! ```
 //!
-//! All of user space's unsafe code is here: `memory.rs` (mapping and touching shared
-//! pages), `dev/ioctl.rs` (the device files), `counter.rs` (a register) and `attempt.rs` (what a sandbox forbids, for its tests). Nothing here runs on a stream's way but
-//! [`SharedMemory`]'s accesses, [`EventChannel::notify`] and [`EventChannel::rearm`].
+//! All of user space's unsafe code is here: `memory.rs` (mapping and accessing shared
+//! pages), `dev/ioctl.rs` (the device files), `counter.rs` (a register) and `attempt.rs` (operations that a sandbox
+//! forbids, for its tests). On the path of a stream's data, only [`SharedMemory`]'s accesses, [`EventChannel::notify`]
+//! and [`EventChannel::rearm`] are used.
 
 pub mod attempt;
 mod channel;
@@ -51,7 +52,7 @@ pub use spec::{BadXenSpec, XenSpec};
 use channel::Kind;
 use grant::{GrantToken, MapToken};
 
-/// A domain: 0 is the host's, guests count from 1.
+/// Number of a domain: 0 is the host's, guests count from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DomainId(pub u16);
 
@@ -61,13 +62,13 @@ impl fmt::Display for DomainId {
     }
 }
 
-/// How often it is looked for an emulation that is being started.
+/// Time between two attempts to find an emulation that is being started.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// Xen gives the numbers from here on a meaning of their own (`DOMID_FIRST_RESERVED`).
+/// First of the numbers that Xen reserves (`DOMID_FIRST_RESERVED`).
 const DOMAINS_END: u16 = 0x7FF0;
 
-/// Text that is no domain's number.
+/// Error: a text is no domain's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a domain's number is 0 to 32751")]
 pub struct BadDomainId;
@@ -91,16 +92,16 @@ impl fmt::Display for Port {
     }
 }
 
-/// This process's hold on Xen, as one domain. Clones are the same hold.
+/// This process's handle to Xen, as one domain. Clones are the same handle.
 ///
-/// What was granted, mapped or bound keeps it open. When the last of all is dropped, or the process
+/// Every grant, mapping and channel keeps the handle open. When the last of all is dropped, or the process
 /// ends, everything is released.
 #[derive(Clone)]
 pub struct Xen {
     shared: Arc<Shared>,
 }
 
-/// What every grant, mapping and channel of a handle keeps.
+/// State shared by a handle and all its grants, mappings and channels.
 pub(crate) struct Shared {
     backing: Backing,
     counters: Counters,
@@ -119,7 +120,7 @@ pub(crate) struct Counters {
     quarantined_pages: Counter,
 }
 
-/// A number for diagnostics; orders nothing.
+/// A number for diagnostics, without memory ordering.
 #[derive(Default)]
 pub(crate) struct Counter(AtomicUsize);
 
@@ -137,7 +138,7 @@ impl Counter {
     }
 }
 
-/// What a handle and its clones hold at the moment.
+/// Resources that a handle and its clones hold at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
     /// Pages granted to others.
@@ -153,13 +154,13 @@ pub struct Usage {
 impl Xen {
     /// Opens Xen as `domain`.
     ///
-    /// The emulation takes any domain, 0 if there is none given. The real Xen knows which domain this
+    /// The emulation accepts any domain; `None` means 0. The real Xen knows which domain this
     /// is; another one is an error.
     ///
     /// # Errors
     ///
-    /// [`Error::NoEmulation`], [`Error::DeviceMissing`] or [`Error::OtherDomain`] say what to do;
-    /// anything else is the system's.
+    /// [`Error::NoEmulation`], [`Error::DeviceMissing`] and [`Error::OtherDomain`] tell the user what to do;
+    /// others come from the system.
     pub fn open(spec: &XenSpec, domain: Option<DomainId>) -> Result<Self> {
         let backing = match spec {
             XenSpec::Dev => Backing::Dev(dev::Device::open(domain)?),
@@ -168,10 +169,10 @@ impl Xen {
         Ok(Self { shared: Arc::new(Shared { backing, counters: Counters::default() }) })
     }
 
-    /// As [`open`](Self::open); an emulation that is being started at the same time is waited for.
+    /// Like [`open`](Self::open), and waits for an emulation that is being started at the same time.
     ///
     /// # Errors
-    /// Those of [`open`](Self::open), after `patience` where there is no emulation.
+    /// Same as [`open`](Self::open), after `patience` if there is no emulation.
     pub fn open_within(patience: Duration, spec: &XenSpec, domain: Option<DomainId>) -> Result<Self> {
         let ends = Instant::now() + patience;
         loop {
@@ -182,8 +183,8 @@ impl Xen {
         }
     }
 
-    /// What another process lends by `socket` ([`Xen::lend`]), which serves from `domain`. It can be given pages to map, channels and one connection to
-    /// the store; it grants nothing.
+    /// Opens the part of Xen that another process lends over `socket` ([`Xen::lend`]), as `domain`. The handle maps
+    /// pages, binds channels and opens one connection to the store; it cannot grant pages.
     ///
     /// # Errors
     /// If the other process does not answer.
@@ -210,11 +211,11 @@ impl Xen {
         Ok(xenstore::Client::from_fd(self.store_fd()?)?)
     }
 
-    /// As [`store`](Self::store), before anybody speaks over it.
+    /// Like [`store`](Self::store), as a descriptor over which nothing was sent yet.
     ///
     /// # Errors
     ///
-    /// As [`store`](Self::store).
+    /// Same as [`store`](Self::store).
     pub fn store_fd(&self) -> Result<OwnedFd> {
         match &self.shared.backing {
             Backing::Emu(guest) => guest.store(),
@@ -226,7 +227,7 @@ impl Xen {
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`] for no pages, too many (4096 at once in the emulation), or a reached limit.
+    /// [`Error::Refused`] for no pages, too many (more than 4096 in the emulation), or a reached limit.
     pub fn grant(&self, to: DomainId, pages: usize, access: Access) -> Result<Granted> {
         let (token, refs, shared) = match &self.shared.backing {
             Backing::Emu(guest) => {
@@ -241,7 +242,7 @@ impl Xen {
         Ok(Granted::new(shared, refs, token, Arc::clone(&self.shared)))
     }
 
-    /// Maps pages that `from` granted us, one behind the other in the order of `refs`.
+    /// Maps pages that `from` granted us, contiguously in the order of `refs`.
     ///
     /// # Errors
     ///
@@ -260,7 +261,7 @@ impl Xen {
         Ok(Mapped::new(shared, token, Arc::clone(&self.shared)))
     }
 
-    /// A new event channel whose other end `remote` may bind.
+    /// Allocates an event channel whose other end `remote` may bind.
     ///
     /// # Errors
     ///
@@ -273,12 +274,12 @@ impl Xen {
         Ok(EventChannel::new(kind, Arc::clone(&self.shared)))
     }
 
-    /// The other end of a channel that `remote` allocated for us. An event is pending on it at once,
-    /// since notifications may have been sent before there was anybody to receive them.
+    /// Binds the other end of a channel that `remote` allocated for us. The new end has an event pending from the
+    /// start, since notifications may have been sent before it was bound.
     ///
     /// # Errors
     ///
-    /// [`Error::Bind`] if there is no such port, it is another domain's to bind, or is bound.
+    /// [`Error::Bind`] if the port does not exist, is reserved for another domain, or is bound.
     pub fn bind_interdomain(&self, remote: DomainId, port: Port) -> Result<EventChannel> {
         let kind = match &self.shared.backing {
             Backing::Emu(guest) => guest.bind_interdomain(remote, port)?,
@@ -287,11 +288,11 @@ impl Xen {
         Ok(EventChannel::new(kind, Arc::clone(&self.shared)))
     }
 
-    /// Whether more can be lent, after this process gave up rights: each channel and each mapping is a file opened anew.
+    /// Checks that more can be lent after this process gave up rights: each channel and each mapping opens a new file.
     ///
     /// # Errors
     ///
-    /// [`Error::System`] names the file that it may not open.
+    /// [`Error::System`] names the file that this process may not open.
     pub fn check_devices(&self) -> Result<()> {
         match &self.shared.backing {
             Backing::Emu(_) => Ok(()),
@@ -299,7 +300,7 @@ impl Xen {
         }
     }
 
-    /// What this handle and its clones hold.
+    /// Resources that this handle and its clones hold.
     #[must_use]
     pub fn usage(&self) -> Usage {
         let counters = &self.shared.counters;
@@ -311,7 +312,7 @@ impl Xen {
         }
     }
 
-    /// A descriptor that reports `POLLHUP` when the emulated hypervisor ends, or throws us out; `None`
+    /// A descriptor that reports `POLLHUP` when the emulated hypervisor ends, or disconnects us; `None`
     /// on real Xen, which does neither.
     #[must_use]
     pub fn liveness(&self) -> Option<BorrowedFd<'_>> {

@@ -2,7 +2,7 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Raises the soft limit of open files to the hard one and returns what then holds (`None`: no limit).
+/// Raises the soft limit of open files to the hard one and returns the resulting limit (`None`: no limit).
 ///
 /// A daemon with a thousand streams needs some four thousand descriptors (two event channels a
 /// stream, two descriptors a channel when Xen is emulated), while the usual soft limit is 1024.

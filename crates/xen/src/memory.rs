@@ -2,7 +2,7 @@
 //!
 //! All of this crate's work with raw memory is in this module. The pages come from `mmap`, so they
 //! lie outside every Rust allocation, and no reference to them is ever made: another domain may
-//! change them at any moment, which a `&[u8]` would promise cannot happen. Words are reached with
+//! change them at any moment, and a `&[u8]` would promise that this cannot happen. Words are accessed with
 //! atomics, bulk data with volatile copies into and out of private buffers.
 
 use std::ffi::c_void;
@@ -17,10 +17,10 @@ use sndif::{PAGE_BYTES, SharedMemory};
 
 /// Bytes of one machine word of a bulk copy.
 const WORD: usize = size_of::<u64>();
-/// Bytes copied by one turn of the bulk loop.
+/// Bytes copied by one iteration of the bulk loop.
 const STRIDE: usize = 8 * WORD;
 
-/// What the holder of shared pages may do with them.
+/// Right of the holder of shared pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Access {
     /// Loads and copies out.
@@ -30,7 +30,7 @@ pub enum Access {
 }
 
 impl Access {
-    /// Whether this right includes what `wanted` asks for.
+    /// Returns true if this right includes `wanted`.
     pub(crate) fn covers(self, wanted: Access) -> bool {
         self == Access::ReadWrite || wanted == Access::ReadOnly
     }
@@ -43,22 +43,22 @@ impl Access {
     }
 }
 
-/// Consecutive pages of one file to be laid into a [`SharedPages`].
+/// Consecutive pages of one file to be mapped into a [`SharedPages`].
 pub(crate) struct Run<'fd> {
     pub file: BorrowedFd<'fd>,
     /// First page within the file.
     pub page: u64,
-    /// How many pages follow from there.
+    /// Number of pages from there.
     pub pages: usize,
 }
 
-/// A contiguous piece of our address space behind which lie pages that another domain may change.
+/// A contiguous range of our address space that maps pages which another domain may change.
 ///
 /// # Invariants
 ///
 /// * `base` is page-aligned and `[base, base + len)` is one or several whole mappings that this value
 ///   owns: nothing else unmaps or remaps them while it lives.
-/// * All of it is readable, and writable if `access` is [`Access::ReadWrite`].
+/// * The whole range is readable, and writable if `access` is [`Access::ReadWrite`].
 /// * `len` is at most `isize::MAX` (a property of every `mmap`).
 /// * The pages cannot vanish: a memfd behind them has its size sealed, a device keeps them for the
 ///   lifetime of the mapping.
@@ -69,17 +69,17 @@ pub(crate) struct SharedPages {
 }
 
 // SAFETY: the mapping belongs to the process and not to a thread, and `SharedPages` owns it, so
-// whichever thread drops it may unmap it.
+// any thread that drops it may unmap it.
 unsafe impl Send for SharedPages {}
 // SAFETY: `&SharedPages` gives out no reference to the memory but one to an atomic. Everything else is
-// copied by volatile accesses, as with memory that a device changes: whatever is stored there at the
-// same time, by whomever, any bytes are valid.
+// copied by volatile accesses, as with memory that a device changes: any bytes are valid, so concurrent
+// stores by anyone do no harm.
 unsafe impl Sync for SharedPages {}
 
 impl SharedPages {
     /// Maps `pages` pages of a device file at `offset` (bytes), shared.
     ///
-    /// The caller holds whatever the device handed out for this offset until the value is dropped.
+    /// The caller keeps the device's allocation for this offset until the value is dropped.
     pub fn map_device(file: BorrowedFd<'_>, offset: u64, pages: usize, access: Access) -> io::Result<Self> {
         let len = bytes(pages)?;
         let protection = access.protection();
@@ -92,14 +92,14 @@ impl SharedPages {
     /// Maps `runs` one after another into one contiguous range.
     ///
     /// Every file must be a memfd whose size is sealed and covers the run: otherwise its owner could
-    /// shrink it, and our next access would end the process with SIGBUS.
+    /// shrink the file, and our next access would end the process with SIGBUS.
     pub fn map_memfds(runs: &[Run<'_>], access: Access) -> io::Result<Self> {
         runs.iter().try_for_each(check_sealed)?;
         Self::map_runs(runs, access)
     }
 
-    /// The same with files of `/dev/xen/gntdev`, each run the whole of what one call made mappable. The driver keeps the
-    /// pages for as long as they are mapped, whoever closes the file.
+    /// Like [`map_memfds`](Self::map_memfds), with files of `/dev/xen/gntdev`. Each run is the whole range that one
+    /// call made mappable. The driver keeps the pages while they are mapped, even after the file is closed.
     pub fn map_grants(runs: &[Run<'_>], access: Access) -> io::Result<Self> {
         Self::map_runs(runs, access)
     }
@@ -114,7 +114,7 @@ impl SharedPages {
         // SAFETY: the address is chosen by the kernel (null hint, no MAP_FIXED), so no existing
         // mapping is touched.
         let base = unsafe { rustix::mm::mmap_anonymous(ptr::null_mut(), len, none, MapFlags::PRIVATE)? };
-        // From here on the range is owned, and is given back when `pages` is dropped on an error.
+        // From here on the range is owned, and is unmapped when `pages` is dropped on an error.
         let pages = Self { base: non_null(base)?, len, access };
         let mut at = 0_usize;
         for run in runs {
@@ -137,7 +137,7 @@ impl SharedPages {
         self.len / PAGE_BYTES
     }
 
-    /// The word at `offset` as an atomic, if it lies inside and is aligned.
+    /// The word at `offset` as an atomic, if it lies inside the range and is aligned.
     fn word(&self, offset: usize) -> Option<&AtomicU32> {
         let end = offset.checked_add(size_of::<u32>())?;
         if end > self.len || !offset.is_multiple_of(align_of::<AtomicU32>()) {
@@ -146,15 +146,15 @@ impl SharedPages {
         // SAFETY: `offset + 4 <= len`, so the pointer stays inside the mapping.
         let place = unsafe { self.base.add(offset) };
         // SAFETY: the pointer is aligned (the base is page-aligned, `offset` a multiple of 4) and valid
-        // for the life of `self`. This process reaches words that it uses as atomics in no other way at
-        // the same time, since indices lie apart from packets and data. What another process or domain
-        // stores, of whatever size, is outside of this program: a load sees some of it, and any bytes
+        // for the life of `self`. This process accesses words that it uses as atomics in no other way at
+        // the same time, since indices lie apart from packets and data. Stores of another process or
+        // domain, of any size, are outside of this program: a load sees some of their bytes, and any bytes
         // are a u32. For a read-only mapping the caller only loads, which a 32-bit atomic does without
         // writing.
         Some(unsafe { AtomicU32::from_ptr(place.as_ptr().cast()) })
     }
 
-    /// Whether `[offset, offset + count)` lies inside.
+    /// Returns true if `[offset, offset + count)` lies inside the range.
     fn contains(&self, offset: usize, count: usize) -> bool {
         offset.checked_add(count).is_some_and(|end| end <= self.len)
     }

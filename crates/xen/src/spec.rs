@@ -1,11 +1,11 @@
-//! Where a program finds Xen: the value of every `--xen` option.
+//! Location of Xen for a program: the value of every `--xen` option.
 
 use std::ffi::OsStr;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Which Xen to use: the one under this kernel, or an emulation in a directory.
+/// The Xen to use: the one under this kernel, or an emulation in a directory.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub enum XenSpec {
     /// Real Xen through `/dev/xen/*`. Written `dev`.
@@ -15,7 +15,7 @@ pub enum XenSpec {
     Emu(PathBuf),
 }
 
-/// Text that names no Xen.
+/// Error: a text names no Xen.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadXenSpec {
     /// `emu` without a directory.

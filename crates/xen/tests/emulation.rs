@@ -1,4 +1,4 @@
-//! The emulated Xen's rules, each by name.
+//! Tests of the emulated Xen's rules, each by name.
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -70,7 +70,7 @@ fn pages_lie_in_the_order_of_the_references_whatever_they_belong_to() {
     let grants: Vec<_> = (0..3).map(|_| guest.grant(HOST, 100, Access::ReadWrite).unwrap()).collect();
     let mut refs = Vec::new();
     let mut wanted = Vec::new();
-    // Page by page from one allocation to the next: three hundred runs in three batches.
+    // Pages alternate between the allocations: three hundred runs in three batches.
     for page in 0..100 {
         for (number, granted) in grants.iter().enumerate() {
             let label = [number as u8 + 1, page as u8];
@@ -93,7 +93,7 @@ fn grants_by_domain() {
     let secret = guest.grant(HOST, 1, Access::ReadWrite).unwrap();
     let error = other.map(GUEST, secret.refs(), Access::ReadOnly).unwrap_err();
     assert_eq!(refusal(error), Refusal::GrantedToAnother);
-    // The references mean something in the granting domain only.
+    // A reference is valid only in the granting domain.
     let error = host.map(OTHER, secret.refs(), Access::ReadOnly).unwrap_err();
     assert_eq!(refusal(error), Refusal::NoSuchGrant);
 
@@ -203,7 +203,7 @@ fn several_connections_are_one_domain_until_the_last_goes() {
     assert!(!store.exists("/local/domain/1").unwrap());
 }
 
-/// The counters once they satisfy `wanted`: the end of a connection is noticed a little later.
+/// Waits until the counters satisfy `wanted`, since the end of a connection is noticed a little later.
 fn settled(machine: &Machine, wanted: impl Fn(&Stats) -> bool) -> Stats {
     for _ in 0..1000 {
         let stats = machine.emulation.stats().unwrap();
@@ -287,7 +287,7 @@ fn a_channel_closed_at_either_end_harms_nobody() {
     let back = host.bind_interdomain(GUEST, front.port()).unwrap();
     drop(back);
     front.notify().unwrap();
-    // As on Xen the port is unbound again, for the same domain, and a new daemon finds the event.
+    // On Xen, too, the port is unbound again, for the same domain, and a new daemon finds the event.
     let back = host.bind_interdomain(GUEST, front.port()).unwrap();
     assert!(back.acknowledge().unwrap());
     let port = front.port();
@@ -312,7 +312,7 @@ fn xsa_331_332_391_an_event_storm_fills_nothing() {
     }
     assert!(back.acknowledge().unwrap());
     assert!(!back.acknowledge().unwrap());
-    // The machine goes on meanwhile.
+    // The machine continues to serve requests.
     assert!(guest.grant(HOST, 1, Access::ReadWrite).is_ok());
 }
 
@@ -397,7 +397,7 @@ fn what_a_dead_hypervisor_left_is_replaced() {
 #[test]
 fn rounds_of_everything_leave_nothing_behind() {
     // A process of its own would be cleaner, but other tests' threads only add noise that goes away:
-    // compare the emulation's books always, the process's own tables with a little slack.
+    // compare the emulation's counters exactly, the process's own tables with some tolerance.
     let machine = machine();
     let (host, guest) = (machine.open(HOST), machine.open(GUEST));
     let before = machine.emulation.stats().unwrap();

@@ -1,5 +1,5 @@
-//! Connections to the hypervisor that do not keep to its protocol: they lose the connection, nobody
-//! else notices.
+//! Connections to the hypervisor that violate its protocol: the connection is closed, and no other
+//! connection notices.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -39,7 +39,7 @@ impl Machine {
         socket
     }
 
-    /// A raw connection that said `Hello` as domain 2.
+    /// A raw connection that sent `Hello` as domain 2.
     fn enter(&self) -> OwnedFd {
         let socket = self.connect();
         send(&socket, &[1, 1, 2]);

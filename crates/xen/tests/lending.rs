@@ -1,4 +1,4 @@
-//! What a process lends another of its hold on Xen: the pages and channels of one domain, and nothing else.
+//! Tests of lending: a process lends another one the pages and channels of one domain, and nothing else.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -24,7 +24,7 @@ impl World {
         Self { _dir: dir, machine, host }
     }
 
-    /// What is lent of the guest, `pages_max` pages at most, by a thread that serves until the other end is gone.
+    /// Lends at most `pages_max` pages of the guest, from a thread that serves until the other end is gone.
     fn lend(&self, pages_max: usize) -> (Xen, JoinHandle<()>) {
         let store: OwnedFd = UnixStream::pair().unwrap().0.into();
         let (mut lender, socket) = self.host.lend(GUEST, store, pages_max).unwrap();
@@ -84,7 +84,7 @@ fn what_is_another_domains_is_refused_and_so_is_what_a_backend_never_does() {
     assert_eq!(refusal(lent.alloc_unbound(GUEST)), Refusal::BadArgument);
     assert!(lent.store_fd().is_ok());
     assert_eq!(refusal(lent.store_fd()), Refusal::Quota, "one connection to the store");
-    // And goes on.
+    // The lender continues to serve.
     let own = guest.grant(HOST, 1, Access::ReadOnly).unwrap();
     assert!(lent.map(GUEST, own.refs(), Access::ReadOnly).is_ok());
 }

@@ -1,7 +1,6 @@
-//! The raw memory of this crate over the heap: `memory.rs` as it is, with stand-ins for the system calls that miri does not
-//! know. It sees every access that leaves the mapping, is not aligned, or reads what was never written; not what a mapping
-//! of a real file does (two mappings of one file are not the same memory here), and not what another process does to it at
-//! the same time.
+//! `memory.rs` unchanged, over the heap, with stand-ins for the system calls that miri does not know. miri finds every
+//! access that leaves the mapping, is not aligned, or reads uninitialised bytes. The stand-ins do not model mappings of
+//! a real file (two mappings of one file are not the same memory here), nor concurrent accesses of another process.
 
 #![cfg(miri)]
 #![expect(missing_docs, reason = "stand-ins for what is documented elsewhere")]
@@ -17,7 +16,7 @@ pub mod io {
     pub type Result<T> = std::io::Result<T>;
 }
 
-/// Stand-in for `rustix::fs`: files that have a size and seals, and nothing in them.
+/// Stand-in for `rustix::fs`: files that have a size and seals, but no contents.
 pub mod fs {
     use std::cell::RefCell;
     use std::collections::BTreeMap;
@@ -98,7 +97,7 @@ pub mod fs {
     }
 }
 
-/// Stand-in for `rustix::mm`: a mapping is a piece of the heap, and what is mapped over it zeroes that.
+/// Stand-in for `rustix::mm`: a mapping is a piece of the heap, and mapping over it zeroes the bytes.
 pub mod mm {
     use std::alloc::{Layout, alloc, alloc_zeroed, dealloc};
     use std::ffi::c_void;
@@ -145,19 +144,19 @@ pub mod mm {
     }
 
     /// # Safety
-    /// As of mmap; `length` is not 0.
+    /// The conditions of mmap; `length` is not 0.
     pub unsafe fn mmap_anonymous(
         _: *mut c_void,
         length: usize,
         _: ProtFlags,
         _: MapFlags,
     ) -> super::io::Result<*mut c_void> {
-        // SAFETY: the size is not 0. Nothing may be read before something is mapped over it, so it is left uninitialised.
+        // SAFETY: the size is not 0. Nothing may be read before a file is mapped over it, so it is left uninitialised.
         Ok(unsafe { alloc(layout(length)) }.cast())
     }
 
     /// # Safety
-    /// As of mmap; `length` is not 0.
+    /// The conditions of mmap; `length` is not 0.
     pub unsafe fn mmap(
         at: *mut c_void,
         length: usize,
@@ -170,15 +169,15 @@ pub mod mm {
             // SAFETY: the size is not 0.
             return Ok(unsafe { alloc_zeroed(layout(length)) }.cast());
         }
-        // SAFETY: the caller's mapping is of this length at least; miri checks that.
+        // SAFETY: the caller's mapping has at least this length; miri checks that.
         unsafe { at.cast::<u8>().write_bytes(0, length) };
         Ok(at)
     }
 
     /// # Safety
-    /// As of munmap: a whole mapping, that nobody uses.
+    /// The conditions of munmap: a whole mapping that is no longer used.
     pub unsafe fn munmap(at: *mut c_void, length: usize) -> super::io::Result<()> {
-        // SAFETY: made by `alloc` with this layout, as mappings are unmapped as a whole; miri checks that.
+        // SAFETY: the memory was allocated with this layout, since mappings are unmapped as a whole; miri checks that.
         unsafe { dealloc(at.cast(), layout(length)) };
         Ok(())
     }

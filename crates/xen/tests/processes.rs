@@ -1,7 +1,7 @@
-//! What only real processes show: domains that are killed, descriptors and mappings that stay.
+//! Tests that need real processes: killed domains, leaked descriptors and mappings.
 //!
-//! The other process is this test program again, told by the environment to run [`domain_process`]
-//! only. It reports on standard error, line by line, and ends with its standard input.
+//! The other process is this test program again; a variable of its environment makes it run only
+//! [`domain_process`]. It reports on standard error, line by line, and ends with its standard input.
 
 use std::io::{BufRead, BufReader, Read as _};
 use std::os::fd::AsFd as _;
@@ -20,7 +20,7 @@ const ROLE: &str = "XEN_TEST_ROLE";
 const DIR: &str = "XEN_TEST_DIR";
 const GIVEN: &str = "XEN_TEST_GIVEN";
 
-/// Another process.
+/// A second process that acts as a domain.
 struct Process {
     child: Child,
     lines: BufReader<ChildStderr>,
@@ -58,7 +58,7 @@ impl Process {
         self.child.wait().unwrap();
     }
 
-    /// Lets the process end by itself; its remaining output if it failed.
+    /// Waits for the process to end by itself; panics with its remaining output if it failed.
     fn end(&mut self) {
         drop(self.child.stdin.take());
         let mut rest = String::new();
@@ -101,7 +101,7 @@ fn domain_process() {
     }
 }
 
-/// Maps what it is given, tells what it reads, answers in the next page.
+/// Maps the given reference, reports the bytes it reads, answers in the next page.
 fn reader(spec: &XenSpec, given: &[u32]) {
     let xen = Xen::open(spec, Some(GUEST)).unwrap();
     let refs: Vec<GrantRef> = given.iter().map(|reference| GrantRef(*reference)).collect();
@@ -135,7 +135,7 @@ fn owner(spec: &XenSpec, given: &[u32]) {
         .unwrap();
 }
 
-/// Grants, maps its own pages, allocates, binds, and gives back until it is killed.
+/// Grants, maps its own pages, allocates, binds, and releases in a loop until it is killed.
 fn busy(spec: &XenSpec) {
     let xen = Xen::open(spec, Some(GUEST)).unwrap();
     eprintln!("0");
@@ -156,7 +156,7 @@ fn entries(of: &str) -> usize {
     }
 }
 
-/// A thousand rounds; descriptors and mappings before and after are the same.
+/// Runs a thousand rounds; descriptors and mappings before and after are the same.
 fn rounds(spec: &XenSpec) {
     let host = Xen::open(spec, Some(HOST)).unwrap();
     let guest = Xen::open(spec, Some(GUEST)).unwrap();
@@ -178,7 +178,7 @@ fn rounds(spec: &XenSpec) {
     eprintln!("0");
 }
 
-/// Has no descriptor left, so that whatever is handed over is lost on the way.
+/// Uses up all descriptors, so that every descriptor passed to this process is lost.
 fn full(spec: &XenSpec, given: &[u32]) {
     let xen = Xen::open(spec, Some(GUEST)).unwrap();
     let channel = xen.alloc_unbound(GUEST).unwrap();

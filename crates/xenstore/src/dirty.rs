@@ -1,16 +1,17 @@
-//! Watch events that wait to be taken, in bounded memory.
+//! Waiting watch events, in bounded memory.
 //!
-//! An event only says "look again", so two equal ones are as good as one, and many paths under one watch are as good as
-//! the watched path. Both sides use this: the server for clients that do not read, the client for owners that are busy.
+//! An event only means "look again", so two equal events can be merged into one, and many paths under one watch can be
+//! replaced by the watched path. Both sides use this: the server for clients that do not read, the client for owners
+//! that are busy.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Paths that one watch may have waiting before they collapse into the watched path.
+/// Maximum number of waiting paths of one watch; more collapse into the watched path.
 pub(crate) const PATHS_PER_WATCH: usize = 256;
-/// Paths that all watches together may have waiting before all of them collapse.
+/// Maximum number of waiting paths of all watches together; more make all of them collapse.
 pub(crate) const PATHS_IN_TOTAL: usize = 4096;
 
-/// First in, first out, each entry once. `K` names the watch.
+/// A FIFO of events, each entry once. `K` names the watch.
 #[derive(Debug)]
 pub(crate) struct DirtySet<K> {
     order: VecDeque<(K, String)>,
@@ -36,7 +37,7 @@ impl<K: Copy + Ord> DirtySet<K> {
         self.order.len()
     }
 
-    /// Notes that `path` changed for watch `key`, which is at `watched`.
+    /// Records that `path` changed for watch `key`, which is at `watched`.
     pub(crate) fn push(&mut self, key: K, path: &str, watched: &str) {
         let dirty = self.watches.entry(key).or_insert_with(|| Dirty {
             watched: watched.to_owned(),
@@ -74,7 +75,7 @@ impl<K: Copy + Ord> DirtySet<K> {
         Some((key, path))
     }
 
-    /// Forgets all about a watch.
+    /// Drops all waiting events of a watch.
     pub(crate) fn forget(&mut self, key: K) {
         if self.watches.remove(&key).is_some() {
             self.order.retain(|(other, _)| *other != key);

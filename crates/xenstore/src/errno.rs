@@ -1,16 +1,16 @@
-//! The errors a store may answer, which travel as their names ("ENOENT") so that they mean the same in every OS.
+//! Errors in a store's replies. They are sent as names ("ENOENT"), so that they mean the same in every OS.
 
-/// An error answered by the store; `xsd_errors` in `xs_wire.h` is the complete list.
+/// An error returned by the store; `xsd_errors` in `xs_wire.h` is the complete list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreErrno {
-    /// The request makes no sense.
+    /// The request is invalid.
     #[error("EINVAL (invalid request)")]
     Inval,
     /// The node's permissions forbid it.
     #[error("EACCES (permission denied)")]
     Acces,
-    /// It is there already.
+    /// The node or watch exists already.
     #[error("EEXIST (exists already)")]
     Exist,
     /// The node is a directory.
@@ -37,10 +37,10 @@ pub enum StoreErrno {
     /// The store cannot be changed.
     #[error("EROFS (store is read-only)")]
     RoFs,
-    /// A transaction is open where none may be.
+    /// A transaction is open, but must not be.
     #[error("EBUSY (busy)")]
     Busy,
-    /// The transaction met a conflict: try it again from its start.
+    /// The transaction met a conflict and has to be repeated from its start.
     #[error("EAGAIN (transaction conflict)")]
     Again,
     /// The domain is connected already.
@@ -49,7 +49,7 @@ pub enum StoreErrno {
     /// The answer does not fit one message, or a quota on watches is used up.
     #[error("E2BIG (too large)")]
     TooBig,
-    /// Only a privileged domain may do that.
+    /// The operation is allowed only to a privileged domain.
     #[error("EPERM (not permitted)")]
     Perm,
 }
@@ -74,7 +74,7 @@ const NAMES: [(StoreErrno, &str); 16] = [
 ];
 
 impl StoreErrno {
-    /// Every error there is.
+    /// All errors.
     pub fn all() -> impl Iterator<Item = Self> {
         NAMES.iter().map(|(errno, _)| *errno)
     }
@@ -85,7 +85,7 @@ impl StoreErrno {
         NAMES.iter().find(|(errno, _)| *errno == self).map_or("EINVAL", |(_, name)| name)
     }
 
-    /// The error of an error reply's payload, with or without its NUL; `None` for a name that is not listed.
+    /// The error in an error reply's payload, with or without its NUL; `None` for an unknown name.
     #[must_use]
     pub fn from_wire(payload: &[u8]) -> Option<Self> {
         let name = payload.strip_suffix(b"\0").unwrap_or(payload);

@@ -1,4 +1,4 @@
-//! What can go wrong for a client, said so that a log line needs nothing else.
+//! A client's errors; each message is complete, so that a log line needs nothing else.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,94 +10,94 @@ use crate::wire::{Op, WireError};
 /// Result of a client's call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a client's call failed. Paths are escaped when shown, since guests choose them.
+/// Reason why a client's call failed. Paths are escaped when shown, since guests choose them.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The store refused.
+    /// The store refused the request.
     #[error("XenStore: {op} {}: {errno}", Escaped(path))]
     Store {
-        /// What was asked.
+        /// Operation of the request.
         op: Op,
-        /// Of which node; empty where the request names none.
+        /// Path of the node; empty if the request names none.
         path: String,
-        /// The answer.
+        /// The store's error.
         errno: StoreErrno,
     },
     /// The path cannot be a store path; nothing was sent.
     #[error("XenStore path {}: {reason}", Escaped(path))]
     Path {
-        /// The path as it was given.
+        /// The invalid path.
         path: String,
-        /// What is wrong with it.
+        /// The fault of the path.
         reason: PathError,
     },
     /// Path and value do not fit one message; nothing was sent.
     #[error("XenStore: {op} {}: {bytes} bytes do not fit one message", Escaped(path))]
     TooLarge {
-        /// What was asked.
+        /// Operation of the request.
         op: Op,
-        /// Of which node.
+        /// Path of the node.
         path: String,
-        /// Size of the payload that would be needed.
+        /// Size of the required payload.
         bytes: usize,
     },
-    /// A string that must not hold a NUL, or be empty, does; nothing was sent.
+    /// A string holds a NUL, or a list is empty; nothing was sent.
     #[error("XenStore: {op} {}: argument holds a NUL byte or is empty", Escaped(path))]
     Argument {
-        /// What was asked.
+        /// Operation of the request.
         op: Op,
-        /// Of which node.
+        /// Path of the node.
         path: String,
     },
-    /// No reply within the time allowed. The connection stays usable; the late reply will be dropped.
+    /// No reply came within the allowed time. The connection stays usable; a late reply will be dropped.
     #[error("XenStore: {op} {}: no reply within {after:?}", Escaped(path))]
     Timeout {
-        /// What was asked.
+        /// Operation of the request.
         op: Op,
-        /// Of which node.
+        /// Path of the node.
         path: String,
-        /// The time that was allowed.
+        /// The allowed time.
         after: Duration,
     },
     /// The transaction met a conflict at every try.
     #[error("XenStore: transaction met a conflict {tries} times in a row, given up")]
     Conflict {
-        /// How often it was tried.
+        /// Number of tries.
         tries: u32,
     },
     /// The value is not UTF-8.
     #[error("XenStore: value of {} is not UTF-8", Escaped(path))]
     NotUtf8 {
-        /// The node.
+        /// Path of the value's node.
         path: String,
     },
-    /// The store answered something that is not the protocol. The connection is given up.
+    /// The store violated the protocol. The connection is closed.
     #[error("XenStore: protocol violation: {0}")]
     Protocol(&'static str),
-    /// The store's messages cannot be told apart any more. The connection is given up.
+    /// The store's byte stream cannot be split into messages any more. The connection is closed.
     #[error("XenStore: protocol violation: {0}")]
     Wire(WireError),
-    /// Too many replies lie there that nobody has waited for.
+    /// Too many replies are unclaimed.
     #[error("XenStore: {0} requests submitted without waiting for their replies")]
     Backlog(usize),
-    /// This ticket was waited for already, or is another client's.
+    /// The ticket was waited for already, or belongs to another client.
     #[error("XenStore: no request is outstanding for this ticket")]
     Ticket,
-    /// The connection is lost; this client stays useless.
+    /// The connection is lost; this client stays unusable.
     #[error("XenStore: connection closed")]
     Closed,
     /// The connection could not be made or used.
     #[error("XenStore: {what}: {cause}")]
     Io {
-        /// What was tried.
+        /// The attempted operation.
         what: String,
-        /// The system's answer.
+        /// The system's error.
         cause: std::io::Error,
     },
 }
 
-// By hand: the message has its cause already, and a source would say it twice.
+// Not derived: the message contains its cause already, and a source would repeat it.
 impl From<WireError> for Error {
     fn from(cause: WireError) -> Self {
         Self::Wire(cause)
@@ -105,7 +105,7 @@ impl From<WireError> for Error {
 }
 
 impl Error {
-    /// The store's own answer, where there was one.
+    /// The store's own error, if this is one.
     #[must_use]
     pub fn errno(&self) -> Option<StoreErrno> {
         match self {
@@ -114,7 +114,7 @@ impl Error {
         }
     }
 
-    /// True if the store says that there is no such node.
+    /// Returns true if the store reports that the node does not exist.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         self.errno() == Some(StoreErrno::NoEnt)
@@ -125,9 +125,9 @@ impl Error {
     }
 }
 
-/// Shows a name that somebody else chose without letting it write control characters into a log.
+/// Displays an untrusted name with its control characters escaped, for the log.
 ///
-/// Cut after 256 characters, so that one name cannot fill the log either.
+/// The text is cut after 256 characters, so that one name cannot fill the log either.
 pub struct Escaped<'a>(pub &'a str);
 
 impl fmt::Display for Escaped<'_> {

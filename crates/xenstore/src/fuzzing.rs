@@ -1,4 +1,4 @@
-//! Entry points for fuzz targets: any bytes, no panic, no unbounded memory. Not part of the API.
+//! Entry points for fuzz targets: no bytes may cause a panic or unbounded memory. Not part of the API.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -9,7 +9,7 @@ use crate::server::{ConnId, Store};
 use crate::wire::{Decoder, Message, Op};
 use crate::{Client, Request, path, perm};
 
-/// Any bytes as a stream of messages, and each payload as a path and as permissions.
+/// Parses any bytes as a stream of messages, and each payload as a path and as permissions.
 pub fn decoder(mut bytes: &[u8]) {
     let mut decoder = Decoder::new();
     while !bytes.is_empty() {
@@ -32,8 +32,8 @@ fn payload(bytes: &[u8]) {
     let _ = crate::StoreErrno::from_wire(bytes);
 }
 
-/// Any sequence of requests of two guests and domain 0. Of every command the first byte says who, the second what,
-/// the third in which transaction, the fourth how many bytes of payload follow.
+/// Runs any sequence of requests of two guests and domain 0. The first byte of a command selects the domain, the second
+/// the operation, the third the transaction; the fourth is the number of payload bytes that follow.
 pub fn server(mut bytes: &[u8]) {
     let mut store = Store::new();
     for domain in [1, 2] {
@@ -57,14 +57,14 @@ pub fn server(mut bytes: &[u8]) {
         if store.input(*conn, &request).is_err() {
             store.disconnect(*conn);
         }
-        // The highest bit: this client reads nothing for now.
+        // The highest bit set means that this client reads nothing for now.
         let count = if who & 0x80 == 0 { store.output(*conn).len() } else { 0 };
         let _ = store.sent(*conn, count);
         assert!(store.is_within_bounds(), "limits are kept");
     }
 }
 
-/// Any bytes as what a store answers.
+/// Gives a client any bytes as the answers of a store.
 pub fn client(bytes: &[u8]) {
     let Ok((mut store, end)) = UnixStream::pair() else { return };
     let bytes = bytes.get(..bytes.len().min(64 << 10)).unwrap_or_default();

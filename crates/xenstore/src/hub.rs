@@ -1,9 +1,10 @@
-//! One connection to a store for several clients, each of which sees and changes a part only.
+//! One connection to a store for several clients, each of which sees and changes only a part of the store.
 //!
-//! A client speaks the store's own protocol and notices nothing, but that all outside of its part is forbidden (`EACCES`). Every request
-//! is looked at whole before it goes on, under a number of ours; a transaction can be used by the client that began it, and
-//! watches by the one that set them. What is kept for a client that does not read is bounded: replies by what it may ask at once,
-//! events by merging them. When a client goes, its watches and transactions go.
+//! A client speaks the store's own protocol; everything outside of its part is forbidden to it (`EACCES`). Every
+//! request is checked as a whole before it is passed on, under an id of ours. A transaction can be used only by the
+//! client that began it, a watch only by the client that set it. The memory for a client that does not read is bounded:
+//! replies by the maximum number of pending requests, events by merging them. When a client ends, its watches and
+//! transactions end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,23 +14,23 @@ use crate::error::{Error, Result};
 use crate::path::{self, RELEASE_DOMAIN};
 use crate::wire::{Decoder, MESSAGE_MAX, Message, Op, strings};
 
-/// Rounds over all clients before whoever relays does something else.
+/// Maximum number of rounds over all clients in one call of [`Hub::relay`].
 const ROUNDS: usize = 32;
-/// Requests of one client that are on their way at once.
+/// Maximum number of pending requests of one client.
 const WINDOW: usize = 16;
-/// Events that are kept for one client before those of a watch are merged into one.
+/// Maximum number of events kept for one client; beyond it, those of a watch are merged into one.
 const EVENTS_MAX: usize = 256;
 
-/// What a client may reach: nodes and all below them.
+/// Nodes that a client may access, each with all nodes below it.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
-    /// To read and watch.
+    /// Nodes to read and watch.
     pub readable: Vec<String>,
-    /// To read, watch, write and remove.
+    /// Nodes to read, watch, write and remove.
     pub writable: Vec<String>,
 }
 
-/// The connection and its clients, which are known by numbers.
+/// The connection to the store and its clients, each with a number.
 pub struct Hub {
     store: Link,
     to_store: Vec<u8>,
@@ -49,13 +50,13 @@ struct Client {
     transactions: BTreeSet<u32>,
     /// Path and token.
     watches: BTreeSet<(String, Vec<u8>)>,
-    /// The same of what happened and was not told yet.
+    /// Path and token of each event that was not sent yet.
     events: BTreeSet<(String, Vec<u8>)>,
     gone: bool,
 }
 
 struct Flight {
-    /// Who asked, under which number; nobody where a client is gone.
+    /// The client and its request id; `None` if the client is gone.
     asker: Option<(u16, u32)>,
     begins_transaction: bool,
 }
@@ -76,13 +77,13 @@ impl Hub {
         })
     }
 
-    /// The descriptor of the store: when it can be read or written, [`relay`](Self::relay).
+    /// The store's descriptor; call [`relay`](Self::relay) when it is readable or writable.
     #[must_use]
     pub fn store(&self) -> BorrowedFd<'_> {
         self.store.as_fd()
     }
 
-    /// Lets the client behind `link` speak to the store, as number `client`, in place of one that had the number.
+    /// Adds the client behind `link` as number `client`; replaces an earlier client with that number.
     ///
     /// # Errors
     /// [`Error::Io`] if the descriptor cannot be examined.
@@ -103,13 +104,13 @@ impl Hub {
         Ok(())
     }
 
-    /// The descriptor of a client, as [`store`](Self::store).
+    /// A client's descriptor; call [`relay`](Self::relay) when it is readable or writable.
     #[must_use]
     pub fn client(&self, client: u16) -> Option<BorrowedFd<'_>> {
         self.clients.get(&client).map(|client| client.link.as_fd())
     }
 
-    /// Ends a client's part.
+    /// Removes a client and ends its watches and transactions.
     pub fn remove(&mut self, client: u16) {
         let Some(gone) = self.clients.remove(&client) else { return };
         for flight in self.flights.values_mut() {
@@ -124,10 +125,10 @@ impl Hub {
         }
     }
 
-    /// Passes on what has come and is taken, without waiting; true if there may be more.
+    /// Passes on messages in both directions, without waiting; returns true if there may be more.
     ///
     /// # Errors
-    /// [`Error::Closed`] when the store is gone, [`Error::Wire`] when it speaks another language.
+    /// [`Error::Closed`] if the store is gone, [`Error::Wire`] or [`Error::Protocol`] if it violates the protocol.
     pub fn relay(&mut self) -> Result<bool> {
         for _ in 0..ROUNDS {
             let mut moved = self.take_reply()?;
@@ -143,16 +144,16 @@ impl Hub {
         Ok(true)
     }
 
-    /// A client that is gone, or speaks another language; it was removed.
+    /// Removes a client that is gone or violates the protocol, and returns its number.
     pub fn take_gone(&mut self) -> Option<u16> {
         let gone = self.clients.iter().find(|(_, client)| client.gone).map(|(number, _)| *number)?;
         self.remove(gone);
         Some(gone)
     }
 
-    /// One request of a client, and what is to be told to it; true if anything moved.
+    /// Handles one request of a client and sends it waiting replies and events; returns true if anything moved.
     fn serve(&mut self, number: u16) -> Result<bool> {
-        // A device takes a message whole, and the store of Xen 4.17 dies where another is under way behind it.
+        // A device accepts a message only as a whole, and the store of Xen 4.17 dies if a second one is pending.
         let room = if self.store.is_device() { self.flights.is_empty() } else { self.to_store.len() < MESSAGE_MAX };
         let Some(client) = self.clients.get_mut(&number) else { return Ok(false) };
         if client.gone {
@@ -219,11 +220,11 @@ impl Hub {
         }
     }
 
-    /// Asks what nobody waits for.
+    /// Sends a request whose reply no client waits for.
     fn ask_for_nobody(&mut self, op: Op, tx_id: u32, payload: Vec<u8>) {
         let req_id = self.free_id();
         let message = Message { kind: op.raw(), req_id, tx_id, payload };
-        // It was let through before in the other direction, so it is no longer than allowed.
+        // The payload comes from an earlier message, so it is not too long.
         if message.emit_into(&mut self.to_store).is_ok() {
             self.flights.insert(req_id, Flight { asker: None, begins_transaction: false });
         }
@@ -240,12 +241,12 @@ impl Hub {
 }
 
 impl Client {
-    /// The next request that has come.
+    /// The next received request.
     fn next(&mut self) -> Result<Option<Message>> {
         next(&self.link, &mut self.from)
     }
 
-    /// Sends what it has room for; true if anything went.
+    /// Sends replies and events as far as there is room; returns true if anything was sent.
     fn tell(&mut self) -> Result<bool> {
         while self.to.len() < MESSAGE_MAX
             && let Some((path, token)) = self.events.pop_first()
@@ -256,7 +257,7 @@ impl Client {
         flush(&self.link, &mut self.to)
     }
 
-    /// Notes an event; where there are too many, that something happened below the watched node.
+    /// Records an event. If there are too many, the events of its watch become one at the watched node.
     fn note(&mut self, path: &str, token: &[u8]) {
         self.events.insert((path.to_owned(), token.to_vec()));
         if self.events.len() > EVENTS_MAX {
@@ -266,7 +267,7 @@ impl Client {
         }
     }
 
-    /// What goes to the store in place of a request's payload; `None` where it is not let through.
+    /// The payload that is sent to the store for a request; `None` if the request is refused.
     fn admit(&mut self, number: u16, request: &Message) -> Option<Vec<u8>> {
         if request.tx_id != 0 && !self.transactions.contains(&request.tx_id) {
             return None;
@@ -319,12 +320,12 @@ fn watch_payload(path: &str, token: &[u8]) -> Vec<u8> {
     [path.as_bytes(), b"\0", token, b"\0"].concat()
 }
 
-/// A client's token among those of all.
+/// A client's token, made unique among those of all clients.
 fn own_token(client: u16, token: &[u8]) -> Vec<u8> {
     [format!("{client}:").as_bytes(), token].concat()
 }
 
-/// Whose token it is, and what that client calls it.
+/// The client of a unique token, and the client's own token.
 fn asker_of(token: &[u8]) -> Option<(u16, &[u8])> {
     let colon = token.iter().position(|byte| *byte == b':')?;
     let (client, rest) = token.split_at_checked(colon)?;
@@ -340,13 +341,13 @@ fn next(link: &Link, decoder: &mut Decoder) -> Result<Option<Message>> {
     match link.read(&mut buffer)? {
         None => return Ok(None),
         Some(0) => return Err(Error::Closed),
-        // There is room: not even one message is whole.
+        // The decoder has room: it does not hold even one whole message.
         Some(count) => decoder.push(buffer.get(..count).unwrap_or_default()),
     };
     Ok(decoder.next_message()?)
 }
 
-/// Writes what is taken; true if anything was.
+/// Writes pending bytes as far as possible; returns true if any were written.
 fn flush(link: &Link, pending: &mut Vec<u8>) -> Result<bool> {
     if pending.is_empty() {
         return Ok(false);

@@ -1,15 +1,15 @@
 //! XenStore: wire codec, client and a small server.
 //!
-//! XenStore is Xen's tree of small values by which domains find each other: a toolstack describes a device there, and
-//! the two drivers of that device exchange their states, grant references and event channels through it.
+//! XenStore is Xen's tree of small values, through which domains find each other: a toolstack describes a device there,
+//! and the two drivers of that device exchange their states, grant references and event channels through it.
 //!
 //! * [`wire`], [`path`], [`perm`] and [`StoreErrno`] are the protocol: total parsers, no I/O.
-//! * [`Client`] speaks it over a Unix socket or over `/dev/xen/xenbus`.
-//! * [`hub`] shares one connection among clients that see a part of the store each.
+//! * [`Client`] speaks the protocol over a Unix socket or over `/dev/xen/xenbus`.
+//! * [`hub`] shares one connection among clients that each see a part of the store.
 //! * [`server`] is a store for machines without Xen: quotas, permissions, transactions and watches, driven by its
 //!   owner's poll loop. Debian's `xenstore-ls` and its sisters work against it.
 //!
-//! Everything that arrives from the other side is untrusted: lengths are bounded before memory is reserved, watch
+//! All data from the other side is untrusted: lengths are bounded before memory is reserved, watch
 //! events are merged into a bounded set, and names are escaped before they are shown.
 //!
 //! Sources of facts: `xen/include/public/io/xs_wire.h`, `docs/misc/xenstore.txt` of the Xen project.

@@ -1,6 +1,6 @@
-//! Names of nodes: what may be one, where a relative one lies, and which lies below which.
+//! Paths of nodes: checks, absolute forms, and the relation between paths.
 //!
-//! An absolute path starts at `/`. A relative one lies below the speaker's `/local/domain/<domid>`. Names that start
+//! An absolute path starts with `/`. A relative one is below the client's `/local/domain/<domid>`. Names that start
 //! with `@` are no nodes: they can only be watched, or have permissions.
 
 use std::borrow::Cow;
@@ -9,33 +9,33 @@ use std::borrow::Cow;
 pub const ABS_PATH_MAX: usize = 3072;
 /// Longest relative path, in bytes, without its terminator (`XENSTORE_REL_PATH_MAX`).
 pub const REL_PATH_MAX: usize = 2048;
-/// Fires when a domain appears.
+/// Special name whose watches fire when a domain appears.
 pub const INTRODUCE_DOMAIN: &str = "@introduceDomain";
-/// Fires when a domain dies or goes away.
+/// Special name whose watches fire when a domain dies or goes away.
 pub const RELEASE_DOMAIN: &str = "@releaseDomain";
 
-/// What is wrong with a path.
+/// Fault of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
-    /// There is nothing in it.
+    /// The path is empty.
     #[error("is empty")]
     Empty,
-    /// It is longer than allowed.
+    /// The path is longer than allowed.
     #[error("is longer than {max} bytes")]
     TooLong {
         /// The limit for this kind of path.
         max: usize,
     },
-    /// Only letters, digits and `-/_@` may be used.
+    /// The path has a byte other than letters, digits and `-/_@`.
     #[error("has byte {0:#04x}, which no path may have")]
     BadByte(u8),
-    /// It has an empty component.
+    /// The path has an empty component.
     #[error("has two slashes in a row")]
     DoubleSlash,
-    /// It ends in a slash and is not the root.
+    /// The path ends in a slash and is not the root.
     #[error("ends in a slash")]
     TrailingSlash,
-    /// It starts with `@` where a node is needed.
+    /// The path starts with `@`, but a node is required.
     #[error("is a special name, not a node")]
     Special,
 }
@@ -43,7 +43,7 @@ pub enum PathError {
 /// Checks a node's path, absolute or relative.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The fault of the path.
 pub fn check(path: &[u8]) -> Result<&str, PathError> {
     if path.first() == Some(&b'@') {
         return Err(PathError::Special);
@@ -51,12 +51,12 @@ pub fn check(path: &[u8]) -> Result<&str, PathError> {
     check_any(path)
 }
 
-/// Checks a path that is to be watched: a node's, or one of the special names.
+/// Checks a path for a watch: a node's, or one of the special names.
 ///
-/// Every name behind an `@` passes, since stores may know more of them than this crate.
+/// Every name after an `@` is accepted, since stores may know more of them than this crate.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The fault of the path.
 pub fn check_watchable(path: &[u8]) -> Result<&str, PathError> {
     check_any(path)
 }
@@ -78,7 +78,7 @@ fn check_any(path: &[u8]) -> Result<&str, PathError> {
     if path.len() > 1 && path.last() == Some(&b'/') {
         return Err(PathError::TrailingSlash);
     }
-    // Only ASCII is left by now, so this cannot fail.
+    // The path is ASCII at this point, so this cannot fail.
     std::str::from_utf8(path).map_err(|_| PathError::Empty)
 }
 
@@ -86,7 +86,7 @@ fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'@')
 }
 
-/// True if this may be the name of one node inside its directory.
+/// Returns true if `name` may be the name of one node inside its directory.
 #[must_use]
 pub fn is_leaf_name(name: &[u8]) -> bool {
     !name.is_empty() && name.len() <= ABS_PATH_MAX && name.iter().all(|byte| is_name_byte(*byte))
@@ -114,7 +114,7 @@ pub fn split(path: &str) -> Option<(&str, &str)> {
     }
 }
 
-/// True if `path` is `at` itself or lies below it. Both must be of one kind, absolute or relative.
+/// Returns true if `path` is `at` itself or lies below it. Both must be of one kind, absolute or relative.
 #[must_use]
 pub fn covers(at: &str, path: &str) -> bool {
     if at == "/" {

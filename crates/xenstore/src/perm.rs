@@ -1,34 +1,34 @@
 //! Permissions of a node, in the text form of the wire: `n0`, `r1`, `w2`, `b3`.
 //!
-//! A node has a list of them. The first names the owner, who may do everything, and what every domain may do that the
-//! list does not name. The others each name one domain and what it may do.
+//! A node has a list of them. The first entry names the owner, who has all rights, and the rights of all domains that
+//! the list does not name. Each other entry names one domain and its rights.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::errno::StoreErrno;
 
-/// What a domain may do with a node.
+/// Right of a domain to a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
-    /// Nothing (`n`).
+    /// No access (`n`).
     None,
-    /// Read value, directory and permissions (`r`).
+    /// Right to read value, directory and permissions (`r`).
     Read,
-    /// Write, create below, remove (`w`).
+    /// Right to write, create below, remove (`w`).
     Write,
-    /// Read and write (`b`).
+    /// Right to read and write (`b`).
     Both,
 }
 
 impl Access {
-    /// True if reading is allowed.
+    /// Returns true if reading is allowed.
     #[must_use]
     pub fn reads(self) -> bool {
         matches!(self, Self::Read | Self::Both)
     }
 
-    /// True if writing is allowed.
+    /// Returns true if writing is allowed.
     #[must_use]
     pub fn writes(self) -> bool {
         matches!(self, Self::Write | Self::Both)
@@ -47,14 +47,14 @@ impl Access {
 /// One entry of a node's permission list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Perm {
-    /// What may be done.
+    /// The right.
     pub access: Access,
-    /// By which domain; in the first entry the owner.
+    /// Domain that has the right; in the first entry the owner.
     pub domain: u16,
 }
 
 impl Perm {
-    /// Nothing for `domain`; as a first entry: owned by `domain`, closed to all others.
+    /// No access for `domain`; as a first entry: owned by `domain`, closed to all others.
     #[must_use]
     pub fn none(domain: u16) -> Self {
         Self { access: Access::None, domain }
@@ -88,7 +88,7 @@ impl fmt::Display for Perm {
 impl FromStr for Perm {
     type Err = StoreErrno;
 
-    /// Accepts one of `nrwb` and a decimal domain id, nothing around it.
+    /// Parses one of `nrwb` and a decimal domain id, with nothing around them.
     fn from_str(text: &str) -> Result<Self, StoreErrno> {
         let mut rest = text.chars();
         let access = match rest.next() {
@@ -106,7 +106,7 @@ impl FromStr for Perm {
     }
 }
 
-/// What `domain` may do under this permission list. Domain 0 and the owner may do everything.
+/// Right of `domain` under this permission list. Domain 0 and the owner have all rights.
 #[must_use]
 pub fn access(perms: &[Perm], domain: u16) -> Access {
     let Some((first, others)) = perms.split_first() else { return Access::None };
@@ -116,7 +116,7 @@ pub fn access(perms: &[Perm], domain: u16) -> Access {
     others.iter().find(|perm| perm.domain == domain).unwrap_or(first).access
 }
 
-/// Parses a permission list as it is on the wire: each entry ends in a NUL, at least one entry.
+/// Parses a permission list in its wire format: at least one entry, each ended by a NUL.
 ///
 /// # Errors
 /// `EINVAL` for anything else.
@@ -127,7 +127,7 @@ pub fn parse_list(payload: &[u8]) -> Result<Vec<Perm>, StoreErrno> {
         .collect()
 }
 
-/// The list's form on the wire.
+/// Wire format of the list.
 #[must_use]
 pub fn emit_list(perms: &[Perm]) -> Vec<u8> {
     perms.iter().flat_map(|perm| format!("{perm}\0").into_bytes()).collect()

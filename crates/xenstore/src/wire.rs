@@ -1,13 +1,13 @@
-//! Messages as they travel: a header of 16 bytes, then at most 4096 bytes of payload.
+//! Wire format of messages: a header of 16 bytes, then at most 4096 bytes of payload.
 //!
 //! | bytes | field | meaning |
 //! |---|---|---|
 //! | 0..4 | type | operation, the same in request and reply, or `ERROR` |
-//! | 4..8 | req_id | chosen by the asker, repeated in the reply; 0 in watch events |
+//! | 4..8 | req_id | chosen by the client, repeated in the reply; 0 in watch events |
 //! | 8..12 | tx_id | transaction, 0 for none |
 //! | 12..16 | len | bytes of payload |
 //!
-//! All four are in the machine's own byte order, since both ends are on one machine. Source: `xs_wire.h`.
+//! All four fields are in the machine's own byte order, since both ends are on one machine. Source: `xs_wire.h`.
 
 use std::fmt;
 
@@ -27,7 +27,7 @@ macro_rules! ops {
         }
 
         impl Op {
-            /// Every operation there is.
+            /// All operations.
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
 
             /// The operation with this number.
@@ -39,7 +39,7 @@ macro_rules! ops {
                 }
             }
 
-            /// Its number on the wire.
+            /// The operation's number on the wire.
             #[must_use]
             pub fn raw(self) -> u32 {
                 match self {
@@ -59,7 +59,7 @@ macro_rules! ops {
 }
 
 ops! {
-    /// Speak to the store itself (was DEBUG).
+    /// Control the store itself (was DEBUG).
     Control = 0, "CONTROL";
     /// List a node's children.
     Directory = 1, "DIRECTORY";
@@ -67,45 +67,45 @@ ops! {
     Read = 2, "READ";
     /// Read a permission list.
     GetPerms = 3, "GET_PERMS";
-    /// Ask for events about a path.
+    /// Start a watch of a path.
     Watch = 4, "WATCH";
-    /// Ask no longer.
+    /// End a watch.
     Unwatch = 5, "UNWATCH";
     /// Open a transaction.
     TransactionStart = 6, "TRANSACTION_START";
     /// Commit or abort a transaction.
     TransactionEnd = 7, "TRANSACTION_END";
-    /// Tell the store of a new domain.
+    /// Inform the store of a new domain.
     Introduce = 8, "INTRODUCE";
-    /// Tell the store that a domain is gone.
+    /// Inform the store that a domain is gone.
     Release = 9, "RELEASE";
-    /// Ask for a domain's directory.
+    /// Get a domain's directory.
     GetDomainPath = 10, "GET_DOMAIN_PATH";
     /// Write a value, creating the node and its parents.
     Write = 11, "WRITE";
     /// Create a node and its parents.
     Mkdir = 12, "MKDIR";
-    /// Remove a node and all below it.
+    /// Remove a node and all nodes below it.
     Rm = 13, "RM";
     /// Replace a permission list.
     SetPerms = 14, "SET_PERMS";
-    /// An event, sent by the store without being asked.
+    /// An event, sent by the store without a request.
     WatchEvent = 15, "WATCH_EVENT";
-    /// A reply that refuses; its payload is a [`StoreErrno`](crate::StoreErrno)'s name.
+    /// A refusal as a reply; the payload is a [`StoreErrno`](crate::StoreErrno)'s name.
     Error = 16, "ERROR";
-    /// Ask whether the store knows a domain.
+    /// Check if the store knows a domain.
     IsDomainIntroduced = 17, "IS_DOMAIN_INTRODUCED";
-    /// A domain runs again.
+    /// Inform the store that a domain runs again.
     Resume = 18, "RESUME";
     /// Let one domain act for another.
     SetTarget = 19, "SET_TARGET";
-    /// Drop all the speaker's watches and transactions.
+    /// Drop all watches and transactions of the client.
     ResetWatches = 21, "RESET_WATCHES";
     /// List children from an offset, for directories too large for one message.
     DirectoryPart = 22, "DIRECTORY_PART";
 }
 
-/// Bytes that cannot be a message. There is no way to find the next one: the connection is useless.
+/// Error: bytes cannot be a message. The next message cannot be found: the connection is unusable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
     /// The header announces more than [`PAYLOAD_MAX`] bytes.
@@ -116,13 +116,13 @@ pub enum WireError {
 /// The four numbers before a payload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Header {
-    /// The operation's number; not checked, a server has to answer unknown ones too.
+    /// The operation's number; not checked, since a server has to answer unknown ones too.
     pub kind: u32,
-    /// Which request.
+    /// Id of the request.
     pub req_id: u32,
-    /// Which transaction, 0 for none.
+    /// Id of the transaction, 0 for none.
     pub tx_id: u32,
-    /// Bytes of payload.
+    /// Size of the payload in bytes.
     pub len: u32,
 }
 
@@ -130,7 +130,7 @@ impl Header {
     /// Reads a header.
     ///
     /// # Errors
-    /// If more payload is announced than allowed.
+    /// If the header announces more payload than allowed.
     pub fn parse(bytes: &[u8; HEADER_BYTES]) -> Result<Self, WireError> {
         let word = |n: usize| {
             let mut word = [0; 4];
@@ -163,11 +163,11 @@ impl Header {
 pub struct Message {
     /// The operation's number.
     pub kind: u32,
-    /// Which request.
+    /// Id of the request.
     pub req_id: u32,
-    /// Which transaction, 0 for none.
+    /// Id of the transaction, 0 for none.
     pub tx_id: u32,
-    /// At most [`PAYLOAD_MAX`] bytes.
+    /// Payload of at most [`PAYLOAD_MAX`] bytes.
     pub payload: Vec<u8>,
 }
 
@@ -194,10 +194,10 @@ impl Message {
     }
 }
 
-/// Makes messages from bytes as they come.
+/// Splits received bytes into messages.
 ///
-/// Holds at most [`Decoder::CAPACITY`] bytes. Announced lengths are checked before any payload is taken in. The first
-/// error stays: from then on nothing is taken and every call gives that error.
+/// Holds at most [`Decoder::CAPACITY`] bytes. Announced lengths are checked before any payload is waited for. The first
+/// error stays: from then on all bytes are dropped, and [`next_message`](Self::next_message) returns that error.
 #[derive(Debug, Default)]
 pub struct Decoder {
     bytes: Vec<u8>,
@@ -206,7 +206,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Bytes that a decoder holds at most: some whole messages.
+    /// Maximum number of bytes in a decoder: some whole messages.
     pub const CAPACITY: usize = 4 * MESSAGE_MAX;
 
     /// An empty decoder.
@@ -215,7 +215,7 @@ impl Decoder {
         Self::default()
     }
 
-    /// Takes in bytes and says how many. Fewer than given means: call [`next_message`](Self::next_message) first.
+    /// Takes bytes and returns how many. If fewer than given, call [`next_message`](Self::next_message) first.
     pub fn push(&mut self, bytes: &[u8]) -> usize {
         if self.failed.is_some() {
             return bytes.len();
@@ -227,13 +227,13 @@ impl Decoder {
         count
     }
 
-    /// How many bytes [`push`](Self::push) would take now.
+    /// Number of bytes that [`push`](Self::push) would take now.
     #[must_use]
     pub fn space(&self) -> usize {
         Self::CAPACITY.saturating_sub(self.pending())
     }
 
-    /// Bytes held that no message was made of.
+    /// Number of bytes that are not yet part of a returned message.
     #[must_use]
     pub fn pending(&self) -> usize {
         self.bytes.len().saturating_sub(self.taken)
@@ -242,7 +242,7 @@ impl Decoder {
     /// The next whole message, `None` if bytes are missing.
     ///
     /// # Errors
-    /// As soon as a header announces too much, and at every later call.
+    /// If a header announces too much payload, then and at every later call.
     pub fn next_message(&mut self) -> Result<Option<Message>, WireError> {
         if let Some(error) = self.failed {
             return Err(error);
@@ -267,7 +267,7 @@ impl Decoder {
     }
 }
 
-/// Splits a payload that consists of exactly `N` strings, each ended by a NUL, none with one inside.
+/// Splits a payload of exactly `N` strings, each ended by a NUL, none with a NUL inside.
 #[must_use]
 pub fn strings<const N: usize>(payload: &[u8]) -> Option<[&[u8]; N]> {
     let body = payload.strip_suffix(b"\0")?;

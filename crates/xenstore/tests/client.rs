@@ -1,4 +1,4 @@
-//! The client against a good server, a bad one, and none.
+//! Tests of the client against a good server, a bad one, and none.
 
 #[expect(dead_code, reason = "other tests use the rest")]
 mod common;
@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use xenstore::wire::{Decoder, Message, Op};
 use xenstore::{Client, Error, Request, StoreErrno};
 
-/// A store that answers every request with what `answer` makes of it.
+/// A client of a fake store that answers every request with the messages of `answer`.
 fn fake(answer: impl Fn(&Message) -> Vec<Message> + Send + 'static) -> Client {
     let (mut ours, theirs) = UnixStream::pair().unwrap();
     std::thread::spawn(move || {
@@ -28,7 +28,7 @@ fn fake(answer: impl Fn(&Message) -> Vec<Message> + Send + 'static) -> Client {
                 for reply in answer(&request) {
                     reply.emit_into(&mut bytes).unwrap();
                 }
-                // A few bytes at a time, as the device may give them.
+                // A few bytes at a time, as the device may return them.
                 for piece in bytes.chunks(7) {
                     if ours.write_all(piece).is_err() {
                         return;
@@ -173,14 +173,14 @@ fn events_without_end_do_not_hold_off_the_timeout() {
     });
     let mut client = Client::from_fd(end.into()).unwrap();
     client.set_timeout(Duration::from_millis(100));
-    // Each of them would never return.
+    // Without a time-out, each of these calls would never return.
     assert!(matches!(client.read("/a"), Err(Error::Timeout { .. })));
     assert!(client.wait_event(Duration::from_millis(100)).unwrap().is_none());
     drop(client);
     flood.join().unwrap();
 }
 
-/// A client on a pseudo-terminal, which is a character device, too: its reads come in pieces, and its writes wait.
+/// A client on a pseudo-terminal, which is a character device, too: reads come in pieces, and writes wait.
 fn on_a_device() -> (Client, std::fs::File) {
     use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();

@@ -1,4 +1,4 @@
-//! Debian's own tools (package xenstore-utils) against this server: what they say and how they end.
+//! Tests of Debian's own tools (package xenstore-utils) against this server: their output and exit status.
 
 #[expect(dead_code, reason = "other tests use the rest")]
 mod common;
@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use common::Fixture;
 use xenstore::server::ConnId;
 
-/// Makes a command of one tool that will talk to this fixture's server.
+/// Makes a command that runs one tool against this fixture's server.
 fn tool(fixture: &Fixture, name: &str, arguments: &[&str]) -> Command {
     let path = format!("/usr/bin/xenstore-{name}");
     assert!(std::path::Path::new(&path).exists(), "{path} is missing: install xenstore-utils");
@@ -144,7 +144,7 @@ fn chmod_sets_permissions_of_one_node_and_of_all_below() {
 #[test]
 fn watch_prints_what_changes() {
     let fixture = Fixture::new();
-    // The first of the three is the event that every watch begins with.
+    // The first of the three is the event with which every watch begins.
     let mut child = tool(&fixture, "watch", &["-n", "3", "/w"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
     assert_eq!(lines.next().unwrap(), "/w");

@@ -1,4 +1,4 @@
-//! Who may do what: permissions by domain, relative paths, operations for domain 0 only.
+//! Tests of rights: permissions by domain, relative paths, operations for domain 0 only.
 
 #[expect(dead_code, reason = "other tests use the rest")]
 mod common;

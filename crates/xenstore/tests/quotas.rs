@@ -1,4 +1,4 @@
-//! What a guest may use up, and that domain 0 goes on when it is used up.
+//! Tests of a guest's quotas, and that domain 0 can continue when they are used up.
 
 #[expect(dead_code, reason = "other tests use the rest")]
 mod common;
@@ -17,7 +17,7 @@ const GUEST: Limits = Limits::guest();
 fn xsa_326_nodes_are_limited_and_a_request_over_the_limit_changes_nothing() {
     let fixture = Fixture::new();
     let (mut dom0, mut guest) = (fixture.dom0(), fixture.guest(1));
-    // The home directory is one of them, the directories for the rest ten more.
+    // The home directory is one node, the directories of the other nodes are ten more.
     for n in 0..GUEST.nodes - 11 {
         guest.write(&format!("d{}/n{n}", n % 10), b"").unwrap();
     }
@@ -127,7 +127,7 @@ fn xsa_416_a_client_that_never_reads_is_held_up_in_bounded_memory_and_others_go_
         fds.iter().map(|conn| server.store().output(*conn).len()).max().unwrap()
     });
     assert!(waiting.unwrap() < 70_000, "{waiting:?}");
-    // Once it reads, it gets every reply that it asked for, and goes on.
+    // When the client reads again, it gets every reply to its requests, and continues.
     deaf.set_read_timeout(Some(common::QUIET)).unwrap();
     let (mut got, mut replies, mut buffer) = (xenstore::wire::Decoder::new(), 0, [0; 4096]);
     while let Ok(count) = deaf.read(&mut buffer) {

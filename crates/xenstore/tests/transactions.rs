@@ -1,4 +1,4 @@
-//! Transactions: all or nothing, and as if one had run after the other.
+//! Tests of transactions: all or nothing, with the result of running one after the other.
 
 #[expect(dead_code, reason = "other tests use the rest")]
 mod common;
@@ -97,7 +97,7 @@ fn an_unknown_transaction_is_enoent_and_nesting_is_ebusy() {
     assert_eq!(dom0.call(&nested).unwrap_err().errno(), Some(StoreErrno::Busy));
 }
 
-/// One step of one of three writers.
+/// One step of a writer, of which there are three.
 #[derive(Clone, Debug)]
 enum Step {
     Read(u8),
@@ -115,7 +115,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What a transaction did and saw, to be done again in the order of commits.
+/// Operations of a transaction and their results, to be repeated in the order of commits.
 #[derive(Debug)]
 enum Did {
     Saw(u8, Option<u8>),

@@ -1,4 +1,4 @@
-//! When watches fire, for whom, and with which path.
+//! Tests of watches: when they fire, for which client, and with which path.
 
 mod common;
 
@@ -164,7 +164,7 @@ fn xsa_349_the_client_gives_a_reply_while_thousands_of_events_wait() {
     for n in 0..5000 {
         writer.write(&format!("/many/{n}"), b"").unwrap();
     }
-    // Nothing was read so far: the reply lies behind all of them.
+    // Nothing was read so far: the reply comes after all the events.
     assert_eq!(watcher.read("/many/4999").unwrap(), b"");
     let mut events = watcher.take_events();
     while let Some(event) = watcher.wait_event(QUIET).unwrap() {

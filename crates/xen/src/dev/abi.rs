@@ -1,15 +1,15 @@
 //! Numbers and structures of Xen's device files, as `xen/evtchn.h`, `xen/gntdev.h` and
 //! `xen/gntalloc.h` (Linux; package `libxen-dev`) define them.
 //!
-//! Public so that another crate can compare every one of them with what a C compiler makes of those
-//! headers; of no use to anyone else.
+//! The module is public only so that another crate can compare every item with the result of a C compiler
+//! for those headers.
 
 /// An `ioctl` request: `_IOC(_IOC_NONE, kind, number, size)`.
 const fn request(kind: u8, number: u8, size: usize) -> u32 {
     (size as u32) << 16 | (kind as u32) << 8 | number as u32
 }
 
-/// Binds a fresh port to a remote one; the result is the local port.
+/// Binds a new port to a remote one; the result is the local port.
 pub const EVTCHN_BIND_INTERDOMAIN: u32 = request(b'E', 1, size_of::<EvtchnBindInterdomain>());
 /// Allocates a port that a remote domain may bind; the result is the local port.
 pub const EVTCHN_BIND_UNBOUND_PORT: u32 = request(b'E', 2, size_of::<EvtchnBindUnboundPort>());
@@ -17,19 +17,19 @@ pub const EVTCHN_BIND_UNBOUND_PORT: u32 = request(b'E', 2, size_of::<EvtchnBindU
 pub const EVTCHN_UNBIND: u32 = request(b'E', 3, size_of::<EvtchnPort>());
 /// Signals the other end of a port.
 pub const EVTCHN_NOTIFY: u32 = request(b'E', 4, size_of::<EvtchnPort>());
-/// Lets an open file reach one domain only from now on.
+/// Restricts an open file to one domain.
 pub const EVTCHN_RESTRICT_DOMID: u32 = request(b'E', 6, size_of::<EvtchnRestrictDomid>());
 
 /// Makes grant references mappable at an offset of the device file.
 pub const GNTDEV_MAP_GRANT_REF: u32 = request(b'G', 0, size_of::<GntdevMapGrantRef>());
-/// Gives such an offset back.
+/// Releases an offset of [`GNTDEV_MAP_GRANT_REF`].
 pub const GNTDEV_UNMAP_GRANT_REF: u32 = request(b'G', 1, size_of::<GntdevUnmapGrantRef>());
 
 /// Allocates pages with their grants, mappable at an offset of the device file.
 pub const GNTALLOC_ALLOC_GREF: u32 = request(b'G', 5, size_of::<GntallocAllocGref>());
-/// Gives such pages back.
+/// Frees pages of [`GNTALLOC_ALLOC_GREF`].
 pub const GNTALLOC_DEALLOC_GREF: u32 = request(b'G', 6, size_of::<GntallocDeallocGref>());
-/// The remote domain may write to the pages.
+/// Flag: the remote domain may write to the pages.
 pub const GNTALLOC_FLAG_WRITABLE: u16 = 1;
 
 /// Argument of [`EVTCHN_BIND_INTERDOMAIN`].
@@ -62,7 +62,7 @@ pub struct EvtchnPort {
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct EvtchnRestrictDomid {
-    /// The domain, not 0.
+    /// Domain that stays reachable, not 0.
     pub domid: u16,
 }
 
@@ -72,7 +72,7 @@ pub struct EvtchnRestrictDomid {
 pub struct GntdevGrantRef {
     /// Granting domain.
     pub domid: u32,
-    /// Its reference.
+    /// Reference within that domain.
     pub reference: u32,
 }
 
@@ -80,7 +80,7 @@ pub struct GntdevGrantRef {
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct GntdevMapGrantRef {
-    /// How many grants (in).
+    /// Number of grants (in).
     pub count: u32,
     /// Padding.
     pub pad: u32,
@@ -96,7 +96,7 @@ pub struct GntdevMapGrantRef {
 pub struct GntdevUnmapGrantRef {
     /// Offset that the mapping request gave.
     pub index: u64,
-    /// How many grants.
+    /// Number of grants.
     pub count: u32,
     /// Padding.
     pub pad: u32,
@@ -110,7 +110,7 @@ pub struct GntallocAllocGref {
     pub domid: u16,
     /// [`GNTALLOC_FLAG_WRITABLE`] or 0 (in).
     pub flags: u16,
-    /// How many pages (in).
+    /// Number of pages (in).
     pub count: u32,
     /// Offset for `mmap` (out).
     pub index: u64,
@@ -124,6 +124,6 @@ pub struct GntallocAllocGref {
 pub struct GntallocDeallocGref {
     /// Offset that the allocation gave.
     pub index: u64,
-    /// How many references.
+    /// Number of references.
     pub count: u32,
 }

@@ -1,7 +1,7 @@
 //! The `ioctl` calls on Xen's device files, each as a safe function.
 //!
-//! Arguments are built as whole words in a private buffer that is as long as the kernel will read or
-//! write; the layouts stand in [`abi`](super::abi).
+//! Arguments are built as whole words in a private buffer, as long as the kernel will read or write;
+//! [`abi`](super::abi) has the layouts.
 
 use std::ffi::c_void;
 use std::os::fd::BorrowedFd;
@@ -16,8 +16,8 @@ use super::abi;
 ///
 /// # Invariants
 ///
-/// `argument` is at least as long as what the driver reads and writes for `opcode`, given the count
-/// (if any) that stands in it.
+/// `argument` is at least as long as the data that the driver reads and writes for `opcode`, given the count
+/// (if any) in `argument`.
 struct Call<'a> {
     opcode: u32,
     argument: &'a mut [u64],
@@ -47,12 +47,12 @@ unsafe impl Ioctl for Call<'_> {
 fn call(device: BorrowedFd<'_>, opcode: u32, argument: &mut [u64]) -> Result<u32> {
     let call = Call { opcode, argument };
     // SAFETY: the callers below, all in this module, keep the invariant of `Call`: the buffer holds
-    // the structure that the driver of `device` expects for `opcode`, with room for what it returns.
-    // A descriptor that is no such device answers ENOTTY.
+    // the structure that the driver of `device` expects for `opcode`, with room for its results.
+    // A descriptor of another device returns ENOTTY.
     unsafe { rustix::ioctl::ioctl(device, call) }
 }
 
-/// Two 32-bit fields as they lie in memory.
+/// Two 32-bit fields in their order in memory.
 fn pair(first: u32, second: u32) -> u64 {
     let mut bytes = [0; 8];
     bytes[..4].copy_from_slice(&first.to_ne_bytes());
@@ -65,19 +65,19 @@ fn halves(word: u64) -> [u32; 2] {
     [u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])]
 }
 
-/// Binds to `port` of `domain`; the local port.
+/// Binds to `port` of `domain` and returns the local port.
 pub(super) fn evtchn_bind_interdomain(device: BorrowedFd<'_>, domain: u16, port: u32) -> Result<u32> {
     call(device, abi::EVTCHN_BIND_INTERDOMAIN, &mut [pair(domain.into(), port)])
 }
 
-/// Lets the open file reach `domain` only, which is not 0, for good.
+/// Restricts the open file permanently to `domain`, which is not 0.
 pub(super) fn evtchn_restrict(device: BorrowedFd<'_>, domain: u16) -> Result<()> {
     let mut bytes = [0; 8];
     bytes[..2].copy_from_slice(&domain.to_ne_bytes());
     call(device, abi::EVTCHN_RESTRICT_DOMID, &mut [u64::from_ne_bytes(bytes)]).map(|_| ())
 }
 
-/// A local port that `domain` may bind.
+/// Allocates a local port that `domain` may bind.
 pub(super) fn evtchn_bind_unbound_port(device: BorrowedFd<'_>, domain: u16) -> Result<u32> {
     call(device, abi::EVTCHN_BIND_UNBOUND_PORT, &mut [pair(domain.into(), 0)])
 }
@@ -87,7 +87,7 @@ pub(super) fn evtchn_notify(device: BorrowedFd<'_>, port: u32) -> Result<()> {
     call(device, abi::EVTCHN_NOTIFY, &mut [pair(port, 0)]).map(|_| ())
 }
 
-/// The offset at which `refs` of `domain` can be mapped.
+/// Makes `refs` of `domain` mappable and returns the offset for `mmap`.
 pub(super) fn gntdev_map(device: BorrowedFd<'_>, domain: u16, refs: &[GrantRef]) -> Result<u64> {
     let mut argument = map_argument(domain, refs)?;
     call(device, abi::GNTDEV_MAP_GRANT_REF, &mut argument)?;
@@ -101,12 +101,12 @@ fn map_argument(domain: u16, refs: &[GrantRef]) -> Result<Vec<u64>> {
     Ok(argument)
 }
 
-/// Gives an offset with `count` references back.
+/// Releases an offset with `count` references.
 pub(super) fn gntdev_unmap(device: BorrowedFd<'_>, index: u64, count: u32) -> Result<()> {
     call(device, abi::GNTDEV_UNMAP_GRANT_REF, &mut [index, pair(count, 0)]).map(|_| ())
 }
 
-/// `count` zeroed pages for `domain`: the offset at which they can be mapped, and their references.
+/// Allocates `count` zeroed pages for `domain` and returns their offset for `mmap` and their references.
 pub(super) fn gntalloc_alloc(
     device: BorrowedFd<'_>,
     domain: u16,
@@ -134,7 +134,7 @@ fn alloc_refs(argument: &[u64], count: u32) -> Vec<GrantRef> {
     (0..count).zip(argument[2..].iter().flat_map(|word| halves(*word))).map(|(_, id)| GrantRef(id)).collect()
 }
 
-/// Gives the pages at an offset back.
+/// Frees the pages at an offset.
 pub(super) fn gntalloc_dealloc(device: BorrowedFd<'_>, index: u64, count: u32) -> Result<()> {
     call(device, abi::GNTALLOC_DEALLOC_GREF, &mut [index, pair(count, 0)]).map(|_| ())
 }

@@ -1,8 +1,8 @@
 //! Real Xen through the device files of its Linux drivers.
 //!
-//! `/dev/xen/evtchn` (one open file for each channel, so that each can be polled by itself),
+//! These are `/dev/xen/evtchn` (one open file for each channel, so that each can be polled by itself),
 //! `/dev/xen/gntdev` (mapping) and `/dev/xen/gntalloc` (granting). No `privcmd`, no foreign mapping:
-//! a process with these files can reach what other domains granted to its domain, and nothing else.
+//! a process with these files can reach only the pages that other domains granted to its domain.
 
 pub mod abi;
 mod ioctl;
@@ -22,7 +22,7 @@ use crate::{Access, DomainId, Error, Port, Refusal, Result};
 const EVTCHN: DeviceFile = DeviceFile { path: "/dev/xen/evtchn", module: "xen-evtchn" };
 const GNTDEV: DeviceFile = DeviceFile { path: "/dev/xen/gntdev", module: "xen-gntdev" };
 const GNTALLOC: DeviceFile = DeviceFile { path: "/dev/xen/gntalloc", module: "xen-gntalloc" };
-/// Where dom0's store daemon listens; the environment may say otherwise, as for Xen's own tools.
+/// Socket of dom0's store daemon, unless the environment names another one, as for Xen's own tools.
 const STORE_SOCKET: &str = "/run/xenstored/socket";
 const STORE_SOCKET_VARIABLE: &str = "XENSTORED_PATH";
 const STORE_DEVICE: &str = "/dev/xen/xenbus";
@@ -52,12 +52,12 @@ fn pages_are_xens(bytes: usize) -> Result<()> {
 pub(crate) struct Device {
     domain: DomainId,
     gntdev: Arc<OwnedFd>,
-    /// Opened when the first page is granted: a backend never needs it.
+    /// Opened when the first page is granted: a backend never grants.
     gntalloc: OnceLock<Arc<OwnedFd>>,
 }
 
 impl Device {
-    /// Opens what every user of Xen needs, and finds out which domain this is.
+    /// Opens the files that every user of Xen needs, and finds out which domain this is.
     pub fn open(asked: Option<DomainId>) -> Result<Self> {
         pages_are_xens(rustix::param::page_size())?;
         let gntdev = Arc::new(GNTDEV.open()?);
@@ -92,7 +92,7 @@ impl Device {
         let writable = access == Access::ReadWrite;
         let (index, refs) =
             ioctl::gntalloc_alloc(device.as_fd(), to.0, writable, count).map_err(|error| match error {
-                // The driver's own bound: its parameter `limit`, 1024 pages if nobody set it.
+                // The driver's own limit: its parameter `limit`, 1024 pages by default.
                 Errno::NOSPC => Error::Refused { doing: DOING, refusal: Refusal::Quota },
                 error => Error::system(DOING)(error),
             })?;
@@ -110,8 +110,8 @@ impl Device {
             .ok_or(Error::Refused { doing: "map grants", refusal: Refusal::BadArgument })?;
         let index = ioctl::gntdev_map(device.as_fd(), from.0, refs).map_err(Error::system("map grants"))?;
         let mapping = Mapping { device, index, count };
-        // The driver maps every page in `mmap`, checks every status, and undoes all if one failed; it
-        // does not say which.
+        // The driver maps every page in `mmap`, checks every status, and undoes all if one failed. The error
+        // does not tell which one.
         let shared =
             SharedPages::map_device(mapping.device.as_fd(), index, refs.len(), access).map_err(|error| {
                 match (error.kind(), refs.first()) {
@@ -124,8 +124,8 @@ impl Device {
         Ok((mapping, shared))
     }
 
-    /// As [`map`](Self::map) for another process: a file of its own on which `refs` can be mapped at the offset, and by whoever
-    /// holds it. They are given back when it is closed and nothing is mapped any more.
+    /// Like [`map`](Self::map), for another process: returns a new file, whose holder can map `refs` at the returned
+    /// offset. The references are released when the file is closed and none of them is mapped any more.
     pub fn lend(from: DomainId, refs: &[GrantRef]) -> Result<(OwnedFd, u64)> {
         let file = GNTDEV.open()?;
         let index = ioctl::gntdev_map(file.as_fd(), from.0, refs).map_err(Error::system("map grants"))?;
@@ -143,10 +143,10 @@ impl Device {
         Channel::bind(EVTCHN.open()?, remote, port)
     }
 
-    /// The same on a file that reaches no other domain, whoever holds it.
+    /// Like [`bind_interdomain`](Self::bind_interdomain), on a file that can reach no other domain.
     pub fn bind_for_another(remote: DomainId, port: Port) -> Result<Channel> {
         let file = EVTCHN.open()?;
-        // What serves domain 0 itself reaches all: Xen knows no such restriction.
+        // A file for domain 0 reaches every domain: Xen has no restriction to domain 0.
         if remote != DomainId(0) {
             ioctl::evtchn_restrict(file.as_fd(), remote.0).map_err(Error::system("restrict an event channel"))?;
         }
@@ -162,8 +162,8 @@ impl Device {
     }
 }
 
-/// Pages of `/dev/xen/gntalloc`. Dropping it frees them, once our own mapping and those of the other
-/// domain are gone; until then the kernel keeps them aside.
+/// Pages of `/dev/xen/gntalloc`. Dropping the value frees them, once our own mapping and those of the other
+/// domain are gone; until then the kernel keeps the pages aside.
 pub(crate) struct Allocation {
     device: Arc<OwnedFd>,
     index: u64,
@@ -223,7 +223,7 @@ impl Channel {
         Ok(ioctl::evtchn_notify(self.file.as_fd(), self.port.0)?)
     }
 
-    /// Reads the port, which the driver masked when its event came, and writes it back to unmask it.
+    /// Reads the port, which the driver masked when the event came, and writes it back to unmask it.
     pub fn acknowledge(&self) -> io::Result<bool> {
         let mut bytes = [0; 64];
         let count = match rustix::io::read(&self.file, &mut bytes) {
@@ -256,8 +256,8 @@ pub(crate) fn store() -> Result<OwnedFd> {
     Ok(xenstore::client::connect(Path::new(STORE_DEVICE))?)
 }
 
-/// The domain we run in: relative store paths start at its own directory, where the toolstack puts
-/// its number.
+/// The domain we run in. Relative store paths start at the domain's own directory, where the toolstack writes
+/// the domain's number.
 fn own_domain() -> Result<DomainId> {
     let value = xenstore::Client::from_fd(store()?)?.read_string("domid")?;
     match value.parse() {

@@ -1,4 +1,4 @@
-//! The emulation's directory: made, locked, and cleaned up.
+//! Creation, locking and cleanup of the emulation's directory.
 
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
@@ -12,15 +12,15 @@ use crate::{Error, Result};
 
 const LOCK: &str = "lock";
 
-/// A directory that is ours while this value lives.
+/// A directory that belongs to us while this value lives.
 pub(super) struct Directory {
     path: PathBuf,
-    /// Locked; holds our process id.
+    /// Locked file with our process id.
     _lock: OwnedFd,
 }
 
 impl Directory {
-    /// Makes the directory (for this user only) if it is missing, and takes it.
+    /// Creates the directory (for this user only) if it is missing, and locks it.
     pub fn take(path: &Path) -> Result<Self> {
         match rustix::fs::mkdir(path, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
@@ -53,7 +53,7 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        // Whoever connects from now on shall read "no emulated Xen" and not "connection refused".
+        // A client that connects from now on gets "no emulated Xen" and not "connection refused".
         for name in [HYPERVISOR_SOCKET, STORE_SOCKET] {
             let _: Result<(), _> = std::fs::remove_file(self.path.join(name));
         }

@@ -1,5 +1,5 @@
-//! A domain's end of the emulation: its connection to the hypervisor, or to a process that lends it a part of its own hold on Xen
-//! (`lend.rs`).
+//! A domain's end of the emulation: its connection to the hypervisor, or to a process that lends part of its own access
+//! to Xen (`lend.rs`).
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -15,18 +15,18 @@ use crate::channel::Kind;
 use crate::memory::{Run, SharedPages};
 use crate::{Access, DomainId, Error, Port, Refusal, Result, dev};
 
-/// In the reply to a greeting: what follows are files of the real Xen.
+/// Word in the reply to `Hello`: later replies carry files of the real Xen.
 pub(crate) const REAL: u32 = 1;
 
 /// One connection to the emulated hypervisor, as one domain.
 ///
 /// Requests are answered one by one; a lock keeps two threads' requests apart. Requests are made
-/// when devices come, change and go, never on a stream's way.
+/// when devices come, change and go, never on the path of a stream's data.
 pub(crate) struct Guest {
     domain: DomainId,
     socket: Mutex<OwnedFd>,
     liveness: OwnedFd,
-    /// Whether what comes are files of the real Xen.
+    /// True if replies carry files of the real Xen.
     real: bool,
 }
 
@@ -43,7 +43,7 @@ impl Guest {
         Self::enter(connect(dir)?, domain)
     }
 
-    /// Enters as `domain` by a socket whose other end gives what is asked for.
+    /// Enters as `domain` over `socket`, whose other end answers this domain's requests.
     pub fn enter(socket: OwnedFd, domain: DomainId) -> Result<Self> {
         let (reply, fds) = exchange(socket.as_fd(), &Request::Hello { version: VERSION, domain })?;
         let real = reply == Reply::Done(vec![REAL]);
@@ -152,7 +152,7 @@ impl Guest {
         if !self.real {
             return SharedPages::map_memfds(&runs, access).map_err(Error::system("map the pages of another domain"));
         }
-        // As everywhere with this driver, which does not say which reference it was.
+        // The driver does not tell which reference failed; the error names the first one.
         SharedPages::map_grants(&runs, access).map_err(|error| match (error.kind(), refs.first()) {
             (std::io::ErrorKind::InvalidInput, Some(first)) => {
                 Error::Map { from, reference: *first, refusal: Refusal::Unspecified }
@@ -161,8 +161,8 @@ impl Guest {
         })
     }
 
-    /// Tells the hypervisor that these mappings are gone. It forgets them anyway when we end, so an
-    /// error here (it is gone itself) has no consequence.
+    /// Tells the hypervisor that these mappings are gone. The hypervisor forgets them anyway when we end, so an
+    /// error here (the hypervisor is gone) has no consequence.
     pub fn unmap(&self, tokens: &[Token]) {
         for token in tokens {
             let _: Result<_> = self.ask(&Request::Unmap { token: *token });
@@ -193,9 +193,9 @@ impl Guest {
         let _: Result<_> = self.ask(&Request::Close { port });
     }
 
-    /// One request, and what is answered.
+    /// Sends one request and returns the reply with its descriptors.
     pub fn ask(&self, request: &Request) -> Result<(Reply, Vec<OwnedFd>)> {
-        // Nothing behind the lock can be left half-done by a panic: it guards whole exchanges.
+        // A panic leaves nothing half-done behind the lock, which guards whole exchanges.
         let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
         exchange(socket.as_fd(), request)
     }
@@ -205,7 +205,7 @@ impl Guest {
 ///
 /// # Errors
 ///
-/// [`Error::NoEmulation`] if nobody emulates Xen there.
+/// [`Error::NoEmulation`] if no process emulates Xen there.
 pub fn stats(dir: &Path) -> Result<Stats> {
     let socket = connect(dir)?;
     let (reply, _) = exchange(socket.as_fd(), &Request::Stats)?;
@@ -231,7 +231,7 @@ fn exchange(socket: BorrowedFd<'_>, request: &Request) -> Result<(Reply, Vec<Own
     match rustix::io::retry_on_intr(|| socket::receive(socket)).map_err(gone)? {
         Received::Packet(bytes, fds) => Ok((Reply::parse(&bytes).ok_or(Error::Malformed)?, fds)),
         Received::WithoutDescriptors(bytes) => {
-            // What was given cannot be used; give it back, so that the refusal leaves nothing behind.
+            // The granted resource cannot be used; give it back, so that the error leaves nothing behind.
             let undo = Reply::parse(&bytes).and_then(|reply| undo(request, &reply));
             if let Some(undo) = undo {
                 exchange(socket, &undo)?;
@@ -243,7 +243,7 @@ fn exchange(socket: BorrowedFd<'_>, request: &Request) -> Result<(Reply, Vec<Own
     }
 }
 
-/// The request, itself without descriptors, that takes back what `reply` gave.
+/// The request that takes back what `reply` gave; the reply to that request has no descriptors.
 fn undo(request: &Request, reply: &Reply) -> Option<Request> {
     match (request, reply) {
         (Request::Grant { .. }, Reply::Done(words)) => match words[..] {

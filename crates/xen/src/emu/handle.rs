@@ -20,16 +20,16 @@ pub struct Handle {
 ///
 /// # Errors
 ///
-/// As [`Hypervisor::bind`].
+/// Same as [`Hypervisor::bind`].
 pub fn spawn(dir: &Path) -> Result<Handle> {
     spawn_with(dir, ())
 }
 
-/// As [`spawn`], with a toolstack.
+/// Like [`spawn`], with a toolstack.
 ///
 /// # Errors
 ///
-/// As [`Hypervisor::bind`].
+/// Same as [`Hypervisor::bind`].
 pub fn spawn_with(dir: &Path, toolstack: impl Toolstack + 'static) -> Result<Handle> {
     let hypervisor = Hypervisor::bind(dir)?.with_toolstack(toolstack);
     let doing = "start the emulated Xen";
@@ -49,7 +49,7 @@ impl Handle {
         &self.dir
     }
 
-    /// What to give to a program's `--xen`.
+    /// Value for a program's `--xen` option.
     #[must_use]
     pub fn spec(&self) -> XenSpec {
         XenSpec::Emu(self.dir.clone())
@@ -59,7 +59,7 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// As [`Xen::open`].
+    /// Same as [`Xen::open`].
     pub fn open(&self, domain: DomainId) -> Result<Xen> {
         Xen::open(&self.spec(), Some(domain))
     }
@@ -68,16 +68,16 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// As [`stats`](super::stats).
+    /// Same as [`stats`](super::stats).
     pub fn stats(&self) -> Result<Stats> {
         super::stats(&self.dir)
     }
 
-    /// Ends the emulation and says how it went.
+    /// Ends the emulation and returns its result.
     ///
     /// # Errors
     ///
-    /// As [`Hypervisor::run`].
+    /// Same as [`Hypervisor::run`].
     pub fn stop(mut self) -> Result<()> {
         self.finish()
     }

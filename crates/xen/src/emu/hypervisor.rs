@@ -1,8 +1,8 @@
-//! The hypervisor's loop: sockets in, the machine's books, sockets out.
+//! The hypervisor's loop: reads requests from sockets, applies them to the machine's state, sends replies.
 //!
-//! Single-threaded, never waits but in `epoll_wait`, handles one message of a connection at a turn.
-//! A connection that sends nonsense, or does not read its replies, is dropped, and with it what it
-//! owned; nobody else notices.
+//! The loop is single-threaded, waits only in `epoll_wait`, and handles one message of a connection per turn.
+//! A connection that sends malformed messages, or does not read its replies, is dropped together with everything
+//! it owned; no other connection notices.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -23,9 +23,9 @@ use super::wire::{Reply, Request, VERSION, token_words};
 use super::{HYPERVISOR_SOCKET, STORE_SOCKET};
 use crate::{DomainId, Error, Refusal, Result, raise_fd_limit};
 
-/// Connections of all domains, and such that have not said yet who they are.
+/// Maximum number of connections: those of all domains, and those that have not sent `Hello` yet.
 const MAX_CONNECTIONS: usize = 4096;
-/// Events taken from one `epoll_wait`.
+/// Maximum number of events taken from one `epoll_wait`.
 const EVENTS: usize = 64;
 
 /// Keys of the descriptors in the epoll set; connections count on from `FIRST_KEY`.
@@ -45,8 +45,8 @@ pub struct Hypervisor {
     store_keys: HashMap<ConnId, StoreKey>,
     store_conns: HashMap<u64, ConnId>,
     next_key: u64,
-    /// A descriptor to give up when there are no more, so that a client can be taken and hung up on
-    /// instead of waking the loop for ever.
+    /// A descriptor to close when the process has no more, so that a client can be accepted and disconnected
+    /// instead of waking the loop forever.
     reserve: Option<OwnedFd>,
     /// Dropped last: the directory is released when the sockets are closed.
     directory: Directory,
@@ -54,7 +54,7 @@ pub struct Hypervisor {
 
 struct Connection {
     socket: OwnedFd,
-    /// Our end of the pipe by which the other end sees us die.
+    /// Our end of the pipe that tells the other end when we die.
     liveness: Option<OwnedFd>,
 }
 
@@ -68,9 +68,9 @@ type Answer = (Reply, Vec<Passed>);
 
 /// A descriptor that goes with a reply.
 enum Passed {
-    /// Shared with the machine's books.
+    /// Shared with the machine.
     Kept(std::sync::Arc<OwnedFd>),
-    /// The other end's alone.
+    /// Owned by the other end alone.
     Given(OwnedFd),
 }
 
@@ -84,14 +84,14 @@ impl AsFd for Passed {
 }
 
 impl Hypervisor {
-    /// Takes `dir` (made, for this user only, if missing) and listens there. Raises the process's
+    /// Locks `dir` (created, for this user only, if missing) and listens there. Raises the process's
     /// limit of open files, since memory and event channels of all domains are descriptors here.
     ///
-    /// From now on domains can connect; they are served by [`run`](Self::run).
+    /// From now on domains can connect; [`run`](Self::run) serves them.
     ///
     /// # Errors
     ///
-    /// [`Error::DirectoryInUse`] if another process emulates Xen there; otherwise the system's.
+    /// [`Error::DirectoryInUse`] if another process emulates Xen there; otherwise the system's error.
     pub fn bind(dir: &Path) -> Result<Self> {
         raise_fd_limit();
         let directory = Directory::take(dir)?;
@@ -119,7 +119,7 @@ impl Hypervisor {
         })
     }
 
-    /// Has `toolstack` told of domains that start and die.
+    /// Informs `toolstack` of domains that start and die.
     #[must_use]
     pub fn with_toolstack(mut self, toolstack: impl Toolstack + 'static) -> Self {
         self.stores.set_toolstack(Box::new(toolstack));
@@ -132,12 +132,11 @@ impl Hypervisor {
         self.directory.path()
     }
 
-    /// Serves domains until `shutdown` becomes readable. All domains then lose their hypervisor at
-    /// once.
+    /// Serves domains until `shutdown` becomes readable. All domains then lose their hypervisor together.
     ///
     /// # Errors
     ///
-    /// If waiting for events fails; nothing that a domain does ends the loop.
+    /// If waiting for events fails; no action of a domain ends the loop.
     pub fn run(mut self, shutdown: BorrowedFd<'_>) -> Result<()> {
         watch(&self.epoll, shutdown, SHUTDOWN)?;
         let mut events = Vec::with_capacity(EVENTS);
@@ -184,7 +183,7 @@ impl Hypervisor {
         }
     }
 
-    /// One message of a domain, or its end.
+    /// Handles one message of a domain, or its disconnection.
     fn serve(&mut self, key: u64) {
         let Some(connection) = self.connections.get(&key) else {
             return;
@@ -206,7 +205,7 @@ impl Hypervisor {
         }
     }
 
-    /// `None` if the request breaks the protocol.
+    /// The answer to a request; `None` if the request breaks the protocol.
     fn answer(&mut self, key: u64, request: Request) -> Option<Answer> {
         let id = ConnectionId(key);
         match request {
@@ -309,7 +308,7 @@ impl Hypervisor {
         }
     }
 
-    /// Makes the epoll set agree with what the store's server waits for.
+    /// Updates the epoll set to the events that the store's server waits for.
     fn refresh_stores(&mut self) {
         for id in self.stores.take_closed() {
             if let Some(known) = self.store_keys.remove(&id) {
@@ -320,7 +319,7 @@ impl Hypervisor {
             let mut flags = EventFlags::empty();
             flags.set(EventFlags::IN, wanted.read);
             flags.set(EventFlags::OUT, wanted.write);
-            // A descriptor that cannot be watched is a client that is not served; its requests time out.
+            // A client whose descriptor cannot be watched is not served; its requests time out.
             match self.store_keys.get_mut(&wanted.id) {
                 Some(known) if known.flags == flags => {}
                 Some(known) => {
@@ -349,7 +348,7 @@ fn reserve() -> Option<OwnedFd> {
     rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).ok()
 }
 
-/// Takes a client. When there are no descriptors left, the client is hung up on.
+/// Accepts a client. When no descriptors are left, the client is disconnected.
 fn accept(listener: &OwnedFd, spare: &mut Option<OwnedFd>) -> Option<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     match rustix::net::accept_with(listener, flags) {

@@ -1,20 +1,20 @@
 //! An emulated Xen: domains are processes, and one process is the hypervisor.
 //!
-//! In a directory of its own the hypervisor listens at two Unix sockets: at [`HYPERVISOR_SOCKET`]
-//! domains connect and get memory (memfds) and event channels (eventfds) handed over; at
-//! [`STORE_SOCKET`] everybody is domain 0 and speaks XenStore's own protocol, so that Xen's tools work
-//! with `XENSTORED_PATH`. Whoever may enter the directory may be any domain: the emulation keeps
-//! Xen's rules among programs that keep to its interface, it is no security boundary.
+//! The hypervisor listens at two Unix sockets in a directory of its own. At [`HYPERVISOR_SOCKET`]
+//! domains connect and receive memory (memfds) and event channels (eventfds). At [`STORE_SOCKET`] every client is
+//! domain 0 and speaks XenStore's own protocol, so that Xen's tools work with `XENSTORED_PATH`. A process that
+//! may enter the directory may be any domain: the emulation keeps Xen's rules among programs that use its
+//! interface, but it is no security boundary.
 //!
-//! Rules kept: a grant can be mapped by the domain it names only, for writing only if it says so; its
-//! access cannot be ended while it is mapped; pages of a dead domain stay with those who map them; a
-//! port can be bound by the domain it is reserved for, once; a domain lives while it has a connection,
+//! The rules: a grant can be mapped only by the domain that it names, and for writing only if it permits that; the
+//! access cannot be ended while the grant is mapped; pages of a dead domain stay with the domains that map them; a
+//! port can be bound once, by the domain it is reserved for; a domain lives while it has a connection,
 //! and its death is announced in the store (`@releaseDomain`). References and ports are never used
-//! twice, so a number kept from a dead domain means nothing. Domain 0 never dies: there, as under
-//! Xen, the end of a process takes along what that process owned and nothing else.
+//! twice, so a number kept from a dead domain names nothing. Domain 0 never dies: as under
+//! Xen, the end of one of its processes releases only the resources of that process.
 //!
-//! Real memory and real system calls carry all of it, so a frontend and a backend that work here
-//! differ from those on Xen by the few lines in [`Xen`](crate::Xen) that choose.
+//! The emulation uses real memory and real system calls, so a frontend and a backend that work here
+//! differ from those on Xen only by the few lines in [`Xen`](crate::Xen) that choose.
 
 mod directory;
 mod guest;
@@ -36,5 +36,5 @@ pub(crate) use wire::Token;
 
 /// Name of the socket in the emulation's directory where domains connect.
 pub const HYPERVISOR_SOCKET: &str = "hypervisor.sock";
-/// Name of the socket in the emulation's directory where XenStore is served, to everybody as domain 0.
+/// Name of the socket in the emulation's directory where XenStore is served, to every client as domain 0.
 pub const STORE_SOCKET: &str = "xenstored.sock";

@@ -1,4 +1,4 @@
-//! One packet with its file descriptors, in or out.
+//! Sending and receiving of one packet with its file descriptors.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -13,10 +13,10 @@ use rustix::net::{
 
 use super::wire::{MAX_MAP_REFS, MAX_MESSAGE};
 
-/// Most descriptors in one packet.
+/// Maximum number of descriptors in one packet.
 const MAX_FDS: usize = MAX_MAP_REFS;
 
-/// Sends one packet. `EAGAIN` on a non-blocking socket whose reader does not read.
+/// Sends one packet. Fails with `EAGAIN` on a non-blocking socket whose reader does not read.
 pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
@@ -27,12 +27,11 @@ pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>])
     if sent == bytes.len() { Ok(()) } else { Err(Errno::MSGSIZE) }
 }
 
-/// What came out of a socket.
+/// Result of one read from a socket.
 pub(crate) enum Received {
     /// A whole packet and the descriptors that came with it.
     Packet(Vec<u8>, Vec<OwnedFd>),
-    /// A whole packet whose descriptors did not all fit: into this process, as a rule, because it has
-    /// too many open files.
+    /// A whole packet that lost descriptors, usually because this process has too many open files.
     WithoutDescriptors(Vec<u8>),
     /// A packet longer than any message.
     TooLong,
@@ -73,7 +72,7 @@ pub(super) fn connect(path: &Path) -> Result<OwnedFd, Errno> {
     Ok(socket)
 }
 
-/// Listens at `path`, replacing what a dead hypervisor left there.
+/// Listens at `path`, replacing the socket that a dead hypervisor left there.
 pub(super) fn listen(path: &Path, kind: SocketType) -> Result<OwnedFd, Errno> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, kind, flags, None)?;

@@ -1,4 +1,4 @@
-//! The store of the emulated machine: who is connected to it, and what a toolstack does there.
+//! The store of the emulated machine: its clients, and the work of a toolstack.
 
 use std::collections::HashMap;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -12,26 +12,26 @@ use crate::DomainId;
 
 /// Store connections that one connection of a domain may hold.
 const CONNECTIONS_EACH: usize = 64;
-/// Clients of the plain store socket at once.
+/// Concurrent clients of the plain store socket.
 const PLAIN_CONNECTIONS: usize = 256;
 
-/// Xen's own quota of 1000 nodes is too small for a domain with a thousand streams; on a real host
-/// the administrator raises it.
+/// Quotas of a guest. Xen's own 1000 nodes are too few for a domain with a thousand streams; on a real host
+/// the administrator raises that quota.
 const GUEST_LIMITS: Limits = Limits { nodes: 65_536, watches: 8192, transaction_nodes: 65_536, ..Limits::guest() };
 
-/// What a toolstack would do when domains come and go: attach devices, and detach them.
+/// A toolstack's work when domains come and go: it attaches devices, and detaches them.
 ///
-/// Called in the hypervisor's loop, as domain 0, with changes being announced afterwards. It must
+/// The methods are called in the hypervisor's loop, as domain 0; their changes are announced afterwards. They must
 /// neither wait nor use the emulation as a client.
 pub trait Toolstack: Send {
-    /// A domain has just started: its own directory (`/local/domain/N`) is made, the domain's
+    /// A domain has just started: its own directory (`/local/domain/N`) exists, and the domain's
     /// process waits for the answer to its first message.
     fn domain_started(&mut self, domain: DomainId, store: &mut Store) {
         let _ = (domain, store);
     }
 
-    /// A domain has died: its nodes are gone, `@releaseDomain` is announced. What others own, such as
-    /// the backend's half of its devices, is still there.
+    /// A domain has died: its nodes are gone, `@releaseDomain` is announced. Nodes of others, such as
+    /// the backend's half of its devices, still exist.
     fn domain_died(&mut self, domain: DomainId, store: &mut Store) {
         let _ = (domain, store);
     }
@@ -43,7 +43,7 @@ impl Toolstack for () {}
 /// The store with its clients.
 pub(super) struct Stores {
     server: Server,
-    /// Clients that a domain's connection holds, and which connection that is.
+    /// Clients that belong to a domain's connection, with that connection.
     owners: HashMap<ConnId, ConnectionId>,
     toolstack: Box<dyn Toolstack>,
 }
@@ -68,8 +68,8 @@ impl Stores {
         self.server.fds().count()
     }
 
-    /// A client's end of a new connection that belongs to a domain's connection; `None` if it has
-    /// enough of them, or there are no more descriptors.
+    /// The client's end of a new store connection that belongs to `owner`; `None` if `owner` has
+    /// too many of them, or no descriptors are left.
     pub fn open(&mut self, owner: ConnectionId, domain: DomainId) -> Option<OwnedFd> {
         if self.owners.values().filter(|other| **other == owner).count() >= CONNECTIONS_EACH {
             return None;
@@ -81,9 +81,9 @@ impl Stores {
         Some(theirs)
     }
 
-    /// Serves a client of the plain socket, or hangs up if there are too many.
+    /// Serves a client of the plain socket, or disconnects it if there are too many.
     pub fn accept(&mut self, client: OwnedFd) {
-        // A domain's client that has ended may still be among its owner's.
+        // A domain's client that has ended may still be in `owners`.
         let plain = self.server.fds().filter(|interest| !self.owners.contains_key(&interest.conn)).count();
         if plain < PLAIN_CONNECTIONS {
             self.server.add_connection(client, 0);
@@ -98,7 +98,7 @@ impl Stores {
         }
     }
 
-    /// Forgets clients that have ended, and names them.
+    /// Forgets clients that have ended, and returns them.
     pub fn take_closed(&mut self) -> Vec<ConnId> {
         let closed = self.server.take_closed();
         for id in &closed {
@@ -107,7 +107,7 @@ impl Stores {
         closed
     }
 
-    /// A domain's first connection is there.
+    /// Sets up the nodes of a domain whose first connection was made.
     pub fn domain_started(&mut self, domain: DomainId) {
         if domain == DomainId(0) {
             return;
@@ -118,20 +118,20 @@ impl Stores {
         self.toolstack.domain_started(domain, &mut store);
     }
 
-    /// A domain's last connection is gone.
+    /// Removes the nodes of a domain whose last connection is gone.
     pub fn domain_died(&mut self, domain: DomainId) {
         if domain == DomainId(0) {
             return;
         }
         let mut store = self.server.store_mut();
-        // It fails if somebody as domain 0 has removed it already.
+        // This fails if a client of domain 0 has removed the directory already.
         let _: Result<(), StoreErrno> = store.rm(&home(domain));
         store.domain_released(domain.0);
         self.toolstack.domain_died(domain, &mut store);
     }
 }
 
-/// One client's descriptor and what to wait for.
+/// One client's descriptor and the events to wait for.
 pub(super) struct Wanted<'a> {
     pub id: ConnId,
     pub fd: BorrowedFd<'a>,
@@ -154,14 +154,15 @@ fn home(domain: DomainId) -> String {
     format!("/local/domain/{domain}")
 }
 
-/// What the host's boot scripts write.
+/// Writes the nodes that the host's boot scripts write.
 fn make_host(store: &mut Store) {
     put(store, "/local/domain/0/domid", "0", &[Perm::none(0)]);
     put(store, "/local/domain/0/name", "Domain-0", &[Perm::none(0)]);
     put(store, "/tool/xenstored", "", &[Perm::none(0)]);
 }
 
-/// What libxl makes of a new domain: a directory it may read, with places that it may write.
+/// Makes the nodes that libxl makes for a new domain: a directory that the domain may read, with nodes that it may
+/// write.
 fn make_domain(store: &mut Store, domain: DomainId) {
     let home = home(domain);
     let readable = [Perm::none(0), Perm::read(domain.0)];
@@ -178,10 +179,10 @@ fn make_domain(store: &mut Store, domain: DomainId) {
     }
 }
 
-/// Makes a node; what stands there already keeps its value if the new one is empty.
+/// Makes a node. An existing node keeps its value if the new one is empty.
 fn put(store: &mut Store, path: &str, value: &str, perms: &[Perm]) {
     let written = if value.is_empty() { store.mkdir(path) } else { store.write(path, value.as_bytes()) };
-    // This fails when domain 0 has used up its own quota: the domain then misses a node and says so.
+    // This fails when domain 0 has used up its own quota: the domain then lacks a node, and reports that.
     let _: Result<(), StoreErrno> = written.and_then(|()| store.set_perms(path, perms));
 }
 

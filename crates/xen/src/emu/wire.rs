@@ -1,49 +1,49 @@
-//! What a domain and the emulated hypervisor say to each other.
+//! Messages between a domain and the emulated hypervisor.
 //!
 //! Every message is one packet of a `SOCK_SEQPACKET` socket: little-endian 32-bit words, the first of
 //! which is the operation (request) or the status (reply). A reply may carry file descriptors; a
 //! request never does. Lengths are exact: a packet that is longer or shorter than its operation
-//! needs, or holds an unknown number anywhere, is malformed and costs its sender the connection.
+//! needs, or holds an unknown number, is malformed and ends its sender's connection.
 
 use sndif::GrantRef;
 
 use crate::{Access, DomainId, Port, Refusal};
 
-/// Spoken by both ends; a domain built from another version is refused at once.
+/// Version of these messages; a domain built from another version is refused immediately.
 pub(crate) const VERSION: u32 = 1;
-/// Grant references in one map request: each may need a descriptor in the reply, and the kernel
-/// passes at most 253 at once.
+/// Maximum number of grant references in one map request: each may need a descriptor in the reply, and the kernel
+/// passes at most 253 together.
 pub(crate) const MAX_MAP_REFS: usize = 128;
-/// Pages of one grant request.
+/// Maximum number of pages of one grant request.
 pub(crate) const MAX_GRANT_PAGES: u32 = 4096;
 /// Bytes of the longest message.
 pub(crate) const MAX_MESSAGE: usize = 4 * (3 + 2 * MAX_MAP_REFS);
 
-/// Names an allocation or a mapping for the life of the hypervisor; never used twice.
+/// Name of an allocation or a mapping for the life of the hypervisor; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Token(pub u64);
 
-/// What a domain asks.
+/// Request of a domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Request {
-    /// First message of a domain: who it is. The reply carries the liveness descriptor.
+    /// First message of a domain, with its number. The reply carries the liveness descriptor.
     Hello { version: u32, domain: DomainId },
     /// Counters of the whole machine; allowed before `Hello`.
     Stats,
-    /// A new connection to the store; the reply carries it.
+    /// Opens a connection to the store, which the reply carries.
     Store,
-    /// Zeroed pages that `to` may map. Reply: token, lowest reference; descriptor of the memory.
+    /// Allocates zeroed pages that `to` may map. Reply: token, lowest reference; descriptor of the memory.
     Grant { to: DomainId, pages: u32, access: Access },
-    /// Takes the right back. With `deferred`, pages that are still mapped are forgotten when the last
-    /// mapping goes, instead of the request being refused.
+    /// Ends the access to granted pages. If they are still mapped, the request is refused; with `deferred`, the
+    /// pages are also freed when the last mapping goes.
     EndAccess { token: Token, deferred: bool },
-    /// Reply: token, then descriptor index and page for each reference; descriptors.
+    /// Maps pages. Reply: token, then descriptor index and page for each reference; descriptors.
     Map { from: DomainId, access: Access, refs: Vec<GrantRef> },
-    /// The pages of an earlier `Map` are unmapped.
+    /// Ends the mapping of an earlier `Map`.
     Unmap { token: Token },
-    /// Reply: port; descriptors to receive from and to send to.
+    /// Allocates a port. Reply: port; descriptors to receive from and to send to.
     AllocUnbound { remote: DomainId },
-    /// As `AllocUnbound`.
+    /// Binds a remote port. Reply: same as `AllocUnbound`.
     BindInterdomain { remote: DomainId, port: Port },
     /// Closes one of the sender's ports.
     Close { port: Port },
@@ -102,12 +102,12 @@ impl Request {
     }
 }
 
-/// What the hypervisor answers, descriptors aside.
+/// Reply of the hypervisor, without descriptors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Reply {
-    /// Done; the words that the operation promises.
+    /// Success, with the result words of the operation.
     Done(Vec<u32>),
-    /// Refused, and which of several references was the reason (0 where there is only one).
+    /// Refusal, with the index of the reference that caused it (0 if there is only one).
     Refused { refusal: Refusal, index: u32 },
 }
 

@@ -1,7 +1,7 @@
-//! Requests out, replies and events in: the part of a client that knows what is on its way.
+//! Sending of requests and receiving of replies and events: the part of a client that tracks pending requests.
 //!
-//! Replies are matched to requests by their id and checked against what was asked. Events go into a bounded set at
-//! once, so a reply never waits behind events that nobody has taken.
+//! Replies are matched to requests by their id and checked against the request's operation. Events go into a bounded
+//! set immediately, so a reply never waits behind events that were not taken.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -16,19 +16,20 @@ use crate::error::{Error, Result};
 use crate::path;
 use crate::wire::{self, Decoder, MESSAGE_MAX, Message, Op};
 
-/// Requests on their way at once. Both ends' socket buffers hold that many whole messages, so neither end can be stuck
-/// writing while the other is.
+/// Maximum number of pending requests. Both ends' socket buffers hold that many whole messages, so the two ends cannot
+/// both be stuck writing.
 pub(super) const WINDOW: usize = 16;
-/// Replies that may lie there unclaimed.
+/// Maximum number of unclaimed replies.
 const UNCLAIMED_MAX: usize = 1024;
-/// Bytes taken in per call of `process`, so that a busy store cannot keep the owner's loop from its other work.
+/// Maximum number of bytes received per call of `process`, so that a busy store cannot keep the owner's loop from its
+/// other work.
 const BUDGET_BYTES: usize = 16 * MESSAGE_MAX;
 
 /// A request that has no reply yet.
 struct Flight {
     op: Op,
     path: String,
-    // Nobody waits for it any more: drop the reply when it comes.
+    // The reply is not waited for any more: drop it when it comes.
     abandoned: bool,
 }
 
@@ -72,7 +73,7 @@ impl Engine {
 
     fn deadline(&self) -> Instant {
         let now = Instant::now();
-        // Far enough for a time-out that the clock cannot express.
+        // Some 34 years, for a time-out that the clock cannot express.
         now.checked_add(self.timeout).or_else(|| now.checked_add(Duration::from_secs(1 << 30))).unwrap_or(now)
     }
 
@@ -80,7 +81,7 @@ impl Engine {
         Error::Timeout { op, path: path.to_owned(), after: self.timeout }
     }
 
-    /// Any fatal error ends the connection: the first caller learns why, all later ones get `Closed`.
+    /// Passes `result` on. An error ends the connection: this caller gets the error, all later ones get `Closed`.
     fn fatal<T>(&mut self, result: Result<T>) -> Result<T> {
         if result.is_err() {
             self.closed = true;
@@ -88,8 +89,8 @@ impl Engine {
         result
     }
 
-    /// Requests that may be on their way. Over a device it is one: the store of Xen 4.17 was seen to die of an assertion
-    /// (`conn->in == NULL`) when a guest's requests came while earlier ones were under way in its ring.
+    /// Maximum number of pending requests. Over a device it is one: the store of Xen 4.17 was seen to die of an
+    /// assertion (`conn->in == NULL`) when a guest's requests came while earlier ones were pending in its ring.
     fn window(&self) -> usize {
         if self.link.is_device() { 1 } else { WINDOW }
     }
@@ -126,7 +127,7 @@ impl Engine {
         Ok(Ticket(id))
     }
 
-    // Zero is kept free: it is what events carry, and what Linux puts into its own answers to WATCH.
+    // Id 0 is kept free: events have it, and Linux uses it in its own answers to WATCH.
     fn free_id(&mut self) -> u32 {
         loop {
             self.last_id = self.last_id.wrapping_add(1);
@@ -137,7 +138,7 @@ impl Engine {
         }
     }
 
-    /// Writes one message, reading meanwhile. A message cut short makes the stream useless.
+    /// Writes one message, and reads meanwhile. A partly written message makes the stream unusable.
     fn send(&mut self, bytes: &[u8], deadline: Instant) -> Result<Option<Errno>> {
         let mut rest = bytes;
         loop {
@@ -152,7 +153,7 @@ impl Engine {
                 Sent::Some(count) => rest = rest.get(count..).unwrap_or_default(),
             }
             let ready = self.link.wait(true, Some(deadline));
-            // The clock counts, too: a store that only ever sends would keep `wait` content.
+            // The clock is checked, too: with a store that only sends, `wait` would never time out.
             if !self.fatal(ready)? || Instant::now() >= deadline {
                 self.closed |= rest.len() != bytes.len();
                 return Err(Error::Timeout { op: Op::Control, path: String::new(), after: self.timeout });
@@ -199,7 +200,7 @@ impl Engine {
             if self.flights.get(&ticket.0).is_none_or(|flight| flight.abandoned) {
                 return Err(Error::Ticket);
             }
-            // Events without end are no reason to wait longer than allowed for the reply.
+            // Endless events must not extend the time allowed for the reply.
             let over = !self.receive(Some(deadline))? || Instant::now() >= deadline;
             if let Some(flight) = self.flights.get_mut(&ticket.0).filter(|_| over) {
                 flight.abandoned = true;
@@ -209,7 +210,7 @@ impl Engine {
         }
     }
 
-    /// Waits until `until` for bytes and takes in what is there. False if there was nothing.
+    /// Waits until `until` for bytes and handles those that have come. Returns false if there were none.
     pub(super) fn receive(&mut self, until: Option<Instant>) -> Result<bool> {
         if self.closed {
             return Err(Error::Closed);
@@ -225,7 +226,7 @@ impl Engine {
             let Some(count) = self.fatal(count)? else { break };
             if count == 0 {
                 self.closed = true;
-                // What came before the end is still good; only a caller with nothing to take sees the end.
+                // Bytes from before the end are still valid; only a caller without any new bytes sees the end.
                 return if taken > 0 { Ok(true) } else { Err(Error::Closed) };
             }
             taken = taken.saturating_add(count);
@@ -253,7 +254,7 @@ impl Engine {
             return self.event(&message.payload);
         }
         let id = if message.req_id == 0 && matches!(op, Op::Watch | Op::Unwatch) {
-            // Linux makes these replies itself and leaves the id out. They come in the order of the requests.
+            // Linux makes these replies itself and leaves the id out. The replies come in the order of the requests.
             self.flights.iter().find(|(_, flight)| flight.op == op).map(|(id, _)| *id)
         } else {
             Some(message.req_id)
@@ -263,7 +264,7 @@ impl Engine {
             return Err(Error::Protocol("reply to a request that was not made"));
         };
         let reply = if op == Op::Error {
-            // A name that is not on the list is taken for EINVAL, as the list's users have always done.
+            // An unknown name counts as EINVAL, as in other clients of the store.
             let errno = StoreErrno::from_wire(&message.payload).unwrap_or(StoreErrno::Inval);
             Err(Error::Store { op: flight.op, path: flight.path, errno })
         } else if op == flight.op {
@@ -289,7 +290,7 @@ impl Engine {
             .iter()
             .filter(|(_, watch)| watch.token.as_bytes() == token && path::covers(&watch.path, at))
             .max_by_key(|(_, watch)| watch.path.len());
-        // No such watch: it was for one that has just been taken back.
+        // Without such a watch, the event was for one that has just been removed.
         if let Some((key, watch)) = best {
             self.dirty.push(*key, at, &watch.path);
         }
@@ -297,7 +298,7 @@ impl Engine {
     }
 }
 
-/// Takes the one string that a reply consists of; its NUL may be missing.
+/// The single string of a reply; the string's NUL may be missing.
 pub(super) fn one_string(payload: &[u8]) -> Result<&str> {
     let text = wire::strings::<1>(payload).map_or(payload, |[text]| text);
     std::str::from_utf8(text).map_err(|_| Error::Protocol("reply is not text"))

@@ -1,8 +1,8 @@
 //! The byte stream below a client: a Unix socket, or a character device such as `/dev/xen/xenbus`.
 //!
-//! The device speaks the same messages with its own manners. It never reports that it can be written, takes a message
-//! whole or not at all, may hand out a reply in pieces, and its `read` waits even when there is nothing to come. So
-//! reading always asks `poll` first, and the descriptor's flags, which other processes may share, stay as they are.
+//! The device carries the same messages, but behaves differently. It never reports that it is writable, accepts a
+//! message whole or not at all, may return a reply in pieces, and its `read` waits even when nothing will come. So
+//! reading always calls `poll` first, and the descriptor's flags, which other processes may share, stay unchanged.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -15,13 +15,13 @@ use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketT
 
 use crate::error::{Error, Escaped, Result};
 
-/// How a write went.
+/// Result of a write.
 pub(crate) enum Sent {
-    /// All of it.
+    /// All bytes were written.
     All,
-    /// This much; the other side takes no more at the moment.
+    /// This many bytes were written; the other side accepts no more at the moment.
     Some(usize),
-    /// The device refused the message itself; it stays usable.
+    /// The device refused the message; the device stays usable.
     Refused(Errno),
 }
 
@@ -53,12 +53,12 @@ impl Link {
         Ok(Self { fd, socket })
     }
 
-    /// Whether it is a device file and not a socket.
+    /// Returns true if the descriptor is a device file and not a socket.
     pub(crate) fn is_device(&self) -> bool {
         !self.socket
     }
 
-    /// Reads what is there; `None` if nothing is. Zero bytes are the end.
+    /// Reads available bytes; `None` if there are none. Zero bytes are the end.
     pub(crate) fn read(&self, buffer: &mut [u8]) -> Result<Option<usize>> {
         if !self.poll(PollFlags::IN, Some(Instant::now()))? {
             return Ok(None);
@@ -71,7 +71,7 @@ impl Link {
         }
     }
 
-    /// Writes bytes of one message. A device may wait in here, a socket does not.
+    /// Writes bytes of one message. A device may block here, a socket does not.
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<Sent> {
         let result = if self.socket {
             rustix::net::send(&self.fd, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)
@@ -88,7 +88,7 @@ impl Link {
         }
     }
 
-    /// Waits until reading (or writing, where `to_write`) makes sense; false when the time is over.
+    /// Waits until reading (with `to_write`: also writing) is possible; false when the time is over.
     pub(crate) fn wait(&self, to_write: bool, until: Option<Instant>) -> Result<bool> {
         // A device never reports POLLOUT; its write waits by itself.
         if to_write && !self.socket {

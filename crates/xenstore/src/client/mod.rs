@@ -2,7 +2,7 @@
 //!
 //! Calls wait for their reply, [`Client::timeout`](Client::set_timeout) at most. Watch events that come meanwhile are
 //! kept, merged and bounded, until [`Client::take_events`]. In an event loop: register the descriptor ([`AsFd`]) for
-//! reading, and when it is readable call [`Client::process`] and take the events. Since any call may take in events,
+//! reading, and when it is readable call [`Client::process`] and take the events. Since any call may receive events,
 //! take them after other calls as well ([`Client::has_events`]); the descriptor does not become readable for those.
 
 mod engine;
@@ -26,12 +26,13 @@ use link::Link;
 pub use request::{Reply, Request, Ticket};
 pub use transaction::{TRIES, Transaction};
 
-/// Parts that a large directory is read in at most, some megabytes of names, against a store that never ends.
+/// Maximum number of parts in which a large directory is read (some megabytes of names), against a store that sends
+/// parts without end.
 const DIRECTORY_PARTS_MAX: usize = 2048;
-/// How often a large directory is read anew because it changed meanwhile.
+/// Maximum number of times that a large directory is read again because it changed meanwhile.
 const DIRECTORY_TRIES: usize = 32;
 
-/// Something changed: at `path`, or, if there was too much to name, somewhere below it.
+/// A change at `path`, or, if there were too many changes to name, somewhere below it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WatchEvent {
     /// The path, relative if the watched one was.
@@ -40,8 +41,8 @@ pub struct WatchEvent {
     pub token: String,
 }
 
-/// Connects to a store's socket, or opens a store device if `path` is a character device: for [`Client::from_fd`], here or in another
-/// process.
+/// Connects to a store's socket, or opens a store device if `path` is a character device: for [`Client::from_fd`], here
+/// or in another process.
 ///
 /// # Errors
 /// [`Error::Io`], naming the path.
@@ -63,7 +64,7 @@ impl Client {
         Ok(Self { engine: Engine::new(Link::open(path)?) })
     }
 
-    /// Connects where Xen's own tools do: `$XENSTORED_PATH`, the daemon's socket, `/dev/xen/xenbus`.
+    /// Connects to the same places as Xen's own tools: `$XENSTORED_PATH`, the daemon's socket, `/dev/xen/xenbus`.
     ///
     /// # Errors
     /// [`Error::Io`] of the last place tried.
@@ -82,12 +83,12 @@ impl Client {
         Ok(Self { engine: Engine::new(Link::from_fd(fd)?) })
     }
 
-    /// How long a call waits for its reply; 10 s unless set.
+    /// Sets the time that a call waits for its reply; 10 s by default.
     pub fn set_timeout(&mut self, timeout: Duration) {
         self.engine.timeout = timeout;
     }
 
-    /// True once the connection is lost. All calls that need it give [`Error::Closed`] then.
+    /// Returns true once the connection is lost. All calls that need it then return [`Error::Closed`].
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.engine.is_closed()
@@ -96,7 +97,7 @@ impl Client {
     /// Reads a value.
     ///
     /// # Errors
-    /// [`Error::Store`] with `ENOENT`, `EACCES`; [`Error::Path`]; and, as all calls: [`Error::Timeout`],
+    /// [`Error::Store`] with `ENOENT`, `EACCES`; [`Error::Path`]; and, like all calls: [`Error::Timeout`],
     /// [`Error::Closed`], and once before it [`Error::Io`], [`Error::Protocol`] or [`Error::Wire`].
     pub fn read(&mut self, path: &str) -> Result<Vec<u8>> {
         Ok(self.call(&Request::read(path)?)?.payload)
@@ -105,7 +106,7 @@ impl Client {
     /// Reads a value; `None` if there is no such node.
     ///
     /// # Errors
-    /// As [`read`](Self::read), without `ENOENT`.
+    /// Same as [`read`](Self::read), without `ENOENT`.
     pub fn read_opt(&mut self, path: &str) -> Result<Option<Vec<u8>>> {
         found(self.read(path))
     }
@@ -113,12 +114,13 @@ impl Client {
     /// Reads a value that is text.
     ///
     /// # Errors
-    /// As [`read`](Self::read), and [`Error::NotUtf8`].
+    /// Same as [`read`](Self::read), and [`Error::NotUtf8`].
     pub fn read_string(&mut self, path: &str) -> Result<String> {
         text(path, self.read(path)?)
     }
 
-    /// Reads many values with one wait for all. Results are in the order of `paths`; `Ok(None)` means no such node.
+    /// Reads many values with several requests pending at a time. Results are in the order of `paths`; `Ok(None)` means
+    /// no such node.
     pub fn read_many(&mut self, paths: &[&str]) -> Vec<Result<Option<Vec<u8>>>> {
         let mut results = Vec::with_capacity(paths.len());
         let mut under_way: VecDeque<Result<Ticket>> = VecDeque::new();
@@ -143,39 +145,40 @@ impl Client {
     /// Replaces a value, creating the node and its parents.
     ///
     /// # Errors
-    /// As [`read`](Self::read), without `ENOENT`; `ENOSPC` over a quota; [`Error::TooLarge`] above about 4000 bytes.
+    /// Same as [`read`](Self::read), without `ENOENT`; `ENOSPC` over a quota; [`Error::TooLarge`] above about 4000
+    /// bytes.
     pub fn write(&mut self, path: &str, value: &[u8]) -> Result<()> {
         self.call(&Request::write(path, value)?).map(drop)
     }
 
-    /// Creates an empty node and its parents; one that exists is left as it is.
+    /// Creates an empty node and its parents; an existing node stays unchanged.
     ///
     /// # Errors
-    /// As [`write`](Self::write).
+    /// Same as [`write`](Self::write).
     pub fn mkdir(&mut self, path: &str) -> Result<()> {
         self.call(&Request::mkdir(path)?).map(drop)
     }
 
-    /// Removes a node and all below it. One that is not there is no error if its directory is.
+    /// Removes a node and all nodes below it. A missing node is no error if its directory exists.
     ///
     /// # Errors
-    /// As [`read`](Self::read).
+    /// Same as [`read`](Self::read).
     pub fn rm(&mut self, path: &str) -> Result<()> {
         self.call(&Request::rm(path)?).map(drop)
     }
 
-    /// Lists the names of a node's children, however many there are.
+    /// Lists the names of a node's children, of any number.
     ///
     /// # Errors
-    /// As [`read`](Self::read).
+    /// Same as [`read`](Self::read).
     pub fn directory(&mut self, path: &str) -> Result<Vec<String>> {
         self.directory_in(0, path)
     }
 
-    /// True if there is such a node.
+    /// Returns true if the node exists.
     ///
     /// # Errors
-    /// As [`read`](Self::read), without `ENOENT`.
+    /// Same as [`read`](Self::read), without `ENOENT`.
     pub fn exists(&mut self, path: &str) -> Result<bool> {
         Ok(self.read_opt(path)?.is_some())
     }
@@ -183,7 +186,7 @@ impl Client {
     /// Reads a permission list: owner and default first.
     ///
     /// # Errors
-    /// As [`read`](Self::read).
+    /// Same as [`read`](Self::read).
     pub fn get_perms(&mut self, path: &str) -> Result<Vec<Perm>> {
         perms(&self.call(&Request::get_perms(path)?)?)
     }
@@ -191,20 +194,20 @@ impl Client {
     /// Replaces a permission list. Only the owner and domain 0 may, and only domain 0 may change the owner.
     ///
     /// # Errors
-    /// As [`write`](Self::write); `EPERM`.
+    /// Same as [`write`](Self::write); `EPERM`.
     pub fn set_perms(&mut self, path: &str, perms: &[Perm]) -> Result<()> {
         self.call(&Request::set_perms(path, perms)?).map(drop)
     }
 
-    /// Asks for events about `path` and all below it. One comes at once. `token` comes back with each event and must
-    /// not hold a NUL.
+    /// Requests events about `path` and all nodes below it. The first event comes immediately. Each event carries
+    /// `token`, which must not hold a NUL.
     ///
     /// # Errors
     /// `EEXIST` if this path is watched with this token already; `E2BIG` over the quota; [`Error::Path`],
     /// [`Error::TooLarge`], [`Error::Argument`].
     pub fn watch(&mut self, path: &str, token: &str) -> Result<()> {
         let request = Request::watch(Op::Watch, path, token)?;
-        // Known before the request is sent, since its first event may come ahead of the reply.
+        // Registered before the request is sent, since the first event may come before the reply.
         let known = self.watch_key(path, token).is_some();
         let key = self.engine.next_watch;
         if !known {
@@ -218,7 +221,7 @@ impl Client {
         result.map(drop)
     }
 
-    /// Ends a watch. No event of it is given out after this returned well.
+    /// Ends a watch. After this returned `Ok`, no further event of the watch is delivered.
     ///
     /// # Errors
     /// `ENOENT` if there is no such watch; [`Error::Path`].
@@ -243,7 +246,7 @@ impl Client {
     /// A domain's directory, `/local/domain/<domid>` on every known store.
     ///
     /// # Errors
-    /// As all calls.
+    /// Those of all calls.
     pub fn domain_path(&mut self, domid: u16) -> Result<String> {
         let reply = self.call(&Request::raw(Op::GetDomainPath, format!("{domid}\0").into_bytes())?)?;
         let found = one_string(&reply.payload)?;
@@ -253,27 +256,27 @@ impl Client {
         }
     }
 
-    /// True if the store knows this domain.
+    /// Returns true if the store knows this domain.
     ///
     /// # Errors
-    /// As all calls.
+    /// Those of all calls.
     pub fn is_domain_introduced(&mut self, domid: u16) -> Result<bool> {
         let reply = self.call(&Request::raw(Op::IsDomainIntroduced, format!("{domid}\0").into_bytes())?)?;
         Ok(one_string(&reply.payload)? == "T")
     }
 
-    /// Sends a request without waiting for its reply. Waits only while too many others are on their way.
+    /// Sends a request without waiting for its reply. Waits only while too many others are pending.
     ///
     /// # Errors
-    /// [`Error::Backlog`] if too many replies were not waited for; [`Error::Timeout`]; [`Error::Closed`].
+    /// [`Error::Backlog`] if too many replies are unclaimed; [`Error::Timeout`]; [`Error::Closed`].
     pub fn submit(&mut self, request: Request) -> Result<Ticket> {
         self.engine.submit(&request)
     }
 
-    /// Waits for the reply to a submitted request. After [`Error::Timeout`] its reply is dropped when it comes.
+    /// Waits for the reply to a submitted request. After [`Error::Timeout`] the reply is dropped when it comes.
     ///
     /// # Errors
-    /// [`Error::Store`] if the store refused; as all calls.
+    /// [`Error::Store`] if the store refused; those of all calls.
     pub fn wait(&mut self, ticket: Ticket) -> Result<Reply> {
         self.engine.wait(&ticket)
     }
@@ -281,13 +284,13 @@ impl Client {
     /// Sends a request and waits for its reply.
     ///
     /// # Errors
-    /// As [`submit`](Self::submit) and [`wait`](Self::wait).
+    /// Same as [`submit`](Self::submit) and [`wait`](Self::wait).
     pub fn call(&mut self, request: &Request) -> Result<Reply> {
         let ticket = self.engine.submit(request)?;
         self.engine.wait(&ticket)
     }
 
-    /// Takes in what has come, a bounded amount of it, without waiting. True if there are events to take.
+    /// Handles a bounded amount of received bytes, without waiting. Returns true if there are events to take.
     ///
     /// # Errors
     /// [`Error::Closed`] at the end of the connection; events that came before it can still be taken.
@@ -296,13 +299,13 @@ impl Client {
         Ok(self.has_events())
     }
 
-    /// True if there are events to take.
+    /// Returns true if there are events to take.
     #[must_use]
     pub fn has_events(&self) -> bool {
         self.engine.dirty.len() > 0
     }
 
-    /// Takes the events that have come so far, each pair of path and token once.
+    /// Returns the events that have come so far, each pair of path and token once.
     pub fn take_events(&mut self) -> Vec<WatchEvent> {
         std::iter::from_fn(|| self.next_event()).collect()
     }
@@ -316,7 +319,7 @@ impl Client {
     /// Waits for one event; `None` when the time is over.
     ///
     /// # Errors
-    /// As [`process`](Self::process).
+    /// Same as [`process`](Self::process).
     pub fn wait_event(&mut self, timeout: Duration) -> Result<Option<WatchEvent>> {
         let until = Instant::now().checked_add(timeout);
         loop {
@@ -339,7 +342,8 @@ impl Client {
         }
     }
 
-    /// Each part starts with the directory's generation; if that changes, the parts do not belong together.
+    /// Reads a directory in parts. Each part starts with the directory's generation; if that changes, the parts do not
+    /// belong together.
     fn directory_in_parts(&mut self, tx_id: u32, path: &str) -> Result<Vec<String>> {
         let mut generation = Vec::new();
         let mut list = Vec::new();

@@ -1,4 +1,4 @@
-//! Requests as values, so that several can be on their way at once.
+//! Requests as values, so that several can be pending at the same time.
 
 use crate::error::{Error, Result};
 use crate::path;
@@ -11,29 +11,29 @@ pub struct Request {
     pub(super) op: Op,
     pub(super) tx_id: u32,
     pub(super) payload: Vec<u8>,
-    /// For messages about this request.
+    /// Path for error messages about this request.
     pub(super) path: String,
 }
 
-/// A store's answer that was not an error.
+/// A store's answer to a successful request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
-    /// What was asked.
+    /// The request's operation.
     pub op: Op,
-    /// The answer; its shape depends on the operation.
+    /// The answer, in the operation's format.
     pub payload: Vec<u8>,
 }
 
-/// The claim to a reply. Give it to [`Client::wait`](crate::Client::wait) once.
+/// Claim to the reply of one request, for one call of [`Client::wait`](crate::Client::wait).
 #[must_use = "a reply that nobody waits for takes up room"]
 #[derive(Debug, PartialEq, Eq)]
 pub struct Ticket(pub(super) u32);
 
 impl Request {
-    /// Asks for a value.
+    /// Reads a value.
     ///
     /// # Errors
-    /// [`Error::Path`] if this is no path; the same for all requests below that take one.
+    /// [`Error::Path`] if `path` is no valid path; the same for all requests below that take one.
     pub fn read(path: &str) -> Result<Self> {
         Self::of_node(Op::Read, path)
     }
@@ -70,7 +70,7 @@ impl Request {
         Self::of_node(Op::Mkdir, path)
     }
 
-    /// Removes a node and all below it.
+    /// Removes a node and all nodes below it.
     ///
     /// # Errors
     /// [`Error::Path`].
@@ -78,7 +78,7 @@ impl Request {
         Self::of_node(Op::Rm, path)
     }
 
-    /// Asks for a permission list.
+    /// Reads a permission list.
     ///
     /// # Errors
     /// [`Error::Path`].
@@ -86,7 +86,7 @@ impl Request {
         Self::of_watchable(Op::GetPerms, path)
     }
 
-    /// Replaces a permission list. Special names may be given, too.
+    /// Replaces a permission list. `path` may also be a special name.
     ///
     /// # Errors
     /// [`Error::Path`]; [`Error::TooLarge`]; [`Error::Argument`] for an empty list.
@@ -108,7 +108,7 @@ impl Request {
         request.sized()
     }
 
-    /// Any operation with any payload, for what has no method of its own.
+    /// Any operation with any payload, for operations without a method of their own.
     ///
     /// # Errors
     /// [`Error::TooLarge`].

@@ -10,23 +10,23 @@ use crate::error::{Error, Result};
 use crate::perm::Perm;
 use crate::wire::Op;
 
-/// How often a transaction is tried before [`Error::Conflict`].
+/// Number of tries of a transaction before [`Error::Conflict`].
 pub const TRIES: u32 = 32;
-/// Tries without a pause between them; conflicts are short, mostly.
+/// Number of tries without a pause between them; most conflicts are short.
 const EAGER_TRIES: u32 = 4;
 
-/// An open transaction, see [`Client::transaction`]. Its changes are seen by others only once it is committed.
+/// An open transaction, see [`Client::transaction`]. Other clients see its changes only after the commit.
 pub struct Transaction<'a> {
     client: &'a mut Client,
     id: u32,
 }
 
 impl Client {
-    /// Runs `body` in a transaction and commits it. On a conflict all is done again, [`TRIES`] times at most, so
-    /// `body` must not count on being called once. If it fails, nothing of it happens.
+    /// Runs `body` in a transaction and commits it. On a conflict everything is repeated, [`TRIES`] times at most, so
+    /// `body` must not rely on being called once. If `body` fails, none of its changes is made.
     ///
     /// # Errors
-    /// What `body` gave; [`Error::Conflict`]; whatever start and end of a transaction may give.
+    /// Those of `body`; [`Error::Conflict`]; those of starting and ending a transaction.
     pub fn transaction<T>(&mut self, mut body: impl FnMut(&mut Transaction<'_>) -> Result<T>) -> Result<T> {
         for tried in 0..TRIES {
             if tried >= EAGER_TRIES {
@@ -47,14 +47,14 @@ impl Client {
         let result = body(&mut Transaction { client: self, id });
         let verdict: &[u8] = if result.is_ok() { b"T\0" } else { b"F\0" };
         let ended = self.call(&Request::raw(Op::TransactionEnd, verdict.to_vec())?.in_transaction(id));
-        // The body's own error says more than a failed abort.
+        // The body's own error is more useful than that of a failed abort.
         let value = result?;
         ended?;
         Ok(value)
     }
 }
 
-/// The same operations as on [`Client`], inside the transaction, with the same errors.
+/// Operations of [`Client`] inside the transaction, with the same errors.
 impl Transaction<'_> {
     /// The transaction's number, for requests made by hand.
     #[must_use]
@@ -65,7 +65,7 @@ impl Transaction<'_> {
     /// Reads a value.
     ///
     /// # Errors
-    /// As [`Client::read`].
+    /// Same as [`Client::read`].
     pub fn read(&mut self, path: &str) -> Result<Vec<u8>> {
         Ok(self.call(Request::read(path)?)?.payload)
     }
@@ -73,7 +73,7 @@ impl Transaction<'_> {
     /// Reads a value; `None` if there is no such node.
     ///
     /// # Errors
-    /// As [`Client::read_opt`].
+    /// Same as [`Client::read_opt`].
     pub fn read_opt(&mut self, path: &str) -> Result<Option<Vec<u8>>> {
         super::found(self.read(path))
     }
@@ -81,15 +81,15 @@ impl Transaction<'_> {
     /// Reads a value that is text.
     ///
     /// # Errors
-    /// As [`Client::read_string`].
+    /// Same as [`Client::read_string`].
     pub fn read_string(&mut self, path: &str) -> Result<String> {
         super::text(path, self.read(path)?)
     }
 
-    /// True if there is such a node.
+    /// Returns true if the node exists.
     ///
     /// # Errors
-    /// As [`Client::exists`].
+    /// Same as [`Client::exists`].
     pub fn exists(&mut self, path: &str) -> Result<bool> {
         Ok(self.read_opt(path)?.is_some())
     }
@@ -97,7 +97,7 @@ impl Transaction<'_> {
     /// Replaces a value.
     ///
     /// # Errors
-    /// As [`Client::write`].
+    /// Same as [`Client::write`].
     pub fn write(&mut self, path: &str, value: &[u8]) -> Result<()> {
         self.call(Request::write(path, value)?).map(drop)
     }
@@ -105,15 +105,15 @@ impl Transaction<'_> {
     /// Creates an empty node.
     ///
     /// # Errors
-    /// As [`Client::mkdir`].
+    /// Same as [`Client::mkdir`].
     pub fn mkdir(&mut self, path: &str) -> Result<()> {
         self.call(Request::mkdir(path)?).map(drop)
     }
 
-    /// Removes a node and all below it.
+    /// Removes a node and all nodes below it.
     ///
     /// # Errors
-    /// As [`Client::rm`].
+    /// Same as [`Client::rm`].
     pub fn rm(&mut self, path: &str) -> Result<()> {
         self.call(Request::rm(path)?).map(drop)
     }
@@ -121,7 +121,7 @@ impl Transaction<'_> {
     /// Lists children.
     ///
     /// # Errors
-    /// As [`Client::directory`].
+    /// Same as [`Client::directory`].
     pub fn directory(&mut self, path: &str) -> Result<Vec<String>> {
         self.client.directory_in(self.id, path)
     }
@@ -129,7 +129,7 @@ impl Transaction<'_> {
     /// Reads a permission list.
     ///
     /// # Errors
-    /// As [`Client::get_perms`].
+    /// Same as [`Client::get_perms`].
     pub fn get_perms(&mut self, path: &str) -> Result<Vec<Perm>> {
         super::perms(&self.call(Request::get_perms(path)?)?)
     }
@@ -137,7 +137,7 @@ impl Transaction<'_> {
     /// Replaces a permission list.
     ///
     /// # Errors
-    /// As [`Client::set_perms`].
+    /// Same as [`Client::set_perms`].
     pub fn set_perms(&mut self, path: &str, perms: &[Perm]) -> Result<()> {
         self.call(Request::set_perms(path, perms)?).map(drop)
     }

@@ -19,7 +19,7 @@ fn scope(guest: u16) -> Scope {
     }
 }
 
-/// A store, and a hub that is served by a thread of its own.
+/// A store, and a hub in a thread of its own.
 struct World {
     all: Client,
     orders: Sender<(u16, Option<OwnedFd>)>,
@@ -123,7 +123,7 @@ fn a_transaction_is_its_clients_and_ends_with_it() {
     let read = Request::read("/local/domain/0/backend/vsnd/4").unwrap().in_transaction(begun);
     assert_eq!(errno(other.call(&read)), FORBIDDEN);
     one.call(&Request::write(OURS, b"x").unwrap().in_transaction(begun)).unwrap();
-    // The next client of that number does not have it, and nothing that was written in it is there.
+    // The next client of that number cannot use the transaction, and nothing written in it exists.
     let mut next = world.client(3);
     assert_eq!(errno(next.call(&Request::write(OURS, b"y").unwrap().in_transaction(begun))), FORBIDDEN);
     assert!(!world.all.exists(OURS).unwrap());

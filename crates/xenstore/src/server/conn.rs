@@ -1,4 +1,4 @@
-//! One client of the store, as the store remembers it.
+//! The store's state of one client.
 
 use std::collections::BTreeMap;
 
@@ -6,30 +6,30 @@ use super::tree::Overlay;
 use crate::dirty::DirtySet;
 use crate::wire::{Decoder, MESSAGE_MAX, Message, Op, PAYLOAD_MAX};
 
-/// Names a connection; never used twice by one store.
+/// Id of a connection; never used twice by one store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId(pub(super) u64);
 
-/// Output above which no further request is answered and no further event is written. A client that does not read
-/// holds up itself; what one message may add on top is all it can grow to.
+/// Size of output above which no further request is answered and no further event is written. A client that does not
+/// read delays only itself; its output exceeds this size by one message at most.
 pub(super) const OUTPUT_HIGH_BYTES: usize = 64 << 10;
 
-/// Waiting paths per watch and in all, before events collapse.
+/// Maximum numbers of waiting paths, per watch and in total; beyond them, events collapse.
 const DIRTY_PER_WATCH: usize = 128;
 const DIRTY_IN_TOTAL: usize = 1024;
 
-/// One watch.
+/// A watch.
 #[derive(Debug)]
 pub(super) struct Watch {
-    /// As the client gave it.
+    /// Path as the client gave it.
     pub(super) path: String,
     pub(super) token: String,
-    /// Where that is.
+    /// Absolute form of `path`.
     pub(super) absolute: String,
 }
 
 impl Watch {
-    /// An absolute path as this watch's owner names it.
+    /// An absolute path in the form that this watch's owner uses: relative if the watched path is.
     pub(super) fn reported<'a>(&self, absolute: &'a str) -> &'a str {
         let prefix = self.absolute.len().saturating_sub(self.path.len());
         absolute.get(prefix..).unwrap_or(absolute)
@@ -77,7 +77,7 @@ impl Conn {
         self.dirty.clear();
     }
 
-    /// Notes an event for one watch. A path that would not fit a message with its token becomes the watched path.
+    /// Records an event for one watch. If path and token do not fit one message, the watched path replaces the path.
     pub(super) fn note(&mut self, key: u64, absolute: &str) {
         let Some(watch) = self.watches.get(&key) else { return };
         let path = watch.reported(absolute);
@@ -86,7 +86,7 @@ impl Conn {
         self.dirty.push(key, path, &watch.path);
     }
 
-    /// Writes out waiting events while there is room.
+    /// Writes waiting events to the output while there is room.
     pub(super) fn pump_events(&mut self) {
         while !self.is_full() {
             let Some((key, path)) = self.dirty.pop() else { return };
@@ -97,7 +97,7 @@ impl Conn {
     }
 
     pub(super) fn emit(&mut self, message: &Message) {
-        // Replies and events are made to fit: see `Store::answer` and `note`.
+        // Replies and events always fit: see `Store::handle` and `note`.
         let fits = message.emit_into(&mut self.output);
         debug_assert!(fits.is_ok(), "message too large");
     }

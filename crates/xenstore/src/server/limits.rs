@@ -1,26 +1,26 @@
-//! What one domain may use up. Each limit is there because a guest without it could exhaust the host's memory.
+//! Limits of one domain. Without any one of them, a guest could exhaust the host's memory.
 
-/// Bounds for one domain, over all its connections.
+/// Limits for one domain, over all its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Nodes it may own.
+    /// Nodes that the domain may own.
     pub nodes: usize,
-    /// Watches it may have.
+    /// Watches of the domain.
     pub watches: usize,
-    /// Transactions it may have open.
+    /// Open transactions of the domain.
     pub transactions: usize,
     /// Nodes that one transaction may touch, whether they exist or not.
     pub transaction_nodes: usize,
-    /// Size of a node that it writes: value and names of children, in bytes.
+    /// Size of a node that the domain writes: value and names of children, in bytes.
     pub node_bytes: usize,
-    /// Length of an absolute path that it names, in bytes. Bounds what a transaction that looks for many paths holds.
+    /// Length of an absolute path in a request, in bytes. Bounds the memory of a transaction that looks up many paths.
     pub path_bytes: usize,
-    /// Entries of a permission list that it sets.
+    /// Entries of a permission list that the domain sets.
     pub perms: usize,
 }
 
 impl Limits {
-    /// For domain 0, which is trusted but may run away.
+    /// Limits for domain 0, which is trusted but may have faulty programs.
     #[must_use]
     pub const fn privileged() -> Self {
         Self {
@@ -34,14 +34,14 @@ impl Limits {
         }
     }
 
-    /// For every other domain.
+    /// Limits for every other domain.
     #[must_use]
     pub const fn guest() -> Self {
         Self {
             nodes: 1000,
             watches: 128,
             transactions: 10,
-            // More than a domain may own, so that it can remove all it has in one go.
+            // More than a domain may own, so that it can remove all its nodes in one transaction.
             transaction_nodes: 1024 + 256,
             node_bytes: 2048,
             path_bytes: 1024,

@@ -26,27 +26,28 @@ pub use limits::Limits;
 pub use store::Store;
 pub use thread::{Handle, spawn};
 
-/// A connection's descriptor, and what its owner should poll it for.
+/// A connection's descriptor, and the events that the owner should poll it for.
 #[derive(Clone, Copy, Debug)]
 pub struct Interest<'a> {
-    /// Which connection.
+    /// The connection.
     pub conn: ConnId,
-    /// Its descriptor, a stream socket. It is closed when the connection ends, which also takes it out of an epoll.
+    /// The connection's descriptor, a stream socket. The server closes it when the connection ends, which also removes
+    /// it from an epoll set.
     pub fd: BorrowedFd<'a>,
-    /// Requests are taken now: poll for reading. False while the client has to read its replies first.
+    /// True if requests are accepted now: poll for reading. False while the client has to read its replies first.
     pub read: bool,
-    /// Output waits: poll for writing.
+    /// True if output waits: poll for writing.
     pub write: bool,
 }
 
 /// A store with its connections' descriptors.
 ///
-/// The owner polls what [`fds`](Self::fds) says and calls [`on_readable`](Self::on_readable) and
-/// [`on_writable`](Self::on_writable). Every call sends at once what can be sent, so events that one connection causes
-/// for another need nothing more. Interests may change at any call: ask for them before each poll, or level-triggered
-/// with the connections named by [`take_closed`](Self::take_closed) dropped.
+/// The owner polls the descriptors of [`fds`](Self::fds) and calls [`on_readable`](Self::on_readable) and
+/// [`on_writable`](Self::on_writable). Every call immediately sends all output that can be sent, so events that one
+/// connection causes for another need no further call. Interests may change at any call: read them before each poll, or
+/// use a level-triggered poll and drop the connections that [`take_closed`](Self::take_closed) names.
 ///
-/// How many connections there are is the owner's decision; the memory of each is bounded.
+/// The owner limits the number of connections; the memory of each is bounded.
 #[derive(Debug, Default)]
 pub struct Server {
     store: Store,
@@ -67,7 +68,7 @@ impl Server {
         Self { store, ..Self::default() }
     }
 
-    /// Serves a client on a connected stream socket, as domain `domid`. Its flags are left alone.
+    /// Serves a client on a connected stream socket, as domain `domid`. The socket's flags stay unchanged.
     pub fn add_connection(&mut self, fd: OwnedFd, domid: u16) -> ConnId {
         let id = self.store.connect(domid);
         self.fds.insert(id, fd);
@@ -80,7 +81,7 @@ impl Server {
         self.sync();
     }
 
-    /// All connections and what to poll them for.
+    /// All connections and the events to poll them for.
     pub fn fds(&self) -> impl Iterator<Item = Interest<'_>> {
         self.fds.iter().map(|(conn, fd)| Interest {
             conn: *conn,
@@ -90,14 +91,14 @@ impl Server {
         })
     }
 
-    /// True while output waits for this connection.
+    /// Returns true while output waits for this connection.
     #[must_use]
     pub fn wants_write(&self, conn: ConnId) -> bool {
         !self.store.output(conn).is_empty()
     }
 
     /// Takes a bounded amount of requests from a connection and answers them. Never waits, and is harmless if there is
-    /// nothing to read. False if the connection has ended.
+    /// nothing to read. Returns false if the connection has ended.
     pub fn on_readable(&mut self, conn: ConnId) -> bool {
         let space = self.store.input_space(conn).min(MESSAGE_MAX);
         let mut buffer = [0_u8; MESSAGE_MAX];
@@ -119,7 +120,7 @@ impl Server {
         self.fds.contains_key(&conn)
     }
 
-    /// Sends what can be sent. False if the connection has ended.
+    /// Sends all output that can be sent. Returns false if the connection has ended.
     pub fn on_writable(&mut self, conn: ConnId) -> bool {
         self.sync();
         self.fds.contains_key(&conn)
@@ -135,13 +136,13 @@ impl Server {
         self.store_mut().domain_released(domid);
     }
 
-    /// The store, to look at.
+    /// The store, for reading.
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.store
     }
 
-    /// The store, to change as domain 0. When the guard goes, events are sent.
+    /// The store, for changes as domain 0. Events are sent when the guard is dropped.
     pub fn store_mut(&mut self) -> StoreMut<'_> {
         StoreMut { server: self }
     }
@@ -151,7 +152,7 @@ impl Server {
         std::mem::take(&mut self.closed)
     }
 
-    /// Sends what the sockets take, and lets go of connections that the store has dropped.
+    /// Sends as much output as the sockets accept, and closes connections that the store has dropped.
     fn sync(&mut self) {
         let waiting: Vec<ConnId> = self.fds.keys().copied().filter(|conn| self.wants_write(*conn)).collect();
         for conn in waiting {
@@ -169,8 +170,8 @@ impl Server {
 
     fn flush(&mut self, conn: ConnId) {
         let Some(fd) = self.fds.get(&conn) else { return };
-        // Sending makes room, room lets waiting requests be answered, and so on: bounded by what the socket takes and
-        // by the few requests that the decoder holds.
+        // Sending makes room, and with room, waiting requests are answered, and so on. The loop is bounded by the
+        // socket's buffer and by the few requests in the decoder.
         while !self.store.output(conn).is_empty() {
             match send(fd, self.store.output(conn), SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
                 Ok(count) => {
@@ -185,7 +186,7 @@ impl Server {
     }
 }
 
-/// Access to a server's store that sends events when it ends.
+/// Mutable access to a server's store; sends events when dropped.
 #[derive(Debug)]
 pub struct StoreMut<'a> {
     server: &'a mut Server,

@@ -1,4 +1,4 @@
-//! What each request does and answers. Payload shapes are those of `docs/misc/xenstore.txt`.
+//! Handling of each request. Payload formats are those of `docs/misc/xenstore.txt`.
 
 use super::conn::{Conn, ConnId, Watch};
 use super::store::Store;
@@ -13,7 +13,7 @@ type Result<T> = std::result::Result<T, StoreErrno>;
 
 const OK: &[u8] = b"OK\0";
 
-/// A handled request: the reply's payload, and what watches are to be told after it.
+/// A handled request: the reply's payload, and the watch events that follow the reply.
 struct Done {
     payload: Vec<u8>,
     after: After,
@@ -22,7 +22,7 @@ struct Done {
 enum After {
     Nothing,
     Fire(Changes),
-    /// The watch with this key is new: it fires once.
+    /// The new watch with this key fires once.
     FirstEvent(u64),
     Introduced(u16),
     Released(u16),
@@ -39,7 +39,7 @@ impl Done {
 }
 
 impl Store {
-    /// Handles one request of a client. The reply comes first, then events of what it changed.
+    /// Handles one request of a client. The reply comes first, then the events of its changes.
     pub(super) fn handle(&mut self, id: ConnId, message: &Message) {
         let Some(mut conn) = self.conns.remove(&id) else { return };
         let done = self
@@ -51,7 +51,7 @@ impl Store {
         };
         conn.emit(&Message { kind, req_id: message.req_id, tx_id: message.tx_id, payload });
         if let After::FirstEvent(key) = after {
-            // Not subject to permissions: it says nothing but that the watch is there.
+            // Not subject to permissions: the event only means that the watch exists.
             let path = conn.watches.get(&key).map(|watch| watch.absolute.clone()).unwrap_or_default();
             conn.note(key, &path);
             conn.pump_events();
@@ -106,7 +106,7 @@ impl Store {
             }
             Op::Introduce => {
                 privileged(conn)?;
-                // Page and port are for stores that share memory with the domain; here the owner connects it.
+                // Page and port are for stores that share memory with the domain; here the server's owner connects it.
                 let [domid, page, port] = strings(payload).ok_or(StoreErrno::Inval)?;
                 let (domid, _, _): (u16, u64, u32) = (number(domid)?, number(page)?, number(port)?);
                 Ok(Done::ok(After::Introduced(domid)))
@@ -166,7 +166,7 @@ impl Store {
         self.serve_change(conn, tx_id, |view| view.set_perms(&path, perms))
     }
 
-    /// Runs a reading operation in its transaction, if there is one.
+    /// Runs an operation in its transaction if there is one, otherwise on a throw-away overlay (for reading).
     fn view<T>(&self, conn: &mut Conn, tx_id: u32, body: impl FnOnce(&mut View<'_>) -> Result<T>) -> Result<T> {
         let domain = conn.domain;
         let mut single = Overlay::single();
@@ -268,7 +268,7 @@ fn unwatch(conn: &mut Conn, payload: &[u8]) -> Result<Done> {
     Ok(Done::ok(After::Nothing))
 }
 
-/// Path and token; a depth may follow, which later stores know, and is not used here.
+/// Path and token. A depth, known to later stores, may follow and is ignored.
 fn watch_arguments(payload: &[u8]) -> Result<(&str, &str)> {
     let [path, token] = match strings::<2>(payload) {
         Some(both) => both,
@@ -297,11 +297,11 @@ fn split_first_string(payload: &[u8]) -> Result<(&[u8], &[u8])> {
     Ok((first, rest.strip_prefix(b"\0").unwrap_or_default()))
 }
 
-/// `<generation>\0`, whole names from `offset` on, and an empty name if they are the last.
+/// Part of a directory: `<generation>\0`, whole names from `offset` on, and an empty name if they are the last.
 fn part_of_directory(generation: u64, list: &[u8], offset: usize) -> Result<Vec<u8>> {
     let rest = list.get(offset..).ok_or(StoreErrno::Inval)?;
     let mut part = format!("{generation}\0").into_bytes();
-    // One byte is kept for the empty name.
+    // One byte is reserved for the empty name.
     let room = PAYLOAD_MAX.saturating_sub(part.len()).saturating_sub(1);
     if rest.len() <= room {
         part.extend_from_slice(rest);

@@ -15,7 +15,7 @@ type Result<T, E = StoreErrno> = std::result::Result<T, E>;
 
 /// A store: its tree, the domains it knows, and its connections.
 ///
-/// Methods that name a path act as domain 0, and watches fire for what they change. Their errors are those that a
+/// Methods with a path act as domain 0, and watches fire for their changes. Their errors are those that a
 /// client of domain 0 would get.
 #[derive(Debug)]
 pub struct Store {
@@ -35,13 +35,13 @@ impl Default for Store {
 }
 
 impl Store {
-    /// A store with nothing in it, and the usual limits.
+    /// An empty store with the usual limits.
     #[must_use]
     pub fn new() -> Self {
         Self::with_limits(Limits::privileged(), Limits::guest())
     }
 
-    /// The same with other limits for domain 0 and for each guest.
+    /// An empty store with other limits for domain 0 and for each guest.
     #[must_use]
     pub fn with_limits(privileged: Limits, guest: Limits) -> Self {
         let special = [INTRODUCE_DOMAIN, RELEASE_DOMAIN].map(|name| (name, vec![Perm::none(0)]));
@@ -56,7 +56,7 @@ impl Store {
         }
     }
 
-    /// A new client that speaks for `domid`.
+    /// Adds a client that acts as `domid`.
     pub fn connect(&mut self, domid: u16) -> ConnId {
         let id = ConnId(self.next_conn);
         self.next_conn = self.next_conn.wrapping_add(1);
@@ -69,22 +69,23 @@ impl Store {
         self.conns.remove(&conn);
     }
 
-    /// True until the client is forgotten, by [`disconnect`](Self::disconnect) or with its domain.
+    /// Returns true until the client is forgotten, by [`disconnect`](Self::disconnect) or with its domain.
     #[must_use]
     pub fn is_connected(&self, conn: ConnId) -> bool {
         self.conns.contains_key(&conn)
     }
 
-    /// How many bytes [`input`](Self::input) takes from this client now; 0 while it should read its output first.
+    /// Number of bytes that [`input`](Self::input) accepts from this client now; 0 while the client should read its
+    /// output first.
     #[must_use]
     pub fn input_space(&self, conn: ConnId) -> usize {
         self.conns.get(&conn).map_or(0, |conn| if conn.is_full() { 0 } else { conn.decoder.space() })
     }
 
-    /// Takes bytes from a client, at most [`input_space`](Self::input_space) of them, and handles what is complete.
+    /// Takes at most [`input_space`](Self::input_space) bytes from a client, and handles complete requests.
     ///
     /// # Errors
-    /// If the bytes are no messages; the client is to be disconnected then.
+    /// If the bytes are no messages; the caller should then disconnect the client.
     pub fn input(&mut self, conn: ConnId, bytes: &[u8]) -> Result<(), WireError> {
         if let Some(conn) = self.conns.get_mut(&conn) {
             conn.decoder.push(bytes);
@@ -92,16 +93,16 @@ impl Store {
         self.handle_pending(conn)
     }
 
-    /// What this client is to be sent.
+    /// Bytes to send to this client.
     #[must_use]
     pub fn output(&self, conn: ConnId) -> &[u8] {
         self.conns.get(&conn).map_or(&[], |conn| &conn.output)
     }
 
-    /// Notes that `count` bytes of the output were sent, and goes on with requests and events that waited for room.
+    /// Records that `count` bytes of the output were sent, and continues with requests and events that waited for room.
     ///
     /// # Errors
-    /// As [`input`](Self::input).
+    /// Same as [`input`](Self::input).
     pub fn sent(&mut self, conn: ConnId, count: usize) -> Result<(), WireError> {
         if let Some(conn) = self.conns.get_mut(&conn) {
             conn.output.drain(..count.min(conn.output.len()));
@@ -121,15 +122,15 @@ impl Store {
         }
     }
 
-    /// Tells the store of a domain: `@introduceDomain` fires if it is a new one.
+    /// Informs the store of a domain: `@introduceDomain` fires if the domain is new.
     pub fn domain_introduced(&mut self, domid: u16) {
         if self.introduced.insert(domid) {
             self.fire_special(INTRODUCE_DOMAIN);
         }
     }
 
-    /// Tells the store that a domain is gone: its connections with their watches and transactions go, the nodes it
-    /// owned go, and `@releaseDomain` fires. Domain 0 does not go.
+    /// Informs the store that a domain is gone: its connections, with their watches and transactions, and its nodes are
+    /// removed, and `@releaseDomain` fires. Domain 0 is never removed.
     pub fn domain_released(&mut self, domid: u16) {
         if domid == 0 {
             return;
@@ -155,8 +156,8 @@ impl Store {
         }
     }
 
-    /// True between [`domain_introduced`](Self::domain_introduced) and [`domain_released`](Self::domain_released),
-    /// and always for domain 0.
+    /// Returns true between [`domain_introduced`](Self::domain_introduced) and
+    /// [`domain_released`](Self::domain_released), and always for domain 0.
     #[must_use]
     pub fn is_domain_introduced(&self, domid: u16) -> bool {
         self.introduced.contains(&domid)
@@ -165,7 +166,7 @@ impl Store {
     /// Reads a value.
     ///
     /// # Errors
-    /// `ENOENT`; `EINVAL` for what is no path, here and below.
+    /// `ENOENT`; `EINVAL` for an invalid path, here and below.
     pub fn read(&self, path: &str) -> Result<Vec<u8>> {
         self.look(path, |view, path| view.read(path))
     }
@@ -204,10 +205,10 @@ impl Store {
         self.change(path, |view, path| view.mkdir(path))
     }
 
-    /// Removes a node and all below it.
+    /// Removes a node and all nodes below it.
     ///
     /// # Errors
-    /// `EINVAL` for the root; `ENOENT` if not even the directory is there.
+    /// `EINVAL` for the root; `ENOENT` if the directory does not exist either.
     pub fn rm(&mut self, path: &str) -> Result<()> {
         self.change(path, |view, path| view.rm(path))
     }
@@ -215,7 +216,7 @@ impl Store {
     /// Replaces a permission list.
     ///
     /// # Errors
-    /// `ENOENT`; `EINVAL` for an empty list; `ENOSPC` for a long one.
+    /// `ENOENT`; `EINVAL` for an empty list; `ENOSPC` for too long a list.
     pub fn set_perms(&mut self, path: &str, perms: &[Perm]) -> Result<()> {
         self.change(path, |view, path| view.set_perms(path, perms.to_vec()))
     }
@@ -234,7 +235,7 @@ impl Store {
         Ok(())
     }
 
-    /// Runs one operation outside of transactions: all of it happens, or nothing.
+    /// Runs one operation outside of transactions: all of its changes are made, or none.
     pub(super) fn commit_single(
         &mut self,
         domain: u16,
@@ -250,8 +251,8 @@ impl Store {
         if domain == 0 { &self.privileged } else { &self.guest }
     }
 
-    /// For tests and fuzzing: no domain is over its limits of watches and
-    /// transactions, no connection's memory over its bounds, the tree is whole.
+    /// Returns true if no domain exceeds its limits of watches and transactions, no connection's memory
+    /// exceeds its bounds, and the tree is consistent. For tests and fuzzing.
     pub(crate) fn is_within_bounds(&self) -> bool {
         let domains: BTreeSet<u16> = self.conns.values().map(|conn| conn.domain).collect();
         let sum = |domain: u16, size: fn(&Conn) -> usize| {
@@ -267,7 +268,7 @@ impl Store {
             })
     }
 
-    /// Tells all watches of committed changes, as far as their owners may read the nodes.
+    /// Fires all watches of committed changes, as far as the watches' owners may read the nodes.
     pub(super) fn fire(&mut self, changes: &[Change]) {
         for conn in self.conns.values_mut() {
             for change in changes {

@@ -14,12 +14,12 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::{ConnId, Server};
 
-/// Clients of the socket at once; more are hung up on.
+/// Maximum number of concurrent clients of the socket; more are disconnected.
 const CLIENTS_MAX: usize = 256;
 
 type Job = Box<dyn FnOnce(&mut Server) + Send>;
 
-/// A running server. It stops when this is dropped.
+/// A running server; stops when dropped.
 #[derive(Debug)]
 pub struct Handle {
     path: PathBuf,
@@ -29,11 +29,11 @@ pub struct Handle {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Starts a server that listens on a Unix socket at `path`, which only this user may connect to. A socket that nobody
-/// listens on any more is replaced.
+/// Starts a server that listens on a Unix socket at `path`, to which only this user may connect. A socket without a
+/// listener is replaced.
 ///
 /// # Errors
-/// If the socket cannot be made, as when somebody listens there.
+/// If the socket cannot be made, for example because another server listens there.
 pub fn spawn(path: &Path) -> io::Result<Handle> {
     spawn_server(path, Server::new())
 }
@@ -60,20 +60,20 @@ fn listen(path: &Path) -> io::Result<OwnedFd> {
     }
     let listener = socket()?;
     rustix::net::bind(&listener, &address)?;
-    // Before listen, so that nobody can have connected with the permissions that the umask gave.
+    // Before listen, so that nobody can connect with the permissions that the umask gave.
     rustix::fs::chmod(path, Mode::RUSR | Mode::WUSR)?;
     rustix::net::listen(&listener, 64)?;
     Ok(listener)
 }
 
 impl Handle {
-    /// Where it listens.
+    /// Path of the socket.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Runs `body` in the server's thread and gives its result; `None` if the thread has ended.
+    /// Runs `body` in the server's thread and returns its result; `None` if the thread has ended.
     pub fn with<T: Send + 'static>(&self, body: impl FnOnce(&mut Server) -> T + Send + 'static) -> Option<T> {
         let (answer, answered) = channel();
         let job: Job = Box::new(move |server| drop(answer.send(body(server))));
@@ -82,7 +82,7 @@ impl Handle {
         answered.recv().ok()
     }
 
-    /// Serves a new client as domain `domid` and gives the client's end.
+    /// Adds a client as domain `domid` and returns the client's end.
     ///
     /// # Errors
     /// If no socket pair can be made, or the thread has ended.
@@ -92,7 +92,7 @@ impl Handle {
         Ok(theirs.into())
     }
 
-    /// Stops the server: all connections end, and the socket goes.
+    /// Stops the server: ends all connections and removes the socket.
     pub fn stop(mut self) {
         self.end();
     }
@@ -101,7 +101,7 @@ impl Handle {
         self.jobs = None;
         self.wake = None;
         if let Some(thread) = self.thread.take() {
-            // A panic in there was a job's, and has been reported by then.
+            // A panic of the thread comes from a job, and has been reported already.
             drop(thread.join());
             drop(std::fs::remove_file(&self.path));
         }
@@ -156,7 +156,7 @@ fn run(mut server: Server, listener: &OwnedFd, woken: &UnixStream, jobs: &Receiv
 }
 
 fn accept(server: &mut Server, listener: &OwnedFd) {
-    // A refused or failed client is that client's trouble; poll says when the next is there.
+    // A refused or failed client is ignored; poll reports the next one.
     if let Ok(client) = rustix::net::accept_with(listener, SocketFlags::CLOEXEC)
         && server.fds().count() < CLIENTS_MAX
     {

@@ -2,8 +2,9 @@
 //!
 //! Every operation works on an [`Overlay`]: its own changes over the common tree. A single request's overlay is
 //! committed at its end or dropped on an error, so no request is ever half done. A transaction's overlay lives from
-//! start to end and also notes the generation of every node it looked at; if one of those is another by the end, the
-//! transaction is refused with `EAGAIN` and nothing of it happens. So of two that touch one node, the first to end wins.
+//! start to end and also records the generation of every node it looked at. If one of those has changed by the end, the
+//! transaction is refused with `EAGAIN` and none of its changes is made. So of two transactions that touch one node,
+//! the first to end wins.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +12,7 @@ use super::limits::Limits;
 use crate::errno::StoreErrno;
 use crate::perm::Perm;
 
-/// One node. `generation` is the commit that made it what it is.
+/// One node. `generation` is the number of the commit that last changed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Node {
     pub(super) value: Vec<u8>,
@@ -25,45 +26,45 @@ impl Node {
         self.perms.first().map_or(0, |perm| perm.domain)
     }
 
-    /// What counts against [`Limits::node_bytes`].
+    /// Size that counts against [`Limits::node_bytes`].
     pub(super) fn size_bytes(&self) -> usize {
         self.children.iter().fold(self.value.len(), |sum, name| sum.saturating_add(name.len()).saturating_add(1))
     }
 }
 
-/// Something that watches may be told of.
+/// A change that watches may report.
 #[derive(Clone, Debug)]
 pub(super) struct Change {
     pub(super) path: String,
-    /// Only watches at the very path are meant: a node that went away with one above it.
+    /// True if only watches at exactly this path fire: the node was removed with one above it.
     pub(super) exact: bool,
-    /// Permissions before and after; who may read under either is told.
+    /// Permissions before and after the change; domains that may read under either are informed.
     pub(super) before: Option<Vec<Perm>>,
     pub(super) after: Option<Vec<Perm>>,
 }
 
-/// Changes in the order in which they were made, each path once however often it changed.
+/// Changes in the order in which they were made, each path once even if it changed several times.
 pub(super) type Changes = Vec<Change>;
 
 /// One writer's changes, not yet seen by others.
 #[derive(Debug, Default)]
 pub(super) struct Overlay {
-    /// For transactions: what was there when it was first looked at.
+    /// For transactions: the generation of each path when it was first looked at; `None` for a missing node.
     seen: Option<BTreeMap<String, Option<u64>>>,
     edits: BTreeMap<String, Option<Node>>,
     changes: Changes,
     change_at: BTreeMap<String, usize>,
-    /// Nodes that domains own more or less by this.
+    /// Change of the number of nodes that each domain owns.
     owned: BTreeMap<u16, i64>,
 }
 
 impl Overlay {
-    /// For one request.
+    /// An overlay for one request.
     pub(super) fn single() -> Self {
         Self::default()
     }
 
-    /// For many requests, with detection of conflicts.
+    /// An overlay for many requests, with detection of conflicts.
     pub(super) fn transaction() -> Self {
         Self { seen: Some(BTreeMap::new()), ..Self::default() }
     }
@@ -72,7 +73,7 @@ impl Overlay {
         self.owned.get(&domain).copied().unwrap_or(0)
     }
 
-    /// Notes that `path` is looked at.
+    /// Records that `path` is looked at.
     pub(super) fn touch(&mut self, tree: &Tree, path: &str, limits: &Limits) -> Result<(), StoreErrno> {
         let Some(seen) = &mut self.seen else { return Ok(()) };
         if seen.contains_key(path) {
@@ -85,7 +86,7 @@ impl Overlay {
         Ok(())
     }
 
-    /// The node as this writer sees it.
+    /// The node at `path` as this writer sees it.
     pub(super) fn get<'a>(&'a self, tree: &'a Tree, path: &str) -> Option<&'a Node> {
         match self.edits.get(path) {
             Some(edit) => edit.as_ref(),
@@ -105,7 +106,7 @@ impl Overlay {
         self.edits.insert(path.to_owned(), node);
     }
 
-    /// Notes a change that watches will be told of at commit.
+    /// Records a change for which watches fire after the commit.
     pub(super) fn changed(&mut self, path: &str, exact: bool, before: Option<Vec<Perm>>, after: Option<Vec<Perm>>) {
         let known = self.change_at.get(path).and_then(|at| self.changes.get_mut(*at));
         if let Some(change) = known {
@@ -119,7 +120,7 @@ impl Overlay {
     }
 }
 
-/// All nodes by absolute path. The root is always there.
+/// All nodes by absolute path. The root always exists.
 #[derive(Debug)]
 pub(super) struct Tree {
     nodes: BTreeMap<String, Node>,
@@ -133,7 +134,7 @@ impl Tree {
         Self { nodes: BTreeMap::from([("/".to_owned(), root)]), owned: BTreeMap::from([(0, 1)]), generation: 0 }
     }
 
-    /// How many nodes a domain owns.
+    /// Number of nodes that a domain owns.
     pub(super) fn owned(&self, domain: u16) -> usize {
         self.owned.get(&domain).copied().unwrap_or(0)
     }
@@ -142,15 +143,15 @@ impl Tree {
         self.nodes.iter().map(|(path, node)| (path.as_str(), node))
     }
 
-    /// Makes an overlay's changes everybody's.
+    /// Applies an overlay's changes to the tree.
     ///
-    /// `EAGAIN` on a conflict, `ENOSPC` if `domain` would own more than it may; nothing has changed then.
+    /// Fails with `EAGAIN` on a conflict, with `ENOSPC` if `domain` would own too many nodes; nothing is changed then.
     pub(super) fn commit(&mut self, overlay: Overlay, domain: u16, limits: &Limits) -> Result<Changes, StoreErrno> {
         let stale = |(path, seen): (&String, &Option<u64>)| self.nodes.get(path).map(|node| node.generation) != *seen;
         if overlay.seen.iter().flatten().any(stale) {
             return Err(StoreErrno::Again);
         }
-        // Checked when each node was made, and here again: others may have been committed since.
+        // Checked when each node was made, and here again: other overlays may have been committed since.
         let more = overlay.owned_more(domain);
         if more > 0 && add(self.owned(domain), more) > limits.nodes {
             return Err(StoreErrno::NoSpc);
@@ -178,7 +179,8 @@ impl Tree {
         Ok(overlay.changes)
     }
 
-    /// For tests and fuzzing: the counters agree with the nodes, every child has its node and every node its parent.
+    /// Returns true if the counters agree with the nodes, every child has its node and every node its parent. For tests
+    /// and fuzzing.
     pub(super) fn is_consistent(&self) -> bool {
         let mut owned: BTreeMap<u16, usize> = BTreeMap::new();
         let mut links = 0_usize;
@@ -196,7 +198,7 @@ impl Tree {
     }
 }
 
-/// `count + step`, as near as the type comes.
+/// `count + step`, saturating.
 pub(super) fn add(count: usize, step: i64) -> usize {
     let size = usize::try_from(step.unsigned_abs()).unwrap_or(usize::MAX);
     if step < 0 { count.saturating_sub(size) } else { count.saturating_add(size) }

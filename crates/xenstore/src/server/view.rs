@@ -1,4 +1,4 @@
-//! What one domain can see and do of the tree: permissions, quotas and the operations on nodes.
+//! One domain's view of the tree: permissions, quotas and the operations on nodes.
 
 use super::limits::Limits;
 use super::tree::{Node, Overlay, Tree, add};
@@ -6,7 +6,7 @@ use crate::errno::StoreErrno;
 use crate::path;
 use crate::perm::{self, Access, Perm};
 
-/// What an operation needs a node's permissions to grant.
+/// Right to a node that an operation requires.
 #[derive(Clone, Copy)]
 enum Need {
     Read,
@@ -36,10 +36,10 @@ impl View<'_> {
         Ok(self.overlay.get(self.tree, path))
     }
 
-    /// The node, if it is there and grants what is needed.
+    /// The node at `path`, if it exists and grants `need`.
     ///
-    /// For one that is not there the nearest directory above decides whether the domain may know that: `ENOENT` or
-    /// `EACCES`. Where writing is needed, `ENOENT` so says that the node may be made.
+    /// For a missing node, the permissions of the nearest existing directory above decide if the domain may know that
+    /// it is missing: `ENOENT` or `EACCES`. With [`Need::Write`], `ENOENT` therefore means that the node may be made.
     fn lookup(&mut self, path: &str, need: Need) -> Result<&Node, StoreErrno> {
         let domain = self.domain;
         let mut at = path;
@@ -59,7 +59,7 @@ impl View<'_> {
         Ok(self.lookup(path, Need::Read)?.value.clone())
     }
 
-    /// Generation of the list of children, and the list as on the wire.
+    /// Generation of the list of children, and the list in its wire format.
     pub(super) fn directory(&mut self, path: &str) -> Result<(u64, Vec<u8>), StoreErrno> {
         let node = self.lookup(path, Need::Read)?;
         let list = node.children.iter().flat_map(|name| name.bytes().chain([0])).collect();
@@ -92,7 +92,7 @@ impl View<'_> {
         }
     }
 
-    /// Makes a node and what is missing above it. The nearest directory that is there has been found writable.
+    /// Makes a node and the missing nodes above it. The caller has found the nearest existing directory writable.
     fn create(&mut self, path: &str, value: &[u8]) -> Result<(), StoreErrno> {
         let mut missing = Vec::new();
         let mut at = path;
@@ -108,7 +108,7 @@ impl View<'_> {
         if owned.saturating_add(missing.len()) > self.limits.nodes {
             return Err(StoreErrno::NoSpc);
         }
-        // From the top down: a new node has its parent's permissions, but belongs to who made it.
+        // From the top down: a new node has its parent's permissions, but belongs to the domain that made it.
         let mut parent_path = at;
         for (path, name) in missing.into_iter().rev() {
             let mut perms = parent.perms.clone();
@@ -141,7 +141,7 @@ impl View<'_> {
         let (dir, name) = path::split(path).ok_or(StoreErrno::Inval)?;
         match self.lookup(path, Need::Write).map(drop) {
             Ok(()) => self.remove_tree(path, dir, name),
-            // Gone already is as good as removed, where the directory is there to say so.
+            // A missing node counts as removed if its directory exists.
             Err(StoreErrno::NoEnt) if self.node(dir)?.is_some() => Ok(()),
             Err(error) => Err(error),
         }
@@ -174,7 +174,7 @@ impl View<'_> {
         Ok(())
     }
 
-    /// Removes all that `gone` owns, and its entries in other nodes' permissions, so that a later domain of the same
+    /// Removes all nodes of `gone`, and its entries in other nodes' permissions, so that a later domain of the same
     /// number inherits nothing.
     pub(super) fn forget_domain(&mut self, gone: u16) -> Result<(), StoreErrno> {
         let owned: Vec<String> =
@@ -203,7 +203,7 @@ impl View<'_> {
     }
 }
 
-/// Who may replace a permission list by which.
+/// Checks that `domain` may replace the permission list `old` by `new`.
 pub(super) fn check_new_perms(old: &[Perm], new: &[Perm], domain: u16, limits: &Limits) -> Result<(), StoreErrno> {
     let old_owner = old.first().map_or(0, |perm| perm.domain);
     let new_owner = new.first().ok_or(StoreErrno::Inval)?.domain;
@@ -216,6 +216,6 @@ pub(super) fn check_new_perms(old: &[Perm], new: &[Perm], domain: u16, limits: &
     if old_owner != domain {
         return Err(StoreErrno::Acces);
     }
-    // Else a domain could give its nodes away and own new ones, over any quota.
+    // Otherwise a domain could give its nodes away and own new ones, beyond any quota.
     if new_owner != old_owner { Err(StoreErrno::Perm) } else { Ok(()) }
 }

@@ -1,16 +1,16 @@
-//! A running server in a directory of its own, and clients of it.
+//! A running server in a directory of its own, and its clients.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use xenstore::{Client, Perm, server};
 
-/// Long enough for a loaded machine, short enough to fail in time.
+/// Time to wait for an expected event: enough for a loaded machine, but short enough to fail in time.
 pub const SOON: Duration = Duration::from_secs(60);
-/// Long enough that an event which should not come would have.
+/// Time to wait for an event that must not come.
 pub const QUIET: Duration = Duration::from_millis(50);
 
-/// A server, and the directory that its socket is in.
+/// A server, and the directory of its socket.
 pub struct Fixture {
     pub handle: server::Handle,
     pub dir: tempfile::TempDir,

@@ -1,4 +1,4 @@
-//! Grants and their mappings: who may map what, and when a page is its owner's alone again.
+//! Grants and their mappings: the rights to map pages, and their return to the owner.
 
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -11,7 +11,7 @@ use super::super::wire::{MAX_GRANT_PAGES, Token};
 use super::{ConnectionId, Machine, limit};
 use crate::{Access, DomainId, Refusal};
 
-/// References below this one are the toolstack's on real Xen (console, XenStore).
+/// First reference for grants; lower ones belong to the toolstack on real Xen (console, XenStore).
 const FIRST_REFERENCE: u32 = 8;
 
 pub(super) struct Allocation {
@@ -20,15 +20,15 @@ pub(super) struct Allocation {
     to: DomainId,
     access: Access,
     pages: u32,
-    /// How often each page is mapped.
+    /// Number of mappings of each page.
     mapped: Vec<u32>,
-    /// The owner is done with it; it goes with its last mapping.
+    /// True if the owner has ended the access; the allocation is removed with its last mapping.
     revoked: bool,
     memory: Arc<OwnedFd>,
 }
 
 impl Allocation {
-    /// What a mapper with this right gets to map: for reading only, a descriptor that cannot do more.
+    /// The descriptor for a mapper with this right: a read-only one for [`Access::ReadOnly`].
     fn file(&self, access: Access) -> Result<Arc<OwnedFd>, Refusal> {
         match access {
             Access::ReadWrite => Ok(Arc::clone(&self.memory)),
@@ -41,25 +41,25 @@ impl Allocation {
     }
 }
 
-/// Where an allocation stands in the books: its domain and its lowest reference.
+/// Key of an allocation: its domain and its lowest reference.
 pub(super) type AllocationKey = (DomainId, u32);
 
 pub(super) struct Mapping {
     pub(super) mapper: ConnectionId,
     mapper_domain: DomainId,
-    /// For each mapped page: its allocation and page number. The allocation may be gone by now.
+    /// Allocation and page number of each mapped page. The allocation may be gone by now.
     pages: Vec<(AllocationKey, Token, u32)>,
 }
 
-/// Pages as their owner gets them. Page `i` of `n` has reference `lowest + n - 1 - i`: downwards, as
-/// the free list of a real grant table tends to give them, so that nobody comes to rely on the order.
+/// Granted pages for their owner. Page `i` of `n` has reference `lowest + n - 1 - i`: downwards, as
+/// the free list of a real grant table tends to give them, so that no program comes to rely on the order.
 pub(in crate::emu) struct NewGrant {
     pub token: Token,
     pub lowest: u32,
     pub memory: Arc<OwnedFd>,
 }
 
-/// Pages as their mapper gets them, in the order of its references.
+/// Mapped pages for their mapper, in the order of its references.
 pub(in crate::emu) struct NewMapping {
     pub token: Token,
     /// Index into `files`, and page within that file.
@@ -71,7 +71,7 @@ pub(in crate::emu) struct NewMapping {
 pub(in crate::emu) type MapRefusal = (Refusal, u32);
 
 impl Machine {
-    /// Zeroed pages of `owner` that `to` may map.
+    /// Allocates zeroed pages of `owner` that `to` may map.
     pub fn grant(
         &mut self,
         owner: ConnectionId,
@@ -236,12 +236,12 @@ impl Machine {
     }
 }
 
-/// The lowest of `pages` consecutive free references at or after `from`, starting over at the first
-/// one when the numbers run out.
+/// The lowest of `pages` consecutive free references at or after `from`. The search continues at the first
+/// reference when the numbers run out.
 fn free_references(allocations: &BTreeMap<AllocationKey, Allocation>, domain: DomainId, from: u32, pages: u32) -> u32 {
     let mut lowest = from.max(FIRST_REFERENCE);
     loop {
-        // Reference u32::MAX is never given out, so that the end of a range is a `u32`.
+        // Reference u32::MAX is never used, so that the end of a range is a `u32`.
         let Some(end) = lowest.checked_add(pages) else {
             lowest = FIRST_REFERENCE;
             continue;
@@ -255,7 +255,7 @@ fn free_references(allocations: &BTreeMap<AllocationKey, Allocation>, domain: Do
     }
 }
 
-/// Zeroed memory of a size that nobody can change.
+/// Zeroed memory whose size is sealed.
 fn sealed_memory(pages: u32) -> rustix::io::Result<OwnedFd> {
     let memory = rustix::fs::memfd_create("xen-grant", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     rustix::fs::ftruncate(&memory, u64::from(pages) * PAGE_BYTES as u64)?;

@@ -1,9 +1,9 @@
-//! The emulated machine's books: which connection belongs to which domain, and what it owns.
+//! The emulated machine's state: the domain of each connection, and everything that a connection owns.
 //!
-//! No sockets here: requests come in as calls and go out as results, so that the rules can be read,
-//! and tested, on their own. Everything a connection owns carries its id, and [`Machine::disconnect`]
-//! takes all of it away, however the connection ended. `grants` and `ports` hold the two kinds of
-//! things that domains share.
+//! No sockets here: requests come in as calls and go out as results, so that the rules can be read
+//! and tested on their own. Everything that a connection owns carries the connection's id, and
+//! [`Machine::disconnect`] releases all of it, no matter why the connection ended. `grants` and `ports` hold the
+//! two kinds of objects that domains share.
 
 mod grants;
 mod ports;
@@ -16,30 +16,30 @@ use crate::{DomainId, Port, Refusal};
 use grants::{Allocation, AllocationKey, Mapping};
 use ports::PortEntry;
 
-/// Bounds of one domain, all its connections together.
+/// Limits of one domain, all its connections together.
 ///
-/// A stream takes two ports and some ten grants, so these are good for far more than a thousand.
+/// A stream takes two ports and some ten grants, so these limits allow far more than a thousand streams.
 pub(super) mod limit {
     /// Connections at the same time.
     pub const CONNECTIONS: u32 = 256;
     /// Pages granted to others, revoked ones that are still mapped included.
     pub const GRANTED_PAGES: u32 = 262_144;
-    /// Allocations of granted pages: each is a descriptor of the hypervisor.
+    /// Allocations of granted pages, each with a descriptor of the hypervisor.
     pub const ALLOCATIONS: u32 = 65_536;
-    /// Pages of others that are mapped, each mapping counted.
+    /// Mapped pages of others, each mapping counted.
     pub const MAPPED_PAGES: u32 = 1_048_576;
-    /// Ports: each pair costs two descriptors.
+    /// Ports, each pair with two descriptors.
     pub const PORTS: u32 = 16_384;
 }
 
-/// A connection of a domain; never used twice.
+/// Id of a domain's connection; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct ConnectionId(pub u64);
 
-/// What a connection's end, or its `Hello`, means for its domain.
+/// Effect of a connection's `Hello`, or of its end, on its domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Life {
-    /// The domain was alive, or dead, before and still is.
+    /// The domain stays alive, or stays dead.
     Unchanged,
     /// The first connection came.
     Started(DomainId),
@@ -52,7 +52,7 @@ pub(super) enum Life {
 pub struct Stats {
     /// Domains with at least one connection.
     pub domains: u32,
-    /// Connections that said which domain they are.
+    /// Connections that have sent `Hello`.
     pub connections: u32,
     /// Pages granted, revoked ones that are still mapped included.
     pub granted_pages: u32,
@@ -71,8 +71,8 @@ struct Domain {
     granted_pages: u32,
     mapped_pages: u32,
     ports: u32,
-    /// Next reference and port to give out. They outlive the domain, so that a number somebody kept
-    /// from a dead domain never means something of its successor.
+    /// Next reference and port to use. Both outlive the domain, so that a number kept from a dead domain never
+    /// names an object of its successor.
     next_reference: u32,
     next_port: u32,
 }
@@ -90,7 +90,7 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    /// A connection says which domain it is.
+    /// Registers a connection as one of `domain`.
     pub fn connect(&mut self, id: ConnectionId, domain: DomainId) -> Result<Life, Refusal> {
         let books = self.domains.entry(domain).or_default();
         if books.connections >= limit::CONNECTIONS {
@@ -102,7 +102,7 @@ impl Machine {
         Ok(if first { Life::Started(domain) } else { Life::Unchanged })
     }
 
-    /// A connection is gone: so is everything it owned.
+    /// Removes a connection and everything it owned.
     pub fn disconnect(&mut self, id: ConnectionId) -> Life {
         let Some(domain) = self.connections.remove(&id) else {
             return Life::Unchanged;
@@ -137,12 +137,12 @@ impl Machine {
         if books.connections == 0 { Life::Died(domain) } else { Life::Unchanged }
     }
 
-    /// The domain of a connection that said `Hello`.
+    /// The domain of a connection that sent `Hello`.
     pub fn domain_of(&self, id: ConnectionId) -> Option<DomainId> {
         self.connections.get(&id).copied()
     }
 
-    /// Counters, without the store's.
+    /// Counters, without those of the store.
     pub fn stats(&self) -> Stats {
         let mut stats = Stats::default();
         for books in self.domains.values() {

@@ -20,7 +20,7 @@ pub(super) struct PortEntry {
     send: Arc<OwnedFd>,
 }
 
-/// A port as its owner gets it.
+/// A new port for its owner.
 pub(in crate::emu) struct NewPort {
     pub port: Port,
     pub receive: Arc<OwnedFd>,
@@ -28,14 +28,14 @@ pub(in crate::emu) struct NewPort {
 }
 
 impl Machine {
-    /// A port that `remote` may bind.
+    /// Allocates a port that `remote` may bind.
     pub fn alloc_unbound(&mut self, owner: ConnectionId, remote: DomainId) -> Result<NewPort, Refusal> {
         let receive = Arc::new(event().map_err(|_| Refusal::NoResources)?);
         let send = Arc::new(event().map_err(|_| Refusal::NoResources)?);
         self.insert_port(owner, PortState::Unbound { remote }, receive, send)
     }
 
-    /// The other end of a port that `remote` keeps for us.
+    /// Binds the other end of a port that `remote` reserved for `owner`'s domain.
     ///
     /// As on Xen, the new end has an event pending from the start: notifications sent before it was
     /// bound would otherwise be lost.
