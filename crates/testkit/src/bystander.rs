@@ -1,4 +1,4 @@
-//! Another guest that plays while something happens elsewhere.
+//! A second guest that plays while something happens to other guests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ use crate::world::World;
 /// The bystander's domain; tests use lower ones.
 const GUEST: DomainId = DomainId(77);
 
-/// A Linux guest that plays without a pause until it is asked whether it was disturbed.
+/// A Linux guest that plays without a pause until [`assert_undisturbed`](Self::assert_undisturbed).
 pub struct Bystander {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Outcome>,
@@ -26,25 +26,25 @@ pub struct Bystander {
 
 struct Outcome {
     sound: Vec<u8>,
-    /// Bytes at the end that may not have been played: ALSA gave up waiting for them.
+    /// Bytes at the end that may not have been played, because ALSA stopped waiting for them.
     cut_bytes: usize,
     gaps: u32,
     registrations: usize,
 }
 
-/// The longest buffer that the stock driver has.
+/// Largest buffer of the stock driver.
 const BUFFER_FRAMES: u32 = 16_384;
 const BUFFER_BYTES: usize = BUFFER_FRAMES as usize * FRAME_BYTES;
 const FRAME_BYTES: usize = 4;
 
-/// What a machine must have stood still for a gap to be its doing: half the buffer's time, as the buffer is not always full.
+/// Stall of the machine that excuses one gap: half the buffer's time, since the buffer is not always full.
 const EXCUSE: Duration = Duration::from_millis(170);
 
 impl Bystander {
-    /// Attaches the guest's card and lets it play; returns when it does.
+    /// Attaches the guest's card and starts playing; returns when the guest plays.
     ///
     /// # Panics
-    /// When the card does not come.
+    /// If the card does not appear.
     #[must_use]
     pub fn start(world: &mut World) -> Self {
         let stalls = Stalls::watch();
@@ -77,13 +77,13 @@ impl Bystander {
                 }
                 outcome.sound.extend(chunk);
                 if outcome.sound.len() > BUFFER_BYTES {
-                    // More fits only after some was played; it is listened to once.
+                    // More than one buffer was written, so the device plays. Only the first message is received.
                     let _ = plays.send(());
                 }
             }
             match pcm.drain() {
                 Ok(()) => {}
-                // No period ended in the time of more than a buffer.
+                // No period ended within more than the time of a buffer.
                 Err(Errno::EIO) => {
                     outcome.gaps += 1;
                     outcome.cut_bytes = BUFFER_BYTES;
@@ -98,10 +98,10 @@ impl Bystander {
         Self { stop, thread, stalls }
     }
 
-    /// Fails if anything the guest played was lost, changed or late; a machine that stood still meanwhile excuses what is late.
+    /// Fails if any sound of the guest was lost, changed or late; stalls of the machine excuse lateness.
     ///
     /// # Panics
-    /// When it was.
+    /// If the guest was disturbed.
     pub fn assert_undisturbed(self, world: &World) {
         self.stop.store(true, Ordering::Release);
         let outcome = self.thread.join().expect("the bystander plays on");

@@ -1,4 +1,4 @@
-//! Counting what a machine, a daemon and this process hold: for tests that nothing leaks.
+//! Counts of the resources that a machine, a daemon and this process hold, for tests of leaks.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,12 +6,12 @@ use std::fmt;
 use xen::Usage;
 use xen::emu::Stats;
 
-/// Everything that is counted. Two of them are equal when nothing leaked in between.
+/// All counts. Two of them are equal if nothing leaked in between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Census {
-    /// The emulated machine.
+    /// Counters of the emulated machine.
     pub machine: Stats,
-    /// The daemon's hold on Xen.
+    /// Resources of Xen that the daemon holds.
     pub daemon: Usage,
     /// Watches of the host domain, the daemon's among them.
     pub watches: usize,
@@ -23,10 +23,10 @@ impl fmt::Display for Census {
     }
 }
 
-/// Open descriptors of this process, by what they are: their number for each kind or file.
+/// Number of open descriptors of this process for each kind or file.
 ///
 /// # Panics
-/// Without `/proc`.
+/// If `/proc` is not mounted.
 #[must_use]
 pub fn file_descriptors() -> BTreeMap<String, usize> {
     let mut kinds = BTreeMap::new();
@@ -40,31 +40,31 @@ pub fn file_descriptors() -> BTreeMap<String, usize> {
     kinds
 }
 
-/// Mappings of shared memory of this process. The allocator's and the threads' own come and go.
+/// Number of mappings of shared memory of this process. Those of the allocator and of threads vary, and are left out.
 ///
 /// # Panics
-/// Without `/proc`.
+/// If `/proc` is not mounted.
 #[must_use]
 pub fn mappings() -> usize {
     let maps = std::fs::read_to_string("/proc/self/maps").expect("/proc is mounted");
     maps.lines().filter(|line| line.contains("memfd:")).count()
 }
 
-/// Watches that a meter leaves free, to be counted.
+/// Watches that a meter leaves free for counting.
 const FREE: usize = 512;
-/// Watches of one connection of a meter: the store looks through them at each new one.
+/// Maximum number of watches of one connection of a meter: the store searches all of them at each new one.
 const EACH: usize = 512;
 
-/// Counts the watches of domain 0: its quota, less what a meter can still set.
+/// Counts the watches of domain 0: its quota minus the watches that a meter can still set.
 pub(crate) struct WatchMeter {
-    /// Connections whose watches fill the quota but for [`FREE`].
+    /// Connections whose watches fill the quota except [`FREE`] watches.
     ballast: Vec<xenstore::Client>,
     filled: usize,
     probe: xenstore::Client,
 }
 
 impl WatchMeter {
-    /// A meter on the store that `host` reaches.
+    /// A meter for the store of `host`.
     pub fn new(host: &xen::Xen) -> Self {
         let connect = || host.store().expect("the store");
         let filled = quota() - FREE;
@@ -81,7 +81,7 @@ impl WatchMeter {
         Self { ballast, filled, probe: connect() }
     }
 
-    /// Watches of domain 0, the meter's own left out.
+    /// Number of watches of domain 0, without the meter's own.
     pub fn count(&mut self) -> usize {
         debug_assert!(!self.ballast.is_empty());
         let mut free = 0;

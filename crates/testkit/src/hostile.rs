@@ -1,7 +1,7 @@
-//! A frontend that does what it likes with ring, event page, directory and store.
+//! A frontend that can do anything with ring, event page, directory and store.
 //!
 //! [`HostileGuest`] has the pages and channels of a card and leaves every step to the test;
-//! [`RawStream`] puts any bytes into the ring, well-formed requests among them.
+//! [`RawStream`] puts any bytes into the ring, including well-formed requests.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use xen::{Access, DomainId, EventChannel, Granted, Xen};
 use crate::wait::{PATIENCE, eventually};
 use crate::world::{Guest, World, backend_path, frontend_path};
 
-/// The domain that is to be harmed.
+/// The attacked domain.
 const HOST: DomainId = DomainId(0);
 
 /// Offset of the guest's producer index in the ring's page.
@@ -25,16 +25,16 @@ pub const RSP_PROD: usize = 8;
 pub const IN_CONS: usize = 0;
 /// Offset of the host's producer index in the event page.
 pub const IN_PROD: usize = 4;
-/// Where the slots start in both pages.
+/// Offset of the first slot in both pages.
 pub const SLOTS: usize = 64;
 
 /// A guest's card without any driver.
 pub struct HostileGuest {
-    /// The guest's hold on Xen.
+    /// The guest's handle to Xen.
     pub xen: Xen,
-    /// Its connection to the store.
+    /// The guest's connection to the store.
     pub store: xenstore::Client,
-    /// Its streams' pages and channels, once granted.
+    /// Pages and channels of the streams, once granted.
     pub streams: Vec<RawStream>,
     card: u32,
 }
@@ -43,17 +43,17 @@ impl HostileGuest {
     /// Enters as a guest whose card is attached.
     ///
     /// # Panics
-    /// When the store cannot be reached.
+    /// If the store cannot be reached.
     #[must_use]
     pub fn enter(world: &World, guest: Guest) -> Self {
         let xen = world.enter(guest);
         Self::in_domain(xen)
     }
 
-    /// Is the guest of the domain that `xen` is, emulated or real. Its card is attached.
+    /// The guest in the domain of `xen`, emulated or real. The guest's card is attached.
     ///
     /// # Panics
-    /// When the store cannot be reached.
+    /// If the store cannot be reached.
     #[must_use]
     pub fn in_domain(xen: Xen) -> Self {
         let store = xen.store().expect("the store");
@@ -63,7 +63,7 @@ impl HostileGuest {
     /// Enters, and connects the first `streams` streams of PCM device 0.
     ///
     /// # Panics
-    /// When the backend does not connect.
+    /// If the backend does not connect.
     #[must_use]
     pub fn connected(world: &mut World, guest: Guest, streams: usize) -> Self {
         let mut hostile = Self::enter(world, guest);
@@ -74,16 +74,16 @@ impl HostileGuest {
     /// Connects with new rings.
     ///
     /// # Panics
-    /// When the backend does not connect.
+    /// If the backend does not connect.
     pub fn connect(&mut self, world: &mut World, streams: usize) {
         let (guest, card) = (self.xen.domain(), self.card);
         self.connect_with(streams, |_, state| world.wait_backend(guest, card, state));
     }
 
-    /// Connects with new rings, seeing no more of the world than a guest does.
+    /// Connects with new rings; reads the backend's state as a guest, without a [`World`].
     ///
     /// # Panics
-    /// When the backend does not connect.
+    /// If the backend does not connect.
     pub fn connect_alone(&mut self, streams: usize) {
         self.connect_with(streams, |hostile, state| {
             assert!(hostile.sees_backend(state), "the backend does not become {state}");
@@ -100,7 +100,7 @@ impl HostileGuest {
         self.set_state(XenbusState::Connected);
     }
 
-    /// Whether the backend gets into `state` soon.
+    /// Waits for the backend to reach `state`; returns true if it does in time.
     pub fn sees_backend(&mut self, state: XenbusState) -> bool {
         let path = format!("{}/state", backend_path(self.xen.domain(), self.card));
         eventually(PATIENCE, || {
@@ -109,10 +109,10 @@ impl HostileGuest {
         })
     }
 
-    /// Grants pages and makes channels for so many streams.
+    /// Grants pages and allocates channels for `streams` streams.
     ///
     /// # Panics
-    /// When the emulation refuses.
+    /// If the emulation refuses.
     pub fn grant(&mut self, streams: usize) {
         self.streams = (0..streams).map(|_| RawStream::new(&self.xen)).collect();
     }
@@ -120,7 +120,7 @@ impl HostileGuest {
     /// Writes the streams' transport nodes.
     ///
     /// # Panics
-    /// When the store refuses.
+    /// If the store refuses.
     pub fn publish(&mut self) {
         for stream in 0..self.streams.len() {
             let nodes = self.streams[stream].nodes();
@@ -133,7 +133,7 @@ impl HostileGuest {
     /// Writes a node below the card's frontend directory.
     ///
     /// # Panics
-    /// When the store refuses.
+    /// If the store refuses.
     pub fn put(&mut self, path: &str, value: &[u8]) {
         let path = format!("{}/{path}", frontend_path(self.xen.domain(), self.card));
         self.store.write(&path, value).expect("a guest may write its own nodes");
@@ -148,15 +148,15 @@ impl HostileGuest {
     /// Writes the frontend's state.
     ///
     /// # Panics
-    /// When the store refuses.
+    /// If the store refuses.
     pub fn set_state(&mut self, state: XenbusState) {
         self.put("state", state.node().as_bytes());
     }
 
-    /// A buffer with a proper directory.
+    /// A buffer with a valid directory.
     ///
     /// # Panics
-    /// When the emulation refuses.
+    /// If the emulation refuses.
     #[must_use]
     pub fn buffer(&self, bytes: usize) -> Buffer {
         Buffer::new(&self.xen, bytes)
@@ -173,10 +173,10 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// A buffer with a proper directory.
+    /// A buffer with a valid directory.
     ///
     /// # Panics
-    /// When the emulation refuses.
+    /// If the emulation refuses.
     #[must_use]
     pub fn new(xen: &Xen, bytes: usize) -> Self {
         let count = bytes.div_ceil(PAGE_BYTES);
@@ -200,7 +200,7 @@ impl Buffer {
     }
 }
 
-/// A stream's ring and event page in the hands of somebody who keeps no rule.
+/// A stream's ring and event page, for a frontend that keeps no rules.
 pub struct RawStream {
     /// The ring's page.
     pub ring: Granted,
@@ -210,7 +210,7 @@ pub struct RawStream {
     pub events: Granted,
     /// The event page's channel.
     pub event_channel: EventChannel,
-    /// Next request to put.
+    /// Index of the next request.
     pub req_prod: u32,
     rsp_cons: u32,
     next_id: u16,
@@ -236,7 +236,7 @@ impl RawStream {
         SLOTS + (index % RING_SLOTS) as usize * PACKET_BYTES
     }
 
-    /// Puts any bytes into the next slot and shows them; the caller notifies.
+    /// Puts any bytes into the next slot and publishes them; the caller notifies.
     pub fn put(&mut self, packet: &[u8; PACKET_BYTES]) {
         self.ring.write(Self::slot(self.req_prod), packet);
         self.req_prod = self.req_prod.wrapping_add(1);
@@ -246,12 +246,12 @@ impl RawStream {
     /// Signals the ring's channel.
     ///
     /// # Panics
-    /// When the channel is gone.
+    /// If the channel is gone.
     pub fn notify(&self) {
         self.channel.notify().expect("the channel lives");
     }
 
-    /// Waits for the next response as it stands in the ring.
+    /// Waits for the next response and returns its bytes; `None` after `timeout`.
     #[must_use]
     pub fn take(&mut self, timeout: Duration) -> Option<[u8; PACKET_BYTES]> {
         take_response(&self.ring, &self.channel, &mut self.rsp_cons, timeout)
@@ -260,7 +260,7 @@ impl RawStream {
     /// Sends any bytes and waits for the response.
     ///
     /// # Panics
-    /// Without one.
+    /// If no response comes.
     pub fn call_raw(&mut self, packet: &[u8; PACKET_BYTES]) -> [u8; PACKET_BYTES] {
         self.put(packet);
         self.notify();
@@ -270,10 +270,10 @@ impl RawStream {
     /// Sends a request and waits for its response.
     ///
     /// # Errors
-    /// What the backend answered.
+    /// The backend's error.
     ///
     /// # Panics
-    /// Without an answer, or when it is to something else.
+    /// If no response comes, or one to another request.
     pub fn call(&mut self, operation: Operation) -> Result<Response, Errno> {
         let id = self.next_id;
         self.next_id = id.wrapping_add(1);
@@ -283,42 +283,43 @@ impl RawStream {
         response.result.map(|()| response)
     }
 
-    /// OPEN.
+    /// Sends OPEN.
     ///
     /// # Errors
-    /// As [`call`](Self::call).
+    /// Same as [`call`](Self::call).
     pub fn open(&mut self, params: OpenParams) -> Result<(), Errno> {
         self.call(Operation::Open(params)).map(drop)
     }
 
-    /// CLOSE.
+    /// Sends CLOSE.
     ///
     /// # Errors
-    /// As [`call`](Self::call).
+    /// Same as [`call`](Self::call).
     pub fn close(&mut self) -> Result<(), Errno> {
         self.call(Operation::Close).map(drop)
     }
 
-    /// WRITE.
+    /// Sends WRITE.
     ///
     /// # Errors
-    /// As [`call`](Self::call).
+    /// Same as [`call`](Self::call).
     pub fn write(&mut self, offset: u32, length: u32) -> Result<(), Errno> {
         self.call(Operation::Write(Span { offset, length })).map(drop)
     }
 
-    /// TRIGGER.
+    /// Sends TRIGGER.
     ///
     /// # Errors
-    /// As [`call`](Self::call).
+    /// Same as [`call`](Self::call).
     pub fn trigger(&mut self, trigger: Trigger) -> Result<(), Errno> {
         self.call(Operation::Trigger(trigger)).map(drop)
     }
 
-    /// Opens with a buffer of its own, writes `sound` to it and starts. `sound` fits the buffer of `bytes`.
+    /// Opens the stream with a new buffer of `bytes` bytes, writes `sound` to it and starts. `sound` must fit the
+    /// buffer.
     ///
     /// # Panics
-    /// When the backend refuses.
+    /// If the backend refuses.
     pub fn play(&mut self, xen: &Xen, bytes: usize, sound: &[u8]) -> Buffer {
         let buffer = Buffer::new(xen, bytes);
         self.open(buffer.open_params()).expect("OPEN");
@@ -328,7 +329,7 @@ impl RawStream {
         buffer
     }
 
-    /// The event with this index as it stands in the page.
+    /// Bytes of the event with this index in the page.
     #[must_use]
     pub fn event(&self, index: u32) -> [u8; PACKET_BYTES] {
         let mut packet = [0; PACKET_BYTES];
@@ -336,14 +337,14 @@ impl RawStream {
         packet
     }
 
-    /// How many events were sent.
+    /// Number of events that the backend sent.
     #[must_use]
     pub fn events_sent(&self) -> u32 {
         self.events.load_acquire(IN_PROD)
     }
 }
 
-/// Waits for the next response of a ring with slots of `SLOT` bytes, as it stands there.
+/// Waits for the next response of a ring with slots of `SLOT` bytes and returns its bytes.
 pub(crate) fn take_response<const SLOT: usize>(
     ring: &Granted,
     channel: &EventChannel,
@@ -371,10 +372,10 @@ pub(crate) fn take_response<const SLOT: usize>(
     Some(packet)
 }
 
-/// A directory of one page with these words.
+/// A directory page with these words.
 ///
 /// # Panics
-/// When the emulation refuses.
+/// If the emulation refuses.
 #[must_use]
 pub fn directory(xen: &Xen, next: GrantRef, refs: &[GrantRef]) -> Granted {
     let page = xen.grant(HOST, 1, Access::ReadWrite).expect("a page");
@@ -385,7 +386,7 @@ pub fn directory(xen: &Xen, next: GrantRef, refs: &[GrantRef]) -> Granted {
 /// Writes the words of a directory page.
 ///
 /// # Panics
-/// When there are too many.
+/// If there are too many words.
 pub fn write_directory(page: &Granted, next: GrantRef, refs: &[GrantRef]) {
     let bytes: Vec<u8> = std::iter::once(&next).chain(refs).flat_map(|word| word.0.to_le_bytes()).collect();
     assert!(page.write(0, &bytes));

@@ -1,15 +1,16 @@
 //! Test doubles around the real daemon: a whole emulated machine, the frontend that every Linux guest
-//! has, and one that breaks every rule.
+//! has, and a frontend that breaks every rule.
 //!
-//! * [`World`] is an emulated Xen with a daemon in a thread, cards attached as `xl` attaches them, and
+//! * [`World`] is an emulated Xen with a daemon in a thread, cards attached in the manner of `xl`, and
 //!   files that the daemon plays into.
-//! * [`linux`] behaves as mainline's `snd_xen_front` and the ALSA core around it do, mistakes included.
-//! * [`other`] behaves as the one other backend in the field.
-//! * [`hostile`] writes whatever it is told into ring, event page, directory and store.
-//! * [`v0`] has a guest of 2015, with that driver's habits.
-//! * [`Bystander`] is another guest, who must not notice any of it; [`Punctual`] is one that measures how late it is served.
+//! * [`linux`] models mainline's `snd_xen_front` and the ALSA core around it, mistakes included.
+//! * [`other`] models the one other backend in the field.
+//! * [`hostile`] writes any given bytes into ring, event page, directory and store.
+//! * [`v0`] has a guest with the driver of 2015 and its habits.
+//! * [`Bystander`] is a second guest that must not be disturbed; [`Punctual`] is one that measures how late it is
+//!   served.
 //!
-//! Everything waits with a bound ([`eventually`]); what is not there in time is a failed test, not a hanging one.
+//! Every wait has a bound ([`eventually`]), so that a missing event fails a test instead of blocking it.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! A guest with periods of 10 ms and a buffer of 40 ms, which measures how late its WRITEs are answered.
+//! A guest with periods of 10 ms and a buffer of 40 ms that measures the latency of the answers to its WRITEs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,24 +24,24 @@ pub struct Punctual {
     stalls: Stalls,
 }
 
-/// How it fared.
+/// Measurements of a [`Punctual`] guest.
 #[derive(Debug, Clone, Copy)]
 pub struct Punctuality {
-    /// WRITEs that were answered, and those that there was time for.
+    /// Number of answered WRITEs.
     pub writes: u32,
-    /// See `writes`.
+    /// Number of WRITEs for which there was time.
     pub expected: u32,
     /// The longest time from a WRITE to its answer.
     pub worst: Duration,
-    /// For how long the machine itself stood still, its processors added up.
+    /// Time of the machine's stalls, summed over its processors.
     pub stood_still: Duration,
 }
 
 impl Punctual {
-    /// Attaches its card and lets it play.
+    /// Attaches the guest's card and starts playing.
     ///
     /// # Panics
-    /// When the daemon does not serve it.
+    /// If the daemon does not serve the guest.
     #[must_use]
     pub fn start(world: &mut World, domain: Guest) -> Self {
         world.attach_playback(domain);
@@ -59,7 +59,7 @@ impl Punctual {
                 stream.write(writes % BUFFER_PERIODS * PERIOD_BYTES, PERIOD_BYTES).expect("WRITE");
                 worst = worst.max(begin.elapsed());
                 writes += 1;
-                // What it was late by is not made up for.
+                // A delay is not recovered by shorter periods.
                 next = (next + PERIOD).max(Instant::now());
                 std::thread::sleep(next.saturating_duration_since(Instant::now()));
             }
@@ -69,10 +69,10 @@ impl Punctual {
         Self { stop, thread, since: Instant::now(), stalls: Stalls::watch() }
     }
 
-    /// Ends it.
+    /// Stops the guest and returns its measurements.
     ///
     /// # Panics
-    /// When it was not served.
+    /// If the guest was not served.
     #[must_use]
     pub fn finish(self) -> Punctuality {
         let expected = u32::try_from(self.since.elapsed().as_millis() / PERIOD.as_millis()).expect("a short time");

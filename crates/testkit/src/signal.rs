@@ -1,6 +1,6 @@
-//! Sound whose every byte can be told from every other.
+//! Test sound whose parts can be distinguished, and its comparison.
 
-/// Bytes that look like noise and depend on `seed` alone. None of them is zero, so that silence is
+/// Noise that depends on `seed` alone. No byte is zero, so that silence is
 /// never taken for sound.
 #[must_use]
 pub fn noise(seed: u64, bytes: usize) -> Vec<u8> {
@@ -16,7 +16,7 @@ pub fn noise(seed: u64, bytes: usize) -> Vec<u8> {
         .collect()
 }
 
-/// Where two sequences of bytes differ first, said so that a failed test can be understood.
+/// Description of the first difference between two sequences of bytes, for the message of a failed test.
 #[must_use]
 pub fn difference(got: &[u8], wanted: &[u8]) -> Option<String> {
     if got == wanted {
@@ -37,10 +37,10 @@ pub fn difference(got: &[u8], wanted: &[u8]) -> Option<String> {
     ))
 }
 
-/// Fails when two sequences of bytes differ.
+/// Fails if two sequences of bytes differ.
 ///
 /// # Panics
-/// When they do.
+/// If they differ.
 pub fn assert_same(got: &[u8], wanted: &[u8]) {
     if let Some(difference) = difference(got, wanted) {
         panic!("{difference}");

@@ -1,4 +1,4 @@
-//! How long the machine stood still: a virtual one is taken its processors away, for up to a second where it is busy.
+//! Measurement of the machine's stalls: a busy host takes a virtual machine's processors away for up to a second.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-/// How often a thread on each processor looks at the clock.
+/// Time between two clock readings of the thread on each processor.
 const STEP: Duration = Duration::from_millis(5);
 
-/// What a look may be late without being counted: other threads have their turns.
+/// Lateness of a reading that is not counted, since other threads have their turns.
 const ORDINARY: Duration = Duration::from_millis(30);
 
-/// Threads, one on each processor, that look at the clock until this is dropped.
+/// Threads, one on each processor, that read the clock until this value is dropped.
 pub(crate) struct Stalls {
     stop: Arc<AtomicBool>,
     stood_still_ms: Arc<AtomicU64>,
@@ -48,7 +48,7 @@ impl Stalls {
         Self { stop, stood_still_ms, threads }
     }
 
-    /// For how long all in all, the processors added up.
+    /// Total time of stalls, summed over the processors.
     pub(crate) fn stood_still(&self) -> Duration {
         Duration::from_millis(self.stood_still_ms.load(Ordering::Acquire))
     }
@@ -58,7 +58,7 @@ impl Drop for Stalls {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
         for thread in self.threads.drain(..) {
-            // It has nothing to say; a failed one has panicked already.
+            // The thread has no result; a failed one has reported its panic already.
             let _ = thread.join();
         }
     }

@@ -1,9 +1,9 @@
-//! A guest with the driver of 2015, and the raw ring of one that keeps no rule.
+//! A guest with the driver of 2015, and the raw ring of a guest that keeps no rules.
 //!
-//! [`Guest2015`] does what that driver does, mistakes included: it publishes its ring without waiting for an offer,
-//! shares ten pages once for all requests and names all of them in each, has one request on its way, gives up after five
-//! seconds, counts what it has written as played, sends nothing at the end of a run, and believes itself connected
-//! after it was resumed. What the driver left out, reading and volume, is added in its manner.
+//! [`Guest2015`] models that driver, mistakes included: it publishes its ring without waiting for an offer,
+//! shares ten pages once for all requests and names all of them in each, has one pending request, gives up after five
+//! seconds, counts written bytes as played, sends nothing at the end of a run, and assumes a connection
+//! after a resume. Reading and volume, which the driver lacks, are added in the same manner.
 
 use std::time::Duration;
 
@@ -18,39 +18,39 @@ use crate::hostile::{REQ_PROD, SLOTS, take_response};
 use crate::wait::{PATIENCE, eventually};
 use crate::world::{Guest, World, backend_path, frontend_path};
 
-/// The domain that serves.
+/// The serving domain.
 const HOST: DomainId = DomainId(0);
 
-/// How long the driver waits for an answer.
+/// Time that the driver waits for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(ANSWER_TIMEOUT_MS as u64);
 
-/// Why the driver's call fails.
+/// Reason why a call of the driver fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failed {
-    /// More than ten pages at once.
+    /// The frames need more than ten pages.
     TooLong,
-    /// No answer within five seconds.
+    /// No answer came within five seconds.
     TimedOut,
     /// The backend answered −1.
     Refused,
 }
 
-/// The ring of a device in the hands of somebody who keeps no rule.
+/// The ring of a device, for a guest that keeps no rules.
 pub struct RawRing {
     /// The ring's page.
     pub page: Granted,
-    /// Its channel.
+    /// The ring's channel.
     pub channel: EventChannel,
-    /// Next request to put.
+    /// Index of the next request.
     pub req_prod: u32,
     rsp_cons: u32,
 }
 
 impl RawRing {
-    /// A fresh ring.
+    /// Makes a new ring.
     ///
     /// # Panics
-    /// When the emulation refuses.
+    /// If the emulation refuses.
     #[must_use]
     pub fn new(xen: &Xen) -> Self {
         let page = xen.grant(HOST, 1, Access::ReadWrite).expect("a page");
@@ -62,7 +62,7 @@ impl RawRing {
     /// Puts any bytes into the next slot and notifies.
     ///
     /// # Panics
-    /// When the channel is gone.
+    /// If the channel is gone.
     pub fn put(&mut self, packet: &[u8; PACKET_BYTES]) {
         self.page.write(SLOTS + (self.req_prod % RING_SLOTS) as usize * PACKET_BYTES, packet);
         self.req_prod = self.req_prod.wrapping_add(1);
@@ -70,7 +70,7 @@ impl RawRing {
         self.channel.notify().expect("the channel lives");
     }
 
-    /// Waits for the next response as it stands in the ring.
+    /// Waits for the next response and returns its bytes; `None` after `timeout`.
     #[must_use]
     pub fn take(&mut self, timeout: Duration) -> Option<[u8; PACKET_BYTES]> {
         take_response(&self.page, &self.channel, &mut self.rsp_cons, timeout)
@@ -79,17 +79,17 @@ impl RawRing {
 
 /// A guest with the driver of 2015.
 pub struct Guest2015 {
-    /// The guest's hold on Xen.
+    /// The guest's handle to Xen.
     pub xen: Xen,
-    /// Its connection to the store.
+    /// The guest's connection to the store.
     pub store: xenstore::Client,
-    /// Its ring.
+    /// The device's ring.
     pub ring: RawRing,
-    /// The pages that it shares for frames.
+    /// The pages shared for frames.
     pub pages: Granted,
     card: u32,
     stream_id: u64,
-    /// What the stream is open with, as the driver believes.
+    /// Parameters with which the driver considers the stream open.
     opened: Option<OpenParams>,
     /// Bytes that the driver counts as played.
     pub position: u64,
@@ -99,7 +99,7 @@ impl Guest2015 {
     /// Loads the driver: publishes a ring and waits until the backend is Connected.
     ///
     /// # Panics
-    /// When it never is, or has no `stream_id`.
+    /// If the backend does not become Connected, or has no `stream_id`.
     #[must_use]
     pub fn probe(world: &mut World, guest: Guest, card: u32) -> Self {
         let mut driver = Self::published(world, guest, card);
@@ -108,10 +108,10 @@ impl Guest2015 {
         driver
     }
 
-    /// Loads the driver, and waits for nobody.
+    /// Loads the driver without waiting for the backend.
     ///
     /// # Panics
-    /// When the emulation refuses.
+    /// If the emulation refuses.
     #[must_use]
     pub fn published(world: &World, guest: Guest, card: u32) -> Self {
         let xen = world.enter(guest);
@@ -137,19 +137,19 @@ impl Guest2015 {
         self.put("state", XenbusState::Initialised.node());
     }
 
-    /// Writes a node of its own.
+    /// Writes a node of the frontend's directory.
     ///
     /// # Panics
-    /// When the store refuses.
+    /// If the store refuses.
     pub fn put(&mut self, name: &str, value: &str) {
         let path = format!("{}/{name}", frontend_path(self.xen.domain(), self.card));
         self.store.write(&path, value.as_bytes()).expect("a guest may write its own nodes");
     }
 
-    /// The backend is Connected.
+    /// Becomes Connected and reads the stream's id, after the backend is Connected.
     ///
     /// # Panics
-    /// When there is no `stream_id`.
+    /// If there is no `stream_id`.
     pub fn connected(&mut self) {
         self.put("state", XenbusState::Connected.node());
         let path = format!("{}/stream_id", backend_path(self.xen.domain(), self.card));
@@ -157,7 +157,7 @@ impl Guest2015 {
         self.stream_id = sndif::store::number(&id).expect("a number").into();
     }
 
-    /// The guest was suspended and is resumed: a new ring, the same pages, no wait.
+    /// Resumes the guest after a suspend: a new ring, the same pages, no wait.
     pub fn resume(&mut self) {
         self.ring = RawRing::new(&self.xen);
         self.publish();
@@ -174,7 +174,7 @@ impl Guest2015 {
     /// [`Failed`].
     ///
     /// # Panics
-    /// When the answer is to something else: there the driver stops the guest.
+    /// If the answer is to another request: then the driver stops the guest.
     pub fn call(&mut self, operation: Operation) -> Result<Response, Failed> {
         self.ring.put(&Request { id: self.stream_id, operation }.emit());
         let slot = self.ring.take(ANSWER_TIMEOUT).ok_or(Failed::TimedOut)?;
@@ -183,10 +183,10 @@ impl Guest2015 {
         if response.success { Ok(response) } else { Err(Failed::Refused) }
     }
 
-    /// `prepare`: opens the stream, unless it is open like this.
+    /// `prepare`: opens the stream, unless it is open with `params` already.
     ///
     /// # Errors
-    /// As [`call`](Self::call).
+    /// Same as [`call`](Self::call).
     pub fn prepare(&mut self, params: OpenParams) -> Result<(), Failed> {
         if self.opened == Some(params) {
             return Ok(());
@@ -200,15 +200,15 @@ impl Guest2015 {
         Ok(())
     }
 
-    /// All ten pages, whatever the length.
+    /// A transfer that names all ten pages, for any length.
     fn transfer(&self, bytes: usize) -> Transfer {
         Transfer::new(u32::try_from(bytes).expect("below 4 GiB"), self.pages.refs()).expect("ten pages")
     }
 
-    /// `copy`: brings frames to play.
+    /// `copy`: writes frames to play.
     ///
     /// # Errors
-    /// As [`call`](Self::call); [`Failed::TooLong`].
+    /// Same as [`call`](Self::call); [`Failed::TooLong`].
     pub fn write(&mut self, frames: &[u8]) -> Result<(), Failed> {
         if frames.len() > TRANSFER_BYTES_MAX as usize {
             return Err(Failed::TooLong);
@@ -219,10 +219,10 @@ impl Guest2015 {
         self.call(Operation::Write(transfer)).map(drop)
     }
 
-    /// What `aplay` does with a sound: opens, and writes it in periods.
+    /// Plays a sound like `aplay`: opens the stream, and writes in periods.
     ///
     /// # Errors
-    /// As [`call`](Self::call).
+    /// Same as [`call`](Self::call).
     pub fn play(&mut self, params: OpenParams, sound: &[u8], period_bytes: usize) -> Result<(), Failed> {
         self.prepare(params)?;
         sound.chunks(period_bytes).try_for_each(|period| self.write(period))
@@ -231,7 +231,7 @@ impl Guest2015 {
     /// Reads captured frames.
     ///
     /// # Errors
-    /// As [`call`](Self::call).
+    /// Same as [`call`](Self::call).
     pub fn read(&mut self, frames: &mut [u8]) -> Result<(), Failed> {
         let transfer = self.transfer(frames.len());
         self.call(Operation::Read(transfer))?;
@@ -242,33 +242,33 @@ impl Guest2015 {
     /// Sets the volume.
     ///
     /// # Errors
-    /// As [`call`](Self::call).
+    /// Same as [`call`](Self::call).
     pub fn set_volume(&mut self, volume: Stereo) -> Result<(), Failed> {
         self.call(Operation::SetVolume(volume)).map(drop)
     }
 
-    /// Asks for it.
+    /// Reads the volume.
     ///
     /// # Errors
-    /// As [`call`](Self::call).
+    /// Same as [`call`](Self::call).
     ///
     /// # Panics
-    /// When a success brings none.
+    /// If a successful answer has no volume.
     pub fn volume(&mut self) -> Result<Stereo, Failed> {
         Ok(self.call(Operation::GetVolume)?.volume.expect("a volume"))
     }
 
-    /// `close`.
+    /// `close`: closes the stream.
     ///
     /// # Errors
-    /// As [`call`](Self::call).
+    /// Same as [`call`](Self::call).
     pub fn close(&mut self) -> Result<(), Failed> {
         self.call(Operation::Close)?;
         self.opened = None;
         Ok(())
     }
 
-    /// Whether the backend gets into `state` soon.
+    /// Waits for the backend to reach `state`; returns true if it does in time.
     pub fn sees_backend(&mut self, state: XenbusState) -> bool {
         let path = format!("{}/state", backend_path(self.xen.domain(), self.card));
         eventually(PATIENCE, || {
@@ -277,7 +277,7 @@ impl Guest2015 {
         })
     }
 
-    /// A request of this stream with any bytes behind its id.
+    /// A request of this stream with any operation, length and references.
     #[must_use]
     pub fn packet(&self, opcode: u8, length: u32, refs: &[GrantRef]) -> [u8; PACKET_BYTES] {
         let mut packet = [0; PACKET_BYTES];

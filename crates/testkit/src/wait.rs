@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-/// How long something may take that is there in milliseconds on an idle machine; it matters to tests that fail only.
+/// Time limit for an event that takes milliseconds on an idle machine. Only failing tests wait that long.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 const STEP: Duration = Duration::from_millis(1);
 
-/// Whether `condition` holds before `timeout` is over.
+/// Waits until `condition` holds; returns false after `timeout`.
 pub fn eventually(timeout: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + timeout;
     loop {
@@ -21,10 +21,10 @@ pub fn eventually(timeout: Duration, mut condition: impl FnMut() -> bool) -> boo
     }
 }
 
-/// What `attempt` gives in the end.
+/// Calls `attempt` until it returns a value.
 ///
 /// # Panics
-/// When it gave nothing within [`PATIENCE`]; `what` says for what was waited.
+/// If it returns none within [`PATIENCE`]; `what` names the awaited event.
 pub fn wait_for<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
     let mut found = None;
     eventually(PATIENCE, || {

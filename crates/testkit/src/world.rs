@@ -22,13 +22,13 @@ use crate::census::{Census, WatchMeter};
 use crate::signal::assert_same;
 use crate::wait::{PATIENCE, eventually, wait_for};
 
-/// The domain that serves.
+/// The serving domain.
 const HOST: DomainId = DomainId(0);
 
 /// A guest's number.
 pub type Guest = DomainId;
 
-/// Everything the daemon logged.
+/// The daemon's log.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -44,7 +44,7 @@ impl Write for Log {
 }
 
 impl Log {
-    /// Has what this thread does logged here.
+    /// Runs `run` with this thread's log output going to this log.
     fn takes<T>(&self, run: impl FnOnce() -> T) -> T {
         let log = self.clone();
         let subscriber = tracing_subscriber::fmt()
@@ -56,11 +56,11 @@ impl Log {
     }
 }
 
-/// Workers as threads, so that a test counts what they hold, and sees them panic.
+/// Workers as threads, so that a test can count their resources, and notices their panics.
 #[derive(Default)]
 pub struct Threads {
     log: Log,
-    /// Workers that were not seen off.
+    /// Number of workers whose end was not handled yet.
     count: Arc<AtomicUsize>,
 }
 
@@ -97,7 +97,7 @@ impl Launch for Threads {
 }
 
 impl Started for Thread {
-    // It ends when what it was lent is taken back.
+    // The thread ends when its lent part of Xen is taken back.
     fn kill(&mut self) {}
 
     fn is_over(&mut self) -> bool {
@@ -124,24 +124,24 @@ struct Running {
 
 /// An emulated machine.
 ///
-/// Playback goes to WAV files of its own directory, one for each stream and OPEN ([`played`](Self::played)).
+/// Playback goes to WAV files in the world's directory, one for each stream and OPEN ([`played`](Self::played)).
 pub struct World {
     // Fields are dropped in this order: the daemon before the machine, the machine before its directory.
     daemon: Option<Running>,
     store: xenstore::Client,
-    /// Made when watches are counted first.
+    /// Created when watches are counted for the first time.
     meter: Option<WatchMeter>,
-    /// Keeps the connections to the store.
+    /// Keeps the connections to the store open.
     host: Xen,
     emulation: Option<emu::Handle>,
     log: Log,
-    /// Workers of the daemon.
+    /// Number of the daemon's workers.
     workers: Arc<AtomicUsize>,
     dir: TempDir,
 }
 
 impl World {
-    /// A machine whose daemon records what is played and lets guests capture silence.
+    /// A machine whose daemon records playback and lets guests capture silence.
     #[must_use]
     pub fn new() -> Self {
         Self::with_config(|_| "capture = true\n".to_owned())
@@ -150,7 +150,7 @@ impl World {
     /// A machine with a configuration; `config` gets the directory and need not name a sink.
     ///
     /// # Panics
-    /// When it cannot be started.
+    /// If the machine cannot be started.
     #[must_use]
     pub fn with_config(config: impl FnOnce(&Path) -> String) -> Self {
         let mut world = Self::without_daemon(config);
@@ -158,10 +158,10 @@ impl World {
         world
     }
 
-    /// A machine on which no daemon runs yet.
+    /// A machine without a running daemon.
     ///
     /// # Panics
-    /// When it cannot be started.
+    /// If the machine cannot be started.
     #[must_use]
     pub fn without_daemon(config: impl FnOnce(&Path) -> String) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
@@ -186,7 +186,7 @@ impl World {
         }
     }
 
-    /// Where this machine keeps its files.
+    /// Directory of this machine's files.
     #[must_use]
     pub fn dir(&self) -> &Path {
         self.dir.path()
@@ -196,7 +196,7 @@ impl World {
         self.emulation.as_ref().expect("it is there until the world is dropped")
     }
 
-    /// What other processes give to `Xen::open`.
+    /// The argument of other processes for `Xen::open`.
     #[must_use]
     pub fn spec(&self) -> XenSpec {
         self.machine().spec()
@@ -205,7 +205,7 @@ impl World {
     /// Enters as a domain.
     ///
     /// # Panics
-    /// When the emulation refuses.
+    /// If the emulation refuses.
     #[must_use]
     pub fn enter(&self, guest: Guest) -> Xen {
         self.machine().open(guest).expect("the emulation lets every domain in")
@@ -219,7 +219,7 @@ impl World {
     /// Starts the daemon.
     ///
     /// # Panics
-    /// When it cannot start, or runs already.
+    /// If the daemon cannot start, or runs already.
     pub fn start_daemon(&mut self) {
         self.start_daemon_in(HOST);
     }
@@ -227,7 +227,7 @@ impl World {
     /// Starts the daemon in a driver domain.
     ///
     /// # Panics
-    /// When it cannot start, or runs already.
+    /// If the daemon cannot start, or runs already.
     pub fn start_daemon_in(&mut self, domain: DomainId) {
         assert!(self.daemon.is_none(), "the daemon runs already");
         let source = ConfigSource { file: Some(self.config_path()), ..ConfigSource::default() };
@@ -261,30 +261,30 @@ impl World {
         self.daemon = Some(Running { stop, reload, xen, thread });
     }
 
-    /// The daemon's configuration.
+    /// Path of the daemon's configuration.
     #[must_use]
     pub fn config_path(&self) -> PathBuf {
         self.dir.path().join("vsndd.toml")
     }
 
-    /// The daemon's control socket.
+    /// Path of the daemon's control socket.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.dir.path().join("control.sock")
     }
 
-    /// Asks the daemon something.
+    /// Sends a request to the daemon.
     ///
     /// # Errors
-    /// As [`Client::ask`].
+    /// Same as [`Client::ask`].
     pub fn ask(&self, request: &Request) -> Result<Reply, ClientError> {
         Client::connect(&self.socket())?.ask(request)
     }
 
-    /// What the daemon says there is.
+    /// The daemon's status.
     ///
     /// # Panics
-    /// When it does not say.
+    /// If the daemon does not answer.
     #[must_use]
     pub fn status(&self) -> Status {
         match self.ask(&Request::List { levels: false }) {
@@ -293,19 +293,19 @@ impl World {
         }
     }
 
-    /// Has the daemon read its configuration again as SIGHUP does, without waiting for that.
+    /// Makes the daemon reload its configuration like SIGHUP, without waiting for the result.
     ///
     /// # Panics
-    /// When it does not run.
+    /// If the daemon does not run.
     pub fn hang_up(&mut self) {
         let daemon = self.daemon.as_mut().expect("the daemon runs");
         daemon.reload.write_all(b"x").expect("the daemon listens");
     }
 
-    /// Asks the daemon to end and waits for it.
+    /// Stops the daemon and waits for its end.
     ///
     /// # Panics
-    /// When it does not run, or does not end because it was asked.
+    /// If the daemon does not run, or ends for another reason.
     pub fn stop_daemon(&mut self) {
         let Running { mut stop, thread, reload: _reload, xen: _xen } = self.daemon.take().expect("the daemon runs");
         stop.write_all(b"x").expect("the daemon listens");
@@ -313,44 +313,44 @@ impl World {
         assert_eq!(thread.join().expect("the daemon does not panic"), Ended::Asked);
     }
 
-    /// Waits until the daemon serves nobody and nothing is left of those that it served.
+    /// Waits until the daemon serves no guest and all its workers have ended.
     ///
     /// # Panics
-    /// When somebody is served on.
+    /// If a guest is still served.
     pub fn wait_unserved(&self) {
         assert!(eventually(PATIENCE, || self.workers.load(Ordering::SeqCst) == 0), "a guest is served still");
     }
 
-    /// Whether the daemon is there and has not panicked.
+    /// Returns true if the daemon runs and has not panicked.
     #[must_use]
     pub fn daemon_runs(&self) -> bool {
         self.daemon.as_ref().is_some_and(|daemon| !daemon.thread.is_finished())
     }
 
-    /// What the daemon holds of Xen; nothing while it does not run.
+    /// Resources of Xen that the daemon holds; none while it does not run.
     #[must_use]
     pub fn daemon_usage(&self) -> xen::Usage {
         self.daemon.as_ref().map(|daemon| daemon.xen.usage()).unwrap_or_default()
     }
 
-    /// What the daemon logged so far.
+    /// The daemon's log so far.
     #[must_use]
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&self.log.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
     }
 
-    /// Attaches the cards of an xl.cfg line (`vsnd = …`, only its value) as `xl` does.
+    /// Attaches the cards of an xl.cfg line (`vsnd = …`, only the value) like `xl`.
     ///
     /// # Panics
-    /// When the text is wrong or the store refuses.
+    /// If the text is wrong or the store refuses.
     pub fn attach(&mut self, guest: Guest, cards: &str) {
         self.attach_as(guest, cards, Protocol::V2);
     }
 
-    /// The same with a protocol; with version 0 every stream becomes a card.
+    /// Like [`attach`](Self::attach), for a protocol; with version 0 every stream becomes a card.
     ///
     /// # Panics
-    /// As [`attach`](Self::attach).
+    /// Same as [`attach`](Self::attach).
     pub fn attach_as(&mut self, guest: Guest, cards: &str, protocol: Protocol) {
         let cards = toolstack::parse(cards).unwrap_or_else(|error| panic!("{cards}: {error}"));
         toolstack::attach(&mut self.store, guest, &cards, protocol).expect("the store takes the nodes");
@@ -366,18 +366,18 @@ impl World {
         self.attach(guest, DUPLEX);
     }
 
-    /// Detaches a card as `xl` does.
+    /// Detaches a card like `xl`.
     ///
     /// # Errors
-    /// As [`toolstack::detach`].
+    /// Same as [`toolstack::detach`].
     pub fn detach(&mut self, guest: Guest, card: u32) -> Result<(), AttachError> {
         toolstack::detach(&mut self.store, guest, Some(card), PATIENCE).map(drop)
     }
 
-    /// Removes a card's nodes without a word to anybody.
+    /// Removes a card's nodes without informing either driver.
     ///
     /// # Panics
-    /// When the store refuses.
+    /// If the store refuses.
     pub fn remove_nodes(&mut self, guest: Guest, card: u32) {
         let record = format!("/libxl/{guest}/device/vsnd/{card}");
         let kept = format!("/vsnd/attached/{guest}/{card}");
@@ -389,10 +389,10 @@ impl World {
         }
     }
 
-    /// Writes a node of a guest's card, owned by the guest; `path` starts below the card's directory.
+    /// Writes a node of a guest's card, owned by the guest; `path` is relative to the card's directory.
     ///
     /// # Panics
-    /// When the store refuses.
+    /// If the store refuses.
     pub fn put(&mut self, guest: Guest, card: u32, path: &str, value: &[u8]) {
         let node = format!("{}/{path}", frontend_path(guest, card));
         self.store.write(&node, value).expect("the host may write");
@@ -415,7 +415,7 @@ impl World {
     /// Waits until a card's backend half is in `state`.
     ///
     /// # Panics
-    /// When it never is.
+    /// If the backend does not reach it.
     pub fn wait_backend(&mut self, guest: Guest, card: u32, state: XenbusState) {
         if !eventually(PATIENCE, || self.backend_state(guest, card) == state) {
             let now = self.backend_state(guest, card);
@@ -423,10 +423,10 @@ impl World {
         }
     }
 
-    /// Counts everything.
+    /// Counts all resources.
     ///
     /// # Panics
-    /// When the emulation does not answer.
+    /// If the emulation does not answer.
     pub fn census(&mut self) -> Census {
         let meter = self.meter.get_or_insert_with(|| WatchMeter::new(&self.host));
         let watches = meter.count();
@@ -434,10 +434,10 @@ impl World {
         Census { machine, daemon: self.daemon_usage(), watches }
     }
 
-    /// Waits until everything counted is as it was.
+    /// Waits until all counts equal `before`.
     ///
     /// # Panics
-    /// When it does not become so.
+    /// If they stay different.
     pub fn assert_settles_at(&mut self, before: Census) {
         let cheap = |world: &Self| (world.machine().stats().expect("the emulation counts"), world.daemon_usage());
         eventually(PATIENCE, || cheap(self) == (before.machine, before.daemon));
@@ -445,11 +445,11 @@ impl World {
         assert!(after == before, "something leaked:\nbefore {before}\nafter  {after}\n{}", self.log());
     }
 
-    /// What was played at the `number`th OPEN (from 1) that gave sound of a stream such as `1-0-0-0` (domain,
-    /// card, PCM, stream), once it is as long as `bytes`.
+    /// Waits until at least `bytes` bytes were played at the `number`th OPEN with sound (from 1) of a stream such as
+    /// `1-0-0-0` (domain, card, PCM, stream), and returns that sound.
     ///
     /// # Panics
-    /// When it never is.
+    /// If fewer bytes are played.
     #[must_use]
     pub fn played(&self, stream: &str, number: usize, bytes: usize) -> Vec<u8> {
         let mut sounds = Vec::new();
@@ -464,11 +464,11 @@ impl World {
         panic!("sound {number} of {stream} is not {bytes} bytes long; there are {lengths:?}");
     }
 
-    /// What was played at every OPEN of a stream that gave sound.
+    /// The sounds played at every OPEN of a stream, without empty ones.
     #[must_use]
     pub fn sounds(&self, stream: &str) -> Vec<Vec<u8>> {
         const FILES_MAX: u32 = 64;
-        // What was played by now gets into the files.
+        // Write all sound played so far to the files.
         let _ = host_audio::finish_all(Duration::from_secs(1));
         let path = self.dir.path().join(format!("{stream}.wav"));
         let read = |number| host_audio::wav::read_file(&host_audio::wav::numbered(&path, number)).ok();
@@ -478,7 +478,7 @@ impl World {
     /// Fails unless exactly `wanted` was played at that OPEN, trailing zeroes aside.
     ///
     /// # Panics
-    /// When something else was.
+    /// If another sound was played.
     pub fn assert_played(&self, stream: &str, number: usize, wanted: &[u8]) {
         let mut got = self.played(stream, number, wanted.len());
         let sound = got.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
@@ -486,7 +486,7 @@ impl World {
         assert_same(&got, wanted);
     }
 
-    /// The streams that were recorded, with the bytes of each file.
+    /// Names of the recorded WAV files, with the number of sound bytes of each.
     #[must_use]
     pub fn recordings(&self) -> BTreeMap<String, usize> {
         let mut found = BTreeMap::new();
@@ -498,7 +498,7 @@ impl World {
         found
     }
 
-    /// Waits until a domain is dead for the store.
+    /// Waits until the store considers a domain dead.
     pub fn wait_dead(&mut self, guest: Guest) {
         wait_for("the domain's death", || (!self.store.is_domain_introduced(guest.0).unwrap_or(true)).then_some(()));
     }
@@ -531,12 +531,12 @@ impl Drop for World {
     }
 }
 
-/// A guest's half of a card.
+/// Path of a guest's half of a card.
 pub(crate) fn frontend_path(guest: Guest, card: u32) -> String {
     format!("/local/domain/{guest}/device/vsnd/{card}")
 }
 
-/// The host's half of a card.
+/// Path of the host's half of a card.
 pub(crate) fn backend_path(guest: Guest, card: u32) -> String {
     format!("/local/domain/{HOST}/backend/vsnd/{guest}/{card}")
 }

@@ -1,10 +1,10 @@
-//! The table "Advisories and their tests" in docs/threat-model.md and the tests in the sources say the same.
+//! Tests that the table "Advisories and their tests" in docs/threat-model.md matches the tests in the sources.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// Names of tests for what an advisory, or a rule without one, is about begin with one of these.
+/// Prefixes of the names of tests for an advisory, or for a rule without one.
 const CLASSES: [&str; 9] = [
     "xsa_",
     "cve_",
@@ -25,7 +25,7 @@ fn is_of_a_class(name: &str) -> bool {
     CLASSES.iter().any(|class| name.starts_with(class))
 }
 
-/// Every Rust source of the project.
+/// Collects every Rust source below a directory.
 fn sources(directory: &Path, found: &mut Vec<String>) {
     for entry in fs::read_dir(directory).expect("a directory of sources").flatten() {
         let (path, name) = (entry.path(), entry.file_name().into_string().expect("a plain name"));
@@ -39,7 +39,7 @@ fn sources(directory: &Path, found: &mut Vec<String>) {
     }
 }
 
-/// Names of the tests in a source: of the functions that an attribute marks as such.
+/// Names of the functions in a source that an attribute marks as tests.
 fn tests(source: &str) -> impl Iterator<Item = &str> {
     let mut marked = false;
     source.lines().filter_map(move |line| {
@@ -89,7 +89,7 @@ fn each_class_has_a_test() {
     }
 }
 
-/// What a process with `privcmd` can do, no other rule takes back.
+/// No other rule can restrict a process that has `privcmd`.
 #[test]
 fn no_privcmd_the_only_devices_of_xen_are_those_for_pages_events_and_the_store() {
     let mut all = Vec::new();

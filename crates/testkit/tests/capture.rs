@@ -1,4 +1,4 @@
-//! What a guest records is what the host's source gives, byte for byte.
+//! Tests that a guest records the sound of the host's source, byte for byte.
 
 use std::path::Path;
 
@@ -37,7 +37,7 @@ fn a_recording_is_the_source_byte_for_byte() {
     for _ in 0..2 {
         let mut pcm = frontend.open_capture(0, 0).unwrap();
         pcm.hw_params(&Wish::UNHURRIED).unwrap();
-        // More than a buffer, and then the silence behind the file's end.
+        // More than a buffer, and the silence after the file's end.
         let recorded = pcm.arecord(20_000).unwrap();
         assert_same(&recorded[..sound.len()], &sound);
         assert!(recorded[sound.len()..].iter().all(|&byte| byte == 0));

@@ -1,5 +1,5 @@
-//! 24 simulated hours of playback and capture at 48 and 44.1 kHz: both cores, their ring and event page, an application that
-//! pauses, stops and leaves gaps, and two devices whose clocks are 200 ppm apart. That is 17 seconds in a day.
+//! Tests of 24 simulated hours of playback and capture at 48 and 44.1 kHz: both cores, their ring and event page, an
+//! application that pauses, stops and leaves gaps, and two devices whose clocks differ by 200 ppm: 17 seconds in a day.
 
 use backend::{DeviceLimits, Frames, HostLimits, Offer, Outcome, Pace, Run, StreamConfig};
 use frontend::Geometry;
@@ -11,30 +11,30 @@ use sndif::{Format, GrantRef, SharedMemory};
 const SECOND: u64 = 1_000_000_000;
 const STEP_NS: u64 = SECOND / 20;
 const DAY_NS: u64 = 24 * 3600 * SECOND;
-/// Periods of 100 ms.
+/// Periods in the buffer, of 100 ms each.
 const PERIODS: u32 = 4;
 
-/// Frames of one byte, numbered: one that is missing or doubled is seen.
+/// Numbered frames of one byte, so that a missing or doubled frame is noticed.
 fn sound() -> Vec<u8> {
     (0..251_u8).cycle().take(251 + 4 * 4800).collect()
 }
 
-/// What a device has behind it.
+/// State of a device.
 #[derive(Default)]
 struct Device {
-    /// Its clock against the system's, in millionths; `None` where the system's clock paces the stream.
+    /// Deviation of the device's clock from the system's, in ppm; `None` if the system's clock paces the stream.
     ppm: Option<i64>,
     running: bool,
-    /// How long it ran, in nanoseconds, and how many frames it has passed by its own clock.
+    /// Time that the device ran, in nanoseconds, and frames counted by its own clock in that time.
     ran_ns: u64,
     passed: u64,
-    /// Frames that it took and has not let be heard.
+    /// Frames that the device took and has not played yet.
     queued: u64,
     heard: u64,
 }
 
 impl Device {
-    /// Lets time pass; the frames that its clock counted.
+    /// Advances the device by one step and returns the frames that its clock counted.
     fn tick(&mut self, rate_hz: u32) -> u64 {
         if !self.running {
             return 0;
@@ -58,7 +58,7 @@ struct Line {
     core: backend::Stream<Pages>,
     device: Device,
     sound: Vec<u8>,
-    /// Frames that the application gave or got, and that the device did.
+    /// Frames moved by the application, and frames moved by the device.
     application: u64,
     moved: u64,
     now_ns: u64,
@@ -139,7 +139,7 @@ impl Line {
         }
     }
 
-    /// Frames from number `first` on.
+    /// `count` frames from number `first` on.
     fn numbered(sound: &[u8], first: u64, count: usize) -> &[u8] {
         &sound[(first % 251) as usize..][..count]
     }
@@ -149,7 +149,7 @@ impl Line {
         self.now_ns += STEP_NS;
         let passed = self.device.tick(self.rate_hz);
         if self.direction == Direction::Playback {
-            // A device that has nothing waits.
+            // A device without frames waits.
             let heard = passed.min(self.device.queued);
             self.device.queued -= heard;
             self.device.heard += heard;
@@ -186,7 +186,7 @@ impl Line {
         self.tell();
     }
 
-    /// The application's part: it gives or takes what it can.
+    /// The application's part of a step: writes or reads as much as possible.
     fn transfer(&mut self) {
         self.front.take_events().expect("an honest backend");
         while let Some(span) = self.front.next_span(u32::MAX) {
@@ -205,7 +205,7 @@ impl Line {
         self.check();
     }
 
-    /// What the guest believes is what the device did, but for what is on its way: however long it has been going on.
+    /// Checks that the guest's position equals the device's, apart from frames in transit, after any time.
     fn check(&self) {
         let (believed, did) = (self.front.position_bytes(), self.device.heard);
         let period = u64::from(self.rate_hz / 10);
@@ -220,7 +220,7 @@ impl Line {
         }
     }
 
-    /// Waits until what was given is heard, or takes what there is.
+    /// For playback, waits until all written frames are heard.
     fn finish(&mut self) {
         if self.direction == Direction::Playback {
             for _ in 0..40 {
@@ -249,13 +249,13 @@ impl Line {
                 if self.direction == Direction::Playback {
                     self.transfer();
                 } else {
-                    // What was captured and not told of when it stopped is of the past: less than a period.
+                    // Frames captured before the stop, but not reported yet, are lost: less than a period.
                     self.check();
                     (self.application, self.device.heard) = (self.moved, self.front.position_bytes());
                 }
                 self.ask(Operation::Trigger(Trigger::Start));
             }
-            // The application comes late. A recorder that is away for longer than a ring loses frames, and knows it.
+            // The application is late. A recorder that is away for longer than a buffer loses frames, and is told so.
             2 if self.direction == Direction::Playback => {
                 self.finish();
                 (0..steps).for_each(|_| self.look());
@@ -281,19 +281,19 @@ impl Line {
             let way = noise >> 20 & 3;
             self.rest(way, rest);
             rests = self.core.counters().xruns;
-            // What follows a rest may be the end of its xrun.
+            // The steps after a rest may still belong to its xrun.
             self.steps(2);
             rests = rests.max(self.core.counters().xruns);
         }
         self.finish();
-        // By the device's own clock: of a stream that was never without frames, each passed is one that was heard.
+        // By the device's own clock: at most the frames that the clock counted were heard.
         assert!(self.device.heard <= self.device.passed || self.device.ppm.is_none());
         assert!(self.moved > u64::from(self.rate_hz) * (day_ns / SECOND) / 2, "{} frames", self.moved);
         assert_eq!(self.front.counters().ignored_beyond + self.front.counters().ignored_rewinds, 0);
         assert_eq!(self.core.counters().frames, self.moved);
     }
 
-    /// Sound without any rest: each frame that the device's clock counts is heard.
+    /// Runs sound without any rest: each frame that the device's clock counts is heard.
     fn without_rest(mut self, day_ns: u64) {
         if self.direction == Direction::Playback {
             self.transfer();
@@ -306,7 +306,7 @@ impl Line {
         } else {
             day_ns / 1000 * u64::from(self.rate_hz) / 1_000_000
         };
-        // Playback begins with what the device had to take first.
+        // Playback starts later by the first step, in which the device takes its first frames.
         let least = by_clock - if self.direction == Direction::Playback { u64::from(self.rate_hz / 20) + 1 } else { 0 };
         assert!((least..=by_clock).contains(&self.device.heard), "{} frames of {by_clock}", self.device.heard);
     }

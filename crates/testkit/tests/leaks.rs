@@ -1,6 +1,6 @@
-//! What was held before is held afterwards: descriptors, mappings, grants, ports, watches.
+//! Tests that the same resources are held before and after: descriptors, mappings, grants, ports, watches.
 //!
-//! Descriptors and mappings are the whole process's, so these tests take turns.
+//! Descriptors and mappings are counted for the whole process, so these tests take turns.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,7 +21,7 @@ fn alone() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Everything that is counted.
+/// All counts.
 #[derive(PartialEq)]
 struct Held {
     census: Census,
@@ -30,9 +30,9 @@ struct Held {
 }
 
 impl Held {
-    /// Counts once nothing of what went before is still on its way.
+    /// Counts once all effects of earlier steps are complete.
     fn now(world: &mut World) -> Self {
-        // Counting takes a connection itself, whose other end is closed a little later.
+        // Counting itself opens a connection, whose other end is closed a little later.
         let mut count = || {
             let census = world.census();
             std::thread::sleep(Duration::from_millis(150));
@@ -49,7 +49,7 @@ impl Held {
 
     fn assert_again(&self, world: &mut World) {
         world.assert_settles_at(self.census);
-        // The last file's thread may be at its end only now.
+        // The thread of the last file may end only now.
         eventually(PATIENCE, || file_descriptors() == self.descriptors && mappings() == self.mappings);
         assert_eq!(file_descriptors(), self.descriptors);
         assert_eq!(mappings(), self.mappings);
@@ -84,7 +84,7 @@ fn cve_2026_72085_a_thousand_opens_good_and_bad_leave_nothing() {
                 stream.open(good).unwrap();
                 stream.trigger(Trigger::Start).unwrap();
                 if number % 5 == 3 {
-                    // OPEN upon OPEN.
+                    // OPEN after OPEN.
                     stream.open(good).unwrap();
                 }
                 stream.close().unwrap();
@@ -136,7 +136,7 @@ fn connections_come_and_go_without_a_trace() {
     (0..3).for_each(round);
     world.wait_backend(GUEST, 0, XenbusState::InitWait);
     let before = Held::now(&mut world);
-    // As often as a card may connect before it is held off.
+    // The maximum number of connections before a card is held off.
     (0..12).for_each(round);
     world.wait_backend(GUEST, 0, XenbusState::InitWait);
     before.assert_again(&mut world);

@@ -1,4 +1,4 @@
-//! What the unmodified Linux frontend does, and a backend has to live with: one test per item of the
+//! Tests of the behaviour of the unmodified Linux frontend that a backend has to tolerate: one test per item of the
 //! project's protocol notes.
 
 use std::time::Duration;
@@ -39,14 +39,14 @@ fn bytes(agreed: Agreed, frames: u64) -> usize {
 #[test]
 fn item_01_event_ids_are_gapless_even_when_the_page_was_full() {
     let (world, _xen, frontend) = world();
-    // 2 ms a period: the page's 63 events last for 126 of the buffer's 1,000 ms. A backend that is held up tells of several
-    // periods at once, and needs the rest.
+    // 2 ms a period: the page's 63 events last for 126 of the buffer's 1,000 ms. A delayed backend reports several
+    // periods in one event, and needs the remaining time.
     let mut pcm = open(&frontend, &Wish::stereo(96, 48_000));
     let sound = noise(1, bytes(pcm.agreed(), 48_000));
     pcm.prepare().unwrap();
     assert_eq!(pcm.writei(&sound), Ok(48_000));
     assert!(pcm.is_running());
-    // The guest's processor is taken away: no interrupt is handled.
+    // The guest does not run: no interrupt is handled.
     assert!(eventually(PATIENCE, || pcm.unread_events() == 63));
     std::thread::sleep(Duration::from_millis(30));
     assert_eq!(pcm.unread_events(), 63);
@@ -54,7 +54,7 @@ fn item_01_event_ids_are_gapless_even_when_the_page_was_full() {
     let observed = pcm.observed();
     assert_eq!(observed.ignored_events, 0);
     assert!(observed.positions.len() >= 64, "{} events", observed.positions.len());
-    // Nor is anything lost for the next one.
+    // The next sound loses nothing either.
     let more = noise(2, bytes(pcm.agreed(), 960));
     pcm.aplay(&more).unwrap();
     world.assert_played(STREAM, 1, &[sound, more].concat());
@@ -80,7 +80,8 @@ fn item_02_a_drain_that_ends_within_a_period_wakes_the_guest() {
     let (world, _xen, frontend) = world();
     let mut all = Vec::new();
     let mut pcm = open(&frontend, &Wish::stereo(960, 9600));
-    // As after an xrun in the middle of a period, and as players do that do not pad. 961 frames are told at once; then 240 follow.
+    // The case of an xrun in the middle of a period, and of players that do not pad. 961 frames are reported in one
+    // event; then 240 follow.
     for (seed, frames) in [(1, 1200), (2, 480), (3, 9599), (4, 2879)] {
         let sound = noise(seed, bytes(pcm.agreed(), frames));
         pcm.prepare().unwrap();
@@ -117,7 +118,7 @@ fn item_03_many_runs_on_one_open_stream_play_what_was_written() {
     let mut pcm = open(&frontend, &Wish::stereo(960, 4800));
     let mut all = Vec::new();
     for seed in 0..4 {
-        // Never a multiple of the buffer.
+        // The length is not always a multiple of the buffer.
         let sound = noise(seed, bytes(pcm.agreed(), 960 * (seed + 1)));
         pcm.aplay(&sound).unwrap();
         pcm.prepare().unwrap();
@@ -217,7 +218,7 @@ fn item_08_no_event_comes_between_close_and_open() {
         let played = pcm.observed().positions.last().copied();
         assert!(played < Some(bytes(pcm.agreed(), 4800) as u64 + 4), "{played:?}");
         pcm.close().unwrap();
-        // By the time CLOSE is answered, nothing is mapped any more and nothing comes any more.
+        // When CLOSE is answered, nothing is mapped and no event comes any more.
         assert_eq!(world.daemon_usage(), idle);
         assert_eq!(xen.usage().quarantined_pages, 0);
         let unread = frontend.unread_events(0);
@@ -261,7 +262,7 @@ fn item_10_a_unique_id_that_is_not_unique_leads_nowhere() {
     let (first, second) = (play(&frontend, 0, 1), play(&frontend, 1, 2));
     world.assert_played("1-0-0-0", 1, &first);
     world.assert_played("1-0-0-1", 1, &second);
-    // Whatever the guest makes of it, before and after a reconnection.
+    // The guest's own value has no effect, before and after a reconnection.
     guest.write("/local/domain/1/device/vsnd/0/0/1/unique-id", b"../../../etc/passwd").unwrap();
     let third = play(&frontend, 1, 3);
     world.assert_played("1-0-0-1", 2, &third);

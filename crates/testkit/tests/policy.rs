@@ -1,4 +1,4 @@
-//! Every rule of the host's policy, against a guest that would like something else.
+//! Tests of every rule of the host's policy, against a guest that violates it.
 
 use sndif::v2::{HwParams, Interval, OpenParams, Operation, Response};
 use sndif::{Errno, Format, FormatSet, XenbusState};
@@ -11,7 +11,7 @@ const UUID: &str = "6c1f1d3e-0d5b-4f5b-9d0e-0f6d8a1b2c3d";
 const PLAYBACK: usize = 0;
 const CAPTURE: usize = 1;
 
-/// Gives a guest a name and a UUID, as the toolstack does.
+/// Gives a guest a name and a UUID, like the toolstack.
 fn name(world: &mut World, guest: DomainId, name: &str, uuid: &str) {
     for (node, value) in [("name", name.to_owned()), ("vm", format!("/vm/{uuid}"))] {
         world.store().write(&format!("/local/domain/{guest}/{node}"), value.as_bytes()).unwrap();
@@ -27,7 +27,7 @@ fn connected(config: &str) -> (World, HostileGuest) {
     (world, guest)
 }
 
-/// What a stream's OPEN is answered with.
+/// Result of a stream's OPEN.
 fn open(guest: &mut HostileGuest, stream: usize) -> Result<(), Errno> {
     let buffer = guest.buffer(16_384);
     let params = buffer.open_params();
@@ -128,7 +128,7 @@ fn the_limit_of_streams_is_applied_before_directories_are_read() {
     world.wait_backend(GUEST, 0, XenbusState::InitWait);
     guest.grant(2);
     guest.publish();
-    // PCM devices without a stream, each of which would be looked at.
+    // PCM devices without a stream, each of which would be read.
     for pcm in 1..3 {
         guest.put(&format!("{pcm}/name"), b"empty");
     }
@@ -152,7 +152,7 @@ fn confused_deputy_a_guest_that_rewrites_its_own_nodes_changes_nothing_that_the_
     ] {
         guest.put(path, value);
     }
-    // Connected as it is, nothing changes; nor when it connects anew, but for what it says that it is itself.
+    // While the guest is connected, nothing changes. After a reconnection, only the streams' directions change.
     let after = world.status().guests[0].cards[0].streams.clone();
     assert_eq!(before, after);
     assert_eq!((open(&mut guest, PLAYBACK), open(&mut guest, CAPTURE)), (Ok(()), Err(Errno::EACCES)));

@@ -1,4 +1,4 @@
-//! Either side may vanish and come back at any moment.
+//! Tests that either side may vanish and come back at any moment.
 
 use std::io;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -23,7 +23,7 @@ use xenstore::Perm;
 const GUEST: DomainId = DomainId(1);
 const STREAM: &str = "1-0-0-0";
 
-/// A driver whose patience with a backend that is gone is short, but longer than a machine stalls.
+/// A driver with short time-outs for a vanished backend, which are still longer than a machine's stalls.
 fn impatient(xen: &Xen) -> LinuxFrontend {
     let timings = Timings { answer: Duration::from_secs(2), wake_up: Duration::from_secs(2) };
     let frontend = LinuxFrontend::probe_with(xen, 0, timings);
@@ -39,13 +39,13 @@ fn play(frontend: &LinuxFrontend, seed: u64) -> Vec<u8> {
     sound
 }
 
-/// This test program once more, as a process that can be killed.
+/// This test program again, as a process that can be killed.
 struct Process(Child);
 
 impl Process {
     const DIR: &'static str = "VSND_TEST_XEN";
 
-    /// Starts one of the ignored tests below and waits until it says that it is ready.
+    /// Starts one of the ignored tests below and waits until it reports that it is ready.
     fn start(world: &World, role: &str) -> Self {
         let XenSpec::Emu(dir) = world.spec() else { panic!("an emulated Xen") };
         let mut child = Command::new(std::env::current_exe().unwrap())
@@ -62,7 +62,7 @@ impl Process {
         Self(child)
     }
 
-    /// Which emulation the process is in.
+    /// Xen in the emulation that the process belongs to; `None` if it was not started by a test.
     fn xen(domain: DomainId) -> Option<Xen> {
         let dir = std::env::var_os(Self::DIR)?;
         Some(Xen::open(&XenSpec::Emu(dir.into()), Some(domain)).unwrap())
@@ -113,7 +113,7 @@ fn a_daemon_that_is_killed_is_replaced_by_the_next() {
         pcm.hw_params(&Wish::COMFORTABLE).unwrap();
         pcm.prepare().unwrap();
         pcm.writei(&noise(9, 9600 * 4)).unwrap();
-        // In the middle of it, the host's side is gone without a word.
+        // While the guest plays, the host's side vanishes without a message.
         daemon.kill();
         assert_eq!(world.backend_state(GUEST, 0), XenbusState::Connected);
         assert_eq!(pcm.writei(&noise(9, 9600 * 4)), Err(Errno::EIO), "no period elapses any more");
@@ -124,7 +124,7 @@ fn a_daemon_that_is_killed_is_replaced_by_the_next() {
     }
     drop(frontend);
     daemon.kill();
-    // What the dead daemon had mapped and bound went with it, and the next one serves as if nothing had been.
+    // The mappings and ports of the dead daemon are gone, and the next one serves normally.
     world.start_daemon();
     let sound = play(&impatient(&xen), 5);
     world.assert_played(STREAM, 1, &sound);
@@ -201,7 +201,7 @@ fn matches_sound(world: &World, number: usize, sound: &[u8]) -> bool {
 
 #[test]
 fn a_frontend_that_missed_the_daemons_end_is_taken_through_closed() {
-    // The daemon is gone without a word: the guest stays connected and knows nothing.
+    // The daemon vanishes without a message: the guest stays connected and does not notice.
     let mut world = World::new();
     world.attach_playback(GUEST);
     let xen = world.enter(GUEST);
@@ -260,7 +260,7 @@ fn a_guest_that_removed_its_own_half_is_unplugged_like_any_other() {
 fn a_driver_domain_removes_its_half_of_what_is_detached() {
     const DRIVER_DOMAIN: DomainId = DomainId(3);
     let mut world = World::without_daemon(|_| String::new());
-    // libxl gives a domain's directory to be read by that domain.
+    // libxl makes a domain's directory readable by that domain.
     let home = format!("/local/domain/{DRIVER_DOMAIN}");
     world.store().mkdir(&home).unwrap();
     world.store().set_perms(&home, &[Perm::none(0), Perm::read(DRIVER_DOMAIN.0)]).unwrap();
@@ -274,7 +274,7 @@ fn a_driver_domain_removes_its_half_of_what_is_detached() {
         play(&frontend, 1);
         assert!(world.daemon_usage() != before);
         if dies {
-            // As `xl destroy`: the guest is gone before its devices are.
+            // Like `xl destroy`: the guest is gone before its devices.
             drop((frontend, xen));
             world.wait_dead(GUEST);
         }
@@ -321,7 +321,7 @@ fn what_the_toolstack_removed_is_never_made_again() {
         guest.publish();
         guest.set_state(XenbusState::Initialised);
         std::thread::sleep(Duration::from_micros(37 * round));
-        // As after a domain that was destroyed by force.
+        // The state after a forced destruction of the domain.
         world.remove_nodes(GUEST, 0);
         drop(guest);
         world.wait_dead(GUEST);
@@ -336,7 +336,7 @@ fn what_the_toolstack_removed_is_never_made_again() {
     assert!(world.store().directory("/local/domain/0/backend/vsnd/1").unwrap_or_default().is_empty());
 }
 
-/// What may happen to a card, in any order.
+/// Event in the history of a card; events may come in any order.
 #[derive(Debug, Clone, Copy)]
 enum Turn {
     State(u8),
@@ -411,7 +411,7 @@ fn live_through(turns: &[Turn]) {
     if !runs {
         world.start_daemon();
     }
-    // Whatever it was: a good driver gets a card and is heard.
+    // After any history, a good driver gets a card and is heard.
     guest.put("0/0/type", b"p");
     guest.set_state(XenbusState::Initialising);
     let xen = guest.xen.clone();
@@ -431,7 +431,7 @@ proptest! {
     }
 }
 
-/// A daemon whose workers `launch` starts, until `stop` is closed.
+/// Runs a daemon whose workers `launch` starts, until `stop` is closed.
 fn serve(host: Xen, launch: impl Launch + 'static, stop: &UnixStream) {
     let (store, shared) = (host.store().unwrap(), host.store_fd().unwrap());
     let mut daemon = Daemon::new(host, store, shared, Settings::default(), launch).unwrap();
@@ -439,7 +439,7 @@ fn serve(host: Xen, launch: impl Launch + 'static, stop: &UnixStream) {
     daemon.run(stop.as_fd()).unwrap();
 }
 
-/// A system on which what the broker says to the first worker arrives late, all but its first order.
+/// A system on which all messages of the broker to the first worker, except the first one, arrive late.
 struct Late {
     held: Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>,
     launches: Arc<AtomicU32>,
@@ -495,7 +495,7 @@ fn a_card_that_comes_as_the_last_one_goes_keeps_its_worker() {
     let late = Late { held: Some((says, released)), launches: Arc::clone(&launches), threads: Threads::default() };
     let daemon = std::thread::spawn(move || serve(host, late, &stopped));
     world.wait_backend(GUEST, 0, XenbusState::InitWait);
-    // The broker sees no card; before its worker hears of that it serves the next one.
+    // The broker sees no card. The next card comes before the worker learns of that.
     world.remove_nodes(GUEST, 0);
     said.recv_timeout(PATIENCE).unwrap();
     world.attach_playback(GUEST);
@@ -505,7 +505,7 @@ fn a_card_that_comes_as_the_last_one_goes_keeps_its_worker() {
     let frontend = impatient(&xen);
     frontend.open_playback(0, 0).unwrap();
     assert_eq!(launches.load(Ordering::SeqCst), 1);
-    // When no card is left the worker ends, and the next card has one of its own.
+    // When no card is left the worker ends, and the next card gets a new worker.
     drop(frontend);
     world.detach(GUEST, 0).unwrap();
     world.attach_playback(GUEST);
@@ -514,7 +514,7 @@ fn a_card_that_comes_as_the_last_one_goes_keeps_its_worker() {
     daemon.join().unwrap();
 }
 
-/// A system that starts no process at first.
+/// A system that refuses to start the first processes.
 struct Busy {
     refusals: u32,
     threads: Threads,

@@ -1,4 +1,4 @@
-//! What the host's administrator sees and changes while guests play and record.
+//! Tests of control: the administrator's queries and changes while guests play and record.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -38,17 +38,17 @@ fn linux(world: &mut World) -> (xen::Xen, LinuxFrontend) {
     (xen, frontend)
 }
 
-/// Waits until so many frames went through a stream since it was connected.
+/// Waits until `frames` frames went through a stream since it was connected.
 fn wait_frames(world: &World, stream: usize, frames: u64) {
     wait_for("frames", || (world.status().guests[0].cards[0].streams[stream].frames >= frames).then_some(()));
 }
 
-/// However many there were when it was asked for: what was asked for last may have been late.
+/// Waits for `frames` further frames: the last request may have been answered late.
 fn wait_more_frames(world: &World, stream: usize, frames: u64) {
     wait_frames(world, stream, world.status().guests[0].cards[0].streams[stream].frames + frames);
 }
 
-/// Where the first stream plays.
+/// Device of the first stream.
 fn device(world: &World) -> String {
     world.status().guests[0].cards[0].streams[0].device.clone()
 }
@@ -146,11 +146,11 @@ fn the_hosts_volume_and_mute_are_heard_at_once_and_added_to_the_guests() {
         done(world.ask(&Request::Mute { target: target("1"), on: true }));
         wait_more_frames(&world, 0, 36_000);
         done(world.ask(&Request::Mute { target: target("1"), on: false }));
-        // Above the ceiling: nothing is louder than the guest has it.
+        // Above the ceiling: no sample becomes louder than in the guest.
         done(world.ask(&Request::Volume { target: target("1/0/0/0"), volume_db: 6.0 }));
         player.join().unwrap();
     });
-    // However late that was.
+    // Play more, since the requests above may have come late.
     pcm.aplay(&sound[..9_600 * 4]).unwrap();
     let frames = frames + 9_600;
     let played = world.played(PLAYED, 1, frames * 4);
@@ -179,16 +179,16 @@ fn reloading_leaves_alone_what_plays_and_moves_what_leads_elsewhere() {
         let player = scope.spawn(|| pcm.aplay(&sound).unwrap());
         wait_frames(&world, 0, 12_000);
         let configured = device(&world);
-        // The same once more, and a limit that says nothing about this stream.
+        // The same configuration again, with a limit that does not concern this stream.
         fs::write(world.config_path(), format!("{good}[limits]\nstreams-per-card = 3\n")).unwrap();
         assert_eq!(done(world.ask(&Request::Reload)), 2);
-        // A broken file: refused whole, and it is said where it is broken.
+        // A broken file is refused as a whole, and the error names the line.
         fs::write(world.config_path(), format!("{good}playback = false\ncapture = maybe\n")).unwrap();
         let error = world.ask(&Request::Reload).unwrap_err().to_string();
         let line = good.lines().count() + 2;
         assert!(error.contains(&format!("vsndd.toml:{line}:")) && error.contains("still holds"), "{error}");
         wait_frames(&world, 0, 72_000);
-        // A device that is not there: it stays where it is.
+        // With a missing device, the stream keeps its device.
         fs::write(world.config_path(), "sink = \"wav:/nowhere/at/all.wav\"\n").unwrap();
         done(world.ask(&Request::Reload));
         assert!(world.log().contains("not moved to wav:/nowhere/at/all.wav: "), "{}", world.log());
@@ -210,7 +210,7 @@ fn reloading_leaves_alone_what_plays_and_moves_what_leads_elsewhere() {
 
 #[test]
 fn streams_that_are_moved_to_a_server_that_never_answers_stay_where_they_are_and_nobody_waits() {
-    // A line is told of each, and so many the log takes of a guest.
+    // One line is logged for each stream; the log accepts this many lines of a guest.
     const STREAMS: usize = 8;
     let mut world = World::new();
     let streams: String = (0..STREAMS).map(|index| format!(", 'STREAM, unique-id=p{index}, type=p'")).collect();
@@ -223,7 +223,7 @@ fn streams_that_are_moved_to_a_server_that_never_answers_stay_where_they_are_and
     let _listener = UnixListener::bind(&socket).unwrap();
     let configured = device(&world);
     fs::write(world.config_path(), format!("sink = \"pulse@unix:{}\"\n", socket.display())).unwrap();
-    // Their worker says so, or does not if it waits for one device after the other, which takes longer than its answer may.
+    // The worker answers in time only if it does not wait for one device after the other.
     assert_eq!(done(world.ask(&Request::Reload)), STREAMS);
     let told = || world.log().matches("not moved to pulse@unix:").count();
     wait_for("all of them stay", || (told() == STREAMS).then_some(()));
@@ -339,11 +339,11 @@ fn a_request_that_cannot_be_is_refused_with_a_reason() {
         BufReader::new(&socket).read_line(&mut reply).unwrap();
         assert!(reply.starts_with("{\"reply\":\"refused\"") && reply.contains(reason), "{line}: {reply}");
     }
-    // No end in sight: answered, and the connection is closed.
+    // A request without an end is answered, and the connection is closed.
     let mut socket = UnixStream::connect(world.socket()).unwrap();
     let _ = socket.write_all(&[b'x'; 8192]);
     let mut reply = Vec::new();
-    // What was not read of it makes the end of the connection an abrupt one.
+    // Unread bytes of the request make the connection end with a reset, so errors are ignored.
     let _ = socket.read_to_end(&mut reply);
     assert!(String::from_utf8_lossy(&reply).contains("at most 4096 bytes"));
     assert!(world.daemon_runs());
@@ -373,7 +373,7 @@ fn the_socket_is_for_the_daemons_user_and_its_group_alone() {
     let mut world = World::new();
     let mode = fs::metadata(world.socket()).unwrap().permissions().mode() & 0o777;
     assert!(matches!(mode, 0o600 | 0o660), "{mode:o}");
-    // One daemon at a time; what a killed one leaves behind is no hindrance.
+    // Only one daemon at a time; the socket of a killed daemon does not prevent a start.
     let second = UnixListener::bind(world.socket());
     assert!(second.is_err());
     world.stop_daemon();

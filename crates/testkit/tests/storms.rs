@@ -1,5 +1,5 @@
-//! One guest, or four, do all that the protocol lets them do, as fast as they can; another one with a buffer of 40 ms must not
-//! notice. In real time: `make storm` runs it alone and prints what it measured.
+//! Tests in which one guest, or four, do everything that the protocol allows, as fast as they can. A bystander with a
+//! buffer of 40 ms must not notice. The test runs in real time: `make storm` runs it alone and prints its measurements.
 
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
@@ -12,16 +12,16 @@ use testkit::hostile::{Buffer, HostileGuest, RawStream};
 use testkit::{Punctual, Punctuality, World};
 use xen::DomainId;
 
-/// How long each storm lasts.
+/// Duration of each storm.
 const STORM: Duration = Duration::from_secs(3);
 /// The bystander's buffer.
 const BUFFER: Duration = Duration::from_millis(40);
 const LARGE_BYTES: usize = 4 << 20;
 const BYSTANDER: DomainId = DomainId(90);
-/// Streams that a card may have.
+/// Maximum number of streams of a card.
 const MANY: usize = 64;
 
-/// Doings of a hostile guest, without end.
+/// Endless activity of a hostile guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Attack {
     Nothing,
@@ -31,11 +31,11 @@ enum Attack {
     Opens,
     /// SET_VOLUME.
     Volumes,
-    /// Capture of as many bytes a second as a stream may have, with a ring that stays idle.
+    /// Capture at the maximum byte rate of a stream, with an idle ring.
     Captures,
-    /// OPENs of a device whose server never answers, each with a CLOSE behind it.
+    /// OPENs of a device whose server never answers, each followed by a CLOSE.
     Hangs,
-    /// Requests that make no sense.
+    /// Malformed requests.
     Nonsense,
     /// Connections, one after the other.
     Reconnects,
@@ -72,7 +72,7 @@ impl Attack {
         (1..=4).map(|guest| format!("[[rule]]\ndomain = {guest}\nsink = \"{device}\"\ncapture = true\n")).collect()
     }
 
-    /// Goes on until it is stopped; gives the number of requests or connections.
+    /// Runs the attack until `stop`; returns the number of requests or connections.
     fn run(self, mut guest: HostileGuest, stop: &AtomicBool) -> usize {
         let goes_on = || !stop.load(Ordering::Acquire);
         let mut count = 0;
@@ -139,7 +139,7 @@ impl Attack {
         buffer.open_params()
     }
 
-    /// Puts another request in the place of each that was answered; gives their number.
+    /// Sends another request for each answered one; returns their number.
     fn fill(self, stream: &mut RawStream, buffer: &Buffer) -> usize {
         let all = Span { offset: 0, length: u32::try_from(LARGE_BYTES).expect("4 MiB") };
         let packet = |operation| Request { id: 1, operation }.emit();
@@ -159,13 +159,13 @@ impl Attack {
     }
 }
 
-/// Fate of the bystander, and the number of requests or connections that the others made.
+/// Runs a storm; returns the bystander's measurements and the attackers' number of requests or connections.
 fn storm(guests: u16, streams: usize, attack: Attack) -> (Punctuality, usize) {
     let mut silent = None;
     let mut world = World::with_config(|dir| {
         let socket = dir.join("silent");
         silent = Some(UnixListener::bind(&socket).expect("a socket"));
-        // Room for as many of the largest buffers.
+        // Enough bytes for the largest buffers of all streams.
         let limits = "sink = \"null\"\n[limits]\nbuffer-bytes-per-domain = 1073741824\n";
         format!("{limits}{}", attack.rule(&socket.display().to_string()))
     });
@@ -190,7 +190,7 @@ fn storm(guests: u16, streams: usize, attack: Attack) -> (Punctuality, usize) {
     (punctuality, count)
 }
 
-/// Whether the bystander noticed something.
+/// Returns true if the bystander was disturbed.
 fn noticed(seen: &Punctuality) -> bool {
     let excused = seen.stood_still;
     let late = u32::try_from(excused.as_millis() / 10).unwrap_or(u32::MAX);

@@ -1,4 +1,4 @@
-//! Guests with the driver of 2015 against the daemon.
+//! Tests of guests with the driver of 2015 against the daemon.
 
 use std::time::{Duration, Instant};
 
@@ -22,8 +22,8 @@ fn world(cards: &str) -> World {
     world
 }
 
-/// A device as a toolstack of 2015 makes it: nothing but the nodes of every device. Made without the daemon, which might
-/// have added its own by then.
+/// Attaches a device like a toolstack of 2015, with only the nodes that every device has. The daemon is stopped
+/// meanwhile, since it might add its own nodes.
 fn bare(world: &mut World) {
     world.stop_daemon();
     world.attach_as(GUEST, PLAYBACK, Protocol::V0);
@@ -40,7 +40,7 @@ fn a_guest_of_2015_plays_bit_identically_and_in_real_time() {
     let sound = noise(1, 48_000 * 4);
     let start = Instant::now();
     guest.play(STEREO, &sound, PERIOD).unwrap();
-    // All but the lead was heard by now; how much later it may be says the guest's time-out.
+    // All but the lead was heard by now; the guest's time-out bounds the delay.
     assert!(start.elapsed() >= Duration::from_millis(850), "{:?} for a second", start.elapsed());
     guest.close().unwrap();
     assert!(start.elapsed() >= Duration::from_millis(990), "{:?} with its end", start.elapsed());
@@ -59,7 +59,7 @@ fn one_ring_serves_many_sounds_of_different_formats() {
     .into_iter()
     .enumerate()
     {
-        // The driver closes only because something changed.
+        // The driver closes the stream only because the parameters changed.
         let sound = noise(number as u64, 8192);
         guest.play(params, &sound, 2048).unwrap();
         if number == 2 {
@@ -111,7 +111,7 @@ fn the_host_denies_capture_and_allows_it_again_while_a_guest_records() {
     let mut world = World::with_config(|dir| {
         let path = dir.join("source.wav");
         let mut writer = host_audio::wav::Writer::create(&path, Format::S16Le, 48_000, 2).unwrap();
-        // Two minutes, so that it does not end on a busy machine.
+        // Two minutes, so that the source does not end on a busy machine.
         writer.write(&noise(3, 120 * 48_000 * 4)).unwrap();
         writer.finish();
         format!("source = \"wav:{}\"\ncapture = true\nwhen-denied = \"silence\"\n", path.display())
@@ -122,7 +122,7 @@ fn the_host_denies_capture_and_allows_it_again_while_a_guest_records() {
     let mut period = vec![0; PERIOD];
     for allow in [true, false, true, false] {
         world.ask(&Request::Capture { target: "1/1".parse().unwrap(), allow, for_s: None }).unwrap();
-        // What was captured before the decision may still be in the queue.
+        // Frames captured before the override may still be in the queue.
         wait_for("the decision", || {
             guest.read(&mut period).unwrap();
             (period.contains(&0) != allow).then_some(())
@@ -145,7 +145,7 @@ fn volume_reaches_the_samples_of_each_side() {
     let mut world = world(PLAYBACK);
     let mut guest = Guest2015::probe(&mut world, GUEST, 0);
     assert_eq!(guest.volume(), Ok(Stereo::FULL));
-    // −6 dB is a half, nearly; the other side is switched off.
+    // −6 dB is nearly a half; the other side is switched off.
     let volume = Stereo { left: Level::new(80), right: Level::OFF };
     guest.set_volume(volume).unwrap();
     assert_eq!(guest.volume(), Ok(volume));
@@ -155,7 +155,7 @@ fn volume_reaches_the_samples_of_each_side() {
     let heard = world.played("1-0-0-0", 1, sound.len());
     let (samples, _) = heard.as_chunks::<2>();
     let side = |offset| samples.iter().skip(offset).step_by(2).map(|sample| i16::from_le_bytes(*sample));
-    // A change of volume is no step: it is reached in a few milliseconds at most.
+    // A new volume is reached gradually, in a few milliseconds at most.
     assert!(side(0).skip(1024).all(|sample| (5000..5025).contains(&sample)), "{:?}", side(0).next_back());
     assert!(side(1).skip(1024).all(|sample| sample == 0));
 }
@@ -177,7 +177,7 @@ fn the_protocol_is_recognised_by_the_nodes() {
     let mut world = World::new();
     bare(&mut world);
     assert!(eventually(PATIENCE, || world.log().contains("left alone")), "{}", world.log());
-    // The driver is loaded: a ring stands where version 2 has none, and the backend names the stream.
+    // The driver is loaded: a ring node exists at a path where version 2 has none, and the backend names the stream.
     let mut guest = Guest2015::probe(&mut world, GUEST, 0);
     let versions = world.store().read_opt("/local/domain/0/backend/vsnd/1/0/versions").unwrap();
     assert_eq!(versions, None, "a frontend that speaks both must see that this is version 0");
@@ -219,12 +219,12 @@ fn the_protocol_can_be_forced_by_the_configuration() {
 fn a_daemon_that_restarts_takes_over_a_driver_that_knows_no_way_back() {
     let mut world = world(PLAYBACK);
     let mut guest = Guest2015::probe(&mut world, GUEST, 0);
-    // More requests than the ring has slots: where the last daemon stopped has to be known.
+    // More requests than the ring has slots: the next daemon has to know where the last one stopped.
     guest.play(STEREO, &noise(5, 40 * PERIOD), PERIOD).unwrap();
     world.stop_daemon();
     world.start_daemon();
     world.wait_backend(GUEST, 0, XenbusState::Connected);
-    // The application gets an error, and opens its stream again; the driver was never told of any of it.
+    // The application gets an error, and opens its stream again; the driver learns nothing of the restart.
     assert_eq!(guest.write(&[0; 400]), Err(Failed::Refused));
     guest.close().unwrap();
     let sound = noise(6, 16_384);
@@ -241,7 +241,7 @@ fn a_resumed_guest_is_connected_on_its_new_ring() {
     let (before, after) = sound.split_at(49_152);
     guest.play(STEREO, before, PERIOD).unwrap();
     guest.resume();
-    // It does not wait for the backend, and opens nothing anew: the sound goes on.
+    // The driver does not wait for the backend and does not open the stream again: the sound continues.
     guest.play(STEREO, after, PERIOD).unwrap();
     guest.close().unwrap();
     world.assert_played("1-0-0-0", 1, &sound);

@@ -1,5 +1,5 @@
-//! Guests of protocol version 0 that keep no rule: the daemon lives, refuses, leaks nothing, and other guests notice
-//! nothing.
+//! Tests of guests of protocol version 0 that keep no rules: the daemon survives, refuses, leaks nothing, and other
+//! guests notice nothing.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ fn world() -> (World, Guest2015) {
     (world, guest)
 }
 
-/// Sends any bytes and says whether they succeeded.
+/// Sends any bytes and returns true if the request succeeded.
 fn call(guest: &mut Guest2015, packet: &[u8; PACKET_BYTES]) -> bool {
     guest.ring.put(packet);
     let slot = guest.ring.take(PATIENCE).expect("an answer to everything");
@@ -32,13 +32,13 @@ fn call(guest: &mut Guest2015, packet: &[u8; PACKET_BYTES]) -> bool {
     i16::from_le_bytes([slot[10], slot[11]]) == 0
 }
 
-/// The same for a request of the guest's stream.
+/// Sends a request of the guest's stream and returns true if it succeeded.
 fn send(guest: &mut Guest2015, code: u8, length: u32, refs: &[GrantRef]) -> bool {
     let packet = guest.packet(code, length, refs);
     call(guest, &packet)
 }
 
-/// The daemon is as it should be, and serves this guest still.
+/// Checks that the daemon runs and still serves this guest.
 fn assert_serves(world: &World, guest: &mut Guest2015, number: usize) {
     assert!(world.daemon_runs());
     let sound = noise(99, 8192);
@@ -63,13 +63,13 @@ fn offsets_v0_lengths_and_grants_beyond_the_rules_are_refused_and_leak_nothing()
             (4096, &[GrantRef(0)][..]),
             (4096, &[GrantRef(u32::MAX)][..]),
             (4096, foreign.refs()),
-            // The first page is fine, the second is nobody's.
+            // The first page is valid, the second does not exist.
             (8192, &refs[..1]),
         ] {
             assert!(!send(&mut guest, opcode::WRITE, length, refs), "{length} bytes");
         }
     }
-    // What the length does not reach is nobody's business, and the same page ten times is the guest's own.
+    // References beyond the length are ignored, and a guest may name the same page ten times.
     assert!(send(&mut guest, opcode::WRITE, 4096, &[refs[0], GrantRef(u32::MAX)]));
     assert!(send(&mut guest, opcode::WRITE, 40_960, &[refs[0]; 10]));
     assert_eq!(world.census().daemon.mapped_pages, before.daemon.mapped_pages);
@@ -169,7 +169,7 @@ fn ring_overflow_a_v0_index_beyond_the_ring_closes_this_device_alone() {
 fn a_v0_ring_that_lies_to_the_next_daemon_harms_nobody() {
     let (mut world, guest) = world();
     world.stop_daemon();
-    // The next daemon begins where this says that the last one ended.
+    // The next daemon begins at this index, which claims to be the last one's end.
     guest.ring.page.store_release(RSP_PROD, 0xFFFF_FFF0);
     guest.ring.page.store_release(REQ_PROD, 5);
     world.start_daemon();

@@ -1,4 +1,4 @@
-//! Volume and mute reach the samples that the host plays, channel by channel.
+//! Tests that volume and mute apply to the samples that the host plays, channel by channel.
 
 use sndif::v2::{OpenParams, Operation, Span, Trigger};
 use sndif::{Errno, PAGE_BYTES, SharedMemory};
@@ -10,9 +10,9 @@ use xen::DomainId;
 const GUEST: DomainId = DomainId(1);
 const STREAM: &str = "1-0-0-0";
 const FRAMES: usize = 4096;
-/// Where volumes and flags lie: behind the frames.
+/// Offset of volumes and flags, after the frames.
 const CONTROL: u32 = 16_384;
-/// Half, in 0.001 dB; −6.0206 dB more exactly.
+/// A half, in 0.001 dB; exactly −6.0206 dB.
 const HALF_MDB: i32 = -6021;
 
 /// A stream whose buffer ends with a page for volume and mute.
@@ -56,7 +56,7 @@ impl Mixer {
         [0, 4].map(|at| i32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()))
     }
 
-    /// Plays frames of `sample` in both channels and says what the host heard of each.
+    /// Plays frames of `sample` in both channels and returns the samples that the host played in each.
     fn heard(&mut self, sample: i16) -> [Vec<i16>; 2] {
         let sound: Vec<u8> = std::iter::repeat_n(sample.to_le_bytes(), FRAMES * 2).flatten().collect();
         assert!(self.buffer.pages.write(0, &sound));
@@ -72,7 +72,7 @@ impl Mixer {
 
 fn assert_about(channel: &[i16], wanted: i16) {
     assert_eq!(channel.len(), FRAMES);
-    // A gain may come in gradually, but it comes.
+    // A gain may take effect gradually.
     let settled = &channel[FRAMES / 2..];
     let near = |sample: &i16| (i32::from(*sample) - i32::from(wanted)).abs() <= 2;
     assert!(settled.iter().all(near), "{:?}… instead of {wanted}", &settled[..8]);
@@ -160,7 +160,7 @@ fn mute_takes_flags_of_one_byte_and_of_four() {
         let mut mixer = Mixer::open();
         mixer.control(left_only, Operation::Mute).unwrap();
         mixer.control(right_only, Operation::Mute).unwrap();
-        // What is not flagged stays as it is.
+        // A channel without a flag stays unchanged.
         mixer.control(left_only, Operation::Unmute).unwrap();
         let [left, right] = mixer.heard(10_000);
         assert_about(&left, 10_000);

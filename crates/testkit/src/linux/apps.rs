@@ -1,21 +1,21 @@
-//! `aplay` and `arecord`.
+//! Models of `aplay` and `arecord`.
 
 use super::core::{Pcm, State};
 use super::errno::Errno;
 
-/// How playing went.
+/// Result of playing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Played {
-    /// Underruns that the application got over by preparing anew.
+    /// Underruns after which the application prepared the stream again.
     pub underruns: usize,
 }
 
 impl Pcm {
     /// Plays frames on a stream that has its parameters: in periods, the last one padded with silence, drained
-    /// at the end. Underruns are overcome.
+    /// at the end. Continues after underruns.
     ///
     /// # Errors
-    /// What ends a real `aplay`.
+    /// Errors that end a real `aplay`.
     pub fn aplay(&mut self, bytes: &[u8]) -> Result<Played, Errno> {
         let chunk_bytes = self.agreed().period_frames as usize * self.agreed().frame_bytes;
         let mut played = Played::default();
@@ -41,10 +41,10 @@ impl Pcm {
         Ok(played)
     }
 
-    /// Records so many frames on a stream that has its parameters.
+    /// Records `frames` frames on a stream that has its parameters.
     ///
     /// # Errors
-    /// What ends a real `arecord`, an overrun included.
+    /// Errors that end a real `arecord`, an overrun included.
     pub fn arecord(&mut self, frames: usize) -> Result<Vec<u8>, Errno> {
         let frame_bytes = self.agreed().frame_bytes;
         let chunk_frames = self.agreed().period_frames as usize;

@@ -1,4 +1,4 @@
-//! The driver bound to a card: XenBus states, and when the card comes and goes.
+//! The driver bound to a card: XenBus states, registration and removal of the card.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,12 +14,12 @@ use super::core::Pcm;
 use super::errno::Errno;
 use crate::wait::{PATIENCE, eventually};
 
-/// Times that the driver and the core have built in.
+/// Time-outs of the driver and the core.
 #[derive(Debug, Clone, Copy)]
 pub struct Timings {
-    /// How long an answer is waited for.
+    /// Time that the driver waits for an answer.
     pub answer: Duration,
-    /// Least time that is waited for a wake-up. Linux: 100 ms, or the buffer's length and a tenth.
+    /// Minimum time that the core waits for a wake-up. Linux: 100 ms, or 1.1 times the buffer's length.
     pub wake_up: Duration,
 }
 
@@ -39,11 +39,11 @@ struct Card {
     /// The frontend's XenBus state.
     state: XenbusState,
     channels: Vec<Channels>,
-    /// Set while applications can open it; taken away with the card.
+    /// Set while applications can open the card; the flag becomes false when the card is removed.
     registered: Option<Arc<AtomicBool>>,
-    /// Open substreams.
+    /// Number of open substreams.
     open: usize,
-    /// How often a card was registered.
+    /// Number of times that a card was registered.
     registrations: usize,
 }
 
@@ -60,7 +60,7 @@ pub(super) struct Shared {
 
 /// The driver, bound to a card of a guest.
 ///
-/// Dropping it is the guest's sudden end; [`remove`](Self::remove) is the driver's.
+/// Dropping it models the sudden end of the guest; [`remove`](Self::remove) removes the driver.
 pub struct LinuxFrontend {
     shared: Arc<Shared>,
     watcher: Option<JoinHandle<()>>,
@@ -71,10 +71,10 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl LinuxFrontend {
-    /// Binds the driver to card 0 of the domain that `xen` is.
+    /// Binds the driver to card 0 of the domain of `xen`.
     ///
     /// # Panics
-    /// When the domain has no such card.
+    /// If the domain has no such card.
     #[must_use]
     pub fn probe(xen: &Xen) -> Self {
         Self::probe_with(xen, 0, Timings::default())
@@ -83,7 +83,7 @@ impl LinuxFrontend {
     /// Binds the driver to a card.
     ///
     /// # Panics
-    /// When the domain has no such card.
+    /// If the domain has no such card.
     #[must_use]
     pub fn probe_with(xen: &Xen, card: u32, timings: Timings) -> Self {
         let mut store = xen.store().expect("the store");
@@ -113,18 +113,18 @@ impl LinuxFrontend {
         Self { shared, watcher: Some(watcher.expect("a thread")) }
     }
 
-    /// Waits until the card is there.
+    /// Waits until the card is registered.
     ///
     /// # Panics
-    /// When it does not come.
+    /// If it does not come.
     pub fn wait_card(&self) {
         self.wait_registrations(1);
     }
 
-    /// Waits until a card is there that is at least the `count`th one.
+    /// Waits until a card is registered that is at least the `count`th one.
     ///
     /// # Panics
-    /// When it does not come.
+    /// If it does not come.
     pub fn wait_registrations(&self, count: usize) {
         let there = || {
             let card = lock(&self.shared.card);
@@ -134,13 +134,13 @@ impl LinuxFrontend {
         assert!(eventually(patience, there), "the card does not come; state {}", lock(&self.shared.card).state);
     }
 
-    /// How many cards were registered so far.
+    /// Number of cards registered so far.
     #[must_use]
     pub fn registrations(&self) -> usize {
         lock(&self.shared.card).registrations
     }
 
-    /// Whether applications find a card.
+    /// Returns true if applications find a card.
     #[must_use]
     pub fn has_card(&self) -> bool {
         lock(&self.shared.card).registered.is_some()
@@ -152,19 +152,19 @@ impl LinuxFrontend {
         lock(&self.shared.card).state
     }
 
-    /// What the channels of a stream saw; streams count in the driver's order.
+    /// Traffic observed on a stream's channels; streams are numbered in the driver's order.
     ///
     /// # Panics
-    /// When there is no such stream.
+    /// If there is no such stream.
     #[must_use]
     pub fn observed(&self, stream: usize) -> Observed {
         lock(&lock(&self.shared.card).channels[stream].pair).observed.clone()
     }
 
-    /// Events of a stream that lie in its page.
+    /// Number of unread events in a stream's page.
     ///
     /// # Panics
-    /// When there is no such stream.
+    /// If there is no such stream.
     #[must_use]
     pub fn unread_events(&self, stream: usize) -> u32 {
         lock(&lock(&self.shared.card).channels[stream].pair).unread_events()
@@ -173,7 +173,7 @@ impl LinuxFrontend {
     /// Opens the `index`th playback substream of a PCM device.
     ///
     /// # Errors
-    /// `ENODEV` when there is no card, or no such substream.
+    /// `ENODEV` if there is no card, or no such substream.
     pub fn open_playback(&self, pcm: usize, index: usize) -> Result<Pcm, Errno> {
         self.open(pcm, false, index)
     }
@@ -181,7 +181,7 @@ impl LinuxFrontend {
     /// Opens the `index`th capture substream of a PCM device.
     ///
     /// # Errors
-    /// As [`open_playback`](Self::open_playback).
+    /// Same as [`open_playback`](Self::open_playback).
     pub fn open_capture(&self, pcm: usize, index: usize) -> Result<Pcm, Errno> {
         self.open(pcm, true, index)
     }
@@ -197,11 +197,11 @@ impl LinuxFrontend {
         Ok(Pcm::open(Arc::clone(&self.shared), present, config, pair))
     }
 
-    /// Removes the driver and says how long the backend took to reach InitWait; `None` if the driver gave
-    /// up waiting.
+    /// Removes the driver and returns the time that the backend took to reach InitWait; `None` if the driver
+    /// stopped waiting.
     ///
     /// # Panics
-    /// While an application has the card open.
+    /// If an application has the card open.
     pub fn remove(mut self) -> Option<Duration> {
         assert_eq!(lock(&self.shared.card).open, 0, "the kernel refuses to remove a driver that is in use");
         self.stop_watching();
@@ -256,7 +256,7 @@ impl Shared {
 
     fn backend_changed(&self, store: &mut xenstore::Client) {
         use XenbusState as S;
-        // A watch tells that something changed; the state is the one that stands there by now.
+        // A watch event only means that something changed: read the current state.
         let state = store.read_opt(&format!("{}/state", self.backend)).ok().flatten().unwrap_or_default();
         match S::from_node(&state) {
             S::Initialised | S::Reconfiguring | S::Reconfigured | S::Closing => {}
@@ -294,7 +294,7 @@ impl Shared {
         self.switch(store, XenbusState::Initialising);
     }
 
-    /// Takes the card away, waits until no application has it open any more, frees the channels.
+    /// Removes the card, waits until no application has it open any more, frees the channels.
     fn finish(&self) {
         let mut card = lock(&self.card);
         if let Some(present) = card.registered.take() {
@@ -334,13 +334,13 @@ impl Shared {
         card.state = state;
         drop(card);
         let path = format!("{}/state", self.frontend);
-        // A node that is gone is not made anew.
+        // A node that is gone is not created again.
         let _ = store.transaction(|transaction| {
             if transaction.exists(&path)? { transaction.write(&path, state.node().as_bytes()) } else { Ok(()) }
         });
     }
 
-    /// An application closed a substream.
+    /// Records that an application closed a substream.
     pub fn closed(&self) {
         lock(&self.card).open -= 1;
         self.changed.notify_all();

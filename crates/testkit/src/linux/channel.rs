@@ -1,6 +1,6 @@
 //! A stream's two channels: requests with one in flight, and the event page.
 //!
-//! Offsets are written out here instead of being taken from `sndif`: the model shall not share that
+//! Offsets are literals here and do not come from `sndif`, so that the model does not share that
 //! crate's mistakes.
 
 use std::os::fd::AsFd;
@@ -33,13 +33,13 @@ pub(super) mod op {
     pub const HW_PARAM_QUERY: u8 = 9;
 }
 
-/// What lies in a slot before a request is written: the driver sets only the fields it needs.
+/// Contents of a slot before a request is written: the driver sets only the fields it needs.
 const STALE: [u8; SLOT] = [0xA5; SLOT];
 
-/// A request as it was sent.
+/// A sent request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sent {
-    /// Its id.
+    /// Id of the request.
     pub id: u16,
     /// Operation code.
     pub operation: u8,
@@ -49,20 +49,20 @@ pub struct Sent {
     pub second: u32,
 }
 
-/// What a stream's channels saw since they were made.
+/// Traffic observed on a stream's channels since they were made.
 #[derive(Debug, Clone, Default)]
 pub struct Observed {
     /// Requests in order, queries left out.
     pub requests: Vec<Sent>,
-    /// HW_PARAM_QUERY requests.
+    /// Number of HW_PARAM_QUERY requests.
     pub queries: usize,
-    /// Answers to them that were wider than asked.
+    /// Number of answers to queries that were wider than the query.
     pub wider_answers: usize,
-    /// Positions of the events that were taken.
+    /// Positions of the accepted events.
     pub positions: Vec<u64>,
-    /// Events passed over because their id was not the expected one.
+    /// Number of events ignored because of an unexpected id.
     pub ignored_events: usize,
-    /// Reserved bytes of responses and events that were not zero.
+    /// Number of reserved bytes of responses and events that were not zero.
     pub leaked_bytes: usize,
     /// Longest wait for an answer.
     pub slowest_answer: Duration,
@@ -105,18 +105,18 @@ pub(super) struct Pair {
     ring_channel: EventChannel,
     page: Granted,
     page_channel: EventChannel,
-    /// The channels' state: their interrupts are handled between ALSA's open and close only.
+    /// True between ALSA's open and close; interrupts are handled only then.
     connected: bool,
     req_prod: u32,
     rsp_cons: u32,
     /// Id of the next request; starts over at 0 when a stream is cleared.
     next_id: u16,
-    /// Id of the request whose answer is waited for.
+    /// Id of the request that waits for its answer.
     awaited_id: u16,
     answer: Option<Answer>,
-    /// Id of the next event; counts over the whole connection.
+    /// Expected id of the next event; counts over the whole connection.
     event_id: u16,
-    /// Positions that were taken from the page and wait for their handler.
+    /// Positions taken from the page that wait for their handler.
     pub positions: std::collections::VecDeque<u64>,
     pub observed: Observed,
 }
@@ -149,18 +149,18 @@ impl Pair {
     }
 
     pub fn set_connected(&mut self, connected: bool) {
-        // Interrupts that came in between found a channel that is not connected, and are gone.
+        // Pending interrupts belong to the channel's earlier state and are dropped.
         let _ = self.ring_channel.acknowledge();
         let _ = self.page_channel.acknowledge();
         self.connected = connected;
     }
 
-    /// Events that lie in the page.
+    /// Number of unread events in the page.
     pub fn unread_events(&self) -> u32 {
         self.page.load_acquire(IN_PROD).wrapping_sub(self.page.load_acquire(IN_CONS))
     }
 
-    /// What clearing a stream does to its channels.
+    /// Resets the channels' state when a stream is cleared.
     pub fn clear(&mut self) {
         self.next_id = 0;
         self.positions.clear();
@@ -224,7 +224,7 @@ impl Pair {
         }
     }
 
-    /// Waits for interrupts, `timeout` at most, and handles what came: events before answers, the order
+    /// Waits for interrupts, `timeout` at most, and handles them: events before answers, the order
     /// in which the backend has to notify.
     pub fn interrupts(&mut self, timeout: Duration) {
         let timeout = Timespec {
@@ -281,7 +281,7 @@ impl Pair {
             self.page.read(SLOTS + (consumer % EVENT_SLOTS) as usize * SLOT, &mut packet);
             consumer = consumer.wrapping_add(1);
             let expected = self.event_id;
-            // Counted on even when it was another one: from then on nothing matches.
+            // Incremented even if the id was another one: from then on no event matches.
             self.event_id = expected.wrapping_add(1);
             if u16::from_le_bytes([packet[0], packet[1]]) != expected {
                 self.observed.ignored_events += 1;

@@ -1,14 +1,14 @@
-//! A card's configuration as the driver reads it from the store.
+//! Reading of a card's configuration from the store, as in the driver.
 
 use super::errno::Errno;
 
-/// Streams of a PCM device that the driver looks at.
+/// Maximum number of streams of a PCM device in the driver.
 const STREAMS_MAX: usize = 8;
 
-/// Rates that the driver knows by name.
+/// Rates that the driver knows.
 const RATES: [u32; 12] = [5512, 8000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 64_000, 96_000, 176_400, 192_000];
 
-/// What ALSA is told that a stream can do.
+/// Capabilities of a stream that the driver reports to ALSA.
 #[derive(Debug, Clone)]
 pub(super) struct Hardware {
     pub formats: u64,
@@ -20,7 +20,7 @@ pub(super) struct Hardware {
     pub period_bytes_min: u32,
 }
 
-/// Where a stream of the card is.
+/// Configuration of a stream: its PCM device, direction, path in the store and capabilities.
 #[derive(Debug, Clone)]
 pub(super) struct StreamConfig {
     pub pcm: usize,

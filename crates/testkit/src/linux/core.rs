@@ -25,17 +25,17 @@ pub enum State {
     Disconnected,
 }
 
-/// Time between two looks at whether the card is still there.
+/// Time between two checks that the card still exists.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// An open substream.
 ///
-/// Dropping it closes it as the end of a process does.
+/// Dropping the value closes the substream as at the end of a process.
 pub struct Pcm {
     driver: DriverStream,
     hardware: Hardware,
     capture: bool,
-    /// False once the card was taken away.
+    /// False once the card was removed.
     present: Arc<AtomicBool>,
     state: State,
     wish: Option<Wish>,
@@ -46,7 +46,7 @@ pub struct Pcm {
     hw_ptr_interrupt: u64,
     hw_ptr_at: Instant,
     appl_ptr: u64,
-    /// The application waits for so much room.
+    /// Number of available frames that the application waits for.
     wake_at: Option<u64>,
     woken: bool,
     xruns: usize,
@@ -85,19 +85,19 @@ impl Pcm {
         self.state
     }
 
-    /// What was agreed upon.
+    /// The agreed configuration.
     #[must_use]
     pub fn agreed(&self) -> Agreed {
         self.agreed
     }
 
-    /// How often the core found the stream over- or underrun.
+    /// Number of xruns that the core detected.
     #[must_use]
     pub fn xruns(&self) -> usize {
         self.xruns
     }
 
-    /// What the stream's channels saw since they were made.
+    /// Traffic observed on the stream's channels since they were made.
     #[must_use]
     pub fn observed(&self) -> Observed {
         self.driver.with_pair(|pair| pair.observed.clone())
@@ -106,7 +106,7 @@ impl Pcm {
     /// Finds a configuration and shares a buffer for it. May be called again on an open stream.
     ///
     /// # Errors
-    /// `EINVAL` when nothing fits; what the backend answered.
+    /// `EINVAL` if no configuration fits; the backend's error.
     pub fn hw_params(&mut self, wish: &Wish) -> Result<Agreed, Errno> {
         if !matches!(self.state, State::Open | State::Setup | State::Prepared) {
             return Err(Errno::EBADFD);
@@ -115,30 +115,30 @@ impl Pcm {
         self.driver.hw_params(usize::try_from(agreed.buffer_frames).expect("64 bits") * agreed.frame_bytes)?;
         self.agreed = agreed;
         self.wish = Some(*wish);
-        // What `aplay` sets: start when the buffer is full. `arecord` starts at once.
+        // The values that the programs set: `aplay` starts when the buffer is full, `arecord` immediately.
         self.start_threshold = if self.capture { 1 } else { agreed.buffer_frames };
         self.state = State::Setup;
         Ok(agreed)
     }
 
-    /// Starts when so many frames are written.
+    /// Sets the number of written frames at which the stream starts.
     pub fn set_start_threshold(&mut self, frames: u64) {
         self.start_threshold = frames;
     }
 
-    /// Makes the stream ready: OPEN if it is not open yet, the core's pointers to 0 in any case.
+    /// Prepares the stream: sends OPEN if the stream is not open yet, and always sets the core's pointers to 0.
     ///
     /// # Errors
-    /// What the backend answered; `EBADFD` in a wrong state.
+    /// The backend's error; `EBADFD` or `EBUSY` in a wrong state.
     pub fn prepare(&mut self) -> Result<(), Errno> {
         let format = self.wish.map(|wish| wish.format).ok_or(Errno::EBADFD)?;
         self.prepare_as(format)
     }
 
-    /// As [`prepare`](Self::prepare), with this byte for a format.
+    /// Like [`prepare`](Self::prepare), with `format` as the format's byte.
     ///
     /// # Errors
-    /// As [`prepare`](Self::prepare).
+    /// Same as [`prepare`](Self::prepare).
     pub fn prepare_as(&mut self, format: u8) -> Result<(), Errno> {
         self.look();
         let Some(wish) = self.wish else { return Err(Errno::EBADFD) };
@@ -168,7 +168,7 @@ impl Pcm {
     /// Starts the stream.
     ///
     /// # Errors
-    /// What the backend answered; `EBADFD` when it is not prepared.
+    /// The backend's error; `EBADFD` if the stream is not prepared.
     pub fn start(&mut self) -> Result<(), Errno> {
         if self.state != State::Prepared {
             return Err(Errno::EBADFD);
@@ -180,7 +180,7 @@ impl Pcm {
         Ok(())
     }
 
-    /// Stops the stream and drops what is in the buffer.
+    /// Stops the stream and drops the frames in the buffer.
     ///
     /// # Errors
     /// `EBADFD` before [`hw_params`](Self::hw_params).
@@ -192,7 +192,7 @@ impl Pcm {
         Ok(())
     }
 
-    /// The machine suspends: PAUSE. The driver cannot resume; the application prepares anew.
+    /// Suspends the machine: sends PAUSE. The driver cannot resume; the application has to prepare again.
     pub fn suspend(&mut self) {
         if self.is_running() {
             let _ = self.driver.trigger(Trigger::Pause);
@@ -200,7 +200,7 @@ impl Pcm {
         }
     }
 
-    /// Whether frames move.
+    /// Returns true while frames move.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.state == State::Running || (self.state == State::Draining && !self.capture)
@@ -208,7 +208,7 @@ impl Pcm {
 
     fn stop(&mut self, state: State) {
         if self.is_running() {
-            // Its answer is not looked at.
+            // The answer is ignored.
             let _ = self.driver.trigger(Trigger::Stop);
         }
         self.state = state;
@@ -216,7 +216,7 @@ impl Pcm {
         self.handle_positions();
     }
 
-    /// Frames that can be written or read.
+    /// Number of frames that can be written or read.
     #[must_use]
     pub fn avail(&self) -> u64 {
         if self.capture {
@@ -226,7 +226,7 @@ impl Pcm {
         }
     }
 
-    /// Does nothing for a while, as a stopped process; interrupts go on.
+    /// Does nothing for `time`, like a stopped process; interrupts are still handled.
     pub fn sleep(&mut self, time: Duration) {
         let until = Instant::now() + time;
         while Instant::now() < until {
@@ -240,7 +240,7 @@ impl Pcm {
         self.look();
     }
 
-    /// Notices that the card was taken away.
+    /// Checks if the card was removed.
     fn look(&mut self) {
         if !self.present.load(Ordering::Acquire) && self.state != State::Disconnected {
             if self.is_running() {
@@ -251,7 +251,7 @@ impl Pcm {
         }
     }
 
-    /// What the event interrupt's handler does with the positions it found.
+    /// Handles the positions that the event interrupt found.
     fn handle_positions(&mut self) {
         while let Some(position) = self.driver.next_position() {
             let Agreed { frame_bytes, period_frames, buffer_frames } = self.agreed;
@@ -262,7 +262,7 @@ impl Pcm {
         }
     }
 
-    /// Brings the core's pointer up to the driver's.
+    /// Updates the core's pointer from the driver's.
     fn update_pointer(&mut self, in_interrupt: bool) {
         let Agreed { buffer_frames, period_frames, .. } = self.agreed;
         let position = self.driver.pointer();
@@ -279,7 +279,7 @@ impl Pcm {
         }
         let delta = new.saturating_sub(self.hw_ptr);
         if delta >= buffer_frames + period_frames {
-            // "Unexpected hw_ptr": not believed.
+            // "Unexpected hw_ptr": ignored.
             return;
         }
         if new == self.hw_ptr {
@@ -318,13 +318,14 @@ impl Pcm {
         Duration::from_micros(frames * 1_000_000 / rate)
     }
 
-    /// Sleeps until the handler wakes the application; `EIO` when it does not.
+    /// Sleeps until the handler wakes the application; `EIO` if it does not in time.
     fn wait_for_wake(&mut self) -> Result<(), Errno> {
         let patience = (self.frames_as_time(self.agreed.buffer_frames) * 11 / 10).max(self.driver.timings().wake_up);
         let until = Instant::now() + patience;
         self.woken = false;
         while !self.woken {
-            // The kernel's interrupts are handled while the task is held up; ours only when it looks.
+            // The kernel handles interrupts even while the task does not run. The model handles them only in
+            // `wait_a_little`, so it calls that once more after the deadline.
             let late = Instant::now() >= until;
             self.wait_a_little(until);
             if late && !self.woken {
@@ -342,7 +343,7 @@ impl Pcm {
         }
     }
 
-    /// Waits until at least one period, or what is left of the transfer, can be moved.
+    /// Waits until at least one period, or the rest of the transfer, can be moved.
     fn wait_for_avail(&mut self, left: u64) -> Result<(), Errno> {
         let wanted = left.min(self.agreed.period_frames);
         self.wake_at = Some(wanted);
@@ -361,11 +362,11 @@ impl Pcm {
         result
     }
 
-    /// Writes whole frames and says how many; starts the stream at its threshold.
+    /// Writes whole frames and returns their number; starts the stream at its threshold.
     ///
     /// # Errors
-    /// `EPIPE` after an underrun, `EIO` when nobody wakes us, `EBADFD` without the card; what the backend
-    /// answered. Frames written before count more than the error.
+    /// `EPIPE` after an underrun, `EIO` without a wake-up, `EBADFD` without the card; the backend's error.
+    /// If frames were written before the error, their number is returned instead.
     pub fn writei(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
         let frame = self.agreed.frame_bytes;
         let frames = bytes.len() / frame.max(1);
@@ -374,10 +375,10 @@ impl Pcm {
         })
     }
 
-    /// Reads whole frames and says how many.
+    /// Reads whole frames and returns their number.
     ///
     /// # Errors
-    /// As [`writei`](Self::writei).
+    /// Same as [`writei`](Self::writei).
     pub fn readi(&mut self, bytes: &mut [u8]) -> Result<usize, Errno> {
         let frame = self.agreed.frame_bytes;
         let frames = bytes.len() / frame.max(1);
@@ -396,7 +397,7 @@ impl Pcm {
         self.handle_positions();
         self.accessible()?;
         if self.state == State::Running {
-            // Whatever comes of it: the next WRITE goes out all the same.
+            // The result is not checked here: the next WRITE is sent in any case.
             self.update_pointer(false);
         }
         if self.capture && self.state == State::Prepared && frames as u64 >= self.start_threshold {
@@ -439,10 +440,10 @@ impl Pcm {
         }
     }
 
-    /// Plays what is in the buffer to its end.
+    /// Plays the buffer to its end.
     ///
     /// # Errors
-    /// `EIO` when no period elapses in time: the drain time-out.
+    /// `EIO` if no period elapses in time: the drain time-out.
     pub fn drain(&mut self) -> Result<(), Errno> {
         match self.state {
             State::Prepared if self.appl_ptr > self.hw_ptr => {
@@ -463,10 +464,10 @@ impl Pcm {
         if self.state == State::Disconnected { Err(Errno::ENODEV) } else { Ok(()) }
     }
 
-    /// Closes the stream and says what the backend answered to CLOSE.
+    /// Closes the stream and returns the backend's answer to CLOSE.
     ///
     /// # Errors
-    /// What the backend answered.
+    /// The backend's error.
     pub fn close(mut self) -> Result<(), Errno> {
         if self.is_running() {
             self.stop(State::Setup);
@@ -478,24 +479,24 @@ impl Pcm {
         self.driver.hw_free()
     }
 
-    /// Events that lie in the page, not taken yet.
+    /// Number of unread events in the page.
     #[must_use]
     pub fn unread_events(&self) -> u32 {
         self.driver.with_pair(|pair| pair.unread_events())
     }
 
-    /// Overwrites the shared buffer with `byte` behind the backend's back.
+    /// Overwrites the shared buffer with `byte` without informing the backend.
     pub fn scribble(&self, byte: u8) {
         self.driver.scribble(byte);
     }
 
-    /// Whether OPEN was answered well since the buffer was shared.
+    /// Returns true if OPEN succeeded since the buffer was shared.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.driver.is_open()
     }
 
-    /// The driver's pointer in frames: what the core will believe at its next look.
+    /// The driver's pointer in frames, which the core will read at its next update.
     #[must_use]
     pub fn pointer(&self) -> u64 {
         self.driver.pointer()

@@ -13,7 +13,7 @@ use super::errno::Errno;
 const PAGE: usize = 4096;
 const REFS_PER_PAGE: usize = PAGE / 4 - 1;
 
-/// `TRIGGER`'s operand.
+/// Operand of TRIGGER.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Trigger {
     Start = 0,
@@ -21,14 +21,14 @@ pub(super) enum Trigger {
     Stop = 2,
 }
 
-/// The buffer that is shared with the backend, and its directory.
+/// The buffer shared with the backend, and its directory.
 struct SharedBuffer {
     pages: Granted,
     directory: Granted,
     bytes: usize,
 }
 
-/// How OPEN is sent.
+/// Fields of OPEN.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OpenFields {
     pub format: u8,
@@ -38,7 +38,7 @@ pub(super) struct OpenFields {
     pub period_bytes: u32,
 }
 
-/// A substream as the driver keeps it.
+/// The driver's state of a substream.
 pub(super) struct DriverStream {
     shared: Arc<Shared>,
     pair: Arc<Mutex<Pair>>,
@@ -46,7 +46,7 @@ pub(super) struct DriverStream {
     is_open: bool,
     /// Frames at the last event.
     reported_frames: u64,
-    /// What `pointer` gives. Kept over `prepare`.
+    /// Result of `pointer`. Kept over `prepare`.
     pointer: u64,
     /// Frames since the last wake-up. Kept over `prepare`.
     out_frames: u64,
@@ -82,7 +82,7 @@ impl DriverStream {
         self.is_open
     }
 
-    /// Shares a new buffer; the old one is taken back without a word to the backend.
+    /// Shares a new buffer; takes the old one back without informing the backend.
     pub fn hw_params(&mut self, bytes: usize) -> Result<(), Errno> {
         self.clear();
         let domain = self.shared.backend_domain;
@@ -99,7 +99,7 @@ impl DriverStream {
         Ok(())
     }
 
-    /// Sends OPEN, but only if the stream is not open.
+    /// Sends OPEN if the stream is not open.
     pub fn prepare(&mut self, fields: &OpenFields) -> Result<(), Errno> {
         if self.is_open {
             return Ok(());
@@ -121,14 +121,14 @@ impl DriverStream {
         self.request(op::TRIGGER, |slot| slot.put(8, &[trigger as u8])).map(drop)
     }
 
-    /// Copies frames into the buffer and tells the backend.
+    /// Copies frames into the buffer and sends WRITE.
     pub fn write(&self, offset: usize, bytes: &[u8]) -> Result<(), Errno> {
         let buffer = self.buffer.as_ref().filter(|buffer| offset + bytes.len() <= buffer.bytes).ok_or(Errno::EINVAL)?;
         assert!(buffer.pages.write(offset, bytes));
         self.transfer(op::WRITE, offset, bytes.len())
     }
 
-    /// Asks the backend for frames and copies them out of the buffer.
+    /// Sends READ and copies the frames out of the buffer.
     pub fn read(&self, offset: usize, bytes: &mut [u8]) -> Result<(), Errno> {
         let buffer = self.buffer.as_ref().filter(|buffer| offset + bytes.len() <= buffer.bytes).ok_or(Errno::EINVAL)?;
         self.transfer(op::READ, offset, bytes.len())?;
@@ -145,14 +145,14 @@ impl DriverStream {
         .map(drop)
     }
 
-    /// Overwrites the shared buffer without telling anybody.
+    /// Overwrites the shared buffer without informing the backend.
     pub fn scribble(&self, byte: u8) {
         if let Some(buffer) = &self.buffer {
             buffer.pages.write(0, &vec![byte; buffer.bytes]);
         }
     }
 
-    /// Sends CLOSE, whether or not there was an OPEN, and frees the buffer whatever is answered.
+    /// Sends CLOSE, even without an earlier OPEN, and frees the buffer after any answer.
     pub fn hw_free(&mut self) -> Result<(), Errno> {
         let result = self.request(op::CLOSE, |_| {}).map(drop);
         self.clear();
@@ -164,7 +164,7 @@ impl DriverStream {
         self.shared.closed();
     }
 
-    /// Lets interrupts come for a while; what they brought is taken with [`next_position`](Self::next_position).
+    /// Handles interrupts for at most `timeout`; [`next_position`](Self::next_position) returns their positions.
     pub fn interrupts(&self, timeout: Duration) {
         lock(&self.pair).interrupts(timeout);
     }
@@ -173,17 +173,17 @@ impl DriverStream {
         lock(&self.pair).positions.pop_front()
     }
 
-    /// Handles an event; says whether a period has elapsed.
+    /// Handles an event; returns true if a period has elapsed.
     ///
     /// # Panics
-    /// Where the kernel would divide by zero: an event before the stream has a format.
+    /// If the kernel would divide by zero: at an event before the stream has a format.
     pub fn handle_position(&mut self, bytes: u64, frame_bytes: u64, buffer_frames: u64, period_frames: u64) -> bool {
         assert!(frame_bytes > 0 && buffer_frames > 0, "the guest's kernel divides by zero");
         let frames = bytes / frame_bytes;
         let delta = frames.wrapping_sub(self.reported_frames);
         self.reported_frames = frames;
         self.pointer = self.pointer.wrapping_add(delta) % buffer_frames;
-        // 32 bits wide
+        // The driver's counter is 32 bits wide.
         self.out_frames = self.out_frames.wrapping_add(delta) & u64::from(u32::MAX);
         if self.out_frames > period_frames {
             self.out_frames %= period_frames;

@@ -1,4 +1,4 @@
-//! Error numbers as a Linux application gets them.
+//! Error numbers of a Linux application.
 
 use std::fmt;
 

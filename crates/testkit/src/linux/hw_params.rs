@@ -1,11 +1,11 @@
-//! How an application and the core find a configuration: rules that ask the backend again and again.
+//! The search of an application and the core for a configuration: rules that query the backend many times.
 
 use super::channel::op;
 use super::config::Hardware;
 use super::driver::DriverStream;
 use super::errno::Errno;
 
-/// What an application asks for.
+/// Configuration that an application requests.
 #[derive(Debug, Clone, Copy)]
 pub struct Wish {
     /// Code of the format; ALSA's and the protocol's are the same.
@@ -14,9 +14,9 @@ pub struct Wish {
     pub rate_hz: u32,
     /// Samples per frame.
     pub channels: u8,
-    /// About so many frames per period.
+    /// Approximate number of frames per period.
     pub period_frames: u32,
-    /// About so many frames in the buffer.
+    /// Approximate number of frames in the buffer.
     pub buffer_frames: u32,
 }
 
@@ -27,28 +27,28 @@ impl Wish {
         Self { format: 2, rate_hz: 48_000, channels: 2, period_frames, buffer_frames }
     }
 
-    /// 16-bit stereo at 48 kHz in five periods of 40 ms: enough to outlast a busy machine's pauses.
+    /// 16-bit stereo at 48 kHz in five periods of 40 ms, enough for the pauses of a busy machine.
     pub const COMFORTABLE: Self = Self::stereo(1920, 9600);
 
-    /// 16-bit stereo at 8 kHz in periods of 100 ms and the longest buffer of the stock driver, two seconds: what is captured
-    /// meanwhile is not lost, however long a machine stands still.
+    /// 16-bit stereo at 8 kHz in periods of 100 ms and the largest buffer of the stock driver, two seconds, so that
+    /// captured frames are not lost during a stall of the machine.
     pub const UNHURRIED: Self = Self { rate_hz: 8_000, ..Self::stereo(800, 16_384) };
 }
 
-/// What it got.
+/// Configuration that an application got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Agreed {
-    /// Bytes of a frame.
+    /// Size of a frame in bytes.
     pub frame_bytes: usize,
-    /// Frames of a period.
+    /// Number of frames per period.
     pub period_frames: u64,
-    /// Frames of the buffer.
+    /// Number of frames in the buffer.
     pub buffer_frames: u64,
 }
 
 type Range = (u32, u32);
 
-/// The configuration space that is left.
+/// The remaining configuration space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Space {
     formats: u64,
@@ -87,7 +87,7 @@ impl Space {
         (least * self.channels.0, most * self.channels.1)
     }
 
-    /// The core's own rules between sizes.
+    /// Applies the core's own rules between sizes.
     fn sizes(&mut self, hardware: &Hardware) -> Result<(), Errno> {
         let (least, most) = self.frame_bytes();
         let all = hardware.buffer_bytes_max / least;
@@ -114,7 +114,7 @@ impl<'a> Search<'a> {
         Ok(search)
     }
 
-    /// Sets what `wish` says, one parameter after the other as `aplay` does.
+    /// Sets the parameters of `wish` one after the other, like `aplay`.
     pub fn choose(mut self, wish: &Wish) -> Result<Agreed, Errno> {
         if self.space.formats & 1 << wish.format == 0 {
             return Err(Errno::EINVAL);
@@ -134,7 +134,7 @@ impl<'a> Search<'a> {
         let buffer = wish.buffer_frames.clamp(self.space.buffer.0, self.space.buffer.1);
         meet(&mut self.space.buffer, (buffer, buffer))?;
         self.refine([false, false, false, false, true])?;
-        // The call that sets them refines once more.
+        // The call that sets the parameters refines once more.
         self.refine([true; RULES])?;
         Ok(Agreed {
             frame_bytes: (sample_bytes(wish.format) * u32::from(wish.channels)) as usize,

@@ -1,16 +1,16 @@
 //! A model of the frontend that every Linux guest has: mainline's `snd_xen_front` with the ALSA core
-//! around it, as far as a backend can tell, **mistakes included**.
+//! around it, as a backend sees them, **mistakes included**.
 //!
 //! * [`LinuxFrontend`] is the driver bound to one card: XenBus states, rings, the card's life.
 //! * [`Pcm`] is an open substream: the driver's stream and the core's pointers, states and thresholds.
-//! * [`Pcm::aplay`] and [`Pcm::arecord`] do what the programs of that name do.
+//! * [`Pcm::aplay`] and [`Pcm::arecord`] model the programs of these names.
 //!
-//! An interrupt handler runs where the application waits, not in a thread of its own: every order of
-//! handler and application that results is one that Linux can show, and tests can be followed.
-//! [`Pcm::sleep`] is an application that does nothing while interrupts go on.
+//! An interrupt handler runs where the application waits, not in a thread of its own: every resulting order
+//! of handler and application is possible in Linux, and tests are easy to follow.
+//! [`Pcm::sleep`] is an application that does nothing while interrupts are handled.
 //!
-//! One thing is kinder than Linux: a wake-up may take a second where Linux gives up after a buffer's
-//! length, so that a busy machine does not fail a test.
+//! In one point the model is more tolerant than Linux: a wake-up may take [`Timings::wake_up`], while Linux
+//! gives up after about a buffer's length, so that a busy machine does not fail a test.
 
 mod apps;
 mod bus;

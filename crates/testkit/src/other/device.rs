@@ -1,4 +1,4 @@
-//! The sound device behind a stream: it plays what it was given, or captures, in real time.
+//! The sound device behind a stream, which plays the written frames, or captures, in real time.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,16 +9,16 @@ use sndif::store::Direction;
 
 use super::Error;
 
-/// Frames by which the device is told to be past the end of what was written, at most: it notices an underrun that late.
+/// Maximum number of frames by which a position exceeds the written frames: the device detects an underrun that late.
 const UNDERRUN_FRAMES: u64 = 37;
 
-/// What becomes of the sound.
+/// Destination or origin of the sound.
 pub(super) enum Sound {
     Played(Writer),
     Captured(Arc<[u8]>),
 }
 
-/// How the device was opened.
+/// Parameters of the opened device.
 pub(super) struct Shape {
     pub(super) frame_bytes: usize,
     pub(super) rate_hz: u64,
@@ -30,14 +30,14 @@ pub(super) struct Device {
     shape: Shape,
     sound: Sound,
     state: State,
-    /// Written and not played yet.
+    /// Written bytes that are not played yet.
     queue: VecDeque<u8>,
-    /// Frames that were played or captured in this run, and frames written or read in it.
+    /// Frames played or captured in this run, and frames written or read in it.
     moved: u64,
     handed: u64,
     /// Captured frames of earlier runs.
     before: u64,
-    /// Where this run's count began, and where an underrun left it.
+    /// Start of this run's count, and frames by which an underrun exceeded the written ones.
     origin: u64,
     underrun: u64,
     runs: u32,
@@ -46,15 +46,15 @@ pub(super) struct Device {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Stopped,
-    /// Start of the run, and frames that were moved before.
+    /// Start of the run, and frames moved before.
     Runs(Instant, u64),
-    /// Everything is played, and the device stands.
+    /// The device has played all frames and waits.
     Dry,
-    /// Captured frames were not read in time.
+    /// The captured frames were not read in time.
     Overrun,
 }
 
-/// The device takes or gives nothing before it is started again.
+/// Error: the device is overrun and must be started again.
 pub(super) struct IsOverrun;
 
 impl Device {
@@ -85,7 +85,7 @@ impl Device {
         Duration::from_millis((self.shape.period_frames * 1000 / self.shape.rate_hz).max(1))
     }
 
-    /// Starts a run. `from`: frames from which it counts, where it is not the first and that is not 0.
+    /// Starts a run. `from`: frames from which a run other than the first counts; 0 for the count left by an underrun.
     pub(super) fn start(&mut self, from: u64) {
         self.origin = match (self.runs, from) {
             (0, _) => 0,
@@ -100,7 +100,7 @@ impl Device {
         self.state == State::Overrun
     }
 
-    /// Ends a run: what was not played is dropped, what was not read is forgotten.
+    /// Ends a run: drops the frames that were not played, or not read.
     pub(super) fn stop(&mut self) {
         self.before += self.moved;
         self.queue.clear();
@@ -116,7 +116,7 @@ impl Device {
         }
     }
 
-    /// The next captured frames.
+    /// Reads the next captured frames.
     pub(super) fn read(&mut self, frames: &mut [u8]) -> Result<(), IsOverrun> {
         let Sound::Captured(source) = &self.sound else { return Ok(()) };
         if self.state == State::Overrun {
@@ -130,7 +130,8 @@ impl Device {
         Ok(())
     }
 
-    /// Plays or captures what time brings, and says where the device is, in bytes of its own count; `None` while it stands.
+    /// Plays or captures the frames that are due, and returns the device's position in bytes of its own count; `None`
+    /// while the device does not run.
     pub(super) fn advance(&mut self) -> Result<Option<u64>, Error> {
         let State::Runs(since, base) = self.state else { return Ok(None) };
         let elapsed = u64::try_from(since.elapsed().as_nanos())?;
@@ -166,7 +167,7 @@ impl Device {
         }
     }
 
-    /// Closes it. What was played is in its file.
+    /// Closes the device. The played sound is in its file.
     pub(super) fn close(self) {
         if let Sound::Played(file) = self.sound {
             file.finish();

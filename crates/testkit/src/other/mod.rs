@@ -1,24 +1,25 @@
-//! A model of the one other backend of this protocol in the field, as far as a frontend can tell, **habits included**.
+//! A model of the one other backend of this protocol in the field, as a frontend sees it, **habits included**.
 //!
-//! * [`Backend`] serves a card of a guest, on the emulated Xen or the real one, from a thread or ([`serve`]) for ever.
-//! * [`Habits`] are the things in which it varies, and those in which it differs from ours and a test wants it to.
+//! * [`Backend`] serves a card of a guest, on the emulated Xen or the real one, in a thread or ([`serve`]) forever.
+//! * [`Habits`] are its variations, and deviations from our backend that a test selects.
 //!
-//! Its habits, each of which a frontend has to live with:
-//! * A position counts from START: the first run after OPEN from 0, the next ones from 0 or from where an underrun left the count.
-//!   After STOP no position is told.
-//! * Positions are told by a timer of whole milliseconds, so before a period's end as well as behind it; behind the end of
-//!   what was written, too, by a part of a millisecond. Each is an event and a notification of its own.
-//! * Ids of events go up by one from 0 in a connection. One is used up where the page is full.
-//! * PAUSE and RESUME are refused with ENOSYS, and it plays on. Volume and mute are refused with EINVAL.
-//! * READ is refused with EIO from an overrun of its device until the next START, or OPEN.
-//! * A query narrows nothing that OPEN then refuses: a format.
-//! * Playing goes to a new file for each OPEN.
-//! * No `versions`, no `feature-volume`, no `feature-mute`. It says 5, 6, 1, 2 at first contact; a frontend in
-//!   [Reconfiguring](sndif::XenbusState::Reconfiguring) is passed over; a frontend that was connected to its predecessor has to go
-//!   back to Initialising. A stream without its nodes makes the whole card fail.
+//! Habits of that backend, which a frontend has to tolerate:
+//! * Positions count from START: in the first run after OPEN from 0, in later ones from 0 or from the count that an
+//!   underrun left. After STOP no position is sent.
+//! * A timer of whole milliseconds sends the positions, so they come before a period's end as well as after it, and
+//!   also exceed the written frames by a part of a millisecond. Each position is an event and a notification of its
+//!   own.
+//! * Ids of events increase by one from 0 in a connection. One id is used up when the page is full.
+//! * PAUSE and RESUME are refused with ENOSYS, and playing continues. Volume and mute are refused with EINVAL.
+//! * READ is refused with EIO from an overrun of the device until the next START, or OPEN.
+//! * A query does not exclude formats that OPEN then refuses.
+//! * Playback goes to a new file for each OPEN.
+//! * No `versions`, no `feature-volume`, no `feature-mute`. The backend's states at first contact are 5, 6, 1, 2; a
+//!   frontend in [Reconfiguring](sndif::XenbusState::Reconfiguring) is ignored; a frontend that was connected to an
+//!   earlier backend has to go back to Initialising. A stream without its nodes makes the whole card fail.
 //!
-//! Not modelled: it ends with a fault where WRITE comes before OPEN, or a frontend goes while a stream plays; a device that is kept open by a
-//! query; a timer of 0 ms that never waits (here it is 1 ms).
+//! Not modelled: a crash if WRITE comes before OPEN, or if a frontend goes while a stream plays; a device that a query
+//! keeps open; a timer of 0 ms that never waits (here it is 1 ms).
 
 mod bus;
 mod device;
@@ -32,48 +33,48 @@ use std::thread::JoinHandle;
 use sndif::v2::Operation;
 use xen::{DomainId, Xen};
 
-/// Whatever ends the backend.
+/// Error that ends the backend.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// What the backend serves.
+/// The card that the backend serves.
 #[derive(Debug, Clone)]
 pub struct Card {
-    /// The guest whose card it is.
+    /// The card's guest.
     pub guest: DomainId,
     /// Device id.
     pub card: u32,
-    /// Playing goes to `GUEST-CARD-PCM-STREAM.wav` in it, or the next free `…-2.wav`, `…-3.wav`.
+    /// Directory for playback: the file is `GUEST-CARD-PCM-STREAM.wav`, or the next free `…-2.wav`, `…-3.wav`.
     pub directory: PathBuf,
-    /// What is captured from OPEN on, again and again: bytes of whole frames, whatever format is opened.
+    /// Sound to capture from OPEN on, repeated: bytes of whole frames, for any opened format.
     pub source: Arc<[u8]>,
-    /// How it varies.
+    /// Variations of the backend.
     pub habits: Habits,
 }
 
-/// Ways in which the backend varies.
+/// Variations of the backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Habits {
-    /// Frames from which the second and further runs after an OPEN count; where it is 0, from where an underrun left the count.
+    /// Frames from which the second and further runs after an OPEN count; 0 for the count that an underrun left.
     pub counts_from: u64,
-    /// After an overrun START does not help, only OPEN.
+    /// True if after an overrun only OPEN helps, and not START.
     pub overruns_until_open: bool,
-    /// It offers volume and mute, and refuses them all the same.
+    /// True if the backend offers volume and mute, although it refuses them.
     pub offers_mixer: bool,
 }
 
-/// The requests that came, in their order.
+/// The received requests, in order.
 pub type Operations = Arc<Mutex<Vec<Operation>>>;
 
-/// A backend in a thread. Dropping it kills it.
+/// A backend in a thread; killed when dropped.
 pub struct Backend {
-    /// Requests of all its streams.
+    /// Requests of all streams.
     pub operations: Operations,
     orders: Sender<()>,
     thread: Option<JoinHandle<Result<(), Error>>>,
 }
 
 impl Backend {
-    /// Serves the card.
+    /// Starts a backend that serves the card.
     #[must_use]
     pub fn start(xen: Xen, card: Card) -> Self {
         let operations = Operations::default();
@@ -83,15 +84,15 @@ impl Backend {
         Self { operations, orders, thread: Some(thread) }
     }
 
-    /// Ends it without a word to the guest, as a process that is killed.
+    /// Ends the backend without informing the guest, like a killed process.
     ///
     /// # Panics
-    /// When it ended by itself, with its reason.
+    /// If the backend ended by itself; the message has the reason.
     pub fn kill(mut self) {
         self.end();
     }
 
-    /// How many of the requests are like that.
+    /// Number of requests that satisfy `like`.
     pub fn count(&self, like: impl Fn(&Operation) -> bool) -> usize {
         let operations = self.operations.lock().unwrap_or_else(PoisonError::into_inner);
         operations.iter().filter(|operation| like(operation)).count()
@@ -119,7 +120,7 @@ impl Drop for Backend {
 /// Serves a card until the process ends; `connected` is called at each connection.
 ///
 /// # Errors
-/// Xen's and the store's.
+/// Errors of Xen and of the store.
 pub fn serve(xen: Xen, card: Card, mut connected: impl FnMut()) -> Result<(), Error> {
     let mut bus = bus::Bus::new(xen, card, Operations::default())?;
     loop {
