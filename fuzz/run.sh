@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs fuzz targets under libFuzzer: all of them, or those named. SECONDS_EACH says how long each (60).
-# What is found new goes to target/fuzz/; the corpus of the repository is only read.
+# Runs fuzz targets under libFuzzer: all of them, or the named ones, each for SECONDS_EACH seconds (60).
+# New inputs go to target/fuzz/; the corpus of the repository is only read.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -13,7 +13,7 @@ for tool in "cargo +nightly --version" "cargo fuzz --version"; do
 done
 
 if [ $# -eq 0 ]; then
-    # shellcheck disable=SC2046  # a word for each
+    # shellcheck disable=SC2046  # one word per target
     set -- $(ls fuzz/corpus)
 fi
 for target in "$@"; do

@@ -1,4 +1,4 @@
-//! Draws the screen of a terminal that stands on standard input, with its colours (`tmux capture-pane -e -p`), as SVG.
+//! Draws a terminal's screen from standard input, with its colours (`tmux capture-pane -e -p`), as SVG.
 
 use std::io::{Read, Write};
 

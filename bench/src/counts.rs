@@ -1,4 +1,4 @@
-//! What the guest counts, as it tells the process that measures.
+//! Counters of the guest, which it reports to the measuring process.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,14 +12,14 @@ pub(crate) struct Counts {
     pub(crate) events: u64,
     pub(crate) xruns: u64,
     pub(crate) notifications_to_back: u64,
-    /// Notifications because of responses.
+    /// Notifications for responses.
     pub(crate) ring_notifications_to_front: u64,
-    /// Notifications because of events.
+    /// Notifications for events.
     pub(crate) event_notifications_to_front: u64,
 }
 
 impl Counts {
-    /// What was counted since `earlier`; the number of streams stays.
+    /// Counts since `earlier`; the number of streams stays.
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         Self {
             streams: self.streams,

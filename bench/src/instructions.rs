@@ -1,4 +1,4 @@
-//! Instructions per period, counted by valgrind: the same on a busy machine as on a quiet one.
+//! Instructions per period, counted by valgrind, so that they do not depend on the machine's load.
 
 use std::process::{Command, Stdio};
 
@@ -8,22 +8,22 @@ use serde::Serialize;
 use crate::role;
 use crate::samples::WORK;
 
-/// Two runs of different length: their difference leaves out what happens once.
+/// Periods of two runs. The difference of the runs leaves out the instructions that are executed once.
 const SHORT: u32 = 200;
 const LONG: u32 = 1200;
 
 /// The part's result, per period of 10 ms, 48 kHz, 16 bits, stereo.
 #[derive(Debug, PartialEq, Serialize)]
 pub(crate) struct Instructions {
-    /// Request parsed, WRITE copied, frames taken, event and response written; both wake-ups.
+    /// Parsing the request, copying for WRITE, taking the frames, writing event and response; both wake-ups.
     pub(crate) backend_per_period: f64,
-    /// Completion and event taken, WRITE submitted, period copied.
+    /// Taking completion and event, submitting WRITE, copying the period.
     pub(crate) frontend_per_period: f64,
-    /// Work on samples, where there is any: volume in software, conversion, meters.
+    /// Optional work on samples: volume in software, conversion, meters.
     pub(crate) samples: Vec<SampleWork>,
 }
 
-/// Instructions that some work on a period's samples takes.
+/// Instructions of one kind of work on a period's samples.
 #[derive(Debug, PartialEq, Serialize)]
 pub(crate) struct SampleWork {
     pub(crate) name: &'static str,
@@ -31,7 +31,7 @@ pub(crate) struct SampleWork {
     pub(crate) goal: f64,
 }
 
-/// Counts, or says why it cannot.
+/// Counts the instructions; the inner error says why counting is not possible.
 pub(crate) fn measure(say: &mut dyn FnMut(&str)) -> Result<Result<Instructions, String>> {
     if Command::new("valgrind").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
         return Ok(Err("valgrind is missing: install valgrind".to_owned()));
@@ -53,11 +53,11 @@ fn per_period(function: &str) -> Result<f64> {
     Ok((long - short) as f64 / f64::from(LONG - SHORT))
 }
 
-/// Instructions within `function` and what it calls.
+/// Instructions within `function` and the functions that it calls.
 fn count(function: &str, periods: u32) -> Result<u64> {
     let program = role::command("hotpath")?;
     let mut command = Command::new("valgrind");
-    // The file is nobody's: the total stands in the output.
+    // No file is needed: the total is in the output.
     command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--collect-atstart=no"]);
     command.arg(format!("--toggle-collect=*{function}*"));
     command.arg(program.get_program()).args(program.get_args()).arg("--periods").arg(periods.to_string());

@@ -1,6 +1,6 @@
-//! How long a WRITE of one period takes from request to response, beside a bare ping-pong of the same bytes.
+//! Latency of a WRITE of one period from request to response, compared with a bare ping-pong of the same bytes.
 //!
-//! Both are measured by turns in one run, so that whatever else the machine does meets both.
+//! Both are measured alternately in one run, so that other load of the machine affects both.
 
 use std::time::{Duration, Instant};
 
@@ -16,17 +16,17 @@ use crate::options::Options;
 use crate::pingpong::PingPong;
 use crate::placement::{Placement, Processors};
 
-/// What is written at once: 10 ms.
+/// Frames of one WRITE: 10 ms.
 const PERIOD_FRAMES: u32 = RATE_HZ / 100;
-/// Periods of the buffer that is filled back to back.
+/// Number of periods in the buffer that is filled back to back.
 const DEEP_PERIODS: u32 = 400;
-/// Periods of the buffer that plays.
+/// Number of periods in the buffer that plays.
 const PERIODS: u32 = 4;
-/// So many of one kind are measured before it is the other's turn.
+/// Number of measurements of one kind before those of the other kind.
 const TURN: u32 = 20;
-/// Not counted at the start of a turn: each finds the caches as the other left them.
+/// Number of measurements ignored at the start of a turn, while the caches hold the other kind's data.
 const WARM_UP: u32 = 2;
-/// How long the card may take to connect.
+/// Time limit for the card to connect.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The part's result.
@@ -36,13 +36,13 @@ pub(crate) struct Latency {
     pub(crate) pairs: Vec<Pair>,
 }
 
-/// How WRITEs follow one another.
+/// Timing of the WRITEs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Pace {
-    /// One after another, as when an application fills its buffer.
+    /// One immediately after another, as by an application that fills its buffer.
     BackToBack,
-    /// One per period on a playing stream: both processes were asleep before.
+    /// One per period on a playing stream, while both processes sleep in between.
     OncePerPeriod,
 }
 
@@ -55,7 +55,7 @@ impl Pace {
     }
 }
 
-/// Both kinds.
+/// Results of both kinds for one placement and pace.
 #[derive(Debug, Serialize)]
 pub(crate) struct Pair {
     pub(crate) placement: Placement,
@@ -66,7 +66,7 @@ pub(crate) struct Pair {
     pub(crate) p99_ratio: f64,
 }
 
-/// Durations.
+/// Distribution of durations.
 #[derive(Debug, Serialize)]
 pub(crate) struct Distribution {
     pub(crate) count: usize,
@@ -74,7 +74,7 @@ pub(crate) struct Distribution {
     pub(crate) p90_us: f64,
     pub(crate) p99_us: f64,
     pub(crate) max_us: f64,
-    /// What 0.5 %, 1 %, … 99.5 % do not exceed.
+    /// Quantiles for 0.5 %, 1 %, … 99.5 %.
     pub(crate) quantiles_us: Vec<f64>,
 }
 
@@ -176,7 +176,7 @@ fn measure_back_to_back(
     let begin = Instant::now();
     while begin.elapsed() < time {
         if (stream.room_bytes() as usize) < period.len() * TURN as usize {
-            // It was never started: this empties the buffer.
+            // The stream was never started: this only empties the buffer.
             stream.stop()?;
         }
         for index in 0..TURN {

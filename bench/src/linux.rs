@@ -1,4 +1,4 @@
-//! The model of Linux's frontend as a guest, for comparison: it waits for every answer.
+//! The model of Linux's frontend as a guest, for comparison: the model waits for every answer.
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -30,8 +30,8 @@ pub(crate) struct Arguments {
     periods: u32,
 }
 
-/// Plays as `aplay` does and says on the standard output, as JSON, what that took. The model panics when something
-/// fails, so it has a process of its own.
+/// Plays like `aplay` and writes the counts as JSON to the standard output. The model panics on failures, so it has a
+/// process of its own.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let xen = Xen::open(&arguments.xen, Some(arguments.domain))?;
     let frontend = LinuxFrontend::probe(&xen);
@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     })?;
     let writes = observed.requests.iter().filter(|request| request.operation == WRITE).count() as u64;
     let events = observed.positions.len() as u64;
-    // One request is in flight, and its answer is asked for: each takes a notification there and one back.
+    // One request is in flight, and its answer is waited for: each request costs one notification in each direction.
     let counts = Counts {
         streams: 1,
         frames: u64::from(arguments.periods * arguments.period_frames),

@@ -16,17 +16,17 @@ use xen::{DomainId, XenSpec};
 
 use crate::procfs::{self, Memory, Usage};
 
-/// Frames per second of every stream here.
+/// Frames per second of every stream of the benchmark.
 pub(crate) const RATE_HZ: u32 = 48_000;
 /// Bytes of a frame: 16 bits, two channels.
 pub(crate) const FRAME_BYTES: u32 = 4;
-/// Most streams that a card gets; what the daemon allows unless configured.
+/// Maximum number of streams of a card: the daemon's default limit.
 pub(crate) const CARD_STREAMS: u32 = 64;
 
-/// How long a process may take to start or to end.
+/// Time limit for a process to start or to end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A card: its guest, and how many streams it has, all of one direction.
+/// A card: its guest, and the number of its streams, all of one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CardOf {
     pub(crate) domain: DomainId,
@@ -35,7 +35,7 @@ pub(crate) struct CardOf {
 }
 
 impl CardOf {
-    /// As many cards as `streams` playback streams need, each in a domain of its own.
+    /// The cards for `streams` playback streams, each in a domain of its own.
     pub(crate) fn for_streams(streams: u32) -> Vec<Self> {
         let cards = streams.div_ceil(CARD_STREAMS);
         (0..cards)
@@ -75,14 +75,14 @@ impl std::str::FromStr for CardOf {
     }
 }
 
-/// Streams that the daemon serves, and how often all of them lost sound.
+/// Number of streams that the daemon serves, and of their xruns.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Served {
     pub(crate) streams: u64,
     pub(crate) xruns: u64,
 }
 
-/// The machine.
+/// The emulated machine with its daemon.
 pub(crate) struct Machine {
     // Fields are dropped in this order: the daemon before Xen, Xen before its directory.
     daemon: Daemon,
@@ -95,7 +95,7 @@ struct Daemon(Child);
 impl Drop for Daemon {
     fn drop(&mut self) {
         if let Ok(None) = self.0.try_wait() {
-            // It is ours and will not be asked any more.
+            // The process is ours and is not needed any more.
             let _ = self.0.kill();
             let _ = self.0.wait();
         }
@@ -108,7 +108,7 @@ impl Machine {
         Self::start_with(vsndd, cards, "null")
     }
 
-    /// The same with a sink.
+    /// Like [`start`](Self::start), with `sink` as the sink.
     pub(crate) fn start_with(vsndd: &Path, cards: &[CardOf], sink: &str) -> Result<Self> {
         xen::raise_fd_limit();
         let dir = tempfile::Builder::new().prefix("vsnd-bench-").tempdir().context("cannot make a directory")?;
@@ -121,14 +121,14 @@ impl Machine {
         let log = File::create(log_path(dir.path())).context("cannot create the daemon's log")?;
         let mut command = Command::new(vsndd);
         command.args(["--xen", &emulation.spec().to_string(), "--sink", sink, "--allow-capture", "--log", "info"]);
-        // The user's own configuration has no say here.
+        // The user's own configuration must not take effect.
         command.args(["--config", "/dev/null"]).env_remove("VSND_LOG").env_remove("VSND_XEN");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let daemon = command.spawn().with_context(|| format!("cannot start {}", vsndd.display()))?;
         Ok(Self { daemon: Daemon(daemon), emulation, dir })
     }
 
-    /// What programs give to `--xen`.
+    /// Value for the programs' option `--xen`.
     pub(crate) fn spec(&self) -> XenSpec {
         self.emulation.spec()
     }
@@ -138,24 +138,24 @@ impl Machine {
         Ok(self.emulation.open(domain)?)
     }
 
-    /// The daemon's processes.
+    /// Process ids of the daemon and its workers.
     pub(crate) fn daemon_pids(&self) -> Vec<u32> {
         let mut pids = procfs::children(self.daemon.0.id());
         pids.push(self.daemon.0.id());
         pids
     }
 
-    /// What the daemon has used.
+    /// Processor time and wake-ups of the daemon so far.
     pub(crate) fn daemon_usage(&self) -> Result<Usage> {
         Usage::of(self.daemon.0.id()).with_context(|| format!("the daemon is gone; its log:\n{}", self.log()))
     }
 
-    /// What the daemon holds in memory.
+    /// Memory of the daemon.
     pub(crate) fn daemon_memory(&self) -> Result<Memory> {
         Memory::of(self.daemon.0.id()).with_context(|| format!("the daemon is gone; its log:\n{}", self.log()))
     }
 
-    /// Streams that are open, as the daemon says.
+    /// Open streams, from the daemon's status.
     pub(crate) fn served(&self) -> Result<Served> {
         let reply = Client::connect(&control::socket_of(&self.spec()))?.ask(&Request::List { levels: false })?;
         let Reply::Status(status) = reply else { bail!("the daemon answers {reply:?}") };
@@ -170,7 +170,7 @@ impl Machine {
     /// Ends the daemon.
     pub(crate) fn stop(mut self) -> Result<()> {
         let child = &mut self.daemon.0;
-        // It may have ended by itself; what matters is its status.
+        // The process may have ended by itself; only its status matters.
         let _ = rustix::process::kill_process(rustix::process::Pid::from_child(child), rustix::process::Signal::TERM);
         let deadline = Instant::now() + PATIENCE;
         let status = loop {
@@ -194,7 +194,7 @@ fn log_path(dir: &Path) -> PathBuf {
     dir.join("vsndd.log")
 }
 
-/// A card that takes what the streams here are opened with, and buffers up to 4 MiB.
+/// A card that accepts the benchmark's stream parameters, with buffers of up to 2 MiB.
 fn description(card: &CardOf) -> Card {
     let streams = (0..card.streams)
         .map(|index| Stream {

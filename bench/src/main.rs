@@ -1,6 +1,6 @@
-//! `vsnd-bench`: what the sound costs, in time, notifications, memory and instructions.
+//! `vsnd-bench`: costs of sound, in time, notifications, memory and instructions.
 //!
-//! The measured daemon is the real one, in a process of its own; so is the guest that plays many streams.
+//! The measured daemon is the real one, in a process of its own; the guest that plays many streams has its own, too.
 
 #![forbid(unsafe_code)]
 
@@ -49,13 +49,13 @@ fn main() -> ExitCode {
 
 fn bench(options: &Options) -> Result<ExitStatus> {
     let mut say = |line: &str| {
-        // Progress is for whoever watches; without them it goes nowhere.
+        // Progress is only informative: errors of the output are ignored.
         let _ = writeln!(std::io::stderr(), "{line}");
     };
     let mut report = Report::new(options);
     let mut failed = false;
     for &part in &options.parts {
-        // What one part lacks does not take the others' results away.
+        // A failed part does not discard the results of the others.
         if let Err(error) = run(part, options, &mut report, &mut say) {
             failed = true;
             report.leave_out(part, format!("{error:#}"));

@@ -1,4 +1,4 @@
-//! What a stream costs the daemon in memory: connected, and playing.
+//! Memory that a stream costs the daemon: connected, and playing.
 
 use std::time::Duration;
 
@@ -12,23 +12,23 @@ use crate::role::Player;
 
 /// Period of the streams.
 const PERIOD_FRAMES: u32 = RATE_HZ / 100;
-/// Periods of their buffers.
+/// Number of periods in a buffer.
 const PERIODS: u32 = 4;
-/// All pages of a buffer are touched after that.
+/// Time after which all pages of a buffer have been touched.
 const SETTLE: Duration = Duration::from_millis(300);
 
-/// Bytes.
+/// Memory in bytes.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Bytes {
-    /// All pages mapped and touched, the guest's among them.
+    /// All mapped and touched pages, including the guest's.
     pub(crate) rss: f64,
-    /// The guest's pages counted by half.
+    /// The same, with the guest's pages counted by half.
     pub(crate) pss: f64,
-    /// The daemon's own.
+    /// The daemon's own pages.
     pub(crate) private: f64,
 }
 
-/// A number of streams.
+/// Memory for one number of streams.
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
     pub(crate) streams: u32,
@@ -41,7 +41,7 @@ pub(crate) struct Row {
 pub(crate) struct Memory {
     pub(crate) rows: Vec<Row>,
     pub(crate) shared_buffer_bytes: u32,
-    /// A connected stream that is not open: the difference quotient over the first and the last row.
+    /// Memory of a connected stream that is not open: the difference quotient over the first and the last row.
     pub(crate) per_idle_stream: Bytes,
     pub(crate) per_playing_stream: Bytes,
 }

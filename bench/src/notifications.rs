@@ -1,4 +1,4 @@
-//! Notifications per period, each way, at several period sizes.
+//! Notifications per period, in each direction, at several period sizes.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -12,23 +12,23 @@ use crate::machine::{CardOf, Machine, RATE_HZ};
 use crate::options::Options;
 use crate::role::{self, Player};
 
-/// Periods that are measured.
+/// Measured lengths of periods.
 const PERIODS_MS: [u32; 7] = [1, 2, 5, 10, 20, 50, 100];
-/// Periods of a buffer.
+/// Minimum number of periods in a buffer.
 const PERIODS: u32 = 4;
-/// So many periods at least are counted.
+/// Minimum number of counted periods.
 const PERIODS_MIN: u32 = 20;
 
-/// One period size.
+/// Results for one period size.
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
     pub(crate) period_ms: u32,
     pub(crate) periods: f64,
     /// From the guest to the host, per period.
     pub(crate) front_to_back: f64,
-    /// From the host to the guest, per period, as the kernel counted them.
+    /// From the host to the guest, per period, counted by the kernel.
     pub(crate) back_to_front: f64,
-    /// Those of them that responses caused.
+    /// Those of `back_to_front` that responses caused.
     pub(crate) back_to_front_ring: f64,
     pub(crate) requests: f64,
     pub(crate) events: f64,
@@ -38,13 +38,13 @@ pub(crate) struct Row {
 /// The part's result.
 #[derive(Debug, Serialize)]
 pub(crate) struct Notifications {
-    /// The user-space driver, playing.
+    /// Results of the user-space driver, playing.
     pub(crate) own: Vec<Row>,
-    /// The user-space driver, recording.
+    /// Results of the user-space driver, recording.
     pub(crate) own_capture: Vec<Row>,
-    /// The model of Linux's driver, playing.
+    /// Results of the model of Linux's driver, playing.
     pub(crate) linux: Vec<Row>,
-    /// Periods for which the model did not come through.
+    /// Period sizes at which the model failed, with the reason.
     pub(crate) linux_failures: Vec<String>,
 }
 
@@ -55,7 +55,7 @@ pub(crate) fn measure(options: &Options, say: &mut dyn FnMut(&str)) -> Result<No
         say(&format!("notifications: periods of {period_ms} ms"));
         own.push(measure_own(options, period_ms, Direction::Playback)?);
         own_capture.push(measure_own(options, period_ms, Direction::Capture)?);
-        // Linux gives up for good where the machine stalls at the wrong moment.
+        // Linux gives up permanently if the machine stalls at a critical moment, so the model has two attempts.
         match measure_linux(options, period_ms).or_else(|_| measure_linux(options, period_ms)) {
             Ok(row) => linux.push(row),
             Err(error) => linux_failures.push(format!("periods of {period_ms} ms: {error:#}")),
@@ -64,13 +64,13 @@ pub(crate) fn measure(options: &Options, say: &mut dyn FnMut(&str)) -> Result<No
     Ok(Notifications { own, own_capture, linux, linux_failures })
 }
 
-/// How long one kind of guest plays or records.
+/// Time that one kind of guest plays or records.
 fn time(options: &Options, period_ms: u32) -> Duration {
     let shortest = Duration::from_millis(u64::from(PERIODS_MIN * period_ms));
     shortest.max(Duration::from_secs_f64(options.seconds / 10.0))
 }
 
-/// Periods of a buffer. Short ones get more: an xrun would be the scheduler's, not ours.
+/// Number of periods in a buffer. Short periods get more, since the scheduler alone could cause an xrun.
 fn buffer_periods(period_ms: u32) -> u32 {
     PERIODS.max(40 / period_ms)
 }

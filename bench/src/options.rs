@@ -81,7 +81,7 @@ pub(crate) enum Part {
     Instructions,
 }
 
-/// What the command line comes to.
+/// Options from the command line, with defaults applied.
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) parts: Vec<Part>,

@@ -19,7 +19,7 @@ const GREEN: RGBColor = RGBColor(0, 130, 60);
 const BROWN: RGBColor = RGBColor(120, 70, 20);
 const GRAY: RGBColor = RGBColor(120, 120, 120);
 
-/// Draws what was measured into `dir` and says which files that made.
+/// Draws the results into `dir` and returns the paths of the new files.
 pub(crate) fn draw(report: &Report, dir: &Path) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for pair in report.latency.iter().flat_map(|latency| &latency.pairs) {
@@ -44,7 +44,7 @@ pub(crate) fn draw(report: &Report, dir: &Path) -> Result<Vec<PathBuf>> {
 
 const COLORS: [RGBColor; 6] = [GRAY, ORANGE, BROWN, BLUE, RED, GREEN];
 
-/// How much wider than its lines a picture is whose legend has many of them.
+/// Factor by which a picture with a large legend is wider than its lines.
 const LEGEND: f64 = 1.5;
 
 /// The share of all writes that were heard within a time, for each server and period.
@@ -69,7 +69,7 @@ fn draw_sink_latency(sinks: &Sinks, path: &Path) -> Drawn {
         .draw()?;
     for (name, latency) in all() {
         let color = COLORS.get(sinks.sinks.iter().position(|sink| sink.name == *name).unwrap_or(0)).unwrap_or(&GRAY);
-        // The longer the period, the paler.
+        // Longer periods get paler lines.
         let color = color.mix(1.0 - f64::from(latency.period_ms) / 60.0);
         let quantiles = latency.heard.quantiles_us.iter().enumerate();
         let points = quantiles.map(|(step, &us)| (us / 1e3, (step + 1) as f64 / 2.0));
@@ -121,7 +121,7 @@ fn draw_sink_cpu(sinks: &Sinks, path: &Path) -> Drawn {
 
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 
-/// The share of all that were answered within a time.
+/// The share of all WRITEs and ping-pongs that were answered within a time.
 fn draw_latency(pair: &Pair, path: &Path) -> Drawn {
     let root = SVGBackend::new(path, SIZE).into_drawing_area();
     root.fill(&WHITE)?;

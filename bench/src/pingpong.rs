@@ -1,6 +1,6 @@
-//! What a WRITE is compared with: the same bytes through shared memory, and an eventfd each way.
+//! Reference for a WRITE: the same bytes through shared memory, with an eventfd for each direction.
 //!
-//! The other process does nothing but what any backend must: wait, copy the period out, signal back.
+//! The other process only does the work of any backend: wait, copy the period out, signal back.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Stdio;
@@ -14,7 +14,7 @@ use xen::{Access, DomainId, Granted, Xen, XenSpec};
 use crate::machine::Machine;
 use crate::role::{Process, command};
 
-/// What an eventfd carries in place of 1 to end the other process.
+/// Value in an eventfd, in place of 1, that ends the other process.
 const END: u64 = 2;
 
 #[derive(Debug, Clone, Args)]
@@ -33,7 +33,7 @@ pub(crate) struct Arguments {
     bytes: usize,
 }
 
-/// The other process. Standard input and output are the eventfds, so that no number has to be trusted.
+/// Runs the other process. Standard input and output are the eventfds, so that no descriptor number has to be trusted.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let xen = Xen::open(&arguments.xen, Some(DomainId(0)))?;
     let page = xen.map(arguments.from, &[GrantRef(arguments.page)], Access::ReadWrite)?;
@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Our end.
+/// Our end of the ping-pong.
 pub(crate) struct PingPong {
     process: Process,
     page: Granted,
@@ -72,12 +72,12 @@ impl PingPong {
         Ok(Self { process, page, ping, pong })
     }
 
-    /// The other process.
+    /// Id of the other process.
     pub(crate) fn pid(&self) -> u32 {
         self.process.0.id()
     }
 
-    /// Copies `period` in, signals, waits for the answer.
+    /// Copies `period` into the page, signals, waits for the answer.
     pub(crate) fn round(&self, period: &[u8]) -> Result<()> {
         self.page.write(0, period);
         signal(&self.ping)?;

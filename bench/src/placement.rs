@@ -1,22 +1,22 @@
-//! Which processors the two ends of a measurement run on.
+//! Placement of the two ends of a measurement on processors.
 //!
-//! A wake-up on another processor costs several times one on the same; where the scheduler puts two processes by
-//! itself differs from pair to pair and from run to run. So both kinds of pair are put where the other is.
+//! A wake-up on another processor costs several times as much as one on the same. The scheduler's own choice differs
+//! from pair to pair and from run to run. So both kinds of pair get the same placement.
 
 use anyhow::{Context, Result};
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde::Serialize;
 
-/// Where the ends run.
+/// Processors of the two ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Placement {
-    /// Both on one processor: what the way costs without the machine's wake-ups.
+    /// Both on one processor: the cost without wake-ups of other processors.
     OneProcessor,
-    /// Each on its own, as guest and host are on Xen.
+    /// Each on its own processor, like guest and host on Xen.
     TwoProcessors,
-    /// Wherever the scheduler puts them.
+    /// The scheduler's choice.
     Free,
 }
 
@@ -29,7 +29,7 @@ impl Placement {
         }
     }
 
-    /// Those that this machine can do.
+    /// The placements that this machine supports.
     pub(crate) fn possible() -> Result<Vec<Self>> {
         let two = Processors::ours()?.list.len() > 1;
         let all = [Self::OneProcessor, Self::TwoProcessors, Self::Free];
@@ -37,7 +37,7 @@ impl Placement {
     }
 }
 
-/// The processors that this process may use. Gives them all back to this thread when dropped.
+/// The processors that this process may use. When dropped, gives all of them back to this thread.
 pub(crate) struct Processors {
     all: CpuSet,
     list: Vec<usize>,
@@ -49,7 +49,7 @@ impl Processors {
         Ok(Self { all, list: (0..CpuSet::MAX_CPU).filter(|&cpu| all.is_set(cpu)).collect() })
     }
 
-    /// Puts this thread and the (single-threaded) processes of `others` where `placement` says.
+    /// Moves this thread and the (single-threaded) processes of `others` to the processors of `placement`.
     pub(crate) fn place(&self, placement: Placement, others: &[u32]) -> Result<()> {
         let (ours, theirs) = match placement {
             Placement::OneProcessor => (self.only(0), self.only(0)),
@@ -73,7 +73,7 @@ impl Processors {
 
 impl Drop for Processors {
     fn drop(&mut self) {
-        // It was allowed before.
+        // This set was allowed before, so the call does not fail.
         let _ = sched_setaffinity(None, &self.all);
     }
 }

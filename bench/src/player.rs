@@ -1,7 +1,7 @@
 //! The guest's side of a measurement: one process, one epoll loop, many playing or recording streams.
 //!
-//! It is told what to do by lines on its standard input, and answers each with one line of JSON:
-//! `play` opens and starts all streams, `mark` starts counting, `report` says what was counted.
+//! The process reads commands as lines from its standard input, and answers each with one line of JSON:
+//! `play` opens and starts all streams, `mark` starts counting, `report` returns the counts.
 
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,16 +18,16 @@ use xen::{Xen, XenSpec};
 use crate::counts::Counts;
 use crate::machine::{CardOf, FRAME_BYTES, RATE_HZ};
 
-/// How long a card may take to connect.
+/// Time limit for a card to connect.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Token of the standard input.
 const COMMAND_TOKEN: u64 = u64::MAX;
 
-/// Events taken from the kernel at once.
+/// Maximum number of events taken by one system call.
 const BATCH: usize = 256;
 
-/// Streams are started over this time at least, so that their periods end at different moments.
+/// Minimum time over which the streams are started, so that their periods end at different moments.
 const START_SPREAD: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Clone, Args)]
@@ -67,14 +67,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
                 let counts = player.counts()?;
                 answer(&counts.since(&player.marked))?;
             }
-            // The end of the input: whoever started us is done, or gone.
+            // The end of the input: the starting process has finished, or is gone.
             Some("") => return player.stop(),
             Some(other) => bail!("no such command: `{other}`"),
         }
     }
 }
 
-/// One line of JSON.
+/// Writes the counts as one line of JSON.
 pub(crate) fn answer(counts: &Counts) -> Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}", serde_json::to_string(counts)?)?;
@@ -87,11 +87,11 @@ struct Player {
     cards: Vec<(CardOf, Card)>,
     epoll: OwnedFd,
     ready: Vec<u64>,
-    /// As much as a buffer holds.
+    /// Sound of one buffer.
     sound: Vec<u8>,
     period_bytes: usize,
     command: Option<String>,
-    /// Notifications that were counted by the kernel and have been read.
+    /// Notifications counted by the kernel, read so far.
     told_by_ring: u64,
     told_by_events: u64,
     marked: Counts,
@@ -123,7 +123,7 @@ impl Player {
         })
     }
 
-    /// Opens all streams, fills the buffers of those that play, and starts one after another.
+    /// Opens all streams, fills the buffers of those that play, and starts the streams one after another.
     fn play(&mut self, arguments: &Arguments) -> Result<()> {
         let config = Config {
             format: Format::S16Le,
@@ -173,7 +173,7 @@ impl Player {
         Ok(())
     }
 
-    /// Waits once and serves the streams that want it.
+    /// Waits once and serves the streams that are ready.
     fn serve(&mut self, timeout: Option<Duration>) -> Result<()> {
         let timeout = timeout.map(rustix::event::Timespec::try_from).transpose()?;
         self.ready.clear();
@@ -198,7 +198,7 @@ impl Player {
         Ok(())
     }
 
-    /// What happened so far, on all streams together.
+    /// Counts so far, of all streams together.
     fn counts(&mut self) -> Result<Counts> {
         let mut counts = Counts { streams: self.streams.len() as u64, ..Counts::default() };
         let mut heard_bytes = 0;
@@ -207,7 +207,7 @@ impl Player {
             let [ring, events] = stream.event_fds()?;
             self.told_by_ring += notifications(ring)?;
             self.told_by_events += notifications(events)?;
-            // What was read here raises no edge any more.
+            // Reading consumed pending edges, so serve the stream here.
             serve(stream, &mut self.sound, self.period_bytes)?;
             let Stats { requests, notifications, events, xruns, .. } = stream.stats();
             counts.requests += requests;
@@ -230,12 +230,12 @@ impl Player {
     }
 }
 
-/// Reads all that was captured, or writes as many whole periods as there is room for.
+/// Reads all captured frames, or writes as many whole periods as there is room for.
 fn serve(stream: &mut OpenStream, sound: &mut [u8], period_bytes: usize) -> Result<()> {
     let wake = stream.on_wake(Source::Events)?;
     let room = wake.available_bytes as usize;
     if stream.info().direction == Direction::Capture {
-        // No more than that: to ask for more would be another look.
+        // Not more than available: a request for more would cost another look at the shared memory.
         stream.try_read(sound.get_mut(..room).unwrap_or_default())?;
         return Ok(());
     }
@@ -246,7 +246,7 @@ fn serve(stream: &mut OpenStream, sound: &mut [u8], period_bytes: usize) -> Resu
     Ok(())
 }
 
-/// What an eventfd has counted since it was read.
+/// Number of notifications that an eventfd has counted since it was read.
 fn notifications(fd: impl AsFd) -> Result<u64> {
     let mut count = [0; 8];
     match rustix::io::read(fd, &mut count) {
@@ -256,7 +256,7 @@ fn notifications(fd: impl AsFd) -> Result<u64> {
     }
 }
 
-/// The line that is there; commands come one at a time.
+/// Reads the waiting command; commands come one at a time.
 fn read_command() -> Result<String> {
     let mut bytes = [0; 64];
     let count = rustix::io::read(std::io::stdin().as_fd(), &mut bytes).context("cannot read commands")?;

@@ -1,24 +1,24 @@
-//! What the system knows of a process: processor time, wake-ups, memory.
+//! Data of the system about a process: processor time, wake-ups, memory.
 
 use std::fs;
 
 use anyhow::{Context, Result};
 
-/// What a process has used since it started.
+/// Resources that a process has used since it started.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Usage {
     /// Processor time of all its threads.
     pub(crate) cpu_ns: u64,
-    /// Times that a thread went to sleep.
+    /// Number of times that a thread went to sleep.
     pub(crate) sleeps: u64,
 }
 
 impl Usage {
-    /// Of the process `pid` and those that it has started, over the threads that they have now.
+    /// Usage of the process `pid` and its descendants, summed over their current threads.
     pub(crate) fn of(pid: u32) -> Result<Self> {
         let mut usage = Self::of_one(pid)?;
         for child in children(pid) {
-            // One that has just ended has used nothing.
+            // A process that has just ended counts as 0.
             let child = Self::of(child).unwrap_or_default();
             usage.cpu_ns += child.cpu_ns;
             usage.sleeps += child.sleeps;
@@ -39,25 +39,25 @@ impl Usage {
         Ok(usage)
     }
 
-    /// What was used since `earlier`.
+    /// Usage since `earlier`.
     pub(crate) fn since(self, earlier: Self) -> Self {
         Self { cpu_ns: self.cpu_ns.saturating_sub(earlier.cpu_ns), sleeps: self.sleeps.saturating_sub(earlier.sleeps) }
     }
 }
 
-/// What of a process lies in memory.
+/// Memory of a process.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Memory {
-    /// All pages that it has mapped and touched.
+    /// All pages that the process has mapped and touched.
     pub(crate) rss_bytes: u64,
-    /// The same, pages shared by n processes counted as an nth.
+    /// The same, with pages shared by n processes counted as an nth.
     pub(crate) pss_bytes: u64,
-    /// Pages that nobody else has.
+    /// Pages that no other process has.
     pub(crate) private_bytes: u64,
 }
 
 impl Memory {
-    /// Of the process `pid` and those that it has started.
+    /// Memory of the process `pid` and its descendants.
     pub(crate) fn of(pid: u32) -> Result<Self> {
         let mut memory = Self::of_one(pid)?;
         for child in children(pid) {
@@ -81,14 +81,14 @@ impl Memory {
     }
 }
 
-/// The processes that `pid` has started and not outlived.
+/// The living child processes of `pid`.
 pub(crate) fn children(pid: u32) -> Vec<u32> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
     lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
 }
 
-/// The number behind `name` at the start of a line.
+/// The number after `name` at the start of a line.
 fn field(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
 }

@@ -1,4 +1,4 @@
-//! All results: as JSON for machines, as tables for people, and against what is wanted of them.
+//! All results: as JSON for machines, as tables for people, and compared with their targets.
 
 use std::fmt;
 
@@ -14,20 +14,20 @@ use crate::procfs;
 use crate::sinks::Sinks;
 use crate::streams::{Step, Streams};
 
-/// A WRITE may take so many times a bare ping-pong.
+/// Maximum ratio of a WRITE's time to that of a bare ping-pong.
 const LATENCY_RATIO_MAX: f64 = 1.5;
-/// So many streams have to play without an xrun.
+/// Minimum number of streams that play without an xrun.
 const STREAMS_MIN: f64 = 500.0;
-/// Notifications per period. A guest that plays is far ahead, and one that records could ask ahead.
+/// Maximum numbers of notifications per period. A playing guest is far ahead, and a recording one could ask ahead.
 const NOTIFICATIONS_TO_HOST_MAX: f64 = 0.1;
 const NOTIFICATIONS_TO_GUEST_MAX: f64 = 1.0;
-/// Share of them for what begins and ends within the time measured.
+/// Additional notifications per period for streams that begin and end within the measured time.
 const BEGIN_AND_END: f64 = 0.01;
 
-/// The result of a run. A part that was not asked for is `null`.
+/// The result of a run. A part that was not requested is `null`.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
-    /// Changes when a field changes its meaning.
+    /// Version of the format; changes when a field changes its meaning.
     schema: u32,
     machine: Machine,
     quick: bool,
@@ -56,7 +56,7 @@ struct LeftOut {
     reason: String,
 }
 
-/// What is wanted of a figure.
+/// Target of a metric.
 #[derive(Debug, Serialize)]
 struct Target {
     name: String,
@@ -91,10 +91,10 @@ impl Report {
         self.left_out.push(LeftOut { part, reason });
     }
 
-    /// Compares what was measured with what is wanted.
+    /// Compares the measurements with their targets.
     pub(crate) fn judge(&mut self) {
         if let Some(latency) = &self.latency {
-            // Where the scheduler puts a pair by itself is chance.
+            // With free placement the result depends on chance.
             for pair in latency.pairs.iter().filter(|pair| pair.placement != Placement::Free) {
                 self.targets.push(Target {
                     name: format!("WRITE against ping-pong, p50, {}, {}", pair.placement.name(), pair.pace.name()),

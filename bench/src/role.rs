@@ -1,4 +1,4 @@
-//! Other roles of this program, started as processes of their own and told what to do by lines.
+//! Other roles of this program, started as processes of their own and controlled by lines of text.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
@@ -11,10 +11,10 @@ use crate::counts::Counts;
 use crate::machine::{CardOf, Machine};
 use crate::procfs::Usage;
 
-/// How long a role may take to end once it was told to.
+/// Time limit for a role to end after it was told to.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// This program in another role.
+/// A command that starts this program in another role.
 pub(crate) fn command(role: &str) -> Result<Command> {
     let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
     command.arg(role);
@@ -25,7 +25,7 @@ pub(crate) fn command(role: &str) -> Result<Command> {
 pub(crate) struct Process(pub(crate) Child);
 
 impl Process {
-    /// Waits until it has ended by itself, well.
+    /// Waits until the process has ended by itself, with success.
     pub(crate) fn wait(&mut self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -44,7 +44,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if let Ok(None) = self.0.try_wait() {
-            // Ours, and of no more use.
+            // The process is ours and is not needed any more.
             let _ = self.0.kill();
             let _ = self.0.wait();
         }
@@ -59,7 +59,7 @@ pub(crate) struct Player {
 }
 
 impl Player {
-    /// Starts it; its cards are connected on return.
+    /// Starts the process; its cards are connected on return.
     pub(crate) fn start(machine: &Machine, cards: &[CardOf], period_frames: u32, periods: u32) -> Result<Self> {
         let mut command = command("player")?;
         command.args(["--xen", &machine.spec().to_string()]);
@@ -85,12 +85,12 @@ impl Player {
         self.ask("mark").map(drop)
     }
 
-    /// What was counted.
+    /// The counts since [`mark`](Self::mark).
     pub(crate) fn report(&mut self) -> Result<Counts> {
         self.ask("report")
     }
 
-    /// What it has used.
+    /// Processor time and wake-ups of the process so far.
     pub(crate) fn usage(&self) -> Result<Usage> {
         Usage::of(self.process.0.id())
     }
@@ -103,7 +103,7 @@ impl Player {
 
     fn ask(&mut self, command: &str) -> Result<Counts> {
         let commands = self.commands.as_mut().context("the player was stopped")?;
-        // In one piece: it takes what it reads for one command.
+        // In one piece, since the process takes the bytes of one read for one command.
         commands.write_all(format!("{command}\n").as_bytes()).context("the player is gone")?;
         self.answer().with_context(|| format!("the player did not `{command}`"))
     }

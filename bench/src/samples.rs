@@ -1,4 +1,4 @@
-//! Work on the samples of one period, in functions that valgrind counts in: `inline(never)`, one for each [`Work`].
+//! Work on the samples of one period, in functions that valgrind can find: `inline(never)`, one for each [`Work`].
 
 use pcm::{Converter, Fader, Gain, Meter};
 use sndif::Format;
@@ -7,14 +7,14 @@ use sndif::Format;
 pub(crate) struct Work {
     /// Name for people.
     pub(crate) name: &'static str,
-    /// Function that valgrind counts in.
+    /// Function whose instructions valgrind counts.
     pub(crate) function: &'static str,
-    /// Instructions per period at most.
+    /// Maximum number of instructions per period.
     pub(crate) goal: f64,
 }
 
-/// Everything that is counted. The goal of the first is given; those of the others are 9 % of what code without vector
-/// instructions took.
+/// All counted work. The goal of the first is given; those of the others are 9 % of the instructions of code without
+/// vector instructions.
 pub(crate) const WORK: [Work; 11] = [
     Work { name: "gain, s16", function: "samples_gain_s16", goal: 2_000.0 },
     Work { name: "gain, s32", function: "samples_gain_s32", goal: 15_300.0 },
@@ -31,7 +31,7 @@ pub(crate) const WORK: [Work; 11] = [
 
 const CHANNELS: u8 = 2;
 
-/// One period of sound, and what works on it.
+/// One period of sound, and the state of the work on it.
 pub(crate) struct Samples {
     s16: Vec<u8>,
     s32: Vec<u8>,
@@ -47,7 +47,7 @@ pub(crate) struct Samples {
 impl Samples {
     pub(crate) fn new(rate_hz: u32) -> Self {
         let samples = rate_hz as usize / 100 * usize::from(CHANNELS);
-        // A triangle over the whole range, so that nothing is silence.
+        // Values over the whole range, so that nothing is silence.
         let values = || (0..samples).map(|at| ((at * 131) as u16).cast_signed());
         let mut quieter = Gain::new(CHANNELS);
         quieter.set_volume(0, -6000);
@@ -70,7 +70,7 @@ impl Samples {
         }
     }
 
-    /// Does everything once.
+    /// Does all work once.
     pub(crate) fn turn(&mut self) {
         self.periods += 1;
         let Self { s16, s32, f32, scratch, quieter, silent, fader, meter, periods } = self;
@@ -81,7 +81,7 @@ impl Samples {
         samples_gain_s32(quieter, scratch);
         scratch.copy_from_slice(f32);
         samples_gain_f32(quieter, scratch);
-        // A change takes 10 ms: one begins at each period, and the next ends it.
+        // A change of gain takes 10 ms: one begins at each period and ends at the next.
         fader.set(if *periods % 2 == 0 { quieter.clone() } else { silent.clone() });
         scratch[..bytes_16].copy_from_slice(s16);
         samples_fade_s16(fader, &mut scratch[..bytes_16]);
@@ -138,7 +138,7 @@ fn samples_f32_to_s16(input: &[u8], out: &mut [u8]) {
 }
 
 fn convert(from: Format, to: Format, input: &[u8], out: &mut [u8]) {
-    // The formats are a device's, so that the compiler does not know them either.
+    // The formats are hidden from the compiler, since a device's formats are unknown to it, too.
     if let Some(converter) = Converter::new(std::hint::black_box(from), std::hint::black_box(to)) {
         converter.convert(input, out);
     }

@@ -1,9 +1,9 @@
 //! Playing to each kind of host device: processor time per stream, streams until an xrun, and the time from a guest's
 //! write to the sink.
 //!
-//! The servers are the bench's own. A period's first frames are a click now and then; a program of the server's own
-//! records the sink, and the time from the guest's write to the click in the recording is the latency, the recorder's
-//! part included.
+//! The benchmark starts its own servers. From time to time the first frames of a period are a click. A program of the
+//! server records the sink, and the time from the guest's write to the click in the recording is the latency, including
+//! the recorder's part.
 
 use std::io::Read;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -22,53 +22,53 @@ use crate::machine::{CardOf, FRAME_BYTES, Machine, RATE_HZ};
 use crate::options::Options;
 use crate::streams::{Step, measure_calm_step};
 
-/// PulseAudio, PipeWire by its PulseAudio server, and by its own protocol.
+/// Names of the servers' sinks: PulseAudio, PipeWire by its PulseAudio server, and PipeWire by its own protocol.
 const PULSEAUDIO: &str = "PulseAudio";
 const PIPEWIRE: &str = "PipeWire";
 const NATIVE: &str = "PipeWire, native";
 /// ALSA's own mixing, on the default card.
 const DMIX: &str = "alsa:dmix";
-/// Sinks that are measured unless others are named.
+/// Default sinks.
 const USUAL: [&str; 6] = ["null", "alsa:null", DMIX, PULSEAUDIO, PIPEWIRE, NATIVE];
-/// Periods whose latency is measured, in milliseconds; a buffer is two of them.
+/// Lengths of the periods whose latency is measured; a buffer has two periods.
 const PERIODS_MS: [u32; 4] = [5, 10, 20, 40];
-/// From one click to the next: longer than any latency.
+/// Time from one click to the next, longer than any latency.
 const CLICK_EVERY: Duration = Duration::from_millis(330);
-/// A server's recorder may take so long until it gives anything.
+/// Time limit for the first bytes of a server's recorder.
 const GET_GOING: Duration = Duration::from_secs(60);
-/// Nothing is measured for so long after that.
+/// Time after the recorder's first bytes in which nothing is measured.
 const SETTLE: Duration = Duration::from_millis(500);
-/// A click that was not heard for so long is lost.
+/// Time after which a click that was not heard counts as lost.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How often it is tried to play to a sink.
+/// Number of attempts to play to a sink.
 const ATTEMPTS: u32 = 5;
-/// Numbers of streams that are tried on each sink.
+/// Numbers of streams to try on each sink.
 const STREAMS: [u32; 7] = [1, 5, 10, 20, 40, 60, 100];
 
 /// The part's result.
 #[derive(Debug, Serialize)]
 pub(crate) struct Sinks {
     pub(crate) sinks: Vec<SinkResult>,
-    /// What could not be measured on this machine.
+    /// Sinks that could not be measured on this machine, with the reasons.
     pub(crate) left_out: Vec<String>,
 }
 
-/// A sink.
+/// Results of one sink.
 #[derive(Debug, Serialize)]
 pub(crate) struct SinkResult {
     pub(crate) name: String,
     pub(crate) steps: Vec<Step>,
     pub(crate) most_without_xrun: u32,
-    /// Why no more were tried, where not because of xruns.
+    /// Reason why no more streams were tried, if not xruns.
     pub(crate) ended_by: Option<String>,
     pub(crate) latencies: Vec<SinkLatency>,
 }
 
-/// From a guest's write to the sink.
+/// Latency from a guest's write to the sink, for one period length.
 #[derive(Debug, Serialize)]
 pub(crate) struct SinkLatency {
     pub(crate) period_ms: u32,
-    /// Clicks that were not heard.
+    /// Number of clicks that were not heard.
     pub(crate) lost: usize,
     pub(crate) heard: Distribution,
 }
@@ -90,7 +90,7 @@ pub(crate) fn measure(options: &Options, say: &mut dyn FnMut(&str)) -> Sinks {
     Sinks { sinks, left_out }
 }
 
-/// Why a sink cannot be measured.
+/// Reason why a sink cannot be measured.
 fn why_not(name: &str) -> Option<&'static str> {
     match name {
         NATIVE if !cfg!(feature = "pipewire") => Some("this was built without the feature `pipewire`"),
@@ -115,11 +115,11 @@ fn measure_sink(options: &Options, name: &str, say: &mut dyn FnMut(&str)) -> Res
     let (mut steps, mut latencies, mut ended_by) = (Vec::<Step>::new(), Vec::new(), None);
     for count in STREAMS.into_iter().take(if options.quick { 2 } else { STREAMS.len() }) {
         say(&format!("sinks: {name}, {count} stream(s) for {:.1} s", options.seconds));
-        // Where not even the first number of streams opens, it is the machine that was too busy for a moment.
+        // If not even the first number of streams opens, the machine was too busy for a moment.
         let attempts = if steps.is_empty() { ATTEMPTS } else { 1 };
         match persistently(attempts, || measure_calm_step(options, count, &sink, say)) {
             Ok(step) => steps.push(step),
-            // A server that is at its end does not answer in time.
+            // An overloaded server does not answer in time.
             Err(error) if !steps.is_empty() => {
                 ended_by = Some(format!("{count} streams could not be started: {error:#}"));
                 break;
@@ -136,7 +136,7 @@ fn measure_sink(options: &Options, name: &str, say: &mut dyn FnMut(&str)) -> Res
             latencies.push(persistently(ATTEMPTS, || measure_latency(options, server, &sink, period_ms))?);
         }
     }
-    // The first number that is not clean ends it: what comes after is luck.
+    // Only steps before the first one with xruns count: later successes are chance.
     let clean = steps.iter().take_while(|step| step.is_clean());
     let most_without_xrun = clean.map(|step| step.streams).last().unwrap_or(0);
     Ok(SinkResult { name: name.to_owned(), steps, most_without_xrun, ended_by, latencies })
@@ -172,7 +172,7 @@ fn measure_latency(options: &Options, server: &Server, sink: &str, period_ms: u3
     let output = recorder.stdout.take().context("parec has no output")?;
     let listener = std::thread::spawn(move || listen(output, &begun, &clicks));
     let result = click(stream, &begins, &heard, (period_frames * FRAME_BYTES) as usize, options.seconds);
-    // It is ours, and its end ends the listener.
+    // The recorder is our process, and its end ends the listener.
     let _ = recorder.kill();
     let _ = recorder.wait();
     let _ = listener.join();
@@ -182,7 +182,7 @@ fn measure_latency(options: &Options, server: &Server, sink: &str, period_ms: u3
     Ok(SinkLatency { period_ms, lost, heard: Distribution::of(latencies) })
 }
 
-/// Plays clicks, and gives how long each took and how many were not heard.
+/// Plays clicks; returns the latency of each heard one and the number of lost ones.
 fn click(
     mut stream: OpenStream,
     begins: &Receiver<()>,
@@ -199,7 +199,7 @@ fn click(
     stream.write(&silence)?;
     stream.start()?;
     let give_up = Instant::now() + GET_GOING;
-    // When clicks begin, and when they end; at least one is played.
+    // Begin and end of the clicks; at least one is played.
     let mut measured: Option<(Instant, Instant)> = None;
     let (mut next, mut played) = (give_up, 0);
     loop {
@@ -215,7 +215,7 @@ fn click(
         }
         let due = now >= next && pending.is_none() && measured.is_some_and(|(_, end)| now < end || played == 0);
         let period = if due { &click } else { &silence };
-        // Waits for room, and writes as soon as there is a period of it.
+        // Wait for room, and write as soon as a period fits.
         while (stream.room_bytes() as usize) < period_bytes {
             std::thread::sleep(Duration::from_micros(100));
             stream.poll()?;
@@ -242,12 +242,12 @@ fn click(
     Ok((latencies, lost))
 }
 
-/// Says that something comes, and when a click was heard; between two of them are at least 100 ms.
+/// Reports the recorder's first bytes, and the time of each heard click; two clicks are at least 100 ms apart.
 fn listen(mut output: impl Read, begun: &Sender<()>, clicks: &Sender<Instant>) {
     let mut block = [0; 4_096];
     let mut last: Option<Instant> = None;
     while let Ok(count @ 1..) = output.read(&mut block) {
-        // Nobody needs to be told twice.
+        // The receiver may be gone after the first message.
         let _ = begun.send(());
         let loud = block.iter().take(count).any(|&byte| byte == 0x40);
         if loud && last.is_none_or(|last| last.elapsed() > Duration::from_millis(100)) {

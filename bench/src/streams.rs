@@ -1,4 +1,4 @@
-//! How many streams play without an xrun, and what processor time they take.
+//! Number of streams that play without an xrun, and their processor time.
 
 use std::time::{Duration, Instant};
 
@@ -12,14 +12,14 @@ use crate::role::Player;
 
 /// Period of the streams.
 const PERIOD_FRAMES: u32 = RATE_HZ / 100;
-/// Periods of their buffers: 40 ms.
+/// Number of periods in a buffer: 40 ms.
 const PERIODS: u32 = 4;
-/// Not measured, after the last stream was started.
+/// Time after the start of the last stream in which nothing is measured.
 const WARM_UP: Duration = Duration::from_millis(300);
 
-/// An xrun while the machine itself stalled that long is not held against the streams at once.
+/// Stall of the machine above which a step with xruns is repeated.
 const STALL_MAX_MS: f64 = 10.0;
-/// So often is it tried.
+/// Maximum number of attempts of a step.
 const ATTEMPTS: u32 = 3;
 
 /// The part's result.
@@ -30,13 +30,13 @@ pub(crate) struct Streams {
     pub(crate) buffer_ms: u32,
     pub(crate) seconds: f64,
     pub(crate) steps: Vec<Step>,
-    /// The largest number that was tried and had no xrun.
+    /// The largest number of streams without an xrun.
     pub(crate) most_without_xrun: u32,
-    /// Why no more were tried, if not because that was all.
+    /// Reason why no more streams were tried; `None` if all numbers were tried.
     pub(crate) ended_by: Option<String>,
 }
 
-/// A number of streams.
+/// Results for one number of streams.
 #[derive(Debug, Serialize)]
 pub(crate) struct Step {
     pub(crate) streams: u32,
@@ -47,20 +47,20 @@ pub(crate) struct Step {
     pub(crate) guest_us_per_period: f64,
     pub(crate) daemon_sleeps_per_second: f64,
     pub(crate) guest_sleeps_per_second: f64,
-    /// As the daemon logged them.
+    /// Xruns counted by the daemon.
     pub(crate) daemon_xruns: u64,
-    /// As the guest's driver saw them.
+    /// Xruns counted by the guest's driver.
     pub(crate) guest_xruns: u64,
-    /// Frames played, as a share of what the time was enough for.
+    /// Played frames, as a share of the frames that the time allowed.
     pub(crate) played_percent: f64,
-    /// The longest time that a third process, which only sleeps, was kept from running: how quiet the machine was.
+    /// Longest delay of this process, which only sleeps meanwhile: a measure of the machine's other load.
     pub(crate) machine_stall_ms: f64,
-    /// Whether this is not the first attempt, because the machine stalled in the one before.
+    /// True if the step was repeated because the machine stalled.
     pub(crate) repeated: bool,
 }
 
 impl Step {
-    /// Whether nothing was missed.
+    /// Returns true if there were no xruns.
     pub(crate) fn is_clean(&self) -> bool {
         self.daemon_xruns == 0 && self.guest_xruns == 0
     }
@@ -73,14 +73,14 @@ pub(crate) fn measure(options: &Options, say: &mut dyn FnMut(&str)) -> Result<St
         say(&format!("streams: {count} for {:.0} s", options.seconds));
         match measure_calm_step(options, count, "null", say) {
             Ok(step) => steps.push(step),
-            // The emulation needs some eight descriptors for a stream: it may be at the process's limit.
+            // The emulation needs some eight descriptors for a stream, and may have reached the process's limit.
             Err(error) if !steps.is_empty() => {
                 ended_by = Some(format!("{count} streams could not be started: {error:#}"));
                 break;
             }
             Err(error) => return Err(error),
         }
-        // Where two in a row fail on a quiet machine, larger ones will.
+        // If two steps in a row fail on a quiet machine, larger ones will fail, too.
         let failed = |step: &&Step| !step.is_clean() && step.machine_stall_ms <= STALL_MAX_MS;
         if steps.iter().rev().take(2).filter(failed).count() == 2 {
             ended_by = Some("two numbers of streams in a row had xruns".to_owned());
@@ -99,7 +99,7 @@ pub(crate) fn measure(options: &Options, say: &mut dyn FnMut(&str)) -> Result<St
     })
 }
 
-/// Plays `streams` streams to a sink and counts; again where there was an xrun while the machine stalled.
+/// Plays `streams` streams to a sink and counts; repeats the step if there was an xrun and the machine stalled.
 pub(crate) fn measure_calm_step(
     options: &Options,
     streams: u32,
@@ -152,7 +152,7 @@ fn measure_step(options: &Options, streams: u32, sink: &str) -> Result<Step> {
     })
 }
 
-/// Waits, and tells by how much the longest nap was too long.
+/// Sleeps for `time` in short naps and returns the longest delay of a nap.
 fn watch(time: Duration) -> Duration {
     const NAP: Duration = Duration::from_millis(5);
     let (begin, mut longest) = (Instant::now(), Duration::ZERO);

@@ -1,4 +1,4 @@
-//! The whole benchmark in small: that it runs, and that what it writes is what it says. Never how fast it was.
+//! Tests of the whole benchmark in small: it runs, and its output has the documented form. Speeds are not checked.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use assert_cmd::cargo::cargo_bin;
 use serde_json::Value;
 
-/// The daemon beside the benchmark; built if nobody has yet.
+/// The daemon beside the benchmark; built if it is missing.
 fn daemon() -> PathBuf {
     let daemon = cargo_bin("vsnd-bench").with_file_name("vsndd");
     if !daemon.exists() {
@@ -37,7 +37,7 @@ fn assert_number(value: &Value) {
     assert!(number >= 0.0, "{value} is no figure");
 }
 
-/// Fails unless every opening tag of an SVG file is closed in its turn.
+/// Fails unless every opening tag of an SVG file is closed in the right order.
 fn assert_well_formed(path: &Path) {
     let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut open = Vec::new();
@@ -111,7 +111,7 @@ fn each_sink_is_measured_with_servers_of_its_own() {
     expected.extend(cfg!(feature = "pipewire").then_some("PipeWire, native"));
     assert_eq!(names, expected);
     for sink in sinks {
-        // A server that is too busy for the second number of streams is said to be.
+        // If a server is too busy for the second number of streams, the report says so.
         let steps = sink["steps"].as_array().expect("steps").len();
         assert!(steps == 2 || (steps == 1 && sink["ended_by"].is_string()), "{sink}");
         let servers = matches!(sink["name"].as_str(), Some("PulseAudio" | "PipeWire" | "PipeWire, native"));

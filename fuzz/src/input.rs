@@ -1,6 +1,6 @@
-//! Taking numbers out of any bytes; at their end everything is 0.
+//! Numbers from any bytes; after the last byte all numbers are 0.
 
-/// The bytes that are left.
+/// The remaining bytes.
 pub(crate) struct Input<'a>(pub(crate) &'a [u8]);
 
 impl Input<'_> {
@@ -22,7 +22,7 @@ impl Input<'_> {
         u8::from_le_bytes(self.array())
     }
 
-    /// An even byte.
+    /// Takes a byte; returns true if it is even.
     pub(crate) fn flag(&mut self) -> bool {
         self.u8().is_multiple_of(2)
     }

@@ -1,11 +1,11 @@
-//! Everything that reads what somebody else wrote, as functions of any bytes.
+//! Fuzz targets for all code that reads untrusted data, as functions of any bytes.
 //!
-//! A body panics when something it promises does not hold. The same bodies run three times: bounded, with
+//! A target's body panics when a promise of the code does not hold. The same bodies run in three ways: bounded, with
 //! pseudo-random bytes and damaged seeds, in the tests of this package; without bound, by the program `vsnd-fuzz`,
-//! which goes on where it stopped (both on stable Rust, without tools); and under libFuzzer from the package in
+//! which continues where it stopped (both on stable Rust, without tools); and under libFuzzer from the package in
 //! `libfuzzer/`.
 //!
-//! The corpus in `corpus/` is written by [`seeds`] and compared with it by a test, so that it cannot rot.
+//! The corpus in `corpus/` is written by [`seeds`], and a test compares both, so that the corpus stays up to date.
 
 #![forbid(unsafe_code)]
 
@@ -35,11 +35,11 @@ pub use wav::wav;
 pub struct Target {
     /// Name of the function, of the corpus' directory and of the libFuzzer binary.
     pub name: &'static str,
-    /// The function.
+    /// The target's function.
     pub body: fn(&[u8]),
-    /// Inputs of a bounded run: as many as take about a second without optimisation.
+    /// Number of inputs of a bounded run: about a second without optimisation.
     pub bounded_runs: u32,
-    /// Bytes of an operation, for programs; 1 where an input is anything.
+    /// Bytes of an operation, for programs; 1 for other inputs.
     pub step: usize,
 }
 
@@ -47,7 +47,7 @@ const fn target(name: &'static str, body: fn(&[u8]), bounded_runs: u32) -> Targe
     Target { name, body, bounded_runs, step: 1 }
 }
 
-/// Every target.
+/// All targets.
 pub const TARGETS: [Target; 15] = [
     Target { name: "backend_program", body: backend_program, bounded_runs: 8000, step: OPERATION_BYTES },
     Target { name: "frontend_program", body: frontend_program, bounded_runs: 8000, step: OPERATION_BYTES },

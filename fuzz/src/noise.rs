@@ -1,11 +1,11 @@
-//! Pseudo-random inputs, the same every time: noise, and damaged seeds.
+//! Reproducible pseudo-random inputs: noise, and damaged seeds.
 
-/// xorshift64*.
+/// A pseudo-random generator: xorshift64*.
 #[derive(Debug, Clone)]
 pub struct Noise(u64);
 
 impl Noise {
-    /// Seeded by a name and a number.
+    /// A generator seeded by a name and a number.
     #[must_use]
     pub fn named(name: &str, number: u64) -> Self {
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
@@ -28,7 +28,7 @@ impl Noise {
         (self.next_u64() >> 16) as usize % bound.max(1)
     }
 
-    /// This many bytes.
+    /// The next `length` bytes.
     pub fn bytes(&mut self, length: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(length + 8);
         while bytes.len() < length {
@@ -39,10 +39,10 @@ impl Noise {
     }
 }
 
-/// Bytes that parsers tend to trip over.
+/// Bytes that are likely to break parsers.
 const AWKWARD: [u8; 10] = [0, 1, 0x7f, 0x80, 0xff, b'0', b'\'', b'"', b'[', b'\n'];
 
-/// One of `seeds`, damaged in up to six places. What is moved, added or dropped are multiples of `step` bytes.
+/// One of `seeds`, damaged in up to six places. Moved, added and dropped parts are multiples of `step` bytes.
 #[must_use]
 pub fn damaged(noise: &mut Noise, seeds: &[Vec<u8>], step: usize) -> Vec<u8> {
     let mut bytes = seeds[noise.below(seeds.len())].clone();

@@ -1,12 +1,12 @@
-//! The protocol's packets and the page directory.
+//! Targets for the protocol's packets and the page directory.
 
 use sndif::v2::{Event, Request, Response};
 use sndif::{DIRECTORY_REFS, DirectoryStep, DirectoryWalk, GrantRef, PAGE_BYTES, pages_for};
 
 use crate::input::Input;
 
-/// Any packet as a request, a response and an event; what was understood is understood again as it is
-/// emitted. Then a directory of pages that are filled from the input.
+/// Parses any packet as a request, a response and an event; a parsed packet must be the same after emitting and
+/// parsing again. Then follows a directory of pages that are filled from the input.
 pub fn packets(bytes: &[u8]) {
     let mut input = Input(bytes);
     let packet = input.packet();

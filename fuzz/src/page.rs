@@ -1,10 +1,10 @@
-//! A shared buffer as an input describes it: bytes that change at every look.
+//! A shared buffer whose bytes change at every read.
 
 use std::cell::Cell;
 
 use sndif::SharedMemory;
 
-/// A buffer of the other side that holds something else at every look. Looking beyond its end is a failure.
+/// A buffer of the other side that holds other bytes at every read. An access beyond its end is a failure.
 #[derive(Debug)]
 pub(crate) struct Restless {
     bytes: usize,

@@ -1,11 +1,11 @@
-//! Runs of a target: the inputs of a bounded run, those without end, and what is left of one that fails.
+//! Runs of a target: the inputs of bounded and endless runs, and the minimisation of a failing input.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::noise::{Noise, damaged};
 use crate::{Target, seeds};
 
-/// Inputs of a target, each from its number alone.
+/// Inputs of a target, each made from its number alone.
 #[derive(Debug)]
 pub struct Inputs {
     name: &'static str,
@@ -15,15 +15,15 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// Of this target. Programs have up to `operations` of them.
+    /// The inputs of `target`. Programs have up to `operations` operations.
     #[must_use]
     pub fn of(target: &Target, operations: usize) -> Self {
         let seeds = seeds::of(target.name).into_iter().map(|(_, bytes)| bytes).chain([Vec::new()]).collect();
         Self { name: target.name, seeds, step: target.step, operations }
     }
 
-    /// The input with this number: seeds, damaged seeds and noise; and, of programs, seeds one after another with much noise
-    /// between.
+    /// The input with this number: a seed, a damaged seed or noise; for programs, several seeds with much noise between
+    /// them.
     #[must_use]
     pub fn get(&self, number: u64) -> Vec<u8> {
         if let Some(seed) = usize::try_from(number).ok().and_then(|number| self.seeds.get(number)) {
@@ -49,20 +49,20 @@ impl Inputs {
         program
     }
 
-    /// Operations in an input: of anything but a program, one.
+    /// Number of operations in an input; 1 for an input that is no program.
     #[must_use]
     pub fn operations(&self, input: &[u8]) -> u64 {
         if self.step == 1 { 1 } else { (input.len() / self.step) as u64 }
     }
 }
 
-/// Whether the target fails on this input.
+/// Returns true if the target fails on this input.
 #[must_use]
 pub fn fails(target: &Target, input: &[u8]) -> bool {
     catch_unwind(AssertUnwindSafe(|| (target.body)(input))).is_err()
 }
 
-/// A shorter input that fails too: without the parts, ever smaller ones, that are not needed for that.
+/// A shorter input that fails too: parts that the failure does not need are removed, in ever smaller sizes.
 #[must_use]
 pub fn minimised(fails: impl Fn(&[u8]) -> bool, input: &[u8], step: usize) -> Vec<u8> {
     let mut left = input.to_vec();
@@ -79,7 +79,7 @@ pub fn minimised(fails: impl Fn(&[u8]) -> bool, input: &[u8], step: usize) -> Ve
                 at += part;
             }
         }
-        // Once more with the smallest part, as long as that still finds something.
+        // Repeat with the smallest part while that still removes something.
         part = match part {
             _ if part > step => (part / 2).next_multiple_of(step),
             _ if left.len() < before => step,

@@ -1,4 +1,4 @@
-//! The corpus: inputs that reach deep into each target, made from the code they are for.
+//! The corpus: inputs that reach deep into each target, made with the project's own code.
 
 use sndif::store::{LimitNodes, Limits};
 use sndif::v2::{Event, HwParams, OpenParams, Operation, Request, Response, Span, Trigger, opcode};
@@ -6,10 +6,10 @@ use sndif::{Errno, Format, GrantRef};
 
 use crate::{programs, v0};
 
-/// Seeds of a target: name of the file and what is in it.
+/// Seeds of a target: name and contents of each file.
 pub type Seeds = Vec<(String, Vec<u8>)>;
 
-/// The seeds of the target with this name; none for a name that is no target's.
+/// The seeds of the target with this name; empty for an unknown name.
 #[must_use]
 pub fn of(target: &str) -> Seeds {
     match target {
@@ -62,7 +62,7 @@ fn packets() -> Seeds {
     seeds.push(named("response", failed.emit()));
     seeds.push(named("event", Event { id: 7, position_bytes: 1 << 40 }.emit()));
     let mut directory = Request { id: 7, operation: Operation::Close }.emit().to_vec();
-    // The first page, 3000 buffer pages, and of each directory page: next, filling, no hole.
+    // The first page, 3000 buffer pages, and for each directory page: next, filling, no hole.
     directory.push(1);
     directory.extend(u32::to_le_bytes(3000 * 4096));
     for next in [2, 3, 0] {
@@ -72,7 +72,7 @@ fn packets() -> Seeds {
     seeds
 }
 
-/// A request as `backend_stream` reads a whole packet.
+/// A request in the form in which `backend_stream` reads a whole packet.
 fn packet(operation: Operation) -> Vec<u8> {
     let mut bytes = vec![0];
     bytes.extend(Request { id: 7, operation }.emit());
@@ -139,7 +139,7 @@ fn store_messages() -> Seeds {
     ]
 }
 
-/// Commands as the server's target reads them: who, what, transaction, payload.
+/// Commands in the form that the server's target reads: domain, operation, transaction, payload.
 fn commands(list: &[(u8, u8, u8, &[u8])]) -> Vec<u8> {
     list.iter()
         .flat_map(|&(who, what, transaction, payload)| {
@@ -190,7 +190,7 @@ fn node_values(levels: &[[Option<&str>; 5]]) -> Vec<u8> {
 
 fn store_nodes() -> Seeds {
     let level = [Some("1"), Some("8"), Some("8000,44100,48000"), Some("s16_le,float_le,f64_be"), Some("65536")];
-    // The seed has to be worth something: its values are legal.
+    // Check that the seed is useful: its values are legal.
     let [channels_min, channels_max, sample_rates, sample_formats, buffer_size] =
         level.map(|value| value.map(str::as_bytes));
     let nodes = LimitNodes { channels_min, channels_max, sample_rates, sample_formats, buffer_size };

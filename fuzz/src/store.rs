@@ -1,26 +1,26 @@
-//! XenStore: messages, the embedded server, the client, and the values of a card's nodes.
+//! Targets for XenStore: messages, the embedded server, the client, and the values of a card's nodes.
 
 use sndif::XenbusState;
 use sndif::store::{Direction, LimitNodes, Limits, number};
 use sndif::v2::Interval;
 
-/// Any bytes as a stream of messages.
+/// Parses any bytes as a stream of messages.
 pub fn store_messages(bytes: &[u8]) {
     xenstore::fuzzing::decoder(bytes);
 }
 
-/// Any requests of several connections to the embedded store.
+/// Runs any requests of several connections to the embedded store.
 pub fn store_server(bytes: &[u8]) {
     xenstore::fuzzing::server(bytes);
 }
 
-/// Any bytes as a store's answers to a client.
+/// Gives a client any bytes as a store's answers.
 pub fn store_client(bytes: &[u8]) {
     xenstore::fuzzing::client(bytes);
 }
 
-/// Any values of the nodes of a card, a PCM device and a stream: a byte before each value says how long it
-/// is, 255 that the node is missing.
+/// Parses any values of the nodes of a card, a PCM device and a stream. The byte before each value is the value's
+/// length; 255 means that the node is missing.
 pub fn store_nodes(bytes: &[u8]) {
     let mut rest = bytes;
     let mut limits = Limits::DEFAULT;

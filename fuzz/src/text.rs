@@ -1,8 +1,8 @@
-//! What a person writes: the daemon's configuration and xl's `vsnd` lines.
+//! Targets for text that people write: the daemon's configuration and xl's `vsnd` lines.
 
 use std::path::Path;
 
-/// Any text as a configuration file; a mistake has a place in it.
+/// Parses any text as a configuration file; each error must have a valid position.
 pub fn config(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Err(error) = vsndd::Config::parse(text, Path::new("fuzz.toml")) {
@@ -18,7 +18,7 @@ pub fn config(bytes: &[u8]) {
     }
 }
 
-/// Any text as a `vsnd = [ … ]` line.
+/// Parses any text as a `vsnd = [ … ]` line.
 pub fn xl_cfg(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match toolstack::parse(text) {

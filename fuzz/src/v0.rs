@@ -1,4 +1,4 @@
-//! Protocol version 0: packets, and streams of either side, driven by a program of operations that the input spells.
+//! Targets for protocol version 0: packets, and streams of either side, driven by operations from the input.
 
 use backend::v0::{Outcome, Ready, StreamConfig};
 use backend::{DeviceLimits, Frames, Pace};
@@ -14,11 +14,11 @@ use crate::input::Input;
 use crate::page::Restless;
 use crate::seeds::{Seeds, named};
 
-/// How long the guests of 2015 wait for an answer.
+/// Time that the guests of 2015 wait for an answer.
 const TIMEOUT_NS: u64 = 5_000_000_000;
 
-/// Any packet as a request and a response; what was understood is understood again as it is emitted, and names no
-/// more than ten pages.
+/// Parses any packet as a request and a response. A parsed packet must be the same after emitting and parsing again,
+/// and name no more than ten pages.
 pub fn v0_packets(bytes: &[u8]) {
     let packet: [u8; PACKET_BYTES] = Input(bytes).array();
     match Request::parse(&packet) {
@@ -36,9 +36,9 @@ pub fn v0_packets(bytes: &[u8]) {
     }
 }
 
-/// The backend's stream under a hostile guest and a moody host device. Each request is answered once, in its turn and
-/// before a guest of 2015 gives up, if the stream is looked at when it asks for it; what is played is no more than was
-/// written, and no moment that it asks for is past.
+/// Runs the backend's stream with a hostile guest and an unreliable host device. Each request must be answered once, in
+/// order and before a guest of 2015 gives up, if the stream is served whenever it requests that. No more than the
+/// written bytes may be played.
 pub fn v0_backend_stream(bytes: &[u8]) {
     let mut input = Input(bytes);
     let mut host = Host::new(&mut input);
@@ -60,7 +60,7 @@ pub fn v0_backend_stream(bytes: &[u8]) {
     }
 }
 
-/// An operation as a guest may well send it.
+/// A plausible operation of a guest.
 fn operation(input: &mut Input<'_>) -> Operation {
     match input.u8() % 16 {
         0..=2 => Operation::Open(OpenParams {
@@ -80,18 +80,18 @@ fn operation(input: &mut Input<'_>) -> Operation {
     }
 }
 
-/// The backend's stream with a host device that is played by the input.
+/// The backend's stream with a host device that the input controls.
 pub(crate) struct Host {
     pub(crate) core: backend::v0::Stream,
     pace: Pace,
     noise: u32,
     pub(crate) now_ns: u64,
-    /// The request that is waiting, and since when.
+    /// The waiting request: id, operation and time of arrival.
     asked: Option<(u64, u8, u64)>,
-    /// Bytes that WRITEs brought, and that were taken of them, since OPEN.
+    /// Bytes of WRITEs, and played bytes, since OPEN.
     written: u64,
     played: u64,
-    /// The answer that was given last and not taken.
+    /// The last answer, if it was not taken yet.
     answer: Option<Response>,
 }
 
@@ -115,23 +115,23 @@ impl Host {
         Self { core, pace, noise, now_ns, asked: None, written: 0, played: 0, answer: None }
     }
 
-    /// Whether a request has to be answered before the next may be taken.
+    /// Returns true if a request has to be answered before the next may be taken.
     pub(crate) fn is_waiting(&self) -> bool {
         self.asked.is_some()
     }
 
-    /// The answer that there is to give now.
+    /// Takes the waiting answer.
     pub(crate) fn take_answer(&mut self) -> Option<Response> {
         self.answer.take()
     }
 
-    /// The host device is gone: the clock takes over.
+    /// Removes the host device: the clock paces the stream from now on.
     pub(crate) fn fails(&mut self) {
         self.core.set_pace(Pace::Clock, self.now_ns);
         self.pace = Pace::Clock;
     }
 
-    /// Handles a request, if none waits for its answer.
+    /// Handles a request, unless another one waits for its answer.
     pub(crate) fn request(&mut self, request: &Request, input: &mut Input<'_>) {
         if self.is_waiting() {
             return;
@@ -198,7 +198,7 @@ impl Host {
         }
     }
 
-    /// Lets time pass, looking at the stream whenever it asks for it.
+    /// Lets time pass, and serves the stream whenever it requests that.
     fn pass(&mut self, ns: u64, input: &mut Input<'_>) {
         let end = self.now_ns + ns;
         for _ in 0..1000 {
@@ -241,8 +241,8 @@ impl Host {
     }
 }
 
-/// The frontend's stream over a page in which a hostile backend writes what it likes. Every answer is to the oldest
-/// request, nothing is counted twice, and the first violation stays.
+/// Runs the frontend's stream over a page in which a hostile backend writes any bytes. Every answer must be to the
+/// oldest request, nothing may be counted twice, and the first violation must stay.
 pub fn v0_frontend_stream(bytes: &[u8]) {
     let mut input = Input(bytes);
     let ring = Pages::new(1);
@@ -252,7 +252,7 @@ pub fn v0_frontend_stream(bytes: &[u8]) {
         match input.u8() % 8 {
             0 => ring.store_release(usize::from(input.u8() % 4) * 4, input.u32()),
             1..=3 => {
-                // Believable answers, of which the input spells the result.
+                // Plausible answers, with a result from the input.
                 let mut request = [0; PACKET_BYTES];
                 ring.read(slot(answered), &mut request);
                 let response = Response { id: 7, opcode: request[0], success: input.u8() < 200, volume: None };
@@ -318,12 +318,12 @@ pub(crate) fn packet_seeds() -> Seeds {
     seeds
 }
 
-/// A request as [`v0_backend_stream`] reads a whole packet.
+/// A request in the form in which [`v0_backend_stream`] reads a whole packet.
 fn packet(operation: Operation) -> Vec<u8> {
     let mut bytes = vec![0];
     bytes.extend(Request { id: 7, operation }.emit());
     if matches!(operation, Operation::Write(_) | Operation::Read(_)) {
-        // A host device that opens, and one that takes and gives everything.
+        // A byte that makes the host device open; the first transfer reads it.
         bytes.push(0);
     }
     bytes
@@ -362,7 +362,7 @@ pub(crate) fn backend_seeds() -> Seeds {
 
 /// Seeds of [`v0_frontend_stream`].
 pub(crate) fn frontend_seeds() -> Seeds {
-    // Submit and publish OPEN (its format and rate the first ones), a good answer, take it.
+    // Submit and publish OPEN (with the first format and rate), a good answer, take it.
     let opened = [5, 0, 0, 0, 2, 2, 1, 0, 7];
     let write = [5, 15, 0, 16, 0];
     let answered = [1, 0];

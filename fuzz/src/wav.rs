@@ -1,4 +1,4 @@
-//! WAV files of other programs.
+//! Target for WAV files of other programs.
 
 use std::fs;
 
@@ -9,8 +9,8 @@ thread_local! {
     static DIRECTORY: TempDir = tempfile::tempdir().expect("a temporary directory");
 }
 
-/// Any bytes as a WAV file: whole frames of a format that can be played, no more of them than the file has
-/// bytes for, or a reason.
+/// Reads any bytes as a WAV file. The result must be whole frames of a playable format, no more than the file has
+/// bytes for, or an error with a reason.
 pub fn wav(bytes: &[u8]) {
     let path = DIRECTORY.with(|directory| directory.path().join("fuzz.wav"));
     fs::write(&path, bytes).expect("room for a file");
@@ -18,7 +18,7 @@ pub fn wav(bytes: &[u8]) {
         Ok(audio) => {
             let frame = audio.format.frame_bytes(audio.channels).expect("whole frames") as usize;
             assert!(frame > 0 && audio.data.len().is_multiple_of(frame));
-            // Three bytes become four in memory, nothing grows more than that.
+            // Three bytes become four in memory, which is the largest growth.
             assert!(audio.data.len() <= bytes.len() / 3 * 4 + 4);
             assert!(audio.rate_hz > 0);
         }

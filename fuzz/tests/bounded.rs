@@ -1,12 +1,12 @@
-//! Every target on a bounded number of inputs: its seeds, its seeds damaged, and noise. The same inputs every
-//! time; a failure says which, and leaves it in a file.
+//! Tests of every target on a bounded number of inputs: seeds, damaged seeds, and noise. The inputs are the same every
+//! time; a failure names the input and saves it in a file.
 
 use std::fs;
 
 use vsnd_fuzz::TARGETS;
 use vsnd_fuzz::runs::{Inputs, fails};
 
-/// Operations of a program at most.
+/// Maximum number of operations of a program.
 const OPERATIONS: usize = 200;
 
 fn run(name: &str) {

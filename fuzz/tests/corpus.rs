@@ -1,4 +1,4 @@
-//! The corpus on disk is what the seeds' code makes, and every target has a libFuzzer binary.
+//! Tests that the corpus on disk matches the seeds' code, and that every target has a libFuzzer binary.
 //!
 //! After a change: `UPDATE_CORPUS=1 cargo test -p vsnd-fuzz --test corpus`.
 

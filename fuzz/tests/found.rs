@@ -1,4 +1,4 @@
-//! What failed once: each input that a run left in `found/`, made short, passes now. And what makes them short does.
+//! Tests that each shortened input in `found/`, which failed once, passes now; and tests of the minimisation.
 
 use std::fs;
 use std::path::Path;

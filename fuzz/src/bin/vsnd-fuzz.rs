@@ -1,8 +1,8 @@
-//! Runs fuzz targets on stable Rust, each input made from its number: where a run stopped, the next one goes on.
+//! Runs fuzz targets on stable Rust. Each input is made from its number, so a run continues where the last one stopped.
 //!
-//! `vsnd-fuzz [--programs N] [--seconds S] [--operations N] [--state FILE] [--found DIRECTORY] [TARGET...]`: N inputs more of
-//! each target, or as many as S seconds allow. An input that fails is made as short as it can be and left in DIRECTORY, whose
-//! files a test replays.
+//! `vsnd-fuzz [--programs N] [--seconds S] [--operations N] [--state FILE] [--found DIRECTORY] [TARGET...]` runs N more
+//! inputs of each target, or as many as S seconds allow. An input that fails is shortened as far as possible and saved
+//! in DIRECTORY, whose files a test replays.
 
 #![expect(clippy::print_stdout, reason = "a program that reports")]
 
@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 use vsnd_fuzz::runs::{Inputs, fails, minimised};
 use vsnd_fuzz::{TARGETS, Target};
 
-/// Inputs between two looks at the clock.
+/// Number of inputs between two readings of the clock.
 const BATCH: u64 = 200;
 
-/// How often the state is written.
+/// Time between two writes of the state.
 const SAVE: Duration = Duration::from_secs(5);
 
 struct Options {
@@ -65,7 +65,7 @@ impl Options {
     }
 }
 
-/// What was done of each target: inputs (the number of the next one) and operations.
+/// Progress of each target: inputs (the number of the next one) and operations.
 #[derive(Default)]
 struct State(BTreeMap<String, (u64, u64)>);
 
@@ -125,7 +125,7 @@ fn main() -> ExitCode {
     ExitCode::from(u8::from(failed))
 }
 
-/// Goes on with a target; where a failing input was left.
+/// Continues with a target; returns the path of a failing input.
 fn run(target: &Target, options: &Options, state: &mut State, share: Duration) -> Option<PathBuf> {
     let inputs = Inputs::of(target, options.operations);
     let began = Instant::now();
@@ -161,12 +161,12 @@ fn save(state: &State, path: &Path) {
     }
 }
 
-/// Leaves the shortest input found that still fails.
+/// Saves the shortest found input that still fails, and returns its path.
 fn leave(target: &Target, input: &[u8], number: u64, found: &Path) -> PathBuf {
     std::panic::set_hook(Box::new(|_| {}));
     let short = minimised(|input| fails(target, input), input, target.step);
     let _ = std::panic::take_hook();
-    // Once more, for the message.
+    // Run it once more, for the message.
     let _ = fails(target, &short);
     let path = found.join(target.name).join(format!("{number}"));
     let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, &short));

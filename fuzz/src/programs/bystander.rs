@@ -1,4 +1,4 @@
-//! Another guest, who plays and must not notice anything.
+//! A second guest that plays and must not be disturbed.
 
 use sndif::store::Direction;
 use sndif::test_utils::Pages;
@@ -17,14 +17,14 @@ pub(super) struct Bystander {
     ring: Pages,
     events: Pages,
     asked: u32,
-    /// Periods written since START, and when that was.
+    /// Number of written periods, and time of START.
     written: u32,
     started_ns: u64,
     told: u32,
 }
 
 impl Bystander {
-    /// Opens, fills its buffer and starts.
+    /// Opens the stream, fills the buffer and starts.
     pub(super) fn new() -> Self {
         let (ring, events) = (Pages::new(1), Pages::new(1));
         let config = backend::StreamConfig {
@@ -65,7 +65,7 @@ impl Bystander {
 
     fn serve(&mut self, now_ns: u64) {
         let first = self.ring.load_acquire(8);
-        // The device takes all that is due, and the pages may change.
+        // The device takes all frames that are due, and the pages may change.
         assert_eq!(self.served.serve(now_ns, &[0], &mut |_, _| Ok(())), Ok(false));
         self.served.look(now_ns, &[0, 0]);
         let last = self.ring.load_acquire(8);
@@ -79,11 +79,11 @@ impl Bystander {
     }
 
     pub(super) fn next_wake_ns(&self) -> u64 {
-        // A period is due once the one before it was told, a frame behind its end.
+        // A period is due after the event for the period before it, which comes one frame after that period's end.
         self.started_ns + u64::from(self.written - PERIODS + 1) * PERIOD_NS + 1_000_000
     }
 
-    /// Its period is due: the last one was played and told, and the next is written.
+    /// If a period is due, checks that the last one was played and reported, and writes the next.
     pub(super) fn wake(&mut self, now_ns: u64) {
         if now_ns < self.next_wake_ns() {
             return;

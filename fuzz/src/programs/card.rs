@@ -10,10 +10,10 @@ use sndif::{
 use super::served::{Broken, Served, Served0, Served2};
 use crate::streams::offer;
 
-/// Least time between the failure of a card and the next offer.
+/// Minimum time between the failure of a card and the next offer.
 const HOLD_OFF_NS: u64 = 200_000_000;
 
-/// Page references from here on are directory pages, those from [`UNMAPPABLE`] on cannot be mapped.
+/// First reference of the directory pages; references from [`UNMAPPABLE`] on cannot be mapped.
 const DIRECTORIES: u32 = 0x100;
 pub(super) const UNMAPPABLE: u32 = 0x200;
 
@@ -21,7 +21,7 @@ pub(super) const UNMAPPABLE: u32 = 0x200;
 pub(super) struct Line {
     pub(super) ring: Pages,
     pub(super) events: Pages,
-    /// Where the guest's next request goes, and its id.
+    /// Index of the guest's next request, and its id.
     pub(super) next: u32,
     pub(super) direction: Direction,
     pub(super) served: Option<Box<dyn Served>>,
@@ -32,13 +32,13 @@ impl Line {
         Self { ring: Pages::new(1), events: Pages::new(1), next: 0, direction, served: None }
     }
 
-    /// Other pages, as a guest that starts again has them.
+    /// Replaces the pages, as for a guest that starts again.
     fn renew(&mut self) {
         *self = Self { served: self.served.take(), ..Self::new(self.direction) };
     }
 }
 
-/// References in the guest's directory pages, as far as the programs need them.
+/// The first references in the guest's directory pages; programs change only these.
 type Directories = [[u32; 8]; 4];
 
 pub(super) struct Card {
@@ -48,10 +48,10 @@ pub(super) struct Card {
     frontend: XenbusState,
     online: bool,
     permitted: bool,
-    /// The nodes of the streams, where they make sense.
+    /// The limits from the nodes of the streams; `None` if the nodes are invalid.
     limits: Option<Limits>,
     directories: Directories,
-    /// When the connection was broken, and whether the guest has stepped back since.
+    /// Time when the connection was broken; `stepped_back` is true if the guest has left its state since.
     broken_ns: Option<u64>,
     stepped_back: bool,
     noise: u32,
@@ -82,7 +82,7 @@ impl Card {
         card
     }
 
-    /// The guest writes its state; with `moved`, also other transport nodes.
+    /// Writes the guest's state; with `moved`, also new transport nodes.
     pub(super) fn write_state(&mut self, state: XenbusState, moved: bool, now_ns: u64) {
         self.frontend = state;
         if moved {
@@ -96,7 +96,7 @@ impl Card {
         self.update(false, now_ns);
     }
 
-    /// The guest rewrites the nodes of its streams.
+    /// Replaces the nodes of the guest's streams.
     pub(super) fn write_nodes(&mut self, nodes: &LimitNodes<'_>) {
         self.limits = offer().store.narrowed_by(nodes).ok();
     }
@@ -111,7 +111,7 @@ impl Card {
         self.directories[usize::from(page % 4)][usize::from(at % 8)] = reference;
     }
 
-    /// Directory pages without fault: each of its own, no page after it.
+    /// Restores valid directory pages: each with references of its own, and no next page.
     pub(super) fn restore_directories(&mut self) {
         self.directories =
             std::array::from_fn(|page| std::array::from_fn(|at| if at == 0 { 0 } else { (page * 8 + at) as u32 }));
@@ -129,7 +129,7 @@ impl Card {
         self.act(actions, now_ns);
     }
 
-    /// Does what the handshake asks for, in order.
+    /// Performs the handshake's actions, in order.
     fn act(&mut self, actions: Vec<Action>, now_ns: u64) {
         for action in actions {
             match action {
@@ -198,7 +198,7 @@ impl Card {
         true
     }
 
-    /// A turn for one stream; whether more of its requests may be left.
+    /// Serves one stream; returns true if requests of it may be left.
     pub(super) fn serve(&mut self, line: usize, now_ns: u64, tail: &[u8]) -> bool {
         let Self { lines, directories, .. } = self;
         let Line { ring, served, .. } = &mut lines[line];
@@ -206,7 +206,7 @@ impl Card {
         match served.serve(now_ns, tail, &mut |first, bytes| map(directories, first, bytes)) {
             Ok(more) => more,
             Err(Broken) => {
-                // The ring stays broken, though its guest mends it.
+                // The ring stays broken, even after the guest repairs it.
                 ring.store_release(0, served.answered());
                 let again = served.serve(now_ns, tail, &mut |_, _| Err(Errno::EFAULT));
                 assert_eq!(again, Err(Broken));
@@ -224,7 +224,7 @@ impl Card {
         streams.chain(self.handshake.next_wake_ns()).min()
     }
 
-    /// Everything of the card that is due.
+    /// Handles all due work of the card.
     pub(super) fn wake(&mut self, now_ns: u64, tail: &[u8]) {
         if self.handshake.next_wake_ns().is_some_and(|at| at <= now_ns) {
             self.update(false, now_ns);
@@ -238,7 +238,7 @@ impl Card {
         }
     }
 
-    /// What has to hold at any time.
+    /// Checks the invariants.
     pub(super) fn check(&self) {
         let connected = self.lines.iter().filter(|line| line.served.is_some()).count();
         assert_eq!(connected > 0, self.handshake.state() == XenbusState::Connected);
@@ -248,7 +248,7 @@ impl Card {
     }
 }
 
-/// Follows a directory of the guest as the daemon does.
+/// Follows a directory of the guest, like the daemon.
 fn map(directories: &Directories, first: GrantRef, bytes: u32) -> Result<(), Errno> {
     let (mut pages, mut refs) = (0, Vec::new());
     let (mut walk, mut step) = DirectoryWalk::new(first, bytes).map_err(|_| Errno::EINVAL)?;

@@ -1,15 +1,15 @@
-//! A frontend's connection, with a driver that does as it is told, or fails.
+//! A frontend's connection, with a driver that performs its actions, or fails.
 
 use frontend::{Action, Actions, Handshake};
 use sndif::{Protocol, XenbusState};
 
 pub(super) struct Connection {
     handshake: Handshake,
-    /// What the driver holds.
+    /// True while the driver holds a transport.
     pub(super) transport: bool,
     card: bool,
     node: XenbusState,
-    /// Transports that were published.
+    /// Number of published transports.
     pub(super) published: u32,
 }
 
@@ -23,7 +23,8 @@ impl Connection {
         self.handshake.is_connected()
     }
 
-    /// The backend writes a state; an odd bit of `failures` for each step of the driver that fails.
+    /// Handles a state written by the backend. Each bit of `failures`, from the lowest on, makes one step of the driver
+    /// fail.
     pub(super) fn backend_is(&mut self, state: XenbusState, failures: u8) {
         let actions = self.handshake.backend_is(state);
         self.act(actions, failures);
@@ -35,7 +36,7 @@ impl Connection {
         self.act(actions, 0);
     }
 
-    /// The driver goes away, and comes back.
+    /// Removes the driver and loads it again.
     pub(super) fn detach(&mut self, protocol: Protocol) {
         let actions = self.handshake.detach();
         self.act(actions, 0);

@@ -1,7 +1,7 @@
-//! Programs of a hostile other side, in simulated time: each operation is eight bytes, so that any of them can be
-//! dropped and the rest means the same. After each, what has to hold is checked.
+//! Programs of a hostile other side, in simulated time. Each operation is eight bytes, so that any operation can be
+//! dropped without changing the meaning of the rest. After each, the invariants are checked.
 //!
-//! The first eight bytes say what the world looks like.
+//! The first eight bytes describe the world.
 
 mod backend;
 mod bystander;
@@ -17,7 +17,7 @@ pub use frontend::frontend_program;
 /// Bytes of an operation.
 pub const OPERATION_BYTES: usize = 8;
 
-/// An operation: what, on which stream, and its operands.
+/// An operation: its code, its stream, and its operands.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Step {
     pub(crate) what: u8,
@@ -40,14 +40,14 @@ impl Step {
     }
 }
 
-/// The world's shape, and the operations. What is left at the end is none.
+/// The world's shape, and the operations. Remaining bytes at the end are ignored.
 fn program(bytes: &[u8]) -> (Step, impl Iterator<Item = Step>) {
     let (steps, _) = bytes.as_chunks::<OPERATION_BYTES>();
     let shape = steps.first().map_or(Step::of(&[0; OPERATION_BYTES]), Step::of);
     (shape, steps.iter().skip(1).map(Step::of))
 }
 
-/// A ring index that is likely to be looked at: near `present` by the low byte of `value`, or any.
+/// A ring index: with `near`, at most 40 from `present`, otherwise `value`.
 fn index(present: u32, near: bool, value: u32) -> u32 {
     if near { present.wrapping_add(value % 80).wrapping_sub(40) } else { value }
 }

@@ -1,4 +1,4 @@
-//! Seeds of the programs: what well-meaning guests and backends do, which damage then leads astray.
+//! Seeds of the programs: operations of well-behaved guests and backends, which are then damaged.
 
 use super::Step;
 use crate::seeds::{Seeds, named};
@@ -17,7 +17,7 @@ pub(crate) fn backend() -> Seeds {
     let connect = |who| step(25, who, 255, 255, 0);
     let pass = |milliseconds: u32| step(19, 0, 0, 255, milliseconds * 1_000_000);
     let ask = |who, a, value| step(0, who, a, 255, value);
-    // 240 frames of 4 bytes, four periods; and of each period the span.
+    // A buffer of 240 frames of 4 bytes in four periods, and the span of each period.
     let open = (238 << 16) | 0x20 | 3;
     let period = |at: u32| (60 << 16) | (at % 4 * 60);
     let look = |who| step(22, who, 0, 0, 0);
