@@ -1,7 +1,7 @@
 #!/bin/bash
-# What sound costs on the lab's Xen: runs the scenarios `bench` and `bench_start` on each kernel, with the stock driver and
-# with ours, and `bench_dmix` once; prints a table and writes target/lab/bench.json. The environment is run.sh's; DRIVER
-# may name one of them.
+# Measures the costs of sound on the lab's Xen: runs the scenarios `bench` and `bench_start` on each kernel, with the
+# stock driver and with ours, and `bench_dmix` once; prints a table and writes target/lab/bench.json. The environment
+# is that of run.sh; DRIVER may name one of the drivers.
 set -euo pipefail
 
 lab=$(cd "$(dirname "$0")" && pwd)
@@ -14,17 +14,17 @@ mkdir -p "$out"
 export KERNEL=${KERNEL:-6.1 6.12} LAB_LIMIT=${LAB_LIMIT:-3600} LAB_BENCH=1
 scenarios="bench bench_start bench_dmix"
 for driver in ${DRIVER:-stock vsnd}; do
-    # If this script goes, so does what it started.
+    # If this script ends, run.sh ends, too.
     # shellcheck disable=SC2086  # a list of words
     DRIVER=$driver setpriv --pdeathsig TERM "$lab/run.sh" $scenarios >&2
-    # No driver has a part in that.
+    # This scenario does not depend on the driver.
     scenarios=${scenarios% bench_dmix}
     for kernel in $KERNEL; do
         sed "s/^/$kernel $driver /" "$out/$kernel-$driver/share/bench" >> "$results"
     done
 done
 
-# What a running stream costs: KERNEL STREAM DRIVER and five numbers, then a line for what both drivers do.
+# Costs of a running stream: KERNEL STREAM DRIVER and five numbers, then a line for the streams that both drivers have.
 echo "per period: notifications; per second of sound: milliseconds of processor time"
 awk '
     { value[$1 " " $3 " " $2, $4] = $5; if ($4 == "periods") rows[$1 " " $3 " " $2] }
@@ -60,7 +60,7 @@ awk '
     }
     END { ratio() }'
 
-# What happens once, or is one number.
+# Results that happen once, or are one number.
 awk '
     BEGIN {
         text["open"] = "requests of a player of one period, from its first to CLOSE"

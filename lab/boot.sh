@@ -1,6 +1,6 @@
-# How QEMU is told to boot a row. Sourced by run.sh after platform.sh.
+# QEMU's command line to boot a row. Sourced by run.sh after platform.sh.
 # shellcheck shell=bash
-# shellcheck disable=SC2154  # what platform.sh and run.sh have set
+# shellcheck disable=SC2154  # set by platform.sh and run.sh
 # shellcheck disable=SC2054  # QEMU's own commas
 
 # boot PLATFORM SHARE SERIAL: the command line of QEMU, as words in $qemu.
@@ -13,12 +13,12 @@ boot() {
     esac
     qemu+=(-accel tcg -smp 1 -nodefaults -no-reboot -display none -serial "$3"
         -fsdev "local,id=share,path=$2,security_model=none" -kernel "$image/xen")
-    # Time that goes with the instructions: no other load of this machine makes a buffer run dry.
+    # Time follows the executed instructions, so that other load of this machine cannot make a buffer run dry.
     [ -n "${LAB_REAL_TIME:-}" ] || qemu+=(-icount shift=0,sleep=off)
 }
 
-# Emulated processors without SMAP (Xen's dom0 dies of it), with RDRAND (`xl create` waits for entropy), and with what guests in
-# hardware's own virtual machines need.
+# Emulated processors without SMAP (Xen's dom0 crashes with it), with RDRAND (`xl create` waits for entropy), and with
+# the features that guests in hardware virtual machines need.
 boot_amd64() {
     qemu=(qemu-system-x86_64 -cpu qemu64,+rdrand,+npt,+nrip-save -m "$((dom0_mb + 2 * guest_mb + 352))"
         -device virtio-9p-pci,fsdev=share,mount_tag=lab
@@ -26,8 +26,8 @@ boot_amd64() {
         -initrd "$image/dom0.vmlinux $dom0,$image/dom0.cpio")
 }
 
-# Xen finds dom0's kernel and initrd where QEMU's device tree says: behind Xen itself, with room between them. Debian's Xen lets
-# two guests talk to each other only with `xsm=dummy`, which a driver domain needs.
+# Xen finds dom0's kernel and initrd at the addresses in QEMU's device tree: behind Xen itself, with room between them.
+# Debian's Xen lets two guests communicate only with `xsm=dummy`, which a driver domain needs.
 boot_arm64() {
     arm64_machine
     qemu+=(-append "$xen_arguments"
@@ -41,14 +41,15 @@ arm64_machine() {
         -device virtio-9p-device,fsdev=share,mount_tag=lab)
 }
 
-# boot_dom0less SHARE: a guest that Xen starts beside dom0. Both stand in the device tree, with where QEMU puts what they are made of.
+# boot_dom0less SHARE: a guest that Xen starts beside dom0. The device tree describes both, with the addresses of their
+# kernels and initrds.
 boot_dom0less() {
     local tree=${1%/share}/tree kernel=49000000 initrd=4d000000 guest_kernel_at=58000000 guest_initrd=5c000000 placed
     local guest="console=ttyAMA0 quiet loglevel=4 mitigations=off random.trust_cpu=on cryptomgr.notests lab.late-store"
     arm64_machine
     "${qemu[@]}" -machine "dumpdtb=$tree.dtb" -smp 1 -nodefaults -display none -fsdev "local,id=share,path=$1,security_model=none" 2> /dev/null
     dtc -q -I dtb -O dts "$tree.dtb" > "$tree.dts"
-    # module ADDRESS KIND FILE [MORE]: one of them in the tree.
+    # module ADDRESS KIND FILE [MORE]: the tree's node for a kernel or an initrd.
     module() {
         printf 'module@%s { compatible = "multiboot,%s", "multiboot,module"; reg = <0x0 0x%s 0x0 0x%x>; %s };\n' \
             "$1" "$2" "$1" "$(stat -L -c %s "$image/$3")" "${4:-}"

@@ -1,14 +1,14 @@
-# What every domain of the lab does first. Sourced by the init scripts.
+# First steps of every domain of the lab. Sourced by the init scripts.
 # shellcheck shell=sh
 
 export PATH=/bin LD_LIBRARY_PATH=/lib HOME=/
 for programs in /usr/lib/xen-*/bin; do PATH=$PATH:$programs; done
-# GUEST_TYPE and BUS.
+# Sets GUEST_TYPE and BUS.
 . /lab/platform
 
 mount_all() {
     busybox mount -t proc proc /proc
-    # The shell is all that there is yet. What is not busybox's stays.
+    # Only the shell exists so far. Programs that are not busybox's stay.
     busybox --install -s /bin 2>/dev/null
     mount -t sysfs sys /sys
     mount -t devtmpfs dev /dev 2>/dev/null
@@ -20,11 +20,11 @@ mount_all() {
         modprobe "$module"
     done
     mount -t xenfs xenfs /proc/xen
-    # Warnings are for the console: that is where complaints are looked for.
+    # Warnings go to the console, where guest_complains looks for them.
     echo 5 > /proc/sys/kernel/printk
 }
 
-# soon SECONDS COMMAND...: whether the command succeeds within that time.
+# soon SECONDS COMMAND...: repeats the command until it succeeds; fails after that time.
 soon() {
     soon_until=$(($(now_ms) + $1 * 1000))
     shift
@@ -37,14 +37,14 @@ soon() {
 # now_ms: milliseconds since the domain was started, in steps of 10.
 now_ms() {
     read -r uptime _ < /proc/uptime
-    # Below a second the digits begin with 0, which would make them octal.
+    # The digits of a fraction may begin with 0, which would make them octal.
     echo "$((${uptime%.*} * 1000 + 1${uptime#*.} * 10 - 1000))"
 }
 
-# What is not silence, of samples that are signed integers.
+# Removes silence from samples that are signed integers: all bytes that are 0.
 unsilenced() { tr -d '\000'; }
 
-# pulse_start MODULE...: PulseAudio with these modules, where its programs are; its process in $pulse_pid.
+# pulse_start MODULE...: starts PulseAudio with these modules in a domain that has its programs; sets $pulse_pid.
 pulse_start() {
     export XDG_RUNTIME_DIR=/run/lab LD_LIBRARY_PATH=/lib:/lib/pulse PULSE_SERVER=unix:/run/lab/pulse.socket
     for pulse_module; do
@@ -57,7 +57,8 @@ pulse_start() {
     soon 20 pactl info > /run/lab/pactl 2>&1 || { cat /run/lab/pulse.log* /run/lab/pactl; kill $pulse_pid; return 1; }
 }
 
-# pipewire_start CONFIGURATION: PipeWire and its session manager, where their programs are; their processes in $pipewire_pids.
+# pipewire_start CONFIGURATION: starts PipeWire and its session manager in a domain that has their programs; sets
+# $pipewire_pids.
 pipewire_start() {
     export XDG_RUNTIME_DIR=/run/lab PIPEWIRE_RUNTIME_DIR=/run/lab WIREPLUMBER_CONFIG_DIR=/etc/pipewire
     pipewire -c "$1" > /run/lab/pipewire.log 2>&1 &

@@ -1,6 +1,6 @@
-# Counts, in QEMU's trace, what a guest's driver tells its card: accesses to its registers and notifications of its queues, each of
-# which ends a guest's turn on a processor. Only between `begin ROW` and `end ROW`, which the guest says on its second
-# serial port. Prints "ROW to-host NUMBER".
+# Counts, in QEMU's trace, the messages of a guest's driver to its card: accesses to registers and notifications of
+# queues, each of which interrupts the guest's execution. Only those between `begin ROW` and `end ROW` count, which the
+# guest writes to its second serial port. Prints "ROW to-host NUMBER".
 function digit(text, at) { return index("0123456789abcdef", substr(text, at, 1)) - 1 }
 
 $NF == "'serial'" {

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Builds a small kernel for the lab's guests that finds fault with itself: locks, sleeping where that is forbidden,
-# memory used after it was freed or never freed (target/lab/cache/amd64-12/kernel-debug, laid out as fetch.sh does).
+# Builds a small kernel for the lab's guests that checks itself: locks, forbidden sleeping, memory used after it was
+# freed or never freed (target/lab/cache/amd64-12/kernel-debug, in the layout of fetch.sh).
 # Takes some minutes once; needs 3 GB of disk.
 set -euo pipefail
 export PATH=$PATH:/sbin
@@ -20,8 +20,8 @@ if [ ! -d debug-source ]; then
     mv source.new debug-source
 fi
 
-# Nothing but what a PV guest of the lab needs, and all that looks for mistakes. Not KASAN: with it a PV guest dies in
-# xen_start_kernel, before its shadow memory is there.
+# Only the features that a PV guest of the lab needs, and all checks. Not KASAN: with it a PV guest crashes in
+# xen_start_kernel, before its shadow memory exists.
 cat > debug.config << END
 $(printf 'CONFIG_%s=y\n' 64BIT SMP PRINTK TTY BINFMT_ELF BINFMT_SCRIPT BLK_DEV_INITRD PROC_FS SYSFS TMPFS DEVTMPFS \
     SHMEM MULTIUSER FUTEX EPOLL SIGNALFD TIMERFD EVENTFD POSIX_TIMERS HIGH_RES_TIMERS NET UNIX UNIX98_PTYS FILE_LOCKING \

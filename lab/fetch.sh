@@ -1,6 +1,6 @@
 #!/bin/bash
 # Downloads Debian's packages of Xen, the kernels and the programs of a platform's domains, and unpacks them below
-# target/lab/cache/ARCHITECTURE-DEBIAN. Nothing is installed. Does nothing twice, and needs no network the second time.
+# target/lab/cache/ARCHITECTURE-DEBIAN. Nothing is installed. Existing packages are kept, and need no network.
 # usage: fetch.sh PLATFORM...    or `emulator`: Debian 13's QEMU, which has a virtio sound card
 set -euo pipefail
 export PATH=$PATH:/sbin
@@ -10,7 +10,8 @@ scripts=$(dirname "$lab")/scripts
 # shellcheck source=lab/platform.sh
 . "$lab/platform.sh"
 
-# packages COMMAND...: apt-get with the platform's own lists; those may be older than what the servers have.
+# packages COMMAND...: runs apt-get with the platform's own lists, which are updated if they are older than the
+# servers'.
 packages() {
     "$scripts/apt.sh" "$cache/apt" "$arch" "$codename"
     apt-get -c "$cache/apt/apt.conf" -qq "$@" > /dev/null 2> "$cache/apt.log" || {
@@ -20,7 +21,7 @@ packages() {
     }
 }
 
-# unpack DIRECTORY: what was downloaded; the directory appears when all of it is there.
+# unpack DIRECTORY: unpacks the downloaded packages; the directory appears when it is complete.
 unpack() {
     rm -rf "$1.new"
     "$scripts/apt.sh" unpack "$1.new" "$cache"/apt/cache/archives/*.deb
@@ -28,7 +29,7 @@ unpack() {
     mv "$1.new" "$1"
 }
 
-# fetch_packages DIRECTORY PACKAGE...: packages with all that they need.
+# fetch_packages DIRECTORY PACKAGE...: downloads packages with their dependencies.
 fetch_packages() {
     local directory=$1
     shift
@@ -38,24 +39,24 @@ fetch_packages() {
     unpack "$directory"
 }
 
-# Xen's programs, what plays in the guests, what people have on a desktop, and a shell for all domains.
+# Xen's programs, players for the guests, programs of a desktop, and a shell for all domains.
 fetch_programs() {
     local model=""
     # The device model of HVM guests, which only x86 has.
     [ "$arch" != amd64 ] || model=qemu-system-xen
-    # shellcheck disable=SC2086  # a word or none
+    # shellcheck disable=SC2086  # one word or none
     fetch_packages "$cache/programs" $model "xen-hypervisor-$xen-$arch" "xen-utils-$xen" xenstore-utils \
         alsa-utils busybox-static pulseaudio pulseaudio-utils pipewire pipewire-bin wireplumber ncurses-base
 }
 
-# Applications that play and record by ways of their own.
+# Applications that use ALSA in their own ways.
 fetch_applications() {
     [ "$debian" != 12 ] || fetch_packages "$cache/applications" sox libsox-fmt-alsa mpg123 gstreamer1.0-tools gstreamer1.0-alsa \
         gstreamer1.0-plugins-base
 }
 
-# The kernel's ELF image out of its bzImage: Xen starts it three times faster. (Linux's boot protocol:
-# sectors of setup at 0x1f1, offset and length of the compressed image at 0x248.)
+# extract BZIMAGE FILE: extracts the kernel's ELF image from its bzImage, since Xen starts it three times faster.
+# (Linux's boot protocol: sectors of setup at 0x1f1, offset and length of the compressed image at 0x248.)
 extract() {
     local image=$1 at length unpacker
     number() { od -An -v "-tu$1" -j "$2" -N "$1" "$image" | tr -d ' '; }
@@ -66,7 +67,7 @@ extract() {
         28b52ffd) unpacker="zstd -dc" ;;
         *) echo "$image is compressed in a way the lab does not know" >&2; return 1 ;;
     esac
-    # The image's size stands behind the stream, and the unpackers complain about it.
+    # The image's size follows the stream, and the unpackers complain about it.
     tail -c "+$((at + 1))" "$image" | head -c "$length" | $unpacker 2>/dev/null > "$2" || true
     [ "$(od -An -tx1 -N 4 "$2" | tr -d ' ')" = 7f454c46 ]
 }
@@ -74,13 +75,13 @@ extract() {
 fetch_kernel() {
     local kernel=$cache/kernel-$1 series release parts image
     [ ! -e "$kernel/vmlinux" ] || return 0
-    # debug-kernel.sh has built that one.
+    # debug-kernel.sh builds that kernel.
     [ "$1" != debug ] || { echo "lab/debug-kernel.sh builds that kernel" >&2; return 1; }
     "$scripts/apt.sh" "$cache/apt" "$arch" "$codename"
     series=${1%-16k}
     release=$("$scripts/apt.sh" kernel "$cache/apt" "$series" "$arch${1#"$series"}")
     echo "Downloading kernel $release for the lab ($kernel)"
-    # Newer ones are in several packages.
+    # Newer kernels are in several packages.
     parts=$(apt-cache -c "$cache/apt/apt.conf" depends "linux-image-$release" | sed -n "s/^ *Depends: \(linux-[a-z]*-$release\)\$/\1/p")
     # shellcheck disable=SC2086  # a list of words
     (cd "$cache/apt/cache/archives" && packages download "linux-image-$release" $parts)
@@ -89,13 +90,13 @@ fetch_kernel() {
     depmod -b "$kernel" "$release"
     echo "$release" > "$kernel/release"
     image=$(find "$kernel/boot/vmlinuz-$release" "$kernel/lib/modules/$release/vmlinuz" 2> /dev/null | head -n1 || true)
-    # On Arm it is what Xen starts as it is.
+    # On Arm, Xen starts the image itself.
     if [ "$arch" = amd64 ]; then extract "$image" "$kernel/vmlinux.new"; else cp "$image" "$kernel/vmlinux.new"; fi
     mv "$kernel/vmlinux.new" "$kernel/vmlinux"
 }
 
 mkdir -p "$out/cache"
-# One at a time: another run waits until all is there.
+# One run at a time: another one waits until everything is downloaded.
 exec {lock}> "$out/cache/lock"
 flock "$lock"
 for name in "$@"; do

@@ -2,7 +2,8 @@
 # Builds the two initrds of a platform, target/lab/images/PLATFORM/dom0.cpio: busybox, Debian's Xen, ALSA and kernel
 # modules from the cache, our programs, and the scripts of this directory. The guest's lies within dom0's.
 # usage: image.sh PLATFORM DIRECTORY-OF-OUR-PROGRAMS
-# environment: LAB_BENCH=1 (dom0 has vsnd-bench), LAB_RACE=1 (guests have drivers for cards that QEMU emulates), OTHER_BACKEND=program (dom0 has this one for the same protocol, to be compared)
+# environment: LAB_BENCH=1 (dom0 has vsnd-bench), LAB_RACE=1 (guests have drivers for cards that QEMU emulates),
+# OTHER_BACKEND=program (dom0 has this other backend of the same protocol, for comparison)
 set -euo pipefail
 export PATH=$PATH:/sbin
 
@@ -16,7 +17,7 @@ programs=$cache/programs
 libraries=$programs/usr/lib/$triplet
 
 dom0_modules="xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs $bus 9pnet_virtio 9p snd-aloop"
-# Measurements' card, which Debian's kernels have on x86 only.
+# Card for measurements, which Debian's kernels have only on x86.
 [ "$arch" != amd64 ] || dom0_modules="$dom0_modules snd-dummy"
 guest_modules="xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs snd_xen_front snd-aloop"
 # Cards that QEMU emulates.
@@ -24,12 +25,12 @@ guest_modules="xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs snd_xen_fron
 
 release_of() { cat "$cache/kernel-$1/release"; }
 
-# Our module for the guests' kernel, which a guest loads when it is asked to; the lab runs without it as well.
+# our_module: path of our module for the guests' kernel; a guest loads it on request. The lab also runs without it.
 our_module() {
     local directory
     for directory in "$(release_of "$guest_kernel")" "$guest_kernel"; do
         directory=$(dirname "$lab")/target/module/$directory
-        # Directories of Debian's series have no architecture in their names.
+        # The names of the directories of Debian's series contain no architecture, so check the module's kernel.
         [ ! -e "$directory/vsnd_front.ko" ] ||
             [ "$(modinfo -F vermagic "$directory/vsnd_front.ko" | cut -d' ' -f1)" != "$(release_of "$guest_kernel")" ] || {
             echo "$directory/vsnd_front.ko"
@@ -38,13 +39,13 @@ our_module() {
     done
 }
 
-# add ROOT FILE [PLACE]: a program with the shared libraries it needs, which its header names: programs of other architectures
-# cannot be asked.
+# add ROOT FILE [PLACE]: adds a program with its shared libraries, found by its header, since programs of other
+# architectures cannot be run.
 add() {
     local root=$1 file=$2 library found
     install -D -m755 "$file" "$root${3:-/bin/$(basename "$file")}"
     for library in $(readelf -d "$file" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'); do
-        # The loader, and a plugin that has been loaded before this one.
+        # Skip the loader, and plugins that are already loaded.
         case $library in ld-linux* | libpipewire-module-*) continue ;; esac
         [ ! -e "$root/lib/$library" ] || continue
         found=$(find "$libraries" "$libraries/pulseaudio" "$programs"/usr/lib/pulse-*/modules -maxdepth 1 -name "$library" 2> /dev/null | head -n1 || true)
@@ -53,7 +54,8 @@ add() {
     done
 }
 
-# add_modules ROOT KERNEL MODULE...: the modules, uncompressed (what unpacks them in the kernel is slow here), with their dependencies.
+# add_modules ROOT KERNEL MODULE...: adds modules with their dependencies, uncompressed, since the kernel unpacks them
+# slowly here.
 add_modules() {
     local root=$1 kernel=$2 release name file place
     release=$(release_of "$kernel")
@@ -72,7 +74,7 @@ add_modules() {
     depmod -b "$root" "$release" 2>/dev/null
 }
 
-# What both kinds of domain have.
+# base ROOT: files of both kinds of domain.
 base() {
     local root=$1 name
     rm -rf "$root"
@@ -82,7 +84,7 @@ base() {
     ln -s ../bin "$root/usr/sbin"
     ln -s ../run "$root/var/run"
     cp "$programs/usr/bin/busybox" "$root/bin/busybox"
-    # It makes links of its names itself, when a domain starts.
+    # busybox makes the other links itself when a domain starts.
     ln -s busybox "$root/bin/sh"
     install -D -m755 "$libraries/$(basename "$loader")" "$root$loader"
     echo 'root:x:0:0:root:/:/bin/sh' > "$root/etc/passwd"
@@ -114,7 +116,7 @@ add_modules "$guest" "$guest_kernel" $guest_modules
 module=$(our_module)
 if [ -n "$module" ]; then
     release=$(release_of "$guest_kernel")
-    # It brings ALSA's modules along, which the stock driver needs as well.
+    # The module needs ALSA's modules, which are there already for the stock driver.
     cp "$module" "$guest/lib/modules/$release/"
     "${binutils}strip" --strip-debug "$guest/lib/modules/$release/vsnd_front.ko"
     depmod -b "$guest" "$release" 2>/dev/null
@@ -127,7 +129,7 @@ add "$guest" "$ours/vsnd-lab-hostile"
 cp "$lab"/guest/* "$guest/lab/"
 install -m755 "$lab/guest/init" "$guest/init"
 
-# What a guest has beside this that is a desktop: a second initrd behind the first. Dom0 unpacks it for its own sound server.
+# Additional files of a guest with a desktop: a second initrd after the first. Dom0 unpacks it for its own sound server.
 more=$image/desktop
 rm -rf "$more" && mkdir -p "$more/bin"
 for name in pulseaudio pactl pacat; do
@@ -140,7 +142,7 @@ done
 add "$more" "$programs/usr/bin/alsamixer"
 install -D -m644 "$(find "$programs"/usr/{lib,share}/terminfo/l/linux 2> /dev/null | head -n1)" "$more/lib/terminfo/l/linux"
 
-# PipeWire and its session manager. Dom0 unpacks them, or gives them to a guest.
+# PipeWire and its session manager, which dom0 unpacks or gives to a guest.
 pipewire=$image/pipewire
 rm -rf "$pipewire"
 for name in pipewire wireplumber pw-record; do
@@ -157,7 +159,7 @@ mkdir -p "$pipewire/usr/share/wireplumber"
 cp -r "$programs"/usr/share/wireplumber/scripts "$pipewire/usr/share/wireplumber/"
 install -D -m644 -t "$pipewire/etc/pipewire" "$lab"/../crates/sound-servers/src/{wireplumber.conf,vsnd.lua}
 
-# Applications that play and record by ways of their own, for a guest: a second initrd. What the first one has is not in it twice.
+# Applications that use ALSA in their own ways, for a guest: a second initrd, without the files of the first one.
 applications=$image/applications
 add_applications() {
     add "$applications" "$programs/usr/bin/alsaloop"
@@ -183,10 +185,10 @@ add "$dom0" "$ours/vsnd-lab-other"
 [ -z "${OTHER_BACKEND:-}" ] || add "$dom0" "$OTHER_BACKEND" /bin/other-backend
 xen_programs=/usr/lib/xen-$xen/bin
 for name in xl xenstored xenstore-control xenconsoled xen-init-dom0 libxl-save-helper xenconsole init-dom0less; do
-    # Not every architecture has all of them.
+    # Not every architecture has all programs.
     [ ! -e "$programs$xen_programs/$name" ] || add "$dom0" "$programs$xen_programs/$name" "$xen_programs/$name"
 done
-# xl unwinds its threads with it, and only asks for it then.
+# xl needs this library to unwind its threads, and loads it only then.
 add "$dom0" "$libraries/libgcc_s.so.1" /lib/libgcc_s.so.1
 echo 'vsnd:x:200:201:vsndd:/:/bin/false' >> "$dom0/etc/passwd"
 printf 'root:x:0:\naudio:x:29:vsnd\nvsnd:x:200:vsnd\nvsndd:x:201:\n' > "$dom0/etc/group"
@@ -202,7 +204,7 @@ pack "$pipewire" "$dom0/lab/pipewire.cpio"
 [ ! -d "$applications" ] || pack "$applications" "$dom0/lab/applications.cpio"
 cp "$cache/kernel-$guest_kernel/vmlinux" "$dom0/lab/vmlinux"
 if [ "$guest_type" = hvm ]; then
-    # Its device model starts the kernel, by way of a BIOS.
+    # The device model of an HVM guest starts the kernel through a BIOS.
     add "$dom0" "$programs/usr/libexec/xen-qemu-system-i386" /usr/libexec/xen-qemu-system-i386
     install -D -m644 -t "$dom0/usr/lib/xen-$xen/boot" "$programs/usr/lib/xen-$xen/boot/hvmloader"
     install -D -m644 -t "$dom0/usr/share/seabios" "$programs/usr/share/seabios/bios-256k.bin"
@@ -213,7 +215,7 @@ fi
 pack "$dom0" "$image/dom0.cpio"
 ln -sf "$cache/kernel-$dom0_kernel/vmlinux" "$image/dom0.vmlinux"
 ln -sf "$cache/xen" "$image/xen"
-# Xen itself starts the guests of some platforms.
+# On some platforms, Xen itself starts the guests.
 cp "$dom0/lab/guest.cpio" "$image/guest.cpio"
 ln -sf "$cache/kernel-$guest_kernel/vmlinux" "$image/guest.vmlinux"
 rm -rf "$guest" "$more" "$pipewire" "$applications" "$dom0"

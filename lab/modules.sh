@@ -1,5 +1,6 @@
 #!/bin/bash
-# Builds our module for the guests' kernels of platforms, with the compiler of their Debian; image.sh finds it below target/module.
+# Builds our module for the guests' kernels of platforms, with the compiler of their Debian; image.sh finds it below
+# target/module.
 # usage: modules.sh PLATFORM...
 set -euo pipefail
 

@@ -1,10 +1,10 @@
-# What the lab's table says of a platform. Sourced; expects the lab's directory in $lab.
+# Data of a platform from the lab's table. Sourced; expects the lab's directory in $lab.
 # shellcheck shell=bash
-# shellcheck disable=SC2034,SC2154  # those who source it use what is set here, and have set $lab
+# shellcheck disable=SC2034,SC2154  # variables for the sourcing script, which sets $lab
 
 out=$(dirname "$lab")/target/lab
 
-# platform NAME: sets what platforms.list says of it, and where its packages are.
+# platform NAME: sets variables from the platform's line in platforms.list, and the directory of its packages.
 platform() {
     local line
     line=$(awk -v name="$1" '$1 == name' "$lab/platforms.list")

@@ -1,4 +1,4 @@
-# The table of the race: reads lines of GUEST HOST ROW NAME VALUE.
+# Prints the table of the race from lines of GUEST HOST ROW NAME VALUE.
 BEGIN {
     contenders = split("vsnd vsndd,stock vsndd,vsnd other,stock other,virtio qemu,hda qemu,ac97 qemu", contender, ",")
     called["vsnd"] = "vsnd_front"

@@ -1,7 +1,8 @@
 #!/bin/bash
-# The race: what sound costs a guest, and what it has of it, with our driver, with Linux's own, and with the cards that QEMU
-# emulates. Prints a table; the figures behind it are in target/lab/race/figures, in lines of GUEST HOST ROW NAME VALUE.
-# environment: run.sh's; OTHER_BACKEND=program is measured beside the daemon; RACE_SECONDS (200) for each stream of an emulated card.
+# The race: costs and quality of sound for a guest, with our driver, with Linux's own, and with the cards that QEMU
+# emulates. Prints a table; its data are in target/lab/race/figures, in lines of GUEST HOST ROW NAME VALUE.
+# environment: that of run.sh; OTHER_BACKEND=program is measured beside the daemon; RACE_SECONDS (200) for each stream
+# of an emulated card.
 set -euo pipefail
 
 lab=$(cd "$(dirname "$0")" && pwd)
@@ -12,7 +13,7 @@ race=$out/race figures=$out/race/figures
 rm -rf "$race" && mkdir -p "$race"
 export LAB_RACE=1 LAB_LIMIT=${LAB_LIMIT:-3600} KERNEL=6.12
 
-# If this script goes, so does what it started.
+# If this script ends, run.sh ends, too.
 DRIVER="vsnd stock" setpriv --pdeathsig TERM "$lab/run.sh" bench_race >&2
 for driver in vsnd stock; do
     sed -E "s/^(vsndd|other)-/$driver \\1 /" "$out/6.12-$driver/share/bench"
@@ -20,7 +21,8 @@ done > "$figures"
 
 "$lab/fetch.sh" emulator >&2
 emulator=$out/cache/amd64-13/emulator libraries=$out/cache/amd64-13/emulator/usr/lib/$triplet
-# emulate CARD SOUND WORDS DEVICE...: the lab's guest, in a machine without Xen. Its time goes with the instructions, too.
+# emulate CARD SOUND WORDS DEVICE...: runs the lab's guest in a machine without Xen. Here, too, time follows the
+# executed instructions.
 emulate() {
     local serial=$race/$1.serial sound=$2 words=$3
     shift 3
@@ -33,7 +35,7 @@ emulate() {
     grep -qx $'done\r' "$serial" && ! grep '^error' "$serial" || { echo "evidence: ${serial#"$(dirname "$lab")/"}.log" >&2; return 1; }
 }
 
-# card NAME DEVICE...: measures it, and sees that it plays what it is given.
+# card NAME DEVICE...: measures a card, and checks that it plays the given sound.
 card() {
     local name=$1 heard=$race/$1.wav
     shift

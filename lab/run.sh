@@ -1,12 +1,14 @@
 #!/bin/bash
-# Boots Xen with a dom0 in QEMU and has it run scenarios, on one row or several: a row is a platform (see platforms.list) and a
-# driver for the guests. As many rows run side by side as there are processors. Prints one line for each scenario.
+# Boots Xen with a dom0 in QEMU and runs scenarios in it, on one row or several: a row is a platform (see
+# platforms.list) and a driver for the guests. As many rows run in parallel as there are processors. Prints one line for
+# each scenario.
 # usage: run.sh [--shell] [SCENARIO...]
-# environment: PLATFORM (or KERNEL: today's are called by the series) and DRIVER=stock|vsnd, one or several words each (default:
-# "6.1 6.12" and stock), PROGRAMS and ARM64_PROGRAMS=directories of our programs, LAB_SHARED=1 (scenarios are shared out among the
-# rows), LAB_SHORT=1 (each platform that has a driver for that, once, with the scenarios that tell platforms apart), LAB_JOBS (rows
-# side by side), LAB_LIMIT (seconds without a result after which a row is ended), LAB_TRACE=1 (each step on the serial console),
-# LAB_REAL_TIME=1 (time does not wait for the instructions), LAB_XEN (more words for Xen's command line)
+# environment: PLATFORM (or KERNEL: some platforms are named after the kernel series) and DRIVER=stock|vsnd, one or
+# several words each (default: "6.1 6.12" and stock), PROGRAMS and ARM64_PROGRAMS=directories of our programs,
+# LAB_SHARED=1 (scenarios are distributed among the rows), LAB_SHORT=1 (each platform with a driver for short runs,
+# once, with the scenarios that differ between platforms), LAB_JOBS (number of parallel rows), LAB_LIMIT (seconds
+# without a result after which a row is ended), LAB_TRACE=1 (each step on the serial console), LAB_REAL_TIME=1 (time
+# does not follow the executed instructions), LAB_XEN (more words for Xen's command line)
 set -euo pipefail
 
 lab=$(cd "$(dirname "$0")" && pwd)
@@ -28,10 +30,11 @@ else
     drivers=${DRIVER:-stock}
 fi
 jobs=${LAB_JOBS:-$(nproc)}
-# A row that brings nothing for so long hangs. How long all of it takes depends on what else the machine does.
+# Seconds without a result after which a row counts as hung. The total time has no limit, since it depends on the
+# machine's other load.
 limit_seconds=${LAB_LIMIT:-1800}
 
-# memory PLATFORM: megabytes of dom0 and of each guest.
+# memory PLATFORM: sets the megabytes of dom0 and of each guest.
 memory() {
     dom0_mb=800 guest_mb=160
     case $1 in
@@ -40,7 +43,7 @@ memory() {
     esac
 }
 
-# share_with_dom0 ROW: what dom0 finds of us.
+# share_with_dom0 ROW: makes the directory that is shared with dom0.
 share_with_dom0() {
     memory "${1%-*}"
     rm -rf "${out:?}/$1" && mkdir -p "$out/$1/share"
@@ -48,7 +51,8 @@ share_with_dom0() {
     echo "$guest_mb" > "$out/$1/share/guest-memory"
 }
 
-# run ROW SCENARIO...: leaves the file `ended` where dom0 came to its end, and `passed` where nothing failed. Runs in a process of its own, and takes QEMU along when that ends.
+# run ROW SCENARIO...: runs a row; creates the file `ended` if dom0 came to its end, and `passed` if nothing failed.
+# Runs in a process of its own, whose end also ends QEMU.
 run() {
     local row=$1 words="${1%-*} ${1##*-}" share=$out/$1/share began=$SECONDS line good=0 qemu_pid=
     shift
@@ -59,7 +63,7 @@ run() {
     : > "$share/results"
     [ -z "${LAB_TRACE:-}" ] || touch "$share/trace"
     boot "${row%-*}" "$share" "file:$out/$row/serial.log"
-    # If one of them goes, so does what it started.
+    # If this process ends, QEMU ends, too.
     setpriv --pdeathsig KILL "${qemu[@]}" < /dev/null 2> "$out/$row/qemu.log" &
     qemu_pid=$!
     end_where_it_hangs "$qemu_pid" "$share/results" "$out/$row/serial.log" > /dev/null &
@@ -77,7 +81,7 @@ run() {
     [ $good = 0 ] || grep -q ^FAIL "$share/results" || touch "$out/$row/passed"
 }
 
-# end_where_it_hangs PID FILE...: ends a process that leaves its files as they are for too long.
+# end_where_it_hangs PID FILE...: ends a process that does not change its files for too long.
 end_where_it_hangs() {
     local pid=$1
     shift
@@ -86,7 +90,7 @@ end_where_it_hangs() {
     done
 }
 
-# unfinished SHARE SCENARIO...: those that have no result, as one word.
+# unfinished SHARE SCENARIO...: the scenarios without a result, as one word.
 unfinished() {
     local share=$1 one
     shift
@@ -113,7 +117,7 @@ if [ -n "$shell" ]; then
     exec "${qemu[@]}"
 fi
 
-# The longest rows first.
+# Start the longest rows first.
 mapfile -t rows < <(awk -v platforms="$platforms" -v drivers="$drivers" -v shared="${LAB_SHARED:-0}" -v short="$short" -v only="$only" \
     -f "$lab/share-out.awk" "$lab/platforms.list" "$lab/scenarios.list" | sort -k2,2nr)
 runs=()
@@ -121,7 +125,7 @@ trap '[ ${#runs[@]} = 0 ] || kill "${runs[@]}" 2>/dev/null || true' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 for row in "${rows[@]}"; do
-    # What became of it is seen below.
+    # The result is checked below.
     [ "$(jobs -pr | wc -l)" -lt "$jobs" ] || wait -n || true
     read -r name _ scenarios <<< "$row"
     # shellcheck disable=SC2086  # a list of words

@@ -1,9 +1,10 @@
-# Says what each row of the lab runs: reads platforms.list and scenarios.list, prints "ROW SECONDS SCENARIO...".
+# Prints the scenarios of each row of the lab, "ROW SECONDS SCENARIO...", from platforms.list and scenarios.list.
 #
-# platforms, drivers: lists of words; a row is PLATFORM-DRIVER. shared=1: each scenario runs once with each driver that it is about,
-# with different drivers on different platforms where there are two, and on the row that has the least to do; otherwise all that
-# concern a row's driver and make sense on its platform run there. short=1: only those that tell platforms apart, and on each
-# platform with one driver. only: a list of scenarios that run on every row, whatever the lists say.
+# platforms, drivers: lists of words; a row is PLATFORM-DRIVER. shared=1: each scenario runs once with each driver that
+# it concerns, with different drivers on different platforms if there are two, and on the row with the least work;
+# otherwise all scenarios that concern a row's driver and make sense on its platform run on that row. short=1: only
+# scenarios whose result differs between platforms, and on each platform with one driver. only: a list of scenarios that
+# run on every row, without regard to the lists.
 BEGIN {
     platform_count = split(platforms, platform, " ")
     driver_count = split(drivers, driver, " ")
@@ -49,14 +50,14 @@ END {
         }
 }
 
-# Whether the scenario that is being read, which is `about` something and wants to be somewhere, is for a row.
+# makes_sense: true if the current scenario, with its `about` and `where`, can run on a row.
 function makes_sense(on, of_driver, name) {
     if (short && short_with[on] != of_driver) return 0
     if (where != "" && !((on, where) in is)) return 0
     if (on in limited ? !((on, name) in sensible) : about == "alone") return 0
     if (of_driver == "stock" && (on in no_stock)) return 0
     if (about == "vsnd" || about == "stock") return of_driver == about
-    # No driver has a part in what is about the daemon: once is enough.
+    # Scenarios about the daemon do not depend on the driver: one run is enough.
     return about != "daemon" || of_driver == "stock" || on in no_stock
 }
 
@@ -72,7 +73,7 @@ function add_to_all(name,    d, p) {
         for (p = 1; p <= platform_count; p++) add(platform[p], driver[d], name, 0)
 }
 
-# The platform whose row with this driver has the least to do; `avoided` only if there is no other.
+# The platform whose row with this driver has the least work; `avoided` only if there is no other.
 function least_busy(of_driver, name, avoided,    p, best) {
     for (p = 1; p <= platform_count; p++) {
         if (!makes_sense(platform[p], of_driver, name) || platform[p] == avoided) continue

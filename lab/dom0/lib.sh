@@ -1,6 +1,6 @@
-# The words that scenarios are written in: the daemon, guests, and what was heard. Runs in dom0.
+# Functions for the scenarios: the daemon, guests, and the comparison of the heard sound. Runs in dom0.
 # shellcheck shell=sh
-# shellcheck disable=SC2034  # the scenarios use what is set here
+# shellcheck disable=SC2034  # variables for the scenarios
 
 WAVS=/run/lab/wav
 DAEMON_LOG=/run/lab/vsndd.log
@@ -9,7 +9,7 @@ GUEST_LOGS=/var/log/xen/console
 
 # --- results ---------------------------------------------------------------------------------------------
 
-# note TEXT: says what was compared; becomes a part of the scenario's line.
+# note TEXT: adds a result to the scenario's line.
 note() { printf '%s; ' "$*" | tr '\n' ' ' >> /run/lab/notes; }
 
 # fail TEXT: ends the scenario.
@@ -18,7 +18,8 @@ fail() {
     exit 1
 }
 
-# run_scenario NAME: one line in share/results; all there is to see of a failed one in share/failed/NAME.
+# run_scenario NAME: runs a scenario; writes one line to share/results, and the evidence of a failure to
+# share/failed/NAME.
 run_scenario() {
     echo "lab: scenario $1"
     : > /run/lab/notes
@@ -48,14 +49,14 @@ run_scenario() {
         "$(sed 's/; $//' /run/lab/notes)" >> /share/results
 }
 
-# The daemon's sandbox lets it into the directory that there was when it started: that stays.
+# The directory itself stays: the daemon's sandbox allows only the directory that existed when the daemon started.
 wavs_empty() {
     mkdir -p "$WAVS"
     chown vsnd:vsndd "$WAVS"
     rm -rf "${WAVS:?}"/*
 }
 
-# scenario_seconds NAME: how long it may take.
+# scenario_seconds NAME: time limit of the scenario.
 scenario_seconds() {
     case $1 in
         *_all | bench*) echo 6000 ;;
@@ -63,8 +64,8 @@ scenario_seconds() {
     esac
 }
 
-# guest_complains: what the kernels of guests with our driver found wrong with themselves, if they did. Our own commands,
-# which look for the same, stand on the console, too.
+# guest_complains: prints errors that the kernels of guests with our driver reported, if any. Our own commands, which
+# look for the same words, are on the console, too.
 guest_complains() {
     [ "$(guest_module)" = vsnd_front ] &&
         cat /run/lab/consoles "$GUEST_LOGS"/guest-*.log 2>/dev/null | grep -v '^lab: ' |
@@ -83,7 +84,8 @@ keep_evidence() {
 
 # --- the daemon ------------------------------------------------------------------------------------------
 
-# It runs as its package's unit has it, with all of its sandbox. A scenario's own rules stand in $DAEMON_RULES before the daemon is started.
+# The daemon runs as with its package's unit, with its whole sandbox. A scenario sets its own rules in $DAEMON_RULES
+# before it starts the daemon.
 daemon_config() {
     cat << END
 sink = "wav:$WAVS/{domain}-{card}-{pcm}-{stream}.wav"
@@ -99,14 +101,14 @@ daemon_start() {
     daemon_launch --user vsnd
 }
 
-# daemon_launch OPTION...: the daemon in its sandbox and in a control group of its own, as under systemd, with the configuration
-# that is there.
+# daemon_launch OPTION...: starts the daemon in its sandbox and in a control group of its own, as under systemd, with
+# the configuration in /run/lab/vsndd.toml.
 daemon_launch() {
     : > /run/lab/vsndd.out
     mkdir -p "$DAEMON_GROUP"
     leaf=$DAEMON_GROUP/broker
     [ -d "$leaf" ] || leaf=$DAEMON_GROUP
-    # shellcheck disable=SC2016 # the inner shell's
+    # shellcheck disable=SC2016 # variables of the inner shell
     sh -c 'echo $$ > "$0/cgroup.procs" && exec "$@"' "$leaf" vsndd --sandbox on --config /run/lab/vsndd.toml \
         --log "${VSND_LOG:-vsndd=debug}" "$@" > /run/lab/vsndd.out 2>> "$DAEMON_LOG" &
     echo $! > /run/lab/vsndd.pid
@@ -115,10 +117,10 @@ daemon_launch() {
 
 daemon_pid() { cat /run/lab/vsndd.pid 2>/dev/null; }
 
-# The daemon's workers, a process for each guest.
+# workers: processes of the daemon's workers, one for each guest.
 workers() { cat "/proc/$(daemon_pid)/task/"*/children; }
 
-# worker_of GUEST: its process.
+# worker_of GUEST: the guest's worker process.
 worker_of() {
     for worker in $(workers); do
         [ "$(cat "/proc/$worker/comm")" != "vsndd-$(guest_id "$1")" ] || echo "$worker"
@@ -136,14 +138,14 @@ daemon_gone() { ! daemon_lives || grep -q '^State:.Z' "/proc/$(daemon_pid)/statu
 
 daemon_ensure() { daemon_lives || daemon_start; }
 
-# watched_soon SECONDS COMMAND...: as `soon`, looking only when the node $watch_path changes: what looks all the
-# time takes the processor away from the guests.
+# watched_soon SECONDS COMMAND...: like `soon`, but repeats the command only when the node $watch_path changes, since
+# polling takes the processor away from the guests.
 watched_soon() {
     watch_until=$(($(now_ms) + $1 * 1000))
     shift
     until "$@"; do
         [ "$(now_ms)" -lt "$watch_until" ] || return 1
-        # The first event comes at once. A change between our look and the watch is seen a second later.
+        # The first event comes immediately. A change between our command and the watch is noticed a second later.
         timeout 1 xenstore-watch -n 2 "$watch_path" > /dev/null 2>&1
     done
     return 0
@@ -151,14 +153,14 @@ watched_soon() {
 
 # --- guests ----------------------------------------------------------------------------------------------
 
-# The card that a guest gets when nothing else is asked for.
+# The default card of a guest.
 CARD="[['CARD, short-name=Lab',
   'PCM, name=first', 'STREAM, unique-id=p0, type=p', 'STREAM, unique-id=p1, type=p', 'STREAM, unique-id=p2, type=p',
     'STREAM, unique-id=c0, type=c',
   'PCM, name=second', 'STREAM, unique-id=p3, type=p', 'STREAM, unique-id=p4, type=p', 'STREAM, unique-id=p5, type=p',
     'STREAM, unique-id=c1, type=c']]"
 
-# guest_config NAME [VSND-VALUE [KERNEL-ARGUMENTS]]
+# guest_config NAME [VSND-VALUE [KERNEL-ARGUMENTS]]: prints a guest's configuration.
 guest_config() {
     cat << END
 name = "$1"
@@ -177,7 +179,7 @@ END
     [ -z "${2:-}" ] || echo "vsnd = $2"
 }
 
-# The sound driver that guests load.
+# guest_module: the sound driver that guests load.
 guest_module() {
     case $(cat /share/guest-arguments 2>/dev/null) in
         *driver=vsnd*) echo vsnd_front ;;
@@ -185,7 +187,7 @@ guest_module() {
     esac
 }
 
-# guest_start NAME [VSND-VALUE [KERNEL-ARGUMENTS]]: creates a guest and waits until it takes commands.
+# guest_start NAME [VSND-VALUE [KERNEL-ARGUMENTS]]: creates a guest and waits until it accepts commands.
 guest_start() {
     if [ "$GUEST_TYPE" = dom0less ]; then
         guest_furnish "$1" "${2-$CARD}" "${3:-}"
@@ -201,7 +203,7 @@ guest_start() {
     watched_soon 120 guest_ready "$1" || fail "guest $1 does not come up"
 }
 
-# guest_furnish NAME VSND-VALUE KERNEL-ARGUMENTS: gives the guest that Xen has started a name and its cards.
+# guest_furnish NAME VSND-VALUE KERNEL-ARGUMENTS: gives the guest that Xen started a name and its cards.
 guest_furnish() {
     [ -z "$3" ] || fail "there is one guest here, which runs already"
     if [ ! -e /run/lab/furnished ]; then
@@ -213,7 +215,7 @@ guest_furnish() {
     guest_remember "$1"
     watch_path=$(guest_path "$1")/data/lab/status
     watched_soon 120 guest_ready "$1" || fail "guest $1 does not come up"
-    # A card's items stand in quotes, as vsnd-attach wants them in arguments.
+    # A card's items are in quotes; each becomes an argument of vsnd-attach.
     printf '%s' "$2" | tr -d '\n' | sed 's/\], *\[/\n/g' > /run/lab/cards
     while read -r furnish_card || [ -n "$furnish_card" ]; do
         echo "$furnish_card" | grep -o "'[^']*'" | tr -d "'" > /run/lab/items
@@ -224,7 +226,7 @@ guest_furnish() {
     done < /run/lab/cards
 }
 
-# Which domain a name is, without asking xl each time.
+# guest_remember NAME: stores a guest's domain id, so that xl is not called each time.
 guest_remember() { xl domid "$1" > "/run/lab/$1.id"; }
 
 guest_forget() { rm -f "/run/lab/$1.id"; }
@@ -237,7 +239,7 @@ guest_ready() { xenstore-read "$(guest_path "$1")/data/lab/status" > /dev/null 2
 
 guest_ensure() { [ -e "/run/lab/$1.id" ] || guest_start "$@"; }
 
-# card_back NAME: waits until a guest's card is connected again. Until then the guest may show the one that it had.
+# card_back NAME: waits until a guest's card is connected again. Until then the guest may still show its old card.
 card_back() {
     watch_path=$(guest_path "$1")/device/vsnd/0/state
     watched_soon 20 card_connected "$1" || fail "the card of guest $1 does not come back"
@@ -247,12 +249,12 @@ card_connected() {
     [ "$(xenstore-read "$watch_path" "/local/domain/0/backend/vsnd/$(guest_id "$1")/0/state" 2>/dev/null | tr '\n' ' ')" = "4 4 " ]
 }
 
-# guest_stop NAME...
+# guest_stop NAME...: destroys guests.
 guest_stop() {
     for stop_name in "$@"; do
         guest_forget "$stop_name"
         if [ "$GUEST_TYPE" = dom0less ]; then
-            # It cannot be started again: only its cards go.
+            # The guest cannot be started again: only its cards are detached.
             for stop_card in $(xl vsnd-list "$stop_name" | sed -n 's/^devid: *\([0-9]*\),.*/\1/p'); do
                 xl vsnd-detach "$stop_name" "$stop_card"
             done
@@ -267,7 +269,7 @@ guest_stop_all() {
     guest_stop $(xl list | awk 'NR > 2 { print $1 }')
 }
 
-# world GUEST...: the daemon and these guests run, and no others.
+# world GUEST...: makes sure that the daemon and exactly these guests run.
 world() {
     [ ! -e /run/lab/devices ] || devices_end
     daemon_ensure
@@ -282,14 +284,14 @@ world() {
     for world_name in "$@"; do guest_ensure "$world_name"; done
 }
 
-# guest_begin NAME COMMAND: has a guest run a command, and does not wait for it.
+# guest_begin NAME COMMAND: starts a command in a guest, and does not wait for it.
 guest_begin() {
     number=$(($(cat "/run/lab/$1.number" 2>/dev/null || echo 0) + 1))
     echo $number > "/run/lab/$1.number"
     xenstore-write "$(guest_path "$1")/data/lab/command" "$number $2"
 }
 
-# guest_wait NAME SECONDS: waits for the command; its status, and its output in $OUTPUT.
+# guest_wait NAME SECONDS: waits for the command; returns its status, and sets $OUTPUT to its output.
 guest_wait() {
     wait_path=$(guest_path "$1")/data/lab
     wait_number=$(cat "/run/lab/$1.number")
@@ -303,18 +305,18 @@ guest_answered() {
     answer=$(xenstore-read "$wait_path/status") && [ "${answer%% *}" = "$wait_number" ]
 }
 
-# guest_run NAME COMMAND [SECONDS]
+# guest_run NAME COMMAND [SECONDS]: runs a command in a guest.
 guest_run() {
     guest_begin "$1" "$2"
     guest_wait "$1" "${3:-30}"
 }
 
-# must_run NAME COMMAND: a command that has to end well.
+# must_run NAME COMMAND [SECONDS]: runs a command that must succeed.
 must_run() {
     guest_run "$@" || fail "in guest $1, $2: status $?: $(echo "$OUTPUT" | tail -n2 | tr '\n' ' ')"
 }
 
-# After a failure nothing can be trusted: everything is made anew.
+# After a failure no state is reliable: everything is started again.
 world_reset() {
     guest_stop_all
     kill -KILL "$(daemon_pid)" 2>/dev/null
@@ -323,7 +325,8 @@ world_reset() {
 
 # --- what was heard --------------------------------------------------------------------------------------
 
-# heard GUEST PCM-STREAM SEED [options of `vsnd-lab compare`]: compares the newest recording of a stream.
+# heard GUEST PCM-STREAM SEED [options of `vsnd-lab compare`]: compares the newest recording of a stream; sets
+# $COMPARED.
 heard() {
     heard_file=$(newest "$WAVS/$(guest_id "$1")-0-$2")
     shift 2
@@ -335,8 +338,8 @@ heard() {
 
 heard_compare() { vsnd-lab compare --seed "$heard_seed" "$@" "$heard_file" > /run/lab/compared 2>&1; }
 
-# heard_in_file_order GUEST PCM-STREAM SEED [options of `vsnd-lab compare`]: as `heard`, of 16 bits and three channels or more,
-# in the order that a WAV file has them in and not in the card's.
+# heard_in_file_order GUEST PCM-STREAM SEED [options of `vsnd-lab compare`]: like `heard`, for 16 bits and three
+# channels or more, in the order of a WAV file and not of the card.
 heard_in_file_order() {
     heard_file=$(newest "$WAVS/$(guest_id "$1")-0-$2")
     heard_seed=$3
@@ -350,7 +353,7 @@ heard_samples() {
     vsnd-lab compare --seed "$heard_seed" "$@" /run/lab/heard.raw > /run/lab/compared 2>&1
 }
 
-# newest PREFIX: the last of PREFIX.wav, PREFIX-2.wav, PREFIX-3.wav, …
+# newest PREFIX: name of the last of PREFIX.wav, PREFIX-2.wav, PREFIX-3.wav, …
 newest() {
     newest_file=$1.wav
     newest_number=2

@@ -1,4 +1,4 @@
-# What a prompt in dom0 knows: the words of the scenarios.
+# Settings of dom0's interactive shell: the functions of the scenarios.
 # shellcheck shell=sh
 PS1='dom0# '
 . /lab/common.sh

@@ -1,7 +1,7 @@
-# What a guest can be asked to do, beside plain shell. Sourced by its init.
+# Functions for dom0's commands in a guest. Sourced by the guest's init.
 # shellcheck shell=sh
 
-# play DEVICE SEED [FRAMES [FORMAT RATE CHANNELS [aplay's options]]]: a recording through the card.
+# play DEVICE SEED [FRAMES [FORMAT RATE CHANNELS [aplay's options]]]: plays a recording through the card.
 play() {
     device=$1 seed=$2 frames=${3:-96000} format=${4:-s16_le} rate=${5:-48000} channels=${6:-2}
     shift $(($# < 6 ? $# : 6))
@@ -10,8 +10,9 @@ play() {
     aplay -D "hw:0,$device" -t raw -f "$(alsa_name "$format")" -r "$rate" -c "$channels" "$@" "$file"
 }
 
-# record DEVICE SEED [FRAMES [arecord's options]]: captures, and compares with the source's recording. Of as many overruns as
-# $XRUNS says, each of which arecord tells of, the recording may go on at a later frame of the source, which is 10 s long.
+# record DEVICE SEED [FRAMES [arecord's options]]: captures, and compares with the source's recording. After each of up
+# to $XRUNS overruns that arecord reports, the recording may continue at a later frame of the source, which is 10 s
+# long.
 record() {
     device=$1 seed=$2 frames=${3:-96000}
     shift $(($# < 3 ? $# : 3))
@@ -29,7 +30,7 @@ record() {
     fi
 }
 
-# real_time DEVICE RATE: the position of the stream that plays there goes with the clock, for a second and within a tenth.
+# real_time DEVICE RATE: checks that the position of the playing stream follows the clock for a second, within a tenth.
 real_time() {
     status=/proc/asound/card0/pcm${1%,*}p/sub${1#*,}/status
     first=$(sed -n 's/^hw_ptr *: //p' "$status") began=$(now_ms)
@@ -40,22 +41,22 @@ real_time() {
     [ ${off#-} -le $(($2 / 10)) ]
 }
 
-# positions_off: how far the positions of a stream that plays for six seconds in periods of 10 ms lie off a straight line, in
-# microseconds: half of 400 looks at most, and 99 of 100.
+# positions_off: deviation of the positions of a stream from a straight line, in microseconds: the maximum of half of
+# 400 readings, and of 99 of 100. The stream plays for six seconds in periods of 10 ms.
 positions_off() {
     aplay -q -D hw:0,0 -t raw -f S16_LE -r 48000 -c 2 --period-size=480 --buffer-size=1920 -d 6 /dev/zero &
     player=$!
     sleep 1
     vsnd-lab positions --looks 400 /proc/asound/card0/pcm0p/sub0/status > /run/lab/looks
     wait $player
-    # In thousandths of a frame.
+    # Deviations in thousandths of a frame.
     awk '{ printf "%.0f\n", ($2 - $1 * 48 / 1000000) * 1000 }' /run/lab/looks | sort -n |
         awk '{ at[NR] = $1 } END { for (n in at) { off = at[n] - at[int(NR / 2)]; print int((off < 0 ? -off : off) / 48) } }' |
         sort -n | sed -n '200p; 396p'
 }
 
-# shortest_buffer: the shortest buffer of two periods with which aplay plays three seconds without an xrun, in milliseconds; 0 if that is
-# none of up to 80.
+# shortest_buffer: the shortest buffer of two periods with which aplay plays three seconds without an xrun, in
+# milliseconds; 0 if even 80 are too short.
 shortest_buffer() {
     shortest=0
     for milliseconds in 40 30 20 15 10 8 6 5 4 3 2 1; do
@@ -67,7 +68,7 @@ shortest_buffer() {
     echo $shortest
 }
 
-# timed SPARE-MS EXPECTED-MS COMMAND...: the command, which must not take longer than expected and to spare.
+# timed SPARE-MS EXPECTED-MS COMMAND...: runs the command, which must not take longer than both times together.
 timed() {
     most=$(($1 + $2)) began=$(now_ms)
     shift 2
@@ -76,15 +77,17 @@ timed() {
     [ $took -le $most ] || { echo "took $took ms, expected at most $most"; return 1; }
 }
 
-# ALSA's name of a format: the store's in capitals, but for xl's spelling of the float formats.
+# alsa_name FORMAT: ALSA's name of a format: the store's name in capitals, except for xl's spelling of the float
+# formats.
 alsa_name() {
     echo "$1" | sed 's/^f32_/float_/; s/^f64_/float64_/' | tr '[:lower:]' '[:upper:]'
 }
 
-# no_complaints: the kernel has found nothing wrong with itself or its drivers.
+# no_complaints: checks that the kernel reported no errors of itself or its drivers.
 no_complaints() { ! dmesg | grep -iE 'still in use|deferring g.e|BUG:|WARNING:|Oops'; }
 
-# with_pulse COMMAND...: the command, beside a PulseAudio that has the card (in a guest with the desktop's programs).
+# with_pulse COMMAND...: runs the command beside a PulseAudio that has the card (in a guest with the desktop's
+# programs).
 with_pulse() {
     (
         pulse_start "module-alsa-sink device=hw:0,0 rate=48000 format=s16le channels=2" \
@@ -93,7 +96,7 @@ with_pulse() {
     )
 }
 
-# with_pulse_8 COMMAND...: the same with all channels of a card, without a word of where they belong.
+# with_pulse_8 COMMAND...: like with_pulse, with all eight channels of a card, without a channel map.
 with_pulse_8() {
     (
         pulse_start "module-alsa-sink device=hw:0,0 rate=48000 format=s16le channels=8" || exit 1
@@ -101,7 +104,7 @@ with_pulse_8() {
     )
 }
 
-# with_pipewire COMMAND...: the command, beside a PipeWire that has the card (in a guest with its programs).
+# with_pipewire COMMAND...: runs the command beside a PipeWire that has the card (in a guest with PipeWire's programs).
 with_pipewire() {
     (
         pipewire_start /lab/pipewire.conf || exit 1
@@ -109,7 +112,7 @@ with_pipewire() {
     )
 }
 
-# beside PIDS COMMAND...: the command, and then the end of those processes.
+# beside PIDS COMMAND...: runs the command, and then ends those processes.
 beside() {
     beside_pids=$1
     shift
@@ -122,7 +125,7 @@ beside() {
     return $status
 }
 
-# on_screen COMMAND...: what the command shows on a terminal of 80×24 in three seconds; it is in the console's log.
+# on_screen COMMAND...: runs the command for three seconds on a terminal of 80×24; its output is in the console's log.
 on_screen() {
     stty rows 24 cols 80 < /dev/hvc0
     TERM=linux timeout 3 "$@" < /dev/hvc0 > /dev/hvc0 2>&1

@@ -1,4 +1,4 @@
-//! What became of a recording.
+//! Comparison of a recording with the frames that were heard.
 
 use clap::Args;
 use sndif::Format;
@@ -53,7 +53,7 @@ impl std::str::FromStr for Among {
     }
 }
 
-/// Channels that lie side by side.
+/// Adjacent channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Channels {
     first: u8,
@@ -81,11 +81,11 @@ impl std::str::FromStr for Channels {
 /// Outcome of a comparison.
 pub(crate) struct Verdict {
     pub(crate) good: bool,
-    /// One line that says what was compared.
+    /// The result in one line of text.
     pub(crate) text: String,
 }
 
-/// Compares what was heard, of s16_le, with the sum of two recordings, of which `one` began first.
+/// Compares the heard frames, of s16_le, with the sum of two recordings, of which `one` began first.
 pub(crate) fn compare_mixture(one: &Recording, other: &Recording, heard: &[u8]) -> Verdict {
     let samples = |bytes: &[u8]| -> Vec<i16> {
         bytes.chunks_exact(2).map(|sample| i16::from_le_bytes([sample[0], sample[1]])).collect()
@@ -96,7 +96,7 @@ pub(crate) fn compare_mixture(one: &Recording, other: &Recording, heard: &[u8]) 
         |recording: &[i16], place: Option<usize>| place.and_then(|place| recording.get(place)).copied().unwrap_or(0);
     let before = heard.iter().take_while(|&&sample| sample == 0).count() / channels * channels;
     let heard = &heard[before..];
-    // The other one begins where it is not the first alone any more.
+    // The other one begins where the frames differ from the first recording.
     let alone = heard.iter().enumerate().take_while(|&(place, &sample)| sample == at(&first, Some(place))).count();
     let alone = alone / channels * channels;
     let mixed = |place: usize| at(&first, Some(place)).saturating_add(at(&second, place.checked_sub(alone)));
@@ -116,17 +116,17 @@ pub(crate) fn compare_mixture(one: &Recording, other: &Recording, heard: &[u8]) 
     Verdict { good, text }
 }
 
-/// Some channels of a recording, and the bytes of their frame.
+/// Bytes of some channels of a recording, and the size of their frame.
 fn only(recording: &Recording, channels: Channels) -> (Vec<u8>, usize) {
     pick(recording, channels, &recording.bytes())
 }
 
-/// The frames that were heard of a recording that has some of a file's channels.
+/// The heard frames of a recording that has only some of a file's channels.
 pub(crate) fn heard_among(recording: &Recording, among: Among, heard: &[u8]) -> Vec<u8> {
     pick(&Recording { channels: among.of, ..*recording }, among.channels, heard).0
 }
 
-/// Some channels of frames that are as the recording's, and the bytes of their frame.
+/// Bytes of some channels of `sound`, which has the recording's format, and the size of their frame.
 fn pick(like: &Recording, channels: Channels, sound: &[u8]) -> (Vec<u8>, usize) {
     let frame = like.frame_bytes().max(1);
     let sample = frame / usize::from(like.channels.max(1));
@@ -134,16 +134,16 @@ fn pick(like: &Recording, channels: Channels, sound: &[u8]) -> (Vec<u8>, usize) 
     (sound.chunks_exact(frame).flat_map(|frame| &frame[from..to]).copied().collect(), (to - from).max(1))
 }
 
-/// Frames that say which place of a recording it is.
+/// Number of frames that identify a place of a recording.
 const PLACE_FRAMES: usize = 16;
 
-/// The frame of the recording `expected` with which `heard` begins.
+/// Number of the frame of the recording `expected` with which `heard` begins.
 fn place(expected: &[u8], heard: &[u8], frame: usize) -> Option<usize> {
     let beginning = heard.get(..(PLACE_FRAMES * frame).min(heard.len()))?;
     (0..expected.len() / frame).find(|at| expected.get(at * frame..).is_some_and(|rest| rest.starts_with(beginning)))
 }
 
-/// Compares what was heard with `recording`: its frames from the first one on, then only silence.
+/// Compares the heard frames with `recording`: the recording's frames from the first one on, then only silence.
 pub(crate) fn compare(recording: &Recording, heard: &[u8], tolerance: Tolerance) -> Verdict {
     let (expected, frame) = match tolerance.only {
         None => (recording.bytes(), recording.frame_bytes().max(1)),
@@ -151,7 +151,7 @@ pub(crate) fn compare(recording: &Recording, heard: &[u8], tolerance: Tolerance)
     };
     let mut quiet = vec![0; frame];
     pcm::fill_silence(recording.format, &mut quiet);
-    // What ALSA pads with: the same in every format but one, whose zero has two codes.
+    // Padding of ALSA: equal to silence in every format but mu-law, whose zero has two codes.
     let padding = if recording.format == Format::MuLaw { vec![0x7f; frame] } else { quiet.clone() };
 
     let is_silence = |got: &[u8]| got == quiet || got == padding;
@@ -161,12 +161,12 @@ pub(crate) fn compare(recording: &Recording, heard: &[u8], tolerance: Tolerance)
         heard.split_at(0)
     };
 
-    // Frames of the recording that came, frames of silence so far, frames of silence among them.
+    // Next frame of the recording, frames of silence so far, and frames of silence between frames of the recording.
     let first = if tolerance.from_any { place(&expected, heard, frame).unwrap_or(0) } else { 0 };
     let (mut same, mut silence, mut gaps) = (first, 0, 0);
-    // Places where it went on elsewhere, and frames that came in all.
+    // Number of jumps within the recording, and total number of its frames that came.
     let (mut jumps, mut came) = (0, first);
-    // And of zero bytes at the end.
+    // Number of frames of zero bytes at the end.
     let zero = vec![0; frame];
     let has_zeroes = tolerance.zeroes && !is_silence(&zero);
     let mut zeroes = 0;

@@ -1,7 +1,7 @@
-//! `vsnd-lab`: makes recordings that can be made again anywhere, compares what became of them, and says when what was heard.
+//! `vsnd-lab`: makes reproducible recordings, compares them with the heard sound, and reports positions and times.
 //!
-//! It runs in dom0 and in the guests of the lab: both make the same recording from a few numbers, so that
-//! none has to travel between them.
+//! The program runs in dom0 and in the guests of the lab: both make the same recording from a few numbers, so that
+//! no recording has to be transferred.
 
 mod compare;
 mod position;
@@ -102,7 +102,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
-            // Nobody is left to tell when standard error is closed.
+            // A closed standard error is ignored: the error cannot be reported anywhere else.
             let _ = writeln!(std::io::stderr(), "vsnd-lab: {error:#}");
             ExitCode::from(2)
         }
@@ -145,7 +145,8 @@ fn read(recording: &Recording, file: &Path) -> Result<Vec<u8>> {
         .with_context(|| format!("cannot read {}", file.display()))
 }
 
-/// The frames that were heard: of all of a recording's channels, of those that the file has, or in those of the file that are the recording's.
+/// The heard frames: of all channels of a recording, of the channels that the file has (`only`), or from the file's
+/// channels that belong to the recording (`among`).
 fn read_channels(recording: &Recording, tolerance: compare::Tolerance, file: &Path) -> Result<Vec<u8>> {
     if let Some(among) = tolerance.among {
         let heard = read(&Recording { channels: among.of, ..*recording }, file)?;

@@ -1,4 +1,4 @@
-//! When a stream was where, by a clock that can be compared with another domain's.
+//! Positions of a stream with their times, by a clock that can be compared with another domain's.
 
 use std::io::Write;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use rustix::time::{ClockId, clock_gettime};
 
-/// Longer than a look takes where nothing comes between.
+/// Maximum time of an undisturbed reading of a position.
 const LOOK_NS: i128 = 200_000;
 
 /// Nanoseconds of the monotonic clock.
@@ -17,7 +17,8 @@ fn now_ns() -> i128 {
     i128::from(now.tv_sec) * 1_000_000_000 + i128::from(now.tv_nsec)
 }
 
-/// The monotonic clock and the processor's counter at one moment: of some readings the one that took the least time.
+/// The monotonic clock and the processor's counter at one moment: of several readings, the one that took the least
+/// time.
 pub fn clock() -> Result<String> {
     let counter = || xen::processor_counter().context("domains share no counter of this processor");
     let mut best = (u64::MAX, 0, 0);
@@ -33,7 +34,8 @@ pub fn clock() -> Result<String> {
     Ok(format!("{now} {counter}"))
 }
 
-/// The text of the file, and when it was read. The domain may be without its processor for milliseconds in the middle of a look: it is taken again.
+/// The time of the reading, and the text of the file. The domain may lose its processor for milliseconds during a
+/// reading, which is then repeated.
 fn look_at(status: &Path) -> Result<(i128, String)> {
     let mut look = (i128::MAX, 0, String::new());
     for _ in 0..10 {
@@ -50,10 +52,11 @@ fn look_at(status: &Path) -> Result<(i128, String)> {
     Ok((look.1, look.2))
 }
 
-/// Writes a line for each of some looks. The time between them differs, so that they fall on all parts of a period.
+/// Reads the position `looks` times and writes a line for each. The time between two readings varies, so that they fall
+/// on all parts of a period.
 pub fn watch(looks: u32, status: &Path, out: &mut impl Write) -> Result<()> {
     for look in 0..looks {
-        // Multiples of the golden ratio lie evenly between 0 and 1.
+        // The fractional parts of multiples of the golden ratio lie evenly between 0 and 1.
         let part = f64::from(look) * 0.618_034 % 1.0;
         thread::sleep(Duration::from_secs_f64(0.004 + part * 0.010));
         let (now, text) = look_at(status)?;

@@ -1,4 +1,4 @@
-//! Recordings in which every frame is different, in any format that WAV can hold.
+//! Recordings in which every frame is different, in any format that a WAV file can hold.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -12,12 +12,12 @@ use sndif::Format;
 use crate::Recording;
 
 impl Recording {
-    /// Bytes of a frame.
+    /// Size of a frame in bytes.
     pub(crate) fn frame_bytes(&self) -> usize {
         self.format.frame_bytes(self.channels).unwrap_or(0) as usize
     }
 
-    /// All frames, as they lie in a guest's buffer.
+    /// All frames, with the layout of a guest's buffer.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.frame_bytes() * self.frames as usize);
         for number in 0..self.frames * u64::from(self.channels) {
@@ -43,7 +43,7 @@ impl Recording {
     }
 }
 
-/// The frames of a file, in `format`. WAV stores some formats in a form of its own: they are turned back.
+/// The frames of a file, in `format`. WAV stores some formats in another form, which is converted back.
 pub(crate) fn read(file: &Path, format: Format, channels: u8) -> Result<Vec<u8>> {
     if !is_wav(file) {
         return Ok(fs::read(file)?);
@@ -55,7 +55,7 @@ pub(crate) fn read(file: &Path, format: Format, channels: u8) -> Result<Vec<u8>>
         _ if audio.format == format => return Ok(audio.data),
         (Some(from), Some(to)) if from.bits() == to.bits() => linear::convert(from, &audio.data, to, &mut bytes),
         (_, None) if audio.format.width() == format.width() => {
-            // WAV knows no big-endian samples.
+            // WAV has no big-endian samples.
             let sample_bytes = format.frame_bytes(1).unwrap_or(1) as usize;
             let reversed = matches!(format, Format::F32Be | Format::F64Be | Format::Iec958SubframeBe);
             for sample in audio.data.chunks_exact(sample_bytes) {
@@ -71,7 +71,7 @@ fn is_wav(file: &Path) -> bool {
     file.extension().is_some_and(|extension| extension == "wav")
 }
 
-/// Appends a sample made of `bits`, never a float that is no number.
+/// Appends a sample made from `bits`; a float is never NaN.
 fn sample(format: Format, bits: u64, bytes: &mut Vec<u8>) {
     let high = (bits >> 32) as u32;
     if let Some(layout) = Linear::of(format) {
@@ -90,7 +90,7 @@ fn sample(format: Format, bits: u64, bytes: &mut Vec<u8>) {
     }
 }
 
-/// Spreads a number over 64 bits (the finisher of SplitMix64): neighbours have nothing in common.
+/// Hashes a number to 64 bits (the finisher of SplitMix64), so that adjacent numbers give unrelated bits.
 fn scatter(number: u64) -> u64 {
     let mut bits = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,9 +1,10 @@
-//! Where a recording is silent and where not.
+//! Silent and other stretches of a recording.
 
-/// Bytes of a frame: two 16-bit samples.
+/// Size of a frame in bytes: two 16-bit samples.
 const FRAME_BYTES: usize = 4;
 
-/// `sound 480, silence 960`: the stretches of a recording, in frames. What does not fill a frame at its end is passed over.
+/// The stretches of a recording in frames, as text: `sound 480, silence 960`. An incomplete frame at the end is
+/// ignored.
 pub fn describe(heard: &[u8]) -> String {
     let frames = heard.as_chunks::<FRAME_BYTES>().0;
     let stretches = frames.chunk_by(|one, next| is_silent(one) == is_silent(next));

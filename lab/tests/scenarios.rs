@@ -1,11 +1,11 @@
-//! The list of the lab's scenarios against the scenarios that there are.
+//! Tests that the list of the lab's scenarios matches the existing scenarios.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// Scenarios that run by name only: measurements, and what takes hours.
+/// Scenarios that run only by name: measurements, and scenarios that take hours.
 const BY_NAME: [&str; 5] = ["bench", "bench_race", "bench_start", "bench_dmix", "formats_all"];
 
 fn lab() -> &'static Path {
@@ -23,7 +23,7 @@ fn written() -> BTreeSet<String> {
     names.collect()
 }
 
-/// What each row runs, as `share-out.awk` says.
+/// Scenarios of each row, from `share-out.awk`.
 fn rows(platforms: &str, shared: bool) -> BTreeMap<String, Vec<String>> {
     rows_with(platforms, if shared { "shared=1" } else { "shared=0" })
 }

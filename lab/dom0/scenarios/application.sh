@@ -1,7 +1,7 @@
-# What applications ask of a sound card beside playing and recording (DRIVER=vsnd, but for `speaker`).
+# Operations of applications on a sound card other than playing and recording (DRIVER=vsnd, except for `speaker`).
 # shellcheck shell=sh
 
-# Nothing happens before OPEN that an application would have to wait for: aplay is kept before its first frame.
+# Before OPEN there are few requests that an application has to wait for: aplay is stopped before its first frame.
 scenario_queries() {
     world a
     must_run a "cd /sys/bus/xen/drivers/vsnd_front && echo vsnd-0 > unbind && echo vsnd-0 > bind
@@ -12,7 +12,7 @@ scenario_queries() {
     note "a new connection's first aplay: $OUTPUT, OPEN among them"
 }
 
-# axfer pauses the card when it is suspended, which a process of a terminal's foreground can be.
+# axfer pauses the card when it is suspended, which requires a terminal.
 scenario_paused() {
     world a
     must_run a "vsnd-lab make --frames 192000 --seed 81 /run/lab/paused.raw
@@ -31,10 +31,10 @@ END
     note "paused at frame $2 for 2 s: $COMPARED"
 }
 
-# How much of a buffer is still to be heard, and how much of what was captured is still to be read. aplay keeps its buffer full, up
-# to the period that plays. arecord takes each period when it is there: at most a period waits for it, and what the host's timer
-# is late (dom0 and the guest have one processor; half a period is far more than was seen). A driver that tells of a period one
-# event late makes it two.
+# Delay: frames of the buffer that were not heard yet, or captured frames that were not read yet. aplay keeps its buffer
+# full, up to the playing period. arecord takes each period immediately: at most a period waits for it, plus the
+# lateness of the host's timer (dom0 and the guest share one processor; half a period is far more than was measured). A
+# driver that reports a period one event late doubles the delay.
 scenario_delay() {
     world a
     sound="-q -D hw:0,0 -t raw -f S16_LE -r 48000 -c 2 --period-size=480 --buffer-size=1920"
@@ -51,9 +51,10 @@ scenario_delay() {
     done
 }
 
-# Between two events the position goes on at the stream's rate: looked at in all parts of a period, 99 of 100 looks lie within half
-# a millisecond of a straight line, as a rule within 50 us. Since all domains share one processor, a few looks may be held up: only
-# what lies 2 ms off is a failure. A position once a period lies up to half of one, 5 ms, off.
+# Between two events the position advances at the stream's rate: in all parts of a period, 99 of 100 readings lie within
+# half a millisecond of a straight line, usually within 50 us. Since all domains share one processor, a few readings may
+# be late: only a deviation above 2 ms is a failure. A position that changes once per period deviates by up to half a
+# period, 5 ms.
 scenario_position() {
     world a
     must_run a positions_off 20
@@ -63,7 +64,7 @@ scenario_position() {
     note "periods of 10 ms: half of 400 looks within $1 us of a straight line, 99 of 100 within $2 us"
 }
 
-# Draining ends with the last frame. aplay fills the last period with silence, and adds one where it was full.
+# Draining ends with the last frame. aplay fills the last period with silence, and adds a period if the last was full.
 scenario_drain() {
     world a
     longest=0
@@ -79,9 +80,9 @@ scenario_drain() {
     note "mmap, 1 and 5 periods of 100 ms, each -1, 0, +1 frames: identical; start, drain and end take $longest ms at most"
 }
 
-# Periods of 5 ms, by read and write: an xrun is told, and nothing but what it stands for is missing. dom0 and the guest share one
-# processor, which one of them may need for longer than the buffer of 20 ms. A driver or a daemon that is late with every period has
-# an xrun in each of a thousand.
+# Periods of 5 ms, by read and write: an xrun is reported, and only its frames are missing. dom0 and the guest share one
+# processor, which one of them may need for longer than the buffer of 20 ms. A driver or a daemon that is late with
+# every period would have an xrun in each of a thousand periods.
 scenario_short() {
     world a
     buffer="--period-size=240 --buffer-size=960"
@@ -93,7 +94,7 @@ scenario_short() {
     must_run a "XRUNS=2; record 0,0 100 240000 $buffer"
     few_xruns
     note "recorded: $(echo "$OUTPUT" | tail -n 1)$xruns_told"
-    # Made before: what makes it takes the guest's only processor for longer than a buffer.
+    # Made in advance, since making the recording takes the guest's only processor for longer than a buffer.
     must_run a "vsnd-lab make --frames 240000 --seed 84 /run/lab/play-84-240000.raw"
     must_run a "XRUNS=2; play 0,0 84 240000 s16_le 48000 2 -q $buffer & record 0,0 100 240000 $buffer && wait \$!"
     few_xruns
@@ -101,7 +102,8 @@ scenario_short() {
     note "both at once: $(echo "$OUTPUT" | tail -n 1)$xruns_told"
 }
 
-# Two xruns at most in what a guest's player or recorder said; where there is one, silence may lie between two frames.
+# few_xruns: at most two xruns in the output of a guest's player or recorder; with an xrun, silence may lie between two
+# frames.
 few_xruns() {
     xruns=$(echo "$OUTPUT" | grep -c 'run!!!')
     [ "$xruns" -le 2 ] || fail "$xruns xruns: $OUTPUT"
@@ -109,7 +111,7 @@ few_xruns() {
     [ "$xruns" = 0 ] || gaps=--gaps xruns_told=", xruns told: $xruns"
 }
 
-# A recording by each of two speakers, one after the other. speaker-test wants the format of a WAV file in its first chunk.
+# A recording on each of two speakers, one after the other. speaker-test expects a WAV file's format in its first chunk.
 scenario_speaker() {
     world a
     must_run a "mkdir -p /run/lab/speaker; cd /run/lab/speaker

@@ -1,14 +1,15 @@
-# Applications that play and record by ways of their own, with either driver. What nothing converts is compared bit for bit.
+# Applications that use ALSA in their own ways, with either driver. Sound without conversion is compared bit for bit.
 # shellcheck shell=sh
 
-# applications_world: the guest that has their programs.
+# applications_world: starts the guest that has these programs.
 applications_world() {
     [ -e /run/lab/applications.id ] || cat /lab/guest.cpio /lab/applications.cpio > /run/lab/applications.cpio
     GUEST_RAMDISK=/run/lab/applications.cpio GUEST_MB=300 world applications
     rm -f /run/lab/applications.cpio
 }
 
-# same_as_decoded: the last recording of the first stream begins with /run/lab/decoded.raw of the guest, whose sum and size are in $OUTPUT.
+# same_as_decoded: checks that the last recording of the first stream begins with the guest's /run/lab/decoded.raw,
+# whose checksum and size are in $OUTPUT.
 same_as_decoded() {
     # shellcheck disable=SC2086  # words
     set -- $OUTPUT
@@ -39,8 +40,8 @@ scenario_mpg123() {
     note "$COMPARED as its own decoder has them"
 }
 
-# PortAudio, by way of mpg123, which has it play half a second behind and leaves that out at the end. Silence may lie before and within;
-# all else is compared.
+# PortAudio, used by mpg123, which lets it play half a second late and drops that half second at the end. Silence may
+# lie before and within the sound; all other bytes are compared.
 scenario_portaudio() {
     applications_world
     must_run applications "mpg123 -q -s --stereo --loop 8 /usr/share/sounds/tone.mp3 | unsilenced > /run/lab/portaudio.raw
@@ -60,7 +61,7 @@ scenario_gst() {
     launch="GST_PLUGIN_SYSTEM_PATH=\$(echo /usr/lib/*/gstreamer-1.0) GST_REGISTRY=/run/lab/registry GST_REGISTRY_FORK=no gst-launch-1.0 -q"
     must_run applications "vsnd-lab make --frames 96000 --seed 171 /run/lab/171.raw && $launch filesrc location=/run/lab/171.raw ! \
         rawaudioparse format=pcm pcm-format=s16le sample-rate=48000 num-channels=2 ! alsasink device=hw:0,0" 60
-    # The sink begins by its clock, with either driver a frame or two late, and stops when its sound ends.
+    # The sink begins by its clock, one or two frames late with either driver, and stops when the sound ends.
     heard applications 0-0 171 --late --from-any --at-least 96000
     note "alsasink: $COMPARED"
     must_run applications "$launch alsasrc device=hw:0,0 num-buffers=200 ! audio/x-raw,format=S16LE,rate=48000,channels=2 ! \
@@ -68,7 +69,7 @@ scenario_gst() {
     note "alsasrc: $OUTPUT"
 }
 
-# What is recorded is played at once.
+# The recorded sound is played immediately.
 scenario_through() {
     applications_world
     must_run applications "arecord -q -D hw:0,0 -t raw -f S16_LE -r 48000 -c 2 -s 96000 | aplay -q -D hw:0,0 -t raw -f S16_LE -r 48000 -c 2"

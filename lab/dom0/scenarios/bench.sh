@@ -1,12 +1,12 @@
-# What sound costs: notifications, requests, processor time, and the time until it is heard. Not a test: `lab/bench.sh`
-# runs it and makes a table of share/bench, which has lines of ROW NAME VALUE.
+# Costs of sound: notifications, requests, processor time, and the time until sound is heard. Not a test: `lab/bench.sh`
+# runs these scenarios and makes a table of share/bench, which has lines of ROW NAME VALUE.
 # shellcheck shell=sh
 
-# Seconds that are measured, while the stream runs on before and after.
+# Measured seconds; the stream also runs before and after them.
 BENCH_SECONDS=100
 
 scenario_bench() {
-    # At the level `debug` the daemon measures how loud the sound is, too, which takes 6 ms of each second.
+    # At the level `debug` the daemon also measures the sound's peaks, which takes 6 ms of each second.
     VSND_LOG=vsndd=info
     world
     rm -f /share/bench
@@ -30,10 +30,10 @@ scenario_bench() {
 
 bench_value() { echo "$*" >> /share/bench; }
 
-# bench_steady ROW FRAMES-OF-A-PERIOD COMMAND: what a running stream costs.
+# bench_steady ROW FRAMES-OF-A-PERIOD COMMAND: measures the costs of a running stream.
 bench_steady() {
-    # Daemon and guest count at different moments, for equally long. The names of the driver's interrupts cannot be
-    # relied on; what is left without those of Xen's store and console are its.
+    # Daemon and guest count at different moments, for the same time. The names of the driver's interrupts are not
+    # reliable, so all interrupts of Xen except those of the store and the console are counted.
     guest_begin a "{ $3 || touch /run/lab/bad; } & sleep 3; cat /proc/interrupts > /run/lab/1; sleep $BENCH_SECONDS
         cat /proc/interrupts > /run/lab/2; wait; [ ! -e /run/lab/bad ] || exit 1
         awk '\$3 ~ \"^xen-dyn\" && !/xenbus|hvc_console/ {
@@ -44,7 +44,7 @@ bench_steady() {
     sleep $BENCH_SECONDS
     bench_counts > /run/lab/bench-after
     guest_wait a 60 || fail "$1: $OUTPUT"
-    # An xrun would be said here too, and its periods counted.
+    # An xrun would be in the output, too, and its periods would be counted.
     case $OUTPUT in
         *[!0-9]*) fail "$1: $OUTPUT" ;;
     esac
@@ -56,7 +56,7 @@ bench_steady() {
     done
 }
 
-# What has been used so far. The daemon's event channels count in dom0's interrupts.
+# bench_counts: resources used so far. The daemon's event channels are in dom0's interrupts.
 bench_counts() {
     cat /proc/interrupts > /run/lab/interrupts
     echo to-daemon "$(awk "/evtchn:${BENCH_PROCESS:-vsndd}/ { sum += \$2 } END { print sum + 0 }" /run/lab/interrupts)"
@@ -65,8 +65,8 @@ bench_counts() {
     xl list | awk '$1 == "Domain-0" { print "dom0-cpu", $6 } $1 == "a" { print "guest-cpu", $6 }'
 }
 
-# The daemon beside another backend of the same protocol, if the image has one: what each costs for the same streams of the same
-# guest, and what the guest has of it. `make race` runs it; docs/performance.md has its figures.
+# The daemon and another backend of the same protocol, if the image has one: the costs of each for the same streams of
+# the same guest, and the quality for the guest. `make race` runs this scenario; docs/performance.md has its results.
 scenario_bench_race() {
     BENCH_SECONDS=200
     VSND_LOG=vsndd=info
@@ -96,7 +96,8 @@ scenario_bench_race() {
     rmmod snd-dummy
 }
 
-# bench_race BACKEND: what each kind of stream costs it, how true the guest's position is, and the shortest buffer.
+# bench_race BACKEND: measures the costs of each kind of stream, the accuracy of the guest's position, and the shortest
+# buffer.
 bench_race() {
     sound="-q -D hw:0,0 -t raw -f S16_LE -r 48000 -c 2"
     bench_steady "$1-idle" 480 true
@@ -110,27 +111,29 @@ bench_race() {
     bench_value "$1-position" us-half "${OUTPUT%%[!0-9]*}"
     bench_value "$1-position" us "${OUTPUT##*[!0-9]}"
     guest_begin a shortest_buffer
-    # Nothing else is done here meanwhile: what looks whether it is over would be one more program.
+    # Sleep meanwhile: a program that checks for the end would disturb the measurement.
     sleep 60
     guest_wait a 60 || fail "the shortest buffer: $OUTPUT"
     bench_value "$1-buffer" ms "$OUTPUT"
 }
 
-# bench_requests ROW STREAM: requests of the PCM that was closed last, the first one of this stream.
+# bench_requests ROW STREAM: records the number of requests of the PCM that was closed last, the first one of this
+# stream.
 bench_requests() {
     soon 5 grep -q 'closed: .* connected' "$DAEMON_LOG"
     requests=$(sed -n 's/.*closed: .* connected, \([0-9]*\) requests.*/\1/p' "$DAEMON_LOG" | tail -n 1)
     bench_value "$1" requests "$requests"
 }
 
-# From the start of aplay in the guest to the moment when dom0's sound card begins to play; how long before it is heard aplay
-# has written a frame; and which buffers are too short for it. The card is snd-dummy, whose position goes with a fine timer:
-# that of snd-aloop moves in leaps of four milliseconds. Clocks are compared by the processor's counter, for the wall clocks
+# Measures the time from the start of aplay in the guest until dom0's sound card begins to play, the time from writing a
+# frame until it is heard, and the shortest buffer. The card is snd-dummy, whose position follows a fine timer; that of
+# snd-aloop advances in steps of four milliseconds. Clocks are compared by the processor's counter, since the wall
+# clocks
 # of the domains are milliseconds apart.
 scenario_bench_start() {
     world
     modprobe snd-dummy
-    # At the level `debug` the daemon measures how loud the sound is, too.
+    # At the level `debug` the daemon also measures the sound's peaks.
     VSND_LOG=vsndd=info
     daemon_with 'sink = "alsa:hw:Dummy,0"'
     GUEST_TSC=native
@@ -138,7 +141,7 @@ scenario_bench_start() {
     sound="-q -D hw:0,0 -t raw -f S16_LE -r 48000 -c 2"
     must_run a "head -c 384000 /dev/zero > /run/lab/zero.raw"
     for round in 1 2 3 4 5 6 7 8; do
-        # The first lines: the clock, and when aplay is started.
+        # The first line: the clock when aplay is started.
         guest_begin a "sleep 0.0$round; vsnd-lab clock; aplay $sound --period-size=480 --buffer-size=1920 /run/lab/zero.raw &
             sleep 1; vsnd-lab positions /proc/asound/card0/pcm0p/sub0/status; wait"
         sleep 1.5
@@ -168,8 +171,8 @@ scenario_bench_start() {
     devices_end
 }
 
-# bench_shortest WHO: the shortest buffer, of two periods, that does not run dry in three seconds while that domain's processor
-# is wanted by another program, too; 0 if none does of up to 80 ms.
+# bench_shortest WHO: measures the shortest buffer of two periods without an xrun in three seconds while another program
+# in these domains uses the processor, too; 0 if even 80 ms are too short.
 bench_shortest() {
     shortest=0 hog='while :; do :; done'
     for milliseconds in 40 30 20 15 10 8 6 5 4 3 2 1; do
@@ -180,7 +183,7 @@ bench_shortest() {
             sleep 0.3
             aplay $sound --period-size=$frames --buffer-size=$((frames * 2)) -d 3 /dev/zero
             [ -z \"\$hog_pid\" ] || kill \$hog_pid"
-        # Nothing else is done here meanwhile: what looks whether it is over would be one more program.
+        # Sleep meanwhile: a program that checks for the end would disturb the measurement.
         sleep 4.5
         [ -z "$hog_pid" ] || { kill "$hog_pid"; wait "$hog_pid"; }
         guest_wait a 60 || fail "$1, $milliseconds ms: $OUTPUT"
@@ -190,7 +193,8 @@ bench_shortest() {
     bench_value "buffer-$1" ms $shortest
 }
 
-# How many streams share dom0's card by dmix without an xrun. Their guests are the benchmark's own, in its own emulated Xen.
+# Measures the number of streams that share dom0's card by dmix without an xrun. The guests are the benchmark's own, in
+# its own emulated Xen.
 scenario_bench_dmix() {
     guest_stop_all
     mixed_pcm 480

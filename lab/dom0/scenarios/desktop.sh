@@ -1,5 +1,5 @@
-# What a desktop has between applications and the card: a sound server, and a mixer on the screen (DRIVER=vsnd: with the
-# stock driver PulseAudio rewinds what the host has already).
+# Programs of a desktop between applications and the card: a sound server, and a mixer on the screen (DRIVER=vsnd: with
+# the stock driver PulseAudio rewinds frames that the host has already taken).
 # shellcheck shell=sh
 
 scenario_desktop() {
@@ -21,8 +21,8 @@ scenario_desktop() {
     guest_stop a
 }
 
-# Sound servers in a guest put each channel of 7.1 where the card has it: PulseAudio by ALSA's usual order, and PipeWire by the
-# card's channel maps.
+# Sound servers in a guest map each channel of 7.1 to the card's channel: PulseAudio by ALSA's default order, PipeWire
+# by the card's channel maps.
 scenario_theatre() {
     world
     cat /lab/guest.cpio /lab/desktop.cpio /lab/pipewire.cpio > /run/lab/theatre.cpio
@@ -34,7 +34,8 @@ scenario_theatre() {
         with_pulse_8 pacat --raw --rate=48000 --format=s16le --channels=8 --channel-map=$map /run/lab/91.raw" 60
     heard_in_file_order a 0-0 91 --channels 8 --frames 96000 --late
     note "7.1 through PulseAudio: $COMPARED"
-    # Whole cycles of its graph, for pw-play loses a rest; and it ends before its server has given all of it to the card.
+    # Whole cycles of PipeWire's graph, since pw-play loses a remainder; and a pause, since pw-play ends before its
+    # server has written all frames to the card.
     must_run a "vsnd-lab make --channels 8 --frames 98304 --seed 92 /run/lab/92.wav &&
         with_pipewire sh -c 'pw-play /run/lab/92.wav && sleep 1'" 60
     heard a 0-0 92 --channels 8 --frames 98304 --late

@@ -1,16 +1,17 @@
-# The daemon plays to a sound card of dom0, snd-aloop, whose other end is recorded; and the card goes and comes back.
+# The daemon plays to a sound card of dom0, snd-aloop, whose other end is recorded; the card is removed and comes back.
 # shellcheck shell=sh
 
 LOOPBACK=/sys/bus/platform/drivers/snd_aloop
 
-# daemon_with LINE...: the daemon, with a configuration of these lines. It is root: nobody here gives sound cards to a group.
+# daemon_with LINE...: starts the daemon with a configuration of these lines. The daemon is root, since dom0 gives no
+# group access to sound cards.
 daemon_with() {
     daemon_kill
     printf '%s\n' "$@" > /run/lab/vsndd.toml
     daemon_launch
 }
 
-# mixed_pcm PERIOD: what people have in /etc/asound.conf, so that programs can share a card.
+# mixed_pcm PERIOD: writes a typical /etc/asound.conf, with which programs can share a card.
 mixed_pcm() {
     modprobe snd-aloop
     cat > /etc/asound.conf << END
@@ -22,11 +23,11 @@ pcm.mixed {
 END
 }
 
-# devices_world: guest a, of whose streams each plays in another way to dom0's card, and two to sound servers.
+# devices_world: starts guest a, whose streams play in different ways to dom0's card, and two of them to sound servers.
 devices_world() {
     [ ! -e /run/lab/devices ] || return 0
     world
-    # Before the daemon shuts itself in: it is a client of PipeWire's, with PipeWire's modules.
+    # Before the daemon enters its sandbox: as a client of PipeWire, the daemon needs PipeWire's modules.
     [ -e /bin/pipewire ] || (cd / && cpio -id < /lab/pipewire.cpio 2> /dev/null)
     mixed_pcm 1024
     daemon_with 'sink = "alsa:hw:Loopback,0,0"' \
@@ -39,13 +40,13 @@ devices_world() {
     touch /run/lab/devices
 }
 
-# loopback_record SECONDS SUBDEVICE: the card's other end, into $WAVS/loopback.wav.
+# loopback_record SECONDS SUBDEVICE: records the card's other end into $WAVS/loopback.wav.
 loopback_record() {
     arecord -q -D "hw:Loopback,1,$2" -f S16_LE -r 48000 -c 2 -d "$1" "$WAVS/loopback.wav" &
     recorder_pid=$!
 }
 
-# recorded_is FILE COMMAND...: whether `vsnd-lab COMMAND...` finds that in the recording, when it has ended.
+# recorded_is FILE COMMAND...: waits for the recording and checks it with `vsnd-lab COMMAND...`.
 recorded_is() {
     recording=$1
     shift
@@ -54,7 +55,7 @@ recorded_is() {
     note "$recording: $(cat /run/lab/compared)"
 }
 
-# logged TEXT: whether the daemon has said so since the scenario began.
+# logged TEXT: true if the daemon has logged TEXT since the scenario began.
 logged() { tail -n +"$log_begin" "$DAEMON_LOG" | grep -q "$1"; }
 
 devices_end() {
@@ -63,7 +64,7 @@ devices_end() {
     guest_stop_all
 }
 
-# What a guest plays arrives at the card's other end, byte by byte, and silence after it.
+# The sound of a guest arrives at the card's other end, byte by byte, followed by silence.
 scenario_aloop() {
     devices_world
     loopback_record 3 0
@@ -71,8 +72,8 @@ scenario_aloop() {
     recorded_is loopback.wav compare --seed 32 --frames 96000 --late
 }
 
-# Two streams share the card, one of them through yet another plugin; their positions go with the clock all the same. And a
-# third has a rate that only a plugin makes out of the card's.
+# Two streams share the card, one of them through a further plugin; their positions still follow the clock. A third has
+# a rate that a plugin converts to the card's.
 scenario_mixed() {
     devices_world
     loopback_record 5 1
@@ -92,8 +93,8 @@ scenario_mixed() {
     [ "$bytes" -gt 370000 ] || fail "of 2 s at 44100 Hz $bytes bytes are no silence"
 }
 
-# Eight channels, each where it belongs, and gaps behind which nothing is lost: at dom0's card in the card's order, and at a server
-# whose sink has them in another.
+# Eight channels in the right order, and gaps after which nothing is lost: at dom0's card in the card's order, and at a
+# server whose sink has another order.
 scenario_surround() {
     world
     modprobe snd-aloop
@@ -128,7 +129,7 @@ scenario_surround() {
     devices_end
 }
 
-# A guest's period and buffer are what it asks for where the device can do that, else the device's.
+# A guest gets the requested period and buffer if the device supports them, otherwise the device's.
 scenario_bounded() {
     devices_world
     for bound in "0,0 240 960" "1,0 1024 2048"; do
@@ -144,8 +145,8 @@ scenario_bounded() {
     done
 }
 
-# play_to_server SEED STREAM: a guest plays that to a server's sink, whose recorder is told to end then. Silence first: a
-# server begins a stream in what it has rendered already, which the monitor's recorder has.
+# play_to_server SEED STREAM: plays a recording in the guest to a server's sink, then ends the recorder. Silence comes
+# first: a server begins a stream within data that it has rendered already, and that the monitor's recorder has read.
 play_to_server() {
     must_run a "vsnd-lab make --frames 144000 --seed $1 /run/lab/$1.raw && { head -c 38400 /dev/zero; cat /run/lab/$1.raw; } |
         aplay -D hw:0,0,$2 -t raw -f S16_LE -r 48000 -c 2 --period-size=2400 --buffer-size=9600"
@@ -153,7 +154,7 @@ play_to_server() {
     kill -INT $recorder_pid
 }
 
-# What a guest plays to a sound server of dom0 is heard at the server's sink, byte by byte.
+# The sound that a guest plays to a sound server of dom0 is heard at the server's sink, byte by byte.
 scenario_server() {
     devices_world
     (cd / && cpio -id < /lab/desktop.cpio 2> /dev/null)
@@ -185,7 +186,7 @@ scenario_pipewire() {
 
 recorder_has_begun() { [ "$(stat -c %s "$WAVS/monitor.wav" 2>/dev/null || echo 0)" -gt 4096 ]; }
 
-# The card is taken away under a player, and brought back: the player notices nothing, the daemon says both.
+# The card is removed while a player uses it, and comes back: the player notices nothing, the daemon logs both.
 scenario_unplugged() {
     world
     modprobe snd-aloop
@@ -204,7 +205,8 @@ scenario_unplugged() {
     devices_end
 }
 
-# A card that is not there when the daemon starts: it starts, says so, and refuses the stream with ENODEV or plays to nobody.
+# The card is missing when the daemon starts: the daemon starts, logs that, and refuses the stream with ENODEV or
+# discards its sound.
 scenario_absent() {
     world
     log_begin=$(($(wc -l < "$DAEMON_LOG") + 1))

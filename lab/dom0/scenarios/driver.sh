@@ -1,7 +1,7 @@
-# What only our own driver does (DRIVER=vsnd).
+# Features that only our own driver has (DRIVER=vsnd).
 # shellcheck shell=sh
 
-# Which driver the guest has: a run for the wrong one proves nothing.
+# Shows which driver the guest has: a run with the wrong one would prove nothing.
 scenario_driver() {
     world a
     must_run a "lsmod | grep -Eo '^(vsnd_front|snd_xen_front)'"
@@ -10,7 +10,7 @@ scenario_driver() {
     note "$(echo "$OUTPUT" | tr '\n' ' ')"
 }
 
-# The shared buffer is the application's: written to and read from without a copy.
+# The application accesses the shared buffer directly, without a copy.
 scenario_mmap() {
     world a
     must_run a "play 0,0 41 96000 s16_le 48000 2 -M"
@@ -24,7 +24,7 @@ scenario_mmap() {
     note "arecord -M: $OUTPUT"
 }
 
-# Conversion, which alsa-lib does in the mapped buffer.
+# Conversion by alsa-lib in the mapped buffer.
 scenario_plug() {
     world a
     must_run a "vsnd-lab make --frames 44100 --seed 43 /run/lab/plug.raw &&
@@ -34,7 +34,7 @@ scenario_plug() {
     note "s32_be, 11025 Hz, mono through plughw: played in its time"
 }
 
-# Formats and rates of the protocol that the stock driver does not know.
+# Rates of the protocol that the stock driver does not know.
 scenario_rates() {
     world
     rates="12000;24000;88200;176400;192000;384000"
@@ -48,15 +48,15 @@ scenario_rates() {
     guest_stop a
 }
 
-# Channels have places: a player that has them in a WAV file's order puts each where the card's map says, and the daemon's file has
-# them in the former order again.
+# Channels have positions: a player with a WAV file's order maps each to the card's channel, and the daemon's file has
+# the original order again.
 scenario_speakers() {
     world
     guest_start a "[['CARD, short-name=Speakers, channels-min=1, channels-max=8, buffer-size=262144',
         'PCM, name=all', 'STREAM, unique-id=p0, type=p']]"
     must_run a "play 0,0 45 24000 s16_le 48000 5 --buffer-time=60000 --chmap=FL,FR,RL,RR,FC"
     heard a 0-0 45 --channels 5 --frames 24000
-    # Not five of them: aplay goes the wrong way where the way back is another.
+    # Not with five channels: aplay applies the map in the wrong direction, which matters if the inverse map differs.
     for map in FL,FR,FC,LFE,RL,RR FL,FR,FC,LFE,RL,RR,SL,SR; do
         channels=$(echo $map | tr , '\n' | wc -l)
         must_run a "play 0,0 $((40 + channels)) 24000 s16_le 48000 $channels --buffer-time=60000 --chmap=$map"
@@ -68,14 +68,14 @@ scenario_speakers() {
     guest_stop a
 }
 
-# silent GUEST PCM-STREAM: nothing was heard in the newest recording.
+# silent GUEST PCM-STREAM: checks that the newest recording is silent.
 silent() {
     silent_file=$(newest "$WAVS/$(guest_id "$1")-0-$2")
     soon 3 [ -s "$silent_file" ] || fail "$silent_file: there is none"
     [ "$(tail -c +81 "$silent_file" | unsilenced | wc -c)" = 0 ] || fail "${silent_file#"$WAVS"/} is not silent"
 }
 
-# Volume and mute, set while the stream is closed and told when it is opened.
+# Volume and mute, set while the stream is closed and sent when it is opened.
 scenario_mixer() {
     world a
     must_run a "amixer -c0 sget PCM,0 | grep -E 'Limits|Left:'"
@@ -97,14 +97,14 @@ scenario_mixer() {
     note "muted while playing, unmuted while closed"
 }
 
-# What is to be seen of a stream.
+# Information about a stream in /proc/asound.
 scenario_view() {
     world a
     must_run a "play 0,0 57 & sleep 1; sed -n '1,/violation\|^pcm 0 stream 1/p' /proc/asound/card0/vsnd | head -n 8; wait \$!"
     note "$(echo "$OUTPUT" | grep -v Playing | tr -s ' \n' ' ')"
 }
 
-# The device goes while an application holds its card: nothing waits for the application.
+# The device is detached while an application has the card open: nothing waits for the application.
 scenario_removed() {
     world a
     guest_begin a "play 0,0 58 960000; echo status \$?"
@@ -124,7 +124,7 @@ scenario_removed() {
     guest_stop a
 }
 
-# An administrator takes the device from the driver and gives it back, while it plays.
+# An administrator unbinds the device from the driver while it plays, and binds it again.
 scenario_unbound() {
     world a
     must_run a "play 0,0 65 960000 > /run/lab/65 2>&1 & sleep 2; cd /sys/bus/xen/drivers/vsnd_front
@@ -136,9 +136,9 @@ scenario_unbound() {
     [ "$mapped" = 16 ] || fail "$mapped pages of the guest are mapped, expected 16"
 }
 
-# goes_on GUEST SEED FRAMES FILE [MISSING]: what was heard of a player in FILE, from the first connection, and then from the
-# next is all of it, but for what the first had taken and not put down, and the period that it had not told of, which is heard twice:
-# MISSING frames at most.
+# goes_on GUEST SEED FRAMES FILE [MISSING]: checks that a player's sound is complete: FILE has the part from the first
+# connection, the newest recording the part from the next one. At most MISSING frames (4800) may be lost, because the
+# first daemon took them without writing them, or be heard twice, because it had not reported their period.
 goes_on() {
     vsnd-lab compare --seed "$2" --frames "$3" --at-least 4800 "$4" > /run/lab/compared ||
         fail "what was heard before: $(cat /run/lab/compared)"
@@ -151,8 +151,9 @@ goes_on() {
     [ "${missing#-}" -le "${5:-4800}" ] || fail "$missing frames are missing"
 }
 
-# when_put_down FILE: waits until the daemon has written to it. Its file's thread gathers for 50 ms: who kills the daemon within those after a
-# period's end finds a period less in the file than the guest was told of, and right behind them all of it.
+# when_put_down FILE: waits until the daemon has written to the file. The file's thread collects frames for 50 ms: if
+# the daemon is killed within that time after a period's end, the file lacks a period that was reported to the guest;
+# immediately after a write, the file is complete.
 when_put_down() {
     put_down=$(wc -c < "$1")
     for _ in $(seq 100); do
@@ -195,7 +196,7 @@ scenario_recovers() {
     note "and the next: $COMPARED"
 }
 
-# The daemon is started anew as its unit does it, by an administrator or after its death: how long nothing is heard.
+# The daemon is restarted like by its unit, by an administrator or after its death: measures the time of silence.
 scenario_service() {
     world a
     service_seed=67
@@ -219,13 +220,13 @@ scenario_service() {
     done
 }
 
-# heard_another: a newer recording than $first has frames behind its header.
+# heard_another: true if a newer recording than $first has frames after its header.
 heard_another() {
     another=$(newest "$WAVS/$(guest_id a)-0-0-0")
     [ "$another" != "$first" ] && [ "$(wc -c < "$another")" -gt 80 ]
 }
 
-# Two cards in one domain, with the indices and ids that the module's parameters say; and a third that is not wanted.
+# Two cards in one domain, with the indices and ids from the module's parameters, and a third that is disabled.
 scenario_cards() {
     world
     guest_start a "[['CARD, short-name=One', 'PCM, name=x', 'STREAM, unique-id=p, type=p'],

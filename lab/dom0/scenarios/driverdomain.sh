@@ -1,4 +1,4 @@
-# The daemon in a guest of its own, which has the sound hardware; dom0 has none.
+# The daemon in a driver domain, a guest with the sound hardware; dom0 has none.
 # shellcheck shell=sh
 
 scenario_driverdomain() {

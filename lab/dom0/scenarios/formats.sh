@@ -1,16 +1,17 @@
-# Every format, rate and channel count that xl and the stock driver let through.
+# Every format, rate and channel count that xl and the stock driver accept.
 # shellcheck shell=sh
 
-# All that xl knows and a WAV file can hold.
+# All formats that xl knows and a WAV file can hold.
 FORMATS="s8 u8 s16_le s16_be u16_le u16_be s24_le s24_be u24_le u24_be s32_le s32_be u32_le u32_be \
 iec958_subframe_le iec958_subframe_be mu_law a_law"
-# The stock driver knows the float formats by other names than xl writes, and never sees them.
+# The stock driver has other names for the float formats than xl, and does not recognise them.
 UNSEEN="f32_be f32_le f64_be f64_le"
 RATES="5512 8000 11025 16000 22050 32000 44100 48000 64000 96000 176400 192000"
 CHANNELS="1 2 3 4 5 6 7 8"
 
-# When a player ends, ALSA's library has the driver fill what is behind its last frame with silence: the one of Debian 13 always does.
-# The stock driver fills with zero bytes, and where those are a sound that is heard until it is told to stop.
+# When a player ends, ALSA's library may make the driver fill the buffer after the last frame with silence; that of
+# Debian 13 always does. The stock driver fills with zero bytes. In formats in which those are no silence, they are
+# heard until the driver is told to stop.
 fills_with_zeroes() {
     [ "$(guest_module)" = snd_xen_front ] || return
     must_run a "aplay --version"
@@ -19,7 +20,7 @@ fills_with_zeroes() {
 
 formats_guest() {
     world
-    # Our own driver takes all of them.
+    # Our own driver accepts all formats.
     [ "$(guest_module)" = snd_xen_front ] || FORMATS="$FORMATS $UNSEEN" UNSEEN=""
     list=$(echo "$FORMATS $UNSEEN" | tr ' ' ';')
     rates=$(echo "$RATES" | tr ' ' ';')
@@ -34,12 +35,12 @@ formats_guest() {
     done
 }
 
-# one_format FORMAT RATE CHANNELS: 0.4 s of it, four times the buffer.
+# one_format FORMAT RATE CHANNELS: plays and compares 0.4 s, four times the buffer.
 one_format() {
     number=$((number + 1))
     frames=$(($2 * 2 / 5))
     must_run a "play 0,0 $number $frames $1 $2 $3 --buffer-time=100000 && rm /run/lab/play-*"
-    # shellcheck disable=SC2086  # none or one
+    # shellcheck disable=SC2086  # no word or one
     heard a 0-0 $number --format "$1" --channels "$3" --frames $frames $zeroes
     rm "$heard_file"
     heard_zeroes=$(echo "$COMPARED" | sed -n 's/.*, then \([0-9]*\) of zero bytes$/\1/p')
@@ -48,7 +49,7 @@ one_format() {
     zeroes_noted="$zeroes_noted $1 $heard_zeroes"
 }
 
-# What a guest's configuration can do about it.
+# A guest's configuration that avoids the zero bytes.
 without_zeroes() {
     must_run a "echo 'pcm.quiet { type hw card 0 drain_silence 0 }' > /etc/asound.conf
         vsnd-lab make --format u8 --frames 19200 --seed 99 /run/lab/quiet.raw
@@ -64,7 +65,7 @@ formats_noted() {
     guest_stop a
 }
 
-# Each value with ordinary ones.
+# Each value of one parameter with common values of the others.
 scenario_formats() {
     formats_guest
     for format in $FORMATS; do one_format "$format" 48000 2; done

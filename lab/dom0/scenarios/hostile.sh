@@ -1,13 +1,13 @@
-# A guest that means harm, beside one that plays.
+# A hostile guest, beside one that plays.
 # shellcheck shell=sh
 
-# What the daemon has allocated and touched. Its program's text counts in dom0's RssShmem, and grows with each part of it that
-# runs for the first time.
+# daemon_memory_kb: memory that the daemon has allocated and touched. The program's text is not included: it is in
+# dom0's RssShmem, and grows with each part that runs for the first time.
 daemon_memory_kb() {
     for pid in $(daemon_pid) $(workers); do cat "/proc/$pid/status"; done | awk '/^RssAnon:/ { sum += $2 } END { print sum }'
 }
 
-# authority_of GUEST PROBE ANSWER: what the worker of a guest said when it tried that.
+# authority_of GUEST PROBE ANSWER: checks the answer that the worker of a guest logged for a probe.
 authority_of() {
     said=$(tail -n "+$log_begin" "$DAEMON_LOG" | sed -n "s#.*probe of the worker of domain $(guest_id "$1"): $2: ##p" | tail -n1)
     case $said in
@@ -16,7 +16,7 @@ authority_of() {
     esac
 }
 
-# What a worker could do that a guest has taken over: nothing but what concerns that guest.
+# A worker that a guest has taken over can access only the resources of that guest.
 scenario_authority() {
     world a b
     daemon_kill
@@ -27,7 +27,7 @@ scenario_authority() {
         store-write:/local/domain/$other/device/vsnd/0/state store-write:/local/domain/$(guest_id a)/device/vsnd/0/state
         read:/dev/xen/gntdev read:/dev/xen/evtchn read:/dev/xen/privcmd read:/dev/xen/xenbus read:/run/xenstored/socket
         call:execve call:ptrace call:kill call:exec-shared call:exec-written call:setuid"
-    # shellcheck disable=SC2046 # words
+    # shellcheck disable=SC2046 # a list of words
     daemon_launch --user vsnd $(for probe in $probes; do echo "--worker-probe $probe"; done)
     for probe in $probes; do
         case $probe in
@@ -47,10 +47,10 @@ scenario_authority() {
 
 scenario_hostile() {
     world b
-    # Room for a buffer with a page directory of two pages, so that there can be a circle in it.
+    # Room for a buffer with a page directory of two pages, so that the directory can be circular.
     bad="[['CARD, short-name=Bad, buffer-size=4194304', 'PCM, name=main', 'STREAM, unique-id=p, type=p']]"
-    # Once in small, so that everything is there that it needs once, and that the heap keeps: above all the rings of the other
-    # guest's files, of which two may be there at once.
+    # A short run first, so that everything is allocated that is needed once and that the heap keeps: mainly the rings
+    # of the other guest's files, of which two may exist at the same time.
     guest_start a "$bad" lab.nodriver
     guest_begin a "vsnd-lab-hostile 500"
     must_run b "play 0,0 48 48000"
@@ -58,7 +58,8 @@ scenario_hostile() {
     guest_stop a
     must_run b "play 0,0 49 48000; play 0,0 50 48000"
     before=$(holdings)
-    # What the heap keeps it keeps once; a leak of 64 bytes with each of 10000 packets, signals or nodes is more, each time.
+    # The heap keeps memory once; a leak of 64 bytes with each of 10000 packets, signals or nodes is more, in each
+    # round.
     for attempt in 1 2; do
         memory_before=$(daemon_memory_kb)
         hostile_beside
@@ -71,7 +72,7 @@ scenario_hostile() {
     note "$before, as before, memory +$memory kB in round $attempt, $logged_lines lines logged"
 }
 
-# hostile_beside: guest a does all the harm it can while b plays, and goes.
+# hostile_beside: guest a runs all attacks while b plays, and is stopped.
 hostile_beside() {
     log_before=$(wc -l < "$DAEMON_LOG")
     guest_start a "$bad" lab.nodriver
@@ -91,7 +92,7 @@ hostile_beside() {
     logged_lines=$(($(wc -l < "$DAEMON_LOG") - log_before))
 }
 
-# guest_answered_by NAME: whether the command that was begun has ended.
+# guest_answered_by NAME: true if the guest's command has ended.
 guest_answered_by() {
     case $(xenstore-read "$(guest_path "$1")/data/lab/status") in
         "$(cat "/run/lab/$1.number") "*) true ;;

@@ -1,4 +1,4 @@
-# A host that lies to the guest's driver (DRIVER=vsnd; the stock driver believes everything).
+# A host that lies to the guest's driver (DRIVER=vsnd; the stock driver checks nothing).
 # shellcheck shell=sh
 
 LIES="answers ids producer results params silence positions events storm states keep flood slow"
@@ -12,13 +12,14 @@ scenario_liar() {
         liar=$!
         seconds=3 arguments="" told=true
         case $lie in
-            # Spurious notifications come more and more seldom: what the driver bears with may take ten seconds.
+            # Spurious notifications are handled less and less often: the driver's limit may be reached after ten
+            # seconds.
             flood) seconds=14 told="dmesg | grep 'events in a row that cannot be true' > /dev/null" ;;
-            # Many requests are in flight when the player is told to end, which does not wait for each of them.
+            # Many requests are in flight when the player is told to end; the player must not wait for each of them.
             slow) arguments="--period-size=480 --buffer-size=13440" ;;
         esac
-        # A recorder tells of each overrun, and only the end of what is printed is sent here.
-        # What the player gets out of it is open; it ends when it is told to, and the guest lives.
+        # A recorder reports each overrun, and only the end of the output is sent here, so arecord's output is
+        # discarded. The player's result is not checked; it must end when told to, and the guest must survive.
         guest_run a "soon 3 [ -e /proc/asound/card0/pcm0p ]
             began=\$(now_ms)
             timeout -s INT $seconds aplay -q -D hw:0,0 -t raw -f S16_LE -r 48000 -c 2 $arguments /dev/zero
@@ -29,8 +30,8 @@ scenario_liar() {
         took=$(echo "$OUTPUT" | sed -n 's/^took \([0-9]*\) ms$/\1/p')
         note "$lie: aplay ends with $(echo "$OUTPUT" | grep -x '[0-9]*') after $took ms"
         ! echo "$OUTPUT" | grep -q 'not told' || fail "$lie: the guest's kernel does not say what was wrong"
-        # ALSA waits ten seconds for room in the buffer, and `prepare` eight for a backend that is away; answers have three
-        # and the time of the buffer.
+        # ALSA waits ten seconds for room in the buffer, and `prepare` eight for an absent backend; the limit for
+        # answers is three seconds and the time of the buffer.
         [ "${took:-99999}" -lt $((seconds * 1000 + 16000)) ] || fail "$lie: aplay took ${took:-?} ms"
         kill -0 $liar 2>/dev/null || fail "the liar is gone: $(tail -n1 /run/lab/liar.log)"
         kill -KILL $liar

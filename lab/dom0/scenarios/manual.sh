@@ -1,13 +1,13 @@
-# docs/xen.md, word for word: its fenced blocks run in their order, each where its first line says.
+# Runs docs/xen.md word for word: its fenced blocks in order, each in the place that its first line names.
 #
 #   ```sh PLACE           commands, in dom0 or in the guest of that name; a failing one fails the block
 #   ```toml PLACE FILE    the text of a file there
-#   ```cfg dom0 FILE      lines for the guest's configuration FILE; what else it needs is the lab's
+#   ```cfg dom0 FILE      lines for the guest's configuration FILE; the lab adds the other lines
 #
-# Blocks that name no place do not run. Hosts of sound have snd-aloop for a sound card: what is played into its
-# first device is heard at its second one, and the other way round.
+# Blocks that name no place do not run. Domains with a daemon have snd-aloop as a sound card: sound played to its first
+# device is heard at its second one, and the other way round.
 # shellcheck shell=sh
-# shellcheck disable=SC2034  # the words of lib.sh use what is set here
+# shellcheck disable=SC2034  # variables for the functions of lib.sh
 
 MANUAL=/run/lab/manual
 
@@ -31,7 +31,8 @@ scenario_manual() {
     rm -rf /run/lab/*.id /etc/vsnd
 }
 
-# The blocks that name a place: NUMBER.where has the words of the first line, NUMBER.text the rest.
+# manual_split: extracts the blocks that name a place: NUMBER.where has the words of the first line, NUMBER.text the
+# rest.
 manual_split() {
     awk -v directory=$MANUAL '
         /^```/ && inside { inside = 0; next }
@@ -47,7 +48,7 @@ manual_split() {
         inside && file != "" { print > (file ".text") }'
 }
 
-# manual_in COMMANDS [SECONDS]: commands where the block belongs, their output in $OUTPUT.
+# manual_in COMMANDS [SECONDS]: runs commands in the block's place; sets $OUTPUT to their output.
 manual_in() {
     if [ "$place" = dom0 ]; then
         printf '. /lab/common.sh\n%s\n' "$1" > $MANUAL/commands
@@ -71,7 +72,7 @@ END"
 
 manual_commands() {
     text=$(cat "$manual_text")
-    # As somebody who types, and for whom what was started before is up.
+    # Like a person who types: programs that were started before are running by now.
     sleep 2
     case $text in
         *vsndd*) manual_listen ;;
@@ -96,7 +97,7 @@ manual_commands() {
     esac
 }
 
-# Before a daemon starts: its domain gets a sound card, and what it plays is gathered.
+# Before a daemon starts: its domain gets a sound card, and the played sound is collected.
 manual_listen() {
     listener=$place
     manual_must "modprobe snd-aloop
@@ -109,7 +110,7 @@ manual_serving() {
     manual_must "pidof vsndd"
 }
 
-# Bytes of what was heard that are not silence.
+# manual_heard: number of heard bytes that are not silence.
 manual_heard() {
     case ${listener:-} in
         "") echo 0 ;;
@@ -118,7 +119,7 @@ manual_heard() {
     esac
 }
 
-# Something to record, for as long as this block runs.
+# Plays noise to record, while this block runs.
 manual_sing() {
     aplay -q -D hw:Loopback,1 -t raw -f S16_LE -r 48000 -c 2 /dev/urandom > /run/lab/singer.log 2>&1 &
     singer=$!
@@ -132,14 +133,14 @@ manual_recorded() {
     note "recorded in $place: $OUTPUT bytes"
 }
 
-# The lab has no memory for many guests: only the one that plays for others stays.
+# The lab has no memory for many guests: only the one with the daemon stays.
 manual_make_room() {
     for one in /run/lab/*.id; do
         [ -e "$one" ] && one=$(basename "$one" .id) && [ "$one" != "$listener" ] && guest_stop "$one"
     done
 }
 
-# After `xl create`: waits until the guest takes commands.
+# After `xl create`: waits until the guest accepts commands.
 manual_await() {
     name=$(sed -n 's/^xl create .*\/\(.*\)\.cfg$/\1/p' "$manual_text")
     rm -f "/run/lab/$name.number"

@@ -1,10 +1,10 @@
-# The model of the one other backend in the field in place of the daemon: its habits, against either driver.
+# The model of the one other backend in the field replaces the daemon: its habits, with either driver.
 # shellcheck shell=sh
 
-# other_start [OPTION...]: it serves the card of guest a. The daemon is gone before, or another such one, whose states are still in the
-# store.
+# other_start [OPTION...]: starts the model for the card of guest a. The daemon, or an earlier model, has ended before;
+# its states are still in the store.
 other_start() {
-    # Emptied only by the process that is started, it could still say what the one before has said.
+    # Removed here: the new process empties it only later, and until then it would have the earlier process's lines.
     rm -f /run/lab/other.log
     vsnd-lab-other "$(guest_id a)" --directory "$WAVS" --source /run/lab/source.wav "$@" > /run/lab/other.log 2>&1 &
     other=$!
@@ -12,8 +12,8 @@ other_start() {
     card_back a
 }
 
-# other_card [none|some]: the guest has the card, and our driver's shows what is offered now: one with another mixer is another card.
-# Nothing else runs in it.
+# other_card [none|some]: waits until the guest has the card, and with our driver, until the card has the offered mixer:
+# a card with another mixer is another card. Nothing else runs in the guest.
 other_card() {
     other_shown='grep -q "Simple ctrls *: 0$" /run/lab/info'
     [ "${1:-none}" = none ] || other_shown="! $other_shown"
@@ -22,14 +22,14 @@ other_card() {
         fail "the guest shows no card of the other backend"
 }
 
-# other_kill: as a process that is killed; it must have lived until then.
+# other_kill: kills the model, which must have run until then.
 other_kill() {
     kill -0 "$other" 2>/dev/null || fail "the other backend is gone: $(tail -n1 /run/lab/other.log)"
     kill -KILL "$other"
     wait "$other" 2>/dev/null
 }
 
-# other_world [OPTION...]: guest a, served by it.
+# other_world [OPTION...]: starts guest a, served by the model.
 other_world() {
     world a
     daemon_kill KILL
@@ -40,7 +40,7 @@ other_world() {
     esac
 }
 
-# other_end: the daemon serves again.
+# other_end: ends the model, and lets the daemon serve again.
 other_end() {
     other_kill
     daemon_start
@@ -50,7 +50,8 @@ other_end() {
     note "the daemon again: $COMPARED"
 }
 
-# Positions before the end of a period and behind it: short periods, periods of no whole milliseconds, both directions at once.
+# Positions before the end of a period and after it: short periods, periods of no whole milliseconds, both directions at
+# the same time.
 scenario_other() {
     other_world
     must_run a "timed 1500 2000 play 0,0 160"
@@ -67,7 +68,7 @@ scenario_other() {
     other_end
 }
 
-# An application that is held up for 2 s. The next run counts from 0, from an underrun's end, or from an odd number.
+# An application is stopped for 2 s. The next run counts from 0, from an underrun's end, or from an odd number.
 scenario_otherheld() {
     other_world
     for from in 0 37; do
@@ -75,7 +76,7 @@ scenario_otherheld() {
         must_run a "play 0,0 162 192000 & sleep 1; kill -STOP \$(pidof aplay); sleep 2; kill -CONT \$(pidof aplay); wait \$!"
         underruns=$(echo "$OUTPUT" | grep -c underrun)
         [ "$underruns" = 1 ] || fail "$underruns underruns: $OUTPUT"
-        # Each OPEN has a file, and what was not played before it is dropped.
+        # Each OPEN has a file, and frames that were not played before it are dropped.
         other_files 162 192000
         note "player, then from $from: $COMPARED"
         must_run a "arecord -q -D hw:0,0 -t raw -f S16_LE -r 48000 -c 2 -s 144000 /run/lab/held.raw & sleep 1
@@ -86,7 +87,8 @@ scenario_otherheld() {
     other_end
 }
 
-# other_files SEED FRAMES: the newest recording of the first stream is all of it, or ends it where the file before began it.
+# other_files SEED FRAMES [GAP]: checks that the newest recording of the first stream is complete, or that it and the
+# file before it are complete together, GAP frames apart (0).
 other_files() {
     last=$(newest "$WAVS/$(guest_id a)-0-0-0")
     vsnd-lab compare --seed "$1" --frames "$2" --gaps "$last" > /run/lab/compared || {
@@ -103,7 +105,7 @@ other_files() {
     COMPARED=$(cat /run/lab/compared)
 }
 
-# other_before FILE: the recording before it.
+# other_before FILE: name of the recording before FILE.
 other_before() {
     before_number=${1##*-}
     before_number=${before_number%.wav}
@@ -112,8 +114,9 @@ other_before() {
     echo "$before_base-$((before_number - 1)).wav"
 }
 
-# other_pause: axfer is suspended, for which it pauses the card where that is offered. The stream has to play on, as two looks meanwhile
-# show; it would have run dry by the second but for its long buffer. Since it was connected it has been refused one request: the first
+# other_pause: suspends axfer, which then pauses the card if that is offered. The stream must continue to play, which
+# two readings meanwhile show; the buffer is long enough for both. Since the connection one request was refused: the
+# first
 # PAUSE.
 other_pause() {
     must_run a "[ -e /run/lab/other-paused.raw ] || vsnd-lab make --frames 32000 --seed 163 /run/lab/other-paused.raw
@@ -130,11 +133,13 @@ END
     # shellcheck disable=SC2086  # words
     set -- $paused
     [ "$1 $3 $5 $6 $7" = "RUNNING RUNNING 1 errors 0" ] && [ "$4" -gt "$2" ] || fail "not as expected: $paused"
-    # axfer itself leaves a period out where it is interrupted, and later plays another twice, with either driver; there is no gap.
+    # axfer itself skips a period when it is interrupted, and later plays another one twice, with either driver; there
+    # is no gap.
     heard a 0-0 163 --frames 32000 --at-least 32000 --jumps 3
 }
 
-# PAUSE is refused: the application is told, the stream plays on, and the next application is not offered it. The next connection's is.
+# PAUSE is refused: the application gets an error, the stream continues to play, and PAUSE is not offered to the next
+# application. After the next connection, it is offered again.
 scenario_otherpause() {
     other_world
     other_pause
@@ -149,7 +154,8 @@ scenario_otherpause() {
     other_end
 }
 
-# It is killed while a player and a recorder run, and comes back after 2 s. It makes no offer to a frontend in Reconfiguring.
+# The model is killed while a player and a recorder run, and comes back after 2 s. It ignores a frontend in
+# Reconfiguring.
 scenario_otherback() {
     other_world
     guest_begin a "play 0,0 164 480000 & one=\$!
@@ -175,7 +181,7 @@ scenario_otherback() {
     other_end
 }
 
-# A mixer that is offered and refuses all that is set, and none.
+# A mixer that is offered but refuses all values, and no mixer.
 scenario_othermixer() {
     other_world --offers-mixer
     must_run a "play 0,0 166 & sleep 1; amixer -c0 sset PCM,0 50% > /run/lab/set 2>&1; echo status \$?; tail -n 1 /run/lab/set; wait \$!"

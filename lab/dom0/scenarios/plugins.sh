@@ -1,11 +1,11 @@
-# alsa-lib's plugins over a guest's card: what converts, mixes or divides a stream. Several applications on one stream need mmap
-# (DRIVER=vsnd).
+# alsa-lib's plugins with a guest's card: plugins that convert, mix or divide a stream. Several applications on one
+# stream need mmap (DRIVER=vsnd).
 # shellcheck shell=sh
 
-# The guest's configuration: dmix, dsnoop and dshare share the first stream of either direction, which has to be named where a device
-# has several: alsa-lib opens it once more for the next player.
+# The guest's configuration: dmix, dsnoop and dshare share the first stream of a direction. If a device has several, the
+# stream must be named, since alsa-lib opens it again for the next player.
 plugins_configure() {
-    # Recordings of scenarios before fill the guest's memory.
+    # Recordings of earlier scenarios fill the guest's memory.
     must_run a "rm -f /run/lab/*.raw; cat > /etc/asound.conf << END
 pcm.lab { type hw card 0 device 0 }
 pcm.first { type hw card 0 device 0 subdevice 0 }
@@ -28,20 +28,20 @@ pcm.both { type multi slaves { a { pcm first channels 2 } b { pcm second channel
 END"
 }
 
-# through NAME SEED [FRAMES]: the words by which the guest plays a recording through that PCM.
+# through NAME SEED [FRAMES]: prints the command with which the guest plays a recording through that PCM.
 through() {
     echo "{ vsnd-lab make --frames ${3:-96000} --seed $2 /run/lab/p-$2.raw &&
         aplay -q -D $1 -t raw -f S16_LE -r 48000 -c 2 /run/lab/p-$2.raw; }"
 }
 
-# dmix starts the card before anybody writes, and never tells how far it has written: the ring goes round by itself.
+# dmix starts the card before any player writes, and never reports how far it has written: the ring runs freely.
 scenario_dmix() {
     world a
     plugins_configure
     must_run a "$(through mix 151)"
     heard a 0-0 151 --late
     note "one player: $COMPARED"
-    # Made before: what makes it takes the guest's only processor.
+    # Made in advance, since making the recording takes the guest's only processor.
     must_run a "vsnd-lab make --frames 144000 --seed 152 /run/lab/p-152.raw
         aplay -q -D mix -t raw -f S16_LE -r 48000 -c 2 /run/lab/p-152.raw &
         sleep 1; aplay -q -D mix -t raw -f S16_LE -r 48000 -c 2 /run/lab/p-151.raw && wait \$!"
@@ -57,8 +57,9 @@ scenario_dmix() {
     note "two players through softvol: $(cat /run/lab/compared)"
 }
 
-# plays_through NAME SEED: a recording through that PCM is heard. The stock driver has no mmap, which alsa-lib asks a plugin's slave for
-# unless it only passes on what it is given: there the others are refused, in one of three ways.
+# plays_through NAME SEED: checks that a recording through that PCM is heard. The stock driver has no mmap, which
+# alsa-lib requires of a plugin's slave unless the plugin only passes frames on: with it, the other plugins are refused,
+# in one of three ways.
 plays_through() {
     if guest_run a "$(through "$1" "$2")"; then
         heard a 0-0 "$2" --late
@@ -86,7 +87,7 @@ scenario_plugins() {
         done
         return 0
     fi
-    # Another rate than the card's: as long as it should be, and not silent.
+    # A rate other than the card's: checks the length, and that the sound is not silent.
     must_run a "vsnd-lab make --frames 44100 --seed 154 /run/lab/p-154.raw &&
         timed 1000 1000 aplay -q -D rated -t raw -f S16_LE -r 44100 -c 2 /run/lab/p-154.raw"
     rated_file=$(newest "$WAVS/$(guest_id a)-0-0-0")
@@ -94,7 +95,7 @@ scenario_plugins() {
     [ "$rated_frames" -ge 48000 ] || fail "rate: only $rated_frames frames came of 44100 at 44.1 kHz"
     [ "$(tail -c +81 "$rated_file" | unsilenced | wc -c)" -gt 180000 ] || fail "rate: silence"
     note "rated, from 44.1 kHz: $rated_frames frames"
-    # A stream of four channels is two of the card's.
+    # A stream of four channels uses two streams of the card.
     must_run a "vsnd-lab make --channels 4 --frames 96000 --seed 155 /run/lab/p-155.raw &&
         aplay -q -D both -t raw -f S16_LE -r 48000 -c 4 /run/lab/p-155.raw"
     heard a 0-0 155 --channels 4 --only 0-1 --late
@@ -102,8 +103,8 @@ scenario_plugins() {
     note "multi, each of two streams: $COMPARED"
 }
 
-# together NAME: a player of 3 s through that PCM and, a second later, one of 1 s. The recordings are made before: what makes them
-# takes the guest's only processor.
+# together NAME: runs a player of 3 s through that PCM and, a second later, one of 1 s. The recordings are made in
+# advance, since making them takes the guest's only processor.
 together() {
     must_run a "cd /run/lab; [ -e p-157.raw ] || vsnd-lab make --frames 144000 --seed 157 p-157.raw
         [ -e p-158.raw ] || vsnd-lab make --frames 48000 --seed 158 p-158.raw
@@ -111,13 +112,13 @@ together() {
         aplay \$sound -D $1 p-157.raw & sleep 1; aplay \$sound -D $1 p-158.raw && wait \$!"
 }
 
-# Two applications through a plugin that does not share: each has a stream of the card, as long as there is one; then the next is told that the
-# card is busy, and those that play are not disturbed.
+# Two applications through a plugin that does not share: each gets a stream of the card while one is free. The next
+# application is then refused because the card is busy, and the playing ones are not disturbed.
 scenario_together() {
     world a
     plugins_configure
     names="hooked plugged straight soft rated"
-    # The stock driver is refused by the others, see plays_through.
+    # The other plugins refuse the stock driver, see plays_through.
     [ "$(guest_module)" = vsnd_front ] || names="hooked plugged"
     for name in $names; do
         together "$name"
@@ -142,14 +143,14 @@ scenario_together() {
     rated_together
 }
 
-# refused_busy: what the last player of the guest's command was told, in $busy_said.
+# refused_busy: checks that the last player of the guest's command was refused as busy; sets $busy_said to its message.
 refused_busy() {
     echo "$OUTPUT" | grep -q '^status 1$' || fail "the last player was not refused: $OUTPUT"
     busy_said=$(echo "$OUTPUT" | grep -o 'Device or resource busy' | head -n 1)
     [ -n "$busy_said" ] || fail "refused, and not as busy: $OUTPUT"
 }
 
-# Converted from 44.1 kHz, two players at once are heard as one alone is.
+# Converted from 44.1 kHz, each of two simultaneous players sounds like a single one.
 rated_together() {
     sound="-q -t raw -f S16_LE -r 44100 -c 2"
     must_run a "cd /run/lab; vsnd-lab make --frames 88200 --seed 154 p-154.raw; aplay $sound -D rated p-154.raw"
@@ -166,7 +167,7 @@ rated_together() {
 
 same_sound() { [ "$(tail -c +81 "$1" | unsilenced | md5sum)" = "$(tail -c +81 "$2" | unsilenced | md5sum)" ]; }
 
-# Channels of one stream for different applications, and one stream that two record from; the second begins in the middle.
+# Channels of one stream for different applications, and one stream from which two record; the second begins later.
 scenario_shared() {
     world a
     plugins_configure

@@ -1,8 +1,8 @@
-# What the host decides about a guest while it plays and records.
+# Policy changes of the host while a guest plays and records.
 # shellcheck shell=sh
 
-# Denied and allowed while a guest records, at once, and its playing is not disturbed, nor by reading the configuration again;
-# refused outright where that is configured, until it is allowed.
+# Capture is denied and allowed while a guest records, with immediate effect. Neither that nor a reload of the
+# configuration disturbs the guest's playback. Where configured, OPEN is refused until capture is allowed.
 scenario_policy() {
     world a
     config=/run/lab/vsndd.toml
@@ -32,7 +32,7 @@ scenario_policy() {
     must_run a "record 0,0 100 48000"
     note "refused, then allowed: $OUTPUT"
     vsnd list | grep -q "^.*\<a\>" || fail "vsnd list: $(vsnd list)"
-    # Decisions live as long as the guest.
+    # Overrides live as long as the guest.
     guest_stop a
     daemon_kill
     rm -f /run/lab/vsndd.pid

@@ -1,13 +1,14 @@
-# Whatever ends at whatever moment leaves nothing behind (DRIVER=vsnd).
+# A process or guest that ends at any moment leaves nothing behind (DRIVER=vsnd).
 # shellcheck shell=sh
 
-# moment: seconds until something ends, the same ones in every run.
+# moment: pseudo-random seconds until something ends, the same sequence in every run.
 moment() {
     moment_number=$((moment_number + 1))
     awk "BEGIN { srand($moment_number); printf \"%.3f\", 0.05 + rand() * 2 }"
 }
 
-# What the driver of a guest holds: allocations of pages, event channels, references to the module.
+# driver_holdings GUEST: resources of the guest's driver: allocations of pages, event channels, references to the
+# module.
 driver_holdings() {
     guest_run "$1" "echo buffers \$(grep -c vsnd_pages_new /proc/vmallocinfo), \
         event channels \$(grep -cE 'vsnd-(ring|events)' /proc/interrupts), \
@@ -59,7 +60,7 @@ scenario_random() {
     note "guest 3 times: $host_before, as before"
 }
 
-# Nothing was allocated and forgotten: what the kernel `debug` knows when the module is gone.
+# No memory leaks, as the kernel `debug` reports after the module was removed.
 scenario_leaks() {
     world a
     must_run a "grep -E '^ *debug_locks: *1$' /proc/lockdep_stats"

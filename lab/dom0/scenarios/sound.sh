@@ -1,4 +1,4 @@
-# What is played is heard, what is heard is recorded, bit for bit.
+# Played sound is heard, and the host's sound is recorded, bit for bit.
 # shellcheck shell=sh
 
 scenario_playback() {
@@ -46,7 +46,7 @@ scenario_two() {
     note "both guests, each: $COMPARED"
 }
 
-# Lengths around multiples of the period: the last period must wake the player, exactly filled or not.
+# Lengths around multiples of the period: the last period must wake the player, whether or not it is exactly filled.
 scenario_lengths() {
     world a
     options="--period-size=4800 --buffer-size=19200"

@@ -1,4 +1,4 @@
-# What administrators do with xl and modprobe.
+# Operations of administrators with xl and modprobe.
 # shellcheck shell=sh
 
 scenario_hotplug() {
@@ -20,7 +20,7 @@ scenario_hotplug() {
     must_run a "soon 10 [ -e /proc/asound/card0/pcm0p ]; play 0,0 31"
     heard a 0-0 31
     note "detached, module out and in, attached again: $COMPARED"
-    # Rings and event pages of one stream, not of those that there were before.
+    # Only rings and event pages of one stream are mapped, and none of earlier streams.
     [ "$(for worker in $(workers); do grep gntdev "/proc/$worker/maps"; done | wc -l)" -lt 4 ] ||
         fail "the daemon still holds what was detached"
     guest_stop a
@@ -38,7 +38,7 @@ scenario_pause() {
     note "paused for 2 s while playing: $COMPARED"
 }
 
-# through_file GUEST: suspends it to a file and lets it go on from there.
+# through_file GUEST: suspends a guest to a file and restores it.
 through_file() {
     xl save "$1" /run/lab/saved > /run/lab/save.log 2>&1 || fail "xl save: $(tail -n1 /run/lab/save.log)"
     guest_forget "$1"
@@ -47,8 +47,8 @@ through_file() {
     guest_remember "$1"
 }
 
-# With our driver a player goes on where it was. The stock one takes no part in suspending: what it does is said, and a new
-# player has to work.
+# With our driver a player continues where it was. The stock driver does not support suspending: its behaviour is noted,
+# and a new player must work.
 scenario_restore() {
     world a
     must_run a "play 0,0 33"
@@ -74,7 +74,7 @@ scenario_restore() {
     guest_stop a
 }
 
-# A guest without a sound driver: our own, in user space.
+# A guest without a sound driver in the kernel: our driver in user space.
 scenario_own() {
     world
     guest_start a "$CARD" lab.nodriver

@@ -40,7 +40,8 @@ scenario_twenty() {
     note "20 of 20, 10 players and one player of 10 files, each: $(cat /run/lab/compared)"
 }
 
-# What the daemon and its workers hold of Xen and of the system, as they and as the hypervisor see it.
+# holdings: resources of Xen and of the system that the daemon and its workers hold, as they and the hypervisor see
+# them.
 holdings() {
     pids="$(daemon_pid) $(workers)"
     echo "processes $(echo "$pids" | wc -w)," \
@@ -53,13 +54,13 @@ holdings() {
 
 holdings_are() { [ "$(holdings)" = "$1" ]; }
 
-# Watches that the store's daemon holds, for all its clients. Nobody but ours comes and goes meanwhile.
+# watches: watches of all clients of the store's daemon. Only our clients come and go meanwhile.
 watches() {
     rm -f /run/lab/memory-report
     xenstore-control memreport /run/lab/memory-report > /dev/null && grep -c 'struct watch ' /run/lab/memory-report
 }
 
-# Grants of all guests that are mapped, counted by the hypervisor.
+# mapped_pages: mapped grants of all guests, counted by the hypervisor.
 mapped_pages() {
     xl dmesg -c > /dev/null
     xl debug-keys g
@@ -89,7 +90,7 @@ scenario_destroy() {
     note "$before, as before (while playing: $during)"
 }
 
-# The process that serves one guest is killed: nobody but that guest notices, and its card comes back.
+# The worker of one guest is killed: only that guest notices, and its card comes back.
 scenario_worker() {
     world a b
     guest_begin b "play 0,0 14 480000"
@@ -118,7 +119,7 @@ scenario_worker() {
     must_run a no_complaints
 }
 
-# worker_is_another GUEST PROCESS
+# worker_is_another GUEST PROCESS: true if the guest has a worker other than PROCESS.
 worker_is_another() { [ -n "$(worker_of "$1")" ] && [ "$(worker_of "$1")" != "$2" ]; }
 
 scenario_daemon() {
@@ -136,7 +137,7 @@ scenario_daemon() {
     note "the next player: $COMPARED"
     must_run a no_complaints
     mapped=$(mapped_pages)
-    # Two pages for each of the eight streams.
+    # Two pages are mapped for each of the eight streams.
     [ "$mapped" = 16 ] || fail "$mapped pages of the guest are mapped, expected 16"
     note "no page is left granted, $mapped are mapped"
 }

@@ -1,11 +1,11 @@
-# Protocol version 0 on a real hypervisor: our guest in user space against the daemon, beside a guest of version 2.
+# Protocol version 0 on a real hypervisor: our driver in user space and our module, beside a guest of version 2.
 # shellcheck shell=sh
 
-# Two cards of one stream each, as xl can describe them; that they speak version 0 has to be said.
+# Two cards of one stream each, in a form that xl can describe; a rule of the daemon selects version 0.
 V0_CARDS="[['CARD, short-name=Out', 'PCM, name=main', 'STREAM, unique-id=p0, type=p'],
     ['CARD, short-name=In', 'PCM, name=main', 'STREAM, unique-id=c0, type=c']]"
 
-# v0_world GUEST...: a daemon that takes guest `old` for one of 2015, and these guests.
+# v0_world GUEST...: starts a daemon that treats guest `old` as one of 2015, and these guests.
 v0_world() {
     if daemon_lives; then daemon_kill; fi
     DAEMON_RULES='[[rule]]
@@ -15,7 +15,7 @@ protocol = "v0"'
     world "$@"
 }
 
-# Playback and capture, bit for bit and in real time; nodes as a guest of 2015 expects them.
+# Playback and capture, bit for bit and in real time, with the nodes that a guest of 2015 expects.
 scenario_v0() {
     v0_world b
     guest_start old "$V0_CARDS" lab.nodriver
@@ -43,7 +43,7 @@ scenario_v0() {
     daemon_kill
 }
 
-# The daemon is killed while a guest plays: the next one is found, and all but the lead is heard.
+# The daemon is killed while a guest plays: the guest connects to the next one, and all frames but the lead are heard.
 scenario_v0killed() {
     v0_world
     guest_start old "$V0_CARDS" lab.nodriver
@@ -62,7 +62,7 @@ scenario_v0killed() {
     daemon_kill
 }
 
-# Our driver in the guest speaks version 0, too: bit for bit and in real time, through read, write and mmap.
+# Our module in the guest speaks version 0, too: bit for bit and in real time, through read, write and mmap.
 scenario_v0module() {
     v0_world
     guest_start old "$V0_CARDS"
@@ -85,7 +85,7 @@ scenario_v0module() {
     must_run old no_complaints
 }
 
-# Its mixer is that of 2015; one switch for each side, which the backend is told with the volume.
+# The module's mixer is that of 2015: one switch for each side, which is sent to the backend with the volume.
 scenario_v0mixer() {
     v0_world
     guest_start old "$V0_CARDS"
@@ -109,7 +109,8 @@ scenario_v0mixer() {
     daemon_kill
 }
 
-# Parameters and limits: a model that there is not gets no card; what root sets holds for the next open, and nonsense is refused.
+# Parameters and limits: an unknown model gets no card; root's limits take effect at the next open, and invalid ones are
+# refused.
 scenario_v0limits() {
     v0_world
     guest_start old "$V0_CARDS" lab.nodriver
@@ -136,7 +137,7 @@ scenario_v0limits() {
     daemon_kill
 }
 
-# The daemon is killed while our driver plays, and the domain goes through a file: it plays on.
+# The daemon is killed while our module plays, and the domain is suspended to a file: playing continues.
 scenario_v0goes() {
     v0_world
     guest_start old "$V0_CARDS"
@@ -160,7 +161,7 @@ scenario_v0goes() {
     daemon_kill
 }
 
-# v0_plays SEED: begins to play ten seconds, and waits until they are heard.
+# v0_plays SEED: starts to play ten seconds, and waits until the sound is heard.
 v0_plays() {
     first_number=$(find "$WAVS" -name "$(guest_id old)-0-0-0*" | wc -l)
     guest_begin old "play 0,0 $1 480000; echo status \$?"
@@ -171,7 +172,7 @@ v0_plays() {
 
 v0_another() { [ "$(find "$WAVS" -name "$(guest_id old)-0-0-0*" | wc -l)" -gt "$first_number" ]; }
 
-# v0_played SEED: it has gone on with another connection, but for the last one's lead.
+# v0_played SEED: checks that the sound continued with another connection, without the last one's lead at most.
 v0_played() {
     guest_wait old 40
     echo "$OUTPUT" | grep -q '^status 0$' || fail "aplay: $OUTPUT"

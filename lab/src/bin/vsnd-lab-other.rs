@@ -1,7 +1,7 @@
 //! `vsnd-lab-other`: the model of the one other backend in the field (`testkit::other`), on a real Xen.
 //!
-//! In dom0 it takes the daemon's place and serves card 0 of one domain. Each OPEN for playback creates a file. For each connection it
-//! prints one line: `connected`.
+//! In dom0 the program takes the daemon's place and serves card 0 of one domain. Each OPEN for playback creates a file.
+//! For each connection the program prints one line: `connected`.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     match run(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nobody is left to tell when standard error is closed.
+            // A closed standard error is ignored: the error cannot be reported anywhere else.
             let _ = writeln!(std::io::stderr(), "vsnd-lab-other: {error:#}");
             ExitCode::from(2)
         }
@@ -55,7 +55,7 @@ fn run(arguments: Arguments) -> Result<()> {
     let habits = Habits { counts_from, overruns_until_open, offers_mixer };
     let card = Card { guest: DomainId(domain), card: 0, directory, source: source.into(), habits };
     let connected = || {
-        // Nobody is left to tell when standard output is closed.
+        // A closed standard output is ignored.
         let _ = writeln!(std::io::stdout(), "connected");
     };
     testkit::other::serve(xen, card, connected).map_err(anyhow::Error::from_boxed)
