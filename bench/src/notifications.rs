@@ -28,7 +28,7 @@ pub(crate) struct Row {
     pub(crate) front_to_back: f64,
     /// From the host to the guest, per period, counted by the kernel.
     pub(crate) back_to_front: f64,
-    /// Those of `back_to_front` that responses caused.
+    /// Part of `back_to_front` that responses caused.
     pub(crate) back_to_front_ring: f64,
     pub(crate) requests: f64,
     pub(crate) events: f64,

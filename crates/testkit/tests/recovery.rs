@@ -39,7 +39,7 @@ fn play(frontend: &LinuxFrontend, seed: u64) -> Vec<u8> {
     sound
 }
 
-/// This test program again, as a process that can be killed.
+/// A second run of this test program, as a process that can be killed.
 struct Process(Child);
 
 impl Process {

@@ -92,7 +92,7 @@ impl fmt::Display for Port {
     }
 }
 
-/// This process's handle to Xen, as one domain. Clones are the same handle.
+/// Handle of this process to Xen, as one domain. Clones are the same handle.
 ///
 /// Every grant, mapping and channel keeps the handle open. When the last of all is dropped, or the process
 /// ends, everything is released.

@@ -1,6 +1,6 @@
 //! Real Xen through the device files of its Linux drivers.
 //!
-//! These are `/dev/xen/evtchn` (one open file for each channel, so that each can be polled by itself),
+//! The files are `/dev/xen/evtchn` (one open file for each channel, so that each can be polled by itself),
 //! `/dev/xen/gntdev` (mapping) and `/dev/xen/gntalloc` (granting). No `privcmd`, no foreign mapping:
 //! a process with these files can reach only the pages that other domains granted to its domain.
 

@@ -124,7 +124,7 @@ impl Stores {
             return;
         }
         let mut store = self.server.store_mut();
-        // This fails if a client of domain 0 has removed the directory already.
+        // Removing fails if a client of domain 0 has removed the directory already.
         let _: Result<(), StoreErrno> = store.rm(&home(domain));
         store.domain_released(domain.0);
         self.toolstack.domain_died(domain, &mut store);
@@ -182,7 +182,7 @@ fn make_domain(store: &mut Store, domain: DomainId) {
 /// Makes a node. An existing node keeps its value if the new one is empty.
 fn put(store: &mut Store, path: &str, value: &str, perms: &[Perm]) {
     let written = if value.is_empty() { store.mkdir(path) } else { store.write(path, value.as_bytes()) };
-    // This fails when domain 0 has used up its own quota: the domain then lacks a node, and reports that.
+    // Writing fails when domain 0 has used up its own quota: the domain then lacks a node, and reports that.
     let _: Result<(), StoreErrno> = written.and_then(|()| store.set_perms(path, perms));
 }
 

@@ -19,7 +19,7 @@ use crate::error::{Error, Escaped, Result};
 pub(crate) enum Sent {
     /// All bytes were written.
     All,
-    /// This many bytes were written; the other side accepts no more at the moment.
+    /// Only this number of bytes was written; the other side accepts no more at the moment.
     Some(usize),
     /// The device refused the message; the device stays usable.
     Refused(Errno),

@@ -246,7 +246,7 @@ impl Client {
     /// A domain's directory, `/local/domain/<domid>` on every known store.
     ///
     /// # Errors
-    /// Those of all calls.
+    /// Errors of all calls.
     pub fn domain_path(&mut self, domid: u16) -> Result<String> {
         let reply = self.call(&Request::raw(Op::GetDomainPath, format!("{domid}\0").into_bytes())?)?;
         let found = one_string(&reply.payload)?;
@@ -259,7 +259,7 @@ impl Client {
     /// Returns true if the store knows this domain.
     ///
     /// # Errors
-    /// Those of all calls.
+    /// Errors of all calls.
     pub fn is_domain_introduced(&mut self, domid: u16) -> Result<bool> {
         let reply = self.call(&Request::raw(Op::IsDomainIntroduced, format!("{domid}\0").into_bytes())?)?;
         Ok(one_string(&reply.payload)? == "T")
@@ -276,7 +276,7 @@ impl Client {
     /// Waits for the reply to a submitted request. After [`Error::Timeout`] the reply is dropped when it comes.
     ///
     /// # Errors
-    /// [`Error::Store`] if the store refused; those of all calls.
+    /// [`Error::Store`] if the store refused; errors of all calls.
     pub fn wait(&mut self, ticket: Ticket) -> Result<Reply> {
         self.engine.wait(&ticket)
     }

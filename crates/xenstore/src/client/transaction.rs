@@ -26,7 +26,7 @@ impl Client {
     /// `body` must not rely on being called once. If `body` fails, none of its changes is made.
     ///
     /// # Errors
-    /// Those of `body`; [`Error::Conflict`]; those of starting and ending a transaction.
+    /// Errors of `body`; [`Error::Conflict`]; errors of starting and ending a transaction.
     pub fn transaction<T>(&mut self, mut body: impl FnMut(&mut Transaction<'_>) -> Result<T>) -> Result<T> {
         for tried in 0..TRIES {
             if tried >= EAGER_TRIES {

@@ -37,7 +37,7 @@ impl Machine {
 
     /// Binds the other end of a port that `remote` reserved for `owner`'s domain.
     ///
-    /// As on Xen, the new end has an event pending from the start: notifications sent before it was
+    /// The new end has an event pending from the start, as on Xen: notifications sent before it was
     /// bound would otherwise be lost.
     pub fn bind_interdomain(&mut self, owner: ConnectionId, remote: DomainId, port: Port) -> Result<NewPort, Refusal> {
         let domain = self.domain_of(owner).ok_or(Refusal::BadArgument)?;
