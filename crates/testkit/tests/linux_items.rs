@@ -118,7 +118,7 @@ fn item_03_many_runs_on_one_open_stream_play_what_was_written() {
     let mut pcm = open(&frontend, &Wish::stereo(960, 4800));
     let mut all = Vec::new();
     for seed in 0..4 {
-        // The length is not always a multiple of the buffer.
+        // The length is never a multiple of the buffer.
         let sound = noise(seed, bytes(pcm.agreed(), 960 * (seed + 1)));
         pcm.aplay(&sound).unwrap();
         pcm.prepare().unwrap();
