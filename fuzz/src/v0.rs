@@ -322,10 +322,13 @@ pub(crate) fn packet_seeds() -> Seeds {
 fn packet(operation: Operation) -> Vec<u8> {
     let mut bytes = vec![0];
     bytes.extend(Request { id: 7, operation }.emit());
-    if matches!(operation, Operation::Write(_) | Operation::Read(_)) {
-        // A byte that makes the host device open; the first transfer reads it.
-        bytes.push(0);
-    }
+    bytes
+}
+
+/// The first transfer of a stream: it reads one more byte, which makes the host device open.
+fn first(operation: Operation) -> Vec<u8> {
+    let mut bytes = packet(operation);
+    bytes.push(0);
     bytes
 }
 
@@ -340,10 +343,12 @@ pub(crate) fn backend_seeds() -> Seeds {
     let look = || vec![5, 0];
     let program =
         |shape: u8, steps: Vec<Vec<u8>>| std::iter::once(vec![shape]).chain(steps).flatten().collect::<Vec<u8>>();
-    let play: Vec<Vec<u8>> =
-        (0..8).flat_map(|_| [packet(Operation::Write(transfer(4096))), pass(22), look()]).collect();
-    let record: Vec<Vec<u8>> =
-        (0..6).flat_map(|_| [packet(Operation::Read(transfer(1920))), pass(12), look()]).collect();
+    let transfers = |operation: Operation, count: usize, milliseconds: u32| -> Vec<Vec<u8>> {
+        let request = |n| if n == 0 { first(operation) } else { packet(operation) };
+        (0..count).flat_map(|n| [request(n), pass(milliseconds), look()]).collect()
+    };
+    let play = transfers(Operation::Write(transfer(4096)), 8, 22);
+    let record = transfers(Operation::Read(transfer(1920)), 6, 12);
     let close = || vec![packet(Operation::Close), pass(200), look()];
     let with = |middle: Vec<Vec<u8>>| [vec![packet(open())], middle, close()].concat();
     vec![

@@ -144,8 +144,8 @@ impl StreamArguments {
         let mut stream = card.open_any(place.pcm, place.stream, &config)?;
         stream.set_recovery_timeout(Duration::from_secs(self.recovery_seconds));
         if let Some(Decibels(volume_db)) = self.volume {
-            let millibels = (volume_db * 1000.0).round() as i32;
-            stream.set_volume(&vec![millibels; usize::from(channels)])?;
+            let millidecibels = (volume_db * 1000.0).round() as i32;
+            stream.set_volume(&vec![millidecibels; usize::from(channels)])?;
         }
         if self.mute {
             stream.set_mute(&vec![true; usize::from(channels)])?;

@@ -27,8 +27,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 use program::{ExitStatus, Failure};
 
 /// Exit statuses for the help; the same for every command.
-const EXIT_STATUS: &str = "Exit status: 0 success, 1 bytes differ or unexpected error, 2 command line, \
-    3 configuration, 4 no Xen, 5 no such card or stream, 6 no daemon answers, 7 file, 8 host device, 9 format not taken or capture not allowed, \
+const EXIT_STATUS: &str = "Exit status: 0 success, 1 bytes differ, the daemon refuses or unexpected error, 2 command line, \
+    3 configuration, 4 no Xen, 5 no such guest, card or stream, 6 no daemon answers, 7 file, 8 host device, 9 format not taken or capture not allowed, \
     10 the other side went away, 11 not permitted, 12 the card is in use.";
 
 /// Para-virtual sound for Xen.

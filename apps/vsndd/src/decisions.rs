@@ -135,12 +135,27 @@ pub(crate) struct Decisions(Vec<Entry>);
 impl Decisions {
     /// Adds an override. One with an end keeps the permanent ones that it hides, which hold again afterwards.
     pub(crate) fn decide(&mut self, entry: Entry) {
+        self.make_way(&entry);
+        self.0.push(entry);
+    }
+
+    /// Whether there is room for an override, which may take the place of others.
+    pub(crate) fn has_room_for(&self, entry: &Entry) -> bool {
+        if self.0.len() < DECISIONS_MAX {
+            return true;
+        }
+        let mut left = self.clone();
+        left.make_way(entry);
+        left.0.len() < DECISIONS_MAX
+    }
+
+    /// Removes the overrides that a new one replaces.
+    fn make_way(&mut self, entry: &Entry) {
         let same_kind = |other: &Decision| std::mem::discriminant(other) == std::mem::discriminant(&entry.decision);
         self.0.retain(|older| {
             let outlives_it = entry.until_ms.is_some() && older.until_ms.is_none();
             outlives_it || !(entry.part.covers(&older.part) && same_kind(&older.decision))
         });
-        self.0.push(entry);
     }
 
     /// Overrides that hold for a stream.
@@ -257,5 +272,19 @@ mod tests {
         assert_eq!((decisions.check(), decisions.len()), (1, 1));
         assert_eq!(decisions.of(&asker(0, 0)).sink, Some("alsa:hw:1".parse().unwrap()));
         assert!(serde_json::from_str::<Decisions>(r#"[{"decision":{"sink":"alsa"}}]"#).is_err());
+    }
+
+    #[test]
+    fn an_override_that_replaces_another_needs_no_room() {
+        let entry =
+            |card, decision| Entry { part: Part { card: Some(card), ..Part::default() }, decision, until_ms: None };
+        let mut decisions = Decisions::default();
+        for card in 0..DECISIONS_MAX as u32 {
+            assert!(decisions.has_room_for(&entry(card, Decision::Muted(true))));
+            decisions.decide(entry(card, Decision::Muted(true)));
+        }
+        assert!(decisions.has_room_for(&entry(7, Decision::Muted(false))));
+        assert!(!decisions.has_room_for(&entry(7, Decision::VolumeMdb(-1000))));
+        assert!(!decisions.has_room_for(&entry(DECISIONS_MAX as u32, Decision::Muted(true))));
     }
 }

@@ -59,6 +59,8 @@ struct Flight {
     /// The client and its request id; `None` if the client is gone.
     asker: Option<(u16, u32)>,
     begins_transaction: bool,
+    /// The watch that the request adds to those of its client; forgotten if the store refuses it.
+    adds_watch: Option<(String, Vec<u8>)>,
 }
 
 impl Hub {
@@ -167,11 +169,12 @@ impl Hub {
         };
         let Some(message) = asked else { return Ok(told) };
         match client.admit(number, &message) {
-            Some(payload) => {
+            Some((payload, adds_watch)) => {
                 client.in_flight = client.in_flight.saturating_add(1);
                 let id = self.free_id();
                 let begins_transaction = message.op() == Some(Op::TransactionStart);
-                self.flights.insert(id, Flight { asker: Some((number, message.req_id)), begins_transaction });
+                let asker = Some((number, message.req_id));
+                self.flights.insert(id, Flight { asker, begins_transaction, adds_watch });
                 Message { req_id: id, payload, ..message }.emit_into(&mut self.to_store)?;
             }
             None => {
@@ -201,6 +204,9 @@ impl Hub {
             Some((client, req_id)) => {
                 client.in_flight = client.in_flight.saturating_sub(1);
                 client.transactions.extend(begun);
+                if let Some(watch) = flight.adds_watch.filter(|_| message.op() == Some(Op::Error)) {
+                    client.watches.remove(&watch);
+                }
                 Message { req_id, ..message }.emit_into(&mut client.to)?;
             }
             None => {
@@ -226,7 +232,7 @@ impl Hub {
         let message = Message { kind: op.raw(), req_id, tx_id, payload };
         // The payload comes from an earlier message, so it is not too long.
         if message.emit_into(&mut self.to_store).is_ok() {
-            self.flights.insert(req_id, Flight { asker: None, begins_transaction: false });
+            self.flights.insert(req_id, Flight { asker: None, begins_transaction: false, adds_watch: None });
         }
     }
 
@@ -267,8 +273,9 @@ impl Client {
         }
     }
 
-    /// The payload that is sent to the store for a request; `None` if the request is refused.
-    fn admit(&mut self, number: u16, request: &Message) -> Option<Vec<u8>> {
+    /// The payload that is sent to the store for a request, and the watch that the client does not have yet; `None` if the
+    /// request is refused.
+    fn admit(&mut self, number: u16, request: &Message) -> Option<(Vec<u8>, Option<(String, Vec<u8>)>)> {
         if request.tx_id != 0 && !self.transactions.contains(&request.tx_id) {
             return None;
         }
@@ -283,17 +290,21 @@ impl Client {
                     return None;
                 }
                 let watch = (path.to_owned(), token.to_vec());
-                match op {
-                    Op::Watch => drop(self.watches.insert(watch)),
-                    _ => drop(self.watches.remove(&watch)),
-                }
-                return Some(watch_payload(path, &own_token(number, token)));
+                let payload = watch_payload(path, &own_token(number, token));
+                let adds = match op {
+                    Op::Watch => self.watches.insert(watch.clone()).then_some(watch),
+                    _ => {
+                        self.watches.remove(&watch);
+                        None
+                    }
+                };
+                return Some((payload, adds));
             }
             Op::Directory | Op::DirectoryPart | Op::Read if self.scope.reads(first(&request.payload)) => {}
             Op::Write | Op::Mkdir | Op::Rm if self.scope.writes(first(&request.payload)) => {}
             _ => return None,
         }
-        Some(request.payload.clone())
+        Some((request.payload.clone(), None))
     }
 }
 

@@ -13,9 +13,7 @@ use super::{Daemon, Output, failure, list, text, unexpected};
 use crate::complete;
 
 #[derive(Debug, Args)]
-#[command(after_help = "A line is: date and time in the local time zone (TZ), the kind of event, what it is about as \
-    DOMAIN[/CARD[/PCM[/STREAM]]] with the domain's id (`-` for the daemon itself), and what happened in words. Kinds: card, \
-    open, close, refused, xrun, violation, lost, back, audit, reload.")]
+#[command(after_help = after_help())]
 pub(crate) struct Arguments {
     /// Only what is about these guests, cards or streams: DOMAIN[/CARD[/PCM[/STREAM]]], also with a pattern.
     #[arg(add = ArgValueCandidates::new(complete::targets))]
@@ -32,6 +30,14 @@ pub(crate) struct Arguments {
     /// time in milliseconds since 1970 and without what it is not about.
     #[arg(long)]
     json: bool,
+}
+
+fn after_help() -> String {
+    let kinds = EventKind::ALL.map(|kind| kind.to_string()).join(", ");
+    format!(
+        "A line is: date and time in the local time zone (TZ), the kind of event, what it is about as \
+         DOMAIN[/CARD[/PCM[/STREAM]]] with the domain's id (`-` for the daemon itself), and what happened in words. Kinds: {kinds}."
+    )
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
@@ -129,5 +135,11 @@ mod tests {
         assert!(line(&event, &tokyo).starts_with("2026-11-22 02:20:31 violation -        uid 0"));
         let event = Event { time_ms: u64::MAX, ..event };
         assert!(line(&event, &tokyo).starts_with("18446744073709551615 ms violation"));
+    }
+
+    #[test]
+    fn the_help_names_every_kind() {
+        let help = after_help();
+        EventKind::ALL.iter().for_each(|kind| assert!(help.contains(&kind.to_string()), "{kind}"));
     }
 }

@@ -228,9 +228,9 @@ impl Context {
             }
             Diagnosis::Held => "end that program: `fuser -v /dev/snd/*` in the guest names it".into(),
             Diagnosis::NoFrontend | Diagnosis::NoBackend if matches!(place, Place::Guest { .. }) => {
-                format!("on the host: {}", self.attach_anew(guest, card))
+                format!("on the host: {}", self.attach_again(guest, card))
             }
-            Diagnosis::NoFrontend | Diagnosis::NoBackend => self.attach_anew(guest, card),
+            Diagnosis::NoFrontend | Diagnosis::NoBackend => self.attach_again(guest, card),
         })
     }
 
@@ -274,13 +274,13 @@ impl Context {
         if self.packaged { "`journalctl -u vsndd` says why".to_owned() } else { "the daemon's log says why".to_owned() }
     }
 
-    fn attach_anew(&self, guest: u16, card: u32) -> String {
+    fn attach_again(&self, guest: u16, card: u32) -> String {
         match self.place {
             Place::Emulation => format!(
-                "attach it anew: `vsnd emu detach{dir} --domain {guest} --card {card}`, then `vsnd emu attach{dir} …`",
+                "attach it again: `vsnd emu detach{dir} --domain {guest} --card {card}`, then `vsnd emu attach{dir} …`",
                 dir = self.dir_option
             ),
-            _ => format!("attach it anew: `xl vsnd-detach {guest} {card}`, then `xl vsnd-attach {guest} …`"),
+            _ => format!("attach it again: `xl vsnd-detach {guest} {card}`, then `xl vsnd-attach {guest} …`"),
         }
     }
 
@@ -292,11 +292,11 @@ impl Context {
                 Finding::missing("cards", "no guest has a sound card", next)
             }
             Place::Host => {
-                let next = format!("add `{CARD}` to a guest's xl.cfg, and start it anew");
+                let next = format!("add `{CARD}` to a guest's xl.cfg, and start it again");
                 Finding::missing("cards", "no guest has a sound card", next)
             }
             Place::Guest { .. } => {
-                let next = format!("on the host: add `{CARD}` to this guest's xl.cfg, and start it anew");
+                let next = format!("on the host: add `{CARD}` to this guest's xl.cfg, and start it again");
                 Finding::missing("cards", format!("this guest, domain {own}, has no sound card"), next)
             }
         }

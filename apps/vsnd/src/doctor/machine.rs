@@ -214,7 +214,7 @@ pub(super) fn no_emulation(dir: &Path, error: &SurveyError) -> (String, String) 
         }
         _ => (
             format!("the emulated Xen in {dir} cannot be used: {error}"),
-            format!("end it, and start it anew: `vsnd emu --dir {word}`"),
+            format!("end it, and start it again: `vsnd emu --dir {word}`"),
         ),
     }
 }

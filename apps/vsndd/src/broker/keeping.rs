@@ -10,7 +10,7 @@ use xen::DomainId;
 
 use super::Daemon;
 use super::jobs::Purpose;
-use crate::decisions::{DECISIONS_MAX, Decision};
+use crate::decisions::{DECISIONS_MAX, Decision, Entry};
 use crate::device::Identity;
 use crate::journal::Subject;
 use crate::kept::{Kept, Who, file_in, now_ms};
@@ -48,10 +48,10 @@ impl Daemon {
     }
 
     /// Checks that each of the guests has room for one more override.
-    pub(super) fn check_room(&mut self, guests: &BTreeSet<DomainId>) -> Result<(), String> {
+    pub(super) fn check_room(&mut self, guests: &BTreeSet<DomainId>, entry: &Entry) -> Result<(), String> {
         for guest in guests {
             let who = self.who(*guest);
-            if self.kept.of(&who).len() >= DECISIONS_MAX {
+            if !self.kept.of(&who).has_room_for(entry) {
                 return Err(format!(
                     "no more than {DECISIONS_MAX} settings of a guest are kept: `vsnd forget {guest}` makes room"
                 ));

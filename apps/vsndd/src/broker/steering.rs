@@ -280,8 +280,8 @@ impl Daemon {
         }
         let until_ms = for_s.map(|seconds| now_ms().saturating_add(seconds * 1000));
         let guests = self.guests_of(target).map_err(|message| Reply::NoSuchStream { message })?;
-        self.check_room(&guests).map_err(|message| Reply::Refused { message })?;
         let entry = Entry { part: Part::from(target), decision, until_ms };
+        self.check_room(&guests, &entry).map_err(|message| Reply::Refused { message })?;
         let purpose = Purpose::Decide { client, peer, target: target.clone(), entry: entry.clone(), text };
         let job = self.jobs.open(purpose, guests.clone(), now_ns);
         for guest in &guests {

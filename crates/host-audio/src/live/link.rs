@@ -241,7 +241,9 @@ impl Link {
     /// Reports `notice` to the control thread.
     pub fn notify(&self, notice: Notice) {
         let mut notices = self.notices();
-        notices.truncate(MOST_NOTICES - 1);
+        // The newest says how the device is now.
+        let surplus = (notices.len() + 1).saturating_sub(MOST_NOTICES);
+        notices.drain(..surplus);
         notices.push(notice);
         drop(notices);
         self.noticed.store(true, Ordering::Release);

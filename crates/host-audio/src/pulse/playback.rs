@@ -110,8 +110,9 @@ impl PulseOutput {
                     return Err(Failure::Broken("it ended the stream: its sink was removed".into()));
                 }
                 Message::Changed(index) => self.volume.changed(index, &mut self.connection)?,
-                // A refusal concerns only what does not matter, such as a volume.
-                Message::Error(..) | Message::Other | Message::Frames(_) => {}
+                // Without an answer the position is asked for again; other refusals concern what does not matter, such as a volume.
+                Message::Error(number, _) => drop(self.asked.take_if(|asked| asked.number == number)),
+                Message::Other | Message::Frames(_) => {}
             }
         }
         if self.running && self.asked.is_none() && self.next_ask.is_none_or(|next| now >= next) {

@@ -143,3 +143,28 @@ fn xsa_349_events_that_a_client_of_the_hub_does_not_read_are_merged() {
     }
     assert!(client.events.contains(&(THEIRS.into(), b"f".to_vec())));
 }
+
+#[test]
+fn a_watch_that_the_store_refuses_is_not_remembered() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("socket");
+    let _server = server::spawn(&socket).unwrap();
+    let mut hub = Hub::new(crate::client::connect(&socket).unwrap()).unwrap();
+    let (client, theirs) = UnixStream::pair().unwrap();
+    hub.add(3, theirs.into(), scope(3)).unwrap();
+    let asking = std::thread::spawn(move || {
+        let mut client = Client::from_fd(client.into()).unwrap();
+        let watched = |token: usize| client.watch(THEIRS, &token.to_string());
+        let answers: Vec<_> = (0..2000).map(watched).map(|answer| answer.is_ok()).collect();
+        // The same once more is refused, and remains.
+        (client.watch(THEIRS, "0").is_ok(), answers, client)
+    });
+    while !asking.is_finished() {
+        hub.relay().unwrap();
+        std::thread::yield_now();
+    }
+    let (again, answers, _client) = asking.join().unwrap();
+    let accepted = answers.iter().filter(|accepted| **accepted).count();
+    assert!(accepted > 0 && accepted < answers.len() && !again, "{accepted} of {} are accepted", answers.len());
+    assert_eq!(hub.clients[&3].watches.len(), accepted);
+}
