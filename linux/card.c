@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-/*
- * ALSA's card for a device, and the module parameters that every ALSA driver has.
- */
+/* ALSA's card of a device, and the module parameters that every ALSA driver has. */
 #include <linux/err.h>
 #include <linux/fs.h>
 #include <linux/module.h>
@@ -16,7 +14,7 @@
 #include "pcm.h"
 #include "vsnd.h"
 
-/* One place for each device, by its number in the store. */
+/* Parameters of each device; the index is its number in the store. */
 static int index[SNDRV_CARDS] = SNDRV_DEFAULT_IDX;
 static char *id[SNDRV_CARDS] = SNDRV_DEFAULT_STR;
 static bool enable[SNDRV_CARDS] = SNDRV_DEFAULT_ENABLE_PNP;
@@ -31,7 +29,7 @@ MODULE_PARM_DESC(enable, "Whether a device gets a card.");
 module_param_array(model, charp, NULL, 0444);
 MODULE_PARM_DESC(model, "Model of the card, for each device of protocol version 0: ac97.");
 
-/* The device's place in the parameters; devices beyond have what nobody set. */
+/* Returns the device's index in the parameters; -1 beyond them, where the defaults hold. */
 static int vsnd_card_place(struct xenbus_device *dev)
 {
 	u32 place = vsnd_bus_number(dev);
@@ -63,6 +61,16 @@ static void vsnd_card_name(char *into, size_t size, const char *name, size_t len
 	snprintf(into, size, "%.*s", (int)length, name);
 }
 
+/**
+ * vsnd_card_new() - Creates ALSA's card of a device.
+ * @dev: The device.
+ * @sound: Sound of the card; its reference is taken over, also on failure.
+ * @names: Names of the card.
+ * @card: Set to the card on success; freed by vsnd_card_free().
+ *
+ * Context: Process context, with the lock of the fronts held.
+ * Return: 0, or a negative error number.
+ */
 int vsnd_card_new(struct xenbus_device *dev, struct vsnd_sound *sound,
 		  const struct vsnd_names *names, struct snd_card **card)
 {
@@ -87,6 +95,20 @@ int vsnd_card_new(struct xenbus_device *dev, struct vsnd_sound *sound,
 	return 0;
 }
 
+/**
+ * vsnd_card_add_pcm() - Adds a PCM device to a card that is not registered yet.
+ * @card: The card.
+ * @sound: Sound of the card.
+ * @device: ALSA's number of the PCM device.
+ * @name: Name; not terminated.
+ * @name_length: Bytes of @name.
+ * @playback: Number of playback substreams.
+ * @capture: Number of capture substreams.
+ * @half_duplex: One application at a time plays or records.
+ *
+ * Context: Process context, with the lock of the fronts held.
+ * Return: 0, or a negative error number.
+ */
 int vsnd_card_add_pcm(struct snd_card *card, struct vsnd_sound *sound, u32 device,
 		      const char *name, size_t name_length, u32 playback, u32 capture,
 		      bool half_duplex)
@@ -102,6 +124,14 @@ static void vsnd_card_show(struct snd_info_entry *entry, struct snd_info_buffer 
 	vsnd_sound_show(entry->private_data, buffer);
 }
 
+/**
+ * vsnd_show() - Appends text to a file of /proc.
+ * @buffer: The file; too long text is cut off.
+ * @text: Text; not terminated.
+ * @length: Bytes of @text.
+ *
+ * Context: Process context, within vsnd_sound_show().
+ */
 void vsnd_show(struct snd_info_buffer *buffer, const char *text, size_t length)
 {
 	snd_iprintf(buffer, "%.*s", (int)length, text);
@@ -109,7 +139,7 @@ void vsnd_show(struct snd_info_buffer *buffer, const char *text, size_t length)
 
 /* ---- limits, of protocol version 0 ---- */
 
-/* What the file may hold: its lines are few. */
+/* Size of the file of limits, which has few lines. */
 #define VSND_LIMITS_MAX 2048
 
 static ssize_t vsnd_limits_read(struct snd_info_entry *entry, void *private, struct file *file,
@@ -127,7 +157,7 @@ static ssize_t vsnd_limits_read(struct snd_info_entry *entry, void *private, str
 	return done;
 }
 
-/* What is written at once is set at once, or not at all. */
+/* Sets all lines of one write, or none. */
 static ssize_t vsnd_limits_write(struct snd_info_entry *entry, void *private, struct file *file,
 				 const char __user *buf, size_t count, loff_t pos)
 {
@@ -146,6 +176,13 @@ static const struct snd_info_entry_ops vsnd_limits_ops = {
 	.write = vsnd_limits_write,
 };
 
+/**
+ * vsnd_card_add_limits() - Adds the file of /proc in which limits are shown and set.
+ * @card: The card; not registered yet.
+ *
+ * Context: Process context, with the lock of the fronts held.
+ * Return: 0, or a negative error number.
+ */
 int vsnd_card_add_limits(struct snd_card *card)
 {
 	struct snd_info_entry *entry;
@@ -161,6 +198,14 @@ int vsnd_card_add_limits(struct snd_card *card)
 	return 0;
 }
 
+/**
+ * vsnd_card_register() - Makes a card visible to applications.
+ * @card: The card, complete.
+ *
+ * Context: Process context, with the lock of the fronts held. Applications may use
+ * the card before this function returns.
+ * Return: 0, or a negative error number.
+ */
 int vsnd_card_register(struct snd_card *card)
 {
 	int err = snd_card_ro_proc_new(card, "vsnd", card->private_data, vsnd_card_show);
@@ -168,6 +213,13 @@ int vsnd_card_register(struct snd_card *card)
 	return err ? err : snd_card_register(card);
 }
 
+/**
+ * vsnd_card_free() - Takes a card away from applications.
+ * @card: The card; ALSA frees it when the last application closes it.
+ *
+ * Context: Process context, with no mutex held that an open or close of the card
+ * takes.
+ */
 void vsnd_card_free(struct snd_card *card)
 {
 	snd_card_free_when_closed(card);

@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-/*
- * Volumes and switches of streams as ALSA's controls, each handed to the Rust
- * half.
- */
+/* Volumes and switches of streams as ALSA's controls, each handed to the Rust half. */
 #include <linux/slab.h>
 #include <sound/control.h>
 #include <sound/core.h>
@@ -11,10 +8,10 @@
 #include "pcm.h"
 #include "vsnd.h"
 
-/* What a control of ALSA can have. */
+/* Limit of ALSA's struct snd_ctl_elem_value. */
 #define VSND_CONTROL_CHANNELS_MAX 128
 
-/* A control that ALSA knows, until it frees it. */
+/* A control that ALSA has, until ALSA frees it. */
 struct vsnd_known {
 	struct vsnd_control is;
 	unsigned int scale[4];
@@ -65,6 +62,16 @@ static void vsnd_control_private_free(struct snd_kcontrol *kcontrol)
 	kfree(known);
 }
 
+/**
+ * vsnd_card_add_control() - Adds a volume or switch to a card.
+ * @card: The card; not registered yet.
+ * @control: The control; copied.
+ * @name: Name; not terminated.
+ * @name_length: Bytes of @name.
+ *
+ * Context: Process context, with the lock of the fronts held.
+ * Return: 0, or a negative error number.
+ */
 int vsnd_card_add_control(struct snd_card *card, const struct vsnd_control *control,
 			  const char *name, size_t name_length)
 {
@@ -103,6 +110,6 @@ int vsnd_card_add_control(struct snd_card *card, const struct vsnd_control *cont
 	kcontrol->private_free = vsnd_control_private_free;
 	if (!control->is_switch)
 		vsnd_listener_set_volume(vsnd_stream_listener(control->stream), card, kcontrol);
-	/* Frees it when it fails. */
+	/* ALSA frees the control when this fails. */
 	return snd_ctl_add(card, kcontrol);
 }

@@ -16,7 +16,7 @@
 #include "card.h"
 #include "vsnd.h"
 
-/* How long a backend may take to unmap our pages when the device goes. */
+/* Time that a backend has to unmap our pages when the device goes. */
 #define VSND_DETACH_MS 1000
 
 /* A device from probe to remove. */
@@ -26,13 +26,21 @@ struct vsnd_front {
 };
 
 /*
- * Protects the list, and the calls of the devices on it: they come from the bus,
- * one at a time, and when applications let go of a card. Taken before anything
- * of ALSA's.
+ * Protects the list, and the calls for the devices on it, which come from the
+ * bus, one at a time, and after applications have closed a card. Taken before
+ * any lock of ALSA's.
  */
 static DEFINE_MUTEX(vsnd_fronts_lock);
 static LIST_HEAD(vsnd_fronts);
 
+/**
+ * vsnd_probe() - xenbus: creates a device, unless the parameters disable its card.
+ * @dev: Device of the bus.
+ * @id: Unused.
+ *
+ * Context: Process context; takes the lock of the fronts.
+ * Return: 0, -ENODEV for a disabled card, or another error.
+ */
 static int vsnd_probe(struct xenbus_device *dev, const struct xenbus_device_id *id)
 {
 	const char *model = vsnd_card_model(dev);
@@ -56,6 +64,13 @@ static int vsnd_probe(struct xenbus_device *dev, const struct xenbus_device_id *
 	return 0;
 }
 
+/**
+ * vsnd_otherend_changed() - xenbus: hands the state of the backend to the device.
+ * @dev: Device of the bus.
+ * @state: State of the backend.
+ *
+ * Context: Process context; takes the lock of the fronts.
+ */
 static void vsnd_otherend_changed(struct xenbus_device *dev, enum xenbus_state state)
 {
 	struct vsnd_front *front = dev_get_drvdata(&dev->dev);
@@ -65,19 +80,35 @@ static void vsnd_otherend_changed(struct xenbus_device *dev, enum xenbus_state s
 	mutex_unlock(&vsnd_fronts_lock);
 }
 
-/* The domain was restored: its backend is another, and knows nothing of us. */
+/**
+ * vsnd_resume() - xenbus: has a device forget its backend.
+ * @dev: Device of the bus.
+ *
+ * The domain was restored: the backend is a new one, and does not know the
+ * device.
+ *
+ * Context: Process context; takes the lock of the fronts.
+ * Return: 0.
+ */
 static int vsnd_resume(struct xenbus_device *dev)
 {
 	vsnd_otherend_changed(dev, XenbusStateUnknown);
 	return 0;
 }
 
-/* xenbus_read_driver_state() has other arguments in newer kernels. */
+/* xenbus_read_driver_state() takes other arguments in newer kernels. */
 static unsigned int vsnd_backend_state(struct xenbus_device *dev)
 {
 	return xenbus_read_unsigned(dev->otherend, "state", XenbusStateUnknown);
 }
 
+/**
+ * vsnd_remove() - xenbus: detaches a device, waits for its backend, and frees it.
+ * @dev: Device of the bus.
+ *
+ * Context: Process context; takes the lock of the fronts, and may sleep for
+ * VSND_DETACH_MS.
+ */
 static void vsnd_remove(struct xenbus_device *dev)
 {
 	struct vsnd_front *front = dev_get_drvdata(&dev->dev);
@@ -87,7 +118,7 @@ static void vsnd_remove(struct xenbus_device *dev)
 	list_del(&front->list);
 	mutex_unlock(&vsnd_fronts_lock);
 	if (vsnd_device_detach(front->device)) {
-		/* The bus does not watch the backend for us any more. */
+		/* The bus does not watch the backend any more. */
 		while (vsnd_backend_state(dev) == XenbusStateConnected && ms < VSND_DETACH_MS) {
 			msleep(20);
 			ms += 20;
@@ -103,14 +134,14 @@ static const struct xenbus_device_id vsnd_ids[] = {
 };
 
 static struct xenbus_driver vsnd_driver = {
-	/* The stock driver has the name that the bus would give us. */
+	/* The name must differ from the stock driver's, which is the bus's default. */
 	.name = "vsnd_front",
 	.ids = vsnd_ids,
 	.probe = vsnd_probe,
 	.otherend_changed = vsnd_otherend_changed,
 	.resume = vsnd_resume,
 	.remove = vsnd_remove,
-	/* A guest without sound boots all the same. */
+	/* Without this, a guest's boot waits for its sound device. */
 	.not_essential = true,
 };
 
@@ -133,12 +164,18 @@ static void vsnd_look_later(struct work_struct *work)
 
 static DECLARE_DELAYED_WORK(vsnd_look_later_work, vsnd_look_later);
 
+/**
+ * vsnd_device_look_in() - Schedules vsnd_device_let_go() for every device.
+ * @ms: Time in milliseconds; a look that is scheduled already stays as it is.
+ *
+ * Context: Any context; called with the lock of the fronts held.
+ */
 void vsnd_device_look_in(u32 ms)
 {
 	schedule_delayed_work(&vsnd_look_later_work, msecs_to_jiffies(ms));
 }
 
-/* Later, because a card cannot be taken away while it is being closed. */
+/* The work runs later, because a card cannot be taken away while it is being closed. */
 void vsnd_card_let_go(void)
 {
 	schedule_work(&vsnd_look_work);
@@ -153,7 +190,7 @@ static int __init vsnd_init(void)
 
 static void __exit vsnd_exit(void)
 {
-	/* Nobody has a card open any more, or will: no device has to be looked at. */
+	/* No application has a card open or can open one: no device needs a look. */
 	cancel_delayed_work_sync(&vsnd_look_later_work);
 	cancel_work_sync(&vsnd_look_work);
 	xenbus_unregister_driver(&vsnd_driver);

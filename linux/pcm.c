@@ -22,16 +22,17 @@
 #define SNDRV_PCM_INFO_PERFECT_DRAIN 0
 #endif
 
-/* How long a transfer waits for a backend that is away. */
+/* Time that a transfer waits for a backend that is away. */
 #define VSND_WAIT_MS 10000
 
-/* ---- who is told of a substream ---- */
+/* ---- listeners: ALSA's side of a substream ---- */
 
 struct vsnd_listener {
 	/*
-	 * Protects what follows, and is held while ALSA is told something of it:
-	 * close() waits for that. Taken by threaded interrupt handlers, by the
-	 * bus, and by open and close, always before the PCM stream's mutex.
+	 * Protects the fields below. It is held while ALSA is notified of the
+	 * substream: close() waits for that. Taken by threaded interrupt
+	 * handlers, by the bus, and by open and close, always before the PCM
+	 * stream's mutex.
 	 */
 	struct mutex lock;
 	struct snd_pcm_substream *substream;
@@ -39,6 +40,12 @@ struct vsnd_listener {
 	struct snd_kcontrol *volume;
 };
 
+/**
+ * vsnd_listener_new() - Creates a listener, with no substream open.
+ *
+ * Context: Process context, with the lock of the fronts held; may sleep.
+ * Return: The listener, or NULL.
+ */
 struct vsnd_listener *vsnd_listener_new(void)
 {
 	struct vsnd_listener *listener = kzalloc(sizeof(*listener), GFP_KERNEL);
@@ -48,6 +55,12 @@ struct vsnd_listener *vsnd_listener_new(void)
 	return listener;
 }
 
+/**
+ * vsnd_listener_free() - Frees a listener.
+ * @listener: The listener; no event channel and no open substream uses it.
+ *
+ * Context: Process context.
+ */
 void vsnd_listener_free(struct vsnd_listener *listener)
 {
 	mutex_destroy(&listener->lock);
@@ -61,6 +74,14 @@ static void vsnd_listener_set(struct vsnd_listener *listener, struct snd_pcm_sub
 	mutex_unlock(&listener->lock);
 }
 
+/**
+ * vsnd_listener_elapsed() - Tells ALSA that a period elapsed.
+ * @listener: The listener.
+ *
+ * Context: Process context (threaded interrupt handlers), with no state mutex held.
+ * Takes the listener's mutex and then the PCM stream's; ALSA calls
+ * vsnd_pcm_pointer() meanwhile.
+ */
 void vsnd_listener_elapsed(struct vsnd_listener *listener)
 {
 	mutex_lock(&listener->lock);
@@ -69,6 +90,15 @@ void vsnd_listener_elapsed(struct vsnd_listener *listener)
 	mutex_unlock(&listener->lock);
 }
 
+/**
+ * vsnd_listener_stop() - Stops an open stream.
+ * @listener: The listener.
+ * @xrun: With an xrun, so that the application prepares the stream again;
+ * otherwise a running stream is stopped for good.
+ *
+ * Context: Process context (threaded interrupt handlers, or the bus), with no state
+ * mutex held. Takes the listener's mutex and then the PCM stream's.
+ */
 void vsnd_listener_stop(struct vsnd_listener *listener, bool xrun)
 {
 	struct snd_pcm_substream *substream;
@@ -95,6 +125,13 @@ void vsnd_listener_set_volume(struct vsnd_listener *listener, struct snd_card *c
 	mutex_unlock(&listener->lock);
 }
 
+/**
+ * vsnd_listener_volume_changed() - Notifies ALSA's readers of the volume's control.
+ * @listener: The listener.
+ *
+ * Context: Process context (threaded interrupt handlers, or the bus), with no state
+ * mutex held. Takes the listener's mutex.
+ */
 void vsnd_listener_volume_changed(struct vsnd_listener *listener)
 {
 	mutex_lock(&listener->lock);
@@ -131,7 +168,17 @@ static void vsnd_params_interval(const struct snd_pcm_hw_params *params, snd_pcm
 	*max = i->max - i->openmax;
 }
 
-/* Period and buffer depend on format, rate and channels, in a way that the backend knows. */
+/**
+ * vsnd_pcm_rule() - ALSA's rule for period and buffer.
+ * @params: Parameters; narrowed.
+ * @rule: The rule, of period or buffer.
+ *
+ * Period and buffer depend on format, rate and channels, and only the backend
+ * knows how.
+ *
+ * Context: Process context, with the PCM stream not locked; may wait for the backend.
+ * Return: 1 when the rule narrowed a parameter, 0, or a negative error number.
+ */
 static int vsnd_pcm_rule(struct snd_pcm_hw_params *params, struct snd_pcm_hw_rule *rule)
 {
 	const struct snd_mask *formats = hw_param_mask_c(params, SNDRV_PCM_HW_PARAM_FORMAT);
@@ -197,6 +244,14 @@ static void vsnd_pcm_let_go(struct snd_pcm_substream *substream)
 		vsnd_card_let_go();
 }
 
+/**
+ * vsnd_pcm_open() - ALSA's open.
+ * @substream: The substream.
+ *
+ * Context: Process context, with ALSA's mutex of open files held and the PCM stream
+ * not locked. Waits some seconds for a backend that is away.
+ * Return: 0, -ENODEV without a backend, or another error.
+ */
 static int vsnd_pcm_open(struct snd_pcm_substream *substream)
 {
 	bool capture = substream->stream == SNDRV_PCM_STREAM_CAPTURE;
@@ -210,7 +265,7 @@ static int vsnd_pcm_open(struct snd_pcm_substream *substream)
 	if (!open)
 		return -ENOMEM;
 	open->stream = vsnd_sound_stream(sound, substream->pcm->device, capture, substream->number);
-	/* Before it waits for a backend that is away: the card stays meanwhile. */
+	/* Counted before the wait for a backend that is away, so that the card stays meanwhile. */
 	vsnd_sound_hold(sound, true);
 	err = open->stream ? vsnd_stream_open(open->stream, capture, &hw) : -ENODEV;
 	if (err)
@@ -232,7 +287,7 @@ static int vsnd_pcm_open(struct snd_pcm_substream *substream)
 		.periods_min = hw.periods_min,
 		.periods_max = hw.periods_max,
 	};
-	/* The backend has to be told of every frame that is written, and takes none back. */
+	/* The backend must be told of every frame that is written, and gives none back. */
 	if (!capture)
 		runtime->hw.info |= SNDRV_PCM_INFO_SYNC_APPLPTR | SNDRV_PCM_INFO_NO_REWINDS |
 				    SNDRV_PCM_INFO_DRAIN_TRIGGER | SNDRV_PCM_INFO_PERFECT_DRAIN;
@@ -240,7 +295,10 @@ static int vsnd_pcm_open(struct snd_pcm_substream *substream)
 	if (err < 0)
 		goto out_free;
 	runtime->private_data = open;
-	/* A restarted backend is back sooner; ALSA's own time is as short as the buffer. */
+	/*
+	 * ALSA's own time is as short as the buffer; a restarted backend needs
+	 * longer, but less than this.
+	 */
 	substream->wait_time = VSND_WAIT_MS;
 	vsnd_listener_set(vsnd_stream_listener(open->stream), substream);
 	return 0;
@@ -251,6 +309,14 @@ out_free:
 	return err;
 }
 
+/**
+ * vsnd_pcm_close() - ALSA's close.
+ * @substream: The substream.
+ *
+ * Context: Process context, with ALSA's mutex of open files held and the PCM stream
+ * not locked. Waits while ALSA is notified of the substream.
+ * Return: 0.
+ */
 static int vsnd_pcm_close(struct snd_pcm_substream *substream)
 {
 	struct vsnd_open *open = substream->runtime->private_data;
@@ -261,7 +327,17 @@ static int vsnd_pcm_close(struct snd_pcm_substream *substream)
 	return 0;
 }
 
-/* The memory that the backend maps is the memory that applications use. */
+/**
+ * vsnd_pcm_hw_params() - ALSA's hw_params.
+ * @substream: The substream.
+ * @params: Its parameters.
+ *
+ * Applications use the same memory that the Rust half made, which the backend
+ * maps in version 2 of the protocol.
+ *
+ * Context: Process context, with the PCM stream not locked; may wait for the backend.
+ * Return: 0, or a negative error number.
+ */
 static int vsnd_pcm_hw_params(struct snd_pcm_substream *substream, struct snd_pcm_hw_params *params)
 {
 	struct snd_pcm_runtime *runtime = substream->runtime;
@@ -280,6 +356,13 @@ static int vsnd_pcm_hw_params(struct snd_pcm_substream *substream, struct snd_pc
 	return 0;
 }
 
+/**
+ * vsnd_pcm_hw_free() - ALSA's hw_free.
+ * @substream: The substream.
+ *
+ * Context: Process context, with the PCM stream not locked; may wait for the backend.
+ * Return: 0.
+ */
 static int vsnd_pcm_hw_free(struct snd_pcm_substream *substream)
 {
 	substream->runtime->dma_area = NULL;
@@ -288,12 +371,19 @@ static int vsnd_pcm_hw_free(struct snd_pcm_substream *substream)
 	return 0;
 }
 
+/**
+ * vsnd_pcm_prepare() - ALSA's prepare.
+ * @substream: The substream.
+ *
+ * Context: Process context, with the PCM stream not locked; may wait for the backend.
+ * Return: 0, or a negative error number.
+ */
 static int vsnd_pcm_prepare(struct snd_pcm_substream *substream)
 {
 	return vsnd_stream_prepare(vsnd_pcm_stream(substream));
 }
 
-/* Not every backend can pause; one that cannot is not asked again. */
+/* Pauses; a backend that cannot pause is not asked again. */
 static int vsnd_pcm_pause(struct snd_pcm_substream *substream)
 {
 	struct snd_pcm_runtime *runtime = substream->runtime;
@@ -307,10 +397,10 @@ static int vsnd_pcm_pause(struct snd_pcm_substream *substream)
 }
 
 /*
- * ALSA disbelieves a position that moves faster than the clock, unless the
- * hardware is one of batches. Applications are not told that it is: they find
- * a position that is right between periods. A backend that was held up for a
- * while makes it jump all the same.
+ * ALSA rejects a position that moves faster than the clock, unless the hardware
+ * has SNDRV_PCM_INFO_BATCH. A backend that was held up for a while makes the
+ * position jump, so a running stream has the flag. Applications do not see it:
+ * for them the position is right between periods.
  */
 static void vsnd_pcm_believe(struct snd_pcm_runtime *runtime, bool running)
 {
@@ -320,6 +410,15 @@ static void vsnd_pcm_believe(struct snd_pcm_runtime *runtime, bool running)
 		runtime->hw.info &= ~SNDRV_PCM_INFO_BATCH;
 }
 
+/**
+ * vsnd_pcm_trigger() - ALSA's trigger.
+ * @substream: The substream.
+ * @cmd: SNDRV_PCM_TRIGGER_*.
+ *
+ * Context: With the PCM stream's mutex held. PAUSE_PUSH waits for the backend, and
+ * START does where nothing was written.
+ * Return: 0, -EPIPE when the stream has to be prepared again, or another error.
+ */
 static int vsnd_pcm_trigger(struct snd_pcm_substream *substream, int cmd)
 {
 	const struct vsnd_stream *stream = vsnd_pcm_stream(substream);
@@ -342,6 +441,13 @@ static int vsnd_pcm_trigger(struct snd_pcm_substream *substream, int cmd)
 	}
 }
 
+/**
+ * vsnd_pcm_pointer() - ALSA's pointer.
+ * @substream: The substream.
+ *
+ * Context: With the PCM stream's mutex held.
+ * Return: Position in the ring, in frames.
+ */
 static snd_pcm_uframes_t vsnd_pcm_pointer(struct snd_pcm_substream *substream)
 {
 	u32 delay;
@@ -351,6 +457,13 @@ static snd_pcm_uframes_t vsnd_pcm_pointer(struct snd_pcm_substream *substream)
 	return pointer;
 }
 
+/**
+ * vsnd_pcm_ack() - ALSA's ack: the application has moved its pointer.
+ * @substream: The substream.
+ *
+ * Context: With the PCM stream's mutex held.
+ * Return: 0, -EPIPE when the stream has to be prepared again, or another error.
+ */
 static int vsnd_pcm_ack(struct snd_pcm_substream *substream)
 {
 	struct snd_pcm_runtime *runtime = substream->runtime;
@@ -359,14 +472,23 @@ static int vsnd_pcm_ack(struct snd_pcm_substream *substream)
 			       runtime->boundary);
 }
 
+/**
+ * vsnd_pcm_page() - ALSA's page: finds a page of the buffer, for mmap.
+ * @substream: The substream.
+ * @offset: Bytes from the start of the buffer.
+ *
+ * Context: Process context; does not sleep.
+ * Return: The page.
+ */
 static struct page *vsnd_pcm_page(struct snd_pcm_substream *substream, unsigned long offset)
 {
 	return vmalloc_to_page(substream->runtime->dma_area + offset);
 }
 
 /*
- * Without sync_stop: what follows it (hw_params, hw_free, prepare) waits itself
- * until STOP is answered, and both would be twice the time.
+ * There is no sync_stop: hw_params, hw_free and prepare, which follow it, wait
+ * themselves until STOP is answered. With both, the wait would be twice as
+ * long.
  */
 static const struct snd_pcm_ops vsnd_pcm_ops = {
 	.open = vsnd_pcm_open,
@@ -380,7 +502,10 @@ static const struct snd_pcm_ops vsnd_pcm_ops = {
 	.page = vsnd_pcm_page,
 };
 
-/* Where the channels belong, in the order of the protocol. Nobody knows of other counts. */
+/*
+ * Positions of the channels, in the order of the protocol. Other counts have no
+ * defined positions.
+ */
 static const struct snd_pcm_chmap_elem vsnd_pcm_chmaps[] = {
 	{ .channels = 1,
 	  .map = { SNDRV_CHMAP_MONO } },
@@ -419,7 +544,10 @@ int vsnd_pcm_new(struct snd_card *card, struct vsnd_sound *sound, int device, co
 	pcm->nonatomic = true;
 	if (half_duplex)
 		pcm->info_flags |= SNDRV_PCM_INFO_HALF_DUPLEX;
-	/* A restored domain's next backend takes the streams up, as after any other end of one. */
+	/*
+	 * The next backend of a restored domain takes the streams up, as after
+	 * any other restart.
+	 */
 	pcm->no_device_suspend = true;
 	strscpy(pcm->name, name, sizeof(pcm->name));
 	if (playback)

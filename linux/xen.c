@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-/*
- * What the Rust half needs of Xen: granted pages, event channels, the store.
- */
+/* Services of Xen for the Rust half: granted pages, event channels, the store. */
 #include <linux/err.h>
 #include <linux/interrupt.h>
 #include <linux/jiffies.h>
@@ -22,18 +20,18 @@
 
 /* ---- pages that a backend keeps ---- */
 
-/* How often those are looked at. */
+/* Interval between two looks at kept pages. */
 #define VSND_KEPT_MS 1000
 
-/* A page that the backend mapped when it was to end. */
+/* A page that the backend had still mapped when its grant was to end. */
 struct vsnd_kept {
 	struct list_head list;
-	/* The kernel's page that it is in; we have a reference to that. */
+	/* The kernel's page that contains it; a reference to it is held. */
 	struct page *page;
 	grant_ref_t ref;
 };
 
-/* Protects the list, and its length. Taken last. */
+/* Protects the list and its length. It is the innermost lock. */
 static DEFINE_MUTEX(vsnd_kept_lock);
 static LIST_HEAD(vsnd_kept_list);
 static size_t vsnd_kept_count;
@@ -41,6 +39,13 @@ static size_t vsnd_kept_count;
 static void vsnd_kept_look(struct work_struct *work);
 static DECLARE_DELAYED_WORK(vsnd_kept_work, vsnd_kept_look);
 
+/**
+ * vsnd_pages_kept() - Ends the grants of kept pages that are not mapped any more.
+ *
+ * Context: Process context; may be called with a state mutex held. Takes
+ * vsnd_kept_lock.
+ * Return: Number of pages that are left, of all devices.
+ */
 size_t vsnd_pages_kept(void)
 {
 	struct vsnd_kept *kept, *next;
@@ -66,7 +71,10 @@ static void vsnd_kept_look(struct work_struct *work)
 		schedule_delayed_work(&vsnd_kept_work, msecs_to_jiffies(VSND_KEPT_MS));
 }
 
-/* The page may be given up, or granted anew, at any time: it is freed when it is not mapped. */
+/*
+ * Ends a grant. The caller may free the page or grant it again: a mapped page
+ * is kept until it is unmapped.
+ */
 static void vsnd_page_end(struct page *page, grant_ref_t ref)
 {
 	struct vsnd_kept *kept;
@@ -77,9 +85,10 @@ static void vsnd_page_end(struct page *page, grant_ref_t ref)
 	kept = kmalloc(sizeof(*kept), GFP_KERNEL);
 	if (!kept) {
 		/*
-		 * The kernel keeps it for us, and does not say for how long. Without the
-		 * page it would look for it by its number, which is not that of the
-		 * kernel's page where that is larger than Xen's.
+		 * The kernel keeps the grant for us, for an unknown time.
+		 * Without the page it would look the page up by its number,
+		 * which is wrong where the kernel's pages are larger than
+		 * Xen's.
 		 */
 		gnttab_end_foreign_access(ref, page);
 		return;
@@ -93,6 +102,12 @@ static void vsnd_page_end(struct page *page, grant_ref_t ref)
 	schedule_delayed_work(&vsnd_kept_work, msecs_to_jiffies(VSND_KEPT_MS));
 }
 
+/**
+ * vsnd_kept_hand_over() - Gives kept pages to Linux, which frees them later.
+ *
+ * Context: Process context, when the module goes: all devices are removed, and
+ * no pages are freed any more. Sleeps.
+ */
 void vsnd_kept_hand_over(void)
 {
 	struct vsnd_kept *kept, *next;
@@ -106,7 +121,7 @@ void vsnd_kept_hand_over(void)
 
 /* ---- granted pages ---- */
 
-/* Where one of them is. The kernel's own pages may be larger: several lie in one of those then. */
+/* Returns the address of a page of Xen's. The kernel's pages may be larger and hold several. */
 static void *vsnd_page_address(const struct vsnd_pages *pages, size_t index)
 {
 	return pages->address + index * XEN_PAGE_SIZE;
@@ -142,6 +157,13 @@ static int vsnd_pages_grant(struct vsnd_pages *pages, u32 domain)
 	return 0;
 }
 
+/**
+ * vsnd_pages_ordinary() - Allocates pages that are granted to nobody.
+ * @count: Number of Xen's pages.
+ *
+ * Context: Process context, within ALSA's hw_params or vsnd_pages_new(); may sleep.
+ * Return: Zeroed pages, or NULL.
+ */
 struct vsnd_pages *vsnd_pages_ordinary(size_t count)
 {
 	struct vsnd_pages *pages = kvzalloc(struct_size(pages, refs, count), GFP_KERNEL);
@@ -157,6 +179,14 @@ struct vsnd_pages *vsnd_pages_ordinary(size_t count)
 	return pages;
 }
 
+/**
+ * vsnd_pages_new() - Allocates pages and grants them to a domain.
+ * @domain: The domain.
+ * @count: Number of Xen's pages.
+ *
+ * Context: Process context; may sleep. A state mutex may be held.
+ * Return: Zeroed pages, or NULL.
+ */
 struct vsnd_pages *vsnd_pages_new(u32 domain, size_t count)
 {
 	struct vsnd_pages *pages = vsnd_pages_ordinary(count);
@@ -168,12 +198,26 @@ struct vsnd_pages *vsnd_pages_new(u32 domain, size_t count)
 	return pages;
 }
 
+/**
+ * vsnd_pages_grant_again() - Ends all grants and grants the same pages again.
+ * @pages: The pages.
+ * @domain: The domain.
+ *
+ * Context: Process context, with the stream's state mutex held; may sleep.
+ * Return: 0, or a negative error number; no page is granted then.
+ */
 int vsnd_pages_grant_again(struct vsnd_pages *pages, u32 domain)
 {
 	vsnd_pages_end(pages);
 	return vsnd_pages_grant(pages, domain);
 }
 
+/**
+ * vsnd_pages_free() - Ends all grants and frees the pages.
+ * @pages: The pages; this is their last use.
+ *
+ * Context: Process context; may sleep. A state mutex may be held.
+ */
 void vsnd_pages_free(struct vsnd_pages *pages)
 {
 	vsnd_pages_end(pages);
@@ -189,8 +233,9 @@ struct vsnd_channel {
 };
 
 /*
- * The channel is opened again only after the work is done, and late when there
- * was none: a backend cannot keep us busy with events.
+ * Handles a ring's event in a thread. The channel is opened again only after
+ * the work is done, and late when there was none: a backend cannot keep us busy
+ * with events.
  */
 static irqreturn_t vsnd_ring_fired(int irq, void *data)
 {
@@ -210,6 +255,17 @@ static irqreturn_t vsnd_events_fired(int irq, void *data)
 	return IRQ_HANDLED;
 }
 
+/**
+ * vsnd_channel_new() - Creates an event channel of a stream.
+ * @dev: Device of the bus.
+ * @stream: The stream; it outlives the channel.
+ * @events: Channel of the event page rather than of the ring.
+ * @port: Set to the port in this domain on success.
+ *
+ * Context: Process context, with the lock of the fronts held. The handler may run
+ * before this function returns, so no lock is held that it takes.
+ * Return: The channel, or a negative error number as ERR_PTR().
+ */
 struct vsnd_channel *vsnd_channel_new(struct xenbus_device *dev, const struct vsnd_stream *stream,
 				      bool events, u32 *port)
 {
@@ -233,8 +289,9 @@ struct vsnd_channel *vsnd_channel_new(struct xenbus_device *dev, const struct vs
 				   IRQF_ONESHOT, events ? "vsnd-events" : "vsnd-ring", channel);
 	if (err) {
 		/*
-		 * Unbinds the interrupt and closes the port. The interrupt has no
-		 * handler, and unbind_from_irqhandler() would free that first.
+		 * Unbinds the interrupt and closes the port.
+		 * unbind_from_irqhandler() would free the handler first, and
+		 * there is none.
 		 */
 		evtchn_put(evtchn);
 		goto out_free;
@@ -247,12 +304,25 @@ out_free:
 	return ERR_PTR(err);
 }
 
+/**
+ * vsnd_channel_free() - Closes an event channel.
+ * @channel: The channel; this is its last use.
+ *
+ * Context: Process context; waits for the handler, so no state or listener's mutex
+ * is held.
+ */
 void vsnd_channel_free(struct vsnd_channel *channel)
 {
 	unbind_from_irqhandler(channel->irq, channel);
 	kfree(channel);
 }
 
+/**
+ * vsnd_channel_notify() - Sends an event to the backend.
+ * @channel: The channel.
+ *
+ * Context: Any context; called with the stream's state mutex held.
+ */
 void vsnd_channel_notify(struct vsnd_channel *channel)
 {
 	notify_remote_via_irq(channel->irq);
@@ -262,19 +332,40 @@ void vsnd_channel_notify(struct vsnd_channel *channel)
 
 #define VSND_PATH_MAX 192
 
+/**
+ * vsnd_bus_number() - Returns the device's number in the store.
+ * @dev: The device.
+ *
+ * Context: Any context.
+ * Return: The number, or U32_MAX for a name that is no number.
+ */
 u32 vsnd_bus_number(struct xenbus_device *dev)
 {
 	unsigned int number;
 
-	/* Whoever makes devices gives them numbers. */
+	/* The toolstack names devices by numbers. */
 	return kstrtouint(kbasename(dev->nodename), 10, &number) ? U32_MAX : number;
 }
 
+/**
+ * vsnd_bus_backend_id() - Returns the domain of the backend.
+ * @dev: The device.
+ *
+ * Context: Any context.
+ * Return: The domain.
+ */
 u32 vsnd_bus_backend_id(struct xenbus_device *dev)
 {
 	return dev->otherend_id;
 }
 
+/**
+ * vsnd_bus_set_state() - Writes the device's state to the store.
+ * @dev: The device.
+ * @state: enum xenbus_state.
+ *
+ * Context: Process context, with the lock of the fronts held or from remove. Sleeps.
+ */
 void vsnd_bus_set_state(struct xenbus_device *dev, u32 state)
 {
 	xenbus_switch_state(dev, state);
@@ -289,6 +380,16 @@ static void vsnd_node_paths(struct xenbus_device *dev, const struct vsnd_node *n
 	snprintf(name, VSND_PATH_MAX, "%.*s", (int)node->name_length, node->name);
 }
 
+/**
+ * vsnd_bus_read() - Reads a node.
+ * @dev: The device.
+ * @node: The node.
+ * @value: Buffer for the value, which is not terminated.
+ * @size: Bytes of @value.
+ *
+ * Context: Process context, with the lock of the fronts held. Sleeps.
+ * Return: Bytes of the value, -E2BIG when it is longer than @size, or another error.
+ */
 ssize_t vsnd_bus_read(struct xenbus_device *dev, const struct vsnd_node *node, void *value,
 		      size_t size)
 {
@@ -306,6 +407,15 @@ ssize_t vsnd_bus_read(struct xenbus_device *dev, const struct vsnd_node *node, v
 	return length <= size ? (ssize_t)length : -E2BIG;
 }
 
+/**
+ * vsnd_bus_list() - Lists the entries of a directory.
+ * @dev: The device.
+ * @node: The directory.
+ * @count: Set to the number of entries.
+ *
+ * Context: Process context, with the lock of the fronts held. Sleeps.
+ * Return: Terminated names in one allocation, for vsnd_free(), or NULL.
+ */
 char **vsnd_bus_list(struct xenbus_device *dev, const struct vsnd_node *node, u32 *count)
 {
 	char dir[VSND_PATH_MAX], name[VSND_PATH_MAX];
@@ -319,6 +429,13 @@ char **vsnd_bus_list(struct xenbus_device *dev, const struct vsnd_node *node, u3
 	return NULL;
 }
 
+/**
+ * vsnd_bus_begin() - Begins a transaction of the store.
+ * @transaction: Set to the transaction.
+ *
+ * Context: Process context, with the lock of the fronts held. Sleeps.
+ * Return: 0, or a negative error number.
+ */
 int vsnd_bus_begin(u32 *transaction)
 {
 	struct xenbus_transaction t;
@@ -328,6 +445,16 @@ int vsnd_bus_begin(u32 *transaction)
 	return err;
 }
 
+/**
+ * vsnd_bus_write() - Writes a number to a node.
+ * @dev: The device.
+ * @transaction: The transaction.
+ * @node: The node.
+ * @value: The number.
+ *
+ * Context: Process context, with the lock of the fronts held. Sleeps.
+ * Return: 0, or a negative error number.
+ */
 int vsnd_bus_write(struct xenbus_device *dev, u32 transaction, const struct vsnd_node *node,
 		   u32 value)
 {
@@ -338,6 +465,15 @@ int vsnd_bus_write(struct xenbus_device *dev, u32 transaction, const struct vsnd
 	return xenbus_printf(t, dir, name, "%u", value);
 }
 
+/**
+ * vsnd_bus_remove() - Removes a node.
+ * @dev: The device.
+ * @transaction: The transaction.
+ * @node: The node; it may be missing.
+ *
+ * Context: Process context, with the lock of the fronts held. Sleeps.
+ * Return: 0, or a negative error number.
+ */
 int vsnd_bus_remove(struct xenbus_device *dev, u32 transaction, const struct vsnd_node *node)
 {
 	struct xenbus_transaction t = { .id = transaction };
@@ -349,6 +485,14 @@ int vsnd_bus_remove(struct xenbus_device *dev, u32 transaction, const struct vsn
 	return err == -ENOENT ? 0 : err;
 }
 
+/**
+ * vsnd_bus_end() - Ends a transaction of the store.
+ * @transaction: The transaction.
+ * @abort: Discards what was written.
+ *
+ * Context: Process context, with the lock of the fronts held. Sleeps.
+ * Return: 0, -EAGAIN when somebody else wrote meanwhile, or another error.
+ */
 int vsnd_bus_end(u32 transaction, bool abort)
 {
 	struct xenbus_transaction t = { .id = transaction };

@@ -7,13 +7,13 @@ use driver::{Error, Listener, Stop};
 
 use crate::{ffi, log};
 
-/// Whoever has a substream open.
+/// ALSA's side of a substream: the application that has it open, if there is one.
 pub struct KernelListener(NonNull<ffi::Listener>);
 
-// SAFETY: nothing of a listener belongs to a thread: the C half allocates it, locks it with a mutex, and frees it in whichever
-// thread drops this.
+// SAFETY: a listener belongs to no thread: the C half allocates it, locks it with a mutex, and frees it in the thread
+// that drops this value.
 unsafe impl Send for KernelListener {}
-// SAFETY: all that `&self` reaches are C's functions, which take the listener's mutex.
+// SAFETY: `&self` reaches only C's functions, which take the listener's mutex.
 unsafe impl Sync for KernelListener {}
 
 impl KernelListener {
@@ -24,13 +24,14 @@ impl KernelListener {
 
 impl Listener for KernelListener {
     fn new() -> Result<Self, Error> {
-        // SAFETY: it allocates, and wants a thread that may sleep, which whoever makes streams is.
+        // SAFETY: the function allocates, and needs a thread that may sleep; the thread that creates streams may.
         let listener = unsafe { ffi::vsnd_listener_new() };
         NonNull::new(listener).map(Self).ok_or(Error::NoMemory)
     }
 
     fn elapsed(&self) {
-        // SAFETY: the listener lives until we are dropped, and no lock of ours is held, which ALSA could want in the call.
+        // SAFETY: the listener lives until `self` is dropped, and none of our locks is held, which ALSA could need in
+        // the call.
         unsafe { ffi::vsnd_listener_elapsed(self.as_ptr()) };
     }
 
@@ -40,20 +41,22 @@ impl Listener for KernelListener {
             Stop::Failed(error) => log::problem(&[&"stream stopped: error ", &error.number()]),
             Stop::Xrun => {}
         }
-        // SAFETY: as for `vsnd_listener_elapsed` in `elapsed`: the listener lives, and no lock of ours is held.
+        // SAFETY: the listener lives until `self` is dropped, and none of our locks is held, which ALSA could need in
+        // the call.
         unsafe { ffi::vsnd_listener_stop(self.as_ptr(), stop == Stop::Xrun) };
     }
 
     fn volume_changed(&self) {
-        // SAFETY: as for `vsnd_listener_elapsed` in `elapsed`: the listener lives, and no lock of ours is held.
+        // SAFETY: the listener lives until `self` is dropped, and none of our locks is held, which ALSA could need in
+        // the call.
         unsafe { ffi::vsnd_listener_volume_changed(self.as_ptr()) };
     }
 }
 
 impl Drop for KernelListener {
     fn drop(&mut self) {
-        // SAFETY: made by `vsnd_listener_new` and freed once, here. Whoever calls us back (a substream that is open) holds a
-        // reference to the sound that we are part of, and our channels are closed.
+        // SAFETY: `vsnd_listener_new` made the listener, which is freed once, here. An open substream, which uses it,
+        // holds a reference to the sound that `self` is part of; and the stream's channels are closed.
         unsafe { ffi::vsnd_listener_free(self.as_ptr()) };
     }
 }

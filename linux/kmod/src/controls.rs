@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! Entries through which people look at a stream and turn its knobs: controls and the view in /proc.
+//! Entries of ALSA's controls and of the view in /proc.
 
 use core::ffi::{c_int, c_long};
 use core::mem::MaybeUninit;
@@ -12,7 +12,7 @@ use crate::{Kernel, ffi, log};
 
 type Stream = Substream<Kernel>;
 
-// As in `sound.rs`, the streams and sounds that C passes are references.
+// As in `sound.rs`, C's pointers to streams and sounds are references here.
 
 /// # Safety
 /// `values` is the start of `count` values, which nobody else uses during the call.
@@ -26,8 +26,8 @@ unsafe extern "C" fn vsnd_stream_get_control(
 ) {
     let knob = Knob { direction: direction(capture), switch };
     let count = usize::try_from(count).unwrap_or(0);
-    // SAFETY: `count` values start there, aligned as C's are, in one structure of ALSA; whether they are initialised does not
-    // matter; and nobody else uses them meanwhile, says the caller.
+    // SAFETY: `count` values start there, with C's alignment, in one structure of ALSA; they may be uninitialised; and
+    // the caller guarantees that nobody else uses them meanwhile.
     let values = unsafe { core::slice::from_raw_parts_mut(values.cast::<MaybeUninit<c_long>>(), count) };
     for (channel, place) in values.iter_mut().enumerate() {
         place.write(stream.value(knob, channel).into());
@@ -46,8 +46,8 @@ unsafe extern "C" fn vsnd_stream_put_control(
 ) -> c_int {
     let knob = Knob { direction: direction(capture), switch };
     let count = usize::try_from(count).unwrap_or(0);
-    // SAFETY: `count` values that ALSA has copied from the application start there, in one structure, aligned as C's are; and
-    // nobody writes them meanwhile, says the caller.
+    // SAFETY: `count` values that ALSA has copied from the application start there, in one structure, with C's
+    // alignment; and the caller guarantees that nobody writes them meanwhile.
     let values = unsafe { core::slice::from_raw_parts(values, count) };
     let changed = stream.set_values(knob, values);
     changed.map_or_else(|error| error.number().saturating_neg(), c_int::from)
@@ -58,7 +58,7 @@ struct Shown<'a>(&'a mut ffi::InfoBuffer);
 
 impl Sink for Shown<'_> {
     fn text(&mut self, text: &str) {
-        // SAFETY: C wants a buffer of ALSA's, which a reference to one is, and text of this length, which it copies.
+        // SAFETY: the buffer is ALSA's, through a reference, and the text has this length; C copies it.
         unsafe { ffi::vsnd_show(self.0, text.as_ptr(), text.len()) };
     }
 }
@@ -74,8 +74,8 @@ extern "C" fn vsnd_sound_show(sound: &Sound, buffer: &mut ffi::InfoBuffer) {
 /// `text` is the start of `size` initialised bytes, which nobody else uses during the call.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn vsnd_sound_show_limits(sound: &Sound, text: *mut u8, size: usize) -> usize {
-    // SAFETY: `size` bytes of one allocation start there, zeroed by `kzalloc`, and nobody else uses them meanwhile, says the
-    // caller.
+    // SAFETY: `size` bytes of one allocation start there, zeroed by `kzalloc`, and the caller guarantees that nobody
+    // else uses them meanwhile.
     let mut cursor = log::Cursor::new(unsafe { core::slice::from_raw_parts_mut(text, size) });
     for stream in sound.streams.iter() {
         if let Substream::V0(stream) = stream {
@@ -89,8 +89,8 @@ unsafe extern "C" fn vsnd_sound_show_limits(sound: &Sound, text: *mut u8, size: 
 /// `text` is the start of `length` bytes, which nobody writes during the call.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn vsnd_sound_set_limits(sound: &Sound, text: *const u8, length: usize) -> c_int {
-    // SAFETY: `length` bytes start there, which `memdup_user` has copied from the application (for none of them, its pointer is
-    // not null), and nobody writes them meanwhile, says the caller.
+    // SAFETY: `length` bytes start there, which `memdup_user` has copied from the application (its pointer is not null
+    // even for none), and the caller guarantees that nobody writes them meanwhile.
     let bytes = unsafe { core::slice::from_raw_parts(text, length) };
     let Ok(text) = core::str::from_utf8(bytes) else {
         log::problem(&[&"virtualcard_pcm: this is no text"]);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! One card's connection: performs what the handshake says.
+//! One card's connection: performs the handshake's actions.
 
 use core::ffi::c_int;
 use core::mem::MaybeUninit;
@@ -19,18 +19,18 @@ use crate::pages::KernelPages;
 use crate::sound::Sound;
 use crate::{Kernel, log};
 
-/// Shown for a card without a name.
+/// Name of a version 2 card whose store has none.
 const NAMELESS: &str = "Xen sound";
 
-/// The same for one of version 0, as the driver of 2015 called it and all that belongs to it.
+/// Name of a version 0 card whose store has none, from the driver of 2015, which begins all its names with it.
 const NAMELESS_V0: &str = "Virtual card";
 
-/// A device of the bus, from probe to remove. The bus calls for it one at a time.
+/// A device of the bus, from probe to remove. The bus calls for a device one at a time.
 struct Device {
     bus: KernelBus,
     handshake: Handshake,
     protocol: Protocol,
-    /// What a stream of version 0 may be opened with at first.
+    /// Hardware limits with which a stream of version 0 starts.
     hardware: Hardware,
     /// The streams, as long as there is a transport or a card.
     sound: Option<KArc<Sound>>,
@@ -38,26 +38,26 @@ struct Device {
 }
 
 impl Device {
-    /// Applications have come or gone, or time has passed.
+    /// Tells the handshake if applications hold the card, after they have come or gone or time has passed.
     fn update_held(&mut self) {
         let held = self.sound.as_ref().is_some_and(|sound| sound.is_held());
         let actions = self.handshake.held(held);
         let card = self.card.is_some();
         self.perform(actions);
         if card && self.card.is_none() {
-            // It had no transport either: the next connection reads the store anew.
+            // There was no transport either: the next connection reads the store again.
             self.sound = None;
         }
         self.look();
     }
 
-    /// Lets the handshake know the time, now and when it wants to.
+    /// Tells the handshake the time, now and at the time that it asks for.
     fn look(&mut self) {
         let now_ms = KernelSignal::now_ms();
         let actions = self.handshake.look(now_ms);
         self.perform(actions);
         if let Some(ms) = self.handshake.look_in_ms(now_ms) {
-            // SAFETY: it schedules work of the module's, which takes no part of us with it.
+            // SAFETY: the function schedules work of the module's, which keeps no pointer to `self`.
             unsafe { ffi::vsnd_device_look_in(ms) };
         }
     }
@@ -84,7 +84,7 @@ impl Device {
                     }
                     Action::SetState(state) => self.bus.set_state(state),
                     Action::CreateCard => {
-                        // First: whoever sees the card can use it.
+                        // Connected first: an application that sees the card can use it.
                         self.each(Substream::connected);
                         let created = self.create_card();
                         next = Some(self.handshake.card_ready(created));
@@ -112,7 +112,7 @@ impl Device {
         }
     }
 
-    // Like those below not inlined: each has texts on the stack, which is small.
+    // Not inlined, like the functions below: each has texts on the stack, which is small.
     #[inline(never)]
     fn publish(&mut self) -> bool {
         let published = self
@@ -133,7 +133,7 @@ impl Device {
         published.is_ok()
     }
 
-    /// The streams of the card that is there; or, without one, those that the store has now.
+    /// Returns the streams of the existing card; without a card, those that the store has now.
     #[inline(never)]
     fn read_layout(&mut self) -> Result<KArc<Sound>, Error> {
         if let Some(sound) = &self.sound {
@@ -227,11 +227,11 @@ impl Device {
             mixer_length: mixer.len(),
         };
         let reference = sound.clone().into_raw();
-        // SAFETY: the device lives; the texts have the lengths that are given; the reference is the card's now.
+        // SAFETY: the device lives; the texts have the given lengths; the reference is the card's now.
         check(unsafe { ffi::vsnd_card_new(self.bus.device(), reference.cast(), &names, card) })
     }
 
-    /// Volume and switch of every stream, as far as the backend has them, counted within their direction.
+    /// Adds volume and switch of every stream, as far as the backend has them, counted within their direction.
     fn add_controls(&self, card: *mut ffi::SndCard, sound: &KArc<Sound>) -> Result<(), Error> {
         for direction in [Direction::Playback, Direction::Capture] {
             let streams = sound.streams.iter().filter(|stream| stream.serves(direction));
@@ -258,7 +258,7 @@ impl Device {
         let half_duplex = sound.streams.iter().any(Substream::is_half_duplex);
         let text = name.bytes();
         let sound = core::ptr::from_ref::<Sound>(sound);
-        // SAFETY: the card has its own reference to the sound; the text has the length that is given.
+        // SAFETY: the card has its own reference to the sound; the text has the given length.
         check(unsafe {
             ffi::vsnd_card_add_pcm(
                 card,
@@ -274,18 +274,18 @@ impl Device {
     }
 
     fn remove_card(&mut self) {
-        // First, so that whoever waits for the backend within ALSA's locks stops waiting.
+        // The streams go first, so that threads that wait for the backend within ALSA's locks stop waiting.
         self.each(Substream::remove);
         if let Some(card) = self.card.take() {
-            // SAFETY: `vsnd_card_new` made the card, and this is our last use of it: `take` has forgotten it. No lock of ours is
-            // held, which those who let go of the card could want.
+            // SAFETY: `vsnd_card_new` made the card, and this is the last use of it: `take` has forgotten it. None of
+            // our locks is held, which threads that close the card could need.
             unsafe { ffi::vsnd_card_free(card.as_ptr()) };
         }
     }
 }
 
-/// A device that goes takes its card away, which wakes whoever waits within ALSA's locks, and then frees its transport: also
-/// when it was not detached.
+/// Removal of a device, detached or not: takes its card away, which wakes the threads that wait within ALSA's locks,
+/// and then frees its transport.
 impl Drop for Device {
     fn drop(&mut self) {
         let actions = self.handshake.detach();
@@ -295,7 +295,7 @@ impl Drop for Device {
     }
 }
 
-/// The control `knob`, where the backend has it, as number `index` of its name.
+/// Adds the control `knob`, where the backend has it, as number `index` of its name.
 #[inline(never)]
 fn add_control(card: *mut ffi::SndCard, stream: &Substream<Kernel>, knob: Knob, index: u32) -> Result<(), Error> {
     let Some(control) = stream.control(knob) else { return Ok(()) };
@@ -316,8 +316,8 @@ fn add_control(card: *mut ffi::SndCard, stream: &Substream<Kernel>, knob: Knob, 
     check(unsafe { ffi::vsnd_card_add_control(card, &control, name.as_ptr(), name.len()) })
 }
 
-// `main.c` has one of them for each device, from probe to remove, and calls for it with the lock of the fronts held, or when
-// nobody else finds it any more. So the entries take the reference that exists.
+// `main.c` has one `Device` for each device of the bus, from probe to remove. It calls for it with the lock of the
+// fronts held, or when no other thread can find it any more. So the entries take the only reference.
 
 /// # Safety
 /// `dev` lives until [`vsnd_device_free`]; `model` is the start of `length` bytes, which nobody writes during the call.
@@ -329,15 +329,15 @@ unsafe extern "C" fn vsnd_device_new(
     device: &mut MaybeUninit<*mut Device>,
 ) -> c_int {
     let new = || {
-        // SAFETY: `length` bytes start there, of the module's parameter or of an empty text, and nobody writes them meanwhile,
-        // says the caller.
+        // SAFETY: `length` bytes start there, of the module's parameter or of an empty text, and the caller guarantees
+        // that nobody writes them meanwhile.
         let model = Text::name(unsafe { core::slice::from_raw_parts(model, length) });
         let Some(hardware) = Hardware::of_model(Some(model.as_str())) else {
             log::problem(&[&"there is no model \"", &model, &"\": give ac97, or none"]);
             return Err(Error::Invalid);
         };
-        // SAFETY: `dev` lives longer than the `Device` that the bus is part of, which `vsnd_device_free` frees; and the bus
-        // calls for a device one at a time.
+        // SAFETY: `dev` lives longer than the `Device` that the bus is part of, which `vsnd_device_free` frees; and the
+        // bus calls for a device one at a time.
         let bus = unsafe { KernelBus::new(dev) }.ok_or(Error::Invalid)?;
         let (handshake, protocol) = (Handshake::new(), Protocol::V2);
         KBox::new(|| Device { bus, handshake, protocol, hardware, sound: None, card: None })
@@ -369,6 +369,7 @@ extern "C" fn vsnd_device_detach(device: &mut Device) -> bool {
 /// `device` is what [`vsnd_device_new`] made, and is not used any more.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn vsnd_device_free(device: *mut Device) {
-    // SAFETY: it came from `KBox::into_raw` in `vsnd_device_new`, and this is its last use, says the caller.
+    // SAFETY: the pointer came from `KBox::into_raw` in `vsnd_device_new`, and the caller guarantees that this is its
+    // last use.
     drop(unsafe { KBox::from_raw(device) });
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! The Rust half of the guest's kernel module: `vsnd-driver` on the services that the C half offers.
+//! The Rust half of the guest's kernel module: `vsnd-driver` on the services of the C half.
 //!
-//! All of the module's unsafe Rust is here, and only what the boundary needs: calls of C, entries for C, memory shared with
-//! another domain. `vsnd.h` is the same boundary as C sees it.
+//! All of the module's unsafe Rust is here, and only for the boundary: calls of C, entries for C, memory shared with
+//! another domain. `vsnd.h` is C's view of the same boundary.
 //!
 //! There is no panic: the panic handler calls a function that does not exist, so a build in which one could happen does not
 //! link.

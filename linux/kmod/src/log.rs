@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! The kernel's log, for what happens seldom.
+//! The kernel's log, for rare problems.
 
 use sndif::text::{Say, Sink, say};
 
 use crate::ffi;
 
-/// Text in bytes that are there; what is longer is cut off.
+/// Text in a given buffer; longer text is cut off.
 pub(crate) struct Cursor<'a> {
     bytes: &'a mut [u8],
     pub(crate) len: usize,
@@ -28,7 +28,7 @@ impl Sink for Cursor<'_> {
     }
 }
 
-/// Something that is wrong, in one line; limited in rate, since a backend can cause it.
+/// Logs a problem in one line; limited in rate, since a backend can cause it.
 pub(crate) fn problem(words: &[&dyn Say]) {
     let mut bytes = [0; 160];
     let mut line = Cursor::new(&mut bytes);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! Allocations: one value, a counted value, a list of fixed capacity. Each may fail, none moves afterwards.
+//! Allocations: one value, a counted value, a list of fixed capacity. Each may fail, and none moves afterwards.
 
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
@@ -10,12 +10,12 @@ use driver::{Boxed, Error};
 
 use crate::ffi;
 
-/// What kmalloc guarantees for every size.
+/// Alignment that kmalloc guarantees for every size.
 const KMALLOC_ALIGN: usize = 8;
 
 fn allocate<T>(count: usize) -> Result<NonNull<T>, Error> {
     const { assert!(align_of::<T>() <= KMALLOC_ALIGN) };
-    // A multiple of nothing is no room: C is asked for a byte, and gets it back.
+    // C is never asked for 0 bytes: an allocation of no size gets one byte.
     let bytes = size_of::<T>().checked_mul(count).ok_or(Error::NoMemory)?.max(1);
     // SAFETY: any size may be asked for.
     let memory = unsafe { ffi::vsnd_alloc(bytes) };
@@ -25,14 +25,14 @@ fn allocate<T>(count: usize) -> Result<NonNull<T>, Error> {
 /// # Safety
 /// `memory` came from [`allocate`], and nobody uses it any more.
 unsafe fn free<T>(memory: NonNull<T>) {
-    // SAFETY: `allocate` got it from `vsnd_alloc`, and it is not used any more, says the caller.
+    // SAFETY: `allocate` got the memory from `vsnd_alloc`, and the caller guarantees that it is not used any more.
     unsafe { ffi::vsnd_free(memory.as_ptr().cast()) }
 }
 
-/// A value of its own allocation.
+/// A value in an allocation of its own.
 pub struct KBox<T>(NonNull<T>);
 
-// SAFETY: it owns its value, as the value itself would be owned.
+// SAFETY: the box owns its value, as a variable would.
 unsafe impl<T: Send> Send for KBox<T> {}
 // SAFETY: `&KBox` gives out `&T`, and nothing else.
 unsafe impl<T: Sync> Sync for KBox<T> {}
@@ -45,14 +45,14 @@ impl<T> KBox<T> {
         value
     }
 
-    /// The same value, for those who take turns with it. (Made without a cell around it, it is made in its place.)
+    /// Makes the same value usable in turns. (The value is made without a cell around it, in its place.)
     pub(crate) fn into_cell(self) -> KBox<UnsafeCell<T>> {
         let cell = KBox(self.0.cast());
         core::mem::forget(self);
         cell
     }
 
-    /// Takes it back.
+    /// Takes the value back from C.
     ///
     /// # Safety
     /// `value` came from [`into_raw`](Self::into_raw), and this is its last use.
@@ -74,24 +74,24 @@ impl<T> Deref for KBox<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: aligned and initialised by `new`, alive until `drop`; whoever changes the value borrows us for writing.
+        // SAFETY: the value is aligned, initialised by `new`, and alive until `drop`; changing it takes a `&mut self`.
         unsafe { self.0.as_ref() }
     }
 }
 
 impl<T> DerefMut for KBox<T> {
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: aligned and initialised by `new`, alive until `drop`; we are borrowed for writing, and nobody else has the
-        // pointer, so there is no other reference.
+        // SAFETY: the value is aligned, initialised by `new`, and alive until `drop`; `self` is borrowed mutably, and
+        // nobody else has the pointer, so there is no other reference.
         unsafe { self.0.as_mut() }
     }
 }
 
 impl<T> Drop for KBox<T> {
     fn drop(&mut self) {
-        // SAFETY: aligned, initialised by `new`, dropped once, here; nobody has the value but us.
+        // SAFETY: the value is aligned, initialised by `new`, and dropped once, here; nobody else has it.
         unsafe { self.0.drop_in_place() };
-        // SAFETY: it came from `allocate`, and the value is dropped.
+        // SAFETY: the memory came from `allocate`, and the value is dropped.
         unsafe { free(self.0) };
     }
 }
@@ -102,13 +102,13 @@ struct Counted<T> {
     value: T,
 }
 
-/// A counted reference to a value that is shared.
+/// A counted reference to a shared value.
 pub struct KArc<T>(NonNull<Counted<T>>);
 
-// SAFETY: references to one value may be with several threads (so it has to be `Sync`), and whichever lets go last drops it
-// (so it has to be `Send`). The count is atomic.
+// SAFETY: several threads may have references to one value (so it has to be `Sync`), and the one that drops the last
+// drops the value (so it has to be `Send`). The count is atomic.
 unsafe impl<T: Send + Sync> Send for KArc<T> {}
-// SAFETY: who has a `&KArc` may clone it, which is to have a `KArc` in another thread: the conditions are those of `Send`.
+// SAFETY: a thread with a `&KArc` may clone it and so gets a `KArc`: the conditions are those of `Send`.
 unsafe impl<T: Send + Sync> Sync for KArc<T> {}
 
 impl<T> KArc<T> {
@@ -119,14 +119,14 @@ impl<T> KArc<T> {
 
     /// Gives a reference to C, until [`from_raw`](Self::from_raw).
     pub(crate) fn into_raw(self) -> *const T {
-        // SAFETY: the pointer is to a `Counted` that lives as long as this reference, which is not dropped here; the place of a
-        // field is taken, and nothing is read.
+        // SAFETY: the pointer is to a `Counted` that lives as long as this reference, which is not dropped here; only
+        // the address of a field is taken, and nothing is read.
         let value = unsafe { &raw const (*self.0.as_ptr()).value };
         core::mem::forget(self);
         value
     }
 
-    /// Takes it back.
+    /// Takes a reference back from C.
     ///
     /// # Safety
     /// `value` came from [`into_raw`](Self::into_raw); each is taken back once.
@@ -135,7 +135,8 @@ impl<T> KArc<T> {
             return None;
         }
         let offset = core::mem::offset_of!(Counted<T>, value);
-        // SAFETY: `value` came from `into_raw`, says the caller: it is that field of a `Counted`, in whose allocation it stays.
+        // SAFETY: the caller guarantees that `value` came from `into_raw`: it is that field of a `Counted`, in whose
+        // allocation the result stays.
         let counted = unsafe { value.byte_sub(offset) };
         NonNull::new(counted.cast_mut().cast()).map(Self)
     }
@@ -143,9 +144,10 @@ impl<T> KArc<T> {
 
 impl<T> Clone for KArc<T> {
     fn clone(&self) -> Self {
-        // SAFETY: the `Counted` is aligned and initialised by `new`, and alive while we have a reference.
+        // SAFETY: the `Counted` is aligned, initialised by `new`, and alive while `self` is.
         let before = unsafe { self.0.as_ref() }.references.fetch_add(1, Ordering::Relaxed);
-        // That many would fill the memory: a reference is as large as the count, and `into_raw` gives one to each card.
+        // So many references do not fit into memory: each is as large as the count, and `into_raw` gives one to each
+        // card.
         debug_assert!(before < usize::MAX / 2);
         Self(self.0)
     }
@@ -155,18 +157,18 @@ impl<T> Deref for KArc<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: the `Counted` is aligned and initialised by `new`, alive while we have a reference, and only ever shared.
+        // SAFETY: the `Counted` is aligned, initialised by `new`, alive while `self` is, and only ever shared.
         &unsafe { self.0.as_ref() }.value
     }
 }
 
 impl<T> Drop for KArc<T> {
     fn drop(&mut self) {
-        // SAFETY: the `Counted` is aligned and initialised by `new`, and alive: our reference is still counted.
+        // SAFETY: the `Counted` is aligned, initialised by `new`, and alive: this reference is still counted.
         if unsafe { self.0.as_ref() }.references.fetch_sub(1, Ordering::Release) == 1 {
             fence(Ordering::Acquire);
-            // SAFETY: `new` took it out of a `KBox` with `into_raw`. That was the last reference, and the fence has all uses by
-            // the others before this one.
+            // SAFETY: `new` took the pointer out of a `KBox` with `into_raw`. The dropped reference was the last, and
+            // the fence orders all uses through the others before this one.
             drop(unsafe { KBox::from_raw(self.0.as_ptr()) });
         }
     }
@@ -179,7 +181,7 @@ pub struct KVec<T> {
     capacity: usize,
 }
 
-// SAFETY: it owns its values, as they would be owned one by one.
+// SAFETY: the list owns its values, as separate variables would.
 unsafe impl<T: Send> Send for KVec<T> {}
 // SAFETY: `&KVec` gives out `&[T]`, and nothing else.
 unsafe impl<T: Sync> Sync for KVec<T> {}
@@ -196,7 +198,7 @@ impl<T> KVec<T> {
         }
         // SAFETY: `len` is below the capacity, for which there is room in one allocation.
         let place = unsafe { self.values.add(self.len) };
-        // SAFETY: the place is aligned, since the allocation is and places lie a T's size apart; nothing is there yet.
+        // SAFETY: the place is aligned, since the allocation is and places lie a T's size apart; it holds no value yet.
         unsafe { place.write(value) };
         self.len = self.len.saturating_add(1);
         Ok(())
@@ -207,8 +209,8 @@ impl<T> Deref for KVec<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        // SAFETY: `len` values are written there, one behind the other in one allocation, aligned; whoever writes more borrows us
-        // for writing.
+        // SAFETY: `len` values are written there, consecutive in one allocation and aligned; writing more takes a `&mut
+        // self`.
         unsafe { core::slice::from_raw_parts(self.values.as_ptr(), self.len) }
     }
 }
@@ -216,9 +218,9 @@ impl<T> Deref for KVec<T> {
 impl<T> Drop for KVec<T> {
     fn drop(&mut self) {
         let values = core::ptr::slice_from_raw_parts_mut(self.values.as_ptr(), self.len);
-        // SAFETY: `len` values are written there, aligned; they are ours, and dropped once, here.
+        // SAFETY: `len` values are written there, aligned; the list owns them, and drops them once, here.
         unsafe { values.drop_in_place() };
-        // SAFETY: it came from `allocate`, and the values are dropped.
+        // SAFETY: the memory came from `allocate`, and the values are dropped.
         unsafe { free(self.values) };
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! Pages that the backend can read and write at any moment; and ordinary ones, which are reached in the same way.
+//! Pages that the backend can read and write at any moment, and ordinary ones, which have the same accessors.
 
 use core::ffi::c_void;
 use core::ptr::NonNull;
@@ -13,26 +13,26 @@ use crate::ffi;
 /// Bytes of a word.
 const WORD: usize = size_of::<u64>();
 
-/// Pages; no reference to them ever exists.
+/// Pages, granted or ordinary; no reference to their contents exists, except to atomics.
 pub struct KernelPages(NonNull<ffi::Pages>);
 
-// SAFETY: nothing of the pages belongs to a thread: the C half allocates them, and frees them in whichever thread drops this.
+// SAFETY: the pages belong to no thread: the C half allocates them, and frees them in the thread that drops this value.
 unsafe impl Send for KernelPages {}
-// SAFETY: `&self` gives out no reference to what is in the pages but one to an atomic; everything else copies, word by word and
-// volatile, as one does with memory that a device changes. Two threads that write the same bytes leave bytes there, of which
-// any are valid; in the driver the stream's lock keeps them apart.
+// SAFETY: `&self` gives out no reference to the contents but one to an atomic; everything else copies, word by word and
+// volatile, as with memory that a device changes. Two threads that write the same bytes leave some bytes there, all of
+// which are valid; in the driver the stream's lock keeps the threads apart.
 unsafe impl Sync for KernelPages {}
 
 impl KernelPages {
-    /// Where the kernel sees them.
+    /// Address of the pages in the kernel.
     pub(crate) fn address(&self) -> *mut c_void {
-        // SAFETY: `vsnd_pages_new` or `vsnd_pages_ordinary` made the structure, which lives until we are dropped; it is no part
-        // of the pages, and C changes it only when we call with `&mut self`.
+        // SAFETY: `vsnd_pages_new` or `vsnd_pages_ordinary` made the structure, which lives until `self` is dropped; it
+        // is no part of the pages, and C changes it only in calls with `&mut self`.
         unsafe { self.0.as_ref() }.address
     }
 
     fn count(&self) -> usize {
-        // SAFETY: as in `address`: the structure lives until we are dropped, and changes only through `&mut self`.
+        // SAFETY: C made the structure, which lives until `self` is dropped and changes only through `&mut self`.
         unsafe { self.0.as_ref() }.count
     }
 
@@ -42,10 +42,10 @@ impl KernelPages {
         }
         // SAFETY: `offset` and the four bytes behind it lie within the pages, which are one range of the kernel's addresses.
         let word = unsafe { self.address().byte_add(offset) };
-        // SAFETY: a page's start is aligned, and `offset` a multiple of 4; the word is mapped until we are dropped, which outlives
-        // the borrow; and this kernel reaches the words that it uses as atomics in no other way meanwhile, since indices and data
-        // lie apart. What the other domain stores, of whatever size, happens outside of this program: a load may see any of
-        // it, or a part, and any of that is a u32.
+        // SAFETY: a page's start is aligned, and `offset` is a multiple of 4; the word is mapped until `self` is
+        // dropped, which outlives the borrow; and this kernel reaches the words that it uses as atomics in no other way
+        // meanwhile, since indices and data lie apart. Stores of the other domain, of any size, happen outside of this
+        // program: a load may see any of them, or a part, and any such value is a u32.
         Some(unsafe { AtomicU32::from_ptr(word.cast()) })
     }
 
@@ -60,35 +60,37 @@ impl KernelPages {
 
 impl Pages for KernelPages {
     fn new(backend: u16, pages: usize) -> Result<Self, Error> {
-        // SAFETY: any number of pages may be asked for, since C checks that their size is one; it allocates, in a thread that may
-        // sleep.
+        // SAFETY: any number of pages may be asked for, since C checks their size for overflow; the function allocates,
+        // in a thread that may sleep.
         let made = unsafe { ffi::vsnd_pages_new(backend.into(), pages) };
         NonNull::new(made).map(Self).ok_or(Error::NoMemory)
     }
 
     fn ordinary(pages: usize) -> Result<Self, Error> {
-        // SAFETY: as for `vsnd_pages_new`: C checks the number, and the thread may sleep.
+        // SAFETY: any number of pages may be asked for, since C checks their size for overflow; the thread may sleep.
         let made = unsafe { ffi::vsnd_pages_ordinary(pages) };
         NonNull::new(made).map(Self).ok_or(Error::NoMemory)
     }
 
     fn kept() -> usize {
-        // SAFETY: any thread that may sleep may call it, and this is called in process context with no lock that it takes.
+        // SAFETY: any thread that may sleep may call the function; this is process context, with no lock that it takes.
         unsafe { ffi::vsnd_pages_kept() }
     }
 
     fn refs(&self) -> &[GrantRef] {
-        // SAFETY: as in `address`: the structure lives until we are dropped, and changes only through `&mut self`.
+        // SAFETY: C made the structure, which lives until `self` is dropped and changes only through `&mut self`.
         let granted = unsafe { self.0.as_ref() }.granted;
-        // SAFETY: the pointer is to a structure that lives; the place of its last field is taken, and nothing is read.
+        // SAFETY: the pointer is to a structure that lives; only the address of its last field is taken, and nothing is
+        // read.
         let refs = unsafe { &raw const (*self.0.as_ptr()).refs };
-        // SAFETY: the structure was allocated with room for a reference of each page behind it, and C has written `granted` of
-        // them, which only `grant_again` changes, with `&mut self`; a `GrantRef` is a u32 (`repr(transparent)`).
+        // SAFETY: the structure was allocated with room for a reference of each page behind it, and C has written
+        // `granted` of them, which only `grant_again` changes, with `&mut self`; a `GrantRef` is a u32
+        // (`repr(transparent)`).
         unsafe { core::slice::from_raw_parts(refs.cast(), granted) }
     }
 
     fn grant_again(&mut self, backend: u16) -> Result<(), Error> {
-        // SAFETY: the structure lives, and we are borrowed for writing: no slice of its references is alive.
+        // SAFETY: the structure lives, and `self` is borrowed mutably: no slice of its references is alive.
         ffi::check(unsafe { ffi::vsnd_pages_grant_again(self.0.as_ptr(), backend.into()) })
     }
 }
@@ -112,7 +114,7 @@ impl SharedMemory for KernelPages {
         fence(Ordering::SeqCst);
     }
 
-    // Volatile, since the other domain may access the same bytes; by words, which packets consist of.
+    // Accesses are volatile, since the other domain may access the same bytes, and by words, of which packets consist.
 
     fn read(&self, offset: usize, into: &mut [u8]) -> bool {
         let Some(from) = self.range(offset, into.len()) else {
@@ -160,8 +162,8 @@ impl SharedMemory for KernelPages {
 
 impl Drop for KernelPages {
     fn drop(&mut self) {
-        // SAFETY: made by C's functions for pages, and this is the last use: references and addresses that were given out are
-        // borrowed from us, or ALSA's until `hw_free`, which is what drops us.
+        // SAFETY: C's functions for pages made the structure, and this is its last use: references and addresses that
+        // were given out are borrowed from `self`, or ALSA's until `hw_free`, which drops `self`.
         unsafe { ffi::vsnd_pages_free(self.0.as_ptr()) };
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! The streams of a card that ALSA knows, and the entries through which ALSA's operations come.
+//! The streams of a card that ALSA knows, and the entries for ALSA's operations.
 
 use core::ffi::{c_int, c_void};
 use core::mem::MaybeUninit;
@@ -16,7 +16,7 @@ use crate::{Kernel, pages::KernelPages};
 
 type Stream = Substream<Kernel>;
 
-/// What a card and its connection share.
+/// State shared by a card and its connection.
 pub(crate) struct Sound {
     pub(crate) streams: KVec<Stream>,
     /// Substreams that applications have open.
@@ -28,7 +28,7 @@ impl Sound {
         Self { streams, open: AtomicU32::new(0) }
     }
 
-    /// Whether an application has a substream open.
+    /// Returns true if an application has a substream open.
     pub(crate) fn is_held(&self) -> bool {
         self.open.load(Ordering::Relaxed) > 0
     }
@@ -38,20 +38,20 @@ pub(crate) const fn direction(capture: bool) -> Direction {
     if capture { Direction::Capture } else { Direction::Playback }
 }
 
-// ALSA's operations come from any thread.
+// ALSA's operations may come from any thread.
 const _: () = {
     const fn shared<T: Send + Sync>() {}
     shared::<KArc<Sound>>();
 };
 
 // `vsnd.h` says what C passes: streams and sounds of a card that has not been freed, and room for results that nobody else
-// uses during the call. So the entries take references. (A reference and a pointer are passed alike, and C has no other.)
+// uses during the call. So the entries take references. (A reference is passed like a pointer, which is all that C has.)
 
 /// # Safety
 /// `sound` is a reference that C was given by [`KArc::into_raw`], and is not used any more.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn vsnd_sound_put(sound: *const Sound) {
-    // SAFETY: it came from `into_raw`, and C gives each reference back once, says the caller.
+    // SAFETY: the caller guarantees that the pointer came from `into_raw` and that C gives each reference back once.
     drop(unsafe { KArc::from_raw(sound) });
 }
 
@@ -79,7 +79,7 @@ extern "C" fn vsnd_stream_listener(stream: &Stream) -> *mut ffi::Listener {
     stream.listener().as_ptr()
 }
 
-/// What `list` is set to lives as long as the stream.
+/// Sets `list` to rates that live as long as the stream.
 #[unsafe(no_mangle)]
 extern "C" fn vsnd_stream_rates(stream: &Stream, list: &mut MaybeUninit<*const u32>) -> u32 {
     let rates = stream.rates();
@@ -140,8 +140,7 @@ fn from_c(space: &SpaceC) -> HwParams {
     }
 }
 
-/// What `area` is set to is valid until the next call of this or of
-/// [`vsnd_stream_hw_free`].
+/// Sets `area` to memory that is valid until the next call of this function or of [`vsnd_stream_hw_free`].
 #[unsafe(no_mangle)]
 extern "C" fn vsnd_stream_hw_params(
     stream: &Stream,
@@ -163,7 +162,7 @@ extern "C" fn vsnd_stream_hw_params(
     }))
 }
 
-/// Nobody uses the buffer any more.
+/// Frees the buffer, which nobody uses any more.
 #[unsafe(no_mangle)]
 extern "C" fn vsnd_stream_hw_free(stream: &Stream) {
     stream.hw_free();
@@ -176,7 +175,7 @@ extern "C" fn vsnd_stream_prepare(stream: &Stream) -> c_int {
 
 #[unsafe(no_mangle)]
 extern "C" fn vsnd_stream_trigger(stream: &Stream, trigger: u32) -> c_int {
-    // The order of `enum vsnd_trigger`.
+    // In the order of `enum vsnd_trigger`.
     status(match trigger {
         0 => stream.trigger(Trigger::Start),
         1 => stream.trigger(Trigger::Pause),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! The module's allocations on the memory of user space, where an interpreter (`make miri`) sees every wrong access.
+//! The module's allocations on memory of user space, where an interpreter (`make miri`) detects every wrong access.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -9,7 +9,7 @@ use driver::Boxed;
 #[path = "../src/memory.rs"]
 mod memory;
 
-/// The C half: memory, each allocation with its size in front.
+/// Memory functions of the C half; each allocation has its size in front.
 mod ffi {
     use std::alloc::{Layout, alloc_zeroed, dealloc};
     use std::ffi::c_void;
@@ -21,27 +21,27 @@ mod ffi {
     }
 
     pub(crate) unsafe fn vsnd_alloc(bytes: usize) -> *mut c_void {
-        // SAFETY: not of size 0.
+        // SAFETY: the layout's size is not 0.
         let memory = unsafe { alloc_zeroed(layout(bytes)) };
-        // SAFETY: there is room for the header, and the rest behind it.
+        // SAFETY: there is room for the header, and for the memory behind it.
         unsafe { memory.cast::<usize>().write(bytes) };
-        // SAFETY: as above.
+        // SAFETY: the header lies within the allocation, in front of the memory that is handed out.
         unsafe { memory.add(HEADER) }.cast()
     }
 
     pub(crate) unsafe fn vsnd_free(memory: *mut c_void) {
         // SAFETY: the header lies in front of what was handed out.
         let memory = unsafe { memory.cast::<u8>().sub(HEADER) };
-        // SAFETY: as above.
+        // SAFETY: `vsnd_alloc` wrote the size into the header, which is aligned.
         let bytes = unsafe { memory.cast::<usize>().read() };
-        // SAFETY: it was allocated with this layout.
+        // SAFETY: `vsnd_alloc` allocated the memory with this layout.
         unsafe { dealloc(memory, layout(bytes)) };
     }
 }
 
 use memory::{KArc, KBox, KVec};
 
-/// Counts how often it was dropped.
+/// A value that counts its drops.
 struct Dropped(Rc<Cell<u32>>);
 
 impl Drop for Dropped {
@@ -55,15 +55,15 @@ fn a_box_goes_to_c_and_back_and_is_dropped_once() {
     let drops = Rc::new(Cell::new(0));
     let raw = KBox::new(|| Dropped(drops.clone())).unwrap().into_raw();
     assert_eq!(drops.get(), 0);
-    // SAFETY: from `into_raw`, taken back once.
+    // SAFETY: the pointer came from `into_raw`, and is taken back once.
     drop(unsafe { KBox::from_raw(raw) });
     assert_eq!(drops.get(), 1);
-    // SAFETY: nothing is taken back.
+    // SAFETY: a null pointer is allowed; nothing is taken back.
     assert!(unsafe { KBox::<u64>::from_raw(std::ptr::null_mut()) }.is_none());
     let mut number = KBox::new(|| 1_u64).unwrap();
     *number += 1;
     let cell = number.into_cell();
-    // SAFETY: nobody else has it.
+    // SAFETY: nobody else has the cell.
     assert_eq!(unsafe { *cell.get() }, 2);
 }
 
@@ -75,12 +75,12 @@ fn a_counted_value_goes_with_its_last_reference() {
     assert_eq!(ours.0, 7);
     drop(ours);
     assert_eq!(drops.get(), 0);
-    // SAFETY: from `into_raw`, taken back once.
+    // SAFETY: the pointer came from `into_raw`, and is taken back once.
     let back = unsafe { KArc::from_raw(raw) }.unwrap();
     assert_eq!(back.0, 7);
     drop(back);
     assert_eq!(drops.get(), 1);
-    // SAFETY: nothing is taken back.
+    // SAFETY: a null pointer is allowed; nothing is taken back.
     assert!(unsafe { KArc::<u64>::from_raw(std::ptr::null()) }.is_none());
 }
 
