@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
-# Downloads checkpatch.pl of the newest kernel, with the lists that it reads, out of Debian's kernel source: target/checkpatch.
-# Nothing is installed. Does nothing twice.
+# Downloads checkpatch.pl of the newest kernel, with the lists that it reads, out of Debian's kernel source, to
+# target/checkpatch. Nothing is installed. A second run does nothing.
 set -euo pipefail
 
 project=$(cd "$(dirname "$0")/.." && pwd)
@@ -17,6 +17,6 @@ trap 'rm -rf "$work"' EXIT
 dpkg-deb --fsys-tarfile "$work"/*.deb | tar -xO "./usr/src/$source.tar.xz" |
     tar -xJ -C "$work" --strip-components=2 --wildcards '*/scripts/checkpatch.pl' '*/scripts/spelling.txt' \
         '*/scripts/const_structs.checkpatch'
-# It looks for names in a kernel's headers, of which it needs none.
+# checkpatch.pl looks for names in a kernel's headers, but needs none of them.
 mkdir -p "$into/include"
 mv "$work"/{spelling.txt,const_structs.checkpatch,checkpatch.pl} "$into/"

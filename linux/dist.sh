@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
-# Makes target/dist/vsnd-dkms-VERSION.tar.gz: the module's sources with the Rust half as assembly, which fits every kernel
-# of its architecture. To build it takes gcc, make and a kernel's headers, and no Rust.
+# Makes target/dist/vsnd-dkms-VERSION.tar.gz: the module's sources with the Rust half as assembly, which fits every
+# kernel of its architecture. A build of it needs gcc, make and a kernel's headers, and no Rust.
 set -euo pipefail
 
 linux=$(cd "$(dirname "$0")" && pwd)

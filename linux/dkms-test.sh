@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
-# Builds and installs the release with DKMS as a user would, without Rust, into directories of its own; then removes
-# it, and nothing may be left.
+# Builds and installs the release with DKMS as a user would, without Rust, into directories of its own; then removes it,
+# and checks that nothing is left.
 # usage: dkms-test.sh 6.1|6.12...
 set -euo pipefail
 
@@ -15,7 +15,7 @@ mkdir -p "$work"/{src,dkms,modules}
 tar -C "$work/src" -xzf "$release"
 
 for series in "$@"; do
-    # Debian's headers, unpacked elsewhere than where they want to be: KDIR for dkms, KCOMMON for our Makefile.
+    # Debian's headers are unpacked elsewhere than in /usr/src: KDIR is for dkms, KCOMMON for our Makefile.
     headers=$("$linux/headers.sh" "$series")
     kdir=$(echo "$headers" | sed -n 's/^KDIR=//p')
     kernel=$(basename "${kdir#*linux-headers-}")

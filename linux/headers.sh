@@ -17,7 +17,7 @@ if [ "$series" = debug ]; then
 fi
 if [ ! -d "$into" ]; then
     "$project/scripts/apt.sh" "$apt" amd64 bookworm >&2
-    # Those of the very kernel that the lab runs.
+    # The headers must be those of the kernel that the lab runs.
     release=$("$project/scripts/apt.sh" kernel "$apt" "$series" amd64)
     headers=linux-headers-$release
     kbuild=$(apt-cache -c "$apt/apt.conf" depends "$headers" | sed -n 's/^ *Depends: \(linux-kbuild-.*\)/\1/p')
@@ -31,6 +31,6 @@ if [ ! -d "$into" ]; then
     done
     mv "$into.new" "$into"
 fi
-# The Makefile of the first names the second by its installed path; given both, nothing has to be changed.
+# The Makefile of KDIR names KCOMMON by its installed path; with both given, no file has to be changed.
 echo "KDIR=$(find "$into/usr/src" -maxdepth 1 -name 'linux-headers-*-amd64')"
 echo "KCOMMON=$(find "$into/usr/src" -maxdepth 1 -name 'linux-headers-*-common')"

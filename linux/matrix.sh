@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
-# Builds the module for each kernel of kernels.list, with the compiler of its Debian: target/module/RELEASE/vsnd_front.ko. Each time
-# also with DKMS, from the release, as a user would.
+# Builds the module for each kernel of kernels.list, with the compiler of its Debian:
+# target/module/RELEASE/vsnd_front.ko. Each build is repeated with DKMS, from the release, as a user would do it.
 # usage: matrix.sh [ROW]      ROW: the first words of some rows, as "13 newest"
 set -euo pipefail
 
@@ -10,7 +10,7 @@ target=$(dirname "$linux")/target
 rows=$(sed 's/#.*//' "$linux/kernels.list" | awk -v rows="${1:-}" 'NF { $1 = $1 } NF && (rows == "" || index($0 " ", rows " ") == 1)')
 [ -n "$rows" ] || { echo "no row of kernels.list begins with \"$1\"" >&2; exit 1; }
 
-# apt_of DEBIAN ARCHITECTURE: the directory of its apt, which knows what there is today.
+# apt_of DEBIAN ARCHITECTURE: prints the directory of its apt, with package lists at most a day old.
 apt_of() {
     local codename apt=$target/roots/apt/$1-$2
     case $1 in
@@ -25,7 +25,8 @@ apt_of() {
     echo "$apt"
 }
 
-# headers DEBIAN RELEASE ARCHITECTURE: unpacks them where they want to be in the Debian's root. What runs is this machine's.
+# headers DEBIAN RELEASE ARCHITECTURE: unpacks the headers into the Debian's root, to their installed paths. Their tools
+# are amd64's.
 headers() {
     local root=$target/roots/$1 release=$2 common kbuild debs
     [ ! -e "$root/usr/src/linux-headers-$release/.config" ] || return 0
@@ -39,12 +40,12 @@ headers() {
         apt-get -c "$(apt_of "$1" amd64)/apt.conf" download -qq "$kbuild" >&2)
     "$linux/../scripts/apt.sh" unpack "$root" "$debs"/*.deb
     rm -r "$debs"
-    # Kbuild asks it whether sparse is new enough; Debian's headers come without it.
+    # Kbuild runs this script to ask if sparse is new enough; Debian's headers do not contain it.
     kbuild=$root/usr/lib/$kbuild/scripts/checker-valid.sh
     [ -e "$kbuild" ] || install -m755 <(printf '#!/bin/sh\necho 1\n') "$kbuild"
 }
 
-# dkms_build DEBIAN RELEASE ARCHITECTURE [VARIABLE]: the release for this kernel.
+# dkms_build DEBIAN RELEASE ARCHITECTURE [VARIABLE]: builds the release for this kernel.
 dkms_build() {
     local work=$target/roots/$1/build/dkms machine
     case $3 in

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
-# A Debian with the compilers of its kernels, for x86-64 and arm64: target/roots/DEBIAN. Its packages are unpacked, none is
-# installed. A command runs in it, with the directory /build for its files.
+# Makes a Debian with the compilers of its kernels, for x86-64 and arm64: target/roots/DEBIAN. Its packages are
+# unpacked, not installed. A command runs in it, with the directory /build for its files.
 # usage: root.sh 12|13 [COMMAND...]
 set -euo pipefail
 
@@ -10,7 +10,7 @@ debian=$1
 shift
 case $debian in
     12) codename=bookworm gcc=12 newer="" ;;
-    # Its sparse does not know what newer kernels are written in; that of unstable does, and runs here.
+    # Its sparse does not know the C of newer kernels; unstable's does, and runs in this Debian.
     13) codename=trixie gcc=14 newer=sparse ;;
     *) echo "unknown Debian $debian (12, 13)" >&2; exit 1 ;;
 esac
@@ -23,7 +23,7 @@ if [ ! -e "$root" ]; then
     apt-get -c "$roots/apt/$debian-amd64/apt.conf" install -qq -y --download-only --no-install-recommends \
         bash coreutils dash diffutils findutils grep kmod make mawk pahole sed sparse \
         "gcc-$gcc" "gcc-$gcc-aarch64-linux-gnu" binutils-aarch64-linux-gnu > /dev/null
-    # Without what it would install besides, none of which it needs here.
+    # dkms comes without its dependencies, none of which is needed here.
     (cd "$roots/apt/$debian-amd64/cache/archives" && apt-get -c "$roots/apt/$debian-amd64/apt.conf" download -qq dkms >&2)
     rm -rf "$root.new"
     "$project/scripts/apt.sh" unpack "$root.new" "$roots/apt/$debian-amd64"/cache/archives/*.deb
@@ -36,13 +36,13 @@ if [ ! -e "$root" ]; then
     fi
     mkdir -p "$root.new"/{dev,proc,tmp,build}
     touch "$root.new/dev/null"
-    # What their installation would have done.
+    # Packages that are only unpacked do not make this link.
     ln -s mawk "$root.new/usr/bin/awk"
     mv "$root.new" "$root"
 fi
 [ $# -gt 0 ] || exit 0
 
-# Root may do so as it is. Where its own root is a changed one, in many containers, nobody makes a user namespace.
+# Root needs no user namespace. In a container with a changed root, as in many, none can be made.
 [ "$(id -u)" = 0 ] && become=() || become=(--user --map-root-user)
 # shellcheck disable=SC2016  # its own words
 exec unshare "${become[@]}" --mount --pid --fork /bin/sh -c '

@@ -8,18 +8,18 @@
 //! | `b function`, a tail call | `VSND_LEAVE`, the jump |
 //! | `br x3`, one through a pointer | the same through x16, which `bti c` lets in |
 //!
-//! Each of our macros is nothing where the kernel is built without it. Every function signs, also one that calls none: it is
-//! the same everywhere, and `paciasp` is a place to land at.
+//! Each of our macros is empty where the kernel is built without the feature. Every function signs, also one that calls
+//! none: all functions are treated alike, and `paciasp` is a place to land at.
 //!
-//! Refused: registers of the FPU, x18 (the kernel's shadow call stack), instructions for what is the kernel's alone, the GOT
-//! and thread-local data, jump tables, large stack frames, the red zone.
+//! Refused: registers of the FPU, x18 (the kernel's shadow call stack), privileged instructions, the GOT and
+//! thread-local data, jump tables, large stack frames, the red zone.
 
 use std::fmt::Write;
 
 use crate::asm::Line;
 use crate::convert::{FRAME_MAX, FRAME_TOO_LARGE, Machine};
 
-/// Instructions for what is the kernel's alone, or that name another way to enter and leave functions than ours.
+/// Privileged instructions, and those for other ways to enter and leave functions than our macros.
 const FORBIDDEN: [&str; 13] =
     ["mrs", "msr", "sys", "svc", "hvc", "smc", "eret", "hint", "bti", "adr", "dc", "ic", "tlbi"];
 
@@ -100,7 +100,7 @@ fn check_word(word: &str) -> Result<(), &'static str> {
     if ["x18", "w18"].contains(&word) {
         return Err("x18, which is the kernel's");
     }
-    // With the shape that vectors have: `v0.16b`.
+    // Vectors name their shape: `v0.16b`.
     let register = word.split('.').next().unwrap_or(word);
     if let Some(number) = register.strip_prefix(['v', 'q', 'd', 's', 'h', 'b', 'z', 'p'])
         && number.len() < 3
@@ -118,12 +118,13 @@ fn check_word(word: &str) -> Result<(), &'static str> {
     }
 }
 
-/// What an instruction may do to the stack: move its end by a known and small amount, and use what lies above it.
+/// Checks an instruction's use of the stack: it may move the stack's end by a known and small amount, and use memory
+/// above it.
 fn check_stack(mnemonic: &str, operands: &str) -> Result<(), &'static str> {
     let amount = |digits: &str| digits.parse::<i32>().ok();
     let small = |amount: i32| if amount.unsigned_abs() <= FRAME_MAX { Ok(()) } else { Err(FRAME_TOO_LARGE) };
     if let Some((_, place)) = operands.split_once("[sp") {
-        // `[sp, #16]`, `[sp, #-16]!`, `[sp], #16`, and `[sp, x8]`, whose index is not negative.
+        // The forms are `[sp, #16]`, `[sp, #-16]!`, `[sp], #16`, and `[sp, x8]`, whose index is not negative.
         let moves = place.ends_with('!') || place.starts_with(']');
         let number = place.split_once('#').map(|(_, number)| number.trim_end_matches([']', '!']));
         return match number.map(amount) {
@@ -139,7 +140,7 @@ fn check_stack(mnemonic: &str, operands: &str) -> Result<(), &'static str> {
     }
     match (mnemonic, operands.strip_prefix("sp, sp, #").map(amount)) {
         ("add" | "sub", Some(Some(amount))) => small(amount),
-        // `#1, lsl #12` among them.
+        // Such as `#1, lsl #12`.
         ("add" | "sub", Some(None)) => Err(FRAME_TOO_LARGE),
         _ => Err("the stack pointer is computed"),
     }

@@ -30,7 +30,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// What begins a comment may also stand in a string.
+/// Removes the comment, whose marker may also stand in a string.
 fn without_comment<'a>(line: &'a str, comment: &str) -> &'a str {
     let (mut quoted, mut escaped) = (false, false);
     for (at, character) in line.char_indices() {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! The conversion of a whole file, line by line: what is the same on every machine.
+//! The conversion of a whole file, line by line, as far as it is the same for every machine.
 //!
-//! Sections are folded, what debuggers and unwinders read is dropped, directives that are not in our lists are refused. What
-//! becomes of functions and instructions, a [`Machine`] says.
+//! Sections are folded, data for debuggers and unwinders is dropped, and directives that are not in our lists are
+//! refused. A [`Machine`] converts functions and instructions.
 
 use std::collections::HashSet;
 use std::fmt::Write;
@@ -19,7 +19,7 @@ const TITLE: &str = "/* Made by asm2kbuild from rustc's assembly. */\n";
 
 const EPILOGUE: &str = "\t.section\t.note.GNU-stack,\"\",@progbits\n";
 
-/// Directives that the assembler gets as they are.
+/// Directives that are copied unchanged.
 const KEPT: [&str; 14] = [
     ".text", ".data", ".bss", ".globl", ".hidden", ".weak", ".type", ".size", ".p2align", ".set", ".byte", ".zero",
     ".ascii", ".asciz",
@@ -28,31 +28,31 @@ const KEPT: [&str; 14] = [
 /// Directives for debuggers and unwinders; the kernel has its own ways to unwind.
 const DROPPED: [&str; 5] = [".file", ".loc", ".ident", ".addrsig", ".addrsig_sym"];
 
-/// What an architecture does in its own way.
+/// The parts of the conversion that depend on the architecture.
 pub(crate) trait Machine<'a> {
-    /// What comments begin with.
+    /// Start of a comment.
     const COMMENT: &'static str;
-    /// Included headers, and macros.
+    /// Text before the converted lines: included headers, and macros.
     const PROLOGUE: &'static str;
     /// Directives for numbers, beside `.byte`.
     const NUMBERS: [&'static str; 3];
 
     fn new(lines: &[Line<'a>]) -> Self;
 
-    /// Whether the line is left out, having been read by [`new`](Self::new).
+    /// Returns true if the line is left out, because [`new`](Self::new) has read it.
     fn leaves_out(&mut self, line: &Line<'_>) -> bool;
 
-    /// Writes a label, which may be a function's.
+    /// Writes a label; `function` says that it is a function's.
     fn label(&mut self, label: &str, function: bool, out: &mut String);
 
-    /// Writes an instruction, or what the kernel has for it.
+    /// Writes an instruction, or the kernel's replacement for it.
     fn instruction(&mut self, mnemonic: &str, operands: &str, out: &mut String) -> Result<(), &'static str>;
 }
 
 /// Converts rustc's assembly of one module.
 ///
 /// # Errors
-/// What is not known, with its line.
+/// A message for the first line that is not known.
 pub(crate) fn convert<'a, M: Machine<'a>>(source: &'a str) -> Result<String, String> {
     let lines: Vec<Line<'_>> = source.lines().map(|line| Line::parse(line, M::COMMENT)).collect();
     let mut converter = Converter {
@@ -80,7 +80,7 @@ struct Converter<'a, M> {
     functions: HashSet<&'a str>,
     machine: M,
     out: String,
-    /// In a section that is dropped.
+    /// True in a section that is dropped.
     skipping: bool,
 }
 
@@ -130,7 +130,7 @@ impl<'a, M: Machine<'a>> Converter<'a, M> {
     }
 }
 
-/// What tests of a machine see: the converted lines alone.
+/// Converts `source` and returns the converted lines alone, for tests of a machine.
 #[cfg(test)]
 pub(crate) fn body<'a, M: Machine<'a>>(source: &'a str) -> String {
     let converted = convert::<M>(source).unwrap();

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! Makes rustc's assembly (standard input) for `x86` or `arm64`, as the kernel calls them, into a `.S` file that Kbuild assembles
-//! (standard output).
+//! Converts rustc's assembly (standard input) for `x86` or `arm64`, in the kernel's names, into a `.S` file that Kbuild
+//! assembles (standard output).
 //!
-//! A kernel decides by configuration how a function is entered, how it returns and how it calls through a pointer; stable
-//! rustc has no flags for that, but the kernel has macros. So what the compiler wrote is written once more, with the
-//! kernel's macros, and one file serves every kernel of an architecture. What this program does not know it refuses.
+//! A kernel's configuration decides how a function is entered, how it returns and how it calls through a pointer.
+//! Stable rustc has no flags for that, but the kernel has macros. So this program rewrites the compiler's output with
+//! the kernel's macros, and one file serves every kernel of an architecture. Unknown input is refused.
 
 mod arm64;
 mod asm;

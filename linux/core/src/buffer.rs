@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! The memory that ALSA's application and a backend of version 2 share.
+//! Memory shared by ALSA's application and a backend of version 2.
 
 use frontend::{CONTROL_BYTES, Geometry};
 use sndif::v2::{Operation, Span};
@@ -10,21 +10,21 @@ use crate::{Error, Pages, Platform, platform};
 /// Bytes copied at a time: kernel stacks are small.
 const CHUNK: usize = 256;
 
-/// From `hw_params` to `hw_free`: the application's ring, which the backend maps.
+/// Buffer from `hw_params` to `hw_free`: the application's ring, which the backend maps.
 ///
-/// An OPEN begins at the start of the ring, so for a run that a new connection takes up in the middle, the backend is given
-/// a *stand-in* of the same size: what lies `shift` bytes into the application's ring lies at its start. So it is for a ring
-/// whose writers do not tell how far they are, which is free for them once it is copied.
+/// An OPEN begins at the start of the ring. For a run that a new connection takes up in the middle, the backend is
+/// given a *stand-in* of the same size: the byte at `shift` in the application's ring is the first of the stand-in. A
+/// stand-in is also used for a ring whose writers do not tell how far they are: a part that is copied is free for them.
 ///
-/// Room for volume and mute is always there, since the next backend may have what this one has not.
+/// The ring always has room for volume and mute, since the next backend may have them when this one has not.
 pub(crate) struct Buffer<P: Platform> {
     ring: P::Pages,
     stand_in: Option<StandIn<P>>,
     directory: P::Pages,
     pub(crate) geometry: Geometry,
-    /// Granted for the present connection.
+    /// True while it is granted for the present connection.
     current: bool,
-    /// A backend was told of it, so that it is what is open.
+    /// True once a backend was told of it; the open stream has this buffer then.
     pub(crate) told: bool,
 }
 
@@ -41,12 +41,12 @@ impl<P: Platform> Buffer<P> {
         Ok(Self { ring, stand_in: None, directory, geometry, current: true, told: false })
     }
 
-    /// The application's memory.
+    /// Returns the application's memory.
     pub(crate) fn ring(&self) -> &P::Pages {
         &self.ring
     }
 
-    /// The backend's.
+    /// Returns the backend's memory: the stand-in, if there is one.
     pub(crate) fn shared(&self) -> &P::Pages {
         self.stand_in.as_ref().map_or(&self.ring, |stand_in| &stand_in.pages)
     }
@@ -55,13 +55,13 @@ impl<P: Platform> Buffer<P> {
         self.stand_in.is_some()
     }
 
-    /// The connection for which it is granted has ended.
+    /// Marks the buffer as not granted: its connection has ended.
     pub(crate) fn lose(&mut self) {
         self.current = false;
     }
 
-    /// The OPEN for this buffer, granted to the present backend, of a run that begins `start` bytes after a ring's start;
-    /// with `control_bytes` behind the ring; `apart` from the application's memory in any case.
+    /// Grants the buffer to the present backend, and returns its OPEN for a run that begins `start` bytes after a
+    /// ring's start, with `control_bytes` behind the ring. With `apart`, the backend always gets a stand-in.
     pub(crate) fn open(
         &mut self,
         backend: u16,
@@ -71,7 +71,7 @@ impl<P: Platform> Buffer<P> {
     ) -> Result<Operation, Error> {
         let ring_bytes = u64::from(self.geometry.ring_bytes());
         let shift = start.checked_rem(ring_bytes).and_then(|shift| u32::try_from(shift).ok()).unwrap_or(0);
-        // Ends the access of the backend that is gone.
+        // Dropping the stand-in ends the access of the backend that is gone.
         self.stand_in = None;
         if !self.current {
             self.ring.grant_again(backend)?;
@@ -91,7 +91,7 @@ impl<P: Platform> Buffer<P> {
         Ok(Operation::Open(open))
     }
 
-    /// Before WRITE: what the application wrote is where the backend looks for it.
+    /// Copies written bytes to the stand-in, before WRITE.
     pub(crate) fn hand_over(&self, span: Span) {
         if let Some(stand_in) = &self.stand_in {
             self.pieces(span, stand_in.shift, |ours, theirs, length| {
@@ -100,7 +100,7 @@ impl<P: Platform> Buffer<P> {
         }
     }
 
-    /// After READ: what the backend captured is where the application looks for it.
+    /// Copies captured bytes from the stand-in, after READ.
     pub(crate) fn take_over(&self, span: Span) {
         if let Some(stand_in) = &self.stand_in {
             self.pieces(span, stand_in.shift, |ours, theirs, length| {
@@ -109,7 +109,7 @@ impl<P: Platform> Buffer<P> {
         }
     }
 
-    /// Where the span lies in the application's ring and in the stand-in: two pieces where it wraps.
+    /// Calls `each` with the span's places in the application's ring and in the stand-in: two pieces where it wraps.
     fn pieces(&self, span: Span, shift: u32, mut each: impl FnMut(u32, u32, u32)) {
         let ring = self.geometry.ring_bytes();
         let ours = span.offset.saturating_add(shift);

@@ -1,48 +1,48 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! The controls of a substream, as ALSA is told of them.
+//! The controls of a substream, as ALSA sees them.
 
 use sndif::store::Direction;
 use sndif::v0::Level;
 
 use crate::{Error, Platform, Substream, VOLUME_MAX};
 
-/// Which control of a substream.
+/// Selection of one control of a substream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Knob {
-    /// That of which direction; where a stream has both.
+    /// Direction of the control, where a stream has both.
     pub direction: Direction,
-    /// The switch beside the volume.
+    /// True for the switch, false for the volume.
     pub switch: bool,
 }
 
 /// A control: a value for each channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Control {
-    /// Its name.
+    /// Name of the control.
     pub name: &'static str,
-    /// How many channels have a value.
+    /// Number of channels that have a value.
     pub channels: u32,
     /// The smallest value.
     pub min: i32,
     /// The largest value.
     pub max: i32,
-    /// What the smallest value of a volume is, in hundredths of a decibel.
+    /// Level of a volume's smallest value, in hundredths of a decibel.
     pub min_centibel: i32,
     /// The step of a volume, in hundredths of a decibel.
     pub step_centibel: u32,
-    /// The smallest value of a volume is silence.
+    /// True if the smallest value of a volume is silence.
     pub min_is_silence: bool,
 }
 
-/// Values of a control at most: so many has ALSA's `struct snd_ctl_elem_value`, into which they are written. The store may
-/// give a stream 255 channels.
+/// Maximum number of a control's values, the capacity of ALSA's `struct snd_ctl_elem_value`. The store may give a
+/// stream 255 channels.
 const VALUES_MAX: u32 = 128;
 
 /// The channels of version 0's mixer.
 const STEREO: u32 = 2;
 
 impl<P: Platform> Substream<P> {
-    /// The control, where the backend has it.
+    /// Returns the control, if the backend has it.
     pub fn control(&self, knob: Knob) -> Option<Control> {
         let capture = knob.direction == Direction::Capture;
         let named = |playback, captured| if capture { captured } else { playback };
@@ -83,7 +83,7 @@ impl<P: Platform> Substream<P> {
         Some(if knob.switch { Control { min: 0, max: 1, ..control } } else { control })
     }
 
-    /// The control's value for a channel.
+    /// Returns the control's value for a channel.
     pub fn value(&self, knob: Knob, channel: usize) -> i32 {
         match (self, knob.switch) {
             (Self::V2(stream), true) => stream.switch(channel).into(),
@@ -93,11 +93,11 @@ impl<P: Platform> Substream<P> {
         }
     }
 
-    /// Sets the control's values for the first channels, and tells the backend without waiting for it. Returns whether
-    /// that changed any.
+    /// Sets the control's values for the first channels, and tells the backend without waiting for it. Returns true if
+    /// any value changed.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a value out of range, of version 2; version 0's are brought into it, as the driver of 2015 did.
+    /// [`Error::Invalid`] for a value out of range, in version 2; version 0 clamps values, as the driver of 2015 did.
     pub fn set_values(&self, knob: Knob, values: &[i64]) -> Result<bool, Error> {
         let control = self.control(knob).ok_or(Error::Invalid)?;
         let clamped = |value: i64| i32::try_from(value.clamp(control.min.into(), control.max.into())).unwrap_or(0);

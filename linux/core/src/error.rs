@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! Why an operation failed, as an error number.
+//! Errors of operations, and their error numbers.
 
 use frontend::{SubmitError, Violation};
 use sndif::Errno;
 
-/// What went wrong.
+/// Reason why an operation failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Error {
     /// No memory, or no grant reference.
     NoMemory,
-    /// Backends keep more pages mapped than [`KEPT_MAX`](crate::KEPT_MAX) that were to be taken back from them.
+    /// More than [`KEPT_MAX`](crate::KEPT_MAX) pages are kept: backends still map them though their access was to end.
     Kept,
     /// There is no connection to the backend.
     Lost,
     /// The backend did not answer in time.
     NoAnswer,
-    /// Whoever waited was killed.
+    /// The waiting task was killed.
     Killed,
-    /// The backend broke the protocol; the stream is of no use until the next connection.
+    /// The backend broke the protocol; the stream cannot be used until the next connection.
     Broken(Violation),
     /// The backend refused.
     Refused(Errno),
@@ -27,16 +27,16 @@ pub enum Error {
     Busy,
     /// The backend has refused to pause.
     CannotPause,
-    /// Parameters that cannot be.
+    /// Impossible parameters.
     Invalid,
     /// The backend came back with another version of the protocol.
     OtherVersion,
-    /// What the kernel said, positive.
+    /// Error number of the kernel, positive.
     System(i32),
 }
 
 impl Error {
-    /// The positive error number that an application gets.
+    /// Returns the positive error number for the application.
     #[must_use]
     pub const fn number(self) -> i32 {
         match self {
@@ -50,10 +50,10 @@ impl Error {
                 number @ 1..=133 => number,
                 _ => 5,
             },
-            // EPIPE: what ALSA says after an xrun, and every application answers by preparing the stream.
+            // EPIPE: ALSA's error after an xrun, to which every application reacts by preparing the stream.
             Self::Stale => 32,
             Self::Busy => 16,
-            // ENOSYS: what ALSA says of a device without pause.
+            // ENOSYS: ALSA's error for a device without pause.
             Self::CannotPause => 38,
             Self::Invalid => 22,
             // EPROTO

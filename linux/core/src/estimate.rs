@@ -1,42 +1,44 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! Where the device is between two of the positions that the backend tells: on from the last one at the stream's rate.
+//! Estimate of the device's position between two positions that the backend tells: the last one, advanced at the stream's
+//! rate.
 //!
-//! News of a position is late where the backend or this domain has to wait for a processor, and never early. So the estimate
-//! goes by what comes earliest, and follows what comes late slowly: a device may be slower than its rate.
+//! A position may be told late, where the backend or this domain has to wait for a processor, but never early. So the
+//! estimate adopts early positions immediately and follows late ones slowly, since a device may be slower than its
+//! rate.
 //!
-//! A backend that is late or gone does not let the estimate run away: it stops short of a period behind the last position. It may
-//! be ahead of the next position; whoever shows it to ALSA does not go back.
+//! A backend that is late or gone does not let the estimate run away: it stops less than a period after the last
+//! position. The estimate may be ahead of the next position; the code that shows it to ALSA does not go back.
 
 use frontend::Geometry;
 
-/// Longer than any period lasts; up to here nothing overflows.
+/// Limit on elapsed time, longer than any period; nothing overflows below it.
 const ELAPSED_NS_MAX: u64 = 1 << 40;
 
-/// The estimate follows a position that comes late by one part of so many.
+/// Divisor of a late position's delay: the estimate follows by this part of it.
 const LATE_PARTS: u64 = 16;
 
-/// The last position that is known, and when that was. Bytes since `prepare`.
+/// The last known position, and its time. Positions are bytes since `prepare`.
 #[derive(Default)]
 pub(crate) struct Estimate {
     told: u64,
     told_ns: u64,
     moving: bool,
-    /// The backend has told a position since the device began to move: it is known when it did.
+    /// True once the backend has told a position since the device began to move: the time of the start is known.
     followed: bool,
 }
 
 impl Estimate {
-    /// The device begins to move, or goes on, at `position`.
+    /// Starts the estimate: the device begins to move, or goes on, at `position`.
     pub(crate) fn start(&mut self, position: u64, now_ns: u64) {
         *self = Self { told: position, told_ns: now_ns, moving: true, followed: false };
     }
 
-    /// The device stands still at `position`.
+    /// Stops the estimate: the device stands still at `position`.
     pub(crate) fn stop(&mut self, position: u64) {
         *self = Self { told: position, ..Self::default() };
     }
 
-    /// The backend has told a position. One that it has told before says nothing of when the device was there.
+    /// Takes a position that the backend has told. A repeated position says nothing about its time.
     pub(crate) fn tell(&mut self, position: u64, now_ns: u64, geometry: &Geometry) {
         if position == self.told {
             return;
@@ -47,13 +49,13 @@ impl Estimate {
             Some((due_ns, late_ns)) if late_ns < duration_ns(geometry.period_bytes().into(), geometry) => {
                 due_ns.saturating_add(late_ns / LATE_PARTS)
             }
-            // Ahead of the estimate, or so late that the device must have stood.
+            // The position is ahead of the estimate, or so late that the device must have stood still.
             _ => now_ns,
         };
         (self.told, self.followed) = (position, self.moving);
     }
 
-    /// Where the device is: whole frames.
+    /// Returns the estimated position, in bytes, a multiple of a frame.
     pub(crate) fn position(&self, now_ns: u64, geometry: &Geometry) -> u64 {
         if !self.moving {
             return self.told;
@@ -66,7 +68,7 @@ impl Estimate {
     }
 }
 
-/// How long that many bytes last.
+/// Returns the duration of `bytes`.
 fn duration_ns(bytes: u64, geometry: &Geometry) -> u64 {
     bytes.saturating_mul(1_000_000_000).checked_div(geometry.bytes_per_second()).unwrap_or(0)
 }
@@ -77,7 +79,7 @@ mod tests {
 
     use super::*;
 
-    /// 48 kHz, frames of 4 bytes, periods of 480 frames.
+    /// Geometry for tests: 48 kHz, frames of 4 bytes, periods of 480 frames.
     fn geometry() -> Geometry {
         Geometry::new(Format::S16Le, 2, 48_000, 480, 1920).unwrap()
     }
@@ -127,7 +129,7 @@ mod tests {
         assert_eq!(estimate.position(15 * MS, &geometry), 1920 + 240 * 4);
     }
 
-    /// An estimate that the first event has set right: the device was at 1920 bytes when 10 ms had passed.
+    /// Returns an estimate that the first event has corrected: the device was at 1920 bytes after 13 ms.
     fn followed(geometry: &Geometry) -> Estimate {
         let mut estimate = Estimate::default();
         // The backend needs 3 ms to start.

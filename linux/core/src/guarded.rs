@@ -1,67 +1,67 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! A stream's state behind its locks: waiting for answers, and telling ALSA what has come. The same for every version.
+//! A stream's state behind its locks: waiting for answers, and telling ALSA about progress. All versions share it.
 
 use frontend::Geometry;
 
 use crate::{Error, Listener, Lock, LockClass, Platform, Signal, Stop};
 
-/// How long an operation waits for a backend that is away; ALSA gives up a transfer after ten seconds.
+/// Time that an operation waits for a backend that is away; ALSA gives up a transfer after ten seconds.
 const RECONNECT_MS: u32 = 8000;
 
-/// How long an operation waits for answers at most, however long the buffer lasts.
+/// Maximum time that an operation waits for answers, however long the buffer lasts.
 const ANSWERS_MAX_MS: u64 = 15_000;
 
-/// How long whoever waits while the PCM stream is locked sleeps at most before it looks.
+/// Longest sleep of a wait with the PCM stream locked, before it checks again.
 const LOOK_MS: u32 = 10;
 
-/// What a version's state has to offer. Nothing of it waits.
+/// The interface of a version's state. None of its functions waits.
 pub(crate) trait Requests {
-    /// How long the answers to an operation's requests may take together, beside those to requests before it.
+    /// Maximum time for the answers to an operation's requests together, beside the answers to earlier requests.
     const ANSWER_MS: u32;
     /// A request.
     type Operation;
     /// Its answer.
     type Completion;
 
-    /// Whether requests can be sent.
+    /// Returns true if requests can be sent.
     ///
     /// # Errors
-    /// [`Error::Lost`] when they never can be any more, since the card was taken away.
+    /// [`Error::Lost`] when they can never be sent again, since the card was taken away.
     fn is_connected(&self) -> Result<bool, Error>;
 
-    /// Sends a request that is waited for.
+    /// Sends a request whose answer is awaited.
     fn begin(&mut self, operation: &Self::Operation) -> Result<(), Error>;
 
-    /// Takes the awaited answer, or asks for a notification when one comes.
+    /// Takes the awaited answer, or asks for a notification when it comes.
     ///
     /// # Errors
-    /// [`Error::Lost`] when the backend that was asked is gone, also where the next one is there.
+    /// [`Error::Lost`] when the backend that was asked is gone, even if the next one is there.
     fn answer(&mut self) -> Result<Option<Self::Completion>, Error>;
 
-    /// How many requests are not answered; if any, a notification is asked for.
+    /// Returns the number of unanswered requests; if there are any, asks for a notification.
     fn unanswered(&mut self) -> Result<u32, Error>;
 
-    /// The sizes of the buffer that requests in flight are part of.
+    /// Returns the geometry of the buffer that requests in flight belong to.
     fn buffer_geometry(&self) -> Option<Geometry>;
 
-    /// Whether ALSA has to be told that a period elapsed; [`end_telling`](Self::end_telling) follows.
+    /// Returns true if ALSA has to be told that a period elapsed; [`end_telling`](Self::end_telling) follows.
     fn begin_telling(&mut self) -> bool;
 
-    /// ALSA was told.
+    /// Ends the telling: ALSA was told.
     fn end_telling(&mut self);
 }
 
-/// What ALSA is to be told without the state's lock.
+/// News for ALSA, told without the state's lock.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct News {
-    /// Why it has to stop the stream.
+    /// Reason why ALSA has to stop the stream.
     pub(crate) stop: Option<Stop>,
-    /// The volume is another.
+    /// True if the volume has changed.
     pub(crate) volume: bool,
 }
 
-/// Why a stream stops after a notification with this outcome. A broken protocol is told once: whoever broke it may notify as often
-/// as they like.
+/// Returns the reason to stop a stream after a notification with this outcome. A broken protocol is told once, since
+/// the backend that broke it may notify any number of times.
 pub(crate) fn stop_after(outcome: Result<bool, Error>, broken_told: &mut bool) -> Option<Stop> {
     match outcome {
         Ok(_) | Err(Error::Lost) => None,
@@ -70,8 +70,8 @@ pub(crate) fn stop_after(outcome: Result<bool, Error>, broken_told: &mut bool) -
     }
 }
 
-/// The time within which an operation has to end, for all that it waits for. Only the clock moves it on: not the backend,
-/// which can wake who waits as often as it likes.
+/// The time within which an operation has to end, for all its waits together. Only the clock decides: a backend can
+/// wake the waiting thread any number of times.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline {
     start_ms: u32,
@@ -84,13 +84,13 @@ impl Deadline {
     }
 }
 
-/// A stream's state, whoever waits for its backend, and whoever has it open.
+/// A stream's state, the threads that wait for its backend, and the application that has it open.
 pub(crate) struct Guarded<P: Platform, S> {
-    /// Held by whoever waits for an answer.
+    /// Held by the thread that waits for an answer.
     asking: P::Lock<()>,
     state: P::Lock<S>,
     signal: P::Signal,
-    /// For the one who waits while the PCM stream is locked.
+    /// Wakes the thread that waits while the PCM stream is locked.
     locked_signal: P::Signal,
     listener: P::Listener,
 }
@@ -106,17 +106,17 @@ impl<P: Platform, S: Requests> Guarded<P, S> {
         })
     }
 
-    /// The state, for some loads and stores.
+    /// Lends the state to `access`, for some loads and stores.
     pub(crate) fn with<R>(&self, access: impl FnOnce(&mut S) -> R) -> R {
         self.state.with(access)
     }
 
-    /// Who has it open.
+    /// Returns the listener: the application that has the stream open.
     pub(crate) const fn listener(&self) -> &P::Listener {
         &self.listener
     }
 
-    /// Wakes whoever waits: an answer or a connection has come, or the backend is gone.
+    /// Wakes all waiting threads: an answer or a connection has come, or the backend is gone.
     pub(crate) fn wake(&self) {
         self.signal.raise();
         self.locked_signal.raise();
@@ -131,7 +131,7 @@ impl<P: Platform, S: Requests> Guarded<P, S> {
         }
     }
 
-    /// Has ALSA ask for the pointer, when a period elapsed; it is told of less than a buffer at a time.
+    /// Has ALSA ask for the pointer when a period elapsed; ALSA is told of less than a buffer at a time.
     pub(crate) fn tell_progress(&self) {
         for _ in 0..2 {
             if self.with(S::begin_telling) {
@@ -145,8 +145,8 @@ impl<P: Platform, S: Requests> Guarded<P, S> {
         Deadline { start_ms: P::Signal::now_ms(), length_ms }
     }
 
-    /// For an operation that begins now. A backend may take a buffer's time for what is in flight, where it answers a WRITE
-    /// when that is played.
+    /// Returns the deadline of an operation that begins now. A backend that answers a WRITE after playing it may need a
+    /// buffer's time for requests in flight.
     pub(crate) fn answers_deadline(&self) -> Deadline {
         let lasts_ms = self.with(|state| {
             let geometry = state.buffer_geometry()?;
@@ -156,8 +156,9 @@ impl<P: Platform, S: Requests> Guarded<P, S> {
         Self::deadline(u32::try_from(length_ms).unwrap_or(u32::MAX))
     }
 
-    /// Does what needs a backend, and waits for one that is away: the card of an application outlives it, and another one can
-    /// open it meanwhile. What the backend left undone when it went is done with the next one, as if it had been asked later.
+    /// Runs an attempt that needs a backend, and waits for one that is away: an application's card outlives its
+    /// backend, and another application can open the card meanwhile. An attempt that a lost backend did not finish is
+    /// repeated with the next one.
     pub(crate) fn with_backend<R>(&self, mut attempt: impl FnMut() -> Result<R, Error>) -> Result<R, Error> {
         let deadline = Self::deadline(RECONNECT_MS);
         loop {
@@ -170,7 +171,7 @@ impl<P: Platform, S: Requests> Guarded<P, S> {
         }
     }
 
-    /// Waits until `step` yields something, not longer than `length_ms`.
+    /// Waits until `step` yields a result, at most `length_ms`.
     pub(crate) fn wait_within<R>(
         &self,
         length_ms: u32,
@@ -196,8 +197,9 @@ impl<P: Platform, S: Requests> Guarded<P, S> {
         })
     }
 
-    /// Waits until `step` yields something, while the PCM stream is locked. So it does not take the lock of those who ask, who may
-    /// wait for long; and it looks every so often, since the handler that would wake it may wait for the PCM stream.
+    /// Waits until `step` yields a result, while the PCM stream is locked. The wait does not take the asking lock,
+    /// which may be held for long; and it checks regularly, since the handler that would wake it may wait for the PCM
+    /// stream.
     pub(crate) fn wait_locked<R>(&self, mut step: impl FnMut(&mut S) -> Result<Option<R>, Error>) -> Result<R, Error> {
         let deadline = Self::deadline(S::ANSWER_MS);
         loop {
@@ -212,7 +214,7 @@ impl<P: Platform, S: Requests> Guarded<P, S> {
         }
     }
 
-    /// Waits until `step` yields something, which is tried each time an answer or a connection has come.
+    /// Waits until `step` yields a result; `step` is tried each time an answer or a connection has come.
     fn wait<R>(
         &self,
         deadline: Deadline,
@@ -220,7 +222,7 @@ impl<P: Platform, S: Requests> Guarded<P, S> {
     ) -> Result<R, Error> {
         self.asking.with_unless_killed(|()| {
             loop {
-                // Before the step: what comes after it is not missed.
+                // Reset before the step: a signal after the step is not missed.
                 self.signal.reset();
                 if let Some(result) = self.with(&mut step)? {
                     return Ok(result);

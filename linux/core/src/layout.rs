@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! What the store says about a card: sndif.h, "PCM settings", inherited card → PCM device → stream.
+//! Reads a card from the store: sndif.h, "PCM settings", inherited card → PCM device → stream.
 
 use sndif::store::{BadNode, Direction, LONG_NAME_MAX_LEN, LimitNodes, Limits, SHORT_NAME_MAX_LEN, node, number};
 
@@ -20,27 +20,27 @@ pub struct CardNames {
 /// One stream of a card.
 #[derive(Debug, Clone, Copy)]
 pub struct StreamInfo {
-    /// The PCM device's directory, and ALSA's number of it.
+    /// Directory of the PCM device, and ALSA's number of it.
     pub pcm: u8,
-    /// The stream's directory within it.
+    /// Directory of the stream within it.
     pub node: u8,
     /// Playback or capture.
     pub direction: Direction,
     /// ALSA's number of the substream: counted within its PCM device and direction.
     pub substream: u8,
-    /// What the stream may be opened with, as far as the store tells.
+    /// Limits of the stream, as far as the store tells.
     pub limits: Limits,
 }
 
 impl StreamInfo {
-    /// The stream's directory below the card's.
+    /// Returns the stream's directory below the card's.
     #[must_use]
     pub fn path(&self) -> Text {
         Text::of(&[&self.pcm, &"/", &self.node])
     }
 }
 
-/// A node that makes no sense, with the directory it stands in.
+/// A node with an invalid value, and the directory that contains it.
 #[derive(Debug, Clone, Copy)]
 pub struct BadLayout {
     /// The directory below the card's.
@@ -62,18 +62,18 @@ pub fn pcm_name<P: Platform>(bus: &impl Bus<P>, pcm: u8) -> Text {
     name(bus, Text::of(&[&pcm]).as_str(), node::NAME, LONG_NAME_MAX_LEN)
 }
 
-/// Hands every stream of the card to `each`, in ascending order of PCM device and stream. Directories that are no PCM
-/// device or stream are passed over.
+/// Calls `each` for every stream of the card, in ascending order of PCM device and stream. Other directories are
+/// skipped.
 ///
 /// # Errors
-/// [`BadLayout`] for the first limit that makes no sense.
+/// [`BadLayout`] for the first invalid limit.
 pub fn streams<P: Platform>(bus: &impl Bus<P>, each: &mut dyn FnMut(&StreamInfo)) -> Result<(), BadLayout> {
     let mut limits = Limits::DEFAULT;
     narrow(bus, &Text::EMPTY, &mut limits)?;
     children(bus, &Text::EMPTY).iter().try_for_each(|pcm| pcm_streams(bus, pcm, &limits, each))
 }
 
-// Not inlined, like those below: a function for each level keeps the stack small.
+// Not inlined, like the functions below: a function for each level keeps the stack small.
 #[inline(never)]
 fn pcm_streams<P: Platform>(
     bus: &impl Bus<P>,
@@ -111,13 +111,13 @@ fn stream<P: Platform>(
     Ok(())
 }
 
-/// How many streams the card has at most.
+/// Returns the maximum number of the card's streams.
 pub fn streams_max<P: Platform>(bus: &impl Bus<P>) -> usize {
     let pcms = children(bus, &Text::EMPTY);
     pcms.iter().map(|pcm| children(bus, &Text::of(&[&pcm])).iter().count()).sum()
 }
 
-/// Numbers from 0 to 255 (`pcm-dev-idx` and `stream-idx` are `uint8_t`).
+/// Set of numbers from 0 to 255 (`pcm-dev-idx` and `stream-idx` are `uint8_t`).
 struct Indices([u64; 4]);
 
 impl Indices {
@@ -131,7 +131,7 @@ impl Indices {
         self.0.get(usize::from(index >> 6)).is_some_and(|word| word & 1_u64.wrapping_shl(u32::from(index & 63)) != 0)
     }
 
-    /// In ascending order.
+    /// Iterates in ascending order.
     fn iter(&self) -> impl Iterator<Item = u8> {
         (0..=u8::MAX).filter(|&index| self.contains(index))
     }
@@ -152,7 +152,8 @@ fn narrow<P: Platform>(bus: &impl Bus<P>, path: &Text, limits: &mut Limits) -> R
     narrow_by_each(bus, path.as_str(), limits).map_err(|node| BadLayout { path: *path, node })
 }
 
-/// One node after the other, so that one value at a time is on the stack; only the two of the channels are judged together.
+/// Narrows by one node after the other, so that one value at a time is on the stack; only the two of the channels are
+/// judged together.
 #[inline(never)]
 fn narrow_by_each<P: Platform>(bus: &impl Bus<P>, path: &str, limits: &mut Limits) -> Result<(), BadNode> {
     let none = LimitNodes::default();

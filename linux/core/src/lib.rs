@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! The logic of the guest's Linux driver, without Linux: what ALSA's operations mean for a stream of the protocol.
+//! The logic of the guest's Linux driver, without Linux: ALSA's operations on a stream of the protocol.
 //!
 //! * [`layout`] reads a card from the store: PCM devices, streams, names, limits.
-//! * [`Substream`] is one substream: what `open`, `hw_params`, `prepare`, `trigger`, `ack`, `pointer` and `close` do, and
-//!   what an event channel that fires does. It is a [`PcmStream`] where the backend speaks version 2, and a
-//!   [`v0::PcmStream`] where it speaks nothing newer than version 0.
+//! * [`Substream`] is one substream: the operations `open`, `hw_params`, `prepare`, `trigger`, `ack`, `pointer` and
+//!   `close`, and the handling of events on its channels. It is a [`PcmStream`] where the backend speaks version 2, and
+//!   a [`v0::PcmStream`] where it speaks nothing newer than version 0.
 //! * [`connect`] gives all streams of a card a transport and tells the backend of it.
-//! * [`Space`] is what a substream may be configured to.
+//! * [`Space`] is the set of configurations that a substream allows.
 //!
-//! What a kernel has to lend is in [`Platform`]; tests lend it from ordinary memory. Nothing here allocates but through it.
+//! [`Platform`] is the kernel's part; tests implement it on ordinary memory. All allocations here go through it.
 //!
 //! # Locks
 //!
-//! Three for each stream, in this order; all may sleep, none is taken in atomic context:
+//! Each stream has three, taken in this order; all may sleep, none is taken in atomic context:
 //!
-//! 1. *asking*: held by whoever waits for an answer, so that one does at a time. Never taken while the PCM stream is locked.
+//! 1. *asking*: held by the thread that waits for an answer, so that one waits at a time. Never taken while the PCM
+//!    stream is locked.
 //! 2. the PCM stream's own lock, ALSA's (the driver is `nonatomic`).
-//! 3. *state*: ring, event page, position. Held for the time of some loads and stores, never while waiting.
+//! 3. *state*: ring, event page, position. Held for some loads and stores, never while waiting.
 
 #![no_std]
 #![forbid(unsafe_code)]

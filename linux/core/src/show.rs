@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! A stream as text, for people.
+//! A stream's state as text, for people.
 
 use frontend::{Counters, Geometry, Violation};
 use sndif::text::{Sink, say};
@@ -49,7 +49,7 @@ fn show_limits(out: &mut dyn Sink, info: &StreamInfo) {
     out.text("\n");
 }
 
-/// What the stream is open with, in either version.
+/// Writes the geometry of an open stream of either version.
 pub(crate) fn show_geometry(out: &mut dyn Sink, geometry: &Geometry) {
     let frames = |bytes: u32| frames(bytes.into(), geometry);
     say(
@@ -75,7 +75,7 @@ fn show_counters(out: &mut dyn Sink, counters: &Counters, notifications: u64) {
     say(out, &[&counters.ignored_beyond, &" beyond\n"]);
 }
 
-/// What has broken the stream, if anything has.
+/// Writes the violation that has broken the stream, if there is one.
 pub(crate) fn show_violation(out: &mut dyn Sink, violation: Option<Violation>) {
     if let Some(violation) = violation {
         say(out, &[&"  violation: ", &violation, &"\n"]);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! What a substream may be configured to, asked for with few requests.
+//! Configurations that a substream allows, asked for with few requests.
 //!
-//! ALSA refines a configuration dozens of times for one open. The backend is asked twice: once what there is at all (and
-//! once for a connection), and once which periods and buffers go with a format, rate and channel count, as soon as these
-//! three are settled. The answers are kept.
+//! ALSA refines a configuration dozens of times for one open. The backend is asked twice: once per connection for all
+//! configurations, and once for the periods and buffers of a format, rate and channel count, as soon as these three are
+//! settled. The answers are kept.
 
 use frontend::v0::{Field, Hardware};
 use sndif::store::Limits;
@@ -12,36 +12,36 @@ use sndif::{Format, FormatSet, FormatWidth};
 
 use crate::Error;
 
-/// Answers that are kept: applications try some configurations before they settle.
+/// Number of answers that are kept: applications try some configurations before they settle.
 const KEPT: usize = 4;
 
-/// What a substream may be opened with; period and buffer count frames.
+/// Configurations with which a substream may be opened; period and buffer count frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
-    /// What the store and the backend say, together.
+    /// Limits of the store and of the backend, together.
     pub params: HwParams,
     /// ALSA's bits of rates, `SNDRV_PCM_RATE_*`, within those of `params`.
     pub rates: u32,
     /// Largest buffer in bytes.
     pub buffer_bytes_max: u32,
-    /// Bytes of a period.
+    /// Bytes in a period.
     pub period_bytes: Interval,
-    /// Periods of a buffer.
+    /// Periods in a buffer.
     pub periods: Interval,
-    /// The stream can be paused.
+    /// True if the stream can be paused.
     pub pauses: bool,
-    /// The position moves once a period, and not between.
+    /// True if the position moves once a period, and not between.
     pub batches: bool,
 }
 
 /// `SNDRV_PCM_RATE_CONTINUOUS`: any rate between the smallest and the largest.
 const RATE_CONTINUOUS: u32 = 1 << 30;
 
-/// A buffer has two periods: one is written while the other is played.
+/// Minimum number of periods in a buffer: one is written while the other is played.
 const PERIODS_MIN: u32 = 2;
 
 impl Space {
-    /// What a card of version 0 has, whose backend does not tell.
+    /// Returns the space of a card of version 0, whose backend does not tell any.
     pub(crate) fn of_hardware(hardware: &Hardware) -> Self {
         let limit = |field| u32::try_from(hardware.get(field)).unwrap_or(u32::MAX);
         let limits = |min, max| Interval::new(limit(min), limit(max));
@@ -62,7 +62,7 @@ impl Space {
         }
     }
 
-    /// What a backend of version 2 says, within the store's limits.
+    /// Returns the space of a backend of version 2, within the store's limits.
     pub(crate) const fn of_backend(params: HwParams, limits: &Limits) -> Self {
         let buffer_bytes_max = limits.buffer_bytes_max;
         Self {
@@ -86,7 +86,7 @@ pub struct SpaceCache {
 }
 
 impl SpaceCache {
-    /// The question about everything.
+    /// Returns the question about all configurations.
     #[must_use]
     pub fn whole_question(limits: &Limits) -> HwParams {
         HwParams {
@@ -97,19 +97,19 @@ impl SpaceCache {
         }
     }
 
-    /// The answer about everything, if it is known.
+    /// Returns the answer about all configurations, if it is known.
     #[must_use]
     pub const fn whole(&self) -> Option<HwParams> {
         self.whole
     }
 
-    /// Takes the answer about everything.
+    /// Keeps the answer about all configurations.
     pub fn keep_whole(&mut self, answer: HwParams) {
         self.whole = Some(answer);
     }
 
-    /// The question about periods and buffers for a configuration whose format, rate and channels are settled; `None` as
-    /// long as one of them is not.
+    /// Returns the question about periods and buffers for a configuration whose format, rate and channels are settled;
+    /// `None` while one of them is not.
     #[must_use]
     pub fn settled_question(params: &HwParams) -> Option<HwParams> {
         let single = |interval: Interval| interval.min == interval.max;
@@ -117,13 +117,13 @@ impl SpaceCache {
         settled.then_some(HwParams { buffer_frames: Interval::ANY, period_frames: Interval::ANY, ..*params })
     }
 
-    /// The answer to a question, if it is known.
+    /// Returns the answer to a question, if it is known.
     #[must_use]
     pub fn settled(&self, question: &HwParams) -> Option<Result<HwParams, Error>> {
         self.settled.iter().flatten().find(|(asked, _)| asked == question).map(|&(_, answer)| answer)
     }
 
-    /// Takes the answer to a question.
+    /// Keeps the answer to a question.
     pub fn keep_settled(&mut self, question: HwParams, answer: Result<HwParams, Error>) {
         if let Some(place) = self.settled.get_mut(self.oldest) {
             *place = Some((question, answer));
@@ -132,7 +132,7 @@ impl SpaceCache {
     }
 }
 
-/// The formats in which frames can be counted: MPEG and GSM are streams of bytes, which ALSA knows no frames of.
+/// Returns the formats whose frames can be counted: MPEG and GSM are streams of bytes, without frames for ALSA.
 fn frame_formats(formats: FormatSet) -> FormatSet {
     formats.iter().filter(|format: &Format| format.width() != FormatWidth::Stream).collect()
 }

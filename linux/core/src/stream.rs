@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! One substream of version 2: what ALSA's operations and the event channels do.
+//! One substream of version 2: ALSA's operations, and the handling of the event channels.
 
 use frontend::{Completion, Geometry, Mixer, MixerFeatures};
 use sndif::Format;
@@ -14,29 +14,29 @@ use crate::show::show;
 use crate::state::{State, Transport};
 use crate::{Boxed, Error, Platform, Space, SpaceCache};
 
-/// A mixer of nothing; a constant, so that it is not made on the stack.
+/// An empty mixer; a constant, so that it is not made on the stack.
 const NEW_MIXER: Mixer = Mixer::new(MixerFeatures { volume: false, mute: false });
 
-/// How much longer than it takes the end of a free run is waited for.
+/// Extra time to wait for the end of a free run, beyond its duration.
 const TAIL_MS: u32 = 200;
 
-/// Where a stream is.
+/// Position of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pointer {
-    /// The place in the ring, in frames.
+    /// Place in the ring, in frames.
     pub frames: u32,
     /// Frames captured by the device and not yet in the ring.
     pub delay_frames: u32,
 }
 
-/// One substream of a card of version 2, from the card's making to its end.
+/// One substream of a card of version 2; it lives as long as the card.
 pub struct PcmStream<P: Platform> {
     info: StreamInfo,
     pub(crate) state: Guarded<P, State<P>>,
 }
 
 impl<P: Platform> PcmStream<P> {
-    /// A stream without a connection.
+    /// Makes a stream without a connection.
     ///
     /// # Errors
     /// [`Error::NoMemory`].
@@ -48,17 +48,17 @@ impl<P: Platform> PcmStream<P> {
         Ok(Self { state: Guarded::new(|| State::new(info.direction, cache, mixer))?, info: *info })
     }
 
-    /// What the store says about it.
+    /// Returns the store's description of the stream.
     pub const fn info(&self) -> &StreamInfo {
         &self.info
     }
 
-    /// Who has it open.
+    /// Returns the listener: the application that has the stream open.
     pub const fn listener(&self) -> &P::Listener {
         self.state.listener()
     }
 
-    // --- the connection; called where connections come and go -----------------------------------------------
+    // --- the connection; called when connections begin and end -----------------------------------------------
 
     pub(crate) fn attach(&self, transport: Transport<P>, features: MixerFeatures) {
         self.state.with(|state| {
@@ -67,13 +67,13 @@ impl<P: Platform> PcmStream<P> {
         });
     }
 
-    /// What the store says about the transport.
+    /// Returns the nodes of the transport for the store.
     pub(crate) fn transport_nodes(&self) -> Option<[(&'static str, u32); 5]> {
         self.state.with(|state| state.transport.as_ref().map(Transport::nodes))
     }
 
-    /// The backend is Connected. What an application holds goes on where it was, once the backend has answered the OPEN;
-    /// where that cannot be, the application has to prepare it anew.
+    /// Takes up the stream with a backend that is Connected. An open stream goes on where it was, once the backend has
+    /// answered the OPEN; if it cannot, the application has to prepare it again.
     pub fn connected(&self) {
         let news = self.state.with(|state| {
             state.connect();
@@ -83,19 +83,19 @@ impl<P: Platform> PcmStream<P> {
         self.state.tell(news);
     }
 
-    /// The backend is gone: nothing is sent any more, and whoever waits for it is woken.
+    /// Notes that the backend is gone: nothing more is sent, and threads that wait for it are woken.
     pub fn lose(&self) {
         self.state.with(State::lose);
         self.state.wake();
     }
 
-    /// The card is taken away: [`lose`](Self::lose), and nobody waits for another backend.
+    /// Notes that the card is taken away: as [`lose`](Self::lose), and nothing waits for another backend.
     pub fn remove(&self) {
         self.state.with(|state| state.removed = true);
         self.lose();
     }
 
-    /// Ends the access to the pages of the lost connection and closes its channels. A stream that is dropped does it, too.
+    /// Ends the access to the pages of the lost connection and closes its channels. Dropping a stream does the same.
     pub fn detach(&self) {
         self.lose();
         // Dropped without the lock: closing a channel waits for its handler, which takes it.
@@ -105,10 +105,10 @@ impl<P: Platform> PcmStream<P> {
 
     // --- ALSA's operations that may wait ---------------------------------------------------------------------
 
-    /// `open`: what the stream may be configured to.
+    /// `open`: returns the configurations that the stream allows.
     ///
     /// # Errors
-    /// [`Error::Lost`] when the backend does not come back in time, and those of a request.
+    /// [`Error::Lost`] when the backend does not come back in time, and errors of a request.
     pub fn open(&self) -> Result<Space, Error> {
         let limits = &self.info.limits;
         let whole = match self.state.with(|state| state.cache.whole()) {
@@ -120,15 +120,15 @@ impl<P: Platform> PcmStream<P> {
             }
         };
         let pauses = self.state.with(State::can_pause);
-        // Captured frames are there once a period.
+        // Captured frames arrive once a period.
         let batches = self.info.direction == Direction::Capture;
         Ok(Space { pauses, batches, ..Space::of_backend(whole, limits) })
     }
 
-    /// A rule between the parameters: what is left of periods and buffers within `params`.
+    /// A rule between the parameters: returns the periods and buffers that are possible within `params`.
     ///
     /// # Errors
-    /// [`Error::Refused`] when nothing is left; those of a request.
+    /// [`Error::Refused`] when none is possible; errors of a request.
     pub fn refine(&self, params: &HwParams) -> Result<HwParams, Error> {
         let Some(question) = SpaceCache::settled_question(params) else { return Ok(*params) };
         if let Some(known) = self.state.with(|state| state.cache.settled(&question)) {
@@ -161,7 +161,7 @@ impl<P: Platform> PcmStream<P> {
     ) -> Result<(), Error> {
         let geometry = Geometry::new(format, channels, rate_hz, period_frames, buffer_frames).ok_or(Error::Invalid)?;
         self.hw_free();
-        // The buffer is granted to it.
+        // The buffer is granted to this backend.
         let backend = || self.state.with(|state| state.transport.as_ref().map(|transport| transport.backend));
         let buffer = Buffer::new(self.state.with_backend(|| backend().ok_or(Error::Lost))?, geometry)?;
         self.state.with(|state| {
@@ -197,8 +197,8 @@ impl<P: Platform> PcmStream<P> {
     /// `prepare`: opens the stream if it is not open, and begins a run.
     ///
     /// # Errors
-    /// [`Error::Lost`] when the backend does not come back in time; those of a request. All waiting ends with
-    /// [`Error::NoAnswer`] in time, or with [`Error::Killed`].
+    /// [`Error::Lost`] when the backend does not come back in time; errors of a request. All waiting ends in time, with
+    /// [`Error::NoAnswer`] or [`Error::Killed`].
     pub fn prepare(&self) -> Result<(), Error> {
         self.state.with_backend(|| self.prepare_with_backend())
     }
@@ -231,8 +231,8 @@ impl<P: Platform> PcmStream<P> {
         Ok(())
     }
 
-    /// Waits until a free run that was stopped is heard to its end. A backend that does not tell of it is not waited for any longer
-    /// than it takes.
+    /// Waits until a stopped free run is heard to its end. For a backend that does not report the end, the wait is
+    /// limited to the duration of the rest and [`TAIL_MS`].
     fn hear_out(&self) {
         if let Some(ms) = self.state.with(|state| state.free_tail_ms()) {
             let _ = self.state.wait_within(ms.saturating_add(TAIL_MS), State::free_tail_heard);
@@ -248,12 +248,12 @@ impl<P: Platform> PcmStream<P> {
 
     // --- ALSA's operations under the PCM stream's lock --------------------------------------------------------
 
-    /// `trigger`. PAUSE waits for its answer: not every backend can pause. START waits where nothing was written and the backend
-    /// has to be given copies of the ring.
+    /// `trigger`. PAUSE waits for its answer: not every backend can pause. START waits if nothing was written and the
+    /// backend has to be given copies of the ring.
     ///
     /// # Errors
-    /// [`Error::Stale`] after a connection was lost, [`Error::Busy`], [`Error::Broken`]; of PAUSE [`Error::Refused`] and, when it
-    /// was refused before, [`Error::CannotPause`].
+    /// [`Error::Stale`] after a connection was lost, [`Error::Busy`], [`Error::Broken`]; of PAUSE [`Error::Refused`]
+    /// and, when it was refused before, [`Error::CannotPause`].
     pub fn trigger(&self, trigger: Trigger) -> Result<(), Error> {
         match trigger {
             Trigger::Pause => {
@@ -281,10 +281,10 @@ impl<P: Platform> PcmStream<P> {
         self.state.with(|state| state.ack(appl_frames, boundary_frames))
     }
 
-    /// `pointer`.
+    /// `pointer`: returns the position.
     pub fn pointer(&self) -> Pointer {
         self.state.with(|state| {
-            // Answers to READ may have come without a notification. A violation shows at the next event.
+            // Answers to READ may have come without a notification. The next event reports a violation.
             let _ = state.collect_answers();
             let (frames, delay_frames) = state.pointer();
             Pointer { frames, delay_frames }
@@ -293,7 +293,7 @@ impl<P: Platform> PcmStream<P> {
 
     // --- event channels ----------------------------------------------------------------------------------------
 
-    /// The ring's channel fired. Returns whether there was a reason.
+    /// Handles an event of the ring's channel. Returns true if there was a reason for it.
     pub fn on_ring(&self) -> bool {
         let (reason, news) = self.state.with(|state| {
             let reason = state.answers();
@@ -306,7 +306,8 @@ impl<P: Platform> PcmStream<P> {
         reason
     }
 
-    /// The event page's channel fired. Returns whether there was a reason: an event that is not believed is none.
+    /// Handles an event of the event page's channel. Returns true if there was a reason for it: an event that is not
+    /// believed is none.
     pub fn on_events(&self) -> bool {
         let (reason, news) = self.state.with(|state| {
             let reason = state.events();
@@ -318,14 +319,14 @@ impl<P: Platform> PcmStream<P> {
         reason
     }
 
-    /// Says what there is to know of the stream.
+    /// Writes the state of the stream as text.
     pub fn show(&self, out: &mut dyn Sink) {
         let now = self.state.with(|state| state.snapshot());
         show(out, &self.info, &now);
     }
 }
 
-/// The channels' handlers use locks and listener: they are closed while all of it is there.
+/// The channels' handlers use locks and listener, so the channels are closed first.
 impl<P: Platform> Drop for PcmStream<P> {
     fn drop(&mut self) {
         self.detach();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! A substream of either version, which ALSA and the event channels know.
+//! A substream of either version, as ALSA and the event channels use it.
 
 use sndif::Format;
 use sndif::store::Direction;
@@ -8,15 +8,15 @@ use sndif::v2::{HwParams, Trigger};
 
 use crate::{Error, PcmStream, Platform, Pointer, Space, v0};
 
-/// One substream of a card; or two, of which one can be open at a time, where a version 0 device goes either way.
+/// One substream of a card; or two, of which one can be open at a time, where a version 0 device has both directions.
 pub enum Substream<P: Platform> {
     /// The backend speaks version 2.
     V2(PcmStream<P>),
-    /// It speaks version 0.
+    /// The backend speaks version 0.
     V0(v0::PcmStream<P>),
 }
 
-/// What both versions do alike.
+/// Calls the same method for either version.
 macro_rules! either {
     ($self:ident, $stream:ident => $does:expr) => {
         match $self {
@@ -27,7 +27,7 @@ macro_rules! either {
 }
 
 impl<P: Platform> Substream<P> {
-    /// ALSA's number of its PCM device.
+    /// Returns ALSA's number of its PCM device.
     pub const fn pcm(&self) -> u8 {
         match self {
             Self::V2(stream) => stream.info().pcm,
@@ -35,7 +35,7 @@ impl<P: Platform> Substream<P> {
         }
     }
 
-    /// ALSA's number of it, counted within its PCM device and direction.
+    /// Returns ALSA's number of the substream, counted within its PCM device and direction.
     pub const fn number(&self) -> u8 {
         match self {
             Self::V2(stream) => stream.info().substream,
@@ -43,7 +43,7 @@ impl<P: Platform> Substream<P> {
         }
     }
 
-    /// Whether it can be opened in this direction.
+    /// Returns true if it can be opened in this direction.
     pub fn serves(&self, direction: Direction) -> bool {
         match self {
             Self::V2(stream) => stream.info().direction == direction,
@@ -51,18 +51,18 @@ impl<P: Platform> Substream<P> {
         }
     }
 
-    /// How many of `streams` of PCM device `pcm` can be opened in this direction.
+    /// Counts those of `streams` that belong to PCM device `pcm` and can be opened in this direction.
     pub fn count(streams: &[Self], pcm: u8, direction: Direction) -> u32 {
         let counted = streams.iter().filter(|stream| stream.pcm() == pcm && stream.serves(direction)).count();
         u32::try_from(counted).unwrap_or(u32::MAX)
     }
 
-    /// Whether it goes one way at a time.
+    /// Returns true if it has both directions, one at a time.
     pub fn is_half_duplex(&self) -> bool {
         self.serves(Direction::Playback) && self.serves(Direction::Capture)
     }
 
-    /// The rates that a list in the store names; without one, none.
+    /// Returns the rates that a list in the store names; empty without a list.
     pub fn rates(&self) -> &[u32] {
         match self {
             Self::V2(stream) => stream.info().limits.rates.list(),
@@ -70,35 +70,35 @@ impl<P: Platform> Substream<P> {
         }
     }
 
-    /// Who has it open.
+    /// Returns the listener: the application that has the stream open.
     pub const fn listener(&self) -> &P::Listener {
         either!(self, stream => stream.listener())
     }
 
-    /// The backend is Connected: [`PcmStream::connected`].
+    /// Takes up the stream with a backend that is Connected: [`PcmStream::connected`].
     pub fn connected(&self) {
         either!(self, stream => stream.connected());
     }
 
-    /// The backend is gone: [`PcmStream::lose`].
+    /// Notes that the backend is gone: [`PcmStream::lose`].
     pub fn lose(&self) {
         either!(self, stream => stream.lose());
     }
 
-    /// The card is taken away: [`PcmStream::remove`].
+    /// Notes that the card is taken away: [`PcmStream::remove`].
     pub fn remove(&self) {
         either!(self, stream => stream.remove());
     }
 
-    /// Frees what the connection had: [`PcmStream::detach`].
+    /// Frees the resources of the connection: [`PcmStream::detach`].
     pub fn detach(&self) {
         either!(self, stream => stream.detach());
     }
 
-    /// `open`: what it may be configured to.
+    /// `open`: returns the configurations that the stream allows.
     ///
     /// # Errors
-    /// [`Error::Lost`] when the backend does not come back in time, and those of a request.
+    /// [`Error::Lost`] when the backend does not come back in time, and errors of a request.
     pub fn open(&self, direction: Direction) -> Result<Space, Error> {
         match self {
             Self::V2(stream) => stream.open(),
@@ -109,7 +109,7 @@ impl<P: Platform> Substream<P> {
     /// A rule between the parameters: [`PcmStream::refine`]. Version 0 has none.
     ///
     /// # Errors
-    /// As that.
+    /// Errors of [`PcmStream::refine`].
     pub fn refine(&self, params: &HwParams) -> Result<HwParams, Error> {
         match self {
             Self::V2(stream) => stream.refine(params),
@@ -145,7 +145,7 @@ impl<P: Platform> Substream<P> {
     /// `prepare`: opens the stream if it is not open, and begins a run.
     ///
     /// # Errors
-    /// [`Error::Lost`] when the backend does not come back in time; those of a request.
+    /// [`Error::Lost`] when the backend does not come back in time; errors of a request.
     pub fn prepare(&self) -> Result<(), Error> {
         either!(self, stream => stream.prepare())
     }
@@ -182,7 +182,7 @@ impl<P: Platform> Substream<P> {
         either!(self, stream => stream.ack(appl_frames, boundary_frames))
     }
 
-    /// `pointer`.
+    /// `pointer`: returns the position.
     pub fn pointer(&self) -> Pointer {
         match self {
             Self::V2(stream) => stream.pointer(),
@@ -190,12 +190,13 @@ impl<P: Platform> Substream<P> {
         }
     }
 
-    /// The ring's channel fired. Returns whether there was a reason.
+    /// Handles an event of the ring's channel. Returns true if there was a reason for it.
     pub fn on_ring(&self) -> bool {
         either!(self, stream => stream.on_ring())
     }
 
-    /// The event page's channel fired, which version 0 does not have. Returns whether there was a reason.
+    /// Handles an event of the event page's channel, which version 0 does not have. Returns true if there was a reason
+    /// for it.
     pub fn on_events(&self) -> bool {
         match self {
             Self::V2(stream) => stream.on_events(),
@@ -203,7 +204,7 @@ impl<P: Platform> Substream<P> {
         }
     }
 
-    /// Says what there is to know of the stream.
+    /// Writes the state of the stream as text.
     pub fn show(&self, out: &mut dyn Sink) {
         either!(self, stream => stream.show(out));
     }

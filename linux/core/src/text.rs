@@ -5,10 +5,10 @@ use core::fmt;
 
 use sndif::text::{Say, Sink, say};
 
-/// Bytes that a [`Text`] holds at most: the longest name of the protocol.
+/// Maximum number of bytes in a [`Text`]: the longest name of the protocol.
 pub const TEXT_MAX_LEN: usize = 80;
 
-/// Text of at most [`TEXT_MAX_LEN`] bytes; what goes beyond is cut off.
+/// Text of at most [`TEXT_MAX_LEN`] bytes; longer text is cut off.
 #[derive(Clone, Copy)]
 pub struct Text {
     bytes: [u8; TEXT_MAX_LEN],
@@ -16,10 +16,10 @@ pub struct Text {
 }
 
 impl Text {
-    /// No text.
+    /// Empty text.
     pub const EMPTY: Self = Self { bytes: [0; TEXT_MAX_LEN], len: 0 };
 
-    /// One said after the other.
+    /// Joins the texts of all values.
     #[must_use]
     #[inline(never)]
     pub fn of(all: &[&dyn Say]) -> Self {
@@ -28,7 +28,7 @@ impl Text {
         text
     }
 
-    /// A name for people: printable ASCII of `bytes`, anything else as `?`.
+    /// Makes a name for people: printable ASCII of `bytes`, anything else as `?`.
     #[must_use]
     pub fn name(bytes: &[u8]) -> Self {
         let mut text = Self::EMPTY;
@@ -38,19 +38,19 @@ impl Text {
         text
     }
 
-    /// The text.
+    /// Returns the text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         core::str::from_utf8(self.bytes()).unwrap_or("")
     }
 
-    /// Its bytes.
+    /// Returns the bytes of the text.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or(&[])
     }
 
-    /// Whether it is empty.
+    /// Returns true if the text is empty.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len == 0

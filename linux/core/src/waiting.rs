@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! Whoever waits is woken, in whatever order threads run (loom): a wake-up that is lost would leave a model without a
-//! thread that can go on, which ends the test. Time never passes here, so no wait is ended by it.
+//! Models of waiting (loom): a waiting thread is woken, in whatever order threads run. A lost wake-up would leave a
+//! model without a thread that can go on, which fails the test. Time never passes here, so no wait ends by timeout.
 
 use std::rc::Rc;
 
@@ -38,7 +38,7 @@ impl<T> Lock<T> for LoomLock<T> {
     }
 }
 
-/// As the kernel's completion: a count, which a waiter takes one of.
+/// A signal like the kernel's completion: a count, from which a waiter takes one.
 struct LoomSignal {
     raised: Mutex<u32>,
     changed: Condvar,
@@ -71,7 +71,7 @@ impl Signal for LoomSignal {
     }
 }
 
-/// A connected stream. (The threads of a model are one of the system.)
+/// Makes a connected stream. (All threads of a model are one thread of the system.)
 fn stream() -> Rc<Substream<LoomKernel>> {
     reset();
     let bus = TestBus::new(&[("0/0/type", "p")]);
@@ -85,7 +85,7 @@ fn stream() -> Rc<Substream<LoomKernel>> {
     Rc::new(stream)
 }
 
-/// The backend: answers `requests` requests as they come, and notifies where it was asked to.
+/// Runs the backend: answers `requests` requests, and notifies where it was asked to.
 fn serve(stream: &Substream<LoomKernel>, requests: usize) {
     while backend(|backend| backend.seen.len()) < requests {
         let notified = backend(|backend| {
@@ -100,7 +100,7 @@ fn serve(stream: &Substream<LoomKernel>, requests: usize) {
     }
 }
 
-/// A connected stream of version 0 with a buffer.
+/// Makes a connected stream of version 0 with a buffer.
 fn v0_stream() -> Rc<Substream<LoomKernel>> {
     reset();
     let bus = TestBus::new(&[("backend/stream_id", "0")]);
@@ -113,7 +113,7 @@ fn v0_stream() -> Rc<Substream<LoomKernel>> {
     Rc::new(stream)
 }
 
-/// As [`serve`].
+/// Runs the backend of version 0, like [`serve`].
 fn v0_serve(stream: &Substream<LoomKernel>, requests: usize) {
     while v0_backend(|backend| backend.answered) < requests {
         let notified = v0_backend(|backend| {
@@ -175,7 +175,7 @@ fn whoever_waits_for_a_backend_that_comes_back_is_woken() {
         let connecting = thread::spawn(move || {
             connected.connected();
         });
-        // Without a buffer there is nothing to open: it ends as soon as it is connected.
+        // Without a buffer there is nothing to open: `prepare` ends as soon as the stream is connected.
         assert_eq!(stream.prepare(), Err(Error::Invalid));
         connecting.join().unwrap();
     });

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! Where the run stands that `prepare` began, and where ALSA is shown that it is.
+//! Progress of the run that `prepare` began, and the position that ALSA is shown.
 
 use sndif::store::Direction;
 
@@ -9,10 +9,10 @@ use crate::guarded::Requests;
 use crate::place::{Accepted, Shown, frames, frames_in_ring};
 use crate::{Platform, Signal, Stop};
 
-/// Phase of a stream as ALSA wants it, whether or not there is a backend to do it.
+/// Phase of a stream that ALSA has asked for, whether or not a backend is there for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Phase {
-    /// To be prepared first.
+    /// The stream has to be prepared first.
     #[default]
     Stopped,
     Prepared,
@@ -20,7 +20,7 @@ pub(super) enum Phase {
     Paused,
 }
 
-/// Where the run stands that `prepare` began; all in bytes since then.
+/// Progress of the run that `prepare` began; all counts are bytes since then.
 #[derive(Default)]
 pub(super) struct Run {
     pub(super) phase: Phase,
@@ -30,34 +30,34 @@ pub(super) struct Run {
     pub(super) taken: u64,
     /// Captured bytes that READs have brought, and those lost before them.
     pub(super) captured: u64,
-    /// Where the device is between the backend's positions.
+    /// Estimate of the device's position between the backend's positions.
     pub(super) estimate: Estimate,
-    /// Up to where ALSA was told.
+    /// Position that ALSA was told.
     pub(super) shown: Shown,
-    /// Where the present connection counts from: 0 unless it has taken the run up.
+    /// Origin of the present connection's counts: 0 unless the connection has taken the run up.
     pub(super) origin: u64,
-    /// The present connection was sent START.
+    /// True once the present connection was sent START.
     pub(super) started: bool,
-    /// No connection can take it up: it has to be prepared again.
+    /// True if no connection can take the run up: the stream has to be prepared again.
     pub(super) stale: bool,
     pub(super) draining: bool,
-    /// Nobody tells how far the ring is written: it is handed over ahead of the device, whatever is in it.
+    /// True if nobody tells how far the ring is written: its contents are handed over ahead of the device.
     pub(super) free: bool,
     pub(super) stop: Option<Stop>,
 }
 
 impl<P: Platform> State<P> {
-    /// Where the next connection begins to count.
+    /// Returns the origin of the next connection's counts.
     pub(super) fn next_origin(&self) -> u64 {
         match self.direction {
-            // What the backend had and did not tell of is played once more; nothing is left out.
+            // Frames that the backend had and did not report are played again; none is left out.
             Direction::Playback => self.whole_frames(self.position()).min(self.last_origin()).max(self.first_origin()),
             Direction::Capture => self.run.captured,
         }
     }
 
-    /// How far at most a run has come that the next connection is to take up: not so far that ALSA sees an xrun, if the
-    /// last backend has played all there was before it went.
+    /// Returns the maximum origin of a run that the next connection takes up: not so far that ALSA sees an xrun, if the
+    /// last backend has played everything before it went.
     fn last_origin(&self) -> u64 {
         let period = match &self.buffer {
             Some(buffer) if !self.run.draining => u64::from(buffer.geometry.period_bytes()),
@@ -66,13 +66,14 @@ impl<P: Platform> State<P> {
         self.run.accepted.bytes.saturating_sub(period).max(self.run.shown.bytes)
     }
 
-    /// How far at least: what lies before was overwritten in the ring, as ALSA was shown an estimate ahead of the last position.
+    /// Returns the minimum origin: earlier bytes were overwritten in the ring, as ALSA was shown an estimate ahead of
+    /// the last position.
     fn first_origin(&self) -> u64 {
         let ring = self.buffer.as_ref().map_or(0, |buffer| u64::from(buffer.geometry.ring_bytes()));
         self.run.accepted.bytes.saturating_sub(ring)
     }
 
-    /// Bytes that the device has played or captured.
+    /// Returns the number of bytes that the device has played or captured.
     pub(super) fn device_position(&self) -> u64 {
         let here = match &self.transport {
             Some(transport) if self.connected => transport.stream.run_position_bytes(),
@@ -81,7 +82,7 @@ impl<P: Platform> State<P> {
         self.run.origin.saturating_add(here)
     }
 
-    /// Position that ALSA is shown: what is played, captured, or of a ring that nobody tells of, taken out.
+    /// Returns the position that ALSA is shown: of bytes played, captured, or, in a free run, handed over.
     fn position(&self) -> u64 {
         match self.direction {
             Direction::Playback if self.run.free => self.handed_over(),
@@ -90,8 +91,8 @@ impl<P: Platform> State<P> {
         }
     }
 
-    /// Where the device is by now, as far as that can be known: not beyond what the backend has taken, and not at the end of that
-    /// before it says so.
+    /// Returns the estimated position of the device: not beyond the bytes that the backend has taken, and not at their
+    /// end before the backend says so.
     pub(super) fn estimated(&self) -> u64 {
         let (position, Some(geometry)) = (self.device_position(), self.buffer_geometry()) else { return 0 };
         let most = match self.direction {
@@ -114,7 +115,7 @@ impl<P: Platform> State<P> {
         bytes.saturating_sub(bytes.checked_rem(frame).unwrap_or(0))
     }
 
-    /// The place in the ring, in frames, and how many more frames are on their way.
+    /// Returns the place in the ring, in frames, and the number of frames that are on their way.
     pub(crate) fn pointer(&mut self) -> (u32, u32) {
         let Some(geometry) = self.buffer.as_ref().map(|buffer| buffer.geometry) else { return (0, 0) };
         if !self.run.stale {
@@ -133,7 +134,7 @@ impl<P: Platform> State<P> {
         (frames_in_ring(shown, &geometry), frames(on_their_way, &geometry))
     }
 
-    /// Whether ALSA has to be told of a period: see [`Shown::begin_telling`].
+    /// Returns true if ALSA has to be told of a period: see [`Shown::begin_telling`].
     pub(super) fn begin_showing(&mut self) -> bool {
         let Some(geometry) = self.buffer_geometry().filter(|_| !self.run.stale) else { return false };
         let end = (self.direction == Direction::Playback && !self.run.free).then_some(self.run.accepted.bytes);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! ALSA does not see an xrun where there is none, whatever periods and buffers are asked for and however irregularly a backend
-//! tells its positions.
+//! Test that ALSA sees no false xrun, for any periods and buffers and however irregularly a backend tells its
+//! positions.
 
 use core::cell::RefCell;
 
@@ -10,11 +10,12 @@ use super::*;
 use crate::testing::{on_elapsed, reset, set_now_ns};
 
 const RATE_HZ: u64 = 48_000;
-/// Jiffies of a second, as Debian's kernels have them.
+/// Jiffies of a second in Debian's kernels.
 const HZ: u64 = 250;
 const FRAME: u64 = 4;
 
-/// What ALSA makes of a driver's pointer (`snd_pcm_update_hw_ptr0`), for counters that do not wrap. All in frames.
+/// Model of ALSA's use of a driver's pointer (`snd_pcm_update_hw_ptr0`), for counters that do not wrap. All counts are
+/// frames.
 #[derive(Debug, Default)]
 struct Alsa {
     playback: bool,
@@ -22,9 +23,9 @@ struct Alsa {
     buffer: u64,
     base: u64,
     hw: u64,
-    /// Where the last period ended of which it was told.
+    /// End of the last period of which it was told.
     interrupt: u64,
-    /// When it looked last, in jiffies.
+    /// Time of its last look, in jiffies.
     looked: u64,
     appl: u64,
     now_ns: u64,
@@ -37,7 +38,8 @@ impl Alsa {
         let place = u64::from(frames);
         let mut base = self.base;
         let half = self.buffer * HZ / RATE_HZ / 2 + 1;
-        // An acknowledged period that has not passed yet is taken for one a whole ring further on, if so much time has passed.
+        // A period that was told and has not passed yet is taken for one a whole ring further on, if so much time has
+        // passed.
         let doubled = told && self.interrupt + self.period > base + place && now - self.looked > half;
         if doubled || base + place < self.hw {
             base += self.buffer;
@@ -56,7 +58,7 @@ impl Alsa {
         self.xrun |= used == 0;
     }
 
-    /// Frames that an application can write or read.
+    /// Returns the frames that an application can write or read.
     fn available(&self) -> u64 {
         if self.playback { self.hw + self.buffer - self.appl } else { self.hw - self.appl }
     }
@@ -66,9 +68,9 @@ impl Alsa {
 struct Run {
     stream: Rc<Substream<TestKernel>>,
     alsa: Rc<RefCell<Alsa>>,
-    /// Of the device, in frames of this run.
+    /// Position of the device, in frames of this run.
     position: u64,
-    /// When the run began.
+    /// Time when the run began.
     began_ns: u64,
 }
 
@@ -92,7 +94,7 @@ impl Run {
         run
     }
 
-    /// The application writes or reads all it can, as soon as that is a period.
+    /// Lets the application write or read all it can, as soon as that is a period.
     fn transfer(&self) {
         let mut alsa = self.alsa.borrow_mut();
         if alsa.available() >= alsa.period {
@@ -101,13 +103,13 @@ impl Run {
         }
     }
 
-    /// An application asks where it is.
+    /// Lets an application ask for its position.
     fn look(&self) {
         let frames = self.stream.pointer().frames;
         self.alsa.borrow_mut().update(frames, false);
     }
 
-    /// The device gets on by `frames`, as far as it can without an xrun, and tells so `late_ns` later.
+    /// Moves the device by `frames`, as far as it can without an xrun; the backend tells so `late_ns` later.
     fn step(&mut self, frames: u64, late_ns: u64, looks: bool) {
         let (playback, appl, buffer) = {
             let alsa = self.alsa.borrow();
@@ -120,7 +122,7 @@ impl Run {
         backend(|backend| backend.serve());
     }
 
-    /// The backend tells of a position, `late_ns` after the device was there.
+    /// Lets the backend tell a position, `late_ns` after the device was there.
     fn tell(&self, position: u64, late_ns: u64, looks: bool) {
         let at_ns = self.began_ns + position * 1_000_000_000 / RATE_HZ + late_ns;
         {
@@ -137,8 +139,8 @@ impl Run {
         self.stream.on_ring();
     }
 
-    /// The device runs dry or full, and tells so when it is `past` frames further. Then the application begins the next run; the
-    /// backend tells at STOP where its count goes on, or begins another.
+    /// Lets the device run dry or full; the backend tells so when it is `past` frames further. Then the application
+    /// begins the next run; at STOP the backend tells where its count goes on, or begins another.
     fn xrun(&mut self, past: u64, late_ns: u64, tells_at_stop: bool) {
         self.tell_last();
         let end = {
@@ -165,14 +167,15 @@ impl Run {
         backend(|backend| backend.serve());
     }
 
-    /// The last event before the end: the device is where it was estimated to be, and all that was written is handed over.
+    /// Tells the last position before the end: the device is where it was estimated to be, and all written frames are
+    /// handed over.
     fn tell_last(&self) {
         let at = self.position.max(if self.alsa.borrow().playback { self.alsa.borrow().hw } else { 0 });
         self.tell(at, 0, false);
         backend(|backend| backend.serve());
     }
 
-    /// Nothing follows, and the device tells of the end when it is `past` frames further.
+    /// Drains, and tells of the end when the device is `past` frames further.
     fn drain(&self, past: u64, late_ns: u64) {
         let appl = self.alsa.borrow().appl;
         self.stream.drain().unwrap();
@@ -184,7 +187,8 @@ impl Run {
 
     fn check(&self) {
         let alsa = self.alsa.borrow();
-        // An estimate may be ahead of what the backend tells next, by less than a period, and not at the end of what was written.
+        // An estimate may be ahead of the next position, by less than a period, and not at the end of the written
+        // frames.
         let ahead = if alsa.playback { alsa.period - 1 } else { 0 };
         let most = self.position + ahead;
         assert!(!alsa.xrun && alsa.hw <= most && stops().is_empty(), "at {}: {alsa:?}", self.position);
@@ -199,7 +203,7 @@ fn a_position_a_few_frames_short_of_a_period_is_no_overrun() {
     for kind in ["c", "p"] {
         let mut run = Run::start(kind, 1024, 2048);
         for _ in 0..500 {
-            // 21 ms of a timer that counts whole milliseconds, and a host that is busy.
+            // The timer counts whole milliseconds, 21 here, on a busy host.
             run.step(1008, 10_000_000, false);
             run.check();
         }
@@ -210,7 +214,8 @@ fn a_position_a_few_frames_short_of_a_period_is_no_overrun() {
 fn position_between_two_events_is_right_to_half_a_millisecond() {
     let mut run = Run::start("p", 480, 1920);
     for period in 0..200 {
-        // Events come 0.2 ms late, some a few frames behind the boundary, and some much later: somebody else has the processor.
+        // Events come 0.2 ms late, some a few frames behind the boundary, and some much later, when another domain has
+        // the processor.
         let late_ns = if period % 10 == 5 { 4_000_000 } else { 200_000 };
         run.step(480 + u64::from(period % 7 == 0), late_ns, false);
         run.check();
@@ -233,7 +238,7 @@ fn position_never_runs_back_however_early_the_backend_is_behind_it() {
         let now_ns = run.alsa.borrow().now_ns;
         set_now_ns(now_ns + 9_900_000);
         run.look();
-        // A device that is slower than its rate.
+        // The device is slower than its rate.
         run.step(441, 0, true);
         run.check();
         let is = run.alsa.borrow().hw;
@@ -316,7 +321,7 @@ fn a_period_is_told_when_its_boundary_is_passed_and_once() {
         stream.on_events();
         assert_eq!(elapsed(), told, "at {position}");
     }
-    // The end of what was written is no boundary, and told: an application that drains waits for it.
+    // The end of the written frames is no boundary, but is told: an application that drains waits for it.
     stream.ack(2000, BOUNDARY).unwrap();
     backend(|backend| {
         backend.serve();
@@ -327,7 +332,7 @@ fn a_period_is_told_when_its_boundary_is_passed_and_once() {
     on_elapsed(|| {});
 }
 
-/// Periods and buffers: whole milliseconds and none, primes, a frame more than whole periods, and the smallest.
+/// Periods and buffers: whole milliseconds and others, primes, a frame more than whole periods, and the smallest.
 const SIZES: [(u32, u32); 14] = [
     (480, 1920),
     (480, 960),
@@ -345,7 +350,7 @@ const SIZES: [(u32, u32); 14] = [
     (2000, 7001),
 ];
 
-/// How far past the end a device may be that is told of: a backend was seen to tell of 531 frames, 11 ms.
+/// Frames past the end that a device may report: a backend was seen to report 531 frames, 11 ms.
 const PAST_FRAMES: u64 = 600;
 
 proptest! {
@@ -365,7 +370,7 @@ proptest! {
                     continue;
                 }
                 0 => whole,
-                // Early, by a part of a millisecond; late; twice the same; two periods at once; anything.
+                // A position is early by a part of a millisecond, late, the same twice, two periods at once, or random.
                 1 => whole - (random % whole).min(47),
                 2 => whole + random % whole.min(48),
                 3 => 0,

@@ -70,7 +70,7 @@ fn a_refused_pause_is_told_to_alsa_and_pause_is_not_offered_again_on_that_connec
         backend.answer = Err(Errno::EOPNOTSUPP);
     });
     assert_eq!(stream.trigger(Trigger::Pause), Err(Error::Refused(Errno::EOPNOTSUPP)));
-    // As snd_pcm_undo_pause does.
+    // ALSA's snd_pcm_undo_pause does the same.
     stream.trigger(Trigger::Resume).unwrap();
     backend(|backend| {
         backend.serve();
@@ -78,7 +78,7 @@ fn a_refused_pause_is_told_to_alsa_and_pause_is_not_offered_again_on_that_connec
         assert!(backend.story().ends_with("pause"), "nothing to resume");
         backend.report(PERIOD + 4);
     });
-    // It plays on.
+    // The backend plays on.
     stream.on_ring();
     stream.on_events();
     assert_eq!((stream.pointer().frames, stops()), (481, Vec::new()));
@@ -103,7 +103,7 @@ fn a_pause_that_is_not_answered_ends_in_time() {
     assert_eq!(stream.trigger(Trigger::Pause), Err(Error::NoAnswer));
     assert_eq!(now_ms() - before, 3000);
     silence(false);
-    // It may have paused all the same.
+    // The backend may have paused all the same.
     stream.trigger(Trigger::Resume).unwrap();
     backend(|backend| {
         backend.serve();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! Backends that break the rules, keep what is not theirs, or do not answer.
+//! Backends that break the rules, keep pages that are not theirs, or do not answer.
 
 use super::*;
 
@@ -54,7 +54,7 @@ fn who_is_killed_does_not_wait() {
         assert_eq!(operation(&stream), Err(Error::Killed), "not for a backend that is away either");
     }
     assert_eq!((now_ms(), granted()), (1, 0));
-    // Whoever comes next has the stream as ever.
+    // The next application finds the stream usable.
     kill(false);
     reconnect(&bus, &stream);
     stream.hw_params(Format::S16Le, 2, 48_000, 480, 1920).unwrap();
@@ -141,7 +141,7 @@ fn ring_overflow_a_response_or_event_index_past_its_limit_ends_the_stream() {
         assert!(!stream.on_events());
         let Some(Stop::Failed(Error::Broken(violation))) = stops().first().copied() else { panic!("it goes on") };
         assert_eq!(matches!(violation, Violation::Events(_)), events);
-        // Mended, it stays broken.
+        // Repaired memory does not mend the stream.
         backend(|backend| backend.scribble(events, offset, &0_u32.to_le_bytes()));
         assert_eq!(open(&stream).map(drop), Err(Error::Broken(violation)));
     }
@@ -181,7 +181,7 @@ fn xsa_403_granted_pages_are_whole_zero_and_hold_nothing_of_an_earlier_stream() 
         buffer.write(0, &std::vec![0xAA; buffer.len()]);
         stream.hw_free();
     }
-    // Ring, event page: nothing behind the indices but requests, which are made of zeroes.
+    // Ring and event page contain nothing behind the indices but requests, which are made of zeroes.
     with_granted(|granted| {
         assert_eq!(granted.len(), 2);
         for (memory, page) in granted.values() {
@@ -226,7 +226,7 @@ fn cur_pos_events_that_are_not_believed_are_spurious_and_break_the_stream_once()
     }
     assert_eq!(stops(), [Stop::Failed(Error::Broken(Violation::Disbelieved))], "told once, however often it notifies");
     assert_eq!(stream.trigger(Trigger::Stop), Err(Error::Broken(Violation::Disbelieved)));
-    // The next connection is another.
+    // The next connection does not inherit the failure.
     stream.detach();
     reconnect(&bus, &stream);
     stream.hw_params(Format::S16Le, 2, 48_000, 480, 1920).unwrap();
@@ -239,7 +239,7 @@ fn xsa_331_332_391_notifications_without_a_reason_are_spurious_and_break_the_str
         let (_bus, stream) = prepared("p");
         let notify = || if events { stream.on_events() } else { stream.on_ring() };
         assert!((0..USELESS_MAX).all(|_| !notify()));
-        // Something comes, and it is all forgotten.
+        // An answer comes, and the earlier failures are forgotten.
         stream.ack(480, BOUNDARY).unwrap();
         backend(|backend| backend.serve());
         assert!(notify());
@@ -269,7 +269,7 @@ fn a_position_that_stands_still_is_spurious_after_a_while_and_breaks_nothing() {
 
 #[test]
 fn a_backend_of_random_bytes_does_no_harm() {
-    // An interpreter (miri) takes a second for each.
+    // Miri takes a second for each seed.
     for seed in 1..=if cfg!(miri) { 4 } else { 300_u64 } {
         silence(false);
         let (bus, stream) = prepared(if seed % 2 == 0 { "p" } else { "c" });
@@ -285,7 +285,7 @@ fn a_backend_of_random_bytes_does_no_harm() {
         for _ in 0..200 {
             match random(11) {
                 0 | 1 => {
-                    // Indices a little ahead are the ones that pass for true.
+                    // Indices a little ahead are those that pass for valid.
                     let (events, index) = (random(2) == 1, u32::try_from(random(70)).unwrap());
                     let offset = if events { 4 } else { 8 };
                     backend(|backend| backend.scribble(events, offset, &index.to_le_bytes()));

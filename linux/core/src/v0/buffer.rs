@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! The application's ring, and the areas through which its frames go to the backend and come from it.
+//! The application's ring, and the areas through which its frames pass to and from the backend.
 
 use frontend::Geometry;
 use frontend::v0::Transfers;
@@ -10,27 +10,27 @@ use sndif::{Format, PAGE_BYTES, pages_for};
 use crate::buffer::copy;
 use crate::{Error, Pages, Platform, platform};
 
-/// WRITEs in flight at most: the next is there when one is answered, and not much is played after a stop.
+/// Maximum number of WRITEs in flight: the next is there when one is answered, and little is played after a stop.
 const WRITES_MAX: u32 = 8;
 
-/// READs in flight at most.
+/// Maximum number of READs in flight.
 const READS_MAX: u32 = 2;
 
-/// From `hw_params` to `hw_free`.
+/// Buffer from `hw_params` to `hw_free`.
 pub(crate) struct Buffer<P: Platform> {
     ring: P::Pages,
     pub(crate) geometry: Geometry,
     transfers: Transfers,
-    /// Granted to the present backend.
+    /// Areas granted to the present backend.
     areas: Option<Areas<P>>,
 }
 
-/// Areas are taken in turn, and given back in the same order.
+/// Areas for transfers; they are taken in turn, and given back in the same order.
 struct Areas<P: Platform> {
     pages: P::Pages,
-    /// The one for the next transfer.
+    /// Area of the next transfer.
     next: u32,
-    /// That of the transfer to be answered next.
+    /// Area of the transfer that is answered next.
     first: u32,
 }
 
@@ -55,22 +55,22 @@ impl<P: Platform> Buffer<P> {
         Ok(Self { ring, geometry, transfers, areas: None })
     }
 
-    /// The application's memory.
+    /// Returns the application's memory.
     pub(crate) fn ring(&self) -> &P::Pages {
         &self.ring
     }
 
-    /// Bytes of a transfer at most.
+    /// Returns the maximum size of a transfer.
     pub(crate) fn area_bytes(&self) -> u32 {
         self.transfers.area_bytes()
     }
 
-    /// Transfers in flight at most.
+    /// Returns the maximum number of transfers in flight.
     pub(crate) fn areas(&self) -> u32 {
         self.transfers.areas()
     }
 
-    /// Makes areas for this backend, none of which is in use.
+    /// Makes areas for this backend, all of them free.
     pub(crate) fn grant(&mut self, backend: u16) -> Result<(), Error> {
         self.areas = None;
         let areas = usize::try_from(self.areas()).unwrap_or(0);
@@ -79,17 +79,17 @@ impl<P: Platform> Buffer<P> {
         Ok(())
     }
 
-    /// Whether a backend was given areas.
+    /// Returns true if a backend was given areas.
     pub(crate) fn is_granted(&self) -> bool {
         self.areas.is_some()
     }
 
-    /// The backend has the areas no more.
+    /// Ends the backend's access to the areas.
     pub(crate) fn end_access(&mut self) {
         self.areas = None;
     }
 
-    /// A transfer of `length` bytes in the next area; for a WRITE, those at `position`.
+    /// Begins a transfer of `length` bytes in the next area; for a WRITE, of the bytes at `position`.
     pub(crate) fn begin(&mut self, direction: Direction, position: u64, length: u32) -> Option<Transfer> {
         let index = self.areas.as_ref()?.next;
         if direction == Direction::Playback {
@@ -105,7 +105,7 @@ impl<P: Platform> Buffer<P> {
         Transfer::new(length, refs)
     }
 
-    /// The oldest transfer was answered: with `captured`, its bytes go to that position.
+    /// Ends the oldest transfer, which was answered: with `captured`, its bytes are copied to that position.
     pub(crate) fn end(&mut self, captured: Option<u64>, length: u32) {
         let Some(index) = self.areas.as_ref().map(|areas| areas.first) else { return };
         if let Some(position) = captured {
@@ -123,7 +123,7 @@ impl<P: Platform> Buffer<P> {
         index.saturating_add(1).checked_rem(self.areas()).unwrap_or(0)
     }
 
-    /// Where bytes of an area lie in the ring from `position` on: two pieces where it wraps.
+    /// Calls `each` with the places of an area's bytes in the ring from `position` on: two pieces where it wraps.
     fn pieces(&self, index: u32, position: u64, length: u32, mut each: impl FnMut(&Areas<P>, u32, u32, u32)) {
         let Some(areas) = &self.areas else { return };
         let ring = self.geometry.ring_bytes();

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 //! Cards of protocol version 0, which the driver of 2015 speaks: a device is one stream, and a card has one PCM device.
 //!
-//! A WRITE has no offset, and its frames begin with a page. So ALSA's ring is ordinary memory here; frames are copied into
-//! one of some granted areas for each WRITE, and out of one for each READ. An answered WRITE counts as played.
+//! A WRITE has no offset, and its frames begin with a page. So ALSA's ring is ordinary memory here: for each WRITE,
+//! frames are copied into one of some granted areas, and for each READ out of one. An answered WRITE counts as played.
 
 mod buffer;
 mod show;
@@ -22,12 +22,13 @@ use crate::{Bus, Error, Platform};
 
 pub use stream::PcmStream;
 
-/// Which protocol the backend speaks, as far as its nodes tell: version 0 where it has a `stream_id` and no `versions`.
+/// Returns the protocol that the backend speaks, as far as its nodes tell: version 0 where it has a `stream_id` and no
+/// `versions`.
 pub fn recognise<P: Platform>(bus: &impl Bus<P>) -> Protocol {
     if stream_id(bus).is_some() && !has_versions(bus) { Protocol::V0 } else { Protocol::V2 }
 }
 
-/// Whether the backend says that it speaks something newer.
+/// Returns true if the backend says that it speaks something newer.
 fn has_versions<P: Platform>(bus: &impl Bus<P>) -> bool {
     bus.read_backend(v2_node::VERSIONS, &mut [0; 64]).is_some()
 }
@@ -36,7 +37,7 @@ fn stream_id<P: Platform>(bus: &impl Bus<P>) -> Option<u32> {
     bus.read_backend(node::STREAM_ID, &mut [0; 16]).and_then(number)
 }
 
-/// The card's stream. Where the backend does not say whether it plays or records, it does one of them at a time.
+/// Makes the card's stream. If the backend does not name a direction, the stream has both, one at a time.
 ///
 /// # Errors
 /// [`Error::NoMemory`].
@@ -45,10 +46,10 @@ pub fn stream<P: Platform>(bus: &impl Bus<P>, hardware: Hardware) -> Result<PcmS
     PcmStream::new(only, hardware)
 }
 
-/// Gives the stream what a connection needs. The nodes are to be written after that.
+/// Gives the stream the resources of a connection. The nodes have to be written after that.
 ///
 /// # Errors
-/// [`Error::OtherVersion`] where the backend speaks another version by now; those of memory and the hypervisor.
+/// [`Error::OtherVersion`] where the backend speaks another version by now; errors of memory and the hypervisor.
 pub(crate) fn attach<P: Platform, B: Bus<P>>(
     bus: &B,
     stream: &PcmStream<P>,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! A stream as text, for people.
+//! A stream's state as text, for people.
 
 use sndif::store::Direction;
 use sndif::text::{Sink, say};

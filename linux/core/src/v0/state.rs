@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! What the lock of a version 0 stream protects. Nothing here waits.
+//! State protected by the lock of a version 0 stream. Nothing here waits.
 
 use frontend::v0::{Completion, Counters, Hardware, Mixer, Stream};
 use frontend::{Geometry, Violation};
@@ -13,9 +13,9 @@ use crate::place::{Accepted, Shown, frames_in_ring};
 use crate::platform::grant;
 use crate::{Boxed, Channel, Error, Pages, Platform, Stop};
 
-/// What one connection gives a stream.
+/// Resources of one connection of a stream.
 pub(crate) struct Transport<P: Platform> {
-    // Fields are dropped in this order: nothing wakes us any more when the page goes.
+    // Fields are dropped in this order: the channel goes before the page, so nothing wakes us then.
     pub(crate) channel: P::Channel,
     stream: P::Boxed<Stream<P::Pages>>,
     pub(crate) ring_ref: u32,
@@ -35,56 +35,56 @@ impl<P: Platform> Transport<P> {
 /// A stream's state.
 pub(crate) struct State<P: Platform> {
     pub(crate) transport: Option<Transport<P>>,
-    /// As the backend has said last.
+    /// Number of the stream, as the backend has told it last.
     stream_id: u32,
-    /// The backend is Connected: requests can be sent.
+    /// True while the backend is Connected: requests can be sent.
     connected: bool,
-    /// The card was taken away: no connection follows.
+    /// True once the card was taken away: no connection follows.
     pub(crate) removed: bool,
-    /// That of whoever has it open.
+    /// Direction in which the stream was opened last.
     pub(crate) direction: Direction,
-    /// From `hw_params` to `hw_free`.
+    /// Buffer from `hw_params` to `hw_free`.
     pub(crate) buffer: Option<Buffer<P>>,
     pub(crate) hardware: Hardware,
-    /// Of playback and of capture; where the stream is one of them at a time, the backend has one volume for both.
+    /// Mixers of playback and of capture; if the stream has both directions, the backend has one volume for both.
     mixers: [Mixer; 2],
-    /// The backend was told a volume.
+    /// True once the backend was told a volume.
     volume_told: bool,
     run: Run,
     next_tag: u64,
     /// The OPEN by which a new connection takes the run up; until it is answered, nothing of the run is sent.
     reopening: Option<u64>,
-    /// The request that somebody waits for.
+    /// Request whose answer somebody waits for.
     awaited: Option<u64>,
     answer: Option<Completion>,
     notifications: u64,
-    /// ALSA was told that the backend has broken the protocol.
+    /// True once ALSA was told that the backend has broken the protocol.
     broken_told: bool,
 }
 
-/// Phase of a stream as ALSA wants it, whether or not there is a backend to do it.
+/// Phase of a stream that ALSA has asked for, whether or not a backend is there for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Phase {
-    /// To be prepared first.
+    /// The stream has to be prepared first.
     #[default]
     Stopped,
     Prepared,
     Running,
 }
 
-/// Where the run stands that `prepare` began; all in bytes since then.
+/// Progress of the run that `prepare` began; all counts are bytes since then.
 #[derive(Default)]
 struct Run {
     phase: Phase,
     /// Bytes that the application has written.
     accepted: Accepted,
-    /// What READs or WRITEs were sent for, in this connection or answered in earlier ones.
+    /// Bytes of READs or WRITEs that were sent in this connection or answered in earlier ones.
     submitted: u64,
-    /// What was answered.
+    /// Bytes of READs or WRITEs that were answered.
     moved: u64,
-    /// Up to where ALSA was told.
+    /// Position that ALSA was told.
     shown: Shown,
-    /// No connection can take it up: it has to be prepared again.
+    /// True if no connection can take the run up: the stream has to be prepared again.
     stale: bool,
     draining: bool,
     stop: Option<Stop>,
@@ -128,7 +128,7 @@ impl<P: Platform> State<P> {
 
     // --- connection -----------------------------------------------------------------------------------------
 
-    /// The number that the backend gives the stream; one that says nothing keeps the last.
+    /// Takes the number that the backend gives the stream, and returns it; without one, the last number stays.
     pub(crate) fn learn_id(&mut self, told: Option<u32>) -> u32 {
         self.stream_id = told.unwrap_or(self.stream_id);
         self.stream_id
@@ -141,10 +141,10 @@ impl<P: Platform> State<P> {
         }
     }
 
-    /// The backend is gone; what applications hold stays. What was not answered is sent again to the next: it is still in
-    /// the ring.
+    /// Notes that the backend is gone; the applications' data stays. Unanswered bytes are sent again to the next
+    /// backend: they are still in the ring.
     pub(crate) fn lose(&mut self) {
-        // A domain that is suspended does not take what its backend tells it at last.
+        // A suspended domain does not receive the last answers of its backend in time.
         let _ = self.collect();
         self.run.submitted = self.run.moved;
         self.connected = false;
@@ -155,7 +155,8 @@ impl<P: Platform> State<P> {
         }
     }
 
-    /// The backend is Connected: takes up the run that an application has prepared. Does not wait for the backend.
+    /// Takes up the run that an application has prepared, with a backend that is Connected. Does not wait for the
+    /// backend.
     pub(crate) fn connect(&mut self) {
         (self.connected, self.broken_told) = (true, false);
         let prepared = self.buffer.is_some() && self.run.phase != Phase::Stopped && !self.run.stale;
@@ -168,11 +169,11 @@ impl<P: Platform> State<P> {
         let open = self.open()?;
         self.reopening = Some(self.submit(&open)?);
         self.publish();
-        // The answer raises a notification, unless it is there by now.
+        // The answer raises a notification, unless it has come already.
         self.collect().map(drop)
     }
 
-    /// The OPEN was answered: the backend gets what the last one has not answered.
+    /// Goes on with the run once the OPEN was answered: sends what the last backend has not answered.
     fn take_up(&mut self, opened: bool) -> Result<(), Error> {
         self.reopening = None;
         if !opened {
@@ -183,14 +184,14 @@ impl<P: Platform> State<P> {
         self.transfer()
     }
 
-    /// The run ends, as with an xrun.
+    /// Ends the run, as with an xrun.
     fn give_up(&mut self) {
         self.reopening = None;
         self.run.stale = true;
         self.run.stop.get_or_insert(Stop::Xrun);
     }
 
-    /// The OPEN for the buffer.
+    /// Makes the OPEN for the buffer.
     pub(crate) fn open(&mut self) -> Result<Operation, Error> {
         let backend = self.transport.as_ref().ok_or(Error::Lost)?.backend;
         let buffer = self.buffer.as_mut().ok_or(Error::Invalid)?;
@@ -203,19 +204,19 @@ impl<P: Platform> State<P> {
         }))
     }
 
-    /// OPEN succeeded: tells the volume, which may be another's by now.
+    /// Tells the volume after a successful OPEN, since the backend may have another one by now.
     pub(crate) fn opened(&mut self) {
         let told = self.volume_told;
         let mixer = self.mixer(self.direction);
         mixer.replay();
         if told {
-            // That of the other direction, perhaps.
+            // It may be the volume of the other direction.
             mixer.set_volume(mixer.volume());
         }
         self.tell_mixer();
     }
 
-    /// Whether the backend has the stream open.
+    /// Returns true if the backend has the stream open.
     pub(crate) fn is_open(&self) -> bool {
         self.connected && self.transport.as_ref().is_some_and(|transport| transport.stream.is_open())
     }
@@ -234,12 +235,12 @@ impl<P: Platform> State<P> {
         }
     }
 
-    /// Tells the backend the volume, if it has the stream open and was told another.
+    /// Tells the backend the volume, if it has the stream open and knows another.
     pub(crate) fn tell_mixer(&mut self) {
         if !self.is_open() {
             return;
         }
-        // What finds no room is told by the next setting, or when an answer makes room.
+        // A volume that finds no room is told by the next setting, or when an answer makes room.
         if let Some(volume) = self.mixer(self.direction).to_tell()
             && self.submit(&Operation::SetVolume(volume)).is_ok()
         {
@@ -267,7 +268,7 @@ impl<P: Platform> State<P> {
         }
     }
 
-    /// Takes the answers that are there, and asks for a notification of the next; returns whether there were any.
+    /// Takes all answers, and asks for a notification of the next; returns true if there were any.
     fn collect(&mut self) -> Result<bool, Error> {
         let mut any = false;
         loop {
@@ -304,8 +305,8 @@ impl<P: Platform> State<P> {
 
     // --- a run ----------------------------------------------------------------------------------------------
 
-    /// Whether what is open has to be closed before a run begins: READs go on until CLOSE; and a buffer of before is open
-    /// when `hw_free` did not get as far as CLOSE.
+    /// Returns true if the open stream has to be closed before a run begins: READs go on until CLOSE; and an earlier
+    /// buffer is open when `hw_free` did not get as far as CLOSE.
     pub(crate) fn has_other_open(&self) -> bool {
         let captured = self.direction == Direction::Capture && self.run.submitted > 0;
         self.is_open() && (captured || !self.buffer.as_ref().is_some_and(Buffer::is_granted))
@@ -316,12 +317,12 @@ impl<P: Platform> State<P> {
         self.run = Run::default();
     }
 
-    /// Begins a run: everything counts from 0.
+    /// Begins a run: all counts start from 0.
     pub(crate) fn prepared(&mut self) {
         self.run = Run { phase: Phase::Prepared, ..Run::default() };
     }
 
-    /// The application starts the stream. Without a backend it is noted for the next.
+    /// Starts the stream. Without a backend, the start is kept for the next one.
     pub(crate) fn start(&mut self) -> Result<(), Error> {
         if self.run.stale {
             return Err(Error::Stale);
@@ -330,18 +331,18 @@ impl<P: Platform> State<P> {
         self.transfer()
     }
 
-    /// Nothing more is sent. What the backend has, it plays: the protocol has no other way.
+    /// Stops sending. The backend plays what it has: the protocol has no other way.
     pub(crate) fn stop(&mut self) {
         self.run.phase = Phase::Stopped;
     }
 
-    /// The application says that nothing follows.
+    /// Notes that the application writes nothing more.
     pub(crate) fn drain(&mut self) -> Result<(), Error> {
         self.run.draining = true;
         self.transfer()
     }
 
-    /// The application has written up to `appl_frames`, which wraps at `boundary_frames`.
+    /// Notes that the application has written up to `appl_frames`, which wraps at `boundary_frames`.
     pub(crate) fn ack(&mut self, appl_frames: u64, boundary_frames: u64) -> Result<(), Error> {
         let Some(buffer) = &self.buffer else { return Err(Error::Stale) };
         if self.direction == Direction::Capture {
@@ -354,14 +355,14 @@ impl<P: Platform> State<P> {
         self.transfer()
     }
 
-    /// Sends WRITEs for what was written, or READs, as many as there are areas for. Nothing before the start: a WRITE
-    /// starts the device.
+    /// Sends WRITEs for written bytes, or READs, as many as there are areas for. Nothing is sent before the start: a
+    /// WRITE starts the device.
     fn transfer(&mut self) -> Result<(), Error> {
         while self.has_run() {
             let Some(buffer) = &mut self.buffer else { return Err(Error::Stale) };
             let Some(transport) = &mut self.transport else { return Err(Error::Lost) };
             let (in_flight, most) = (transport.stream.transfers_in_flight(), buffer.area_bytes());
-            // The last frame waits for what follows it: to have none left is an xrun for ALSA, which an answer does not mean.
+            // The last frame waits for the next one: with none left, ALSA sees an xrun, which an answer does not mean.
             let last = if self.run.draining { 0 } else { buffer.geometry.frame_bytes() };
             let length = match self.direction {
                 Direction::Capture => most,
@@ -370,7 +371,8 @@ impl<P: Platform> State<P> {
                     u32::try_from(ready.saturating_sub(self.run.submitted)).unwrap_or(u32::MAX).min(most)
                 }
             };
-            // Less than a period waits until the backend has nothing else: one request then tells of many small writes.
+            // Less than a period waits until the backend has nothing else, so that one request covers many small
+            // writes.
             let waits = length.saturating_add(last) < most && in_flight > 0 && !self.run.draining;
             if length == 0 || waits || in_flight >= buffer.areas() {
                 break;
@@ -387,7 +389,8 @@ impl<P: Platform> State<P> {
         Ok(())
     }
 
-    /// The channel fired: takes in answers, and sends what follows. Returns whether there was anything.
+    /// Handles an event of the channel: takes in answers, and sends requests that follow. Returns true if there were
+    /// answers.
     pub(crate) fn on_ring(&mut self) -> Result<bool, Error> {
         let woken = self.stream().and_then(|stream| Ok(stream.woken()?));
         let any = woken.and_then(|()| self.collect());
@@ -400,7 +403,7 @@ impl<P: Platform> State<P> {
         Ok(any)
     }
 
-    /// As in version 2: whether there was a reason for a notification, and what ALSA is to be told.
+    /// Result of a notification: whether there was a reason for it, and the news for ALSA.
     pub(crate) fn notified(&mut self, reason: Result<bool, Error>) -> (bool, News) {
         if let Some(stop) = stop_after(reason, &mut self.broken_told) {
             self.run.stop.get_or_insert(stop);
@@ -408,12 +411,12 @@ impl<P: Platform> State<P> {
         (reason == Ok(true), self.take_news())
     }
 
-    /// What ALSA is to be told, once.
+    /// Takes the news for ALSA, once.
     pub(crate) fn take_news(&mut self) -> News {
         News { stop: self.run.stop.take(), volume: false }
     }
 
-    /// The place in the ring, in frames.
+    /// Returns the place in the ring, in frames.
     pub(crate) fn pointer(&mut self) -> u32 {
         let Some(geometry) = self.buffer.as_ref().map(|buffer| buffer.geometry) else { return 0 };
         if !self.run.stale {
@@ -422,7 +425,7 @@ impl<P: Platform> State<P> {
         frames_in_ring(self.run.shown.bytes, &geometry)
     }
 
-    /// Everything that is shown of it.
+    /// Returns the state that is shown to people.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let stream = self.transport.as_ref().map(|transport| &transport.stream);
         Snapshot {
@@ -448,7 +451,7 @@ impl<P: Platform> State<P> {
 }
 
 impl<P: Platform> Requests for State<P> {
-    /// That of the driver of 2015.
+    /// Answer time of the driver of 2015.
     const ANSWER_MS: u32 = ANSWER_TIMEOUT_MS;
     type Operation = Operation;
     type Completion = Completion;

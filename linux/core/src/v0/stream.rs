@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! The stream of a version 0 device: what ALSA's operations and the event channel do.
+//! The stream of a version 0 device: ALSA's operations, and the handling of the event channel.
 
 use frontend::v0::{BadLimit, Completion, Hardware};
 use sndif::store::Direction;
@@ -13,10 +13,10 @@ use super::state::{State, Transport};
 use crate::guarded::{Deadline, Guarded};
 use crate::{Channel, Error, Platform, Space};
 
-/// The stream of a version 0 device, from the card's making to its end. It has the verbs of
+/// The stream of a version 0 device; it lives as long as the card. It has the methods of
 /// [`PcmStream`](crate::PcmStream).
 pub struct PcmStream<P: Platform> {
-    /// What the backend says it is for, if it does.
+    /// Direction of the stream, if the backend names one.
     only: Option<Direction>,
     state: Guarded<P, State<P>>,
 }
@@ -29,17 +29,17 @@ impl<P: Platform> PcmStream<P> {
         Ok(Self { only, state: Guarded::new(|| State::new(direction, hardware))? })
     }
 
-    /// Whether it can be opened in this direction.
+    /// Returns true if it can be opened in this direction.
     pub fn serves(&self, direction: Direction) -> bool {
         self.only.is_none_or(|only| only == direction)
     }
 
-    /// Who has it open.
+    /// Returns the listener: the application that has the stream open.
     pub const fn listener(&self) -> &P::Listener {
         self.state.listener()
     }
 
-    // --- the connection; called where connections come and go -----------------------------------------------
+    // --- the connection; called when connections begin and end -----------------------------------------------
 
     pub(crate) fn attach(
         &self,
@@ -48,13 +48,13 @@ impl<P: Platform> PcmStream<P> {
         channel: impl FnOnce() -> Result<P::Channel, Error>,
     ) -> Result<(), Error> {
         let id = self.state.with(|state| state.learn_id(stream_id));
-        // Without the lock, which the channel's handler takes.
+        // Made without the lock, which the channel's handler takes.
         let transport = Transport::new(backend, id, channel()?)?;
         self.state.with(|state| state.transport = Some(transport));
         Ok(())
     }
 
-    /// What the store says about the transport.
+    /// Returns the nodes of the transport for the store.
     pub(crate) fn transport_nodes(&self) -> Option<[(&'static str, u32); 2]> {
         self.state.with(|state| {
             let transport = state.transport.as_ref()?;
@@ -62,7 +62,7 @@ impl<P: Platform> PcmStream<P> {
         })
     }
 
-    /// As [`PcmStream::connected`](crate::PcmStream::connected).
+    /// Like [`PcmStream::connected`](crate::PcmStream::connected).
     pub fn connected(&self) {
         let news = self.state.with(|state| {
             state.connect();
@@ -72,19 +72,19 @@ impl<P: Platform> PcmStream<P> {
         self.state.tell(news);
     }
 
-    /// The backend is gone: nothing is sent any more, and whoever waits for it is woken.
+    /// Notes that the backend is gone: nothing more is sent, and threads that wait for it are woken.
     pub fn lose(&self) {
         self.state.with(State::lose);
         self.state.wake();
     }
 
-    /// As [`PcmStream::remove`](crate::PcmStream::remove).
+    /// Like [`PcmStream::remove`](crate::PcmStream::remove).
     pub fn remove(&self) {
         self.state.with(|state| state.removed = true);
         self.lose();
     }
 
-    /// Ends the access to the pages of the lost connection and closes its channel. A stream that is dropped does it, too.
+    /// Ends the access to the pages of the lost connection and closes its channel. Dropping a stream does the same.
     pub fn detach(&self) {
         self.lose();
         // Dropped without the lock: closing a channel waits for its handler, which takes it.
@@ -94,7 +94,7 @@ impl<P: Platform> PcmStream<P> {
 
     // --- ALSA's operations that may wait ---------------------------------------------------------------------
 
-    /// `open`: what the stream may be configured to, which the backend does not tell.
+    /// `open`: returns the configurations that the stream allows, which the backend does not tell.
     ///
     /// # Errors
     /// [`Error::Lost`] when the backend does not come back in time.
@@ -104,7 +104,7 @@ impl<P: Platform> PcmStream<P> {
         }
         self.state.with_backend(|| {
             Ok(self.state.with(|state| {
-                // Nobody has it: ALSA lets one at a time have a device that goes one way at a time.
+                // No other application has it: ALSA lets one at a time have a half-duplex device.
                 state.direction = direction;
                 Space::of_hardware(&state.hardware)
             }))
@@ -159,7 +159,7 @@ impl<P: Platform> PcmStream<P> {
     /// `prepare`: opens the stream if it is not open, and begins a run.
     ///
     /// # Errors
-    /// [`Error::Lost`] when the backend does not come back in time; those of a request.
+    /// [`Error::Lost`] when the backend does not come back in time; errors of a request.
     pub fn prepare(&self) -> Result<(), Error> {
         self.state.with_backend(|| self.prepare_with_backend())
     }
@@ -167,7 +167,7 @@ impl<P: Platform> PcmStream<P> {
     fn prepare_with_backend(&self) -> Result<(), Error> {
         let deadline = self.state.answers_deadline();
         self.state.settle(deadline)?;
-        // A recording begins anew, and not with what was captured since it was stopped.
+        // A recording begins without the frames that were captured since the stop.
         if self.state.with(|state| state.has_other_open()) {
             self.close(deadline)?;
         }
@@ -188,7 +188,7 @@ impl<P: Platform> PcmStream<P> {
     /// `trigger` of START.
     ///
     /// # Errors
-    /// [`Error::Stale`] after a connection was lost that no other could take up, [`Error::Broken`].
+    /// [`Error::Stale`] after a lost connection whose run no other could take up, [`Error::Broken`].
     pub fn start(&self) -> Result<(), Error> {
         self.state.with(State::start)
     }
@@ -219,9 +219,9 @@ impl<P: Platform> PcmStream<P> {
         self.state.with(State::pointer)
     }
 
-    // --- the event channel, people ----------------------------------------------------------------------------
+    // --- the event channel, and people -------------------------------------------------------------------------
 
-    /// The channel fired. Returns whether there was a reason.
+    /// Handles an event of the channel. Returns true if there was a reason for it.
     pub fn on_ring(&self) -> bool {
         let (reason, news) = self.state.with(|state| {
             let reason = state.on_ring();
@@ -233,13 +233,13 @@ impl<P: Platform> PcmStream<P> {
         reason
     }
 
-    /// Volume of channel `channel`, −50 to 100.
+    /// Returns the volume of channel `channel`, −50 to 100.
     pub fn volume(&self, direction: Direction, channel: usize) -> i32 {
         self.state.with(|state| state.mixer(direction).volume().get(channel).copied().unwrap_or(0))
     }
 
-    /// Sets the volume of channel `channel`, brought into the scale, and tells the backend with
-    /// [`tell_mixer`](Self::tell_mixer). Returns whether that changed it.
+    /// Sets the volume of channel `channel`, clamped to the scale; [`tell_mixer`](Self::tell_mixer) tells the backend.
+    /// Returns true if the volume changed.
     pub fn set_volume(&self, direction: Direction, channel: usize, value: i32) -> bool {
         self.state.with(|state| {
             let mixer = state.mixer(direction);
@@ -247,7 +247,7 @@ impl<P: Platform> PcmStream<P> {
         })
     }
 
-    /// Whether channel `channel` is switched on.
+    /// Returns true if channel `channel` is switched on.
     pub fn switch(&self, direction: Direction, channel: usize) -> bool {
         self.state.with(|state| state.mixer(direction).switch().get(channel).copied().unwrap_or(false))
     }
@@ -265,29 +265,29 @@ impl<P: Platform> PcmStream<P> {
         self.state.with(State::tell_mixer);
     }
 
-    /// Says what there is to know of the stream.
+    /// Writes the state of the stream as text.
     pub fn show(&self, out: &mut dyn Sink) {
         let now = self.state.with(|state| state.snapshot());
         show(out, self.only, &now);
     }
 
-    /// Says what it may be opened with, as lines of a name and a value.
+    /// Writes the hardware limits of the stream, as lines of a name and a value.
     pub fn show_hardware(&self, out: &mut dyn Sink) {
         let hardware = self.state.with(|state| state.hardware);
         hardware.say(out);
     }
 
-    /// Sets what it may be opened with, from lines as [`show_hardware`](Self::show_hardware) writes them: all of them, or
-    /// none. What is open stays as it is.
+    /// Sets the hardware limits, from lines as [`show_hardware`](Self::show_hardware) writes them: all of them, or
+    /// none. An open stream stays as it is.
     ///
     /// # Errors
-    /// [`BadLimit`] for the first that makes no sense.
+    /// [`BadLimit`] for the first invalid line.
     pub fn set_hardware(&self, lines: &str) -> Result<(), BadLimit> {
         self.state.with(|state| state.hardware.set(lines))
     }
 }
 
-/// The channel's handler uses locks and listener: it is closed while all of it is there.
+/// The channel's handler uses locks and listener, so the channel is closed first.
 impl<P: Platform> Drop for PcmStream<P> {
     fn drop(&mut self) {
         self.detach();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! A backend of version 0 for tests: it takes requests, and answers as many as it is let.
+//! A backend of version 0 for tests: it takes requests, and answers as many as the test allows.
 
 use std::format;
 use std::string::{String, ToString};
@@ -15,17 +15,17 @@ use crate::testing::with_granted;
 pub(crate) struct Backend {
     ring: BackRing<Memory>,
     page: Memory,
-    /// Requests that were taken, and not answered.
+    /// Requests that were taken and not answered.
     held: Vec<Request>,
     seen: Vec<Operation>,
-    /// What was heard: the bytes of each WRITE, as they were when it was answered.
+    /// Bytes of each WRITE, as they were when it was answered.
     pub(crate) heard: Vec<u8>,
-    /// What is captured next.
+    /// Next captured byte.
     next_captured: u8,
     pub(crate) success: bool,
-    /// READs and WRITEs are answered, too, while somebody waits.
+    /// True if READs and WRITEs are also answered while somebody waits.
     pub(crate) moves: bool,
-    /// It takes four seconds for each answer.
+    /// True if each answer takes four seconds.
     pub(crate) slow: bool,
     /// Notifications that the frontend asked for.
     pub(crate) notified: u32,
@@ -61,7 +61,7 @@ impl Backend {
         let _ = self.ring.arm(1);
     }
 
-    /// Answers what is there, in its order; with READs and WRITEs only if the backend is to move frames.
+    /// Answers the requests in order; READs and WRITEs only if the backend is to move frames.
     pub(crate) fn serve(&mut self) {
         self.take();
         while let Some(request) = self.held.first().copied() {
@@ -74,7 +74,7 @@ impl Backend {
         self.notified += u32::from(self.ring.publish());
     }
 
-    /// Answers while somebody waits; returns how many milliseconds that takes.
+    /// Answers while somebody waits; returns the milliseconds that this takes.
     pub(crate) fn serve_while_waited_for(&mut self) -> u32 {
         if self.slow {
             self.serve_one();
@@ -119,7 +119,7 @@ impl Backend {
         assert!(self.ring.respond(&Response { id, opcode, success: self.success, volume: None }.emit()));
     }
 
-    /// Answers something else than it was asked.
+    /// Answers a request that was not sent.
     pub(crate) fn answer_nonsense(&mut self) {
         let _ = self.ring.take();
         self.ring.respond(&Response { id: 99, opcode: 3, success: true, volume: None }.emit());
@@ -131,7 +131,7 @@ impl Backend {
         self.page.write(offset, bytes);
     }
 
-    /// What was asked since the last call, as text.
+    /// Returns the requests since the last call, as text.
     pub(crate) fn story(&mut self) -> String {
         self.take();
         let told = self.seen.drain(..).map(|operation| match operation {
@@ -146,7 +146,7 @@ impl Backend {
     }
 }
 
-/// The pages of a transfer: memory, offset, length.
+/// Calls `act` with the pages of a transfer: memory, offset, length.
 fn each_page(transfer: &Transfer, mut act: impl FnMut(&Memory, usize, usize)) {
     let length = transfer.length() as usize;
     with_granted(|granted| {

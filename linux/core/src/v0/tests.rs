@@ -27,7 +27,7 @@ const PERIOD: u64 = 480 * 4;
 /// ALSA's application pointer wraps here.
 const BOUNDARY: u64 = 1920 << 40;
 
-/// A connected stream, which the backend says is for `kind`; the rest of its store.
+/// Makes a connected stream, for whose backend `kind` is the direction; also returns its store.
 fn stream(kind: Option<&str>) -> (TestBus, Substream<TestKernel>) {
     let bus = TestBus::new(&[("backend/stream_id", "7")]);
     if let Some(kind) = kind {
@@ -62,7 +62,7 @@ fn story() -> String {
     backend(|backend| backend.story())
 }
 
-/// The backend answers `count` requests, and notifies if it was asked to; ALSA asks for the pointer.
+/// Lets the backend answer `count` requests, and notify if it was asked to; ALSA asks for the pointer.
 fn answer(stream: &Substream<TestKernel>, count: usize) {
     for _ in 0..count {
         let notified = backend(|backend| {
@@ -205,7 +205,7 @@ fn what_is_captured_lies_in_the_ring_when_alsa_is_told() {
     assert!((0..PERIOD).all(|at| ring[at as usize] == captured(4 * PERIOD + at)), "the second turn");
     assert!((PERIOD..4 * PERIOD).all(|at| ring[at as usize] == captured(at)));
     story();
-    // The next recording is not of what was captured meanwhile.
+    // The next recording does not contain frames that were captured meanwhile.
     stream.trigger(Trigger::Stop).unwrap();
     stream.prepare().unwrap();
     assert_eq!(story(), "close, open s16_le 2 48000");
@@ -241,7 +241,7 @@ fn what_was_not_answered_is_sent_to_the_next_backend() {
     stream.detach();
     assert_eq!((stream.pointer().frames, stops()), (480, Vec::new()));
     assert_eq!(granted(), 0);
-    // Written meanwhile: a period of room.
+    // A period of room is written meanwhile.
     stream.with_buffer(|pages| pages.write(0, &[9; 1920]));
     stream.ack(2400, BOUNDARY).unwrap();
     bus.set("backend/stream_id", "8");
@@ -268,7 +268,7 @@ fn a_recording_goes_on_with_the_next_backend() {
     stream.trigger(Trigger::Start).unwrap();
     answer(&stream, 3);
     stream.detach();
-    // A backend that has forgotten its number, as a new one may.
+    // The backend has forgotten its number, as a new one may.
     bus.set("backend/stream_id", "");
     reconnect(&bus, &stream);
     answer(&stream, 1);
@@ -340,7 +340,7 @@ fn an_operation_has_one_end_however_slowly_answers_come() {
     let start = now_ms();
     assert_eq!(stream.prepare(), Err(Error::NoAnswer), "four seconds for each of four WRITEs");
     assert_eq!(now_ms() - start, 8000, "five seconds, and the time of the buffer");
-    // The rest may take as long once more.
+    // The rest may take the same time again.
     assert_eq!(stream.prepare(), Ok(()));
 }
 
@@ -348,7 +348,7 @@ fn an_operation_has_one_end_however_slowly_answers_come() {
 fn a_backend_that_plays_before_it_answers_has_the_time_of_the_buffer() {
     let (_bus, stream) = stream(None);
     stream.open(PLAY).unwrap();
-    // A second for each of eight periods.
+    // Each of eight periods lasts a second.
     stream.hw_params(Format::U8, 1, 8000, 8000, 64_000).unwrap();
     stream.prepare().unwrap();
     stream.ack(64_000, 64_000 << 30).unwrap();
@@ -471,7 +471,7 @@ fn volume_and_switch_are_told_together_clamped_and_again_after_each_open() {
     assert_eq!(story(), "volume -50 -51");
     assert_eq!([0, 1].map(|channel| stream.value(knob(PLAY, false), channel)), [-50, 20]);
     assert_eq!([0, 1].map(|channel| stream.value(knob(PLAY, true), channel)), [1, 0]);
-    // Set while it is closed, and told at the next OPEN; to record is another volume.
+    // The value is set while the stream is closed, and told at the next OPEN; capture has another volume.
     stream.hw_free();
     assert_eq!(stream.set_values(knob(PLAY, true), &[1, 1]), Ok(true));
     assert_eq!(story(), "close");
@@ -524,7 +524,7 @@ fn the_state_of_a_stream_can_be_read() {
 
 #[test]
 fn a_backend_of_random_bytes_does_no_harm() {
-    // An interpreter (miri) takes a second for each.
+    // Miri takes a second for each seed.
     for seed in 1..=if cfg!(miri) { 4 } else { 300_u64 } {
         silence(false);
         let (bus, stream) = prepared(if seed % 2 == 0 { PLAY } else { CAPTURE });
@@ -540,7 +540,7 @@ fn a_backend_of_random_bytes_does_no_harm() {
         for _ in 0..200 {
             match random(10) {
                 0 => {
-                    // Indices a little ahead are the ones that pass for true.
+                    // Indices a little ahead are those that pass for valid.
                     let index = u32::try_from(random(40)).unwrap();
                     backend(|backend| backend.scribble(8, &index.to_le_bytes()));
                 }
