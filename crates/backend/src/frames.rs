@@ -1,58 +1,59 @@
-//! What a host device sees of an open stream, whatever protocol the guest speaks.
+//! Frames of an open stream for a host device, in any version of the protocol.
 
 use sndif::store::Direction;
 
 use crate::{Geometry, Pace};
 
-/// What a guest does with a stream.
+/// State in which a guest has put a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Run {
-    /// Nothing.
+    /// The stream is not open.
     Closed,
-    /// It is open and was not started.
+    /// The stream is open and was not started.
     Open,
     /// Frames flow.
     Running,
-    /// It is held.
+    /// The stream is paused.
     Paused,
 }
 
 /// The frames of a stream that may be open.
 pub trait Frames {
-    /// Playback or capture, as far as that is settled.
+    /// Returns playback or capture, as far as that is settled.
     fn direction(&self) -> Option<Direction>;
 
-    /// Shape of the open stream.
+    /// Returns the shape of the open stream.
     fn geometry(&self) -> Option<&Geometry>;
 
-    /// The next frames to play, at most `room_frames`: a stretch that lies together. Say how many were taken
-    /// with [`played`](Self::played) and ask again.
+    /// Returns the next frames to play, at most `room_frames`, as one contiguous stretch. The caller reports the bytes
+    /// that were taken with [`played`](Self::played) and calls again.
     fn frames_to_play(&mut self, now_ns: u64, room_frames: usize) -> Option<&[u8]>;
 
     /// Notes that the host device took `bytes` of the last stretch.
     fn played(&mut self, bytes: usize);
 
-    /// Notes how many frames the host device has taken but not let be heard.
+    /// Notes the number of frames that the host device has taken and that are not heard yet.
     fn set_queued_frames(&mut self, frames: u64);
 
-    /// Where the next captured frames go, at most `available_frames`: a stretch that lies together. Say how many
-    /// were filled with [`captured`](Self::captured) and ask again.
+    /// Returns the room for the next captured frames, at most `available_frames`, as one contiguous stretch. The caller
+    /// reports the bytes that were filled with [`captured`](Self::captured) and calls again.
     fn room_to_capture(&mut self, now_ns: u64, available_frames: usize) -> Option<&mut [u8]>;
 
     /// Notes that `bytes` of the last stretch were filled.
     fn captured(&mut self, bytes: usize);
 
-    /// The host device failed or was changed for another: from now on `pace` says how many frames are due, and nothing is
-    /// queued.
+    /// Notes that the host device failed or was changed for another: from now on `pace` determines the frames that are
+    /// due, and nothing is queued.
     fn set_pace(&mut self, pace: Pace, now_ns: u64);
 
-    /// What the guest does with it.
+    /// Returns the state in which the guest has put the stream.
     fn run(&self) -> Run;
 
-    /// Frames that the guest has written and nobody has heard, or that were captured and the guest does not know of.
+    /// Returns the frames that the guest has written and that are not heard yet, or that were captured and the guest
+    /// does not know of.
     fn backlog_frames(&self) -> u64;
 
-    /// How long a frame takes on its way now, in microseconds; `None` unless frames flow.
+    /// Returns the latency of a frame now, in microseconds; `None` unless frames flow.
     fn latency_us(&self) -> Option<u64> {
         let rate_hz = self.geometry()?.rate_hz;
         let backlog_us = self.backlog_frames().saturating_mul(1_000_000).checked_div(u64::from(rate_hz))?;

@@ -1,12 +1,13 @@
-//! How far a playback ring is written and how far its frames are taken.
+//! The written and taken parts of a playback ring.
 //!
-//! Positions are bytes since OPEN; the byte at position `p` lies at offset `p` modulo the ring's
-//! size. WRITE only names an offset, so what it means follows from where the guest may be:
+//! Positions are bytes since OPEN; the byte at position `p` lies at offset `p` modulo the ring's size. WRITE names only
+//! an offset, so its meaning depends on where it begins:
 //!
 //! * at the frontier: it appends;
-//! * between what the guest knows to be played and what the host has taken: it rewrites, partly too late;
-//! * between what is taken and the frontier (a rewind, or sound over silence): the frontier moves to its end;
-//! * beyond the frontier: the guest skipped forward, and what lay there before is played.
+//! * between the position that the guest knows and the position up to which the host has taken frames: it rewrites,
+//!   partly too late;
+//! * between the taken position and the frontier (a rewind, or sound over silence): the frontier moves to its end;
+//! * beyond the frontier: the guest skipped forward, and the old contents of the gap are played.
 //!
 //! Sums of positions saturate: no stream lives for 2^64 bytes.
 
@@ -21,7 +22,7 @@ pub(crate) struct Frontier {
     taken: u64,
     /// Bytes that the guest has written; `taken <= written <= taken + ring_bytes`.
     written: u64,
-    /// Where the current run began. The guest starts anew there, whatever it was told before.
+    /// Start of the current run. The guest starts again there, whatever it was told before.
     run_start: u64,
 }
 
@@ -39,20 +40,20 @@ impl Frontier {
         self.written
     }
 
-    /// Bytes that can be taken.
+    /// Returns the bytes that can be taken.
     pub(crate) fn pending(&self) -> u64 {
         self.written.saturating_sub(self.taken)
     }
 
-    /// What a guest that is told nothing may take for the position: it keeps its own time. Of the free part
-    /// of the ring, a WRITE into the half before what is taken comes late, into the other it skips forward.
+    /// Returns the position that a guest may assume when it is told nothing and keeps its own time. Of the free part of
+    /// the ring, a WRITE into the half before the taken position comes late; into the other half, it skips forward.
     pub(crate) fn guessed_known(&self) -> u64 {
         let free = self.ring_bytes.get().saturating_sub(self.pending());
         self.taken.saturating_sub(free / 2)
     }
 
-    /// Notes a WRITE of `length` bytes at `offset`; both lie within the ring. `known` is the position
-    /// that the guest was last told, from which on it may rewrite.
+    /// Notes a WRITE of `length` bytes at `offset`; both lie within the ring. `known` is the position that the guest
+    /// was told last; it may rewrite from there on.
     pub(crate) fn write(&mut self, offset: u32, length: u32, known: u64) {
         let (offset, length) = (u64::from(offset), u64::from(length));
         if length == 0 {
@@ -73,14 +74,14 @@ impl Frontier {
         self.written = end.min(self.taken.saturating_add(ring));
     }
 
-    /// The next bytes to take, at most `max`: a stretch that does not wrap.
+    /// Returns the next bytes to take, at most `max`: a stretch that does not wrap.
     pub(crate) fn next_stretch(&self, max: u64) -> Range<usize> {
         let offset = self.taken % self.ring_bytes;
         let end = offset.saturating_add(self.pending().min(max)).min(self.ring_bytes.get());
         bytes(offset)..bytes(end)
     }
 
-    /// Where the next bytes are captured to, at most `max`: a stretch that does not wrap.
+    /// Returns the place of the next captured bytes, at most `max`: a stretch that does not wrap.
     pub(crate) fn next_gap(&self, max: u64) -> Range<usize> {
         let offset = self.taken % self.ring_bytes;
         let end = offset.saturating_add(max).min(self.ring_bytes.get());
@@ -92,14 +93,14 @@ impl Frontier {
         self.taken = self.taken.saturating_add(bytes.min(self.pending()));
     }
 
-    /// Notes that `bytes` were captured: written by the host and, with that, taken.
+    /// Notes that `bytes` were captured: written by the host, and therefore taken.
     pub(crate) fn produce(&mut self, bytes: u64) {
         self.taken = self.taken.saturating_add(bytes);
         self.written = self.taken;
     }
 
-    /// Ends a run: the next one starts at the beginning of the ring. Linux forgets its own position at
-    /// `prepare` but goes on counting ours, so both wrap to offset 0 (protocol notes, "STOP").
+    /// Ends a run: the next one starts at the beginning of the ring. Linux forgets its own position at `prepare` but
+    /// continues to count ours, so both wrap to offset 0 (protocol notes, "STOP").
     pub(crate) fn wrap(&mut self, reported: u64) -> u64 {
         let end = self.taken.max(reported).checked_next_multiple_of(self.ring_bytes.get()).unwrap_or(u64::MAX);
         self.taken = end;
@@ -109,7 +110,7 @@ impl Frontier {
     }
 }
 
-/// A size below that of the ring, which came from a `u32`, as an index.
+/// Converts a size below that of the ring, which came from a `u32`, to an index.
 fn bytes(size: u64) -> usize {
     usize::try_from(size).unwrap_or(usize::MAX)
 }

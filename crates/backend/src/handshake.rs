@@ -1,25 +1,26 @@
 //! The backend's side of a device's XenBus state machine (sndif.h, "STATE DIAGRAMS").
 //!
-//! Inputs are what the store says now; a watch may have swallowed states in between, so nothing here
-//! counts on having seen every step.
+//! Inputs are the present values in the store; a watch may have missed states in between, so nothing here relies on
+//! having seen every step.
 
 use sndif::{Protocol, XenbusState};
 
 use crate::hold_off::{self, HoldOff};
 
-/// How long a frontend that was connected to an earlier daemon gets to notice that it ended.
+/// Time that a frontend of an earlier daemon's connection has to notice the end of that connection.
 const STALE_FRONTEND_NS: u64 = 1_000_000_000;
 
-/// What the daemon has to do, in the order given.
+/// An action for the daemon; actions are done in the order given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Stop all streams of the device, unmap, unbind.
     Release,
-    /// Write our state.
+    /// Write the backend's state.
     SetState(XenbusState),
     /// Read the transport nodes, map, bind; then call [`Handshake::connected`].
     Connect,
-    /// The same for a guest of protocol version 0 that was resumed: its streams stay as they are, on the new transport.
+    /// Like [`Connect`](Self::Connect), for a guest of protocol version 0 that was resumed: its streams stay as they
+    /// are, on the new transport.
     Resume,
 }
 
@@ -28,22 +29,22 @@ pub enum Action {
 pub struct Handshake {
     protocol: Protocol,
     state: XenbusState,
-    /// A frontend of an earlier connection has to step back first, until then at most.
+    /// End of the wait for a frontend of an earlier connection to step back.
     stale_until_ns: Option<u64>,
-    /// No connection is offered before.
+    /// Moment before which no connection is offered.
     hold_off_until_ns: Option<u64>,
     hold_off: HoldOff,
-    /// The toolstack wants the device, as far as we have seen.
+    /// True while the toolstack wants the device, as far as the store has shown.
     online: bool,
 }
 
 impl Handshake {
-    /// A device that was just found, with the frontend's state: an earlier daemon may have left it
-    /// connected. Then it is told that this ended before a new connection is offered. (One in
-    /// Reconfiguring knows, and waits for the offer.)
+    /// Makes the state machine of a device that was just found, with the frontend's state: an earlier daemon may have
+    /// left it connected. Then the frontend is told that the connection ended before a new one is offered. (A frontend
+    /// in Reconfiguring knows, and waits for the offer.)
     ///
-    /// A frontend of protocol version 0 does not wait for an offer, so that one in Initialised is no older than we; and
-    /// one that is still Connected after it was told knows no way back, and is taken over as it is.
+    /// A frontend of protocol version 0 does not wait for an offer, so one in Initialised is not older than this
+    /// daemon. One that is still Connected after it was told cannot step back, and is taken over as it is.
     #[must_use]
     pub fn new(protocol: Protocol, frontend: XenbusState, now_ns: u64) -> (Self, Vec<Action>) {
         use XenbusState as S;
@@ -55,30 +56,30 @@ impl Handshake {
         (handshake, vec![Action::SetState(state)])
     }
 
-    /// Our state.
+    /// Returns the backend's state.
     #[must_use]
     pub fn state(&self) -> XenbusState {
         self.state
     }
 
-    /// When [`update`](Self::update) wants to be called though nothing changed.
+    /// Returns the time at which [`update`](Self::update) has to be called even if nothing changed.
     #[must_use]
     pub fn next_wake_ns(&self) -> Option<u64> {
         self.stale_until_ns.into_iter().chain(self.hold_off_until_ns).min()
     }
 
-    /// Reacts to the frontend's state, to whether the toolstack still wants the device (`online`) and to
-    /// whether the transport nodes differ from those that the connection was made with (`moved`).
+    /// Reacts to the frontend's state, to the toolstack's wish for the device (`online`), and to transport nodes that
+    /// differ from those of the connection (`moved`).
     pub fn update(&mut self, frontend: XenbusState, online: bool, moved: bool, now_ns: u64) -> Vec<Action> {
         use XenbusState as S;
         let mut actions = Vec::new();
         self.hold_off_until_ns = self.hold_off_until_ns.filter(|&until| now_ns < until);
         if !online {
-            // The toolstack waits for Closed before it removes the nodes; a frontend that is still
-            // connected gets to see Closing only through its own directory, so we do not wait for it.
+            // The toolstack waits for Closed before it removes the nodes. A frontend that is still connected sees
+            // Closing only through its own directory, so there is no wait for it.
             self.stale_until_ns = None;
             if self.online {
-                // It has written Closing over our state, so even a device that was closed says so again.
+                // The toolstack has written Closing over our state, so even a closed device writes Closed again.
                 self.state = if self.state == S::Closed { S::Closing } else { self.state };
                 self.online = false;
             }
@@ -94,7 +95,7 @@ impl Handshake {
                     self.stale_until_ns = self.hold_off_until_ns;
                     self.leave(S::Closed, &mut actions);
                 }
-                // It was resumed, and takes the new ring for connected already.
+                // The frontend was resumed, and takes the new ring for connected already.
                 Protocol::V0 => {
                     self.state = S::InitWait;
                     actions.push(Action::Resume);
@@ -104,8 +105,8 @@ impl Handshake {
             S::Connected if self.state == S::InitWait && self.protocol == Protocol::V0 => actions.push(Action::Connect),
             S::Initialised | S::Connected if self.state != S::Connected => self.offer_if_overdue(now_ns, &mut actions),
             S::Initialised | S::Connected => {}
-            // Reconfiguring: applications still hold the device, the frontend waits for our offer.
-            // Closing: Linux, when its driver is removed, waits for InitWait.
+            // In Reconfiguring, applications still hold the device, and the frontend waits for our offer. In Closing,
+            // Linux waits for InitWait when its driver is removed.
             S::Unknown
             | S::Initialising
             | S::InitWait
@@ -124,7 +125,7 @@ impl Handshake {
         actions
     }
 
-    /// Offers a connection to a frontend that does not step back: it never noticed the end of the last.
+    /// Offers a connection to a frontend that does not step back, because it never noticed the end of the last one.
     fn offer_if_overdue(&mut self, now_ns: u64, actions: &mut Vec<Action>) {
         if self.stale_until_ns.is_some_and(|until| now_ns >= until) {
             self.stale_until_ns = None;
@@ -132,7 +133,7 @@ impl Handshake {
         }
     }
 
-    /// The result of [`Action::Connect`].
+    /// Takes the result of [`Action::Connect`].
     pub fn connected(&mut self, success: bool, now_ns: u64) -> Vec<Action> {
         let mut actions = Vec::new();
         if success {
@@ -145,16 +146,16 @@ impl Handshake {
         actions
     }
 
-    /// The frontend broke the protocol, or the connection cannot go on: its device closes, and it may
-    /// connect anew once it stepped back.
+    /// Closes the device, because the frontend broke the protocol or the connection cannot go on. The frontend may
+    /// connect again once it has stepped back.
     pub fn broken(&mut self, now_ns: u64) -> Vec<Action> {
         let mut actions = Vec::new();
         self.broken_into(now_ns, &mut actions);
         actions
     }
 
-    /// The host ends the connection: as [`broken`](Self::broken), but it is no fault of the frontend's, which is not kept
-    /// waiting longer for the next.
+    /// Ends the connection for the host: like [`broken`](Self::broken), but it is no fault of the frontend's, whose
+    /// wait for the next connection does not grow.
     pub fn disconnected(&mut self, now_ns: u64) -> Vec<Action> {
         let mut actions = Vec::new();
         self.close_until(now_ns.saturating_add(hold_off::LEAST_NS), &mut actions);
@@ -328,7 +329,7 @@ mod tests {
         assert_eq!(handshake.update(S::Connected, true, false, 1), []);
         assert_eq!(handshake.update(S::Initialised, true, true, 2), [Resume]);
         assert_eq!(handshake.connected(true, 2), [SetState(S::Connected)]);
-        // It believes itself connected, and stays in Initialised.
+        // The frontend believes itself connected, and stays in Initialised.
         assert_eq!(handshake.update(S::Initialised, true, false, 3), []);
     }
 
@@ -344,7 +345,7 @@ mod tests {
 
     #[test]
     fn xsa_465_every_state_and_event_keeps_release_before_a_new_connection() {
-        // Exhaustive over short histories: whenever Connect is asked for, the last connection was released.
+        // The test is exhaustive over short histories: at every Connect, the last connection was released.
         let states = [
             S::Unknown,
             S::Initialising,
@@ -356,7 +357,7 @@ mod tests {
             S::Reconfiguring,
         ];
         for (protocol, first) in [V0, V2].into_iter().flat_map(|protocol| states.map(|first| (protocol, first))) {
-            // An interpreter (miri) takes a hundred times as long.
+            // Miri takes a hundred times as long.
             for history in (0..states.len().pow(4) * 3).step_by(if cfg!(miri) { 997 } else { 1 }) {
                 let (mut handshake, _) = Handshake::new(protocol, first, 0);
                 let mut mapped = false;

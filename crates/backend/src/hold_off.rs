@@ -1,29 +1,29 @@
-//! How long a card that fails, or connects again and again, is kept from connecting: from 0.2 s on, doubling to 10 s.
+//! Delay of new connections of a card that fails, or connects again and again: from 0.2 s, doubling to 10 s.
 
-/// How long no connection is offered after the first that failed: a frontend that fails each time would otherwise keep both ends busy.
-/// Linux waits a second for the offer when its driver is removed.
+/// Delay of the next offer after the first failed connection: a frontend that fails each time would otherwise keep both
+/// ends busy. Linux waits a second for the offer when its driver is removed.
 pub(crate) const LEAST_NS: u64 = 200_000_000;
 const MOST_NS: u64 = 10_000_000_000;
 
-/// After so long without a fault, the next one counts as the first.
+/// Time without a fault after which the next fault counts as the first.
 const CALM_NS: u64 = 10_000_000_000;
 
-/// Connections that may follow each other at once, and the time that each of them takes to be forgotten.
+/// Number of connections that may follow each other immediately, and the time after which each of them is forgotten.
 const BURST: u64 = 16;
 const CONNECTION_NS: u64 = 1_000_000_000;
 
-/// Faults and connections of a card lately.
+/// Recent faults and connections of a card.
 #[derive(Debug, Default)]
 pub(crate) struct HoldOff {
     /// Faults in a row.
     level: u32,
     until_ns: u64,
-    /// When all connections are forgotten.
+    /// Time when all connections are forgotten.
     connections_until_ns: u64,
 }
 
 impl HoldOff {
-    /// The card failed: until when it is held off.
+    /// Notes a failure of the card, and returns the time until which it is held off.
     pub(crate) fn fault(&mut self, now_ns: u64) -> u64 {
         if now_ns > self.until_ns.saturating_add(CALM_NS) {
             self.level = 0;
@@ -34,7 +34,8 @@ impl HoldOff {
         self.until_ns
     }
 
-    /// The card connected: until when it is held off once it leaves, if that was one time too many.
+    /// Notes a connection of the card. If that was one too many, returns the time until which the card is held off once
+    /// it leaves.
     pub(crate) fn connection(&mut self, now_ns: u64) -> Option<u64> {
         self.connections_until_ns = self.connections_until_ns.max(now_ns).saturating_add(CONNECTION_NS);
         let too_many = self.connections_until_ns > now_ns.saturating_add(BURST.saturating_mul(CONNECTION_NS));
@@ -73,7 +74,7 @@ mod tests {
         }
         assert_eq!(hold_off.connection(0), Some(LEAST_NS));
         assert_eq!(hold_off.connection(0), Some(2 * LEAST_NS));
-        // One a second is no storm.
+        // One connection per second is no storm.
         let mut now_ns = 100 * SECOND;
         for _ in 0..100 {
             now_ns += SECOND;

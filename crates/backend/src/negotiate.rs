@@ -1,6 +1,6 @@
-//! What a stream may be opened with: store, host policy and host device together.
+//! Parameters that a stream may be opened with: the limits of store, host policy and host device together.
 //!
-//! Stateless and cheap: Linux asks dozens of times per open.
+//! The functions are stateless and cheap: Linux asks dozens of times per open.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use sndif::store::{Limits, Rates};
 use sndif::v2::{HwParams, Interval, OpenParams};
 use sndif::{Errno, Format, FormatSet};
 
-/// What the host device can do, as far as the host lets the guest use it.
+/// Capabilities of the host device, as far as the host lets the guest use them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeviceLimits {
     /// Formats.
@@ -17,12 +17,12 @@ pub struct DeviceLimits {
     pub rates_hz: Interval,
     /// Channel counts.
     pub channels: Interval,
-    /// The only rates that the host allows, if it does not allow all.
+    /// Rates that the host allows, if it does not allow all.
     pub only_rates: Option<Rates>,
 }
 
 impl DeviceLimits {
-    /// A device that takes everything.
+    /// A device that accepts everything.
     pub const ANY: Self = Self {
         formats: FormatSet::ALL,
         rates_hz: Interval::new(1, 1_536_000),
@@ -30,18 +30,19 @@ impl DeviceLimits {
         only_rates: None,
     };
 
-    /// Whether a stream may have this rate.
+    /// Returns true if a stream may have this rate.
     #[must_use]
     pub fn takes_rate(&self, rate_hz: u32) -> bool {
         self.rates_hz.contains(rate_hz) && self.only_rates.is_none_or(|only| only.contains(rate_hz))
     }
 }
 
-/// Bytes of frames that a stream may have in a second: enough for 192 kHz, 32 channels and 8 bytes a sample. Formats, rates and channel counts
-/// are each bounded by what Xen's header has; all of them at their end are 1.6 GB, which no machine plays in real time.
+/// Maximum bytes of frames of a stream in a second: enough for 192 kHz, 32 channels and 8 bytes a sample. Formats,
+/// rates and channel counts are each bounded by Xen's header; all of them at their maximum are 1.6 GB, which no machine
+/// plays in real time.
 const BYTES_PER_SECOND_MAX: u64 = 64 << 20;
 
-/// What the host's configuration allows a guest.
+/// Limits of the host's configuration for a guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HostLimits {
     /// Largest shared buffer in bytes.
@@ -57,25 +58,25 @@ impl Default for HostLimits {
     }
 }
 
-/// Everything that bounds a stream.
+/// All limits of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Offer {
-    /// From the guest's store nodes.
+    /// Limits of the guest's store nodes.
     pub store: Limits,
-    /// From the host's device.
+    /// Limits of the host's device.
     pub device: DeviceLimits,
-    /// From the host's configuration.
+    /// Limits of the host's configuration.
     pub host: HostLimits,
-    /// Bytes that the frontend keeps at the end of the buffer for volume and mute.
+    /// Bytes that the frontend reserves at the end of the buffer for volume and mute.
     pub control_bytes: u32,
 }
 
-/// Why an OPEN cannot be: the answer for the guest and the words for the log.
+/// Refusal of an OPEN: the answer for the guest and the reason for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusal {
-    /// For the response.
+    /// Error number for the response.
     pub errno: Errno,
-    /// For the log.
+    /// Reason for the log.
     pub reason: &'static str,
 }
 
@@ -88,7 +89,7 @@ impl fmt::Display for Refusal {
 impl std::error::Error for Refusal {}
 
 impl Offer {
-    /// Largest number of bytes of frames in the buffer.
+    /// Returns the largest number of bytes of frames in the buffer.
     fn ring_bytes_max(&self) -> u32 {
         self.store.buffer_bytes_max.min(self.host.buffer_bytes_max.saturating_sub(self.control_bytes))
     }
@@ -97,13 +98,13 @@ impl Offer {
         self.store.formats.intersection(self.device.formats)
     }
 
-    /// Answers HW_PARAM_QUERY: never wider than asked, never wider than what OPEN takes.
+    /// Answers HW_PARAM_QUERY: never wider than the question, and never wider than OPEN accepts.
     ///
     /// # Errors
     /// `EINVAL` when nothing is left.
     pub fn narrow(&self, asked: &HwParams) -> Result<HwParams, Errno> {
         let channels = self.store.channels.intersection(self.device.channels).intersection(asked.channels);
-        // A format with no whole frame at any of these channel counts is one that OPEN would refuse.
+        // OPEN would refuse a format with no whole frame at any of these channel counts.
         let formats = self.formats().intersection(asked.formats);
         let formats: FormatSet =
             formats.iter().filter(|&format| least_frame_bytes(format, channels).is_some()).collect();
@@ -115,7 +116,7 @@ impl Offer {
         if formats.is_empty() || channels.is_empty() || rates_hz.is_empty() {
             return Err(Errno::EINVAL);
         }
-        // The smallest frame that is still possible gives the largest buffer.
+        // The smallest possible frame gives the largest buffer.
         let frame_bytes = formats.iter().filter_map(|format| least_frame_bytes(format, channels)).min();
         let buffer_max = frame_bytes.and_then(|size| self.ring_bytes_max().checked_div(size)).ok_or(Errno::EINVAL)?;
         let period_min = self.period_frames_min(rates_hz.min);
@@ -134,11 +135,11 @@ impl Offer {
         u32::try_from(frames).unwrap_or(u32::MAX).max(1)
     }
 
-    /// Checks what an OPEN asks for.
+    /// Checks the parameters of an OPEN.
     ///
     /// # Errors
-    /// [`Refusal`], with `EINVAL` for all that HW_PARAM_QUERY would not have offered but a shorter period: that
-    /// harms nobody, since events come once a millisecond at most.
+    /// [`Refusal`], with `EINVAL` for everything that HW_PARAM_QUERY would not have offered, except a shorter period:
+    /// that is harmless, since events come at most once a millisecond.
     pub fn check(&self, open: &OpenParams) -> Result<crate::Geometry, Refusal> {
         let refuse = |reason| Refusal { errno: Errno::EINVAL, reason };
         if !self.formats().contains(open.format) {
@@ -179,7 +180,7 @@ impl Offer {
     }
 }
 
-/// Bytes of the smallest frame with a channel count of `channels`: of the first or, as IMA ADPCM takes
+/// Returns the bytes of the smallest frame with a channel count of `channels`: the first count or, as IMA ADPCM takes
 /// only even ones, the second.
 fn least_frame_bytes(format: Format, channels: Interval) -> Option<u32> {
     [channels.min, channels.min.saturating_add(1)]

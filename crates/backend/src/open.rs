@@ -3,7 +3,7 @@
 use sndif::Format;
 use sndif::v2::Span;
 
-/// What OPEN settled; all sizes in bytes unless their name says otherwise.
+/// Parameters that OPEN settled; all sizes are bytes unless their name says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Geometry {
     /// Sample format.
@@ -23,24 +23,24 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// Frames in the ring.
+    /// Returns the frames in the ring.
     #[must_use]
     pub fn ring_frames(&self) -> u32 {
         self.frames(self.ring_bytes)
     }
 
-    /// Frames in a period, or in the ring when the guest wants no events.
+    /// Returns the frames in a period, or in the ring when the guest wants no events.
     #[must_use]
     pub fn period_frames(&self) -> u32 {
         if self.period_bytes == 0 { self.ring_frames() } else { self.frames(self.period_bytes) }
     }
 
-    /// `bytes` without the part of a frame at their end.
+    /// Rounds `bytes` down to whole frames.
     pub(crate) fn whole_frames(&self, bytes: u64) -> u64 {
         bytes.saturating_sub(bytes.checked_rem(u64::from(self.frame_bytes)).unwrap_or(0))
     }
 
-    /// Whole frames in so many bytes.
+    /// Returns the number of whole frames in `bytes`.
     pub(crate) fn frames_in(&self, bytes: u64) -> u64 {
         bytes.checked_div(u64::from(self.frame_bytes)).unwrap_or(0)
     }
@@ -49,7 +49,7 @@ impl Geometry {
         bytes.checked_div(self.frame_bytes).unwrap_or(0)
     }
 
-    /// Whether `span` lies within the first `size` bytes of the buffer.
+    /// Returns true if `span` lies within the first `size` bytes of the buffer.
     pub(crate) fn holds(span: Span, size: u32) -> bool {
         span.offset.checked_add(span.length).is_some_and(|end| end <= size)
     }

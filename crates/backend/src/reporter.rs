@@ -1,27 +1,27 @@
-//! When the guest is told where the stream is.
+//! Times at which the guest is told the stream's position.
 //!
-//! Linux counts a period as elapsed only when a position is *past* its end (its test is `>`), so a
-//! position on a boundary wakes nobody: an event is due once the position lies at least a frame behind
-//! a boundary that no earlier event has passed. Events never come more often than once a millisecond;
-//! one then covers several periods.
+//! Linux counts a period as elapsed only when a position is *past* its end (its test is `>`), so a position on a
+//! boundary wakes nobody: an event is due once the position lies at least a frame behind a boundary that no earlier
+//! event has passed. Events never come more often than once a millisecond; one then covers several periods.
 //!
-//! The end of a stream that ran dry is told in any case. Where that wakes nobody, since no boundary lies before it, a position past
-//! the next boundary follows: otherwise a Linux player that drains waits until ALSA gives up, and ends with EIO.
+//! The end of a stream that ran dry is always told. If that wakes nobody, since no boundary lies before it, a position
+//! past the next boundary follows: otherwise a Linux player that drains waits until ALSA gives up, and ends with EIO.
 
-/// Least time between two events.
+/// Minimum time between two events.
 const EVENT_INTERVAL_NS: u64 = 1_000_000;
 
-/// How long after its end a stream that ran dry is told past it. A writer that is only late has written by then or has an xrun.
+/// Time from the event for the end of a stream that ran dry to the event past that end. A writer that is only late has
+/// written by then or has an xrun.
 const PAST_END_NS: u64 = 20_000_000;
 
-/// Decides which positions become events.
+/// Selects the positions that become events.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reporter {
-    /// Bytes of a period; 0 = no events wanted.
+    /// Bytes in a period; 0 = no events wanted.
     period_bytes: u64,
     frame_bytes: u64,
     reported: u64,
-    /// The last event passed a boundary.
+    /// True if the last event passed a boundary.
     woke: bool,
     sent_ns: u64,
     next_allowed_ns: u64,
@@ -39,49 +39,50 @@ impl Reporter {
         }
     }
 
-    /// The position that the guest was last told.
+    /// Returns the position that the guest was told last.
     pub(crate) fn reported(&self) -> u64 {
         self.reported
     }
 
-    /// Whether the guest wants events at all.
+    /// Returns true if the guest wants events at all.
     pub(crate) fn wanted(&self) -> bool {
         self.period_bytes > 0
     }
 
-    /// The first position that calls for an event.
+    /// Returns the first position that requires an event.
     pub(crate) fn next_due(&self) -> u64 {
         let next_boundary = match self.reported.checked_rem(self.period_bytes) {
             None => return u64::MAX,
-            // Not told yet that this very boundary is passed.
+            // This boundary has not been told as passed yet.
             Some(0) if self.reported > 0 => self.reported,
             Some(into_period) => self.reported.saturating_sub(into_period).saturating_add(self.period_bytes),
         };
         next_boundary.saturating_add(self.frame_bytes)
     }
 
-    /// The earliest moment for the next event.
+    /// Returns the earliest moment for the next event.
     pub(crate) fn next_allowed_ns(&self) -> u64 {
         self.next_allowed_ns
     }
 
-    /// The event to send for `position`, if one is due at `now_ns`.
+    /// Returns the event to send for `position`, if one is due at `now_ns`.
     pub(crate) fn due(&self, position: u64, now_ns: u64) -> Option<u64> {
         (position >= self.next_due() && now_ns >= self.next_allowed_ns).then_some(position)
     }
 
-    /// The position to tell now of a stream that ran dry at `end`, if any.
+    /// Returns the position to tell now of a stream that ran dry at `end`, if there is one.
     pub(crate) fn due_when_dry(&self, end: u64, now_ns: u64) -> Option<u64> {
         let (position, at_ns) = self.when_dry(end)?;
         (now_ns >= at_ns).then_some(position)
     }
 
-    /// When the guest is to be told more of a stream that ran dry at `end`; `None` when it knows all.
+    /// Returns the time when the guest has to be told more of a stream that ran dry at `end`; `None` when it knows all.
     pub(crate) fn wake_when_dry_ns(&self, end: u64) -> Option<u64> {
         self.when_dry(end).map(|(_, at_ns)| at_ns)
     }
 
-    /// The end itself, or a frame more where it is a boundary; then, if that woke nobody, a frame past the next boundary.
+    /// Returns the position and time of the next event: for the end itself, or a frame more where it is a boundary;
+    /// then, if that woke nobody, for a frame past the next boundary.
     fn when_dry(&self, end: u64) -> Option<(u64, u64)> {
         let into_period = end.checked_rem(self.period_bytes)?;
         let position = if into_period == 0 { end.saturating_add(self.frame_bytes) } else { end };
@@ -97,7 +98,7 @@ impl Reporter {
         }
     }
 
-    /// Sends nothing before `until_ns`.
+    /// Delays events until `until_ns`.
     pub(crate) fn hold_until(&mut self, until_ns: u64) {
         self.next_allowed_ns = until_ns;
     }

@@ -1,10 +1,10 @@
-//! Volume and mute as the shared buffer carries them.
+//! Volume and mute, as encoded in the shared buffer.
 
 use std::ops::RangeInclusive;
 
 use sndif::Errno;
 
-/// Volumes that are kept, in 0.001 dB; others are brought into the range. −100 dB and below is silence.
+/// Range of volumes, in 0.001 dB; others are clamped to it. −100 dB and below is silence.
 pub const VOLUME_RANGE_MDB: RangeInclusive<i32> = -100_000..=20_000;
 
 /// Volume and mute of each channel of an open stream.
@@ -19,7 +19,7 @@ impl Volume {
         Self { millidecibels: vec![0; usize::from(channels)], muted: vec![false; usize::from(channels)] }
     }
 
-    /// Bytes that SET_VOLUME and GET_VOLUME exchange.
+    /// Returns the size of the data of SET_VOLUME and GET_VOLUME.
     pub(crate) fn volume_bytes(&self) -> usize {
         self.millidecibels.len().saturating_mul(4)
     }
@@ -31,13 +31,13 @@ impl Volume {
         }
     }
 
-    /// One i32 per channel.
+    /// Returns one i32 per channel.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         self.millidecibels.iter().flat_map(|volume| volume.to_le_bytes()).collect()
     }
 
-    /// Takes one flag per channel and mutes or unmutes those whose flag is set. sndif.h describes one
-    /// byte per flag but draws four, so the length tells which it is.
+    /// Takes one flag per channel and mutes or unmutes the channels whose flag is set. sndif.h describes one byte per
+    /// flag but draws four, so the length decides.
     pub(crate) fn set_mute(&mut self, bytes: &[u8], mute: bool) -> Result<(), Errno> {
         let channels = self.muted.len();
         let stride = match bytes.len() {
@@ -53,7 +53,7 @@ impl Volume {
         Ok(())
     }
 
-    /// Whether every channel passes unchanged.
+    /// Returns true if every channel passes unchanged.
     pub(crate) fn is_neutral(&self) -> bool {
         self.millidecibels.iter().all(|&volume| volume == 0) && self.muted.iter().all(|&muted| !muted)
     }

@@ -14,11 +14,11 @@ thread_local! {
     static LARGEST: Cell<usize> = const { Cell::new(usize::MAX) };
 }
 
-/// The system's allocator, which refuses what is too large.
+/// The system's allocator, which refuses allocations that are too large.
 struct Scarce;
 
-// SAFETY: every call is passed on unchanged to the system's allocator, which keeps the contract, or fails as any allocation
-// may; the thread-local has no destructor and allocates nothing.
+// SAFETY: every call is passed on unchanged to the system's allocator, which keeps the contract, or fails as any
+// allocation may; the thread-local has no destructor and allocates nothing.
 unsafe impl GlobalAlloc for Scarce {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if layout.size() > LARGEST.get() {
@@ -37,7 +37,7 @@ unsafe impl GlobalAlloc for Scarce {
 #[global_allocator]
 static ALLOCATOR: Scarce = Scarce;
 
-/// Has `act` run where nothing of 4 KiB or more can be had.
+/// Runs `act` without memory for allocations of 4 KiB or more.
 fn without_memory<R>(act: impl FnOnce() -> R) -> R {
     LARGEST.set(4095);
     let result = act();
@@ -71,7 +71,7 @@ fn an_open_without_memory_is_answered_with_enomem() {
     let Outcome::Respond(response) = outcome else { panic!("{outcome:?}") };
     assert_eq!((response.id, response.result), (1, Err(Errno::ENOMEM)));
     assert_eq!(stream.take_refusal().map(|refusal| refusal.errno), Some(Errno::ENOMEM));
-    // What is small still opens, and completing an OPEN needs no memory of the guest's choice.
+    // A small stream still opens, and completing an OPEN needs no memory of a size that the guest chooses.
     let Outcome::Open(geometry, _) = without_memory(|| stream.request(&open(2, 512), 0)) else { panic!("refused") };
     let memory = Pages::of_bytes(2048);
     without_memory(|| stream.opened(geometry, memory, backend::Pace::Clock, |mirror| mirror.fill(0)));

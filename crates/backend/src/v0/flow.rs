@@ -1,4 +1,4 @@
-//! Frames between an open stream and its host device: what is queued, what was heard, and what is due.
+//! Frames between an open stream and its host device: those that are queued, heard, and due.
 
 use sndif::store::Direction;
 
@@ -14,22 +14,22 @@ pub(super) struct Flow {
     pub(super) queue: Queue,
     pub(super) pace: Pace,
     pub(super) clock: FrameClock,
-    /// What was moved when the clock was set.
+    /// Bytes that were moved when the clock was set.
     pub(super) clock_base: u64,
-    /// What the guest brought.
+    /// Bytes that the guest brought.
     pub(super) written: u64,
-    /// What the host device took, or gave.
+    /// Bytes that the host device took or gave.
     pub(super) moved: u64,
-    /// What the host device took and nobody heard yet.
+    /// Bytes that the host device took and that are not heard yet.
     pub(super) queued: u64,
     pub(super) running: bool,
-    /// When a playing stream starts at the latest, though the queue is shorter than the lead.
+    /// Latest start of a playing stream, even if the queue is shorter than the lead.
     pub(super) start_at_ns: Option<u64>,
-    /// Nothing was left when frames were last asked for, and nothing came since.
+    /// True if no frames were left at the last request for frames, and none came since.
     empty: bool,
-    /// A playing stream ran dry, or a capturing one lost frames, since the guest brought or took some.
+    /// True if a playing stream ran dry, or a capturing one lost frames, since the guest brought or took some.
     pub(super) interrupted: bool,
-    /// When frames were last asked for.
+    /// Time of the last request for frames.
     pub(super) looked_ns: u64,
     frame_bytes: u32,
 }
@@ -54,7 +54,7 @@ impl Flow {
         }
     }
 
-    /// Bytes that were heard.
+    /// Returns the bytes that were heard.
     pub(super) fn heard(&self) -> u64 {
         self.moved.saturating_sub(self.queued)
     }
@@ -68,7 +68,7 @@ impl Flow {
         }
     }
 
-    /// From now on `pace` says what is due, and nothing is queued in the host device.
+    /// Sets the pace of due frames from now on; nothing is queued in the host device.
     pub(super) fn set_pace(&mut self, pace: Pace, now_ns: u64) {
         self.pace = pace;
         self.queued = 0;
@@ -80,7 +80,7 @@ impl Flow {
         self.clock_base = self.moved;
     }
 
-    /// Bytes that may be moved now, at most `frames`, as far as time is concerned.
+    /// Returns the bytes that may be moved now, at most those of `frames`, as far as time is concerned.
     fn due(&self, frames: usize, now_ns: u64) -> u64 {
         let frame_bytes = u64::from(self.frame_bytes);
         let most = (frames as u64).saturating_mul(frame_bytes);
@@ -93,7 +93,7 @@ impl Flow {
         }
     }
 
-    /// As [`Frames::frames_to_play`](crate::Frames::frames_to_play).
+    /// Implements [`Frames::frames_to_play`](crate::Frames::frames_to_play).
     pub(super) fn frames_to_play(&mut self, now_ns: u64, room_frames: usize) -> Option<&[u8]> {
         if self.direction != Direction::Playback {
             return None;
@@ -107,8 +107,8 @@ impl Flow {
         self.looked_ns = now_ns;
         let room = self.due(room_frames, now_ns);
         if room > 0 && self.queue.filled() == 0 {
-            // The guest may have brought more that was not looked at yet. If it has not: the stream is dry, and the next frames
-            // are gathered anew before they are played.
+            // The guest may have brought more frames, which the daemon has not seen yet. If it has not, the stream is
+            // dry, and the next frames are gathered again before they are played.
             if std::mem::replace(&mut self.empty, true) && self.queued == 0 {
                 self.running = false;
                 self.interrupted = true;
@@ -119,7 +119,7 @@ impl Flow {
         (!frames.is_empty()).then_some(frames)
     }
 
-    /// The guest brought frames.
+    /// Notes that the guest brought frames.
     pub(super) fn brought(&mut self, bytes: u64) {
         self.written = self.written.saturating_add(bytes);
         self.empty = false;
@@ -130,8 +130,8 @@ impl Flow {
         self.moved = self.moved.saturating_add(bytes as u64);
     }
 
-    /// As [`Frames::room_to_capture`](crate::Frames::room_to_capture). Where the guest does not keep up, the oldest frames
-    /// give way.
+    /// Implements [`Frames::room_to_capture`](crate::Frames::room_to_capture). If the guest does not keep up, the
+    /// oldest frames are dropped.
     pub(super) fn room_to_capture(
         &mut self,
         now_ns: u64,

@@ -13,7 +13,7 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// An empty queue, or none where there is no memory for it.
+    /// Makes an empty queue; `None` if there is no memory for it.
     pub(super) fn new(capacity: usize) -> Option<Self> {
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(capacity).ok()?;
@@ -33,20 +33,20 @@ impl Queue {
         self.bytes.len()
     }
 
-    /// The oldest bytes, at most `max`: a stretch that does not wrap.
+    /// Returns the oldest bytes, at most `max`: a stretch that does not wrap.
     pub(super) fn front(&self, max: usize) -> &[u8] {
         let end = self.start.saturating_add(self.filled.min(max)).min(self.bytes.len());
         self.bytes.get(self.start..end).unwrap_or_default()
     }
 
-    /// Forgets the oldest bytes.
+    /// Drops the oldest bytes.
     pub(super) fn drop_front(&mut self, bytes: usize) {
         let bytes = bytes.min(self.filled);
         self.start = self.wrapped(self.start.saturating_add(bytes));
         self.filled = self.filled.saturating_sub(bytes);
     }
 
-    /// Where the next bytes go, at most `max`: a stretch that does not wrap.
+    /// Returns the place of the next bytes, at most `max`: a stretch that does not wrap.
     pub(super) fn gap(&mut self, max: usize) -> &mut [u8] {
         let at = self.wrapped(self.start.saturating_add(self.filled));
         let end = at.saturating_add(self.room().min(max)).min(self.bytes.len());

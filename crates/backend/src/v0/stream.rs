@@ -1,8 +1,8 @@
 //! One stream of a guest of protocol version 0.
 //!
-//! Requests are answered in their order, one at a time. The daemon's part: [`request`](Stream::request) for every packet
-//! while [`is_waiting`](Stream::is_waiting) says no, and [`ready`](Stream::ready) while it says yes; between them
-//! frames are moved as [`Frames`] has it.
+//! Requests are answered in their order, one at a time. The daemon calls [`request`](Stream::request) for each packet
+//! while [`is_waiting`](Stream::is_waiting) returns false, and [`ready`](Stream::ready) while it returns true; in
+//! between, frames are moved through [`Frames`].
 
 use sndif::SharedMemory;
 use sndif::store::Direction;
@@ -13,37 +13,37 @@ use super::queue::Queue;
 use crate::clock::SECOND_NS;
 use crate::{DeviceLimits, Frames, Geometry, Pace, Run};
 
-/// What is queued for the host while the guest prepares its next WRITE.
+/// Duration of the queued frames while the guest prepares its next WRITE.
 pub(super) const LEAD_NS: u64 = SECOND_NS / 10;
 
-/// How long an answer may take: the 2015 driver gives up after five seconds.
+/// Longest time of an answer: the 2015 driver gives up after five seconds.
 pub(super) const ANSWER_NS: u64 = 4 * SECOND_NS;
 
-/// What a READ may ask for, so that it is answered in time.
+/// Longest duration of a READ, so that it is answered in time.
 const READ_NS: u64 = 3 * SECOND_NS;
 
-/// What the host device is told of as a period.
+/// Periods per second that the host device is told.
 const PERIODS_PER_SECOND: u32 = 100;
 
-/// What a stream is made for.
+/// Configuration of a stream.
 #[derive(Debug, Clone, Copy)]
 pub struct StreamConfig {
-    /// Playback or capture, where the host knows; otherwise the guest's first READ or WRITE says it.
+    /// Playback or capture, if the host knows it; otherwise the guest's first READ or WRITE settles it.
     pub direction: Option<Direction>,
-    /// What the host's sink can do; `None` where the guest may not play.
+    /// Capabilities of the host's sink; `None` if the guest may not play.
     pub playback: Option<DeviceLimits>,
-    /// What the host's source can do; `None` where the guest may not capture.
+    /// Capabilities of the host's source; `None` if the guest may not capture.
     pub capture: Option<DeviceLimits>,
-    /// Bytes of lead that the host keeps at most.
+    /// Maximum bytes of lead that the host keeps.
     pub lead_bytes_max: u32,
 }
 
-/// What the daemon has to do about a request.
+/// Action for the daemon after a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Answer.
+    /// Send the response.
     Respond(Response),
-    /// Refuse, and say why in the log.
+    /// Refuse, and log the reason.
     Refuse(Response, &'static str),
     /// The stream is open; if the direction is known, open the host device and call [`Stream::start`]. Then answer.
     Open(Response, Option<Direction>),
@@ -51,24 +51,24 @@ pub enum Outcome {
     Start(Direction),
     /// The answer comes from [`Stream::ready`].
     Wait,
-    /// The volume changed: tell the host device or scale in software, answer.
+    /// The volume changed: tell the host device or scale in software, then answer.
     VolumeChanged(Response),
 }
 
-/// What there is to do about the request that is waiting.
+/// Action for the daemon about the request that is waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ready {
-    /// Map the pages, for writing only where the stream captures, and call [`Stream::copy`]; without them, [`Stream::fail`].
+    /// Map the pages, writable only if the stream captures, and call [`Stream::copy`]; without them, [`Stream::fail`].
     Copy(Transfer),
-    /// Answer.
+    /// Send the response.
     Respond(Response),
-    /// Answer that it failed, and say why in the log.
+    /// Answer that the request failed, and log the reason.
     Refuse(Response, &'static str),
-    /// Close the host device, answer.
+    /// Close the host device, then answer.
     Closed(Response),
 }
 
-/// What a stream has done since it was created.
+/// Counts of a stream's activity since it was created.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Requests answered.
@@ -90,16 +90,16 @@ pub(super) struct Pending {
     pub(super) what: Awaited,
 }
 
-/// What a pending request waits for.
+/// Condition that a pending request waits for.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Awaited {
-    /// Room for the frames in these pages.
+    /// There is room for the frames in these pages.
     Room(Transfer),
-    /// That the queue is played up to here.
+    /// The queue is played up to this position.
     Heard(u64),
-    /// That these pages can be filled.
+    /// These pages can be filled.
     Captured(Transfer),
-    /// That everything is played.
+    /// Everything is played.
     Drained,
 }
 
@@ -108,7 +108,8 @@ pub(super) struct Open {
     pub(super) geometry: Geometry,
     /// Bytes of [`LEAD_NS`].
     pub(super) lead_bytes: u64,
-    /// For the flow: got when the stream is opened, while the guest can still be told that there is no memory.
+    /// Queue for the flow; allocated when the stream is opened, while the guest can still be told that there is no
+    /// memory.
     queue: Queue,
     pub(super) flow: Option<Flow>,
 }
@@ -124,30 +125,30 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// A closed stream.
+    /// Makes a closed stream.
     #[must_use]
     pub fn new(config: StreamConfig) -> Self {
         Self { config, open: None, pending: None, volume: Stereo::FULL, counters: Counters::default() }
     }
 
-    /// Another decision of the host about what may be opened; what is open stays.
+    /// Sets another configuration of the host; an open stream stays as it is.
     pub fn reconfigure(&mut self, config: StreamConfig) {
         self.config = config;
     }
 
-    /// What it has done.
+    /// Returns the counts of the stream's activity.
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.counters
     }
 
-    /// The volume, which outlives CLOSE.
+    /// Returns the volume, which outlives CLOSE.
     #[must_use]
     pub fn volume(&self) -> Stereo {
         self.volume
     }
 
-    /// Whether a request has to be answered before the next may be taken.
+    /// Returns true if a request has to be answered before the next may be taken.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         self.pending.is_some()
@@ -220,7 +221,7 @@ impl Stream {
         let whole = |bytes: u32| bytes.saturating_sub(bytes.checked_rem(frame_bytes).unwrap_or(0));
         let lead_bytes = frames_in(LEAD_NS, open.rate_hz).saturating_mul(frame_bytes);
         let lead_bytes = whole(lead_bytes.min(self.config.lead_bytes_max));
-        // A WRITE finds room as soon as the one before it is answered.
+        // The queue has room for a WRITE as soon as the one before it is answered.
         let queue_bytes = lead_bytes.saturating_add(whole(TRANSFER_BYTES_MAX).saturating_mul(2));
         let geometry = Geometry {
             format: open.format,
@@ -279,10 +280,10 @@ impl Stream {
         Outcome::Wait
     }
 
-    /// The host device is open.
+    /// Starts the flow of frames: the host device is open.
     pub fn start(&mut self, direction: Direction, pace: Pace, now_ns: u64) {
         if let Some(open) = &mut self.open {
-            // A stream that is started once more, without an OPEN, begins anew.
+            // A stream that is started again, without an OPEN, begins with an empty queue.
             let queue = match open.flow.take() {
                 Some(mut flow) => {
                     flow.queue.drop_front(usize::MAX);
@@ -294,7 +295,7 @@ impl Stream {
         }
     }
 
-    /// What can be done now about the request that is waiting.
+    /// Returns the action that is possible now for the request that is waiting.
     pub fn ready(&mut self, now_ns: u64) -> Option<Ready> {
         let pending = self.pending?;
         let overdue = now_ns >= pending.until_ns;
@@ -322,7 +323,7 @@ impl Stream {
                 Some(self.closed())
             }
             (Awaited::Drained, _) => Some(self.closed()),
-            // Nothing brings frames to a stream that is not open.
+            // No frames come to a stream that is not open.
             (_, None) => Some(Ready::Refuse(self.respond(false), "the stream is not open")),
         }
     }
@@ -332,8 +333,8 @@ impl Stream {
         Ready::Closed(self.respond(true))
     }
 
-    /// Copies between the queue and the guest's pages; the response, if there is one now. The pages are not looked at
-    /// again.
+    /// Copies between the queue and the guest's pages; returns the response, if there is one now. The pages are not
+    /// read or written again.
     pub fn copy(&mut self, pages: &impl SharedMemory, now_ns: u64) -> Option<Response> {
         let pending = self.pending.as_mut()?;
         let open = self.open.as_mut()?;
@@ -355,7 +356,7 @@ impl Stream {
                 if std::mem::take(&mut flow.interrupted) {
                     self.counters.xruns = self.counters.xruns.saturating_add(1);
                 }
-                // As long as the lead is not full, the next WRITE may come at once.
+                // While the lead is not full, the next WRITE may come immediately.
                 match self.ready(now_ns) {
                     Some(Ready::Respond(response)) => Some(response),
                     _ => None,
@@ -370,12 +371,12 @@ impl Stream {
         }
     }
 
-    /// The request that is waiting cannot be done.
+    /// Answers that the request that is waiting failed.
     pub fn fail(&mut self) -> Option<Response> {
         self.pending.is_some().then(|| self.respond(false))
     }
 
-    /// Nobody waits for an answer any more.
+    /// Forgets the request that is waiting: nobody waits for its answer any more.
     pub fn forget_request(&mut self) {
         self.pending = None;
     }
@@ -479,7 +480,7 @@ impl Frames for Stream {
     }
 }
 
-/// Frames in so many nanoseconds, at least one.
+/// Returns the frames in `duration_ns`, at least one.
 pub(super) fn frames_in(duration_ns: u64, rate_hz: u32) -> u32 {
     let frames = u64::from(rate_hz).saturating_mul(duration_ns) / SECOND_NS;
     u32::try_from(frames).unwrap_or(u32::MAX).max(1)

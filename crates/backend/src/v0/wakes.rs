@@ -1,4 +1,4 @@
-//! When a stream wants to be looked at though nothing happens.
+//! Times at which a stream has to be checked though nothing happens.
 
 use sndif::store::Direction;
 
@@ -8,11 +8,11 @@ use crate::Pace;
 use crate::clock::SECOND_NS;
 use crate::stream::STALL_RETRY_NS;
 
-/// Frames are moved this often, where the clock says how many.
+/// Interval at which frames are moved if a clock determines their number.
 const STEP_NS: u64 = SECOND_NS / 100;
 
 impl Stream {
-    /// The moment, if any.
+    /// Returns the next such time, if there is one.
     #[must_use]
     pub fn next_wake_ns(&self) -> Option<u64> {
         let answer = self.pending.map(|pending| pending.until_ns);
@@ -42,7 +42,7 @@ impl Stream {
         };
         let target = flow.moved.saturating_sub(flow.clock_base).saturating_add(missing);
         let at = flow.clock.reaches_at(target.div_ceil(u64::from(frame_bytes.max(1))));
-        // Due already when frames were last asked for: the host device had no room, or nothing to give.
+        // The frames were due already at the last request for frames: the host device had no room, or nothing to give.
         let at = if at <= flow.looked_ns { flow.looked_ns.saturating_add(STALL_RETRY_NS) } else { at };
         Some(at.min(step))
     }

@@ -1,4 +1,4 @@
-//! Capture: READ gives what was captured, at the offsets that the positions told.
+//! Capture: READ gives the captured frames, at the offsets that the positions told.
 
 use backend::Pace;
 use proptest::collection::vec;
@@ -10,7 +10,7 @@ use sndif::v2::{Operation, Span, Trigger};
 use crate::host::{Device, Host, MILLISECOND, few, next_byte};
 use sndif::test_utils::Pages;
 
-/// Reads what the guest was told of and has not read; `read` is up to where it read before.
+/// Reads the frames that the guest was told of and has not read; `read` is the end of the last read.
 fn read(host: &mut Host<Pages>, memory: &Pages, read: &mut u64, heard: &mut Vec<u8>) {
     let ring = host.ring_bytes;
     while *read < host.told.min(host.taken) {
@@ -39,13 +39,14 @@ proptest! {
         let step_ns = u64::from(period) * 1_000_000_000 / 48_000;
         for (share, page_full) in steps {
             host.now_ns += step_ns * share / 1000 + 1;
-            // A full page holds the news back for several periods only on a ring with room for them.
+            // A full page delays the news for several periods only on a ring with room for them.
             let page_full = page_full && host.taken - position < host.ring_bytes / 4;
             let frames = period as usize / 2;
             host.look(Device { frames, queued: 0, page_full });
             prop_assert!(host.told <= host.taken);
             if host.taken - position > host.ring_bytes - u64::from(period) * 4 {
-                // Too far behind to be sure of the oldest frames: as after an overrun, go on at what is known.
+                // The guest is too far behind to be sure of the oldest frames: as after an overrun, it goes on at the
+                // told position.
                 heard.clear();
                 position = host.told;
             }

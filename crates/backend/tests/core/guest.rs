@@ -1,5 +1,5 @@
-//! A guest as ALSA makes it: it believes in the position told last, writes between there and a ring
-//! further, and takes back what it believes unplayed.
+//! A guest like ALSA: it believes the position that was told last, writes between there and a ring further, and takes
+//! back frames that it believes unplayed.
 
 use backend::Frames;
 use sndif::SharedMemory;
@@ -10,7 +10,7 @@ use sndif::test_utils::Pages;
 
 pub struct Guest {
     memory: Pages,
-    /// The ring as the guest wrote it.
+    /// Contents of the ring as the guest wrote them.
     pub ring: Vec<u8>,
     /// Position at which it writes next.
     pub writes_at: u64,
@@ -25,21 +25,21 @@ impl Guest {
         Self { memory, ring, writes_at: 0, written: 0, next: 1 }
     }
 
-    /// What the guest takes for played: what it was told, or what was taken when it is told nothing. The one
-    /// frame past the end that it is told of a dry stream is no room to write to.
+    /// Returns the position that the guest takes for played: the told one, or the taken one when it is told nothing.
+    /// The frame past the end that it is told of a dry stream gives no room to write.
     fn known(host: &Host<Pages>) -> u64 {
         let told = host.core.geometry().is_some_and(|geometry| geometry.period_bytes > 0);
         if told { host.told.min(host.taken) } else { host.taken }
     }
 
-    /// Bytes that it believes it can write.
+    /// Returns the bytes that the guest believes it can write.
     pub fn room(&self, host: &Host<Pages>) -> u64 {
         (Self::known(host) + self.ring.len() as u64).saturating_sub(self.writes_at)
     }
 
     /// Writes new sound, at most `bytes`, in one WRITE or two where the ring wraps.
     pub fn write(&mut self, host: &mut Host<Pages>, bytes: u64) {
-        // Where the host is known to have been already there is nothing to write.
+        // There is nothing to write where the host is known to have been already.
         self.writes_at = self.writes_at.max(Self::known(host));
         let mut left = bytes.min(self.room(host));
         while left > 0 {
@@ -64,26 +64,26 @@ impl Guest {
         }
     }
 
-    /// Takes back what it believes unplayed, at most `bytes`, and never the whole ring at once: a WRITE
-    /// at the frontier of a full ring cannot be told from one that appends.
+    /// Takes back frames that the guest believes unplayed, at most `bytes`, and never the whole ring: a WRITE at the
+    /// frontier of a full ring cannot be told from one that appends.
     pub fn rewind(&mut self, host: &Host<Pages>, bytes: u64) {
         let whole_ring_back = (self.written + host.frame_bytes).saturating_sub(self.ring.len() as u64);
         let most = self.writes_at.saturating_sub(Self::known(host).max(whole_ring_back));
         self.writes_at -= bytes.min(most);
     }
 
-    /// Goes on without writing: what lies there from before is played.
+    /// Goes on without writing: the old contents are played.
     pub fn skip(&mut self, host: &Host<Pages>, bytes: u64) {
         self.writes_at += bytes.min(self.room(host));
     }
 
-    /// A run ended: the next begins at the start of the ring.
+    /// Ends a run: the next one begins at the start of the ring.
     pub fn stopped(&mut self, host: &Host<Pages>) {
         self.writes_at = host.taken;
         self.written = host.taken;
     }
 
-    /// Holds what the host took against what was written: the last of it is at position `end`.
+    /// Compares the frames that the host took with those that were written: the last of them is at position `end`.
     pub fn check(&self, played: &[u8], end: u64) {
         assert!(end <= self.written, "taken up to {end}, written up to {}", self.written);
         let start = end - played.len() as u64;

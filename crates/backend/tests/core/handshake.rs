@@ -1,4 +1,4 @@
-//! The state machine against any history of the frontend, the toolstack and failures.
+//! Test of the state machine with any history of the frontend, the toolstack and failures.
 
 use backend::{Action, Handshake};
 use proptest::collection::vec;
@@ -6,11 +6,11 @@ use proptest::prelude::*;
 use sndif::{Protocol, XenbusState as S};
 
 fn state() -> impl Strategy<Value = S> {
-    // Weighted towards a frontend that wants to connect, or most histories would end at InitWait.
+    // The weights favour a frontend that wants to connect, or most histories would end at InitWait.
     prop_oneof![2 => Just(S::Initialised), 2 => Just(S::Connected), 4 => (0..9_u8).prop_map(S::from_number)]
 }
 
-/// What the daemon has: a connection or none, and the states that it wrote.
+/// State of the daemon: a connection or none, and the states that it wrote.
 #[derive(Default)]
 struct Daemon {
     mapped: bool,
@@ -18,7 +18,7 @@ struct Daemon {
 }
 
 impl Daemon {
-    /// Does what it is told; `success` is the result of connecting.
+    /// Performs the actions; `success` is the result of connecting.
     fn act(&mut self, handshake: &mut Handshake, actions: Vec<Action>, success: bool, now_ns: u64) {
         let mut queue = std::collections::VecDeque::from(actions);
         let mut done = 0;
@@ -74,7 +74,7 @@ proptest! {
                 prop_assert_eq!(handshake.state(), S::Closed);
             }
         }
-        // Whatever happened: a frontend that starts anew and waits as told is connected in the end.
+        // After any history, a frontend that starts again and waits as told is connected in the end.
         for frontend in [S::Initialising, S::Initialising, S::Initialised, S::Connected] {
             let actions = handshake.update(frontend, true, false, now_ns);
             daemon.act(&mut handshake, actions, true, now_ns);

@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use sndif::SharedMemory;
 
-/// A buffer that holds something else at every look, may be shorter than promised, and fails the test at
-/// an access beyond what was promised.
+/// A buffer that changes between any two reads, may be shorter than promised, and fails the test at an access beyond
+/// the promised size.
 #[derive(Debug, Clone)]
 pub struct Hostile {
     promised: usize,
@@ -15,7 +15,7 @@ pub struct Hostile {
 }
 
 impl Hostile {
-    /// A buffer that OPEN said to be `promised` bytes long and of which `there` can be reached.
+    /// Makes a buffer that OPEN said to be `promised` bytes long and of which `there` can be reached.
     pub fn new(promised: u32, there: u32, noise: u32) -> Self {
         Self { promised: promised as usize, there: there as usize, noise: Rc::new(Cell::new(noise | 1)) }
     }

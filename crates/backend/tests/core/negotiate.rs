@@ -76,7 +76,7 @@ proptest! {
         prop_assert!(again.is_ok_and(|again| again.intersection(&answer) == again));
     }
 
-    /// What Linux does: pins one parameter after the other, asking each time, then opens.
+    /// Linux pins one parameter after the other, asking each time, and then opens.
     #[test]
     fn what_is_left_when_everything_is_pinned_can_be_opened(
         offer in offer(), asked in asked(), order in Just([0, 1, 2, 3, 4]).prop_shuffle(), largest in proptest::array::uniform5(any::<bool>()),
@@ -96,7 +96,7 @@ proptest! {
                 3 => pinned.buffer_frames = pin(space.buffer_frames, largest[3]),
                 _ => pinned.period_frames = pin(space.period_frames, largest[4]),
             }
-            // A corner of the space may be empty: that is said, not offered.
+            // A corner of the space may be empty; the answer is an error then.
             let Ok(answer) = offer.narrow(&pinned) else { return Ok(()) };
             space = answer;
         }
@@ -111,7 +111,7 @@ proptest! {
             directory: GrantRef(8),
             period_bytes: period_frames * frame,
         };
-        // Buffer and period are offered apart; ALSA itself keeps the period within the buffer.
+        // Buffer and period are offered separately; ALSA itself keeps the period within the buffer.
         let period = space.period_frames.min.min(space.buffer_frames.min);
         let geometry = offer.check(&open(period));
         prop_assert!(geometry.is_ok(), "{:?} for {:?}", geometry, space);

@@ -1,4 +1,4 @@
-//! Playback: what is written is what is played, and positions say how much of it.
+//! Playback: the written frames are played, and positions tell how many of them.
 
 use backend::{Frames, Outcome, Pace};
 use proptest::collection::vec;
@@ -11,7 +11,7 @@ use crate::guest::Guest;
 use crate::host::{Device, Host, MILLISECOND, few};
 use sndif::test_utils::Pages;
 
-/// What a guest's application and the host's device do.
+/// Step of a guest's application or of the host's device.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Write(u64),
@@ -127,12 +127,12 @@ proptest! {
         prop_assert_eq!(host.core.counters().frames * host.frame_bytes, guest.written);
         let period_bytes = u64::from(period) * 4;
         let past_the_boundary = guest.written.next_multiple_of(period_bytes) + 4;
-        // The end itself where it passed a boundary.
+        // The end itself is enough if it passed a boundary.
         let end_is_enough = !guest.written.is_multiple_of(period_bytes) && host.told == guest.written;
         prop_assert!(end_is_enough || host.told == past_the_boundary, "told {}, written {}", host.told, guest.written);
     }
 
-    /// An application that waits for each period as Linux does (a position *past* its end) always gets on.
+    /// An application that waits for each period as Linux does (a position *past* its end) is always woken.
     #[test]
     fn nobody_waits_for_a_period_for_ever(rate_hz in rate(), periods in 2..5_u32, period in 8..400_u32) {
         let (mut host, mut guest) = open(Pace::Clock, rate_hz, periods, period, true);
@@ -141,7 +141,7 @@ proptest! {
         host.trigger(Trigger::Start);
         let mut ended = 0;
         for _ in 0..200 {
-            // Sleep until the stream wants to be looked at; nothing else happens.
+            // The guest sleeps until the stream has to be checked; nothing else happens.
             let at = host.core.next_wake_ns().expect("a running stream wakes up");
             host.now_ns = host.now_ns.max(at);
             let played = host.look(Device::READY);
@@ -242,7 +242,7 @@ fn a_long_write_is_copied_in_parts_and_counts_when_it_is_whole() {
         assert!(host.core.frames_to_play(host.now_ns, 1_000).is_none_or(<[u8]>::is_empty), "nothing counts yet");
     }
     assert_eq!(host.core.copy(host.now_ns).map(|response| (response.id, response.result)), Some((700, Ok(()))));
-    // What the guest does to its pages now is not heard.
+    // Changes that the guest makes to its pages now are not heard.
     assert!(memory.write(0, &vec![0xAA; size]));
     let mut heard = Vec::new();
     while let Some(frames) = host.core.frames_to_play(host.now_ns, 100_000)

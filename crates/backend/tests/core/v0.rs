@@ -1,4 +1,4 @@
-//! Streams of protocol version 0, by a clock of our own.
+//! Streams of protocol version 0, with a simulated clock.
 
 use backend::v0::{Outcome, Ready, Stream, StreamConfig};
 use backend::{DeviceLimits, Frames, Pace};
@@ -8,16 +8,16 @@ use sndif::v0::{Level, OpenParams, Operation, Request, Response, Stereo, Transfe
 use sndif::{Format, GrantRef, SharedMemory};
 
 const MS: u64 = 1_000_000;
-/// What the 2015 driver waits for an answer.
+/// Time that the 2015 driver waits for an answer.
 const TIMEOUT_NS: u64 = 5000 * MS;
 
-/// A daemon, a host device and a guest that has one request on its way at a time, as the driver of 2015 has.
+/// A daemon, a host device and a guest that has one request in flight at a time, like the driver of 2015.
 struct World {
     core: Stream,
     now_ns: u64,
     pages: Pages,
     heard: Vec<u8>,
-    /// What a host device takes on top of what is heard.
+    /// Frames that a host device queues, if it sets the pace.
     device_queue: Option<usize>,
     queued: usize,
     source: u8,
@@ -79,7 +79,7 @@ impl World {
         }
     }
 
-    /// Sends a request and gives its answer with how long it took.
+    /// Sends a request and returns its answer and the time that it took.
     fn call(&mut self, operation: Operation) -> (Response, u64) {
         let request = Request { id: 7, operation };
         let sent_ns = self.now_ns;
@@ -122,7 +122,7 @@ impl World {
         panic!("no answer to {operation:?}");
     }
 
-    /// Lets time pass until the stream wants to be looked at, or the host device moves on.
+    /// Lets time pass until the stream has to be checked, or the host device moves on.
     fn pass(&mut self) {
         let wake = self.core.next_wake_ns().expect("a waiting guest is looked at again");
         let wake = match self.device_queue {
@@ -148,7 +148,7 @@ impl World {
     fn write(&mut self, bytes: &[u8]) -> u64 {
         self.pages.write(0, bytes);
         let took = self.ok(Operation::Write(transfer(u32::try_from(bytes.len()).unwrap())));
-        // What the guest does to its pages after the answer changes nothing.
+        // Changes that the guest makes to its pages after the answer have no effect.
         self.pages.write(0, &vec![0xEE; bytes.len()]);
         took
     }
@@ -168,7 +168,7 @@ fn the_answer_to_write_keeps_the_guest_in_real_time_without_gaps() {
         let start = world.now_ns;
         for period in sound.chunks(4096) {
             assert!(world.write(period) < TIMEOUT_NS);
-            // The guest takes its time, less than the lead.
+            // The guest needs some time, less than the lead.
             world.advance(15 * MS);
         }
         let took = world.now_ns - start;
@@ -185,7 +185,7 @@ fn the_answer_to_write_keeps_the_guest_in_real_time_without_gaps() {
 fn the_end_is_played_before_close_is_answered() {
     let mut world = World::new(config(Some(Direction::Playback)));
     world.ok(STEREO);
-    // 20 ms: less than the lead, so that nothing is heard yet.
+    // The sound lasts 20 ms, less than the lead, so nothing is heard yet.
     world.write(&sound(3840));
     assert!(world.heard.is_empty());
     assert!(world.ok(Operation::Close) >= 20 * MS);
@@ -210,7 +210,7 @@ fn a_short_sound_is_heard_though_its_guest_does_not_close() {
 #[test]
 fn a_write_longer_than_the_guests_patience_is_answered_before_it_ends() {
     let mut world = World::new(config(Some(Direction::Playback)));
-    // Ten pages of this are 7.4 s.
+    // Ten pages of this format last 7.4 s.
     world.ok(params(Format::U8, 1, 5500));
     let sound = sound(40_960);
     assert!(world.write(&sound) < TIMEOUT_NS);
@@ -252,7 +252,7 @@ fn a_guest_is_not_late_because_the_daemon_was() {
     for period in sound.chunks(3840).take(5) {
         world.write(period);
     }
-    // Nobody looked for longer than the lead; when somebody does, the guest's next frames are in its ring.
+    // No frames were asked for during more than the lead; at the next request, the guest's next frames are in its ring.
     world.advance(110 * MS);
     for period in sound.chunks(3840).skip(5) {
         world.write(period);
@@ -280,7 +280,7 @@ fn capture_gives_what_the_host_heard_from_the_first_read_on() {
     let at = world.now_ns - 1000 * MS;
     assert!((1000 * MS..1030 * MS).contains(&at), "1 s of frames took {} ms", at / MS);
     assert_eq!(world.core.counters().xruns, 0);
-    // A guest that sleeps loses the oldest frames, and nothing grows.
+    // A guest that sleeps loses the oldest frames, and nothing grows without a bound.
     world.advance(60_000 * MS);
     world.move_frames();
     assert_eq!(world.core.counters().xruns, 1);

@@ -44,11 +44,11 @@ fn a_stream_that_played_all_is_woken_twice_more_and_then_not_again() {
         looks += 1;
         assert!(looks < 8);
     }
-    // The end at 300 frames wakes nobody, since 241 were told: the next boundary is told as passed.
+    // The end at 300 frames wakes nobody, since 241 were told; so the next boundary is told as passed.
     assert_eq!((host.taken, host.told), (4 * 300, 4 * 481));
 }
 
-/// A stream of 48 kHz whose guest lets WRITEs lie in the ring if `held_off`.
+/// Makes a stream of 48 kHz whose guest leaves WRITEs in the ring if `held_off`.
 fn stream(direction: Direction, held_off: bool, period: u32, periods: u32) -> (Host<Pages>, Guest) {
     let memory = Pages::of_bytes((4 * period * periods) as usize);
     let mut host = Host::new(direction, Pace::Clock);
@@ -66,14 +66,14 @@ fn a_guest_that_is_far_ahead_is_not_to_notify_of_writes_and_nothing_is_late() {
         assert_eq!(host.core.requests_awaited(), 1, "START is not to wait");
         host.trigger(Trigger::Start);
         for period in 0..200 {
-            // What the guest has written since lies in the ring until the next look.
+            // Frames that the guest has written since lie in the ring until the next look.
             host.now_ns = host.core.next_wake_ns().expect("running");
             guest.write(&mut host, u64::MAX);
             host.look(Device::READY);
             assert_eq!(host.core.requests_awaited(), 16, "{periods} periods of {frames}: {period}");
         }
         assert_eq!((host.core.counters().xruns, host.events), (0, 200));
-        // It writes nothing more: the one that lies in the ring is seen, the next is told of.
+        // The guest writes nothing more: the WRITE in the ring is seen, and the next one is notified.
         let mut awaited = Vec::new();
         while host.taken < guest.written {
             host.now_ns = host.core.next_wake_ns().expect("running");
@@ -84,7 +84,7 @@ fn a_guest_that_is_far_ahead_is_not_to_notify_of_writes_and_nothing_is_late() {
         guest.write(&mut host, u64::MAX);
         host.look(Device::READY);
         assert_eq!(host.core.requests_awaited(), 16);
-        // The host is late by nearly all there is: nobody will look before the next WRITE.
+        // The host is late by nearly a whole ring: nobody will look before the next WRITE.
         host.now_ns += u64::from(frames * (periods - 1)) * 1_000_000_000 / 48_000;
         host.look(Device::READY);
         assert_eq!(host.core.requests_awaited(), 1);
@@ -115,7 +115,8 @@ fn every_request_is_awaited_of_a_guest_that_waits_or_has_little_time() {
             assert_eq!(host.core.requests_awaited(), 1, "{direction} {held_off} {periods}");
         }
     }
-    // Periods of a millisecond: four of them are no time. Of a second: an answer would take too long.
+    // Four periods of a millisecond are too short for a hold-off; with periods of a second, an answer would take too
+    // long.
     for (ring, period) in [(240, 48), (192_000, 48_000)] {
         let memory = Pages::of_bytes(4 * ring as usize);
         let mut host = Host::new(Direction::Playback, Pace::Clock);
