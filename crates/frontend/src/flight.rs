@@ -1,4 +1,4 @@
-//! The requests in flight: our own table, by which every response is judged.
+//! The requests in flight, in a private table, against which every response is checked.
 
 use sndif::Errno;
 use sndif::v2::{HwParams, Operation, RING_SLOTS, Response};
@@ -6,7 +6,8 @@ use sndif::v2::{HwParams, Operation, RING_SLOTS, Response};
 use crate::Violation;
 
 const PLACES: usize = RING_SLOTS as usize;
-/// Low bits of an id: its place in the table. The bits above count up, so that an old id does not fit again soon.
+/// Low bits of an id, which are its place in the table. The bits above count up, so that an old id does not fit again
+/// soon.
 const PLACE_BITS: u32 = RING_SLOTS.trailing_zeros();
 
 /// Number of a request; unique among those in flight.
@@ -18,13 +19,13 @@ pub struct RequestId(pub(crate) u16);
 pub struct Completion {
     /// The id that submitting it returned.
     pub id: RequestId,
-    /// What was asked.
+    /// The request.
     pub operation: Operation,
     /// The value given at submission, for instance a time.
     pub tag: u64,
-    /// How it went.
+    /// Success or the backend's error number.
     pub result: Result<(), Errno>,
-    /// The narrowed space of a successful HW_PARAM_QUERY, never wider than what was asked.
+    /// The narrowed space of a successful HW_PARAM_QUERY, never wider than the question.
     pub params: Option<HwParams>,
 }
 
@@ -39,7 +40,7 @@ struct Pending {
 #[derive(Debug)]
 pub(crate) struct Flight {
     places: [Option<Pending>; PLACES],
-    /// Bit set: the place is taken.
+    /// Bit mask of the places that are taken.
     taken: u32,
     generation: u16,
 }
@@ -60,12 +61,12 @@ impl Flight {
         Some(RequestId(id))
     }
 
-    /// Takes the request back that could not be put into the ring.
+    /// Removes a request that could not be put into the ring.
     pub(crate) fn abandon(&mut self, id: RequestId) {
         self.remove(id.0);
     }
 
-    /// Judges a response and takes its request off the table.
+    /// Checks a response and removes its request from the table.
     pub(crate) fn complete(&mut self, response: &Response) -> Result<Completion, Violation> {
         let unknown = Violation::UnknownId(response.id);
         let pending = self.pending(response.id).ok_or(unknown)?;

@@ -17,8 +17,8 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// A geometry with these sizes in frames; `None` when a size is 0, the period is longer than the ring, the ring is
-    /// longer than 4 GiB, or the format has no whole bytes per frame.
+    /// Makes a geometry with these sizes in frames; `None` when a size is 0, the period is longer than the ring, the
+    /// ring is longer than 4 GiB, or the format has no whole bytes per frame.
     #[must_use]
     pub fn new(format: Format, channels: u8, rate_hz: u32, period_frames: u32, ring_frames: u32) -> Option<Self> {
         let frame_bytes = NonZeroU32::new(format.frame_bytes(channels)?)?;
@@ -33,7 +33,7 @@ impl Geometry {
         .filter(|geometry| geometry.period_bytes <= geometry.ring_bytes)
     }
 
-    /// The geometry that an OPEN asks for, of whose buffer the last `control_bytes` are not part of the ring.
+    /// Returns the geometry of an OPEN, the last `control_bytes` of whose buffer are not part of the ring.
     #[must_use]
     pub fn of_open(open: &OpenParams, control_bytes: u32) -> Option<Self> {
         let frame_bytes = open.format.frame_bytes(open.channels)?;
@@ -43,7 +43,7 @@ impl Geometry {
             .filter(|geometry| geometry.ring_bytes() == ring_bytes)
     }
 
-    /// The OPEN for this geometry, with `control_bytes` behind the ring; `None` when both exceed 4 GiB.
+    /// Returns the OPEN for this geometry, with `control_bytes` behind the ring; `None` when both exceed 4 GiB.
     #[must_use]
     pub fn open_params(&self, control_bytes: u32, directory: GrantRef) -> Option<OpenParams> {
         Some(OpenParams {
@@ -56,55 +56,55 @@ impl Geometry {
         })
     }
 
-    /// Frames per second.
+    /// Returns the frames per second.
     #[must_use]
     pub const fn rate_hz(&self) -> u32 {
         self.rate_hz.get()
     }
 
-    /// Sample format.
+    /// Returns the sample format.
     #[must_use]
     pub const fn format(&self) -> Format {
         self.format
     }
 
-    /// Samples per frame.
+    /// Returns the samples per frame.
     #[must_use]
     pub const fn channels(&self) -> u8 {
         self.channels
     }
 
-    /// Bytes of a frame.
+    /// Returns the bytes of a frame.
     #[must_use]
     pub const fn frame_bytes(&self) -> u32 {
         self.frame_bytes.get()
     }
 
-    /// Bytes between two position events.
+    /// Returns the bytes between two position events.
     #[must_use]
     pub const fn period_bytes(&self) -> u32 {
         self.period_bytes.get()
     }
 
-    /// Bytes of the ring, without the control page behind it.
+    /// Returns the bytes of the ring, without the control page behind it.
     #[must_use]
     pub const fn ring_bytes(&self) -> u32 {
         self.ring_bytes.get()
     }
 
-    /// Bytes per second.
+    /// Returns the bytes per second.
     #[must_use]
     pub fn bytes_per_second(&self) -> u64 {
         u64::from(self.frame_bytes()).saturating_mul(u64::from(self.rate_hz()))
     }
 
-    /// The whole frames in `bytes`, in bytes.
+    /// Returns the size of the whole frames in `bytes`, in bytes.
     #[must_use]
     pub fn whole_frames(&self, bytes: u32) -> u32 {
         bytes.saturating_sub(bytes.checked_rem(self.frame_bytes()).unwrap_or(0))
     }
 
-    /// How long `bytes` bytes last, in nanoseconds.
+    /// Returns the duration of `bytes` bytes, in nanoseconds.
     #[must_use]
     pub fn duration_ns(&self, bytes: u64) -> u64 {
         let nanoseconds = u128::from(bytes).saturating_mul(1_000_000_000);

@@ -1,14 +1,14 @@
 //! The connection of a card: sndif.h, "STATE DIAGRAMS" and "Recovery flow", as a machine without I/O.
 //!
-//! The driver tells what it sees (the backend's state) and what became of its actions; the machine answers with the
-//! actions to perform, in order. Repeated, late and senseless states are harmless: store watches fire without cause.
+//! The driver reports what it sees (the backend's state) and the results of its actions; the machine returns the
+//! actions to perform, in order. Repeated, late and invalid states are harmless: store watches fire without cause.
 
 use sndif::{Protocol, XenbusState};
 
-/// How long a backend that knows Reconfiguring may take to make an offer to it.
+/// Time that a backend that knows Reconfiguring has to make an offer to it.
 pub const UNHEEDED_MS: u32 = 1000;
 
-/// What the driver has to do.
+/// An action for the driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Read the configuration, allocate and grant pages, allocate event channels, write the transport nodes of all
@@ -21,7 +21,7 @@ pub enum Action {
     /// Bring the streams that applications still hold back onto the new connection, then report with
     /// [`Handshake::card_ready`].
     ResumeCard,
-    /// The backend is gone: send nothing any more, but keep what applications hold.
+    /// The backend is gone: send nothing more, but keep the streams that applications hold.
     SuspendCard,
     /// Take the card away from applications.
     RemoveCard,
@@ -40,9 +40,10 @@ enum Phase {
     /// [`Action::CreateCard`] or [`Action::ResumeCard`] was given and not reported yet.
     Creating,
     Connected,
-    /// The backend is gone while applications hold the card: waiting for the last of them to go, or for a backend in InitWait.
+    /// The backend is gone while applications hold the card: waiting for the last of them to close it, or for a backend
+    /// in InitWait.
     Reconfiguring,
-    /// Our own failure: Closed until the backend starts again.
+    /// An action of the driver failed: Closed until the backend starts again.
     Failed,
     Closing,
     Closed,
@@ -85,15 +86,15 @@ pub struct Handshake {
     phase: Phase,
     /// The last state seen.
     backend: XenbusState,
-    /// Applications see the card, or it is suspended.
+    /// True while applications see the card, also when it is suspended.
     card: bool,
-    /// An application holds the card.
+    /// True while an application holds the card.
     held: bool,
     /// State shown while the card is held without a backend.
     waits_in: XenbusState,
-    /// `waits_in` of a connection that was lost just now.
+    /// Value of `waits_in` for a connection that has just been lost.
     waits_first_in: XenbusState,
-    /// Since when a card is shown as Reconfiguring.
+    /// Time since which a card is shown as Reconfiguring.
     unheeded_since_ms: Option<u32>,
 }
 
@@ -104,14 +105,14 @@ impl Default for Handshake {
 }
 
 impl Handshake {
-    /// A frontend of protocol version 2 whose `state` node says Initialising.
+    /// Makes a frontend of protocol version 2 whose `state` node says Initialising.
     #[must_use]
     pub const fn new() -> Self {
         Self::speaking(Protocol::V2)
     }
 
-    /// The same with another protocol. One of version 0 publishes its transport without waiting for an offer: a backend of
-    /// 2015 makes none.
+    /// Makes a frontend of another protocol. A frontend of version 0 publishes its transport without waiting for an
+    /// offer, since a backend of 2015 makes none.
     #[must_use]
     pub const fn speaking(protocol: Protocol) -> Self {
         Self {
@@ -126,8 +127,8 @@ impl Handshake {
         }
     }
 
-    /// The same for a driver that never shows Reconfiguring: a backend that does not know that state passes such a frontend
-    /// over. To be used where nobody else could take Initialising for a card without applications.
+    /// Makes the frontend of a driver that never shows Reconfiguring, since a backend that does not know that state
+    /// ignores such a frontend. For use where nobody else could take Initialising for a card without applications.
     #[must_use]
     pub const fn waiting_as_initialising(mut self) -> Self {
         self.waits_first_in = XenbusState::Initialising;
@@ -135,7 +136,7 @@ impl Handshake {
         self
     }
 
-    /// The state that our `state` node says once all actions given so far are performed.
+    /// Returns the value of our `state` node once all actions given so far are performed.
     #[must_use]
     pub const fn state(&self) -> XenbusState {
         match self.phase {
@@ -149,25 +150,25 @@ impl Handshake {
         }
     }
 
-    /// The backend's state as last seen.
+    /// Returns the backend's state as last seen.
     #[must_use]
     pub const fn backend(&self) -> XenbusState {
         self.backend
     }
 
-    /// Whether requests can be sent.
+    /// Returns true if requests can be sent.
     #[must_use]
     pub const fn is_connected(&self) -> bool {
         matches!(self.phase, Phase::Connected)
     }
 
-    /// Whether a new application may open the card (not in Reconfiguring, sndif.h).
+    /// Returns true if a new application may open the card (not in Reconfiguring, sndif.h).
     #[must_use]
     pub const fn accepts_applications(&self) -> bool {
         self.card && matches!(self.phase, Phase::Connected)
     }
 
-    /// The backend's `state` node says this; [`XenbusState::Unknown`] when it is gone.
+    /// Takes the value of the backend's `state` node; [`XenbusState::Unknown`] when the backend is gone.
     #[must_use = "the actions have to be performed"]
     pub fn backend_is(&mut self, state: XenbusState) -> Actions {
         use XenbusState as S;
@@ -182,7 +183,7 @@ impl Handshake {
                 self.phase = Phase::Creating;
                 Actions::default().then(if self.card { Action::ResumeCard } else { Action::CreateCard })
             }
-            // InitWait again says nothing new while our transport stands unused.
+            // InitWait again is no news while our transport is unused.
             (Phase::Published, _) if self.may_publish() => Actions::default(),
             (Phase::Creating | Phase::Connected, S::InitWait) => {
                 let lost = self.lose();
@@ -200,7 +201,7 @@ impl Handshake {
         }
     }
 
-    /// The transport was published, or could not be.
+    /// Takes the result of [`Action::PublishTransport`].
     #[must_use = "the actions have to be performed"]
     pub fn published(&mut self, success: bool) -> Actions {
         if self.phase != Phase::Publishing {
@@ -219,7 +220,7 @@ impl Handshake {
         }
     }
 
-    /// The card was created or resumed, or could not be.
+    /// Takes the result of [`Action::CreateCard`] or [`Action::ResumeCard`].
     #[must_use = "the actions have to be performed"]
     pub fn card_ready(&mut self, success: bool) -> Actions {
         if self.phase != Phase::Creating {
@@ -234,7 +235,7 @@ impl Handshake {
         Actions::default().then(Action::SetState(XenbusState::Connected))
     }
 
-    /// An application opened the card, or the last one closed it.
+    /// Notes that an application opened the card, or that the last one closed it.
     #[must_use = "the actions have to be performed"]
     pub fn held(&mut self, held: bool) -> Actions {
         self.held = held;
@@ -247,8 +248,9 @@ impl Handshake {
     }
 
     /// Takes in the time, a clock in milliseconds that may wrap: a card that has been shown as Reconfiguring for
-    /// [`UNHEEDED_MS`] without an offer is shown as Initialising, since the backend may be one that knows no other state in which
-    /// to make an offer. To be called after everything else, and again when [`look_in_ms`](Self::look_in_ms) is over.
+    /// [`UNHEEDED_MS`] without an offer is shown as Initialising, since the backend may know no other state in which to
+    /// make an offer. The driver calls this function after every other one, and again after the time of
+    /// [`look_in_ms`](Self::look_in_ms).
     #[must_use = "the actions have to be performed"]
     pub fn look(&mut self, now_ms: u32) -> Actions {
         if !self.is_unheeded() {
@@ -264,19 +266,19 @@ impl Handshake {
         Actions::default().then(Action::SetState(XenbusState::Initialising))
     }
 
-    /// How long until [`look`](Self::look) has to be called whatever happens; `None` when it has not.
+    /// Returns the time until [`look`](Self::look) has to be called in any case; `None` when it need not be.
     #[must_use]
     pub fn look_in_ms(&self, now_ms: u32) -> Option<u32> {
         let since_ms = self.unheeded_since_ms?;
         Some(UNHEEDED_MS.saturating_sub(now_ms.wrapping_sub(since_ms)))
     }
 
-    /// Whether our state is one that not every backend knows.
+    /// Returns true if our state is one that not every backend knows.
     fn is_unheeded(&self) -> bool {
         self.phase == Phase::Reconfiguring && self.waits_in == XenbusState::Reconfiguring
     }
 
-    /// The driver goes away. When the backend does not follow within a second, [`give_up`](Self::give_up).
+    /// Takes the driver away. When the backend does not follow within a second, [`give_up`](Self::give_up) is next.
     #[must_use = "the actions have to be performed"]
     pub fn detach(&mut self) -> Actions {
         let transport = match self.phase {
@@ -294,19 +296,19 @@ impl Handshake {
         }
     }
 
-    /// The backend did not answer [`detach`](Self::detach) in time: frees the transport all the same.
+    /// Frees the transport of a driver whose [`detach`](Self::detach) the backend did not answer in time.
     #[must_use = "the actions have to be performed"]
     pub fn give_up(&mut self) -> Actions {
         if self.phase == Phase::Closing { self.finish_closing() } else { Actions::default() }
     }
 
-    /// Whether [`detach`](Self::detach) is complete.
+    /// Returns true if [`detach`](Self::detach) is complete.
     #[must_use]
     pub const fn is_closed(&self) -> bool {
         matches!(self.phase, Phase::Closed)
     }
 
-    /// Whether the backend, as last seen, may be given a transport.
+    /// Returns true if the backend, as last seen, may be given a transport.
     const fn may_publish(&self) -> bool {
         use XenbusState as S;
         match self.protocol {
@@ -320,7 +322,7 @@ impl Handshake {
         actions.then(Action::PublishTransport)
     }
 
-    /// sndif.h, recovery flow: remove the card if that is possible.
+    /// Follows sndif.h's recovery flow: removes the card if that is possible.
     fn lose(&mut self) -> Actions {
         let held = self.card && self.held;
         let removed = self.card && !self.held;

@@ -1,7 +1,7 @@
-//! Volume and mute of a stream, kept while it is closed and told to the backend after OPEN.
+//! Volume and mute of a stream, kept while it is closed and sent to the backend after OPEN.
 //!
-//! The protocol carries both in the shared buffer. We keep 4096 bytes behind the ring for them, the control page: it is
-//! part of the buffer that OPEN names and not of the ring. The frontend announces this with the node `control-size`.
+//! The protocol carries both in the shared buffer. The frontend has 4096 bytes behind the ring for them, the control
+//! page: it is part of the buffer that OPEN names, and not of the ring. The node `control-size` announces it.
 
 use sndif::SharedMemory;
 use sndif::v2::{Operation, Span};
@@ -18,10 +18,10 @@ const CHANNELS: usize = 255;
 const VOLUME_AT: u32 = 0;
 const MUTE_AT: u32 = 1024;
 const UNMUTE_AT: u32 = 1280;
-/// Where the backend puts the volume that it is asked for.
+/// Place of the volume with which the backend answers.
 const ANSWER_AT: u32 = 2048;
 
-/// What the backend announced.
+/// Features that the backend announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MixerFeatures {
     /// `feature-volume`: SET_VOLUME works.
@@ -30,16 +30,16 @@ pub struct MixerFeatures {
     pub mute: bool,
 }
 
-/// A setting and how much of it the backend knows.
+/// Part of a setting that the backend knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Told {
-    /// Nobody has set it: the backend keeps its own.
+    /// The setting was never made: the backend keeps its own.
     Unset,
-    /// The same, and the backend was asked what that is.
+    /// Unset, and the backend was asked for its own.
     Asked(RequestId),
-    /// The same, and this is what it answered.
+    /// Unset, and the backend has answered with its own.
     Learnt,
-    /// To be sent.
+    /// The setting has to be sent.
     Dirty,
     InFlight(RequestId),
     Done,
@@ -58,7 +58,7 @@ pub struct Mixer {
 }
 
 impl Mixer {
-    /// A mixer in which nothing is set.
+    /// Makes a mixer in which nothing is set.
     #[must_use]
     pub const fn new(features: MixerFeatures) -> Self {
         Self {
@@ -72,36 +72,36 @@ impl Mixer {
         }
     }
 
-    /// What can be set.
+    /// Returns the settings that are possible.
     #[must_use]
     pub const fn features(&self) -> MixerFeatures {
         self.features
     }
 
-    /// A new backend may offer something else.
+    /// Sets the features, which may differ for a new backend.
     pub fn set_features(&mut self, features: MixerFeatures) {
         self.features = features;
     }
 
-    /// Volume of the first channels in 0.001 dB, 0 = unchanged sound.
+    /// Returns the volume of the first channels in 0.001 dB; 0 leaves the sound unchanged.
     #[must_use]
     pub fn volume(&self) -> &[i32] {
         &self.volume
     }
 
-    /// Which channels are muted.
+    /// Returns the mute flags of the first channels.
     #[must_use]
     pub fn muted(&self) -> &[bool] {
         &self.muted
     }
 
-    /// Whether the backend refused the last setting it was told.
+    /// Returns true if the backend refused the last setting it was told.
     #[must_use]
     pub const fn refused(&self) -> bool {
         self.refused
     }
 
-    /// Whether everything that was set is known to the backend.
+    /// Returns true if the backend knows all settings.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         [self.volume_told, self.mute_told, self.unmute_told]
@@ -109,8 +109,8 @@ impl Mixer {
             .all(|told| !matches!(told, Told::Dirty | Told::InFlight(_)))
     }
 
-    /// Sets the volume, one value per channel in 0.001 dB; the last value holds for all further channels.
-    /// Returns whether the backend will be told (now or after OPEN).
+    /// Sets the volume, one value per channel in 0.001 dB; the last value holds for all further channels. Returns true
+    /// if the backend will be told (now or after OPEN).
     pub fn set_volume(&mut self, volume: &[i32]) -> bool {
         let Some(&last) = volume.last() else { return false };
         let values = volume.iter().copied().chain(core::iter::repeat(last));
@@ -119,7 +119,7 @@ impl Mixer {
         self.features.volume
     }
 
-    /// Mutes the channels whose flag is set and unmutes the others, as [`set_volume`](Self::set_volume).
+    /// Mutes the channels whose flag is set and unmutes the others, like [`set_volume`](Self::set_volume).
     pub fn set_mute(&mut self, muted: &[bool]) -> bool {
         let Some(&last) = muted.last() else { return false };
         let values = muted.iter().copied().chain(core::iter::repeat(last));
@@ -128,7 +128,7 @@ impl Mixer {
         self.features.mute
     }
 
-    /// Sets the volume of one channel, in 0.001 dB. Returns whether that changed it.
+    /// Sets the volume of one channel, in 0.001 dB. Returns true if the volume changed.
     pub fn set_channel_volume(&mut self, channel: usize, volume: i32) -> bool {
         let changed = match self.volume.get_mut(channel) {
             Some(place) => core::mem::replace(place, volume) != volume,
@@ -140,7 +140,7 @@ impl Mixer {
         changed
     }
 
-    /// Mutes or unmutes one channel. Returns whether that changed it.
+    /// Mutes or unmutes one channel. Returns true if that changed it.
     pub fn set_channel_mute(&mut self, channel: usize, muted: bool) -> bool {
         let changed = match self.muted.get_mut(channel) {
             Some(place) => core::mem::replace(place, muted) != muted,
@@ -152,7 +152,7 @@ impl Mixer {
         changed
     }
 
-    /// The stream is opened anew: what was set is to be told again.
+    /// Marks all settings to be told again, because the stream is opened again.
     pub fn replay(&mut self) {
         for told in [&mut self.volume_told, &mut self.mute_told, &mut self.unmute_told] {
             *told = match *told {
@@ -163,11 +163,11 @@ impl Mixer {
         }
     }
 
-    /// Submits what the backend has yet to be told; `buffer` is the stream's whole buffer. A setting that changes while
-    /// it is in flight is submitted once more.
+    /// Submits the settings that the backend does not know; `buffer` is the stream's whole buffer. A setting that
+    /// changes in flight is submitted again.
     ///
     /// # Errors
-    /// [`SubmitError`] of the stream; what was not submitted stays to be told. A stream that is not open or has no
+    /// [`SubmitError`] of the stream; the remaining settings are told later. A stream that is not open or has no
     /// control page is no error: nothing is submitted.
     pub fn flush<M: SharedMemory>(
         &mut self,
@@ -211,11 +211,11 @@ impl Mixer {
         Ok(())
     }
 
-    /// Asks the backend for its volume, if nobody has set one and it was not asked before. Its answer goes to
+    /// Asks the backend for its volume, unless one was set or it was asked before. Its answer goes to
     /// [`learn`](Self::learn).
     ///
     /// # Errors
-    /// [`SubmitError`] of the stream; it may be asked again then.
+    /// [`SubmitError`] of the stream; the backend may be asked again then.
     pub fn ask<M: SharedMemory>(&mut self, stream: &mut Stream<M>) -> Result<(), SubmitError> {
         if self.volume_told == Told::Unset
             && let Some(span) = self.answer_span(stream)
@@ -225,9 +225,9 @@ impl Mixer {
         Ok(())
     }
 
-    /// Takes over the volume that the backend was asked for, unless one was set meanwhile; `buffer` is the stream's whole
-    /// buffer. As with [`set_volume`](Self::set_volume), the last channel's holds for all further channels. Returns whether
-    /// it took anything over.
+    /// Takes over the volume of the backend's answer, unless one was set meanwhile; `buffer` is the stream's whole
+    /// buffer. As with [`set_volume`](Self::set_volume), the last channel's holds for all further channels. Returns
+    /// true if a volume was taken over.
     pub fn learn(&mut self, completion: &Completion, buffer: &impl SharedMemory) -> bool {
         let Operation::GetVolume(span) = completion.operation else { return false };
         if self.volume_told != Told::Asked(completion.id) {
@@ -248,7 +248,7 @@ impl Mixer {
         true
     }
 
-    /// The range in which GET_VOLUME has the backend put its volume, an i32 per channel; `None` when it cannot be asked.
+    /// Returns the range of GET_VOLUME's answer, an i32 per channel; `None` when the backend cannot be asked.
     #[must_use]
     pub fn answer_span<M: SharedMemory>(&self, stream: &Stream<M>) -> Option<Span> {
         let length = u32::from(stream.geometry()?.channels()).saturating_mul(4);
@@ -256,7 +256,7 @@ impl Mixer {
         Some(Span { offset: base.saturating_add(ANSWER_AT), length })
     }
 
-    /// Takes note of an answer; `true` when it was one of ours.
+    /// Takes note of an answer; returns true if it was one of the mixer's.
     pub fn completed(&mut self, completion: &Completion) -> bool {
         for told in [&mut self.volume_told, &mut self.mute_told, &mut self.unmute_told] {
             if *told == Told::InFlight(completion.id) {

@@ -1,10 +1,10 @@
-//! Finding a configuration that the backend accepts, with HW_PARAM_QUERY.
+//! Search for a configuration that the backend accepts, with HW_PARAM_QUERY.
 //!
-//! The first question already names the wanted format, rate and channels, so the usual case takes two round trips: what
-//! periods and buffers are there, and whether the chosen pair goes together. Only a refusal costs more: then the whole
-//! space is asked for, so that the error can say what is possible.
+//! The first question already names the wanted format, rate and channels, so the usual case takes two round trips: one
+//! for the possible periods and buffers, and one to check the chosen pair. Only a refusal costs more: then the whole
+//! space is asked for, so that the error can name the possible values.
 //!
-//! "Buffer" in a question means the ring: the control page, which only a backend with our extension knows, is not in it.
+//! "Buffer" in a question means the ring without the control page, which only a backend with our extension knows.
 #![expect(clippy::result_large_err, reason = "made once per open at most, and it carries the list of possible rates")]
 
 use core::fmt;
@@ -15,7 +15,7 @@ use sndif::{Errno, Format, FormatSet};
 
 use crate::Geometry;
 
-/// What an application wants.
+/// Parameters that an application wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wanted {
     /// Sample format; never converted.
@@ -30,53 +30,53 @@ pub struct Wanted {
     pub buffer_frames: u32,
 }
 
-/// What to do next.
+/// Next step of a negotiation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// Send HW_PARAM_QUERY with these parameters and give its result to [`Negotiation::answer`].
     Ask(HwParams),
-    /// The backend accepts this.
+    /// End: the backend accepts this geometry.
     Done(Geometry),
 }
 
-/// Why there is no such configuration.
+/// Reason why there is no such configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NegotiationError {
     /// The format is not among the possible ones.
     Format {
-        /// What was wanted.
+        /// Wanted format.
         wanted: Format,
-        /// What is possible.
+        /// Possible formats.
         possible: FormatSet,
     },
     /// The rate is not possible.
     Rate {
-        /// What was wanted, in Hz.
+        /// Wanted rate, in Hz.
         wanted: u32,
-        /// What is possible, in Hz.
+        /// Possible rates, in Hz.
         possible: Interval,
         /// The rates that the card's configuration lists.
         listed: Rates,
     },
     /// The number of channels is not possible.
     Channels {
-        /// What was wanted.
+        /// Wanted number of channels.
         wanted: u8,
-        /// What is possible.
+        /// Possible numbers of channels.
         possible: Interval,
     },
-    /// Each of them is possible, but not together with the others.
+    /// Each parameter is possible, but not together with the others.
     Combination(Wanted),
     /// No period and buffer fit each other.
     Sizes {
-        /// Periods the backend has, in frames.
+        /// Possible periods, in frames.
         period_frames: Interval,
-        /// Buffers the backend has, in frames.
+        /// Possible buffers, in frames.
         buffer_frames: Interval,
     },
     /// The format has no whole bytes per frame with this number of channels, or a size is 0.
     Senseless,
-    /// The backend refuses even to say what is possible.
+    /// The backend refuses even the question about possible values.
     Refused(Errno),
 }
 
@@ -122,15 +122,15 @@ impl core::error::Error for NegotiationError {}
 enum Asked {
     /// Format, rate and channels; period and buffer open.
     Sizes,
-    /// Everything.
+    /// All parameters are fixed.
     Whole(Geometry),
     /// The period is fixed, the buffer open.
     Buffer { period_frames: u32 },
-    /// Everything that is possible, to say it in the error.
+    /// The whole space, for the error.
     Possible,
 }
 
-/// A negotiation; at most five questions.
+/// A negotiation; it takes at most five questions.
 #[derive(Debug)]
 pub struct Negotiation {
     wanted: Wanted,
@@ -140,7 +140,7 @@ pub struct Negotiation {
 }
 
 impl Negotiation {
-    /// Starts: checks what the card's own configuration says, and gives the first question.
+    /// Starts: checks the card's own configuration, and returns the first question.
     ///
     /// # Errors
     /// [`NegotiationError`] when the card's configuration excludes it already.
@@ -164,10 +164,10 @@ impl Negotiation {
         Ok((negotiation, question))
     }
 
-    /// Takes the answer to the last question: the result of the request, with the parameters it carried.
+    /// Takes the answer to the last question: the result of the request, with its parameters.
     ///
     /// # Errors
-    /// [`NegotiationError`], which says what is possible.
+    /// [`NegotiationError`], which names the possible values.
     pub fn answer(&mut self, answer: Result<HwParams, Errno>) -> Result<Step, NegotiationError> {
         match (self.asked, answer) {
             (Asked::Possible, Ok(possible)) => {
@@ -182,7 +182,7 @@ impl Negotiation {
                 Ok(Step::Ask(self.question(Interval::exactly(period), Interval::exactly(ring))))
             }
             (Asked::Whole(geometry), Ok(whole)) if !whole.is_empty() => Ok(Step::Done(geometry)),
-            // Both are possible and not together: the period goes first.
+            // Both are possible and not together: the period has priority.
             (Asked::Whole(geometry), _) => {
                 let (period_frames, _) = self.frames(&geometry);
                 self.asked = Asked::Buffer { period_frames };
@@ -209,7 +209,7 @@ impl Negotiation {
         }
     }
 
-    /// The first parameter that `possible` excludes, as an error; `shown` is what the error says.
+    /// Returns the first parameter that `possible` excludes, as an error with the values of `shown`.
     fn explain(&self, possible: &HwParams, shown: &HwParams) -> Result<(), NegotiationError> {
         let wanted = self.wanted;
         if !possible.formats.contains(wanted.format) {
@@ -230,7 +230,7 @@ impl Negotiation {
         (frames(geometry.period_bytes()), frames(geometry.ring_bytes()))
     }
 
-    /// The period and ring next to the wanted ones.
+    /// Chooses the period and ring nearest to the wanted ones.
     fn choose(&self, sizes: &HwParams) -> Result<Geometry, NegotiationError> {
         let error = NegotiationError::Sizes { period_frames: sizes.period_frames, buffer_frames: sizes.buffer_frames };
         let configured = self.limits.buffer_bytes_max.checked_div(self.frame_bytes).unwrap_or(0);
@@ -251,7 +251,7 @@ impl Negotiation {
     }
 }
 
-/// The value of `interval` nearest to `wanted` that is at least 1 and at most `max`.
+/// Returns the value of `interval` nearest to `wanted` that is at least 1 and at most `max`.
 fn nearest(interval: Interval, wanted: u32, max: u32) -> Option<u32> {
     let interval = interval.intersection(Interval::new(1, max));
     (!interval.is_empty()).then(|| wanted.max(interval.min).min(interval.max))

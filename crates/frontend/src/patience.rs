@@ -1,13 +1,14 @@
-//! How much a backend may send that is of no use.
+//! Limit on useless messages of a backend.
 //!
-//! A backend that wakes the frontend without end would keep it busy for ever, in a kernel with a real-time thread. What is
-//! of no use is therefore counted, and the count ends where the backend gets on: with an answer to a request, or with a
-//! position that moves. Nothing here knows the time, so what an honest backend does for hours without getting on (telling
-//! a position that stands still, while a stream runs dry) breaks nothing: it only stops being a reason to wake.
+//! A backend that wakes the frontend without end would keep it busy for ever, in a kernel with a real-time thread.
+//! Useless messages are therefore counted, and the count is reset when the backend makes progress: with an answer to a
+//! request, or with a position that moves. Nothing here knows the time, so an honest backend without progress for hours
+//! (telling a position that stands still, while a stream runs dry) breaks nothing: such a message only stops being a
+//! reason to wake.
 
 use sndif::v2::EVENT_SLOTS;
 
-/// So much of one kind is accepted in a row.
+/// Number of useless messages of one kind that are accepted in a row.
 pub const USELESS_MAX: u32 = 16 * EVENT_SLOTS;
 
 /// Count of useless events and wake-ups since the stream last moved.
@@ -26,19 +27,19 @@ impl Patience {
         Self { disbelieved: 0, still: 0, wakeups: 0 }
     }
 
-    /// The backend got on.
+    /// Resets the counts: the backend made progress.
     pub(crate) fn progress(&mut self) {
         *self = Self::new();
     }
 
-    /// A position stands still. Returns whether that is still a reason to wake.
+    /// Counts a position that stands still. Returns true if that is still a reason to wake.
     pub(crate) fn stands_still(&mut self) -> bool {
         self.still = self.still.saturating_add(1);
         self.wakeups = 0;
         self.still <= USELESS_MAX
     }
 
-    /// An event was not believed. Returns whether that was one too many.
+    /// Counts an event that was not believed. Returns true if that was one too many.
     pub(crate) fn disbelief(&mut self) -> bool {
         self.disbelieved = self.disbelieved.saturating_add(1);
         // The wake-up that brought it is counted with it.
@@ -46,7 +47,7 @@ impl Patience {
         self.disbelieved > USELESS_MAX
     }
 
-    /// The backend woke us; what that brings is seen later. Returns whether too many brought nothing before.
+    /// Counts a wake-up, whose result is seen later. Returns true if too many were for nothing before.
     pub(crate) fn woken(&mut self) -> bool {
         let too_many = self.wakeups > USELESS_MAX;
         self.wakeups = self.wakeups.saturating_add(1);

@@ -9,17 +9,17 @@ pub(crate) use sndif::test_utils::Pages;
 
 use crate::Geometry;
 
-/// 48 kHz stereo s16: periods of 480 frames, four of them.
+/// Geometry of 48 kHz stereo s16: four periods of 480 frames.
 pub(crate) fn geometry() -> Geometry {
     Geometry::new(Format::S16Le, 2, 48_000, 480, 1920).unwrap()
 }
 
-/// OPEN for [`geometry`] without a control page.
+/// Makes the OPEN for [`geometry`] without a control page.
 pub(crate) fn open() -> Operation {
     Operation::Open(geometry().open_params(0, GrantRef(8)).unwrap())
 }
 
-/// A correct backend, as far as the ring is concerned; its device plays what it is told to.
+/// A correct backend, as far as the ring is concerned; its device plays on command.
 pub(crate) struct Backend {
     ring: BackRing<Pages>,
     events: EventProducer<Pages>,
@@ -27,9 +27,9 @@ pub(crate) struct Backend {
     pub(crate) answer: Result<(), Errno>,
     /// Notifications that the frontend asked for.
     pub(crate) notified: u32,
-    /// Requests after which it wants to be notified.
+    /// Number of requests after which it wants to be notified.
     pub(crate) awaits: u32,
-    /// Position at the start of the run; written and played in it.
+    /// Position at the start of the run; bytes written and played in the run.
     origin: u64,
     written: u64,
     played: u64,
@@ -77,7 +77,7 @@ impl Backend {
         let _ = self.ring.arm(self.awaits);
     }
 
-    /// Plays up to `bytes` and reports it; one frame more where the data ends, as a backend has to.
+    /// Plays up to `bytes` and reports the position; one frame more where the data ends, as a backend has to.
     pub(crate) fn play(&mut self, bytes: u64) {
         self.played = self.written.min(self.played + bytes);
         let end = if self.played == self.written { 4 } else { 0 };

@@ -1,4 +1,4 @@
-//! What a backend can do that no correct backend does.
+//! Violations of the protocol by a backend.
 
 use core::fmt;
 
@@ -8,7 +8,7 @@ use sndif::v2::EventViolation;
 
 use crate::USELESS_MAX;
 
-/// Something in the shared pages that cannot come from a correct backend. The first one is kept and breaks the stream
+/// Data in the shared pages that cannot come from a correct backend. The first violation is kept and breaks the stream
 /// for the rest of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Violation {
@@ -29,7 +29,7 @@ pub enum Violation {
     },
     /// A response that is not that of the oldest request (protocol version 0, which answers in order).
     OutOfOrder {
-        /// The oldest request's operation code; none where nothing was asked.
+        /// The oldest request's operation code; none if nothing was asked.
         asked: Option<u8>,
         /// The response's operation code.
         answered: u8,

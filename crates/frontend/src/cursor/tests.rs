@@ -1,4 +1,4 @@
-//! Ring arithmetic and the judgement of positions.
+//! Tests of ring arithmetic and of the checks of positions.
 
 use proptest::prelude::*;
 use sndif::Format;
@@ -49,7 +49,7 @@ fn a_position_behind_the_end_is_the_end_up_to_a_tenth_of_a_second_and_then_is_no
         assert_eq!(cursor.report(1000 + past), Ok(Moved { bytes: 1000, lost_bytes: 0 }));
         assert_eq!((cursor.device(), cursor.available()), (1000, RING));
         append(&mut cursor, 2000);
-        // The count goes on from there, so what lies before it tells nothing new.
+        // The count goes on from there, so an earlier position is no news.
         let next = if past < 1500 { Ok(Moved { bytes: 1500, lost_bytes: 0 }) } else { Err(Disbelief::Rewinds) };
         assert_eq!(cursor.report(2500), next);
     }
@@ -86,7 +86,7 @@ fn an_end_that_is_known_may_be_told_again_past_it() {
     assert_eq!(cursor.report(900 + overshoot + 2 * FRAME), Err(Disbelief::Beyond));
     assert_eq!(cursor.report(900 + overshoot), Ok(Moved::default()));
     assert_eq!((cursor.device(), cursor.available()), (900, RING));
-    // Once it is behind that, it moves again.
+    // Once more is written, the same position moves the cursor again.
     append(&mut cursor, RING);
     assert_eq!(cursor.report(900 + overshoot), Ok(Moved { bytes: u64::from(RING), lost_bytes: 0 }));
 }
@@ -118,7 +118,7 @@ fn a_backend_further_on_at_stop_than_we_knew_is_followed() {
     cursor.stop();
     cursor.stopped();
     append(&mut cursor, 4000);
-    // It had passed 4000 when STOP came, so the run starts at 8000 and not at 4000.
+    // The backend had passed 4000 when STOP came, so the run starts at 8000 and not at 4000.
     assert_eq!(cursor.report(8500), Ok(Moved { bytes: 500, lost_bytes: 0 }));
     assert_eq!(cursor.report(7000), Err(Disbelief::Rewinds));
 }
@@ -169,7 +169,7 @@ fn a_run_starts_where_is_known_after_open_and_after_a_stop_that_was_told_of() {
         let mut cursor = cursor(direction);
         append(&mut cursor, 3000);
         assert!(cursor.is_origin_known());
-        // Nothing was played: nothing has changed.
+        // Nothing was played, so nothing has changed.
         cursor.stop();
         cursor.stopped();
         assert!(cursor.is_origin_known());
@@ -265,11 +265,11 @@ proptest! {
         }
     }
 
-    /// The positions of a backend that tells where it stopped are believed, whatever we write and when we stop.
+    /// The positions of a backend that tells where it stopped are believed, whatever is written and whenever it stops.
     #[test]
     fn a_correct_playback_is_followed_exactly(rounds in prop::collection::vec((0..1500_u32, 0..1500_u64, 0..10_u8), 1..100)) {
         let mut cursor = cursor(Direction::Playback);
-        // The backend: origin of the run, written and played in it.
+        // State of the backend: origin of the run, bytes written and played in it.
         let (mut origin, mut written, mut played) = (0_u64, 0_u64, 0_u64);
         for (write, play, stop) in rounds {
             written += u64::from(append(&mut cursor, write * 4));

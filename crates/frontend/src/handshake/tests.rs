@@ -1,4 +1,4 @@
-//! The diagram's arrows, and that no order of inputs leads astray.
+//! Tests of the diagram's arrows, and of any order of inputs.
 
 use std::vec::Vec;
 
@@ -91,7 +91,7 @@ fn a_card_that_nobody_makes_an_offer_to_in_reconfiguring_is_shown_as_initialisin
         let now = start.wrapping_add(UNHEEDED_MS);
         assert_eq!(list(handshake.look(now)), [SetState(S::Initialising)]);
         assert_eq!((list(handshake.look(now)), handshake.look_in_ms(now)), (Vec::new(), None));
-        // The card is still held, and resumed.
+        // The card is still held, and is resumed.
         assert_eq!(list(handshake.backend_is(S::Initialising)), []);
         assert_eq!(list(handshake.backend_is(S::InitWait)), [PublishTransport]);
         assert_eq!(handshake.state(), S::Initialising);
@@ -165,7 +165,7 @@ fn detaching_waits_for_the_backend_before_it_frees_the_transport() {
 }
 
 proptest! {
-    /// Transport and card are created and freed in turns, never twice, whatever comes in.
+    /// Transport and card are created and freed in turns, never twice, for any inputs.
     #[test]
     fn every_action_has_its_opposite(inputs in prop::collection::vec((0..7_u8, 0..10_u8), 0..80)) {
         let mut handshake = Handshake::new();

@@ -1,4 +1,4 @@
-//! Round trips and explanations.
+//! Tests of round trips and explanations.
 
 use std::string::ToString;
 
@@ -73,14 +73,14 @@ fn the_nearest_sizes_are_taken() {
 #[test]
 fn errors_say_what_is_possible() {
     let error = |wanted| run(wanted, narrow).0.unwrap_err().to_string();
-    // Excluded by the configuration.
+    // These are excluded by the configuration.
     assert_eq!(error(Wanted { format: Format::U8, ..WANTED }), "format u8 is not possible; possible: s16_le s32_le");
     assert_eq!(
         error(Wanted { rate_hz: 45_000, ..WANTED }),
         "rate 45000 Hz is not possible; possible: 44100 48000 96000 Hz"
     );
     assert_eq!(error(Wanted { channels: 9, ..WANTED }), "9 channels are not possible; possible: 1 to 8");
-    // Excluded by the backend.
+    // These are excluded by the backend.
     assert_eq!(error(Wanted { format: Format::S32Le, ..WANTED }), "format s32_le is not possible; possible: s16_le");
     assert_eq!(error(Wanted { rate_hz: 96_000, ..WANTED }), "rate 96000 Hz is not possible; possible: 44100 48000 Hz");
     assert_eq!(error(Wanted { channels: 4, ..WANTED }), "4 channels are not possible; possible: 1 to 2");
@@ -90,7 +90,7 @@ fn errors_say_what_is_possible() {
 
 #[test]
 fn sizes_that_depend_on_each_other_are_found() {
-    // At most four periods.
+    // The backend has at most four periods.
     let (geometry, questions) = run(Wanted { buffer_frames: 4800, ..WANTED }, |question| {
         let mut space = narrow(question)?;
         if space.period_frames.min == space.period_frames.max {
@@ -119,7 +119,7 @@ prop_compose! {
 }
 
 proptest! {
-    /// Whatever comes back, the negotiation ends, and what it settles on has sizes that make sense.
+    /// For any answers, the negotiation ends, and its result has valid sizes.
     #[test]
     fn a_negotiation_ends(answers in prop::collection::vec(prop::option::of(params()), 5),
         period_frames: u32, buffer_frames: u32) {

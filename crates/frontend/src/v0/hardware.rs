@@ -1,7 +1,7 @@
-//! What a card of version 0 lets applications choose from: the models of the 2015 driver, and the text of its proc file.
+//! Limits that a card of version 0 gives applications: the models of the 2015 driver, and the text of its proc file.
 //!
-//! The protocol cannot ask a backend what it takes, so the guest has to know. Numbers are ALSA's: bit *n* of `formats` is
-//! format *n*, `rates` are `SNDRV_PCM_RATE_*`.
+//! The protocol cannot ask a backend for its limits, so the guest has to know them. Numbers are ALSA's: bit *n* of
+//! `formats` is format *n*, `rates` are `SNDRV_PCM_RATE_*`.
 
 use core::fmt;
 
@@ -9,7 +9,7 @@ use sndif::text::{Hex, Say, Sink, display, say};
 use sndif::v0::{RING_SLOTS, TRANSFER_BYTES_MAX};
 use sndif::{Format, FormatSet};
 
-/// A limit, by the name that it has in the proc file.
+/// A limit; its name is that of the proc file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are those of `struct snd_pcm_hardware`")]
 pub enum Field {
@@ -43,15 +43,15 @@ const TABLE: [(Field, &str, u64, u64); FIELDS] = [
     (Field::PeriodsMax, "periods_max", 1, 1024),
 ];
 
-/// What may be on its way in WRITEs that fill the ring.
+/// Bytes in flight when WRITEs fill the ring.
 const BUFFER_BYTES_MAX: u64 = RING_SLOTS as u64 * TRANSFER_BYTES_MAX as u64;
 
 /// Rates by their bit.
 const RATES: [u32; 13] =
     [5512, 8000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 64_000, 88_200, 96_000, 176_400, 192_000];
-/// Any rate between the smallest and the largest.
+/// `SNDRV_PCM_RATE_CONTINUOUS`: any rate between the smallest and the largest.
 const RATE_CONTINUOUS: u64 = 1 << 30;
-/// Rates that have no bit.
+/// `SNDRV_PCM_RATE_KNOT`: rates that have no bit.
 const RATE_KNOT: u64 = 1 << 31;
 const RATES_KNOWN: u64 = RATE_CONTINUOUS | RATE_KNOT | 0x1fff;
 
@@ -59,19 +59,19 @@ const RATES_KNOWN: u64 = RATE_CONTINUOUS | RATE_KNOT | 0x1fff;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hardware([u64; FIELDS]);
 
-/// Why a text sets no limits.
+/// Reason why a text sets no limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadLimit {
     /// No limit has this name, or there is no number behind it, in the line counted from 1.
     Line(usize),
-    /// A limit outside of what the protocol and ALSA can carry.
+    /// A limit is outside of the range that the protocol and ALSA can carry.
     OutOfRange(Field),
-    /// A smallest value above the largest.
+    /// A smallest value is above the largest.
     Empty(Field),
 }
 
 impl Field {
-    /// The name in the proc file.
+    /// Returns the name in the proc file.
     #[must_use]
     pub fn name(self) -> &'static str {
         TABLE.iter().find(|row| row.0 == self).map_or("", |row| row.1)
@@ -108,7 +108,7 @@ impl Hardware {
     /// The one model that the driver of 2015 has: `ac97`.
     pub const AC97: Self = Self([0x6, 0xfe, 8000, 48_000, 1, 2, 65_536, 64, 4096, 1, 1024]);
 
-    /// The model with this name; no name is the first model. `None` where there is none.
+    /// Returns the model with this name; no name is the first model. `None` if there is no such model.
     #[must_use]
     pub fn of_model(name: Option<&str>) -> Option<Self> {
         match name {
@@ -117,21 +117,21 @@ impl Hardware {
         }
     }
 
-    /// A limit.
+    /// Returns a limit.
     #[must_use]
     pub fn get(&self, field: Field) -> u64 {
         let at = TABLE.iter().position(|row| row.0 == field);
         at.and_then(|at| self.0.get(at)).copied().unwrap_or(0)
     }
 
-    /// Sample formats.
+    /// Returns the sample formats.
     #[must_use]
     pub fn formats(&self) -> FormatSet {
         FormatSet::from_bits(self.get(Field::Formats))
     }
 
     /// Sets limits from lines of a name and a number (decimal, or hexadecimal after `0x`), as the proc file shows them:
-    /// what stands behind the number is passed over. All lines, or none.
+    /// text behind the number is ignored. All lines are set, or none.
     ///
     /// # Errors
     /// [`BadLimit`].
@@ -174,7 +174,7 @@ impl Hardware {
     }
 }
 
-/// A number as C writes it, without octal ones.
+/// Parses a number of C, except octal ones.
 fn number(word: &str) -> Option<u64> {
     match word.strip_prefix("0x").or(word.strip_prefix("0X")) {
         Some(digits) => u64::from_str_radix(digits, 16).ok(),
@@ -210,7 +210,7 @@ impl Say for Hardware {
     }
 }
 
-/// Says the name of a format as C has it.
+/// Writes the name of a format in C's upper case.
 fn upper_case(name: &str, out: &mut dyn Sink) {
     let mut letters = [0; 32];
     for (letter, place) in name.bytes().zip(&mut letters) {

@@ -4,15 +4,15 @@ use sndif::v0::{Level, Stereo};
 
 /// Volume and switch of one stream, kept over CLOSE and over connections.
 ///
-/// The protocol has one message for both, SET_VOLUME: a side that is switched off has a level below the scale. Nothing is
-/// sent before somebody sets something: until then the backend's own volume holds.
+/// The protocol has one message for both, SET_VOLUME: a side that is switched off has a level below the scale. Nothing
+/// is sent before a setting was made: until then the backend's own volume holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mixer {
     volume: [Level; 2],
     on: [bool; 2],
-    /// Somebody has set something.
+    /// True once a setting was made.
     set: bool,
-    /// What the backend was told in this connection.
+    /// Volume that the backend was told in this connection.
     told: Option<Stereo>,
 }
 
@@ -23,46 +23,47 @@ impl Default for Mixer {
 }
 
 impl Mixer {
-    /// Volume of left and right, −50 to 100.
+    /// Returns the volume of left and right, −50 to 100.
     #[must_use]
     pub fn volume(&self) -> [i32; 2] {
         self.volume.map(Level::steps)
     }
 
-    /// Whether left and right are switched on.
+    /// Returns the switches of left and right; true is on.
     #[must_use]
     pub const fn switch(&self) -> [bool; 2] {
         self.on
     }
 
-    /// Sets the volume, brought into the scale; returns whether any side changed.
+    /// Sets the volume, clamped to the scale; returns true if any side changed.
     pub fn set_volume(&mut self, steps: [i32; 2]) -> bool {
         self.set = true;
         let volume = steps.map(Level::new);
         core::mem::replace(&mut self.volume, volume) != volume
     }
 
-    /// Sets the switches; returns whether any side changed.
+    /// Sets the switches; returns true if any side changed.
     pub fn set_switch(&mut self, on: [bool; 2]) -> bool {
         self.set = true;
         core::mem::replace(&mut self.on, on) != on
     }
 
-    /// Takes over what the backend said to GET_VOLUME, unless somebody has set something.
+    /// Takes over the backend's answer to GET_VOLUME, unless a setting was made.
     pub fn heard(&mut self, volume: Stereo) {
         if self.set {
             return;
         }
         for ((level, on), heard) in self.volume.iter_mut().zip(&mut self.on).zip([volume.left, volume.right]) {
             *on = heard != Level::OFF;
-            // What lies behind a switch that is off is not known.
+            // The level behind a switch that is off is unknown.
             if *on {
                 *level = heard;
             }
         }
     }
 
-    /// What has to be sent with SET_VOLUME, if anything. Say with [`told`](Self::told) that it was.
+    /// Returns the volume to send with SET_VOLUME, if there is one. The caller reports with [`told`](Self::told) that
+    /// it was sent.
     #[must_use]
     pub fn to_tell(&self) -> Option<Stereo> {
         let side = |level, on| if on { level } else { Level::OFF };
@@ -71,12 +72,12 @@ impl Mixer {
         (self.set && self.told != Some(volume)).then_some(volume)
     }
 
-    /// SET_VOLUME was sent.
+    /// Notes that SET_VOLUME was sent.
     pub fn told(&mut self, volume: Stereo) {
         self.told = Some(volume);
     }
 
-    /// There is a new connection, whose backend knows nothing yet.
+    /// Notes a new connection, whose backend knows nothing yet.
     pub fn replay(&mut self) {
         self.told = None;
     }

@@ -1,7 +1,7 @@
 //! One device: its ring, and the requests in flight.
 //!
-//! The driver submits operations, [publishes](Stream::publish) them, and notifies the backend if that says so. When it is
-//! woken it takes the [completions](Stream::next_completion), which come in the order of the requests.
+//! The driver submits operations, [publishes](Stream::publish) them, and notifies the backend if that call says so.
+//! When it is woken, it takes the [completions](Stream::next_completion), which come in the order of the requests.
 
 use sndif::SharedMemory;
 use sndif::v0::{FrontRing, Operation, RING_SLOTS, Request, Response, Stereo};
@@ -14,17 +14,17 @@ const PLACES: usize = RING_SLOTS as usize;
 /// A request that was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Completion {
-    /// What was asked.
+    /// The request.
     pub operation: Operation,
     /// The value given at submission, for instance a time.
     pub tag: u64,
-    /// Whether it succeeded; the protocol gives no reasons.
+    /// True if the request succeeded; the protocol gives no reasons for failures.
     pub success: bool,
     /// The volume; only a successful GET_VOLUME brings one.
     pub volume: Option<Stereo>,
 }
 
-/// What happened since the stream was made.
+/// Counts since the stream was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
     /// Requests submitted.
@@ -45,7 +45,7 @@ pub struct Stream<M> {
     /// Requests in flight from `first` on, in the order of the ring.
     flight: [Option<(Operation, u64)>; PLACES],
     first: usize,
-    /// Requests that were submitted: the place of the next one.
+    /// Place of the next request.
     next: usize,
     open: bool,
     transfers: u32,
@@ -55,7 +55,7 @@ pub struct Stream<M> {
 }
 
 impl<M: SharedMemory> Stream<M> {
-    /// A stream on a zeroed page that is not granted yet. `id` is what the backend's `stream_id` says.
+    /// Makes a stream on a zeroed page that is not granted yet. `id` is the value of the backend's `stream_id`.
     pub fn new(ring_page: M, id: u32) -> Self {
         Self {
             ring: FrontRing::new(ring_page),
@@ -71,31 +71,31 @@ impl<M: SharedMemory> Stream<M> {
         }
     }
 
-    /// Whether OPEN succeeded, and no CLOSE since.
+    /// Returns true if OPEN succeeded, and no CLOSE came since.
     #[must_use]
     pub const fn is_open(&self) -> bool {
         self.open
     }
 
-    /// Requests without an answer.
+    /// Returns the number of requests without an answer.
     #[must_use]
     pub fn in_flight(&self) -> u32 {
         self.ring.in_flight()
     }
 
-    /// READs and WRITEs without an answer.
+    /// Returns the number of READs and WRITEs without an answer.
     #[must_use]
     pub const fn transfers_in_flight(&self) -> u32 {
         self.transfers
     }
 
-    /// What happened so far.
+    /// Returns the counts so far.
     #[must_use]
     pub const fn counters(&self) -> Counters {
         self.counters
     }
 
-    /// How the backend broke the protocol, if it did.
+    /// Returns the backend's violation of the protocol, if there is one.
     #[must_use]
     pub const fn violation(&self) -> Option<Violation> {
         self.violation
@@ -126,13 +126,13 @@ impl<M: SharedMemory> Stream<M> {
         Ok(())
     }
 
-    /// Shows what was submitted to the backend; `true` when it is to be notified.
+    /// Shows the submitted requests to the backend; returns true if it has to be notified.
     #[must_use = "the backend sleeps until it is notified"]
     pub fn publish(&mut self) -> bool {
         self.ring.publish()
     }
 
-    /// Asks for a notification once `answers` more have come; `true` when one is there already.
+    /// Asks for a notification once `answers` more have come; returns true if one is there already.
     #[must_use = "an answer that came before raises no notification"]
     pub fn arm(&mut self, answers: u32) -> bool {
         self.ring.arm(answers)
@@ -141,7 +141,7 @@ impl<M: SharedMemory> Stream<M> {
     /// Takes the next answer.
     ///
     /// # Errors
-    /// [`Violation`], for good: an impossible index, an answer to something else than the oldest request.
+    /// [`Violation`], for good: an impossible index, or an answer to another request than the oldest.
     pub fn next_completion(&mut self) -> Result<Option<Completion>, Violation> {
         if let Some(violation) = self.violation {
             return Err(violation);
@@ -177,15 +177,17 @@ impl<M: SharedMemory> Stream<M> {
                 _ => {}
             }
         }
-        // Whatever a backend says to CLOSE, it gets no more frames.
+        // Whatever a backend answers to CLOSE, it gets no more frames.
         self.open &= operation != Operation::Close;
         Ok(Some(Completion { operation, tag, success: response.success, volume: response.volume }))
     }
 
-    /// The backend has notified us: to be called before completions are taken, which show whether it had a reason.
+    /// Notes a notification of the backend. The driver calls this function before it takes completions, which show if
+    /// there was a reason.
     ///
     /// # Errors
-    /// [`Violation::EmptyWakeups`] when it had none too often in a row; the one that broke the stream before.
+    /// [`Violation::EmptyWakeups`] after too many notifications in a row without a reason; the violation that broke the
+    /// stream before.
     pub fn woken(&mut self) -> Result<(), Violation> {
         match self.violation {
             Some(violation) => Err(violation),

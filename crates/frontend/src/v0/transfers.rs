@@ -1,4 +1,4 @@
-//! Cutting a stream's buffer into READs and WRITEs.
+//! Division of a stream's buffer into READs and WRITEs.
 
 use sndif::v0::{PAGES_MAX, RING_SLOTS, TRANSFER_BYTES_MAX};
 use sndif::{Format, pages_for};
@@ -16,8 +16,9 @@ pub struct Transfers {
 }
 
 impl Transfers {
-    /// Sizes nearest to the wanted ones that requests can carry: a period of at most ten pages and two periods at least.
-    /// `None` where there is no such geometry (no whole bytes per frame, a rate of 0, frames beyond ten pages).
+    /// Returns the sizes nearest to the wanted ones that requests can carry: a period of at most ten pages, and at
+    /// least two periods. `None` if there is no such geometry (no whole bytes per frame, a rate of 0, frames beyond ten
+    /// pages).
     #[must_use]
     pub fn nearest(
         format: Format,
@@ -35,19 +36,19 @@ impl Transfers {
             .then_some((geometry, Self { area_bytes: geometry.period_bytes(), areas }))
     }
 
-    /// Bytes of frames in an area, a period.
+    /// Returns the bytes of frames in an area, a period.
     #[must_use]
     pub const fn area_bytes(&self) -> u32 {
         self.area_bytes
     }
 
-    /// Number of areas, which is how many READs or WRITEs may be in flight.
+    /// Returns the number of areas, which is the maximum number of READs or WRITEs in flight.
     #[must_use]
     pub const fn areas(&self) -> u32 {
         self.areas
     }
 
-    /// Pages of an area, at most [`PAGES_MAX`].
+    /// Returns the pages of an area, at most [`PAGES_MAX`].
     #[must_use]
     pub fn area_pages(&self) -> usize {
         pages_for(self.area_bytes).min(PAGES_MAX)
