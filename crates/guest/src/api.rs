@@ -1,4 +1,4 @@
-//! What can be done with an open stream whatever its protocol.
+//! Operations of an open stream of any protocol.
 
 use std::time::Duration;
 
@@ -6,69 +6,69 @@ use frontend::Geometry;
 
 use crate::{Error, OpenStream, Result, Stats, v0};
 
-/// An opened stream of either protocol; see [`OpenStream`] and [`v0::OpenStream`] for what each does.
+/// An opened stream of either protocol; see [`OpenStream`] and [`v0::OpenStream`] for the operations of each.
 pub trait Stream {
-    /// The sizes that were agreed on.
+    /// Returns the sizes that were agreed on.
     fn geometry(&self) -> &Geometry;
 
-    /// Bytes played or captured since the stream was opened, over all its connections.
+    /// Returns the bytes played or captured since the stream was opened, over all its connections.
     fn position(&self) -> u64;
 
-    /// Counters since the stream was opened.
+    /// Returns the counters since the stream was opened.
     fn stats(&self) -> Stats;
 
-    /// Measures the time from each WRITE to its answer, where that says anything.
+    /// Measures the time from each WRITE to its answer, if that is meaningful.
     fn measure_write_latency(&mut self, measure: bool);
 
-    /// How long a blocking call waits for a lost backend.
+    /// Sets the time that a blocking call waits for a lost backend.
     fn set_recovery_timeout(&mut self, timeout: Duration);
 
     /// Writes all of `data`, waiting for room.
     ///
     /// # Errors
-    /// As [`OpenStream::write`].
+    /// Errors of [`OpenStream::write`].
     fn write(&mut self, data: &[u8]) -> Result<()>;
 
     /// Reads captured frames, at least one.
     ///
     /// # Errors
-    /// As [`OpenStream::read`].
+    /// Errors of [`OpenStream::read`].
     fn read(&mut self, data: &mut [u8]) -> Result<usize>;
 
     /// Goes on with a capture whose READ was refused.
     ///
     /// # Errors
-    /// As [`OpenStream::restart`].
+    /// Errors of [`OpenStream::restart`].
     fn restart(&mut self, refusal: Error) -> Result<()>;
 
     /// Waits until everything written is played, as far as the protocol tells.
     ///
     /// # Errors
-    /// As [`OpenStream::drain`].
+    /// Errors of [`OpenStream::drain`].
     fn drain(&mut self) -> Result<()>;
 
     /// Ends this run.
     ///
     /// # Errors
-    /// As [`OpenStream::stop`].
+    /// Errors of [`OpenStream::stop`].
     fn stop(&mut self) -> Result<()>;
 
     /// Closes the stream.
     ///
     /// # Errors
-    /// As [`OpenStream::close`].
+    /// Errors of [`OpenStream::close`].
     fn close(&mut self) -> Result<()>;
 
     /// Sets the volume, one value per channel in 0.001 dB.
     ///
     /// # Errors
-    /// As [`OpenStream::set_volume`].
+    /// Errors of [`OpenStream::set_volume`].
     fn set_volume(&mut self, volume: &[i32]) -> Result<()>;
 
     /// Mutes channels.
     ///
     /// # Errors
-    /// As [`OpenStream::set_mute`].
+    /// Errors of [`OpenStream::set_mute`].
     fn set_mute(&mut self, muted: &[bool]) -> Result<()>;
 }
 

@@ -1,12 +1,12 @@
-//! An opened stream's buffer: pages that hold nothing but its audio, and the directory that names them.
+//! An opened stream's buffer: pages that contain nothing but its audio, and the directory that names them.
 
 use sndif::{DirectoryWriter, GrantRef, pages_for};
 use xen::{Access, DomainId, Granted, Xen};
 
 use crate::{Result, quarantine};
 
-/// Granted pages of one open. They come zeroed from Xen, whole and never used before, so that nothing of ours but the
-/// audio is in them (XSA-403).
+/// Granted pages of one open. Xen gives them zeroed, whole and never used before, so that the audio is the guest's only
+/// data in them (XSA-403).
 #[derive(Debug)]
 pub(crate) struct Buffer {
     pub(crate) pages: Granted,
@@ -24,13 +24,13 @@ impl Buffer {
         Ok(Self { pages, directory })
     }
 
-    /// First page of the directory, for OPEN.
+    /// Returns the first page of the directory, for OPEN.
     pub(crate) fn directory(&self) -> GrantRef {
         self.directory.refs().first().copied().unwrap_or(GrantRef(0))
     }
 
-    /// Takes the pages back. Those that the backend still maps go into quarantine: dropped, but not freed before the
-    /// last mapping goes (XSA-396).
+    /// Takes the pages back. Pages that the backend still maps go into quarantine: dropped, but not freed before the
+    /// last mapping ends (XSA-396).
     pub(crate) fn end(self) {
         for pages in [self.pages, self.directory] {
             if let Err(still_mapped) = pages.end_access() {

@@ -1,7 +1,8 @@
-//! What was captured and not read yet: a ring of our own between the shared buffer and the caller.
+//! Captured bytes that are not read yet: a private ring between the shared buffer and the caller.
 //!
-//! Nobody waits for the answer to a READ, so its bytes cannot go straight to the caller. They could lie in the shared
-//! buffer until then, but a copy of our own outlives the connection, and nobody writes into it under the caller's hands.
+//! Nobody waits for the answer to a READ, so its bytes cannot go directly to the caller. They could lie in the shared
+//! buffer until then, but a private copy outlives the connection, and the backend cannot change it while the caller
+//! reads.
 
 use sndif::SharedMemory;
 use sndif::v2::Span;
@@ -13,42 +14,42 @@ pub(crate) struct Captured {
     /// Place of the oldest byte.
     start: usize,
     ready: usize,
-    /// Bytes of the READs that are in flight; room is kept for them.
+    /// Bytes of the READs that are in flight; room is reserved for them.
     awaited: usize,
 }
 
 impl Captured {
-    /// Everything that is ever needed: nothing is allocated later.
+    /// Allocates the whole ring: nothing is allocated later.
     pub(crate) fn new(bytes: u32) -> Self {
         Self { ring: vec![0; bytes as usize].into(), ..Self::default() }
     }
 
-    /// Bytes that the caller can have now.
+    /// Returns the bytes that the caller can read now.
     pub(crate) fn ready_bytes(&self) -> u32 {
         bytes(self.ready)
     }
 
-    /// Bytes whose READ was not answered yet.
+    /// Returns the bytes of READs that were not answered yet.
     pub(crate) fn awaited_bytes(&self) -> u32 {
         bytes(self.awaited)
     }
 
-    /// Bytes that may be asked for.
+    /// Returns the bytes that may be requested.
     pub(crate) fn room_bytes(&self) -> u32 {
         bytes(self.ring.len().saturating_sub(self.ready + self.awaited))
     }
 
-    /// A READ went out.
+    /// Notes a READ that was sent.
     pub(crate) fn asked(&mut self, span: &Span) {
         self.awaited += span.length as usize;
     }
 
-    /// A READ failed: there is nothing to be had of it.
+    /// Notes a READ that failed, which brings no bytes.
     pub(crate) fn refused(&mut self, span: &Span) {
         self.awaited = self.awaited.saturating_sub(span.length as usize);
     }
 
-    /// A READ was answered: takes its bytes out of the shared buffer.
+    /// Notes a READ that was answered, and copies its bytes out of the shared buffer.
     pub(crate) fn answered(&mut self, span: &Span, buffer: &impl SharedMemory) {
         let length = (span.length as usize).min(self.awaited);
         self.awaited -= length;
@@ -64,7 +65,7 @@ impl Captured {
         self.ready += length;
     }
 
-    /// Gives the oldest bytes, at most as many as `data` holds.
+    /// Moves the oldest bytes to `data`, at most as many as it holds.
     pub(crate) fn take(&mut self, data: &mut [u8]) -> usize {
         let length = data.len().min(self.ready);
         let (wrapped, tail) = self.ring.split_at(self.start);
@@ -80,7 +81,7 @@ impl Captured {
         length
     }
 
-    /// The connection is gone, and with it the answers that are missing.
+    /// Forgets the missing answers of a connection that is gone.
     pub(crate) fn await_nothing(&mut self) {
         self.awaited = 0;
     }
@@ -91,7 +92,7 @@ impl Captured {
     }
 }
 
-/// A size that is at most that of the ring, which came from a `u32`.
+/// Converts a size that is at most that of the ring, which came from a `u32`.
 fn bytes(size: usize) -> u32 {
     u32::try_from(size).unwrap_or(u32::MAX)
 }

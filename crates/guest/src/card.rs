@@ -13,28 +13,28 @@ use crate::connection::{self, Shared, Wire};
 use crate::link::Link;
 use crate::{Config, Error, OpenStream, Result, Stream, StreamInfo, v0};
 
-/// A connected card. Clones are the same card; it is given back when the last clone and the last open stream are dropped.
+/// A connected card. Clones are the same card; it is released when the last clone and the last open stream are dropped.
 #[derive(Clone)]
 pub struct Card {
     shared: Arc<Shared>,
 }
 
 impl Card {
-    /// Takes card `card` (its device id) of this domain into use and waits for the backend, `timeout` at most. `spec` is
-    /// what `xen` was opened with.
+    /// Takes card `card` (its device id) of this domain into use and waits for the backend, at most `timeout`. `spec`
+    /// is the one with which `xen` was opened.
     ///
     /// # Errors
-    /// [`Error::NoCard`], [`Error::NoStreams`], [`Error::CardInUse`], [`Error::BadNode`]; [`Error::NoDaemon`] after five
-    /// seconds in which no backend began with the card, [`Error::ConnectTimeout`] after `timeout`,
-    /// [`Error::ConnectionRefused`]; those of Xen and the store.
+    /// [`Error::NoCard`], [`Error::NoStreams`], [`Error::CardInUse`], [`Error::BadNode`]; [`Error::NoDaemon`] after
+    /// five seconds in which no backend began with the card, [`Error::ConnectTimeout`] after `timeout`,
+    /// [`Error::ConnectionRefused`]; errors of Xen and the store.
     pub fn connect(xen: &Xen, spec: &XenSpec, card: u32, timeout: Duration) -> Result<Self> {
         Ok(Self { shared: connection::connect(xen, spec, card, timeout)? })
     }
 
-    /// Device ids of this domain's cards, ascending.
+    /// Lists the device ids of this domain's cards, ascending.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Errors of the store.
     pub fn list(xen: &Xen) -> Result<Vec<u32>> {
         let mut store = xen.store()?;
         let path = format!("{}/device/{DEVICE_CLASS}", store.domain_path(xen.domain().0)?);
@@ -48,56 +48,57 @@ impl Card {
         Ok(cards)
     }
 
-    /// The card's streams, by PCM device and stream.
+    /// Returns the card's streams, by PCM device and stream.
     #[must_use]
     pub fn streams(&self) -> Vec<StreamInfo> {
         self.shared.lock().layout.streams.clone()
     }
 
-    /// Short and long name; may be empty.
+    /// Returns the short and the long name; each may be empty.
     #[must_use]
     pub fn names(&self) -> (String, String) {
         let connection = self.shared.lock();
         (connection.layout.short_name.clone(), connection.layout.long_name.clone())
     }
 
-    /// What the backend offers beyond playing and recording.
+    /// Returns the backend's features beyond playing and recording.
     #[must_use]
     pub fn features(&self) -> MixerFeatures {
         self.shared.lock().features
     }
 
-    /// What it speaks with its backend.
+    /// Returns the protocol between the card and its backend.
     #[must_use]
     pub fn protocol(&self) -> Protocol {
         self.shared.lock().protocol
     }
 
-    /// Our XenBus state and the backend's.
+    /// Returns our XenBus state and the backend's.
     #[must_use]
     pub fn states(&self) -> (XenbusState, XenbusState) {
         self.shared.lock().states()
     }
 
-    /// Becomes readable when [`on_wake`](Self::on_wake) should be called, for those who wait in a loop of their own.
+    /// Returns a descriptor that becomes readable when [`on_wake`](Self::on_wake) should be called, for callers with a
+    /// loop of their own.
     #[must_use]
     pub fn event_fd(&self) -> BorrowedFd<'_> {
         self.shared.store_fd.as_fd()
     }
 
-    /// Takes in what happened to the connection, without waiting; returns whether the streams can be used. Open streams
-    /// of a lost connection say [`Error::Lost`] until they [recover](OpenStream::recover).
+    /// Takes in changes of the connection, without waiting; returns true if the streams can be used. Open streams of a
+    /// lost connection return [`Error::Lost`] until they [recover](OpenStream::recover).
     ///
     /// # Errors
-    /// Those of the store.
+    /// Errors of the store.
     pub fn on_wake(&self) -> Result<bool> {
         let mut connection = self.shared.lock();
         connection.pump()?;
         Ok(connection.is_connected())
     }
 
-    /// Opens a stream with `config`; period and buffer become the nearest possible ones, everything else is taken as it
-    /// is or refused.
+    /// Opens a stream with `config`; period and buffer become the nearest possible ones, everything else is accepted
+    /// unchanged or refused.
     ///
     /// # Errors
     /// [`Error::NoStream`], [`Error::StreamInUse`], [`Error::StreamBroken`], [`Error::Negotiation`], [`Error::Refused`],
@@ -129,7 +130,7 @@ impl Card {
         let info = slot.info.clone();
         let held = connection.update_held();
         drop(connection);
-        // From here on the link gives transport and mixer back, however this ends.
+        // From here on the link gives transport and mixer back on every path.
         let link = Link::new(Arc::clone(&self.shared), index, transport, mixer);
         held?;
         OpenStream::open(link, info, config)
@@ -160,7 +161,7 @@ impl Card {
         let mixer = slot.v0_mixer;
         let held = connection.update_held();
         drop(connection);
-        // From here on the link gives the transport back, however this ends.
+        // From here on the link gives the transport back on every path.
         let link = v0::Link::new(Arc::clone(&self.shared), *transport, mixer);
         held?;
         v0::OpenStream::open(link, info, config)
@@ -169,7 +170,7 @@ impl Card {
     /// Opens a stream of a card of either protocol.
     ///
     /// # Errors
-    /// As [`open`](Self::open) and [`open_v0`](Self::open_v0).
+    /// Errors of [`open`](Self::open) and [`open_v0`](Self::open_v0).
     pub fn open_any(&self, pcm: u32, stream: u32, config: &Config) -> Result<Box<dyn Stream>> {
         Ok(match self.protocol() {
             Protocol::V0 => Box::new(self.open_v0(pcm, stream, config)?),

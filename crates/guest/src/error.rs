@@ -1,4 +1,4 @@
-//! What can go wrong, said so that the reader knows what to do.
+//! Errors, with messages that tell the reader how to react.
 
 use std::io;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use xen::DomainId;
 /// Result of this crate's operations.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why an operation on a card or stream failed.
+/// Reason why an operation on a card or stream failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -42,10 +42,10 @@ pub enum Error {
         card: u32,
         /// The backend's domain.
         backend: DomainId,
-        /// Its state.
+        /// State of the backend.
         state: XenbusState,
     },
-    /// The two halves did not come together in time.
+    /// Frontend and backend did not connect in time.
     #[error("card {card} did not connect within {after:?}: frontend is {frontend}, backend is {backend}")]
     ConnectTimeout {
         /// Device id.
@@ -57,7 +57,7 @@ pub enum Error {
         /// The backend's state.
         backend: XenbusState,
     },
-    /// The backend closes the connection whenever we make it.
+    /// The backend closes the connection each time it is made.
     #[error("the sound daemon refuses to connect card {card}: its log says why")]
     ConnectionRefused {
         /// Device id.
@@ -71,10 +71,10 @@ pub enum Error {
     CardInUse {
         /// Device id.
         card: u32,
-        /// Process id as that process wrote it down; `?` if it could not be read.
+        /// Process id from the lock file of that process; `?` if it could not be read.
         process: String,
     },
-    /// The lock file cannot be made.
+    /// The lock file could not be made.
     #[error("cannot lock the card with {path}: {cause}")]
     Lock {
         /// The lock file.
@@ -82,12 +82,12 @@ pub enum Error {
         /// The system's answer.
         cause: io::Error,
     },
-    /// A configuration node makes no sense.
+    /// A configuration node has an invalid value.
     #[error("configuration of the card, below {path}: {cause}")]
     BadNode {
         /// Directory of the node.
         path: String,
-        /// Which node, and why.
+        /// The node, and the reason.
         cause: BadNode,
     },
     /// The card has no such stream.
@@ -95,7 +95,7 @@ pub enum Error {
     NoStream {
         /// PCM device.
         pcm: u32,
-        /// Stream of it.
+        /// Stream of the PCM device.
         stream: u32,
     },
     /// This process has opened the stream already.
@@ -103,7 +103,7 @@ pub enum Error {
     StreamInUse {
         /// PCM device.
         pcm: u32,
-        /// Stream of it.
+        /// Stream of the PCM device.
         stream: u32,
     },
     /// The stream was given up in this connection, because an answer was missing or the backend broke the protocol.
@@ -111,7 +111,7 @@ pub enum Error {
     StreamBroken {
         /// PCM device.
         pcm: u32,
-        /// Stream of it.
+        /// Stream of the PCM device.
         stream: u32,
     },
     /// There is no common configuration.
@@ -120,18 +120,18 @@ pub enum Error {
     /// The backend refused a request.
     #[error("the backend refuses {operation}: {errno}{}", hint(*errno))]
     Refused {
-        /// What was asked.
+        /// Request that was refused.
         operation: &'static str,
-        /// Its answer.
+        /// Error number of the answer.
         errno: Errno,
     },
     /// A backend of protocol version 0 refused a request.
     #[error("the backend refuses {operation}; its protocol (v0) has no reasons, but its log may tell one")]
     RefusedWithoutReason {
-        /// What was asked.
+        /// Request that was refused.
         operation: &'static str,
     },
-    /// Nothing can be played or recorded like this, whatever the backend (with protocol version 0, which cannot ask it).
+    /// No backend could play or record like this (with protocol version 0, which cannot ask the backend).
     #[error("no stream has {channels} channel(s) of {format} at {rate_hz} Hz")]
     Impossible {
         /// Sample format.
@@ -146,27 +146,27 @@ pub enum Error {
     Protocol {
         /// Device id.
         card: u32,
-        /// What it speaks.
+        /// Protocol of the card.
         protocol: sndif::Protocol,
     },
     /// The backend did not answer.
     #[error("the backend does not answer {operation} within {after:?}")]
     NoAnswer {
-        /// What was asked.
+        /// Request without an answer.
         operation: &'static str,
-        /// How long we waited.
+        /// Time of the wait.
         after: Duration,
     },
     /// The position does not move.
     #[error("the stream stands still: no position for {after:?}")]
     Stalled {
-        /// How long we waited.
+        /// Time of the wait.
         after: Duration,
     },
     /// Backends keep too many pages that were taken back from them.
     #[error("{pages} pages that were taken back are still mapped by the sound daemon: no more are granted")]
     PagesKept {
-        /// How many.
+        /// Number of kept pages.
         pages: usize,
     },
     /// The backend is gone. [`OpenStream::recover`](crate::OpenStream::recover) waits for it.
@@ -175,7 +175,7 @@ pub enum Error {
     /// The backend broke the protocol.
     #[error(transparent)]
     Violation(#[from] Violation),
-    /// The stream goes the other way.
+    /// The stream has the other direction.
     #[error("this is a {0} stream")]
     Direction(Direction),
     /// The stream is paused, so its buffer does not move.
@@ -184,30 +184,30 @@ pub enum Error {
     /// The stream was closed.
     #[error("the stream is closed")]
     Closed,
-    /// Not a whole number of frames.
+    /// The data is not a whole number of frames.
     #[error("{bytes} bytes are no whole number of frames of {frame_bytes}")]
     PartialFrame {
-        /// What was given.
+        /// Size of the data.
         bytes: usize,
         /// Size of a frame.
         frame_bytes: u32,
     },
-    /// The backend does not offer it.
+    /// The backend does not offer this feature.
     #[error("the sound daemon offers no {0}")]
     NotOffered(&'static str),
     /// A request that the stream's state forbids.
     #[error("{0}")]
     Submit(SubmitError),
-    /// Xen.
+    /// Xen failed.
     #[error(transparent)]
     Xen(#[from] xen::Error),
-    /// XenStore.
+    /// XenStore failed.
     #[error(transparent)]
     Store(#[from] xenstore::Error),
     /// A system call failed.
     #[error("cannot {doing}: {cause}")]
     System {
-        /// What was attempted, as a verb phrase.
+        /// Action that was attempted, as a verb phrase.
         doing: &'static str,
         /// The system's answer.
         cause: io::Error,
@@ -222,13 +222,14 @@ impl Error {
         move |cause| Self::System { doing, cause: cause.into() }
     }
 
-    /// Whether the backend refused a READ, so that [`OpenStream::restart`](crate::OpenStream::restart) may help.
+    /// Returns true if the backend refused a READ, so that [`OpenStream::restart`](crate::OpenStream::restart) may
+    /// help.
     #[must_use]
     pub fn is_refused_read(&self) -> bool {
         matches!(self, Self::Refused { operation: "READ", .. })
     }
 
-    /// Whether [`OpenStream::recover`](crate::OpenStream::recover) may help.
+    /// Returns true if [`OpenStream::recover`](crate::OpenStream::recover) may help.
     #[must_use]
     pub fn is_lost(&self) -> bool {
         matches!(self, Self::Lost)

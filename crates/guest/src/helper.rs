@@ -14,11 +14,11 @@ pub struct Tick {
     pub position_bytes: u64,
 }
 
-/// Plays what `source` gives until it ends, waits until all is played, and stops. An incomplete frame at the end is
-/// dropped. `progress` ends it early with `Break`. Returns the bytes played.
+/// Plays the data of `source` until it ends, waits until all is played, and stops. An incomplete frame at the end is
+/// dropped. `progress` ends the playback early with `Break`. Returns the bytes played.
 ///
 /// # Errors
-/// Those of [`OpenStream::write`] and [`OpenStream::drain`]; [`Error::Io`](crate::Error::Io) of the source.
+/// Errors of [`OpenStream::write`] and [`OpenStream::drain`]; [`Error::Io`](crate::Error::Io) of the source.
 pub fn play(
     stream: &mut OpenStream,
     source: &mut impl Read,
@@ -46,12 +46,11 @@ pub fn play(
     Ok(stream.position())
 }
 
-/// Records `frames` frames (all that comes, if `None`) into `target`, and stops. Where READs are refused it
-/// [starts again](OpenStream::restart). `progress` ends it early with `Break`.
-/// Returns the bytes recorded.
+/// Records `frames` frames (without an end, if `None`) into `target`, and stops. After a refused READ it [starts
+/// again](OpenStream::restart). `progress` ends the recording early with `Break`. Returns the bytes recorded.
 ///
 /// # Errors
-/// Those of [`OpenStream::read`]; [`Error::Io`](crate::Error::Io) of the target.
+/// Errors of [`OpenStream::read`]; [`Error::Io`](crate::Error::Io) of the target.
 pub fn record(
     stream: &mut OpenStream,
     target: &mut impl Write,

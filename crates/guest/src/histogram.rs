@@ -1,4 +1,4 @@
-//! How long something took: counts in buckets of about an eighth of a power of two.
+//! Histogram of durations: counts in buckets of about an eighth of a power of two.
 
 const SUB_BITS: u32 = 3;
 const BUCKETS: usize = (64 - SUB_BITS as usize + 1) << SUB_BITS;
@@ -23,7 +23,7 @@ fn bucket(ns: u64) -> usize {
     ((exponent as usize) << SUB_BITS) + (ns >> exponent) as usize
 }
 
-/// The largest value of a bucket.
+/// Returns the largest value of a bucket.
 fn upper(bucket: usize) -> u64 {
     let exponent = (bucket >> SUB_BITS).saturating_sub(1);
     let mantissa = bucket - (exponent << SUB_BITS);
@@ -41,25 +41,25 @@ impl Histogram {
         self.sum_ns += u128::from(ns);
     }
 
-    /// Number of durations.
+    /// Returns the number of durations.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// The longest one.
+    /// Returns the longest duration.
     #[must_use]
     pub fn max_ns(&self) -> u64 {
         self.max_ns
     }
 
-    /// The average; 0 of nothing.
+    /// Returns the average duration; 0 without durations.
     #[must_use]
     pub fn mean_ns(&self) -> u64 {
         u64::try_from(self.sum_ns / u128::from(self.count.max(1))).unwrap_or(u64::MAX)
     }
 
-    /// The duration that `share` of all (0.0 to 1.0) do not exceed; 0 of nothing.
+    /// Returns the duration that `share` of all (0.0 to 1.0) do not exceed; 0 without durations.
     #[must_use]
     pub fn quantile_ns(&self, share: f64) -> u64 {
         let wanted = (share.clamp(0.0, 1.0) * self.count as f64).ceil() as u64;
@@ -73,7 +73,7 @@ impl Histogram {
         self.max_ns
     }
 
-    /// Adds what another one counted.
+    /// Adds the counts of another histogram.
     pub fn merge(&mut self, other: &Self) {
         self.buckets.iter_mut().zip(other.buckets.iter()).for_each(|(mine, theirs)| *mine += theirs);
         self.count += other.count;

@@ -1,4 +1,4 @@
-//! What the store says about a card: sndif.h, "PCM settings", inherited card → PCM device → stream.
+//! Reads a card from the store: sndif.h, "PCM settings", inherited card → PCM device → stream.
 
 use sndif::store::{Direction, LONG_NAME_MAX_LEN, LimitNodes, Limits, SHORT_NAME_MAX_LEN, node, number};
 use xenstore::Client;
@@ -18,7 +18,7 @@ pub struct StreamInfo {
     pub name: String,
     /// Label of the stream; may be empty, and need not be unique.
     pub unique_id: String,
-    /// What the stream may be opened with, as far as the store tells.
+    /// Limits of the stream, as far as the store tells.
     pub limits: Limits,
 }
 
@@ -31,8 +31,9 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// A device of protocol version 0: one stream, or one that goes either way where `back`, the backend's directory, does
-    /// not say which. Nothing tells what it takes but its answer to OPEN; the limits are those of the driver of 2015.
+    /// Returns the layout of a protocol version 0 device: one stream, or one for each direction where `back`, the
+    /// backend's directory, names none. Only the answer to OPEN tells the device's limits; these are the limits of the
+    /// driver of 2015.
     pub(crate) fn read_v0(store: &mut Client, back: &str) -> Result<Self> {
         let kind = store.read_opt(&format!("{back}/{}", sndif::v0::node::TYPE))?;
         let only = kind.as_deref().and_then(Direction::from_node);
@@ -49,7 +50,7 @@ impl Layout {
         Ok(Self { streams: streams.collect(), ..Self::default() })
     }
 
-    /// Reads the card below `card`. Directories that are no PCM device or stream are passed over.
+    /// Reads the card below `card`. Directories that are no PCM device or stream are skipped.
     pub(crate) fn read(store: &mut Client, card: &str) -> Result<Self> {
         let limits = narrow(store, card, &Limits::DEFAULT)?;
         let mut layout = Self {
@@ -79,7 +80,7 @@ impl Layout {
     }
 }
 
-/// Numbered children in ascending order; `pcm-dev-idx` and `stream-idx` are `uint8_t`.
+/// Lists numbered children in ascending order; `pcm-dev-idx` and `stream-idx` are `uint8_t`.
 fn indices(store: &mut Client, path: &str) -> Result<Vec<u32>> {
     let children = store.directory(path)?;
     let mut indices: Vec<u32> =
@@ -107,7 +108,7 @@ fn narrow(store: &mut Client, path: &str, limits: &Limits) -> Result<Limits> {
     limits.narrowed_by(&nodes).map_err(|cause| Error::BadNode { path: path.into(), cause })
 }
 
-/// A name for people, cut to its longest length, with nothing in it that would move a terminal's cursor.
+/// Reads a name for people, cut to its maximum length, with nothing in it that would move a terminal's cursor.
 fn name(store: &mut Client, path: &str, node: &str, max_len: usize) -> Result<String> {
     let value = store.read_opt(&format!("{path}/{node}"))?.unwrap_or_default();
     let value = value.get(..max_len).unwrap_or(&value);

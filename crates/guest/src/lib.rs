@@ -1,7 +1,7 @@
 //! The guest's driver in user space: a sound card over real or emulated Xen.
 //!
 //! [`Card::connect`] takes the card into use, [`Card::open`] opens one of its streams, and the [`OpenStream`] plays or
-//! records. All protocol decisions are made in the `frontend` crate, which the kernel's driver shares; here are the
+//! records. The `frontend` crate, which the kernel's driver shares, makes all protocol decisions; this crate has the
 //! pages, the event channels, the store, and the waiting.
 //!
 //! ```no_run
@@ -24,14 +24,14 @@
 //! # Ok(()) }
 //! ```
 //!
-//! A period takes one notification each way at most: answers to WRITE and READ are not waited for, but collected when the
-//! next position comes.
+//! A period takes at most one notification each way: no call waits for answers to WRITE and READ; they are collected
+//! when the next position comes.
 //!
-//! When the backend goes away (its daemon restarts), a blocking call waits for it to come back, opens the stream anew,
-//! writes what was not played yet once more, and goes on: the caller sees a pause.
+//! When the backend goes away (its daemon restarts), a blocking call waits for it to come back, opens the stream again,
+//! writes the unplayed frames again, and goes on: the caller sees a pause.
 //!
-//! A backend that speaks only protocol version 0 gives a card whose streams are [`v0::OpenStream`]s; [`Stream`] is what
-//! both can do.
+//! A backend that speaks only protocol version 0 gives a card whose streams are [`v0::OpenStream`]s; [`Stream`] is the
+//! common trait.
 #![forbid(unsafe_code)]
 
 mod api;

@@ -1,4 +1,4 @@
-//! One process per card: two frontends on one set of store nodes would take each other's connection away.
+//! Lock for one process per card: two frontends on the same store nodes would take each other's connection away.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -10,13 +10,13 @@ use xen::{DomainId, XenSpec};
 
 use crate::{Error, Result};
 
-/// The right to use a card; given back when dropped, or when the process ends.
+/// The right to use a card; released when dropped, or when the process ends.
 #[derive(Debug)]
 pub(crate) struct CardLock {
     _file: File,
 }
 
-/// Where the lock file of a card lies: in the emulation's directory, or in the system's run directory.
+/// Returns the path of a card's lock file: in the emulation's directory, or in the system's run directory.
 fn path(spec: &XenSpec, domain: DomainId, card: u32) -> PathBuf {
     match spec {
         XenSpec::Emu(dir) => dir.join(format!("domain-{domain}-card-{card}.lock")),

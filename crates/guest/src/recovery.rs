@@ -1,8 +1,8 @@
-//! Carrying an open stream over to the next connection.
+//! Recovery of an open stream on the next connection.
 //!
-//! The caller's stream stays open: on the new connection it is opened with the same sizes, gets its volume, is given
-//! again what was not played yet, and goes on. What the old backend played after its last report is heard twice, at most a
-//! period of it; nothing is lost.
+//! The caller's stream stays open: on the new connection it is opened with the same sizes, gets its volume and again
+//! the unplayed frames, and goes on. Frames that the old backend played after its last report are heard twice, at most
+//! a period of them; nothing is lost.
 
 use std::time::{Duration, Instant};
 
@@ -12,19 +12,20 @@ use sndif::v2::{Operation, Span, Trigger};
 use crate::stream::Desired;
 use crate::{Error, OpenStream, Result};
 
-/// How long a blocking call waits for a backend that went away, unless set otherwise. Our daemon may hold a guest off for 10 s.
+/// Default time that a blocking call waits for a backend that went away. Our daemon may hold a guest off for 10 s.
 pub(crate) const RECOVERY_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Ways to get a capture going again: STOP and START, CLOSE and OPEN.
+/// Number of ways to restart a capture: STOP and START, CLOSE and OPEN.
 const FUTILE_RESTARTS: u32 = 2;
 
 impl OpenStream {
-    /// Waits for the backend to come back, the recovery time at most, and goes on with the new connection. Does nothing
-    /// while the connection is sound. The descriptors of [`event_fds`](Self::event_fds) are others afterwards.
+    /// Waits for the backend to come back, at most for the recovery time, and goes on with the new connection. Does
+    /// nothing while the connection lasts. The descriptors of [`event_fds`](Self::event_fds) are different ones
+    /// afterwards.
     ///
     /// # Errors
-    /// [`Error::Lost`], [`Error::NoDaemon`] or [`Error::ConnectTimeout`] when it does not come back; those of opening
-    /// when it refuses the stream.
+    /// [`Error::Lost`], [`Error::NoDaemon`] or [`Error::ConnectTimeout`] when the backend does not come back; errors of
+    /// opening when it refuses the stream.
     pub fn recover(&mut self) -> Result<()> {
         if self.link.transport().is_ok() {
             return Ok(());
@@ -43,7 +44,7 @@ impl OpenStream {
         }
     }
 
-    /// Passes a result on; a lost connection is recovered instead, and gives `None`.
+    /// Passes a result on; a lost connection is recovered instead, and the result is `None`.
     pub(crate) fn or_recover<T>(&mut self, result: Result<T>) -> Result<Option<T>> {
         match result {
             Ok(value) => Ok(Some(value)),
@@ -52,12 +53,13 @@ impl OpenStream {
         }
     }
 
-    /// Goes on with a capture whose READ was refused, as `refusal` says: a backend whose device overran may refuse every READ until
-    /// the next START. STOP and START first; CLOSE and OPEN too where no READ brought anything since. Frames that were read
-    /// stay, what the device captured behind them until now is lost and counts as an xrun.
+    /// Goes on with a capture whose READ was refused, as `refusal` says: a backend whose device overran may refuse
+    /// every READ until the next START. First sends STOP and START; also CLOSE and OPEN if no READ brought anything
+    /// since. Frames that were read stay; those that the device captured after them until now are lost and count as an
+    /// xrun.
     ///
     /// # Errors
-    /// `refusal` itself where it is something else, the stream does not run, or neither has helped; otherwise as
+    /// `refusal` itself if it is another error, the stream does not run, or neither has helped; otherwise errors of
     /// [`write`](Self::write).
     pub fn restart(&mut self, refusal: Error) -> Result<()> {
         if !refusal.is_refused_read()
@@ -74,7 +76,7 @@ impl OpenStream {
     fn begin_capture_again(&mut self) -> Result<()> {
         self.link.request_ok(Operation::Trigger(Trigger::Stop))?;
         self.started = false;
-        // Answers of the run that ends bring nothing to the next.
+        // Answers of the run that ends must not reach the next run.
         self.await_answers()?;
         self.link.lose_captured();
         if self.link.futile_restarts > 1 {
@@ -83,11 +85,11 @@ impl OpenStream {
         self.send_trigger()
     }
 
-    /// Keeps what the lost connection had not played, and lets go of it.
+    /// Keeps the frames that the lost connection had not played, and detaches from it.
     pub(crate) fn forget_connection(&mut self) {
         if let Some(stream) = self.link.stream() {
             self.carried += stream.position_bytes();
-            // A connection that was lost before it was given everything has played nothing of it.
+            // A connection that was lost before it got all frames has played none of them.
             if self.requeue == 0 {
                 let filled = stream.filled_bytes();
                 let played = stream.run_position_bytes() % u64::from(self.geometry.ring_bytes());

@@ -1,10 +1,10 @@
-//! What a stream counted, over all its connections.
+//! Counters of a stream, over all its connections.
 
 use frontend::Counters;
 
 use crate::Histogram;
 
-/// Counters of an opened stream, over all connections that it has lived through.
+/// Counters of an opened stream, over all its connections.
 #[derive(Debug, Clone, Default)]
 pub struct Stats {
     /// Requests sent.
@@ -23,20 +23,20 @@ pub struct Stats {
     pub events: u64,
     /// Gaps in the numbering of events.
     pub event_id_gaps: u64,
-    /// Positions that could not be true: rewinding, behind what was written, on a closed stream.
+    /// Positions that could not be true: back, beyond the written frames, on a closed stream.
     pub ignored_positions: u64,
-    /// Playback that ran dry, captured data that was lost.
+    /// Times that playback ran dry or captured frames were lost.
     pub xruns: u64,
     /// Violations of the protocol; each ends a connection's use of the stream.
     pub violations: u64,
-    /// How often the stream was carried over to a new connection.
+    /// Number of times that the stream was recovered on a new connection.
     pub reconnects: u64,
-    /// Time from WRITE to its answer, where it was measured.
+    /// Time from WRITE to its answer, if it was measured.
     pub write_latency: Histogram,
 }
 
 impl Stats {
-    /// Adds what the core counted in one connection.
+    /// Adds the core's counts of one connection.
     pub(crate) fn add(&mut self, counters: &Counters) {
         self.requests += counters.requests;
         self.responses += counters.responses;
@@ -48,7 +48,7 @@ impl Stats {
     }
 }
 
-/// The difference of two readings: a transport serves several opens, and each counts its own.
+/// Returns the difference of two readings: a transport serves several opens, and each has its own counts.
 pub(crate) fn since(now: &Counters, then: &Counters) -> Counters {
     Counters {
         requests: now.requests - then.requests,

@@ -1,4 +1,4 @@
-//! What one connection gives a stream: two pages and two event channels; and how everybody learns that it ended.
+//! Resources of a stream's connection: two pages and two event channels, and the signal of its end to all threads.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use xen::{Access, DomainId, EventChannel, Granted, Xen};
 
 use crate::{Error, Result, quarantine};
 
-/// One connection of the card, from publishing the transport to losing it. It never comes back.
+/// One connection of the card, from publishing the transport to losing it. A lost connection never comes back.
 #[derive(Debug)]
 pub(crate) struct Epoch {
     lost: AtomicBool,
-    /// Readable for good once the connection is lost, so that every waiting thread wakes up.
+    /// Readable for ever once the connection is lost, so that every waiting thread wakes up.
     signal: OwnedFd,
 }
 
@@ -43,8 +43,8 @@ impl AsFd for Epoch {
     }
 }
 
-/// A stream's ring and event page with their channels. Dropping it ends the access; pages that the backend still maps
-/// are quarantined by the `xen` crate.
+/// A stream's ring and event page with their channels. Dropping it ends the access; the `xen` crate quarantines pages
+/// that the backend still maps.
 #[derive(Debug)]
 pub(crate) struct Transport {
     pub(crate) stream: Stream<Granted>,
@@ -75,7 +75,7 @@ impl Transport {
         })
     }
 
-    /// Whether another open can use it: closed, and nothing unanswered.
+    /// Returns true if another open can use it: closed, and nothing unanswered.
     pub(crate) fn is_reusable(&self) -> bool {
         !self.epoch.is_lost()
             && self.stream.violation().is_none()

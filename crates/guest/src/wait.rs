@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use crate::{Error, Result};
 
-/// Says which of the descriptors are readable; `None` at the deadline. A signal wakes up, too.
+/// Returns which of the descriptors are readable; `None` at the deadline. A signal ends the wait, too.
 pub(crate) fn readable<const N: usize>(fds: [BorrowedFd<'_>; N], deadline: Instant) -> Result<Option<[bool; N]>> {
     let left = deadline.saturating_duration_since(Instant::now());
     let timeout =

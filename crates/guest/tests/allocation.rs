@@ -1,4 +1,4 @@
-//! A stream on its way neither allocates nor frees.
+//! Test that a running stream neither allocates nor frees.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! Connecting and the errors a user sees.
+//! Tests of connecting and of the errors that a user sees.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! Habits of the one other backend in the field, one test each.
+//! Habits of the only other backend in use, one test each.
 
 mod common;
 
@@ -14,10 +14,10 @@ use testkit::eventually;
 use testkit::other::{Backend, Card, Habits};
 use testkit::signal::{assert_same, noise};
 
-/// Frames of a buffer that no stall of the machine makes overrun: 5 s.
+/// Frames of a buffer that no stall of the machine can overrun: 5 s.
 const LONG: u32 = 240_000;
 
-/// A guest whose card is served as that backend serves it.
+/// A guest whose card is served with that backend's habits.
 struct Served {
     machine: Machine,
     directory: tempfile::TempDir,
@@ -40,7 +40,7 @@ impl Served {
         Backend::start(self.machine.host.clone(), Card { guest: GUEST, card: 0, directory, source, habits })
     }
 
-    /// The files of the first stream, one for each OPEN.
+    /// Returns the files of the first stream, one for each OPEN.
     fn files(&self) -> Vec<PathBuf> {
         let name = |number| match number {
             1 => "5-0-0-0.wav".to_owned(),
@@ -58,7 +58,7 @@ fn is_open(operation: &Operation) -> bool {
     matches!(operation, Operation::Open(_))
 }
 
-/// Periods that are no whole number of milliseconds, and some of less than one.
+/// Tests periods that are no whole number of milliseconds, and some of less than one.
 #[test]
 fn positions_come_before_and_behind_the_end_of_a_period() {
     for (period_frames, buffer_frames) in [(500, 2000), (1023, 4092), (67, 2010)] {
@@ -78,7 +78,7 @@ fn positions_come_before_and_behind_the_end_of_a_period() {
             let read = stream.read(&mut period).unwrap();
             recorded.extend(&period[..read]);
         }
-        // The file is whole when its stream is closed or the backend is gone.
+        // The file is complete when its stream is closed or the backend is gone.
         drop((stream, card));
         assert_same(&served.played(), &sound);
         assert_same(&recorded, &served.source[..recorded.len()]);
@@ -169,7 +169,8 @@ fn a_backend_that_does_not_know_reconfiguring_takes_the_stream_up() {
     drop((stream, card));
     let files = served.files().iter().map(|file| wav::read_file(file).unwrap().data).collect::<Vec<_>>();
     let [first, second] = files.as_slice() else { panic!("{} files", files.len()) };
-    // What the first played after its last report is heard twice: a period, and what it played until it was killed.
+    // Frames that the first backend played after its last report are heard twice: a period, and those until it was
+    // killed.
     assert_same(first, &sound[..first.len()]);
     assert_same(second, &sound[sound.len() - second.len()..]);
     assert!(first.len() + second.len() >= sound.len(), "{} and {}", first.len(), second.len());
@@ -222,7 +223,7 @@ fn ids_that_a_full_page_used_up_are_missing_and_nothing_else() {
     let sound = ramp(14_400);
     assert_eq!(stream.try_write(&sound).unwrap(), 9600 * 4);
     stream.start().unwrap();
-    // Twice as many milliseconds as events fit.
+    // The test waits for twice as many milliseconds as events fit.
     let played = || served.files().first().is_some_and(|file| file.metadata().unwrap().len() > 126 * 48 * 4);
     assert!(eventually(TIMEOUT, played));
     stream.write(&sound[9600 * 4..]).unwrap();
@@ -232,14 +233,14 @@ fn ids_that_a_full_page_used_up_are_missing_and_nothing_else() {
     assert_same(&served.played(), &sound);
 }
 
-/// Reads a period, into the last of what was read between two restarts.
+/// Reads a period, into the last piece between two restarts.
 fn read_or_restart(stream: &mut guest::OpenStream, pieces: &mut Vec<Vec<u8>>) {
     let mut period = vec![0; PERIOD];
     match stream.read(&mut period) {
         Ok(read) => pieces.last_mut().unwrap().extend(&period[..read]),
         Err(error) => {
             assert!(error.is_refused_read(), "{error}");
-            // Less than a read had waited for; it outlives the restart.
+            // Less than a read had waited for is ready; it outlives the restart.
             let mut rest = vec![0; stream.room_bytes() as usize];
             stream.restart(error).unwrap();
             assert_eq!(stream.try_read(&mut rest).unwrap(), rest.len());
@@ -249,7 +250,7 @@ fn read_or_restart(stream: &mut guest::OpenStream, pieces: &mut Vec<Vec<u8>>) {
     }
 }
 
-/// A recorder that is held up until the device has overrun, then goes on.
+/// Tests a recorder that is held up until the device has overrun, then goes on.
 #[test]
 fn a_capture_that_overran_is_started_again() {
     for overruns_until_open in [false, true] {
@@ -257,17 +258,17 @@ fn a_capture_that_overran_is_started_again() {
         let backend = served.backend(Habits { overruns_until_open, ..Habits::default() });
         let card = served.machine.connect(TIMEOUT).unwrap();
         let mut stream = card.open(0, 1, &Config { buffer_frames: 24_000, ..CONFIG }).unwrap();
-        // What was read between two restarts.
+        // Each piece was read between two restarts.
         let mut pieces = vec![Vec::new()];
         let mut held_up = false;
         while !held_up || pieces[pieces.len() - 1].len() < 8 * PERIOD {
             read_or_restart(&mut stream, &mut pieces);
             if !held_up && pieces[pieces.len() - 1].len() >= 8 * PERIOD {
-                // Longer than the buffer.
+                // The pause is longer than the buffer.
                 std::thread::sleep(std::time::Duration::from_millis(700));
                 held_up = true;
                 let before = pieces.len();
-                // All that was there comes, and then a refusal.
+                // All captured frames come, and then a refusal.
                 while pieces.len() == before {
                     read_or_restart(&mut stream, &mut pieces);
                 }
@@ -276,14 +277,14 @@ fn a_capture_that_overran_is_started_again() {
         let restarts = pieces.len() - 1;
         assert!(restarts >= 1 && stream.stats().xruns >= restarts as u64, "{restarts} restarts");
         assert_eq!(backend.count(is_open), pieces.len(), "this backend does not tell where it stops");
-        // Each begins where this backend's source does at OPEN, and has no gap.
+        // Each piece begins where this backend's source does at OPEN, and has no gap.
         for piece in pieces {
             assert_same(&piece, &served.source[..piece.len()]);
         }
     }
 }
 
-/// Which of STOP and START, CLOSE and OPEN is needed; what came before the overrun stays.
+/// Tests which of STOP and START, CLOSE and OPEN is needed; frames from before the overrun stay.
 #[test]
 fn a_refused_read_stops_and_starts_and_then_closes_and_opens() {
     for (until, opens, starts) in [(Until::Start, 1, 2), (Until::Open, 2, 3)] {

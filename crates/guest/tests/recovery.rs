@@ -1,4 +1,4 @@
-//! Daemons that come and go while a stream plays.
+//! Tests with daemons that come and go while a stream plays.
 
 mod common;
 
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use common::{CONFIG, DUPLEX, Faults, PERIOD, RING, TIMEOUT, captured, machine, ramp};
 use guest::Error;
 
-/// Whether `whole` is `first` and then `second`, which may begin with what `first` ended with.
+/// Returns true if `whole` is `first` and then `second`, which may begin with the end of `first`.
 fn joins(whole: &[u8], first: &[u8], second: &[u8]) -> bool {
     whole.starts_with(first)
         && whole.ends_with(second)
@@ -106,7 +106,8 @@ fn recording_goes_on_with_the_next_daemon() {
         recorded.extend(&period[..read]);
     }
     assert!(stream.position() > position && stream.stats().reconnects == 1);
-    // All that the first daemon was asked for, also what nobody had collected when it went, and then the second's.
+    // The recording has all frames that the first daemon was asked for, also those not collected when it went, and then
+    // the second's.
     let of_first = first.lock().unwrap().read_spans().iter().map(|span| span.length as usize).sum::<usize>();
     assert!(of_first > PERIOD);
     if stream.stats().xruns == 0 {
@@ -157,9 +158,9 @@ fn a_daemon_that_stays_away_is_an_error_in_time() {
     stream.set_recovery_timeout(Duration::from_millis(200));
     backend.stop();
     let error = stream.write(&ramp(48_000)).unwrap_err();
-    // As it was told, and not its usual ten seconds.
+    // The time is the one that was set, and not the default.
     assert!(matches!(error, Error::ConnectTimeout { after, .. } if after == Duration::from_millis(200)), "{error}");
-    // It is no worse for having waited: the next call tries again.
+    // The stream is still usable after the wait: the next call tries again.
     let _second = machine.backend(Faults::default());
     stream.set_recovery_timeout(TIMEOUT);
     stream.write(&ramp(4800)).unwrap();

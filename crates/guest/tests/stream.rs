@@ -1,4 +1,4 @@
-//! Playing, recording, volume, and what a bad backend can do.
+//! Tests of playing, recording, volume, and bad backends.
 
 mod common;
 
@@ -115,7 +115,7 @@ fn a_paused_recording_gives_all_that_was_captured_and_says_so_then() {
     let mut stream = card.open(0, 1, &config).unwrap();
     let mut recorded = vec![0; ring];
     let mut read = stream.read(&mut recorded[..PERIOD]).unwrap();
-    // An event that is taken in no sooner than in the pause: nothing follows that would bring the answer to its READ.
+    // The event is taken in during the pause at the earliest: no later event would bring the answer to its READ.
     std::thread::sleep(Duration::from_millis(15));
     stream.pause().unwrap();
     let error = loop {
@@ -143,7 +143,7 @@ fn stopping_forgets_what_was_captured_and_asked_for() {
     let mut stream = card.open(0, 1, &CONFIG).unwrap();
     let mut frame = [0; 4];
     for _ in 0..3 {
-        // The rest of its period lies here, and the next is asked for.
+        // The rest of its period is here, and the next is requested.
         assert_eq!(stream.read(&mut frame).unwrap(), 4);
         assert_eq!(frame, [0; 4], "a run starts at the beginning of the ring");
         assert!(stream.queued_bytes() > 0);
@@ -155,7 +155,7 @@ fn stopping_forgets_what_was_captured_and_asked_for() {
     stream.close().unwrap();
     assert!(matches!(stream.read(&mut frame), Err(Error::Closed)));
     drop(stream);
-    // Nothing unanswered is left behind.
+    // No unanswered request is left behind.
     card.open(0, 1, &CONFIG).unwrap().read(&mut frame).unwrap();
 }
 
@@ -195,7 +195,7 @@ fn captured_sound_that_nobody_reads_in_time_is_an_xrun() {
     let mut stream = card.open(0, 1, &CONFIG).unwrap();
     let mut period = vec![0; PERIOD];
     stream.read(&mut period).unwrap();
-    // Ten rings.
+    // The sleep lasts ten rings.
     std::thread::sleep(Duration::from_millis(100));
     for _ in 0..8 {
         stream.read(&mut period).unwrap();
@@ -310,11 +310,11 @@ fn a_backend_that_falls_silent_does_not_hold_the_caller_for_ever() {
     let mut stream = card.open(0, 0, &CONFIG).unwrap();
     assert!(matches!(stream.start(), Err(Error::NoAnswer { operation: "TRIGGER", .. })));
     drop(stream);
-    // Its transport holds a request without an answer.
+    // The transport still has a request without an answer.
     assert!(matches!(card.open(0, 0, &CONFIG), Err(Error::StreamBroken { .. })));
 }
 
-/// A daemon and its sound server that restart one after the other need more than four seconds.
+/// Tests a late start: a daemon and its sound server that restart one after the other need more than four seconds.
 #[test]
 fn a_device_that_gets_going_late_is_waited_for() {
     let machine = machine();
@@ -364,22 +364,23 @@ fn xsa_403_granted_pages_are_whole_zeroed_and_hold_nothing_else() {
     let card = machine.connect(TIMEOUT).unwrap();
     for _ in 0..5 {
         let mut stream = card.open(0, 0, &CONFIG).unwrap();
-        // 7680 bytes of ring and 4096 of control: the third page is only partly in use, and empty all the same.
+        // The ring has 7680 bytes and the control page 4096: the third page is only partly in use, but all of it is
+        // empty.
         assert_eq!(backend.heard.lock().unwrap().pages_at_open, vec![0; 3 * 4096]);
-        // What was in these pages must not come back with the next ones.
+        // The old contents of these pages must not come back with the next ones.
         stream.write(&vec![0xaa; RING]).unwrap();
         stream.close().unwrap();
     }
     let heard = backend.heard.lock().unwrap();
     for page in heard.ring_pages.chunks(4096) {
-        // Indices and marks of the ring; everything else is zero.
+        // The first bytes are indices and marks of the ring; everything else is zero.
         assert!(page[16..].iter().all(|&byte| byte == 0));
     }
     let write = heard.operations.iter().filter(|operation| matches!(operation, Operation::Write(_))).count();
     assert_eq!(write, 5);
 }
 
-/// A backend cannot keep a guest busy for ever with what is of no use.
+/// A backend cannot keep a guest busy for ever with useless messages.
 #[test]
 fn xsa_331_332_391_useless_events_and_notifications_break_the_stream() {
     let (floods, storms) = (Faults { floods: true, ..Faults::default() }, Faults { storms: true, ..Faults::default() });
@@ -395,7 +396,7 @@ fn xsa_331_332_391_useless_events_and_notifications_break_the_stream() {
     }
 }
 
-/// A backend that keeps everything does not get all memory, and who connects to it is told why.
+/// A backend that keeps everything does not get all memory, and a client that connects to it is told the reason.
 #[test]
 fn xsa_396_a_backend_that_keeps_pages_gets_no_more_of_them_after_a_while() {
     let machine = machine();

@@ -1,4 +1,4 @@
-//! Cards of protocol version 0: against the daemon, and against backends that are as those of 2015 may be.
+//! Tests of cards of protocol version 0: with the daemon, and with backends like those of 2015.
 
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,7 +52,7 @@ fn v0_is_spoken_where_the_backend_names_a_stream_and_no_versions() {
 fn the_daemon_plays_what_was_written_with_v0() {
     let mut world = duplex();
     let card = connect(&mut world, 0);
-    // One card, many sounds; periods of one and of many pages, and an end within one.
+    // One card plays many sounds: periods of one and of many pages, and an end within one.
     for (number, period_frames) in [480, 5000, 100_000].into_iter().enumerate() {
         let sound = noise(number as u64, 100_004);
         let mut stream = card.open_v0(0, 0, &Config { period_frames, ..CONFIG }).unwrap();
@@ -128,7 +128,7 @@ fn a_v0_stream_goes_on_with_the_next_daemon() {
     stream.drain().unwrap();
     assert_eq!(stream.stats().reconnects, 1);
     stream.close().unwrap();
-    // What was answered and not heard, the lead, went with the old daemon; nothing else did, and nothing came twice.
+    // Frames that were answered and not heard, the lead, went with the old daemon; no others did, and none came twice.
     let [before, after] = [world.played("5-0-0-0", 1, 1), world.played("5-0-0-0", 2, 192_000)];
     assert_same(&before, &sound[..before.len()]);
     let rest = &sound[sound.len() - after.len()..];
@@ -157,7 +157,7 @@ fn what_a_v0_backend_refuses_is_an_error_with_a_next_step() {
     assert!(matches!(stream.write(&[0; 3]), Err(Error::PartialFrame { bytes: 3, frame_bytes: 4 })));
 }
 
-/// A backend as one of 2015 may be: it makes no offer, waits for the frontend, answers each request in its turn.
+/// A backend like one of 2015: it makes no offer, waits for the frontend, and answers each request in turn.
 struct Backend {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -187,7 +187,7 @@ impl Backend {
             while !asked.load(Ordering::Acquire) {
                 while let Some(packet) = ring.take().expect("a frontend that keeps the rules") {
                     let request = Request::parse(&packet).expect("a request that makes sense");
-                    // A frontend that gave up took its pages back.
+                    // A frontend that gave up has taken its pages back.
                     if let Operation::Write(transfer) = request.operation
                         && let Ok(pages) = xen.map(GUEST, transfer.refs(), Access::ReadOnly)
                     {

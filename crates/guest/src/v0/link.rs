@@ -1,4 +1,4 @@
-//! What one connection gives a stream, and the waiting for answers.
+//! Resources of a stream's connection, and the waiting for answers.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use crate::transport::Epoch;
 use crate::wait::readable;
 use crate::{Error, Result, Stats, quarantine};
 
-/// How long an answer may take. Answers come in the order of the requests: one that comes sets the time anew for the next.
+/// Maximum time of an answer. Answers come in the order of the requests: each restarts the time for the next.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(ANSWER_TIMEOUT_MS as u64);
 
-/// A device's ring and channel. Dropping it ends the access; pages that the backend still maps are quarantined by
-/// the `xen` crate.
+/// A device's ring and channel. Dropping it ends the access; the `xen` crate quarantines pages that the backend still
+/// maps.
 #[derive(Debug)]
 pub(crate) struct Transport {
     pub(crate) stream: Stream<Granted>,
@@ -39,7 +39,7 @@ impl Transport {
         })
     }
 
-    /// Whether another open can use it: closed, and nothing unanswered.
+    /// Returns true if another open can use it: closed, and nothing unanswered.
     fn is_reusable(&self) -> bool {
         !self.epoch.is_lost()
             && self.stream.violation().is_none()
@@ -48,14 +48,14 @@ impl Transport {
     }
 }
 
-/// An open stream's hold on its transport.
+/// An open stream's use of its transport.
 pub(crate) struct Link {
     pub(crate) shared: Arc<Shared>,
-    /// `None` between losing a connection and having the next.
+    /// The transport; `None` between losing a connection and getting the next.
     transport: Option<Transport>,
-    /// The transport's counters when we got it.
+    /// The transport's counters when it was attached.
     before: Counters,
-    /// What was counted in earlier connections, and what is counted here and not in the core.
+    /// Counts of earlier connections, and counts of this one that the core does not have.
     pub(crate) stats: Stats,
     pub(crate) mixer: frontend::v0::Mixer,
 }
@@ -65,7 +65,7 @@ impl Link {
         Self { shared, before: transport.stream.counters(), transport: Some(transport), stats: Stats::default(), mixer }
     }
 
-    /// The transport, while its connection lasts.
+    /// Returns the transport while its connection lasts.
     pub(crate) fn transport(&mut self) -> Result<&mut Transport> {
         match &mut self.transport {
             Some(transport) if !transport.epoch.is_lost() => Ok(transport),
@@ -73,7 +73,7 @@ impl Link {
         }
     }
 
-    /// Bytes that were answered in this connection.
+    /// Returns the bytes of READs and WRITEs that were answered in this connection.
     pub(crate) fn moved_bytes(&self) -> u64 {
         let moved = |transport: &Transport| transport.stream.counters().moved_bytes - self.before.moved_bytes;
         self.transport.as_ref().map_or(0, moved)
@@ -92,7 +92,7 @@ impl Link {
         Ok(())
     }
 
-    /// Lets go of a lost connection's transport.
+    /// Releases the transport of a lost connection.
     pub(crate) fn detach(&mut self) {
         self.stats = self.stats();
         self.transport = None;
@@ -121,7 +121,7 @@ impl Link {
         }
     }
 
-    /// Shows what was submitted to the backend, and notifies it if it asked for that.
+    /// Shows the submitted requests to the backend, and notifies it if it asked for that.
     pub(crate) fn publish(&mut self) -> Result<()> {
         let transport = self.transport()?;
         if transport.stream.publish() {
@@ -131,7 +131,7 @@ impl Link {
         Ok(())
     }
 
-    /// Sends a request and waits for its answer; gives those before it to `taken`.
+    /// Sends a request and waits for its answer; passes earlier answers, too, to `taken`.
     pub(crate) fn request(&mut self, operation: Operation, taken: &mut impl FnMut(Completion)) -> Result<Completion> {
         self.submit(operation, taken)?;
         self.publish()?;
@@ -146,7 +146,7 @@ impl Link {
         answer.ok_or(Error::Lost)
     }
 
-    /// The same, where only success will do.
+    /// Like [`request`](Self::request), but only success is accepted.
     pub(crate) fn request_ok(
         &mut self,
         operation: Operation,
@@ -160,7 +160,7 @@ impl Link {
         }
     }
 
-    /// Takes the answers that are there.
+    /// Takes all answers that have come, and returns their number.
     pub(crate) fn take(&mut self, taken: &mut impl FnMut(Completion)) -> Result<u32> {
         let mut count = 0;
         while let Some(completion) = self.transport()?.stream.next_completion()? {
@@ -171,7 +171,7 @@ impl Link {
         Ok(count)
     }
 
-    /// Waits until an answer has come, and takes all that are there.
+    /// Waits until an answer has come, and takes all that have come.
     pub(crate) fn wait_answer(&mut self, waiting_for: &Operation, taken: &mut impl FnMut(Completion)) -> Result<()> {
         self.publish()?;
         let deadline = Instant::now() + ANSWER_TIMEOUT;
@@ -183,7 +183,7 @@ impl Link {
         Ok(())
     }
 
-    /// Sleeps until the channel or the connection has something new; `false` at the deadline.
+    /// Sleeps until the channel or the connection has news; returns false at the deadline.
     fn wait(&mut self, deadline: Instant) -> Result<bool> {
         let Some(transport) = self.transport.as_mut().filter(|transport| !transport.epoch.is_lost()) else {
             return Err(Error::Lost);
@@ -203,7 +203,7 @@ impl Link {
         Ok(true)
     }
 
-    /// Tells the backend what it has to know of the mixer.
+    /// Sends the mixer's settings that the backend does not know.
     pub(crate) fn flush_mixer(&mut self, taken: &mut impl FnMut(Completion)) -> Result<()> {
         if let Some(volume) = self.mixer.to_tell() {
             self.request_ok(Operation::SetVolume(volume), taken)?;
@@ -224,12 +224,12 @@ impl Drop for Link {
                 slot.transport = Some(Wire::V0(Box::new(transport)));
             }
         }
-        // An error is the store's; the next one who needs it will see it.
+        // An error is the store's; the next user of the store will see it.
         let _: Result<()> = connection.update_held();
     }
 }
 
-/// What the driver of 2015 calls it.
+/// Returns the operation's name in the driver of 2015.
 pub(crate) fn name(operation: &Operation) -> &'static str {
     match operation {
         Operation::Open(_) => "OPEN",

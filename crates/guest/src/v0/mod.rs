@@ -1,7 +1,7 @@
 //! Streams of protocol version 0, for backends that speak nothing newer.
 //!
-//! What the protocol lacks shows: no pause, no position but the answers, no end of a run but CLOSE, one volume for the
-//! left and one for the right side. A backend says that it refuses, never why.
+//! The limits of the protocol show: no pause, no position but the answers, no end of a run but CLOSE, one volume for
+//! the left and one for the right side. A backend tells that it refuses, never the reason.
 
 mod link;
 mod stream;

@@ -14,23 +14,23 @@ use super::link::{Link, name};
 use crate::recovery::RECOVERY_TIMEOUT;
 use crate::{Config, Error, Result, Stats, StreamInfo, quarantine};
 
-/// READs in flight: the second is there when the first is answered.
+/// Number of READs in flight: the second is there when the first is answered.
 const READS: u32 = 2;
 
-/// Where frames lie while a backend has them.
+/// Memory of frames in flight.
 struct Areas {
     pages: Vec<Granted>,
-    /// Areas in flight: their index, and the bytes used. In the order of the ring.
+    /// Areas in flight, in the order of the ring: their index, and the bytes used.
     used: VecDeque<(usize, u32)>,
     next: usize,
-    /// Captured, and not read by the application yet.
+    /// Bytes that were captured and that the application has not read yet.
     captured: VecDeque<u8>,
-    /// The operation that failed when nobody waited for it.
+    /// Operation that failed while nobody waited for it.
     failed: Option<Operation>,
 }
 
 impl Areas {
-    /// An answer came: its area is free.
+    /// Frees the area of an answered request.
     fn completed(&mut self, completion: &Completion) {
         let (Operation::Read(transfer) | Operation::Write(transfer)) = completion.operation else { return };
         let Some((index, _)) = self.used.pop_front() else { return };
@@ -46,8 +46,9 @@ impl Areas {
 
 /// An opened stream of protocol version 0. Dropping it closes it.
 ///
-/// Blocking calls survive the loss of the backend as long as it comes back within the recovery time. What it had accepted
-/// and not played by then (a tenth of a second with vsndd) is lost with it: the protocol does not tell how much that is.
+/// Blocking calls survive the loss of the backend if it comes back within the recovery time. Frames that it had
+/// accepted and not played by then (a tenth of a second with vsndd) are lost with it: the protocol does not tell their
+/// number.
 pub struct OpenStream {
     link: Link,
     info: StreamInfo,
@@ -85,7 +86,7 @@ impl OpenStream {
 
     /// Grants pages and opens the stream on the link's connection.
     fn send_open(&mut self) -> Result<()> {
-        // A backend only reads what is played.
+        // A backend only reads frames that it plays.
         let access = match self.info.direction {
             Direction::Playback => Access::ReadOnly,
             Direction::Capture => Access::ReadWrite,
@@ -103,33 +104,34 @@ impl OpenStream {
         self.link.flush_mixer(&mut |_| {})
     }
 
-    /// What was opened.
+    /// Returns the description of the stream.
     #[must_use]
     pub fn info(&self) -> &StreamInfo {
         &self.info
     }
 
-    /// The sizes that were chosen; a buffer is as many periods as may be on their way to the backend.
+    /// Returns the sizes that were chosen; a buffer is as many periods as may be in flight to the backend.
     #[must_use]
     pub fn geometry(&self) -> &Geometry {
         &self.geometry
     }
 
-    /// How long a blocking call waits for a lost backend; 10 s unless set, 0 to fail with [`Error::Lost`] at once.
+    /// Sets the time that a blocking call waits for a lost backend; 15 s unless set, 0 to fail with [`Error::Lost`]
+    /// immediately.
     pub fn set_recovery_timeout(&mut self, timeout: Duration) {
         self.recovery_timeout = timeout;
     }
 
-    /// Does nothing: the answer to a WRITE is what keeps the time, and its delay says nothing of the transport.
+    /// Does nothing: the answer to a WRITE depends on the playback, and its delay says nothing about the transport.
     pub fn measure_write_latency(&mut self, _measure: bool) {}
 
-    /// Counters since the stream was opened; what counts as an event is an answered READ or WRITE.
+    /// Returns the counters since the stream was opened; an answered READ or WRITE counts as an event.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.link.stats()
     }
 
-    /// Bytes that the backend said it played or captured, over all connections.
+    /// Returns the bytes that the backend reported as played or captured, over all connections.
     #[must_use]
     pub fn position(&self) -> u64 {
         self.carried + self.link.moved_bytes()
@@ -139,8 +141,8 @@ impl OpenStream {
     ///
     /// # Errors
     /// [`Error::PartialFrame`], [`Error::Direction`], [`Error::Closed`], [`Error::RefusedWithoutReason`],
-    /// [`Error::NoAnswer`], [`Error::Violation`]; [`Error::Lost`] and those of connecting when the backend does not come
-    /// back in time.
+    /// [`Error::NoAnswer`], [`Error::Violation`]; [`Error::Lost`] and errors of connecting when the backend does not
+    /// come back in time.
     pub fn write(&mut self, data: &[u8]) -> Result<()> {
         self.expect(Direction::Playback)?;
         let frame_bytes = self.geometry.frame_bytes();
@@ -173,7 +175,7 @@ impl OpenStream {
         areas.used.push_back((areas.next, length));
         areas.next = (areas.next + 1) % areas.pages.len().max(1);
         match self.link.publish() {
-            // It is among what a new connection is sent once more.
+            // The request is among those that are sent again on a new connection.
             Err(Error::Lost) => Ok(()),
             published => published,
         }
@@ -199,10 +201,10 @@ impl OpenStream {
         }
     }
 
-    /// Reads captured frames into `data` and returns how many bytes: at least one frame, waiting for it.
+    /// Reads captured frames into `data` and returns the number of bytes: at least one frame, waiting for it.
     ///
     /// # Errors
-    /// As [`write`](Self::write).
+    /// Errors of [`write`](Self::write).
     pub fn read(&mut self, data: &mut [u8]) -> Result<usize> {
         self.expect(Direction::Capture)?;
         let frame_bytes = self.geometry.frame_bytes();
@@ -220,15 +222,15 @@ impl OpenStream {
         Ok(ready)
     }
 
-    /// Nothing but `refusal`: the protocol has no START, and a capture that is refused stays so.
+    /// Returns `refusal`: the protocol has no START, and a refused capture stays refused.
     ///
     /// # Errors
-    /// Always.
+    /// Always; [`Error::Closed`] or [`Error::Direction`] come first.
     pub fn restart(&mut self, refusal: Error) -> Result<()> {
         self.expect(Direction::Capture).and(Err(refusal))
     }
 
-    /// Keeps READs on their way and waits for one.
+    /// Keeps READs in flight and waits for one.
     fn get(&mut self) -> Result<()> {
         self.take_answers()?;
         while self.areas.used.len() < READS.min(self.transfers.areas()) as usize {
@@ -240,11 +242,11 @@ impl OpenStream {
         if self.areas.captured.is_empty() { self.wait_answer() } else { Ok(()) }
     }
 
-    /// Waits until every WRITE is answered. The end, which the backend keeps as its lead, is played before it answers
-    /// [`close`](Self::close).
+    /// Waits until every WRITE is answered. The backend keeps the last frames as its lead, and plays them before it
+    /// answers [`close`](Self::close).
     ///
     /// # Errors
-    /// As [`write`](Self::write).
+    /// Errors of [`write`](Self::write).
     pub fn drain(&mut self) -> Result<()> {
         self.expect(Direction::Playback)?;
         while self
@@ -259,7 +261,7 @@ impl OpenStream {
         Ok(())
     }
 
-    /// Does nothing to the backend: the protocol has no end of a run but CLOSE. What was captured is forgotten.
+    /// Sends nothing to the backend: the protocol has no end of a run but CLOSE. Captured frames are dropped.
     ///
     /// # Errors
     /// [`Error::Closed`].
@@ -273,7 +275,7 @@ impl OpenStream {
     /// protocol's scale goes from −45 dB, below which is silence, to 0 dB in steps of 0.30 dB.
     ///
     /// # Errors
-    /// As [`write`](Self::write).
+    /// Errors of [`write`](Self::write).
     pub fn set_volume(&mut self, volume: &[i32]) -> Result<()> {
         let first = volume.first().copied().unwrap_or(0);
         let levels = [first, volume.get(1).copied().unwrap_or(first)].map(Level::from_millidecibels);
@@ -286,7 +288,7 @@ impl OpenStream {
     /// Mutes the sides whose flag is set and unmutes the others.
     ///
     /// # Errors
-    /// As [`write`](Self::write).
+    /// Errors of [`write`](Self::write).
     pub fn set_mute(&mut self, muted: &[bool]) -> Result<()> {
         let first = muted.first().copied().unwrap_or(false);
         self.muted = [first, muted.get(1).copied().unwrap_or(first)];
@@ -303,10 +305,10 @@ impl OpenStream {
         Ok(())
     }
 
-    /// The volume that the backend has, left and right in 0.001 dB; `None` is silence.
+    /// Returns the backend's volume, left and right in 0.001 dB; `None` is silence.
     ///
     /// # Errors
-    /// As [`write`](Self::write).
+    /// Errors of [`write`](Self::write).
     pub fn volume(&mut self) -> Result<[Option<i32>; 2]> {
         self.expect(self.info.direction)?;
         let areas = &mut self.areas;
@@ -315,7 +317,7 @@ impl OpenStream {
         Ok([volume.left.millidecibels(), volume.right.millidecibels()])
     }
 
-    /// Does something; where the connection is lost, gets a new one and gives `None`.
+    /// Calls `act`; if the connection is lost, gets a new one and returns `None`.
     fn retry<T>(&mut self, act: impl FnOnce(&mut Self) -> Result<T>) -> Result<Option<T>> {
         match act(self) {
             Ok(value) => Ok(Some(value)),
@@ -324,11 +326,11 @@ impl OpenStream {
         }
     }
 
-    /// Waits for the backend to come back, the recovery time at most, and goes on with the new connection: opens the
-    /// stream anew, tells its volume, and sends once more what was not answered.
+    /// Waits for the backend to come back, at most for the recovery time, and goes on with the new connection: opens
+    /// the stream again, tells its volume, and sends the unanswered frames again.
     fn recover(&mut self) -> Result<()> {
         let deadline = Instant::now() + self.recovery_timeout;
-        // Our own pages, which no backend could write to: what is in them is what was written there.
+        // The pages are our own, and no backend could write to them: their contents are those that were written.
         let unanswered: Vec<Vec<u8>> = match self.info.direction {
             Direction::Playback => self
                 .areas
@@ -362,8 +364,8 @@ impl OpenStream {
         unanswered.iter().try_for_each(|period| self.put(period))
     }
 
-    /// Takes the pages back. Those that the backend still maps go into quarantine: dropped, but not freed before the
-    /// last mapping goes (XSA-396).
+    /// Takes the pages back. Pages that the backend still maps go into quarantine: dropped, but not freed before the
+    /// last mapping ends (XSA-396).
     fn end_access(&mut self) {
         self.areas.used.clear();
         self.areas.next = 0;
@@ -381,11 +383,11 @@ impl OpenStream {
         if self.info.direction == direction { Ok(()) } else { Err(Error::Direction(self.info.direction)) }
     }
 
-    /// Closes the stream; what was written is played to its end before the backend answers. Closing twice does nothing.
+    /// Closes the stream; the backend plays all written frames before it answers. Closing twice does nothing.
     ///
     /// # Errors
     /// [`Error::NoAnswer`], [`Error::Violation`]: the stream is closed all the same, and unusable until the card is
-    /// connected anew.
+    /// connected again.
     pub fn close(&mut self) -> Result<()> {
         if std::mem::replace(&mut self.closed, true) {
             return Ok(());
@@ -407,7 +409,7 @@ impl OpenStream {
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        // Nobody is left to be told.
+        // No caller is left to get the error.
         let _: Result<()> = self.close();
     }
 }

@@ -20,7 +20,7 @@ pub const TIMEOUT: Duration = Duration::from_secs(60);
 pub const DUPLEX: &str = "[['CARD, short-name=Test', 'PCM, name=main', 'STREAM, unique-id=p0, type=p', \
                           'STREAM, unique-id=c0, type=c']]";
 
-/// 48 kHz stereo s16 with 10 ms periods, four of them.
+/// Configuration of 48 kHz stereo s16: four periods of 10 ms.
 pub const CONFIG: Config =
     Config { format: Format::S16Le, rate_hz: 48_000, channels: 2, period_frames: 480, buffer_frames: 1920 };
 
@@ -63,14 +63,14 @@ impl Machine {
     }
 }
 
-/// Ways to be a bad backend.
+/// Faults of a bad backend.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Faults {
-    /// Does not let go of the stream's buffer at CLOSE.
+    /// Keeps the stream's buffer mapped at CLOSE.
     pub keeps_mapped: bool,
     /// Does not offer volume and mute.
     pub no_mixer: bool,
-    /// Answers WRITE number n as something else.
+    /// Answers WRITE number n as another operation.
     pub confuses_write: Option<u32>,
     /// Refuses READ number n.
     pub refuses_read: Option<u32>,
@@ -78,15 +78,15 @@ pub struct Faults {
     pub falls_silent: bool,
     /// Refuses OPEN.
     pub refuses_open: Option<Errno>,
-    /// Tells of nothing but positions that cannot be true, as many as there is room for.
+    /// Reports only positions that cannot be true, as many as there is room for.
     pub floods: bool,
     /// Notifies for nothing.
     pub storms: bool,
-    /// Refuses READ number n and all after it, until what ends that.
+    /// Refuses READ number n and all after it, until the given end.
     pub overruns_at_read: Option<(u32, Until)>,
     /// Plays this many times faster than it should; 0 means 1.
     pub speed: u32,
-    /// Its device moves so long after START.
+    /// Lets its device move this long after START.
     pub moves_after: Duration,
 }
 
@@ -98,23 +98,23 @@ pub enum Until {
     Never,
 }
 
-/// What the backend was given.
+/// Data that the backend was given.
 #[derive(Debug, Default)]
 pub struct Heard {
     pub played: Vec<u8>,
     pub operations: Vec<Operation>,
     pub volume: Vec<i32>,
     pub muted: Vec<bool>,
-    /// The buffer's pages as they were at OPEN, and the ring and event page at Connected.
+    /// Contents of the buffer's pages at OPEN, and of the ring and event page at Connected.
     pub pages_at_open: Vec<u8>,
     pub ring_pages: Vec<u8>,
     pub notifications: u32,
 }
 
 enum Command {
-    /// End without a word, as a process that is killed.
+    /// Ends without a word, like a killed process.
     Die,
-    /// End as a daemon that is asked to.
+    /// Ends like a daemon that is asked to stop.
     Stop,
 }
 
@@ -160,14 +160,14 @@ struct Buffer {
     frame_bytes: u32,
     rate: u64,
     channels: usize,
-    /// Position at the start of the run; written and played in it.
+    /// Position at the start of the run; bytes written and played in it.
     origin: u64,
     written: u64,
     played: u64,
     reported: u64,
     period: u64,
     running: Option<Instant>,
-    /// Played when `running` began.
+    /// Bytes played when `running` began.
     base: u64,
 }
 
@@ -477,7 +477,7 @@ impl Served {
                 open.played += length;
             }
             if dry {
-                // The clock stands while there is nothing to play.
+                // The clock stands still while there is nothing to play.
                 (open.running, open.base) = (Some(Instant::now()), open.played);
             }
         }
@@ -493,13 +493,14 @@ impl Served {
     }
 }
 
-/// What the backend captures into a ring of `ring` bytes, from the start of a run on: bytes that tell their place.
+/// Returns the bytes that the backend captures into a ring of `ring` bytes from the start of a run on; they tell their
+/// place.
 pub fn captured(ring: usize, bytes: usize) -> Vec<u8> {
     (0..bytes).map(|at| (at % ring / 4) as u8).collect()
 }
 
 impl Heard {
-    /// What was asked for with READ.
+    /// Returns the ranges that READs asked for.
     pub fn read_spans(&self) -> Vec<Span> {
         let span = |operation: &Operation| match operation {
             Operation::Read(span) => Some(*span),
@@ -509,7 +510,7 @@ impl Heard {
     }
 }
 
-/// Sound in which every frame is another.
+/// Returns sound in which every frame differs.
 pub fn ramp(frames: usize) -> Vec<u8> {
     (0..frames as u32).flat_map(u32::to_le_bytes).collect()
 }
