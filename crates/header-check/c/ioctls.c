@@ -46,7 +46,7 @@ int main(void)
     return 0;
 }
 
-/* Both headers define these two, alike. */
+/* Both headers define these two, with the same values. */
 #undef UNMAP_NOTIFY_CLEAR_BYTE
 #undef UNMAP_NOTIFY_SEND_EVENT
 #include <xen/gntalloc.h>

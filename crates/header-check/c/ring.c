@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Newer than this, the headers leave the barriers to those who include them. */
+/* The latest version of the headers leaves the barriers to their users. */
 #define __XEN_INTERFACE_VERSION__ __XEN_LATEST_INTERFACE_VERSION__
 #define xen_mb() __sync_synchronize()
 #define xen_rmb() __sync_synchronize()

@@ -1,4 +1,4 @@
-/* Prints what the compiler made of a header, one name=value line each. */
+/* Prints the compiler's values of a header, one name=value line each. */
 #include <errno.h>
 #include <stddef.h>
 #include <stdint.h>

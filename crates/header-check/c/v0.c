@@ -53,7 +53,7 @@ int main(void)
     printf("slot0=%zu\n", offsetof(struct v0_sring, ring));
     printf("slot1=%zu\n", (size_t)((char *)&sring.ring[1] - (char *)&sring));
 
-    /* Every field holds a number of its own, and the packet is said byte by byte. */
+    /* Every field has a value of its own, and the packet is printed byte by byte. */
     struct request open = { .operation = 0 }, rw = { .operation = 3 }, vol = { .operation = 4 };
     open.u.open.id = 0x0102030405060708ull;
     open.u.open.params = (struct params){ 2, 6, 44100 };

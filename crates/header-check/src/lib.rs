@@ -1,9 +1,8 @@
 //! Compares the crates' constants and layouts with the C headers.
 //!
-//! The headers are asked, not copied: small C programs (`c/*.c`) include them, are compiled when a
-//! test runs, and answer on their standard output what the compiler made of them. The tests need a C
-//! compiler (`cc`, or what `CC` says) and Debian's packages `libxen-dev` and `libc6-dev`; without
-//! them they fail and say so.
+//! The headers are compiled, not copied: small C programs (`c/*.c`) include them, are compiled when a test runs, and
+//! print the compiler's values on their standard output. The tests need a C compiler (`cc`, or the value of `CC`) and
+//! Debian's packages `libxen-dev` and `libc6-dev`; without them they fail with a message.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -13,7 +12,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use tempfile::TempDir;
 
-/// A C program of this crate, running.
+/// A running C program of this crate.
 pub struct Program {
     child: Child,
     input: ChildStdin,
@@ -26,7 +25,7 @@ impl Program {
     ///
     /// # Panics
     ///
-    /// If there is no compiler, no headers, or the program is wrong: there is nothing to compare then.
+    /// If there is no compiler, no headers, or the program is wrong, since there is nothing to compare then.
     #[must_use]
     pub fn start(name: &str) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
@@ -61,7 +60,7 @@ impl Program {
         self.input.write_all(bytes).expect("the C program lives");
     }
 
-    /// Receives exactly as many bytes.
+    /// Receives exactly `bytes.len()` bytes.
     ///
     /// # Panics
     ///
@@ -89,15 +88,15 @@ impl Drop for Program {
     }
 }
 
-/// What a header defines, by name.
+/// Definitions of a header, by name.
 pub struct Constants(HashMap<String, String>);
 
 impl Constants {
-    /// Asks the C program `c/NAME.c`, which prints `name=value` lines.
+    /// Runs the C program `c/NAME.c`, which prints `name=value` lines.
     ///
     /// # Panics
     ///
-    /// As [`Program::start`].
+    /// Like [`Program::start`].
     #[must_use]
     pub fn of(name: &str) -> Self {
         let mut program = Program::start(name);
@@ -106,7 +105,7 @@ impl Constants {
         Self(text.lines().filter_map(|line| line.split_once('=')).map(|(k, v)| (k.into(), v.into())).collect())
     }
 
-    /// The value of a name as text.
+    /// Returns the value of a name as text.
     ///
     /// # Panics
     ///
@@ -116,7 +115,7 @@ impl Constants {
         self.0.get(name).unwrap_or_else(|| panic!("the C program tells nothing of {name}"))
     }
 
-    /// The value of a name as a number.
+    /// Returns the value of a name as a number.
     ///
     /// # Panics
     ///
@@ -126,7 +125,7 @@ impl Constants {
         self.text(name).parse().unwrap_or_else(|_| panic!("{name} is {}", self.text(name)))
     }
 
-    /// All names that start with a prefix, without it.
+    /// Iterates over all names that start with a prefix, without it.
     pub fn starting_with<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.0.iter().filter_map(move |(name, value)| Some((name.strip_prefix(prefix)?, value.as_str())))
     }

@@ -1,4 +1,4 @@
-//! The device files' numbers and structures against `xen/evtchn.h`, `xen/gntdev.h`, `xen/gntalloc.h`.
+//! Tests of the device files' numbers and structures against `xen/evtchn.h`, `xen/gntdev.h`, `xen/gntalloc.h`.
 
 use std::mem::offset_of;
 

@@ -1,5 +1,5 @@
-//! Our ring against the macros of `xen/io/ring.h`: the same steps, the same decisions, and each end
-//! works with the other's opposite.
+//! Tests of our ring against the macros of `xen/io/ring.h`: the same steps give the same decisions, and each end works
+//! with the other implementation's opposite end.
 
 use std::cell::RefCell;
 
@@ -9,10 +9,10 @@ use sndif::test_utils::Pages;
 use sndif::v2::{BackRing, FrontRing};
 use sndif::{PAGE_BYTES, SharedMemory};
 
-/// Set in the result of taking something, beside its id.
+/// Flag in the result of taking a packet, beside its id.
 const TAKEN: u32 = 0x1_0000;
 
-/// The C ends. One program serves every run: both ends are initialised anew for each.
+/// The C ends. One program serves every run: both ends are initialised again for each.
 struct CRing(RefCell<Program>);
 
 impl CRing {
@@ -99,7 +99,7 @@ impl Back<'_> {
     }
 }
 
-/// What every step answered.
+/// Returns the results of all steps.
 fn trace(steps: &[Step], c: &CRing, our_front: bool, our_back: bool) -> Vec<u32> {
     let page = Pages::new(1);
     let mut front = if our_front {
@@ -124,7 +124,7 @@ fn trace(steps: &[Step], c: &CRing, our_front: bool, our_back: bool) -> Vec<u32>
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    // More of what moves packets than of what looks at them, so that the ring fills and laps.
+    // Steps that move packets have more weight than those that look at them, so that the ring fills and wraps.
     let step = prop_oneof![
         4 => Just(Step::Put),
         2 => Just(Step::PublishRequests),

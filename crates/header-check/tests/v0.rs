@@ -1,4 +1,4 @@
-//! The packets of protocol version 0 against structures that a C compiler laid out.
+//! Tests of the packets of protocol version 0 against structures that a C compiler laid out.
 
 use header_check::Constants;
 use sndif::v0::{

@@ -1,4 +1,4 @@
-//! The xenstore crate against `xen/io/xs_wire.h`.
+//! Tests of the xenstore crate against `xen/io/xs_wire.h`.
 
 use std::collections::BTreeSet;
 

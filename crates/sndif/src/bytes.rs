@@ -1,17 +1,16 @@
 //! Little-endian fields of fixed-size packets.
 //!
-//! Offsets are const parameters, so that one outside the packet fails to compile instead of failing
-//! to run.
+//! Offsets are const parameters, so that an offset outside the packet fails to compile instead of failing to run.
 
 /// Bytes of a packet of protocol v2.
 pub(crate) const PACKET_BYTES: usize = 64;
 
-/// A packet of protocol v2 being taken apart or put together.
+/// A packet of protocol v2 while it is parsed or built.
 pub(crate) type Packet = [u8; PACKET_BYTES];
 
 /// A packet of any size.
 pub(crate) trait Bytes {
-    /// The `N` bytes at `AT`.
+    /// Returns the `N` bytes at `AT`.
     fn take<const AT: usize, const N: usize>(&self) -> [u8; N];
 
     /// Replaces the `N` bytes at `AT`.

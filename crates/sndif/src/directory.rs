@@ -1,4 +1,4 @@
-//! The page directory: which grants make up a stream's shared buffer.
+//! The page directory: the list of grants that make up a stream's shared buffer.
 //!
 //! Each directory page holds the reference of the next one (0 = last) and up to 1023 references of
 //! buffer pages (sndif.h, `struct xensnd_page_directory`).
@@ -10,7 +10,7 @@ use crate::{GrantRef, PAGE_BYTES, SharedMemory};
 /// Buffer references in one directory page.
 pub const DIRECTORY_REFS: usize = PAGE_BYTES / 4 - 1;
 
-/// Directory pages that [`DirectoryWalk`] follows at most: buffers up to 64 MB.
+/// Maximum number of directory pages that [`DirectoryWalk`] follows: buffers up to 64 MB.
 const MAX_PAGES: usize = 16;
 
 /// Number of pages that hold `buffer_bytes` bytes.
@@ -19,7 +19,7 @@ pub const fn pages_for(buffer_bytes: u32) -> usize {
     (buffer_bytes as usize).div_ceil(PAGE_BYTES)
 }
 
-/// What is wrong with a directory.
+/// Fault of a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Violation {
     /// The buffer is empty or larger than 16 directory pages can describe.
@@ -42,7 +42,7 @@ impl fmt::Display for Violation {
 
 impl core::error::Error for Violation {}
 
-/// What the walk needs next.
+/// Next step of the walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// Copy the directory page with this reference and give it to [`DirectoryWalk::page`].
@@ -76,10 +76,10 @@ impl DirectoryWalk {
         Ok((walk, step))
     }
 
-    /// Takes the copy of the page asked for, gives its references to `refs` in order.
+    /// Takes the copy of the requested page, and passes its references to `refs` in order.
     ///
     /// # Errors
-    /// A [`Violation`]; the references given until then are not to be used.
+    /// A [`Violation`]; the references passed until then must not be used.
     pub fn page(&mut self, page: &[u8; PAGE_BYTES], mut refs: impl FnMut(GrantRef)) -> Result<Step, Violation> {
         let (words, _) = page.as_chunks::<4>();
         let mut words = words.iter().map(|&word| u32::from_le_bytes(word));
@@ -120,8 +120,8 @@ impl DirectoryWriter {
         buffer_pages.div_ceil(DIRECTORY_REFS)
     }
 
-    /// Fills `memory`, whose pages have the references `own`, with the references `buffer`.
-    /// Returns `false` when memory or `own` is too short for them.
+    /// Fills `memory`, whose pages have the references `own`, with the references `buffer`. Returns false when memory
+    /// or `own` is too short for them.
     pub fn write(memory: &impl SharedMemory, own: &[GrantRef], buffer: &[GrantRef]) -> bool {
         let pages = Self::pages(buffer.len());
         if own.len() < pages || memory.len() < pages.saturating_mul(PAGE_BYTES) {

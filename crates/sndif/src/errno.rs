@@ -1,4 +1,4 @@
-//! Error numbers as Xen counts them (`xen/errno.h`); equal to Linux's for every one used here.
+//! Error numbers of Xen (`xen/errno.h`); those used here are equal to Linux's.
 
 use core::fmt;
 
@@ -28,8 +28,8 @@ impl Errno {
     /// Operation not supported.
     pub const EOPNOTSUPP: Self = Self(95);
 
-    /// The error in a response's status, or `None` for success. A positive status is not defined by
-    /// the protocol and counts as [`Errno::EIO`].
+    /// Returns the error in a response's status, or `None` for success. A positive status is not defined by the
+    /// protocol and counts as [`Errno::EIO`].
     #[must_use]
     pub const fn from_status(status: i32) -> Option<Self> {
         match status {
@@ -39,19 +39,19 @@ impl Errno {
         }
     }
 
-    /// The status that a response carries for this error.
+    /// Returns the status that a response carries for this error.
     #[must_use]
     pub const fn status(self) -> i32 {
         self.0.saturating_neg()
     }
 
-    /// The positive number.
+    /// Returns the positive number.
     #[must_use]
     pub const fn number(self) -> i32 {
         self.0
     }
 
-    /// The error's C name, or `None` when this crate has no constant for it.
+    /// Returns the error's C name, or `None` when this crate has no constant for it.
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
         Some(match self {

@@ -1,7 +1,7 @@
 //! The 25 sample formats: wire code, XenStore name, size of a sample.
 //!
-//! Source: sndif.h, "PCM FORMATS". Widths are those of ALSA, which the codes mirror: 24-bit samples
-//! sit in the low three bytes of a 4-byte container.
+//! Source: sndif.h, "PCM FORMATS". Widths are those of ALSA, which the codes mirror: 24-bit samples lie in the low
+//! three bytes of a 4-byte container.
 
 use core::fmt;
 
@@ -39,7 +39,7 @@ pub enum Format {
     Gsm = 24,
 }
 
-/// How much room a sample of a format takes.
+/// Size of a sample of a format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FormatWidth {
     /// This many bytes per sample.
@@ -62,7 +62,7 @@ impl fmt::Display for UnknownFormat {
 
 impl core::error::Error for UnknownFormat {}
 
-/// Format, name in XenStore, second spelling that xl.cfg(5) uses.
+/// Format, name in XenStore, and second spelling for xl.cfg(5).
 const NAMES: [(Format, &str, Option<&str>); 25] = [
     (Format::S8, "s8", None),
     (Format::U8, "u8", None),
@@ -92,18 +92,18 @@ const NAMES: [(Format, &str, Option<&str>); 25] = [
 ];
 
 impl Format {
-    /// Every format, in the order of their codes.
+    /// Iterates over every format, in the order of their codes.
     pub fn all() -> impl Iterator<Item = Format> + Clone {
         NAMES.iter().map(|&(format, _, _)| format)
     }
 
-    /// The code on the wire.
+    /// Returns the code on the wire.
     #[must_use]
     pub const fn code(self) -> u8 {
         self as u8
     }
 
-    /// The format with this wire code.
+    /// Returns the format with this wire code.
     ///
     /// # Errors
     /// [`UnknownFormat`] for a code above 24; an unsupported ALSA format arrives from Linux as 0xEA.
@@ -111,19 +111,19 @@ impl Format {
         NAMES.get(usize::from(code)).map(|&(format, _, _)| format).ok_or(UnknownFormat)
     }
 
-    /// The name as sndif.h writes it (`float_le`, not `f32_le`).
+    /// Returns the name in sndif.h (`float_le`, not `f32_le`).
     #[must_use]
     pub fn name(self) -> &'static str {
         NAMES.iter().find(|entry| entry.0 == self).map_or("", |entry| entry.1)
     }
 
-    /// The name that xl.cfg(5) accepts: it knows the float formats only as `f32_le` and the like.
+    /// Returns the name that xl.cfg(5) accepts: xl knows the float formats only as `f32_le` and the like.
     #[must_use]
     pub fn xl_name(self) -> &'static str {
         NAMES.iter().find(|entry| entry.0 == self).map_or("", |entry| entry.2.unwrap_or(entry.1))
     }
 
-    /// The format with this name, in either spelling.
+    /// Returns the format with this name, in either spelling.
     ///
     /// # Errors
     /// [`UnknownFormat`] when no format has the name.
@@ -131,7 +131,7 @@ impl Format {
         NAMES.iter().find(|entry| entry.1 == name || entry.2 == Some(name)).map(|entry| entry.0).ok_or(UnknownFormat)
     }
 
-    /// Room that one sample takes.
+    /// Returns the size of one sample.
     #[must_use]
     pub const fn width(self) -> FormatWidth {
         use Format as F;
@@ -148,8 +148,8 @@ impl Format {
         }
     }
 
-    /// Bytes of one frame (one sample per channel), or `None` when that is not a whole number:
-    /// IMA ADPCM with an odd channel count.
+    /// Returns the bytes of one frame (one sample per channel), or `None` when that is not a whole number: IMA ADPCM
+    /// with an odd channel count.
     #[must_use]
     pub const fn frame_bytes(self, channels: u8) -> Option<u32> {
         let channels = channels as u32;
@@ -182,7 +182,7 @@ impl fmt::Display for Format {
     }
 }
 
-/// A set of formats as HW_PARAM_QUERY carries it: bit `1 << code`.
+/// A set of formats, as encoded in HW_PARAM_QUERY: bit `1 << code`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FormatSet(u64);
 
@@ -192,43 +192,43 @@ impl FormatSet {
     /// All 25 formats.
     pub const ALL: Self = Self((1 << NAMES.len()) - 1);
 
-    /// The set with these bits; bits that name no format are dropped.
+    /// Makes the set with these bits; bits that name no format are dropped.
     #[must_use]
     pub const fn from_bits(bits: u64) -> Self {
         Self(bits & Self::ALL.0)
     }
 
-    /// The bits for the wire.
+    /// Returns the bits for the wire.
     #[must_use]
     pub const fn bits(self) -> u64 {
         self.0
     }
 
-    /// Whether `format` is in the set.
+    /// Returns true if `format` is in the set.
     #[must_use]
     pub const fn contains(self, format: Format) -> bool {
         self.0 & (1 << format.code()) != 0
     }
 
-    /// The set and `format`.
+    /// Returns the set with `format` added.
     #[must_use]
     pub const fn with(self, format: Format) -> Self {
         Self(self.0 | 1 << format.code())
     }
 
-    /// What is in both sets.
+    /// Returns the formats that are in both sets.
     #[must_use]
     pub const fn intersection(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
-    /// Whether no format is left.
+    /// Returns true if no format is in the set.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// The formats of the set, in the order of their codes.
+    /// Iterates over the formats of the set, in the order of their codes.
     pub fn iter(self) -> impl Iterator<Item = Format> {
         Format::all().filter(move |&format| self.contains(format))
     }

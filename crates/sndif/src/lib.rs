@@ -1,14 +1,13 @@
 //! The sndif protocol of Xen para-virtual sound, and nothing else.
 //!
-//! A guest's sound card (the *frontend*) and the host's sound daemon (the *backend*) share pages and
-//! signal each other with event channels. This crate knows what stands in those pages and in
-//! XenStore: packets, ring and event-page arithmetic, the page directory, sample formats, node names.
-//! It performs no I/O, allocates nothing and depends on nothing, so that a kernel module, a daemon, a
-//! unikernel and a fuzzer use the same code.
+//! A guest's sound card (the *frontend*) and the host's sound daemon (the *backend*) share pages and signal each other
+//! with event channels. This crate defines the contents of those pages and of XenStore: packets, ring and event-page
+//! arithmetic, the page directory, sample formats, node names. It performs no I/O, allocates nothing and depends on
+//! nothing, so that a kernel module, a daemon, a unikernel and a fuzzer use the same code.
 //!
-//! Two generations of the protocol stand side by side: version 2 of Xen's public header `xen/io/sndif.h`
-//! (since Xen 4.11) in [`v2`], and that of the 2015 driver, called version 0, in [`v0`]. What does not depend on
-//! the version — rings, pages, formats, states — stands beside them.
+//! The crate has two generations of the protocol: version 2 of Xen's public header `xen/io/sndif.h` (since Xen 4.11) in
+//! [`v2`], and the protocol of the 2015 driver, called version 0, in [`v0`]. Parts that do not depend on the version —
+//! rings, pages, formats, states — are outside of both.
 //!
 //! Shared memory is reached only through [`SharedMemory`]: a packet is copied out once, checked, and
 //! never read again.
@@ -57,7 +56,7 @@ pub use protocol::{BadResponse, Protocol, UnknownProtocol};
 pub use ring::{BackRing, FrontRing, RingFull, RingViolation, SLOTS_OFFSET, ring_slots};
 pub use xenbus::XenbusState;
 
-/// Size in bytes of a page in every Xen interface, whatever the guest's own page size is.
+/// Size in bytes of a page in every Xen interface, regardless of the guest's own page size.
 pub const PAGE_BYTES: usize = 4096;
 
 /// A grant reference: the right, numbered by the granting domain, to map one of its pages.

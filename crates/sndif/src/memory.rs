@@ -1,19 +1,18 @@
-//! How memory shared with another domain is reached.
+//! Access to memory shared with another domain.
 
 /// Memory that the other side may change at any moment.
 ///
-/// There is no `&[u8]` behind it: a reference would promise the compiler that nobody else writes.
-/// Implementations access words atomically (or volatile) and copy bytes; what a copy yields may be
-/// torn when the other side writes meanwhile, so it is validated after the copy and the shared
-/// original is not looked at again (XSA-155).
+/// There is no `&[u8]` behind it: a reference would promise the compiler that nobody else writes. Implementations
+/// access words atomically (or volatile) and copy bytes. A copy may be torn when the other side writes meanwhile, so it
+/// is validated after the copy, and the shared original is not read again (XSA-155).
 ///
-/// Every method is total: an access outside the memory reads zeroes and writes nothing, and says so
-/// by returning `false` (or 0 for a load). Callers check ranges first; this is the second fence.
+/// Every method is total: an access outside the memory reads zeroes and writes nothing, and returns `false` (or 0 for a
+/// load). Callers check ranges first; this is the second barrier.
 pub trait SharedMemory {
     /// Size of the memory in bytes.
     fn len(&self) -> usize;
 
-    /// Whether there is no memory at all.
+    /// Returns true if there is no memory at all.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -1,4 +1,4 @@
-//! Which generation of the protocol a device speaks, and what all of them share.
+//! Generations of the protocol, and types that all of them share.
 
 use core::fmt;
 use core::str::FromStr;
@@ -6,9 +6,9 @@ use core::str::FromStr;
 /// A generation of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Protocol {
-    /// That of the 2015 driver: [`v0`](crate::v0).
+    /// The protocol of the 2015 driver: [`v0`](crate::v0).
     V0,
-    /// That of Xen's header: [`v2`](crate::v2).
+    /// The protocol of Xen's header: [`v2`](crate::v2).
     #[default]
     V2,
 }

@@ -1,12 +1,12 @@
 //! Both ends of a shared request/response ring (`xen/io/ring.h`), with notification hold-off.
 //!
-//! One page: `req_prod`, `req_event`, `rsp_prod`, `rsp_event` (u32 each), padding to 64 bytes, then a
-//! power of two of slots which requests and responses share. Producer and consumer indices run
-//! freely; each end keeps its own in private and only ever compares what the other end wrote.
+//! The page has `req_prod`, `req_event`, `rsp_prod`, `rsp_event` (u32 each), padding to 64 bytes, then a power of two
+//! of slots which requests and responses share. Producer and consumer indices run freely; each end keeps its own
+//! indices in private and only compares with them the words that the other end wrote.
 //!
-//! Hold-off: an end that sleeps first writes into `req_event`/`rsp_event` at which index it wants to
-//! be woken, then looks once more (`arm`); the other end, after publishing, notifies only if the index
-//! passed that mark (`publish`). Both need a full fence between the store and the load.
+//! Hold-off: an end that is about to sleep first writes into `req_event`/`rsp_event` the index at which it has to be
+//! woken, then checks once more (`arm`); the other end, after publishing, notifies only if the index passed that mark
+//! (`publish`). Both need a full fence between the store and the load.
 
 use core::fmt;
 
@@ -18,26 +18,26 @@ const REQ_EVENT: usize = 4;
 const RSP_PROD: usize = 8;
 const RSP_EVENT: usize = 12;
 
-/// Where the slots start in the page.
+/// Offset of the slots in the page.
 pub const SLOTS_OFFSET: usize = 64;
 
 /// Number of slots of `slot_bytes` in one page: the largest power of two that fits.
 #[must_use]
 pub const fn ring_slots(slot_bytes: usize) -> u32 {
     match (PAGE_BYTES - SLOTS_OFFSET).checked_div(slot_bytes) {
-        // At most the number of bytes in a page, so the shift loses nothing.
+        // The value is at most the number of bytes in a page, so the shift loses nothing.
         Some(fitting @ 1..) => 1_u32.wrapping_shl(fitting.ilog2()),
         Some(0) | None => 1,
     }
 }
 
-/// The other end's producer index claims more than the ring can hold (or than was asked for).
-/// The ring stays broken: every later call reports the violation again.
+/// The other end's producer index claims more than the ring can hold (or more than was requested). The ring stays
+/// broken: every later call returns the violation again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RingViolation {
-    /// What the other end wrote.
+    /// Index that the other end wrote.
     pub producer: u32,
-    /// The furthest index that it may legally have reached.
+    /// The furthest index that it may have reached.
     pub limit: u32,
 }
 
@@ -73,7 +73,7 @@ const fn slot_offset<const SLOT: usize>(index: u32) -> usize {
     SLOTS_OFFSET + (index % ring_slots(SLOT)) as usize * SLOT
 }
 
-/// Whether a step from `old` to `new` passes the mark at which the sleeper wants to be woken.
+/// Returns true if a step from `old` to `new` passes the mark at which the sleeping end has to be woken.
 const fn passes(old: u32, new: u32, mark: u32) -> bool {
     new.wrapping_sub(mark) < new.wrapping_sub(old)
 }
@@ -82,9 +82,9 @@ const fn passes(old: u32, new: u32, mark: u32) -> bool {
 #[derive(Debug)]
 pub struct BackRing<M, const SLOT: usize> {
     memory: M,
-    /// Next request to take; ours alone.
+    /// Next request to take; private.
     req_cons: u32,
-    /// Next response to give; ours alone, ahead of the shared index until published.
+    /// Next response to give; private, and ahead of the shared index until published.
     rsp_prod: u32,
     published: u32,
     broken: Option<RingViolation>,
@@ -96,7 +96,7 @@ impl<M: SharedMemory, const SLOT: usize> BackRing<M, SLOT> {
         Self { memory, req_cons: 0, rsp_prod: 0, published: 0, broken: None }
     }
 
-    /// Attaches to a page that a frontend has used with an earlier backend: what was not answered is taken once more.
+    /// Attaches to a page that a frontend has used with an earlier backend: unanswered requests are taken again.
     pub fn taken_over(memory: M) -> Self {
         let answered = memory.load_acquire(RSP_PROD);
         Self { memory, req_cons: answered, rsp_prod: answered, published: answered, broken: None }
@@ -112,8 +112,8 @@ impl<M: SharedMemory, const SLOT: usize> BackRing<M, SLOT> {
         }
         let producer = self.memory.load_acquire(REQ_PROD);
         let slots = ring_slots(SLOT);
-        // A slot is free for a request only once its response was given, hence the limit counts from
-        // our response index (RING_REQUEST_PROD_OVERFLOW); behind `req_cons` is as impossible.
+        // A slot is free for a request only once its response was given, so the limit counts from our response index
+        // (RING_REQUEST_PROD_OVERFLOW); an index behind `req_cons` is impossible, too.
         if producer.wrapping_sub(self.rsp_prod) > slots
             || producer.wrapping_sub(self.rsp_prod) < self.req_cons.wrapping_sub(self.rsp_prod)
         {
@@ -130,8 +130,8 @@ impl<M: SharedMemory, const SLOT: usize> BackRing<M, SLOT> {
         Ok(Some(slot))
     }
 
-    /// Puts a response into the next slot; the frontend sees it after [`publish`](Self::publish).
-    /// One response per taken request: a further one is not written, and `false` returned.
+    /// Puts a response into the next slot; the frontend sees it after [`publish`](Self::publish). Each taken request
+    /// has one response: a further one is not written, and the function returns false.
     pub fn respond(&mut self, response: &[u8; SLOT]) -> bool {
         if self.rsp_prod == self.req_cons {
             return false;
@@ -141,7 +141,7 @@ impl<M: SharedMemory, const SLOT: usize> BackRing<M, SLOT> {
         written
     }
 
-    /// Shows the responses to the frontend; `true` when it asked to be notified of them.
+    /// Shows the responses to the frontend; returns true when it asked to be notified of them.
     #[must_use = "the frontend sleeps until it is notified"]
     pub fn publish(&mut self) -> bool {
         if self.published == self.rsp_prod {
@@ -153,8 +153,7 @@ impl<M: SharedMemory, const SLOT: usize> BackRing<M, SLOT> {
         passes(old, self.rsp_prod, self.memory.load_acquire(RSP_EVENT))
     }
 
-    /// Asks for a notification once `requests` (at least 1) more have come; `true` when one is there
-    /// already.
+    /// Asks for a notification once `requests` (at least 1) more have come; returns true when one is there already.
     #[must_use = "a request that came before the mark was set raises no notification"]
     pub fn arm(&mut self, requests: u32) -> bool {
         self.memory.store_release(REQ_EVENT, self.req_cons.wrapping_add(requests.max(1)));
@@ -174,7 +173,7 @@ pub struct FrontRing<M, const SLOT: usize> {
 }
 
 impl<M: SharedMemory, const SLOT: usize> FrontRing<M, SLOT> {
-    /// Initialises the page, which holds zeroes and is not granted yet: both event marks become 1.
+    /// Initialises the page, which contains zeroes and is not granted yet: both event marks become 1.
     pub fn new(memory: M) -> Self {
         memory.store_release(REQ_PROD, 0);
         memory.store_release(REQ_EVENT, 1);
@@ -183,13 +182,13 @@ impl<M: SharedMemory, const SLOT: usize> FrontRing<M, SLOT> {
         Self { memory, req_prod: 0, published: 0, rsp_cons: 0, broken: None }
     }
 
-    /// Number of requests that can be put before a response has to be taken.
+    /// Returns the number of requests that can be put before a response has to be taken.
     #[must_use]
     pub fn free(&self) -> u32 {
         ring_slots(SLOT).saturating_sub(self.in_flight())
     }
 
-    /// Number of requests put whose response was not taken yet.
+    /// Returns the number of requests put whose response was not taken yet.
     #[must_use]
     pub fn in_flight(&self) -> u32 {
         self.req_prod.wrapping_sub(self.rsp_cons)
@@ -208,13 +207,13 @@ impl<M: SharedMemory, const SLOT: usize> FrontRing<M, SLOT> {
         Ok(())
     }
 
-    /// Whether there are requests that the backend was not shown.
+    /// Returns true if there are requests that the backend was not shown.
     #[must_use]
     pub const fn has_unpublished(&self) -> bool {
         self.published != self.req_prod
     }
 
-    /// Shows the requests to the backend; `true` when it asked to be notified of them.
+    /// Shows the requests to the backend; returns true when it asked to be notified of them.
     #[must_use = "the backend sleeps until it is notified"]
     pub fn publish(&mut self) -> bool {
         if self.published == self.req_prod {
@@ -249,8 +248,7 @@ impl<M: SharedMemory, const SLOT: usize> FrontRing<M, SLOT> {
         Ok(Some(slot))
     }
 
-    /// Asks for a notification once `responses` (at least 1) more have come; `true` when one is there
-    /// already.
+    /// Asks for a notification once `responses` (at least 1) more have come; returns true when one is there already.
     #[must_use = "a response that came before the mark was set raises no notification"]
     pub fn arm(&mut self, responses: u32) -> bool {
         self.memory.store_release(RSP_EVENT, self.rsp_cons.wrapping_add(responses.max(1)));

@@ -1,4 +1,4 @@
-//! Ordinary memory that plays shared pages, for tests, fuzzers and benchmarks on any side of the protocol.
+//! Ordinary memory in place of shared pages, for tests, fuzzers and benchmarks on any side of the protocol.
 
 use core::cell::RefCell;
 use std::rc::Rc;
@@ -6,31 +6,31 @@ use std::vec::Vec;
 
 use crate::{PAGE_BYTES, SharedMemory};
 
-/// Zeroed memory whose clones are the same memory: one for each end. Accesses out of range fail as
-/// [`SharedMemory`] asks for.
+/// Zeroed memory whose clones are the same memory: one for each end. Accesses out of range fail in the way that
+/// [`SharedMemory`] requires.
 #[derive(Debug, Clone)]
 pub struct Pages(Rc<RefCell<Vec<u8>>>);
 
 impl Pages {
-    /// This many whole pages.
+    /// Makes this many whole pages.
     #[must_use]
     pub fn new(pages: usize) -> Self {
         Self::of_bytes(pages.saturating_mul(PAGE_BYTES))
     }
 
-    /// This many bytes.
+    /// Makes memory of this many bytes.
     #[must_use]
     pub fn of_bytes(bytes: usize) -> Self {
         Self(Rc::new(RefCell::new(std::vec![0; bytes])))
     }
 
-    /// A copy of all bytes.
+    /// Returns a copy of all bytes.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         self.0.borrow().clone()
     }
 
-    /// A copy of page `index`; zeroes where there is none.
+    /// Returns a copy of page `index`; zeroes if there is no such page.
     #[must_use]
     pub fn page(&self, index: usize) -> [u8; PAGE_BYTES] {
         let mut page = [0; PAGE_BYTES];

@@ -1,10 +1,10 @@
-//! Text for people without `core::fmt`, which is most of what a kernel module would have to take from libcore.
+//! Text for people without `core::fmt`, which would be the largest part of libcore in a kernel module.
 //!
-//! Every text that a kernel module shows implements [`Say`]; its `Display` says the same ([`display`]).
+//! Every text that a kernel module shows implements [`Say`]; its `Display` writes the same ([`display`]).
 
 use core::fmt;
 
-/// Where text goes, piece by piece.
+/// Receiver of text, piece by piece.
 pub trait Sink {
     /// Takes a piece.
     fn text(&mut self, text: &str);
@@ -12,12 +12,12 @@ pub trait Sink {
 
 /// A value that has a text without `core::fmt`.
 pub trait Say {
-    /// Says it.
+    /// Writes the text to `out`.
     fn say(&self, out: &mut dyn Sink);
 }
 
-/// Says one after the other.
-// Not inlined, like what writes digits: every text calls it.
+/// Writes the texts of all values.
+// Not inlined, like the function for digits: every text calls it.
 #[inline(never)]
 pub fn say(out: &mut dyn Sink, all: &[&dyn Say]) {
     all.iter().for_each(|each| each.say(out));
@@ -29,7 +29,7 @@ impl Say for &str {
     }
 }
 
-/// Digits of a number that fit: 64 bits have 20 decimal ones.
+/// Maximum number of digits: 64 bits have 20 decimal ones.
 const DIGITS_MAX: usize = 20;
 
 #[inline(never)]
@@ -87,14 +87,14 @@ impl Say for Hex {
     }
 }
 
-/// A writer of `core::fmt` that takes text.
+/// A text sink that writes to a writer of `core::fmt`.
 pub struct Writer<'a> {
     out: &'a mut dyn fmt::Write,
     result: fmt::Result,
 }
 
 impl<'a> Writer<'a> {
-    /// One that hands on to `out`, up to its first error.
+    /// Makes a writer that passes text on to `out`, up to its first error.
     pub fn new(out: &'a mut dyn fmt::Write) -> Self {
         Self { out, result: Ok(()) }
     }
@@ -106,10 +106,10 @@ impl Sink for Writer<'_> {
     }
 }
 
-/// `Display` for what can be said.
+/// Implements `Display` for a value with [`Say`].
 ///
 /// # Errors
-/// Those of the formatter.
+/// Errors of the formatter.
 pub fn display(what: &dyn Say, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut writer = Writer::new(f);
     what.say(&mut writer);

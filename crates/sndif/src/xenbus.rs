@@ -1,12 +1,12 @@
-//! XenBus states (`xen/io/xenbus.h`), the two halves' public view of each other.
+//! XenBus states (`xen/io/xenbus.h`), which each half shows to the other.
 
 use core::fmt;
 
-/// What the `state` node of a device says.
+/// Value of the `state` node of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum XenbusState {
-    /// No meaningful state: the node is missing or makes no sense.
+    /// No meaningful state: the node is missing or invalid.
     Unknown = 0,
     /// Nothing negotiated yet.
     Initialising = 1,
@@ -14,20 +14,20 @@ pub enum XenbusState {
     InitWait = 2,
     /// The frontend has published its transport parameters.
     Initialised = 3,
-    /// In use.
+    /// The device is in use.
     Connected = 4,
-    /// Going away.
+    /// The device is about to close.
     Closing = 5,
-    /// Gone.
+    /// The device is closed.
     Closed = 6,
-    /// The frontend got rid of a failed backend, but applications still hold the device.
+    /// The frontend is rid of a failed backend, but applications still hold the device.
     Reconfiguring = 7,
     /// The device exists again after reconfiguration.
     Reconfigured = 8,
 }
 
 impl XenbusState {
-    /// The state with this number; `Unknown` for any other.
+    /// Returns the state with this number; `Unknown` for any other.
     #[must_use]
     pub const fn from_number(number: u8) -> Self {
         match number {
@@ -43,7 +43,7 @@ impl XenbusState {
         }
     }
 
-    /// The state in a node's value (one decimal digit); `Unknown` for anything else.
+    /// Returns the state in a node's value (one decimal digit); `Unknown` for anything else.
     #[must_use]
     pub const fn from_node(value: &[u8]) -> Self {
         match value {
@@ -52,7 +52,7 @@ impl XenbusState {
         }
     }
 
-    /// The value to write to the node.
+    /// Returns the value to write to the node.
     #[must_use]
     pub const fn node(self) -> &'static str {
         match self {

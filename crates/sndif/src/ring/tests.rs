@@ -1,4 +1,4 @@
-//! Both ends of a ring on one page, at the start of the indices and where they wrap.
+//! Tests with both ends of a ring on one page, at the start of the indices and where they wrap.
 
 use std::vec::Vec;
 
@@ -8,10 +8,10 @@ use crate::test_utils::Pages;
 const SLOT: usize = 64;
 const SLOTS: u32 = ring_slots(SLOT);
 
-/// Indices that a ring is started at: fresh, and with 2^32 within reach of one, few and all slots.
+/// Indices at which a ring is started: fresh, and with 2^32 within reach of one, few and all slots.
 const STARTS: [u32; 5] = [0, u32::MAX, u32::MAX - 1, u32::MAX - SLOTS + 1, u32::MAX - 2 * SLOTS];
 
-/// Both ends as they are after `index` requests and responses.
+/// Makes both ends in their state after `index` requests and responses.
 fn ring_at(page: &Pages, index: u32) -> (FrontRing<&Pages, SLOT>, BackRing<&Pages, SLOT>) {
     page.store_release(REQ_PROD, index);
     page.store_release(RSP_PROD, index);
@@ -205,7 +205,7 @@ fn ring_overflow_a_request_index_past_the_ring_is_latched() {
         let _ = front.publish();
         assert!(back.take().unwrap().is_some());
         let first = back.rsp_prod;
-        // One request has no response yet: of the 32 slots 31 are left for new ones.
+        // One request has no response yet: 31 of the 32 slots are left for new ones.
         page.store_release(REQ_PROD, first.wrapping_add(SLOTS));
         assert!(back.take().is_ok());
         page.store_release(REQ_PROD, first.wrapping_add(SLOTS + 1));

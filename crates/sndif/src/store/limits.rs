@@ -1,4 +1,4 @@
-//! What a stream may be opened with, inherited card → PCM device → stream.
+//! Limits of a stream, inherited card → PCM device → stream.
 
 use core::fmt;
 
@@ -7,29 +7,30 @@ use crate::text::{Say, Sink, display, say};
 use crate::v2::Interval;
 use crate::{Format, FormatSet};
 
-/// Rates that one list may name; the longest sensible list has 19.
+/// Maximum number of rates in one list; the longest sensible list has 19.
 pub const MAX_RATES: usize = 32;
 
-/// The rates a stream may have.
+/// The rates that a stream may have.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Rates {
-    /// Ascending, the first `count` are set; none set means every rate of the default interval.
+    /// Rates in ascending order; the first `count` are set. With none set, every rate of the default interval is
+    /// allowed.
     list: [u32; MAX_RATES],
     count: usize,
 }
 
 impl Rates {
-    /// Every rate from 5512 to 48000 Hz, what Linux takes when no list stands anywhere.
+    /// Every rate from 5512 to 48000 Hz, Linux's default when there is no list at any level.
     pub const DEFAULT: Self = Self { list: [0; MAX_RATES], count: 0 };
     const DEFAULT_INTERVAL: Interval = Interval::new(5512, 48_000);
 
-    /// The listed rates in ascending order; empty for the continuous default.
+    /// Returns the listed rates in ascending order; empty for the continuous default.
     #[must_use]
     pub fn list(&self) -> &[u32] {
         self.list.get(..self.count).unwrap_or(&[])
     }
 
-    /// Whether a stream may have this rate.
+    /// Returns true if a stream may have this rate.
     #[must_use]
     pub fn contains(&self, rate_hz: u32) -> bool {
         match self.list() {
@@ -38,7 +39,7 @@ impl Rates {
         }
     }
 
-    /// Smallest and largest rate within `bounds`; empty when there is none.
+    /// Returns the smallest and largest rate within `bounds`; empty when there is none.
     #[must_use]
     pub fn within(&self, bounds: Interval) -> Interval {
         match self.list() {
@@ -54,7 +55,7 @@ impl Rates {
         }
     }
 
-    /// Those of `list` that are among these; `None` when there is none.
+    /// Returns the rates of `list` that are also in this set; `None` when there is none.
     #[must_use]
     pub fn among(&self, list: &[u32]) -> Option<Self> {
         let mut common = Self::DEFAULT;
@@ -64,10 +65,10 @@ impl Rates {
         (common.count > 0).then_some(common)
     }
 
-    /// The rates of a list, in any order.
+    /// Makes the set of the rates of a list, in any order.
     ///
     /// # Errors
-    /// When there is none, or more than [`MAX_RATES`].
+    /// A message when there is no rate, or more than [`MAX_RATES`].
     pub fn of(list: &[u32]) -> Result<Self, &'static str> {
         let mut rates = Self::DEFAULT;
         list.iter().try_for_each(|&rate| rates.insert(rate))?;
@@ -104,7 +105,7 @@ impl Rates {
     fn intersection(&self, other: &Self) -> Option<Self> {
         match (self.list(), other.list()) {
             (_, []) => Some(*self),
-            // A list below the default replaces it: the default is what nobody has chosen.
+            // A list below the default replaces it: the default is nobody's choice.
             ([], _) => Some(*other),
             (_, list) => self.among(list),
         }
@@ -117,7 +118,7 @@ impl fmt::Debug for Rates {
     }
 }
 
-/// Values of the nodes that may stand at any level; `None` where a node is missing.
+/// Values of the nodes that may exist at any level; `None` where a node is missing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LimitNodes<'a> {
     /// `channels-min`
@@ -138,12 +139,12 @@ impl LimitNodes<'_> {
         [node::CHANNELS_MIN, node::CHANNELS_MAX, node::SAMPLE_RATES, node::SAMPLE_FORMATS, node::BUFFER_SIZE];
 }
 
-/// A node whose value makes no sense, or leaves nothing of what the level above allows.
+/// A node whose value is invalid, or excludes everything that the level above allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BadNode {
     /// Name of the node.
     pub node: &'static str,
-    /// What is wrong.
+    /// Fault of the value.
     pub reason: &'static str,
 }
 
@@ -161,7 +162,7 @@ impl fmt::Display for BadNode {
 
 impl core::error::Error for BadNode {}
 
-/// What a stream may be opened with.
+/// Limits of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Channel counts, at least 1, at most 255.
@@ -172,11 +173,11 @@ pub struct Limits {
     pub formats: FormatSet,
     /// Largest buffer in bytes.
     pub buffer_bytes_max: u32,
-    /// Levels whose nodes have been read replace a default, but only narrow a choice.
+    /// Limits that an upper level has set. A level's nodes replace a default, but only narrow a choice.
     chosen: Chosen,
 }
 
-/// Which limits an upper level has set.
+/// Limits that an upper level has set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Chosen {
     channels_max: bool,
@@ -185,8 +186,7 @@ struct Chosen {
 }
 
 impl Limits {
-    /// What holds where nothing stands; the same as Linux assumes: 1–2 channels, 5512–48000 Hz, `u8` and
-    /// `s16_le`, 64 KiB.
+    /// Limits without any node, the same as Linux assumes: 1–2 channels, 5512–48000 Hz, `u8` and `s16_le`, 64 KiB.
     pub const DEFAULT: Self = Self {
         channels: Interval::new(1, 2),
         rates: Rates::DEFAULT,
@@ -195,12 +195,12 @@ impl Limits {
         chosen: Chosen { channels_max: false, formats: false, buffer: false },
     };
 
-    /// These limits, narrowed by the nodes of the level below.
+    /// Returns these limits, narrowed by the nodes of the level below.
     ///
-    /// sndif.h wants every level to be a subset of the one above; what goes beyond it is cut off.
+    /// sndif.h requires every level to be a subset of the one above; values beyond it are cut off.
     ///
     /// # Errors
-    /// [`BadNode`] when a value cannot be read or nothing is left.
+    /// [`BadNode`] when a value cannot be read or no value is left.
     pub fn narrowed_by(&self, nodes: &LimitNodes<'_>) -> Result<Self, BadNode> {
         let mut limits = *self;
         if let Some(value) = nodes.channels_max {
@@ -253,11 +253,11 @@ fn formats(value: &[u8]) -> Result<FormatSet, &'static str> {
     Ok(set)
 }
 
-/// The items of a list, each at most `max_len` bytes after trimming.
+/// Iterates over the items of a list, each at most `max_len` bytes after trimming.
 fn items(value: &[u8], max_len: usize) -> Result<impl Iterator<Item = Result<&str, &'static str>>, &'static str> {
     core::str::from_utf8(value).map_err(|_| "not text")?;
-    // The separator is ASCII, so what lies between two of them is text as well. Bytes are split because searching text
-    // brings a way to panic along, which a kernel module must not have.
+    // The separator is ASCII, so the text between two separators is valid, too. The code splits bytes, because a search
+    // in text would include a way to panic, which a kernel module must not have.
     Ok(value.split(|&byte| char::from(byte) == LIST_SEPARATOR).map(move |item| {
         let item = item.trim_ascii();
         if item.is_empty() || item.len() > max_len {

@@ -1,4 +1,4 @@
-//! Requests: what a frontend asks of a stream (`struct sndif_request`).
+//! Requests of a frontend to a stream (`struct sndif_request`).
 
 use core::fmt;
 
@@ -17,7 +17,7 @@ pub mod opcode {
     pub const GET_VOLUME: u8 = 5;
 }
 
-/// How a stream is to be opened (`struct snd_params`).
+/// Parameters with which a stream is opened (`struct snd_params`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenParams {
     /// Sample format.
@@ -36,7 +36,8 @@ pub struct Transfer {
 }
 
 impl Transfer {
-    /// `length` bytes in the pages `refs`; `None` where they do not fit, or are more than a request can carry.
+    /// Makes a transfer of `length` bytes in the pages `refs`; `None` if they do not fit, or are more than a request
+    /// can carry.
     #[must_use]
     pub fn new(length: u32, refs: &[GrantRef]) -> Option<Self> {
         let needed = refs.get(..pages_for(length))?;
@@ -45,14 +46,14 @@ impl Transfer {
         Some(Self { length, refs: all })
     }
 
-    /// Bytes to be moved, at most [`TRANSFER_BYTES_MAX`].
+    /// Returns the bytes to be moved, at most [`TRANSFER_BYTES_MAX`].
     #[must_use]
     pub const fn length(&self) -> u32 {
         self.length
     }
 
-    /// The pages that hold them. The 2015 driver names ten pages in each request; those that the length does not reach are
-    /// none of anybody's business.
+    /// Returns the pages that contain the bytes. The 2015 driver names ten pages in each request; pages beyond the
+    /// length are ignored.
     #[must_use]
     pub fn refs(&self) -> &[GrantRef] {
         self.refs.get(..pages_for(self.length)).unwrap_or(&self.refs)
@@ -64,7 +65,7 @@ impl Transfer {
 pub enum Operation {
     /// Opens the stream.
     Open(OpenParams),
-    /// Closes it.
+    /// Closes the stream.
     Close,
     /// Asks for captured frames.
     Read(Transfer),
@@ -72,12 +73,12 @@ pub enum Operation {
     Write(Transfer),
     /// Sets the volume.
     SetVolume(Stereo),
-    /// Asks for it.
+    /// Asks for the volume.
     GetVolume,
 }
 
 impl Operation {
-    /// The code on the wire.
+    /// Returns the code on the wire.
     #[must_use]
     pub const fn opcode(&self) -> u8 {
         match self {
@@ -96,18 +97,18 @@ impl Operation {
 pub struct Request {
     /// Echoed in the response; the 2015 driver puts the stream's number there.
     pub id: u64,
-    /// What is asked.
+    /// The operation.
     pub operation: Operation,
 }
 
-/// A request that cannot be understood, with all that is needed to answer it.
+/// A request that cannot be understood, with all data for its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rejected {
-    /// Its id.
+    /// Id of the request.
     pub id: u64,
-    /// Its operation code, known or not.
+    /// Operation code of the request, known or not.
     pub opcode: u8,
-    /// For the log.
+    /// Reason for the log.
     pub reason: &'static str,
 }
 
@@ -120,7 +121,7 @@ impl fmt::Display for Rejected {
 impl core::error::Error for Rejected {}
 
 impl Request {
-    /// Understands a packet that was copied out of the ring.
+    /// Parses a packet that was copied out of the ring.
     ///
     /// # Errors
     /// [`Rejected`] for an unknown operation or format, more than 255 channels, and more bytes than ten pages hold.
@@ -151,7 +152,7 @@ impl Request {
         Ok(Self { id, operation })
     }
 
-    /// The packet for the ring; what the operation does not use is zero.
+    /// Makes the packet for the ring; fields that the operation does not use are zero.
     #[must_use]
     pub fn emit(&self) -> [u8; PACKET_BYTES] {
         let mut packet = [0; PACKET_BYTES];
@@ -177,7 +178,7 @@ impl Request {
     }
 }
 
-/// Where the grant references stand.
+/// Offset of the grant references.
 const REFS: usize = 36;
 
 fn transfer(packet: &[u8; PACKET_BYTES]) -> Option<Transfer> {

@@ -1,4 +1,4 @@
-//! Responses: what a backend answers (`struct sndif_response`).
+//! Responses of a backend (`struct sndif_response`).
 
 use super::{Level, PACKET_BYTES, Stereo, opcode};
 use crate::BadResponse;
@@ -9,22 +9,22 @@ const ERROR: i16 = -1;
 
 /// A response.
 ///
-/// It takes the first 16 bytes of its slot. The driver defines GET_VOLUME but no place for its answer: this
-/// project puts it behind the response, where the request of SET_VOLUME has it.
+/// A response takes the first 16 bytes of its slot. The driver defines GET_VOLUME but no place for its answer: this
+/// project puts it behind the response, at the place of SET_VOLUME's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Response {
     /// The request's id.
     pub id: u64,
     /// The request's operation code.
     pub opcode: u8,
-    /// Whether it succeeded; the protocol knows one error.
+    /// True if the request succeeded; the protocol knows one error.
     pub success: bool,
     /// The volume; only a successful GET_VOLUME carries one.
     pub volume: Option<Stereo>,
 }
 
 impl Response {
-    /// Understands a slot that was copied out of the ring.
+    /// Parses a slot that was copied out of the ring.
     ///
     /// # Errors
     /// [`BadResponse`] for an undefined operation.
@@ -41,7 +41,7 @@ impl Response {
         Ok(Self { id: u64_at::<0>(slot), opcode: code, success, volume })
     }
 
-    /// The slot for the ring, built from zero bytes (XSA-216).
+    /// Makes the slot for the ring, built from zero bytes (XSA-216).
     #[must_use]
     pub fn emit(&self) -> [u8; PACKET_BYTES] {
         let mut slot = [0; PACKET_BYTES];

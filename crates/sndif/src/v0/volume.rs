@@ -2,56 +2,56 @@
 
 use core::ops::RangeInclusive;
 
-/// The level of one side, as the 2015 driver's mixer counts it: −50 to 100, in steps of 0.30 dB that end at 0 dB.
+/// The level of one side, on the scale of the 2015 driver's mixer: −50 to 100, in steps of 0.30 dB that end at 0 dB.
 ///
 /// The driver has a switch beside each volume and no operation for it. In this project a level below the scale,
-/// [`Level::OFF`], is a switch that is off.
+/// [`Level::OFF`], means that the switch is off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Level(i32);
 
-/// 0.001 dB in a step.
+/// Size of a step, in 0.001 dB.
 const STEP_MDB: i32 = 300;
 
 impl Level {
-    /// Levels that are heard.
+    /// Levels that are not silent.
     pub const RANGE: RangeInclusive<i32> = -50..=100;
     /// Silence.
     pub const OFF: Self = Self(-51);
-    /// 0 dB: the samples as they are.
+    /// 0 dB: unchanged samples.
     pub const FULL: Self = Self(100);
 
-    /// The level with this number, brought into the scale.
+    /// Returns the level with this number, clamped to the scale.
     #[must_use]
     pub fn new(steps: i32) -> Self {
         Self(steps.clamp(*Self::RANGE.start(), *Self::RANGE.end()))
     }
 
-    /// The level nearest to a gain in 0.001 dB, [`Level::OFF`] below the scale's end.
+    /// Returns the level nearest to a gain in 0.001 dB, [`Level::OFF`] below the scale's end.
     #[must_use]
     pub fn from_millidecibels(gain: i32) -> Self {
         Self::or_off(gain.saturating_add(STEP_MDB / 2).div_euclid(STEP_MDB).saturating_add(Self::FULL.0))
     }
 
-    /// The level with this number, [`Level::OFF`] below the scale. [`Level::OFF`] is the number before the scale's first,
-    /// so this is one clamp; a comparison before [`Level::new`] is miscompiled by rustc 1.95 (optimised, `i32::MIN` passed
-    /// unchanged).
+    /// Returns the level with this number, [`Level::OFF`] below the scale. [`Level::OFF`] is the number before the
+    /// scale's first, so this is one clamp; a comparison before [`Level::new`] is miscompiled by rustc 1.95 (optimised,
+    /// `i32::MIN` passed unchanged).
     fn or_off(steps: i32) -> Self {
         Self(steps.clamp(Self::OFF.0, Self::FULL.0))
     }
 
-    /// Gain in 0.001 dB; `None` is silence.
+    /// Returns the gain in 0.001 dB; `None` is silence.
     #[must_use]
     pub fn millidecibels(self) -> Option<i32> {
         (self != Self::OFF).then(|| self.0.saturating_sub(Self::FULL.0).saturating_mul(STEP_MDB))
     }
 
-    /// The number on the scale.
+    /// Returns the number on the scale.
     #[must_use]
     pub const fn steps(self) -> i32 {
         self.0
     }
 
-    /// What stands on the wire: the number as a two's complement.
+    /// Parses the number on the wire, a two's complement.
     pub(super) fn from_wire(word: u32) -> Self {
         Self::or_off(word.cast_signed())
     }
@@ -64,18 +64,18 @@ impl Level {
 /// Volume of both sides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stereo {
-    /// First channel, and every second from there.
+    /// Level of the first channel, and of every second from there.
     pub left: Level,
-    /// Second channel, and every second from there.
+    /// Level of the second channel, and of every second from there.
     pub right: Level,
 }
 
 impl Stereo {
-    /// The samples as they are.
+    /// Unchanged samples.
     pub const FULL: Self = Self { left: Level::FULL, right: Level::FULL };
 
-    /// The level for a channel of a stream with so many. A single channel is heard on both sides, so the louder one
-    /// decides.
+    /// Returns the level for a channel of a stream with `channels` channels. A single channel is heard on both sides,
+    /// so the louder side decides.
     #[must_use]
     pub fn of_channel(&self, channel: u8, channels: u8) -> Level {
         match (channels, channel.is_multiple_of(2)) {

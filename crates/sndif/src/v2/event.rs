@@ -1,4 +1,4 @@
-//! Events: what the backend tells without being asked.
+//! Events, which the backend sends without a request.
 
 use core::fmt;
 
@@ -33,7 +33,7 @@ impl fmt::Display for BadEvent {
 impl core::error::Error for BadEvent {}
 
 impl Event {
-    /// Understands a packet that was copied out of the event page.
+    /// Parses a packet that was copied out of the event page.
     ///
     /// # Errors
     /// [`BadEvent`] for an undefined type.
@@ -44,7 +44,7 @@ impl Event {
         }
     }
 
-    /// The packet for the event page, built from 64 zero bytes (XSA-216).
+    /// Makes the packet for the event page, built from 64 zero bytes (XSA-216).
     #[must_use]
     pub fn emit(&self) -> [u8; PACKET_BYTES] {
         let mut packet: Packet = [0; PACKET_BYTES];

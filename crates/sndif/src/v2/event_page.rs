@@ -1,9 +1,9 @@
 //! Both ends of the event page: 63 slots, written by the backend, read by the frontend.
 //!
-//! `in_cons` (u32, the frontend's) at 0, `in_prod` (u32, the backend's) at 4, padding to 64, slots.
-//! The slot of an event is its index modulo 63. The indices run freely over u32, which is no multiple
-//! of 63, so at the wrap the slot jumps from 3 back to 0 while the events in the slots from 0 on may
-//! not have been read: the producer then waits until the consumer has followed it over the wrap.
+//! The page has `in_cons` (u32, the frontend's) at 0, `in_prod` (u32, the backend's) at 4, padding to 64, then the
+//! slots. The slot of an event is its index modulo 63. The indices run freely over u32, which is no multiple of 63. So
+//! at the wrap the slot jumps from 3 back to 0, while the events in the slots from 0 on may not have been read: the
+//! producer then waits until the consumer has followed it over the wrap.
 
 use core::fmt;
 
@@ -14,7 +14,7 @@ use crate::{PAGE_BYTES, SharedMemory};
 const IN_CONS: usize = 0;
 const IN_PROD: usize = 4;
 
-/// Where the slots start in the page.
+/// Offset of the slots in the page.
 pub const EVENT_SLOTS_OFFSET: usize = 64;
 
 /// Number of slots.
@@ -26,8 +26,7 @@ const fn slot_offset(index: u32) -> usize {
     EVENT_SLOTS_OFFSET + (index % EVENT_SLOTS) as usize * PACKET_BYTES
 }
 
-/// The frontend has not confirmed enough events. Nothing was numbered: the next position covers this
-/// one.
+/// The frontend has not confirmed enough events. The event got no number: the next position covers this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventPageFull;
 
@@ -42,9 +41,9 @@ impl core::error::Error for EventPageFull {}
 /// The backend's index claims more events than the page holds; latched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventViolation {
-    /// What the backend wrote.
+    /// Index that the backend wrote.
     pub producer: u32,
-    /// Up to where we had read.
+    /// Index of the next event to read.
     pub consumer: u32,
 }
 
@@ -67,7 +66,7 @@ impl core::error::Error for EventViolation {}
 pub struct EventProducer<M> {
     memory: M,
     producer: u32,
-    /// Id of the next event: gapless from 0 over the connection.
+    /// Id of the next event: from 0 without gaps over the connection.
     next_id: u16,
 }
 
@@ -77,7 +76,7 @@ impl<M: SharedMemory> EventProducer<M> {
         Self { memory, producer: 0, next_id: 0 }
     }
 
-    /// Starts with the index at `index`, as after that many events.
+    /// Starts with the index at `index`, like after that many events.
     #[cfg(test)]
     fn starting_at(memory: M, index: u32) -> Self {
         memory.store_release(IN_PROD, index);
@@ -85,7 +84,7 @@ impl<M: SharedMemory> EventProducer<M> {
         Self { memory, producer: index, next_id: 0 }
     }
 
-    /// Whether an event fits. A consumer index that makes no sense counts as "nothing read".
+    /// Returns true if an event fits. An invalid consumer index counts as "nothing read".
     #[must_use]
     pub fn has_room(&self) -> bool {
         let consumer = self.memory.load_acquire(IN_CONS);
@@ -96,7 +95,7 @@ impl<M: SharedMemory> EventProducer<M> {
     /// Writes a position and shows it; the caller notifies.
     ///
     /// # Errors
-    /// [`EventPageFull`]; the event has no number then and nothing is lost but an intermediate position.
+    /// [`EventPageFull`]; the event gets no number then, and only an intermediate position is lost.
     pub fn push(&mut self, position_bytes: u64) -> Result<(), EventPageFull> {
         if !self.has_room() {
             return Err(EventPageFull);
@@ -129,8 +128,8 @@ impl<M: SharedMemory> EventConsumer<M> {
         Self { memory, consumer: index, broken: None }
     }
 
-    /// Copies the next event out of the page, or `None` when all were taken. The slots are given back
-    /// with [`confirm`](Self::confirm).
+    /// Copies the next event out of the page, or returns `None` when all were taken. [`confirm`](Self::confirm) gives
+    /// the slots back.
     ///
     /// # Errors
     /// [`EventViolation`] when the producer index is impossible; latched.

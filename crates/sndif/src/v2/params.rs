@@ -1,4 +1,4 @@
-//! The configuration space of a stream, as HW_PARAM_QUERY narrows it.
+//! The configuration space of a stream, which HW_PARAM_QUERY narrows.
 
 use crate::FormatSet;
 use crate::bytes::{Packet, put, u32_at, u64_at};
@@ -16,39 +16,38 @@ impl Interval {
     /// Every value.
     pub const ANY: Self = Self { min: 0, max: u32::MAX };
 
-    /// The interval from `min` to `max`.
+    /// Makes the interval from `min` to `max`.
     #[must_use]
     pub const fn new(min: u32, max: u32) -> Self {
         Self { min, max }
     }
 
-    /// The interval of one value.
+    /// Makes the interval of one value.
     #[must_use]
     pub const fn exactly(value: u32) -> Self {
         Self { min: value, max: value }
     }
 
-    /// Whether no value is in it.
+    /// Returns true if the interval has no value.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.min > self.max
     }
 
-    /// Whether `value` is in it.
+    /// Returns true if the interval has `value`.
     #[must_use]
     pub const fn contains(self, value: u32) -> bool {
         self.min <= value && value <= self.max
     }
 
-    /// What is in both intervals.
+    /// Returns the values that are in both intervals.
     #[must_use]
     pub fn intersection(self, other: Self) -> Self {
         Self { min: self.min.max(other.min), max: self.max.min(other.max) }
     }
 }
 
-/// What HW_PARAM_QUERY asks and answers. Buffer and period count **frames** here, while OPEN counts
-/// bytes.
+/// Question and answer of HW_PARAM_QUERY. Buffer and period count **frames** here, while OPEN counts bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HwParams {
     /// Formats.
@@ -73,7 +72,7 @@ impl HwParams {
         period_frames: Interval::ANY,
     };
 
-    /// What is in both spaces, parameter by parameter.
+    /// Returns the intersection of both spaces, parameter by parameter.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {
         Self {
@@ -85,7 +84,7 @@ impl HwParams {
         }
     }
 
-    /// Whether a parameter has no value left.
+    /// Returns true if a parameter has no value left.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.formats.is_empty()

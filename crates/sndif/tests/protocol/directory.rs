@@ -1,4 +1,4 @@
-//! Page directories: written by us, read by us, and made up by the other side.
+//! Tests of page directories that we write and read, and that the other side makes up.
 
 use proptest::prelude::*;
 use sndif::{
@@ -19,7 +19,7 @@ fn own(pages: usize) -> Vec<GrantRef> {
     (1..).map(|number| GrantRef(1_000_000 + number)).take(pages).collect()
 }
 
-/// Walks a directory that lies in `memory`; its pages have the references `own`.
+/// Walks the directory in `memory`, whose pages have the references `own`.
 fn walk(memory: &Pages, own: &[GrantRef], buffer_bytes: u32) -> Result<(Vec<GrantRef>, usize), Violation> {
     let (mut walk, mut step) = DirectoryWalk::new(own[0], buffer_bytes)?;
     let (mut refs, mut pages) = (Vec::new(), 0);
@@ -42,7 +42,7 @@ fn round_trip(buffer: &[GrantRef], spare_pages: usize) {
 #[test]
 fn a_directory_of_any_number_of_pages_is_read_as_it_was_written() {
     let counts = [1, 2, 1022, 1023, 1024, 2 * DIRECTORY_REFS, 2 * DIRECTORY_REFS + 1, MOST - 1, MOST];
-    // In an interpreter (miri), the largest would take minutes.
+    // With miri, the largest would take minutes.
     for count in counts.into_iter().take(if cfg!(miri) { 5 } else { 9 }) {
         let buffer: Vec<_> = (8..).map(GrantRef).take(count).collect();
         round_trip(&buffer, 0);

@@ -1,4 +1,4 @@
-//! Formats: codes, names in both spellings, sets.
+//! Tests of formats: codes, names in both spellings, sets.
 
 use proptest::prelude::*;
 use sndif::{Format, FormatSet, FormatWidth};

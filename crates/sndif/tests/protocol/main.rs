@@ -1,5 +1,5 @@
-//! The protocol from outside: properties of every parser, a memory that can be read only once, and
-//! the memory ordering between two domains.
+//! Tests of the protocol from outside: properties of every parser, a memory that can be read only once, and the memory
+//! ordering between two domains.
 
 mod directory;
 mod formats;

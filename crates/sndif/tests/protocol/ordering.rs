@@ -1,9 +1,9 @@
-//! The memory ordering between the two ends, in every interleaving that the Rust memory model allows
-//! (loom): packets are written before they are shown, slots are reused only after they were read, and
-//! no end sleeps while the other believes that it need not notify.
+//! Tests of the memory ordering between the two ends, in every interleaving that the Rust memory model allows (loom):
+//! packets are written before they are shown, slots are reused only after they were read, and no end sleeps while the
+//! other believes that it need not notify.
 //!
-//! A slot is an `UnsafeCell` that loom watches: two accesses that nothing orders fail the test. The
-//! tests at the end take an ordering away and expect just that.
+//! A slot is an `UnsafeCell` that loom watches: two accesses that nothing orders fail the test. The tests at the end
+//! remove one ordering each and expect that failure.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -14,7 +14,7 @@ use loom::thread;
 use sndif::v2::{EVENT_SLOTS, Event, EventConsumer, EventProducer, PACKET_BYTES};
 use sndif::{BackRing, FrontRing, PAGE_BYTES, SLOTS_OFFSET, SharedMemory};
 
-/// What a page leaves out, to see that the tests would notice.
+/// Ordering that a page omits, to show that the tests notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Without {
     Nothing,
@@ -30,10 +30,10 @@ struct LoomPage<const SLOT: usize> {
     without: Without,
 }
 
-// SAFETY: whether accesses to the cells are ordered is what loom checks at every one of them; it ends the
-// test before an unordered one happens.
+// SAFETY: loom checks at every access to the cells that it is ordered; it ends the test before an unordered access
+// happens.
 unsafe impl<const SLOT: usize> Sync for LoomPage<SLOT> {}
-// SAFETY: nothing in the page belongs to one thread.
+// SAFETY: no part of the page belongs to one thread.
 unsafe impl<const SLOT: usize> Send for LoomPage<SLOT> {}
 
 impl<const SLOT: usize> LoomPage<SLOT> {
@@ -49,7 +49,7 @@ impl<const SLOT: usize> LoomPage<SLOT> {
     }
 }
 
-/// A page that is reached through an `Arc`, as each thread of a test has one.
+/// A page behind an `Arc`, of which each thread of a test has one.
 struct Shared<const SLOT: usize>(Arc<LoomPage<SLOT>>);
 
 impl<const SLOT: usize> SharedMemory for Shared<SLOT> {
@@ -75,7 +75,7 @@ impl<const SLOT: usize> SharedMemory for Shared<SLOT> {
 
     fn read(&self, offset: usize, into: &mut [u8]) -> bool {
         self.0.slot(offset).with(|slot| {
-            // SAFETY: loom keeps the cell alive and has just checked that no write runs beside this.
+            // SAFETY: loom keeps the cell alive and has just checked that no write runs at the same time.
             into[..16].copy_from_slice(unsafe { &*slot });
         });
         true
@@ -83,15 +83,14 @@ impl<const SLOT: usize> SharedMemory for Shared<SLOT> {
 
     fn write(&self, offset: usize, from: &[u8]) -> bool {
         self.0.slot(offset).with_mut(|slot| {
-            // SAFETY: loom keeps the cell alive and has just checked that no other access runs beside this.
+            // SAFETY: loom keeps the cell alive and has just checked that no other access runs at the same time.
             unsafe { (*slot).copy_from_slice(&from[..16]) };
         });
         true
     }
 }
 
-/// A packet size that leaves a ring of eight slots: few to fill, and small beside the stack that loom
-/// gives a thread.
+/// A packet size that gives a ring of eight slots: few to fill, and small beside the stack that loom gives a thread.
 const SLOT: usize = (PAGE_BYTES - SLOTS_OFFSET) / SLOTS as usize;
 const SLOTS: u8 = 8;
 
@@ -99,13 +98,13 @@ fn packet(number: u8) -> [u8; SLOT] {
     [number; SLOT]
 }
 
-/// Both ends of a fresh ring.
+/// Makes both ends of a fresh ring.
 fn ring(without: Without) -> (FrontRing<Shared<SLOT>, SLOT>, BackRing<Shared<SLOT>, SLOT>) {
     let page = LoomPage::new(without);
     (FrontRing::new(Shared(page.clone())), BackRing::new(Shared(page)))
 }
 
-/// What is taken is what was put, though it is taken while the other side puts more.
+/// Checks that taken packets equal the put ones, though the other side puts more meanwhile.
 fn requests_are_whole(without: Without) {
     loom::model(move || {
         let (mut front, mut back) = ring(without);
@@ -126,8 +125,8 @@ fn requests_are_whole(without: Without) {
     });
 }
 
-/// The ring is full of responses; the frontend takes the first while they are shown and puts the next
-/// request into its slot.
+/// Checks a ring full of responses: the frontend takes the first while they are shown, and puts the next request into
+/// its slot.
 fn slots_are_reused(without: Without) {
     loom::model(move || {
         let (mut front, mut back) = ring(without);
@@ -159,7 +158,8 @@ fn slots_are_reused(without: Without) {
     });
 }
 
-/// A backend goes to sleep for the next request, or for the next two, while they come: it has seen each, or is notified.
+/// Lets a backend go to sleep for the next request, or for the next two, while they come: it has seen each, or is
+/// notified.
 fn the_backend_is_woken(without: Without, wanted: u32) {
     loom::model(move || {
         let (mut front, mut back) = ring(without);
@@ -184,7 +184,7 @@ fn the_backend_is_woken(without: Without, wanted: u32) {
     });
 }
 
-/// A frontend goes to sleep for the next response, or for the next two.
+/// Lets a frontend go to sleep for the next response, or for the next two.
 fn the_frontend_is_woken(without: Without, wanted: u32) {
     loom::model(move || {
         let (mut front, mut back) = ring(without);
@@ -207,7 +207,7 @@ fn the_frontend_is_woken(without: Without, wanted: u32) {
     });
 }
 
-/// Events are read whole while more are pushed.
+/// Checks that events are read whole while more are pushed.
 fn events_are_whole(without: Without) {
     loom::model(move || {
         let page = LoomPage::<PACKET_BYTES>::new(without);
@@ -231,7 +231,7 @@ fn events_are_whole(without: Without) {
     });
 }
 
-/// The page is full; the frontend confirms while the backend tries to push into the slot just read.
+/// Checks a full page: the frontend confirms while the backend tries to push into the slot that was just read.
 fn event_slots_are_reused(without: Without) {
     loom::model(move || {
         let page = LoomPage::<PACKET_BYTES>::new(without);
@@ -269,7 +269,7 @@ fn nobody_sleeps_beside_a_packet() {
     the_frontend_is_woken(Without::Nothing, 2);
 }
 
-/// Whether `model` finds a failure.
+/// Returns true if `model` finds a failure.
 fn fails(model: impl FnOnce()) -> bool {
     catch_unwind(AssertUnwindSafe(model)).is_err()
 }

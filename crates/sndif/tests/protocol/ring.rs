@@ -1,4 +1,4 @@
-//! Ring and event page against a model, and against an other side that writes anything anywhere.
+//! Tests of ring and event page against a model, and against another side that writes anything anywhere.
 
 use std::collections::VecDeque;
 
@@ -40,7 +40,7 @@ fn packet(number: u32) -> [u8; 64] {
     packet
 }
 
-/// So many steps at most; in an interpreter (miri), a tenth.
+/// Returns the maximum number of steps; with miri, a tenth.
 fn few(steps: usize) -> usize {
     if cfg!(miri) { steps / 10 } else { steps }
 }
@@ -54,7 +54,7 @@ proptest! {
         let (mut put, mut answered) = (0, 0);
         let (mut unpublished, mut requests, mut taken) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
         let (mut held, mut responses) = (VecDeque::new(), VecDeque::new());
-        // An end that sleeps (armed, and nothing was there) has to be notified.
+        // An end that sleeps (armed, with nothing there) has to be notified.
         let (mut backend_sleeps, mut frontend_sleeps) = (true, None);
         for step in steps {
             match step {
@@ -117,8 +117,8 @@ proptest! {
         }
     }
 
-    /// Whatever the guest writes, the backend takes at most a ring of requests that it has not answered,
-    /// and once broken it stays broken.
+    /// Whatever the guest writes, the backend takes at most a ring of requests that it has not answered, and once
+    /// broken it stays broken.
     #[test]
     fn ring_overflow_a_hostile_frontend_breaks_its_ring_at_most(
         writes in vec((0..70_usize, prop_oneof![any::<u32>(), 0..80_u32], 0..4_u8), 0..few(200)),
@@ -178,7 +178,7 @@ proptest! {
                 }
             }
             prop_assert!(front.in_flight() <= RING_SLOTS);
-            // What was put is published at the next opportunity, so that the count above holds.
+            // The put requests are published at the next opportunity, so that the count above holds.
             let _ = front.publish();
         }
     }

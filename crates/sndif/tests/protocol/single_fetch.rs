@@ -1,5 +1,5 @@
-//! Memory that says something else every time it is read, and fails the test when the bytes of one
-//! packet are read twice (XSA-155).
+//! Tests with memory that changes at every read, and fails the test when the bytes of one packet are read twice
+//! (XSA-155).
 
 use std::cell::{Cell, RefCell};
 
@@ -9,17 +9,17 @@ use sndif::{
     DIRECTORY_REFS, DirectoryStep, DirectoryWalk, GrantRef, PAGE_BYTES, SLOTS_OFFSET, SharedMemory, pages_for,
 };
 
-/// A page of the other side that changes with every look at it. Its indices are ordinary words.
+/// A page of the other side that changes at every read. Its indices are ordinary words.
 struct Restless {
     words: RefCell<[u32; SLOTS_OFFSET / 4]>,
-    /// How often each byte behind the indices was read since its slot was given out anew.
+    /// Number of reads of each byte behind the indices since its slot was given out last.
     reads: RefCell<Vec<u32>>,
     noise: Cell<u32>,
     indices_end: usize,
 }
 
 impl Restless {
-    /// A page whose first `indices_end` bytes are index words.
+    /// Makes a page whose first `indices_end` bytes are index words.
     fn new(indices_end: usize, noise: u32) -> Self {
         Self {
             words: RefCell::new([0; SLOTS_OFFSET / 4]),
@@ -29,7 +29,7 @@ impl Restless {
         }
     }
 
-    /// The other side puts a new packet there.
+    /// Lets the other side put a new packet there.
     fn renew(&self, offset: usize) {
         self.reads.borrow_mut()[offset..offset + PACKET_BYTES].fill(0);
     }
@@ -88,7 +88,7 @@ proptest! {
             page.store_release(0, index + 1);
             prop_assert!(back.arm(1));
             let packet = back.take().unwrap().unwrap();
-            // The copy is parsed as often as anybody likes, always to the same.
+            // The copy may be parsed any number of times, always with the same result.
             let request = Request::parse(&packet);
             prop_assert_eq!(request, Request::parse(&packet));
             let answer = match request {
@@ -131,8 +131,8 @@ proptest! {
         }
     }
 
-    /// The walk asks for a copy of each page and is given noise; that it never asks for the same page
-    /// again is what lets the caller map, copy and forget it.
+    /// The walk asks for a copy of each page and is given noise. It never asks for the same page again, so the caller
+    /// may map, copy and forget each page.
     #[test]
     fn page_directory_pages_are_read_once(noise: u32, pages in 1..5000_usize) {
         let buffer_bytes = u32::try_from(pages * PAGE_BYTES).unwrap();

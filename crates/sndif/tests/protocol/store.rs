@@ -1,4 +1,4 @@
-//! What stands in XenStore: numbers, states, limits and how they are inherited.
+//! Tests of XenStore's contents: numbers, states, limits and their inheritance.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -6,7 +6,7 @@ use sndif::store::{Direction, LimitNodes, Limits, MAX_RATES, node, number};
 use sndif::v2::Interval;
 use sndif::{Format, FormatSet, XenbusState};
 
-/// A card's, a PCM device's and a stream's nodes, and what the stream may be opened with.
+/// Nodes of a card, a PCM device and a stream, and the stream's resulting limits.
 struct Case {
     what: &'static str,
     levels: [LimitNodes<'static>; 3],
@@ -168,7 +168,7 @@ fn a_list_longer_than_any_sensible_one_is_refused() {
     assert!(limits(&list(MAX_RATES + 1)).is_err());
 }
 
-/// A node's value: what somebody would write, mixed with anything.
+/// Strategy for a node's value: sensible values, mixed with any others.
 fn value() -> impl Strategy<Value = Option<Vec<u8>>> {
     let names = Format::all().flat_map(|format| [format.name(), format.xl_name()]).collect::<Vec<_>>();
     prop_oneof![

@@ -1,4 +1,4 @@
-//! Version 0: what is emitted is understood, any packet is understood or refused, and nothing else goes out.
+//! Tests of version 0: emitted packets parse, any packet parses or is refused, and no others are sent.
 
 use proptest::prelude::*;
 use sndif::v0::{
