@@ -22,7 +22,7 @@ pub enum Violation {
     WrongOperation {
         /// The request.
         id: u16,
-        /// Its operation code.
+        /// The request's operation code.
         asked: u8,
         /// The response's operation code.
         answered: u8,

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! Which section of the module takes what rustc puts into one section per function or constant.
+//! Sections of the module, into which rustc's sections (one per function or constant) are folded.
 
-/// Where the contents of a section go.
+/// Destination of a section's contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Section<'a> {
-    /// Into this one (the arguments of `.section`).
+    /// Into this section (the arguments of `.section`).
     Keep(&'a str),
-    /// Nowhere: notes, and what debuggers read.
+    /// Nowhere: notes, and data for debuggers.
     Drop,
 }
 
@@ -19,7 +19,7 @@ const FOLDED: [(&str, &str); 6] = [
     (".bss.", ".bss,\"aw\",@nobits"),
 ];
 
-/// Judges the arguments of `.section`; `None` for a section of unknown purpose.
+/// Returns the destination for the arguments of `.section`; `None` for a section of unknown purpose.
 pub(crate) fn section(arguments: &str) -> Option<Section<'_>> {
     // A name is quoted when it holds a `$`.
     let name = arguments.split(',').next().unwrap_or(arguments).trim_matches('"');

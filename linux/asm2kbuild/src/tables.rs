@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! Jump tables become chains of comparisons: the kernel wants no jump through memory.
+//! Jump tables become chains of comparisons: the kernel allows no jump through memory.
 
 use std::collections::HashMap;
 use std::fmt::Write;
 
 use crate::asm::Line;
 
-/// Names of jump tables start so.
+/// Prefix of the names of jump tables.
 pub(crate) const PREFIX: &str = ".LJTI";
 
 /// The targets of every jump table.
@@ -32,7 +32,7 @@ impl<'a> JumpTables<'a> {
         Self(tables)
     }
 
-    /// The chain for `jmpq *TABLE(,%REGISTER,8)`; `None` when `target` is no table that we know.
+    /// Returns the chain for `jmpq *TABLE(,%REGISTER,8)`; `None` when `target` is no known table.
     ///
     /// The flags are dead there: LLVM keeps none alive into the targets of an indirect jump.
     pub(crate) fn chain(&self, target: &str) -> Option<String> {

@@ -17,15 +17,15 @@ use crate::asm::Line;
 use crate::convert::{FRAME_MAX, FRAME_TOO_LARGE, Machine};
 use crate::tables::{JumpTables, PREFIX as TABLE_PREFIX};
 
-/// Registers that the kernel does not save for us, or uses for itself.
+/// Registers that the kernel does not save for us, or reserves for itself.
 const FORBIDDEN: [&str; 9] = ["%xmm", "%ymm", "%zmm", "%mm", "%st", "%fs", "%gs", "%cr", "%dr"];
 
 /// The back end for x86-64.
 pub(crate) struct X86<'a> {
     tables: JumpTables<'a>,
-    /// Among the entries of a jump table.
+    /// True among the entries of a jump table.
     in_table: bool,
-    /// The last instruction was a call.
+    /// True if the last instruction was a call.
     after_call: bool,
 }
 
@@ -71,10 +71,10 @@ impl<'a> Machine<'a> for X86<'a> {
 
     fn label(&mut self, label: &str, function: bool, out: &mut String) {
         if label.starts_with(".Lfunc_end") && self.after_call {
-            // The function ends with a call that does not return; objtool wants to be told.
+            // The function ends with a call that does not return; objtool needs an end after it.
             out.push_str("\tud2\n");
         }
-        // LLVM's alignment stands before the label; the padding is as long and keeps it.
+        // LLVM's alignment stands before the label; the padding is as long as the alignment and so keeps it.
         let (before, after) = if function { ("\tVSND_FUNCTION_PADDING\n", "\tENDBR\n") } else { ("", "") };
         let _ = write!(out, "{before}{label}:\n{after}");
     }
@@ -83,7 +83,7 @@ impl<'a> Machine<'a> for X86<'a> {
         if FORBIDDEN.iter().any(|register| operands.contains(register)) {
             return Err("a register that the kernel does not lend");
         }
-        // x87 has instructions without operands; all of them, and no others, begin with an f.
+        // x87 has instructions without operands; all x87 instructions, and no others, begin with an f.
         if mnemonic.starts_with('f') {
             return Err("an instruction of the FPU");
         }
@@ -121,7 +121,7 @@ impl X86<'_> {
             }
             out.push_str(&self.tables.chain(target).ok_or("unknown jump table")?);
         } else {
-            // r11 is neither an argument nor kept over a call: it is free at a call and at a tail call.
+            // r11 is neither an argument nor preserved over a call: it is free at a call and at a tail call.
             let register = target.strip_prefix('%').unwrap_or_else(|| {
                 let _ = writeln!(out, "\tmovq\t{target}, %r11");
                 "r11"
@@ -132,7 +132,8 @@ impl X86<'_> {
     }
 }
 
-/// What an instruction may do to the stack: move its end by a known and small amount, and use what lies above it.
+/// Checks an instruction's use of the stack: it may move the stack's end by a known and small amount, and use memory
+/// above it.
 fn check_stack(mnemonic: &str, operands: &str) -> Result<(), &'static str> {
     for (at, _) in operands.match_indices("(%rsp") {
         let digits = operands[..at].trim_end_matches(|c: char| c.is_ascii_hexdigit() || c == 'x');
@@ -140,7 +141,7 @@ fn check_stack(mnemonic: &str, operands: &str) -> Result<(), &'static str> {
             return Err("the red zone");
         }
     }
-    // Nothing but a pop can have rsp as its last operand and not be one of these.
+    // An instruction that changes rsp has it as the last of several operands; only a pop has no other operand.
     let Some(source) = operands.strip_suffix(", %rsp") else { return Ok(()) };
     if ["cmpq", "testq"].contains(&mnemonic) {
         return Ok(());

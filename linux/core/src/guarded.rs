@@ -20,7 +20,7 @@ pub(crate) trait Requests {
     const ANSWER_MS: u32;
     /// A request.
     type Operation;
-    /// Its answer.
+    /// The answer to a request.
     type Completion;
 
     /// Returns true if requests can be sent.

@@ -268,7 +268,7 @@ impl<P: Platform> PcmStream<P> {
     /// `trigger` of DRAIN: nothing follows what was written.
     ///
     /// # Errors
-    /// As [`trigger`](Self::trigger).
+    /// Errors of [`trigger`](Self::trigger).
     pub fn drain(&self) -> Result<(), Error> {
         self.state.with(State::drain)
     }
@@ -276,7 +276,7 @@ impl<P: Platform> PcmStream<P> {
     /// `ack`: the application has written up to `appl_frames`, a counter that wraps at `boundary_frames`.
     ///
     /// # Errors
-    /// As [`trigger`](Self::trigger).
+    /// Errors of [`trigger`](Self::trigger).
     pub fn ack(&self, appl_frames: u64, boundary_frames: u64) -> Result<(), Error> {
         self.state.with(|state| state.ack(appl_frames, boundary_frames))
     }

@@ -169,7 +169,7 @@ impl<P: Platform> Substream<P> {
     /// `trigger` of DRAIN: nothing follows what was written.
     ///
     /// # Errors
-    /// As [`trigger`](Self::trigger).
+    /// Errors of [`trigger`](Self::trigger).
     pub fn drain(&self) -> Result<(), Error> {
         either!(self, stream => stream.drain())
     }
@@ -177,7 +177,7 @@ impl<P: Platform> Substream<P> {
     /// `ack`: the application has written up to `appl_frames`, a counter that wraps at `boundary_frames`.
     ///
     /// # Errors
-    /// As [`trigger`](Self::trigger).
+    /// Errors of [`trigger`](Self::trigger).
     pub fn ack(&self, appl_frames: u64, boundary_frames: u64) -> Result<(), Error> {
         either!(self, stream => stream.ack(appl_frames, boundary_frames))
     }

@@ -12,7 +12,7 @@ use crate::{Kernel, ffi, log};
 
 type Stream = Substream<Kernel>;
 
-// As in `sound.rs`, C's pointers to streams and sounds are references here.
+// C's pointers to streams and sounds are references here, like in `sound.rs`.
 
 /// # Safety
 /// `values` is the start of `count` values, which nobody else uses during the call.

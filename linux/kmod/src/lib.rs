@@ -22,7 +22,7 @@ mod sound;
 
 use driver::Platform;
 
-/// This kernel.
+/// The Linux kernel as a platform of the driver.
 pub struct Kernel;
 
 impl Platform for Kernel {

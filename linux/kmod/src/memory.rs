@@ -146,7 +146,7 @@ impl<T> Clone for KArc<T> {
     fn clone(&self) -> Self {
         // SAFETY: the `Counted` is aligned, initialised by `new`, and alive while `self` is.
         let before = unsafe { self.0.as_ref() }.references.fetch_add(1, Ordering::Relaxed);
-        // So many references do not fit into memory: each is as large as the count, and `into_raw` gives one to each
+        // Memory has no room for that many references: each is as large as the count, and `into_raw` gives one to each
         // card.
         debug_assert!(before < usize::MAX / 2);
         Self(self.0)

@@ -210,7 +210,7 @@ impl<P: Platform> State<P> {
         let mixer = self.mixer(self.direction);
         mixer.replay();
         if told {
-            // It may be the volume of the other direction.
+            // The told volume may be that of the other direction.
             mixer.set_volume(mixer.volume());
         }
         self.tell_mixer();

@@ -201,7 +201,7 @@ impl<P: Platform> PcmStream<P> {
     /// `trigger` of DRAIN: nothing follows what was written.
     ///
     /// # Errors
-    /// As [`start`](Self::start).
+    /// Errors of [`start`](Self::start).
     pub fn drain(&self) -> Result<(), Error> {
         self.state.with(State::drain)
     }
@@ -209,7 +209,7 @@ impl<P: Platform> PcmStream<P> {
     /// `ack`: the application has written up to `appl_frames`, a counter that wraps at `boundary_frames`.
     ///
     /// # Errors
-    /// As [`start`](Self::start).
+    /// Errors of [`start`](Self::start).
     pub fn ack(&self, appl_frames: u64, boundary_frames: u64) -> Result<(), Error> {
         self.state.with(|state| state.ack(appl_frames, boundary_frames))
     }
