@@ -113,7 +113,7 @@ fn real(machine: &Machine, config: Option<&Path>) -> Examination {
     context.packaged = machine.has_unit();
     if host {
         let configured = Configured::read(machine, Some(&daemons), config, false);
-        context.sink_option = configured.sink_option(machine);
+        context.start_options = configured.start_options(machine);
         findings.extend(host::daemon_findings(&daemons, survey.as_ref().ok(), &context));
         findings.extend(configured.findings(machine, &context));
     }
@@ -144,7 +144,7 @@ fn emulated(machine: &Machine, dir: &Path, config: Option<&Path>) -> Examination
     let configured = Configured::read(machine, Some(&daemons), config, true);
     let mut context = Context::emulated(dir, std::env::var("VSND_XEN").ok().as_deref());
     context.socket = control::socket_of(&XenSpec::Emu(dir.to_owned()));
-    context.sink_option = configured.sink_option(machine);
+    context.start_options = configured.start_options(machine);
     let mut findings = vec![Finding::ok("Xen", format!("emulated, in {}", dir.display()))];
     findings.extend(host::daemon_findings(&daemons, Some(&survey), &context));
     findings.extend(configured.findings(machine, &context));

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ::control::{Client, Direction, Event, EventKind, Reply, Request, Run, Stream};
+use ::control::{Client, Direction, Event, EventKind, Reply, Request, Run, Stream, Target};
 use clap::Args;
 use clap_complete::ArgValueCandidates;
 use host_audio::DeviceSpec;
@@ -36,20 +36,34 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let mut client = common.daemon.connect()?;
     let before = refusals(&mut client)?;
     let request = Request::Move { target: target.clone(), device: device.to_string(), direction };
-    steer::ask(&mut client, &mut Output::new(), common.json, &request)?;
+    let reply = client.ask(&request).map_err(failure)?;
+    arrive(&mut client, &before, target, direction, device)?;
+    // Only now: a move that failed is not reported as done.
+    steer::report(&mut Output::new(), common.json, &request, &reply)?;
+    Ok(ExitStatus::Success)
+}
+
+/// Waits until the target's open streams use the device; `before` are the refusals that were known before.
+fn arrive(
+    client: &mut Client,
+    before: &[Event],
+    target: &Target,
+    direction: Direction,
+    device: &DeviceSpec,
+) -> Result<(), Failure> {
     let ends = Instant::now() + PATIENCE;
     loop {
         // In this order: a stream that is not there yet and was not refused before is on its way.
-        let refused = refusals(&mut client)?;
+        let refused = refusals(client)?;
         let new = refused.iter().filter(|event| !before.contains(event));
-        let status = list::status(&mut client, false)?;
+        let status = list::status(client, false)?;
         let streams = match steer::named(&status, target) {
             Ok(streams) => streams,
             // No such stream is connected now; one that connects later goes there.
-            Err(_) => return Ok(ExitStatus::Success),
+            Err(_) => return Ok(()),
         };
         let elsewhere = streams.iter().filter(|(_, stream)| is_elsewhere(stream, direction, device));
-        let Some((stream, _)) = elsewhere.clone().next() else { return Ok(ExitStatus::Success) };
+        let Some((stream, _)) = elsewhere.clone().next() else { return Ok(()) };
         let reason =
             new.filter(|event| event.text.starts_with("not moved")).map(|event| event.text.clone()).next_back();
         if let Some(reason) = reason {

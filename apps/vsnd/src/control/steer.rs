@@ -149,10 +149,15 @@ fn change(daemon: &Daemon, json: bool, request: &Request) -> Result<ExitStatus, 
     Ok(ExitStatus::Success)
 }
 
-pub(super) fn ask(client: &mut Client, out: &mut Output, json: bool, request: &Request) -> Result<(), Failure> {
+fn ask(client: &mut Client, out: &mut Output, json: bool, request: &Request) -> Result<(), Failure> {
     let reply = client.ask(request).map_err(failure)?;
-    let Reply::Done { message, streams } = &reply else { return Err(unexpected()) };
-    if json { out.json(&reply) } else { out.line(done(request, message, *streams)) }
+    report(out, json, request, &reply)
+}
+
+/// Prints the daemon's reply to a request that changed something.
+pub(super) fn report(out: &mut Output, json: bool, request: &Request, reply: &Reply) -> Result<(), Failure> {
+    let Reply::Done { message, streams } = reply else { return Err(unexpected()) };
+    if json { out.json(reply) } else { out.line(done(request, message, *streams)) }
 }
 
 /// The daemon's words for what was done, with the number of streams if that is useful.

@@ -39,8 +39,8 @@ pub(super) struct Context {
     /// Options that lead `vsnd` and `vsndd` to this Xen, and `vsnd emu`; empty if they find it by themselves.
     xen_option: String,
     dir_option: String,
-    /// Option that a daemon needs for its guests to be heard.
-    pub(super) sink_option: &'static str,
+    /// Options with which a daemon is heard, and follows the configuration that was examined.
+    pub(super) start_options: String,
     /// True if the daemon is installed as a service: then only the service is started and configured, no daemon by
     /// hand.
     pub(super) packaged: bool,
@@ -147,7 +147,7 @@ impl Context {
             own: own.unwrap_or(0),
             xen_option: String::new(),
             dir_option: String::new(),
-            sink_option: "",
+            start_options: String::new(),
             packaged: false,
             socket: control::socket_of(&XenSpec::Dev),
             on_bus: driver.map_or("vsnd", |driver| driver.on_bus),
@@ -170,7 +170,7 @@ impl Context {
             own: 0,
             xen_option: option("--xen", shell_word(&spec.to_string())),
             dir_option: option("--dir", shell_word(&dir.display().to_string())),
-            sink_option: "",
+            start_options: String::new(),
             packaged: false,
             socket: control::socket_of(&spec),
             on_bus: "vsnd",
@@ -238,12 +238,12 @@ impl Context {
     pub(super) fn start_daemon(&self, backend: u16) -> String {
         match self.place {
             Place::Emulation => {
-                format!("start it: `vsndd{}{}{}`", self.xen_option, domain(backend, 0), self.sink_option)
+                format!("start it: `vsndd{}{}{}`", self.xen_option, domain(backend, 0), self.start_options)
             }
             _ if backend == self.own && self.packaged => {
                 "start it: `systemctl start vsndd`; `journalctl -u vsndd` says why it ended".to_owned()
             }
-            _ if backend == self.own => format!("start it: `vsndd{}`", self.sink_option),
+            _ if backend == self.own => format!("start it: `vsndd{}`", self.start_options),
             _ => format!("start `vsndd` in domain {backend}"),
         }
     }

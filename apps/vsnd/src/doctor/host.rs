@@ -29,6 +29,8 @@ pub(super) struct Configured {
     config: Option<Config>,
     /// True if a daemon runs, which knows more of its devices than we do.
     running: bool,
+    /// Option that names the user's file to a daemon; empty for none.
+    config_option: String,
 }
 
 impl Configured {
@@ -60,16 +62,19 @@ impl Configured {
             config.source = daemon.source.clone().unwrap_or(config.source.clone());
             config.capture |= daemon.allow_capture;
         }
-        Self { finding, config, running: running.is_some() }
+        let config_option =
+            named.map(|path| format!(" --config {}", shell_word(&path.display().to_string()))).unwrap_or_default();
+        Self { finding, config, running: running.is_some(), config_option }
     }
 
-    /// Options that a daemon needs for guests to be heard.
-    pub(super) fn sink_option(&self, machine: &Machine) -> &'static str {
-        match &self.config {
+    /// Options that a daemon needs to follow the user's file, and for guests to be heard.
+    pub(super) fn start_options(&self, machine: &Machine) -> String {
+        let sink = match &self.config {
             Some(config) if config.sink != DeviceSpec::Null || !config.rules.is_empty() => "",
             _ if machine.alsa_cards().is_empty() => " --sink wav:/tmp/heard.wav",
             _ => " --sink alsa:default",
-        }
+        };
+        format!("{}{sink}", self.config_option)
     }
 
     /// The configuration, sound hardware, and the devices that are configured.

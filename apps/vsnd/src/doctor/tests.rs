@@ -234,6 +234,19 @@ fn a_host_without_its_modules_is_told_which() {
 }
 
 #[test]
+fn the_daemon_is_started_with_the_configuration_that_was_examined() {
+    let world = World::of_domain(0);
+    world.devices(&["evtchn", "gntdev"]);
+    for (text, sink) in [("", " --sink alsa:default"), ("sink = \"alsa:null\"\n", "")] {
+        world.file("my files/vsndd.toml", text);
+        let file = world.root.path().join("my files/vsndd.toml");
+        let found = real(&Machine::at(world.root.path()), Some(&file));
+        let expected = format!("start it: `vsndd --config '{}'{sink}`", file.display());
+        assert_eq!(one(&found, "daemon").next.as_deref(), Some(expected.as_str()));
+    }
+}
+
+#[test]
 fn a_domain_0_without_a_store_is_told_to_start_it() {
     let World { root, _server: server, .. } = World::of_domain(0);
     drop(server);

@@ -197,6 +197,7 @@ fn streams_are_moved_while_they_play_and_stay_where_they_are_told_to() {
     let outside = steered.vsnd(&["move", "1", &pattern]);
     assert_eq!(outside.status.code(), Some(8), "out of the sandbox's reach: {}", stderr(&outside));
     assert!(stderr(&outside).contains("1/0/0/0: not moved to wav:"), "{}", stderr(&outside));
+    assert!(outside.stdout.is_empty(), "it says that it is done: {}", String::from_utf8_lossy(&outside.stdout));
     assert_eq!(device(&steered, 0).as_deref(), Some("null"));
     steered.configure(&format!("{CONFIG}[[rule]]\ndomain = \"other\"\nsink = \"{pattern}\"\n"));
     run(&mut steered);
