@@ -95,7 +95,7 @@ struct vsnd_hardware {
 	u32 period_bytes_min, period_bytes_max;
 	u32 periods_min, periods_max;
 	bool pauses;
-	/* The position moves once a period. */
+	/* True if the position moves once a period. */
 	bool batches;
 };
 

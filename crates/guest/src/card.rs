@@ -101,8 +101,9 @@ impl Card {
     /// unchanged or refused.
     ///
     /// # Errors
-    /// [`Error::NoStream`], [`Error::StreamInUse`], [`Error::StreamBroken`], [`Error::Negotiation`], [`Error::Refused`],
-    /// [`Error::NoAnswer`], [`Error::Lost`], [`Error::Violation`]; [`Error::Protocol`] of a card of version 0.
+    /// [`Error::NoStream`], [`Error::StreamInUse`], [`Error::StreamBroken`], [`Error::Negotiation`],
+    /// [`Error::Refused`], [`Error::NoAnswer`], [`Error::Lost`], [`Error::Violation`]; [`Error::Protocol`] of a card of
+    /// version 0.
     pub fn open(&self, pcm: u32, stream: u32, config: &Config) -> Result<OpenStream> {
         let mut connection = self.shared.lock();
         connection.pump()?;
@@ -136,7 +137,8 @@ impl Card {
         OpenStream::open(link, info, config)
     }
 
-    /// Opens the stream of a card of protocol version 0 with `config`; period and buffer become the nearest possible ones.
+    /// Opens the stream of a card of protocol version 0 with `config`; period and buffer become the nearest possible
+    /// ones.
     ///
     /// # Errors
     /// [`Error::NoStream`], [`Error::StreamInUse`], [`Error::StreamBroken`], [`Error::RefusedWithoutReason`],

@@ -339,7 +339,7 @@ fn a_device_that_never_moves_is_an_error_in_the_end() {
     assert!(matches!(stream.drain(), Err(Error::Stalled { .. })));
 }
 
-/// security.md, guest side: ids looked up in our own table, first violation latches.
+/// docs/threat-model.md: ids are looked up in our own table, and the first violation is latched.
 #[test]
 fn cve_2026_72380_a_confused_backend_breaks_its_stream_and_nothing_else() {
     let machine = machine();
@@ -355,7 +355,7 @@ fn cve_2026_72380_a_confused_backend_breaks_its_stream_and_nothing_else() {
     card.open(0, 1, &CONFIG).unwrap().start().unwrap();
 }
 
-/// security.md, guest side: zero whole pages before granting, never share a page with other data (XSA-403).
+/// docs/threat-model.md: whole pages are zeroed before they are granted, and shared with no other data (XSA-403).
 #[test]
 fn xsa_403_granted_pages_are_whole_zeroed_and_hold_nothing_else() {
     let machine = machine();
@@ -412,7 +412,7 @@ fn xsa_396_a_backend_that_keeps_pages_gets_no_more_of_them_after_a_while() {
     assert!(matches!(connected, Err(Error::PagesKept { .. })), "{:?}", connected.err());
 }
 
-/// security.md, guest side: a page whose end-access fails is quarantined, never reused (XSA-396).
+/// docs/threat-model.md: a page whose access cannot be ended is quarantined and never reused (XSA-396).
 #[test]
 fn xsa_396_a_page_whose_end_access_fails_is_quarantined() {
     let machine = machine();

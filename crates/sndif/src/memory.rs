@@ -26,8 +26,8 @@ pub trait SharedMemory {
     /// Orders every earlier access before every later one (Xen's `mb()`).
     fn full_fence(&self);
 
-    /// Copies `[offset, offset + into.len())` out of the memory. On `false` nothing was in range and
-    /// `into` holds zeroes.
+    /// Copies `[offset, offset + into.len())` out of the memory. On `false` the range was not within the memory,
+    /// and `into` has zeroes.
     fn read(&self, offset: usize, into: &mut [u8]) -> bool;
 
     /// Copies `from` to `[offset, offset + from.len())`. On `false` nothing was written.

@@ -10,7 +10,8 @@ use std::fmt::Write;
 use crate::asm::Line;
 use crate::sections::{Section, section};
 
-/// The kernel's stacks have 16 KiB; its own compiler warns at this size of a frame (CONFIG_FRAME_WARN).
+/// Maximum size of a stack frame. The kernel's stacks have 16 KiB; its own compiler warns above CONFIG_FRAME_WARN, by
+/// default 2048 bytes.
 pub(crate) const FRAME_MAX: u32 = 1024;
 
 pub(crate) const FRAME_TOO_LARGE: &str = "stack frame above 1024 bytes";

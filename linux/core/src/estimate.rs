@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! Estimate of the device's position between two positions that the backend tells: the last one, advanced at the stream's
-//! rate.
+//! Estimate of the device's position between two positions that the backend tells: the last one, advanced at the
+//! stream's rate.
 //!
 //! A position may be told late, where the backend or this domain has to wait for a processor, but never early. So the
 //! estimate adopts early positions immediately and follows late ones slowly, since a device may be slower than its
@@ -147,10 +147,10 @@ mod tests {
             1920 + 48 * 4,
             "the start is where it was, not where it was asked for"
         );
-        // 8 ms late: half a millisecond behind.
+        // The event is 8 ms late, so the estimate is half a millisecond behind.
         estimate.tell(2 * 1920, 31 * MS, &geometry);
         assert_eq!(estimate.position(31 * MS, &geometry), 2 * 1920 + 360 * 4);
-        // In time: exact again.
+        // The next event is in time, so the estimate is exact again.
         estimate.tell(3 * 1920, 33 * MS, &geometry);
         assert_eq!(estimate.position(34 * MS, &geometry), 3 * 1920 + 48 * 4);
     }
@@ -161,7 +161,7 @@ mod tests {
         let mut stood = followed(&geometry);
         stood.tell(2 * 1920, 33 * MS, &geometry);
         assert_eq!(stood.position(34 * MS, &geometry), 2 * 1920 + 48 * 4);
-        // 500 parts in a million: never more than 0.1 ms ahead.
+        // The device is slower by 500 parts in a million: the estimate is never more than 0.1 ms ahead.
         let mut slow = followed(&geometry);
         for period in 2..2000 {
             let at_ns = 3 * MS + period * (10 * MS + 5_000);

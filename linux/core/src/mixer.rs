@@ -38,7 +38,7 @@ impl<P: Platform> PcmStream<P> {
         self.state.with(|state| !state.mixer.muted().get(channel).copied().unwrap_or(false))
     }
 
-    /// Mutes or unmutes channel `channel`, as [`set_volume`](Self::set_volume).
+    /// Mutes or unmutes channel `channel`, like [`set_volume`](Self::set_volume).
     pub fn set_switch(&self, channel: usize, on: bool) -> bool {
         self.state.with(|state| state.mixer.set_channel_mute(channel, !on))
     }

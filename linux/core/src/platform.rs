@@ -175,7 +175,8 @@ pub trait Bus<P: Platform> {
     /// Returns the backend's domain.
     fn backend_id(&self) -> u16;
 
-    /// Reads `node` of the directory `path` below our own (empty: our own) into `into`; `None` when it is missing or longer.
+    /// Reads `node` of the directory `path` below our own (empty: our own) into `into`; `None` when it is missing or
+    /// longer.
     fn read<'a>(&self, path: &str, node: &str, into: &'a mut [u8]) -> Option<&'a [u8]>;
 
     /// Reads a node of the backend's directory.

@@ -31,7 +31,7 @@ impl KernelBus {
 
     /// Returns the device's number in the store.
     pub(crate) fn number(&self) -> u32 {
-        // SAFETY: the device lives.
+        // SAFETY: the device lives longer than `self`, says the caller of `new`.
         unsafe { ffi::vsnd_bus_number(self.device()) }
     }
 
@@ -50,7 +50,7 @@ impl Bus<Kernel> for KernelBus {
     type Writer = KernelWriter;
 
     fn backend_id(&self) -> u16 {
-        // SAFETY: the device lives.
+        // SAFETY: the device lives longer than `self`, says the caller of `new`.
         let id = unsafe { ffi::vsnd_bus_backend_id(self.device()) };
         // Every domain's number fits; Xen refuses grants to this one.
         u16::try_from(id).unwrap_or(u16::MAX)
@@ -115,7 +115,7 @@ impl Bus<Kernel> for KernelBus {
     }
 
     fn set_state(&self, state: XenbusState) {
-        // SAFETY: the device lives.
+        // SAFETY: the device lives longer than `self`, says the caller of `new`.
         unsafe { ffi::vsnd_bus_set_state(self.device(), state as u32) };
     }
 }

@@ -4,8 +4,8 @@
 //! All of the module's unsafe Rust is here, and only for the boundary: calls of C, entries for C, memory shared with
 //! another domain. `vsnd.h` is C's view of the same boundary.
 //!
-//! There is no panic: the panic handler calls a function that does not exist, so a build in which one could happen does not
-//! link.
+//! There is no panic: the panic handler calls a function that does not exist, so a build in which one could happen does
+//! not link.
 
 #![cfg_attr(target_os = "none", no_std)]
 
@@ -37,6 +37,6 @@ impl Platform for Kernel {
 #[cfg(target_os = "none")]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    // SAFETY: the function does not exist, and a module that needs it is not made.
+    // SAFETY: the function does not exist, so a module that calls it does not link.
     unsafe { ffi::vsnd_error_there_is_a_way_to_panic() }
 }

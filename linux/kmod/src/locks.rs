@@ -18,8 +18,8 @@ pub struct KernelLock<T> {
 // SAFETY: the value may go to another thread with its lock, if its type may; the kernel's mutex belongs to no thread
 // while nobody holds it, and the owner of `self` has lent it to nobody.
 unsafe impl<T: Send> Send for KernelLock<T> {}
-// SAFETY: `&self` reaches the value only with the mutex held, so it is with one thread at a time, as if it were sent from one
-// to the next.
+// SAFETY: `&self` reaches the value only with the mutex held, so it is with one thread at a time, as if it were sent
+// from one to the next.
 unsafe impl<T: Send> Sync for KernelLock<T> {}
 
 impl<T> KernelLock<T> {
@@ -53,7 +53,7 @@ impl<T> Lock<T> for KernelLock<T> {
     fn with<R>(&self, access: impl FnOnce(&mut T) -> R) -> R {
         // SAFETY: the mutex lives as long as `self`; this is process context, which may sleep.
         unsafe { ffi::vsnd_mutex_lock(self.mutex.as_ptr()) };
-        // SAFETY: locked above.
+        // SAFETY: this thread has locked the mutex above.
         unsafe { self.access_locked(access) }
     }
 
@@ -62,7 +62,7 @@ impl<T> Lock<T> for KernelLock<T> {
         if unsafe { ffi::vsnd_mutex_lock_killable(self.mutex.as_ptr()) } != 0 {
             return Err(Error::Killed);
         }
-        // SAFETY: locked above.
+        // SAFETY: this thread has locked the mutex above.
         Ok(unsafe { self.access_locked(access) })
     }
 }

@@ -40,7 +40,8 @@ impl KernelPages {
         if !offset.is_multiple_of(4) || offset.checked_add(4)? > self.len() {
             return None;
         }
-        // SAFETY: `offset` and the four bytes behind it lie within the pages, which are one range of the kernel's addresses.
+        // SAFETY: `offset` and the four bytes behind it lie within the pages, which are one range of the kernel's
+        // addresses.
         let word = unsafe { self.address().byte_add(offset) };
         // SAFETY: a page's start is aligned, and `offset` is a multiple of 4; the word is mapped until `self` is
         // dropped, which outlives the borrow; and this kernel reaches the words that it uses as atomics in no other way
@@ -53,7 +54,8 @@ impl KernelPages {
         if offset.checked_add(len)? > self.len() {
             return None;
         }
-        // SAFETY: `offset` and `len` bytes behind it lie within the pages, which are one range of the kernel's addresses.
+        // SAFETY: `offset` and `len` bytes behind it lie within the pages, which are one range of the kernel's
+        // addresses.
         Some(unsafe { self.address().byte_add(offset) }.cast())
     }
 }
@@ -126,8 +128,8 @@ impl SharedMemory for KernelPages {
         for (index, word) in words.iter_mut().enumerate() {
             // SAFETY: `index` words from `from` on lie within the range that was checked.
             let at = unsafe { from.cast::<u64>().add(index) };
-            // SAFETY: the word is mapped and readable, and aligned, since pages are and `offset` is a multiple of 8; any bytes
-            // are a u64.
+            // SAFETY: the word is mapped and readable, and aligned, since pages are and `offset` is a multiple of 8;
+            // any bytes are a u64.
             *word = unsafe { at.read_volatile() }.to_ne_bytes();
         }
         for (index, byte) in (copied..).zip(rest) {
@@ -146,8 +148,8 @@ impl SharedMemory for KernelPages {
         for (index, &word) in words.iter().enumerate() {
             // SAFETY: `index` words from `into` on lie within the range that was checked.
             let at = unsafe { into.cast::<u64>().add(index) };
-            // SAFETY: the word is mapped and writable, and aligned, since pages are and `offset` is a multiple of 8; there is no
-            // reference to it.
+            // SAFETY: the word is mapped and writable, and aligned, since pages are and `offset` is a multiple of 8;
+            // there is no reference to it.
             unsafe { at.write_volatile(u64::from_ne_bytes(word)) };
         }
         for (index, &byte) in (copied..).zip(rest) {

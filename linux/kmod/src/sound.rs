@@ -44,8 +44,9 @@ const _: () = {
     shared::<KArc<Sound>>();
 };
 
-// `vsnd.h` says what C passes: streams and sounds of a card that has not been freed, and room for results that nobody else
-// uses during the call. So the entries take references. (A reference is passed like a pointer, which is all that C has.)
+// `vsnd.h` says what C passes: streams and sounds of a card that has not been freed, and room for results that nobody
+// else uses during the call. So the entries take references. (A reference is passed like a pointer, which is all that C
+// has.)
 
 /// # Safety
 /// `sound` is a reference that C was given by [`KArc::into_raw`], and is not used any more.

@@ -138,7 +138,7 @@ impl<P: Platform> PcmStream<P> {
         self.state.with(|state| state.buffer.as_ref().map(|buffer| access(buffer.ring())))
     }
 
-    /// `hw_free`: closes the stream and gives up the buffer. The backend answers when it has played all it has.
+    /// `hw_free`: closes the stream and gives up the buffer. The backend answers when it has played all frames that it has.
     pub fn hw_free(&self) {
         if self.state.with(|state| state.buffer.is_some() && state.is_open()) {
             // Without an answer the pages stay the backend's until it unmaps them.
@@ -252,7 +252,7 @@ impl<P: Platform> PcmStream<P> {
         self.state.with(|state| state.mixer(direction).switch().get(channel).copied().unwrap_or(false))
     }
 
-    /// Switches channel `channel`, as [`set_volume`](Self::set_volume).
+    /// Switches channel `channel`, like [`set_volume`](Self::set_volume).
     pub fn set_switch(&self, direction: Direction, channel: usize, on: bool) -> bool {
         self.state.with(|state| {
             let mixer = state.mixer(direction);
