@@ -248,7 +248,7 @@ static void vsnd_pcm_let_go(struct snd_pcm_substream *substream)
  * vsnd_pcm_open() - ALSA's open.
  * @substream: The substream.
  *
- * Context: Process context, with ALSA's mutex of open files held and the PCM stream
+ * Context: Process context, with the PCM device's open_mutex held and the PCM stream
  * not locked. Waits some seconds for a backend that is away.
  * Return: 0, -ENODEV without a backend, or another error.
  */
@@ -313,7 +313,7 @@ out_free:
  * vsnd_pcm_close() - ALSA's close.
  * @substream: The substream.
  *
- * Context: Process context, with ALSA's mutex of open files held and the PCM stream
+ * Context: Process context, with the PCM device's open_mutex held and the PCM stream
  * not locked. Waits while ALSA is notified of the substream.
  * Return: 0.
  */

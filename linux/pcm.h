@@ -30,7 +30,7 @@ int vsnd_pcm_new(struct snd_card *card, struct vsnd_sound *sound, int device, co
  * @volume: The control; NULL once there is none.
  *
  * Context: Process context; takes the listener's mutex. When ALSA frees the
- * control, its lock of the card's controls may be held.
+ * control, the card's controls_rwsem may be held.
  */
 void vsnd_listener_set_volume(struct vsnd_listener *listener, struct snd_card *card,
 			      struct snd_kcontrol *volume);

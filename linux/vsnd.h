@@ -151,7 +151,7 @@ u32 vsnd_stream_rates(const struct vsnd_stream *stream, const u32 **list);
  * @capture: Direction, for a stream that has both.
  * @hardware: Written on success.
  *
- * Context: Process context, with ALSA's mutex of open files held and the PCM
+ * Context: Process context, with the PCM device's open_mutex held and the PCM
  * stream not locked. Waits some seconds for a backend that is away.
  * Return: 0, -ENODEV without a backend, -EINTR when killed, or another error.
  */
@@ -242,8 +242,8 @@ u32 vsnd_stream_pointer(const struct vsnd_stream *stream, u32 *delay_frames);
  * @values: Written: a value for each of the first channels.
  * @count: Number of @values.
  *
- * Context: Process context, with ALSA's lock of the card's controls held. Does not
- * wait for the backend.
+ * Context: Process context, with the card's controls_rwsem held. Does not wait for
+ * the backend.
  */
 void vsnd_stream_get_control(const struct vsnd_stream *stream, bool capture, bool is_switch,
 			     long *values, u32 count);
@@ -255,8 +255,8 @@ void vsnd_stream_get_control(const struct vsnd_stream *stream, bool capture, boo
  * @values: A value for each of the first channels.
  * @count: Number of @values.
  *
- * Context: Process context, with ALSA's lock of the card's controls held. Does not
- * wait for the backend.
+ * Context: Process context, with the card's controls_rwsem held. Does not wait for
+ * the backend.
  * Return: 1 if a value changed, 0 if none did, -EINVAL for one out of range.
  */
 int vsnd_stream_put_control(const struct vsnd_stream *stream, bool capture, bool is_switch,
