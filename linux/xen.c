@@ -438,7 +438,7 @@ char **vsnd_bus_list(struct xenbus_device *dev, const struct vsnd_node *node, u3
  */
 int vsnd_bus_begin(u32 *transaction)
 {
-	struct xenbus_transaction t;
+	struct xenbus_transaction t = XBT_NIL;
 	int err = xenbus_transaction_start(&t);
 
 	*transaction = t.id;
