@@ -100,7 +100,7 @@ impl Frontier {
     }
 
     /// Ends a run: the next one starts at the beginning of the ring. Linux forgets its own position at `prepare` but
-    /// continues to count ours, so both wrap to offset 0 (protocol notes, "STOP").
+    /// continues to count ours, so both wrap to offset 0 (docs/protocol.md, "Positions").
     pub(crate) fn wrap(&mut self, reported: u64) -> u64 {
         let end = self.taken.max(reported).checked_next_multiple_of(self.ring_bytes.get()).unwrap_or(u64::MAX);
         self.taken = end;

@@ -1,5 +1,5 @@
-//! Tests of the behaviour of the unmodified Linux frontend that a backend has to tolerate: one test per item of the
-//! project's protocol notes.
+//! Tests of the behaviour of the unmodified Linux frontend that a backend has to tolerate: one test per numbered
+//! item, whose rules are in docs/protocol.md.
 
 use std::time::Duration;
 

@@ -268,7 +268,7 @@ fn a_backend_without_the_features_is_told_nothing() {
     assert_eq!(pair.stream.in_flight(), 0);
 }
 
-/// security.md, guest side: ids looked up in our own table, first violation latches (CVE-2026-72380).
+/// docs/threat-model.md, "A guest against a host daemon": ids looked up in our own table, first violation latches (CVE-2026-72380).
 mod ids_are_looked_up_in_our_own_table {
     use super::*;
 
@@ -348,7 +348,7 @@ mod ids_are_looked_up_in_our_own_table {
     }
 }
 
-/// security.md, guest side: CUR_POS before hw_params, positions that jump or rewind: ignored, counted, no division by
+/// docs/threat-model.md, "A guest against a host daemon": CUR_POS before hw_params, positions that jump or rewind: ignored, counted, no division by
 /// zero.
 mod positions_that_cannot_be_true_are_ignored_and_counted {
     use super::*;

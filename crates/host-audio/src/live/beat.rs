@@ -1,6 +1,6 @@
 //! Times at which a device's thread tells the stream's owner that the position has moved on.
 //!
-//! A guest is told of a period once the position lies a frame past its end (protocol notes, "Position events"), so the
+//! A guest is told of a period once the position lies a frame past its end (docs/protocol.md, "Positions"), so the
 //! owner is woken then: a frame sooner the owner could report nothing and would have to wait for the next period. A
 //! queue that is shorter than a period is refilled in between.
 
