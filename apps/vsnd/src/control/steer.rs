@@ -149,7 +149,7 @@ fn change(daemon: &Daemon, json: bool, request: &Request) -> Result<ExitStatus, 
     Ok(ExitStatus::Success)
 }
 
-fn ask(client: &mut Client, out: &mut Output, json: bool, request: &Request) -> Result<(), Failure> {
+pub(super) fn ask(client: &mut Client, out: &mut Output, json: bool, request: &Request) -> Result<(), Failure> {
     let reply = client.ask(request).map_err(failure)?;
     report(out, json, request, &reply)
 }
