@@ -14,13 +14,15 @@ fn two_guests(arguments: &[&str]) -> (World, Process) {
     world.attach(2);
     let sink = format!("wav:{}", text(&world.path("{domain}.wav")));
     let mut command = world.daemon_command();
-    let daemon = Process::ready(command.args(["--sink", &sink]).args(arguments).stderr(Stdio::null()));
+    let log = std::fs::File::create(world.path("daemon.log")).expect("created");
+    let daemon = Process::ready(command.args(["--sink", &sink]).args(arguments).stderr(log));
     (world, daemon)
 }
 
 fn play(world: &World, domain: &str) {
     let output = world.guest(&["play", RECORDING, "--domain", domain]).output().expect("runs");
-    assert!(output.status.success(), "domain {domain}: {}", stderr(&output));
+    let log = || std::fs::read_to_string(world.path("daemon.log")).unwrap_or_default();
+    assert!(output.status.success(), "domain {domain}: {}\nthe daemon: {}", stderr(&output), log());
 }
 
 fn vsnd(world: &World, arguments: &[&str]) -> String {
