@@ -41,6 +41,9 @@ pub struct Hub {
     last_id: u32,
 }
 
+/// Path and token of a watch, or of an event of one.
+type Watch = (String, Vec<u8>);
+
 struct Client {
     link: Link,
     scope: Scope,
@@ -48,10 +51,9 @@ struct Client {
     to: Vec<u8>,
     in_flight: usize,
     transactions: BTreeSet<u32>,
-    /// Path and token.
-    watches: BTreeSet<(String, Vec<u8>)>,
-    /// Path and token of each event that was not sent yet.
-    events: BTreeSet<(String, Vec<u8>)>,
+    watches: BTreeSet<Watch>,
+    /// Events that were not sent yet.
+    events: BTreeSet<Watch>,
     gone: bool,
 }
 
@@ -60,7 +62,7 @@ struct Flight {
     asker: Option<(u16, u32)>,
     begins_transaction: bool,
     /// The watch that the request adds to those of its client; forgotten if the store refuses it.
-    adds_watch: Option<(String, Vec<u8>)>,
+    adds_watch: Option<Watch>,
 }
 
 impl Hub {
@@ -275,7 +277,7 @@ impl Client {
 
     /// The payload that is sent to the store for a request, and the watch that the client does not have yet; `None` if the
     /// request is refused.
-    fn admit(&mut self, number: u16, request: &Message) -> Option<(Vec<u8>, Option<(String, Vec<u8>)>)> {
+    fn admit(&mut self, number: u16, request: &Message) -> Option<(Vec<u8>, Option<Watch>)> {
         if request.tx_id != 0 && !self.transactions.contains(&request.tx_id) {
             return None;
         }
