@@ -7,12 +7,14 @@ FEATURES ?=
 ALL_FEATURES = --features vsndd/pipewire,vsnd/pipewire,vsnd-bench/pipewire
 NO_STD_CRATES = sndif vsnd-frontend vsnd-driver
 NO_STD_TARGET = x86_64-unknown-none
+# What is published on crates.io, in the order in which one needs another.
+PUBLIC_CRATES = sndif vsnd-frontend vsnd-xenstore
 TEST_THREADS = $(shell expr 2 \* $$(nproc))
 # Rounds of `make soak`.
 UNIT_ROUNDS = 20
 LAB_ROUNDS = 5
 
-.PHONY: demo pictures test soak unit unit-build lint lint-tools bench storm chaos fuzz fuzz-asan fuzz-guided miri build deps module module-matrix dist deb deb-test release lab lab-all lab-test lab-short lab-debug lab-bench race lab-shell lab-build
+.PHONY: demo pictures test soak unit unit-build lint lint-tools publish-check semver-check bench storm chaos fuzz fuzz-asan fuzz-guided miri build deps module module-matrix dist deb deb-test release lab lab-all lab-test lab-short lab-debug lab-bench race lab-shell lab-build
 
 demo: build
 	target/release/vsnd demo $(DEMO_ARGS)
@@ -77,6 +79,18 @@ lint: deps
 # What `make lint` uses where it is there, and takes long to build.
 lint-tools:
 	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
+
+# What crates.io would get of each public crate, packed and built from its package alone. Nothing is uploaded. Needs cargo 1.90 and a tree
+# without changes that are not committed.
+publish-check:
+	$(CARGO) publish --dry-run --locked $(addprefix -p ,$(PUBLIC_CRATES))
+
+# Whether the version says what changed for users of the public crates since the last release on crates.io. Before the first, there is
+# nothing to compare with.
+semver-check:
+	@$(CARGO) semver-checks --version >/dev/null 2>&1 || { \
+	    echo "semver-check: needs cargo-semver-checks: cargo install --locked cargo-semver-checks" >&2; exit 1; }
+	$(CARGO) semver-checks $(addprefix -p ,$(PUBLIC_CRATES))
 
 bench: FEATURES = pipewire
 bench: build

@@ -56,3 +56,8 @@ pub use negotiate::{Negotiation, NegotiationError, Step, Wanted};
 pub use patience::USELESS_MAX;
 pub use stream::{Counters, Progress, Stream, SubmitError};
 pub use violation::Violation;
+
+/// The examples of the README are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

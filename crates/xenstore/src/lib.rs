@@ -15,7 +15,7 @@
 //! Sources of facts: `xen/include/public/io/xs_wire.h`, `docs/misc/xenstore.txt` of the Xen project.
 //!
 //! ```
-//! use xenstore::{Client, server};
+//! use vsnd_xenstore::{Client, server};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let dir = tempfile::tempdir()?;
@@ -66,3 +66,8 @@ pub use errno::StoreErrno;
 pub use error::{Error, Escaped, Result};
 pub use path::PathError;
 pub use perm::{Access, Perm};
+
+/// The examples of the README are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

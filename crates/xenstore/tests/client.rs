@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use common::{Fixture, SOON};
 use proptest::prelude::*;
-use xenstore::wire::{Decoder, Message, Op};
-use xenstore::{Client, Error, Request, StoreErrno};
+use vsnd_xenstore::wire::{Decoder, Message, Op};
+use vsnd_xenstore::{Client, Error, Request, StoreErrno};
 
 /// A client of a fake store that answers every request with the messages of `answer`.
 fn fake(answer: impl Fn(&Message) -> Vec<Message> + Send + 'static) -> Client {
@@ -302,11 +302,11 @@ fn the_descriptor_is_readable_when_process_has_work() {
 #[test]
 fn a_second_server_on_a_used_socket_is_refused_and_a_dead_socket_is_replaced() {
     let fixture = Fixture::new();
-    assert!(xenstore::server::spawn(&fixture.socket()).is_err());
+    assert!(vsnd_xenstore::server::spawn(&fixture.socket()).is_err());
     fixture.dom0().write("/still", b"here").unwrap();
     let dead = fixture.dir.path().join("dead");
     drop(std::os::unix::net::UnixListener::bind(&dead).unwrap());
-    let handle = xenstore::server::spawn(&dead).unwrap();
+    let handle = vsnd_xenstore::server::spawn(&dead).unwrap();
     Client::connect(handle.path()).unwrap().mkdir("/x").unwrap();
     handle.stop();
     assert!(!dead.exists());
@@ -317,7 +317,7 @@ proptest! {
 
     #[test]
     fn no_bytes_of_a_store_panic_the_client(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        xenstore::fuzzing::client(&bytes);
+        vsnd_xenstore::fuzzing::client(&bytes);
     }
 
     #[test]
@@ -331,6 +331,6 @@ proptest! {
         for (kind, req_id, payload) in messages {
             Message { kind, req_id, tx_id: 0, payload: payload.into_bytes() }.emit_into(&mut bytes).unwrap();
         }
-        xenstore::fuzzing::client(&bytes);
+        vsnd_xenstore::fuzzing::client(&bytes);
     }
 }

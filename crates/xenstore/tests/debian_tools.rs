@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
 
 use common::Fixture;
-use xenstore::server::ConnId;
+use vsnd_xenstore::server::ConnId;
 
 /// Makes a command that runs one tool against this fixture's server.
 fn tool(fixture: &Fixture, name: &str, arguments: &[&str]) -> Command {
@@ -88,7 +88,7 @@ fn ls_shows_the_tree_with_values_and_permissions() {
     let mut store = fixture.dom0();
     store.write("/vm/name", b"music\x01").unwrap();
     store.write("/vm/device/vsnd/0/state", b"4").unwrap();
-    store.set_perms("/vm/name", &[xenstore::Perm::none(3), xenstore::Perm::read(0)]).unwrap();
+    store.set_perms("/vm/name", &[vsnd_xenstore::Perm::none(3), vsnd_xenstore::Perm::read(0)]).unwrap();
     succeeds(
         &fixture,
         "ls",
@@ -129,7 +129,7 @@ fn rm_removes_a_tree_and_tidies_up_above() {
 
 #[test]
 fn chmod_sets_permissions_of_one_node_and_of_all_below() {
-    use xenstore::Perm;
+    use vsnd_xenstore::Perm;
     let fixture = Fixture::new();
     let mut store = fixture.dom0();
     store.mkdir("/a/b").unwrap();

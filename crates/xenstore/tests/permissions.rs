@@ -4,8 +4,8 @@
 mod common;
 
 use common::Fixture;
-use xenstore::wire::Op;
-use xenstore::{Error, Perm, Request, StoreErrno};
+use vsnd_xenstore::wire::Op;
+use vsnd_xenstore::{Error, Perm, Request, StoreErrno};
 
 fn errno<T: std::fmt::Debug>(result: Result<T, Error>) -> StoreErrno {
     result.unwrap_err().errno().unwrap()

@@ -7,9 +7,9 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
 use common::Fixture;
-use xenstore::server::{Limits, Store};
-use xenstore::wire::{Message, Op};
-use xenstore::{Perm, Request, StoreErrno};
+use vsnd_xenstore::server::{Limits, Store};
+use vsnd_xenstore::wire::{Message, Op};
+use vsnd_xenstore::{Perm, Request, StoreErrno};
 
 const GUEST: Limits = Limits::guest();
 
@@ -76,7 +76,7 @@ fn xsa_326_watches_transactions_sizes_and_permission_lists_are_limited() {
     }
     assert_eq!(guest.call(&start()).unwrap_err().errno(), Some(StoreErrno::NoSpc));
     // A second connection of the same domain shares the limits.
-    let mut second = xenstore::Client::from_fd(fixture.handle.connect_domain(1).unwrap()).unwrap();
+    let mut second = vsnd_xenstore::Client::from_fd(fixture.handle.connect_domain(1).unwrap()).unwrap();
     assert_eq!(second.call(&start()).unwrap_err().errno(), Some(StoreErrno::NoSpc));
     guest.call(&Request::raw(Op::ResetWatches, b"\0".to_vec()).unwrap()).unwrap();
     second.call(&start()).unwrap();
@@ -129,7 +129,7 @@ fn xsa_416_a_client_that_never_reads_is_held_up_in_bounded_memory_and_others_go_
     assert!(waiting.unwrap() < 70_000, "{waiting:?}");
     // When the client reads again, it gets every reply to its requests, and continues.
     deaf.set_read_timeout(Some(common::QUIET)).unwrap();
-    let (mut got, mut replies, mut buffer) = (xenstore::wire::Decoder::new(), 0, [0; 4096]);
+    let (mut got, mut replies, mut buffer) = (vsnd_xenstore::wire::Decoder::new(), 0, [0; 4096]);
     while let Ok(count) = deaf.read(&mut buffer) {
         assert_eq!(got.push(&buffer[..count]), count);
         while let Some(message) = got.next_message().unwrap() {

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 
 use common::Fixture;
 use proptest::prelude::*;
-use xenstore::client::TRIES;
-use xenstore::server::{ConnId, Store};
-use xenstore::wire::{Decoder, Message, Op};
-use xenstore::{Error, StoreErrno};
+use vsnd_xenstore::client::TRIES;
+use vsnd_xenstore::server::{ConnId, Store};
+use vsnd_xenstore::wire::{Decoder, Message, Op};
+use vsnd_xenstore::{Error, StoreErrno};
 
 #[test]
 fn others_see_a_transaction_all_at_once_at_its_end() {
@@ -85,15 +85,15 @@ fn a_node_that_was_looked_for_and_appears_is_a_conflict() {
 fn an_unknown_transaction_is_enoent_and_nesting_is_ebusy() {
     let fixture = Fixture::new();
     let mut dom0 = fixture.dom0();
-    let request = xenstore::Request::read("/").unwrap().in_transaction(77);
+    let request = vsnd_xenstore::Request::read("/").unwrap().in_transaction(77);
     assert_eq!(dom0.call(&request).unwrap_err().errno(), Some(StoreErrno::NoEnt));
     let nested = dom0
         .transaction(|t| Ok(t.id()))
-        .map(|id| xenstore::Request::raw(Op::TransactionStart, b"\0".to_vec()).unwrap().in_transaction(id));
+        .map(|id| vsnd_xenstore::Request::raw(Op::TransactionStart, b"\0".to_vec()).unwrap().in_transaction(id));
     assert_eq!(dom0.call(&nested.unwrap()).unwrap_err().errno(), Some(StoreErrno::NoEnt), "it has ended");
-    let start = dom0.call(&xenstore::Request::raw(Op::TransactionStart, b"\0".to_vec()).unwrap()).unwrap();
+    let start = dom0.call(&vsnd_xenstore::Request::raw(Op::TransactionStart, b"\0".to_vec()).unwrap()).unwrap();
     let id = String::from_utf8(start.payload).unwrap().trim_end_matches('\0').parse().unwrap();
-    let nested = xenstore::Request::raw(Op::TransactionStart, b"\0".to_vec()).unwrap().in_transaction(id);
+    let nested = vsnd_xenstore::Request::raw(Op::TransactionStart, b"\0".to_vec()).unwrap().in_transaction(id);
     assert_eq!(dom0.call(&nested).unwrap_err().errno(), Some(StoreErrno::Busy));
 }
 
@@ -208,11 +208,11 @@ proptest! {
             .iter()
             .flat_map(|(who, what, tx, payload)| [&[*who, *what, *tx, payload.len() as u8], payload.as_bytes()].concat())
             .collect();
-        xenstore::fuzzing::server(&bytes);
+        vsnd_xenstore::fuzzing::server(&bytes);
     }
 
     #[test]
     fn xsa_416_no_bytes_panic_the_store(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
-        xenstore::fuzzing::server(&bytes);
+        vsnd_xenstore::fuzzing::server(&bytes);
     }
 }

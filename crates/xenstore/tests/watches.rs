@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Fixture, QUIET, SOON};
-use xenstore::{Client, Perm, StoreErrno, WatchEvent};
+use vsnd_xenstore::{Client, Perm, StoreErrno, WatchEvent};
 
 fn next(client: &mut Client) -> (String, String) {
     let WatchEvent { path, token } = client.wait_event(SOON).unwrap().expect("an event");

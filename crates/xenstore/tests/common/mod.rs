@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use xenstore::{Client, Perm, server};
+use vsnd_xenstore::{Client, Perm, server};
 
 /// Time to wait for an expected event: enough for a loaded machine, but short enough to fail in time.
 pub const SOON: Duration = Duration::from_secs(60);
@@ -35,7 +35,7 @@ impl Fixture {
     pub fn guest(&self, domid: u16) -> Client {
         self.handle.with(move |server| {
             server.domain_introduced(domid);
-            let home = xenstore::path::domain_dir(domid);
+            let home = vsnd_xenstore::path::domain_dir(domid);
             let mut store = server.store_mut();
             store.write(&home, b"").unwrap();
             store.set_perms(&home, &[Perm::none(domid)]).unwrap();
