@@ -9,12 +9,16 @@ NO_STD_CRATES = sndif vsnd-frontend vsnd-driver
 NO_STD_TARGET = x86_64-unknown-none
 # What is published on crates.io, in the order in which one needs another.
 PUBLIC_CRATES = sndif vsnd-frontend vsnd-xenstore
+# The oldest Rust that all of it builds with.
+MSRV = $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+# Says that a tool is missing and how to get it. With STRICT=1, as in continuous integration, nothing is left out.
+left_out = { echo "left out: $(1)"; [ -z "$(STRICT)" ]; }
 TEST_THREADS = $(shell expr 2 \* $$(nproc))
 # Rounds of `make soak`.
 UNIT_ROUNDS = 20
 LAB_ROUNDS = 5
 
-.PHONY: demo pictures test soak unit unit-build lint lint-tools publish-check semver-check bench storm chaos fuzz fuzz-asan fuzz-guided miri build deps module module-matrix dist deb deb-test release lab lab-all lab-test lab-short lab-debug lab-bench race lab-shell lab-build
+.PHONY: demo pictures test soak unit unit-build lint lint-tools msrv publish-check semver-check bench storm chaos fuzz fuzz-asan fuzz-guided miri build deps module module-matrix dist deb deb-test release lab lab-all lab-test lab-short lab-debug lab-bench race lab-shell lab-build
 
 demo: build
 	target/release/vsnd demo $(DEMO_ARGS)
@@ -57,31 +61,42 @@ unit: unit-build
 	fi
 	@if rustup target list --installed 2>/dev/null | grep -qx $(NO_STD_TARGET); then \
 	    $(CARGO) build --locked --target $(NO_STD_TARGET) $(addprefix -p ,$(NO_STD_CRATES)); \
-	    else echo "left out: build without std (rustup target add $(NO_STD_TARGET))"; fi
+	    else $(call left_out,build without std (rustup target add $(NO_STD_TARGET))); fi
 
-# A tool that is missing is named as left out, and what installs it. checkpatch.pl is the newest kernel's, and is not asked for
+# A tool that is missing is named as left out, and what installs it; with STRICT=1 it is installed first. checkpatch.pl is the newest kernel's, and is not asked for
 # kzalloc_obj(), which older ones do not have.
-lint: deps
+lint: deps $(if $(STRICT),lint-tools)
 	@if $(CARGO) fmt --version >/dev/null 2>&1; then $(CARGO) fmt --all --check; \
-	    else echo "left out: rustfmt (rustup component add rustfmt)"; fi
+	    else $(call left_out,rustfmt (rustup component add rustfmt)); fi
 	@if $(CARGO) clippy --version >/dev/null 2>&1; then \
 	    $(CARGO) clippy --locked --workspace --all-targets $(ALL_FEATURES) -- -D warnings; \
-	    else echo "left out: clippy (rustup component add clippy)"; fi
+	    else $(call left_out,clippy (rustup component add clippy)); fi
 	@if $(CARGO) clippy --version >/dev/null 2>&1 && rustup target list --installed 2>/dev/null | grep -qx $(NO_STD_TARGET); then \
-	    cd linux && $(CARGO) clippy --locked -p vsnd-kmod --target $(NO_STD_TARGET) -- -D warnings; fi
+	    cd linux && $(CARGO) clippy --locked -p vsnd-kmod --target $(NO_STD_TARGET) -- -D warnings; \
+	    else $(call left_out,clippy of the kernel module (rustup component add clippy; rustup target add $(NO_STD_TARGET))); fi
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace $(ALL_FEATURES) --no-deps --quiet
 	shellcheck -x -S warning $$(grep -rlE '^(#!/bin/(ba)?sh|# shellcheck shell=)' .ci bench fuzz lab linux packaging scripts)
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check --hide-inclusion-graph bans licenses sources; \
-	    else echo "left out: cargo-deny (make lint-tools builds it, five minutes)"; fi
+	    else $(call left_out,cargo-deny (make lint-tools builds it in five minutes)); fi
 	@if linux/checkpatch.sh; then cd target/checkpatch && perl checkpatch.pl --no-tree --root=. --strict --terse --no-summary --ignore CAMELCASE,ALLOC_WITH_SIZEOF -f ../../linux/*.[ch]; \
-	    else echo "left out: checkpatch.pl (it comes with Debian's packages linux-source-*)"; fi
+	    else $(call left_out,checkpatch.pl (it comes with Debian's packages linux-source-*)); fi
 
 # What `make lint` uses where it is there, and takes long to build.
 lint-tools:
+	$(CARGO) fmt --version >/dev/null 2>&1 || rustup component add rustfmt
+	$(CARGO) clippy --version >/dev/null 2>&1 || rustup component add clippy
 	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
 
-# What crates.io would get of each public crate, packed and built from its package alone. Nothing is uploaded. Needs cargo 1.90 and a tree
-# without changes that are not committed.
+# Everything but tests, with the oldest Rust. The repository has no rust-toolchain.toml: that would make rustup download another Rust for
+# whoever has a newer one.
+msrv: deps
+	@if ! command -v rustup >/dev/null 2>&1; then $(call left_out,build with Rust $(MSRV) (needs rustup)); \
+	elif rustup run $(MSRV) cargo --version >/dev/null 2>&1 || rustup toolchain install $(MSRV) --profile minimal; then \
+	    CARGO_TARGET_DIR=target/msrv rustup run $(MSRV) cargo check --locked --workspace --lib --bins $(ALL_FEATURES); \
+	else echo "make msrv: Rust $(MSRV) could not be installed (rustup toolchain install $(MSRV))" >&2; exit 1; fi
+
+# What crates.io would get of each public crate, packed and built from its package alone, and whether crates.io has that version already.
+# Nothing is uploaded. Needs cargo 1.90, the network, and a tree without changes that are not committed.
 publish-check:
 	$(CARGO) publish --dry-run --locked $(addprefix -p ,$(PUBLIC_CRATES))
 
