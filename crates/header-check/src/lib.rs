@@ -12,6 +12,36 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use tempfile::TempDir;
 
+/// Compiles a C program.
+fn compile(source: &Path, program: &Path) {
+    let compiler = std::env::var_os("CC").unwrap_or_else(|| OsString::from("cc"));
+    let compiled = Command::new(&compiler)
+        .args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-Wno-sign-compare", "-O1", "-o"])
+        .arg(program)
+        .arg(source)
+        .output()
+        .unwrap_or_else(|error| panic!("{}: {error}: install gcc, or set CC", compiler.display()));
+    let messages = String::from_utf8_lossy(&compiled.stderr);
+    assert!(!messages.contains("No such file or directory"), "install libxen-dev (Xen's public headers):\n{messages}");
+    assert!(compiled.status.success(), "{messages}");
+}
+
+/// Compiles and runs a C program that was made just now; returns what it prints.
+///
+/// # Panics
+///
+/// As [`Program::start`].
+#[must_use]
+pub fn run_c(text: &str) -> String {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (source, program) = (dir.path().join("made.c"), dir.path().join("made"));
+    std::fs::write(&source, text).expect("a file in a directory of our own");
+    compile(&source, &program);
+    let output = Command::new(&program).output().expect("the compiled program");
+    assert!(output.status.success(), "a C program ended with {}", output.status);
+    String::from_utf8(output.stdout).expect("text")
+}
+
 /// A running C program of this crate.
 pub struct Program {
     child: Child,
@@ -31,19 +61,7 @@ impl Program {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("c").join(name).with_extension("c");
         let program = dir.path().join(name);
-        let compiler = std::env::var_os("CC").unwrap_or_else(|| OsString::from("cc"));
-        let compiled = Command::new(&compiler)
-            .args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-Wno-sign-compare", "-O1", "-o"])
-            .arg(&program)
-            .arg(&source)
-            .output()
-            .unwrap_or_else(|error| panic!("{}: {error}: install gcc, or set CC", compiler.display()));
-        let messages = String::from_utf8_lossy(&compiled.stderr);
-        assert!(
-            !messages.contains("No such file or directory"),
-            "install libxen-dev (Xen's public headers):\n{messages}"
-        );
-        assert!(compiled.status.success(), "{messages}");
+        compile(&source, &program);
         let mut child =
             Command::new(&program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the compiled program");
         let input = child.stdin.take().expect("a pipe");

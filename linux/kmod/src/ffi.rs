@@ -30,6 +30,17 @@ opaque!(
     Channel,
 );
 
+// `enum vsnd_trigger`
+pub(crate) const VSND_START: u32 = 0;
+pub(crate) const VSND_PAUSE: u32 = 1;
+pub(crate) const VSND_STOP: u32 = 2;
+pub(crate) const VSND_RESUME: u32 = 3;
+pub(crate) const VSND_DRAIN: u32 = 4;
+
+// `enum vsnd_mutex_class`
+pub(crate) const VSND_MUTEX_ASKING: u32 = 0;
+pub(crate) const VSND_MUTEX_STATE: u32 = 1;
+
 /// `struct vsnd_pages`; the references follow it.
 #[repr(C)]
 pub(crate) struct Pages {

@@ -42,8 +42,8 @@ impl<T> Lock<T> for KernelLock<T> {
     fn new(class: LockClass, make: impl FnOnce() -> T) -> Result<Self, Error> {
         let value = KBox::new(make)?.into_cell();
         let class = match class {
-            LockClass::Asking => 0,
-            LockClass::State => 1,
+            LockClass::Asking => ffi::VSND_MUTEX_ASKING,
+            LockClass::State => ffi::VSND_MUTEX_STATE,
         };
         // SAFETY: the function allocates, in a thread that may sleep, and needs a class of `vsnd.h`, which these are.
         let mutex = unsafe { ffi::vsnd_mutex_new(class) };

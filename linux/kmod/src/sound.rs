@@ -176,13 +176,12 @@ extern "C" fn vsnd_stream_prepare(stream: &Stream) -> c_int {
 
 #[unsafe(no_mangle)]
 extern "C" fn vsnd_stream_trigger(stream: &Stream, trigger: u32) -> c_int {
-    // In the order of `enum vsnd_trigger`.
     status(match trigger {
-        0 => stream.trigger(Trigger::Start),
-        1 => stream.trigger(Trigger::Pause),
-        2 => stream.trigger(Trigger::Stop),
-        3 => stream.trigger(Trigger::Resume),
-        4 => stream.drain(),
+        ffi::VSND_START => stream.trigger(Trigger::Start),
+        ffi::VSND_PAUSE => stream.trigger(Trigger::Pause),
+        ffi::VSND_STOP => stream.trigger(Trigger::Stop),
+        ffi::VSND_RESUME => stream.trigger(Trigger::Resume),
+        ffi::VSND_DRAIN => stream.drain(),
         _ => Err(Error::Invalid),
     })
 }
