@@ -8,11 +8,19 @@ use crate::common::{program, stderr};
 /// The line before a block that is run.
 const MARK: &str = "<!-- A test runs this block. -->";
 
-/// README and everything in docs.
+fn project() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The pages of a directory of the project.
+fn pages_in(directory: &str) -> impl Iterator<Item = PathBuf> {
+    let paths = std::fs::read_dir(project().join(directory)).expect("there").flatten().map(|entry| entry.path());
+    paths.filter(|path| path.extension().is_some_and(|end| end == "md"))
+}
+
+/// README, its sisters and everything in docs.
 fn pages() -> Vec<PathBuf> {
-    let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let docs = std::fs::read_dir(project.join("docs")).expect("there").flatten().map(|entry| entry.path());
-    docs.chain([project.join("README.md")]).filter(|path| path.extension().is_some_and(|end| end == "md")).collect()
+    [".", "docs", "docs/decisions"].into_iter().flat_map(pages_in).collect()
 }
 
 /// The indented blocks behind marks.
@@ -44,6 +52,19 @@ fn blocks_of_the_documents_run_as_they_stand() {
         }
     }
     assert!(count > 0, "no block is marked");
+}
+
+#[test]
+fn every_page_of_docs_is_in_an_index() {
+    for directory in ["docs", "docs/decisions"] {
+        let index = std::fs::read_to_string(project().join(directory).join("README.md")).expect("an index");
+        let pages: Vec<_> = pages_in(directory).filter(|page| !page.ends_with("README.md")).collect();
+        assert!(pages.len() > 4, "{pages:?}");
+        for page in pages {
+            let name = page.file_name().expect("a name").to_string_lossy();
+            assert!(index.contains(&format!("]({name})")), "{directory}/README.md does not name {name}");
+        }
+    }
 }
 
 #[test]
