@@ -200,7 +200,7 @@ pub(crate) fn failure(error: Error) -> Failure {
         Error::Xen(xen::Error::HypervisorGone) | Error::Store(xenstore::Error::Closed) => ExitStatus::Lost,
         Error::Xen(_) | Error::Store(_) => ExitStatus::NoXen,
         Error::CardInUse { .. } => ExitStatus::Busy,
-        Error::Io(_) | Error::Lock { .. } => ExitStatus::File,
+        Error::Lock { .. } => ExitStatus::File,
         _ => ExitStatus::Failure,
     };
     Failure::new(status, error)

@@ -1,6 +1,5 @@
 //! A sound card of this domain, connected to its backend.
 
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,13 +76,6 @@ impl Card {
     #[must_use]
     pub fn states(&self) -> (XenbusState, XenbusState) {
         self.shared.lock().states()
-    }
-
-    /// Returns a descriptor that becomes readable when [`on_wake`](Self::on_wake) should be called, for callers with a
-    /// loop of their own.
-    #[must_use]
-    pub fn event_fd(&self) -> BorrowedFd<'_> {
-        self.shared.store_fd.as_fd()
     }
 
     /// Takes in changes of the connection, without waiting; returns true if the streams can be used. Open streams of a

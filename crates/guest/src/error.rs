@@ -212,9 +212,6 @@ pub enum Error {
         /// The system's answer.
         cause: io::Error,
     },
-    /// Reading the source or writing the target of [`play`](crate::play) or [`record`](crate::record) failed.
-    #[error(transparent)]
-    Io(#[from] io::Error),
 }
 
 impl Error {

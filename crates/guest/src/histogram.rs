@@ -9,12 +9,11 @@ pub struct Histogram {
     buckets: Box<[u64; BUCKETS]>,
     count: u64,
     max_ns: u64,
-    sum_ns: u128,
 }
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self { buckets: Box::new([0; BUCKETS]), count: 0, max_ns: 0, sum_ns: 0 }
+        Self { buckets: Box::new([0; BUCKETS]), count: 0, max_ns: 0 }
     }
 }
 
@@ -38,7 +37,6 @@ impl Histogram {
         }
         self.count += 1;
         self.max_ns = self.max_ns.max(ns);
-        self.sum_ns += u128::from(ns);
     }
 
     /// Returns the number of durations.
@@ -53,12 +51,6 @@ impl Histogram {
         self.max_ns
     }
 
-    /// Returns the average duration; 0 without durations.
-    #[must_use]
-    pub fn mean_ns(&self) -> u64 {
-        u64::try_from(self.sum_ns / u128::from(self.count.max(1))).unwrap_or(u64::MAX)
-    }
-
     /// Returns the duration that `share` of all (0.0 to 1.0) do not exceed; 0 without durations.
     #[must_use]
     pub fn quantile_ns(&self, share: f64) -> u64 {
@@ -71,14 +63,6 @@ impl Histogram {
             }
         }
         self.max_ns
-    }
-
-    /// Adds the counts of another histogram.
-    pub fn merge(&mut self, other: &Self) {
-        self.buckets.iter_mut().zip(other.buckets.iter()).for_each(|(mine, theirs)| *mine += theirs);
-        self.count += other.count;
-        self.max_ns = self.max_ns.max(other.max_ns);
-        self.sum_ns += other.sum_ns;
     }
 }
 
@@ -115,9 +99,6 @@ mod tests {
             let found = histogram.quantile_ns(share);
             assert!(found >= truth && found <= truth + truth / 8, "{share}: {found}");
         }
-        assert_eq!((histogram.mean_ns(), histogram.count()), (500_500, 1000));
-        let mut twice = histogram.clone();
-        twice.merge(&histogram);
-        assert_eq!(twice.count(), 2000);
+        assert_eq!(histogram.count(), 1000);
     }
 }

@@ -5,7 +5,7 @@ mod common;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use common::{CONFIG, DUPLEX, Faults, GUEST, Machine, PERIOD, RING, TIMEOUT, Until, captured, machine, ramp};
+use common::{CONFIG, DUPLEX, Faults, GUEST, Machine, PERIOD, RING, TIMEOUT, Until, captured, machine, ramp, record};
 use guest::{Config, Error};
 use host_audio::wav;
 use sndif::v2::{Operation, Trigger};
@@ -295,10 +295,8 @@ fn a_refused_read_stops_and_starts_and_then_closes_and_opens() {
         let card = machine.connect(TIMEOUT).unwrap();
         let mut stream = card.open(0, 1, &Config { buffer_frames: LONG, ..CONFIG }).unwrap();
         let ring = stream.geometry().ring_bytes() as usize;
-        let mut recorded = Vec::new();
         let wanted = 12 * PERIOD;
-        guest::record(&mut stream, &mut recorded, Some(wanted as u64 / 4), |_| std::ops::ControlFlow::Continue(()))
-            .unwrap();
+        let recorded = record(&mut stream, Some(wanted / 4)).unwrap();
         let heard = backend.heard.lock().unwrap();
         let count = |like: &dyn Fn(&Operation) -> bool| heard.operations.iter().filter(|one| like(one)).count();
         assert_eq!(count(&is_open), opens, "{until:?}");
@@ -316,6 +314,6 @@ fn a_read_that_is_refused_whatever_is_done_is_an_error() {
     let _backend = machine.backend(Faults { overruns_at_read: Some((3, Until::Never)), ..Faults::default() });
     let card = machine.connect(TIMEOUT).unwrap();
     let mut stream = card.open(0, 1, &CONFIG).unwrap();
-    let recorded = guest::record(&mut stream, &mut Vec::new(), None, |_| std::ops::ControlFlow::Continue(()));
+    let recorded = record(&mut stream, None);
     assert!(matches!(recorded, Err(Error::Refused { operation: "READ", errno: Errno::EIO })), "{recorded:?}");
 }

@@ -14,7 +14,6 @@ int main(void)
 {
     NUMBER(IOCTL_EVTCHN_BIND_INTERDOMAIN);
     NUMBER(IOCTL_EVTCHN_BIND_UNBOUND_PORT);
-    NUMBER(IOCTL_EVTCHN_UNBIND);
     NUMBER(IOCTL_EVTCHN_NOTIFY);
     NUMBER(IOCTL_EVTCHN_RESTRICT_DOMID);
     SIZE(ioctl_evtchn_bind_interdomain);
@@ -22,8 +21,6 @@ int main(void)
     OFFSET(ioctl_evtchn_bind_interdomain, remote_port);
     SIZE(ioctl_evtchn_bind_unbound_port);
     OFFSET(ioctl_evtchn_bind_unbound_port, remote_domain);
-    SIZE(ioctl_evtchn_unbind);
-    OFFSET(ioctl_evtchn_unbind, port);
     SIZE(ioctl_evtchn_notify);
     OFFSET(ioctl_evtchn_notify, port);
     SIZE(ioctl_evtchn_restrict_domid);

@@ -14,7 +14,6 @@ fn request_numbers_are_those_of_the_headers() {
     for (name, ours) in [
         ("IOCTL_EVTCHN_BIND_INTERDOMAIN", abi::EVTCHN_BIND_INTERDOMAIN),
         ("IOCTL_EVTCHN_BIND_UNBOUND_PORT", abi::EVTCHN_BIND_UNBOUND_PORT),
-        ("IOCTL_EVTCHN_UNBIND", abi::EVTCHN_UNBIND),
         ("IOCTL_EVTCHN_NOTIFY", abi::EVTCHN_NOTIFY),
         ("IOCTL_EVTCHN_RESTRICT_DOMID", abi::EVTCHN_RESTRICT_DOMID),
         ("IOCTL_GNTDEV_MAP_GRANT_REF", abi::GNTDEV_MAP_GRANT_REF),
@@ -33,7 +32,6 @@ fn structures_are_laid_out_as_in_the_headers() {
     let sizes = [
         ("ioctl_evtchn_bind_interdomain", size_of::<EvtchnBindInterdomain>()),
         ("ioctl_evtchn_bind_unbound_port", size_of::<EvtchnBindUnboundPort>()),
-        ("ioctl_evtchn_unbind", size_of::<EvtchnPort>()),
         ("ioctl_evtchn_notify", size_of::<EvtchnPort>()),
         ("ioctl_evtchn_restrict_domid", size_of::<EvtchnRestrictDomid>()),
         ("ioctl_gntdev_grant_ref", size_of::<GntdevGrantRef>()),
@@ -49,7 +47,6 @@ fn structures_are_laid_out_as_in_the_headers() {
         ("ioctl_evtchn_bind_interdomain.remote_domain", offset_of!(EvtchnBindInterdomain, remote_domain)),
         ("ioctl_evtchn_bind_interdomain.remote_port", offset_of!(EvtchnBindInterdomain, remote_port)),
         ("ioctl_evtchn_bind_unbound_port.remote_domain", offset_of!(EvtchnBindUnboundPort, remote_domain)),
-        ("ioctl_evtchn_unbind.port", offset_of!(EvtchnPort, port)),
         ("ioctl_evtchn_notify.port", offset_of!(EvtchnPort, port)),
         ("ioctl_evtchn_restrict_domid.domid", offset_of!(EvtchnRestrictDomid, domid)),
         ("ioctl_gntdev_grant_ref.domid", offset_of!(GntdevGrantRef, domid)),

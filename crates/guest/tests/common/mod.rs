@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use guest::{Card, Config};
+use guest::{Card, Config, OpenStream};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sndif::store::Direction;
 use sndif::v2::{BackRing, EventProducer, Operation, Request, Response, Span, Trigger};
@@ -27,6 +27,23 @@ pub const CONFIG: Config =
 /// Bytes of a period and of the ring of [`CONFIG`].
 pub const PERIOD: usize = 1920;
 pub const RING: usize = 4 * PERIOD;
+
+/// Records `frames` frames, or all that comes, and stops. Where READs are refused it starts again.
+pub fn record(stream: &mut OpenStream, frames: Option<usize>) -> guest::Result<Vec<u8>> {
+    let geometry = *stream.geometry();
+    let mut period = vec![0; geometry.period_bytes() as usize];
+    let wanted = frames.map_or(usize::MAX, |frames| frames * geometry.frame_bytes() as usize);
+    let mut recorded = Vec::new();
+    while recorded.len() < wanted {
+        let length = period.len().min(wanted - recorded.len());
+        match stream.read(&mut period[..length]) {
+            Ok(read) => recorded.extend_from_slice(&period[..read]),
+            Err(refusal) => stream.restart(refusal)?,
+        }
+    }
+    stream.stop()?;
+    Ok(recorded)
+}
 
 pub struct Machine {
     pub emulation: emu::Handle,

@@ -13,8 +13,6 @@ const fn request(kind: u8, number: u8, size: usize) -> u32 {
 pub const EVTCHN_BIND_INTERDOMAIN: u32 = request(b'E', 1, size_of::<EvtchnBindInterdomain>());
 /// Allocates a port that a remote domain may bind; the result is the local port.
 pub const EVTCHN_BIND_UNBOUND_PORT: u32 = request(b'E', 2, size_of::<EvtchnBindUnboundPort>());
-/// Closes a port.
-pub const EVTCHN_UNBIND: u32 = request(b'E', 3, size_of::<EvtchnPort>());
 /// Signals the other end of a port.
 pub const EVTCHN_NOTIFY: u32 = request(b'E', 4, size_of::<EvtchnPort>());
 /// Restricts an open file to one domain.
@@ -50,7 +48,7 @@ pub struct EvtchnBindUnboundPort {
     pub remote_domain: u32,
 }
 
-/// Argument of [`EVTCHN_UNBIND`] and [`EVTCHN_NOTIFY`].
+/// Argument of [`EVTCHN_NOTIFY`].
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct EvtchnPort {

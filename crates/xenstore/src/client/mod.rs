@@ -13,7 +13,7 @@ mod transaction;
 use std::collections::VecDeque;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::errno::StoreErrno;
@@ -62,17 +62,6 @@ impl Client {
     /// [`Error::Io`], naming the path.
     pub fn connect(path: &Path) -> Result<Self> {
         Ok(Self { engine: Engine::new(Link::open(path)?) })
-    }
-
-    /// Connects to the same places as Xen's own tools: `$XENSTORED_PATH`, the daemon's socket, `/dev/xen/xenbus`.
-    ///
-    /// # Errors
-    /// [`Error::Io`] of the last place tried.
-    pub fn open_default() -> Result<Self> {
-        if let Some(named) = std::env::var_os("XENSTORED_PATH") {
-            return Self::connect(&PathBuf::from(named));
-        }
-        Self::connect(Path::new("/run/xenstored/socket")).or_else(|_| Self::connect(Path::new("/dev/xen/xenbus")))
     }
 
     /// Uses a connected stream socket, or an open store device.
