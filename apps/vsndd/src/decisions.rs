@@ -8,7 +8,7 @@ use host_audio::DeviceSpec;
 use serde::{Deserialize, Serialize};
 use sndif::store::Direction;
 
-use crate::policy::Asker;
+use crate::asker::Asker;
 
 /// Maximum number of overrides of one guest.
 pub(crate) const DECISIONS_MAX: usize = 1024;

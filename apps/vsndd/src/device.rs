@@ -5,9 +5,9 @@ use sndif::{Protocol, XenbusState, v0};
 use tracing::{info, warn};
 use xen::DomainId;
 
+use crate::asker::Asker;
 use crate::card::{self, CardError, CardNodes, StreamNodes};
 use crate::limiter::GuestLog;
-use crate::policy::Asker;
 
 /// A device's place: frontend domain and device number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

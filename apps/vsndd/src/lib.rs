@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod asker;
 mod broker;
 mod card;
 mod config;

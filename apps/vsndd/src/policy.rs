@@ -5,22 +5,10 @@ use host_audio::{DeviceSpec, WhenAbsent};
 use sndif::store::Direction;
 use sndif::{FormatSet, Protocol};
 
+use crate::asker::Asker;
 use crate::config::{Config, Instead, Limits, Rule};
 use crate::decisions::Decisions;
 use crate::unique_id;
-
-/// A stream that asks for its route. All fields but `unique_id` come from the toolstack, none of these from the guest.
-#[derive(Debug, Clone)]
-pub(crate) struct Asker<'a> {
-    pub(crate) domain: u16,
-    pub(crate) name: Option<&'a str>,
-    pub(crate) uuid: Option<&'a str>,
-    pub(crate) card: u32,
-    pub(crate) pcm: u8,
-    pub(crate) stream: u8,
-    /// Label of the stream in the guest's half of the device.
-    pub(crate) unique_id: &'a str,
-}
 
 /// Permission of a guest to use a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,15 +162,6 @@ impl Rule {
             && self.pcm.is_none_or(|pcm| pcm == asker.pcm)
             && self.stream.is_none_or(|stream| stream == asker.stream)
     }
-}
-
-/// Converts decibels to 0.001 dB; `None` if the volume is out of range.
-pub(crate) fn millidecibels(decibels: f64) -> Option<i32> {
-    let millidecibels = (decibels * 1000.0).round();
-    #[expect(clippy::cast_possible_truncation, reason = "the range is checked")]
-    (f64::from(pcm::gain::MIN_MILLIDECIBEL)..=f64::from(pcm::gain::MAX_MILLIDECIBEL))
-        .contains(&millidecibels)
-        .then_some(millidecibels as i32)
 }
 
 #[cfg(test)]

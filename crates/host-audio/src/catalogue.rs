@@ -6,21 +6,10 @@ use std::path::{Path, PathBuf};
 use crate::pulse::{self, ServerAddress};
 use crate::{DeviceOptions, DeviceSpec};
 
+pub use crate::offer::Offer;
+
 /// Directories of users' sessions, in which their sound servers listen.
 const SESSIONS: &str = "/run/user";
-
-/// A device of a host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Offer {
-    /// The device.
-    pub device: DeviceSpec,
-    /// Name for users.
-    pub description: String,
-    /// True if streams can play to the device.
-    pub playback: bool,
-    /// True if streams can capture from the device.
-    pub capture: bool,
-}
 
 /// Something that may have devices, such as a sound server.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -24,6 +24,7 @@ mod device;
 mod error;
 mod live;
 mod null;
+mod offer;
 #[cfg(feature = "pipewire")]
 mod pipewire;
 mod pulse;

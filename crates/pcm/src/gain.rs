@@ -11,6 +11,13 @@ pub const MIN_MILLIDECIBEL: i32 = -100_000;
 /// The loudest volume in 0.001 dB (+20 dB); samples that would leave the range are saturated.
 pub const MAX_MILLIDECIBEL: i32 = 20_000;
 
+/// Converts decibels to 0.001 dB; `None` if the volume is out of range.
+#[must_use]
+pub fn millidecibels(decibels: f64) -> Option<i32> {
+    let millidecibels = (decibels * 1000.0).round();
+    (f64::from(MIN_MILLIDECIBEL)..=f64::from(MAX_MILLIDECIBEL)).contains(&millidecibels).then_some(millidecibels as i32)
+}
+
 /// `volume` (0.001 dB) brought into [`MIN_MILLIDECIBEL`]`..=`[`MAX_MILLIDECIBEL`].
 #[must_use]
 pub const fn clamp(volume: i32) -> i32 {

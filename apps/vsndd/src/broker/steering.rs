@@ -20,7 +20,6 @@ use crate::figures::{Process, cpu_ms, figures};
 use crate::journal::Subject;
 use crate::kept::now_ms;
 use crate::link::{Answer, Order};
-use crate::policy::millidecibels;
 use crate::server::{ClientId, Control, Metrics, Peer, Sockets};
 use crate::service;
 use crate::source::ConfigSource;
@@ -133,7 +132,7 @@ impl Daemon {
             }
             Request::Events { .. } => return Some(Reply::Events { events: self.journal.since(0).cloned().collect() }),
             Request::Kept => return Some(self.all_kept()),
-            Request::Volume { target, volume_db } => match millidecibels(*volume_db) {
+            Request::Volume { target, volume_db } => match pcm::gain::millidecibels(*volume_db) {
                 Some(volume) => self.decide(client, peer, target, Decision::VolumeMdb(volume), None, now_ns),
                 None => Err(Reply::Refused {
                     message: format!("a volume is between -100 and 20 decibels, not {volume_db}"),

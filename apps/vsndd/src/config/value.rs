@@ -44,7 +44,7 @@ pub(super) fn protocol<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opt
 /// Decibels, in units of 0.001 dB.
 pub(super) fn decibels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i32>, D::Error> {
     let decibels = f64::deserialize(deserializer)?;
-    match crate::policy::millidecibels(decibels) {
+    match pcm::gain::millidecibels(decibels) {
         Some(millidecibels) => Ok(Some(millidecibels)),
         None => Err(D::Error::custom(format!("{decibels} is not between -100 and 20 (decibels)"))),
     }

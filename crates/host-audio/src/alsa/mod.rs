@@ -7,8 +7,8 @@ mod hw;
 mod pcm;
 mod tail;
 
-use crate::catalogue::Offer;
 use crate::live::{Driver, Input, Opened, Output};
+use crate::offer::Offer;
 use crate::{Capabilities, DeviceSpec, Direction, Error, Least, StreamLabel, StreamSpec};
 use std::time::Duration;
 

@@ -9,14 +9,16 @@ mod playback;
 mod position;
 mod record;
 mod server;
+mod state;
 mod volume;
 
-use crate::catalogue::Offer;
 use crate::live::{Driver, Fault, Input, Opened, Output, wait_for};
+use crate::offer::Offer;
 use crate::{Capabilities, DeviceOptions, DeviceSpec, Direction, Error, StreamLabel, StreamSpec};
-use node::{State, Wanted};
+use node::Wanted;
 use rustix::event::{PollFd, PollFlags};
 use server::{Access, Client, Failure, Node};
+use state::State;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -6,10 +6,10 @@
 
 use super::format;
 use super::server::{Access, Client, Failure};
+use super::state::State;
 use super::volume::VolumeWatch;
 use crate::device::identity;
-use crate::live::Event;
-use crate::{Direction, Error, ServerVolume, StreamSpec};
+use crate::{Direction, StreamSpec};
 use pipewire::channel::{Receiver, Sender};
 use pipewire::loop_::Timeout;
 use pipewire::properties::{PropertiesBox, properties};
@@ -18,9 +18,8 @@ use pipewire::spa::pod::Pod;
 use pipewire::stream::{Stream, StreamFlags, StreamRc, StreamState};
 use std::cell::Cell;
 use std::rc::Rc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicBool, AtomicU32};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -55,76 +54,6 @@ pub(super) enum Command {
     Active(bool),
     /// Ends the stream.
     Quit,
-}
-
-/// State shared by node and stream; sizes in the stream's frames.
-#[derive(Debug)]
-pub(super) struct State {
-    /// Readable when the stream is lost, and after a cycle where somebody waits for one.
-    pub event: Event,
-    /// True while somebody waits for a cycle.
-    pub watched: AtomicBool,
-    /// True while the stream plays or captures; otherwise it plays silence, or discards what it is given.
-    pub running: AtomicBool,
-    cycles: AtomicU32,
-    cycle_frames: AtomicU32,
-    latency_frames: AtomicU32,
-    lost: AtomicBool,
-    reason: Mutex<Option<String>>,
-    /// Volume and mute that the server has for the stream, and that nobody has taken yet.
-    volume: Mutex<Option<ServerVolume>>,
-}
-
-impl State {
-    pub fn new() -> Result<Arc<Self>, Error> {
-        Ok(Arc::new(Self {
-            event: Event::new()?,
-            watched: AtomicBool::new(false),
-            running: AtomicBool::new(false),
-            cycles: AtomicU32::new(0),
-            cycle_frames: AtomicU32::new(0),
-            latency_frames: AtomicU32::new(0),
-            lost: AtomicBool::new(false),
-            reason: Mutex::new(None),
-            volume: Mutex::new(None),
-        }))
-    }
-
-    /// Notes the end of a cycle of `frames`, which are heard `latency` later.
-    pub fn cycled(&self, frames: usize, latency: i64) {
-        self.cycle_frames.store(frames as u32, Relaxed);
-        self.latency_frames.store(latency.clamp(0, i64::from(u32::MAX)) as u32, Relaxed);
-        self.cycles.fetch_add(1, Release);
-        if self.watched.load(Relaxed) {
-            self.event.set();
-        }
-    }
-
-    /// Volume and mute that the server has for the stream, if they were not taken yet.
-    pub fn take_volume(&self) -> Option<ServerVolume> {
-        // The node's thread stores the volume in between two cycles, in no thread of the graph's.
-        self.volume.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    pub fn set_volume(&self, volume: ServerVolume) {
-        *self.volume.lock().unwrap_or_else(PoisonError::into_inner) = Some(volume);
-        self.event.set();
-    }
-
-    /// The reason why the stream has ended, if it has.
-    pub fn loss(&self) -> Option<String> {
-        if !self.lost.load(Acquire) {
-            return None;
-        }
-        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Notes that the stream has ended; the first reason counts.
-    fn lose(&self, reason: String) {
-        self.reason.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
-        self.lost.store(true, Release);
-        self.event.set();
-    }
 }
 
 /// A node as its stream's thread has it; dropping the handle ends the node.

@@ -1,9 +1,10 @@
 //! A playback stream.
 
 use super::lost;
-use super::node::{Handle, Process, State, Wanted};
+use super::node::{Handle, Process, Wanted};
 use super::position::{Position, Reading};
 use super::server::Failure;
+use super::state::State;
 use crate::live::{Fault, Opened, Output};
 use crate::{ServerVolume, StreamSpec};
 use pipewire::stream::Stream;

@@ -1,8 +1,9 @@
 //! A record stream.
 
 use super::lost;
-use super::node::{Handle, Process, State, Wanted};
+use super::node::{Handle, Process, Wanted};
 use super::server::Failure;
+use super::state::State;
 use crate::ServerVolume;
 use crate::live::{Fault, Input, Opened};
 use pipewire::stream::Stream;

@@ -2,8 +2,8 @@
 //! does.
 
 use super::format;
-use super::node::State;
 use super::server::{Client, Failure};
+use super::state::State;
 use pipewire::node::{Node, NodeListener};
 use pipewire::permissions::PermissionFlags;
 use pipewire::properties::PropertiesBox;

@@ -13,9 +13,9 @@ mod volume;
 
 pub use address::ServerAddress;
 
-use crate::catalogue::Offer;
 use crate::device::identity;
 use crate::live::{Driver, Input, Opened, Output};
+use crate::offer::Offer;
 use crate::{Capabilities, DeviceOptions, DeviceSpec, Direction, Error, StreamLabel, StreamSpec, session};
 use connection::{Connection, Failure};
 use pulseaudio::protocol::{self as pa, Command, PulseError};
