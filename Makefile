@@ -18,7 +18,7 @@ TEST_THREADS = $(shell expr 2 \* $$(nproc))
 UNIT_ROUNDS = 20
 LAB_ROUNDS = 5
 
-.PHONY: demo pictures test soak unit unit-build lint lint-tools msrv publish-check semver-check bench storm chaos fuzz fuzz-asan fuzz-guided miri build deps module module-matrix dist deb deb-test release lab lab-all lab-test lab-short lab-debug lab-bench race lab-shell lab-build
+.PHONY: demo pictures test soak unit unit-build lint lint-tools msrv publish-check semver-check bench storm chaos fuzz fuzz-asan fuzz-guided miri build deps module module-matrix dist deb deb-test release lab lab-all lab-test lab-13 lab-short lab-debug lab-bench race lab-shell lab-build
 
 demo: build
 	target/release/vsnd demo $(DEMO_ARGS)
@@ -29,7 +29,7 @@ build: deps
 # Everything, what fails fast first. Each part runs, whatever became of the others; a table at the end says what took how
 # long, what failed and where to look, and what was left out.
 test:
-	@scripts/test.sh lint unit dist lab-test
+	@scripts/test.sh lint unit dist lab-test lab-13
 
 # `make unit` and the lab again and again beside busy processors: nothing may fail that passes on a quiet machine.
 soak:
@@ -195,6 +195,11 @@ lab-all:
 lab-test: unit-build module
 	@scripts/install-deps.sh lab
 	LAB_SHARED=1 DRIVER="stock vsnd" PROGRAMS="$(CURDIR)/target/debug" lab/run.sh
+
+# Debian 13's Xen and programs, with the scenarios that tell platforms apart: the one other platform whose programs need no other build.
+lab-13: unit-build
+	@scripts/install-deps.sh lab
+	LAB_SHORT=1 PLATFORM=x86-13 PROGRAMS="$(CURDIR)/target/debug" lab/run.sh
 
 # What tells platforms apart, once on each of those that lab-test has not. Its programs are those that the tests are built with; for
 # arm64 they are built alike.
