@@ -9,6 +9,8 @@
 //! * [`server`] is a store for machines without Xen: quotas, permissions, transactions and watches, driven by its
 //!   owner's poll loop. Debian's `xenstore-ls` and its sisters work against it.
 //!
+//! Without the feature `std` only the protocol is there, for a kernel with an allocator; `examples/beep` is one.
+//!
 //! All data from the other side is untrusted: lengths are bounded before memory is reserved, watch
 //! events are merged into a bounded set, and names are escaped before they are shown.
 //!
@@ -36,6 +38,7 @@
 //! # Ok(())
 //! # }
 //! ```
+#![cfg_attr(not(feature = "std"), no_std)]
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
@@ -49,20 +52,30 @@
     )
 )]
 
+extern crate alloc;
+
+#[cfg(feature = "std")]
 pub mod client;
+#[cfg(feature = "std")]
 mod dirty;
 mod errno;
+#[cfg(feature = "std")]
 mod error;
+#[cfg(feature = "std")]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(feature = "std")]
 pub mod hub;
 pub mod path;
 pub mod perm;
+#[cfg(feature = "std")]
 pub mod server;
 pub mod wire;
 
+#[cfg(feature = "std")]
 pub use client::{Client, Reply, Request, Ticket, Transaction, WatchEvent};
 pub use errno::StoreErrno;
+#[cfg(feature = "std")]
 pub use error::{Error, Escaped, Result};
 pub use path::PathError;
 pub use perm::{Access, Perm};

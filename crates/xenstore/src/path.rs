@@ -3,7 +3,9 @@
 //! An absolute path starts with `/`. A relative one is below the client's `/local/domain/<domid>`. Names that start
 //! with `@` are no nodes: they can only be watched, or have permissions.
 
-use std::borrow::Cow;
+use alloc::borrow::Cow;
+use alloc::format;
+use alloc::string::String;
 
 /// Longest absolute path, in bytes, without its terminator (`XENSTORE_ABS_PATH_MAX`).
 pub const ABS_PATH_MAX: usize = 3072;
@@ -79,7 +81,7 @@ fn check_any(path: &[u8]) -> Result<&str, PathError> {
         return Err(PathError::TrailingSlash);
     }
     // The path is ASCII at this point, so this cannot fail.
-    std::str::from_utf8(path).map_err(|_| PathError::Empty)
+    core::str::from_utf8(path).map_err(|_| PathError::Empty)
 }
 
 fn is_name_byte(byte: u8) -> bool {

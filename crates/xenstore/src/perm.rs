@@ -3,8 +3,10 @@
 //! A node has a list of them. The first entry names the owner, who has all rights, and the rights of all domains that
 //! the list does not name. Each other entry names one domain and its rights.
 
-use std::fmt;
-use std::str::FromStr;
+use alloc::format;
+use alloc::vec::Vec;
+use core::fmt;
+use core::str::FromStr;
 
 use crate::errno::StoreErrno;
 
@@ -123,7 +125,7 @@ pub fn access(perms: &[Perm], domain: u16) -> Access {
 pub fn parse_list(payload: &[u8]) -> Result<Vec<Perm>, StoreErrno> {
     let body = payload.strip_suffix(b"\0").ok_or(StoreErrno::Inval)?;
     body.split(|byte| *byte == 0)
-        .map(|entry| std::str::from_utf8(entry).map_err(|_| StoreErrno::Inval)?.parse())
+        .map(|entry| core::str::from_utf8(entry).map_err(|_| StoreErrno::Inval)?.parse())
         .collect()
 }
 

@@ -9,7 +9,8 @@
 //!
 //! All four fields are in the machine's own byte order, since both ends are on one machine. Source: `xs_wire.h`.
 
-use std::fmt;
+use alloc::vec::Vec;
+use core::fmt;
 
 /// Size of a header.
 pub const HEADER_BYTES: usize = 16;
