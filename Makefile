@@ -18,7 +18,7 @@ TEST_THREADS = $(shell expr 2 \* $$(nproc))
 UNIT_ROUNDS = 20
 LAB_ROUNDS = 5
 
-.PHONY: demo pictures test soak unit unit-build lint lint-tools msrv publish-check semver-check bench storm chaos fuzz fuzz-asan fuzz-guided miri build deps module module-matrix dist deb deb-test release lab lab-all lab-test lab-13 lab-short lab-debug lab-bench race lab-shell lab-build
+.PHONY: demo pictures test soak unit unit-build lint lint-tools msrv publish-check semver-check bench storm chaos fuzz fuzz-asan fuzz-guided miri build deps beep module module-matrix dist deb deb-test release lab lab-all lab-test lab-13 lab-short lab-debug lab-bench race lab-shell lab-build
 
 demo: build
 	target/release/vsnd demo $(DEMO_ARGS)
@@ -66,17 +66,19 @@ unit: unit-build
 # A tool that is missing is named as left out, and what installs it; with STRICT=1 it is installed first. checkpatch.pl is the newest kernel's, and is not asked for
 # kzalloc_obj(), which older ones do not have.
 lint: deps $(if $(STRICT),lint-tools)
-	@if $(CARGO) fmt --version >/dev/null 2>&1; then $(CARGO) fmt --all --check; \
+	@if $(CARGO) fmt --version >/dev/null 2>&1; then $(CARGO) fmt --all --check && (cd examples/beep && $(CARGO) fmt --check); \
 	    else $(call left_out,rustfmt (rustup component add rustfmt)); fi
 	@if $(CARGO) clippy --version >/dev/null 2>&1; then \
 	    $(CARGO) clippy --locked --workspace --all-targets $(ALL_FEATURES) -- -D warnings; \
 	    else $(call left_out,clippy (rustup component add clippy)); fi
 	@if $(CARGO) clippy --version >/dev/null 2>&1 && rustup target list --installed 2>/dev/null | grep -qx $(NO_STD_TARGET); then \
-	    cd linux && $(CARGO) clippy --locked -p vsnd-kmod --target $(NO_STD_TARGET) -- -D warnings; \
-	    else $(call left_out,clippy of the kernel module (rustup component add clippy; rustup target add $(NO_STD_TARGET))); fi
+	    (cd linux && $(CARGO) clippy --locked -p vsnd-kmod --target $(NO_STD_TARGET) -- -D warnings) && \
+	    cd examples/beep && $(CARGO) clippy --locked -- -D warnings; \
+	    else $(call left_out,clippy of the kernel module and of beep (rustup component add clippy; rustup target add $(NO_STD_TARGET))); fi
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace $(ALL_FEATURES) --no-deps --quiet
 	shellcheck -x -S warning $$(grep -rlE '^(#!/bin/(ba)?sh|# shellcheck shell=)' .ci bench fuzz lab linux packaging scripts)
-	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check --hide-inclusion-graph bans licenses sources; \
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check --hide-inclusion-graph bans licenses sources && \
+	    $(CARGO) deny --locked --config deny.toml --manifest-path examples/beep/Cargo.toml check --hide-inclusion-graph -A license-not-encountered bans licenses sources; \
 	    else $(call left_out,cargo-deny (make lint-tools builds it in five minutes)); fi
 	@if linux/checkpatch.sh; then cd target/checkpatch && perl checkpatch.pl --no-tree --root=. --strict --terse --no-summary --ignore CAMELCASE,ALLOC_WITH_SIZEOF -f ../../linux/*.[ch]; \
 	    else $(call left_out,checkpatch.pl (it comes with Debian's packages linux-source-*)); fi
@@ -110,6 +112,10 @@ semver-check:
 bench: FEATURES = pipewire
 bench: build
 	$(CARGO) run --release --locked -p vsnd-bench --features vsnd-bench/pipewire -- $(BENCH_ARGS)
+
+# A guest that is not Linux, on the crates that have no std (examples/beep).
+beep: deps
+	cd examples/beep && $(CARGO) build --release --locked
 
 # The guest's kernel module, for Debian's kernels 6.1 and 6.12 or the one that KERNEL names.
 module:
@@ -192,7 +198,7 @@ lab-all:
 
 # Every scenario once with each driver that it is about, shared out among the kernels; with the programs that the tests are built
 # with, for another build would take as long as a quarter of the scenarios.
-lab-test: unit-build module
+lab-test: unit-build module beep
 	@scripts/install-deps.sh lab
 	LAB_SHARED=1 DRIVER="stock vsnd" PROGRAMS="$(CURDIR)/target/debug" lab/run.sh
 
@@ -204,7 +210,7 @@ lab-13: unit-build
 # What tells platforms apart, once on each of those that lab-test has not. Its programs are those that the tests are built with; for
 # arm64 they are built alike.
 SHORT = $(shell awk '/^[^\#]/ && $$9 ~ /^($(1))$$/ { print $$1 }' lab/platforms.list)
-lab-short: unit-build
+lab-short: unit-build beep
 	@scripts/install-deps.sh lab arm64
 	scripts/cross.sh arm64 12 $(CARGO) build --locked $(LAB_PROGRAMS)
 	lab/modules.sh $(call SHORT,vsnd)
@@ -239,7 +245,7 @@ PLATFORMS = $(or $(PLATFORM),$(KERNEL))
 LAB_ARCHITECTURES = $(sort $(foreach name,$(or $(PLATFORMS),6.1),$(shell awk '$$1 == "$(name)" { print $$2 }' lab/platforms.list)))
 LAB_PROGRAMS = -p vsnd -p vsndd -p vsnd-lab --features vsndd/pipewire
 
-lab-build: deps
+lab-build: deps beep
 	@scripts/install-deps.sh lab $(filter arm64,$(LAB_ARCHITECTURES))
 	$(if $(filter vsnd,$(DRIVER)),lab/modules.sh $(or $(PLATFORMS),6.1 6.12))
 	$(if $(filter amd64,$(LAB_ARCHITECTURES)),$(CARGO) build --release --locked $(LAB_PROGRAMS))

@@ -1,0 +1,9 @@
+//! Has the kernel linked to the address at which Xen loads it.
+
+fn main() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/link.ld");
+    println!("cargo:rerun-if-changed={script}");
+    println!("cargo:rustc-link-arg-bins=-T{script}");
+    // This target's programs are relocated by their loader; Xen loads a kernel to where it says.
+    println!("cargo:rustc-link-arg-bins=--no-pie");
+}

@@ -1,0 +1,253 @@
+//! What beep asks of Xen itself, a function for each.
+//!
+//! Sources: `xen/include/public/xen.h`, `memory.h`, `event_channel.h`, `sched.h`, `hvm/hvm_op.h`, `arch-x86/cpuid.h` of the Xen
+//! project.
+#![expect(unsafe_code, reason = "hypercalls, and instructions that only a kernel may use")]
+
+use core::arch::asm;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use crate::error::{Error, Result};
+use crate::memory::{Frame, Page};
+
+/// A domain, by its number.
+pub type DomainId = u16;
+
+/// The caller's own domain (`DOMID_SELF`).
+const SELF: DomainId = 0x7ff0;
+
+/// End of an event channel in this domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Port(pub u32);
+
+/// The rings that every guest has from its start.
+#[derive(Debug, Clone, Copy)]
+pub enum Ring {
+    /// To XenStore.
+    Store,
+    /// To the console.
+    Console,
+}
+
+/// Pages of Xen's that can be put among ours (`XENMAPSPACE_*`).
+#[derive(Debug, Clone, Copy)]
+pub enum Space {
+    /// Event channels and the time.
+    SharedInfo = 0,
+    /// Which of our pages other domains may map.
+    GrantTable = 1,
+}
+
+/// Why a domain ends (`SHUTDOWN_*`).
+#[derive(Debug, Clone, Copy)]
+pub enum Reason {
+    /// It is done.
+    PowerOff = 0,
+    /// Something is wrong with it.
+    Crash = 3,
+}
+
+#[derive(Debug, Clone, Copy)]
+#[repr(usize)]
+enum Call {
+    Memory = 12,
+    Schedule = 29,
+    EventChannel = 32,
+    Hvm = 34,
+}
+
+/// Xen fills this page with a piece of code for each hypercall, the right one for the processor's maker.
+static CODE: Page = Page::zeroed();
+
+/// Whether it has.
+static READY: AtomicBool = AtomicBool::new(false);
+
+/// `-ENOSYS`, what Xen answers calls that it does not know.
+const NO_SUCH_CALL: i64 = -38;
+
+/// Prepares hypercalls; until then all of them fail.
+pub fn prepare() -> Result<()> {
+    // "XenVMMXenVMM". Another hypervisor's leaves may stand before Xen's.
+    let is_xen = |leaf: &u32| cpuid(*leaf)[1..] == [0x566e_6558, 0x6558_4d4d, 0x4d4d_566e];
+    let Some(leaf) = (0x4000_0000..0x4001_0000).step_by(0x100).find(is_xen) else {
+        return Err(Error::NoXen);
+    };
+    let register = cpuid(leaf + 2)[1];
+    let address = CODE.frame().address();
+    // SAFETY: Xen says that this register takes the address of a page of ours, which it fills with code. That page is for nothing
+    // else, and no reference to it exists.
+    unsafe {
+        asm!("wrmsr", in("ecx") register, in("eax") address as u32, in("edx") (address >> 32) as u32, options(nostack));
+    }
+    READY.store(true, Ordering::Release);
+    Ok(())
+}
+
+/// What the processor, or Xen in its place, says about itself: `eax`, `ebx`, `ecx`, `edx`.
+fn cpuid(leaf: u32) -> [u32; 4] {
+    let (eax, ebx, ecx, edx): (u32, u64, u32, u32);
+    // SAFETY: every processor of 64 bits has this instruction, which changes nothing but these registers. The compiler has a use of
+    // its own for `rbx`, so that is put back.
+    unsafe {
+        asm!(
+            "mov {ebx}, rbx",
+            "cpuid",
+            "xchg {ebx}, rbx",
+            ebx = out(reg) ebx,
+            inout("eax") leaf => eax,
+            inout("ecx") 0 => ecx,
+            out("edx") edx,
+            options(nomem, nostack, preserves_flags),
+        );
+    }
+    [eax, ebx as u32, ecx, edx]
+}
+
+/// Makes a hypercall whose arguments are a command and a structure.
+///
+/// # Safety
+/// `argument` is the structure that the command takes, and whatever it points to is valid for what the command does with it.
+unsafe fn call<T>(call: Call, command: usize, argument: &mut T) -> i64 {
+    if !READY.load(Ordering::Acquire) {
+        return NO_SUCH_CALL;
+    }
+    let entry = CODE.frame().address() as usize + call as usize * 32;
+    let result;
+    // SAFETY: the code at `entry` is Xen's, for this call. It reads and writes memory as the caller has promised, changes no register
+    // that the ABI of C does not let it change, and returns.
+    unsafe {
+        asm!(
+            "call {entry}",
+            entry = in(reg) entry,
+            in("rdi") command,
+            in("rsi") &raw mut *argument,
+            lateout("rax") result,
+            clobber_abi("sysv64"),
+        );
+    }
+    result
+}
+
+fn done(what: &'static str, status: i64) -> Result<()> {
+    if status < 0 { Err(Error::Xen { what, status }) } else { Ok(()) }
+}
+
+/// The page of a ring.
+pub fn ring_frame(ring: Ring) -> Result<Frame> {
+    let index = match ring {
+        Ring::Store => 1,
+        Ring::Console => 17,
+    };
+    match parameter(index)? {
+        0 => Err(Error::NoRing(ring)),
+        frame => Ok(Frame(frame)),
+    }
+}
+
+/// Our end of a ring's event channel.
+pub fn ring_port(ring: Ring) -> Result<Port> {
+    let index = match ring {
+        Ring::Store => 2,
+        Ring::Console => 18,
+    };
+    parameter(index).map(|port| Port(port as u32))
+}
+
+/// One of the values that Xen keeps for this guest (`HVM_PARAM_*`).
+fn parameter(index: u32) -> Result<u64> {
+    #[repr(C)]
+    struct HvmParam {
+        domain: DomainId,
+        index: u32,
+        value: u64,
+    }
+    const GET: usize = 1;
+    let mut argument = HvmParam { domain: SELF, index, value: 0 };
+    // SAFETY: HVMOP_get_param takes this structure and writes into it.
+    done("HVMOP_get_param", unsafe { call(Call::Hvm, GET, &mut argument) })?;
+    Ok(argument.value)
+}
+
+/// Puts the first page of one of Xen's spaces in the place of a page of ours.
+pub fn map(space: Space, place: &'static Page) -> Result<()> {
+    #[repr(C)]
+    struct AddToPhysmap {
+        domain: DomainId,
+        size: u16,
+        space: u32,
+        index: u64,
+        frame: u64,
+    }
+    const ADD_TO_PHYSMAP: usize = 7;
+    let mut argument = AddToPhysmap { domain: SELF, size: 0, space: space as u32, index: 0, frame: place.frame().0 };
+    // SAFETY: XENMEM_add_to_physmap takes this structure. The memory at `place` becomes other memory, which a `Page` may become at
+    // any time: nobody has a reference to what is in it.
+    done("XENMEM_add_to_physmap", unsafe { call(Call::Memory, ADD_TO_PHYSMAP, &mut argument) })
+}
+
+/// Makes our end of an event channel, to which `remote` can bind the other.
+pub fn alloc_unbound(remote: DomainId) -> Result<Port> {
+    #[repr(C)]
+    struct AllocUnbound {
+        domain: DomainId,
+        remote: DomainId,
+        port: u32,
+    }
+    const ALLOC_UNBOUND: usize = 6;
+    let mut argument = AllocUnbound { domain: SELF, remote, port: 0 };
+    // SAFETY: EVTCHNOP_alloc_unbound takes this structure and writes into it.
+    done("EVTCHNOP_alloc_unbound", unsafe { call(Call::EventChannel, ALLOC_UNBOUND, &mut argument) })?;
+    Ok(Port(argument.port))
+}
+
+/// Notifies the other end of a channel.
+pub fn send(port: Port) -> Result<()> {
+    const SEND: usize = 4;
+    let mut argument = port.0;
+    // SAFETY: EVTCHNOP_send takes a structure of one word, the port.
+    done("EVTCHNOP_send", unsafe { call(Call::EventChannel, SEND, &mut argument) })
+}
+
+/// Gives a channel up.
+pub fn close(port: Port) -> Result<()> {
+    const CLOSE: usize = 3;
+    let mut argument = port.0;
+    // SAFETY: EVTCHNOP_close takes a structure of one word, the port.
+    done("EVTCHNOP_close", unsafe { call(Call::EventChannel, CLOSE, &mut argument) })
+}
+
+/// Sleeps until one of the channels is pending, or until the time `until_ns`. May return earlier.
+pub fn poll(ports: &[Port], until_ns: u64) -> Result<()> {
+    #[repr(C)]
+    struct Poll {
+        ports: *const u32,
+        count: u32,
+        until_ns: u64,
+    }
+    const POLL: usize = 3;
+    const PORTS_MAX: usize = 8;
+    let mut numbers = [0; PORTS_MAX];
+    let count = ports.len().min(PORTS_MAX);
+    for (number, port) in numbers.iter_mut().zip(ports) {
+        *number = port.0;
+    }
+    let mut argument = Poll { ports: numbers.as_ptr(), count: count as u32, until_ns };
+    // SAFETY: SCHEDOP_poll takes this structure. It reads `count` numbers at `ports`, where there are as many.
+    done("SCHEDOP_poll", unsafe { call(Call::Schedule, POLL, &mut argument) })
+}
+
+/// Ends this domain.
+pub fn shutdown(reason: Reason) -> ! {
+    const SHUTDOWN: usize = 2;
+    let mut argument = reason as u32;
+    loop {
+        // SAFETY: SCHEDOP_shutdown takes a structure of one word, the reason.
+        let _ = unsafe { call(Call::Schedule, SHUTDOWN, &mut argument) };
+    }
+}
+
+/// The processor's counter of time.
+pub fn counter() -> u64 {
+    // SAFETY: every processor of 64 bits has this instruction, and Xen lets guests use it.
+    unsafe { core::arch::x86_64::_rdtsc() }
+}
