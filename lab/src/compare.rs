@@ -222,7 +222,7 @@ pub(crate) fn compare(recording: &Recording, heard: &[u8], tolerance: Tolerance)
 mod tests {
     use super::*;
 
-    const RECORDING: Recording = Recording { format: Format::S16Le, channels: 2, frames: 100, seed: 1 };
+    const RECORDING: Recording = Recording { format: Format::S16Le, channels: 2, frames: 100, seed: 1, tone: false };
     const EXACT: Tolerance = Tolerance {
         at_least: None,
         gaps: false,

@@ -7,6 +7,9 @@ mod compare;
 mod position;
 mod recording;
 mod stretches;
+/// The tone of a guest that cannot make a recording of ours.
+#[path = "../../examples/beep/src/tone.rs"]
+mod tone;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -95,6 +98,9 @@ struct Recording {
     /// Recordings of different seeds differ from their first frame on.
     #[arg(long, default_value_t = 1)]
     seed: u32,
+    /// The tone of `examples/beep` instead, which is s16_le in two channels.
+    #[arg(long, conflicts_with_all = ["format", "channels", "seed"])]
+    tone: bool,
 }
 
 fn main() -> ExitCode {

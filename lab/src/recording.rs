@@ -9,7 +9,7 @@ use host_audio::wav::{self, Writer};
 use pcm::{Linear, linear};
 use sndif::Format;
 
-use crate::Recording;
+use crate::{Recording, tone};
 
 impl Recording {
     /// Size of a frame in bytes.
@@ -19,6 +19,9 @@ impl Recording {
 
     /// All frames, with the layout of a guest's buffer.
     pub(crate) fn bytes(&self) -> Vec<u8> {
+        if self.tone {
+            return (0..self.frames as u32).flat_map(tone::frame).flat_map(i16::to_le_bytes).collect();
+        }
         let mut bytes = Vec::with_capacity(self.frame_bytes() * self.frames as usize);
         for number in 0..self.frames * u64::from(self.channels) {
             let bits = scatter(number ^ u64::from(self.seed) << 40);
@@ -103,11 +106,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_tone_is_one_and_no_frame_is_like_the_one_before() {
+        let tone = Recording { format: Format::S16Le, channels: 2, frames: 48_000, seed: 1, tone: true };
+        let bytes = tone.bytes();
+        assert_eq!(bytes.len(), 192_000);
+        let frames: Vec<_> = bytes.chunks(4).collect();
+        assert!(frames.windows(2).all(|pair| pair[0] != pair[1]));
+        let samples = |channel: usize| {
+            frames.iter().map(move |frame| i16::from_le_bytes([frame[channel * 2], frame[channel * 2 + 1]]))
+        };
+        // As often above zero as the pitch says, up to a quarter of the full scale.
+        for (channel, pitch) in [(0, 440), (1, 660)] {
+            let above: Vec<_> = samples(channel).map(|sample| sample > 0).collect();
+            assert_eq!(above.windows(2).filter(|pair| !pair[0] && pair[1]).count(), pitch);
+            assert_eq!((samples(channel).min(), samples(channel).max()), (Some(-8192), Some(8191)));
+        }
+    }
+
+    #[test]
     fn a_recording_comes_back_from_wav_in_every_format() {
         let directory = std::env::temp_dir().join(format!("vsnd-lab-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         for format in wav::writable_formats().iter() {
-            let recording = Recording { format, channels: 2, frames: 50, seed: 3 };
+            let recording = Recording { format, channels: 2, frames: 50, seed: 3, tone: false };
             let file = directory.join(format!("{format}.wav"));
             recording.write(8_000, &file).unwrap();
             assert_eq!(read(&file, format, 2).unwrap(), recording.bytes(), "{format}");
