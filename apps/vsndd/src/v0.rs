@@ -348,11 +348,13 @@ impl GuestStream {
 
     fn close_device(&mut self) {
         let counters = self.core.counters();
-        let report = format_args!(
-            "{} frames since it was connected, {} requests ({} refused), {} xruns",
-            counters.frames, counters.requests, counters.errors, self.told_xruns,
+        self.host.close(
+            self.turned_ns,
+            format_args!(
+                "{} frames since it was connected, {} requests ({} refused), {} xruns",
+                counters.frames, counters.requests, counters.errors, self.told_xruns,
+            ),
         );
-        self.host.close(self.turned_ns, report);
     }
 }
 

@@ -347,11 +347,13 @@ impl GuestStream {
     fn close_device(&mut self) {
         self.reserved = None;
         let counters = self.core.counters();
-        let report = format_args!(
-            "{} frames since it was connected, {} requests ({} refused), {} events, {} xruns",
-            counters.frames, counters.requests, counters.errors, counters.events, self.told_xruns,
+        self.host.close(
+            self.turned_ns,
+            format_args!(
+                "{} frames since it was connected, {} requests ({} refused), {} events, {} xruns",
+                counters.frames, counters.requests, counters.errors, counters.events, self.told_xruns,
+            ),
         );
-        self.host.close(self.turned_ns, report);
     }
 }
 
