@@ -12,7 +12,7 @@ into=$cache/$series
 apt=$project/target/roots/apt/12-amd64
 
 if [ "$series" = debug ]; then
-    echo "KDIR=$(cd "$cache/../lab/cache/debug-source" && pwd)"
+    echo "KDIR=$project/target/lab/cache/debug-source"
     exit
 fi
 if [ ! -d "$into" ]; then
