@@ -219,14 +219,14 @@ fn ids_that_a_full_page_used_up_are_missing_and_nothing_else() {
     let served = served();
     let _backend = served.backend(Habits::default());
     let card = served.machine.connect(TIMEOUT).unwrap();
-    let mut stream = card.open(0, 0, &Config { period_frames: 48, buffer_frames: 9600, ..CONFIG }).unwrap();
-    let sound = ramp(14_400);
-    assert_eq!(stream.try_write(&sound).unwrap(), 9600 * 4);
+    let mut stream = card.open(0, 0, &Config { period_frames: 48, buffer_frames: 16_320, ..CONFIG }).unwrap();
+    let sound = ramp(21_120);
+    assert_eq!(stream.try_write(&sound).unwrap(), 16_320 * 4);
     stream.start().unwrap();
-    // The test waits for twice as many milliseconds as events fit.
-    let played = || served.files().first().is_some_and(|file| file.metadata().unwrap().len() > 126 * 48 * 4);
+    // Five times as many periods as events fit: a backend that is held up has one event for several.
+    let played = || served.files().first().is_some_and(|file| file.metadata().unwrap().len() > 315 * 48 * 4);
     assert!(eventually(TIMEOUT, played));
-    stream.write(&sound[9600 * 4..]).unwrap();
+    stream.write(&sound[16_320 * 4..]).unwrap();
     stream.drain().unwrap();
     assert!(stream.stats().event_id_gaps > 0);
     drop((stream, card));
