@@ -89,7 +89,7 @@ scenario_short() {
     must_run a "play 0,0 83 240000 s16_le 48000 2 -q $buffer"
     few_xruns
     [ -z "$(echo "$OUTPUT" | grep -v 'run!!!')" ] || fail "aplay: $OUTPUT"
-    heard a 0-0 83 --frames 240000 $gaps
+    short_heard 83
     note "played in periods of 5 ms: $COMPARED$xruns_told"
     must_run a "XRUNS=2; record 0,0 100 240000 $buffer"
     few_xruns
@@ -98,7 +98,7 @@ scenario_short() {
     must_run a "vsnd-lab make --frames 240000 --seed 84 /run/lab/play-84-240000.raw"
     must_run a "XRUNS=2; play 0,0 84 240000 s16_le 48000 2 -q $buffer & record 0,0 100 240000 $buffer && wait \$!"
     few_xruns
-    heard a 0-0 84 --frames 240000 $gaps
+    short_heard 84
     note "both at once: $(echo "$OUTPUT" | tail -n 1)$xruns_told"
 }
 
@@ -109,6 +109,11 @@ few_xruns() {
     [ "$xruns" -le 2 ] || fail "$xruns xruns: $OUTPUT"
     gaps="" xruns_told=""
     [ "$xruns" = 0 ] || gaps=--gaps xruns_told=", xruns told: $xruns"
+}
+
+# short_heard SEED: a player that had an xrun before the first position opens the stream again, which makes another file.
+short_heard() {
+    if [ -n "$gaps" ]; then other_files "$1" 240000 0 1; else heard a 0-0 "$1" --frames 240000; fi
 }
 
 # A recording on each of two speakers, one after the other. speaker-test expects a WAV file's format in its first chunk.

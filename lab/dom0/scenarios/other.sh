@@ -87,13 +87,13 @@ scenario_otherheld() {
     other_end
 }
 
-# other_files SEED FRAMES [GAP]: checks that the newest recording of the first stream is complete, or that it and the
+# other_files SEED FRAMES [GAP [FIRST]]: checks that the newest recording of the first stream is complete, or that it and the
 # file before it are complete together, GAP frames apart (0).
 other_files() {
     last=$(newest "$WAVS/$(guest_id a)-0-0-0")
     vsnd-lab compare --seed "$1" --frames "$2" --gaps "$last" > /run/lab/compared || {
         first=$(other_before "$last")
-        vsnd-lab compare --seed "$1" --frames "$2" --at-least 4800 "$first" > /run/lab/compared ||
+        vsnd-lab compare --seed "$1" --frames "$2" --at-least "${4:-4800}" "$first" > /run/lab/compared ||
             fail "the first file: $(cat /run/lab/compared)"
         other_begin=$(cat /run/lab/compared)
         vsnd-lab compare --seed "$1" --frames "$2" --from-any "$last" > /run/lab/compared ||
