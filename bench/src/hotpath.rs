@@ -171,6 +171,7 @@ impl Back {
                 self.core.opened(geometry, self.buffer.clone(), Pace::Clock, silence);
                 Some(Response { id: request.id, opcode: request.operation.opcode(), result: Ok(()), params: None })
             }
+            Outcome::Kept => None,
             Outcome::Copying(_) => std::iter::repeat_with(|| self.core.copy(self.now_ns)).find_map(|response| response),
             Outcome::Respond(response)
             | Outcome::Closed(response)

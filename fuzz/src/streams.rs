@@ -1,6 +1,8 @@
 //! Streams of either side, driven by a program of operations that the input spells, one byte an operation
 //! and its operands behind it.
 
+use std::collections::VecDeque;
+
 use backend::{DeviceLimits, Frames, HostLimits, Offer, Outcome, Pace, StreamConfig};
 use frontend::Geometry;
 use sndif::store::{Direction, LimitNodes, Limits};
@@ -43,6 +45,7 @@ pub fn backend_stream(bytes: &[u8]) {
             }
             _ => host.fails(),
         }
+        while host.kept_read().is_some() {}
     }
 }
 
@@ -77,7 +80,13 @@ fn operation(input: &mut Input<'_>) -> Operation {
                 7 => Operation::SetVolume(span),
                 8 => Operation::GetVolume(span),
                 9 => Operation::Mute(span),
-                10 | 11 => Operation::Read(span),
+                10 => Operation::Read(span),
+                11 => {
+                    let turns = u64::from(input.u8() % 8);
+                    let ring = u64::from(small(input)) * 4;
+                    let end = u64::from(span.offset) + u64::from(span.length);
+                    Operation::ReadAhead { span, until_bytes: turns * ring + end }
+                }
                 _ => Operation::Write(span),
             }
         }
@@ -116,6 +125,8 @@ pub(crate) struct Host {
     told: u64,
     owed_after_stop: bool,
     last_event_ns: Option<u64>,
+    /// READs without an answer, and up to where they ask.
+    kept: VecDeque<(u16, u64)>,
 }
 
 impl Host {
@@ -141,11 +152,12 @@ impl Host {
             told: 0,
             owed_after_stop: false,
             last_event_ns: None,
+            kept: VecDeque::new(),
         }
     }
 
     /// Handles a request wholly; its answer, which is checked.
-    pub(crate) fn request(&mut self, request: &Request, input: &mut Input<'_>, map: Map<'_>) -> Response {
+    pub(crate) fn request(&mut self, request: &Request, input: &mut Input<'_>, map: Map<'_>) -> Option<Response> {
         let requests = self.core.counters().requests;
         let opened = Response { id: request.id, opcode: request.operation.opcode(), result: Ok(()), params: None };
         let response = match self.core.request(request, self.now_ns) {
@@ -170,6 +182,12 @@ impl Host {
                 response
             }
             Outcome::Copying(_) => self.copy(),
+            Outcome::Kept => {
+                let Operation::ReadAhead { until_bytes, .. } = request.operation else { panic!("{request:?} is kept") };
+                self.kept.push_back((request.id, until_bytes));
+                assert!(self.kept.len() <= 32);
+                return None;
+            }
             Outcome::Respond(response)
             | Outcome::Closed(response)
             | Outcome::Started(response)
@@ -189,7 +207,22 @@ impl Host {
             || matches!(request.operation, Operation::Open(_)) && response.result.is_err();
         assert!(!ends || self.core.geometry().is_none(), "what an OPEN replaces stays open");
         self.forget_if_closed();
-        response
+        Some(response)
+    }
+
+    /// The next answer to a READ that was kept: in order, and with frames only of what was told.
+    pub(crate) fn kept_read(&mut self) -> Option<Response> {
+        let response = self.core.kept_read()?;
+        let (id, until) = self.kept.pop_front().expect("an answer to what was kept");
+        let known = if self.period_bytes > 0 { self.told } else { self.taken };
+        assert_eq!(response.id, id);
+        assert!(response.result.is_err() || until <= known, "{until} is not told, but {known}");
+        Some(response)
+    }
+
+    /// Whether READs are kept.
+    pub(crate) fn keeps_reads(&self) -> bool {
+        !self.kept.is_empty()
     }
 
     /// All parts of a long WRITE or READ.
@@ -269,6 +302,7 @@ pub fn frontend_stream(bytes: &[u8]) {
     let direction = if input.flag() { Direction::Playback } else { Direction::Capture };
     let (ring, events) = (Pages::new(1), Pages::new(1));
     let mut stream = frontend::Stream::new(direction, ring.clone(), events.clone(), 0);
+    stream.set_reads_ahead(bytes.len().is_multiple_of(2));
     let (mut answered, mut told, mut broken) = (0_u32, 0_u32, None);
     let mut position = 0;
     while !input.is_empty() {
@@ -349,6 +383,7 @@ fn frontend_operation(stream: &frontend::Stream<Pages>, input: &mut Input<'_>) -
         5 => Operation::QueryHwParams(HwParams::ANY),
         _ => match stream.next_span(u32::from(input.u16())) {
             Some(span) if input.flag() => Operation::Write(span),
+            Some(_) if input.flag() => stream.next_read(u32::MAX).unwrap_or(Operation::Close),
             Some(span) => Operation::Read(span),
             None => Operation::Write(Span { offset: input.u32(), length: input.u32() }),
         },

@@ -272,7 +272,12 @@ fn announce(
     protocol: Protocol,
 ) -> xenstore::Result<Vec<u8>> {
     store.watch(&format!("{frontend}/state"), &watch_token(id))?;
-    const V2: [(&str, &str); 3] = [(node::VERSIONS, "2"), (node::FEATURE_VOLUME, "1"), (node::FEATURE_MUTE, "1")];
+    const V2: [(&str, &str); 4] = [
+        (node::VERSIONS, "2"),
+        (node::FEATURE_VOLUME, "1"),
+        (node::FEATURE_MUTE, "1"),
+        (node::FEATURE_READ_AHEAD, "1"),
+    ];
     let stream_id = format!("{backend}/{}", v0::node::STREAM_ID);
     store.transaction(|transaction| {
         if !transaction.exists(&format!("{backend}/frontend"))? {

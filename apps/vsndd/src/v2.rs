@@ -96,7 +96,13 @@ impl GuestStream {
         self.host.attend(&mut self.core, turn);
         let after = self.serve_ring(turn);
         self.host.move_frames(&mut self.core, turn);
-        self.tell_position(turn);
+        let told = self.put_position(turn);
+        self.answer_kept_reads();
+        self.publish();
+        if told {
+            // Of both at once: a guest that has laid out READs finds them answered.
+            self.notify_of_events();
+        }
         // Only now it is known whether the next WRITE can wait.
         let after = match after {
             After::Idle if self.awaits_request() && self.ring.arm(self.core.requests_awaited()) => After::More,
@@ -151,23 +157,25 @@ impl GuestStream {
         loop {
             let response = if self.opening.is_some() {
                 match self.opened(turn) {
-                    Some(response) => response,
                     None => break,
+                    opened => opened,
                 }
             } else if self.copying {
                 match self.copy(turn) {
-                    Some(response) => response,
                     None => {
                         after = After::More;
                         break;
                     }
+                    copied => copied,
                 }
             } else {
                 match self.ring.take() {
-                    Ok(Some(packet)) => match self.answer(&packet, turn) {
-                        Some(response) => response,
-                        None => continue,
-                    },
+                    Ok(Some(packet)) => {
+                        let answer = self.answer(&packet, turn);
+                        // STOP, CLOSE and OPEN end READs that were laid out, whose answers come first.
+                        self.answer_kept_reads();
+                        answer
+                    }
                     Ok(None) => break,
                     Err(violation) => {
                         after = After::Broken(format!("request ring: {violation}"));
@@ -175,22 +183,34 @@ impl GuestStream {
                     }
                 }
             };
-            self.ring.respond(&response.emit());
+            if let Some(response) = response {
+                self.ring.respond(&response.emit());
+            }
             budget -= 1;
             if budget == 0 || turn.is_spent() {
                 after = After::More;
                 break;
             }
         }
+        self.publish();
+        after
+    }
+
+    fn publish(&mut self) {
         if self.ring.publish() {
             // A closed other end is no error; its death is told by the store.
             let _ = self.channel.notify();
             self.notifications += 1;
         }
-        after
     }
 
-    /// Handles a request; `None` when its answer has to wait for [`Self::opened`].
+    fn answer_kept_reads(&mut self) {
+        while let Some(response) = self.core.kept_read() {
+            self.ring.respond(&response.emit());
+        }
+    }
+
+    /// Handles a request; `None` when its answer is still to come.
     fn answer(&mut self, packet: &[u8; sndif::v2::PACKET_BYTES], turn: &mut Turn<'_>) -> Option<Response> {
         let request = match Request::parse(packet) {
             Ok(request) => request,
@@ -206,7 +226,7 @@ impl GuestStream {
         };
         turn.spent_bytes += match request.operation {
             // Longer ones are copied in parts.
-            Operation::Read(span) | Operation::Write(span) => span.length.into(),
+            Operation::Read(span) | Operation::Write(span) | Operation::ReadAhead { span, .. } => span.length.into(),
             Operation::Open(open) => open.buffer_bytes.into(),
             _ => 0,
         };
@@ -231,6 +251,7 @@ impl GuestStream {
                 self.copying = true;
                 return None;
             }
+            Outcome::Kept => return None,
             Outcome::Open(geometry, directory) => {
                 let opcode = request.operation.opcode();
                 let response = Response { id: request.id, opcode, result: Ok(()), params: None };
@@ -322,18 +343,32 @@ impl GuestStream {
     }
 
     fn tell_position(&mut self, turn: &mut Turn<'_>) {
+        if self.put_position(turn) {
+            self.notify_of_events();
+        }
+    }
+
+    fn notify_of_events(&mut self) {
+        let _ = self.event_channel.notify();
+        self.notifications += 1;
+    }
+
+    /// Puts the position into the event page, if it is to be told; the guest is to be notified then.
+    fn put_position(&mut self, turn: &mut Turn<'_>) -> bool {
         let now_ns = turn.now_ns;
-        let Some(position) = self.core.event(now_ns) else { return };
+        let Some(position) = self.core.event(now_ns) else { return false };
         if let Some(latency_us) = self.core.latency_us() {
             turn.journal.totals.latency(self.core.direction(), latency_us);
         }
         match self.events.push(position) {
             Ok(()) => {
                 self.core.event_sent(position, now_ns);
-                let _ = self.event_channel.notify();
-                self.notifications += 1;
+                true
             }
-            Err(sndif::v2::EventPageFull) => self.core.event_deferred(now_ns),
+            Err(sndif::v2::EventPageFull) => {
+                self.core.event_deferred(now_ns);
+                false
+            }
         }
     }
 

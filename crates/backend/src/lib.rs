@@ -22,6 +22,7 @@
     )
 )]
 
+mod ahead;
 mod clock;
 mod frames;
 mod frontier;

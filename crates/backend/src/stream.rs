@@ -5,14 +5,16 @@
 //!
 //! The daemon's part, whenever a request came, the time is due or the host device wants frames:
 //! [`request`](Stream::request) for every packet, then [`frames_to_play`](Frames::frames_to_play) or
-//! [`room_to_capture`](Frames::room_to_capture) until nothing is left, then [`event`](Stream::event).
+//! [`room_to_capture`](Frames::room_to_capture) until nothing is left, then [`event`](Stream::event). After a request
+//! and after an event, [`kept_read`](Stream::kept_read) until nothing is left.
 
 use std::ops::Range;
 
 use sndif::store::Direction;
-use sndif::v2::{Operation, Request, Response, Span, Trigger};
+use sndif::v2::{Operation, Request, Response, Span, Trigger, opcode};
 use sndif::{Errno, GrantRef, SharedMemory};
 
+use crate::ahead::{self, Ahead, Kept};
 use crate::clock::{FrameClock, SECOND_NS};
 use crate::frames::{Frames, Run};
 use crate::frontier::Frontier;
@@ -81,6 +83,8 @@ pub enum Outcome {
     /// More is to be copied than others may have to wait for: call [`Stream::copy`] until it gives the answer, and take no other
     /// request before.
     Copying(Response),
+    /// Nothing yet: [`Stream::kept_read`] has the answer once there is one.
+    Kept,
 }
 
 /// Bytes that are copied at once.
@@ -143,6 +147,7 @@ pub struct Stream<M> {
     open: Option<Open<M>>,
     /// For the stream that an OPEN begins: the only memory that is as large as its guest likes.
     mirror: Vec<u8>,
+    ahead: Ahead,
     counters: Counters,
     refusal: Option<Refusal>,
 }
@@ -151,7 +156,8 @@ impl<M: SharedMemory> Stream<M> {
     /// A closed stream.
     #[must_use]
     pub fn new(config: StreamConfig) -> Self {
-        Self { config, open: None, mirror: Vec::new(), counters: Counters::default(), refusal: None }
+        let ahead = Ahead::new(config.direction == Direction::Capture);
+        Self { config, open: None, mirror: Vec::new(), ahead, counters: Counters::default(), refusal: None }
     }
 
     /// Another decision of the host about what may be opened; what is open stays.
@@ -194,8 +200,7 @@ impl<M: SharedMemory> Stream<M> {
             },
             Operation::Open(open) => {
                 // OPEN on an open stream closes it first: the old pages are unmapped here.
-                self.open = None;
-                self.mirror = Vec::new();
+                self.close();
                 let checked = if self.config.permitted {
                     self.config.offer.check(open)
                 } else {
@@ -236,6 +241,13 @@ impl<M: SharedMemory> Stream<M> {
                     Err(errno) => Outcome::Respond(done(Err(errno))),
                     Ok(()) if span.length > PART_BYTES => Outcome::Copying(response),
                     Ok(()) => Outcome::Respond(self.copy(now_ns).unwrap_or(response)),
+                }
+            }
+            Operation::ReadAhead { span, until_bytes } => {
+                match self.read_ahead(Kept { id: request.id, span: *span, until: *until_bytes }) {
+                    Ok(true) => Outcome::Respond(response),
+                    Ok(false) => Outcome::Kept,
+                    Err(errno) => Outcome::Respond(done(Err(errno))),
                 }
             }
             Operation::GetVolume(span) => Outcome::Respond(done(self.get_volume(*span))),
@@ -284,6 +296,7 @@ impl<M: SharedMemory> Stream<M> {
 
     /// Closes the stream without being asked, as when its connection ends.
     pub fn close(&mut self) {
+        self.ahead.cancel();
         self.open = None;
         self.mirror = Vec::new();
     }
@@ -293,7 +306,7 @@ impl<M: SharedMemory> Stream<M> {
     }
 
     fn trigger(&mut self, trigger: Trigger, now_ns: u64) -> Result<(), Errno> {
-        let open = self.open_mut()?;
+        let open = self.open.as_mut().ok_or(Errno::EIO)?;
         match trigger {
             Trigger::Start | Trigger::Resume if open.run != Run::Running => {
                 open.run = Run::Running;
@@ -301,6 +314,7 @@ impl<M: SharedMemory> Stream<M> {
             }
             Trigger::Pause if open.run == Run::Running => open.run = Run::Paused,
             Trigger::Stop => {
+                self.ahead.cancel();
                 open.run = Run::Open;
                 open.dry = false;
                 open.queued = 0;
@@ -322,6 +336,34 @@ impl<M: SharedMemory> Stream<M> {
         open.ring_range(span)?;
         open.copying = Some(Copying { response, span, done_bytes: 0 });
         Ok(())
+    }
+
+    /// Whether the READ is done at once; otherwise it is kept.
+    fn read_ahead(&mut self, read: Kept) -> Result<bool, Errno> {
+        if self.config.direction != Direction::Capture {
+            return Err(Errno::EINVAL);
+        }
+        let open = self.open.as_mut().ok_or(Errno::EIO)?;
+        // In their order: none is done before one that is kept.
+        if self.ahead.is_empty() && read.until <= open.known() {
+            ahead::check(&read, &open.geometry)?;
+            open.copy_part(Direction::Capture, read.span)?;
+            return Ok(true);
+        }
+        self.ahead.keep(read, &open.geometry, open.frontier.taken())?;
+        Ok(false)
+    }
+
+    /// The next answer to a READ that was [kept](Outcome::Kept): with frames once an event has told that they are captured, with
+    /// an error once their run has ended.
+    pub fn kept_read(&mut self) -> Option<Response> {
+        let known = self.open.as_ref().map_or(0, Open::known);
+        let (read, brings) = self.ahead.next(known)?;
+        let result = match &mut self.open {
+            Some(open) if brings => open.copy_part(Direction::Capture, read.span),
+            _ => Err(Errno::EIO),
+        };
+        Some(Response { id: read.id, opcode: opcode::READ_AHEAD, result, params: None })
     }
 
     /// Goes on with what [`Outcome::Copying`] began; the answer when all is copied.
@@ -427,23 +469,28 @@ impl<M: SharedMemory> Stream<M> {
     }
 
     /// At which further request the guest is to notify, after all frames that are due were moved. While it is far ahead its WRITEs may
-    /// lie in the ring until the stream is looked at for the next period: that is one wake-up of the host in a period instead of two.
+    /// lie in the ring until the stream is looked at for the next period, and while it has READs laid out its next ones: that is
+    /// one wake-up of the host in a period instead of two.
     #[must_use]
     pub fn requests_awaited(&self) -> u32 {
         let Some(open) = self.open.as_ref().filter(|open| open.run == Run::Running) else { return 1 };
         let period_bytes = u64::from(open.geometry.period_bytes);
-        if !self.config.write_hold_off || self.config.direction == Direction::Capture || !open.reporter.wanted() {
+        let playback = self.config.direction == Direction::Playback;
+        if playback && !self.config.write_hold_off || !open.reporter.wanted() {
             return 1;
         }
         let bytes_in = |ns: u64| {
             let frames = ns.saturating_mul(u64::from(open.geometry.rate_hz)) / SECOND_NS;
             frames.saturating_mul(u64::from(open.geometry.frame_bytes))
         };
+        let short = period_bytes <= bytes_in(HELD_OFF_NS);
+        if !playback {
+            return if short && !self.ahead.is_empty() { HELD_OFF_REQUESTS } else { 1 };
+        }
         // It is a little past the period's end.
         let ahead_bytes = open.frontier.written().saturating_sub(open.position()).saturating_add(period_bytes / 4);
         let far_bytes = period_bytes.saturating_add(period_bytes.max(bytes_in(LEFT_NS)));
-        let far = ahead_bytes >= far_bytes && period_bytes <= bytes_in(HELD_OFF_NS);
-        if far { HELD_OFF_REQUESTS } else { 1 }
+        if short && ahead_bytes >= far_bytes { HELD_OFF_REQUESTS } else { 1 }
     }
 
     /// When the stream wants to be looked at again, if nothing else happens.
@@ -600,6 +647,11 @@ impl<M: SharedMemory> Open<M> {
     /// Bytes heard (or captured) since OPEN; never less than the guest was told.
     fn position(&self) -> u64 {
         self.frontier.taken().saturating_sub(self.queued).max(self.reporter.reported())
+    }
+
+    /// Up to where the guest may ask for what was captured: it knows of it.
+    fn known(&self) -> u64 {
+        if self.reporter.wanted() { self.reporter.reported() } else { self.frontier.taken() }
     }
 
     /// Everything written was heard.

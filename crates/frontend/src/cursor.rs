@@ -6,7 +6,7 @@
 //! tell; or it begins a new count.
 
 use sndif::store::Direction;
-use sndif::v2::Span;
+use sndif::v2::{READ_AHEAD_BYTES_MAX, Span};
 
 use crate::Geometry;
 
@@ -50,6 +50,7 @@ pub(crate) struct Cursor {
     direction: Direction,
     ring: u32,
     frame: u32,
+    period: u32,
     /// By how much a device may have run past the end of what was written when it is told of.
     overshoot: u64,
     origin: Origin,
@@ -61,6 +62,8 @@ pub(crate) struct Cursor {
     ours: u64,
     /// The furthest that `ours` has been: a position up to here may be true even after a rewind.
     high: u64,
+    /// Up to where READs that were laid out have been answered: bytes of this run.
+    answered: u64,
     /// Bytes played or captured in the runs before.
     earlier: u64,
     stopping: bool,
@@ -78,12 +81,14 @@ impl Cursor {
             direction,
             ring: geometry.ring_bytes(),
             frame: geometry.frame_bytes(),
+            period: geometry.period_bytes(),
             overshoot: overshoot(geometry),
             origin: Origin::Known(0),
             reported: 0,
             device: 0,
             ours: 0,
             high: 0,
+            answered: 0,
             earlier: 0,
             stopping: false,
             rounded: false,
@@ -138,6 +143,76 @@ impl Cursor {
         (length > 0).then_some(Span { offset, length })
     }
 
+    /// The position at which the run started, once that is settled.
+    fn start(&self) -> Option<u64> {
+        match self.origin {
+            Origin::Known(origin) => Some(origin),
+            Origin::Between { first, last, .. } => (first == last && self.origin_known).then_some(first),
+        }
+    }
+
+    /// Up to where the device is known to have come with a whole period: an event told of it. Bytes of this run.
+    fn told_periods(&self, start: u64) -> u64 {
+        let position = start.saturating_add(self.device);
+        let into_period = position.checked_rem(self.period.into()).unwrap_or(0);
+        position.saturating_sub(into_period).saturating_sub(start)
+    }
+
+    /// Whether [`next_ahead`](Self::next_ahead) is to be used: READs may be laid out before the bytes are captured.
+    pub(crate) fn may_lay_out(&self) -> bool {
+        self.direction == Direction::Capture && !self.stopping && self.start().is_some()
+    }
+
+    /// The next READ to be laid out, at most `max_bytes`, and the position at its end: up to the end of a period, of which an event
+    /// tells; `None` when a ring's worth is laid out.
+    pub(crate) fn next_ahead(&self, max_bytes: u32) -> Option<(Span, u64)> {
+        let start = self.start().filter(|_| self.may_lay_out())?;
+        let told = self.told_periods(start);
+        let here = start.saturating_add(self.ours);
+        let into_period = here.checked_rem(self.period.into())?;
+        let period_end = here.saturating_sub(into_period).saturating_add(self.period.into()).saturating_sub(start);
+        let end = if told > self.ours { told } else { period_end };
+        let offset = self.offset(self.ours);
+        let wanted = u32::try_from(end.saturating_sub(self.ours)).unwrap_or(u32::MAX);
+        let wanted = wanted.min(self.ring.saturating_sub(offset)).min(READ_AHEAD_BYTES_MAX);
+        // A part only of what is there already: the next period is asked for at once.
+        let room = wanted.min(max_bytes);
+        let length = room.saturating_sub(room.checked_rem(self.frame)?);
+        let whole = told > self.ours || room == wanted;
+        let until = self.ours.saturating_add(length.into());
+        let in_ring = until <= self.device.saturating_add(self.ring.into());
+        (length > 0 && whole && in_ring).then_some((Span { offset, length }, start.saturating_add(until)))
+    }
+
+    /// Notes a READ that was laid out.
+    pub(crate) fn laid_out(&mut self, span: Span) {
+        let until = self.ours.saturating_add(span.length.into());
+        if span.offset == self.offset(self.ours) && until <= self.device.saturating_add(self.ring.into()) {
+            self.ours = until;
+        }
+    }
+
+    /// Notes that such a READ was answered.
+    pub(crate) fn laid_out_answered(&mut self, span: Span) {
+        self.answered = self.answered.saturating_add(span.length.into()).min(self.ours);
+    }
+
+    /// Bytes of them that are not answered though they could be.
+    pub(crate) fn overdue(&self) -> u32 {
+        let due = self.start().map_or(0, |start| self.ours.min(self.told_periods(start)));
+        u32::try_from(due.saturating_sub(self.answered)).unwrap_or(u32::MAX)
+    }
+
+    /// Bytes that were asked for before they were captured.
+    pub(crate) fn ahead(&self) -> u32 {
+        u32::try_from(self.ours.saturating_sub(self.device)).unwrap_or(u32::MAX)
+    }
+
+    /// Whether what ends at the reported position `until` is captured.
+    pub(crate) fn is_captured(&self, until: u64) -> bool {
+        self.start().is_some_and(|start| until <= start.saturating_add(self.device))
+    }
+
     /// Notes a WRITE or READ of `span`. At the frontier it appends; a WRITE elsewhere moves the frontier to its end, as it
     /// does in the backend.
     pub(crate) fn submitted(&mut self, span: Span) {
@@ -152,6 +227,10 @@ impl Cursor {
                 span.offset.saturating_add(self.ring).saturating_sub(here)
             };
             self.ours = self.device.saturating_add(u64::from(ahead)).saturating_add(length);
+        }
+        if self.direction == Direction::Capture {
+            // A READ that waits for nothing: nobody lays out before it.
+            self.answered = self.ours;
         }
         self.high = self.high.max(self.ours);
     }
@@ -176,7 +255,7 @@ impl Cursor {
         let last = if self.rounded { first } else { last.max(first) };
         self.origin = Origin::Between { reported, first, last };
         self.earlier = self.total();
-        (self.device, self.ours, self.high) = (0, 0, 0);
+        (self.device, self.ours, self.high, self.answered) = (0, 0, 0, 0);
         self.stopping = false;
     }
 
@@ -247,6 +326,7 @@ impl Cursor {
             Direction::Capture => self.device.saturating_sub(self.ours).saturating_sub(u64::from(self.ring)),
         };
         self.ours = self.ours.saturating_add(lost_bytes);
+        self.answered = self.answered.saturating_add(lost_bytes);
         Moved { bytes, lost_bytes }
     }
 

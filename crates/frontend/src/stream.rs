@@ -6,17 +6,20 @@
 
 use core::fmt;
 
-use sndif::SharedMemory;
 use sndif::store::Direction;
 use sndif::v2::{
-    EVENT_SLOTS, Event, EventConsumer, FrontRing, HwParams, OpenParams, Operation, PACKET_BYTES, Request, Response,
-    Span, Trigger,
+    EVENT_SLOTS, Event, EventConsumer, FrontRing, HwParams, OpenParams, Operation, PACKET_BYTES, RING_SLOTS, Request,
+    Response, Span, Trigger,
 };
+use sndif::{Errno, SharedMemory};
 
 use crate::cursor::{Cursor, Disbelief};
 use crate::flight::Flight;
 use crate::patience::Patience;
 use crate::{Completion, Geometry, RequestId, Violation};
+
+/// READs that are laid out at most: the other half of the ring is for what else there is.
+const LAID_OUT_MAX: u32 = RING_SLOTS / 2;
 
 /// Why an operation was not put into the ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +138,10 @@ pub struct Stream<M> {
     control_bytes: u32,
     phase: Phase,
     opened: Option<Opened>,
+    /// The backend takes READs of what is still to be captured; for the connection.
+    reads_ahead: bool,
+    /// Such READs in flight.
+    laid_out: u32,
     /// The backend has not refused PAUSE; for the connection.
     can_pause: bool,
     next_event_id: u16,
@@ -159,6 +166,8 @@ impl<M: SharedMemory> Stream<M> {
             control_bytes,
             phase: Phase::Closed,
             opened: None,
+            reads_ahead: false,
+            laid_out: 0,
             can_pause: true,
             next_event_id: 0,
             urgent: false,
@@ -167,6 +176,11 @@ impl<M: SharedMemory> Stream<M> {
             patience: Patience::new(),
             broken: None,
         }
+    }
+
+    /// The backend takes READs of what is still to be captured (its node `feature-read-ahead`).
+    pub const fn set_reads_ahead(&mut self, reads_ahead: bool) {
+        self.reads_ahead = reads_ahead;
     }
 
     /// Playback or capture.
@@ -238,6 +252,31 @@ impl<M: SharedMemory> Stream<M> {
         self.ring.in_flight()
     }
 
+    /// Number of them whose answer comes when it can, and not because of what else is asked: READs that were laid out.
+    #[must_use]
+    pub const fn laid_out(&self) -> u32 {
+        self.laid_out
+    }
+
+    /// Number of requests in flight whose answer is on its way.
+    #[must_use]
+    pub fn awaited(&self) -> u32 {
+        self.in_flight().saturating_sub(self.laid_out)
+    }
+
+    /// Bytes that were asked for before they were captured.
+    #[must_use]
+    pub fn ahead_bytes(&self) -> u32 {
+        self.opened.map_or(0, |opened| opened.cursor.ahead())
+    }
+
+    /// Bytes of READs that were laid out which are not answered, though an event has told that they could be: the backend found them
+    /// late. Somebody who waits for them [hurries](Self::hurry) and [arms](Self::arm).
+    #[must_use]
+    pub fn overdue_bytes(&self) -> u32 {
+        if self.laid_out == 0 { 0 } else { self.opened.map_or(0, |opened| opened.cursor.overdue()) }
+    }
+
     /// Bytes played or captured since OPEN: never rewinds, does not contain the roundings at STOP.
     #[must_use]
     pub fn position_bytes(&self) -> u64 {
@@ -275,6 +314,18 @@ impl<M: SharedMemory> Stream<M> {
         self.opened.and_then(|opened| opened.cursor.next_span(max_bytes))
     }
 
+    /// The next READ, of at most `max_bytes`: of what was captured, or where the backend takes that, of what comes next. `None` when
+    /// there is nothing to read and enough laid out.
+    #[must_use]
+    pub fn next_read(&self, max_bytes: u32) -> Option<Operation> {
+        let cursor = self.opened?.cursor;
+        if !self.reads_ahead || !cursor.may_lay_out() {
+            return self.next_span(max_bytes).map(Operation::Read);
+        }
+        let (span, until_bytes) = cursor.next_ahead(max_bytes).filter(|_| self.laid_out < LAID_OUT_MAX)?;
+        Some(Operation::ReadAhead { span, until_bytes })
+    }
+
     /// Says that nothing follows what was written: running dry is the end then and no xrun.
     pub fn set_draining(&mut self, draining: bool) {
         if let Some(opened) = &mut self.opened {
@@ -306,13 +357,21 @@ impl<M: SharedMemory> Stream<M> {
             return Err(SubmitError::Full);
         }
         self.counters.requests = self.counters.requests.saturating_add(1);
-        self.urgent |= !matches!(operation, Operation::Read(_) | Operation::Write(_));
+        self.urgent |= match operation {
+            Operation::Read(_) | Operation::Write(_) => false,
+            // What is still to be captured is found in time.
+            Operation::ReadAhead { until_bytes, .. } => {
+                self.opened.is_none_or(|opened| opened.cursor.is_captured(until_bytes))
+            }
+            _ => true,
+        };
         self.note(&operation);
         Ok(id)
     }
 
     /// Shows the submitted requests to the backend; `true` when it has to be notified. A backend that was told
-    /// `write-hold-off` may ask not to be notified of the next WRITEs; of all else it is.
+    /// `write-hold-off` may ask not to be notified of the next WRITEs, and one that has READs laid out of further ones; of all else
+    /// it is.
     #[must_use = "the backend sleeps until it is notified"]
     pub fn publish(&mut self) -> bool {
         self.untold |= self.ring.has_unpublished();
@@ -355,7 +414,7 @@ impl<M: SharedMemory> Stream<M> {
             Ok(completion) => {
                 self.patience.progress();
                 self.counters.responses = self.counters.responses.saturating_add(1);
-                if completion.result.is_err() {
+                if completion.result.is_err() && !self.ends(&completion.operation) {
                     self.counters.errors = self.counters.errors.saturating_add(1);
                 }
                 self.settle(&completion)?;
@@ -478,9 +537,11 @@ impl<M: SharedMemory> Stream<M> {
                 Phase::Open | Phase::Closed => Ok(()),
                 Phase::Opening | Phase::Closing => Err(SubmitError::NotOpen),
             },
-            Operation::Read(_) if self.direction == Direction::Playback => Err(SubmitError::WrongDirection),
+            Operation::Read(_) | Operation::ReadAhead { .. } if self.direction == Direction::Playback => {
+                Err(SubmitError::WrongDirection)
+            }
             Operation::Write(_) if self.direction == Direction::Capture => Err(SubmitError::WrongDirection),
-            Operation::Read(span) | Operation::Write(span) => {
+            Operation::Read(span) | Operation::Write(span) | Operation::ReadAhead { span, .. } => {
                 let opened = open()?;
                 within(span, Some(opened.geometry.ring_bytes()))?;
                 if opened.stopping { Err(SubmitError::Stopping) } else { Ok(()) }
@@ -513,6 +574,12 @@ impl<M: SharedMemory> Stream<M> {
                     opened.draining = false;
                 }
             }
+            Operation::ReadAhead { span, .. } => {
+                self.laid_out = self.laid_out.saturating_add(1);
+                if let Some(opened) = &mut self.opened {
+                    opened.cursor.laid_out(*span);
+                }
+            }
             Operation::Trigger(trigger) => {
                 if let Some(opened) = &mut self.opened {
                     opened.running_before = opened.running;
@@ -543,8 +610,22 @@ impl<M: SharedMemory> Stream<M> {
         });
     }
 
+    /// Whether `operation` is a READ that ends with its run, whose STOP or CLOSE is not answered yet.
+    fn ends(&self, operation: &Operation) -> bool {
+        let ending = self.phase == Phase::Closing || self.opened.is_some_and(|opened| opened.stopping);
+        ending && matches!(operation, Operation::ReadAhead { .. })
+    }
+
     /// What an answer changes.
     fn settle(&mut self, completion: &Completion) -> Result<(), Violation> {
+        if let Operation::ReadAhead { span, .. } = completion.operation {
+            self.laid_out = self.laid_out.saturating_sub(1);
+            // Not just the end of its run: the node was another backend's, who served the card before.
+            self.reads_ahead &= completion.result.err().is_none_or(|errno| errno == Errno::EIO);
+            if let Some(opened) = &mut self.opened {
+                opened.cursor.laid_out_answered(span);
+            }
+        }
         match (completion.operation, completion.result) {
             (Operation::Open(_), Ok(())) => self.phase = Phase::Open,
             // A CLOSE that fails leaves nothing that could be closed: the stream is given up all the same.

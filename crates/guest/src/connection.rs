@@ -286,11 +286,14 @@ impl Connection {
             Ok(self.store.read_opt(&format!("{}/{name}", self.back))?.as_deref() == Some(b"1"))
         };
         self.features = MixerFeatures { volume: feature(node::FEATURE_VOLUME)?, mute: feature(node::FEATURE_MUTE)? };
+        let reads_ahead = feature(node::FEATURE_READ_AHEAD)?;
         let control_bytes = if self.features.volume || self.features.mute { CONTROL_BYTES } else { 0 };
         self.epoch = Arc::new(Epoch::new()?);
         let mut nodes = Vec::with_capacity(self.slots.len());
         for slot in &mut self.slots {
-            let transport = Transport::new(&self.xen, self.backend, slot.info.direction, control_bytes, &self.epoch)?;
+            let mut transport =
+                Transport::new(&self.xen, self.backend, slot.info.direction, control_bytes, &self.epoch)?;
+            transport.stream.set_reads_ahead(reads_ahead);
             let [ring_ref, event_ref] = transport.refs;
             let path = format!("{}/{}/{}", self.front, slot.info.pcm, slot.info.stream);
             nodes.push((

@@ -192,7 +192,13 @@ impl Link {
                 let latency = self.now_ns().saturating_sub(completion.tag);
                 self.stats.write_latency.record(latency);
             }
-            if let (Operation::Write(_) | Operation::Read(_), Err(errno)) = (completion.operation, completion.result) {
+            let failed = match completion.operation {
+                Operation::Write(_) | Operation::Read(_) => true,
+                // What was not captured before STOP does not come.
+                Operation::ReadAhead { .. } => self.transport()?.stream.is_running(),
+                _ => false,
+            };
+            if let Some(errno) = completion.result.err().filter(|_| failed) {
                 self.failed.get_or_insert((completion.operation, errno));
             }
             self.settle_read(&completion);
@@ -208,7 +214,7 @@ impl Link {
 
     /// Takes over what an answered READ brought.
     fn settle_read(&mut self, completion: &Completion) {
-        let Operation::Read(span) = &completion.operation else { return };
+        let (Operation::Read(span) | Operation::ReadAhead { span, .. }) = &completion.operation else { return };
         match (&self.buffer, completion.result) {
             (Some(buffer), Ok(())) => {
                 self.captured.answered(span, &buffer.pages);
@@ -218,20 +224,33 @@ impl Link {
         }
     }
 
-    /// Asks for what was captured since it was asked last. The answers are not waited for: they are collected when the
-    /// next event comes, so that they cost no notification.
+    /// Asks for what was captured since it was asked last, and lays out READs for what comes. The answers are not waited for: they are
+    /// collected when the next event comes, so that they cost no notification.
     pub(crate) fn ask_captured(&mut self) -> Result<()> {
         loop {
             let full = self.submit_reads()?;
             self.publish()?;
-            let awaited = self.captured.awaited_bytes() > 0;
+            let awaited = self.awaited_bytes() > 0;
             let stream = self.stream_mut()?;
+            let overdue = stream.overdue_bytes() > 0;
             // No event comes while the stream does not run, and none makes a slot free.
             let notify = full || awaited && !stream.is_running();
-            if !(notify && stream.arm(stream.in_flight())) {
+            let answers = if overdue { 1 } else { stream.awaited() };
+            if overdue {
+                self.hurry()?;
+            }
+            if !(notify && self.stream_mut()?.arm(answers)) {
                 return Ok(());
             }
             self.take_completions(None)?;
+        }
+    }
+
+    /// Bytes that were captured and asked for, whose answer is on its way. READs that are laid out are answered at a period's end.
+    pub(crate) fn awaited_bytes(&self) -> u32 {
+        match self.stream().filter(|stream| stream.laid_out() > 0) {
+            Some(stream) => stream.overdue_bytes(),
+            None => self.captured.awaited_bytes(),
         }
     }
 
@@ -240,8 +259,9 @@ impl Link {
         loop {
             let room = self.captured.room_bytes();
             let stream = self.stream_mut()?;
-            let Some(span) = stream.next_span(room) else { return Ok(false) };
-            match stream.submit(Operation::Read(span)) {
+            let Some(read) = stream.next_read(room) else { return Ok(false) };
+            let (Operation::Read(span) | Operation::ReadAhead { span, .. }) = read else { return Ok(false) };
+            match stream.submit(read) {
                 Ok(_) => self.captured.asked(&span),
                 Err(SubmitError::Full) => return Ok(true),
                 Err(error) => return Err(error.into()),
@@ -317,8 +337,8 @@ impl Link {
     fn wait_answer(&mut self, deadline: Instant) -> Result<bool> {
         self.hurry()?;
         let stream = self.stream_mut()?;
-        let in_flight = stream.in_flight();
-        if stream.arm(in_flight) {
+        let awaited = stream.awaited();
+        if stream.arm(awaited) {
             return Ok(true);
         }
         self.wait(deadline)
@@ -405,7 +425,7 @@ pub(crate) fn name(operation: &Operation) -> &'static str {
     match operation {
         Operation::Open(_) => "OPEN",
         Operation::Close => "CLOSE",
-        Operation::Read(_) => "READ",
+        Operation::Read(_) | Operation::ReadAhead { .. } => "READ",
         Operation::Write(_) => "WRITE",
         Operation::SetVolume(_) => "SET_VOLUME",
         Operation::GetVolume(_) => "GET_VOLUME",

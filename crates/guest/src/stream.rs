@@ -151,7 +151,8 @@ impl OpenStream {
     pub fn queued_bytes(&self) -> u32 {
         let captured = &self.link.captured;
         let here = self.link.stream().map_or(self.requeue, frontend::Stream::filled_bytes);
-        here + captured.awaited_bytes() + captured.ready_bytes()
+        let ahead = self.link.stream().map_or(0, frontend::Stream::ahead_bytes);
+        here + captured.awaited_bytes().saturating_sub(ahead) + captured.ready_bytes()
     }
 
     /// Bytes that can be written, or read, without waiting.
@@ -297,9 +298,10 @@ impl OpenStream {
     /// Reads captured frames into `data` and returns how many bytes: at least one frame, waiting for it. A stream that
     /// was not started starts.
     ///
-    /// Frames come up to a period later than the device captured them: the event that tells of them makes us ask for them,
-    /// and the answer is collected when the next event comes. To be told of it at once would take a second notification in
-    /// every period. What was asked for is out of the device's way, so a caller may still be late by the whole buffer.
+    /// Frames come with the event that tells of their period, where the backend takes READs ahead. Elsewhere they come up to
+    /// a period later: the event makes us ask for them, and the answer is collected when the next event comes. To be told of
+    /// it at once would take a second notification in every period. What was asked for is out of the device's way, so a
+    /// caller may still be late by the whole buffer.
     ///
     /// # Errors
     /// As [`write`](Self::write); frames whose READ was [refused](Error::Refused) are lost, those before and behind them
@@ -330,7 +332,7 @@ impl OpenStream {
     }
 
     /// Reads as many whole frames into `data` as there are, without waiting, and returns their bytes. As with
-    /// [`read`](Self::read), what an event tells of is there when the next one comes.
+    /// [`read`](Self::read), what an event tells of may be there only when the next one comes.
     ///
     /// # Errors
     /// [`Error::Direction`], [`Error::Closed`], [`Error::Lost`], [`Error::Violation`], [`Error::Refused`] for an earlier
@@ -422,6 +424,10 @@ impl OpenStream {
             (Desired::Stopped, _, _) => Trigger::Stop,
             (Desired::Running, true, true) | (Desired::Paused, _, _) => return Ok(()),
         };
+        if trigger == Trigger::Start && self.info.direction == Direction::Capture {
+            // The READs of the first periods are there when these are captured.
+            self.link.ask_captured()?;
+        }
         self.link.request_ok(Operation::Trigger(trigger))?;
         self.started = self.desired != Desired::Stopped;
         Ok(())
@@ -545,7 +551,7 @@ impl OpenStream {
         let deadline = Instant::now() + link::ANSWER_TIMEOUT;
         loop {
             self.link.take_completions(None)?;
-            if self.link.stream_mut()?.in_flight() == 0 {
+            if self.link.stream_mut()?.awaited() == 0 {
                 return Ok(());
             }
             if !self.link.wait_for_any_answer(deadline)? {
@@ -576,7 +582,7 @@ impl OpenStream {
                 self.send_trigger()?;
             }
             // What was asked for still comes.
-            Desired::Paused if self.link.captured.awaited_bytes() > 0 => {}
+            Desired::Paused if self.link.awaited_bytes() > 0 => {}
             Desired::Paused => return Err(Error::Paused),
         }
         let ring = Duration::from_nanos(self.geometry.duration_ns(self.geometry.ring_bytes().into()));

@@ -175,6 +175,7 @@ fn request_fields(request: &Request) -> Vec<u64> {
         | Operation::Unmute(span) => fields.extend([u64::from(span.offset), span.length.into()]),
         Operation::Trigger(trigger) => fields.push(*trigger as u64),
         Operation::QueryHwParams(params) => fields.extend(params_fields(params)),
+        Operation::ReadAhead { .. } => unreachable!("the header does not have it"),
     }
     fields
 }

@@ -119,6 +119,7 @@ fn xsa_216_responses_and_events_are_built_from_zeroes() {
         Operation::Open(params),
         Operation::Write(Span { offset: 0, length: 16_384 }),
         Operation::Read(span),
+        Operation::ReadAhead { span, until_bytes: 8 },
         Operation::SetVolume(span),
         Operation::GetVolume(span),
         Operation::Mute(span),
@@ -292,7 +293,7 @@ fn offsets_and_lengths_are_checked_without_overflow() {
 #[test]
 fn unknown_operations_and_triggers_are_answered_and_do_nothing() {
     let (_world, mut hostile) = connected();
-    for code in 10..=255 {
+    for code in 11..=255 {
         let mut packet = [0xFF; PACKET_BYTES];
         packet[2] = code;
         let answer = hostile.streams[0].call_raw(&packet);

@@ -242,6 +242,7 @@ fn name(operation: &Operation) -> &'static str {
         Operation::Open(_) => "OPEN",
         Operation::Close => "CLOSE",
         Operation::Read(_) => "READ",
+        Operation::ReadAhead { .. } => "READ_AHEAD",
         Operation::Write(_) => "WRITE",
         Operation::Trigger(_) => "TRIGGER",
         Operation::QueryHwParams(_) => "HW_PARAM_QUERY",

@@ -194,7 +194,7 @@ fn ask(card: &mut Card, at: usize, step: Step, damage: Option<(u32, u8)>) {
 
 /// An operation as a guest may well send it: small sizes of the right order.
 fn operation(step: Step) -> Operation {
-    let Step { a, value, .. } = step;
+    let Step { a, b, value, .. } = step;
     let (low, high) = (value & 0xffff, value >> 16);
     let span = Span { offset: low % 512 * 4, length: high % 512 * 4 + u32::from(high > 0xfff0) };
     match a % 16 {
@@ -223,6 +223,10 @@ fn operation(step: Step) -> Operation {
             0 => Operation::Mute(Span { length: 2, ..span }),
             _ => Operation::Unmute(Span { length: 2, ..span }),
         },
+        11 if value & 2 == 0 => {
+            let end = u64::from(span.offset) + u64::from(span.length);
+            Operation::ReadAhead { span, until_bytes: u64::from(b) * u64::from(value >> 20) + end }
+        }
         11 => Operation::Read(span),
         12 if value & 1 == 0 => Operation::Write(Span { offset: value, length: value.rotate_left(16) }),
         _ if step.who & 2 == 0 => Operation::Write(span),

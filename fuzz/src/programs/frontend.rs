@@ -100,7 +100,8 @@ struct Line {
 impl Line {
     fn new(direction: Direction, control_bytes: u32) -> Self {
         let (ring, events) = (Pages::new(1), Pages::new(1));
-        let stream = frontend::Stream::new(direction, ring.clone(), events.clone(), control_bytes);
+        let mut stream = frontend::Stream::new(direction, ring.clone(), events.clone(), control_bytes);
+        stream.set_reads_ahead(control_bytes > 0);
         Self { ring, events, stream, answered: 0, told: 0, broken: None, position: 0 }
     }
 
@@ -212,6 +213,9 @@ impl Line {
             6 => Operation::QueryHwParams(HwParams::ANY),
             7 => Operation::Write(Span { offset: value, length: value.rotate_left(16) }),
             8 => Operation::SetVolume(Span { offset: value % 4096, length: 8 }),
+            9 | 10 if self.stream.direction() == Direction::Capture => {
+                self.stream.next_read(u32::MAX).unwrap_or(Operation::Trigger(Trigger::Start))
+            }
             _ => match self.stream.next_span(value % 4096) {
                 Some(span) if self.stream.direction() == Direction::Playback => Operation::Write(span),
                 Some(span) => Operation::Read(span),
@@ -229,6 +233,16 @@ impl Line {
         assert!(self.stream.filled_bytes() <= ring_bytes && self.stream.available_bytes() <= ring_bytes);
         let within = |span: Span| span.length > 0 && span.offset.saturating_add(span.length) <= ring_bytes;
         assert!(self.stream.next_span(u32::MAX).is_none_or(within), "outside the own buffer");
+        assert!(
+            self.stream.laid_out() <= self.stream.in_flight().min(16),
+            "half of the ring is for what else there is"
+        );
+        assert!(self.stream.ahead_bytes() <= ring_bytes, "what is not read is overwritten");
+        let within = |read: Operation| match read {
+            Operation::Read(span) | Operation::ReadAhead { span, .. } => within(span),
+            _ => false,
+        };
+        assert!(self.stream.next_read(u32::MAX).is_none_or(within), "outside the own buffer");
         let position = self.stream.position_bytes();
         assert!(position >= self.position || position == 0, "a position rewinds");
         self.position = position;

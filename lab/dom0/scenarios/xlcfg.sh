@@ -27,7 +27,7 @@ same_nodes() {
 card_nodes() {
     for card_path in "/local/domain/$id/device/vsnd" "/local/domain/0/backend/vsnd/$id"; do
         echo "$card_path"
-        xenstore-ls -p "$card_path" | grep -vE '^ *(state|versions|feature-[a-z]*) = ' | sort
+        xenstore-ls -p "$card_path" | grep -vE '^ *(state|versions|feature-[a-z-]*) = ' | sort
     done
 }
 

@@ -78,12 +78,13 @@ fn offsets(hostile: &mut HostileGuest) {
         .iter()
         .flat_map(|&(offset, length)| {
             let span = Span { offset, length };
-            [Operation::Write(span), Operation::Read(span), Operation::SetVolume(span), Operation::Mute(span)]
+            let ahead = Operation::ReadAhead { span, until_bytes: offset.wrapping_add(length).into() };
+            [Operation::Write(span), Operation::Read(span), ahead, Operation::SetVolume(span), Operation::Mute(span)]
         })
         .filter(|operation| stream.call(*operation).is_err())
         .count();
     stream.close().expect("a proper CLOSE");
-    say(&format!("offsets: {refused} of {} refused", bad.len() * 4));
+    say(&format!("offsets: {refused} of {} refused", bad.len() * 5));
 }
 
 /// Grant references that are none, directories that are too short.

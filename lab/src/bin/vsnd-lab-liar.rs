@@ -161,7 +161,7 @@ impl Liar {
 
     /// Offers the card. A guest that was connected to somebody else has to step back first.
     fn announce(&mut self) -> Result<()> {
-        for name in [node::FEATURE_VOLUME, node::FEATURE_MUTE] {
+        for name in [node::FEATURE_VOLUME, node::FEATURE_MUTE, node::FEATURE_READ_AHEAD] {
             self.store.write(&self.back(name), b"1")?;
         }
         self.store.write(&self.back(node::VERSIONS), b"2")?;

@@ -10,8 +10,11 @@ use crate::{Boxed, Bus, Error, Pages, PcmStream, Platform, Source, Substream, Te
 
 /// What the backend announces beyond playing and recording.
 pub fn features<P: Platform>(bus: &impl Bus<P>) -> MixerFeatures {
-    let announced = |node| bus.read_backend(node, &mut [0; 4]) == Some(&b"1"[..]);
-    MixerFeatures { volume: announced(node::FEATURE_VOLUME), mute: announced(node::FEATURE_MUTE) }
+    MixerFeatures { volume: announced(bus, node::FEATURE_VOLUME), mute: announced(bus, node::FEATURE_MUTE) }
+}
+
+fn announced<P: Platform>(bus: &impl Bus<P>, node: &str) -> bool {
+    bus.read_backend(node, &mut [0; 4]) == Some(&b"1"[..])
 }
 
 /// Makes the transport of every stream and writes its nodes, all at once.
@@ -24,9 +27,14 @@ pub fn publish<P: Platform, B: Bus<P>>(
     features: MixerFeatures,
 ) -> Result<(), Error> {
     let control_bytes = if features.volume || features.mute { CONTROL_BYTES } else { 0 };
+    let reads_ahead = announced(bus, node::FEATURE_READ_AHEAD);
     for stream in streams {
         match stream {
-            Substream::V2(v2) => v2.attach(transport(bus, stream, v2, control_bytes)?, features),
+            Substream::V2(v2) => {
+                let mut transport = transport(bus, stream, v2, control_bytes)?;
+                transport.stream.set_reads_ahead(reads_ahead);
+                v2.attach(transport, features);
+            }
             Substream::V0(v0) => v0::attach(bus, v0, || bus.channel(stream, Source::Ring))?,
         }
     }

@@ -240,10 +240,12 @@ impl<P: Platform> State<P> {
             }
             match (completion.operation, completion.result) {
                 // Its device was overrun: it goes on after STOP and START.
-                (Operation::Read(_), Err(_)) if self.run.started && self.run.captured > 0 => {
+                (Operation::Read(_) | Operation::ReadAhead { .. }, Err(_))
+                    if self.run.started && self.run.captured > 0 =>
+                {
                     self.run.stop.get_or_insert(Stop::Xrun);
                 }
-                (Operation::Read(span), Ok(())) => {
+                (Operation::Read(span) | Operation::ReadAhead { span, .. }, Ok(())) => {
                     if let Some(buffer) = &self.buffer {
                         buffer.take_over(span);
                     }
@@ -254,7 +256,10 @@ impl<P: Platform> State<P> {
                 }
                 // A stream that is stopped needs no START or WRITE any more.
                 (
-                    Operation::Read(_) | Operation::Write(_) | Operation::Trigger(Trigger::Start | Trigger::Resume),
+                    Operation::Read(_)
+                    | Operation::ReadAhead { .. }
+                    | Operation::Write(_)
+                    | Operation::Trigger(Trigger::Start | Trigger::Resume),
                     Err(errno),
                 ) if self.run.started => {
                     self.run.stop.get_or_insert(Stop::Failed(Error::Refused(errno)));
@@ -421,8 +426,14 @@ impl<P: Platform> State<P> {
 
     fn send(&mut self, trigger: Trigger) -> Result<(), Error> {
         let sent = self.stream()?.submit(Operation::Trigger(trigger));
+        // The READs of the first periods are there when these are captured.
+        let laid_out = match (self.direction, trigger) {
+            (Direction::Capture, Trigger::Start) if sent.is_ok() => self.pull(),
+            _ => Ok(()),
+        };
         self.publish();
         sent?;
+        laid_out?;
         self.run.started = trigger != Trigger::Stop;
         match trigger {
             // Where it was paused, which the backend may not have told.
@@ -494,12 +505,12 @@ impl<P: Platform> State<P> {
         }
     }
 
-    /// Submits READs for what was captured.
+    /// Submits READs for what was captured, and for what comes next.
     fn pull(&mut self) -> Result<(), Error> {
         while self.has_room()? {
             let stream = self.stream()?;
-            let Some(span) = stream.next_span(u32::MAX) else { return Ok(()) };
-            stream.submit(Operation::Read(span))?;
+            let Some(read) = stream.next_read(u32::MAX) else { return Ok(()) };
+            stream.submit(read)?;
         }
         Ok(())
     }
@@ -552,13 +563,17 @@ impl<P: Platform> State<P> {
         Ok(any)
     }
 
-    /// Asks for a notification when all READs are answered: captured frames are the application's then, and not a
-    /// period later, when the next event comes.
+    /// Asks for a notification when all READs of what was captured are answered: it is the application's then, and not a
+    /// period later, when the next event comes. READs that were laid out are answered by then, unless the backend found them late.
     fn await_reads(&mut self) -> Result<(), Error> {
         loop {
+            if self.stream()?.overdue_bytes() > 0 {
+                self.notify_if(Stream::hurry);
+            }
             let stream = self.stream()?;
-            let unanswered = stream.in_flight();
-            if unanswered == 0 || !stream.arm(unanswered) {
+            let overdue = stream.overdue_bytes() > 0;
+            let answers = if overdue { 1 } else { stream.awaited() };
+            if answers == 0 || !stream.arm(answers) {
                 return Ok(());
             }
             self.collect_answers()?;
@@ -650,8 +665,10 @@ impl<P: Platform> Requests for State<P> {
         self.notify_if(Stream::hurry);
         loop {
             self.collect_answers()?;
+            let started = self.run.started;
             let stream = self.stream()?;
-            let unanswered = stream.in_flight();
+            // What was laid out for a run that goes on is answered in time, or with CLOSE.
+            let unanswered = if started { stream.awaited() } else { stream.in_flight() };
             if unanswered == 0 || !stream.arm(1) {
                 return Ok(unanswered);
             }

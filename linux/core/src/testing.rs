@@ -4,14 +4,14 @@
 use core::cell::{Cell, RefCell};
 use core::ops::{Deref, DerefMut};
 use std::boxed::Box;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::format;
 use std::rc::Rc;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
 use sndif::test_utils::Pages as Memory;
-use sndif::v2::{BackRing, EventProducer, HwParams, Operation, Request, Response, Trigger};
+use sndif::v2::{BackRing, EventProducer, HwParams, Operation, Request, Response, Trigger, opcode};
 use sndif::{Errno, GrantRef, SharedMemory, XenbusState};
 
 use crate::{
@@ -76,10 +76,16 @@ pub(crate) struct Backend {
     pub(crate) awaits: u32,
     /// Where the run began, in bytes since OPEN.
     origin: u64,
+    /// The position that was told last.
+    told: u64,
     /// STOP rounds the position up to this, and tells so.
     pub(crate) rounds_to: Option<u64>,
     /// The page directory of the last OPEN.
     directory: Option<GrantRef>,
+    /// READs that ask for what is still to be captured: ids, and positions at their ends.
+    kept: VecDeque<(u16, u64)>,
+    /// Such READs are not answered.
+    pub(crate) keeps: bool,
 }
 
 impl Backend {
@@ -90,7 +96,7 @@ impl Backend {
             let params = match request.operation {
                 Operation::QueryHwParams(asked) => Some(asked.intersection(&self.space)),
                 Operation::Open(open) => {
-                    self.origin = 0;
+                    (self.origin, self.told) = (0, 0);
                     self.directory = Some(open.directory);
                     None
                 }
@@ -99,7 +105,16 @@ impl Backend {
                         self.report(position);
                         self.origin += position;
                     }
+                    self.answer_kept(u64::MAX, Err(Errno::EIO));
                     None
+                }
+                Operation::Close => {
+                    self.answer_kept(u64::MAX, Err(Errno::EIO));
+                    None
+                }
+                Operation::ReadAhead { until_bytes, .. } if until_bytes > self.told => {
+                    self.kept.push_back((request.id, until_bytes));
+                    continue;
                 }
                 _ => None,
             };
@@ -113,7 +128,19 @@ impl Backend {
 
     /// Reports a position of the present run.
     pub(crate) fn report(&mut self, position: u64) {
-        self.events.push(self.origin + position).unwrap();
+        self.told = self.origin + position;
+        self.events.push(self.told).unwrap();
+        if !self.keeps {
+            self.answer_kept(self.told, self.answer);
+        }
+        self.notified += u32::from(self.ring.publish());
+    }
+
+    fn answer_kept(&mut self, up_to: u64, result: Result<(), Errno>) {
+        while let Some((id, _)) = self.kept.pop_front_if(|(_, until)| *until <= up_to) {
+            let response = Response { id, opcode: opcode::READ_AHEAD, result, params: None };
+            assert!(self.ring.respond(&response.emit()));
+        }
     }
 
     /// Answers a request that nobody made.
@@ -139,6 +166,9 @@ impl Backend {
             Operation::Close => "close".to_string(),
             Operation::Write(span) => format!("write {}+{}", span.offset, span.length),
             Operation::Read(span) => format!("read {}+{}", span.offset, span.length),
+            Operation::ReadAhead { span, until_bytes } => {
+                format!("read {}+{} until {until_bytes}", span.offset, span.length)
+            }
             Operation::Trigger(Trigger::Start) => "start".to_string(),
             Operation::Trigger(Trigger::Stop) => "stop".to_string(),
             Operation::Trigger(Trigger::Pause) => "pause".to_string(),
@@ -539,8 +569,11 @@ impl TestBus {
             notified: 0,
             awaits: 1,
             origin: 0,
+            told: 0,
             rounds_to: None,
             directory: None,
+            kept: VecDeque::new(),
+            keeps: false,
         };
         world(|world| world.backend = Some(backend));
     }

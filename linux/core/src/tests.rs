@@ -17,6 +17,7 @@ use crate::testing::{
 };
 use crate::{Error, KEPT_MAX, Knob, PcmStream, Pointer, Space, Stop, Substream, VOLUME_0_DB, VOLUME_MAX, connect};
 
+mod ahead;
 mod alsa;
 mod habits;
 mod hostile;

@@ -5,6 +5,8 @@
 //! never more than what was written), comes once a millisecond at most but for that of STOP; and a stream
 //! that asks to be looked at again asks for a moment that is still to come.
 
+use std::collections::VecDeque;
+
 use backend::{DeviceLimits, Frames, HostLimits, Offer, Outcome, Pace, Run, Stream, StreamConfig};
 use sndif::store::{Direction, LimitNodes, Limits};
 use sndif::v2::{OpenParams, Operation, Request, Response, Trigger};
@@ -42,6 +44,10 @@ pub struct Host<M> {
     last_event_ns: Option<u64>,
     next_id: u16,
     captured: u8,
+    /// READs without an answer: their ids, and up to where they ask.
+    pub kept: VecDeque<(u16, u64)>,
+    /// Answers to them, in order: up to where they asked, and how it went.
+    pub answered: Vec<(u64, Result<(), Errno>)>,
 }
 
 /// Everything that a test may open, in any direction.
@@ -74,6 +80,8 @@ impl<M: SharedMemory> Host<M> {
             last_event_ns: None,
             next_id: 0,
             captured: 0,
+            kept: VecDeque::new(),
+            answered: Vec::new(),
         }
     }
 
@@ -125,6 +133,12 @@ impl<M: SharedMemory> Host<M> {
                 assert!(parts > 1, "what is short is copied at once");
                 response
             }
+            // Its answer is still to come: `kept_reads`.
+            Outcome::Kept => {
+                let Operation::ReadAhead { until_bytes, .. } = operation else { unreachable!("no READ is kept") };
+                self.kept.push_back((id, until_bytes));
+                Response { id, opcode, result: Ok(()), params: None }
+            }
             Outcome::Respond(response)
             | Outcome::Started(response)
             | Outcome::Paused(response)
@@ -132,6 +146,8 @@ impl<M: SharedMemory> Host<M> {
             | Outcome::VolumeChanged(response) => response,
         };
         assert_eq!((response.id, response.opcode), (id, opcode));
+        let ends = matches!(operation, Operation::Open(_) | Operation::Close | Operation::Trigger(Trigger::Stop));
+        self.kept_reads(ends && was_open);
         assert_eq!(
             response.params.is_some(),
             matches!(operation, Operation::QueryHwParams(_)) && response.result.is_ok()
@@ -142,6 +158,20 @@ impl<M: SharedMemory> Host<M> {
             self.forget();
         }
         response.result.map(|()| response)
+    }
+
+    /// Takes the answers to READs that were kept: in order, with frames only of what was told, and all of them when their run `ends`.
+    fn kept_reads(&mut self, ends: bool) {
+        while let Some(response) = self.core.kept_read() {
+            let (id, until) = self.kept.pop_front().expect("an answer to what was kept");
+            assert_eq!((response.id, response.params), (id, None));
+            let known =
+                if self.core.geometry().is_some_and(|open| open.period_bytes > 0) { self.told } else { self.taken };
+            assert!(response.result.is_err() || !ends && until <= known, "{until} is not told, but {known}");
+            self.answered.push((until, response.result));
+        }
+        assert!(!ends || self.kept.is_empty(), "a READ without an answer outlives its run");
+        assert!(self.kept.len() <= 32);
     }
 
     pub fn trigger(&mut self, trigger: Trigger) {
@@ -198,6 +228,7 @@ impl<M: SharedMemory> Host<M> {
             self.core.set_queued_frames(device.queued.min((self.taken - heard_at_least) / self.frame_bytes));
         }
         self.tell(device.page_full);
+        self.kept_reads(false);
         let wake = self.core.next_wake_ns();
         assert!(wake.is_none_or(|at| at > self.now_ns), "to be woken at {wake:?}, and it is {}", self.now_ns);
         played

@@ -47,12 +47,22 @@ fn query() -> impl Strategy<Value = HwParams> {
     )
 }
 
+/// What fits a ring of 2000 bytes, which is as likely as any.
+fn read_ahead() -> impl Strategy<Value = Operation> {
+    (0..10_u64, 0..500_u32, 1..500_u32).prop_map(|(turn, offset, length)| {
+        let span = Span { offset: offset * 4, length: (length * 4).min(2000 - offset * 4) };
+        Operation::ReadAhead { span, until_bytes: turn * 2000 + u64::from(span.offset + span.length) }
+    })
+}
+
 fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         3 => open().prop_map(Operation::Open),
         1 => Just(Operation::Close),
         6 => span().prop_map(Operation::Write),
         6 => span().prop_map(Operation::Read),
+        6 => (span(), 0..20_000_u64).prop_map(|(span, until_bytes)| Operation::ReadAhead { span, until_bytes }),
+        3 => read_ahead(),
         1 => span().prop_map(Operation::SetVolume),
         1 => span().prop_map(Operation::GetVolume),
         1 => span().prop_map(Operation::Mute),

@@ -10,6 +10,8 @@ use super::*;
 use crate::testing::{Backend, Pages, geometry, open};
 use crate::{CONTROL_BYTES, Mixer, MixerFeatures, USELESS_MAX};
 
+mod ahead;
+
 struct Pair {
     stream: Stream<Pages>,
     backend: Backend,
@@ -316,7 +318,7 @@ mod ids_are_looked_up_in_our_own_table {
 
     #[test]
     fn cve_2026_72380_operation_that_does_not_exist() {
-        assert_eq!(violation(|pair, id| pair.backend.answer_as(id, 10)), Violation::BadOperation(10));
+        assert_eq!(violation(|pair, id| pair.backend.answer_as(id, 11)), Violation::BadOperation(11));
     }
 
     #[test]

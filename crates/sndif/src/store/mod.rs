@@ -66,6 +66,8 @@ pub mod node {
     pub const FEATURE_VOLUME: &str = "feature-volume";
     /// Backend, an extension of this project: "1" when MUTE and UNMUTE work.
     pub const FEATURE_MUTE: &str = "feature-mute";
+    /// Backend, an extension of this project: "1" when it takes READs of what is still to be captured.
+    pub const FEATURE_READ_AHEAD: &str = "feature-read-ahead";
 }
 
 /// Longest [`node::SHORT_NAME`] in bytes.

@@ -21,6 +21,9 @@ pub const PACKET_BYTES: usize = crate::bytes::PACKET_BYTES;
 /// Number of slots of the request ring.
 pub const RING_SLOTS: u32 = crate::ring_slots(PACKET_BYTES);
 
+/// Bytes that one [`Operation::ReadAhead`] may ask for.
+pub const READ_AHEAD_BYTES_MAX: u32 = 1 << 18;
+
 /// The backend's end of a stream's ring.
 pub type BackRing<M> = crate::BackRing<M, PACKET_BYTES>;
 

@@ -3,10 +3,10 @@
 use core::fmt;
 
 use super::{HwParams, PACKET_BYTES};
-use crate::bytes::{Packet, put, u8_at, u16_at, u32_at};
+use crate::bytes::{Packet, put, u8_at, u16_at, u32_at, u64_at};
 use crate::{Errno, Format, GrantRef};
 
-/// Operation codes, `XENSND_OP_*`.
+/// Operation codes, `XENSND_OP_*`; `READ_AHEAD` is an extension of this project.
 #[expect(missing_docs, reason = "the constants are the header's own names")]
 pub mod opcode {
     pub const OPEN: u8 = 0;
@@ -19,6 +19,7 @@ pub mod opcode {
     pub const UNMUTE: u8 = 7;
     pub const TRIGGER: u8 = 8;
     pub const HW_PARAM_QUERY: u8 = 9;
+    pub const READ_AHEAD: u8 = 10;
 }
 
 /// A range of the stream's shared buffer, in bytes. Not checked against any buffer yet.
@@ -84,6 +85,13 @@ pub enum Operation {
     Trigger(Trigger),
     /// Asks what is possible within these limits.
     QueryHwParams(HwParams),
+    /// Asks for bytes to be put into the buffer once they are captured.
+    ReadAhead {
+        /// Where they go.
+        span: Span,
+        /// Position at the end of them, as events tell it.
+        until_bytes: u64,
+    },
 }
 
 /// A request.
@@ -129,6 +137,7 @@ impl Operation {
             Self::Unmute(_) => opcode::UNMUTE,
             Self::Trigger(_) => opcode::TRIGGER,
             Self::QueryHwParams(_) => opcode::HW_PARAM_QUERY,
+            Self::ReadAhead { .. } => opcode::READ_AHEAD,
         }
     }
 }
@@ -167,6 +176,7 @@ impl Request {
                 _ => return Err(rejected(Errno::EINVAL)),
             }),
             opcode::HW_PARAM_QUERY => Operation::QueryHwParams(HwParams::parse(packet)),
+            opcode::READ_AHEAD => Operation::ReadAhead { span: span(), until_bytes: u64_at::<16>(packet) },
             _ => return Err(rejected(Errno::EOPNOTSUPP)),
         };
         Ok(Self { id, operation })
@@ -199,6 +209,11 @@ impl Request {
             }
             Operation::Trigger(trigger) => put::<8, 1>(&mut packet, [*trigger as u8]),
             Operation::QueryHwParams(params) => params.emit(&mut packet),
+            Operation::ReadAhead { span, until_bytes } => {
+                put::<8, 4>(&mut packet, span.offset.to_le_bytes());
+                put::<12, 4>(&mut packet, span.length.to_le_bytes());
+                put::<16, 8>(&mut packet, until_bytes.to_le_bytes());
+            }
         }
         packet
     }

@@ -24,7 +24,7 @@ impl Response {
     /// [`BadResponse`] for an undefined operation.
     pub fn parse(packet: &[u8; PACKET_BYTES]) -> Result<Self, BadResponse> {
         let code = u8_at::<2>(packet);
-        if code > opcode::HW_PARAM_QUERY {
+        if code > opcode::READ_AHEAD {
             return Err(BadResponse { opcode: code });
         }
         let result = Errno::from_status(u32_at::<4>(packet).cast_signed()).map_or(Ok(()), Err);

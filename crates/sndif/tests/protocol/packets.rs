@@ -13,6 +13,7 @@ fn reserved(code: u8, header: std::ops::Range<usize>) -> Vec<usize> {
         opcode::CLOSE => &[],
         opcode::TRIGGER => std::slice::from_ref(&(8..9)),
         opcode::HW_PARAM_QUERY => std::slice::from_ref(&(8..48)),
+        opcode::READ_AHEAD => std::slice::from_ref(&(8..24)),
         _ => std::slice::from_ref(&(8..16)),
     };
     (header.end..64).filter(|at| payload.iter().all(|field| !field.contains(at))).collect()
@@ -42,7 +43,7 @@ proptest! {
     }
 
     #[test]
-    fn xsa_216_requests_and_responses_are_zero_but_for_their_fields(request in values::request(), id: u16, code in 0..10_u8, failed: bool) {
+    fn xsa_216_requests_and_responses_are_zero_but_for_their_fields(request in values::request(), id: u16, code in 0..11_u8, failed: bool) {
         let emitted = request.emit();
         prop_assert!(reserved(emitted[2], 0..3).into_iter().all(|at| emitted[at] == 0));
         let result = if failed { Err(Errno::EINVAL) } else { Ok(()) };
@@ -57,7 +58,7 @@ proptest! {
         if let Err(rejected) = Request::parse(&packet) {
             prop_assert_eq!(rejected.id.to_le_bytes(), [packet[0], packet[1]]);
             prop_assert_eq!(rejected.opcode, packet[2]);
-            let unknown = packet[2] > opcode::HW_PARAM_QUERY;
+            let unknown = packet[2] > opcode::READ_AHEAD;
             prop_assert_eq!(rejected.errno, if unknown { Errno::EOPNOTSUPP } else { Errno::EINVAL });
         }
     }
@@ -88,7 +89,7 @@ proptest! {
                 prop_assert_eq!(Response::parse(&response.emit()), Ok(response));
                 prop_assert!(response.params.is_none() || response.result.is_ok());
             }
-            Err(bad) => prop_assert!(bad.opcode == packet[2] && bad.opcode > opcode::HW_PARAM_QUERY),
+            Err(bad) => prop_assert!(bad.opcode == packet[2] && bad.opcode > opcode::READ_AHEAD),
         }
     }
 

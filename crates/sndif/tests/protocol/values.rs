@@ -59,6 +59,7 @@ pub fn operation() -> impl Strategy<Value = Operation> {
         span().prop_map(Operation::Unmute),
         select(vec![Trigger::Start, Trigger::Pause, Trigger::Stop, Trigger::Resume]).prop_map(Operation::Trigger),
         hw_params().prop_map(Operation::QueryHwParams),
+        (span(), any::<u64>()).prop_map(|(span, until_bytes)| Operation::ReadAhead { span, until_bytes }),
     ]
 }
 
@@ -74,6 +75,12 @@ pub fn response() -> impl Strategy<Value = Response> {
     prop_oneof![
         (any::<u16>(), opcode::OPEN..opcode::HW_PARAM_QUERY, prop_oneof![Just(Ok(())), result()])
             .prop_map(|(id, opcode, result)| Response { id, opcode, result, params: None }),
+        (any::<u16>(), result()).prop_map(|(id, result)| Response {
+            id,
+            opcode: opcode::READ_AHEAD,
+            result,
+            params: None
+        }),
         (any::<u16>(), hw_params()).prop_map(|(id, params)| Response {
             id,
             opcode: opcode::HW_PARAM_QUERY,

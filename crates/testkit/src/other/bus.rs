@@ -45,10 +45,10 @@ impl Bus {
         let back = format!("/local/domain/{}/backend/vsnd/{guest}/{number}", xen.domain());
         let (contact, streams) = (Contact::None, Vec::new());
         let mut bus = Self { xen, store, card, operations, front, back, contact, connections: 0, streams };
-        for name in [node::FEATURE_VOLUME, node::FEATURE_MUTE] {
+        for name in [node::FEATURE_VOLUME, node::FEATURE_MUTE, node::FEATURE_READ_AHEAD] {
             let path = format!("{}/{name}", bus.back);
             // Those of the daemon that served the card before.
-            if bus.card.habits.offers_mixer {
+            if bus.card.habits.offers_mixer && name != node::FEATURE_READ_AHEAD {
                 bus.store.write(&path, b"1")?;
             } else if bus.store.exists(&path)? {
                 bus.store.rm(&path)?;

@@ -144,6 +144,7 @@ impl Stream {
             Operation::SetVolume(_) | Operation::GetVolume(_) | Operation::Mute(_) | Operation::Unmute(_) => {
                 return Err(Errno::EINVAL);
             }
+            Operation::ReadAhead { .. } => return Err(Errno::EOPNOTSUPP),
             Operation::Trigger(Trigger::Pause | Trigger::Resume) => return Err(Errno::ENOSYS),
             Operation::Write(_) | Operation::Read(_) | Operation::Trigger(_) => {}
         }
