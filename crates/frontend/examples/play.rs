@@ -94,7 +94,7 @@ impl Pair {
     }
 }
 
-/// What a driver does for its card, with a line instead of each deed. Returns what has to be reported.
+/// Prints the actions of a driver for its card, a line for each, and returns them.
 fn perform(actions: Actions) -> Vec<Action> {
     let actions: Vec<_> = actions.into_iter().collect();
     actions.iter().for_each(|action| println!("handshake: {action:?}"));

@@ -1,6 +1,6 @@
 //! The sound card: what the store says about it, and the connection to its backend.
 //!
-//! What to do when is up to [`Handshake`], which follows the state diagram of `sndif.h`.
+//! [`Handshake`] decides the order of the steps; it follows the state diagram of `sndif.h`.
 
 use alloc::collections::VecDeque;
 use alloc::format;
@@ -21,7 +21,7 @@ use crate::store::Store;
 /// How long a backend gets to begin, and to unmap our pages in the end.
 const BACKEND_TIMEOUT_NS: u64 = 10 * SECOND_NS;
 
-/// What one connection gives a stream: two pages, and an event channel for each.
+/// Transport of a stream for one connection: two pages, and an event channel for each.
 pub struct Transport {
     /// The protocol's state of this stream.
     pub stream: Stream<Shared>,
@@ -40,7 +40,7 @@ pub struct CardStream {
     pub index: u32,
     /// Playback or capture.
     pub direction: Direction,
-    /// What the store says about what it may be opened with.
+    /// Limits from the store for the stream's configuration.
     pub limits: Limits,
     /// There while the backend is.
     pub transport: Option<Transport>,

@@ -1,4 +1,4 @@
-//! What beep asks of Xen itself, a function for each.
+//! Hypercalls of beep, one function each.
 //!
 //! Sources: `xen/include/public/xen.h`, `memory.h`, `event_channel.h`, `sched.h`, `hvm/hvm_op.h`, `arch-x86/cpuid.h` of the Xen
 //! project.
@@ -41,9 +41,9 @@ pub enum Space {
 /// Why a domain ends (`SHUTDOWN_*`).
 #[derive(Debug, Clone, Copy)]
 pub enum Reason {
-    /// It is done.
+    /// The guest has finished.
     PowerOff = 0,
-    /// Something is wrong with it.
+    /// The guest has failed.
     Crash = 3,
 }
 

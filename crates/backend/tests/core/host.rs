@@ -1,6 +1,6 @@
 //! A daemon in small: drives a [`Stream`] as the real one does and holds it to what it promises.
 //!
-//! It keeps a model of its own: bytes taken since OPEN, the position told last, the position owed after
+//! The host keeps a model of its own: bytes taken since OPEN, the position told last, the position owed after
 //! STOP. The rules: a position never runs back, never lies more than a frame past what was taken (which is
 //! never more than what was written), comes once a millisecond at most but for that of STOP; and a stream
 //! that asks to be looked at again asks for a moment that is still to come.
@@ -272,8 +272,8 @@ impl<M: SharedMemory> Host<M> {
     }
 }
 
-/// What follows `byte` in the sound that [`Host::look`] captures: no power of two long, so that no ring
-/// holds the same twice.
+/// Returns the byte after `byte` in the sound that [`Host::look`] captures. The sound's period is no power of two, so no
+/// ring holds the same twice.
 pub fn next_byte(byte: u8) -> u8 {
     if byte == 250 { 0 } else { byte + 1 }
 }

@@ -47,7 +47,7 @@ fn query() -> impl Strategy<Value = HwParams> {
     )
 }
 
-/// What fits a ring of 2000 bytes, which is as likely as any.
+/// READs laid out ahead that fit a ring of 2000 bytes.
 fn read_ahead() -> impl Strategy<Value = Operation> {
     (0..10_u64, 0..500_u32, 1..500_u32).prop_map(|(turn, offset, length)| {
         let span = Span { offset: offset * 4, length: (length * 4).min(2000 - offset * 4) };

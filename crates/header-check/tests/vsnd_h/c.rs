@@ -75,7 +75,7 @@ impl Header {
     }
 }
 
-/// What stands between semicolons outside of braces, without comments and directives.
+/// Returns the declarations of a header: the texts between semicolons outside of braces, without comments and directives.
 fn declarations(text: &str) -> Vec<String> {
     let mut plain = String::new();
     for (index, part) in text.split("/*").enumerate() {

@@ -15,7 +15,7 @@ struct Recorder {
     geometry: Geometry,
     kept: VecDeque<(u16, u64)>,
     told: u64,
-    /// What the guest has asked for, in order: the position at the end of it.
+    /// Position at the end of the last READ of the guest.
     asked: u64,
     ended: u32,
 }
