@@ -78,8 +78,9 @@ proptest! {
         guest.wake(&mut host);
         host.trigger(Trigger::Start);
         let period_ns = period * 1_000_000_000 / 48_000;
-        // A position that finds the page full is told 5 ms later: a ring that is shorter is overrun by then.
-        let waits = periods * period_ns * 3 / 4 > 5_000_000 + 3 * period_ns;
+        // A position that finds the page full is told 5 ms later: a ring that is shorter is overrun by then. A step, a
+        // guest that is late and what a device gives at a time add a period each.
+        let waits = periods * period_ns * 3 / 4 > 5_000_000 + 4 * period_ns;
         for (share, page_full, late) in steps {
             host.now_ns += period_ns * share / 1000 + 1;
             let page_full = page_full && waits && host.taken - host.told < guest.ring / 4;
