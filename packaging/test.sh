@@ -259,7 +259,7 @@ denied pactl list short clients
 denied parec --raw
 record() { in_it rm -f /run/recorded.wav; in_it timeout 60 vsnd record --xen emu:/run/emu --domain 2 --seconds 0.2 /run/recorded.wav; }
 if record > "$work/record" 2>&1; then fail "capture is not allowed in the session"; fi
-eventually "the log does not say what to do" in_it journalctl -q -u vsndd --grep 'is told .--allow-capture'
+eventually "the log does not say what to do" in_it journalctl -q -u vsndd --grep 'run .vsnd-desktop. with .--allow-capture'
 in_it mkdir -p /etc/systemd/system/vsnd-desktop@alice.service.d
 printf '[Service]\nEnvironment=VSND_DESKTOP=--allow-capture\n' > "$root/etc/systemd/system/vsnd-desktop@alice.service.d/capture.conf"
 in_it systemctl daemon-reload
