@@ -89,8 +89,8 @@ lint-tools:
 	$(CARGO) clippy --version >/dev/null 2>&1 || rustup component add clippy
 	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
 
-# Everything but tests, with the oldest Rust. The repository has no rust-toolchain.toml: that would make rustup download another Rust for
-# whoever has a newer one.
+# Everything but tests, with the oldest Rust. The repository has no rust-toolchain.toml: rustup would then download another Rust even
+# where a newer one is installed.
 msrv: deps
 	@if ! command -v rustup >/dev/null 2>&1; then $(call left_out,build with Rust $(MSRV) (needs rustup)); \
 	elif rustup run $(MSRV) cargo --version >/dev/null 2>&1 || rustup toolchain install $(MSRV) --profile minimal; then \

@@ -12,7 +12,7 @@ version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$project/Cargo.toml" | head -n1)
 release=$project/target/dist/vsnd-dkms-$version.tar.gz
 deb_version=${1:-$version}
 out=$project/target/deb
-# What runs here, and says what the manual pages are.
+# Programs that run here, and print the manual pages.
 native=$programs
 foreign=()
 if [ -n "${ARCH:-}${SUITE:-}" ]; then
@@ -44,7 +44,7 @@ vsnd ($deb_version) unstable; urgency=medium
 END
 
 install -m755 "$programs"/{vsndd,vsndd-pipewire,vsnd-desktop,vsnd,vsnd-pipewire} "$inputs/"
-# The pages show defaults, which these would change.
+# The pages show defaults, which these variables would change.
 unset VSND_XEN VSND_SOCKET VSND_LOG
 "$native/vsndd" --man 8 > "$inputs/man/vsndd.8"
 "$native/vsndd" --man 5 > "$inputs/man/vsndd.toml.5"
@@ -54,14 +54,14 @@ unset VSND_XEN VSND_SOCKET VSND_LOG
 "$native/vsnd" completions fish > "$inputs/completions/vsnd.fish"
 cp "$project/docs/driver.md" "$inputs/"
 cp "$project"/docs/{service,desktop,control,policy,xen,sound}.md "$project/docs/vsndd.toml" "$inputs/docs/"
-# The documentation's configuration without the listener for figures and the examples of rules, which name guests that nobody has.
+# The documentation's configuration without the listener for metrics and without the examples of rules, which name guests that do not exist.
 sed '/^\[metrics\]/,$ s/^\([^#]\)/#\1/' "$project/docs/vsndd.toml" > "$inputs/vsndd.toml"
 tar -C "$inputs/vsnd-dkms" --strip-components=1 -xzf "$release"
 rm "$inputs"/vsnd-dkms/{README.md,LICENSE-MIT,LICENSE-GPL-2.0}
 mv "$inputs/vsnd-dkms/vsnd-modprobe.conf" "$inputs/modprobe.d/vsnd.conf"
 
 if [ ${#foreign[@]} -gt 0 ]; then
-    # The packages of that Debian's libraries, which this one does not know.
+    # Package names of that Debian's libraries, which this Debian does not know.
     cp "$cross/shlibs" "$work/vsnd/debian/shlibs.local"
     LIBRARIES=$(echo "$cross"/sysroot/usr/lib/*-linux-gnu)
     export LIBRARIES

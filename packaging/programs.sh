@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds the programs of the packages: the daemon and the tool without PipeWire's own protocol and, as vsndd-pipewire and vsnd-pipewire, with
-# it; the others.
+# Builds the programs of the packages. The daemon and the tool are built twice: with PipeWire's own protocol, as vsndd-pipewire and
+# vsnd-pipewire, and without it.
 set -eu
 
 cargo=${CARGO:-cargo}

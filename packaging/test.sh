@@ -1,7 +1,8 @@
 #!/bin/bash
-# Installs the packages in a Debian 12 of its own, under systemd in a container; starts the service over the emulated Xen, plays
-# through it, also into the session of an ordinary user, has it hang and die, upgrades it while it plays, has it end with each status,
-# removes all, and looks for what is left. Then the module's package, lintian, and what systemd says of the units.
+# Tests the packages in a separate Debian 12, under systemd in a container. The service runs over the emulated Xen. The test plays
+# through the service, also into the session of an ordinary user; makes the service hang and die; upgrades it while it plays; makes it
+# end with each exit status; removes everything and looks for leftovers. The module's package is tested, too, lintian checks all
+# packages, and systemd-analyze checks the units.
 # usage: test.sh      (as root, or with sudo; needs the network the first time)
 set -euo pipefail
 
@@ -11,7 +12,7 @@ deb=$project/target/deb
 base=$deb/debian-12-sessions.tar
 lab=${PROGRAMS:-$project/target/release}/vsnd-lab
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$project/Cargo.toml" | head -n1)
-# The figures that docs/service.md and docs/desktop.md have, in tenths.
+# The exposures in docs/service.md and docs/desktop.md, in tenths.
 exposure=26
 desktop_exposure=7
 [ "$(id -u)" = 0 ] || exec sudo --preserve-env=PROGRAMS "$0"
@@ -45,13 +46,13 @@ eventually() {
         sleep 0.05
     done
 }
-# in_it COMMAND...: within the container.
+# in_it COMMAND...: runs the command in the container.
 in_it() { nsenter --target "$leader" --mount --uts --ipc --pid --cgroup -- env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive "$@"; }
 apt_in_it() { in_it apt-get -qq -o Dpkg::Use-Pty=0 "$@" > "$work/apt.log" 2>&1 || { cat "$work/apt.log" >&2; fail "apt-get $*"; }; }
 
 # --- what needs no container -------------------------------------------------------------------------------
 
-# Nobody's mail stands for these packages: they are not Debian's.
+# The packages have no real mail address, because they are not Debian's.
 lintian --fail-on error,warning --suppress-tags bogus-mail-host,bogus-mail-host-in-debian-changelog "$deb"/{vsndd,vsndd-pipewire,vsnd-tools,vsnd-dkms}_"$version"_*.deb || fail "lintian"
 systemd-analyze security --offline=true --threshold=$exposure "$here/vsndd.service" > "$work/security" || {
     cat "$work/security"
@@ -68,7 +69,7 @@ say "lintian is content; $(tail -n1 "$work/security" | sed 's/^[^A-Z]*//')"
 
 if [ ! -e "$base" ]; then
     packages=systemd,systemd-sysv,dbus,udev,kmod,libasound2,libpipewire-0.3-0,dkms,linux-headers-amd64
-    # A desktop's sessions.
+    # For the sessions of a desktop.
     packages=$packages,dbus-user-session,libpam-systemd,pulseaudio,pulseaudio-utils,pipewire-pulse,wireplumber
     mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Codename: bookworm' 'Created-By: Packages' | head -n1)
     debootstrap --variant=minbase --include="$packages" bookworm \
@@ -96,17 +97,17 @@ leader=$(pgrep -P "$container")
 eventually "systemd does not run in the container: $(tail -n3 "$work/console")" in_it systemctl is-system-running --wait
 say "systemd $(in_it systemctl --version | sed -n '1s/systemd \([0-9]*\).*/\1/p') runs in a container"
 
-# everything: files, users and groups; without what apt, the journal and systemd keep for themselves.
+# everything: lists files, users and groups, except data that apt, the journal and systemd keep.
 everything() {
     in_it find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /packages -o -path /home -o -path /var/cache \
         -o -path /var/log -o -path /var/lib/dpkg -o -path /var/lib/apt -o -path /var/lib/systemd -o -path /var/tmp \) -prune -o -print | sort
     in_it cat /etc/passwd /etc/group | cut -d: -f1,4 | sort
 }
-# left_over: what there is now and was not before; backups of the user files are passwd's own.
+# left_over: lists what exists now and did not before, except passwd's backups of its files.
 left_over() { comm -13 "$work/before" <(everything) | grep -vE '^/etc/(passwd|group|shadow|gshadow)-$|^/etc/\.pwd\.lock$|/__pycache__' || true; }
-# The indexes of modules, which DKMS has made anew.
+# DKMS remakes the indexes of modules, so they are made before the list.
 in_it sh -c 'for kernel in /lib/modules/*; do depmod "${kernel##*/}" 2>/dev/null; done'
-# An ordinary user, in whose session the packages change nothing.
+# An ordinary user; the packages change nothing in this user's session.
 in_it useradd --create-home --uid 1000 alice
 # Debian's own packages that ours recommend may stay.
 apt_in_it install alsa-utils libasound2-data
@@ -118,17 +119,17 @@ apt_in_it install "/packages/vsndd_${version}_amd64.deb" "/packages/vsnd-tools_$
 left_over | grep -qx /usr/sbin/vsndd || fail "what is left over would not be seen"
 [ "$(in_it systemctl is-enabled vsndd)" = enabled ] || fail "the service is not enabled"
 [ "$(in_it systemctl show -P ActiveState -P ConditionResult vsndd | sort | tr '\n' ' ')" = "inactive no " ] ||
-    fail "without Xen the service is to stay away: $(in_it systemctl status vsndd)"
+    fail "without Xen the service must not start: $(in_it systemctl status vsndd)"
 in_it vsndd --check-config || fail "the configuration as installed"
 in_it id vsnd | grep -q '(audio)' || fail "user vsnd is not in group audio"
 for page in man8/vsndd.8 man5/vsndd.toml.5 man1/vsnd.1 man1/vsnd-play.1; do
     in_it test -e "/usr/share/man/$page.gz" || fail "no manual page $page"
 done
-say "installed; without Xen the service stays away"
+say "installed; without Xen the service does not start"
 
-# The daemon of an emulation listens in its directory, unless the configuration has the real one's place.
+# The daemon of an emulation listens in the emulation's directory, unless the configuration names the real daemon's socket.
 sed -i 's|^# socket = "/run/vsnd/control.sock".*|socket = "/run/vsnd/control.sock"|' "$root/etc/vsnd/vsndd.toml"
-# The emulated Xen in the real one's place, and a watchdog that is quicker to bite; all else as the unit has it.
+# The emulated Xen in place of the real one, and a shorter watchdog time; everything else is as in the unit.
 mkdir -p "$root/run" "$work/drop-in"
 cat > "$work/test.conf" << 'END'
 [Unit]
@@ -149,7 +150,7 @@ main_pid() { in_it systemctl show -P MainPID vsndd; }
 in_it systemctl show -P StatusText vsndd | grep -q '^serving emu:/run/emu' || fail "no status"
 in_it grep -E '^(Uid|CapEff|CapBnd|Seccomp|NoNewPrivs):' "/proc/$(main_pid)/status" | tr -s '\t\n' '  ' > "$work/status"
 grep -qE 'Uid: ([1-9][0-9]*) \1 \1 \1 CapEff: 0+ .*NoNewPrivs: 1 Seccomp: 2' "$work/status" || fail "not confined: $(cat "$work/status")"
-# Whether a daemon runs in the container.
+# Succeeds if a daemon runs in the container.
 runs() { pgrep --ns "$leader" --nslist pid -x vsndd > /dev/null; }
 runs || fail "no daemon is seen"
 say "started: $(cat "$work/status")"
@@ -160,7 +161,7 @@ play short > "$work/play" 2>&1 || fail "play: $(cat "$work/play")"
 eventually "what was heard is not what was played" "$lab" compare --frames 96000 --seed 1 "$(newest)"
 say "played: $("$lab" compare --frames 96000 --seed 1 "$(newest)")"
 
-# Seen through the control socket, and told to read its configuration again.
+# The control socket shows the guest; a reload makes the daemon read its configuration again.
 in_it vsnd list | grep -q '^1 guest' || fail "vsnd list: $(in_it vsnd list 2>&1)"
 in_it stat -c '%U:%G %a' /run/vsnd/control.sock | grep -qx 'root:vsnd 660' || fail "$(in_it ls -l /run/vsnd)"
 before=$(main_pid)
@@ -183,7 +184,7 @@ as_alice() {
         DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/1000/bus "$@"
 }
 has_sink() { as_alice pactl list short sinks | grep -q .; }
-# session SERVER WITHOUT: alice logs in, and her session has the one and not the other.
+# session SERVER WITHOUT: alice logs in, and her session has SERVER and not WITHOUT.
 session() {
     local unit
     in_it systemctl stop user@1000.service
@@ -195,8 +196,8 @@ session() {
     eventually "$1 has no sink" has_sink
     as_alice pactl info > "$work/server"
 }
-# heard_part: the longest stretch of what alice hears is of the recording of seed 1, and a tenth of a second at least. Where the machine is
-# busy, her server or its recorder loses cycles.
+# heard_part: checks that the longest stretch of alice's recording is from the sound of seed 1 and at least a tenth of a second long. On a
+# busy machine her server or its recorder loses cycles.
 heard_part() {
     local heard=$root/home/alice/heard.raw from most
     read -r from most < <("$lab" stretches "$heard" |
@@ -204,7 +205,7 @@ heard_part() {
     dd if="$heard" of="$work/part.raw" iflag=skip_bytes,count_bytes skip=$((from * 4)) count=$((most * 4)) status=none
     "$lab" compare --frames 96000 --seed 1 --from-any --jumps 100 --at-least 4800 "$work/part.raw"
 }
-# heard_by_alice TEXT COMMAND...: what the command plays, the recording of seed 1, is heard at the default sink of her session.
+# heard_by_alice TEXT COMMAND...: the command plays the sound of seed 1, which is heard at the default sink of her session.
 heard_by_alice() {
     local what=$1 heard=$root/home/alice/heard.raw
     shift
@@ -217,9 +218,9 @@ heard_by_alice() {
     say "$what: heard by alice: $(heard_part)"
     in_it systemctl stop recorder
 }
-# at_the_door USER COMMAND...: as a client of PulseAudio that has taken the workers' way, or tries.
+# at_the_door USER COMMAND...: runs a PulseAudio client as USER on the socket that is for the workers.
 at_the_door() { in_it runuser -u "$1" -- env HOME=/nonexistent PULSE_SERVER=unix:/run/vsnd-desktop/alice "${@:2}"; }
-# denied COMMAND...: it is, to the workers' user.
+# denied COMMAND...: checks that the command is denied to the workers' user.
 denied() {
     if at_the_door vsnd "$@" > "$work/denied" 2>&1; then fail "$* is not denied"; fi
     grep -q 'Access denied' "$work/denied" || fail "$*: $(cat "$work/denied")"
@@ -244,7 +245,7 @@ in_it systemctl reload vsndd || fail "reload with sessions"
 session pulseaudio pipewire-pulse
 grep -q '^Server Name: pulseaudio' "$work/server" || fail "another server: $(cat "$work/server")"
 if play short --domain 2 > "$work/play" 2>&1; then fail "nobody has let guests into the session"; fi
-if play short --domain 3 > "$work/play" 2>&1; then fail "the service is not to reach a session by itself"; fi
+if play short --domain 3 > "$work/play" 2>&1; then fail "the service must not reach a session by itself"; fi
 eventually "the log does not say what to do" in_it journalctl -q -u vsndd --grep 'enable --now vsnd-desktop@USER.socket'
 
 in_it systemctl enable --quiet --now vsnd-desktop@alice.socket
@@ -258,7 +259,7 @@ denied pactl list short clients
 denied parec --raw
 record() { in_it rm -f /run/recorded.wav; in_it timeout 60 vsnd record --xen emu:/run/emu --domain 2 --seconds 0.2 /run/recorded.wav; }
 if record > "$work/record" 2>&1; then fail "capture is not allowed in the session"; fi
-eventually "the log does not say what to do" in_it journalctl -q -u vsndd --grep 'is told .--allow-capture'
+eventually "the log does not say what to do" in_it journalctl -q -u vsndd --grep 'run .vsnd-desktop. with .--allow-capture'
 in_it mkdir -p /etc/systemd/system/vsnd-desktop@alice.service.d
 printf '[Service]\nEnvironment=VSND_DESKTOP=--allow-capture\n' > "$root/etc/systemd/system/vsnd-desktop@alice.service.d/capture.conf"
 in_it systemctl daemon-reload
@@ -271,18 +272,18 @@ session pipewire-pulse pulseaudio
 grep -q '^Server Name: PulseAudio (on PipeWire' "$work/server" || fail "another server: $(cat "$work/server")"
 heard_by_alice "PipeWire" play short --domain 2
 denied pactl load-module module-null-sink
-# By PipeWire's own protocol, as whoever runs the daemon in the session does.
+# By PipeWire's own protocol, with a daemon that runs in the session.
 own=emu:/home/alice/xen
 alices() {
     in_it systemd-run --quiet --collect --unit="$1" --uid=alice --setenv=XDG_RUNTIME_DIR=/run/user/1000 --setenv=HOME=/home/alice "${@:2}"
 }
 alices own-emu vsnd emu --dir /home/alice/xen
 as_alice vsnd emu --dir /home/alice/xen attach --domain 1 "vsnd=[['CARD, short-name=C', 'PCM, name=p', 'STREAM, unique-id=o, type=p']]" > /dev/null
-if as_alice vsndd --check-config --sink pipewire 2> "$work/check"; then fail "PipeWire is built in, and its package is of no use"; fi
+if as_alice vsndd --check-config --sink pipewire 2> "$work/check"; then fail "PipeWire is built in, so its package has no effect"; fi
 grep -q 'the package .vsndd-pipewire. has them' "$work/check" || fail "$(cat "$work/check")"
 as_alice vsnd devices > "$work/devices"
 sed -n '/^PipeWire/,$p' "$work/devices" | grep -q 'the package .vsndd-pipewire. has them' ||
-    fail "the list of devices keeps quiet about PipeWire: $(cat "$work/devices")"
+    fail "the list of devices does not mention PipeWire: $(cat "$work/devices")"
 before=$(main_pid)
 apt_in_it install "/packages/vsndd-pipewire_${version}_amd64.deb"
 [ "$(main_pid)" != "$before" ] || fail "the service is still the one without PipeWire"
@@ -290,7 +291,7 @@ in_it readlink "/proc/$(main_pid)/exe" | grep -qx /usr/libexec/vsndd-pipewire ||
 as_alice vsndd --check-config --sink pipewire || fail "the package has no PipeWire"
 as_alice vsnd devices --json > "$work/devices"
 grep -q '"device":"pipewire:[^"]*"' "$work/devices" || fail "no nodes among the devices: $(cat "$work/devices")"
-in_it cat "/proc/$(main_pid)/comm" | grep -qx vsndd || fail "the service goes by another name"
+in_it cat "/proc/$(main_pid)/comm" | grep -qx vsndd || fail "the service has another name"
 alices own-daemon vsndd --xen "$own" --sink pipewire
 eventually "alice's own daemon does not serve: $(in_it journalctl -q -n 20 -u own-daemon)" in_it test -S /home/alice/xen/control.sock
 heard_by_alice "PipeWire's own protocol" as_alice vsnd play --xen "$own" /packages/short.wav
@@ -300,8 +301,8 @@ in_it readlink "/proc/$(main_pid)/exe" | grep -qx /usr/sbin/vsndd || fail "the s
 cp "$work/vsndd.toml" "$root/etc/vsnd/vsndd.toml"
 in_it systemctl reload vsndd
 
-# over_it TEXT COMMAND...: a player plays over what the command does to the daemon; both parts of what was heard are right. The
-# recording is long enough for an upgrade on a busy machine, two minutes: the player is stopped when the new daemon is heard.
+# over_it TEXT COMMAND...: a player plays while the command acts on the daemon, and both parts of the sound are right. The sound is two
+# minutes long, enough for an upgrade on a busy machine: the player is stopped when the new daemon is heard.
 over_it() {
     local what=$1 first=$root/var/lib/vsnd/heard.wav second=$root/var/lib/vsnd/heard-2.wav before
     local long=("$lab" compare --frames 5760000 --seed 2)
@@ -323,7 +324,7 @@ over_it() {
 over_it "killed" in_it systemctl kill -s KILL vsndd
 hang() {
     in_it systemctl kill -s STOP vsndd
-    eventually "the watchdog does not bite" in_it journalctl -u vsndd --grep 'Watchdog timeout' -q
+    eventually "the watchdog does not act" in_it journalctl -u vsndd --grep 'Watchdog timeout' -q
 }
 over_it "hung" hang
 over_it "upgraded" apt_in_it install "/packages/vsndd_$version+next_amd64.deb" "/packages/vsnd-tools_$version+next_amd64.deb"
@@ -332,7 +333,7 @@ over_it "upgraded" apt_in_it install "/packages/vsndd_$version+next_amd64.deb" "
 # --- the ends of the daemon ----------------------------------------------------------------------------------
 
 is_active() { [ "$(in_it systemctl show -P ActiveState vsndd)" = "$1" ]; }
-# ends STATUS TEXT: started, the service ends with that, and for good.
+# ends STATUS TEXT: the service, when started, ends with STATUS and is not started again.
 ends() {
     in_it systemctl stop vsndd
     in_it systemctl reset-failed vsndd
@@ -341,7 +342,7 @@ ends() {
     [ "$(in_it systemctl show -P NRestarts vsndd)" = 0 ] && is_active failed || fail "$2: it is started again"
     say "$2: ends with $1 and is not started again"
 }
-# started_with OPTIONS: the service, from now on.
+# started_with OPTIONS: sets the service's options from now on.
 started_with() {
     printf '[Service]\nExecStart=\nExecStart=/usr/sbin/vsndd %s\n' "$1" |
         in_it tee /run/systemd/system/vsndd.service.d/zz-ends.conf > /dev/null
@@ -350,13 +351,13 @@ started_with() {
 started_with "--user vsnd --nonsense"
 ends 2 "a command line with a mistake"
 started_with "--user vsnd --config /etc/vsnd/vsndd.toml --xen emu:/run/emu --sink nonsense"
-ends 2 "a device that there is not"
+ends 2 "a device that does not exist"
 started_with "--user vsnd --config /etc/vsnd/vsndd.toml --xen emu:/run/emu"
 echo 'snik = 1' >> "$root/etc/vsnd/vsndd.toml"
 ends 3 "a configuration with a mistake"
 sed -i '$d' "$root/etc/vsnd/vsndd.toml"
 started_with "--user nobody-of-that-name --config /etc/vsnd/vsndd.toml --xen emu:/run/emu"
-ends 3 "a user that there is not"
+ends 3 "a user that does not exist"
 started_with "--user vsnd --config /etc/vsnd/vsndd.toml --xen emu:/run/emu"
 in_it systemctl stop vsndd
 in_it systemd-run --quiet --collect --unit=other-emu vsnd emu --dir /run/other-emu
@@ -366,7 +367,7 @@ eventually "no other daemon" in_it test -S /run/vsnd/control.sock
 ends 12 "another daemon in its place"
 in_it systemctl stop other other-emu
 rm "$root/run-other.toml"
-# What a restart may mend is tried again, but not for ever.
+# An error that a restart may mend leads to restarts, but not without end.
 started_with "--user vsnd --xen dev"
 in_it systemctl reset-failed vsndd
 in_it systemctl start vsndd 2> /dev/null || true
@@ -389,7 +390,7 @@ say "Xen went away and came back: ended with 10, started again"
 apt_in_it remove vsndd vsnd-tools
 ! runs || fail "the daemon runs after its removal"
 in_it test ! -e /run/vsnd || fail "/run/vsnd is left"
-in_it test -e /etc/vsnd/vsndd.toml || fail "a removal is to keep the configuration"
+in_it test -e /etc/vsnd/vsndd.toml || fail "a removal must keep the configuration"
 in_it find /var/lib/vsnd -name 'heard*.wav' -delete
 apt_in_it purge vsndd vsnd-tools
 in_it systemctl stop emu

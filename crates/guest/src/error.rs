@@ -107,7 +107,7 @@ pub enum Error {
         stream: u32,
     },
     /// The stream was given up in this connection, because an answer was missing or the backend broke the protocol.
-    #[error("stream {pcm}/{stream} is broken until the card is connected anew")]
+    #[error("stream {pcm}/{stream} is broken until the card is connected again")]
     StreamBroken {
         /// PCM device.
         pcm: u32,

@@ -199,7 +199,7 @@ fn reloading_leaves_alone_what_plays_and_moves_what_leads_elsewhere() {
         player.join().unwrap();
     });
     let first = world.sounds(PLAYED);
-    assert_eq!(first.len(), 1, "not opened anew by a reload that does not concern it");
+    assert_eq!(first.len(), 1, "not opened again by a reload that does not concern it");
     assert!(first[0].len() >= 72_000 * 4);
     assert_same(&first[0], &sound[..first[0].len()]);
     let second = host_audio::wav::read_file(&other).unwrap().data;

@@ -85,7 +85,7 @@ impl PulseDriver {
             {
                 (
                     "guests may not capture there".to_owned(),
-                    "`vsnd-desktop` is told `--allow-capture` where they shall: /usr/share/doc/vsndd/desktop.md",
+                    "to allow it, run `vsnd-desktop` with `--allow-capture`: /usr/share/doc/vsndd/desktop.md",
                 )
             }
             Failure::Refused(PulseError::AccessDenied | PulseError::AuthKey) => (

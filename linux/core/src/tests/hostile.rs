@@ -26,7 +26,7 @@ fn a_backend_that_is_away_or_silent_is_not_waited_for_forever() {
     }
     let before_ms = now_ms();
     stream.hw_free();
-    assert_eq!((granted(), now_ms() - before_ms), (0, 0), "whoever closes waits for nobody");
+    assert_eq!((granted(), now_ms() - before_ms), (0, 0), "closing waits for nobody");
 }
 
 #[test]

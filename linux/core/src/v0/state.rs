@@ -434,7 +434,7 @@ impl<P: Platform> State<P> {
             direction: self.direction,
             phase: match self.run.phase {
                 _ if self.buffer.is_none() => "closed",
-                _ if self.run.stale => "to be prepared anew",
+                _ if self.run.stale => "to be prepared again",
                 Phase::Stopped => "stopped",
                 Phase::Prepared => "prepared",
                 Phase::Running if self.run.draining => "draining",
