@@ -66,6 +66,7 @@ unit: unit-build
 # A tool that is missing is named as left out, and what installs it; with STRICT=1 it is installed first. checkpatch.pl is the newest kernel's, and is not asked for
 # kzalloc_obj(), which older ones do not have.
 lint: deps $(if $(STRICT),lint-tools)
+	find apps bench crates examples fuzz lab linux -name '*.rs' -o -name '*.[ch]' | xargs awk -f scripts/comments.awk
 	@if $(CARGO) fmt --version >/dev/null 2>&1; then $(CARGO) fmt --all --check && (cd examples/beep && $(CARGO) fmt --check); \
 	    else $(call left_out,rustfmt (rustup component add rustfmt)); fi
 	@if $(CARGO) clippy --version >/dev/null 2>&1; then \

@@ -442,7 +442,7 @@ struct vsnd_control {
 	u32 index;
 	u32 channels;
 	s32 min, max;
-	/* Of a volume: value of min, and a step, in hundredths of a decibel. */
+	/* Volume: value of min, and a step, in hundredths of a decibel. */
 	s32 min_centibel;
 	u32 step_centibel;
 };

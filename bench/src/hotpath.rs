@@ -63,13 +63,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// What the daemon does at a wake-up.
+/// The daemon's work at a wake-up.
 #[inline(never)]
 fn backend_period(back: &mut Back) {
     back.turn();
 }
 
-/// What the guest does at a wake-up: answers, events, the next WRITE.
+/// The guest's work at a wake-up: answers, events, the next WRITE.
 #[inline(never)]
 fn frontend_period(front: &mut Front) {
     while let Ok(Some(_)) = front.stream.next_completion() {}

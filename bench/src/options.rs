@@ -8,9 +8,10 @@ use serde::Serialize;
 
 use crate::{hotpath, linux, pingpong, player};
 
-/// Measures para-virtual sound on an emulated Xen: two processes and more, the real daemon, a null sink and, where they are what is measured, sound servers.
+/// Measures para-virtual sound on an emulated Xen: guest processes, the real daemon, a null sink, and sound servers in
+/// the part that measures them.
 ///
-/// Prints a table and writes `bench.json` and SVG pictures. Nothing else should run meanwhile.
+/// Prints a table and writes `bench.json` and SVG pictures. The machine should run nothing else meanwhile.
 #[derive(Debug, Parser)]
 #[command(name = "vsnd-bench", version, after_help = "From the source tree: make bench BENCH_ARGS='--quick'")]
 pub(crate) struct Arguments {
@@ -30,13 +31,13 @@ pub(crate) struct Arguments {
     /// [default: those, null, alsa:null, alsa:dmix].
     #[arg(long = "sink", value_name = "SINK")]
     pub(crate) sinks: Vec<String>,
-    /// Numbers of streams to weigh [default: 0,100,500, quick: 0,50].
+    /// Numbers of streams of the part `memory` [default: 0,100,500, quick: 0,50].
     #[arg(long, value_delimiter = ',', value_name = "N")]
     pub(crate) memory_streams: Vec<u32>,
-    /// Directory for what is written.
+    /// Directory for the output.
     #[arg(long, value_name = "DIR", default_value = "target/bench")]
     pub(crate) out: PathBuf,
-    /// The result [default: bench.json in the directory of --out].
+    /// File for the result [default: bench.json in the directory of --out].
     #[arg(long, value_name = "PATH")]
     pub(crate) json: Option<PathBuf>,
     /// The daemon to measure [default: vsndd beside this program].
@@ -46,7 +47,7 @@ pub(crate) struct Arguments {
     pub(crate) role: Option<Role>,
 }
 
-/// What this program starts itself as.
+/// Roles in which this program starts itself.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Role {
     /// A guest that plays.

@@ -73,7 +73,7 @@ impl Processors {
 
 impl Drop for Processors {
     fn drop(&mut self) {
-        // This set was allowed before, so the call does not fail.
+        // The set was allowed before, so the call does not fail.
         let _ = sched_setaffinity(None, &self.all);
     }
 }

@@ -4,6 +4,6 @@ fn main() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/link.ld");
     println!("cargo:rerun-if-changed={script}");
     println!("cargo:rustc-link-arg-bins=-T{script}");
-    // This target's programs are relocated by their loader; Xen loads a kernel to where it says.
+    // Programs of this target are relocated by their loader; Xen loads a kernel to where it says.
     println!("cargo:rustc-link-arg-bins=--no-pie");
 }

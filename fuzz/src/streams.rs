@@ -220,7 +220,7 @@ impl Host {
         Some(response)
     }
 
-    /// Whether READs are kept.
+    /// Returns true while READs are kept.
     pub(crate) fn keeps_reads(&self) -> bool {
         !self.kept.is_empty()
     }

@@ -5,31 +5,33 @@ use sndif::Format;
 
 use crate::Recording;
 
-/// What may be heard besides the whole recording.
+/// Differences from the whole recording that may be heard.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct Tolerance {
-    /// Frames of the recording's beginning that may be all there is: what a killed player got out.
+    /// Number of the recording's first frames that is enough: a player was killed.
     #[arg(long, value_name = "FRAMES")]
     pub(crate) at_least: Option<u64>,
     /// Silence may lie between two frames of the recording: a player was stopped, and went on.
     #[arg(long)]
     pub(crate) gaps: bool,
-    /// It may begin with any frame of the recording: what came before was heard elsewhere.
+    /// The sound may begin with any frame of the recording: the frames before were heard elsewhere.
     #[arg(long)]
     pub(crate) from_any: bool,
-    /// Silence may lie before it: a sound server was there first.
+    /// Silence may lie before the sound: a sound server was there first.
     #[arg(long)]
     pub(crate) late: bool,
-    /// Frames of zero bytes end it, in formats whose silence is something else: what the stock driver fills a buffer with.
+    /// Frames of zero bytes end the sound in formats whose silence is another value: the stock driver fills a buffer
+    /// with them.
     #[arg(long)]
     pub(crate) zeroes: bool,
-    /// It may go on with any other frame of the recording, so often: a recorder was held up, and the rest is lost.
+    /// Number of times that the sound may go on with any other frame of the recording: a recorder was held up, and the
+    /// rest is lost.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) jumps: u32,
-    /// These channels of the recording, from 0 on, are all there is: the others went elsewhere.
+    /// Channels of the recording, from 0 on, that were heard: the others went elsewhere.
     #[arg(long, value_name = "FIRST-LAST")]
     pub(crate) only: Option<Channels>,
-    /// The recording's channels are these of a file of so many: what the others hold is somebody else's.
+    /// Channels of the file that are the recording's, of so many: the others belong to another stream.
     #[arg(long, value_name = "FIRST-LAST/CHANNELS")]
     pub(crate) among: Option<Among>,
 }

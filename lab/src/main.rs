@@ -38,7 +38,7 @@ enum Command {
         /// The file to write.
         file: PathBuf,
     },
-    /// Says whether a file of s16_le holds the sum of two recordings, the second of which began while the first played.
+    /// Checks that a file of s16_le holds the sum of two recordings, the second of which began while the first played.
     ///
     /// Exit status 1, and the first frame that differs, when it does not.
     Mixed {
@@ -50,10 +50,10 @@ enum Command {
         /// The length of the second one, in frames.
         #[arg(long)]
         other_frames: u64,
-        /// What was heard: raw frames, or a WAV file where the name ends in `.wav`.
+        /// File of the sound that was heard: raw frames, or WAV where the name ends in `.wav`.
         file: PathBuf,
     },
-    /// Says whether a file holds a recording from its first frame on, and only silence after it.
+    /// Checks that a file holds a recording from its first frame on, and only silence after it.
     ///
     /// Exit status 1, and the first frame that differs, when it does not.
     Compare {
@@ -61,24 +61,25 @@ enum Command {
         recording: Recording,
         #[command(flatten)]
         tolerance: compare::Tolerance,
-        /// What was heard: raw frames, or a WAV file where the name ends in `.wav`.
+        /// File of the sound that was heard: raw frames, or WAV where the name ends in `.wav`.
         file: PathBuf,
     },
-    /// Says what time it is: nanoseconds of this domain's monotonic clock, and of the processor's counter, which is the same in
-    /// all domains that have `tsc_mode="native"` (in nanoseconds, where QEMU counts instructions).
+    /// Prints the time: nanoseconds of this domain's monotonic clock, and of the processor's counter, which is the same
+    /// in all domains that have `tsc_mode="native"` (in nanoseconds, where QEMU counts instructions).
     Clock,
-    /// Looks again and again where a stream of a sound card is: nanoseconds of the monotonic clock, frames that were
-    /// played, and frames that were written.
+    /// Prints the position of a sound card's stream again and again: nanoseconds of the monotonic clock, frames that
+    /// were played, and frames that were written.
     Positions {
-        /// How often.
+        /// Number of positions to print.
         #[arg(long, default_value_t = 24)]
         looks: u32,
         /// The stream's file `status` in /proc/asound.
         file: PathBuf,
     },
-    /// Says where raw frames of two 16-bit samples are silent and where not: `sound 480, silence 960`, in frames.
+    /// Prints the stretches of raw frames of two 16-bit samples that are silent or not: `sound 480, silence 960`, in
+    /// frames.
     Stretches {
-        /// What was heard.
+        /// File of raw frames that were heard.
         file: PathBuf,
     },
 }
@@ -95,7 +96,7 @@ struct Recording {
     /// Length in frames.
     #[arg(long, default_value_t = 96_000)]
     frames: u64,
-    /// Recordings of different seeds differ from their first frame on.
+    /// Seed: recordings of different seeds differ from their first frame on.
     #[arg(long, default_value_t = 1)]
     seed: u32,
     /// The tone of `examples/beep` instead, which is s16_le in two channels.

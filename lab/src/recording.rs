@@ -115,7 +115,7 @@ mod tests {
         let samples = |channel: usize| {
             frames.iter().map(move |frame| i16::from_le_bytes([frame[channel * 2], frame[channel * 2 + 1]]))
         };
-        // As often above zero as the pitch says, up to a quarter of the full scale.
+        // Samples rise above zero as often as the pitch says, up to a quarter of the full scale.
         for (channel, pitch) in [(0, 440), (1, 660)] {
             let above: Vec<_> = samples(channel).map(|sample| sample > 0).collect();
             assert_eq!(above.windows(2).filter(|pair| !pair[0] && pair[1]).count(), pitch);

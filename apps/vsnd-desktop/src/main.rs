@@ -33,7 +33,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Lets the workers of vsndd play to the sound server of this user's session, and do nothing else there.
 ///
-/// Its standard input is the socket that the workers connect to.
+/// Standard input is the socket that the workers connect to.
 #[derive(Debug, Parser)]
 #[command(
     name = "vsnd-desktop",
@@ -44,7 +44,7 @@ struct Arguments {
     /// The sound server's socket [default: /run/user/UID/pulse/native].
     #[arg(long, value_name = "PATH")]
     server: Option<PathBuf>,
-    /// Lets them capture as well: the microphone, and what other programs play.
+    /// Allows capture as well: the microphone, and what other programs play.
     #[arg(long)]
     allow_capture: bool,
     /// Log filter: a level (`error`, `warn`, `info`, `debug`) or a filter.

@@ -18,7 +18,7 @@ use xen::XenSpec;
 
 pub(crate) use crate::output::Output;
 
-/// Which daemon is asked; the same for every command that asks one.
+/// Choice of the daemon that a command asks; the same options for every such command.
 #[derive(Debug, Args)]
 pub(crate) struct Daemon {
     /// The daemon's control socket [default: /run/vsnd/control.sock, or control.sock in the directory of the emulation

@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
     /// The recording to play: WAV, FLAC, Ogg Vorbis or MP3.
     #[arg(default_value = DEFAULT_FILE)]
     file: PathBuf,
-    /// Where it is played to: `wav` (compared bit for bit), `null` or `alsa:PCM`.
+    /// Sink to play to: `wav` (compared bit for bit), `null` or `alsa:PCM`.
     #[arg(long, default_value = "wav", value_name = "SINK", add = ArgValueCandidates::new(complete::devices))]
     sink: String,
     /// Period in milliseconds.

@@ -38,7 +38,7 @@ const STORE_TIME: Duration = Duration::from_secs(6);
 #[derive(Debug, Args)]
 #[command(after_help = "Exit status: 0 sound can work here, 1 something is missing, 2 command line, 4 no Xen.")]
 pub(crate) struct Arguments {
-    /// The Xen to look at: `dev` for the real one, `emu:DIR` for the emulation in DIR [env: VSND_XEN].
+    /// The Xen to check: `dev` for the real one, `emu:DIR` for the emulation in DIR [env: VSND_XEN].
     #[arg(long, default_value = program::from_env("VSND_XEN", "dev"), value_name = "dev|emu:DIR")]
     xen: XenSpec,
     /// The daemon's configuration [default: that of the running daemon, or /etc/vsnd/vsndd.toml].

@@ -23,7 +23,7 @@ pub struct Completions {
 /// Arguments of `vsnd man`.
 #[derive(Debug, Args)]
 pub struct ManualPages {
-    /// Where to write them: a page for the program, and one for each command.
+    /// Directory to write the pages to: one for the program and one for each command.
     directory: PathBuf,
 }
 

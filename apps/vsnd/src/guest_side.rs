@@ -21,7 +21,7 @@ use crate::shape::Shape;
 /// most.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Which stream, and how it is to be opened.
+/// Options that choose a stream and the parameters to open it with.
 #[derive(Debug, Args)]
 pub(crate) struct StreamArguments {
     /// The Xen that this guest runs on: `dev` for the real one, `emu:DIR` for the emulation in DIR [env: VSND_XEN].
@@ -51,15 +51,15 @@ pub(crate) struct StreamArguments {
     /// Mutes all channels.
     #[arg(long)]
     mute: bool,
-    /// How long to wait for a daemon that went away, in seconds.
+    /// Seconds to wait for a daemon that went away.
     #[arg(long, default_value_t = 15, value_name = "N")]
     recovery_seconds: u64,
-    /// What is shown meanwhile.
+    /// Progress to show while the stream runs.
     #[arg(long, default_value = "auto", value_name = "HOW")]
     pub(crate) progress: Progress,
 }
 
-/// What is shown while a stream runs.
+/// Progress shown while a stream runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Progress {
     /// A bar, on a terminal.

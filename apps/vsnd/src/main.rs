@@ -55,28 +55,29 @@ enum Command {
     Top(top::Arguments),
     /// Sets the host's volume of streams, or shows it.
     Volume(control::steer::VolumeArguments),
-    /// Silences streams; their guests go on and notice nothing.
+    /// Mutes streams; their guests continue and notice nothing.
     Mute(control::steer::TargetArguments),
-    /// Lets muted streams be heard again.
+    /// Unmutes streams.
     Unmute(control::steer::TargetArguments),
-    /// Lets a guest capture what the host hears.
+    /// Allows a guest to capture what the host hears.
     AllowCapture(control::steer::AllowArguments),
-    /// Takes that permission back.
+    /// Forbids a guest to capture.
     DenyCapture(control::steer::TargetArguments),
-    /// Ends the connection of a guest's cards. It may connect again after a moment: with vsnd's own driver players go on then,
-    /// with others they end.
+    /// Ends the connection of a guest's cards. The guest may connect again after a moment: players continue with vsnd's
+    /// own driver, and end with others.
     Disconnect(control::steer::CardArguments),
-    /// Has streams play to another device of the host, also while they play.
+    /// Moves streams to another device of the host, also while they play.
     Move(control::moving::Arguments),
-    /// Lists what this host offers to play to and to capture from, in the configuration's words.
+    /// Lists the devices of this host to play to and to capture from, as the configuration names them.
     Devices(devices::Arguments),
-    /// Forgets what was set for streams, so that the configuration holds again; without a target, shows what is kept.
+    /// Removes overrides of streams, so that the configuration applies again; without a target, shows those that are
+    /// kept.
     Forget(control::forget::Arguments),
     /// Makes the daemon read its configuration again.
     Reload(control::steer::DaemonArguments),
-    /// Shows what happened: cards, streams, xruns, violations, and who changed what.
+    /// Shows the daemon's events: cards, streams, xruns, violations, and who changed what.
     Events(control::events::Arguments),
-    /// Says what is there and what is missing for sound on Xen, and the next step.
+    /// Checks what sound on Xen needs here: says what is present and what is missing, and gives the next step.
     Doctor(doctor::Arguments),
     /// Writes completions for a shell to standard output.
     Completions(generate::Completions),

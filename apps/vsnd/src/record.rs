@@ -20,10 +20,10 @@ pub(crate) struct Arguments {
     /// The file; an existing one is not overwritten. From 4 GiB on it is RF64. `-` is standard output.
     #[arg(value_name = "FILE.wav")]
     file: PathBuf,
-    /// How long to record [default: until Ctrl-C].
+    /// Seconds to record [default: until Ctrl-C].
     #[arg(long, value_name = "N", value_parser = seconds)]
     seconds: Option<f64>,
-    /// How much to record, in frames.
+    /// Frames to record.
     #[arg(long, value_name = "N", conflicts_with = "seconds")]
     frames: Option<u64>,
     /// Sample format.

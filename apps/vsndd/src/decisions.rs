@@ -139,7 +139,7 @@ impl Decisions {
         self.0.push(entry);
     }
 
-    /// Whether there is room for an override, which may take the place of others.
+    /// Returns true if there is room for an override, which may take the place of others.
     pub(crate) fn has_room_for(&self, entry: &Entry) -> bool {
         if self.0.len() < DECISIONS_MAX {
             return true;

@@ -22,7 +22,7 @@ impl std::fmt::Display for DeviceId {
     }
 }
 
-/// What the store says of a device.
+/// State of a device in the store.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) frontend: XenbusState,
@@ -45,22 +45,22 @@ pub(crate) struct Device<K> {
     /// Name that the guest gives the card, while connected.
     pub(crate) name: String,
     pub(crate) identity: Identity,
-    /// How often the guest broke the protocol as far as the whole card is concerned.
+    /// Number of times that the guest broke the protocol, as far as the whole card is concerned.
     pub(crate) violations: u64,
-    /// How often it was connected.
+    /// Number of times that the device was connected.
     pub(crate) connections: u64,
     pub(crate) log: GuestLog,
-    /// What the timers hold for this device.
+    /// Wake-up time that the timers hold for this device.
     pub(crate) scheduled_ns: Option<u64>,
 }
 
 /// Outcome of looking for a device in the store.
 pub(crate) enum Found<K> {
-    /// It is there; the actions begin its handshake.
+    /// The device exists; the actions begin its handshake.
     Device(Box<Device<K>>, Vec<backend::Action>),
-    /// There is a directory, and this is why it is none of our business.
+    /// The directory exists, but the device is not ours, for this reason.
     Foreign(String),
-    /// There is no directory.
+    /// The directory does not exist.
     Nothing,
 }
 
@@ -158,7 +158,7 @@ impl<K: Copy> Device<K> {
         missing_ok(store.rm(&self.backend))
     }
 
-    /// Whether the frontend has published other transport nodes than those we are connected with.
+    /// Returns true if the frontend has published other transport nodes than those we are connected with.
     pub(crate) fn moved(&self, store: &mut xenstore::Client) -> xenstore::Result<bool> {
         let nodes: Vec<(String, u32)> = self.streams.iter().flat_map(|(nodes, _)| nodes.transport()).collect();
         let values = store.read_many(&nodes.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>());
@@ -202,7 +202,7 @@ impl<K: Copy> Device<K> {
     }
 }
 
-/// Who a guest is, as the toolstack wrote it.
+/// Identity of a guest, as the toolstack wrote it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) name: Option<String>,
@@ -243,10 +243,11 @@ fn visible(value: xenstore::Result<Option<Vec<u8>>>) -> xenstore::Result<Option<
     }
 }
 
-/// Which protocol a device speaks, as far as its nodes tell; OpenXT has one of its own under the same class name.
+/// Returns the protocol that a device speaks, as far as its nodes tell; OpenXT has a protocol of its own under the same
+/// class name.
 ///
-/// What an earlier daemon, or the toolstack, has written into our half counts first, whatever the guest has made of its own
-/// since. Of the guest's half, streams are of version 2, and a ring in their place is of version 0.
+/// Nodes that an earlier daemon, or the toolstack, has written into our half count first, whatever the guest has made
+/// of its own since. Of the guest's half, streams are of version 2, and a ring in their place is of version 0.
 fn recognise(store: &mut xenstore::Client, backend: &str, frontend: &str) -> xenstore::Result<Option<Protocol>> {
     let mut there = |path: String| visible(store.read_opt(&path)).map(|value| value.is_some());
     Ok(if there(format!("{backend}/{}", node::VERSIONS))? {
@@ -305,7 +306,8 @@ fn announce(
     Ok(store.read_opt(&format!("{frontend}/state"))?.unwrap_or_default())
 }
 
-/// What is not there needs no removing: the toolstack may have removed all of it meanwhile, and the transaction is tried again.
+/// Treats a missing node as removed: the toolstack may have removed all of it meanwhile, and the transaction is tried
+/// again.
 fn missing_ok(removed: xenstore::Result<()>) -> xenstore::Result<()> {
     match removed {
         Err(error) if error.is_not_found() => Ok(()),

@@ -45,24 +45,24 @@ struct Arguments {
     /// Configuration file [default: /etc/vsnd/vsndd.toml if it exists; none with an emulated Xen].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where playback goes, in place of what the configuration's top says: `null`, `wav:PATH`,
-    /// `alsa:PCM`, `pulse[:SINK][@SERVER]`, `pipewire[:NODE][@SERVER]` (if built in).
+    /// Device to play to, in place of the one at the configuration's top: `null`, `wav:PATH`, `alsa:PCM`,
+    /// `pulse[:SINK][@SERVER]`, `pipewire[:NODE][@SERVER]` (if built in).
     #[arg(long, value_name = "DEVICE")]
     sink: Option<DeviceSpec>,
-    /// Where capture comes from, in place of what the configuration's top says.
+    /// Device to capture from, in place of the one at the configuration's top.
     #[arg(long, value_name = "DEVICE")]
     source: Option<DeviceSpec>,
-    /// Lets guests capture, in place of what the configuration's top says.
+    /// Allows guests to capture, in place of the setting at the configuration's top.
     #[arg(long)]
     allow_capture: bool,
-    /// Where what is set with `vsnd` is kept [default: the service manager's STATE_DIRECTORY, else /var/lib/vsnd, or the directory of an
-    /// emulated Xen].
+    /// Directory that keeps the overrides made with `vsnd` [default: the service manager's STATE_DIRECTORY, else
+    /// /var/lib/vsnd, or the directory of an emulated Xen].
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
-    /// What to log: a level (`error`, `warn`, `info`, `debug`) or a filter such as `vsndd=debug` [env: VSND_LOG].
+    /// Messages to log: a level (`error`, `warn`, `info`, `debug`) or a filter such as `vsndd=debug` [env: VSND_LOG].
     #[arg(long, default_value = program::from_env("VSND_LOG", "info"), value_name = "FILTER")]
     log: String,
-    /// Only checks the configuration: whether a daemon would start with it on this host.
+    /// Only checks if a daemon would start with the configuration on this host.
     #[arg(long)]
     check_config: bool,
     #[command(flatten)]

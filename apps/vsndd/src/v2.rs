@@ -47,7 +47,7 @@ pub(crate) struct GuestStream {
     notifications: u64,
     /// Times that sound was lost, as far as that was told.
     told_xruns: u64,
-    /// When it had its last turn.
+    /// Time of the stream's last turn.
     turned_ns: u64,
 }
 
@@ -85,7 +85,7 @@ impl GuestStream {
         &self.channel
     }
 
-    /// When it wants to be looked at again.
+    /// Returns the time at which the stream needs its next turn, if any.
     pub(crate) fn next_wake_ns(&self, poller: &Poller) -> Option<u64> {
         self.core.next_wake_ns().into_iter().chain(self.host.next_wake_ns(poller)).min()
     }
@@ -100,7 +100,7 @@ impl GuestStream {
         self.answer_kept_reads();
         self.publish();
         if told {
-            // Of both at once: a guest that has laid out READs finds them answered.
+            // One notification tells of answers and events: a guest that has laid out READs finds them answered.
             self.notify_of_events();
         }
         // Only now it is known whether the next WRITE can wait.
@@ -116,7 +116,7 @@ impl GuestStream {
         after
     }
 
-    /// What it is and does.
+    /// Describes the stream and its activity.
     pub(crate) fn describe(&self, stream: &mut control::Stream, levels: bool) {
         let counters = self.core.counters();
         stream.direction = Some(told(self.core.direction()));
@@ -146,7 +146,7 @@ impl GuestStream {
         self.host.device_woke(&mut self.core, turn);
     }
 
-    /// Whether it goes on with the next request; one whose answer is still to come is waited for otherwise.
+    /// Returns true if the stream takes the next request; false while an OPEN or a copy is not finished.
     fn awaits_request(&self) -> bool {
         self.opening.is_none() && !self.copying
     }
@@ -230,12 +230,13 @@ impl GuestStream {
             Operation::Open(open) => open.buffer_bytes.into(),
             _ => 0,
         };
-        // What is due has sounded, though nobody looked since: a guest that knows the time stops within a period, when its sound ends.
+        // Frames that are due have sounded, though nobody looked since: a guest that knows the time stops within a
+        // period, when its sound ends.
         let holds = matches!(request.operation, Operation::Trigger(Trigger::Stop | Trigger::Pause));
         if holds && self.core.is_clocked() {
             self.host.move_frames(&mut self.core, turn);
         }
-        // What an OPEN replaces is closed before the new one is checked.
+        // The stream that an OPEN replaces is closed before the new one is checked.
         if matches!(request.operation, Operation::Open(_) | Operation::Close) {
             self.close_host(turn);
         }
@@ -282,7 +283,7 @@ impl GuestStream {
         directory: sndif::GrantRef,
         turn: &mut Turn<'_>,
     ) -> Result<(), Errno> {
-        // Whatever an earlier OPEN has reserved is given back first.
+        // The reservation of an earlier OPEN is given back first.
         self.reserved = None;
         let most = self.endpoint.route().limits.buffer_bytes_per_domain.unwrap_or(Limits::BUFFER_BYTES_PER_DOMAIN);
         let Some(reserved) = self.quota.reserve(geometry.buffer_bytes.into(), most) else {

@@ -20,7 +20,7 @@ pub(crate) struct Kept {
 #[derive(Debug)]
 pub(crate) struct Ahead {
     kept: VecDeque<Kept>,
-    /// Of these, the oldest, whose run has ended.
+    /// Number of the oldest kept READs, whose run has ended.
     cancelled: usize,
     bytes: u64,
 }
@@ -41,7 +41,7 @@ impl Ahead {
         check(&read, geometry)?;
         let ring = u64::from(geometry.ring_bytes);
         let bytes = self.bytes.saturating_add(read.span.length.into());
-        // Whoever asks for more than a ring overwrites what is not read.
+        // A guest that asks for more than a ring overwrites bytes that are not read.
         if read.until > taken.saturating_add(ring) || bytes > ring || self.kept.len() >= RING_SLOTS as usize {
             return Err(Errno::EINVAL);
         }
@@ -66,7 +66,7 @@ impl Ahead {
     }
 }
 
-/// Whether it says the same with its range and with its position.
+/// Checks that a READ means the same bytes with its range and with its position.
 pub(crate) fn check(read: &Kept, geometry: &Geometry) -> Result<(), Errno> {
     let Span { offset, length } = read.span;
     let end = u64::from(offset).saturating_add(length.into());

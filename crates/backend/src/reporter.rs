@@ -53,7 +53,7 @@ impl Reporter {
     pub(crate) fn next_due(&self) -> u64 {
         let next_boundary = match self.reported.checked_rem(self.period_bytes) {
             None => return u64::MAX,
-            // This boundary has not been told as passed yet.
+            // The boundary at this position has not been told as passed yet.
             Some(0) if self.reported > 0 => self.reported,
             Some(into_period) => self.reported.saturating_sub(into_period).saturating_add(self.period_bytes),
         };

@@ -23,10 +23,10 @@ use crate::open::Geometry;
 use crate::reporter::Reporter;
 use crate::volume::Volume;
 
-/// How long a full event page is left alone before the next try.
+/// Time that a full event page is left alone before the next try.
 const EVENT_RETRY_NS: u64 = 5_000_000;
 
-/// How long a host device that takes or gives nothing of what is due is left alone before the next try.
+/// Time that a host device that takes or gives nothing of what is due is left alone before the next try.
 pub(crate) const STALL_RETRY_NS: u64 = 1_000_000;
 
 /// A guest is far ahead while a period, and this long, is left to be heard when the stream is looked at for the next one.
@@ -39,20 +39,21 @@ const HELD_OFF_NS: u64 = SECOND_NS / 2;
 /// Without position events frames are taken this often.
 const UNREPORTED_STEP_NS: u64 = SECOND_NS / 100;
 
-/// What a stream is made for.
+/// Configuration that a stream is made with.
 #[derive(Debug, Clone, Copy)]
 pub struct StreamConfig {
     /// Playback or capture.
     pub direction: Direction,
-    /// What bounds OPEN.
+    /// Bounds of the parameters of OPEN.
     pub offer: Offer,
-    /// Whether the host lets this guest use the stream at all (capture is off until allowed).
+    /// True if the host lets this guest use the stream at all (capture is off until allowed).
     pub permitted: bool,
-    /// Whether the guest lets WRITEs lie in the ring: it does not wait for their answers, and notifies of all else.
+    /// True if the guest lets WRITEs lie in the ring: the guest does not wait for their answers, and notifies of all
+    /// else.
     pub write_hold_off: bool,
 }
 
-/// Who says how many frames are due.
+/// Pace of a stream: the clock or the host device says how many frames are due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
     /// The clock: as many as the time since START.
@@ -61,7 +62,7 @@ pub enum Pace {
     Device,
 }
 
-/// What the daemon has to do about a request.
+/// Work that a request leaves to the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// Answer.
@@ -90,7 +91,7 @@ pub enum Outcome {
 /// Bytes that are copied at once.
 const PART_BYTES: u32 = 1 << 18;
 
-/// What a stream has done since it was created.
+/// Counts of a stream's activity since it was created.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Requests answered.
@@ -120,7 +121,7 @@ struct Open<M> {
     clock: FrameClock,
     /// Bytes taken when the clock was set.
     clock_base: u64,
-    /// When frames were last asked for.
+    /// Time at which frames were last asked for.
     looked_ns: u64,
     /// The stream has caught up with the guest since data last came.
     dry: bool,
@@ -171,13 +172,13 @@ impl<M: SharedMemory> Stream<M> {
         self.config.direction
     }
 
-    /// What it has done.
+    /// Counts of the stream's activity.
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.counters
     }
 
-    /// Why the last OPEN was refused, once: for the log.
+    /// Takes the reason for which the last OPEN was refused, for the log; a second call returns `None`.
     pub fn take_refusal(&mut self) -> Option<Refusal> {
         self.refusal.take()
     }
@@ -338,7 +339,7 @@ impl<M: SharedMemory> Stream<M> {
         Ok(())
     }
 
-    /// Whether the READ is done at once; otherwise it is kept.
+    /// Does the READ and returns true, or keeps it and returns false.
     fn read_ahead(&mut self, read: Kept) -> Result<bool, Errno> {
         if self.config.direction != Direction::Capture {
             return Err(Errno::EINVAL);
@@ -395,7 +396,7 @@ impl<M: SharedMemory> Stream<M> {
         let known = if open.reporter.wanted() { open.reporter.reported() } else { open.frontier.guessed_known() };
         open.frontier.write(span.offset, span.length, known);
         if open.dry {
-            // As long as the host device has frames queued, nobody heard that the guest was late.
+            // While the host device has frames queued, nobody heard that the guest was late.
             let heard = open.ran_dry();
             add(&mut self.counters.xruns, u64::from(heard));
             open.dry = false;
@@ -428,7 +429,7 @@ impl<M: SharedMemory> Stream<M> {
         open.volume.set_mute(&flags, mute)
     }
 
-    /// Whether frames are moved as time passes, and not as the host device takes them.
+    /// Returns true if frames are moved as time passes, and not as the host device takes them.
     #[must_use]
     pub fn is_clocked(&self) -> bool {
         self.open.as_ref().is_some_and(|open| open.pace == Pace::Clock)
@@ -468,9 +469,9 @@ impl<M: SharedMemory> Stream<M> {
         }
     }
 
-    /// At which further request the guest is to notify, after all frames that are due were moved. While it is far ahead its WRITEs may
-    /// lie in the ring until the stream is looked at for the next period, and while it has READs laid out its next ones: that is
-    /// one wake-up of the host in a period instead of two.
+    /// Number of further requests at which the guest is to notify, after all frames that are due were moved. The WRITEs
+    /// of a guest that is far ahead may lie in the ring until the stream is looked at for the next period, and so may
+    /// the next READs of a guest that has READs laid out: the host wakes up once in a period instead of twice.
     #[must_use]
     pub fn requests_awaited(&self) -> u32 {
         let Some(open) = self.open.as_ref().filter(|open| open.run == Run::Running) else { return 1 };
@@ -487,13 +488,13 @@ impl<M: SharedMemory> Stream<M> {
         if !playback {
             return if short && !self.ahead.is_empty() { HELD_OFF_REQUESTS } else { 1 };
         }
-        // It is a little past the period's end.
+        // The look for the next period comes a little after the period's end.
         let ahead_bytes = open.frontier.written().saturating_sub(open.position()).saturating_add(period_bytes / 4);
         let far_bytes = period_bytes.saturating_add(period_bytes.max(bytes_in(LEFT_NS)));
         if short && ahead_bytes >= far_bytes { HELD_OFF_REQUESTS } else { 1 }
     }
 
-    /// When the stream wants to be looked at again, if nothing else happens.
+    /// Time at which the stream wants to be looked at again, if nothing else happens.
     #[must_use]
     pub fn next_wake_ns(&self) -> Option<u64> {
         let open = self.open.as_ref()?;

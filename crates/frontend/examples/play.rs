@@ -28,7 +28,7 @@ impl Backend {
             let Request { id, operation } = Request::parse(&packet)?;
             let mut params = None;
             match operation {
-                // This backend can do everything that is asked for.
+                // The example's backend can do everything that is asked for.
                 Operation::QueryHwParams(asked) => params = Some(asked),
                 Operation::Write(span) => {
                     let mut bytes = vec![0; span.length as usize];

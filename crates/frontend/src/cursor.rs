@@ -1,4 +1,4 @@
-//! Where a stream is: what was written and played (or captured and read), counted in bytes.
+//! Position of a stream: bytes that were written and played (or captured and read).
 //!
 //! The backend reports bytes since OPEN, which never rewind. A *run* lasts from OPEN or STOP to the next STOP; it starts
 //! at offset 0 of the ring. So all arithmetic counts from the start of the run, and only [`Origin`] knows at which
@@ -26,16 +26,16 @@ enum Origin {
     },
 }
 
-/// Why a reported position was not believed.
+/// Reason for which a reported position was not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Disbelief {
-    /// It lies before the one reported last.
+    /// The position lies before the one reported last.
     Rewinds,
-    /// It lies behind all that was written.
+    /// The position lies behind all that was written.
     Beyond,
 }
 
-/// What a believed position changed.
+/// Changes that a believed position makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Moved {
     /// Bytes newly played or captured.
@@ -97,8 +97,8 @@ impl Cursor {
         }
     }
 
-    /// Whether it is known where the run starts: from OPEN on, and after a STOP at which the backend told it. Without that,
-    /// the next position may count on, or from 0, or from anything.
+    /// Returns true if it is known where the run starts: from OPEN on, and after a STOP at which the backend told it.
+    /// Without that, the next position may count on, or from 0, or from anything.
     pub(crate) fn is_origin_known(&self) -> bool {
         self.origin_known
     }
@@ -158,7 +158,8 @@ impl Cursor {
         position.saturating_sub(into_period).saturating_sub(start)
     }
 
-    /// Whether [`next_ahead`](Self::next_ahead) is to be used: READs may be laid out before the bytes are captured.
+    /// Returns true if [`next_ahead`](Self::next_ahead) is to be used: READs may be laid out before the bytes are
+    /// captured.
     pub(crate) fn may_lay_out(&self) -> bool {
         self.direction == Direction::Capture && !self.stopping && self.start().is_some()
     }
@@ -208,7 +209,7 @@ impl Cursor {
         u32::try_from(self.ours.saturating_sub(self.device)).unwrap_or(u32::MAX)
     }
 
-    /// Whether what ends at the reported position `until` is captured.
+    /// Returns true if the bytes that end at the reported position `until` are captured.
     pub(crate) fn is_captured(&self, until: u64) -> bool {
         self.start().is_some_and(|start| until <= start.saturating_add(self.device))
     }
@@ -249,7 +250,7 @@ impl Cursor {
             Direction::Playback => self.stop_limit(),
             Direction::Capture => u64::MAX,
         };
-        // Where the data ended with the ring, the last report may have been one frame ahead.
+        // The last report may have been one frame ahead if the data ended with the ring.
         let reported = self.reported.saturating_sub(self.frame.into());
         let reported = if self.offset(reported) == 0 { reported } else { self.reported };
         let last = if self.rounded { first } else { last.max(first) };
@@ -330,8 +331,8 @@ impl Cursor {
         Moved { bytes, lost_bytes }
     }
 
-    /// How far behind the start of the run a position may lie: what was written, and the one frame by which a backend
-    /// reports the end of the data (the Linux frontend needs it to wake up).
+    /// Distance by which a position may lie behind the start of the run: the bytes written, and the one frame by which
+    /// a backend reports the end of the data (the Linux frontend needs it to wake up).
     fn reach(&self) -> u64 {
         match self.direction {
             Direction::Playback => self.high.saturating_add(u64::from(self.frame)),
@@ -339,7 +340,7 @@ impl Cursor {
         }
     }
 
-    /// Where the run started if `position` is true; `None` if it cannot be true.
+    /// Returns the position at which the run started if `position` is true; `None` if it cannot be true.
     fn origin_for(&self, position: u64) -> Option<u64> {
         let fits = |origin: &u64| *origin <= position && position.saturating_sub(*origin) <= self.reach();
         match self.origin {

@@ -21,7 +21,7 @@ use crate::{Completion, Geometry, RequestId, Violation};
 /// READs that are laid out at most: the other half of the ring is for what else there is.
 const LAID_OUT_MAX: u32 = RING_SLOTS / 2;
 
-/// Why an operation was not put into the ring.
+/// Reason for which an operation was not put into the ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SubmitError {
     /// All 32 slots are in use: take completions first.
@@ -62,7 +62,7 @@ impl fmt::Display for SubmitError {
 
 impl core::error::Error for SubmitError {}
 
-/// What happened on a stream since it was made.
+/// Counts of a stream's activity since it was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
     /// Requests submitted.
@@ -87,16 +87,16 @@ pub struct Counters {
     pub xruns: u64,
 }
 
-/// What a batch of events brought.
+/// Progress that a batch of events brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
     /// Events taken, at most 63.
     pub events: u32,
-    /// How many of them were a reason to wake us: believed, and not yet another one of many that tell nothing new.
+    /// Number of events that were a reason to wake us: believed, and not one more of many that tell nothing new.
     pub believed: u32,
     /// Bytes newly played or captured.
     pub moved_bytes: u64,
-    /// Of these, captured bytes that were overwritten before anybody read them.
+    /// Captured bytes of these that were overwritten before anybody read them.
     pub lost_bytes: u64,
     /// Playback ran dry while it ran, or captured data was lost.
     pub xrun: bool,
@@ -140,7 +140,7 @@ pub struct Stream<M> {
     opened: Option<Opened>,
     /// The backend takes READs of what is still to be captured; for the connection.
     reads_ahead: bool,
-    /// Such READs in flight.
+    /// READs in flight of bytes that are still to be captured.
     laid_out: u32,
     /// The backend has not refused PAUSE; for the connection.
     can_pause: bool,
@@ -189,27 +189,27 @@ impl<M: SharedMemory> Stream<M> {
         self.direction
     }
 
-    /// Whether OPEN was answered with success and CLOSE was not sent.
+    /// Returns true if OPEN was answered with success and CLOSE was not sent.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.phase == Phase::Open
     }
 
-    /// Whether the stream was started (or resumed) and not stopped or paused since.
+    /// Returns true if the stream was started (or resumed) and not stopped or paused since.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.opened.is_some_and(|opened| opened.running)
     }
 
-    /// Whether the backend can pause, as far as is known: it has not refused to.
+    /// Returns true if the backend can pause, as far as is known: it has not refused to.
     #[must_use]
     pub const fn can_pause(&self) -> bool {
         self.can_pause
     }
 
-    /// Whether it is known from where the positions of the next run count. OPEN begins a count at 0. After STOP a backend may go on
-    /// counting and report that; the origin is known then. A backend that reports nothing may restart its count anywhere: close and
-    /// open the stream before starting it again.
+    /// Returns true if it is known from where the positions of the next run count. OPEN begins a count at 0. After STOP
+    /// a backend may go on counting and report that; the origin is known then. A backend that reports nothing may
+    /// restart its count anywhere: close and open the stream before starting it again.
     #[must_use]
     pub fn is_origin_known(&self) -> bool {
         self.opened.is_none_or(|opened| opened.cursor.is_origin_known())
@@ -221,7 +221,7 @@ impl<M: SharedMemory> Stream<M> {
         self.opened.map(|opened| opened.geometry)
     }
 
-    /// Where the control page starts in the open stream's buffer; `None` without one.
+    /// Offset of the control page in the open stream's buffer; `None` without one.
     #[must_use]
     pub fn control_offset(&self) -> Option<u32> {
         let geometry = self.geometry().filter(|_| self.phase == Phase::Open && self.control_bytes > 0)?;
@@ -234,7 +234,7 @@ impl<M: SharedMemory> Stream<M> {
         self.control_bytes
     }
 
-    /// What was counted.
+    /// Counts of the stream's activity.
     #[must_use]
     pub const fn counters(&self) -> Counters {
         self.counters
@@ -359,7 +359,7 @@ impl<M: SharedMemory> Stream<M> {
         self.counters.requests = self.counters.requests.saturating_add(1);
         self.urgent |= match operation {
             Operation::Read(_) | Operation::Write(_) => false,
-            // What is still to be captured is found in time.
+            // A READ of bytes that are still to be captured is found in time.
             Operation::ReadAhead { until_bytes, .. } => {
                 self.opened.is_none_or(|opened| opened.cursor.is_captured(until_bytes))
             }
@@ -610,13 +610,13 @@ impl<M: SharedMemory> Stream<M> {
         });
     }
 
-    /// Whether `operation` is a READ that ends with its run, whose STOP or CLOSE is not answered yet.
+    /// Returns true if `operation` is a READ that ends with its run, whose STOP or CLOSE is not answered yet.
     fn ends(&self, operation: &Operation) -> bool {
         let ending = self.phase == Phase::Closing || self.opened.is_some_and(|opened| opened.stopping);
         ending && matches!(operation, Operation::ReadAhead { .. })
     }
 
-    /// What an answer changes.
+    /// Makes the changes that follow from an answer.
     fn settle(&mut self, completion: &Completion) -> Result<(), Violation> {
         if let Operation::ReadAhead { span, .. } = completion.operation {
             self.laid_out = self.laid_out.saturating_sub(1);

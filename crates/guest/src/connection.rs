@@ -16,13 +16,14 @@ use crate::lock::CardLock;
 use crate::transport::{Epoch, Transport};
 use crate::{Error, Result, StreamInfo, v0};
 
-/// How long the backend gets to unmap our pages when we go (Linux waits as long).
+/// Time that the backend gets to unmap our pages when we go (Linux waits as long).
 const DETACH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How often the backend may close a connection before it is Connected: once is a daemon that restarts.
+/// Number of times that the backend may close a connection before it is Connected, until we give up: a daemon that
+/// restarts closes it once.
 const REFUSALS: u32 = 3;
 
-/// What a card and its open streams share.
+/// State shared by a card and its open streams.
 pub(crate) struct Shared {
     pub(crate) xen: Xen,
     pub(crate) backend: DomainId,
@@ -38,7 +39,7 @@ impl Shared {
     }
 }
 
-/// What one connection gives a stream.
+/// Transport of a stream in one connection.
 pub(crate) enum Wire {
     V0(Box<v0::Transport>),
     V2(Box<Transport>),
@@ -47,7 +48,7 @@ pub(crate) enum Wire {
 /// A stream of the card. With protocol version 0 the first slot has everything, whatever the directions of the device.
 pub(crate) struct Slot {
     pub(crate) info: StreamInfo,
-    /// This connection's transport, while no open stream has it.
+    /// Transport in this connection, while no open stream has it.
     pub(crate) transport: Option<Wire>,
     /// Volume and mute, while no open stream has them.
     pub(crate) mixer: Option<Box<Mixer>>,
@@ -75,7 +76,7 @@ pub(crate) struct Connection {
     _lock: CardLock,
 }
 
-/// How long a daemon may take to begin with a card that none has begun with.
+/// Time that a daemon may take to begin with a card that none has begun with.
 const BEGIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Takes card `card` into use and connects it.
@@ -141,7 +142,7 @@ pub(crate) fn connect(xen: &Xen, spec: &XenSpec, card: u32, timeout: Duration) -
     Ok(Arc::new(Shared { xen: xen.clone(), backend, store_fd, connection }))
 }
 
-/// Which protocol to speak with the backend: version 0 where it has a `stream_id` and no `versions`.
+/// Returns the protocol to speak with the backend: version 0 where it has a `stream_id` and no `versions`.
 fn recognise(store: &mut Client, back: &str) -> Result<Protocol> {
     let versions = store.read_opt(&format!("{back}/{}", node::VERSIONS))?;
     let stream_id = store.read_opt(&format!("{back}/{}", sndif::v0::node::STREAM_ID))?;
@@ -149,7 +150,7 @@ fn recognise(store: &mut Client, back: &str) -> Result<Protocol> {
 }
 
 impl Connection {
-    /// Whether the streams can be used.
+    /// Returns true if the streams can be used.
     pub(crate) fn is_connected(&self) -> bool {
         self.handshake.is_connected()
     }
@@ -170,7 +171,7 @@ impl Connection {
         self.perform(actions)
     }
 
-    /// What a process before us left: we are where a connection starts.
+    /// Takes back the state that a process before us left: we are where a connection starts.
     fn step_back(&mut self) -> Result<()> {
         let path = format!("{}/{}", self.front, "state");
         let state = self.store.read_opt(&path)?.map_or(XenbusState::Unknown, |value| XenbusState::from_node(&value));
@@ -363,7 +364,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // What fails here fails because the store is gone, and the connection with it.
+        // An error here means that the store is gone, and the connection with it.
         let _: Result<()> = self.detach();
     }
 }

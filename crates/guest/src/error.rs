@@ -98,7 +98,7 @@ pub enum Error {
         /// Stream of the PCM device.
         stream: u32,
     },
-    /// This process has opened the stream already.
+    /// The process has opened the stream already.
     #[error("stream {pcm}/{stream} is open already")]
     StreamInUse {
         /// PCM device.

@@ -27,7 +27,7 @@
 //! A period takes at most one notification each way: no call waits for answers to WRITE and READ; they are collected
 //! when the next position comes.
 //!
-//! When the backend goes away (its daemon restarts), a blocking call waits for it to come back, opens the stream again,
+//! A blocking call that finds the backend gone (its daemon restarts) waits for it to come back, opens the stream again,
 //! writes the unplayed frames again, and goes on: the caller sees a pause.
 //!
 //! A backend that speaks only protocol version 0 gives a card whose streams are [`v0::OpenStream`]s; [`Stream`] is the

@@ -17,7 +17,7 @@ use crate::transport::Transport;
 use crate::wait::readable;
 use crate::{Error, Result, Stats};
 
-/// How long an answer may take: the time that Linux gives a backend.
+/// Time that an answer may take: Linux gives a backend as long.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Pages of events taken in one call at most; a backend that writes faster than we read does not hold us up.
@@ -41,11 +41,11 @@ pub(crate) struct Link {
     before: Counters,
     /// The buffer of the open stream.
     pub(crate) buffer: Option<Buffer>,
-    /// What was captured and not read yet; holds nothing where sound is played.
+    /// Bytes that were captured and not read yet; holds nothing where sound is played.
     pub(crate) captured: Captured,
     /// `None` only while it is given back.
     pub(crate) mixer: Option<Box<Mixer>>,
-    /// What was counted in earlier connections, and what is counted here and not in the core.
+    /// Counts of earlier connections, and counts that are made here and not in the core.
     stats: Stats,
     /// Time 0 of the tags of requests.
     epoch: Instant,
@@ -53,7 +53,7 @@ pub(crate) struct Link {
     pub(crate) edge_triggered: bool,
     /// The WRITE or READ that failed when nobody waited for it.
     failed: Option<(Operation, Errno)>,
-    /// How often capture was started again since a READ last brought frames.
+    /// Number of times that capture was started again since a READ last brought frames.
     pub(crate) futile_restarts: u32,
 }
 
@@ -194,7 +194,7 @@ impl Link {
             }
             let failed = match completion.operation {
                 Operation::Write(_) | Operation::Read(_) => true,
-                // What was not captured before STOP does not come.
+                // Bytes that were not captured before STOP do not come.
                 Operation::ReadAhead { .. } => self.transport()?.stream.is_running(),
                 _ => false,
             };
@@ -380,7 +380,7 @@ impl Link {
             Source::Ring => &transport.ring,
             Source::Events => &transport.events,
         };
-        // Who waits edge-triggered is not told by the channel whether it was woken.
+        // A caller that waits edge-triggered is not told by the channel whether it was woken.
         let acknowledged = if edge_triggered { channel.rearm().map(|()| false) } else { channel.acknowledge() };
         if acknowledged.map_err(Error::system("acknowledge an event"))? {
             transport.stream.woken()?;
@@ -420,7 +420,7 @@ impl Drop for Link {
     }
 }
 
-/// What the header calls it.
+/// Returns the operation's name in the header.
 pub(crate) fn name(operation: &Operation) -> &'static str {
     match operation {
         Operation::Open(_) => "OPEN",

@@ -18,7 +18,7 @@ use crate::{Config, Error, Result, Stats, StreamInfo};
 /// application wait; a host whose daemon and sound server both restart needs more than four seconds (docs/sound.md).
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What the application wants the stream to do; a new connection is brought there.
+/// State in which the application wants the stream; a new connection is brought there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Desired {
     Stopped,
@@ -26,7 +26,7 @@ pub(crate) enum Desired {
     Paused,
 }
 
-/// What a wake-up brought.
+/// Result of a wake-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Wake {
     /// Bytes newly played or captured.
@@ -53,7 +53,7 @@ pub struct OpenStream {
     /// Bytes played or captured in earlier connections.
     pub(crate) carried: u64,
     pub(crate) desired: Desired,
-    /// This connection's stream was started since OPEN or STOP.
+    /// The stream of this connection was started since OPEN or STOP.
     pub(crate) started: bool,
     pub(crate) draining: bool,
     pub(crate) recovery_timeout: Duration,
@@ -105,7 +105,7 @@ impl OpenStream {
         self.link.flush_mixer()
     }
 
-    /// What was opened.
+    /// Description of the opened stream.
     #[must_use]
     pub fn info(&self) -> &StreamInfo {
         &self.info
@@ -117,7 +117,8 @@ impl OpenStream {
         &self.geometry
     }
 
-    /// How long a blocking call waits for a lost backend; 10 s unless set, 0 to fail with [`Error::Lost`] at once.
+    /// Sets the time that a blocking call waits for a lost backend; 10 s unless set, 0 to fail with [`Error::Lost`] at
+    /// once.
     pub fn set_recovery_timeout(&mut self, timeout: Duration) {
         self.recovery_timeout = timeout;
     }
@@ -164,7 +165,7 @@ impl OpenStream {
         }
     }
 
-    /// Whether the stream was started and is not paused.
+    /// Returns true if the stream was started and is not paused.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.desired == Desired::Running
@@ -209,7 +210,7 @@ impl OpenStream {
         self.expect(Direction::Playback)?;
         let mut written = 0;
         match self.put(data, &mut written) {
-            // What is written is written: it is in the history, and a new connection gets it from there.
+            // Bytes that are written stay written: they are in the history, and a new connection gets them from there.
             Err(error) if error.is_lost() && written > 0 => Ok(written),
             put => put.map(|()| written),
         }
@@ -341,7 +342,7 @@ impl OpenStream {
         self.expect(Direction::Capture)?;
         if (self.room_bytes() as usize) < data.len() {
             match self.poll() {
-                // What is here is here.
+                // Bytes that are here can be read without a backend.
                 Err(error) if error.is_lost() && self.room_bytes() > 0 => {}
                 polled => {
                     polled?;
@@ -397,7 +398,7 @@ impl OpenStream {
         let before = std::mem::replace(&mut self.desired, desired);
         let sent = self.send_trigger();
         if desired == Desired::Paused && sent.as_ref().is_err_and(|error| !error.is_lost()) {
-            // It plays on.
+            // The stream plays on.
             self.desired = before;
         }
         if desired == Desired::Stopped && sent.as_ref().is_err_and(Error::is_lost) {
@@ -581,7 +582,7 @@ impl OpenStream {
                 self.desired = Desired::Running;
                 self.send_trigger()?;
             }
-            // What was asked for still comes.
+            // Bytes that were asked for still come.
             Desired::Paused if self.link.awaited_bytes() > 0 => {}
             Desired::Paused => return Err(Error::Paused),
         }

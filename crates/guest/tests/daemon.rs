@@ -124,7 +124,7 @@ fn a_guest_that_is_far_ahead_wakes_nobody_with_what_it_writes() {
     }
     let notifications = stream.stats().notifications - before.notifications;
     assert!(notifications <= 10, "{notifications} of 100");
-    // Whoever waits for an answer gets it.
+    // A caller that waits for an answer gets it.
     stream.pause().unwrap();
     stream.resume().unwrap();
     stream.drain().unwrap();
@@ -262,7 +262,7 @@ fn a_recording_that_pauses_and_ends_waits_for_none_of_the_reads_that_are_laid_ou
     drop(again);
 }
 
-/// What a channel's eventfd has counted since it was read.
+/// Number of signals that a channel's eventfd has counted since it was read.
 fn count(fd: BorrowedFd<'_>) -> u64 {
     let mut bytes = [0; 8];
     match rustix::io::read(fd, &mut bytes) {

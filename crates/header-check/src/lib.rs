@@ -30,7 +30,7 @@ fn compile(source: &Path, program: &Path) {
 ///
 /// # Panics
 ///
-/// As [`Program::start`].
+/// The same panics as those of [`Program::start`].
 #[must_use]
 pub fn run_c(text: &str) -> String {
     let dir = tempfile::tempdir().expect("a temporary directory");

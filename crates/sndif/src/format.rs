@@ -42,7 +42,7 @@ pub enum Format {
 /// Size of a sample of a format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FormatWidth {
-    /// This many bytes per sample.
+    /// Number of bytes per sample.
     Bytes(u8),
     /// Half a byte per sample (IMA ADPCM).
     Nibble,

@@ -317,7 +317,7 @@ fn xsa_331_332_391_a_storm_of_events_and_requests_does_not_keep_another_guest_wa
     let until = Instant::now() + Duration::from_millis(800);
     let mut answered: u32 = 0;
     while Instant::now() < until {
-        // As full as the ring can be, and a notification for every look.
+        // The ring is as full as it can be, and every look gets a notification.
         while stream.req_prod.wrapping_sub(stream.ring.load_acquire(8)) < 32 {
             stream.put(&query);
             answered += 1;
@@ -401,7 +401,7 @@ fn xsa_392_a_guest_that_never_takes_its_events_loses_nothing_but_them() {
     assert!(eventually(PATIENCE, || stream.events_sent() == 63));
     assert_same(&world.played(STREAM, 1, sound.len()), &sound);
     assert_eq!(stream.events_sent(), 63, "nothing is written over what was not taken");
-    // It sleeps through more, and closes and opens as before.
+    // The guest sleeps through more, and closes and opens as before.
     stream.close().unwrap();
     let _buffer = stream.play(&xen, 16_384, &sound[..16_384]);
     assert_same(&world.played(STREAM, 2, 16_384), &sound[..16_384]);
@@ -584,7 +584,7 @@ fn capture_is_refused_until_the_host_allows_it() {
     assert_eq!(hostile.streams[0].open(buffer.open_params()), Err(Errno::EACCES));
 }
 
-/// How far a guest comes before it ends.
+/// Largest number of steps that a guest takes before it ends.
 const STEPS: usize = 15;
 
 fn advance(world: &mut World, hostile: &mut HostileGuest, buffers: &mut Vec<Buffer>, step: usize) {

@@ -218,7 +218,7 @@ fn item_08_no_event_comes_between_close_and_open() {
         let played = pcm.observed().positions.last().copied();
         assert!(played < Some(bytes(pcm.agreed(), 4800) as u64 + 4), "{played:?}");
         pcm.close().unwrap();
-        // When CLOSE is answered, nothing is mapped and no event comes any more.
+        // Nothing is mapped and no event comes any more once CLOSE is answered.
         assert_eq!(world.daemon_usage(), idle);
         assert_eq!(xen.usage().quarantined_pages, 0);
         let unread = frontend.unread_events(0);

@@ -505,7 +505,7 @@ fn a_card_that_comes_as_the_last_one_goes_keeps_its_worker() {
     let frontend = impatient(&xen);
     frontend.open_playback(0, 0).unwrap();
     assert_eq!(launches.load(Ordering::SeqCst), 1);
-    // When no card is left the worker ends, and the next card gets a new worker.
+    // The worker ends when no card is left, and the next card gets a new worker.
     drop(frontend);
     world.detach(GUEST, 0).unwrap();
     world.attach_playback(GUEST);

@@ -1,6 +1,6 @@
 //! xl.cfg(5)'s `vsnd = [ [ 'CARD, …', 'PCM, …', 'STREAM, …' ], … ]`.
 //!
-//! As in xl: items belong to the last item above them, identifiers may be written in any case, a STREAM
+//! The rules are xl's: items belong to the last item above them, identifiers may be written in any case, a STREAM
 //! without a PCM device gets one, lists within an item are separated by `;`.
 
 use sndif::Format;

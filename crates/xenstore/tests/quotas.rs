@@ -127,7 +127,7 @@ fn xsa_416_a_client_that_never_reads_is_held_up_in_bounded_memory_and_others_go_
         fds.iter().map(|conn| server.store().output(*conn).len()).max().unwrap()
     });
     assert!(waiting.unwrap() < 70_000, "{waiting:?}");
-    // When the client reads again, it gets every reply to its requests, and continues.
+    // A client that reads again gets every reply to its requests, and continues.
     deaf.set_read_timeout(Some(common::QUIET)).unwrap();
     let (mut got, mut replies, mut buffer) = (vsnd_xenstore::wire::Decoder::new(), 0, [0; 4096]);
     while let Ok(count) = deaf.read(&mut buffer) {

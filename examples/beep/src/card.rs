@@ -18,7 +18,7 @@ use crate::hypercall::{self, DomainId, Port};
 use crate::memory::Shared;
 use crate::store::Store;
 
-/// How long a backend gets to begin, and to unmap our pages in the end.
+/// Time that a backend gets to begin, and to unmap our pages in the end.
 const BACKEND_TIMEOUT_NS: u64 = 10 * SECOND_NS;
 
 /// Transport of a stream for one connection: two pages, and an event channel for each.
@@ -56,7 +56,7 @@ pub struct Card {
     /// The domain where the backend is.
     pub backend: DomainId,
     handshake: Handshake,
-    /// Its streams.
+    /// Streams of the card.
     pub streams: Vec<CardStream>,
 }
 
@@ -96,7 +96,7 @@ impl Card {
     pub fn look(&mut self) -> Result<usize> {
         events::take(self.store.port());
         let mut kept = 0;
-        // What is done here asks the store, too, and takes in events meanwhile.
+        // The actions ask the store, too, and take in events meanwhile.
         while self.store.fired()? {
             let state = self.store.read(&format!("{}/state", self.back))?;
             let state = state.map_or(XenbusState::Unknown, |value| XenbusState::from_node(&value));

@@ -4,7 +4,7 @@
 pub struct Crc32(u32);
 
 impl Crc32 {
-    /// Of no bytes.
+    /// Checksum of no bytes.
     pub const fn new() -> Self {
         Self(u32::MAX)
     }
@@ -19,7 +19,7 @@ impl Crc32 {
         }
     }
 
-    /// Its value.
+    /// Value of the checksum.
     pub const fn value(&self) -> u32 {
         !self.0
     }

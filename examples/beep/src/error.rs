@@ -1,4 +1,4 @@
-//! Why beep cannot go on.
+//! Reasons for which beep cannot go on.
 
 use core::fmt;
 
@@ -15,7 +15,7 @@ use crate::hypercall::Ring;
 /// Result of most functions here.
 pub type Result<T, E = Error> = core::result::Result<T, E>;
 
-/// Why something failed.
+/// Reason of a failure.
 #[derive(Debug)]
 pub enum Error {
     /// There is no Xen below us.

@@ -14,7 +14,7 @@ use crate::memory::Page;
 /// Nanoseconds of a second.
 pub const SECOND_NS: u64 = 1_000_000_000;
 
-/// Where the bits of pending channels begin.
+/// Offset of the bits of pending channels in the page.
 const PENDING: usize = 2048;
 
 /// The time of the first processor, as Xen last wrote it.
@@ -53,7 +53,7 @@ pub fn now_ns() -> u64 {
     }
 }
 
-/// Whether the channel was notified since it was asked last.
+/// Returns true if the channel was notified since the last call.
 pub fn take(port: Port) -> bool {
     let (word, bit) = (port.0 / 32, port.0 % 32);
     SHARED_INFO.shared().clear_bits(PENDING + word as usize * 4, 1 << bit) != 0

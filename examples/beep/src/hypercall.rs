@@ -34,11 +34,11 @@ pub enum Ring {
 pub enum Space {
     /// Event channels and the time.
     SharedInfo = 0,
-    /// Which of our pages other domains may map.
+    /// Table of our pages that other domains may map.
     GrantTable = 1,
 }
 
-/// Why a domain ends (`SHUTDOWN_*`).
+/// Reason for which a domain ends (`SHUTDOWN_*`).
 #[derive(Debug, Clone, Copy)]
 pub enum Reason {
     /// The guest has finished.
@@ -59,7 +59,7 @@ enum Call {
 /// Xen fills this page with a piece of code for each hypercall, the right one for the processor's maker.
 static CODE: Page = Page::zeroed();
 
-/// Whether it has.
+/// True once Xen has filled the page.
 static READY: AtomicBool = AtomicBool::new(false);
 
 /// `-ENOSYS`, what Xen answers calls that it does not know.
@@ -83,7 +83,7 @@ pub fn prepare() -> Result<()> {
     Ok(())
 }
 
-/// What the processor, or Xen in its place, says about itself: `eax`, `ebx`, `ecx`, `edx`.
+/// Description that the processor, or Xen in its place, gives of itself: `eax`, `ebx`, `ecx`, `edx`.
 fn cpuid(leaf: u32) -> [u32; 4] {
     let (eax, ebx, ecx, edx): (u32, u64, u32, u32);
     // SAFETY: every processor of 64 bits has this instruction, which changes nothing but these registers. The compiler has a use of

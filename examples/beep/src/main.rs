@@ -49,7 +49,7 @@ const FRAMES: u32 = tone::RATE_HZ;
 const WANTED: Wanted =
     Wanted { format: Format::S16Le, rate_hz: tone::RATE_HZ, channels: 2, period_frames: 4800, buffer_frames: 19_200 };
 
-/// Where [`boot`] goes to.
+/// Rust's first function, called by [`boot`].
 extern "C" fn main() -> ! {
     memory::prepare();
     let reason = match prepare().and_then(|()| run()) {

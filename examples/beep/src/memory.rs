@@ -18,7 +18,7 @@ use crate::hypercall::{self, Ring};
 pub struct Frame(pub u64);
 
 impl Frame {
-    /// Its first byte. Physical and virtual addresses are the same here, see `boot.rs`.
+    /// Address of the frame's first byte. Physical and virtual addresses are the same here, see `boot.rs`.
     pub const fn address(self) -> u64 {
         self.0 * PAGE_BYTES as u64
     }
@@ -37,7 +37,7 @@ impl Page {
         Self(UnsafeCell::new([0; PAGE_BYTES]))
     }
 
-    /// Its number.
+    /// Number of the page.
     pub fn frame(&self) -> Frame {
         Frame(self.0.get() as u64 / PAGE_BYTES as u64)
     }
@@ -82,7 +82,7 @@ impl Shared {
         Ok(Self { base: core::ptr::with_exposed_provenance_mut(frame.address() as usize), pages: 1 })
     }
 
-    /// Its pages' numbers.
+    /// Numbers of the pages.
     pub fn frames(&self) -> impl Iterator<Item = Frame> {
         let first = self.base as u64 / PAGE_BYTES as u64;
         (first..).take(self.pages).map(Frame)
@@ -174,7 +174,7 @@ unsafe impl Sync for HeapMemory {}
 
 static HEAP_MEMORY: HeapMemory = HeapMemory(UnsafeCell::new([0; HEAP_BYTES]));
 
-/// What `alloc` is made of; the codec of the store keeps messages in it.
+/// Allocator behind `alloc`; the codec of the store keeps messages in its memory.
 #[global_allocator]
 static HEAP: LockedHeap = LockedHeap::empty();
 

@@ -15,7 +15,7 @@ use crate::grants::Granted;
 use crate::hypercall;
 use crate::memory::Shared;
 
-/// How long an answer, or the next position, may take: as long as Linux waits.
+/// Time that an answer, or the next position, may take: Linux waits as long.
 const ANSWER_TIMEOUT_NS: u64 = 3 * SECOND_NS;
 
 /// Pages of events that are taken at once: a backend that writes faster than we read does not hold us up.
@@ -45,12 +45,12 @@ impl<'card> Opened<'card> {
         Ok(Self { card, index, geometry, buffer, directory })
     }
 
-    /// What was agreed on.
+    /// Sizes that were agreed on.
     pub fn geometry(&self) -> &Geometry {
         &self.geometry
     }
 
-    /// How often playback ran dry, or captured frames were lost.
+    /// Number of times that playback ran dry, or captured frames were lost.
     pub fn xruns(&mut self) -> Result<u64> {
         Ok(transport(self.card, self.index)?.stream.counters().xruns)
     }
@@ -236,7 +236,7 @@ fn in_chunks(span: Span, mut each: impl FnMut(usize, &mut [u8])) {
 /// A whole number of frames, as are all spans.
 const CHUNK_BYTES: usize = 960;
 
-/// What the header calls it.
+/// Returns the operation's name.
 fn name(operation: &Operation) -> &'static str {
     match operation {
         Operation::Open(_) => "OPEN",

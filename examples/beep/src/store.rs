@@ -80,7 +80,7 @@ impl Store {
         self.request(Op::Watch, path, b"\0beep\0").map(|_| ())
     }
 
-    /// Whether a watch has fired since this was asked last.
+    /// Returns true if a watch has fired since the last call.
     pub fn fired(&mut self) -> Result<bool> {
         while let Some(message) = self.receive()? {
             self.fired |= message.op() == Some(Op::WatchEvent);
@@ -167,7 +167,8 @@ impl Store {
     }
 }
 
-/// Where in its ring the byte with this index lies, and how many there are in one piece, of `count` and at most `most`.
+/// Place of the byte with this index in its ring, and the number of bytes from there in one piece, of `count` and at
+/// most `most`.
 fn piece(index: u32, count: u32, most: usize) -> (usize, usize) {
     let at = index % RING_BYTES;
     (at as usize, (RING_BYTES - at).min(count).min(most as u32) as usize)

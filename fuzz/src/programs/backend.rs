@@ -137,7 +137,7 @@ impl World {
     }
 }
 
-/// As a guest connects that wants to: it steps back, publishes, and confirms.
+/// Connects like a guest that wants to: it steps back, publishes, and confirms, with one step left out at times.
 fn reconnect(card: &mut Card, step: Step, now_ns: u64) {
     use XenbusState as S;
     let path = [S::Closing, S::Closed, S::Initialising, S::Initialised, S::Connected];

@@ -63,7 +63,7 @@ impl Card {
 
     fn step(&mut self, step: Step) {
         match step.what % 32 {
-            // What a well-meaning backend writes; to a card that is connected, rarely.
+            // States that a well-meaning backend writes; to a card that is connected, rarely.
             0 if step.a < 224 && self.connection.is_connected() && step.a >= 16 => {}
             0 if step.a < 224 => {
                 self.connection.backend_is(XenbusState::InitWait, step.b & step.a);
@@ -352,7 +352,7 @@ fn v0_operation(step: Step) -> v0::Operation {
     }
 }
 
-/// Whatever the backend says is possible, a few questions settle it, and within the card's limits.
+/// Checks that a few questions settle the parameters within the card's limits, whatever the backend says is possible.
 fn negotiate(step: Step) {
     let Step { a, b, value, .. } = step;
     let wanted = Wanted {

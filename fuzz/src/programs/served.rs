@@ -70,13 +70,13 @@ impl Answers {
     }
 }
 
-/// What both kinds have in common.
+/// Interface that the streams of both protocol versions have in common.
 pub(super) trait Served {
-    /// Handles requests; whether some may be left.
+    /// Handles requests; returns true if some may be left.
     fn serve(&mut self, now_ns: u64, tail: &[u8], map: Map<'_>) -> Result<bool, Broken>;
     /// The host device's turn.
     fn look(&mut self, now_ns: u64, tail: &[u8]);
-    /// When it wants to be looked at.
+    /// Time at which the stream wants to be looked at.
     fn next_wake_ns(&self) -> Option<u64>;
     /// The host device fails.
     fn fails(&mut self, now_ns: u64);

@@ -1,8 +1,8 @@
 //! `vsnd-lab-hostile`: a guest that keeps no rule, on a real Xen.
 //!
-//! It runs in a guest without a sound driver, as root, and is done when it has tried everything. What it says
-//! is what was refused; whether the host and the other guests took harm is for them to tell. How often it does what
-//! it does many times may be its argument.
+//! The program runs as root in a guest without a sound driver, and ends when it has tried everything. Its output says
+//! what was refused; the host and the other guests have to tell if they took harm. An argument may give the number of
+//! times that it does what it does many times.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -13,7 +13,8 @@ use testkit::hostile::{HostileGuest, IN_CONS, REQ_PROD, directory, write_directo
 use xen::{Xen, XenSpec};
 
 const BUFFER_BYTES: usize = 16_384;
-/// How often a node is rewritten, a channel signalled, an arbitrary packet sent, if nothing else is asked for.
+/// Number of times that a node is rewritten, a channel signalled, an arbitrary packet sent, unless the argument gives
+/// another.
 const MANY: u32 = 10_000;
 
 fn main() -> ExitCode {

@@ -1,7 +1,7 @@
 //! `vsnd-lab-liar`: a backend that lies to its guest, on a real Xen.
 //!
-//! It runs in dom0 in place of the daemon and serves card 0 of a domain, every answer and every event of it true
-//! but for one kind of lie. What becomes of the guest is for others to tell.
+//! The program runs in dom0 in place of the daemon and serves card 0 of a domain. All of its answers and events are
+//! true except for one kind of lie. Others tell what becomes of the guest.
 
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -25,13 +25,13 @@ const IN_PROD: usize = 4;
 struct Arguments {
     /// The guest that is lied to.
     domain: u16,
-    /// What the lie is about.
+    /// Subject of the lie.
     lie: Lie,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Lie {
-    /// Nothing: it is served as it should be.
+    /// No lie: the guest is served as it should be.
     None,
     /// Answers are arbitrary bytes.
     Answers,
@@ -45,7 +45,7 @@ enum Lie {
     Params,
     /// No answer to anything after OPEN.
     Silence,
-    /// Positions that jump, go back, and are beyond all sense.
+    /// Positions that jump, go back, or are impossible.
     Positions,
     /// More events than the page holds, in any form.
     Events,
@@ -55,13 +55,13 @@ enum Lie {
     States,
     /// Buffers are kept mapped after CLOSE.
     Keep,
-    /// As many events as the page takes, none of which can be true.
+    /// Events that fill the page, none of which can be true.
     Flood,
     /// After OPEN, an answer every two seconds.
     Slow,
 }
 
-/// How long [`Lie::Slow`] takes for an answer.
+/// Time that [`Lie::Slow`] takes for an answer.
 const SLOW: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
@@ -112,7 +112,7 @@ struct Stream {
     event_channel: EventChannel,
     open: Option<Open>,
     kept: Vec<Mapped>,
-    /// When the last request was answered.
+    /// Time of the last answer.
     answered: Instant,
 }
 
@@ -126,7 +126,7 @@ struct Open {
 }
 
 impl Stream {
-    /// Whether [`Lie::Slow`] has just answered.
+    /// Returns true if [`Lie::Slow`] has just answered.
     fn is_slow(&self) -> bool {
         self.open.is_some() && self.answered.elapsed() < SLOW
     }
@@ -310,7 +310,7 @@ impl Liar {
         Ok(self.xen.map(self.guest, &refs, Access::ReadWrite)?)
     }
 
-    /// What is answered in place of the truth.
+    /// Returns the packet to answer in place of the truth, if any.
     fn twist(&mut self, stream: &Stream, truth: Response) -> Option<[u8; PACKET_BYTES]> {
         let random = self.random();
         Some(match self.lie {

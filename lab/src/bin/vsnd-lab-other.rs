@@ -17,10 +17,10 @@ use xen::{DomainId, Xen, XenSpec};
 struct Arguments {
     /// The guest that is served.
     domain: u16,
-    /// Playing goes to `DOMAIN-0-PCM-STREAM.wav` in it.
+    /// Directory for playback: the files are `DOMAIN-0-PCM-STREAM.wav`.
     #[arg(long, default_value = ".", value_name = "DIRECTORY")]
     directory: PathBuf,
-    /// What is captured from each OPEN on: a WAV file whose frames are those of every stream.
+    /// WAV file that is captured from each OPEN on; its bytes are taken as frames of the stream's format.
     #[arg(long, value_name = "FILE.wav")]
     source: Option<PathBuf>,
     /// Frames from which the second and further runs after an OPEN count [default: from where an underrun left the count].
@@ -29,7 +29,7 @@ struct Arguments {
     /// After an overrun START does not help, only OPEN.
     #[arg(long)]
     overruns_until_open: bool,
-    /// Volume and mute are offered, and refused all the same.
+    /// Volume and mute are offered, but refused.
     #[arg(long)]
     offers_mixer: bool,
 }

@@ -140,7 +140,7 @@ fn check_stack(mnemonic: &str, operands: &str) -> Result<(), &'static str> {
     }
     match (mnemonic, operands.strip_prefix("sp, sp, #").map(amount)) {
         ("add" | "sub", Some(Some(amount))) => small(amount),
-        // Such as `#1, lsl #12`.
+        // An amount that is no number, for example `#1, lsl #12`.
         ("add" | "sub", Some(None)) => Err(FRAME_TOO_LARGE),
         _ => Err("the stack pointer is computed"),
     }

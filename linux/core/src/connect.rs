@@ -8,7 +8,7 @@ use crate::platform::grant;
 use crate::state::Transport;
 use crate::{Boxed, Bus, Error, Pages, PcmStream, Platform, Source, Substream, Text, Writer, v0};
 
-/// What the backend announces beyond playing and recording.
+/// Features that the backend announces beyond playing and recording.
 pub fn features<P: Platform>(bus: &impl Bus<P>) -> MixerFeatures {
     MixerFeatures { volume: announced(bus, node::FEATURE_VOLUME), mute: announced(bus, node::FEATURE_MUTE) }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! What a stream's lock protects: its transport, its buffer, and where the present run stands. Nothing here waits.
+//! State that a stream's lock protects: its transport, its buffer, and where the present run stands. Nothing here
+//! waits.
 
 use frontend::{Completion, Geometry, Mixer, RequestId, Stream};
 use sndif::store::{Direction, node};
@@ -23,7 +24,7 @@ const DATA_SLOTS: u32 = RING_SLOTS - 4;
 /// Periods by which a ring that nobody tells of is handed over ahead of the device.
 const FREE_PERIODS: u64 = 4;
 
-/// What one connection gives a stream.
+/// Transport of a stream in one connection.
 pub(crate) struct Transport<P: Platform> {
     // Fields are dropped in this order: nothing wakes us any more when the pages go.
     pub(crate) ring: P::Channel,
@@ -178,13 +179,13 @@ impl<P: Platform> State<P> {
         self.buffer.as_mut().ok_or(Error::Invalid)?.open(transport.backend, start, control_bytes, self.run.free)
     }
 
-    /// Whether the backend has the run.
+    /// Returns true if the backend has the run.
     fn has_run(&self) -> bool {
         self.connected && self.reopening.is_none()
     }
 
-    /// Whether the backend has something else open than the buffer: a stand-in, which is good for the run that was taken up
-    /// with it and no other; or a buffer of before, when `hw_free` did not get as far as CLOSE.
+    /// Returns true if the backend has something else open than the buffer: a stand-in, which is good for the run that
+    /// was taken up with it and no other; or a buffer of before, when `hw_free` did not get as far as CLOSE.
     pub(crate) fn has_other_open(&mut self) -> bool {
         let other = !self.buffer.as_ref().is_some_and(|buffer| buffer.told && !buffer.has_stand_in());
         other && self.stream().is_ok_and(|stream| stream.is_open())
@@ -194,7 +195,7 @@ impl<P: Platform> State<P> {
     pub(crate) fn tell_mixer(&mut self) {
         let (Some(transport), Some(buffer)) = (&mut self.transport, &self.buffer) else { return };
         if self.connected {
-            // What finds no room is told by the next setting.
+            // A setting that finds no room is told with the next one.
             let _ = self.mixer.flush(&mut *transport.stream, buffer.shared());
             let _ = self.mixer.ask(&mut *transport.stream);
             self.publish();
@@ -239,7 +240,7 @@ impl<P: Platform> State<P> {
                 continue;
             }
             match (completion.operation, completion.result) {
-                // Its device was overrun: it goes on after STOP and START.
+                // The backend's device was overrun: it goes on after STOP and START.
                 (Operation::Read(_) | Operation::ReadAhead { .. }, Err(_))
                     if self.run.started && self.run.captured > 0 =>
                 {
@@ -272,19 +273,20 @@ impl<P: Platform> State<P> {
 
     // --- a run ----------------------------------------------------------------------------------------------
 
-    /// Whether nothing was sent since OPEN or STOP, so that a run can begin.
+    /// Returns true if nothing was sent since OPEN or STOP, so that a run can begin.
     pub(crate) fn is_fresh(&self) -> bool {
         let Some(transport) = &self.transport else { return false };
         let stream = &transport.stream;
         !self.run.started && stream.run_submitted_bytes() == 0 && stream.run_position_bytes() == 0
     }
 
-    /// Whether the backend has to be told CLOSE and OPEN before the next run, as nobody knows from where it would count.
+    /// Returns true if the backend has to be told CLOSE and OPEN before the next run, as nobody knows from where it
+    /// would count.
     pub(crate) fn has_lost_count(&mut self) -> bool {
         self.stream().is_ok_and(|stream| stream.is_open() && !stream.is_origin_known())
     }
 
-    /// Whether the backend can pause, as far as is known.
+    /// Returns true if the backend can pause, as far as is known.
     pub(crate) fn can_pause(&mut self) -> bool {
         self.stream().is_ok_and(|stream| stream.can_pause())
     }
@@ -314,7 +316,8 @@ impl<P: Platform> State<P> {
         Ok(())
     }
 
-    /// Whether the stream is paused now; `None` while that is not known. Without a backend it is noted for the next.
+    /// Returns `Some` once the stream is paused, `None` while that is not known. Without a backend the pause is noted
+    /// for the next.
     pub(crate) fn pause_answer(&mut self) -> Result<Option<()>, Error> {
         while self.pausing.is_some() && self.connected && self.paused.is_none() {
             self.collect_answers()?;
@@ -347,14 +350,15 @@ impl<P: Platform> State<P> {
             return Ok(());
         }
         if self.run.stale {
-            // What is gone is stopped.
+            // A run that is gone is stopped.
             return if phase == Phase::Stopped { Ok(()) } else { Err(Error::Stale) };
         }
         if self.has_run() {
             if phase != Phase::Stopped {
                 self.push(true)?;
             }
-            // What a free run has handed over is heard first: whoever closes or prepares the stream waits for that.
+            // Frames that a free run has handed over are heard first: whoever closes or prepares the stream waits for
+            // that.
             if phase == Phase::Stopped && self.run.free {
                 return Ok(());
             }
@@ -366,7 +370,8 @@ impl<P: Platform> State<P> {
         Ok(())
     }
 
-    /// How long a free run that was stopped goes on: what was handed over is to be heard; `None` if there is nothing of the kind.
+    /// Time that a free run goes on after it was stopped, until the frames that were handed over are heard; `None` if
+    /// there are none.
     pub(crate) fn free_tail_ms(&self) -> Option<u32> {
         let geometry = &self.buffer.as_ref()?.geometry;
         let left = self.handed_over().saturating_sub(self.device_position());
@@ -377,7 +382,7 @@ impl<P: Platform> State<P> {
         u32::try_from(ms).ok()
     }
 
-    /// Whether all of it was heard.
+    /// Returns `Some` once all frames that were handed over are heard, or the backend is gone.
     pub(crate) fn free_tail_heard(&mut self) -> Result<Option<()>, Error> {
         Ok((!self.connected || self.device_position() >= self.handed_over()).then_some(()))
     }
@@ -398,7 +403,7 @@ impl<P: Platform> State<P> {
         Ok(true)
     }
 
-    /// Whether the CLOSE is answered; then the stream is opened with a buffer of copies, and started.
+    /// Returns `Some` once the CLOSE is answered; then the stream is opened with a buffer of copies, and started.
     pub(crate) fn start_free_run(&mut self) -> Result<Option<()>, Error> {
         while self.connected {
             self.collect_answers()?;
@@ -436,7 +441,7 @@ impl<P: Platform> State<P> {
         laid_out?;
         self.run.started = trigger != Trigger::Stop;
         match trigger {
-            // Where it was paused, which the backend may not have told.
+            // The estimate goes on where it was paused, which the backend may not have told.
             Trigger::Start | Trigger::Resume => self.run.estimate.start(self.estimated(), P::Signal::now_ns()),
             Trigger::Stop | Trigger::Pause => self.run.estimate.stop(self.estimated()),
         }
@@ -588,7 +593,7 @@ impl<P: Platform> State<P> {
         (reason == Ok(true), self.take_news())
     }
 
-    /// What ALSA is to be told, once.
+    /// Takes the news that ALSA is to be told.
     pub(crate) fn take_news(&mut self) -> News {
         News { stop: self.run.stop.take(), volume: core::mem::take(&mut self.volume_learnt) }
     }
@@ -667,7 +672,7 @@ impl<P: Platform> Requests for State<P> {
             self.collect_answers()?;
             let started = self.run.started;
             let stream = self.stream()?;
-            // What was laid out for a run that goes on is answered in time, or with CLOSE.
+            // READs that were laid out for a run that goes on are answered in time, or with CLOSE.
             let unanswered = if started { stream.awaited() } else { stream.in_flight() };
             if unanswered == 0 || !stream.arm(1) {
                 return Ok(unanswered);

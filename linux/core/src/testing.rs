@@ -23,7 +23,7 @@ std::thread_local! {
     static WORLD: RefCell<World> = RefCell::new(World::default());
     /// Granted pages by reference. Apart, since backends look there.
     static GRANTED: RefCell<Granted> = const { RefCell::new(BTreeMap::new()) };
-    /// What ALSA does when it is told of a period.
+    /// ALSA's reaction to being told of a period.
     static ALSA: RefCell<Option<Rc<dyn Fn()>>> = const { RefCell::new(None) };
     /// Called as soon as somebody waits.
     static WAITED: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
@@ -32,17 +32,17 @@ std::thread_local! {
 /// The memory that a page is part of, and which of it.
 type Granted = BTreeMap<u32, (Memory, usize)>;
 
-/// What all of one test share; tests run in threads of their own.
+/// State that all of one test share; tests run in threads of their own.
 #[derive(Default)]
 struct World {
     next_ref: u32,
     backend: Option<Backend>,
-    /// What a version 0 backend does while somebody waits.
+    /// A version 0 backend, which acts while somebody waits.
     v0: Option<v0::testing::Backend>,
     silent: bool,
     /// Wakes the waiting task all the time and answers nothing.
     storming: bool,
-    /// Who waits is killed.
+    /// A task that waits is killed.
     killed: bool,
     /// The backend keeps what is taken back from it, and so many pages it has.
     keeping: bool,
@@ -68,13 +68,13 @@ pub(crate) struct Backend {
     pages: [Memory; 2],
     pub(crate) seen: Vec<Operation>,
     pub(crate) answer: Result<(), Errno>,
-    /// What HW_PARAM_QUERY is narrowed to.
+    /// Space that HW_PARAM_QUERY is narrowed to.
     pub(crate) space: HwParams,
     /// Notifications that the frontend asked for.
     pub(crate) notified: u32,
     /// Requests after which it wants to be notified.
     pub(crate) awaits: u32,
-    /// Where the run began, in bytes since OPEN.
+    /// Start of the run, in bytes since OPEN.
     origin: u64,
     /// The position that was told last.
     told: u64,
@@ -84,7 +84,7 @@ pub(crate) struct Backend {
     directory: Option<GrantRef>,
     /// READs that ask for what is still to be captured: ids, and positions at their ends.
     kept: VecDeque<(u16, u64)>,
-    /// Such READs are not answered.
+    /// READs of bytes that are still to be captured are not answered.
     pub(crate) keeps: bool,
 }
 
@@ -240,7 +240,7 @@ pub(crate) fn storm() {
     world(|world| (world.silent, world.storming) = (true, true));
 }
 
-/// Who waits is killed from now on, or not any more.
+/// Kills tasks that wait, from now on or no longer.
 pub(crate) fn kill(killed: bool) {
     world(|world| world.killed = killed);
 }
@@ -262,12 +262,12 @@ fn gone(what: &'static str) {
     world(|world| world.gone.push(what));
 }
 
-/// What was dropped since the last call, in order.
+/// Names of the values dropped since the last call, in order.
 pub(crate) fn dropped() -> Vec<&'static str> {
     world(|world| core::mem::take(&mut world.gone))
 }
 
-/// What the clock says.
+/// Time of the clock.
 pub(crate) fn now_ms() -> u32 {
     world(|world| world.now_ms)
 }
@@ -287,17 +287,17 @@ pub(crate) fn notifications() -> u32 {
     world(|world| core::mem::take(&mut world.notifications))
 }
 
-/// How often ALSA was told of progress since the last call.
+/// Number of times that ALSA was told of progress since the last call.
 pub(crate) fn elapsed() -> u32 {
     world(|world| core::mem::take(&mut world.elapsed))
 }
 
-/// Why ALSA was told to stop, since the last call.
+/// Reasons for which ALSA was told to stop since the last call.
 pub(crate) fn stops() -> Vec<Stop> {
     world(|world| core::mem::take(&mut world.stops))
 }
 
-/// How often ALSA was told of another volume since the last call.
+/// Number of times that ALSA was told of another volume since the last call.
 pub(crate) fn volume_changes() -> u32 {
     world(|world| core::mem::take(&mut world.volume_changes))
 }
@@ -450,7 +450,7 @@ impl<T> Drop for TestLock<T> {
     }
 }
 
-/// Who waits lets the backend answer.
+/// Signal whose waiter lets the backend answer.
 pub(crate) struct TestSignal(Cell<bool>);
 
 impl Signal for TestSignal {

@@ -45,7 +45,7 @@ fn stream(kind: &str) -> (TestBus, Substream<TestKernel>) {
     (bus, stream)
 }
 
-/// What only version 2 has.
+/// The stream, which has to be of version 2.
 fn v2(stream: &Substream<TestKernel>) -> &PcmStream<TestKernel> {
     let Substream::V2(stream) = stream else { panic!("version 0") };
     stream
@@ -476,7 +476,7 @@ fn what_a_backend_was_asked_when_it_went_is_asked_of_the_next() {
     }
 }
 
-/// Whenever somebody waits, the backend goes, and the next is there.
+/// Lets the backend go, and the next one come, whenever somebody waits.
 fn come_and_go(bus: Rc<TestBus>, stream: Rc<Substream<TestKernel>>) {
     when_waited(move || {
         stream.detach();
@@ -552,7 +552,7 @@ fn what_was_played_while_the_domain_was_suspended_is_no_xrun_and_heard_once() {
 fn a_ring_whose_writers_do_not_tell_is_handed_over_ahead_of_the_device() {
     let (bus, stream) = prepared("p");
     mark(&stream);
-    // As ALSA's dmix: nothing is written before START, and nothing is told afterwards.
+    // ALSA's dmix does the same: nothing is written before START, and nothing is told afterwards.
     stream.trigger(Trigger::Start).unwrap();
     backend(|backend| backend.serve());
     stream.on_ring();
@@ -573,7 +573,7 @@ fn a_ring_whose_writers_do_not_tell_is_handed_over_ahead_of_the_device() {
         assert_eq!(backend.story(), "write 3840+1920");
     });
     assert_eq!(marks(&mapped()), [(1, 1), (2, 2), (3, 3), (0, 0)]);
-    // It goes round for ever.
+    // The ring goes round for ever.
     for period in 2..40 {
         backend(|backend| {
             backend.report(period * PERIOD + 4);
@@ -608,7 +608,7 @@ fn the_end_of_a_ring_whose_writers_do_not_tell_is_heard_before_it_is_closed() {
             backend.story();
         });
         stream.trigger(Trigger::Stop).unwrap();
-        // It goes on, and nothing more is handed over.
+        // The stream goes on, and nothing more is handed over.
         backend(|backend| backend.report(if told { 2 * PERIOD } else { PERIOD + 4 }));
         stream.on_events();
         backend(|backend| {
@@ -657,7 +657,7 @@ fn a_stream_that_cannot_go_on_is_answered_by_preparing_anew() {
         backend.serve();
         backend.answer = Ok(());
     });
-    // Whoever sees the answer first: ALSA is told when the notification comes.
+    // ALSA is told when the notification comes, whoever sees the answer first.
     assert_eq!((stream.pointer().frames, stops()), (0, Vec::new()));
     stream.on_ring();
     assert_eq!(stops(), [Stop::Xrun]);
@@ -682,7 +682,7 @@ fn with_a_mixer_the_buffer_has_a_control_page() {
     stream.prepare().unwrap();
     assert_eq!(backend(|backend| backend.story()), "open 11776");
     stream.ack(480, BOUNDARY).unwrap();
-    // What nobody has set is the backend's, which is asked for it once.
+    // A volume that nobody has set is the backend's, which is asked for it once.
     mapped().write(7680 + 2048, &[(-10_000_i32).to_le_bytes(), 3_000_i32.to_le_bytes()].concat());
     backend(|backend| {
         backend.serve();
@@ -696,7 +696,7 @@ fn with_a_mixer_the_buffer_has_a_control_page() {
     stream.detach();
     take_up(&bus, &stream);
     assert_eq!(backend(|backend| backend.story()), "open 11776, write 0+1920");
-    // What was set is told to the next.
+    // A volume that was set is told to the next backend.
     assert!(v2(&stream).set_volume(0, VOLUME_0_DB));
     stream.detach();
     take_up(&bus, &stream);

@@ -15,19 +15,19 @@ use crate::complete;
 #[derive(Debug, Args)]
 #[command(after_help = after_help())]
 pub(crate) struct Arguments {
-    /// Only what is about these guests, cards or streams: DOMAIN[/CARD[/PCM[/STREAM]]], also with a pattern.
+    /// Shows only events about these guests, cards or streams: DOMAIN[/CARD[/PCM[/STREAM]]], also with a pattern.
     #[arg(add = ArgValueCandidates::new(complete::targets))]
     target: Option<Target>,
-    /// Only events of these kinds, `xrun,lost` for instance.
+    /// Shows only events of these kinds, such as `xrun,lost`.
     #[arg(long, short, value_name = "KIND", value_delimiter = ',', add = ArgValueCandidates::new(complete::event_kinds))]
     kind: Vec<EventKind>,
-    /// Goes on with what happens from now on, until interrupted.
+    /// Continues with new events, until interrupted.
     #[arg(long, short)]
     follow: bool,
     #[command(flatten)]
     daemon: Daemon,
     /// Prints each event as a line of JSON instead: {time_ms, kind, domain, card, pcm, stream, device, text}, with the
-    /// time in milliseconds since 1970 and without what it is not about.
+    /// time in milliseconds since 1970 and without the fields that do not apply.
     #[arg(long)]
     json: bool,
 }

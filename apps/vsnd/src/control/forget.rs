@@ -12,8 +12,8 @@ use crate::complete;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The streams: DOMAIN[/CARD[/PCM[/STREAM]]], where DOMAIN is a guest's name, id or UUID, also as a pattern: `'*'`. The guest need
-    /// not run. Without it, what is kept is shown.
+    /// The streams: DOMAIN[/CARD[/PCM[/STREAM]]], where DOMAIN is a guest's name, id or UUID, also as a pattern: `'*'`.
+    /// The guest need not run. Without TARGET, the overrides that are kept are shown.
     #[arg(add = ArgValueCandidates::new(complete::targets))]
     target: Option<Target>,
     #[command(flatten)]

@@ -21,11 +21,11 @@ const STEP: Duration = Duration::from_millis(50);
 pub(crate) struct Arguments {
     #[command(flatten)]
     which: TargetArguments,
-    /// Where they go, as the configuration names it: `null`, `wav:PATH`, `alsa:PCM`, `pulse[:SINK][@SERVER]`,
-    /// `pipewire[:NODE][@SERVER]`; `vsnd devices` lists them.
+    /// Device to move the streams to, as the configuration names it: `null`, `wav:PATH`, `alsa:PCM`,
+    /// `pulse[:SINK][@SERVER]`, `pipewire[:NODE][@SERVER]`; `vsnd devices` lists them.
     #[arg(add = ArgValueCandidates::new(complete::devices))]
     device: DeviceSpec,
-    /// Moves what they capture from, not what they play to.
+    /// Moves the source that the streams capture from, not the sink that they play to.
     #[arg(long)]
     source: bool,
 }

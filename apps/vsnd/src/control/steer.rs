@@ -13,7 +13,7 @@ use super::change::{self, Change};
 use super::{Daemon, Output, failure, list, text, unexpected};
 use crate::complete;
 
-/// For a command that needs nothing but the daemon.
+/// Arguments of a command that needs only the daemon.
 #[derive(Debug, Args)]
 pub(crate) struct DaemonArguments {
     #[command(flatten)]
@@ -23,19 +23,19 @@ pub(crate) struct DaemonArguments {
     pub(super) json: bool,
 }
 
-/// For a command about some streams.
+/// Arguments of a command about some streams.
 #[derive(Debug, Args)]
 pub(crate) struct TargetArguments {
-    /// The streams: DOMAIN[/CARD[/PCM[/STREAM]]], where DOMAIN is a guest's name, id or UUID, in which `*`, `?` and `[a-z]`
-    /// stand for others. What is left out means all: `studio` is every stream of that guest, `studio/0/1` those of PCM device 1
-    /// of its card 0, `'*'` every stream of every guest.
+    /// The streams: DOMAIN[/CARD[/PCM[/STREAM]]], where DOMAIN is a guest's name, id or UUID, in which `*`, `?` and
+    /// `[a-z]` stand for others. A part that is left out means all: `studio` is every stream of that guest,
+    /// `studio/0/1` those of PCM device 1 of its card 0, `'*'` every stream of every guest.
     #[arg(add = ArgValueCandidates::new(complete::targets))]
     pub(super) target: Target,
     #[command(flatten)]
     pub(super) common: DaemonArguments,
 }
 
-/// For a command about some cards.
+/// Arguments of a command about some cards.
 #[derive(Debug, Args)]
 pub(crate) struct CardArguments {
     /// The cards: DOMAIN[/CARD], where DOMAIN is a guest's name, id or UUID, also as a pattern: `'*'`. Without CARD, all cards of the
@@ -50,7 +50,7 @@ pub(crate) struct CardArguments {
 pub(crate) struct AllowArguments {
     #[command(flatten)]
     which: TargetArguments,
-    /// Only for so long, such as `10m`, `90s` or `1h30m`; then holds what held before. The end is an event.
+    /// Time after which the setting before applies again, such as `10m`, `90s` or `1h30m`. The end is an event.
     #[arg(long = "for", value_name = "TIME")]
     time: Option<Time>,
 }
@@ -80,9 +80,10 @@ pub(crate) struct VolumeArguments {
     /// The streams: DOMAIN[/CARD[/PCM[/STREAM]]], where DOMAIN is a guest's name, id or UUID, also as a pattern: `'*'`.
     #[arg(add = ArgValueCandidates::new(complete::targets))]
     target: Target,
-    /// The volume, which is added to the guest's own. With a sign the present one is changed: `+3dB`, `-3dB`, `+5%`, `-5%`.
-    /// With `=` or no sign it is set: `=-6dB`, `0`, `50%`. In decibels, -100 to 20, or in percent as sound servers show it:
-    /// 100% is 0 dB, 50% is -18 dB, 215% is 20 dB. Without it, the volume is shown.
+    /// The volume, which is added to the guest's own. With a sign, the present volume is changed: `+3dB`, `-3dB`,
+    /// `+5%`, `-5%`. With `=` or no sign, the volume is set: `=-6dB`, `0`, `50%`. In decibels, -100 to 20, or in
+    /// percent as sound servers show it: 100% is 0 dB, 50% is -18 dB, 215% is 20 dB. Without VOLUME, the present volume
+    /// is shown.
     #[arg(value_name = "[+|-|=]VOLUME", allow_hyphen_values = true)]
     volume: Option<Change>,
     #[command(flatten)]

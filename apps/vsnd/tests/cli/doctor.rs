@@ -36,7 +36,7 @@ fn out(output: &Output) -> String {
 #[test]
 fn a_machine_without_xen_is_told_what_to_install_or_to_try() {
     if Path::new("/sys/hypervisor/type").exists() || Path::new("/proc/xen/capabilities").exists() {
-        return; // This machine has a Xen; unit tests prove it with a made-up machine.
+        return; // The machine has a Xen; unit tests prove it with a made-up machine.
     }
     let output = vsnd(&["doctor"]);
     assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));

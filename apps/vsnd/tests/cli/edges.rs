@@ -74,7 +74,7 @@ fn the_demo_leaves_nothing_at_ctrl_c() {
     let mut demo = Process(command.spawn().expect("starts"));
     let left = || read_dir(dir.path()).expect("there").flatten().map(|entry| entry.path()).collect::<Vec<_>>();
     eventually("it plays", || left().iter().any(|demo| demo.join("heard.wav").exists()));
-    // As a terminal does: the signal goes to every process of the group.
+    // A terminal does the same: the signal goes to every process of the group.
     kill_process_group(Pid::from_child(&demo.0), Signal::INT).expect("signalled");
     assert_eq!(demo.code(), Some(1));
     assert_eq!(demo.stderr(), "vsnd: interrupted\n");

@@ -151,7 +151,7 @@ fn a_worker_lives_as_long_as_its_guest_has_a_card() {
 
 #[test]
 fn signals_to_all_of_the_daemons_processes_end_it_in_order() {
-    // As a terminal does with Ctrl-C, or a service manager that signals all processes.
+    // A terminal does the same with Ctrl-C, as does a service manager that signals all processes.
     let (world, mut daemon) = two_guests(&[]);
     let player = world.guest(&["play", RECORDING, "--domain", "1"]).spawn().expect("starts");
     let recorded = || std::fs::metadata(world.path("1.wav")).map_or(0, |file| file.len());

@@ -41,7 +41,7 @@ impl Limits {
     pub(crate) const STREAMS_PER_CARD: usize = 64;
     pub(crate) const STREAMS_PER_DOMAIN: usize = 256;
 
-    /// These bounds, with those that `narrower` sets in their place.
+    /// Returns these bounds with those that `narrower` sets in their place.
     pub(crate) fn replaced_by(&self, narrower: &Self) -> Self {
         Self {
             buffer_bytes_max: narrower.buffer_bytes_max.or(self.buffer_bytes_max),

@@ -104,7 +104,7 @@ const CALLS: &[libc::c_long] = &[
     libc::SYS_semop,
     libc::SYS_semtimedop,
     libc::SYS_semctl,
-    // This process, its threads and their priority.
+    // The process itself, its threads and their priority.
     libc::SYS_set_robust_list,
     libc::SYS_set_tid_address,
     libc::SYS_rseq,

@@ -84,13 +84,13 @@ pub(super) struct Reach {
     read: Vec<PathBuf>,
     write: Vec<PathBuf>,
     devices: Vec<PathBuf>,
-    /// This program and its loader.
+    /// The program itself and its loader.
     execute: Vec<PathFd>,
     /// Directory in which control groups are made.
     groups: Option<PathBuf>,
 }
 
-/// This program and its loader, opened while the directories on the way to them can be passed.
+/// The program itself and its loader, opened while the directories on the way to them can be passed.
 #[derive(Debug)]
 pub(super) struct ThisProgram(Vec<PathFd>);
 

@@ -21,14 +21,14 @@ use crate::Config;
 pub use priority::raise as raise_priority;
 pub use probe::{Probe, WorkerProbe};
 
-/// How much of a sandbox there has to be.
+/// Extent to which the sandbox is required.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Mode {
-    /// All of it; what this kernel cannot enforce is an error.
+    /// The whole sandbox; a part that this kernel cannot enforce is an error.
     On,
-    /// What this kernel can enforce; the log says what it cannot.
+    /// The part of the sandbox that this kernel can enforce; the log says what it cannot.
     BestEffort,
-    /// None.
+    /// No sandbox.
     Off,
 }
 

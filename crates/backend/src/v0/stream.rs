@@ -97,7 +97,7 @@ pub(super) enum Awaited {
     Room(Transfer),
     /// The queue is played up to this position.
     Heard(u64),
-    /// These pages can be filled.
+    /// The frames for these pages are captured.
     Captured(Transfer),
     /// Everything is played.
     Drained,

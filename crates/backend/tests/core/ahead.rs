@@ -47,7 +47,7 @@ impl Guest {
             assert_eq!(self.read(host, until), Ok(()));
             assert_eq!(host.kept.len(), before + usize::from(self.asked > host.told), "kept until it is told");
             if self.asked <= host.told {
-                // It was late, and answered at once.
+                // The READ was late, and answered at once.
                 host.answered.push((self.asked, Ok(())));
                 return self.wake(host);
             }
@@ -117,7 +117,8 @@ fn further_reads_may_lie_in_the_ring_while_some_are_laid_out() {
         }
         assert_eq!((host.events, guest.heard.len() as u64), (50, 50 * guest.period));
         assert!(in_order(&guest.heard));
-        // It lays out nothing more: what is there is answered, then each is wanted to be told.
+        // The guest lays out nothing more: the READs that are there are answered, then a notification of each request
+        // is wanted.
         for left in [16, 1, 1] {
             host.now_ns = host.core.next_wake_ns().expect("running");
             host.look(Device::READY);
@@ -130,7 +131,7 @@ fn further_reads_may_lie_in_the_ring_while_some_are_laid_out() {
         host.trigger(Trigger::Resume);
         assert_eq!(host.core.requests_awaited(), 16);
     }
-    // Of a second: an answer would take too long.
+    // Periods of a second: an answer would take too long.
     let (mut host, mut guest) = stream(Pace::Clock, 48_000, 4, 2);
     host.trigger(Trigger::Start);
     guest.wake(&mut host);
@@ -159,7 +160,7 @@ fn a_read_that_asks_for_what_cannot_be_is_refused_and_the_others_stay() {
         assert_eq!(host.request(asked, none), Err(Errno::EINVAL), "{asked:?}");
     }
     assert_eq!(host.kept.len(), 3);
-    // As many as the ring of requests has slots.
+    // READs are kept until there are as many as the ring of requests has slots.
     let byte = Operation::ReadAhead { span: Span { offset: 5760, length: 1 }, until_bytes: 5761 };
     for _ in 3..32 {
         assert!(host.request(byte, none).is_ok());

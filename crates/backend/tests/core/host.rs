@@ -14,12 +14,12 @@ use sndif::{Errno, Format, GrantRef, SharedMemory};
 
 pub const MILLISECOND: u64 = 1_000_000;
 
-/// What the host's device does at a look.
+/// Behaviour of the host's device at a look.
 #[derive(Debug, Clone, Copy)]
 pub struct Device {
     /// Frames that it takes or gives at most.
     pub frames: usize,
-    /// Of the frames taken, those that nobody has heard yet (at most; a device paced by the clock has none).
+    /// Frames taken that nobody has heard yet (at most; a device paced by the clock has none).
     pub queued: u64,
     /// The guest's event page is full.
     pub page_full: bool,
@@ -36,7 +36,7 @@ pub struct Host<M> {
     pub ring_bytes: u64,
     /// Bytes taken from the guest or captured for it, counted as positions are.
     pub taken: u64,
-    /// What the guest was told last.
+    /// Position that the guest was told last.
     pub told: u64,
     pub events: u64,
     pace: Pace,
@@ -133,7 +133,7 @@ impl<M: SharedMemory> Host<M> {
                 assert!(parts > 1, "what is short is copied at once");
                 response
             }
-            // Its answer is still to come: `kept_reads`.
+            // The answer is still to come: `kept_reads`.
             Outcome::Kept => {
                 let Operation::ReadAhead { until_bytes, .. } = operation else { unreachable!("no READ is kept") };
                 self.kept.push_back((id, until_bytes));
@@ -278,7 +278,7 @@ pub fn next_byte(byte: u8) -> u8 {
     if byte == 250 { 0 } else { byte + 1 }
 }
 
-/// So many steps of a property at most; in an interpreter (miri), a tenth.
+/// Number of steps of a property: `steps`, or a tenth of it in an interpreter (miri).
 pub fn few(steps: usize) -> usize {
     if cfg!(miri) { steps / 10 } else { steps }
 }

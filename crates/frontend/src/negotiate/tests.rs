@@ -73,14 +73,14 @@ fn the_nearest_sizes_are_taken() {
 #[test]
 fn errors_say_what_is_possible() {
     let error = |wanted| run(wanted, narrow).0.unwrap_err().to_string();
-    // These are excluded by the configuration.
+    // The configuration excludes these.
     assert_eq!(error(Wanted { format: Format::U8, ..WANTED }), "format u8 is not possible; possible: s16_le s32_le");
     assert_eq!(
         error(Wanted { rate_hz: 45_000, ..WANTED }),
         "rate 45000 Hz is not possible; possible: 44100 48000 96000 Hz"
     );
     assert_eq!(error(Wanted { channels: 9, ..WANTED }), "9 channels are not possible; possible: 1 to 8");
-    // These are excluded by the backend.
+    // The backend excludes these.
     assert_eq!(error(Wanted { format: Format::S32Le, ..WANTED }), "format s32_le is not possible; possible: s16_le");
     assert_eq!(error(Wanted { rate_hz: 96_000, ..WANTED }), "rate 96000 Hz is not possible; possible: 44100 48000 Hz");
     assert_eq!(error(Wanted { channels: 4, ..WANTED }), "4 channels are not possible; possible: 1 to 2");

@@ -366,7 +366,7 @@ mod positions_that_cannot_be_true_are_ignored_and_counted {
         pair.backend.report(96);
         pair.stream.take_events().unwrap();
         assert_eq!((pair.stream.counters().ignored_closed, pair.stream.position_bytes()), (2, 0));
-        // What lies unread in the page belongs to the closed stream.
+        // Events that lie unread in the page belong to the closed stream.
         pair.backend.report(400);
         pair.run(open()).result.unwrap();
         pair.write(4000);
@@ -421,10 +421,10 @@ mod positions_that_cannot_be_true_are_ignored_and_counted {
     fn events_that_are_not_believed_break_the_stream_unless_it_gets_on() {
         let mut pair = playing();
         assert_eq!(flood(&mut pair, u64::MAX, USELESS_MAX), Ok(0));
-        // A position that moves makes good for what went before.
+        // A position that moves makes up for the events before it.
         assert_eq!(flood(&mut pair, 400, 1), Ok(1));
         assert_eq!(flood(&mut pair, 200, USELESS_MAX), Ok(0));
-        // So does an answer.
+        // An answer does so, too.
         pair.run(Operation::QueryHwParams(HwParams::ANY));
         assert_eq!(flood(&mut pair, u64::MAX, USELESS_MAX), Ok(0));
         assert_eq!(flood(&mut pair, u64::MAX, 1), Err(Violation::Disbelieved));

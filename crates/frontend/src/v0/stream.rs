@@ -177,7 +177,7 @@ impl<M: SharedMemory> Stream<M> {
                 _ => {}
             }
         }
-        // Whatever a backend answers to CLOSE, it gets no more frames.
+        // A backend gets no more frames, whatever it answers to CLOSE.
         self.open &= operation != Operation::Close;
         Ok(Some(Completion { operation, tag, success: response.success, volume: response.volume }))
     }

@@ -36,7 +36,7 @@ fn halves() -> (Header, Half) {
     (Header::read(&linux().join("vsnd.h")), Half::read(&linux().join("kmod/src")))
 }
 
-/// Whether a type of Rust is what C has, in an argument, a result or a member.
+/// Returns true if a type of Rust is the same as C's, in an argument, a result or a member.
 ///
 /// Structures that only one half can look into are `void` to the other, whose `const` says nothing then. Text is bytes.
 fn agree(c: &str, rust: &str) -> bool {

@@ -31,7 +31,7 @@ pub struct Span {
     pub length: u32,
 }
 
-/// How a stream is to be opened (`struct xensnd_open_req`).
+/// Parameters of OPEN (`struct xensnd_open_req`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenParams {
     /// Frames per second.
@@ -87,7 +87,7 @@ pub enum Operation {
     QueryHwParams(HwParams),
     /// Asks for bytes to be put into the buffer once they are captured.
     ReadAhead {
-        /// Where they go.
+        /// Place in the buffer that they are put into.
         span: Span,
         /// Position at the end of them, as events tell it.
         until_bytes: u64,
@@ -99,18 +99,18 @@ pub enum Operation {
 pub struct Request {
     /// The frontend's own number, echoed in the response.
     pub id: u16,
-    /// What is asked.
+    /// The operation that is asked for.
     pub operation: Operation,
 }
 
 /// A request that cannot be understood, with all that is needed to answer it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rejected {
-    /// Its id.
+    /// Id of the request.
     pub id: u16,
-    /// Its operation code, known or not.
+    /// Operation code of the request, known or not.
     pub opcode: u8,
-    /// What to answer.
+    /// Error to answer.
     pub errno: Errno,
 }
 

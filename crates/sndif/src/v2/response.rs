@@ -11,7 +11,7 @@ pub struct Response {
     pub id: u16,
     /// The operation code of the request, even an unknown one.
     pub opcode: u8,
-    /// How it went.
+    /// Outcome of the request.
     pub result: Result<(), Errno>,
     /// The narrowed space; only a successful HW_PARAM_QUERY carries one.
     pub params: Option<HwParams>,

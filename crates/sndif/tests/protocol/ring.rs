@@ -117,8 +117,8 @@ proptest! {
         }
     }
 
-    /// Whatever the guest writes, the backend takes at most a ring of requests that it has not answered, and once
-    /// broken it stays broken.
+    /// The backend takes at most a ring of requests that it has not answered, whatever the guest writes, and once
+    /// broken the ring stays broken.
     #[test]
     fn ring_overflow_a_hostile_frontend_breaks_its_ring_at_most(
         writes in vec((0..70_usize, prop_oneof![any::<u32>(), 0..80_u32], 0..4_u8), 0..few(200)),

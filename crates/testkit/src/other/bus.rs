@@ -11,7 +11,7 @@ use xen::Xen;
 use super::stream::{Nodes, Stream};
 use super::{Card, Error, Operations};
 
-/// How long nothing is looked at when nothing happens: an order to end is seen then.
+/// Longest wait for something to happen; an order to end is seen after it.
 const IDLE: Duration = Duration::from_millis(10);
 
 pub(super) struct Bus {
@@ -47,7 +47,7 @@ impl Bus {
         let mut bus = Self { xen, store, card, operations, front, back, contact, connections: 0, streams };
         for name in [node::FEATURE_VOLUME, node::FEATURE_MUTE, node::FEATURE_READ_AHEAD] {
             let path = format!("{}/{name}", bus.back);
-            // Those of the daemon that served the card before.
+            // A node may be left from the daemon that served the card before.
             if bus.card.habits.offers_mixer && name != node::FEATURE_READ_AHEAD {
                 bus.store.write(&path, b"1")?;
             } else if bus.store.exists(&path)? {

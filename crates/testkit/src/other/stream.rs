@@ -20,7 +20,7 @@ use super::{Card, Error, Habits, Operations};
 const IN_CONS: usize = 0;
 const IN_PROD: usize = 4;
 
-/// What every device can do.
+/// Capabilities of every device.
 const DEVICE: HwParams = HwParams {
     formats: FormatSet::ALL,
     rates_hz: Interval::new(5512, 192_000),
@@ -29,7 +29,7 @@ const DEVICE: HwParams = HwParams {
     period_frames: Interval::new(32, 1 << 17),
 };
 
-/// Whether the device opens with a format, of those that a query allows.
+/// Returns true if the device opens with a format, of those that a query allows.
 fn opens(format: Format) -> bool {
     matches!(format, Format::U8 | Format::S16Le | Format::S24Le | Format::S32Le | Format::F32Le)
 }
@@ -46,7 +46,7 @@ pub(super) struct Nodes {
 pub(super) struct Stream {
     card: Card,
     direction: Direction,
-    /// Where playing goes.
+    /// File that playing goes to.
     path: PathBuf,
     ring: BackRing<Mapped>,
     ring_channel: EventChannel,
@@ -60,7 +60,7 @@ pub(super) struct Stream {
 struct Open {
     pages: Mapped,
     device: Device,
-    /// When the timer tells of the next position, and what it told last.
+    /// Time at which the timer tells of the next position, and the position that it told last.
     next: Option<Instant>,
     told: u64,
 }
