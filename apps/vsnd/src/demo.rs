@@ -16,7 +16,7 @@ use host_audio::wav::{self, WavAudio};
 use host_audio::{DeviceOptions, DeviceSpec, Direction, StreamLabel};
 use indicatif::ProgressBar;
 use program::{ExitStatus, Failure};
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use sndif::{Format, Protocol};
 
 use crate::complete;
@@ -30,7 +30,7 @@ use crate::shape::Shape;
 /// A recording from Debian's alsa-utils.
 const DEFAULT_FILE: &str = "/usr/share/sounds/alsa/Front_Center.wav";
 
-/// Time that a process may take to end.
+/// Time that a process may take to be ready, and to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
@@ -285,6 +285,16 @@ impl Process {
 
     /// Waits for the first line, with which the process says that it is ready.
     fn first_line(&mut self) -> Result<(), Failure> {
+        if let Some(out) = &self.out {
+            let patience = Timespec::try_from(PATIENCE).map_err(Failure::with(ExitStatus::Failure))?;
+            let mut events = [PollFd::new(out.get_ref(), PollFlags::IN)];
+            let ready = rustix::io::retry_on_intr(|| rustix::event::poll(&mut events, Some(&patience)))
+                .map_err(Failure::with(ExitStatus::Failure))?;
+            if ready == 0 {
+                let message = format!("{} was not ready within {} s", self.name, PATIENCE.as_secs());
+                return Err(Failure::new(ExitStatus::Failure, message));
+            }
+        }
         match self.line()? {
             Some(_) => Ok(()),
             None => {

@@ -33,7 +33,7 @@ enum ManualPage {
 #[command(
     version,
     after_help = "Exit status: 0 ended when asked, 1 unexpected error, 2 command line, \
-    3 configuration, 4 no Xen, 7 standard output, 8 host device, 10 Xen went away, 12 another program listens where the daemon is to."
+    3 configuration, 4 no Xen, 7 standard output, 10 Xen went away, 12 another program listens where the daemon is to."
 )]
 struct Arguments {
     /// The Xen to serve: `dev` for the real one, `emu:DIR` for the emulation in DIR [env: VSND_XEN].
@@ -220,6 +220,7 @@ fn status_of(error: &Error) -> ExitStatus {
         }
         Error::Listen(ListenError::NoGroup(_) | ListenError::System { .. }) => ExitStatus::Config,
         Error::System(_) => ExitStatus::Failure,
-        Error::HostDevice(_) => ExitStatus::HostDevice,
+        // A kind of device that is not built in: the configuration names what cannot be had.
+        Error::HostDevice(_) => ExitStatus::Config,
     }
 }

@@ -30,7 +30,7 @@ const SECTIONS: Sections<'static> = Sections {
         ("PULSE_SERVER, PULSE_COOKIE", "the PulseAudio server of a device that names none, and its cookie"),
         ("PIPEWIRE_REMOTE, PIPEWIRE_RUNTIME_DIR, XDG_RUNTIME_DIR", "the PipeWire server of a device that names none"),
     ],
-    statuses: &[S::Success, S::Failure, S::Usage, S::Config, S::NoXen, S::File, S::HostDevice, S::Lost, S::Busy],
+    statuses: &[S::Success, S::Failure, S::Usage, S::Config, S::NoXen, S::File, S::Lost, S::Busy],
     see_also: &["vsndd.toml(5)", "vsnd(1)", "vsnd-doctor(1)", "xl.cfg(5)"],
 };
 

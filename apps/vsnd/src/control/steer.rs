@@ -111,7 +111,12 @@ fn change_by(daemon: &Daemon, json: bool, target: &Target, by: Change) -> Result
     let mut client = daemon.connect()?;
     let status = list::status(&mut client, false)?;
     let mut out = Output::new();
-    for (target, stream) in named(&status, target)? {
+    let streams = named(&status, target).map_err(|failure| {
+        let message =
+            format!("{}; a volume with `=`, such as `=-6dB`, also holds for streams to come", failure.message);
+        Failure::new(ExitStatus::NoCard, message)
+    })?;
+    for (target, stream) in streams {
         let request = Request::Volume { target, volume_db: by.applied_to(stream.volume_db) };
         ask(&mut client, &mut out, json, &request)?;
     }

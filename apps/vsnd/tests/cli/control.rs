@@ -121,7 +121,9 @@ fn a_signed_volume_changes_the_present_one_of_each_stream() {
         let expected = [Request::List { levels: false }, volume("studio/0/0/0", loud), volume("studio/0/0/1", quiet)];
         assert_eq!(asked, expected, "{change}");
     }
-    expect(&vsnd_with(&["volume", "nobody", "+3dB"], usual).0, 5, "no stream of `nobody` is connected");
+    let (output, _) = vsnd_with(&["volume", "nobody", "+3dB"], usual);
+    expect(&output, 5, "no stream of `nobody` is connected");
+    expect(&output, 5, "`=-6dB`, also holds for streams to come");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The main job: `vsnd demo`.
 
-use crate::common::{stderr, vsnd};
+use crate::common::{program, stderr, vsnd};
 
 fn report(arguments: &[&str]) -> serde_json::Value {
     let output = vsnd(arguments);
@@ -73,4 +73,17 @@ fn what_the_demo_cannot_use_has_its_own_exit_status() {
         assert_eq!(output.status.code(), Some(status), "{arguments:?}: {}", stderr(&output));
         assert!(stderr(&output).contains(needle), "{}", stderr(&output));
     }
+}
+
+#[test]
+fn a_daemon_that_never_becomes_ready_is_not_waited_for_without_end() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().expect("a directory");
+    let (copy, daemon) = (dir.path().join("vsnd"), dir.path().join("vsndd"));
+    std::fs::copy(program("vsnd"), &copy).expect("copied");
+    std::fs::write(&daemon, "#!/bin/sh\nexec sleep 300\n").expect("written");
+    std::fs::set_permissions(&daemon, std::fs::Permissions::from_mode(0o755)).expect("executable");
+    let output = std::process::Command::new(&copy).arg("demo").output().expect("runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("vsndd was not ready within 10 s"), "{}", stderr(&output));
 }
