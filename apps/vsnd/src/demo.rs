@@ -30,7 +30,7 @@ use crate::shape::Shape;
 /// A recording from Debian's alsa-utils.
 const DEFAULT_FILE: &str = "/usr/share/sounds/alsa/Front_Center.wav";
 
-/// Time that a process may take to be ready, and to end.
+/// Time that a process may take to be ready, and to end, and the host's device to tell what it can do.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
@@ -97,7 +97,7 @@ impl Demo<'_> {
         };
         // The daemon would go on without the device, for the sake of other guests; here there are none.
         let nobody = StreamLabel { domain: 0, card: 0, pcm: 0, stream: 0 };
-        let device = sink.device(&DeviceOptions::default());
+        let device = sink.device(&DeviceOptions { patience: PATIENCE, ..DeviceOptions::default() });
         device.check(&nobody, Direction::Playback).map_err(Failure::with(ExitStatus::HostDevice))?;
         let total = frames(&expected);
         let daemon = self.daemon(&xen_dir, &["--sink".into(), sink.to_string()])?;
