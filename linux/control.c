@@ -95,8 +95,8 @@ int vsnd_card_add_control(struct snd_card *card, const struct vsnd_control *cont
 	if (!control->is_switch) {
 		known->scale[SNDRV_CTL_TLVO_TYPE] = SNDRV_CTL_TLVT_DB_SCALE;
 		known->scale[SNDRV_CTL_TLVO_LEN] = 2 * sizeof(unsigned int);
-		known->scale[SNDRV_CTL_TLVO_DB_SCALE_MIN] = control->min_centibel;
-		known->scale[SNDRV_CTL_TLVO_DB_SCALE_MUTE_AND_STEP] = control->step_centibel |
+		known->scale[SNDRV_CTL_TLVO_DB_SCALE_MIN] = control->min_millibel;
+		known->scale[SNDRV_CTL_TLVO_DB_SCALE_MUTE_AND_STEP] = control->step_millibel |
 			(control->min_is_silence ? TLV_DB_SCALE_MUTE : 0);
 		new.access |= SNDRV_CTL_ELEM_ACCESS_TLV_READ;
 		new.tlv.p = known->scale;

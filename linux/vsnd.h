@@ -443,8 +443,8 @@ struct vsnd_control {
 	u32 channels;
 	s32 min, max;
 	/* Volume: value of min, and a step, in hundredths of a decibel. */
-	s32 min_centibel;
-	u32 step_centibel;
+	s32 min_millibel;
+	u32 step_millibel;
 };
 
 int vsnd_card_add_control(struct snd_card *card, const struct vsnd_control *control,

@@ -1,7 +1,7 @@
 //! A stream's host side: the route that the policy chose, and the device that it leads to.
 
 use backend::{DeviceLimits, Pace};
-use host_audio::{DeviceOptions, HostDevice, HostStream, Least, Pacing, Sink, Source, StreamLabel, StreamSpec};
+use host_audio::{DeviceOptions, HostDevice, HostStream, Minimums, Pacing, Sink, Source, StreamLabel, StreamSpec};
 use sndif::store::Direction;
 use sndif::v2::Interval;
 
@@ -97,9 +97,9 @@ impl Endpoint {
     }
 
     /// Minimum period and buffer of the device.
-    pub(crate) fn least(&self, direction: Direction, stream: &StreamSpec) -> Least {
+    pub(crate) fn minimums(&self, direction: Direction, stream: &StreamSpec) -> Minimums {
         // The device's own values would tell a stream without permission that it gets silence.
-        if self.is_granted() { self.device.least(direction, stream) } else { Least::default() }
+        if self.is_granted() { self.device.minimums(direction, stream) } else { Minimums::default() }
     }
 
     /// Capabilities of the device, within the host's bounds; if they cannot be found out now, OPEN will tell.

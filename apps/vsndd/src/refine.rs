@@ -1,7 +1,7 @@
 //! Answers to HW_PARAM_QUERY about periods and buffers: for a stream that is fully described, within the minimum of the
 //! host's device.
 
-use host_audio::{Least, StreamSpec};
+use host_audio::{Minimums, StreamSpec};
 use sndif::Errno;
 use sndif::v2::{HwParams, Interval, Response};
 
@@ -20,10 +20,10 @@ fn only_stream(params: &HwParams) -> Option<StreamSpec> {
 }
 
 /// Narrows an answer to the device's minimum; `EINVAL` if nothing is left.
-pub(crate) fn refine(response: Response, least: impl FnOnce(&StreamSpec) -> Least) -> Response {
+pub(crate) fn refine(response: Response, minimums: impl FnOnce(&StreamSpec) -> Minimums) -> Response {
     let Some(mut params) = response.params else { return response };
     let Some(stream) = only_stream(&params) else { return response };
-    let Least { period_frames, buffer_frames } = least(&stream);
+    let Minimums { period_frames, buffer_frames } = minimums(&stream);
     params.period_frames = params.period_frames.intersection(Interval::new(period_frames, u32::MAX));
     params.buffer_frames = params.buffer_frames.intersection(Interval::new(buffer_frames, u32::MAX));
     if params.is_empty() {
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
     use sndif::{Format, FormatSet};
 
-    const DMIX: Least = Least { period_frames: 1_024, buffer_frames: 2_048 };
+    const DMIX: Minimums = Minimums { period_frames: 1_024, buffer_frames: 2_048 };
 
     fn answer(rates_hz: Interval, period_frames: Interval) -> Response {
         let params = HwParams {
@@ -60,7 +60,7 @@ mod tests {
         let params = refined.params.unwrap();
         assert_eq!(params.period_frames, Interval::new(1_024, 32_768));
         assert_eq!(params.buffer_frames, Interval::new(2_048, 65_536));
-        assert_eq!(refine(asked, |_| Least::default()), asked);
+        assert_eq!(refine(asked, |_| Minimums::default()), asked);
     }
 
     #[test]

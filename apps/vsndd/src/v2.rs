@@ -245,7 +245,7 @@ impl GuestStream {
                 if let Some(refusal) = self.core.take_refusal() {
                     self.host.refuse(turn, &refusal.to_string());
                 }
-                refine(response, |stream| self.endpoint.least(self.core.direction(), stream))
+                refine(response, |stream| self.endpoint.minimums(self.core.direction(), stream))
             }
             Outcome::Closed(response) => response,
             Outcome::Copying(_) => {

@@ -158,7 +158,7 @@ impl Handshake {
     /// wait for the next connection does not grow.
     pub fn disconnected(&mut self, now_ns: u64) -> Vec<Action> {
         let mut actions = Vec::new();
-        self.close_until(now_ns.saturating_add(hold_off::LEAST_NS), &mut actions);
+        self.close_until(now_ns.saturating_add(hold_off::MIN_NS), &mut actions);
         actions
     }
 

@@ -2,8 +2,8 @@
 
 /// Delay of the next offer after the first failed connection: a frontend that fails each time would otherwise keep both
 /// ends busy. Linux waits a second for the offer when its driver is removed.
-pub(crate) const LEAST_NS: u64 = 200_000_000;
-const MOST_NS: u64 = 10_000_000_000;
+pub(crate) const MIN_NS: u64 = 200_000_000;
+const MAX_NS: u64 = 10_000_000_000;
 
 /// Time without a fault after which the next fault counts as the first.
 const CALM_NS: u64 = 10_000_000_000;
@@ -28,7 +28,7 @@ impl HoldOff {
         if now_ns > self.until_ns.saturating_add(CALM_NS) {
             self.level = 0;
         }
-        let length_ns = LEAST_NS.saturating_mul(1_u64.checked_shl(self.level).unwrap_or(u64::MAX)).min(MOST_NS);
+        let length_ns = MIN_NS.saturating_mul(1_u64.checked_shl(self.level).unwrap_or(u64::MAX)).min(MAX_NS);
         self.level = self.level.saturating_add(1);
         self.until_ns = now_ns.saturating_add(length_ns);
         self.until_ns
@@ -61,9 +61,9 @@ mod tests {
         for _ in 0..100 {
             hold_off.fault(now_ns);
         }
-        assert_eq!(hold_off.fault(now_ns), now_ns + MOST_NS);
-        now_ns += MOST_NS + CALM_NS + 1;
-        assert_eq!(hold_off.fault(now_ns), now_ns + LEAST_NS);
+        assert_eq!(hold_off.fault(now_ns), now_ns + MAX_NS);
+        now_ns += MAX_NS + CALM_NS + 1;
+        assert_eq!(hold_off.fault(now_ns), now_ns + MIN_NS);
     }
 
     #[test]
@@ -72,8 +72,8 @@ mod tests {
         for _ in 0..BURST {
             assert_eq!(hold_off.connection(0), None);
         }
-        assert_eq!(hold_off.connection(0), Some(LEAST_NS));
-        assert_eq!(hold_off.connection(0), Some(2 * LEAST_NS));
+        assert_eq!(hold_off.connection(0), Some(MIN_NS));
+        assert_eq!(hold_off.connection(0), Some(2 * MIN_NS));
         // One connection per second is no storm.
         let mut now_ns = 100 * SECOND;
         for _ in 0..100 {

@@ -104,7 +104,7 @@ impl Capabilities {
 
 /// Smallest period and buffer with which a device carries a stream; 0 where the device has no bound of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Least {
+pub struct Minimums {
     /// Frames after which the device's position is sure to have moved on.
     pub period_frames: u32,
     /// Frames with which the device does not run dry while its owner has a period's time to write the next one.
@@ -166,9 +166,9 @@ pub trait HostDevice: Send {
     /// The minimum period and buffer with which the device carries a stream of `spec`, whose own sizes are ignored; the
     /// device is not held open. No bound where the minimum cannot be found out now. An answer is remembered for a
     /// while, so asking often is cheap.
-    fn least(&self, direction: Direction, spec: &StreamSpec) -> Least {
+    fn minimums(&self, direction: Direction, spec: &StreamSpec) -> Minimums {
         let _ = (direction, spec);
-        Least::default()
+        Minimums::default()
     }
 
     /// Begins to open the device for playback, without waiting for a sound server or a card:

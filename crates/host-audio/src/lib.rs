@@ -35,7 +35,7 @@ mod stream;
 pub mod wav;
 
 pub use device::{
-    Capabilities, DeviceOptions, Direction, HostDevice, Least, StreamLabel, StreamSpec, WhenAbsent, identity,
+    Capabilities, DeviceOptions, Direction, HostDevice, Minimums, StreamLabel, StreamSpec, WhenAbsent, identity,
 };
 pub use error::{Error, ErrorKind};
 pub use spec::{DeviceSpec, ParseDeviceError};

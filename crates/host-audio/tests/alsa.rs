@@ -7,7 +7,7 @@ use common::{
     OpenAndWait, QUIET, SPEC, WHO, assert_heard_behind_every_gap, noise, paced, paced_within, play,
     play_with_every_gap, wait_until,
 };
-use host_audio::{DeviceOptions, DeviceSpec, Direction, HostDevice, Least, Sink, StreamSpec};
+use host_audio::{DeviceOptions, DeviceSpec, Direction, HostDevice, Minimums, Sink, StreamSpec};
 use sndif::Format;
 use sound_servers::{Kind, Server};
 use std::fs;
@@ -62,7 +62,7 @@ fn a_pcm_that_waits_for_its_server_keeps_nobody_waiting() {
     // The default patience, which is short.
     let waiting = DeviceSpec::Alsa("waits".into()).device(&DeviceOptions::default());
     assert!(slow(&*waiting), "{:?}", asked(&*waiting));
-    assert_eq!(waiting.least(Direction::Capture, &SPEC), Least::default());
+    assert_eq!(waiting.minimums(Direction::Capture, &SPEC), Minimums::default());
     assert!(slow(&*DeviceSpec::Alsa("waits".into()).device(&DeviceOptions::default())));
     assert!(asked(&*device("null")).is_ok());
     // Streams that are opened and dropped leave no more behind than the first of them did.
@@ -222,12 +222,12 @@ fn capabilities_are_had_without_holding_the_pcm() {
 fn the_least_period_and_buffer_are_the_pcms_own_and_nothing_where_it_is_not_there() {
     let spec = StreamSpec { format: Format::U8, rate_hz: 8_000, channels: 1, ..SPEC };
     for name in ["null", "plug:null"] {
-        let least = device(name).least(Direction::Playback, &spec);
+        let least = device(name).minimums(Direction::Playback, &spec);
         let opened = StreamSpec { period_frames: least.period_frames, buffer_frames: least.buffer_frames, ..spec };
         assert!(least.period_frames > 0 && least.buffer_frames >= 2 * least.period_frames, "{name}: {least:?}");
         play(&mut *device(name).open_sink(&WHO, &opened).unwrap(), 1, &noise(80));
     }
-    assert_eq!(device("no_such_pcm").least(Direction::Playback, &spec), Least::default());
+    assert_eq!(device("no_such_pcm").minimums(Direction::Playback, &spec), Minimums::default());
 }
 
 /// ALSA's plugin for PulseAudio has periods of at least 128 bytes: 16 ms of this stream.
@@ -259,7 +259,7 @@ fn a_pcm_with_a_shortest_period_says_so_and_plays_with_it() {
         run_beside(&Server::start(Kind::PulseAudio), "a_pcm_with_a_shortest_period_says_so_and_plays_with_it");
         return;
     }
-    let least = device("pulse").least(Direction::Playback, &COARSE);
+    let least = device("pulse").minimums(Direction::Playback, &COARSE);
     assert_eq!(least.period_frames, 128);
     assert!(least.buffer_frames >= 256, "{least:?}");
     let spec = StreamSpec { period_frames: least.period_frames, buffer_frames: least.buffer_frames, ..COARSE };

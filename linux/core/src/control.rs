@@ -27,9 +27,9 @@ pub struct Control {
     /// The largest value.
     pub max: i32,
     /// Level of a volume's smallest value, in hundredths of a decibel.
-    pub min_centibel: i32,
+    pub min_millibel: i32,
     /// The step of a volume, in hundredths of a decibel.
-    pub step_centibel: u32,
+    pub step_millibel: u32,
     /// True if the smallest value of a volume is silence.
     pub min_is_silence: bool,
 }
@@ -61,8 +61,8 @@ impl<P: Platform> Substream<P> {
                     channels: stream.info().limits.channels.max.min(VALUES_MAX),
                     min: 0,
                     max: VOLUME_MAX,
-                    min_centibel: -10_000,
-                    step_centibel: 1,
+                    min_millibel: -10_000,
+                    step_millibel: 1,
                     min_is_silence: true,
                 }
             }
@@ -75,8 +75,8 @@ impl<P: Platform> Substream<P> {
                 channels: STEREO,
                 min: *Level::RANGE.start(),
                 max: *Level::RANGE.end(),
-                min_centibel: -4500,
-                step_centibel: 30,
+                min_millibel: -4500,
+                step_millibel: 30,
                 min_is_silence: false,
             },
         };

@@ -309,8 +309,8 @@ fn add_control(card: *mut ffi::SndCard, stream: &Substream<Kernel>, knob: Knob, 
         channels: control.channels,
         min: control.min,
         max: control.max,
-        min_centibel: control.min_centibel,
-        step_centibel: control.step_centibel,
+        min_millibel: control.min_millibel,
+        step_millibel: control.step_millibel,
     };
     // SAFETY: the card lives, and has a reference to the sound that the stream belongs to.
     check(unsafe { ffi::vsnd_card_add_control(card, &control, name.as_ptr(), name.len()) })

@@ -106,8 +106,8 @@ pub(crate) struct ControlC {
     pub(crate) channels: u32,
     pub(crate) min: i32,
     pub(crate) max: i32,
-    pub(crate) min_centibel: i32,
-    pub(crate) step_centibel: u32,
+    pub(crate) min_millibel: i32,
+    pub(crate) step_millibel: u32,
 }
 
 unsafe extern "C" {

@@ -88,13 +88,13 @@ pub(super) fn realtime_priority<'de, D: Deserializer<'de>>(deserializer: D) -> R
 
 fn bounded<'de, D: Deserializer<'de>, N: TryFrom<i64> + Copy + PartialOrd + fmt::Display>(
     deserializer: D,
-    least: N,
-    most: N,
+    minimum: N,
+    maximum: N,
 ) -> Result<Option<N>, D::Error> {
     let number = i64::deserialize(deserializer)?;
     match N::try_from(number) {
-        Ok(number) if (least..=most).contains(&number) => Ok(Some(number)),
-        _ => Err(D::Error::custom(format!("{number} is not between {least} and {most}"))),
+        Ok(number) if (minimum..=maximum).contains(&number) => Ok(Some(number)),
+        _ => Err(D::Error::custom(format!("{number} is not between {minimum} and {maximum}"))),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::behind::Behind;
 use super::chmap;
 use crate::speakers::Order;
-use crate::{Capabilities, Direction, Error, Least, StreamSpec};
+use crate::{Capabilities, Direction, Error, Minimums, StreamSpec};
 use alsa::pcm::{Access, Format as AlsaFormat, Frames, HwParams, PCM};
 use alsa::{Output, ValueOr};
 use sndif::Format;
@@ -90,7 +90,7 @@ pub(super) fn capabilities(name: &str, direction: Direction) -> Result<Capabilit
 }
 
 /// Opens the PCM for a moment and asks for the minimum period and buffer of a stream.
-pub(super) fn least(name: &str, direction: Direction, spec: &StreamSpec) -> Result<Least, Error> {
+pub(super) fn minimums(name: &str, direction: Direction, spec: &StreamSpec) -> Result<Minimums, Error> {
     let pcm = open_pcm(name, direction)?;
     let params = params_for(&pcm, name, direction, spec)?;
     let ask = || {
@@ -98,7 +98,7 @@ pub(super) fn least(name: &str, direction: Direction, spec: &StreamSpec) -> Resu
         // One period is played while the other is filled.
         let buffer = params.get_buffer_size_min()?.max(period.saturating_mul(2));
         let frames = |frames| u32::try_from(frames).unwrap_or(u32::MAX);
-        Ok(Least { period_frames: frames(period), buffer_frames: frames(buffer) })
+        Ok(Minimums { period_frames: frames(period), buffer_frames: frames(buffer) })
     };
     ask().map_err(|error| setup_error(name, direction, "to say what it can do", error))
 }

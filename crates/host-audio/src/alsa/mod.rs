@@ -9,7 +9,7 @@ mod tail;
 
 use crate::live::{Driver, Input, Opened, Output};
 use crate::offer::Offer;
-use crate::{Capabilities, DeviceSpec, Direction, Error, Least, StreamLabel, StreamSpec};
+use crate::{Capabilities, DeviceSpec, Direction, Error, Minimums, StreamLabel, StreamSpec};
 use std::time::Duration;
 
 /// Driver of `alsa:PCM`.
@@ -36,9 +36,9 @@ impl Driver for AlsaDriver {
         ask::ask(&self.name, self.patience, move || hw::capabilities(&name, direction))
     }
 
-    fn least(&self, direction: Direction, spec: &StreamSpec) -> Result<Least, Error> {
+    fn minimums(&self, direction: Direction, spec: &StreamSpec) -> Result<Minimums, Error> {
         let (name, spec) = (self.name.clone(), *spec);
-        ask::ask(&self.name, self.patience, move || hw::least(&name, direction, &spec))
+        ask::ask(&self.name, self.patience, move || hw::minimums(&name, direction, &spec))
     }
 
     fn open_output(&self, _who: &StreamLabel, spec: &StreamSpec) -> Result<Opened<dyn Output>, Error> {

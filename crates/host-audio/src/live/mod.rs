@@ -19,8 +19,8 @@ mod event;
 mod failover;
 mod input;
 mod known;
-mod least;
 mod link;
+mod minimums;
 mod output;
 mod player;
 mod playing;
@@ -40,11 +40,11 @@ pub(crate) use link::{Mode, wait_for};
 pub(crate) use queue::queue_frames;
 
 use crate::{
-    Capabilities, DeviceOptions, Direction, Error, HostDevice, Least, ServerVolume, Sink, Source, StreamLabel,
+    Capabilities, DeviceOptions, Direction, Error, HostDevice, Minimums, ServerVolume, Sink, Source, StreamLabel,
     StreamSpec, WhenAbsent,
 };
 use known::Known;
-use least::LeastCache;
+use minimums::MinimumsCache;
 use reopen::Opener;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -160,8 +160,8 @@ pub(crate) trait Driver: Send + Sync + 'static {
     }
 
     /// The minimum period and buffer for a stream; the device is not held open.
-    fn least(&self, _direction: Direction, _spec: &StreamSpec) -> Result<Least, Error> {
-        Ok(Least::default())
+    fn minimums(&self, _direction: Direction, _spec: &StreamSpec) -> Result<Minimums, Error> {
+        Ok(Minimums::default())
     }
 
     /// Opens the device for playback; in a thread that may wait.
@@ -177,14 +177,14 @@ pub(crate) struct LiveDevice<D> {
     absent: WhenAbsent,
     patience: Duration,
     known: Arc<Known>,
-    least: Mutex<LeastCache>,
+    minimums: Mutex<MinimumsCache>,
 }
 
 impl<D: Driver> LiveDevice<D> {
     pub fn new(driver: D, options: &DeviceOptions) -> Self {
         let (absent, patience) = (options.absent, options.patience);
         let known = Known::of(driver.name());
-        Self { driver: Arc::new(driver), absent, patience, known, least: Mutex::default() }
+        Self { driver: Arc::new(driver), absent, patience, known, minimums: Mutex::default() }
     }
 
     fn mode(&self, direction: Direction) -> Mode {
@@ -226,9 +226,9 @@ impl<D: Driver> HostDevice for LiveDevice<D> {
         self.driver.check(direction)
     }
 
-    fn least(&self, direction: Direction, spec: &StreamSpec) -> Least {
-        let mut cache = self.least.lock().unwrap_or_else(PoisonError::into_inner);
-        cache.get(direction, spec, Instant::now(), || self.driver.least(direction, &self.carried(direction, spec)?))
+    fn minimums(&self, direction: Direction, spec: &StreamSpec) -> Minimums {
+        let mut cache = self.minimums.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.get(direction, spec, Instant::now(), || self.driver.minimums(direction, &self.carried(direction, spec)?))
     }
 
     fn begin_sink(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Sink>, Error> {

@@ -461,7 +461,7 @@ fn volume_and_switch_are_told_together_clamped_and_again_after_each_open() {
     let knob = |direction, switch| Knob { direction, switch };
     let volume = stream.control(knob(PLAY, false)).unwrap();
     assert_eq!((volume.name, volume.channels, volume.min, volume.max), ("Master Out Volume", 2, -50, 100));
-    assert_eq!((volume.min_centibel, volume.step_centibel), (-4500, 30));
+    assert_eq!((volume.min_millibel, volume.step_millibel), (-4500, 30));
     assert_eq!(stream.value(knob(PLAY, false), 1), 100);
     assert_eq!(stream.set_values(knob(PLAY, false), &[-1000, 20]), Ok(true));
     assert_eq!(story(), "volume -50 20");
