@@ -205,7 +205,7 @@ pub(crate) fn sections(command: &str) -> Option<Sections<'static>> {
             see_also: &["vsnd-move(1)", "vsndd.toml(5)"],
         },
         "vsnd-forget" => Sections {
-            files: &[CONTROL, ("/var/lib/vsnd/decisions.json", "where the daemon keeps it; in an emulation in DIR")],
+            files: &[CONTROL, ("/var/lib/vsnd/overrides.json", "where the daemon keeps it; in an emulation in DIR")],
             ..steering(&[
                 ("vsnd forget", "shows what was set with `vsnd` and is kept"),
                 ("vsnd forget studio", "has the configuration hold again for a guest"),

@@ -13,18 +13,18 @@ use control::Target;
 use serde::{Deserialize, Serialize};
 use xen::DomainId;
 
-use crate::decisions::{Decision, Decisions, Entry, Part};
 use crate::device::Identity;
+use crate::overrides::{Entry, Override, Overrides, Part};
 
 /// Name of the file in the directory for state.
-const FILE: &str = "decisions.json";
+const FILE: &str = "overrides.json";
 /// Name under which a file that could not be parsed is put aside.
-const DAMAGED: &str = "decisions.damaged";
+const DAMAGED: &str = "overrides.damaged";
 /// Largest file that is read.
 const BYTES_MAX: u64 = 16 << 20;
 /// Maximum number of guests with overrides, and of overrides of all guests together.
 const GUESTS_MAX: usize = 1024;
-const DECISIONS_MAX: usize = 16_384;
+const OVERRIDES_MAX: usize = 16_384;
 
 /// Identity of a guest for overrides.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,14 +57,14 @@ struct Guest {
     name: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     uuid: Option<String>,
-    decisions: Decisions,
+    overrides: Overrides,
 }
 
 impl Guest {
     fn of(who: &Who) -> Self {
         let Who { domain, name, uuid } = who.clone();
         let domain = (name.is_none() && uuid.is_none()).then_some(domain);
-        Self { domain, name, uuid, decisions: Decisions::default() }
+        Self { domain, name, uuid, overrides: Overrides::default() }
     }
 
     /// The guest's name for people, which is a target as well.
@@ -120,7 +120,7 @@ impl Kept {
             Ok(mut kept) => {
                 let dropped = kept.check();
                 let warning = (dropped > 0).then(|| {
-                    format!("{}: {dropped} of the decisions in it make no sense, and were dropped", path.display())
+                    format!("{}: {dropped} of the overrides in it make no sense, and were dropped", path.display())
                 });
                 (kept, warning)
             }
@@ -153,18 +153,18 @@ impl Kept {
     }
 
     /// Overrides of a guest.
-    pub(crate) fn of(&self, who: &Who) -> Decisions {
-        self.find(who).map_or_else(Decisions::default, |index| self.guests[index].decisions.clone())
+    pub(crate) fn of(&self, who: &Who) -> Overrides {
+        self.find(who).map_or_else(Overrides::default, |index| self.guests[index].overrides.clone())
     }
 
     /// Adds an override of a guest.
     pub(crate) fn decide(&mut self, who: &Who, entry: Entry) {
-        let mut decisions = match self.find(who) {
-            Some(index) => self.guests.remove(index).decisions,
-            None => Decisions::default(),
+        let mut overrides = match self.find(who) {
+            Some(index) => self.guests.remove(index).overrides,
+            None => Overrides::default(),
         };
-        decisions.decide(entry);
-        self.guests.push(Guest { decisions, ..Guest::of(who) });
+        overrides.decide(entry);
+        self.guests.push(Guest { overrides, ..Guest::of(who) });
         self.make_room();
     }
 
@@ -191,7 +191,7 @@ impl Kept {
         let mut forgotten = 0;
         for (index, guest) in self.guests.iter_mut().enumerate() {
             if there.contains(&index) || guest.is_named_by(target) {
-                forgotten += guest.decisions.forget(&part);
+                forgotten += guest.overrides.forget(&part);
             }
         }
         self.tidy();
@@ -213,7 +213,7 @@ impl Kept {
         for (index, kept) in self.guests.iter_mut().enumerate() {
             let domain = kept.called();
             let guest = numbers.iter().find(|(its, _)| *its == index).map(|(_, guest)| *guest);
-            over.extend(kept.decisions.expire(now_ms).into_iter().map(|entry| {
+            over.extend(kept.overrides.expire(now_ms).into_iter().map(|entry| {
                 let Part { card, pcm, stream } = entry.part;
                 Over { guest, target: Target { domain: domain.clone(), card, pcm, stream }, entry }
             }));
@@ -224,15 +224,15 @@ impl Kept {
 
     /// End of the first override that ends.
     pub(crate) fn next_end_ms(&self) -> Option<u64> {
-        self.guests.iter().filter_map(|guest| guest.decisions.next_end_ms()).min()
+        self.guests.iter().filter_map(|guest| guest.overrides.next_end_ms()).min()
     }
 
     /// All overrides, each with its target and its end.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Target, &Decision, Option<u64>)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Target, &Override, Option<u64>)> {
         self.guests.iter().flat_map(|guest| {
-            guest.decisions.iter().map(|Entry { part, decision, until_ms }| {
+            guest.overrides.iter().map(|Entry { part, value, until_ms }| {
                 let Part { card, pcm, stream } = *part;
-                (Target { domain: guest.called(), card, pcm, stream }, decision, *until_ms)
+                (Target { domain: guest.called(), card, pcm, stream }, value, *until_ms)
             })
         })
     }
@@ -248,12 +248,12 @@ impl Kept {
     }
 
     fn tidy(&mut self) {
-        self.guests.retain(|guest| !guest.decisions.is_empty());
+        self.guests.retain(|guest| !guest.overrides.is_empty());
     }
 
     /// Drops invalid overrides and returns their number; makes room if there are too many.
     fn check(&mut self) -> usize {
-        let dropped = self.guests.iter_mut().map(|guest| guest.decisions.check()).sum();
+        let dropped = self.guests.iter_mut().map(|guest| guest.overrides.check()).sum();
         self.tidy();
         self.make_room();
         dropped
@@ -261,10 +261,10 @@ impl Kept {
 
     /// Forgets the guests whose last override is the oldest, if there are too many.
     fn make_room(&mut self) {
-        let mut decisions: usize = self.guests.iter().map(|guest| guest.decisions.len()).sum();
+        let mut overrides: usize = self.guests.iter().map(|guest| guest.overrides.len()).sum();
         let mut guests = self.guests.len();
-        while guests > GUESTS_MAX || decisions > DECISIONS_MAX {
-            decisions -= self.guests[self.guests.len() - guests].decisions.len();
+        while guests > GUESTS_MAX || overrides > OVERRIDES_MAX {
+            overrides -= self.guests[self.guests.len() - guests].overrides.len();
             guests -= 1;
         }
         self.guests.drain(..self.guests.len() - guests);
@@ -298,12 +298,12 @@ mod tests {
     }
 
     fn quiet(kept: &mut Kept, who: &Who, mdb: i32) {
-        kept.decide(who, Entry { part: Part::default(), decision: Decision::VolumeMdb(mdb), until_ms: None });
+        kept.decide(who, Entry { part: Part::default(), value: Override::VolumeMdb(mdb), until_ms: None });
     }
 
     fn volume(kept: &Kept, who: &Who) -> Option<i32> {
-        kept.of(who).iter().find_map(|entry| match entry.decision {
-            Decision::VolumeMdb(mdb) => Some(mdb),
+        kept.of(who).iter().find_map(|entry| match entry.value {
+            Override::VolumeMdb(mdb) => Some(mdb),
             _ => None,
         })
     }
@@ -349,17 +349,17 @@ mod tests {
         assert_eq!((volume(&read, &who(9, "studio", "")), warning), (Some(-1), None));
         assert_eq!(fs::metadata(file_in(dir.path())).unwrap().permissions().mode() & 0o777, 0o600);
         for (number, text) in
-            ["", "{\"guests\":[", "\0\0\0", "{\"guests\":[{\"decisions\":7}]}", "[]"].iter().enumerate()
+            ["", "{\"guests\":[", "\0\0\0", "{\"guests\":[{\"overrides\":7}]}", "[]"].iter().enumerate()
         {
             fs::write(file_in(dir.path()), text).unwrap();
             let (read, warning) = Kept::read(dir.path());
-            assert!(read.guests.is_empty() && warning.unwrap().contains("decisions.damaged"), "{number}");
+            assert!(read.guests.is_empty() && warning.unwrap().contains("overrides.damaged"), "{number}");
             assert_eq!(fs::read_to_string(dir.path().join(DAMAGED)).unwrap(), *text);
             assert!(!file_in(dir.path()).exists());
         }
         fs::write(
             file_in(dir.path()),
-            "{\"guests\":[{\"name\":\"a\",\"decisions\":[{\"decision\":{\"volume-mdb\":1000000}}]}]}",
+            "{\"guests\":[{\"name\":\"a\",\"overrides\":[{\"override\":{\"volume-mdb\":1000000}}]}]}",
         )
         .unwrap();
         let (read, warning) = Kept::read(dir.path());
@@ -380,11 +380,11 @@ mod tests {
         assert_eq!(volume(&kept, &who(1, &format!("guest {GUESTS_MAX}"), "")), Some(-1));
         for card in 0..17_000 {
             let part = Part { card: Some(card), ..Part::default() };
-            let entry = Entry { part, decision: Decision::Muted(true), until_ms: None };
+            let entry = Entry { part, value: Override::Muted(true), until_ms: None };
             kept.decide(&who(1, &format!("guest {}", card % 20), ""), entry);
         }
-        let all: usize = kept.guests.iter().map(|guest| guest.decisions.len()).sum();
-        assert!(all <= DECISIONS_MAX, "{all}");
+        let all: usize = kept.guests.iter().map(|guest| guest.overrides.len()).sum();
+        assert!(all <= OVERRIDES_MAX, "{all}");
     }
 
     #[test]

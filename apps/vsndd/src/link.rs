@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::connection::{Connection, Socket};
-use crate::decisions::{Decisions, Entry};
+use crate::overrides::{Entry, Overrides};
 use crate::source::Settings;
 use crate::totals::Totals;
 
@@ -23,14 +23,14 @@ const LINE_BYTES_MAX: usize = 1 << 20;
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Order {
     /// The first order: settings and overrides. Answered by [`Report::Serving`].
-    Begin { settings: Settings, decisions: Decisions },
+    Begin { settings: Settings, overrides: Overrides },
     /// A new configuration took effect. This and the orders below are answered by a [`Report::Answer`], unless they say
     /// otherwise.
     Settings(Settings),
     /// A new override of the guest.
     Decide(Entry),
     /// All overrides of the guest, in place of the earlier ones.
-    Decisions(Decisions),
+    Overrides(Overrides),
     /// End the connection of this card, or of all.
     Disconnect { card: Option<u32> },
     /// Report everything that is served; with `levels`, measure levels from now on.

@@ -128,7 +128,7 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     if arguments.xen == XenSpec::Dev && sandbox::workers_write(&arguments.sandbox, &config, &state) {
         let directory = state.display();
         tracing::warn!(
-            "WAV files go to {directory}, where decisions are kept: a worker that was taken over could change them"
+            "WAV files go to {directory}, where overrides are kept: a worker that was taken over could change them"
         );
     }
     let own = sockets.directories().chain([state.as_path()]);

@@ -19,14 +19,14 @@ const SECTIONS: Sections<'static> = Sections {
     files: &[
         ("/etc/vsnd/vsndd.toml", "the configuration"),
         ("/run/vsnd/control.sock", "where `vsnd` asks; root and the group vsnd may"),
-        ("/var/lib/vsnd/decisions.json", "what was set with `vsnd`, in the directory of --state-dir"),
-        ("/var/lib/vsnd/decisions.damaged", "the same file, where it could not be understood"),
+        ("/var/lib/vsnd/overrides.json", "what was set with `vsnd`, in the directory of --state-dir"),
+        ("/var/lib/vsnd/overrides.damaged", "the same file, where it could not be understood"),
         ("/var/lib/vsnd/recordings", "recordings of WAV sinks that are configured there"),
     ],
     environment: &[
         ("VSND_XEN", "the Xen, as --xen"),
         ("VSND_LOG", "what is logged, as --log"),
-        ("STATE_DIRECTORY", "where decisions are kept, as --state-dir; set by systemd"),
+        ("STATE_DIRECTORY", "where overrides are kept, as --state-dir; set by systemd"),
         ("PULSE_SERVER, PULSE_COOKIE", "the PulseAudio server of a device that names none, and its cookie"),
         ("PIPEWIRE_REMOTE, PIPEWIRE_RUNTIME_DIR, XDG_RUNTIME_DIR", "the PipeWire server of a device that names none"),
     ],

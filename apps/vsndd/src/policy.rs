@@ -7,7 +7,7 @@ use sndif::{FormatSet, Protocol};
 
 use crate::asker::Asker;
 use crate::config::{Config, Instead, Limits, Rule};
-use crate::decisions::Decisions;
+use crate::overrides::Overrides;
 use crate::unique_id;
 
 /// Permission of a guest to use a stream.
@@ -82,7 +82,7 @@ impl Route {
 #[derive(Debug)]
 pub(crate) struct Policy {
     pub(crate) config: Config,
-    pub(crate) decisions: Decisions,
+    pub(crate) overrides: Overrides,
 }
 
 impl Policy {
@@ -110,7 +110,7 @@ impl Policy {
                 role = &rule.media_role;
             }
         }
-        let decided = self.decisions.of(asker);
+        let decided = self.overrides.of(asker);
         let (moved, device, granted) = match direction {
             Direction::Playback => (decided.sink, sink, playback),
             Direction::Capture => (decided.source, source, decided.capture.unwrap_or(capture)),
@@ -169,7 +169,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::decisions::{Decision, Entry, Part};
+    use crate::overrides::{Entry, Override, Part};
 
     const ASKER: Asker<'static> = Asker {
         domain: 5,
@@ -183,7 +183,7 @@ mod tests {
 
     fn policy(text: &str) -> Policy {
         let config = Config::parse(text, Path::new("f.toml")).unwrap();
-        Policy { config, decisions: Decisions::default() }
+        Policy { config, overrides: Overrides::default() }
     }
 
     fn route(text: &str, direction: Direction) -> Route {
@@ -253,17 +253,15 @@ mod tests {
     }
 
     #[test]
-    fn rules_set_volume_and_mute_and_a_decision_replaces_them() {
+    fn rules_set_volume_and_mute_and_an_override_replaces_them() {
         let text = "volume-db = -3\nmuted = true\n[[rule]]\ndomain = \"studio\"\nvolume-db = -12.5\n[[rule]]\npcm = 1\nmuted = false";
         let volume = |policy: &Policy, pcm| policy.route(&Asker { pcm, ..ASKER }, Direction::Playback).volume;
         let mut policy = policy(text);
         assert_eq!(volume(&policy, 1), HostVolume { millidecibels: -12_500, max: None, muted: false });
         assert!(volume(&policy, 0).muted);
         assert_eq!(policy.route(&Asker { name: Some("x"), ..ASKER }, Direction::Playback).volume.millidecibels, -3000);
-        for decision in
-            [Decision::VolumeMdb(0), Decision::Muted(true), Decision::Sink(DeviceSpec::Wav("/x.wav".into()))]
-        {
-            policy.decisions.decide(Entry { part: Part::default(), decision, until_ms: None });
+        for value in [Override::VolumeMdb(0), Override::Muted(true), Override::Sink(DeviceSpec::Wav("/x.wav".into()))] {
+            policy.overrides.decide(Entry { part: Part::default(), value, until_ms: None });
         }
         assert_eq!(volume(&policy, 1), HostVolume { millidecibels: 0, max: None, muted: true });
         assert_eq!(policy.route(&ASKER, Direction::Playback).device.to_string(), "wav:/x.wav");

@@ -133,7 +133,7 @@ impl GuestStream {
         self.host.stop_measuring();
     }
 
-    /// Takes up another decision of the host.
+    /// Takes up another override of the host.
     pub(crate) fn change(&mut self, route: Route, config: impl FnOnce(&Endpoint) -> StreamConfig, turn: &mut Turn<'_>) {
         if self.endpoint.change(route) {
             self.core.reconfigure(config(&self.endpoint));

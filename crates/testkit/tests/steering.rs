@@ -103,7 +103,7 @@ fn what_is_refused_outright_can_be_opened_once_it_is_allowed() {
 }
 
 #[test]
-fn a_decision_outlives_the_daemon_and_the_guest() {
+fn an_override_outlives_the_daemon_and_the_guest() {
     let mut world = World::with_config(|_| "capture = true\n".to_owned());
     world.attach_duplex(GUEST);
     let mut guest = HostileGuest::connected(&mut world, GUEST, 2);

@@ -135,29 +135,29 @@ fn capture_that_is_allowed_for_a_time_ends_with_an_event() {
 fn a_damaged_or_unwritable_state_is_said_and_the_daemon_goes_on() {
     let mut steered = steered(CONFIG);
     steered.must(&["mute", "1"]);
-    let file = steered.world.path("state/decisions.json");
+    let file = steered.world.path("state/overrides.json");
     assert!(fs::read_to_string(&file).expect("kept").contains("muted"));
     drop(steered.daemon.take());
     fs::write(&file, "{\"guests\": [{").expect("written");
     run(&mut steered);
     let events = steered.must(&["events"]);
     assert!(
-        events.contains("what was decided before is not known any more") && events.contains("decisions.damaged"),
+        events.contains("what was decided before is not known any more") && events.contains("overrides.damaged"),
         "{events}"
     );
     let _player = steered.player();
     assert_eq!(state(&steered), CONFIGURED);
-    fs::create_dir(steered.world.path("state/decisions.new")).expect("made");
+    fs::create_dir(steered.world.path("state/overrides.new")).expect("made");
     let said = steered.must(&["mute", "1"]);
-    assert!(said.contains("muted; it will not outlive the daemon: ") && said.contains("decisions.json"), "{said}");
+    assert!(said.contains("muted; it will not outlive the daemon: ") && said.contains("overrides.json"), "{said}");
     assert!(state(&steered).1, "it holds all the same");
-    fs::remove_dir(steered.world.path("state/decisions.new")).expect("removed");
+    fs::remove_dir(steered.world.path("state/overrides.new")).expect("removed");
     assert_eq!(steered.must(&["unmute", "1"]), "1: unmuted (2 connected streams)\n");
     // A directory that cannot be made.
     drop(steered.daemon.take());
     let mut command = steered.world.daemon_command();
     steered.daemon = Some(Process::ready(command.args(["--state-dir", "/dev/null/state"])));
-    assert!(steered.must(&["mute", "1"]).contains("it will not outlive the daemon: /dev/null/state/decisions.json"));
+    assert!(steered.must(&["mute", "1"]).contains("it will not outlive the daemon: /dev/null/state/overrides.json"));
 }
 
 #[test]
@@ -171,8 +171,8 @@ fn the_state_is_the_brokers_and_out_of_reach_for_workers() {
         command
     };
     let write = |directory: &std::path::Path| format!("write:{}", directory.join("probe").display());
-    let probes = [write(&state), format!("read:{}/decisions.json", state.display()), write(steered.world.dir.path())];
-    fs::write(state.join("decisions.json"), "{\"guests\":[]}").expect("written");
+    let probes = [write(&state), format!("read:{}/overrides.json", state.display()), write(steered.world.dir.path())];
+    fs::write(state.join("overrides.json"), "{\"guests\":[]}").expect("written");
     let mut command = sandboxed();
     for probe in &probes {
         command.args(["--sandbox-probe", probe]);

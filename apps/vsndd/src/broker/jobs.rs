@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use control::Target;
 use xen::DomainId;
 
-use crate::decisions::Entry;
+use crate::overrides::Entry;
 use crate::server::{ClientId, Peer};
 
 /// Time to wait for answers.

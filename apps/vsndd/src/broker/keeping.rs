@@ -10,11 +10,11 @@ use xen::DomainId;
 
 use super::Daemon;
 use super::jobs::Purpose;
-use crate::decisions::{DECISIONS_MAX, Decision, Entry};
 use crate::device::Identity;
 use crate::journal::Subject;
 use crate::kept::{Kept, Who, file_in, now_ms};
 use crate::link::Order;
+use crate::overrides::{Entry, OVERRIDES_MAX, Override};
 use crate::server::{ClientId, Peer};
 
 /// Longest wait for an override's end: the clock may be set meanwhile, and the machine may sleep.
@@ -30,7 +30,7 @@ impl Daemon {
             warn!("{warning}");
             self.journal.push(EventKind::Reload, Subject::default(), warning);
         }
-        self.expire_decisions(self.poller.now_ns());
+        self.expire_overrides(self.poller.now_ns());
     }
 
     /// Writes the overrides to their directory. A failure is logged, and returned as text for the end of an answer.
@@ -41,7 +41,7 @@ impl Daemon {
             Err(error) => {
                 let path = file_in(directory);
                 let words = format!("it will not outlive the daemon: {}: {error}", path.display());
-                warn!("a decision is not kept: {words}");
+                warn!("an override is not kept: {words}");
                 format!("; {words}")
             }
         }
@@ -53,7 +53,7 @@ impl Daemon {
             let who = self.who(*guest);
             if !self.kept.of(&who).has_room_for(entry) {
                 return Err(format!(
-                    "no more than {DECISIONS_MAX} settings of a guest are kept: `vsnd forget {guest}` makes room"
+                    "no more than {OVERRIDES_MAX} settings of a guest are kept: `vsnd forget {guest}` makes room"
                 ));
             }
         }
@@ -77,7 +77,7 @@ impl Daemon {
             return;
         }
         let changed = self.kept.renamed(&old, &new);
-        worker.ask(&Order::Decisions(self.kept.of(&new)), None, now_ns);
+        worker.ask(&Order::Overrides(self.kept.of(&new)), None, now_ns);
         if changed {
             self.keep();
         }
@@ -93,7 +93,7 @@ impl Daemon {
     }
 
     /// Ends overrides whose time is over.
-    pub(super) fn expire_decisions(&mut self, now_ns: u64) {
+    pub(super) fn expire_overrides(&mut self, now_ns: u64) {
         let now_ms = now_ms();
         if self.kept.next_end_ms().is_none_or(|end_ms| end_ms > now_ms) {
             return;
@@ -101,7 +101,7 @@ impl Daemon {
         let there: Vec<(DomainId, Who)> =
             self.workers.iter().map(|(guest, worker)| (*guest, worker.who.clone())).collect();
         for over in self.kept.expire(now_ms, &there) {
-            let text = format!("the time of `{}` is over", over.entry.decision.words());
+            let text = format!("the time of `{}` is over", over.entry.value.words());
             info!("audit: {}: {text}", over.target);
             let domain = over.guest.map(|guest| guest.0);
             let Target { card, pcm, stream, .. } = over.target;
@@ -110,8 +110,8 @@ impl Daemon {
             if let Some(guest) = over.guest
                 && let Some(worker) = self.workers.get_mut(&guest)
             {
-                let decisions = self.kept.of(&worker.who);
-                worker.ask(&Order::Decisions(decisions), None, now_ns);
+                let overrides = self.kept.of(&worker.who);
+                worker.ask(&Order::Overrides(overrides), None, now_ns);
             }
         }
         self.keep();
@@ -124,12 +124,12 @@ impl Daemon {
     }
 
     /// Override by which streams use `device`.
-    pub(super) fn destination(device: &str, direction: control::Direction) -> Result<Decision, String> {
+    pub(super) fn destination(device: &str, direction: control::Direction) -> Result<Override, String> {
         let device: DeviceSpec = device.parse().map_err(|error| format!("{error}"))?;
         device.check_built().map_err(|error| format!("`{device}`: {error}"))?;
         Ok(match direction {
-            control::Direction::Playback => Decision::Sink(device),
-            control::Direction::Capture => Decision::Source(device),
+            control::Direction::Playback => Override::Sink(device),
+            control::Direction::Capture => Override::Source(device),
         })
     }
 
@@ -158,8 +158,8 @@ impl Daemon {
         let job = self.jobs.open(Purpose::Forget { client, message }, there.clone(), now_ns);
         for guest in there {
             if let Some(worker) = self.workers.get_mut(&guest) {
-                let decisions = self.kept.of(&worker.who);
-                worker.ask(&Order::Decisions(decisions), Some(job), now_ns);
+                let overrides = self.kept.of(&worker.who);
+                worker.ask(&Order::Overrides(overrides), Some(job), now_ns);
             }
         }
         Ok(())
@@ -168,7 +168,7 @@ impl Daemon {
     /// All overrides that are kept, in words.
     pub(super) fn all_kept(&self) -> Reply {
         let setting =
-            |(target, decision, until_ms): (Target, &Decision, _)| Setting { target, text: decision.words(), until_ms };
+            |(target, value, until_ms): (Target, &Override, _)| Setting { target, text: value.words(), until_ms };
         Reply::Kept { kept: self.kept.iter().map(setting).collect() }
     }
 }

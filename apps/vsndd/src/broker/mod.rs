@@ -206,7 +206,7 @@ impl Daemon {
             self.hear_workers(now_ns);
             self.watch_over_workers(now_ns);
             self.see_off(now_ns);
-            self.expire_decisions(now_ns);
+            self.expire_overrides(now_ns);
             self.serve_dirty(now_ns);
             self.serve_steering(now_ns);
             self.watchdog.alive(now_ns);

@@ -13,13 +13,13 @@ use xen::DomainId;
 use super::jobs::{Job, Purpose};
 use super::keeping::duration;
 use super::{CONTROL_TOKEN, Daemon, METRICS_TOKEN, RELOAD_TOKEN, check_devices};
-use crate::decisions::{Decision, Entry, Part};
 use crate::device::Identity;
 use crate::error::Error;
 use crate::figures::{Process, cpu_ms, figures};
 use crate::journal::Subject;
 use crate::kept::now_ms;
 use crate::link::{Answer, Order};
+use crate::overrides::{Entry, Override, Part};
 use crate::server::{ClientId, Control, Metrics, Peer, Sockets};
 use crate::service;
 use crate::source::ConfigSource;
@@ -133,17 +133,17 @@ impl Daemon {
             Request::Events { .. } => return Some(Reply::Events { events: self.journal.since(0).cloned().collect() }),
             Request::Kept => return Some(self.all_kept()),
             Request::Volume { target, volume_db } => match pcm::gain::millidecibels(*volume_db) {
-                Some(volume) => self.decide(client, peer, target, Decision::VolumeMdb(volume), None, now_ns),
+                Some(volume) => self.decide(client, peer, target, Override::VolumeMdb(volume), None, now_ns),
                 None => Err(Reply::Refused {
                     message: format!("a volume is between -100 and 20 decibels, not {volume_db}"),
                 }),
             },
-            Request::Mute { target, on } => self.decide(client, peer, target, Decision::Muted(*on), None, now_ns),
+            Request::Mute { target, on } => self.decide(client, peer, target, Override::Muted(*on), None, now_ns),
             Request::Capture { target, allow, for_s } => {
-                self.decide(client, peer, target, Decision::Capture(*allow), *for_s, now_ns)
+                self.decide(client, peer, target, Override::Capture(*allow), *for_s, now_ns)
             }
             Request::Move { target, device, direction } => match Self::destination(device, *direction) {
-                Ok(decision) => self.decide(client, peer, target, decision, None, now_ns),
+                Ok(value) => self.decide(client, peer, target, value, None, now_ns),
                 Err(message) => Err(Reply::Refused { message }),
             },
             Request::Disconnect { target } => self.disconnect(client, peer, target, now_ns),
@@ -219,11 +219,11 @@ impl Daemon {
                 self.reply(client, &Reply::Done { message, streams: job.streams }, None);
             }
             Purpose::Decide { client, target, entry, .. } if job.concerned.is_empty() && job.other_direction => {
-                let message = match entry.decision {
-                    Decision::Capture(_) => {
+                let message = match entry.value {
+                    Override::Capture(_) => {
                         format!("`{target}` is for playback: only capture is allowed or denied")
                     }
-                    Decision::Sink(_) => format!("`{target}` is for capture: `--source` moves what it captures from"),
+                    Override::Sink(_) => format!("`{target}` is for capture: `--source` moves what it captures from"),
                     _ => format!("`{target}` is for playback: without `--source`, what it plays to is moved"),
                 };
                 self.reply(client, &Reply::Refused { message }, None);
@@ -266,11 +266,11 @@ impl Daemon {
         client: ClientId,
         peer: Peer,
         target: &Target,
-        decision: Decision,
+        value: Override,
         for_s: Option<u64>,
         now_ns: u64,
     ) -> Result<(), Reply> {
-        let mut text = decision.words();
+        let mut text = value.words();
         if let Some(seconds) = for_s {
             if !(1..=FOR_SECONDS_MAX).contains(&seconds) {
                 return Err(Reply::Refused { message: format!("`for_s` is 1 to {FOR_SECONDS_MAX}, not {seconds}") });
@@ -279,7 +279,7 @@ impl Daemon {
         }
         let until_ms = for_s.map(|seconds| now_ms().saturating_add(seconds * 1000));
         let guests = self.guests_of(target).map_err(|message| Reply::NoSuchStream { message })?;
-        let entry = Entry { part: Part::from(target), decision, until_ms };
+        let entry = Entry { part: Part::from(target), value, until_ms };
         self.check_room(&guests, &entry).map_err(|message| Reply::Refused { message })?;
         let purpose = Purpose::Decide { client, peer, target: target.clone(), entry: entry.clone(), text };
         let job = self.jobs.open(purpose, guests.clone(), now_ns);

@@ -66,7 +66,7 @@ impl Daemon {
         let bytes = self.config.limits.buffer_bytes_per_domain.unwrap_or(Limits::BUFFER_BYTES_PER_DOMAIN);
         let pages_max = usize::try_from(bytes / sndif::PAGE_BYTES as u64).unwrap_or(usize::MAX).saturating_mul(2);
         let who = Who::new(guest, &Identity::read(&mut self.store, guest));
-        let begin = Order::Begin { settings: self.settings.clone(), decisions: self.kept.of(&who) };
+        let begin = Order::Begin { settings: self.settings.clone(), overrides: self.kept.of(&who) };
         let terms = Terms { pages_max: pages_max.max(4096), who, begin: &begin, limits: &self.config.worker };
         let worker = Worker::start(&self.xen, &mut self.hub, guest, terms, self.launch.as_mut(), &self.poller)?;
         self.workers.insert(guest, worker);

@@ -111,7 +111,7 @@ pub fn work(
     attempt: impl FnOnce(&Xen, &mut xenstore::Client),
 ) -> Result<Ended, Error> {
     let mut link = Link::new(link)?;
-    let Order::Begin { settings, decisions } = link.wait(PATIENCE)? else {
+    let Order::Begin { settings, overrides } = link.wait(PATIENCE)? else {
         return Err(Error::System(io::ErrorKind::InvalidData.into()));
     };
     let config = settings.config().map_err(io::Error::other)?;
@@ -119,7 +119,7 @@ pub fn work(
     let xen = Xen::borrowed(lent, own)?;
     let mut store = xen.store()?;
     attempt(&xen, &mut store);
-    let mut worker = Worker::new(guest, xen, store, link, Policy { config, decisions })?;
+    let mut worker = Worker::new(guest, xen, store, link, Policy { config, overrides })?;
     worker.run()
 }
 

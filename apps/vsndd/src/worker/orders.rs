@@ -5,10 +5,10 @@ use sndif::store::Direction;
 
 use super::cards::asked;
 use super::{StreamKey, Worker};
-use crate::decisions::{Entry, Part};
 use crate::device::DeviceId;
 use crate::error::Ended;
 use crate::link::{Answer, Order, Report, Seen};
+use crate::overrides::{Entry, Part};
 use crate::served::Served;
 use crate::source::Settings;
 
@@ -31,8 +31,8 @@ impl Worker {
                 }
                 Ok(Some(Order::Begin { settings, .. } | Order::Settings(settings))) => self.settings(&settings, now_ns),
                 Ok(Some(Order::Decide(entry))) => self.decide(entry, now_ns),
-                Ok(Some(Order::Decisions(decisions))) => {
-                    self.policy.decisions = decisions;
+                Ok(Some(Order::Overrides(overrides))) => {
+                    self.policy.overrides = overrides;
                     self.reroute(now_ns);
                     Answer::Done { streams: self.streams.len() }
                 }
@@ -96,13 +96,13 @@ impl Worker {
         if entry.part.card.is_some() && streams.is_none() {
             return Answer::NoSuchStream;
         }
-        if let Some(direction) = entry.decision.direction()
+        if let Some(direction) = entry.value.direction()
             && streams.is_some_and(|streams| streams > 0)
             && !self.has_direction(&entry.part, direction)
         {
             return Answer::OtherDirection;
         }
-        self.policy.decisions.decide(entry);
+        self.policy.overrides.decide(entry);
         self.reroute(now_ns);
         Answer::Done { streams: streams.unwrap_or(0) }
     }

@@ -11,7 +11,7 @@ use sndif::store::Direction;
 use crate::asker::Asker;
 
 /// Maximum number of overrides of one guest.
-pub(crate) const DECISIONS_MAX: usize = 1024;
+pub(crate) const OVERRIDES_MAX: usize = 1024;
 
 /// Overrides that hold for a stream.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(crate) struct Decided {
 /// One override.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Decision {
+pub(crate) enum Override {
     VolumeMdb(i32),
     Muted(bool),
     Capture(bool),
@@ -34,7 +34,7 @@ pub(crate) enum Decision {
     Source(#[serde(with = "device")] DeviceSpec),
 }
 
-impl Decision {
+impl Override {
     /// Returns true if the override is valid; a file may contain anything.
     fn is_possible(&self) -> bool {
         match self {
@@ -122,7 +122,8 @@ impl Part {
 pub(crate) struct Entry {
     #[serde(default)]
     pub(crate) part: Part,
-    pub(crate) decision: Decision,
+    #[serde(rename = "override")]
+    pub(crate) value: Override,
     /// End of the override, in milliseconds since 1970; `None` for never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) until_ms: Option<u64>,
@@ -130,9 +131,9 @@ pub(crate) struct Entry {
 
 /// All overrides of a guest, in the order in which they were made.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Decisions(Vec<Entry>);
+pub(crate) struct Overrides(Vec<Entry>);
 
-impl Decisions {
+impl Overrides {
     /// Adds an override. One with an end keeps the permanent ones that it hides, which hold again afterwards.
     pub(crate) fn decide(&mut self, entry: Entry) {
         self.make_way(&entry);
@@ -141,20 +142,20 @@ impl Decisions {
 
     /// Returns true if there is room for an override, which may take the place of others.
     pub(crate) fn has_room_for(&self, entry: &Entry) -> bool {
-        if self.0.len() < DECISIONS_MAX {
+        if self.0.len() < OVERRIDES_MAX {
             return true;
         }
         let mut left = self.clone();
         left.make_way(entry);
-        left.0.len() < DECISIONS_MAX
+        left.0.len() < OVERRIDES_MAX
     }
 
     /// Removes the overrides that a new one replaces.
     fn make_way(&mut self, entry: &Entry) {
-        let same_kind = |other: &Decision| std::mem::discriminant(other) == std::mem::discriminant(&entry.decision);
+        let same_kind = |other: &Override| std::mem::discriminant(other) == std::mem::discriminant(&entry.value);
         self.0.retain(|older| {
             let outlives_it = entry.until_ms.is_some() && older.until_ms.is_none();
-            outlives_it || !(entry.part.covers(&older.part) && same_kind(&older.decision))
+            outlives_it || !(entry.part.covers(&older.part) && same_kind(&older.value))
         });
     }
 
@@ -162,13 +163,13 @@ impl Decisions {
     pub(crate) fn of(&self, asker: &Asker<'_>) -> Decided {
         let mut decided = Decided::default();
         let about_it = |entry: &&Entry| entry.part.has(asker.card, asker.pcm, asker.stream);
-        for Entry { decision, .. } in self.0.iter().filter(about_it) {
-            match decision {
-                Decision::VolumeMdb(volume) => decided.volume_mdb = Some(*volume),
-                Decision::Muted(on) => decided.muted = Some(*on),
-                Decision::Capture(allow) => decided.capture = Some(*allow),
-                Decision::Sink(device) => decided.sink = Some(device.clone()),
-                Decision::Source(device) => decided.source = Some(device.clone()),
+        for Entry { value, .. } in self.0.iter().filter(about_it) {
+            match value {
+                Override::VolumeMdb(volume) => decided.volume_mdb = Some(*volume),
+                Override::Muted(on) => decided.muted = Some(*on),
+                Override::Capture(allow) => decided.capture = Some(*allow),
+                Override::Sink(device) => decided.sink = Some(device.clone()),
+                Override::Source(device) => decided.source = Some(device.clone()),
             }
         }
         decided
@@ -194,8 +195,8 @@ impl Decisions {
     /// Drops overrides that are invalid or too many; returns their number.
     pub(crate) fn check(&mut self) -> usize {
         let before = self.0.len();
-        self.0.retain(|entry| entry.decision.is_possible());
-        self.0.truncate(DECISIONS_MAX);
+        self.0.retain(|entry| entry.value.is_possible());
+        self.0.truncate(OVERRIDES_MAX);
         before - self.0.len()
     }
 
@@ -220,71 +221,70 @@ mod tests {
         Asker { domain: 5, name: None, uuid: None, card, pcm: 0, stream, unique_id: "" }
     }
 
-    fn entry(target: &str, decision: Decision, until_ms: Option<u64>) -> Entry {
-        Entry { part: Part::from(&target.parse::<Target>().unwrap()), decision, until_ms }
+    fn entry(target: &str, value: Override, until_ms: Option<u64>) -> Entry {
+        Entry { part: Part::from(&target.parse::<Target>().unwrap()), value, until_ms }
     }
 
     #[test]
-    fn the_latest_decision_holds_and_a_wider_one_replaces_narrower_ones() {
-        let mut decisions = Decisions::default();
-        let mut decide = |target: &str, decision| decisions.decide(entry(target, decision, None));
-        decide("x/0/0/1", Decision::Capture(true));
-        decide("x", Decision::VolumeMdb(-3000));
-        decide("x", Decision::Capture(false));
-        decide("x/1", Decision::Capture(true));
-        decide("x/1", Decision::Capture(true));
-        assert_eq!(decisions.len(), 3);
-        assert_eq!(decisions.of(&asker(0, 1)).capture, Some(false));
+    fn the_latest_override_holds_and_a_wider_one_replaces_narrower_ones() {
+        let mut overrides = Overrides::default();
+        let mut decide = |target: &str, value| overrides.decide(entry(target, value, None));
+        decide("x/0/0/1", Override::Capture(true));
+        decide("x", Override::VolumeMdb(-3000));
+        decide("x", Override::Capture(false));
+        decide("x/1", Override::Capture(true));
+        decide("x/1", Override::Capture(true));
+        assert_eq!(overrides.len(), 3);
+        assert_eq!(overrides.of(&asker(0, 1)).capture, Some(false));
         let other = Decided { volume_mdb: Some(-3000), capture: Some(true), ..Decided::default() };
-        assert_eq!(decisions.of(&asker(1, 1)), other);
-        assert_eq!(decisions.forget(&Part { card: Some(1), ..Part::default() }), 1);
-        assert_eq!(decisions.of(&asker(1, 1)).capture, Some(false));
-        assert_eq!((decisions.forget(&Part::default()), decisions.is_empty()), (2, true));
+        assert_eq!(overrides.of(&asker(1, 1)), other);
+        assert_eq!(overrides.forget(&Part { card: Some(1), ..Part::default() }), 1);
+        assert_eq!(overrides.of(&asker(1, 1)).capture, Some(false));
+        assert_eq!((overrides.forget(&Part::default()), overrides.is_empty()), (2, true));
     }
 
     #[test]
-    fn after_a_decision_that_ends_holds_what_held_before() {
-        let mut decisions = Decisions::default();
-        decisions.decide(entry("x/0/0/1", Decision::Capture(false), None));
-        decisions.decide(entry("x", Decision::Capture(true), Some(1000)));
-        decisions.decide(entry("x", Decision::Capture(true), Some(2000)));
-        assert_eq!((decisions.len(), decisions.next_end_ms()), (2, Some(2000)));
-        assert_eq!(decisions.of(&asker(0, 1)).capture, Some(true));
-        assert!(decisions.expire(1999).is_empty());
-        assert_eq!(decisions.expire(2000).len(), 1);
-        assert_eq!(decisions.of(&asker(0, 1)).capture, Some(false));
-        assert_eq!(decisions.of(&asker(0, 0)).capture, None);
-        decisions.decide(entry("x", Decision::Capture(true), Some(3000)));
-        decisions.decide(entry("x", Decision::Capture(false), None));
-        assert_eq!((decisions.len(), decisions.next_end_ms()), (1, None), "one for good replaces it");
+    fn after_an_override_that_ends_holds_what_held_before() {
+        let mut overrides = Overrides::default();
+        overrides.decide(entry("x/0/0/1", Override::Capture(false), None));
+        overrides.decide(entry("x", Override::Capture(true), Some(1000)));
+        overrides.decide(entry("x", Override::Capture(true), Some(2000)));
+        assert_eq!((overrides.len(), overrides.next_end_ms()), (2, Some(2000)));
+        assert_eq!(overrides.of(&asker(0, 1)).capture, Some(true));
+        assert!(overrides.expire(1999).is_empty());
+        assert_eq!(overrides.expire(2000).len(), 1);
+        assert_eq!(overrides.of(&asker(0, 1)).capture, Some(false));
+        assert_eq!(overrides.of(&asker(0, 0)).capture, None);
+        overrides.decide(entry("x", Override::Capture(true), Some(3000)));
+        overrides.decide(entry("x", Override::Capture(false), None));
+        assert_eq!((overrides.len(), overrides.next_end_ms()), (1, None), "one for good replaces it");
     }
 
     #[test]
     fn a_volume_is_told_in_tenths() {
-        let words = [-18_062, -3_000, -40, 500].map(|volume| Decision::VolumeMdb(volume).words());
+        let words = [-18_062, -3_000, -40, 500].map(|volume| Override::VolumeMdb(volume).words());
         assert_eq!(words, ["volume -18.1 dB", "volume -3 dB", "volume 0 dB", "volume 0.5 dB"]);
     }
 
     #[test]
-    fn a_decision_that_there_cannot_be_is_dropped() {
-        let text = r#"[{"decision":{"volume-mdb":99999}},{"part":{"card":0},"decision":{"sink":"alsa:hw:1"}}]"#;
-        let mut decisions: Decisions = serde_json::from_str(text).unwrap();
-        assert_eq!((decisions.check(), decisions.len()), (1, 1));
-        assert_eq!(decisions.of(&asker(0, 0)).sink, Some("alsa:hw:1".parse().unwrap()));
-        assert!(serde_json::from_str::<Decisions>(r#"[{"decision":{"sink":"alsa"}}]"#).is_err());
+    fn an_override_that_there_cannot_be_is_dropped() {
+        let text = r#"[{"override":{"volume-mdb":99999}},{"part":{"card":0},"override":{"sink":"alsa:hw:1"}}]"#;
+        let mut overrides: Overrides = serde_json::from_str(text).unwrap();
+        assert_eq!((overrides.check(), overrides.len()), (1, 1));
+        assert_eq!(overrides.of(&asker(0, 0)).sink, Some("alsa:hw:1".parse().unwrap()));
+        assert!(serde_json::from_str::<Overrides>(r#"[{"override":{"sink":"alsa"}}]"#).is_err());
     }
 
     #[test]
     fn an_override_that_replaces_another_needs_no_room() {
-        let entry =
-            |card, decision| Entry { part: Part { card: Some(card), ..Part::default() }, decision, until_ms: None };
-        let mut decisions = Decisions::default();
-        for card in 0..DECISIONS_MAX as u32 {
-            assert!(decisions.has_room_for(&entry(card, Decision::Muted(true))));
-            decisions.decide(entry(card, Decision::Muted(true)));
+        let entry = |card, value| Entry { part: Part { card: Some(card), ..Part::default() }, value, until_ms: None };
+        let mut overrides = Overrides::default();
+        for card in 0..OVERRIDES_MAX as u32 {
+            assert!(overrides.has_room_for(&entry(card, Override::Muted(true))));
+            overrides.decide(entry(card, Override::Muted(true)));
         }
-        assert!(decisions.has_room_for(&entry(7, Decision::Muted(false))));
-        assert!(!decisions.has_room_for(&entry(7, Decision::VolumeMdb(-1000))));
-        assert!(!decisions.has_room_for(&entry(DECISIONS_MAX as u32, Decision::Muted(true))));
+        assert!(overrides.has_room_for(&entry(7, Override::Muted(false))));
+        assert!(!overrides.has_room_for(&entry(7, Override::VolumeMdb(-1000))));
+        assert!(!overrides.has_room_for(&entry(OVERRIDES_MAX as u32, Override::Muted(true))));
     }
 }
