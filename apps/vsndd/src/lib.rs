@@ -14,7 +14,7 @@ mod connection;
 mod device;
 mod endpoint;
 mod error;
-mod figures;
+mod exposition;
 mod flow;
 mod gain;
 mod groups;

@@ -18,7 +18,7 @@ pub(super) enum Purpose {
     /// A client wants the list.
     List(ClientId),
     /// Clients of the metrics socket want the metrics.
-    Figures,
+    Metrics,
     /// A new configuration took effect.
     Reload { client: Option<ClientId>, message: String },
     /// Guests are to follow an override.
@@ -90,7 +90,7 @@ impl Jobs {
 
     /// Returns true if the metrics are being asked for.
     pub(super) fn has_figures(&self) -> bool {
-        self.open.values().any(|job| matches!(job.purpose, Purpose::Figures))
+        self.open.values().any(|job| matches!(job.purpose, Purpose::Metrics))
     }
 
     /// Time at which the first question is done; 0 if one is answered.

@@ -15,7 +15,7 @@ use super::keeping::duration;
 use super::{CONTROL_TOKEN, Daemon, METRICS_TOKEN, RELOAD_TOKEN, check_devices};
 use crate::device::Identity;
 use crate::error::Error;
-use crate::figures::{Process, cpu_ms, figures};
+use crate::exposition::{Process, cpu_ms, exposition};
 use crate::journal::Subject;
 use crate::kept::now_ms;
 use crate::link::{Answer, Order};
@@ -67,7 +67,7 @@ impl Daemon {
         }
         if let Some((listener, address)) = sockets.metrics {
             self.steering.metrics = Some(Metrics::new(listener, METRICS_TOKEN, &self.poller)?);
-            info!("figures are at {address}");
+            info!("metrics are at {address}");
         }
         reload.set_nonblocking(true)?;
         self.poller.add_level(&reload, RELOAD_TOKEN)?;
@@ -96,7 +96,7 @@ impl Daemon {
     /// Answers requests and sends events.
     pub(super) fn serve_steering(&mut self, now_ns: u64) {
         if self.steering.metrics.as_ref().is_some_and(Metrics::is_asked) && !self.jobs.has_figures() {
-            self.ask_all(Purpose::Figures, &Order::Look { levels: false }, now_ns);
+            self.ask_all(Purpose::Metrics, &Order::Look { levels: false }, now_ns);
         }
         let requests = self.steering.control.as_mut().map(Control::requests).unwrap_or_default();
         for (client, peer, request) in requests {
@@ -201,10 +201,10 @@ impl Daemon {
                 let status = self.status();
                 self.reply(client, &Reply::Status(status), None);
             }
-            Purpose::Figures => {
-                #[expect(clippy::cast_precision_loss, reason = "a figure")]
+            Purpose::Metrics => {
+                #[expect(clippy::cast_precision_loss, reason = "a metric")]
                 let process = Process { started_s: self.started_ms as f64 / 1e3 };
-                let text = figures(&self.status(), &self.totals(), self.journal.count(), process);
+                let text = exposition(&self.status(), &self.totals(), self.journal.count(), process);
                 if let Some(metrics) = &mut self.steering.metrics {
                     metrics.give(&text);
                 }

@@ -124,7 +124,7 @@ pub(super) fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
             Ok(address) if address.ip().is_loopback() => ListenAddress::Tcp(address),
             Ok(_) => {
                 return Err(D::Error::custom(format!(
-                    "`{text}` is open to others: figures are given only to this machine, such as at tcp:127.0.0.1:9469"
+                    "`{text}` is open to others: metrics are given only to this machine, such as at tcp:127.0.0.1:9469"
                 )));
             }
             Err(_) => {

@@ -89,15 +89,15 @@ impl Metrics {
     }
 
     /// Sends the metrics to the clients that wait for them.
-    pub(crate) fn give(&mut self, figures: &str) {
+    pub(crate) fn give(&mut self, exposition: &str) {
         for place in &mut self.scrapers {
             let Some(Scraper { connection, waits }) = place else { continue };
             let Some(format) = waits.take() else { continue };
             let answer = match format {
                 Format::OpenMetrics => {
-                    response("200 OK", "application/openmetrics-text; version=1.0.0; charset=utf-8", figures)
+                    response("200 OK", "application/openmetrics-text; version=1.0.0; charset=utf-8", exposition)
                 }
-                Format::Plain => response("200 OK", "text/plain; version=0.0.4; charset=utf-8", &plain(figures)),
+                Format::Plain => response("200 OK", "text/plain; version=0.0.4; charset=utf-8", &plain(exposition)),
             };
             connection.send(answer.as_bytes());
             connection.finish();
@@ -148,7 +148,7 @@ fn wanted(request: &[u8]) -> Result<Format, String> {
             let accept: Vec<String> = lines.filter_map(header).collect();
             Ok(preferred(&accept.join(",")))
         }
-        (Some(b"GET"), Some(_)) => Err(response("404 Not Found", PLAIN, "figures are at /metrics\n")),
+        (Some(b"GET"), Some(_)) => Err(response("404 Not Found", PLAIN, "metrics are at /metrics\n")),
         (Some(_), Some(_)) => Err(response("405 Method Not Allowed", PLAIN, "only GET is known\n")),
         _ => Err(response("400 Bad Request", PLAIN, "this is no HTTP\n")),
     }
@@ -178,11 +178,11 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// Metrics in Prometheus' older format, for clients that do not say that they read OpenMetrics: there a counter has the
 /// name of its samples, and there are neither units nor an end.
-pub(crate) fn plain(figures: &str) -> String {
+pub(crate) fn plain(exposition: &str) -> String {
     let counters: Vec<&str> =
-        figures.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect();
-    let mut out = String::with_capacity(figures.len());
-    for line in figures.lines().filter(|line| *line != "# EOF" && !line.starts_with("# UNIT ")) {
+        exposition.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect();
+    let mut out = String::with_capacity(exposition.len());
+    for line in exposition.lines().filter(|line| *line != "# EOF" && !line.starts_with("# UNIT ")) {
         let mut words = line.splitn(4, ' ');
         match (words.next(), words.next(), words.next(), words.next()) {
             (Some("#"), Some(kind), Some(name), Some(rest)) if counters.contains(&name) => {
@@ -219,7 +219,7 @@ mod tests {
     }
 
     /// The answer to a request.
-    fn ask(request: &str, figures: &str) -> String {
+    fn ask(request: &str, exposition: &str) -> String {
         let poller = Poller::new().unwrap();
         let (mut metrics, address) = metrics(&poller);
         let mut client = TcpStream::connect(address).unwrap();
@@ -227,7 +227,7 @@ mod tests {
         client.write_all(request.as_bytes()).unwrap();
         metrics.woke(101, &poller);
         assert_eq!(metrics.is_asked(), request.starts_with("GET /metrics "));
-        metrics.give(figures);
+        metrics.give(exposition);
         let mut answer = String::new();
         client.read_to_string(&mut answer).unwrap();
         answer
@@ -235,9 +235,9 @@ mod tests {
 
     #[test]
     fn figures_come_in_the_format_that_the_scraper_reads() {
-        let figures = "# HELP vsndd_x Help text.\n# TYPE vsndd_x counter\nvsndd_x_total 1\n# UNIT vsndd_y seconds\n\
+        let exposition = "# HELP vsndd_x Help text.\n# TYPE vsndd_x counter\nvsndd_x_total 1\n# UNIT vsndd_y seconds\n\
                        # TYPE vsndd_y gauge\nvsndd_y 2\n# EOF\n";
-        let ask = |accept: &str| ask(&format!("GET /metrics HTTP/1.1\r\n{accept}\r\n"), figures);
+        let ask = |accept: &str| ask(&format!("GET /metrics HTTP/1.1\r\n{accept}\r\n"), exposition);
         let new = ask("Host: x\r\nAccept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n");
         assert!(new.contains("Content-Type: application/openmetrics-text; version=1.0.0") && new.ends_with("# EOF\n"));
         for old in [ask("Host: x\r\n"), ask("Accept: text/plain\r\n"), ask("Accept: */*\r\n")] {

@@ -172,6 +172,6 @@ impl Worker {
             pid: std::process::id(),
             cards: cards.collect(),
         });
-        Seen { guest, totals: self.journal.totals, cpu_ms: crate::figures::cpu_ms() }
+        Seen { guest, totals: self.journal.totals, cpu_ms: crate::exposition::cpu_ms() }
     }
 }

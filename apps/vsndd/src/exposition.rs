@@ -14,7 +14,7 @@ use sndif::store::Direction;
 use crate::totals::{LATENCY_BOUNDS_US, Latencies, Totals};
 
 /// Current metrics as text; `events` is the number of events so far, and `process` has the daemon's own metrics.
-pub(crate) fn figures(status: &Status, totals: &Totals, events: u64, process: Process) -> String {
+pub(crate) fn exposition(status: &Status, totals: &Totals, events: u64, process: Process) -> String {
     let mut registry = Registry::with_prefix("vsndd");
     let snapshot = Snapshot { status: status.clone(), totals: *totals, events };
     registry.register_collector(Box::new(snapshot));
@@ -90,9 +90,9 @@ impl Collector for Snapshot {
 }
 
 /// A counter of one stream: name, help and value.
-type Figure = (&'static str, &'static str, fn(&control::Stream) -> u64);
+type Metric = (&'static str, &'static str, fn(&control::Stream) -> u64);
 
-const STREAM_FIGURES: [Figure; 6] = [
+const STREAM_METRICS: [Metric; 6] = [
     ("stream_frames", "Frames played or captured", |stream| stream.frames),
     ("stream_xruns", "Times that sound was lost because one side was late", |stream| stream.xruns),
     ("stream_requests", "Requests answered", |stream| stream.requests),
@@ -181,7 +181,7 @@ impl Snapshot {
     }
 
     fn encode_streams(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
-        for (name, help, value) in STREAM_FIGURES {
+        for (name, help, value) in STREAM_METRICS {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             for (labels, stream) in self.streams() {
                 ConstCounter::new(value(stream)).encode(family.encode_family(&labels)?)?;
@@ -218,12 +218,12 @@ fn escaped(text: &str) -> String {
     text.replace('\\', r"\\").replace('"', r#"\""#).replace('\n', r"\n")
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a figure")]
+#[expect(clippy::cast_precision_loss, reason = "a metric")]
 fn seconds_of_us(microseconds: u64) -> f64 {
     microseconds as f64 / 1e6
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a figure")]
+#[expect(clippy::cast_precision_loss, reason = "a metric")]
 fn seconds(milliseconds: u64) -> f64 {
     milliseconds as f64 / 1e3
 }
@@ -291,7 +291,7 @@ mod tests {
         let card = control::Card { streams, ..Default::default() };
         let guest = control::Guest { domain: 5, cards: vec![card], ..Default::default() };
         let status = Status { guests: vec![guest], ..Status::default() };
-        let text = figures(&status, &Totals::default(), 0, PROCESS);
+        let text = exposition(&status, &Totals::default(), 0, PROCESS);
         let given: BTreeSet<String> =
             samples(&text, true).iter().map(|series| series.split('{').next().unwrap_or_default().to_owned()).collect();
         let dashboard = include_str!("../../../docs/monitoring/grafana.json");
@@ -324,7 +324,7 @@ mod tests {
         let guest = control::Guest { domain: 5, cards: vec![card], ..Default::default() };
         let status = Status { guests: vec![guest], ..Status::default() };
         for status in [Status::default(), status] {
-            let text = figures(&status, &Totals::default(), 0, PROCESS);
+            let text = exposition(&status, &Totals::default(), 0, PROCESS);
             let new = samples(&text, true);
             let old = samples(&crate::server::plain(&text), false);
             assert_eq!(new, old);
@@ -341,7 +341,7 @@ mod tests {
         let card = control::Card { streams: vec![control::Stream::default()], ..Default::default() };
         let guest = control::Guest { domain: 5, name, cards: vec![card], ..Default::default() };
         let status = Status { guests: vec![guest], ..Status::default() };
-        let text = figures(&status, &Totals::default(), 0, PROCESS);
+        let text = exposition(&status, &Totals::default(), 0, PROCESS);
         let ours = |line: &str| ["vsndd_", "process_", "#"].iter().any(|begin| line.starts_with(begin));
         assert!(text.lines().all(ours), "{text}");
         assert!(!text.lines().any(|line| line == "vsndd_guests 99"), "{text}");
@@ -370,7 +370,7 @@ mod tests {
         totals.devices_back = 3;
         totals.latency(Direction::Playback, 4_000);
         totals.latency(Direction::Playback, 40_000);
-        let text = figures(&status, &totals, 0, PROCESS);
+        let text = exposition(&status, &totals, 0, PROCESS);
         let labels = r#"{domain="5",name="studio",card="0",pcm="1",stream="0",direction="capture"}"#;
         for line in [
             "vsndd_streams 1",
