@@ -199,6 +199,14 @@ impl Decisions {
         before - self.0.len()
     }
 
+    /// Host devices that the overrides name.
+    pub(crate) fn devices(&self) -> impl Iterator<Item = &DeviceSpec> {
+        self.0.iter().filter_map(|entry| match &entry.decision {
+            Decision::Sink(device) | Decision::Source(device) => Some(device),
+            Decision::VolumeMdb(_) | Decision::Muted(_) | Decision::Capture(_) => None,
+        })
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.0.iter()
     }
