@@ -38,4 +38,6 @@ pub enum Ended {
     Asked,
     /// The emulated Xen, or the store, is gone.
     XenGone,
+    /// A worker's devices need libraries that only another worker can load, which takes its place.
+    Outgrown,
 }

@@ -155,7 +155,7 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     // One line for programs that wait until guests are served; the log goes to standard error.
     let _ = say(&format!("serving {}", arguments.xen));
     match daemon.run(stop.as_fd()).map_err(failure)? {
-        Ended::Asked => Ok(ExitStatus::Success),
+        Ended::Asked | Ended::Outgrown => Ok(ExitStatus::Success),
         Ended::XenGone => {
             Err(Failure::new(ExitStatus::Lost, format!("{} went away; all streams are closed", arguments.xen)))
         }
@@ -194,9 +194,10 @@ fn serve_one(arguments: &Arguments, own: DomainId, guest: DomainId) -> Result<Ex
         Ok((lent, link))
     };
     let (lent, link) = taken().map_err(Failure::with(ExitStatus::Failure))?;
-    let confine = |config: &vsndd::Config| {
+    let confine = |config: &vsndd::Config, devices| {
         sandbox::raise_priority(&config.worker);
-        sandbox::confine_worker(&arguments.sandbox, config).map_err(|error| Error::System(io::Error::other(error)))
+        sandbox::confine_worker(&arguments.sandbox, config, devices)
+            .map_err(|error| Error::System(io::Error::other(error)))
     };
     let attempt = |xen: &Xen, store: &mut xenstore::Client| {
         for probe in &arguments.sandbox.worker_probe {
@@ -205,7 +206,7 @@ fn serve_one(arguments: &Arguments, own: DomainId, guest: DomainId) -> Result<Ex
         }
     };
     match vsndd::work(own, guest, lent, link, confine, attempt) {
-        Ok(Ended::Asked) => Ok(ExitStatus::Success),
+        Ok(Ended::Asked | Ended::Outgrown) => Ok(ExitStatus::Success),
         Ok(Ended::XenGone) => Ok(ExitStatus::Lost),
         Err(error) => Err(Failure::new(status_of(&error), format!("domain {guest}: {error}"))),
     }

@@ -200,6 +200,14 @@ impl Overrides {
         before - self.0.len()
     }
 
+    /// Host devices that the overrides name.
+    pub(crate) fn devices(&self) -> impl Iterator<Item = &DeviceSpec> {
+        self.0.iter().filter_map(|entry| match &entry.value {
+            Override::Sink(device) | Override::Source(device) => Some(device),
+            Override::VolumeMdb(_) | Override::Muted(_) | Override::Capture(_) => None,
+        })
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.0.iter()
     }

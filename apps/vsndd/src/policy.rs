@@ -1,5 +1,7 @@
 //! Permissions and route of a stream: the configuration and the overrides, applied to one stream.
 
+use std::collections::HashSet;
+
 use backend::HostLimits;
 use host_audio::{DeviceSpec, WhenAbsent};
 use sndif::store::Direction;
@@ -86,6 +88,12 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
+    /// Every host device that the configuration or an override names.
+    pub(crate) fn devices(&self) -> HashSet<DeviceSpec> {
+        let configured = self.config.devices().map(|(device, _)| device);
+        configured.chain(self.overrides.devices()).cloned().collect()
+    }
+
     /// The route of a stream.
     pub(crate) fn route(&self, asker: &Asker<'_>, direction: Direction) -> Route {
         let config = &self.config;

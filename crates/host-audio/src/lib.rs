@@ -22,6 +22,7 @@ mod alsa;
 pub mod catalogue;
 mod device;
 mod error;
+mod libraries;
 mod live;
 mod null;
 mod offer;
@@ -38,6 +39,7 @@ pub use device::{
     Capabilities, DeviceOptions, Direction, HostDevice, Minimums, StreamLabel, StreamSpec, WhenAbsent, identity,
 };
 pub use error::{Error, ErrorKind};
+pub use libraries::libraries;
 pub use spec::{DeviceSpec, ParseDeviceError};
 pub use stream::{HostStream, Notice, Pacing, ServerVolume, Sink, Source};
 pub use wav::finish_all;

@@ -86,7 +86,7 @@ impl Launch for Threads {
         _limits: &WorkerLimits,
     ) -> io::Result<Box<dyn Started>> {
         let log = self.log.clone();
-        let run = move || match log.takes(|| vsndd::work(own, guest, lent, link, |_| Ok(()), |_, _| {})) {
+        let run = move || match log.takes(|| vsndd::work(own, guest, lent, link, |_, _| Ok(None), |_, _| {})) {
             Ok(_) => {}
             Err(error) => panic!("the worker of domain {guest}: {error}"),
         };

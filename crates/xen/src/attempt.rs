@@ -1,8 +1,10 @@
 //! Attempts at memory operations that a sandbox forbids, for tests of that sandbox.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::ptr;
 
+use rustix::fs::MemfdFlags;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
 
 /// Bytes that are mapped.
@@ -43,4 +45,27 @@ pub fn execute_shared() -> io::Result<()> {
         unsafe { libc::shmdt(address) };
     }
     attached
+}
+
+/// Tries to map a file that was written, and that has no place in a file system, as executable.
+///
+/// # Errors
+/// The system's error.
+pub fn execute_memfd() -> io::Result<()> {
+    execute_file(File::from(rustix::fs::memfd_create("attempt", MemfdFlags::CLOEXEC)?))
+}
+
+/// Tries to map a file as executable that can be written and was made for this.
+///
+/// # Errors
+/// The system's error.
+pub fn execute_file(mut file: File) -> io::Result<()> {
+    file.write_all(&[0; LEN])?;
+    let flags = ProtFlags::READ | ProtFlags::EXEC;
+    // SAFETY: the address is chosen by the kernel (null hint, no MAP_FIXED), so no existing mapping is touched; nothing
+    // in the new one is executed.
+    let page = unsafe { rustix::mm::mmap(ptr::null_mut(), LEN, flags, MapFlags::PRIVATE, &file, 0)? };
+    // SAFETY: the page was mapped above, and nothing points to it.
+    unsafe { rustix::mm::munmap(page, LEN)? };
+    Ok(())
 }

@@ -16,8 +16,8 @@
 //! ```
 //!
 //! All of user space's unsafe code is here: `memory.rs` (mapping and accessing shared
-//! pages), `dev/ioctl.rs` (the device files), `counter.rs` (a register) and `attempt.rs` (operations that a sandbox
-//! forbids, for its tests). On the path of a stream's data, only [`SharedMemory`]'s accesses, [`EventChannel::notify`]
+//! pages), `dev/ioctl.rs` (the device files), `counter.rs` (a register), `library.rs` (libraries that are loaded before a
+//! sandbox is entered) and `attempt.rs` (operations that a sandbox forbids, for its tests). On the path of a stream's data, only [`SharedMemory`]'s accesses, [`EventChannel::notify`]
 //! and [`EventChannel::rearm`] are used.
 
 pub mod attempt;
@@ -28,6 +28,7 @@ pub mod emu;
 mod error;
 mod grant;
 mod lend;
+pub mod library;
 mod limits;
 mod memory;
 mod spec;

@@ -1,12 +1,14 @@
 //! The daemon's sandbox works: told to try forbidden things, the daemon is refused, and without the sandbox it is not.
 //! All other tests here show that the daemon still does its work in there: the sandbox is on unless it is switched off.
 
+use std::collections::BTreeSet;
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::common::{Process, RECORDING, World, eventually, samples, signal, stderr, text};
+use crate::steering::Steered;
 use sound_servers::{Kind, Server};
 use xen::{Access, DomainId, EventChannel, Granted};
 
@@ -182,14 +184,104 @@ fn a_worker_reaches_its_own_guest_and_nothing_else_of_xen() {
 #[test]
 fn a_worker_starts_nothing_and_executes_nothing_that_it_wrote() {
     let world = World::new();
-    let probes =
-        ["call:execve", "call:kill", "call:exec-shared", "call:exec-written", "read:/dev/xen", "read:/etc/vsnd"];
-    let answers = worker_tries(world.daemon_command().args(["--sandbox", "on"]), &probes);
-    for (probe, answer) in probes.iter().zip(&answers) {
-        assert_ne!(answer, "done", "{probe}");
+    let (directory, written) = (world.path(""), format!("execute:{}", text(&world.path("code"))));
+    let probes = [
+        "call:execve",
+        "call:kill",
+        "call:exec-shared",
+        "call:exec-written",
+        "call:exec-memfd",
+        &written,
+        "read:/dev/xen",
+        "read:/etc/vsnd",
+    ];
+    let tries = |sandbox, probes: &[&str]| {
+        worker_tries(world.daemon_command().args(["--sandbox", sandbox, "--writable", text(&directory)]), probes)
+    };
+    for (probe, answer) in probes.iter().zip(&tries("on", &probes)) {
+        // A file may also be missing.
+        let refused = probe.starts_with("read") || answer.starts_with("Operation not permitted");
+        assert!(refused && answer != "done", "{probe}: {answer}");
     }
-    let answers = worker_tries(world.daemon_command().args(["--sandbox", "off"]), &probes[1..4]);
-    assert_eq!(answers, ["done", "done", "done"], "the probes themselves work");
+    assert_eq!(tries("off", &probes[1..6]), ["done"; 5], "the probes themselves work");
+}
+
+/// Names of the libraries that a process has loaded.
+fn libraries_of(process: u32) -> BTreeSet<String> {
+    let maps = std::fs::read_to_string(format!("/proc/{process}/maps")).expect("runs");
+    let paths = maps.lines().filter_map(|line| line.split_ascii_whitespace().nth(5));
+    paths.filter_map(|path| path.rsplit('/').next()).filter(|name| name.contains(".so")).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_worker_loads_what_its_devices_need_and_nothing_else() {
+    let loaded = |sink: &str| {
+        let world = World::new();
+        let daemon = world.daemon(&["--sandbox", "on", "--sink", sink]);
+        let has = libraries_of(world.workers(&daemon)[0]);
+        move |name: &str| has.iter().any(|library| library.starts_with(name))
+    };
+    let plugins = ["libasound_module_", "libpulse.so", "libpipewire-module-", "libspa-"];
+    let of_null = loaded("null");
+    assert!(plugins.iter().all(|name| !of_null(name)));
+    let of_plug = loaded("alsa:plug:null");
+    assert!(of_plug("libasound_module_rate_speexrate.so"));
+    let of_pulse = loaded("alsa:pulse");
+    assert!(of_pulse("libasound_module_pcm_pulse.so") && of_pulse("libpulse.so"));
+    for has in [of_plug, of_pulse] {
+        assert!(["libasound_module_pcm_jack", "libjack", "libavcodec", "libspa-"].iter().all(|name| !has(name)));
+    }
+}
+
+#[test]
+fn a_stream_is_moved_to_a_device_whose_library_its_worker_has_not() {
+    let server = Server::start(Kind::PulseAudio);
+    let environment = vec![("PULSE_SERVER", server.address())];
+    let steered = Steered::within("sink = \"null\"\n", vec!["--sandbox", "on"], environment);
+    let mut player = steered.player();
+    let worker = || steered.world.workers(steered.daemon.as_ref().expect("runs"));
+    let first = worker();
+    // Another guest's device is none of this worker's business.
+    steered.configure("sink = \"null\"\n[[rule]]\ndomain = 7\nsink = \"alsa:pulse\"\n");
+    steered.must(&["reload"]);
+    steered.must(&["list"]);
+    assert_eq!(worker(), first);
+    let recording = server.record();
+    let heard = || recording.bytes().iter().filter(|byte| **byte != 0).count();
+    steered.must(&["move", "1/0/0/0", "alsa:pulse"]);
+    eventually("the server hears it", || heard() > 48_000);
+    let second = worker();
+    assert!(second != first && libraries_of(second[0]).contains("libasound_module_pcm_pulse.so"));
+    // From now on the guest's worker has all that it needs.
+    steered.must(&["move", "1/0/0/0", "null"]);
+    let before = heard();
+    steered.must(&["move", "1/0/0/0", "alsa:pulse"]);
+    eventually("the server hears it again", || heard() > before + 48_000);
+    assert_eq!(worker(), second);
+    assert_eq!(player.0.try_wait().expect("child"), None, "the guest plays all the time");
+}
+
+#[test]
+fn a_library_that_came_too_late_is_named() {
+    let world = World::new();
+    let (plugins, configuration) = (world.path("plugins"), world.path("alsa.conf"));
+    std::fs::create_dir(&plugins).expect("made");
+    let late = plugins.join("late.so");
+    let lines = format!("</usr/share/alsa/alsa.conf>\npcm_type.late.lib \"{}\"\npcm.late.type late\n", text(&late));
+    std::fs::write(&configuration, lines).expect("written");
+    let mut command = world.daemon_command();
+    command.args(["--sandbox", "on", "--sink", "alsa:late", "--writable", text(&plugins)]);
+    let mut daemon = Process::ready(command.env("ALSA_CONFIG_PATH", &configuration));
+    // Any library would do.
+    let any = std::fs::read_to_string("/proc/self/maps").expect("readable");
+    let any = any.lines().filter_map(|line| line.split_ascii_whitespace().nth(5)).find(|path| path.contains("/libm."));
+    std::fs::copy(any.expect("every program has it"), &late).expect("copied");
+    assert!(!world.guest(&["play", RECORDING]).output().expect("runs").status.success());
+    signal(&daemon.0, rustix::process::Signal::TERM);
+    assert_eq!(daemon.code(), Some(0));
+    let (log, wanted) =
+        (daemon.stderr(), "late.so` was not loaded before the sandbox was entered; start the daemon again");
+    assert!(log.contains(wanted), "{log}");
 }
 
 #[test]
@@ -202,10 +294,15 @@ fn a_user_that_there_is_not_is_said_so() {
 
 /// A guest plays through the sandboxed daemon to `sink`, and the server hears it.
 fn is_heard(server: &Server, sink: &str) {
+    is_heard_with(server, sink, &[], &[]);
+}
+
+/// The same, where the daemon has more arguments and variables.
+fn is_heard_with(server: &Server, sink: &str, arguments: &[&str], variables: &[(&str, &str)]) {
     let world = World::new();
     let mut command = world.daemon_command();
     command.args(["--sandbox", "on", "--sink", sink]).env("PULSE_SERVER", server.address());
-    let daemon = Process::ready(&mut command);
+    let daemon = Process::ready(command.args(arguments).envs(variables.iter().copied()));
     let recording = server.record();
     // On a machine that is too busy to open the device in the time that a guest waits for it, the guest is refused, and
     // its user tries again.
@@ -239,6 +336,17 @@ fn alsas_plugins_are_loaded_and_work_from_within() {
     let server = Server::start(Kind::PulseAudio);
     is_heard(&server, "alsa:pulse");
     is_heard(&server, "alsa:plug:pulse");
+}
+
+#[test]
+fn pipewires_plugin_for_alsa_works_from_within() {
+    let server = Server::start(Kind::PipeWire);
+    let configuration = tempfile::NamedTempFile::new().expect("made");
+    std::fs::write(configuration.path(), server.alsa_configuration()).expect("written");
+    // The plugin is not installed, and out of reach otherwise.
+    let plugins = crate::common::program("vsnd").with_file_name("../alsa-lib");
+    let variables = [("ALSA_CONFIG_PATH", text(configuration.path()))];
+    is_heard_with(&server, "alsa:both", &["--writable", text(&plugins)], &variables);
 }
 
 #[test]

@@ -198,8 +198,10 @@ pub(super) fn restrict() -> Result<(), String> {
     install(rules, SeccompAction::Errno(number(libc::EPERM)), SeccompAction::Allow)
 }
 
-/// Restricts a worker further than [`restrict`]: it starts no programs, signals no other processes, executes no shared
-/// memory, and makes no call on Xen's devices but the one that signals on a channel.
+/// Restricts a worker further than [`restrict`]: it starts no programs, signals no other processes, maps nothing to be
+/// executed, and makes no call on Xen's devices but the one that signals on a channel.
+///
+/// From then on only code runs that was mapped before: the program, and the libraries that it has loaded.
 ///
 /// # Errors
 /// The errors of [`restrict`].
@@ -213,6 +215,11 @@ fn worker_rules() -> Result<BTreeMap<libc::c_long, Vec<SeccompRule>>, seccompile
     let mut rules = BTreeMap::from([(libc::SYS_execve, Vec::new()), (libc::SYS_kill, Vec::new())]);
     let sets = SeccompCondition::new(2, SeccompCmpArgLen::Qword, SeccompCmpOp::Ne, 0)?;
     rules.insert(libc::SYS_prlimit64, vec![SeccompRule::new(vec![sets])?]);
+    // A descriptor does not show what it leads to: a library, or a file that was written. `mprotect` makes nothing
+    // executable in the whole daemon; `pkey_mprotect`, `remap_file_pages`, `personality` and `uselib` are not on its
+    // list, and `mremap` keeps a mapping's rights.
+    let executable = u64::from(libc::PROT_EXEC.unsigned_abs());
+    rules.insert(libc::SYS_mmap, vec![masked(2, executable, executable)?]);
     let executable = u64::from(libc::SHM_EXEC.unsigned_abs());
     rules.insert(libc::SYS_shmat, vec![masked(2, executable, executable)?]);
     // A library may only signal this process, as `abort` does.

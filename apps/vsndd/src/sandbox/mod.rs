@@ -7,17 +7,21 @@
 
 mod calls;
 mod files;
+mod libraries;
 mod priority;
 mod probe;
 mod user;
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use host_audio::DeviceSpec;
 use tracing::{info, warn};
 
 use crate::Config;
+pub use libraries::Prepared;
 pub use priority::raise as raise_priority;
 pub use probe::{Probe, WorkerProbe};
 
@@ -143,20 +147,29 @@ impl Options {
 }
 
 /// Confines a worker, which already is in the sandbox of the process that started it: the worker reaches no device of
-/// Xen's, can map or bind nothing by itself, and starts no program.
+/// Xen's, can map or bind nothing by itself, starts no program, and executes no memory that it could write. The
+/// libraries of `devices` are loaded before that is so; `None` without a sandbox, in which they are loaded when they are
+/// needed.
 ///
 /// # Errors
 /// [`Error`]. The process may be confined in part then, and should end.
-pub fn confine_worker(options: &Options, config: &Config) -> Result<(), Error> {
+pub fn confine_worker(
+    options: &Options,
+    config: &Config,
+    devices: HashSet<DeviceSpec>,
+) -> Result<Option<Prepared>, Error> {
     if options.sandbox == Mode::Off {
-        return Ok(());
+        return Ok(None);
     }
     let reach =
         files::Reach::of(config, None, options.writable.iter().map(PathBuf::as_path), files::ThisProgram::none())
             .of_a_worker();
     user::limit_worker(&config.worker);
     best_effort(options.sandbox, reach.enforce().map_err(Error::Files))?;
-    best_effort(options.sandbox, calls::restrict_worker().map_err(Error::Calls))
+    // Landlock holds for this thread and those that it starts. Loading may start threads: only now.
+    let prepared = Prepared::load(devices);
+    best_effort(options.sandbox, calls::restrict_worker().map_err(Error::Calls))?;
+    Ok(Some(prepared))
 }
 
 /// Returns true if a worker could change files in `directory`, as far as the sandbox is concerned.

@@ -1,7 +1,7 @@
 //! Attempts that the daemon can be told to make in its sandbox, so that a test sees them refused: `--sandbox-probe`.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -20,6 +20,8 @@ pub enum Probe {
     Read(PathBuf),
     /// Makes a file and removes it.
     Write(PathBuf),
+    /// Makes a file, maps it to be executed and removes it.
+    Execute(PathBuf),
     /// Does something that the daemon, or a worker, must not do.
     Call(Forbidden),
 }
@@ -47,13 +49,15 @@ pub enum Forbidden {
     ExecShared,
     /// Memory that was written, to be executed.
     ExecWritten,
+    /// A file without a name that was written, to be executed.
+    ExecMemfd,
     /// More memory than a guest needs.
     Allocate,
     /// More files than a guest needs.
     OpenMany,
 }
 
-const CALLS: [(Forbidden, &str); 12] = [
+const CALLS: [(Forbidden, &str); 13] = [
     (Forbidden::Execve, "execve"),
     (Forbidden::Ptrace, "ptrace"),
     (Forbidden::Chroot, "chroot"),
@@ -64,6 +68,7 @@ const CALLS: [(Forbidden, &str); 12] = [
     (Forbidden::Kill, "kill"),
     (Forbidden::ExecShared, "exec-shared"),
     (Forbidden::ExecWritten, "exec-written"),
+    (Forbidden::ExecMemfd, "exec-memfd"),
     (Forbidden::Allocate, "allocate"),
     (Forbidden::OpenMany, "open-many"),
 ];
@@ -141,11 +146,12 @@ impl FromStr for Probe {
         match text.split_once(':') {
             Some(("read", path)) => Ok(Self::Read(path.into())),
             Some(("write", path)) => Ok(Self::Write(path.into())),
+            Some(("execute", path)) => Ok(Self::Execute(path.into())),
             Some(("call", name)) => match CALLS.iter().find(|(_, known)| *known == name) {
                 Some((call, _)) => Ok(Self::Call(*call)),
                 None => Err(format!("no call `{name}` to try")),
             },
-            _ => Err("it is read:PATH, write:PATH or call:NAME".into()),
+            _ => Err("it is read:PATH, write:PATH, execute:PATH or call:NAME".into()),
         }
     }
 }
@@ -155,6 +161,7 @@ impl fmt::Display for Probe {
         match self {
             Self::Read(path) => write!(f, "read:{}", path.display()),
             Self::Write(path) => write!(f, "write:{}", path.display()),
+            Self::Execute(path) => write!(f, "execute:{}", path.display()),
             Self::Call(call) => {
                 let name = CALLS.iter().find(|(known, _)| known == call).map_or("?", |(_, name)| name);
                 write!(f, "call:{name}")
@@ -173,6 +180,12 @@ impl Probe {
             Self::Read(path) if path.is_dir() => fs::read_dir(path).map(drop),
             Self::Read(path) => File::open(path).map(drop),
             Self::Write(path) => File::create_new(path).and_then(|_| fs::remove_file(path)),
+            Self::Execute(path) => {
+                let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+                let executed = xen::attempt::execute_file(file);
+                fs::remove_file(path)?;
+                executed
+            }
             Self::Call(call) => call.attempt(),
         }
     }
@@ -195,6 +208,7 @@ impl Forbidden {
             }
             Self::ExecShared => xen::attempt::execute_shared(),
             Self::ExecWritten => xen::attempt::execute_written(),
+            Self::ExecMemfd => xen::attempt::execute_memfd(),
             Self::Allocate => Vec::<u8>::new().try_reserve_exact(256 << 20).map_err(io::Error::other),
             Self::OpenMany => (0..200).map(|_| File::open("/dev/null")).collect::<io::Result<Vec<_>>>().map(drop),
         }

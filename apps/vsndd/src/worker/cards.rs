@@ -22,7 +22,7 @@ use crate::totals::Violation;
 /// Result of an attempt to connect a card.
 enum Connected {
     Yes,
-    /// The frontend took back what it had published.
+    /// The frontend took back what it had published, or another worker has to connect it.
     SteppedBack,
     No(String),
 }
@@ -163,6 +163,9 @@ impl Worker {
     /// Connects a card. Linux makes new rings at every sign of our offer, even if it has published some already: if one
     /// cannot be mapped, the nodes are read again before that counts as a fault.
     fn try_connect(&mut self, id: DeviceId, now_ns: u64) -> xenstore::Result<Connected> {
+        if !self.suffices_for(self.policy.devices()) {
+            return Ok(Connected::SteppedBack);
+        }
         for last in [false, false, true] {
             match self.connect(id, now_ns) {
                 Ok(()) => return Ok(Connected::Yes),

@@ -7,15 +7,16 @@
 mod cards;
 mod orders;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use host_audio::DeviceSpec;
 use slotmap::{DefaultKey, Key, KeyData, SlotMap};
 use sndif::XenbusState;
-use tracing::error;
+use tracing::{error, info};
 use xen::{DomainId, Xen};
 
 use crate::config::Config;
@@ -27,6 +28,7 @@ use crate::link::{Link, Order, Report};
 use crate::policy::Policy;
 use crate::poller::{Poller, Timers};
 use crate::quota::Quota;
+use crate::sandbox::Prepared;
 use crate::served::Served;
 use crate::turn::{After, Turn};
 use crate::turns::Turns;
@@ -71,6 +73,10 @@ pub(crate) struct Worker {
     store: xenstore::Client,
     link: Link,
     policy: Policy,
+    /// Devices whose libraries are loaded; `None` where any library can be loaded at any time.
+    prepared: Option<Prepared>,
+    /// True if the guest's devices need a library that only another worker can load.
+    outgrown: bool,
     journal: Journal,
     /// Number of events that the broker was told of.
     told: u64,
@@ -97,8 +103,8 @@ pub(crate) struct Worker {
 }
 
 /// Serves `guest` from domain `own` with what is lent over `lent`, until the broker behind `link` ends the worker, or
-/// is gone. `confine` is called once the configuration is known, before anything of the guest's is touched; `attempt`
-/// after that, for tests of what a worker can reach.
+/// is gone. `confine` is called with the configuration and all devices that it and the overrides name, before anything of
+/// the guest's is touched; `attempt` after that, for tests of what a worker can reach.
 ///
 /// # Errors
 /// [`Error`]; a guest's fault is none.
@@ -107,25 +113,32 @@ pub fn work(
     guest: DomainId,
     lent: OwnedFd,
     link: UnixStream,
-    confine: impl FnOnce(&Config) -> Result<(), Error>,
+    confine: impl FnOnce(&Config, HashSet<DeviceSpec>) -> Result<Option<Prepared>, Error>,
     attempt: impl FnOnce(&Xen, &mut xenstore::Client),
 ) -> Result<Ended, Error> {
     let mut link = Link::new(link)?;
     let Order::Begin { settings, overrides } = link.wait(PATIENCE)? else {
         return Err(Error::System(io::ErrorKind::InvalidData.into()));
     };
-    let config = settings.config().map_err(io::Error::other)?;
-    confine(&config)?;
+    let policy = Policy { config: settings.config().map_err(io::Error::other)?, overrides };
+    let prepared = confine(&policy.config, policy.devices())?;
     let xen = Xen::borrowed(lent, own)?;
     let mut store = xen.store()?;
     attempt(&xen, &mut store);
-    let mut worker = Worker::new(guest, xen, store, link, Policy { config, overrides })?;
+    let mut worker = Worker::new(guest, xen, store, link, policy, prepared)?;
     worker.run()
 }
 
 impl Worker {
     /// Offers the cards that the toolstack has attached so far.
-    fn new(guest: DomainId, xen: Xen, mut store: xenstore::Client, link: Link, policy: Policy) -> Result<Self, Error> {
+    fn new(
+        guest: DomainId,
+        xen: Xen,
+        mut store: xenstore::Client,
+        link: Link,
+        policy: Policy,
+        prepared: Option<Prepared>,
+    ) -> Result<Self, Error> {
         let poller = Poller::new()?;
         poller.add_level(store.as_fd(), STORE_TOKEN)?;
         poller.add_both_edges(&link, LINK_TOKEN)?;
@@ -143,6 +156,8 @@ impl Worker {
             store,
             link,
             policy,
+            prepared,
+            outgrown: false,
             journal: Journal::default(),
             told: 0,
             cards_told: 0,
@@ -291,6 +306,18 @@ impl Worker {
                 self.dirty.insert(id);
             }
         }
+    }
+
+    /// Checks that this worker has the libraries of these devices. A worker that has not ends, and another begins with
+    /// them.
+    fn suffices_for(&mut self, devices: HashSet<DeviceSpec>) -> bool {
+        if self.prepared.as_mut().is_none_or(|prepared| prepared.cover(devices)) {
+            return true;
+        }
+        if !std::mem::replace(&mut self.outgrown, true) {
+            info!("domain {}: its devices need other libraries, and with them another worker", self.guest);
+        }
+        false
     }
 
     fn read_store(&mut self) {

@@ -1,6 +1,9 @@
 //! Orders of the broker, and reports to it.
 
+use std::collections::HashSet;
+
 use control::{Card, Guest};
+use host_audio::DeviceSpec;
 use sndif::store::Direction;
 
 use super::cards::asked;
@@ -53,6 +56,9 @@ impl Worker {
             self.link.send(&Report::Answer(answer));
         }
         self.tell();
+        if self.outgrown {
+            return Some(Ended::Outgrown);
+        }
         if self.measured_until_ns.is_some_and(|until| until <= now_ns) {
             self.measured_until_ns = None;
             self.streams.values().for_each(Served::stop_measuring);
@@ -127,8 +133,23 @@ impl Worker {
         counts.flatten().reduce(|sum, count| sum + count)
     }
 
+    /// Devices of all connected streams.
+    fn routed(&self) -> HashSet<DeviceSpec> {
+        let named =
+            self.devices.values().flat_map(|device| device.streams.iter().map(move |(nodes, _)| (device, nodes)));
+        let routes = named.flat_map(|(device, nodes)| {
+            let both = [Direction::Playback, Direction::Capture];
+            let its = both.into_iter().filter(move |direction| nodes.direction().is_none_or(|own| own == *direction));
+            its.map(move |direction| self.policy.route(&device.identity.asker(device.id, Some(nodes)), direction))
+        });
+        routes.map(|route| route.device).collect()
+    }
+
     /// Applies the current policy to every stream.
     pub(super) fn reroute(&mut self, now_ns: u64) {
+        if !self.suffices_for(self.routed()) {
+            return;
+        }
         let cards: Vec<(DeviceId, Vec<StreamKey>)> = self
             .devices
             .values()

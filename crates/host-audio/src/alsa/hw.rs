@@ -54,8 +54,17 @@ pub(super) fn io_error(error: alsa::Error) -> io::Error {
 
 fn open_pcm(name: &str, direction: Direction) -> Result<PCM, Error> {
     // alsa-lib prints to standard error by default; the error below says enough.
-    let _silenced = Output::local_error_handler();
+    let said = Output::local_error_handler();
     let failed = |reason: io::Error| {
+        let said = said.as_ref().map(|said| said.borrow().to_string()).unwrap_or_default();
+        if let Some(library) = not_mapped(&said) {
+            return Error::unusable(
+                title(name, direction),
+                format_args!("the library `{library}` was not loaded before the sandbox was entered"),
+                "start the daemon again (`systemctl restart vsndd`) if the library is new; without a sandbox \
+                 (`--sandbox off`) any library can be loaded at any time",
+            );
+        }
         let hint = match (reason.kind(), direction) {
             (io::ErrorKind::ResourceBusy, _) => {
                 "another program holds it (`fuser -v /dev/snd/*` says which): stop that, or use a PCM that mixes"
@@ -68,6 +77,13 @@ fn open_pcm(name: &str, direction: Direction) -> Result<PCM, Error> {
     };
     let c_name = CString::new(name).map_err(|_| failed(io::ErrorKind::InvalidInput.into()))?;
     PCM::open(&c_name, direction_of(direction), true).map_err(|error| failed(io_error(error)))
+}
+
+/// The library that a sandbox did not let alsa-lib load, if its messages name one.
+fn not_mapped(said: &str) -> Option<&str> {
+    let line = said.lines().find(|line| line.contains("failed to map segment"))?;
+    let paths = line.split(|sign: char| sign.is_whitespace() || "():,".contains(sign));
+    paths.filter(|word| word.contains(".so")).next_back()
 }
 
 /// Opens the PCM for a moment and asks for its capabilities.
@@ -231,6 +247,15 @@ mod tests {
                 assert_eq!(alsa.physical_width().unwrap(), bytes.cast_signed() * 8, "{format}");
             }
         }
+    }
+
+    #[test]
+    fn a_library_that_cannot_be_mapped_is_named() {
+        let said = "snd_dlobj_cache_get0: Cannot open shared library libasound_module_pcm_x.so \
+                    (/lib/alsa-lib/libasound_module_pcm_x.so: failed to map segment from shared object)\n";
+        assert_eq!(not_mapped(said), Some("/lib/alsa-lib/libasound_module_pcm_x.so"));
+        assert_eq!(not_mapped(&format!("snd_ctl_open: no such card\n{said}")), not_mapped(said));
+        assert_eq!(not_mapped("Cannot open shared library x.so (x.so: cannot open shared object file)"), None);
     }
 
     #[test]

@@ -5,11 +5,13 @@ mod behind;
 mod chmap;
 mod hw;
 mod pcm;
+mod plugins;
 mod tail;
 
 use crate::live::{Driver, Input, Opened, Output};
 use crate::offer::Offer;
 use crate::{Capabilities, DeviceSpec, Direction, Error, Minimums, StreamLabel, StreamSpec};
+pub(crate) use plugins::needs;
 use std::time::Duration;
 
 /// Driver of `alsa:PCM`.
