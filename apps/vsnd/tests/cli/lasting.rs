@@ -192,7 +192,7 @@ fn the_state_is_the_brokers_and_out_of_reach_for_workers() {
 fn streams_are_moved_while_they_play_and_stay_where_they_are_told_to() {
     let mut steered = steered(CONFIG);
     let _player = steered.player();
-    let device = |steered: &Steered, stream: usize| steered.streams()[stream]["device"].as_str().map(str::to_owned);
+    let device = |steered: &Steered, stream: usize| Some(steered.streams().get(stream)?["device"].as_str()?.to_owned());
     let pattern = format!("wav:{}/moved.wav", steered.world.dir.path().display());
     let outside = steered.vsnd(&["move", "1", &pattern]);
     assert_eq!(outside.status.code(), Some(8), "out of the sandbox's reach: {}", stderr(&outside));
@@ -210,9 +210,12 @@ fn streams_are_moved_while_they_play_and_stay_where_they_are_told_to() {
     assert_eq!(steered.must(&["move", "1/0/0/0", "null"]), "1/0/0/0: plays to null (1 connected stream)\n");
     assert_eq!(device(&steered, 0).as_deref(), Some("null"));
     steered.must(&["move", "1", "alsa:null", "--source"]);
-    assert_eq!(device(&steered, 1).as_deref(), Some("alsa:null"));
+    // ALSA's configuration may name libraries that only another worker can load.
+    eventually("it captures from there", || device(&steered, 1).as_deref() == Some("alsa:null"));
     steered.must(&["forget", "1"]);
-    assert_eq!((device(&steered, 0).as_deref(), device(&steered, 1).as_deref()), (Some("null"), Some("null")));
+    eventually("both are where they were", || {
+        [0, 1].iter().all(|&stream| device(&steered, stream).as_deref() == Some("null"))
+    });
     for (arguments, status, words) in [
         (&["move", "1/0/0/0", "null", "--source"][..], 1, "is for playback"),
         (&["move", "1/0/0/1", "null"], 1, "is for capture: `--source`"),

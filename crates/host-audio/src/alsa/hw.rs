@@ -82,8 +82,8 @@ fn open_pcm(name: &str, direction: Direction) -> Result<PCM, Error> {
 /// The library that a sandbox did not let alsa-lib load, if its messages name one.
 fn not_mapped(said: &str) -> Option<&str> {
     let line = said.lines().find(|line| line.contains("failed to map segment"))?;
-    let paths = line.split(|sign: char| sign.is_whitespace() || "():,".contains(sign));
-    paths.filter(|word| word.contains(".so")).next_back()
+    let mut paths = line.split(|sign: char| sign.is_whitespace() || "():,".contains(sign));
+    paths.rfind(|word| word.contains(".so"))
 }
 
 /// Opens the PCM for a moment and asks for its capabilities.

@@ -90,6 +90,9 @@ impl Tree {
         for (key, value) in self.below("hook_func").chain(self.below("func")) {
             if key.ends_with(".lib") {
                 wanted.insert(plugin(value));
+                // Such a function makes PCMs of its server the default ones, if the server runs then.
+                let server = value.strip_prefix("libasound_module_conf_").and_then(|name| name.strip_suffix(".so"));
+                needs.types.extend(server.map(str::to_owned));
             }
         }
         let mut open: Vec<&str> = names.iter().flat_map(|name| parts(name)).collect();
@@ -268,6 +271,12 @@ hook_func.greets {
     fn a_card_alone_converts_nothing() {
         assert_eq!(needs(TEXT, &["hw:0,0", "null"], THERE).0, ["libgreets.so"]);
         assert!(needs(TEXT, &[], &["libasound_module_pcm_jack.so"]).0.is_empty());
+    }
+
+    #[test]
+    fn a_server_that_becomes_the_default_later_counts() {
+        let text = "hook_func.load {\n\tlib 'libasound_module_conf_jack.so'\n}\n";
+        assert_eq!(needs(text, &["hw"], THERE).0, ["libasound_module_pcm_jack.so"]);
     }
 
     #[test]
