@@ -90,7 +90,7 @@ impl Tree {
         for (key, value) in self.below("hook_func").chain(self.below("func")) {
             if key.ends_with(".lib") {
                 wanted.insert(plugin(value));
-                // Such a function makes PCMs of its server the default ones, if the server runs then.
+                // A function of that kind makes PCMs of its server the default ones, if the server runs then.
                 let server = value.strip_prefix("libasound_module_conf_").and_then(|name| name.strip_suffix(".so"));
                 needs.types.extend(server.map(str::to_owned));
             }
