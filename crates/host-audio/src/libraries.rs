@@ -51,36 +51,46 @@ pub fn libraries<'a>(devices: impl IntoIterator<Item = &'a DeviceSpec>, loaded: 
     libraries
 }
 
-/// Directory of the first library whose name begins with one of these.
-fn directory_of<'a>(loaded: &'a [PathBuf], names: &[&str]) -> Option<&'a Path> {
-    let is_it = |path: &&PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        names.iter().any(|wanted| name.starts_with(wanted))
-    };
-    loaded.iter().find(is_it)?.parent()
+/// Directories in which a library of a name that begins like this, and the plugins that it was built with, can be: its
+/// own one, and those of the systems that have all programs below `/usr`.
+fn directories_of(loaded: &[PathBuf], name: &str) -> Vec<PathBuf> {
+    let is_it = |path: &&PathBuf| path.file_name().unwrap_or_default().to_string_lossy().starts_with(name);
+    let own = loaded.iter().find(is_it).and_then(|path| path.parent());
+    let usual =
+        [&format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH), "/usr/lib64", "/usr/lib"].map(PathBuf::from);
+    own.map(Path::to_owned).into_iter().chain(usual).collect()
+}
+
+/// The file of this name in the first of the directories that has it.
+fn in_first(directories: &[PathBuf], name: &str) -> Option<PathBuf> {
+    directories.iter().map(|directory| directory.join(name)).find(|path| path.is_file())
 }
 
 /// Directory of ALSA's plugins.
 #[cfg(feature = "alsa")]
 fn plugin_directory(loaded: &[PathBuf]) -> PathBuf {
-    let beside = || directory_of(loaded, &["libasound.so"]).unwrap_or(Path::new("/usr/lib")).join("alsa-lib");
-    std::env::var_os("ALSA_PLUGIN_DIR").map_or_else(beside, PathBuf::from)
+    let found = || {
+        let all = directories_of(loaded, "libasound.so").into_iter().map(|directory| directory.join("alsa-lib"));
+        all.clone().find(|path| path.is_dir()).or_else(|| all.last()).unwrap_or_default()
+    };
+    std::env::var_os("ALSA_PLUGIN_DIR").map_or_else(found, PathBuf::from)
 }
 
 fn of_pipewire(loaded: &[PathBuf]) -> Vec<PathBuf> {
-    let beside = directory_of(loaded, &["libpipewire-0.3.so", "libasound.so"]).unwrap_or(Path::new("/usr/lib"));
-    let modules = MODULES.iter().map(|name| beside.join(format!("pipewire-0.3/libpipewire-module-{name}.so")));
-    let plugins = PLUGINS.iter().map(|name| beside.join("spa-0.2").join(name));
-    modules.chain(plugins).filter(|path| path.is_file()).collect()
+    // The library itself may come with an ALSA plugin, later.
+    let directories = [directories_of(loaded, "libpipewire-0.3.so"), directories_of(loaded, "libasound.so")].concat();
+    let modules = MODULES.iter().map(|name| format!("pipewire-0.3/libpipewire-module-{name}.so"));
+    let plugins = PLUGINS.iter().map(|name| format!("spa-0.2/{name}"));
+    modules.chain(plugins).filter_map(|name| in_first(&directories, &name)).collect()
 }
 
 /// Libraries in which the C library looks up the names of hosts.
 fn of_name_service(loaded: &[PathBuf]) -> Vec<PathBuf> {
-    let beside = directory_of(loaded, &["libc.so."]).unwrap_or(Path::new("/usr/lib"));
+    let directories = directories_of(loaded, "libc.so.");
     let text = fs::read_to_string(NAME_SERVICE).unwrap_or_default();
     let hosts = text.lines().filter_map(|line| line.trim().strip_prefix("hosts:"));
     let services = hosts.flat_map(str::split_whitespace).filter(|word| !word.contains(['[', '=', ']']));
-    services.map(|service| beside.join(format!("libnss_{service}.so.2"))).filter(|path| path.is_file()).collect()
+    services.filter_map(|service| in_first(&directories, &format!("libnss_{service}.so.2"))).collect()
 }
 
 #[cfg(test)]
@@ -106,7 +116,18 @@ mod tests {
         let loaded = ["libc.so.6", "libpipewire-0.3.so.0"].map(|name| root.path().join(name));
         let device: DeviceSpec = "pipewire".parse().unwrap();
         let found = libraries([&device], &loaded);
+        // Others may come from the system.
+        let found: BTreeSet<PathBuf> = found.into_iter().filter(|path| path.starts_with(root.path())).collect();
         assert_eq!(found, BTreeSet::from(wanted.map(|name| root.path().join(name))));
+    }
+
+    #[test]
+    fn a_library_that_is_elsewhere_has_its_plugins_below_usr() {
+        let directories = directories_of(&["/lib/libpipewire-0.3.so.0".into()], "libpipewire-0.3.so");
+        assert_eq!(directories.first(), Some(&PathBuf::from("/lib")));
+        let usual = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
+        assert!(directories.contains(&PathBuf::from(usual)), "{directories:?}");
+        assert_eq!(in_first(&["/nowhere".into(), "/etc".into()], "passwd"), Some("/etc/passwd".into()));
     }
 
     #[cfg(feature = "alsa")]
