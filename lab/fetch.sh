@@ -2,6 +2,7 @@
 # Downloads Debian's packages of Xen, the kernels and the programs of a platform's domains, and unpacks them below
 # target/lab/cache/ARCHITECTURE-DEBIAN. Nothing is installed. Existing packages are kept, and need no network.
 # usage: fetch.sh PLATFORM...    or `emulator`: Debian 13's QEMU, which has a virtio sound card
+# environment: LAB_SMALL=1 (only what scenarios of short runs need)
 set -euo pipefail
 export PATH=$PATH:/sbin
 
@@ -10,16 +11,23 @@ scripts=$(dirname "$lab")/scripts
 # shellcheck source=lab/platform.sh
 . "$lab/platform.sh"
 
-# packages COMMAND...: runs apt-get with the platform's own lists, which are updated if they are older than the
-# servers'.
-packages() {
-    "$scripts/apt.sh" "$cache/apt" "$arch" "$codename"
-    apt-get -c "$cache/apt/apt.conf" -qq "$@" > /dev/null 2> "$cache/apt.log" || {
-        cat "$cache/apt.log" >&2
-        apt-get -c "$cache/apt/apt.conf" update -qq
-        apt-get -c "$cache/apt/apt.conf" -qq "$@" > /dev/null
+# download FUNCTION ARGUMENT...: runs a function with the platform's own package lists, and again with new lists if it
+# fails, because servers drop old packages.
+download() {
+    # Packages of an interrupted download would be unpacked with these.
+    rm -f "$cache/apt.log" "$cache"/apt/cache/archives/*.deb
+    {
+        "$scripts/apt.sh" "$cache/apt" "$arch" "$codename" &&
+            { "$@" || { "$scripts/apt.sh" update "$cache/apt" && "$@"; }; }
+    } 2> "$cache/apt.log" || {
+        # The last lines are about the last attempt.
+        echo "Debian $debian's packages for $arch cannot be downloaded, which the platform $name needs:" >&2
+        tail -n 5 "$cache/apt.log" | sed 's/^/  /' >&2
+        exit 1
     }
 }
+
+packages() { apt-get -c "$cache/apt/apt.conf" -qq "$@" > /dev/null; }
 
 # unpack DIRECTORY: unpacks the downloaded packages; the directory appears when it is complete.
 unpack() {
@@ -35,23 +43,23 @@ fetch_packages() {
     shift
     [ ! -d "$directory" ] || return 0
     echo "Downloading Debian $debian's packages for $arch for the lab ($directory)"
-    packages install -y --download-only --no-install-recommends "$@"
+    download packages install -y --download-only --no-install-recommends "$@"
     unpack "$directory"
 }
 
-# Xen's programs, players for the guests, programs of a desktop, and a shell for all domains.
+# Xen's programs, players for the guests, a shell for all domains, and what our daemon may be linked with; for other than
+# small runs also programs of a desktop, and the device model of HVM guests, which only x86 has.
 fetch_programs() {
-    local model=""
-    # The device model of HVM guests, which only x86 has.
-    [ "$arch" != amd64 ] || model=qemu-system-xen
-    # shellcheck disable=SC2086  # one word or none
-    fetch_packages "$cache/programs" $model "xen-hypervisor-$xen-$arch" "xen-utils-$xen" xenstore-utils \
-        alsa-utils busybox-static pulseaudio pulseaudio-utils pipewire pipewire-bin wireplumber ncurses-base
+    local more="pulseaudio pulseaudio-utils pipewire pipewire-bin wireplumber ncurses-base"
+    [ "$arch" != amd64 ] || more="$more qemu-system-xen"
+    [ "$programs" = "$cache/programs" ] || more=""
+    # shellcheck disable=SC2086  # a list of words
+    fetch_packages "$programs" "xen-hypervisor-$xen-$arch" "xen-utils-$xen" xenstore-utils alsa-utils busybox-static "$libpipewire" $more
 }
 
 # Applications that use ALSA in their own ways.
 fetch_applications() {
-    [ "$debian" != 12 ] || fetch_packages "$cache/applications" sox libsox-fmt-alsa mpg123 gstreamer1.0-tools gstreamer1.0-alsa \
+    [ "$debian" != 12 ] || [ -n "${LAB_SMALL:-}" ] || fetch_packages "$cache/applications" sox libsox-fmt-alsa mpg123 gstreamer1.0-tools gstreamer1.0-alsa \
         gstreamer1.0-plugins-base
 }
 
@@ -72,19 +80,23 @@ extract() {
     [ "$(od -An -tx1 -N 4 "$2" | tr -d ' ')" = 7f454c46 ]
 }
 
-fetch_kernel() {
-    local kernel=$cache/kernel-$1 series release parts image
-    [ ! -e "$kernel/vmlinux" ] || return 0
-    # debug-kernel.sh builds that kernel.
-    [ "$1" != debug ] || { echo "lab/debug-kernel.sh builds that kernel" >&2; return 1; }
-    "$scripts/apt.sh" "$cache/apt" "$arch" "$codename"
-    series=${1%-16k}
-    release=$("$scripts/apt.sh" kernel "$cache/apt" "$series" "$arch${1#"$series"}")
-    echo "Downloading kernel $release for the lab ($kernel)"
+# kernel_packages SERIES: downloads the packages of the newest kernel of a series, and sets $release.
+kernel_packages() {
+    local series=${1%-16k} parts
+    release=$("$scripts/apt.sh" kernel "$cache/apt" "$series" "$arch${1#"$series"}") || return
     # Newer kernels are in several packages.
     parts=$(apt-cache -c "$cache/apt/apt.conf" depends "linux-image-$release" | sed -n "s/^ *Depends: \(linux-[a-z]*-$release\)\$/\1/p")
     # shellcheck disable=SC2086  # a list of words
     (cd "$cache/apt/cache/archives" && packages download "linux-image-$release" $parts)
+}
+
+fetch_kernel() {
+    local kernel=$cache/kernel-$1 release image
+    [ ! -e "$kernel/vmlinux" ] || return 0
+    # debug-kernel.sh builds that kernel.
+    [ "$1" != debug ] || { echo "lab/debug-kernel.sh builds that kernel" >&2; return 1; }
+    echo "Downloading kernel $1 of Debian $debian for $arch for the lab ($kernel)"
+    download kernel_packages "$1"
     rm -rf "$kernel"
     unpack "$kernel"
     depmod -b "$kernel" "$release"
@@ -110,8 +122,8 @@ for name in "$@"; do
     fetch_programs
     fetch_applications
     case $arch in
-        amd64) [ -e "$cache/xen" ] || gunzip -c "$cache/programs/boot/xen-$xen-amd64.gz" > "$cache/xen" ;;
-        arm64) cp -u "$cache/programs/boot/xen-$xen-arm64" "$cache/xen" ;;
+        amd64) [ -e "$cache/xen" ] || gunzip -c "$programs/boot/xen-$xen-amd64.gz" > "$cache/xen" ;;
+        arm64) cp -u "$programs/boot/xen-$xen-arm64" "$cache/xen" ;;
     esac
     fetch_kernel "$dom0_kernel"
     fetch_kernel "$guest_kernel"

@@ -2,7 +2,7 @@
 # Builds the two initrds of a platform, target/lab/images/PLATFORM/dom0.cpio: busybox, Debian's Xen, ALSA and kernel
 # modules from the cache, our programs, and the scripts of this directory. The guest's lies within dom0's.
 # usage: image.sh PLATFORM DIRECTORY-OF-OUR-PROGRAMS
-# environment: LAB_BENCH=1 (dom0 has vsnd-bench), LAB_RACE=1 (guests have drivers for cards that QEMU emulates),
+# environment: LAB_SMALL=1 (only what scenarios of short runs need), LAB_BENCH=1 (dom0 has vsnd-bench), LAB_RACE=1 (guests have drivers for cards that QEMU emulates),
 # OTHER_BACKEND=program (dom0 has this other backend of the same protocol, for comparison)
 set -euo pipefail
 export PATH=$PATH:/sbin
@@ -13,7 +13,7 @@ lab=$(cd "$(dirname "$0")" && pwd)
 platform "$1"
 ours=$2
 image=$out/images/$1
-programs=$cache/programs
+small=${LAB_SMALL:-}
 libraries=$programs/usr/lib/$triplet
 
 dom0_modules="xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs $bus 9pnet_virtio 9p snd-aloop"
@@ -92,9 +92,7 @@ base() {
     for name in ls read write list watch chmod rm; do
         add "$root" "$programs/usr/bin/xenstore-$name"
     done
-    for name in vsnd vsndd vsnd-lab; do
-        add "$root" "$ours/$name"
-    done
+    add "$root" "$ours/vsnd-lab"
     add "$root" "$programs/usr/bin/aplay"
     ln -s aplay "$root/bin/arecord"
     cp -r "$programs/usr/share/alsa" "$root/usr/share/"
@@ -113,6 +111,7 @@ guest=$image/guest
 base "$guest"
 # shellcheck disable=SC2086  # a list of words
 add_modules "$guest" "$guest_kernel" $guest_modules
+rm -f "$image/module"
 module=$(our_module)
 if [ -n "$module" ]; then
     release=$(release_of "$guest_kernel")
@@ -120,44 +119,56 @@ if [ -n "$module" ]; then
     cp "$module" "$guest/lib/modules/$release/"
     "${binutils}strip" --strip-debug "$guest/lib/modules/$release/vsnd_front.ko"
     depmod -b "$guest" "$release" 2>/dev/null
+    ln -sf "$module" "$image/module"
 fi
 for name in amixer axfer speaker-test; do
     add "$guest" "$programs/usr/bin/$name"
 done
 install -m644 -t "$guest/usr/share/sounds/alsa" "$programs"/usr/share/sounds/alsa/Front_{Left,Right}.wav
-add "$guest" "$ours/vsnd-lab-hostile"
+if [ -z "$small" ]; then
+    for name in vsnd vsndd vsnd-lab-hostile; do add "$guest" "$ours/$name"; done
+fi
 cp "$lab"/guest/* "$guest/lab/"
 install -m755 "$lab/guest/init" "$guest/init"
 
 # Additional files of a guest with a desktop: a second initrd after the first. Dom0 unpacks it for its own sound server.
 more=$image/desktop
-rm -rf "$more" && mkdir -p "$more/bin"
-for name in pulseaudio pactl pacat; do
-    add "$more" "$programs/usr/bin/$name"
-done
-ln -s pacat "$more/bin/parecord"
-for file in "$programs"/usr/lib/pulse-*/modules/{module-{alsa-sink,alsa-source,null-sink},module-native-protocol-unix,libalsa-util,libprotocol-native}.so; do
-    add "$more" "$file" "/lib/pulse/$(basename "$file")"
-done
-add "$more" "$programs/usr/bin/alsamixer"
-install -D -m644 "$(find "$programs"/usr/{lib,share}/terminfo/l/linux 2> /dev/null | head -n1)" "$more/lib/terminfo/l/linux"
+add_desktop() {
+    local name file
+    mkdir -p "$more/bin"
+    for name in pulseaudio pactl pacat; do
+        add "$more" "$programs/usr/bin/$name"
+    done
+    ln -s pacat "$more/bin/parecord"
+    for file in "$programs"/usr/lib/pulse-*/modules/{module-{alsa-sink,alsa-source,null-sink},module-native-protocol-unix,libalsa-util,libprotocol-native}.so; do
+        add "$more" "$file" "/lib/pulse/$(basename "$file")"
+    done
+    add "$more" "$programs/usr/bin/alsamixer"
+    install -D -m644 "$(find "$programs"/usr/{lib,share}/terminfo/l/linux 2> /dev/null | head -n1)" "$more/lib/terminfo/l/linux"
+}
+rm -rf "$more"
+[ -n "$small" ] || add_desktop
 
 # PipeWire and its session manager, which dom0 unpacks or gives to a guest.
 pipewire=$image/pipewire
+add_pipewire() {
+    local name file
+    for name in pipewire wireplumber pw-record; do
+        add "$pipewire" "$programs/usr/bin/$name"
+    done
+    for file in "$libraries"/pipewire-0.3/libpipewire-module-{access,adapter,client-device,client-node,link-factory,metadata}.so \
+        "$libraries"/pipewire-0.3/libpipewire-module-{protocol-native,session-manager,spa-node-factory}.so \
+        "$libraries"/spa-0.2/{support/libspa-support,audioconvert/libspa-audioconvert,alsa/libspa-alsa}.so "$libraries"/wireplumber-0.*/*.so; do
+        add "$pipewire" "$file" "${file#"$programs"}"
+    done
+    ln -s pw-record "$pipewire/bin/pw-play"
+    install -D -m644 -t "$pipewire/usr/share/pipewire" "$programs"/usr/share/pipewire/client*.conf
+    mkdir -p "$pipewire/usr/share/wireplumber"
+    cp -r "$programs"/usr/share/wireplumber/scripts "$pipewire/usr/share/wireplumber/"
+    install -D -m644 -t "$pipewire/etc/pipewire" "$lab"/../crates/sound-servers/src/{wireplumber.conf,vsnd.lua}
+}
 rm -rf "$pipewire"
-for name in pipewire wireplumber pw-record; do
-    add "$pipewire" "$programs/usr/bin/$name"
-done
-for file in "$libraries"/pipewire-0.3/libpipewire-module-{access,adapter,client-device,client-node,link-factory,metadata}.so \
-    "$libraries"/pipewire-0.3/libpipewire-module-{protocol-native,session-manager,spa-node-factory}.so \
-    "$libraries"/spa-0.2/{support/libspa-support,audioconvert/libspa-audioconvert,alsa/libspa-alsa}.so "$libraries"/wireplumber-0.*/*.so; do
-    add "$pipewire" "$file" "${file#"$programs"}"
-done
-ln -s pw-record "$pipewire/bin/pw-play"
-install -D -m644 -t "$pipewire/usr/share/pipewire" "$programs"/usr/share/pipewire/client*.conf
-mkdir -p "$pipewire/usr/share/wireplumber"
-cp -r "$programs"/usr/share/wireplumber/scripts "$pipewire/usr/share/wireplumber/"
-install -D -m644 -t "$pipewire/etc/pipewire" "$lab"/../crates/sound-servers/src/{wireplumber.conf,vsnd.lua}
+[ -n "$small" ] || add_pipewire
 
 # Applications that use ALSA in their own ways, for a guest: a second initrd, without the files of the first one.
 applications=$image/applications
@@ -173,19 +184,21 @@ add_applications() {
     install -D -m644 -t "$applications/usr/share/sounds" "$lab/../apps/vsnd/tests/cli/sounds/tone.mp3"
 }
 rm -rf "$applications"
-[ ! -d "$cache/applications" ] || add_applications
+[ -n "$small" ] || [ ! -d "$cache/applications" ] || add_applications
 
 dom0=$image/dom0
 base "$dom0"
 # shellcheck disable=SC2086
 add_modules "$dom0" "$dom0_kernel" $dom0_modules
-add "$dom0" "$ours/vsnd-lab-liar"
-add "$dom0" "$ours/vsnd-lab-other"
+add "$dom0" "$ours/vsndd"
+if [ -z "$small" ]; then
+    for name in vsnd vsnd-lab-liar vsnd-lab-other; do add "$dom0" "$ours/$name"; done
+fi
 [ -z "${LAB_BENCH:-}" ] || add "$dom0" "$ours/vsnd-bench"
 [ -z "${OTHER_BACKEND:-}" ] || add "$dom0" "$OTHER_BACKEND" /bin/other-backend
 # A guest without an operating system, a kernel of its own for x86.
 beep=$(dirname "$lab")/target/beep/x86_64-unknown-none/release/beep
-[ "$arch" != amd64 ] || [ ! -e "$beep" ] || cp "$beep" "$dom0/lab/beep"
+[ -n "$small" ] || [ "$arch" != amd64 ] || [ ! -e "$beep" ] || cp "$beep" "$dom0/lab/beep"
 xen_programs=/usr/lib/xen-$xen/bin
 for name in xl xenstored xenstore-control xenconsoled xen-init-dom0 libxl-save-helper xenconsole init-dom0less; do
     # Not every architecture has all programs.
@@ -202,8 +215,8 @@ cp -r "$lab"/dom0/* "$dom0/lab/"
 cp "$(dirname "$lab")/docs/xen.md" "$dom0/lab/"
 install -m755 "$lab/dom0/init" "$dom0/init"
 pack "$guest" "$dom0/lab/guest.cpio"
-pack "$more" "$dom0/lab/desktop.cpio"
-pack "$pipewire" "$dom0/lab/pipewire.cpio"
+[ ! -d "$more" ] || pack "$more" "$dom0/lab/desktop.cpio"
+[ ! -d "$pipewire" ] || pack "$pipewire" "$dom0/lab/pipewire.cpio"
 [ ! -d "$applications" ] || pack "$applications" "$dom0/lab/applications.cpio"
 cp "$cache/kernel-$guest_kernel/vmlinux" "$dom0/lab/vmlinux"
 if [ "$guest_type" = hvm ]; then

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Builds our module for the guests' kernels of platforms, with the compiler of their Debian; image.sh finds it below
-# target/module.
+# Builds our module for the guests' kernels of platforms, those that the lab has downloaded, with the compiler of their
+# Debian; image.sh finds it below target/module. After a module that cannot be built the others still are.
 # usage: modules.sh PLATFORM...
 set -euo pipefail
 
@@ -9,13 +9,19 @@ linux=$(dirname "$lab")/linux
 # shellcheck source=lab/platform.sh
 . "$lab/platform.sh"
 
+status=0 done=" "
 for name in "$@"; do
     platform "$name"
+    [[ $done != *" $arch-$debian-$guest_kernel "* ]] || continue
+    done="$done$arch-$debian-$guest_kernel "
     series=${guest_kernel%-16k}
-    case $arch-$debian in
-        amd64-12) echo "build.sh $series" ;;
-        *) echo "matrix.sh $debian $series $arch${guest_kernel#"$series"}" ;;
-    esac
-done | sort -u | while read -r script row; do
-    "$linux/$script" "$row"
+    if [ "$arch-$debian" = amd64-12 ]; then
+        "$linux/build.sh" "$series" || status=1
+    elif "$lab/fetch.sh" "$name"; then
+        # The newest kernel may be newer than the one that the guests boot.
+        RELEASE=$(cat "$cache/kernel-$guest_kernel/release") DKMS=no "$linux/matrix.sh" "$debian $series $arch${guest_kernel#"$series"}" || status=1
+    else
+        status=1
+    fi
 done
+exit $status

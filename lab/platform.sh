@@ -14,12 +14,15 @@ platform() {
     }
     read -r _ arch debian xen dom0_kernel guest_kernel guest_type _ <<< "$line"
     case $debian in
-        12) codename=bookworm ;;
-        13) codename=trixie ;;
+        12) codename=bookworm libpipewire=libpipewire-0.3-0 ;;
+        13) codename=trixie libpipewire=libpipewire-0.3-0t64 ;;
     esac
     case $arch in
         amd64) triplet=x86_64-linux-gnu loader=/lib64/ld-linux-x86-64.so.2 bus=virtio_pci binutils="" ;;
         arm64) triplet=aarch64-linux-gnu loader=/lib/ld-linux-aarch64.so.1 bus=virtio_mmio binutils=aarch64-linux-gnu- ;;
     esac
     cache=$out/cache/$arch-$debian
+    # A small run needs few packages, and takes those of other runs where they exist.
+    programs=$cache/programs
+    [ -z "${LAB_SMALL:-}" ] || [ -d "$programs" ] || programs=$cache/few-programs
 }

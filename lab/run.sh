@@ -17,7 +17,7 @@ lab=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=lab/boot.sh
 . "$lab/boot.sh"
 target=$(dirname "$lab")/target
-declare -A programs=(
+declare -A ours=(
     [amd64]=${PROGRAMS:-$target/release}
     [arm64]=${ARM64_PROGRAMS:-$target/cross/arm64-12/build/aarch64-unknown-linux-gnu/release}
 )
@@ -99,15 +99,26 @@ unfinished() {
     done | sed 's/,$//'
 }
 
+# Named scenarios are often others than those of short runs.
+[ "$short" != 1 ] || [ $# -gt 0 ] || export LAB_SMALL=1
 shell="" only="$*"
 if [ "${1:-}" = --shell ]; then
     shell=1 platforms=${PLATFORM:-${KERNEL:-6.1}} only=""
 fi
-# shellcheck disable=SC2086  # a list of words
-"$lab/fetch.sh" $platforms
+status=0 complete=""
+for name in $platforms; do
+    if "$lab/fetch.sh" "$name"; then
+        complete="$complete $name"
+    else
+        echo "$name packages  FAIL download from Debian's servers: see above"
+        status=1
+    fi
+done
+platforms=${complete# }
+[ -n "$platforms" ] || exit 1
 for name in $platforms; do
     platform "$name"
-    printf '%s\0' "$name" "${programs[$arch]}"
+    printf '%s\0' "$name" "${ours[$arch]}"
 done | xargs -0 -n 2 -P "$jobs" "$lab/image.sh"
 if [ -n "$shell" ]; then
     row=$platforms-$drivers
@@ -120,7 +131,7 @@ fi
 # Start the longest rows first.
 mapfile -t rows < <(awk -v platforms="$platforms" -v drivers="$drivers" -v shared="${LAB_SHARED:-0}" -v short="$short" -v only="$only" \
     -f "$lab/share-out.awk" "$lab/platforms.list" "$lab/scenarios.list" | sort -k2,2nr)
-runs=()
+runs=() ran=()
 trap '[ ${#runs[@]} = 0 ] || kill "${runs[@]}" 2>/dev/null || true' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
@@ -128,15 +139,20 @@ for row in "${rows[@]}"; do
     # The result is checked below.
     [ "$(jobs -pr | wc -l)" -lt "$jobs" ] || wait -n || true
     read -r name _ scenarios <<< "$row"
+    if [ "${name##*-}" = vsnd ] && [ ! -e "$out/images/${name%-*}/module" ]; then
+        echo "${name%-*} vsnd  FAIL module no vsnd_front.ko below target/module is for kernel" \
+            "$(platform "${name%-*}" && cat "$cache/kernel-$guest_kernel/release"): lab/modules.sh ${name%-*}"
+        status=1
+        continue
+    fi
     # shellcheck disable=SC2086  # a list of words
     run "$name" $scenarios &
     runs+=($!)
+    ran+=("$name")
 done
 wait || true
 
-status=0
-for row in "${rows[@]}"; do
-    read -r name _ <<< "$row"
+for name in "${ran[@]}"; do
     [ ! -e "$out/$name/passed" ] || continue
     status=1
     { find "$out/$name/share/failed" -mindepth 1 -maxdepth 1 2>/dev/null || true; } | sort | sed "s#^$out/#evidence: target/lab/#"

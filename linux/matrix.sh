@@ -3,6 +3,7 @@
 # Builds the module for each kernel of kernels.list, with the compiler of its Debian:
 # target/module/RELEASE/vsnd_front.ko. Each build is repeated with DKMS, from the release, as a user would do it.
 # usage: matrix.sh [ROW]      ROW: the first words of some rows, as "13 newest"
+# environment: DKMS=no, RELEASE=release of the kernel, instead of the newest one (for a ROW that is one row)
 set -euo pipefail
 
 linux=$(cd "$(dirname "$0")" && pwd)
@@ -19,7 +20,7 @@ apt_of() {
     esac
     "$linux/../scripts/apt.sh" "$apt" "$2" "$codename" >&2
     if [ -n "$(find "$apt/lists" -maxdepth 0 -mmin +1440)" ]; then
-        apt-get -c "$apt/apt.conf" update -qq >&2
+        "$linux/../scripts/apt.sh" update "$apt" >&2
         touch "$apt/lists"
     fi
     echo "$apt"
@@ -37,7 +38,11 @@ headers() {
     kbuild=$(apt-cache -c "$(apt_of "$1" "$3")/apt.conf" depends "linux-headers-$release" | sed -n 's/^ *Depends: \(linux-kbuild-.*\)$/\1/p')
     echo "Downloading the headers of kernel $release" >&2
     (cd "$debs" && apt-get -c "$(apt_of "$1" "$3")/apt.conf" download -qq "linux-headers-$release" "$common" >&2 &&
-        apt-get -c "$(apt_of "$1" amd64)/apt.conf" download -qq "$kbuild" >&2)
+        apt-get -c "$(apt_of "$1" amd64)/apt.conf" download -qq "$kbuild" >&2) || {
+        echo "the headers of kernel $release for $3 cannot be downloaded; if Debian has a newer kernel by now, remove" \
+            "the older one from target/lab/cache" >&2
+        return 1
+    }
     "$linux/../scripts/apt.sh" unpack "$root" "$debs"/*.deb
     rm -r "$debs"
     # Kbuild runs this script to ask if sparse is new enough; Debian's headers do not contain it.
@@ -65,13 +70,13 @@ dkms_build() {
     [ "$(modinfo -F vermagic "$(find "$work/tree" -name 'vsnd_front.ko*')" | cut -d' ' -f1)" = "$2" ]
 }
 
-"$linux/dist.sh"
+[ "${DKMS:-}" = no ] || "$linux/dist.sh"
 version=$(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' "$linux/dkms.conf")
 dist=$target/dist/vsnd-dkms-$version.tar.gz
 while read -r debian series flavour; do
     architecture=${flavour%%-*}
     "$linux/root.sh" "$debian"
-    release=$("$linux/../scripts/apt.sh" kernel "$(apt_of "$debian" "$architecture")" "$series" "$flavour")
+    release=${RELEASE:-$("$linux/../scripts/apt.sh" kernel "$(apt_of "$debian" "$architecture")" "$series" "$flavour")}
     headers "$debian" "$release" "$architecture"
     work=$target/roots/$debian/build/$release
     compiler=""
@@ -80,7 +85,7 @@ while read -r debian series flavour; do
     # shellcheck disable=SC2086  # nothing, or one word
     "$linux/compile.sh" "$work" "${architecture/amd64/x86}" \
         "$linux/root.sh" "$debian" make -C "/build/$release" "KDIR=/usr/src/linux-headers-$release" $compiler
-    dkms_build "$debian" "$release" "$architecture" "$compiler"
+    [ "${DKMS:-}" = no ] || dkms_build "$debian" "$release" "$architecture" "$compiler"
     mkdir -p "$target/module/$release"
     cp -p "$work/vsnd_front.ko" "$target/module/$release/"
     printf 'Debian %s  %-6s  %-9s  target/module/%s/vsnd_front.ko: %s bytes, %s s\n' "$debian" "$series" "$flavour" "$release" \

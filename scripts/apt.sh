@@ -5,7 +5,22 @@
 #        apt.sh unpack ROOT DEB...                  unpacks packages below ROOT, their documentation not
 #        apt.sh kernel DIRECTORY SERIES FLAVOUR     prints the newest release of a kernel series that the apt in DIRECTORY knows, of all
 #                                                   series for `newest`; FLAVOUR is an architecture, or one with `-16k`
+#        apt.sh update DIRECTORY                    fetches the package lists again
 set -euo pipefail
+
+# servers DIRECTORY: where the apt in a directory has its packages from.
+servers() { awk '{ print $(NF - 2) }' "$1/sources.list" | sort -u | paste -sd ' '; }
+
+# update DIRECTORY CONFIGURATION: a list that cannot be fetched is an error, since its newer packages would be missing silently.
+update() {
+    apt-get -c "$1/$2" update -qq -o APT::Update::Error-Mode=any ||
+        { echo "the package lists cannot be fetched from $(servers "$1")" >&2; exit 1; }
+}
+
+if [ "$1" = update ]; then
+    update "$2" apt.conf
+    exit
+fi
 
 if [ "$1" = unpack ]; then
     root=$2
@@ -25,10 +40,15 @@ fi
 if [ "$1" = kernel ]; then
     conf=$2/apt.conf series=$3 flavour=$4
     pattern=${series/newest/[0-9]*}
+    # Without the backports, a Debian's own kernel would be taken for the newest one.
+    [ "$series" != newest ] || [[ $(apt-cache -c "$conf" madison "linux-image-$flavour" 2> /dev/null) == *-backports/* ]] || {
+        echo "no kernel of the backports for $flavour: $(servers "$2") does not have one" >&2
+        exit 1
+    }
     # A Debian names its own series in the first, those of its backports in either. apt-cache fails where it does not have one.
     release=$({ apt-cache -c "$conf" show "linux-image-$flavour" "linux-image-$series-$flavour" 2> /dev/null || true; } |
         sed -n 's/^Depends:.*linux-image-\([0-9][^ ,]*\).*/\1/p' | sort -V | sed -n "/^${pattern//./\\.}\./h; \${x;p}")
-    [ -n "$release" ] || { echo "$conf knows no kernel $series for $flavour" >&2; exit 1; }
+    [ -n "$release" ] || { echo "no kernel $series for $flavour: $(servers "$2") does not have one" >&2; exit 1; }
     echo "$release"
     exit
 fi
@@ -70,6 +90,6 @@ Acquire::Languages "none";
 END
 sed "s#$final/#$directory/#; s#\"$final\"#\"$directory\"#" "$directory/apt.conf" > "$directory/update.conf"
 echo "Fetching the package lists of $codename for $architecture"
-apt-get -c "$directory/update.conf" update -qq
+update "$directory" update.conf
 rm "$directory/update.conf"
 mv "$directory" "$final"

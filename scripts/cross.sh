@@ -21,20 +21,22 @@ esac
 
 cross=$project/target/cross/$architecture-$debian
 root=$cross/sysroot
-if [ ! -e "$root" ]; then
+# The list of libraries is made last.
+if ! grep -qs '^ld-linux' "$cross/shlibs"; then
     "$project/scripts/apt.sh" "$cross/apt" "$architecture" "$codename" >&2
     echo "Downloading Debian $debian's libraries for $architecture ($root)" >&2
     apt-get -c "$cross/apt/apt.conf" install -qq -y --download-only --no-install-recommends \
         libc6-dev libasound2-dev libpipewire-0.3-dev > /dev/null
-    # Which package has which library, for packages that need them.
+    # The package of each library and of the loader, for packages of our programs.
     # shellcheck disable=SC2016  # dpkg's own
     for deb in "$cross"/apt/cache/archives/*.deb; do
-        dpkg-deb --fsys-tarfile "$deb" | tar -t | sed -n 's#.*/\(lib[^/]*\)\.so\.\([0-9]*\)$#\1 \2#p' |
+        dpkg-deb --fsys-tarfile "$deb" | tar -t | sed -n 's#.*/\(\(lib\|ld-\)[^/]*\)\.so\.\([0-9]*\)$#\1 \3#p' |
             sed "s/\$/ $(dpkg-deb -W --showformat='${Package} (>= ${source:Upstream-Version})' "$deb")/"
-    done | sort -u > "$cross/shlibs"
-    rm -rf "$root.new"
+    done | sort -u > "$cross/shlibs.new"
+    rm -rf "$root.new" "$root"
     "$project/scripts/apt.sh" unpack "$root.new" "$cross"/apt/cache/archives/*.deb
     mv "$root.new" "$root"
+    mv "$cross/shlibs.new" "$cross/shlibs"
     rm "$cross"/apt/cache/archives/*.deb
 fi
 printf '#!/bin/sh\nexec %s-gcc --sysroot=%s "$@"\n' "$gnu" "$root" > "$cross/cc"

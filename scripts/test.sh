@@ -22,14 +22,14 @@ for part in "$@"; do
         failed="$failed; $part ($(scripts/failures.sh "$logs/$part.log"); evidence: ${evidence:+$evidence}$logs/$part.log)"
     fi
     took=$((SECONDS - began))
-    table="$table$(printf '%-8s %6s  %s' "$part" "$((took / 60)):$(printf %02d $((took % 60)))" $verdict)"$'\n'
+    table="$table$(printf '%-9s %6s  %s' "$part" "$((took / 60)):$(printf %02d $((took % 60)))" $verdict)"$'\n'
 done
 took=$((SECONDS - began_all))
 
 echo
-echo "part     minutes"
+echo "part      minutes"
 printf '%s' "$table"
-printf '%-8s %6s\n' all "$((took / 60)):$(printf %02d $((took % 60)))"
+printf '%-9s %6s\n' all "$((took / 60)):$(printf %02d $((took % 60)))"
 grep -h '^left out: ' "$logs"/*.log
 if [ -n "$failed" ]; then
     echo "make test: FAILED: ${failed#; }"
