@@ -51,46 +51,39 @@ pub fn libraries<'a>(devices: impl IntoIterator<Item = &'a DeviceSpec>, loaded: 
     libraries
 }
 
-/// Directories in which a library of a name that begins like this, and the plugins that it was built with, can be: its
-/// own one, and those of the systems that have all programs below `/usr`.
-fn directories_of(loaded: &[PathBuf], name: &str) -> Vec<PathBuf> {
-    let is_it = |path: &&PathBuf| path.file_name().unwrap_or_default().to_string_lossy().starts_with(name);
-    let own = loaded.iter().find(is_it).and_then(|path| path.parent());
-    let usual =
-        [&format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH), "/usr/lib64", "/usr/lib"].map(PathBuf::from);
-    own.map(Path::to_owned).into_iter().chain(usual).collect()
+/// A folder of plugins: beside the first library whose name begins with one of these, or where a distribution has it.
+fn folder(loaded: &[PathBuf], libraries: &[&str], name: &str) -> PathBuf {
+    let is_it = |path: &&PathBuf| {
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        libraries.iter().any(|wanted| file.starts_with(wanted))
+    };
+    let beside = loaded.iter().find(is_it).and_then(|path| path.parent()).map(Path::to_owned);
+    let multiarch = Path::new("/usr/lib").join(format!("{}-linux-gnu", std::env::consts::ARCH));
+    let usual = [multiarch, "/usr/lib64".into(), "/usr/lib".into()];
+    let mut places = beside.into_iter().chain(usual).map(|directory| directory.join(name));
+    places.find(|place| place.is_dir()).unwrap_or_default()
 }
 
-/// The file of this name in the first of the directories that has it.
-fn in_first(directories: &[PathBuf], name: &str) -> Option<PathBuf> {
-    directories.iter().map(|directory| directory.join(name)).find(|path| path.is_file())
-}
-
-/// Directory of ALSA's plugins.
+/// Folder of ALSA's plugins.
 #[cfg(feature = "alsa")]
 fn plugin_directory(loaded: &[PathBuf]) -> PathBuf {
-    let found = || {
-        let all = directories_of(loaded, "libasound.so").into_iter().map(|directory| directory.join("alsa-lib"));
-        all.clone().find(|path| path.is_dir()).or_else(|| all.last()).unwrap_or_default()
-    };
-    std::env::var_os("ALSA_PLUGIN_DIR").map_or_else(found, PathBuf::from)
+    std::env::var_os("ALSA_PLUGIN_DIR").map_or_else(|| folder(loaded, &["libasound.so"], "alsa-lib"), PathBuf::from)
 }
 
 fn of_pipewire(loaded: &[PathBuf]) -> Vec<PathBuf> {
-    // The library itself may come with an ALSA plugin, later.
-    let directories = [directories_of(loaded, "libpipewire-0.3.so"), directories_of(loaded, "libasound.so")].concat();
-    let modules = MODULES.iter().map(|name| format!("pipewire-0.3/libpipewire-module-{name}.so"));
-    let plugins = PLUGINS.iter().map(|name| format!("spa-0.2/{name}"));
-    modules.chain(plugins).filter_map(|name| in_first(&directories, &name)).collect()
+    let beside = ["libpipewire-0.3.so", "libasound.so"];
+    let (modules, plugins) = (folder(loaded, &beside, "pipewire-0.3"), folder(loaded, &beside, "spa-0.2"));
+    let modules = MODULES.iter().map(|name| modules.join(format!("libpipewire-module-{name}.so")));
+    modules.chain(PLUGINS.iter().map(|name| plugins.join(name))).filter(|path| path.is_file()).collect()
 }
 
 /// Libraries in which the C library looks up the names of hosts.
 fn of_name_service(loaded: &[PathBuf]) -> Vec<PathBuf> {
-    let directories = directories_of(loaded, "libc.so.");
+    let beside = folder(loaded, &["libc.so."], ".");
     let text = fs::read_to_string(NAME_SERVICE).unwrap_or_default();
     let hosts = text.lines().filter_map(|line| line.trim().strip_prefix("hosts:"));
     let services = hosts.flat_map(str::split_whitespace).filter(|word| !word.contains(['[', '=', ']']));
-    services.filter_map(|service| in_first(&directories, &format!("libnss_{service}.so.2"))).collect()
+    services.map(|service| beside.join(format!("libnss_{service}.so.2"))).filter(|path| path.is_file()).collect()
 }
 
 #[cfg(test)]
@@ -116,18 +109,18 @@ mod tests {
         let loaded = ["libc.so.6", "libpipewire-0.3.so.0"].map(|name| root.path().join(name));
         let device: DeviceSpec = "pipewire".parse().unwrap();
         let found = libraries([&device], &loaded);
-        // Others may come from the system.
-        let found: BTreeSet<PathBuf> = found.into_iter().filter(|path| path.starts_with(root.path())).collect();
         assert_eq!(found, BTreeSet::from(wanted.map(|name| root.path().join(name))));
     }
 
     #[test]
-    fn a_library_that_is_elsewhere_has_its_plugins_below_usr() {
-        let directories = directories_of(&["/lib/libpipewire-0.3.so.0".into()], "libpipewire-0.3.so");
-        assert_eq!(directories.first(), Some(&PathBuf::from("/lib")));
-        let usual = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
-        assert!(directories.contains(&PathBuf::from(usual)), "{directories:?}");
-        assert_eq!(in_first(&["/nowhere".into(), "/etc".into()], "passwd"), Some("/etc/passwd".into()));
+    fn a_folder_that_is_not_beside_its_library_is_where_a_distribution_has_it() {
+        let multiarch = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
+        let usual = ["/usr/lib64", "/usr/lib", &multiarch].map(Path::new);
+        let name =
+            usual.iter().find_map(|place| fs::read_dir(place).ok()?.flatten().find(|entry| entry.path().is_dir()));
+        let name = name.expect("a folder of libraries").file_name();
+        let found = folder(&["/no/such/libx.so.1".into()], &["libx.so"], &name.to_string_lossy());
+        assert!(found.is_dir() && usual.contains(&found.parent().expect("a parent")), "{found:?}");
     }
 
     #[cfg(feature = "alsa")]

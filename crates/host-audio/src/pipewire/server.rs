@@ -104,9 +104,16 @@ pub(super) struct Client {
 
 impl Client {
     pub fn connect(access: &Access) -> Result<Self, Failure> {
-        let main_loop = MainLoopRc::new(None)?;
+        let lacks = |error: pipewire::Error| {
+            Failure::new(
+                format!("no client of it can be made: {error}"),
+                "its modules must be there when the daemon starts (`systemctl restart vsndd`)",
+            )
+        };
+        let main_loop = MainLoopRc::new(None).map_err(lacks)?;
         // The configuration with which the graph's thread asks for real time.
-        let context = ContextRc::new(&main_loop, Some(properties! { "config.name" => "client-rt.conf" }))?;
+        let context =
+            ContextRc::new(&main_loop, Some(properties! { "config.name" => "client-rt.conf" })).map_err(lacks)?;
         Ok(Self { core: access.connect(&context)?, _context: context, main_loop, patience: access.patience })
     }
 
