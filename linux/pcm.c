@@ -274,6 +274,7 @@ static int vsnd_pcm_open(struct snd_pcm_substream *substream)
 		.info = SNDRV_PCM_INFO_MMAP | SNDRV_PCM_INFO_MMAP_VALID |
 			SNDRV_PCM_INFO_INTERLEAVED | SNDRV_PCM_INFO_BLOCK_TRANSFER |
 			(hw.batches ? SNDRV_PCM_INFO_BATCH : 0) |
+			(hw.wakes_always ? 0 : SNDRV_PCM_INFO_NO_PERIOD_WAKEUP) |
 			(hw.pauses ? SNDRV_PCM_INFO_PAUSE : 0),
 		.formats = hw.space.formats,
 		.rates = hw.rates,
@@ -341,6 +342,9 @@ static int vsnd_pcm_close(struct snd_pcm_substream *substream)
 static int vsnd_pcm_hw_params(struct snd_pcm_substream *substream, struct snd_pcm_hw_params *params)
 {
 	struct snd_pcm_runtime *runtime = substream->runtime;
+	/* ALSA's condition for runtime->no_period_wakeup, which is set after this. */
+	bool attended = !(params->info & SNDRV_PCM_INFO_NO_PERIOD_WAKEUP) ||
+			!(params->flags & SNDRV_PCM_HW_PARAMS_NO_PERIOD_WAKEUP);
 	void *area;
 	int err;
 
@@ -348,7 +352,8 @@ static int vsnd_pcm_hw_params(struct snd_pcm_substream *substream, struct snd_pc
 	runtime->dma_bytes = 0;
 	err = vsnd_stream_hw_params(vsnd_pcm_stream(substream), (__force u32)params_format(params),
 				    params_channels(params), params_rate(params),
-				    params_period_size(params), params_buffer_size(params), &area);
+				    params_period_size(params), params_buffer_size(params),
+				    attended, &area);
 	if (err)
 		return err;
 	runtime->dma_area = area;
@@ -446,7 +451,7 @@ static int vsnd_pcm_trigger(struct snd_pcm_substream *substream, int cmd)
  * @substream: The substream.
  *
  * Context: With the PCM stream's mutex held.
- * Return: Position in the ring, in frames.
+ * Return: Position in the ring, in frames, or SNDRV_PCM_POS_XRUN.
  */
 static snd_pcm_uframes_t vsnd_pcm_pointer(struct snd_pcm_substream *substream)
 {
@@ -454,7 +459,7 @@ static snd_pcm_uframes_t vsnd_pcm_pointer(struct snd_pcm_substream *substream)
 	u32 pointer = vsnd_stream_pointer(vsnd_pcm_stream(substream), &delay);
 
 	substream->runtime->delay = delay;
-	return pointer;
+	return pointer == U32_MAX ? SNDRV_PCM_POS_XRUN : pointer;
 }
 
 /**

@@ -97,6 +97,8 @@ struct vsnd_hardware {
 	bool pauses;
 	/* True if the position moves once a period. */
 	bool batches;
+	/* True if applications cannot do without a wake-up per period. */
+	bool wakes_always;
 };
 
 /**
@@ -175,6 +177,8 @@ int vsnd_stream_refine(const struct vsnd_stream *stream, struct vsnd_space *spac
  * @rate: Rate in Hz.
  * @period_frames: Frames of a period.
  * @buffer_frames: Frames of the buffer.
+ * @attended: True if the application wants to be woken for each period; false if it
+ * sleeps by a clock of its own and asks for the position.
  * @area: Set to the buffer's memory, which is valid until the next call of this
  * function or of vsnd_stream_hw_free().
  *
@@ -183,7 +187,7 @@ int vsnd_stream_refine(const struct vsnd_stream *stream, struct vsnd_space *spac
  * Return: 0, -EINVAL, -ENOMEM, -ENODEV without a backend, or -EINTR when killed.
  */
 int vsnd_stream_hw_params(const struct vsnd_stream *stream, u32 format, u32 channels, u32 rate,
-			  u32 period_frames, u32 buffer_frames, void **area);
+			  u32 period_frames, u32 buffer_frames, bool attended, void **area);
 /**
  * vsnd_stream_hw_free() - ALSA's hw_free: closes the stream and frees the buffer.
  * @stream: The stream.
@@ -230,7 +234,8 @@ int vsnd_stream_ack(const struct vsnd_stream *stream, u64 appl_frames, u64 bound
  * @delay_frames: Set to the frames between that position and the device.
  *
  * Context: With the PCM stream's mutex held. Does not wait for the backend.
- * Return: Position in the ring, in frames.
+ * Return: Position in the ring, in frames; U32_MAX when the run has ended as with an
+ * xrun, which is only returned where the application wants no wake-ups.
  */
 u32 vsnd_stream_pointer(const struct vsnd_stream *stream, u32 *delay_frames);
 

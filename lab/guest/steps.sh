@@ -55,6 +55,30 @@ positions_off() {
         sort -n | sed -n '200p; 396p'
 }
 
+# card_interrupts: interrupts of the guest's sound card so far. The names of the driver's interrupts are not reliable, so
+# all interrupts of Xen except those of the store and the console are counted.
+card_interrupts() {
+    awk '$3 ~ "^xen-dyn" && !/xenbus|hvc_console/ { sum += $2 } END { print sum + 0 }' /proc/interrupts
+}
+
+# interrupts_in SECONDS COMMAND...: runs a player or recorder, and prints the card's interrupts of that many seconds, two
+# seconds after its start.
+interrupts_in() {
+    seconds=$1
+    shift
+    "$@" > /run/lab/said 2>&1 &
+    sleep 2
+    before=$(card_interrupts)
+    sleep "$seconds"
+    interrupts=$(($(card_interrupts) - before))
+    wait $!
+    status=$?
+    # axfer says so when it is woken early.
+    grep -v '^Wake up but not enough space' /run/lab/said
+    echo "interrupts $interrupts"
+    return $status
+}
+
 # shortest_buffer: the shortest buffer of two periods with which aplay plays three seconds without an xrun, in
 # milliseconds; 0 if even 80 are too short.
 shortest_buffer() {

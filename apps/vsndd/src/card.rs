@@ -53,6 +53,8 @@ pub(crate) struct Described {
     pub(crate) events: Transport,
     /// True if the guest lets WRITEs lie in the ring.
     pub(crate) write_hold_off: bool,
+    /// The guest says from how many unread events on it is to be notified.
+    pub(crate) event_hold_off: bool,
 }
 
 impl StreamNodes {
@@ -162,7 +164,7 @@ const TRANSPORT: std::ops::Range<usize> = 3..7;
 
 /// Reads those streams of the card at `frontend` whose transport the frontend has published.
 pub(crate) fn read(store: &mut xenstore::Client, frontend: &str, streams_max: usize) -> Result<CardNodes, CardError> {
-    const OTHERS: [&str; 8] = [
+    const OTHERS: [&str; 9] = [
         node::TYPE,
         node::UNIQUE_ID,
         node::CONTROL_SIZE,
@@ -171,6 +173,7 @@ pub(crate) fn read(store: &mut xenstore::Client, frontend: &str, streams_max: us
         node::EVT_RING_REF,
         node::EVT_EVENT_CHANNEL,
         node::WRITE_HOLD_OFF,
+        node::EVENT_HOLD_OFF,
     ];
     let pcms = numbered(store, frontend, PCMS_MAX)?;
     // Each PCM device has a stream: a card with too many of them cannot be connected, and is not read.
@@ -246,6 +249,7 @@ fn stream_nodes(stream: u8, level: &Level, above: &Above) -> Result<StreamNodes,
                 port: Port(transport_number(6, node::EVT_EVENT_CHANNEL)?),
             },
             write_hold_off: level.other(7) == Some(b"1"),
+            event_hold_off: level.other(8) == Some(b"1"),
         }),
     })
 }

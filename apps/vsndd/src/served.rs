@@ -64,9 +64,10 @@ impl Asked<'_> {
                 let endpoint = self.endpoint(route(described.direction));
                 let config = self.v2_config(described, &endpoint);
                 let events = described.events.attach(xen, self.guest)?;
-                let Described { label, direction, .. } = described;
+                let Described { label, direction, event_hold_off, .. } = described;
+                let shared = v2::Shared { ring, events, event_hold_off: *event_hold_off };
                 tracing::debug!(stream = %self.label, label = %label, "{direction} connected to {}", endpoint.route().device);
-                Wire::V2(v2::GuestStream::new(self.guest, self.label, account, config, ring, events, endpoint).into())
+                Wire::V2(v2::GuestStream::new(self.guest, self.label, account, config, shared, endpoint).into())
             }
         };
         Ok(Served { stream, label: self.label, notifications: 0, holds_port: false, scheduled_ns: None, queued: false })

@@ -27,6 +27,14 @@ struct Opening {
     memory: Mapped,
 }
 
+/// The pages that a guest shares for a stream, each with its event channel.
+pub(crate) struct Shared {
+    pub(crate) ring: Attached,
+    pub(crate) events: Attached,
+    /// The guest says of which events it is to be notified.
+    pub(crate) event_hold_off: bool,
+}
+
 /// A connected stream.
 pub(crate) struct GuestStream {
     guest: DomainId,
@@ -57,16 +65,16 @@ impl GuestStream {
         label: StreamLabel,
         account: Account,
         config: StreamConfig,
-        ring: Attached,
-        events: Attached,
+        shared: Shared,
         endpoint: Endpoint,
     ) -> Self {
+        let Shared { ring, events, event_hold_off } = shared;
         Self {
             guest,
             core: Core::new(config),
             ring: BackRing::new(ring.page),
             channel: ring.channel,
-            events: EventProducer::new(events.page),
+            events: EventProducer::new(events.page).with_hold_off(event_hold_off),
             event_channel: events.channel,
             endpoint,
             host: HostSide::new(label, account.log),
@@ -354,7 +362,7 @@ impl GuestStream {
         self.notifications += 1;
     }
 
-    /// Puts the position into the event page, if it is to be told; the guest is to be notified then.
+    /// Puts the position into the event page, if it is to be told; returns whether the guest is to be notified.
     fn put_position(&mut self, turn: &mut Turn<'_>) -> bool {
         let now_ns = turn.now_ns;
         let Some(position) = self.core.event(now_ns) else { return false };
@@ -362,9 +370,10 @@ impl GuestStream {
             turn.journal.totals.latency(self.core.direction(), latency_us);
         }
         match self.events.push(position) {
-            Ok(()) => {
+            Ok(notify) => {
                 self.core.event_sent(position, now_ns);
-                true
+                // A guest that is notified seldom is told of an xrun, or of the end, at once.
+                notify || self.core.has_run_dry()
             }
             Err(sndif::v2::EventPageFull) => {
                 self.core.event_deferred(now_ns);

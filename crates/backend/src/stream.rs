@@ -461,6 +461,12 @@ impl<M: SharedMemory> Stream<M> {
         }
     }
 
+    /// Returns true if everything that was written is heard: an event that tells it is not to wait for later ones.
+    #[must_use]
+    pub fn has_run_dry(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.run == Run::Running && open.ran_dry())
+    }
+
     /// Notes that the event page was full: the position is told later, with what is reached by then.
     pub fn event_deferred(&mut self, now_ns: u64) {
         if let Some(open) = &mut self.open {

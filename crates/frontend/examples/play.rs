@@ -48,7 +48,9 @@ impl Backend {
     /// Plays a period and reports the position.
     fn play(&mut self, period_bytes: u32) -> Result<()> {
         self.played = self.heard.len().min(self.played + period_bytes as usize);
-        Ok(self.events.push(self.played as u64)?)
+        // `push` says when to notify, too.
+        let _notify = self.events.push(self.played as u64)?;
+        Ok(())
     }
 }
 

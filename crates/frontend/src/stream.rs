@@ -145,6 +145,10 @@ pub struct Stream<M> {
     /// The backend has not refused PAUSE; for the connection.
     can_pause: bool,
     next_event_id: u16,
+    /// Events were taken whose slots were kept.
+    unconfirmed: bool,
+    /// Unread events from which on the backend is to notify; 0 for each.
+    events_awaited: u32,
     /// A request was submitted of which the backend is to be notified whatever it asked for.
     urgent: bool,
     /// WRITEs were shown to the backend without a notification.
@@ -170,6 +174,8 @@ impl<M: SharedMemory> Stream<M> {
             laid_out: 0,
             can_pause: true,
             next_event_id: 0,
+            unconfirmed: false,
+            events_awaited: 0,
             urgent: false,
             untold: false,
             counters: Counters::default(),
@@ -181,6 +187,12 @@ impl<M: SharedMemory> Stream<M> {
     /// The backend takes READs of what is still to be captured (its node `feature-read-ahead`).
     pub const fn set_reads_ahead(&mut self, reads_ahead: bool) {
         self.reads_ahead = reads_ahead;
+    }
+
+    /// Returns true if the backend takes READs of what is still to be captured, as far as is known.
+    #[must_use]
+    pub const fn reads_ahead(&self) -> bool {
+        self.reads_ahead
     }
 
     /// Playback or capture.
@@ -424,11 +436,24 @@ impl<M: SharedMemory> Stream<M> {
         }
     }
 
-    /// Takes the events that are there, at most a page of them, and moves the position.
+    /// Takes the events that are there, at most a page of them, moves the position, and gives their slots back.
     ///
     /// # Errors
     /// [`Violation`], from then on always the same.
     pub fn take_events(&mut self) -> Result<Progress, Violation> {
+        let progress = self.look_at_events();
+        if progress.is_ok() && core::mem::take(&mut self.unconfirmed) {
+            self.events.confirm();
+        }
+        progress
+    }
+
+    /// Works as [`take_events`](Self::take_events), but the slots are kept: the backend counts these events as unread, and
+    /// notifies when it has as many as [`hold_off_events`](Self::hold_off_events) said.
+    ///
+    /// # Errors
+    /// As [`take_events`](Self::take_events).
+    pub fn look_at_events(&mut self) -> Result<Progress, Violation> {
         if let Some(violation) = self.broken {
             return Err(violation);
         }
@@ -445,10 +470,16 @@ impl<M: SharedMemory> Stream<M> {
             }
         }
         progress.more = progress.events == EVENT_SLOTS;
-        if progress.events > 0 {
-            self.events.confirm();
-        }
+        self.unconfirmed |= progress.events > 0;
         Ok(progress)
+    }
+
+    /// Has the backend notify only from `events` unread ones on; with 0 or 1 of each. Works with a backend that knows the
+    /// stream's node `event-hold-off`. `true` when events came meanwhile, of which the backend may not notify.
+    #[must_use = "events that came before raise no notification"]
+    pub fn hold_off_events(&mut self, events: u32) -> bool {
+        let before = core::mem::replace(&mut self.events_awaited, events);
+        before != events && self.events.hold_off(events)
     }
 
     /// The backend has notified us: to be called before completions and events are taken, which show whether it had a

@@ -69,6 +69,9 @@ impl World {
                 let events = &card.lines[at].events;
                 let read = events.load_acquire(4);
                 events.store_release(0, if step.b < 200 { read } else { index(read, step.b & 1 == 0, step.value) });
+                if step.b < 20 {
+                    events.store_release(8, index(40, step.b & 1 == 0, step.value));
+                }
             }
             18 => {
                 let slot = usize::from(step.a) % 32 * 64 + 64;

@@ -141,6 +141,9 @@ impl Line {
                 let _ = self.stream.arm(u32::from(a));
             }
             30 => self.stream.set_draining(a & 1 == 0),
+            31 => {
+                let _ = self.stream.hold_off_events(if b < 250 { u32::from(a % 80) } else { value });
+            }
             _ => {}
         }
     }
@@ -181,7 +184,8 @@ impl Line {
                 }
             }
         }
-        match self.stream.take_events() {
+        let events = if notified { self.stream.take_events() } else { self.stream.look_at_events() };
+        match events {
             Ok(progress) => assert!(self.broken.is_none() && progress.events <= 63),
             Err(broken) => violation = Some(broken),
         }

@@ -17,6 +17,7 @@ const REQUEST_BUDGET: u32 = 64;
 const RSP_PROD: usize = 8;
 const IN_CONS: usize = 0;
 const IN_PROD: usize = 4;
+const IN_AWAITED: usize = 8;
 
 /// The guest broke its ring.
 #[derive(Debug, PartialEq, Eq)]
@@ -96,6 +97,8 @@ pub(super) struct Served2 {
     answers: Answers,
     event_page: Pages,
     events: EventProducer<Pages>,
+    /// The guest says from how many unread events on it is to be notified.
+    holds_off: bool,
     /// Events that were sent.
     sent: u32,
 }
@@ -111,16 +114,17 @@ impl Served2 {
             ring: v2::BackRing::new(ring.clone()),
             answers: Answers::of(ring),
             event_page: events.clone(),
-            events: EventProducer::new(events.clone()),
+            events: EventProducer::new(events.clone()).with_hold_off(noise & 1 == 0),
+            holds_off: noise & 1 == 0,
             sent: 0,
         }
     }
 
-    fn push(events: &mut EventProducer<Pages>, page: &Pages, sent: &mut u32, position: u64) -> bool {
+    fn push(events: &mut EventProducer<Pages>, holds_off: bool, page: &Pages, sent: &mut u32, position: u64) -> bool {
         let unread = sent.wrapping_sub(page.load_acquire(IN_CONS));
-        if events.push(position).is_err() {
-            return false;
-        }
+        let Ok(notify) = events.push(position) else { return false };
+        let awaited = unread.wrapping_add(1) >= page.load_acquire(IN_AWAITED);
+        assert!(notify || holds_off && !awaited && events.has_room(), "nobody is told of an event");
         assert!(unread < v2::EVENT_SLOTS, "an event that was not read is overwritten");
         let mut slot = [0; PACKET_BYTES];
         page.read(64 + (*sent % 63) as usize * 64, &mut slot);
@@ -145,7 +149,7 @@ fn answer(slot: &[u8; PACKET_BYTES]) -> (u64, u8) {
 impl Served for Served2 {
     fn serve(&mut self, now_ns: u64, tail: &[u8], map: Map<'_>) -> Result<bool, Broken> {
         self.host.now_ns = now_ns;
-        let Self { host, page, ring, answers, event_page, events, sent, .. } = self;
+        let Self { host, page, ring, answers, event_page, events, holds_off, sent, .. } = self;
         let mut given = 0;
         let outcome = loop {
             if given == REQUEST_BUDGET {
@@ -173,7 +177,7 @@ impl Served for Served2 {
                     (Some(refused), false)
                 }
             };
-            host.tell(|position| Self::push(events, event_page, sent, position));
+            host.tell(|position| Self::push(events, *holds_off, event_page, sent, position));
             while let Some(kept) = host.kept_read() {
                 assert!(ring.respond(&kept.emit()));
                 given += 1;
@@ -193,8 +197,8 @@ impl Served for Served2 {
         self.host.now_ns = now_ns;
         let mut input = Input(tail);
         let mood = input.u8();
-        let Self { host, event_page, events, sent, ring, answers, page, .. } = self;
-        host.look(mood, &mut input, |position| Self::push(events, event_page, sent, position));
+        let Self { host, event_page, events, holds_off, sent, ring, answers, page, .. } = self;
+        host.look(mood, &mut input, |position| Self::push(events, *holds_off, event_page, sent, position));
         let mut given = 0;
         while let Some(kept) = host.kept_read() {
             assert!(ring.respond(&kept.emit()));

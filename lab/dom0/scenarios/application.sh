@@ -64,6 +64,43 @@ scenario_position() {
     note "periods of 10 ms: half of 400 looks within $1 us of a straight line, 99 of 100 within $2 us"
 }
 
+# An application that sleeps by a clock of its own is not woken for each period, and does not wake the daemon: at most
+# four interrupts a second, on either side, while the sound is complete. With its timer, axfer wants no wake-ups, and
+# fills the buffer up to random places. Its playback begins with a buffer of silence and ends without its last one, and
+# its capture begins at any frame.
+scenario_unattended() {
+    world a
+    axfer="-q -D hw:0,0 -t raw -f S16_LE -r 48000 -c 2 --period-size=480 --buffer-size=15360"
+    must_run a "vsnd-lab make --frames 480000 --seed 85 /run/lab/85.raw"
+    for model in irq timer; do
+        unattended_for 6 "axfer transfer playback $axfer --sched-model=$model /run/lab/85.raw"
+        heard a 0-0 85 --frames 480000 --at-least 464000 --late
+        note "played, $model: $counted, $COMPARED"
+        unattended_for 5 "axfer transfer capture $axfer --sched-model=$model -s 384000 /run/lab/86.raw"
+        must_run a "vsnd-lab compare --from-any --frames 480000 --at-least 240000 --seed 100 /run/lab/86.raw"
+        note "recorded, $model: $counted, $OUTPUT"
+    done
+}
+
+# unattended_for SECONDS COMMAND: runs axfer in guest a; sets $counted to the interrupts in these seconds, which must be
+# few with its timer.
+unattended_for() {
+    guest_begin a "rm -f /run/lab/86.raw; interrupts_in $1 $2"
+    sleep 3
+    began=$(daemon_interrupts)
+    sleep $(($1 - 2))
+    to_daemon=$(($(daemon_interrupts) - began))
+    guest_wait a 30 || fail "$2: $OUTPUT"
+    to_guest=$(echo "$OUTPUT" | sed -n 's/^interrupts //p')
+    counted="$to_guest interrupts of the guest in $1 s, $to_daemon of the daemon in $(($1 - 2)) s"
+    case $2 in
+        *=timer*) [ "$to_guest" -le $((4 * $1 + 1)) ] && [ "$to_daemon" -le $((4 * ($1 - 2))) ] || fail "$2: $counted" ;;
+    esac
+}
+
+# daemon_interrupts: notifications of the daemon and its workers so far.
+daemon_interrupts() { awk '/evtchn:vsndd/ { sum += $2 } END { print sum + 0 }' /proc/interrupts; }
+
 # Draining ends with the last frame. aplay fills the last period with silence, and adds a period if the last was full.
 scenario_drain() {
     world a

@@ -14,14 +14,18 @@ use frontend::Geometry;
 /// Limit on elapsed time, longer than any period; nothing overflows below it.
 const ELAPSED_NS_MAX: u64 = 1 << 40;
 
-/// Divisor of a late position's delay: the estimate follows by this part of it.
+/// Divisor of a late position's delay: the estimate follows by this part of it. Where positions are told less often
+/// than once a period, the part is larger, up to the second: the device may have drifted longer.
 const LATE_PARTS: u64 = 16;
+const LATE_PARTS_MIN: u64 = 4;
 
 /// The last known position, and its time. Positions are bytes since `prepare`.
 #[derive(Default)]
 pub(crate) struct Estimate {
     told: u64,
     told_ns: u64,
+    /// Last position whose time is known: the device started there, or the backend notified of it.
+    timed: u64,
     moving: bool,
     /// True once the backend has told a position since the device began to move: the time of the start is known.
     followed: bool,
@@ -30,7 +34,7 @@ pub(crate) struct Estimate {
 impl Estimate {
     /// Starts the estimate: the device begins to move, or goes on, at `position`.
     pub(crate) fn start(&mut self, position: u64, now_ns: u64) {
-        *self = Self { told: position, told_ns: now_ns, moving: true, followed: false };
+        *self = Self { told: position, told_ns: now_ns, timed: position, moving: true, followed: false };
     }
 
     /// Stops the estimate: the device stands still at `position`.
@@ -47,12 +51,41 @@ impl Estimate {
         let due_ns = moved_ns.map(|moved_ns| self.told_ns.saturating_add(moved_ns)).filter(|_| self.followed);
         self.told_ns = match due_ns.and_then(|due_ns| Some((due_ns, now_ns.checked_sub(due_ns)?))) {
             Some((due_ns, late_ns)) if late_ns < duration_ns(geometry.period_bytes().into(), geometry) => {
-                due_ns.saturating_add(late_ns / LATE_PARTS)
+                let parts = LATE_PARTS.checked_div(self.periods_to(position, geometry)).unwrap_or(LATE_PARTS);
+                due_ns.saturating_add(late_ns.checked_div(parts.max(LATE_PARTS_MIN)).unwrap_or(0))
             }
             // The position is ahead of the estimate, or so late that the device must have stood still.
             _ => now_ns,
         };
+        (self.told, self.timed, self.followed) = (position, position, self.moving);
+    }
+
+    /// Returns the number of periods from the last position whose time is known.
+    fn periods_to(&self, position: u64, geometry: &Geometry) -> u64 {
+        position.saturating_sub(self.timed).checked_div(geometry.period_bytes().into()).unwrap_or(0)
+    }
+
+    /// Returns true once the time is known at which the device began to move.
+    pub(crate) const fn is_followed(&self) -> bool {
+        self.followed
+    }
+
+    /// Takes the last position in the event page, which was found there. The backend wrote it at some time before, but,
+    /// as no other followed, less than a period ago.
+    pub(crate) fn find(&mut self, position: u64, now_ns: u64, geometry: &Geometry) {
+        if position == self.told {
+            return;
+        }
+        let moved_ns = position.checked_sub(self.told).map(|moved| duration_ns(moved, geometry));
+        let due_ns = moved_ns.map(|moved_ns| self.told_ns.saturating_add(moved_ns)).filter(|_| self.followed);
+        let least_ns = now_ns.saturating_sub(duration_ns(geometry.period_bytes().into(), geometry));
+        self.told_ns = due_ns.map_or(now_ns, |due_ns| due_ns.max(least_ns).min(now_ns));
         (self.told, self.followed) = (position, self.moving);
+    }
+
+    /// The device stands, as it ran dry: the next position tells when it goes on.
+    pub(crate) fn stand(&mut self) {
+        self.followed = false;
     }
 
     /// Returns the estimated position, in bytes, a multiple of a frame.
@@ -168,6 +201,45 @@ mod tests {
             slow.tell(period * 1920, at_ns, &geometry);
             let ahead = slow.position(at_ns + MS, &geometry) - (period * 1920 + 48 * 4);
             assert!(ahead <= 5 * 4, "{ahead} bytes ahead in period {period}");
+        }
+    }
+
+    #[test]
+    fn positions_that_are_found_correct_the_estimate_where_they_are_early() {
+        let geometry = geometry();
+        let mut estimate = Estimate::default();
+        // The backend needs 3 ms to start, and the application looks 4 ms after the event.
+        estimate.start(0, 0);
+        estimate.find(1920, 17 * MS, &geometry);
+        assert_eq!(estimate.position(18 * MS, &geometry), 1920 + 48 * 4);
+        // The application looks a millisecond after the next event, and 8 ms after the third.
+        for (period, at_ms) in [(2, 24), (3, 41)] {
+            estimate.find(period * 1920, at_ms * MS, &geometry);
+            let since_ms = at_ms - 10 * period - 4;
+            assert_eq!(estimate.position(at_ms * MS, &geometry), period * 1920 + since_ms * 48 * 4, "{period}");
+        }
+        estimate.find(3 * 1920, 46 * MS, &geometry);
+        assert_eq!(estimate.position(46 * MS, &geometry), 1920 * 3 + 479 * 4, "found again: it has no other time");
+    }
+
+    #[test]
+    fn a_device_that_drifts_is_followed_by_each_thirtieth_event() {
+        let geometry = geometry();
+        // The device is slower, or faster, by 300 parts in a million, and the application looks at different times.
+        for period_ns in [10 * MS + 3_000, 10 * MS - 3_000] {
+            let mut estimate = followed(&geometry);
+            for period in 2..3000_u64 {
+                let at_ns = 3 * MS + period * period_ns;
+                if period % 30 == 0 {
+                    estimate.tell(period * 1920, at_ns, &geometry);
+                } else {
+                    let look_ns = at_ns + (period * 7 % 10) * MS;
+                    estimate.find(period * 1920, look_ns, &geometry);
+                }
+                let device = period * 480 + 48;
+                let off = (estimate.position(at_ns + MS, &geometry) / 4).abs_diff(device);
+                assert!(off <= 24, "{off} frames off in period {period} of {period_ns} ns");
+            }
         }
     }
 

@@ -32,6 +32,8 @@ pub struct Space {
     pub pauses: bool,
     /// True if the position moves once a period, and not between.
     pub batches: bool,
+    /// True if applications cannot do without being woken for each period.
+    pub wakes_always: bool,
 }
 
 /// `SNDRV_PCM_RATE_CONTINUOUS`: any rate between the smallest and the largest.
@@ -59,6 +61,7 @@ impl Space {
             periods: Interval::new(periods.min.max(PERIODS_MIN), periods.max),
             pauses: false,
             batches: true,
+            wakes_always: true,
         }
     }
 
@@ -73,6 +76,7 @@ impl Space {
             periods: Interval::new(PERIODS_MIN, buffer_bytes_max),
             pauses: true,
             batches: false,
+            wakes_always: false,
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::show::Snapshot;
 use crate::{Channel, Error, Platform, Signal, SpaceCache, Stop};
 
 mod run;
+mod unattended;
 
 use run::{Phase, Run};
 
@@ -37,7 +38,7 @@ pub(crate) struct Transport<P: Platform> {
 
 impl<P: Platform> Transport<P> {
     /// The nodes that tell the backend of it.
-    pub(crate) fn nodes(&self) -> [(&'static str, u32); 5] {
+    pub(crate) fn nodes(&self) -> [(&'static str, u32); 6] {
         let [ring, events] = self.refs;
         [
             (node::RING_REF, ring),
@@ -45,6 +46,7 @@ impl<P: Platform> Transport<P> {
             (node::EVT_RING_REF, events),
             (node::EVT_EVENT_CHANNEL, self.events.port()),
             (node::WRITE_HOLD_OFF, 1),
+            (node::EVENT_HOLD_OFF, 1),
         ]
     }
 }
@@ -74,6 +76,12 @@ pub(crate) struct State<P: Platform> {
     volume_learnt: bool,
     /// Notifications sent to the backend.
     pub(crate) notifications: u64,
+    /// The application sleeps by a clock of its own, and wants no wake-ups.
+    pub(crate) unattended: bool,
+    /// Events were taken since the backend notified of any.
+    looked: bool,
+    /// Time at which the backend notified of events last.
+    notified_ns: u64,
     /// ALSA was told that the backend has broken the protocol.
     broken_told: bool,
 }
@@ -96,6 +104,9 @@ impl<P: Platform> State<P> {
             paused: None,
             volume_learnt: false,
             notifications: 0,
+            unattended: false,
+            looked: false,
+            notified_ns: 0,
             broken_told: false,
         }
     }
@@ -113,7 +124,8 @@ impl<P: Platform> State<P> {
     /// The backend is gone; what applications hold stays.
     pub(crate) fn lose(&mut self) {
         // A domain that is suspended does not take what its backend tells it at last.
-        let _ = self.take_events();
+        let _ = self.take_events(false);
+        self.looked = false;
         self.run.origin = self.next_origin();
         self.run.started = false;
         self.run.taken = self.run.origin;
@@ -291,6 +303,11 @@ impl<P: Platform> State<P> {
         self.stream().is_ok_and(|stream| stream.can_pause())
     }
 
+    /// Returns true if the backend takes READs of what is still to be captured.
+    pub(crate) fn reads_ahead(&mut self) -> bool {
+        self.stream().is_ok_and(|stream| stream.reads_ahead())
+    }
+
     /// Forgets the run.
     pub(crate) fn rewind(&mut self) {
         self.run = Run::default();
@@ -445,7 +462,7 @@ impl<P: Platform> State<P> {
             Trigger::Start | Trigger::Resume => self.run.estimate.start(self.estimated(), P::Signal::now_ns()),
             Trigger::Stop | Trigger::Pause => self.run.estimate.stop(self.estimated()),
         }
-        Ok(())
+        self.attend_events()
     }
 
     /// The application says that nothing follows.
@@ -453,6 +470,8 @@ impl<P: Platform> State<P> {
         self.run.draining = true;
         if self.has_run() {
             self.push(true)?;
+            // ALSA waits to be told of the end.
+            self.attend_events()?;
             self.stream()?.set_draining(true);
             self.publish();
         }
@@ -471,8 +490,12 @@ impl<P: Platform> State<P> {
         self.run.accepted.advance(appl_frames, boundary_frames, &buffer.geometry);
         // Without a backend it waits in the buffer, as it would while nothing is played.
         if self.has_run() {
-            self.push(false)?;
+            // The next event may be far.
+            self.push(self.unattended)?;
             self.publish();
+            if self.unattended {
+                self.attend_events()?;
+            }
         }
         Ok(())
     }
@@ -527,11 +550,13 @@ impl<P: Platform> State<P> {
         Ok(self.stream()?.in_flight() < DATA_SLOTS)
     }
 
-    /// Takes the events that are there; returns whether any was believed.
-    fn take_events(&mut self) -> Result<bool, Error> {
+    /// Takes the events that are there, of which the backend has just notified us or not; returns whether any was believed.
+    fn take_events(&mut self, notified: bool) -> Result<bool, Error> {
+        let keeps_slots = !notified && self.keeps_slots();
         let mut any = false;
         for _ in 0..EVENT_PAGES {
-            let progress = self.stream()?.take_events()?;
+            let stream = self.stream()?;
+            let progress = if keeps_slots { stream.look_at_events()? } else { stream.take_events()? };
             any |= progress.believed > 0;
             // The application's place in the ring is the device's.
             self.run.captured = self.run.captured.saturating_add(progress.lost_bytes);
@@ -541,7 +566,15 @@ impl<P: Platform> State<P> {
         }
         if any && let Some(geometry) = self.buffer_geometry() {
             let position = self.device_position();
-            self.run.estimate.tell(position, P::Signal::now_ns(), &geometry);
+            let now_ns = P::Signal::now_ns();
+            if notified {
+                self.run.estimate.tell(position, now_ns, &geometry);
+            } else {
+                self.run.estimate.find(position, now_ns, &geometry);
+            }
+            if self.unattended && self.has_run_dry() {
+                self.run.estimate.stand();
+            }
         }
         Ok(any)
     }
@@ -551,7 +584,9 @@ impl<P: Platform> State<P> {
     pub(crate) fn events(&mut self) -> Result<bool, Error> {
         self.stream()?.woken()?;
         let mut any = self.collect_answers()?;
-        any |= self.take_events()?;
+        any |= self.take_events(true)?;
+        any |= core::mem::take(&mut self.looked);
+        self.notified_ns = P::Signal::now_ns();
         if self.run.started {
             match self.direction {
                 Direction::Playback => self.push(true)?,
@@ -564,6 +599,7 @@ impl<P: Platform> State<P> {
             if self.direction == Direction::Capture {
                 self.await_reads()?;
             }
+            self.attend_events()?;
         }
         Ok(any)
     }

@@ -29,6 +29,11 @@ pub struct Pointer {
     pub delay_frames: u32,
 }
 
+impl Pointer {
+    /// The run has ended, as with an xrun. Only told where the application wants no wake-ups.
+    pub const ENDED: Self = Self { frames: u32::MAX, delay_frames: 0 };
+}
+
 /// One substream of a card of version 2; it lives as long as the card.
 pub struct PcmStream<P: Platform> {
     info: StreamInfo,
@@ -68,7 +73,7 @@ impl<P: Platform> PcmStream<P> {
     }
 
     /// Returns the nodes of the transport for the store.
-    pub(crate) fn transport_nodes(&self) -> Option<[(&'static str, u32); 5]> {
+    pub(crate) fn transport_nodes(&self) -> Option<[(&'static str, u32); 6]> {
         self.state.with(|state| state.transport.as_ref().map(Transport::nodes))
     }
 
@@ -122,7 +127,9 @@ impl<P: Platform> PcmStream<P> {
         let pauses = self.state.with(State::can_pause);
         // Captured frames arrive once a period.
         let batches = self.info.direction == Direction::Capture;
-        Ok(Space { pauses, batches, ..Space::of_backend(whole, limits) })
+        // READs that are not laid out follow the events.
+        let wakes_always = batches && !self.state.with(|state| state.reads_ahead());
+        Ok(Space { pauses, batches, wakes_always, ..Space::of_backend(whole, limits) })
     }
 
     /// A rule between the parameters: returns the periods and buffers that are possible within `params`.
@@ -169,6 +176,11 @@ impl<P: Platform> PcmStream<P> {
             state.rewind();
         });
         Ok(())
+    }
+
+    /// Sets whether the application wants to be woken for each period; otherwise it sleeps by a clock of its own.
+    pub fn set_attended(&self, attended: bool) {
+        self.state.with(|state| state.unattended = !attended);
     }
 
     /// Lends the buffer's memory to `access`.
@@ -281,11 +293,13 @@ impl<P: Platform> PcmStream<P> {
         self.state.with(|state| state.ack(appl_frames, boundary_frames))
     }
 
-    /// `pointer`: returns the position.
+    /// `pointer`: returns the position, or [`Pointer::ENDED`].
     pub fn pointer(&self) -> Pointer {
         self.state.with(|state| {
-            // Answers to READ may have come without a notification. The next event reports a violation.
-            let _ = state.collect_answers();
+            // Answers to READ may have come without a notification.
+            if !state.look() {
+                return Pointer::ENDED;
+            }
             let (frames, delay_frames) = state.pointer();
             Pointer { frames, delay_frames }
         })

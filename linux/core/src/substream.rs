@@ -132,6 +132,14 @@ impl<P: Platform> Substream<P> {
         either!(self, stream => stream.hw_params(format, channels, rate_hz, period_frames, buffer_frames))
     }
 
+    /// Sets whether the application wants to be woken for each period: [`PcmStream::set_attended`]. With version 0 each
+    /// application is.
+    pub fn set_attended(&self, attended: bool) {
+        if let Self::V2(stream) = self {
+            stream.set_attended(attended);
+        }
+    }
+
     /// Lends the memory of ALSA's ring to `access`.
     pub fn with_buffer<R>(&self, access: impl FnOnce(&P::Pages) -> R) -> Option<R> {
         either!(self, stream => stream.with_buffer(access))

@@ -65,6 +65,8 @@ fn world<R>(access: impl FnOnce(&mut World) -> R) -> R {
 pub(crate) struct Backend {
     ring: BackRing<Memory>,
     events: EventProducer<Memory>,
+    /// Number of notifications of events.
+    pub(crate) told_events: u32,
     pages: [Memory; 2],
     pub(crate) seen: Vec<Operation>,
     pub(crate) answer: Result<(), Errno>,
@@ -129,11 +131,18 @@ impl Backend {
     /// Reports a position of the present run.
     pub(crate) fn report(&mut self, position: u64) {
         self.told = self.origin + position;
-        self.events.push(self.told).unwrap();
+        self.told_events += u32::from(self.events.push(self.told).unwrap());
         if !self.keeps {
             self.answer_kept(self.told, self.answer);
         }
         self.notified += u32::from(self.ring.publish());
+    }
+
+    /// Reports that all was played: up to `position` of the present run. The frontend is notified in any case.
+    pub(crate) fn report_end(&mut self, position: u64) {
+        let before = self.told_events;
+        self.report(position);
+        self.told_events = before + 1;
     }
 
     fn answer_kept(&mut self, up_to: u64, result: Result<(), Errno>) {
@@ -561,7 +570,8 @@ impl TestBus {
         let pages = [page("ring-ref"), page("evt-ring-ref")];
         let backend = Backend {
             ring: BackRing::new(pages[0].clone()),
-            events: EventProducer::new(pages[1].clone()),
+            events: EventProducer::new(pages[1].clone()).with_hold_off(true),
+            told_events: 0,
             pages,
             seen: Vec::new(),
             answer: Ok(()),

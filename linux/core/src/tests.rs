@@ -21,6 +21,7 @@ mod ahead;
 mod alsa;
 mod habits;
 mod hostile;
+mod unattended;
 
 /// 48 kHz stereo s16, four periods of 480 frames.
 const PERIOD: u64 = 480 * 4;

@@ -80,6 +80,7 @@ pub(crate) struct HardwareC {
     pub(crate) periods: [u32; 2],
     pub(crate) pauses: bool,
     pub(crate) batches: bool,
+    pub(crate) wakes_always: bool,
 }
 
 /// `struct vsnd_names`; each text with its length.

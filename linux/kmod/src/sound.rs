@@ -116,6 +116,7 @@ fn hardware_to_c(space: &Space) -> HardwareC {
         periods: ends(space.periods),
         pauses: space.pauses,
         batches: space.batches,
+        wakes_always: space.wakes_always,
     }
 }
 
@@ -150,12 +151,14 @@ extern "C" fn vsnd_stream_hw_params(
     rate: u32,
     period_frames: u32,
     buffer_frames: u32,
+    attended: bool,
     area: &mut MaybeUninit<*mut c_void>,
 ) -> c_int {
     let set = || {
         let format = u8::try_from(format).ok().and_then(|code| Format::from_code(code).ok()).ok_or(Error::Invalid)?;
         let channels = u8::try_from(channels).map_err(|_| Error::Invalid)?;
         stream.hw_params(format, channels, rate, period_frames, buffer_frames)?;
+        stream.set_attended(attended);
         stream.with_buffer(KernelPages::address).ok_or(Error::NoMemory)
     };
     status(set().map(|address| {

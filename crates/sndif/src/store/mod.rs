@@ -62,6 +62,9 @@ pub mod node {
     /// Stream, an extension of this project: "1" when the frontend does not wait for the answers to WRITE and notifies the
     /// backend of everything else, so that the backend may ask to be notified of WRITEs later than at once.
     pub const WRITE_HOLD_OFF: &str = "write-hold-off";
+    /// Stream, an extension of this project: "1" when the frontend writes to the event page from how many unread events on it is to
+    /// be notified.
+    pub const EVENT_HOLD_OFF: &str = "event-hold-off";
     /// Backend, an extension of this project: "1" when SET_VOLUME and GET_VOLUME work.
     pub const FEATURE_VOLUME: &str = "feature-volume";
     /// Backend, an extension of this project: "1" when MUTE and UNMUTE work.

@@ -1,9 +1,10 @@
 //! Both ends of the event page: 63 slots, written by the backend, read by the frontend.
 //!
-//! The page has `in_cons` (u32, the frontend's) at 0, `in_prod` (u32, the backend's) at 4, padding to 64, then the
-//! slots. The slot of an event is its index modulo 63. The indices run freely over u32, which is no multiple of 63. So
-//! at the wrap the slot jumps from 3 back to 0, while the events in the slots from 0 on may not have been read: the
-//! producer then waits until the consumer has followed it over the wrap.
+//! The page has `in_cons` (u32, the frontend's) at 0, `in_prod` (u32, the backend's) at 4, `in_awaited` (u32, the
+//! frontend's; an extension of this project) at 8, padding to 64, then the slots. The slot of an event is its index
+//! modulo 63. The indices run freely over u32, which is no multiple of 63. So at the wrap the slot jumps from 3 back to
+//! 0, while the events in the slots from 0 on may not have been read: the producer then waits until the consumer has
+//! followed it over the wrap.
 
 use core::fmt;
 
@@ -13,6 +14,7 @@ use crate::{PAGE_BYTES, SharedMemory};
 
 const IN_CONS: usize = 0;
 const IN_PROD: usize = 4;
+const IN_AWAITED: usize = 8;
 
 /// Offset of the slots in the page.
 pub const EVENT_SLOTS_OFFSET: usize = 64;
@@ -68,12 +70,20 @@ pub struct EventProducer<M> {
     producer: u32,
     /// Id of the next event: from 0 without gaps over the connection.
     next_id: u16,
+    /// The frontend says which events it is to be notified of.
+    holds_off: bool,
 }
 
 impl<M: SharedMemory> EventProducer<M> {
     /// Attaches to a page that a frontend has zeroed.
     pub fn new(memory: M) -> Self {
-        Self { memory, producer: 0, next_id: 0 }
+        Self { memory, producer: 0, next_id: 0, holds_off: false }
+    }
+
+    /// Sets whether the frontend says which events it is to be notified of (its node `event-hold-off`); otherwise of each.
+    #[must_use]
+    pub fn with_hold_off(self, holds_off: bool) -> Self {
+        Self { holds_off, ..self }
     }
 
     /// Starts with the index at `index`, like after that many events.
@@ -81,7 +91,7 @@ impl<M: SharedMemory> EventProducer<M> {
     fn starting_at(memory: M, index: u32) -> Self {
         memory.store_release(IN_PROD, index);
         memory.store_release(IN_CONS, index);
-        Self { memory, producer: index, next_id: 0 }
+        Self { memory, producer: index, next_id: 0, holds_off: false }
     }
 
     /// Returns true if an event fits. An invalid consumer index counts as "nothing read".
@@ -92,11 +102,11 @@ impl<M: SharedMemory> EventProducer<M> {
         self.producer.wrapping_sub(consumer) < EVENT_SLOTS && !wrapped_ahead_of_consumer
     }
 
-    /// Writes a position and shows it; the caller notifies.
+    /// Writes a position and shows it; returns whether the frontend is to be notified.
     ///
     /// # Errors
     /// [`EventPageFull`]; the event gets no number then, and only an intermediate position is lost.
-    pub fn push(&mut self, position_bytes: u64) -> Result<(), EventPageFull> {
+    pub fn push(&mut self, position_bytes: u64) -> Result<bool, EventPageFull> {
         if !self.has_room() {
             return Err(EventPageFull);
         }
@@ -105,7 +115,16 @@ impl<M: SharedMemory> EventProducer<M> {
         self.next_id = self.next_id.wrapping_add(1);
         self.producer = self.producer.wrapping_add(1);
         self.memory.store_release(IN_PROD, self.producer);
-        Ok(())
+        Ok(!self.holds_off || self.is_awaited())
+    }
+
+    /// Returns true if the frontend wants to be notified of so many unread events; a full page is always told of.
+    fn is_awaited(&self) -> bool {
+        self.memory.full_fence();
+        let unread = self.producer.wrapping_sub(self.memory.load_acquire(IN_CONS));
+        let awaited = self.memory.load_acquire(IN_AWAITED).min(EVENT_SLOTS);
+        // Behind the index's wrap there is no room until the frontend has followed.
+        unread >= awaited || self.producer == 0
     }
 }
 
@@ -156,10 +175,20 @@ impl<M: SharedMemory> EventConsumer<M> {
     pub fn confirm(&self) {
         self.memory.store_release(IN_CONS, self.consumer);
     }
+
+    /// Asks for notifications from `unconfirmed` events on, of each with 0 or 1; `true` when there are events that were not taken.
+    #[must_use = "an event that came before raises no notification"]
+    pub fn hold_off(&self, unconfirmed: u32) -> bool {
+        self.memory.store_release(IN_AWAITED, unconfirmed);
+        self.memory.full_fence();
+        self.memory.load_acquire(IN_PROD) != self.consumer
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::vec::Vec;
+
     use super::*;
     use crate::test_utils::Pages;
 
@@ -198,6 +227,50 @@ mod tests {
         producer.push(2000).unwrap();
         let event = Event::parse(&consumer.take().unwrap().unwrap()).unwrap();
         assert_eq!(event, Event { id: 63, position_bytes: 2000 });
+    }
+
+    #[test]
+    fn a_frontend_is_notified_from_as_many_unread_events_on_as_it_said() {
+        let page = Pages::new(1);
+        let mut consumer = EventConsumer::new(&page);
+        let told = |producer: &mut EventProducer<_>, events| -> Vec<bool> {
+            (0..events).map(|position| producer.push(position).unwrap()).collect()
+        };
+        // The frontend has said nothing, or the backend has not been told that it does.
+        assert_eq!(told(&mut EventProducer::new(&page).with_hold_off(true), 3), [true; 3]);
+        let page = Pages::new(1);
+        consumer = EventConsumer { memory: &page, ..consumer };
+        assert!(!consumer.hold_off(4));
+        assert_eq!(told(&mut EventProducer::new(&page), 3), [true; 3]);
+        let page = Pages::new(1);
+        consumer = EventConsumer { memory: &page, ..consumer };
+        let mut producer = EventProducer::new(&page).with_hold_off(true);
+        assert!(!consumer.hold_off(4));
+        assert_eq!(told(&mut producer, 6), [false, false, false, true, true, true]);
+        // Taken is not confirmed.
+        while let Ok(Some(_)) = consumer.take() {}
+        assert_eq!(told(&mut producer, 1), [true]);
+        while let Ok(Some(_)) = consumer.take() {}
+        consumer.confirm();
+        assert_eq!(told(&mut producer, 2), [false, false]);
+        assert!(consumer.hold_off(1), "there are two");
+        assert_eq!(told(&mut producer, 1), [true]);
+    }
+
+    #[test]
+    fn a_page_that_takes_no_more_is_told_of_whatever_the_frontend_said() {
+        for start in [0, u32::MAX - 9] {
+            let page = Pages::new(1);
+            let mut producer = EventProducer::starting_at(&page, start).with_hold_off(true);
+            let consumer = EventConsumer::starting_at(&page, start);
+            assert!(!consumer.hold_off(u32::MAX));
+            let mut told = Vec::new();
+            while producer.has_room() {
+                told.push(producer.push(0).unwrap());
+            }
+            let last = told.pop();
+            assert_eq!((last, told.contains(&true)), (Some(true), false), "from {start}");
+        }
     }
 
     #[test]

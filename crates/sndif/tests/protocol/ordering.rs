@@ -231,6 +231,21 @@ fn events_are_whole(without: Without) {
     });
 }
 
+/// Lets a frontend that was notified of every second event go to sleep for each one, while one comes: the frontend has
+/// seen it, or is notified.
+fn each_event_wakes_again(without: Without) {
+    loom::model(move || {
+        let page = LoomPage::<PACKET_BYTES>::new(without);
+        let mut producer = EventProducer::new(Shared(page.clone())).with_hold_off(true);
+        let consumer = EventConsumer::new(Shared(page));
+        assert!(!consumer.hold_off(2));
+        let backend = thread::spawn(move || producer.push(100).expect("room"));
+        let sees_it = consumer.hold_off(1);
+        let notified = backend.join().expect("no failure there");
+        assert!(sees_it || notified, "asleep with an event in the page");
+    });
+}
+
 /// Checks a full page: the frontend confirms while the backend tries to push into the slot that was just read.
 fn event_slots_are_reused(without: Without) {
     loom::model(move || {
@@ -267,6 +282,7 @@ fn nobody_sleeps_beside_a_packet() {
     the_backend_is_woken(Without::Nothing, 2);
     the_frontend_is_woken(Without::Nothing, 1);
     the_frontend_is_woken(Without::Nothing, 2);
+    each_event_wakes_again(Without::Nothing);
 }
 
 /// Returns true if `model` finds a failure.
@@ -283,5 +299,6 @@ fn each_ordering_is_needed() {
     assert!(fails(|| event_slots_are_reused(Without::Release)));
     assert!(fails(|| the_backend_is_woken(Without::Fence, 1)));
     assert!(fails(|| the_frontend_is_woken(Without::Fence, 1)));
+    assert!(fails(|| each_event_wakes_again(Without::Fence)));
     assert!(fails(|| slots_are_reused(Without::Acquire)));
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sndif::SharedMemory;
-use sndif::v2::{BackRing, EVENT_SLOTS, Event, EventConsumer, EventProducer, FrontRing, RING_SLOTS};
+use sndif::v2::{BackRing, EVENT_SLOTS, Event, EventConsumer, EventPageFull, EventProducer, FrontRing, RING_SLOTS};
 
 use sndif::test_utils::Pages;
 
@@ -184,18 +184,24 @@ proptest! {
     }
 
     #[test]
-    fn an_event_page_is_a_queue_of_63_with_gapless_ids(steps in vec(0..6_u8, 0..few(600))) {
+    fn an_event_page_is_a_queue_of_63_with_gapless_ids(
+        steps in vec(0..6_u8, 0..few(600)),
+        awaited in prop_oneof![0..70_u32, any::<u32>()],
+    ) {
         let page = Pages::new(1);
-        let mut producer = EventProducer::new(&page);
+        let mut producer = EventProducer::new(&page).with_hold_off(true);
         let mut consumer = EventConsumer::new(&page);
         let (mut pushed, mut taken, mut confirmed) = (0_u64, 0_u64, 0_u64);
+        prop_assert!(!consumer.hold_off(awaited));
         for step in steps {
             match step {
                 0..3 => {
                     let full = pushed - confirmed == u64::from(EVENT_SLOTS);
                     prop_assert_eq!(producer.has_room(), !full);
-                    prop_assert_eq!(producer.push(pushed * 7).is_err(), full);
+                    let told = producer.push(pushed * 7);
                     pushed += u64::from(!full);
+                    let awaited = pushed - confirmed >= u64::from(awaited.min(EVENT_SLOTS));
+                    prop_assert_eq!(told, if full { Err(EventPageFull) } else { Ok(awaited) });
                 }
                 3 | 4 => {
                     let event = consumer.take().unwrap().map(|packet| Event::parse(&packet).unwrap());
@@ -215,12 +221,13 @@ proptest! {
     #[test]
     fn hostile_event_indices_stop_events_and_nothing_else(writes in vec((any::<bool>(), any::<u32>(), any::<bool>()), 0..few(100))) {
         let page = Pages::new(1);
-        let mut producer = EventProducer::new(&page);
+        let mut producer = EventProducer::new(&page).with_hold_off(true);
         let mut consumer = EventConsumer::new(&page);
         let mut broken = None;
         for (index, value, near) in writes {
             let value = if near { value % 130 } else { value };
             page.store_release(if index { 0 } else { 4 }, value);
+            page.store_release(8, value.rotate_left(7));
             if let Err(violation) = consumer.take() {
                 prop_assert!(broken.is_none_or(|first| first == violation));
                 broken = Some(violation);
