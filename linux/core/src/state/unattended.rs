@@ -10,7 +10,8 @@ use super::State;
 use crate::guarded::{Requests, stop_after};
 use crate::{Error, Platform, Signal};
 
-/// Time between two notifications of a stream whose application wants no wake-ups: each corrects the estimate of the position.
+/// Time between two notifications of a stream whose application wants no wake-ups: each corrects the estimate of the
+/// position.
 const UNATTENDED_NS: u64 = 300_000_000;
 
 /// Events in the page at which such a stream is notified at the latest: the page does not become full.
@@ -30,8 +31,8 @@ impl<P: Platform> State<P> {
         (events, u64::from(events).saturating_mul(period_ns))
     }
 
-    /// Returns true if the application has written more than the backend was told of: the ring was full, or what is free in the buffer was
-    /// only estimated.
+    /// Returns true if the application has written more than the backend was told of: the ring was full, or what is
+    /// free in the buffer was only estimated.
     fn is_behind(&self) -> bool {
         self.direction == Direction::Playback && self.handed_over() < self.run.accepted.bytes
     }
@@ -47,15 +48,16 @@ impl<P: Platform> State<P> {
         self.buffer_geometry().and_then(|geometry| filled.checked_div(geometry.period_bytes())).unwrap_or(0)
     }
 
-    /// Returns true if the slots of events that are found are kept, so that the backend counts them as unread. Given back they put the next
-    /// notification off, which with short periods would come too early.
+    /// Returns true if the slots of events that are found are kept, so that the backend counts them as unread. Given
+    /// back they put the next notification off, which with short periods would come too early.
     pub(super) fn keeps_slots(&self) -> bool {
         let passed_ns = P::Signal::now_ns().saturating_sub(self.notified_ns);
         passed_ns.saturating_add(self.unattended_events().1) >= UNATTENDED_NS
     }
 
-    /// The application asks for the position: takes the answers that are there, and, for an application that wants no wake-ups, the
-    /// events. Returns whether the run goes on: such an application may not hear otherwise of its end in time.
+    /// The application asks for the position: takes the answers that are there, and, for an application that wants no
+    /// wake-ups, the events. Returns whether the run goes on: such an application may not hear otherwise of its end in
+    /// time.
     pub(crate) fn look(&mut self) -> bool {
         let mut looked = self.collect_answers();
         if !self.unattended {
@@ -85,8 +87,8 @@ impl<P: Platform> State<P> {
 
     /// Has the backend notify of each event, or of few where nobody waits for them.
     pub(super) fn attend_events(&mut self) -> Result<(), Error> {
-        // The first event tells when the device began, or went on. A free run is handed over as events tell, and so are READs that are not
-        // laid out.
+        // The first event tells when the device began, or went on. A free run is handed over as events tell, and so are
+        // READs that are not laid out.
         let steady = self.run.started && self.run.estimate.is_followed() && !self.run.draining && !self.run.free;
         let supplied = self.direction == Direction::Playback || self.stream()?.laid_out() > 0;
         let events = if self.unattended && steady && supplied { self.unattended_events().0 } else { 0 };

@@ -85,7 +85,8 @@ fn full(frames: u32, periods: u32) -> (TestBus, Substream<TestKernel>) {
     (bus, stream)
 }
 
-/// The device has played `frames`, which is told with one more; returns whether the guest was notified and had a reason.
+/// The device has played `frames`, which is told with one more; returns whether the guest was notified and had a
+/// reason.
 fn played(stream: &Substream<TestKernel>, frames: u64) -> bool {
     set_now_ns(frames * MS / 48);
     let told = backend(|backend| {
