@@ -39,7 +39,8 @@ if ! grep -qs '^ld-linux' "$cross/shlibs"; then
     mv "$cross/shlibs.new" "$cross/shlibs"
     rm "$cross"/apt/cache/archives/*.deb
 fi
-printf '#!/bin/sh\nexec %s-gcc --sysroot=%s "$@"\n' "$gnu" "$root" > "$cross/cc"
+# Without -B and -L, a cross compiler takes its own C library, with which a newer Debian's libraries cannot be linked.
+printf '#!/bin/sh\nexec %s-gcc --sysroot=%s -B%s -L%s "$@"\n' "$gnu" "$root" "$root/usr/lib/$gnu" "$root/usr/lib/$gnu" > "$cross/cc"
 chmod +x "$cross/cc"
 
 name=${target//-/_}
