@@ -3,13 +3,15 @@
 //! A client speaks the store's own protocol; everything outside of its part is forbidden to it (`EACCES`). Every
 //! request is checked as a whole before it is passed on, under an id of ours. A transaction can be used only by the
 //! client that began it, a watch only by the client that set it. The memory for a client that does not read is bounded:
-//! replies by the maximum number of pending requests, events by merging them. When a client ends, its watches and
+//! no request is taken before its replies have gone, and events are merged. Watches, transactions and nodes of a client
+//! are bounded as well: the store does not limit a connection of domain 0. When a client ends, its watches and
 //! transactions end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::client::link::{Link, Sent};
+use crate::errno::StoreErrno;
 use crate::error::{Error, Result};
 use crate::path::{self, RELEASE_DOMAIN};
 use crate::wire::{Decoder, MESSAGE_MAX, Message, Op, strings};
@@ -20,6 +22,13 @@ const ROUNDS: usize = 32;
 const WINDOW: usize = 16;
 /// Maximum number of events kept for one client; beyond it, those of a watch are merged into one.
 const EVENTS_MAX: usize = 256;
+/// Maximum number of watches of one client.
+const WATCHES_MAX: usize = 1024;
+/// Number of transactions of one client above which it begins no other.
+const TRANSACTIONS_MAX: usize = 16;
+/// Maximum number of nodes that one client writes, and length of their paths in bytes.
+const NODES_MAX: usize = 4096;
+const WRITTEN_PATH_BYTES_MAX: usize = 256;
 
 /// Nodes that a client may access, each with all nodes below it.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +53,9 @@ pub struct Hub {
 /// Path and token of a watch, or of an event of one.
 type Watch = (String, Vec<u8>);
 
+/// The payload of an admitted request for the store, and the watch that its client does not have yet.
+type Admitted = (Vec<u8>, Option<Watch>);
+
 struct Client {
     link: Link,
     scope: Scope,
@@ -52,6 +64,8 @@ struct Client {
     in_flight: usize,
     transactions: BTreeSet<u32>,
     watches: BTreeSet<Watch>,
+    /// Nodes that the client wrote, and the nodes above them that may have been made with them.
+    written: BTreeSet<String>,
     /// Events that were not sent yet.
     events: BTreeSet<Watch>,
     gone: bool,
@@ -101,6 +115,7 @@ impl Hub {
             in_flight: 0,
             transactions: BTreeSet::new(),
             watches: BTreeSet::new(),
+            written: BTreeSet::new(),
             events: BTreeSet::new(),
             gone: false,
         };
@@ -164,14 +179,15 @@ impl Hub {
             return Ok(false);
         }
         let told = client.tell();
-        let asked = if room && client.in_flight < WINDOW { client.next() } else { Ok(None) };
+        let room = room && client.in_flight < WINDOW && client.to.len() < MESSAGE_MAX;
+        let asked = if room { client.next() } else { Ok(None) };
         let (Ok(told), Ok(asked)) = (told, asked) else {
             client.gone = true;
             return Ok(true);
         };
         let Some(message) = asked else { return Ok(told) };
         match client.admit(number, &message) {
-            Some((payload, adds_watch)) => {
+            Ok((payload, adds_watch)) => {
                 client.in_flight = client.in_flight.saturating_add(1);
                 let id = self.free_id();
                 let begins_transaction = message.op() == Some(Op::TransactionStart);
@@ -179,8 +195,9 @@ impl Hub {
                 self.flights.insert(id, Flight { asker, begins_transaction, adds_watch });
                 Message { req_id: id, payload, ..message }.emit_into(&mut self.to_store)?;
             }
-            None => {
-                let refusal = Message { kind: Op::Error.raw(), payload: b"EACCES\0".to_vec(), ..message };
+            Err(errno) => {
+                let payload = [errno.name().as_bytes(), b"\0"].concat();
+                let refusal = Message { kind: Op::Error.raw(), payload, ..message };
                 refusal.emit_into(&mut client.to)?;
             }
         }
@@ -275,21 +292,28 @@ impl Client {
         }
     }
 
-    /// The payload that is sent to the store for a request, and the watch that the client does not have yet; `None` if the
-    /// request is refused.
-    fn admit(&mut self, number: u16, request: &Message) -> Option<(Vec<u8>, Option<Watch>)> {
+    /// Admits a request; returns its payload for the store.
+    ///
+    /// # Errors
+    /// [`StoreErrno::Acces`] for what the client may not do, [`StoreErrno::NoSpc`] above its limits.
+    fn admit(&mut self, number: u16, request: &Message) -> std::result::Result<Admitted, StoreErrno> {
+        const FORBIDDEN: StoreErrno = StoreErrno::Acces;
         if request.tx_id != 0 && !self.transactions.contains(&request.tx_id) {
-            return None;
+            return Err(FORBIDDEN);
         }
-        let op = request.op()?;
+        let op = request.op().ok_or(FORBIDDEN)?;
         match op {
+            Op::TransactionStart if self.transactions.len() >= TRANSACTIONS_MAX => return Err(StoreErrno::NoSpc),
             Op::TransactionStart => {}
             Op::TransactionEnd => drop(self.transactions.remove(&request.tx_id)),
             Op::Watch | Op::Unwatch => {
-                let [path, token] = strings::<2>(&request.payload)?;
-                let path = std::str::from_utf8(path).ok()?;
+                let [path, token] = strings::<2>(&request.payload).ok_or(FORBIDDEN)?;
+                let path = std::str::from_utf8(path).map_err(|_| FORBIDDEN)?;
                 if path != RELEASE_DOMAIN && !self.scope.reads(path.as_bytes()) {
-                    return None;
+                    return Err(FORBIDDEN);
+                }
+                if op == Op::Watch && self.watches.len() >= WATCHES_MAX {
+                    return Err(StoreErrno::NoSpc);
                 }
                 let watch = (path.to_owned(), token.to_vec());
                 let payload = watch_payload(path, &own_token(number, token));
@@ -300,13 +324,34 @@ impl Client {
                         None
                     }
                 };
-                return Some((payload, adds));
+                return Ok((payload, adds));
             }
             Op::Directory | Op::DirectoryPart | Op::Read if self.scope.reads(first(&request.payload)) => {}
-            Op::Write | Op::Mkdir | Op::Rm if self.scope.writes(first(&request.payload)) => {}
-            _ => return None,
+            Op::Write | Op::Mkdir | Op::Rm if self.scope.writes(first(&request.payload)) => {
+                let path = std::str::from_utf8(first(&request.payload)).map_err(|_| FORBIDDEN)?;
+                self.note_written(op, path, request.tx_id)?;
+            }
+            _ => return Err(FORBIDDEN),
         }
-        Some((request.payload.clone(), None))
+        Ok((request.payload.clone(), None))
+    }
+
+    /// Keeps count of the nodes that the client writes and removes. What a transaction removes may come back.
+    fn note_written(&mut self, op: Op, path: &str, transaction: u32) -> std::result::Result<(), StoreErrno> {
+        if op == Op::Rm {
+            if transaction == 0 {
+                self.written.retain(|node| !path::covers(path, node));
+            }
+            return Ok(());
+        }
+        let nodes = std::iter::successors(Some(path), |node| path::split(node).map(|(above, _)| above));
+        let new: Vec<&str> = nodes.take_while(|node| !self.written.contains(*node)).collect();
+        let full = self.written.len().saturating_add(new.len()) > NODES_MAX;
+        if !new.is_empty() && (full || path.len() > WRITTEN_PATH_BYTES_MAX) {
+            return Err(StoreErrno::NoSpc);
+        }
+        self.written.extend(new.into_iter().map(str::to_owned));
+        Ok(())
     }
 }
 

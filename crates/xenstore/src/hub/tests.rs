@@ -174,3 +174,90 @@ fn a_watch_that_the_store_refuses_is_not_remembered() {
         assert_eq!(watches(&hub), remembered, "{}", char::from(token[0]));
     }
 }
+
+/// Sends `requests` again and again and reads no reply; `serve` is the store. Returns the bytes that wait for the client.
+fn waiting_for_a_client_that_does_not_read(request: &[u8], mut serve: impl FnMut(&mut UnixStream)) -> usize {
+    let (ours, mut store) = UnixStream::pair().unwrap();
+    let (mut client, theirs) = UnixStream::pair().unwrap();
+    client.set_nonblocking(true).unwrap();
+    store.set_nonblocking(true).unwrap();
+    let mut hub = Hub::new(ours.into()).unwrap();
+    hub.add(3, theirs.into(), scope(3)).unwrap();
+    for _ in 0..2_000 {
+        // A request that does not fit is cut, and ends the client's connection: whole requests only.
+        let _ = client.write(request);
+        let _ = hub.relay().unwrap();
+        serve(&mut store);
+    }
+    assert!(!hub.clients[&3].gone);
+    hub.clients[&3].to.len()
+}
+
+fn message(kind: Op, req_id: u32, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let message = Message { kind: kind.raw(), req_id, tx_id: 0, payload: payload.to_vec() };
+    message.emit_into(&mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn replies_that_a_client_does_not_read_are_bounded() {
+    const MOST: usize = (WINDOW + 2) * MESSAGE_MAX;
+    let forbidden = message(Op::Read, 1, b"/vm\0");
+    let waiting = waiting_for_a_client_that_does_not_read(&forbidden, |_| {});
+    assert!(waiting <= MOST, "{waiting} bytes of refusals");
+    let allowed = message(Op::Read, 1, format!("{THEIRS}\0").as_bytes());
+    let mut decoder = Decoder::new();
+    let waiting = waiting_for_a_client_that_does_not_read(&allowed, |store| {
+        let mut buffer = [0; MESSAGE_MAX];
+        if let Ok(length) = store.read(&mut buffer) {
+            decoder.push(&buffer[..length]);
+        }
+        while let Some(asked) = decoder.next_message().unwrap() {
+            store.write_all(&message(Op::Read, asked.req_id, &[b'x'; 4_000])).unwrap();
+        }
+    });
+    assert!(waiting <= MOST, "{waiting} bytes of replies");
+}
+
+#[test]
+fn the_watches_transactions_and_nodes_of_a_client_are_bounded() {
+    const FULL: Option<StoreErrno> = Some(StoreErrno::NoSpc);
+    let mut world = World::new();
+    let mut client = world.client(3);
+    let begin = Request::raw(Op::TransactionStart, vec![0]).unwrap();
+    let begun: Vec<u32> = (0..TRANSACTIONS_MAX)
+        .map(|_| {
+            let id = client.call(&begin).unwrap().payload;
+            std::str::from_utf8(&id[..id.len() - 1]).unwrap().parse().unwrap()
+        })
+        .collect();
+    assert_eq!(errno(client.call(&begin)), FULL);
+    let end = Request::raw(Op::TransactionEnd, b"F\0".to_vec()).unwrap();
+    client.call(&end.clone().in_transaction(begun[0])).unwrap();
+    assert!(client.call(&begin).is_ok());
+
+    let watch = |number: usize| Request::raw(Op::Watch, watch_payload(THEIRS, number.to_string().as_bytes())).unwrap();
+    let tickets: Vec<_> = (0..WATCHES_MAX).map(|number| client.submit(watch(number)).unwrap()).collect();
+    tickets.into_iter().for_each(|ticket| drop(client.wait(ticket).unwrap()));
+    assert_eq!(errno(client.call(&watch(WATCHES_MAX))), FULL);
+    client.call(&Request::raw(Op::Unwatch, watch_payload(THEIRS, b"0")).unwrap()).unwrap();
+    client.call(&watch(WATCHES_MAX)).unwrap();
+
+    // Each node makes those above it.
+    let deep = "/a".repeat((WRITTEN_PATH_BYTES_MAX - OURS.len() - "/9999".len()) / 2);
+    let node = |number: usize| format!("{OURS}/{number}{deep}");
+    let refused = (0..NODES_MAX).position(|number| client.write(&node(number), b"x").is_err()).unwrap();
+    assert!(refused <= NODES_MAX / (deep.len() / 2), "{refused}");
+    assert_eq!(errno(client.write(&node(refused), b"x")), FULL);
+    client.write(&node(0), b"y").unwrap();
+    // A transaction that is given up removes nothing.
+    let rm = Request::raw(Op::Rm, format!("{OURS}\0").into_bytes()).unwrap();
+    client.call(&rm.in_transaction(begun[1])).unwrap();
+    client.call(&end.in_transaction(begun[1])).unwrap();
+    assert_eq!(errno(client.write(&node(refused), b"x")), FULL);
+    client.rm(&format!("{OURS}/0")).unwrap();
+    client.write(&node(refused), b"x").unwrap();
+    assert_eq!(errno(client.write(&format!("{OURS}/{}", "b".repeat(WRITTEN_PATH_BYTES_MAX)), b"x")), FULL);
+    assert!(!world.all.exists(&node(refused + 1)).unwrap());
+}
