@@ -4,25 +4,66 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// Prefixes of the names of tests for an advisory, or for a rule without one.
-const CLASSES: [&str; 9] = [
-    "xsa_",
-    "cve_",
-    "ring_overflow_",
-    "page_directory_",
-    "offsets_",
-    "cur_pos_",
-    "confused_deputy_",
-    "store_values_",
-    "no_privcmd_",
+/// Sides of the protocol: the columns of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Side {
+    Protocol,
+    Host,
+    Guest,
+    Driver,
+}
+
+use Side::{Driver, Guest, Host, Protocol};
+
+/// Classes of faults: the prefix of the names of their tests, and the sides that each class concerns.
+const CLASSES: [(&str, &[Side]); 20] = [
+    ("xsa_155_", &[Protocol, Host]),
+    ("ring_overflow_", &[Protocol, Host, Guest, Driver]),
+    ("xsa_216_", &[Protocol, Host, Guest]),
+    ("xsa_361_362_365_", &[Host]),
+    ("xsa_331_332_391_", &[Host, Guest, Driver]),
+    ("xsa_349_", &[Host]),
+    ("xsa_392_", &[Host, Guest]),
+    ("xsa_465_", &[Host, Guest, Driver]),
+    ("cve_2026_72085_", &[Host, Guest, Driver]),
+    ("page_directory_", &[Protocol, Host]),
+    ("offsets_", &[Host, Guest]),
+    ("xsa_403_", &[Guest, Driver]),
+    ("xsa_396_", &[Host, Guest, Driver]),
+    ("cve_2026_72380_", &[Guest, Driver]),
+    ("cur_pos_", &[Guest, Driver]),
+    ("confused_deputy_", &[Host]),
+    ("store_values_", &[Protocol, Host, Driver]),
+    ("no_privcmd_", &[Host]),
+    ("xsa_326_", &[Host]),
+    ("xsa_416_", &[Host]),
+];
+
+/// Directories of sources; `None` where no test of a class belongs.
+const DIRECTORIES: [(&str, Option<Side>); 14] = [
+    ("crates/sndif", Some(Protocol)),
+    ("crates/backend", Some(Host)),
+    ("crates/xen", Some(Host)),
+    ("crates/xenstore", Some(Host)),
+    ("crates/testkit", Some(Host)),
+    ("apps/vsndd", Some(Host)),
+    ("crates/frontend", Some(Guest)),
+    ("crates/guest", Some(Guest)),
+    ("linux", Some(Driver)),
+    ("apps/vsnd", None),
+    ("bench", None),
+    ("crates/host-audio", None),
+    ("fuzz", None),
+    ("lab", None),
 ];
 
 fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-fn is_of_a_class(name: &str) -> bool {
-    CLASSES.iter().any(|class| name.starts_with(class))
+/// The class of a test, by its name.
+fn class_of(name: &str) -> Option<&'static str> {
+    CLASSES.iter().map(|(class, _)| *class).find(|class| name.starts_with(class))
 }
 
 /// Collects every Rust source below a directory.
@@ -53,28 +94,37 @@ fn tests(source: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-fn in_the_sources() -> BTreeSet<String> {
-    let mut all = Vec::new();
-    for directory in ["apps", "bench", "crates", "fuzz", "lab", "linux"] {
+/// Tests that are named after a class, or after any advisory, with their sides.
+fn in_the_sources() -> BTreeSet<(Option<Side>, String)> {
+    let mut found = BTreeSet::new();
+    for (directory, side) in DIRECTORIES {
+        let mut all = Vec::new();
         sources(&root().join(directory), &mut all);
+        let names = all.iter().flat_map(|source| tests(source));
+        let named =
+            names.filter(|name| class_of(name).is_some() || name.starts_with("xsa_") || name.starts_with("cve_"));
+        found.extend(named.map(|name| (side, name.to_owned())));
     }
-    let names = all.iter().flat_map(|source| tests(source)).filter(|name| is_of_a_class(name));
-    names.map(str::to_owned).collect()
+    found
 }
 
-/// Names in backquotes in the rows of the table.
-fn in_the_table() -> BTreeSet<String> {
+/// Rows of the table: the names in backquotes, with the sides of their columns.
+fn rows_of_the_table() -> Vec<BTreeSet<(Option<Side>, String)>> {
     let document = fs::read_to_string(root().join("docs/threat-model.md")).expect("the document");
     let (_, section) = document.split_once("## Advisories and their tests").expect("the section");
     let section = section.split_once("\n## ").map_or(section, |(section, _)| section);
-    let rows = section.lines().filter(|line| line.starts_with('|'));
-    let quoted = rows.flat_map(|row| row.split('`').skip(1).step_by(2));
-    quoted.filter(|name| name.contains('_')).map(str::to_owned).collect()
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| "));
+    rows.map(|row| {
+        let cells = row.split('|').skip(1).zip([Protocol, Host, Guest, Driver]);
+        let names = cells.flat_map(|(cell, side)| cell.split('`').skip(1).step_by(2).map(move |name| (side, name)));
+        names.map(|(side, name)| (Some(side), name.to_owned())).collect()
+    })
+    .collect()
 }
 
 #[test]
-fn each_test_that_the_table_names_is_there_and_each_of_them_is_in_the_table() {
-    let (sources, table) = (in_the_sources(), in_the_table());
+fn each_test_that_the_table_names_is_there_and_each_of_them_is_in_its_column() {
+    let (sources, table) = (in_the_sources(), rows_of_the_table().into_iter().flatten().collect::<BTreeSet<_>>());
     assert!(table.len() > 50, "the table was not found: {table:?}");
     let gone = table.difference(&sources).collect::<Vec<_>>();
     let missing = sources.difference(&table).collect::<Vec<_>>();
@@ -82,10 +132,13 @@ fn each_test_that_the_table_names_is_there_and_each_of_them_is_in_the_table() {
 }
 
 #[test]
-fn each_class_has_a_test() {
-    let sources = in_the_sources();
-    for class in CLASSES {
-        assert!(sources.iter().any(|name| name.starts_with(class)), "{class}");
+fn each_class_has_a_row_and_a_test_on_each_side_that_it_concerns() {
+    let rows: Vec<_> = rows_of_the_table().into_iter().filter(|row| !row.is_empty()).collect();
+    assert_eq!(rows.len(), CLASSES.len());
+    for ((class, sides), row) in CLASSES.iter().zip(rows) {
+        assert!(row.iter().all(|(_, name)| class_of(name) == Some(class)), "{class}: {row:#?}");
+        let tested: BTreeSet<Side> = row.iter().filter_map(|(side, _)| *side).collect();
+        assert_eq!(tested, sides.iter().copied().collect(), "{class}");
     }
 }
 
