@@ -138,6 +138,17 @@ fn the_limit_of_streams_is_applied_before_directories_are_read() {
 }
 
 #[test]
+fn no_more_than_256_guests_are_served_and_another_one_when_one_of_them_leaves() {
+    let mut world = World::with_config(|_| "sink = \"null\"\n".to_owned());
+    (1..=257).for_each(|guest| world.attach_playback(DomainId(guest)));
+    (1..=256).for_each(|guest| world.wait_backend(DomainId(guest), 0, XenbusState::InitWait));
+    wait_for("the refusal", || world.log().contains("no more than 256 guests are served at once").then_some(()));
+    assert_eq!(world.backend_state(DomainId(257), 0), XenbusState::Initialising);
+    world.detach(DomainId(1), 0).unwrap();
+    world.wait_backend(DomainId(257), 0, XenbusState::InitWait);
+}
+
+#[test]
 fn confused_deputy_a_guest_that_rewrites_its_own_nodes_changes_nothing_that_the_host_decides() {
     let (mut world, mut guest) = connected("[[rule]]\nstream = 1\nsource = \"wav:/nowhere.wav\"");
     let before = world.status().guests[0].cards[0].streams.clone();
