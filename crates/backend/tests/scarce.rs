@@ -17,19 +17,21 @@ thread_local! {
 /// The system's allocator, which refuses allocations that are too large.
 struct Scarce;
 
-// SAFETY: every call is passed on unchanged to the system's allocator, which keeps the contract, or fails as any
-// allocation may; the thread-local has no destructor and allocates nothing.
+// SAFETY: memory comes from the system's allocator, whose blocks fit their layout and stay where they are until they are
+// given back to it; an allocation may fail. Nothing here unwinds, and the thread-local has no destructor and allocates
+// nothing.
 unsafe impl GlobalAlloc for Scarce {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if layout.size() > LARGEST.get() {
             return std::ptr::null_mut();
         }
-        // SAFETY: the caller keeps `alloc`'s contract, which is the same.
+        // SAFETY: the size of `layout` is not 0, as the caller of this `alloc` guarantees.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps `dealloc`'s contract, and `memory` came from `System`.
+        // SAFETY: `memory` came from `System`, by `alloc` above, with this layout, as the caller guarantees; and it is not
+        // used any more.
         unsafe { System.dealloc(memory, layout) }
     }
 }
