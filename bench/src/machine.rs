@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use control::{Client, Reply, Request, Run};
-use sndif::Format;
 use sndif::store::Direction;
+use sndif::{Format, XenbusState};
 use tempfile::TempDir;
 use toolstack::{Card, Params, Pcm, Restart, Stream};
 use xen::emu::Handle;
@@ -153,6 +153,26 @@ impl Machine {
     /// Memory of the daemon.
     pub(crate) fn daemon_memory(&self) -> Result<Memory> {
         Memory::of(self.daemon.0.id()).with_context(|| format!("the daemon is gone; its log:\n{}", self.log()))
+    }
+
+    /// Memory of each worker.
+    pub(crate) fn workers_memory(&self) -> Result<Vec<Memory>> {
+        procfs::children(self.daemon.0.id()).into_iter().map(Memory::of).collect()
+    }
+
+    /// Attaches another card, and returns the time until the daemon offers it.
+    pub(crate) fn offer(&self, card: &CardOf) -> Result<Duration> {
+        let host = self.enter(DomainId(0))?;
+        let mut store = host.store()?;
+        let state = format!("/local/domain/0/backend/vsnd/{}/0/state", card.domain);
+        store.watch(&state, "state")?;
+        let begin = Instant::now();
+        toolstack::attach(&mut store, card.domain, &[description(card)], sndif::Protocol::V2)?;
+        while XenbusState::from_node(&store.read_opt(&state)?.unwrap_or_default()) != XenbusState::InitWait {
+            let event = store.wait_event(PATIENCE.saturating_sub(begin.elapsed()))?;
+            ensure!(event.is_some(), "the daemon does not offer the card; its log:\n{}", self.log());
+        }
+        Ok(begin.elapsed())
     }
 
     /// Open streams, from the daemon's status.

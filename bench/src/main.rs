@@ -23,6 +23,7 @@ mod role;
 mod samples;
 mod sinks;
 mod streams;
+mod workers;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -81,6 +82,7 @@ fn run(part: Part, options: &Options, report: &mut Report, say: &mut dyn FnMut(&
         Part::Sinks => report.sinks = Some(sinks::measure(options, say)),
         Part::Notifications => report.notifications = Some(notifications::measure(options, say)?),
         Part::Memory => report.memory = Some(memory::measure(options, say)?),
+        Part::Workers => report.workers = Some(workers::measure(options, say)?),
         Part::Instructions => match instructions::measure(say)? {
             Ok(instructions) => report.instructions = Some(instructions),
             Err(reason) => report.leave_out(part, reason),

@@ -92,6 +92,6 @@ fn measure_row(options: &Options, streams: u32) -> Result<Row> {
     Ok(Row { streams, idle, playing })
 }
 
-fn bytes(memory: procfs::Memory) -> Bytes {
+pub(crate) fn bytes(memory: procfs::Memory) -> Bytes {
     Bytes { rss: memory.rss_bytes as f64, pss: memory.pss_bytes as f64, private: memory.private_bytes as f64 }
 }

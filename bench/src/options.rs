@@ -78,6 +78,8 @@ pub(crate) enum Part {
     Notifications,
     /// Memory per stream.
     Memory,
+    /// Start and memory of the workers of guests that do not play.
+    Workers,
     /// Instructions per period (needs valgrind).
     Instructions,
 }

@@ -13,6 +13,7 @@ use crate::placement::Placement;
 use crate::procfs;
 use crate::sinks::Sinks;
 use crate::streams::{Step, Streams};
+use crate::workers::Workers;
 
 /// Maximum ratio of a WRITE's time to that of a bare ping-pong.
 const LATENCY_RATIO_MAX: f64 = 1.5;
@@ -21,6 +22,9 @@ const STREAMS_MIN: f64 = 500.0;
 /// Maximum numbers of notifications per period. A playing guest is far ahead, and a recording one could ask ahead.
 const NOTIFICATIONS_TO_HOST_MAX: f64 = 0.1;
 const NOTIFICATIONS_TO_GUEST_MAX: f64 = 1.0;
+/// Maximum time from a card's nodes to its offer, and maximum private memory of a worker whose guest does not play.
+const START_MS_MAX: f64 = 20.0;
+const IDLE_PRIVATE_MB_MAX: f64 = 1.5;
 /// Additional notifications per period for streams that begin and end within the measured time.
 const BEGIN_AND_END: f64 = 0.01;
 
@@ -37,6 +41,7 @@ pub(crate) struct Report {
     pub(crate) sinks: Option<Sinks>,
     pub(crate) notifications: Option<Notifications>,
     pub(crate) memory: Option<Memory>,
+    pub(crate) workers: Option<Workers>,
     pub(crate) instructions: Option<Instructions>,
     left_out: Vec<LeftOut>,
     targets: Vec<Target>,
@@ -81,6 +86,7 @@ impl Report {
             sinks: None,
             notifications: None,
             memory: None,
+            workers: None,
             instructions: None,
             left_out: Vec::new(),
             targets: Vec::new(),
@@ -129,6 +135,15 @@ impl Report {
                 }
             }
         }
+        if let Some(workers) = &self.workers {
+            for (name, value, goal) in [
+                ("from a card's nodes to its offer, p50, ms", workers.start.p50_us / 1e3, START_MS_MAX),
+                ("private memory of an idle guest's worker, MB", workers.connected.private / 1e6, IDLE_PRIVATE_MB_MAX),
+            ] {
+                let wanted = format!("at most {goal}");
+                self.targets.push(Target { name: name.into(), value, wanted, met: value <= goal });
+            }
+        }
         for SampleWork { name, per_period, goal } in self.instructions.iter().flat_map(|counted| &counted.samples) {
             self.targets.push(Target {
                 name: format!("instructions per 10 ms, {name}"),
@@ -158,6 +173,9 @@ impl fmt::Display for Report {
         }
         if let Some(memory) = &self.memory {
             show_memory(f, memory)?;
+        }
+        if let Some(workers) = &self.workers {
+            show_workers(f, workers)?;
         }
         if let Some(Instructions { backend_per_period, frontend_per_period, samples }) = &self.instructions {
             writeln!(f, "Instructions per period of 10 ms (valgrind, in ordinary memory)")?;
@@ -312,6 +330,18 @@ fn show_memory(f: &mut fmt::Formatter<'_>, memory: &Memory) -> fmt::Result {
         let [a, b, c] = [idle.rss, idle.pss, idle.private].map(kib);
         let [d, e, g] = [playing.rss, playing.pss, playing.private].map(kib);
         writeln!(f, "  {name:>12} {a:>8.1} {b:>8.1} {c:>8.1}   {d:>8.1} {e:>8.1} {g:>8.1}")?;
+    }
+    writeln!(f)
+}
+
+fn show_workers(f: &mut fmt::Formatter<'_>, workers: &Workers) -> fmt::Result {
+    let Workers { start, offered, connected } = workers;
+    let [p50, p90, max] = [start.p50_us, start.p90_us, start.max_us].map(|us| us / 1e3);
+    writeln!(f, "Workers of {} guests that do not play", start.count)?;
+    writeln!(f, "  from a card's nodes to its offer (ms): p50 {p50:.1}, p90 {p90:.1}, max {max:.1}")?;
+    for (state, memory) in [("offered", offered), ("connected", connected)] {
+        let [rss, pss, private] = [memory.rss, memory.pss, memory.private].map(|bytes| bytes / 1024.0);
+        writeln!(f, "  memory of a worker, {state} (KiB): RSS {rss:.0}, PSS {pss:.0}, private {private:.0}")?;
     }
     writeln!(f)
 }

@@ -57,7 +57,7 @@ fn assert_well_formed(path: &Path) {
 #[test]
 fn a_run_in_small_gives_every_figure() {
     let dir = tempfile::tempdir().expect("a directory");
-    let report = run(dir.path(), "latency,streams,memory");
+    let report = run(dir.path(), "latency,streams,memory,workers");
     assert_eq!(report["schema"], 2);
     assert_eq!(report["left_out"], Value::Array(Vec::new()));
     assert_eq!(report["notifications"], Value::Null, "it was not asked for");
@@ -89,6 +89,12 @@ fn a_run_in_small_gives_every_figure() {
         for figure in ["rss", "pss", "private"] {
             assert!(report["memory"][state][figure].is_number());
         }
+    }
+    for figure in ["count", "p50_us", "max_us"] {
+        assert_number(&report["workers"]["start"][figure]);
+    }
+    for state in ["offered", "connected"] {
+        assert_number(&report["workers"][state]["private"]);
     }
     for target in report["targets"].as_array().expect("targets") {
         assert!(target["name"].is_string() && target["wanted"].is_string() && target["met"].is_boolean());
