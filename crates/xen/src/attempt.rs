@@ -1,11 +1,16 @@
-//! Attempts at memory operations that a sandbox forbids, for tests of that sandbox.
+//! Attempts at operations that a sandbox forbids, for tests of that sandbox: with memory, and with Xen's devices.
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::ptr;
 
 use rustix::fs::MemfdFlags;
+use rustix::io::Errno;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
+use sndif::GrantRef;
+
+use crate::dev::ioctl;
 
 /// Bytes that are mapped.
 const LEN: usize = sndif::PAGE_BYTES;
@@ -68,4 +73,37 @@ pub fn execute_file(mut file: File) -> io::Result<()> {
     // SAFETY: the page was mapped above, and nothing points to it.
     unsafe { rustix::mm::munmap(page, LEN)? };
     Ok(())
+}
+
+/// Tries to make the call that makes a page of another domain mappable.
+///
+/// # Errors
+/// The system's error.
+pub fn call_map() -> io::Result<()> {
+    call(|device| ioctl::gntdev_map(device, 0, &[GrantRef(8)]).map(drop))
+}
+
+/// Tries to make the call that grants pages to another domain.
+///
+/// # Errors
+/// The system's error.
+pub fn call_grant() -> io::Result<()> {
+    call(|device| ioctl::gntalloc_alloc(device, 0, true, 1).map(drop))
+}
+
+/// Tries to make the call that binds an event channel of another domain.
+///
+/// # Errors
+/// The system's error.
+pub fn call_bind() -> io::Result<()> {
+    call(|device| ioctl::evtchn_bind_interdomain(device, 0, 1).map(drop))
+}
+
+/// Makes a call on a file that is no device of Xen's. A filter of system calls cannot tell; where none refuses the call,
+/// the file does.
+fn call(make: impl FnOnce(BorrowedFd<'_>) -> rustix::io::Result<()>) -> io::Result<()> {
+    match make(File::open("/dev/null")?.as_fd()) {
+        Ok(()) | Err(Errno::NOTTY) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }

@@ -26,6 +26,7 @@ scenario_authority() {
     probes="map:$other:8 map:0:8 bind:$other:1 bind:0:1 store-read:/local/domain/$other/name store-read:/local/domain/0/backend/vsnd/$other
         store-write:/local/domain/$other/device/vsnd/0/state store-write:/local/domain/$(guest_id a)/device/vsnd/0/state
         read:/dev/xen/gntdev read:/dev/xen/evtchn read:/dev/xen/privcmd read:/dev/xen/xenbus read:/run/xenstored/socket
+        call:xen-map call:xen-grant call:xen-bind
         call:execve call:ptrace call:kill call:exec-shared call:exec-written call:exec-memfd call:setuid"
     # shellcheck disable=SC2046 # a list of words
     daemon_launch --user vsnd $(for probe in $probes; do echo "--worker-probe $probe"; done)

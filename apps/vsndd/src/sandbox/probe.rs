@@ -51,13 +51,19 @@ pub enum Forbidden {
     ExecWritten,
     /// A file without a name that was written, to be executed.
     ExecMemfd,
+    /// Xen's call that makes a page of another domain mappable.
+    CallMap,
+    /// Xen's call that grants pages to another domain.
+    CallGrant,
+    /// Xen's call that binds an event channel of another domain.
+    CallBind,
     /// More memory than a guest needs.
     Allocate,
     /// More files than a guest needs.
     OpenMany,
 }
 
-const CALLS: [(Forbidden, &str); 13] = [
+const CALLS: [(Forbidden, &str); 16] = [
     (Forbidden::Execve, "execve"),
     (Forbidden::Ptrace, "ptrace"),
     (Forbidden::Chroot, "chroot"),
@@ -69,6 +75,9 @@ const CALLS: [(Forbidden, &str); 13] = [
     (Forbidden::ExecShared, "exec-shared"),
     (Forbidden::ExecWritten, "exec-written"),
     (Forbidden::ExecMemfd, "exec-memfd"),
+    (Forbidden::CallMap, "xen-map"),
+    (Forbidden::CallGrant, "xen-grant"),
+    (Forbidden::CallBind, "xen-bind"),
     (Forbidden::Allocate, "allocate"),
     (Forbidden::OpenMany, "open-many"),
 ];
@@ -209,6 +218,9 @@ impl Forbidden {
             Self::ExecShared => xen::attempt::execute_shared(),
             Self::ExecWritten => xen::attempt::execute_written(),
             Self::ExecMemfd => xen::attempt::execute_memfd(),
+            Self::CallMap => xen::attempt::call_map(),
+            Self::CallGrant => xen::attempt::call_grant(),
+            Self::CallBind => xen::attempt::call_bind(),
             Self::Allocate => Vec::<u8>::new().try_reserve_exact(256 << 20).map_err(io::Error::other),
             Self::OpenMany => (0..200).map(|_| File::open("/dev/null")).collect::<io::Result<Vec<_>>>().map(drop),
         }

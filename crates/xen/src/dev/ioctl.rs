@@ -66,7 +66,7 @@ fn halves(word: u64) -> [u32; 2] {
 }
 
 /// Binds to `port` of `domain` and returns the local port.
-pub(super) fn evtchn_bind_interdomain(device: BorrowedFd<'_>, domain: u16, port: u32) -> Result<u32> {
+pub(crate) fn evtchn_bind_interdomain(device: BorrowedFd<'_>, domain: u16, port: u32) -> Result<u32> {
     call(device, abi::EVTCHN_BIND_INTERDOMAIN, &mut [pair(domain.into(), port)])
 }
 
@@ -88,7 +88,7 @@ pub(super) fn evtchn_notify(device: BorrowedFd<'_>, port: u32) -> Result<()> {
 }
 
 /// Makes `refs` of `domain` mappable and returns the offset for `mmap`.
-pub(super) fn gntdev_map(device: BorrowedFd<'_>, domain: u16, refs: &[GrantRef]) -> Result<u64> {
+pub(crate) fn gntdev_map(device: BorrowedFd<'_>, domain: u16, refs: &[GrantRef]) -> Result<u64> {
     let mut argument = map_argument(domain, refs)?;
     call(device, abi::GNTDEV_MAP_GRANT_REF, &mut argument)?;
     Ok(argument[1])
@@ -107,7 +107,7 @@ pub(super) fn gntdev_unmap(device: BorrowedFd<'_>, index: u64, count: u32) -> Re
 }
 
 /// Allocates `count` zeroed pages for `domain` and returns their offset for `mmap` and their references.
-pub(super) fn gntalloc_alloc(
+pub(crate) fn gntalloc_alloc(
     device: BorrowedFd<'_>,
     domain: u16,
     writable: bool,

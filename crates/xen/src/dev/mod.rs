@@ -5,7 +5,7 @@
 //! a process with these files can reach only the pages that other domains granted to its domain.
 
 pub mod abi;
-mod ioctl;
+pub(crate) mod ioctl;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
