@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use control::{Event, Guest};
+use control::{Event, EventKind, Guest};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,8 @@ use crate::totals::Totals;
 
 /// Longest line: a report on a guest with the maximum number of streams.
 const LINE_BYTES_MAX: usize = 1 << 20;
+/// Longest text of a worker's event that the broker keeps.
+const TEXT_BYTES_MAX: usize = 2048;
 
 /// Messages from the broker.
 #[derive(Debug, Serialize, Deserialize)]
@@ -107,8 +109,34 @@ impl Seen {
     }
 }
 
+/// The event of a worker, as the broker keeps it: short, and without control characters. `None` for an event about
+/// anything but the worker's guest, and for one that no worker has, such as a line of the audit: a worker may have been
+/// taken over.
+pub(crate) fn admitted(mut event: Event, guest: u16) -> Option<Event> {
+    let happens_there = match event.kind {
+        EventKind::Card
+        | EventKind::Open
+        | EventKind::Close
+        | EventKind::Refused
+        | EventKind::Xrun
+        | EventKind::Violation
+        | EventKind::Lost
+        | EventKind::Back => true,
+        EventKind::Audit | EventKind::Reload | EventKind::Worker => false,
+    };
+    if !happens_there || event.domain != Some(guest) {
+        return None;
+    }
+    for text in std::iter::once(&mut event.text).chain(&mut event.device) {
+        let end = (0..=TEXT_BYTES_MAX.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+        plain(text);
+    }
+    Some(event)
+}
+
 /// Replaces control characters, which a terminal would obey.
-pub(crate) fn plain(text: &mut String) {
+fn plain(text: &mut String) {
     if text.contains(char::is_control) {
         *text = text.replace(char::is_control, "\u{FFFD}");
     }
@@ -204,6 +232,29 @@ mod tests {
         let seen = Seen { guest: Some(guest), ..Seen::default() }.plain();
         assert!(!serde_json::to_string(&seen).unwrap().contains("\\u001b"));
         assert_eq!(seen.guest.unwrap().name.unwrap(), "x\u{FFFD}[2Jy\u{FFFD}");
+    }
+
+    #[test]
+    fn a_worker_that_was_taken_over_adds_nothing_to_the_audit_and_no_long_events() {
+        let event = |kind, domain, text: &str| Event {
+            time_ms: 1,
+            kind,
+            domain,
+            card: None,
+            pcm: None,
+            stream: None,
+            device: Some("x\u{1b}".to_owned()),
+            text: text.to_owned(),
+        };
+        for kind in [EventKind::Audit, EventKind::Reload, EventKind::Worker] {
+            assert_eq!(admitted(event(kind, Some(3), "unmuted, by user 0"), 3), None, "{kind}");
+        }
+        for domain in [None, Some(4)] {
+            assert_eq!(admitted(event(EventKind::Card, domain, "connected"), 3), None);
+        }
+        let kept = admitted(event(EventKind::Card, Some(3), &"ä\n".repeat(TEXT_BYTES_MAX)), 3).unwrap();
+        assert!(kept.text.len() <= 2 * TEXT_BYTES_MAX && kept.text.starts_with("ä\u{FFFD}ä"), "{}", kept.text.len());
+        assert_eq!(kept.device.unwrap(), "x\u{FFFD}");
     }
 
     #[test]

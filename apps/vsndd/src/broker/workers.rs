@@ -115,13 +115,12 @@ impl Daemon {
                 // The guest may have no card again.
                 self.dirty.insert(guest);
             }
-            // A worker may only report on its own guest.
-            Report::Event(mut event) if event.domain == Some(guest.0) => {
-                link::plain(&mut event.text);
-                event.device.iter_mut().for_each(link::plain);
-                self.journal.take(event);
+            Report::Event(event) => {
+                if let Some(event) = link::admitted(event, guest.0) {
+                    self.journal.take(event);
+                }
             }
-            Report::Event(_) | Report::Answer(_) => {}
+            Report::Answer(_) => {}
         }
     }
 
