@@ -3,10 +3,12 @@
 //! Descriptors and mappings are counted for the whole process, so these tests take turns.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use sndif::v2::{OpenParams, Trigger};
+use sndif::v2::{OpenParams, Operation, Request, Trigger};
 use sndif::{Errno, GrantRef, XenbusState};
 use testkit::hostile::{HostileGuest, write_directory};
 use testkit::linux::{LinuxFrontend, Wish};
@@ -186,4 +188,71 @@ fn daemons_come_and_go_without_a_trace() {
     (4..=13).for_each(|number| round(&mut world, number));
     frontend.wait_registrations(14);
     before.assert_again(&mut world);
+}
+
+/// Number of threads of this process.
+fn threads() -> usize {
+    fs::read_dir("/proc/self/task").expect("/proc is mounted").count()
+}
+
+/// Time that each other thread of this process has run, or waited for a processor. A thread that spins does one or the
+/// other all the time.
+fn busy_times() -> BTreeMap<String, Duration> {
+    let own = rustix::thread::gettid().as_raw_nonzero().to_string();
+    let tasks = fs::read_dir("/proc/self/task").expect("/proc is mounted").flatten();
+    let others = tasks.filter(|task| task.file_name() != *own);
+    let busy = others.filter_map(|task| {
+        let name = fs::read_to_string(task.path().join("comm")).ok()?;
+        let times = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        let ns = times.split_whitespace().take(2).map(|ns| ns.parse::<u64>().expect("a number")).sum();
+        Some((format!("{} {}", name.trim(), task.file_name().display()), Duration::from_nanos(ns)))
+    });
+    busy.collect()
+}
+
+#[test]
+fn ten_thousand_opens_of_a_device_that_hangs_leave_nothing_and_no_thread_spins() {
+    let _turn = alone();
+    let mut fifo = None;
+    let mut world = World::with_config(|dir| {
+        let path = dir.join("fifo");
+        assert!(Command::new("mkfifo").arg(&path).status().expect("coreutils").success());
+        let sink = format!("sink = \"alsa:file:FILE='{}',FORMAT=raw\"\n", path.display());
+        fifo = Some(path);
+        sink
+    });
+    world.attach_playback(GUEST);
+    let mut guest = HostileGuest::connected(&mut world, GUEST, 1);
+    let buffer = guest.buffer(16_384);
+    let open = buffer.open_params();
+    let rounds = |guest: &mut HostileGuest, count| {
+        for _ in 0..count {
+            // Opening the FIFO waits until somebody reads from it.
+            assert_eq!(guest.streams[0].open(open), Err(Errno::ENODEV));
+            guest.streams[0].close().unwrap();
+        }
+    };
+    let leave = |guest: &mut HostileGuest, world: &mut World| {
+        // Not waited for: the guest leaves in the middle, and comes back.
+        guest.streams[0].put(&Request { id: 0, operation: Operation::Open(open) }.emit());
+        guest.streams[0].notify();
+        guest.connect(world, 1);
+    };
+    leave(&mut guest, &mut world);
+    rounds(&mut guest, 3);
+    let (before, threads_before) = (Held::now(&mut world), threads());
+    rounds(&mut guest, 10_000);
+    // A few more connections, and the card would be held off.
+    (0..12).for_each(|_| leave(&mut guest, &mut world));
+    before.assert_again(&mut world);
+    assert!(eventually(PATIENCE, || threads() <= threads_before), "{} threads, {threads_before} before", threads());
+    let (began, busy) = (Instant::now(), busy_times());
+    std::thread::sleep(Duration::from_millis(500));
+    let half = began.elapsed() / 2;
+    for (thread, now) in busy_times() {
+        let used = now.saturating_sub(busy.get(&thread).copied().unwrap_or_default());
+        assert!(used < half, "thread {thread} was busy for {used:?} of {:?}", half * 2);
+    }
+    // Attempts that hang go on, and end.
+    let _reader = fs::File::open(fifo.expect("made above")).expect("the attempts write into it");
 }
