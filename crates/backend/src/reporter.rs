@@ -6,6 +6,8 @@
 //!
 //! The end of a stream that ran dry is always told. If that wakes nobody, since no boundary lies before it, a position
 //! past the next boundary follows: otherwise a Linux player that drains waits until ALSA gives up, and ends with EIO.
+//! Whether it woke somebody depends on all events before it: Linux counts what they tell since the last wake-up. An
+//! event that passes several boundaries and ends on one has woken, and nothing is left of that count.
 
 /// Minimum time between two events.
 const EVENT_INTERVAL_NS: u64 = 1_000_000;
@@ -21,7 +23,9 @@ pub(crate) struct Reporter {
     period_bytes: u64,
     frame_bytes: u64,
     reported: u64,
-    /// True if the last event passed a boundary.
+    /// Bytes told since the last wake-up, as the guest's driver counts them.
+    unwoken: u64,
+    /// True if the last event woke the guest.
     woke: bool,
     sent_ns: u64,
     next_allowed_ns: u64,
@@ -33,6 +37,7 @@ impl Reporter {
             period_bytes: u64::from(period_bytes),
             frame_bytes: u64::from(frame_bytes),
             reported: 0,
+            unwoken: 0,
             woke: false,
             sent_ns: 0,
             next_allowed_ns: 0,
@@ -86,7 +91,7 @@ impl Reporter {
     fn when_dry(&self, end: u64) -> Option<(u64, u64)> {
         let into_period = end.checked_rem(self.period_bytes)?;
         let position = if into_period == 0 { end.saturating_add(self.frame_bytes) } else { end };
-        if end == 0 {
+        if end == 0 || (self.reported >= end && self.woke) {
             None
         } else if position > self.reported {
             Some((position, self.next_allowed_ns))
@@ -105,7 +110,11 @@ impl Reporter {
 
     /// Notes that `position` was sent.
     pub(crate) fn sent(&mut self, position: u64, now_ns: u64) {
-        self.woke = position >= self.next_due();
+        self.unwoken = self.unwoken.saturating_add(position.saturating_sub(self.reported));
+        self.woke = self.unwoken > self.period_bytes;
+        if self.woke {
+            self.unwoken = self.unwoken.checked_rem(self.period_bytes).unwrap_or(0);
+        }
         self.reported = position;
         self.sent_ns = now_ns;
         self.next_allowed_ns = now_ns.saturating_add(EVENT_INTERVAL_NS);
@@ -172,6 +181,22 @@ mod tests {
         let mut reporter = Reporter::new(1920, 4);
         reporter.sent(reporter.due_when_dry(3000, 0).unwrap(), 0);
         assert_eq!(reporter.wake_when_dry_ns(3000), None);
+    }
+
+    #[test]
+    fn an_end_within_the_first_period_of_a_run_is_told_again_when_the_first_look_is_late() {
+        let mut reporter = Reporter::new(1920, 4);
+        // STOP tells the end of the ring, which passes several boundaries and is one itself.
+        reporter.sent(19_200, 0);
+        reporter.sent(reporter.due(20_160, 1_000_000).unwrap(), 1_000_000);
+        assert_eq!(reporter.due_when_dry(20_160, 21_000_000), Some(21_124));
+    }
+
+    #[test]
+    fn an_end_that_woke_somebody_on_its_boundary_is_told_once() {
+        let mut reporter = Reporter::new(1920, 4);
+        reporter.sent(reporter.due(3840, 0).unwrap(), 0);
+        assert_eq!(reporter.wake_when_dry_ns(3840), None);
     }
 
     #[test]

@@ -39,6 +39,10 @@ pub struct Host<M> {
     /// Position that the guest was told last.
     pub told: u64,
     pub events: u64,
+    /// Position of the last event that woke the guest, which counts as Linux does.
+    pub woken_at: u64,
+    /// Bytes told since then.
+    unwoken: u64,
     pace: Pace,
     owed_after_stop: Option<u64>,
     last_event_ns: Option<u64>,
@@ -75,6 +79,8 @@ impl<M: SharedMemory> Host<M> {
             taken: 0,
             told: 0,
             events: 0,
+            woken_at: 0,
+            unwoken: 0,
             pace,
             owed_after_stop: None,
             last_event_ns: None,
@@ -187,6 +193,7 @@ impl<M: SharedMemory> Host<M> {
 
     fn forget(&mut self) {
         (self.taken, self.told, self.owed_after_stop) = (0, 0, None);
+        (self.woken_at, self.unwoken) = (0, 0);
         self.last_event_ns = None;
     }
 
@@ -263,6 +270,12 @@ impl<M: SharedMemory> Host<M> {
             self.core.event_deferred(self.now_ns);
         } else {
             self.core.event_sent(position, self.now_ns);
+            let period = u64::from(self.core.geometry().expect("open").period_bytes);
+            self.unwoken += position - self.told;
+            if self.unwoken > period {
+                self.unwoken %= period;
+                self.woken_at = position;
+            }
             self.told = position;
             self.events += 1;
             self.last_event_ns = Some(self.now_ns);

@@ -125,11 +125,34 @@ proptest! {
         prop_assert_eq!(played.len(), written.len());
         prop_assert_eq!(played, written);
         prop_assert_eq!(host.core.counters().frames * host.frame_bytes, guest.written);
-        let period_bytes = u64::from(period) * 4;
-        let past_the_boundary = guest.written.next_multiple_of(period_bytes) + 4;
-        // The end itself is enough if it passed a boundary.
-        let end_is_enough = !guest.written.is_multiple_of(period_bytes) && host.told == guest.written;
-        prop_assert!(end_is_enough || host.told == past_the_boundary, "told {}, written {}", host.told, guest.written);
+        let past_the_boundary = guest.written.next_multiple_of(u64::from(period) * 4) + 4;
+        prop_assert!(host.told <= past_the_boundary, "told {}, written {}", host.told, guest.written);
+        prop_assert!(host.woken_at >= guest.written, "woken at {}, written {}", host.woken_at, guest.written);
+    }
+
+    /// In each run, and however late the host looks at the stream. STOP between two runs tells a position, too.
+    #[test]
+    fn a_player_that_drains_is_woken_at_the_end(
+        pace in pace(), rate_hz in rate(), periods in 2..6_u32, period in 1..1000_u32,
+        runs in vec((1..5000_u64, vec((0..50 * MILLISECOND, device()), 0..4)), 1..6),
+    ) {
+        let (mut host, mut guest) = open(pace, rate_hz, periods, period, true);
+        for (frames, looks) in runs {
+            guest.write(&mut host, frames * 4);
+            host.trigger(Trigger::Start);
+            for (pass_ns, device) in looks {
+                host.now_ns += pass_ns;
+                host.look(device);
+            }
+            for _ in 0..50 {
+                host.now_ns += 20 * MILLISECOND;
+                host.look(Device::READY);
+            }
+            prop_assert!(host.woken_at >= guest.written, "woken at {}, written {}", host.woken_at, guest.written);
+            host.trigger(Trigger::Stop);
+            host.look(Device::READY);
+            guest.stopped(&host);
+        }
     }
 
     /// An application that waits for each period as Linux does (a position *past* its end) is always woken.
