@@ -39,12 +39,13 @@ fn bytes(agreed: Agreed, frames: u64) -> usize {
 #[test]
 fn item_01_event_ids_are_gapless_even_when_the_page_was_full() {
     let (world, _xen, frontend) = world();
-    // 2 ms a period: the page's 63 events last for 126 of the buffer's 1,000 ms. A delayed backend reports several
-    // periods in one event, and needs the remaining time.
-    let mut pcm = open(&frontend, &Wish::stereo(96, 48_000));
-    let sound = noise(1, bytes(pcm.agreed(), 48_000));
+    // 2 ms a period: the page's 63 events last for 126 ms of a full buffer's two seconds. A delayed backend reports
+    // several periods in one event, and needs the remaining time.
+    let mut pcm = open(&frontend, &Wish { period_frames: 16, ..Wish::UNHURRIED });
+    let frames = pcm.agreed().buffer_frames;
+    let sound = noise(1, bytes(pcm.agreed(), frames));
     pcm.prepare().unwrap();
-    assert_eq!(pcm.writei(&sound), Ok(48_000));
+    assert_eq!(pcm.writei(&sound), Ok(frames as usize));
     assert!(pcm.is_running());
     // The guest does not run: no interrupt is handled.
     assert!(eventually(PATIENCE, || pcm.unread_events() == 63));
@@ -55,7 +56,7 @@ fn item_01_event_ids_are_gapless_even_when_the_page_was_full() {
     assert_eq!(observed.ignored_events, 0);
     assert!(observed.positions.len() >= 64, "{} events", observed.positions.len());
     // The next sound loses nothing either.
-    let more = noise(2, bytes(pcm.agreed(), 960));
+    let more = noise(2, bytes(pcm.agreed(), 160));
     pcm.aplay(&more).unwrap();
     world.assert_played(STREAM, 1, &[sound, more].concat());
 }
