@@ -59,14 +59,18 @@ fn a_stopped_stream_is_played_again_from_the_start_of_its_ring() {
     let mut stream = card.open(0, 0, &CONFIG).unwrap();
     // Whole rings, whole periods, and neither: where the data ends decides how the daemon reports it.
     for frames in [1920, 1920, 480, 700, 3840, 1] {
-        let before = stream.position();
+        let (before, xruns) = (stream.position(), stream.stats().xruns);
         stream.write(&ramp(0..frames)).unwrap();
         stream.drain().unwrap();
         assert_eq!(stream.position() - before, u64::from(frames) * 4);
         stream.stop().unwrap();
+        // More than a ring runs dry where this thread has no processor for 40 ms.
+        assert!(
+            frames > CONFIG.buffer_frames || stream.stats().xruns == xruns,
+            "an xrun at the end of {frames} frames"
+        );
     }
     sound_checks(&stream);
-    assert_eq!(stream.stats().xruns, 0);
 }
 
 /// A guest that goes by the clock stops when its sound ends, which is within a period.

@@ -341,7 +341,8 @@ fn capture_goes_on(kind: Kind, (played, captured): (&str, &str), test: &str) {
         return;
     }
     let mut source = device(captured).open_source(&WHO, &SPEC).unwrap();
-    let mut sink = device(played).open_sink(&WHO, &SPEC).unwrap();
+    // A buffer of half a second, since without sound to play a server may have nothing to capture for seconds.
+    let mut sink = device(played).open_sink(&WHO, &StreamSpec { buffer_frames: 24_000, ..SPEC }).unwrap();
     for rest in ["stands still", "is stopped", "is paused", ""] {
         source.start().unwrap();
         sink.start().unwrap();
