@@ -14,7 +14,7 @@ use program::{ExitStatus, Failure};
 use vsndd::{ConfigSource, Daemon, Ended, Error, Groups, ListenError, Processes, Sockets, sandbox, service, state};
 use xen::{DomainId, Xen, XenSpec};
 
-mod cookie;
+mod libpulse;
 mod manual;
 
 /// A manual page.
@@ -97,7 +97,7 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     // The name is the same for every file it may be started from: `vsnd doctor` and `pgrep` look for it.
     let _ = rustix::thread::set_name(c"vsndd");
     if !arguments.check_config && arguments.sandbox.sandbox != sandbox::Mode::Off {
-        cookie::have_one(arguments.sandbox.user.is_some());
+        libpulse::prepare(arguments.sandbox.user.is_some());
     }
     let source = ConfigSource {
         file: arguments.config.clone(),

@@ -27,7 +27,10 @@ const SECTIONS: Sections<'static> = Sections {
         ("VSND_XEN", "the Xen, as --xen"),
         ("VSND_LOG", "what is logged, as --log"),
         ("STATE_DIRECTORY", "where overrides are kept, as --state-dir; set by systemd"),
-        ("PULSE_SERVER, PULSE_COOKIE", "the PulseAudio server of a device that names none, and its cookie"),
+        (
+            "PULSE_SERVER, PULSE_RUNTIME_PATH, XDG_RUNTIME_DIR, PULSE_COOKIE",
+            "the PulseAudio server of a device that names none, and its cookie",
+        ),
         ("PIPEWIRE_REMOTE, PIPEWIRE_RUNTIME_DIR, XDG_RUNTIME_DIR", "the PipeWire server of a device that names none"),
     ],
     statuses: &[S::Success, S::Failure, S::Usage, S::Config, S::NoXen, S::File, S::Lost, S::Busy],

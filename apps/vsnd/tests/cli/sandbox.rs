@@ -297,14 +297,14 @@ fn a_user_that_there_is_not_is_said_so() {
 
 /// A guest plays through the sandboxed daemon to `sink`, and the server hears it.
 fn is_heard(server: &Server, sink: &str) {
-    is_heard_with(server, sink, &[], &[]);
+    is_heard_with(server, sink, &[], &[("PULSE_SERVER", &server.address())]);
 }
 
-/// The same, where the daemon has more arguments and variables.
+/// The same, where the daemon has more arguments, and these variables.
 fn is_heard_with(server: &Server, sink: &str, arguments: &[&str], variables: &[(&str, &str)]) {
     let world = World::new();
     let mut command = world.daemon_command();
-    command.args(["--sandbox", "on", "--sink", sink]).env("PULSE_SERVER", server.address());
+    command.args(["--sandbox", "on", "--sink", sink]).env_remove("PULSE_SERVER");
     let daemon = Process::ready(command.args(arguments).envs(variables.iter().copied()));
     let recording = server.record();
     // On a machine that is too busy to open the device in the time that a guest waits for it, the guest is refused, and
@@ -348,7 +348,8 @@ fn pipewires_plugin_for_alsa_works_from_within() {
     std::fs::write(configuration.path(), server.alsa_configuration()).expect("written");
     // The plugin is not installed, and out of reach otherwise.
     let plugins = crate::common::program("vsnd").with_file_name("../alsa-lib");
-    let variables = [("ALSA_CONFIG_PATH", text(configuration.path()))];
+    let address = server.address();
+    let variables = [("ALSA_CONFIG_PATH", text(configuration.path())), ("PULSE_SERVER", &address)];
     is_heard_with(&server, "alsa:both", &["--writable", text(&plugins)], &variables);
 }
 
@@ -365,4 +366,34 @@ fn libpulse_without_a_cookie_says_nothing_of_it() {
     assert_eq!(daemon.code(), Some(0));
     let log = daemon.stderr();
     assert!(log.contains("connected with 2 streams") && !log.contains("cookie"), "{log}");
+}
+
+#[test]
+fn the_server_of_a_session_is_reached_by_alsas_plugin() {
+    let server = Server::start(Kind::PulseAudio);
+    let session = tempfile::tempdir().expect("made");
+    let sockets = session.path().join("pulse");
+    std::fs::create_dir(&sockets).expect("made");
+    std::os::unix::fs::symlink(server.address().trim_start_matches("unix:"), sockets.join("native")).expect("made");
+    is_heard_with(&server, "alsa:pulse", &[], &[("XDG_RUNTIME_DIR", text(session.path()))]);
+}
+
+#[test]
+fn libpulse_says_nothing_of_directories_that_it_cannot_make() {
+    let (home, session) = (tempfile::tempdir().expect("made"), tempfile::tempdir().expect("made"));
+    for session in [None, Some(session.path())] {
+        let world = World::new();
+        let mut command = world.daemon_command();
+        command.args(["--sandbox", "on", "--sink", "alsa:null"]).env("HOME", home.path());
+        for variable in ["XDG_CONFIG_HOME", "PULSE_SERVER", "PULSE_RUNTIME_PATH", "XDG_RUNTIME_DIR"] {
+            command.env_remove(variable);
+        }
+        let mut daemon = Process::ready(command.envs(session.map(|session| ("XDG_RUNTIME_DIR", session))));
+        let played = world.guest(&["play", RECORDING]).output().expect("runs");
+        assert!(played.status.success(), "{}", stderr(&played));
+        signal(&daemon.0, rustix::process::Signal::TERM);
+        assert_eq!(daemon.code(), Some(0));
+        let log = daemon.stderr();
+        assert!(log.contains("connected with 2 streams") && !log.contains("Failed to"), "{log}");
+    }
 }

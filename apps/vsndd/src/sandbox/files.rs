@@ -57,7 +57,8 @@ const READ: &[&str] = &[
 const READ_AT_HOME: &[&str] =
     &[".asoundrc", ".config/alsa", ".config/pulse", ".config/pipewire", ".pulse", ".pulse-cookie"];
 /// Variables that name such files; those of ALSA may name several.
-const READ_VARIABLES: &[&str] = &["ALSA_CONFIG_PATH", "ALSA_CONFIG_DIR", "ALSA_PLUGIN_DIR", "PULSE_COOKIE"];
+const READ_VARIABLES: &[&str] =
+    &["ALSA_CONFIG_PATH", "ALSA_CONFIG_DIR", "ALSA_PLUGIN_DIR", "PULSE_COOKIE", "PULSE_RUNTIME_PATH"];
 
 /// Device files: Xen's, of which each event channel is an open file of its own, and sound cards, which come and go.
 const XEN: &str = "/dev/xen";
@@ -106,6 +107,8 @@ impl Reach {
         if let Some(home) = std::env::var_os("HOME") {
             read.extend(READ_AT_HOME.iter().map(|name| Path::new(&home).join(name)));
         }
+        // libpulse opens the directory of a socket before it connects.
+        read.extend(std::env::var_os("XDG_RUNTIME_DIR").map(|session| Path::new(&session).join("pulse")));
         let named = READ_VARIABLES.iter().filter_map(std::env::var_os);
         read.extend(named.flat_map(|list| std::env::split_paths(&list).collect::<Vec<_>>()));
         // An editor replaces the file by a new one: only its directory stays the same.
