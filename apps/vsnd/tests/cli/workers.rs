@@ -146,6 +146,25 @@ fn what_was_decided_about_a_guest_holds_for_its_next_worker_and_so_do_its_figure
 }
 
 #[test]
+fn a_guest_whose_worker_is_being_replaced_is_commanded_as_well() {
+    let (world, _daemon) = two_guests(&[]);
+    let kill = || {
+        let killed = worker(&world, 1).expect("served");
+        send(killed, Signal::KILL);
+        eventually("the daemon has seen it", || worker(&world, 1) != Some(killed));
+    };
+    // Each time the next worker comes later.
+    for _ in 0..3 {
+        kill();
+        eventually("another worker serves", || worker(&world, 1).is_some());
+    }
+    kill();
+    assert_eq!(vsnd(&world, &["mute", "*"]), "*: muted (no stream is connected; it holds for those to come)\n");
+    play(&world, "1");
+    assert!(samples(&world.path("1.wav")).iter().all(|&sample| sample == 0), "it is muted");
+}
+
+#[test]
 fn a_daemon_that_is_killed_leaves_no_worker() {
     let (world, mut daemon) = two_guests(&[]);
     let workers = world.workers(&daemon);

@@ -37,6 +37,8 @@ pub(super) struct Job {
     ends_ns: u64,
     /// Guests that the question concerns: those whose worker did not deny it.
     pub(super) concerned: BTreeSet<DomainId>,
+    /// Guests whose worker has done it.
+    pub(super) done: BTreeSet<DomainId>,
     /// Number of streams that the question concerns.
     pub(super) streams: usize,
     /// True if a worker has such streams, but only of the direction that the question is not about.
@@ -61,6 +63,7 @@ impl Jobs {
             purpose,
             concerned: workers.clone(),
             waiting: workers,
+            done: BTreeSet::new(),
             ends_ns,
             streams: 0,
             other_direction: false,
@@ -68,6 +71,13 @@ impl Jobs {
         };
         self.open.insert(self.count, job);
         self.count
+    }
+
+    /// Adds guests that a question concerns, though no worker of theirs can answer.
+    pub(super) fn concern(&mut self, job: u64, guests: BTreeSet<DomainId>) {
+        if let Some(job) = self.open.get_mut(&job) {
+            job.concerned.extend(guests);
+        }
     }
 
     /// Notes a worker's answer with `note`, or that there will be none.

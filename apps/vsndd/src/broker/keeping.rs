@@ -135,7 +135,7 @@ impl Daemon {
 
     /// Forgets overrides of streams, even if their guest is not running.
     pub(super) fn forget(&mut self, client: ClientId, peer: Peer, target: &Target, now_ns: u64) -> Result<(), Reply> {
-        let there = self.guests_of(target).unwrap_or_default();
+        let mut there = self.guests_of(target).unwrap_or_default();
         let who: Vec<Who> = there.iter().map(|guest| self.who(*guest)).collect();
         let forgotten = self.kept.forget(target, &who);
         if forgotten == 0 {
@@ -155,6 +155,8 @@ impl Daemon {
             self.journal.push(EventKind::Audit, Subject::default(), format!("{target}: {text}, by {peer}"));
         }
         let message = format!("{target}: {text}{}", self.keep());
+        // The next worker of a guest that has none starts without them.
+        there.retain(|guest| self.workers.contains_key(guest));
         let job = self.jobs.open(Purpose::Forget { client, message }, there.clone(), now_ns);
         for guest in there {
             if let Some(worker) = self.workers.get_mut(&guest) {

@@ -260,8 +260,14 @@ impl Daemon {
     /// Marks every guest that has a directory, and every one that is served.
     fn rescan(&mut self) {
         self.dirty.extend(self.workers.keys().copied());
+        let guests = self.guests();
+        self.dirty.extend(guests);
+    }
+
+    /// The guests that have a directory.
+    fn guests(&mut self) -> BTreeSet<DomainId> {
         let guests = self.store.directory(&self.backend_path).unwrap_or_default();
-        self.dirty.extend(guests.iter().filter_map(|guest| guest.parse::<DomainId>().ok()));
+        guests.iter().filter_map(|guest| guest.parse::<DomainId>().ok()).collect()
     }
 
     fn serve_dirty(&mut self, now_ns: u64) {

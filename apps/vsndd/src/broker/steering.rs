@@ -106,7 +106,7 @@ impl Daemon {
             }
         }
         while let Some(job) = self.jobs.take_done(now_ns) {
-            self.finish(job);
+            self.finish(job, now_ns);
         }
         if let Some(control) = &mut self.steering.control {
             control.tell(&self.journal);
@@ -169,7 +169,10 @@ impl Daemon {
     /// Notes a worker's answer.
     pub(super) fn answered(&mut self, guest: DomainId, job: u64, answer: Answer) {
         match answer {
-            Answer::Done { streams } => self.jobs.answered(job, guest, |job| job.streams += streams),
+            Answer::Done { streams } => self.jobs.answered(job, guest, |job| {
+                job.streams += streams;
+                job.done.insert(guest);
+            }),
             Answer::NoSuchStream => self.jobs.answered(job, guest, |job| {
                 job.concerned.remove(&guest);
             }),
@@ -195,7 +198,7 @@ impl Daemon {
     }
 
     /// Tells the outcome to the client that asked.
-    fn finish(&mut self, job: Job) {
+    fn finish(&mut self, job: Job, now_ns: u64) {
         match job.purpose {
             Purpose::List(client) => {
                 let status = self.status();
@@ -247,9 +250,13 @@ impl Daemon {
             Purpose::Decide { client, peer, target, entry, text } => {
                 info!("audit: {target}: {text}, by {peer}");
                 for guest in job.concerned {
-                    // The override holds even if the worker did not answer: the next worker follows it.
+                    // The override holds even if no worker answered: the next one follows it, which may have started
+                    // meanwhile.
                     let who = self.who(guest);
                     self.kept.decide(&who, entry.clone());
+                    if let Some(worker) = self.workers.get_mut(&guest).filter(|_| !job.done.contains(&guest)) {
+                        worker.ask(&Order::Overrides(self.kept.of(&who)), None, now_ns);
+                    }
                     let subject =
                         Subject { domain: Some(guest.0), card: target.card, pcm: target.pcm, stream: target.stream };
                     self.journal.push(EventKind::Audit, subject, format!("{text}, by {peer}"));
@@ -282,8 +289,10 @@ impl Daemon {
         let entry = Entry { part: Part::from(target), value, until_ms };
         self.check_room(&guests, &entry).map_err(|message| Reply::Refused { message })?;
         let purpose = Purpose::Decide { client, peer, target: target.clone(), entry: entry.clone(), text };
-        let job = self.jobs.open(purpose, guests.clone(), now_ns);
-        for guest in &guests {
+        let (asked, others): (BTreeSet<_>, BTreeSet<_>) = guests.into_iter().partition(|guest| self.serves(*guest));
+        let job = self.jobs.open(purpose, asked.clone(), now_ns);
+        self.jobs.concern(job, others);
+        for guest in &asked {
             if let Some(worker) = self.workers.get_mut(guest) {
                 worker.ask(&Order::Decide(entry.clone()), Some(job), now_ns);
             }
@@ -297,7 +306,11 @@ impl Daemon {
             let message = format!("`{target}` is a part of a card, and a card is disconnected as a whole");
             return Err(Reply::Refused { message });
         }
-        let guests = self.guests_of(target).map_err(|message| Reply::NoSuchStream { message })?;
+        let mut guests = self.guests_of(target).map_err(|message| Reply::NoSuchStream { message })?;
+        guests.retain(|guest| self.serves(*guest));
+        if guests.is_empty() {
+            return Err(Reply::Refused { message: format!("`{target}`: no card is connected at the moment") });
+        }
         let purpose = Purpose::Disconnect { client, peer, target: target.clone() };
         let job = self.jobs.open(purpose, guests.clone(), now_ns);
         for guest in &guests {
@@ -308,11 +321,19 @@ impl Daemon {
         Ok(())
     }
 
-    /// The guests that a target names: one, or with a pattern at least one.
+    /// Returns true if a worker has the guest's cards.
+    fn serves(&self, guest: DomainId) -> bool {
+        self.workers.get(&guest).is_some_and(|worker| worker.cards > 0)
+    }
+
+    /// The guests that a target names: one, or with a pattern at least one. A guest that waits for its worker, or for
+    /// another one, is among them: nothing is heard of it at the moment, but soon.
     pub(super) fn guests_of(&mut self, target: &Target) -> Result<BTreeSet<DomainId>, String> {
         let mut found: BTreeSet<DomainId> = BTreeSet::new();
         let mut others: Vec<String> = Vec::new();
-        for (&guest, _) in self.workers.iter().filter(|(_, worker)| worker.cards > 0) {
+        let mut guests = self.guests_with_cards();
+        guests.extend(self.workers.keys().copied().filter(|guest| self.serves(*guest)));
+        for guest in guests {
             let Identity { name, uuid } = Identity::read(&mut self.store, guest);
             if target.names_guest(guest.0, name.as_deref(), uuid.as_deref()) {
                 found.insert(guest);

@@ -1,6 +1,7 @@
 //! Lifecycle of workers: started where a guest has a card, listened to, watched, replaced if one ends by itself,
 //! awaited at the end.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::time::Duration;
 
@@ -34,10 +35,7 @@ const MESSAGES: usize = 256;
 impl Daemon {
     /// Starts a worker for a guest that has cards, and has the worker of a guest without cards leave.
     pub(super) fn look_at(&mut self, guest: DomainId, now_ns: u64) -> Result<(), Error> {
-        let cards = match self.store.directory(&format!("{}/{guest}", self.backend_path)) {
-            Err(error) if error.is_not_found() => Vec::new(),
-            cards => cards?,
-        };
+        let cards = self.cards_of(guest)?;
         let full = self.workers.len() >= WORKERS_MAX;
         match self.workers.get_mut(&guest) {
             Some(worker) if cards.is_empty() => worker.leave(now_ns),
@@ -59,6 +57,21 @@ impl Daemon {
             }
         }
         Ok(())
+    }
+
+    /// Names of the cards that the toolstack has attached to a guest.
+    fn cards_of(&mut self, guest: DomainId) -> Result<Vec<String>, Error> {
+        match self.store.directory(&format!("{}/{guest}", self.backend_path)) {
+            Err(error) if error.is_not_found() => Ok(Vec::new()),
+            cards => Ok(cards?),
+        }
+    }
+
+    /// The guests to which the toolstack has attached cards.
+    pub(super) fn guests_with_cards(&mut self) -> BTreeSet<DomainId> {
+        let mut guests = self.guests();
+        guests.retain(|guest| self.cards_of(*guest).is_ok_and(|cards| !cards.is_empty()));
+        guests
     }
 
     pub(super) fn start(&mut self, guest: DomainId) -> Result<(), Error> {
