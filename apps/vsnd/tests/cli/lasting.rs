@@ -108,7 +108,7 @@ fn capture_that_is_allowed_for_a_time_ends_with_an_event() {
     steered.must(&["deny-capture", "1"]);
     assert_eq!(
         steered.must(&["allow-capture", "1", "--for", "1h"]),
-        "1: capture allowed for 1 h (2 connected streams)\n"
+        "1: capture allowed for 1 h (1 connected stream)\n"
     );
     assert!(state(&steered).2);
     assert!(steered.must(&["forget"]).contains("1: capture allowed, until 2"));

@@ -227,7 +227,8 @@ impl Worker {
             self.queue(*key);
         }
         if let Some(device) = self.devices.get_mut(&id) {
-            let text = format!("connected with {} streams", keys.len());
+            let count = keys.len();
+            let text = format!("connected with {count} stream{}", if count == 1 { "" } else { "s" });
             if device.note(now_ns, &text) {
                 self.journal.push(EventKind::Card, id, text);
             }

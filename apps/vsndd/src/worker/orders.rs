@@ -102,23 +102,22 @@ impl Worker {
         if entry.part.card.is_some() && streams.is_none() {
             return Answer::NoSuchStream;
         }
-        if let Some(direction) = entry.value.direction()
-            && streams.is_some_and(|streams| streams > 0)
-            && !self.has_direction(&entry.part, direction)
-        {
+        let all = streams.unwrap_or(0);
+        let streams = entry.value.direction().map_or(all, |direction| self.directed(&entry.part, direction));
+        if streams == 0 && all > 0 {
             return Answer::OtherDirection;
         }
         self.policy.overrides.decide(entry);
         self.reroute(now_ns);
-        Answer::Done { streams: streams.unwrap_or(0) }
+        Answer::Done { streams }
     }
 
-    /// Returns true if one of the connected streams of a part has this direction, or may have it.
-    fn has_direction(&self, part: &Part, direction: Direction) -> bool {
+    /// Number of connected streams of a part that have this direction, or may have it.
+    fn directed(&self, part: &Part, direction: Direction) -> usize {
         let named =
             self.devices.values().flat_map(|device| device.streams.iter().map(move |(nodes, _)| (device, nodes)));
-        let mut named = named.filter(|(device, nodes)| part.has(device.id.card, nodes.pcm, nodes.stream));
-        named.any(|(_, nodes)| nodes.direction().is_none_or(|its| its == direction))
+        let named = named.filter(|(device, nodes)| part.has(device.id.card, nodes.pcm, nodes.stream));
+        named.filter(|(_, nodes)| nodes.direction().is_none_or(|its| its == direction)).count()
     }
 
     /// Number of connected streams of a part; `None` if there are neither streams nor a card that could have them.
