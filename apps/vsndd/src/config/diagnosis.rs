@@ -12,8 +12,8 @@ use toml::de::{DeTable, DeValue};
 use super::Config;
 use super::words::{self, Words};
 
-/// Maximum number of mistakes that are reported of one file.
-const PROBLEMS_MAX: usize = 20;
+/// Number of mistakes of one file after which no more are looked for.
+pub(super) const PROBLEMS_MAX: usize = 100;
 
 /// Tables of the file, which are written in brackets.
 const TABLES: [(&str, &str); 5] = [
@@ -48,27 +48,33 @@ pub(super) enum Step {
     Index(usize),
 }
 
-/// A file that was parsed without a mistake.
+/// A file, and what was understood of it.
 pub(super) struct Understood<'a> {
     text: &'a str,
     table: Spanned<DeTable<'a>>,
-    pub(super) config: Config,
+    /// Configuration without the mistakes; `None` if there are too many.
+    config: Option<Config>,
+    problems: Vec<Problem>,
 }
 
-/// Parses a file, or finds everything that is wrong with it: each mistake found is removed, and the rest is parsed
+/// Parses a file and finds everything that is wrong with it: each mistake found is removed, and the rest is parsed
 /// again.
-pub(super) fn understand(text: &str) -> Result<Understood<'_>, Vec<Problem>> {
+pub(super) fn understand(text: &str) -> Understood<'_> {
     let (table, errors) = DeTable::parse_recoverable(text);
     let mut problems: Vec<Problem> = Vec::new();
     for error in errors {
         let message = error.message().lines().collect::<Vec<_>>().join("; ");
         add(&mut problems, Problem::new(text, error.span().unwrap_or_default(), Words { message, help: None }));
     }
-    let mut rest = table.clone();
+    // The rest of a line that is not TOML may be wrong for that reason alone.
+    let broken: Vec<usize> = problems.iter().map(|problem| problem.line).collect();
+    let (mut rest, mut understood) = (table.clone(), None);
     while problems.len() < PROBLEMS_MAX {
         let error = match Config::deserialize(toml::Deserializer::from(rest.clone())) {
-            Ok(config) if problems.is_empty() => return Ok(Understood { text, table, config }),
-            Ok(_) => break,
+            Ok(config) => {
+                understood = Some(config);
+                break;
+            }
             Err(error) => error,
         };
         let span = error.span().unwrap_or_default();
@@ -78,13 +84,15 @@ pub(super) fn understand(text: &str) -> Result<Understood<'_>, Vec<Problem>> {
                 *help = help.replace(&format!("did you mean `{name}`"), &format!("did you mean `{bracketed}`"));
             }
         }
-        add(&mut problems, Problem::new(text, span.clone(), words));
+        let problem = Problem::new(text, span.clone(), words);
+        if !broken.contains(&problem.line) {
+            problems.push(problem);
+        }
         if !remove(rest.get_mut(), &span) {
             break;
         }
     }
-    problems.sort_by_key(|problem| (problem.line, problem.column));
-    Err(problems)
+    Understood { text, table, config: understood, problems }
 }
 
 /// Adds a mistake, unless its line already has one, which may be the cause of this one.
@@ -95,8 +103,29 @@ fn add(problems: &mut Vec<Problem>, problem: Problem) {
 }
 
 impl Understood<'_> {
+    /// The configuration, or all mistakes in the order of the file.
+    pub(super) fn config(self) -> Result<Config, Vec<Problem>> {
+        self.config_unless(|_| Vec::new())
+    }
+
+    /// The configuration, or all mistakes in the order of the file, with those that `refused` finds in what was
+    /// understood.
+    pub(super) fn config_unless(
+        mut self,
+        refused: impl FnOnce(&Config) -> Vec<(Vec<Step>, Words)>,
+    ) -> Result<Config, Vec<Problem>> {
+        let refused = self.config.as_ref().map(refused).unwrap_or_default();
+        let refused: Vec<Problem> = refused.into_iter().map(|(place, words)| self.problem(&place, words)).collect();
+        self.problems.extend(refused);
+        self.problems.sort_by_key(|problem| (problem.line, problem.column));
+        match self.config {
+            Some(config) if self.problems.is_empty() => Ok(config),
+            _ => Err(self.problems),
+        }
+    }
+
     /// A mistake at `place`, or at as much of that path as the file has.
-    pub(super) fn problem(&self, place: &[Step], words: Words) -> Problem {
+    fn problem(&self, place: &[Step], words: Words) -> Problem {
         let mut span = 0..0;
         let mut table = Some(self.table.get_ref());
         let mut array = None;

@@ -181,8 +181,12 @@ struct Mistakes<'a>(&'a Path, &'a [Problem]);
 impl fmt::Display for Mistakes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(path, problems) = self;
-        let count = problems.len();
-        write!(f, "configuration {}: {count} mistake{}", path.display(), if count == 1 { "" } else { "s" })?;
+        let count = match problems.len() {
+            1 => "1 mistake".to_owned(),
+            count if count >= diagnosis::PROBLEMS_MAX => format!("{count} mistakes, and perhaps more"),
+            count => format!("{count} mistakes"),
+        };
+        write!(f, "configuration {}: {count}", path.display())?;
         for problem in *problems {
             writeln!(f)?;
             problem.show(path, f)?;
@@ -213,10 +217,8 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Parse`].
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let understood = diagnosis::understand(text);
-        understood
-            .map(|understood| understood.config)
-            .map_err(|problems| ConfigError::Parse { path: path.to_owned(), problems })
+        let config = diagnosis::understand(text).config();
+        config.map_err(|problems| ConfigError::Parse { path: path.to_owned(), problems })
     }
 
     /// Parses a file as [`parse`](Self::parse) does, and checks that this host can start a daemon with it.
@@ -224,12 +226,8 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Parse`].
     pub(crate) fn parse_usable(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let failed = |problems| ConfigError::Parse { path: path.to_owned(), problems };
-        let understood = diagnosis::understand(text).map_err(failed)?;
-        let refused = usable::refused(&understood.config).into_iter();
-        let mut problems: Vec<Problem> = refused.map(|(place, words)| understood.problem(&place, words)).collect();
-        problems.sort_by_key(|problem| (problem.line, problem.column));
-        if problems.is_empty() { Ok(understood.config) } else { Err(failed(problems)) }
+        let config = diagnosis::understand(text).config_unless(usable::refused);
+        config.map_err(|problems| ConfigError::Parse { path: path.to_owned(), problems })
     }
 }
 
@@ -328,6 +326,23 @@ error: unknown key `bufer-bytes-max`
         let told = error.to_string();
         assert!(told.contains("groupadd") && told.contains("f.toml:3:10") && told.contains("f.toml:5:10"), "{told}");
         assert!(Config::parse_usable("[control]\nsocket = \"\"\n", Path::new("f.toml")).is_ok());
+    }
+
+    #[test]
+    fn what_the_host_lacks_is_told_with_all_other_mistakes() {
+        let text = "[control]\ngroup = \"no such group\"\n[[rule]]\nlimits = { formats = [\"s17\"], chanels = 1 }\n\
+            [[rule]]\nsinc = \"null\"\n[metrics]\nlisten = \"unix:/dev/null/x\"\n";
+        let error = Config::parse_usable(text, Path::new("f.toml")).unwrap_err().to_string();
+        let places: Vec<&str> = error.lines().filter_map(|line| line.trim().strip_prefix("--> f.toml:")).collect();
+        assert_eq!(places, ["2:9", "4:22", "4:31", "6:1", "8:10"], "{error}");
+    }
+
+    #[test]
+    fn a_file_of_mistakes_is_not_said_to_have_fewer() {
+        let mistakes = |count: usize| (0..count).map(|number| format!("k{number} = 1\n")).collect::<String>();
+        let told = |count| Config::parse(&mistakes(count), Path::new("f.toml")).unwrap_err().to_string();
+        assert!(told(25).starts_with("configuration f.toml: 25 mistakes\n"), "{}", told(25));
+        assert!(told(200).starts_with("configuration f.toml: 100 mistakes, and perhaps more\n"), "{}", told(200));
     }
 
     #[cfg(not(feature = "pipewire"))]
