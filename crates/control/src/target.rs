@@ -67,15 +67,17 @@ impl<'de> Deserialize<'de> for Target {
 }
 
 impl Target {
-    /// Returns true if the target names a guest with this id, name and UUID, or a part of that guest.
+    /// Returns true if the target names a guest with this id, name and UUID, or a part of that guest. A number is an
+    /// id, even if another guest has it as its name.
     #[must_use]
     pub fn names_guest(&self, domain: u16, name: Option<&str>, uuid: Option<&str>) -> bool {
         let id = domain.to_string();
+        if self.domain.parse::<u16>().is_ok_and(|number| number.to_string() == self.domain) {
+            return self.domain == id;
+        }
         // A guest with neither name nor UUID is known by its id alone.
         let is_nameless = name.is_none() && uuid.is_none();
-        self.domain == id
-            || self.names(name, uuid)
-            || is_nameless && self.pattern().is_some_and(|pattern| pattern.matches(&id))
+        self.names(name, uuid) || is_nameless && self.pattern().is_some_and(|pattern| pattern.matches(&id))
     }
 
     /// Returns true if the target names a guest with this name and UUID, which may not exist at present.
@@ -141,6 +143,9 @@ mod tests {
         {
             assert_eq!(text.parse::<Target>().unwrap().names_guest(5, Some("studio"), uuid), named, "{text}");
         }
+        let six: Target = "6".parse().unwrap();
+        assert!(!six.names_guest(5, Some("6"), uuid) && six.names_guest(6, Some("5"), uuid), "a number is an id");
+        assert!("007".parse::<Target>().unwrap().names_guest(5, Some("007"), uuid));
     }
 
     #[test]
