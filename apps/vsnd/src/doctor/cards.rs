@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use sndif::store::{DEVICE_CLASS, Direction, node, number};
 use sndif::{Protocol, XenbusState, v0};
-use xenstore::{Client, Error, Escaped};
+use xenstore::{Client, Error};
 
 use super::advice::{Context, Diagnosis, Ends, Served};
 use super::report::{Finding, State};
+use crate::control::text::plain;
 
 /// Time that one answer may take.
 pub(super) const ANSWER_TIME: Duration = Duration::from_secs(2);
@@ -231,5 +232,5 @@ fn domain(value: &[u8]) -> Option<u16> {
 fn escaped(value: &[u8]) -> String {
     const SHOWN: usize = 64;
     let text: String = String::from_utf8_lossy(value).chars().take(SHOWN).collect();
-    Escaped(&text).to_string()
+    plain(&text)
 }
