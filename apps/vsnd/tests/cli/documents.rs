@@ -3,10 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::common::{program, stderr};
+use crate::common::{eventually, program, stderr};
+use crate::steering::Steered;
 
 /// The line before a block that is run.
 const MARK: &str = "<!-- A test runs this block. -->";
+/// The line before a block of commands for the guest `studio`.
+const COMMANDS: &str = "<!-- A test runs each of these commands while a guest `studio` plays. -->";
 
 fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -24,8 +27,8 @@ fn pages() -> Vec<PathBuf> {
 }
 
 /// The indented blocks behind marks.
-fn marked(page: &str) -> Vec<String> {
-    let behind = page.split(MARK).skip(1);
+fn marked(page: &str, mark: &str) -> Vec<String> {
+    let behind = page.split(mark).skip(1);
     let block = |text: &str| {
         let lines = text.lines().skip_while(|line| line.is_empty());
         let lines = lines.map_while(|line| if line.is_empty() { Some("") } else { line.strip_prefix("    ") });
@@ -34,24 +37,53 @@ fn marked(page: &str) -> Vec<String> {
     behind.map(block).collect()
 }
 
+/// A search path with our programs.
+fn path() -> String {
+    format!("{}:{}", program("vsnd").parent().expect("directory").display(), env!("PATH"))
+}
+
 #[test]
 fn blocks_of_the_documents_run_as_they_stand() {
     let mut count = 0;
     for page in pages() {
-        for block in marked(&std::fs::read_to_string(&page).expect("text")) {
+        for block in marked(&std::fs::read_to_string(&page).expect("text"), MARK) {
             count += 1;
-            let programs = program("vsnd");
-            let path = format!("{}:{}", programs.parent().expect("directory").display(), env!("PATH"));
             // Programs that the block started in the background end with it.
             let script = format!("trap 'kill $(jobs -p); wait' EXIT\nset -e\n{block}\n");
             let mut command = Command::new("bash");
-            command.args(["-c", &script]).env("PATH", path).env_remove("VSND_XEN").env_remove("VSND_SOCKET");
+            command.args(["-c", &script]).env("PATH", path()).env_remove("VSND_XEN").env_remove("VSND_SOCKET");
             let output = command.stdin(Stdio::null()).output().expect("bash runs");
             let said = String::from_utf8_lossy(&output.stdout);
             assert!(output.status.success(), "{}:\n{block}\n{said}{}", page.display(), stderr(&output));
         }
     }
     assert!(count > 0, "no block is marked");
+}
+
+#[test]
+fn commands_of_the_documents_work_while_a_guest_plays() {
+    let steered = Steered::new("sink = \"null\"\n");
+    let _player = steered.player();
+    steered.name(1, "studio");
+    eventually("the guest has its name", || steered.must(&["list"]).contains("studio, domain 1"));
+    let mut pages_with_commands = 0;
+    for page in pages() {
+        let blocks = marked(&std::fs::read_to_string(&page).expect("text"), COMMANDS);
+        pages_with_commands += blocks.len();
+        for line in blocks.iter().flat_map(|block| block.lines()).filter(|line| !line.is_empty()) {
+            let (command, _) = line.split_once(" #").unwrap_or((line, ""));
+            // The commands `top` and `events --follow` do not end by themselves.
+            let endless = command.starts_with("vsnd top") || command.contains("--follow");
+            let command = if endless { format!("{command} --help") } else { command.to_owned() };
+            let mut shell = Command::new("bash");
+            shell.args(["-c", &command]).env("PATH", path()).env_remove("VSND_SOCKET");
+            let output = shell.env("VSND_XEN", steered.world.spec()).stdin(Stdio::null()).output().expect("bash runs");
+            // A machine may lack the device to which streams are moved.
+            let moved = command.starts_with("vsnd move") && output.status.code() == Some(8);
+            assert!(output.status.success() || moved, "{}: {command}: {}", page.display(), stderr(&output));
+        }
+    }
+    assert_eq!(pages_with_commands, 2, "README and docs/control.md");
 }
 
 #[test]
