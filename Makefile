@@ -14,11 +14,13 @@ MSRV = $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 # Says that a tool is missing and how to get it. With STRICT=1, as in continuous integration, nothing is left out.
 left_out = { echo "left out: $(1)"; [ -z "$(STRICT)" ]; }
 TEST_THREADS = $(shell expr 2 \* $$(nproc))
+# What `make test` consists of.
+TEST_PARTS = lint unit dist lab-test lab-short
 # Rounds of `make soak`.
 UNIT_ROUNDS = 20
 LAB_ROUNDS = 5
 
-.PHONY: demo pictures test soak unit unit-build lint lint-tools msrv publish-check semver-check bench storm chaos fuzz fuzz-asan fuzz-guided miri build deps beep module module-matrix dist deb deb-test release lab lab-all lab-test lab-short lab-debug lab-bench race lab-shell lab-build
+.PHONY: demo pictures test test-all soak unit unit-build lint lint-tools msrv publish-check semver-check bench storm chaos fuzz fuzz-asan fuzz-guided miri build deps beep module module-matrix dist deb deb-test release lab lab-all lab-test lab-short lab-debug lab-bench race lab-shell lab-build
 
 demo: build
 	target/release/vsnd demo $(DEMO_ARGS)
@@ -29,7 +31,11 @@ build: deps
 # Everything, what fails fast first. Each part runs, whatever became of the others; a table at the end says what took how
 # long, what failed and where to look, and what was left out.
 test:
-	@scripts/test.sh lint unit dist lab-test lab-short
+	@scripts/test.sh $(TEST_PARTS)
+
+# The same, and the packages in a container.
+test-all:
+	@scripts/test.sh $(TEST_PARTS) deb-test
 
 # `make unit` and the lab again and again beside busy processors: nothing may fail that passes on a quiet machine.
 soak:

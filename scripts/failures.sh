@@ -11,5 +11,5 @@ names=$({
     sed -nE 's/^([^ ]+ [a-z]+)  FAIL:? +([^ ]+) *([0-9.]+ s)? */\2 on \1: /p' "$1" |
         sed -E 's/: $//; s/^([^:]*: ).*(.{200})$/\1… \2/'
 } | sort -u | head -n 8 | awk '{ printf "%s%s", separator, $0; separator = "; " }')
-[ -n "$names" ] || names=$(grep -m1 -E '^error|(ERROR|WARNING|CHECK):|Error|warns$' "$1" | cut -c1-160 || true)
+[ -n "$names" ] || names=$(grep -m1 -E '^(error|FAIL: )|(ERROR|WARNING|CHECK):|Error|warns$' "$1" | cut -c1-160 || true)
 echo "${names:-see its log}"
