@@ -53,7 +53,8 @@ unset VSND_XEN VSND_SOCKET VSND_LOG
 "$native/vsnd" completions zsh > "$inputs/completions/_vsnd"
 "$native/vsnd" completions fish > "$inputs/completions/vsnd.fish"
 cp "$project/docs/driver.md" "$inputs/"
-cp "$project"/docs/{service,desktop,control,policy,xen,sound}.md "$project/docs/vsndd.toml" "$inputs/docs/"
+cp "$project"/docs/{service,desktop,control,policy,xen,sound,troubleshooting,monitoring}.md "$project/docs/vsndd.toml" "$inputs/docs/"
+cp -r "$project/docs/monitoring" "$inputs/docs/"
 # The documentation's configuration without the listener for metrics and without the examples of rules, which name guests that do not exist.
 sed '/^\[metrics\]/,$ s/^\([^#]\)/#\1/' "$project/docs/vsndd.toml" > "$inputs/vsndd.toml"
 tar -C "$inputs/vsnd-dkms" --strip-components=1 -xzf "$release"
