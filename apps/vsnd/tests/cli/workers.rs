@@ -148,6 +148,8 @@ fn what_was_decided_about_a_guest_holds_for_its_next_worker_and_so_do_its_figure
 #[test]
 fn a_guest_whose_worker_is_being_replaced_is_commanded_as_well() {
     let (world, _daemon) = two_guests(&[]);
+    // The guest has its name from the beginning.
+    let _guest = world.enter(1);
     let kill = || {
         let killed = worker(&world, 1).expect("served");
         send(killed, Signal::KILL);
