@@ -7,6 +7,8 @@ FEATURES ?=
 ALL_FEATURES = --features vsndd/pipewire,vsnd/pipewire,vsnd-bench/pipewire
 NO_STD_CRATES = sndif vsnd-frontend vsnd-driver
 NO_STD_TARGET = x86_64-unknown-none
+# The second machine of examples/beep.
+ARM_TARGET = aarch64-unknown-none-softfloat
 # What is published on crates.io, in the order in which one needs another.
 PUBLIC_CRATES = sndif vsnd-frontend vsnd-xenstore
 # The oldest Rust that all of it builds with.
@@ -79,9 +81,11 @@ lint: deps $(if $(STRICT),lint-tools)
 	    $(CARGO) clippy --locked --workspace --all-targets $(ALL_FEATURES) -- -D warnings; \
 	    else $(call left_out,clippy (rustup component add clippy)); fi
 	@if $(CARGO) clippy --version >/dev/null 2>&1 && rustup target list --installed 2>/dev/null | grep -qx $(NO_STD_TARGET); then \
-	    (cd linux && $(CARGO) clippy --locked -p vsnd-kmod --target $(NO_STD_TARGET) -- -D warnings) && \
+	    cd linux && $(CARGO) clippy --locked -p vsnd-kmod --target $(NO_STD_TARGET) -- -D warnings; \
+	    else $(call left_out,clippy of the kernel module (rustup component add clippy; rustup target add $(NO_STD_TARGET))); fi
+	@if $(CARGO) clippy --version >/dev/null 2>&1 && [ "$$(rustup target list --installed 2>/dev/null | grep -cx -e $(NO_STD_TARGET) -e $(ARM_TARGET))" = 2 ]; then \
 	    cd examples/beep && $(CARGO) clippy --locked -- -D warnings; \
-	    else $(call left_out,clippy of the kernel module and of beep (rustup component add clippy; rustup target add $(NO_STD_TARGET))); fi
+	    else $(call left_out,clippy of beep (rustup component add clippy; rustup target add $(NO_STD_TARGET) $(ARM_TARGET))); fi
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace $(ALL_FEATURES) --no-deps --quiet
 	shellcheck -x -S warning $$(grep -rlE '^(#!/bin/(ba)?sh|# shellcheck shell=)' .ci bench fuzz lab linux packaging scripts)
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check --hide-inclusion-graph bans licenses sources && \
@@ -120,7 +124,7 @@ bench: FEATURES = pipewire
 bench: build
 	$(CARGO) run --release --locked -p vsnd-bench --features vsnd-bench/pipewire -- $(BENCH_ARGS)
 
-# A guest that is not Linux, on the crates that have no std (examples/beep).
+# A guest that is not Linux, on the crates that have no std (examples/beep), for x86-64 and for arm64.
 beep: deps
 	cd examples/beep && $(CARGO) build --release --locked
 
@@ -214,7 +218,7 @@ lab-test: unit-build module beep
 # directory and with the features of the whole workspace, so that procedural macros and build scripts are shared. A platform that
 # cannot be downloaded or built fails alone.
 SHORT = $(shell awk '/^[^\#]/ && $$9 ~ /^($(1))$$/ { print $$1 }' lab/platforms.list)
-lab-short: unit-build
+lab-short: unit-build beep
 	@scripts/install-deps.sh lab arm64
 	CARGO_PROFILE_DEV_DEBUG=0 scripts/cross.sh arm64 12 $(CARGO) build --locked --target-dir target --bin vsndd --bin vsnd-lab
 	status=0; LAB_SMALL=1 lab/modules.sh $(call SHORT,vsnd) || status=1; \

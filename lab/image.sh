@@ -196,9 +196,9 @@ if [ -z "$small" ]; then
 fi
 [ -z "${LAB_BENCH:-}" ] || add "$dom0" "$ours/vsnd-bench"
 [ -z "${OTHER_BACKEND:-}" ] || add "$dom0" "$OTHER_BACKEND" /bin/other-backend
-# A guest without an operating system, a kernel of its own for x86.
-beep=$(dirname "$lab")/target/beep/x86_64-unknown-none/release/beep
-[ -n "$small" ] || [ "$arch" != amd64 ] || [ ! -e "$beep" ] || cp "$beep" "$dom0/lab/beep"
+# A guest without an operating system, a kernel of its own.
+beep=$(dirname "$lab")/target/beep/$bare/release/beep
+[ ! -e "$beep" ] || cp "$beep" "$dom0/lab/beep"
 xen_programs=/usr/lib/xen-$xen/bin
 for name in xl xenstored xenstore-control xenconsoled xen-init-dom0 libxl-save-helper xenconsole init-dom0less; do
     # Not every architecture has all programs.

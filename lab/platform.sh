@@ -18,8 +18,8 @@ platform() {
         13) codename=trixie libpipewire=libpipewire-0.3-0t64 ;;
     esac
     case $arch in
-        amd64) triplet=x86_64-linux-gnu loader=/lib64/ld-linux-x86-64.so.2 bus=virtio_pci binutils="" ;;
-        arm64) triplet=aarch64-linux-gnu loader=/lib/ld-linux-aarch64.so.1 bus=virtio_mmio binutils=aarch64-linux-gnu- ;;
+        amd64) triplet=x86_64-linux-gnu loader=/lib64/ld-linux-x86-64.so.2 bus=virtio_pci binutils="" bare=x86_64-unknown-none ;;
+        arm64) triplet=aarch64-linux-gnu loader=/lib/ld-linux-aarch64.so.1 bus=virtio_mmio binutils=aarch64-linux-gnu- bare=aarch64-unknown-none-softfloat ;;
     esac
     cache=$out/cache/$arch-$debian
     # A small run needs few packages, and takes those of other runs where they exist.

@@ -99,8 +99,8 @@ rust_target() { # target, then what cannot be done without it
     fi
 }
 rust_target x86_64-unknown-none "what needs no std"
-# The Rust half of the module is assembly for both architectures in a release.
-[ -z "${1:-}" ] || rust_target aarch64-unknown-none-softfloat "the module for arm64"
+# The Rust half of the module is assembly for both architectures in a release, and examples/beep is built for both.
+rust_target aarch64-unknown-none-softfloat "the module and examples/beep for arm64"
 [ "${2:-}" != arm64 ] || rust_target aarch64-unknown-linux-gnu "what is for arm64"
 
 # PipeWire's plugin for ALSA, for a test. Installed, it would make PipeWire the default of every program's sound.

@@ -107,3 +107,16 @@ fn a_platform_that_runs_once_does_so_with_one_driver() {
         assert!(!names.iter().any(|name| name == "formats"), "{row}: {names:?}");
     }
 }
+
+#[test]
+fn a_guest_that_is_not_linux_runs_once_on_each_architecture() {
+    let platforms = platforms();
+    let all = platforms.iter().map(|line| line[0].as_str()).collect::<Vec<_>>().join(" ");
+    let rows = rows_with(&all, "short=1");
+    let has_it = |line: &&Vec<String>| {
+        let row = rows.get(&format!("{}-{}", line[0], line[8]));
+        row.is_some_and(|names| names.iter().any(|name| name == "beep"))
+    };
+    let architectures: Vec<_> = platforms.iter().filter(has_it).map(|line| line[1].as_str()).collect();
+    assert_eq!(architectures, ["amd64", "arm64"]);
+}

@@ -11,6 +11,7 @@ use xenstore::wire::{Op, WireError};
 use xenstore::{PathError, StoreErrno};
 
 use crate::hypercall::Ring;
+use crate::memory::Frame;
 
 /// Result of most functions here.
 pub type Result<T, E = Error> = core::result::Result<T, E>;
@@ -24,6 +25,8 @@ pub enum Error {
     Xen { what: &'static str, status: i64 },
     /// The domain was made without one of its rings.
     NoRing(Ring),
+    /// Xen has put a page where the page tables end.
+    OutOfReach(Frame),
     /// All pages, or all grant references, are in use.
     NoMemory,
     /// The store refused a request.
@@ -58,6 +61,7 @@ impl fmt::Display for Error {
             Self::NoXen => f.write_str("this machine is not Xen's"),
             Self::Xen { what, status } => write!(f, "Xen answers {what} with {status}"),
             Self::NoRing(ring) => write!(f, "this domain has no {ring:?}"),
+            Self::OutOfReach(frame) => write!(f, "the page at {:#x} lies outside of the page tables", frame.address()),
             Self::NoMemory => f.write_str("no page is left that could be granted"),
             Self::Store { op, path, errno } => write!(f, "XenStore: {op} {path}: {errno}"),
             Self::Path(error) => write!(f, "XenStore: the path {error}"),

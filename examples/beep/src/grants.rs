@@ -7,9 +7,10 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use alloc::vec::Vec;
 use sndif::{GrantRef, PAGE_BYTES, SharedMemory};
 
+use crate::arch;
 use crate::error::{Error, Result};
 use crate::hypercall::{self, DomainId, Space};
-use crate::memory::{Page, Shared};
+use crate::memory::Shared;
 
 /// Bytes of an entry: flags u16, domain u16, frame u32.
 const ENTRY_BYTES: usize = 8;
@@ -17,16 +18,14 @@ const ENTRY_BYTES: usize = 8;
 const PERMIT_ACCESS: u32 = 1;
 /// The references before belong to the console and the store.
 const FIRST: u32 = 8;
+/// The first page of the table has more entries than beep has pages.
 const END: u32 = (PAGE_BYTES / ENTRY_BYTES) as u32;
-
-/// The first page of the table, which has more entries than beep has pages.
-static TABLE: Page = Page::zeroed();
 
 static NEXT: AtomicU32 = AtomicU32::new(FIRST);
 
 /// Has Xen put the table in place; to be called before anything is granted.
 pub fn prepare() -> Result<()> {
-    hypercall::map(Space::GrantTable, &TABLE)
+    hypercall::map(Space::GrantTable, arch::grant_table())
 }
 
 /// Zeroed pages of ours that a domain may map.
@@ -48,7 +47,7 @@ impl Granted {
             return Err(Error::NoMemory);
         }
         let refs: Vec<_> = (first..).map(GrantRef).take(pages).collect();
-        let table = TABLE.shared();
+        let table = arch::grant_table();
         for (reference, frame) in refs.iter().zip(memory.frames()) {
             let entry = entry(*reference);
             // The entry counts as soon as its flags are there, so they come last.
@@ -60,7 +59,8 @@ impl Granted {
 
     /// Takes the permission back; returns how many pages the domain has mapped still, for which it stays.
     pub fn end_access(self) -> usize {
-        let mapped = |reference: &&GrantRef| !TABLE.shared().replace(entry(**reference), permission(self.to), 0);
+        let table = arch::grant_table();
+        let mapped = |reference: &&GrantRef| !table.replace(entry(**reference), permission(self.to), 0);
         self.refs.iter().filter(mapped).count()
     }
 }

@@ -1,14 +1,13 @@
 //! Hypercalls of beep, one function each.
 //!
-//! Sources: `xen/include/public/xen.h`, `memory.h`, `event_channel.h`, `sched.h`, `hvm/hvm_op.h`, `arch-x86/cpuid.h` of the Xen
-//! project.
-#![expect(unsafe_code, reason = "hypercalls, and instructions that only a kernel may use")]
+//! Sources: `xen/include/public/xen.h`, `memory.h`, `event_channel.h`, `sched.h`, `hvm/hvm_op.h` of the Xen project.
+#![expect(unsafe_code, reason = "hypercalls")]
 
-use core::arch::asm;
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use crate::arch;
 use crate::error::{Error, Result};
-use crate::memory::{Frame, Page};
+use crate::memory::{Frame, Shared};
 
 /// A domain, by its number.
 pub type DomainId = u16;
@@ -56,10 +55,7 @@ enum Call {
     Hvm = 34,
 }
 
-/// Xen fills this page with a piece of code for each hypercall, the right one for the processor's maker.
-static CODE: Page = Page::zeroed();
-
-/// True once Xen has filled the page.
+/// True once Xen was found.
 static READY: AtomicBool = AtomicBool::new(false);
 
 /// `-ENOSYS`, what Xen answers calls that it does not know.
@@ -67,40 +63,9 @@ const NO_SUCH_CALL: i64 = -38;
 
 /// Prepares hypercalls; until then all of them fail.
 pub fn prepare() -> Result<()> {
-    // "XenVMMXenVMM". Another hypervisor's leaves may stand before Xen's.
-    let is_xen = |leaf: &u32| cpuid(*leaf)[1..] == [0x566e_6558, 0x6558_4d4d, 0x4d4d_566e];
-    let Some(leaf) = (0x4000_0000..0x4001_0000).step_by(0x100).find(is_xen) else {
-        return Err(Error::NoXen);
-    };
-    let register = cpuid(leaf + 2)[1];
-    let address = CODE.frame().address();
-    // SAFETY: Xen says that this register takes the address of a page of ours, which it fills with code. That page is for nothing
-    // else, and no reference to it exists.
-    unsafe {
-        asm!("wrmsr", in("ecx") register, in("eax") address as u32, in("edx") (address >> 32) as u32, options(nostack));
-    }
+    arch::prepare()?;
     READY.store(true, Ordering::Release);
     Ok(())
-}
-
-/// Description that the processor, or Xen in its place, gives of itself: `eax`, `ebx`, `ecx`, `edx`.
-fn cpuid(leaf: u32) -> [u32; 4] {
-    let (eax, ebx, ecx, edx): (u32, u64, u32, u32);
-    // SAFETY: every processor of 64 bits has this instruction, which changes nothing but these registers. The compiler has a use of
-    // its own for `rbx`, so that is put back.
-    unsafe {
-        asm!(
-            "mov {ebx}, rbx",
-            "cpuid",
-            "xchg {ebx}, rbx",
-            ebx = out(reg) ebx,
-            inout("eax") leaf => eax,
-            inout("ecx") 0 => ecx,
-            out("edx") edx,
-            options(nomem, nostack, preserves_flags),
-        );
-    }
-    [eax, ebx as u32, ecx, edx]
 }
 
 /// Makes a hypercall whose arguments are a command and a structure.
@@ -111,24 +76,12 @@ unsafe fn call<T>(call: Call, command: usize, argument: &mut T) -> i64 {
     if !READY.load(Ordering::Acquire) {
         return NO_SUCH_CALL;
     }
-    let entry = CODE.frame().address() as usize + call as usize * 32;
-    let result;
-    // SAFETY: the code at `entry` is Xen's, for this call. It reads and writes memory as the caller has promised, changes no register
-    // that the ABI of C does not let it change, and returns.
-    unsafe {
-        asm!(
-            "call {entry}",
-            entry = in(reg) entry,
-            in("rdi") command,
-            in("rsi") &raw mut *argument,
-            lateout("rax") result,
-            clobber_abi("sysv64"),
-        );
-    }
-    result
+    // SAFETY: Xen was found, and the caller promises the rest.
+    unsafe { arch::call(call as usize, [command, (&raw mut *argument).expose_provenance(), 0]) }
 }
 
-fn done(what: &'static str, status: i64) -> Result<()> {
+/// An error where Xen refused a call.
+pub fn done(what: &'static str, status: i64) -> Result<()> {
     if status < 0 { Err(Error::Xen { what, status }) } else { Ok(()) }
 }
 
@@ -168,8 +121,8 @@ fn parameter(index: u32) -> Result<u64> {
     Ok(argument.value)
 }
 
-/// Puts the first page of one of Xen's spaces in the place of a page of ours.
-pub fn map(space: Space, place: &'static Page) -> Result<()> {
+/// Puts the first page of one of Xen's spaces in place of another.
+pub fn map(space: Space, place: Shared) -> Result<()> {
     #[repr(C)]
     struct AddToPhysmap {
         domain: DomainId,
@@ -180,8 +133,8 @@ pub fn map(space: Space, place: &'static Page) -> Result<()> {
     }
     const ADD_TO_PHYSMAP: usize = 7;
     let mut argument = AddToPhysmap { domain: SELF, size: 0, space: space as u32, index: 0, frame: place.frame().0 };
-    // SAFETY: XENMEM_add_to_physmap takes this structure. The memory at `place` becomes other memory, which a `Page` may become at
-    // any time: nobody has a reference to what is in it.
+    // SAFETY: XENMEM_add_to_physmap takes this structure. The memory at `place` becomes other memory, as `Shared` may at any
+    // time: nobody has a reference to what is in it.
     done("XENMEM_add_to_physmap", unsafe { call(Call::Memory, ADD_TO_PHYSMAP, &mut argument) })
 }
 
@@ -244,10 +197,4 @@ pub fn shutdown(reason: Reason) -> ! {
         // SAFETY: SCHEDOP_shutdown takes a structure of one word, the reason.
         let _ = unsafe { call(Call::Schedule, SHUTDOWN, &mut argument) };
     }
-}
-
-/// The processor's counter of time.
-pub fn counter() -> u64 {
-    // SAFETY: every processor of 64 bits has this instruction, and Xen lets guests use it.
-    unsafe { core::arch::x86_64::_rdtsc() }
 }

@@ -1,13 +1,13 @@
 //! beep: a guest that is not Linux.
 //!
-//! A kernel for Xen's PVH guests that plays a tone through `vsndd`, records a second, says on its console what it did, and ends.
+//! A kernel for Xen's PVH guests, on x86-64 and on arm64, that plays a tone through `vsndd`, records a second, says on its console what it did, and ends.
 //! It is here to show what somebody else's system needs beside this project's protocol crates:
 //!
 //! | | |
 //! |---|---|
 //! | `sndif`, `frontend`, `xenstore` | the protocols: packets, states, positions, the store's messages |
-//! | [`boot`], [`memory`] | from Xen to Rust; memory that others may change |
-//! | [`hypercall`] | what is asked of Xen |
+//! | [`arch`] | from Xen to Rust, and what else depends on the processor |
+//! | [`memory`], [`hypercall`] | memory that others may change; what is asked of Xen |
 //! | [`events`], [`grants`], [`store`], [`console`] | what every driver for Xen needs |
 //! | [`card`] | the store's nodes and the handshake |
 //! | [`sound`] | requests, frames and waiting |
@@ -18,7 +18,7 @@
 
 extern crate alloc;
 
-mod boot;
+mod arch;
 mod card;
 mod checksum;
 mod console;
@@ -49,7 +49,7 @@ const FRAMES: u32 = tone::RATE_HZ;
 const WANTED: Wanted =
     Wanted { format: Format::S16Le, rate_hz: tone::RATE_HZ, channels: 2, period_frames: 4800, buffer_frames: 19_200 };
 
-/// Rust's first function, called by [`boot`].
+/// The program, which [`arch`] starts.
 extern "C" fn main() -> ! {
     memory::prepare();
     let reason = match prepare().and_then(|()| run()) {

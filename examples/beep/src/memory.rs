@@ -10,6 +10,7 @@ use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering, fence};
 use linked_list_allocator::LockedHeap;
 use sndif::{PAGE_BYTES, SharedMemory};
 
+use crate::arch;
 use crate::error::{Error, Result};
 use crate::hypercall::{self, Ring};
 
@@ -18,7 +19,12 @@ use crate::hypercall::{self, Ring};
 pub struct Frame(pub u64);
 
 impl Frame {
-    /// Address of the frame's first byte. Physical and virtual addresses are the same here, see `boot.rs`.
+    /// The frame with the byte at this address.
+    pub const fn at(address: u64) -> Self {
+        Self(address / PAGE_BYTES as u64)
+    }
+
+    /// Address of the frame's first byte. Physical and virtual addresses are the same here, see [`arch`].
     pub const fn address(self) -> u64 {
         self.0 * PAGE_BYTES as u64
     }
@@ -39,7 +45,7 @@ impl Page {
 
     /// Number of the page.
     pub fn frame(&self) -> Frame {
-        Frame(self.0.get() as u64 / PAGE_BYTES as u64)
+        Frame::at(self.0.get() as u64)
     }
 
     /// Access to it.
@@ -78,14 +84,27 @@ impl Shared {
     /// The page of a ring that this guest has from its start.
     pub fn of_ring(ring: Ring) -> Result<Self> {
         let frame = hypercall::ring_frame(ring)?;
-        // Xen has put it there before the guest was started. It is no part of our image, so nothing else refers to it.
-        Ok(Self { base: core::ptr::with_exposed_provenance_mut(frame.address() as usize), pages: 1 })
+        arch::reach(frame)?;
+        // SAFETY: Xen has put the page there before the guest was started. It is no part of our image, so nothing else refers to it.
+        Ok(unsafe { Self::at(frame) })
+    }
+
+    /// A page that is no part of our image.
+    ///
+    /// # Safety
+    /// The page is memory for ever and among the page tables' ([`arch::reach`]). Nobody has a reference to it.
+    pub unsafe fn at(frame: Frame) -> Self {
+        Self { base: core::ptr::with_exposed_provenance_mut(frame.address() as usize), pages: 1 }
+    }
+
+    /// Number of the first page.
+    pub fn frame(&self) -> Frame {
+        Frame::at(self.base as u64)
     }
 
     /// Numbers of the pages.
     pub fn frames(&self) -> impl Iterator<Item = Frame> {
-        let first = self.base as u64 / PAGE_BYTES as u64;
-        (first..).take(self.pages).map(Frame)
+        (self.frame().0..).take(self.pages).map(Frame)
     }
 
     /// The word at `offset`; `None` outside of the memory, or where `offset` is no multiple of 4.
