@@ -18,6 +18,7 @@ make -s -C "$linux" rust-x86.S rust-arm64.S
 rm -rf "${dist:?}/$name"
 mkdir -p "$dist/$name"
 cp "$linux"/{Kbuild,Makefile,dkms.conf,vsnd-modprobe.conf,rust-x86.S,rust-arm64.S,*.c,*.h} "$project"/LICENSE-{MIT,GPL-2.0} "$dist/$name/"
+cp -r "$linux/desktop" "$dist/$name/"
 cp "$project/docs/driver.md" "$dist/$name/README.md"
 moment=${SOURCE_DATE_EPOCH:-$(git -C "$project" log -1 --format=%ct 2>/dev/null || echo 0)}
 tar -C "$dist" --sort=name --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX --mtime="@$moment" -c "$name" |

@@ -60,6 +60,7 @@ sed '/^\[metrics\]/,$ s/^\([^#]\)/#\1/' "$project/docs/vsndd.toml" > "$inputs/vs
 tar -C "$inputs/vsnd-dkms" --strip-components=1 -xzf "$release"
 rm "$inputs"/vsnd-dkms/{README.md,LICENSE-MIT,LICENSE-GPL-2.0}
 mv "$inputs/vsnd-dkms/vsnd-modprobe.conf" "$inputs/modprobe.d/vsnd.conf"
+mv "$inputs/vsnd-dkms/desktop" "$inputs/"
 
 if [ ${#foreign[@]} -gt 0 ]; then
     # Package names of that Debian's libraries, which this Debian does not know.
