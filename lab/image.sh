@@ -170,6 +170,37 @@ add_pipewire() {
 rm -rf "$pipewire"
 [ -n "$small" ] || add_pipewire
 
+# The rest of a desktop's session, for a guest that has the files above: PipeWire and its session manager as Debian
+# configures them, their tools, and udev, which tells them of cards.
+session=$image/session
+add_session() {
+    local name file
+    mkdir -p "$session/lib/udev/rules.d" "$session/usr/share"
+    for name in pw-cli pw-dump pw-metadata pw-top wpctl udevadm; do
+        add "$session" "$programs/usr/bin/$name"
+    done
+    ln -s udevadm "$session/bin/systemd-udevd"
+    cp "$programs"/usr/lib/udev/rules.d/{50-udev-default,60-persistent-alsa,78-sound-card,90-pipewire-alsa,90-pulseaudio}.rules \
+        "$session/lib/udev/rules.d/"
+    for file in "$libraries"/pipewire-0.3/libpipewire-module-{profiler,protocol-pulse,rt,spa-device,spa-device-factory}.so \
+        "$libraries"/spa-0.2/{audiomixer/libspa-audiomixer,support/libspa-dbus}.so; do
+        add "$session" "$file" "${file#"$programs"}"
+    done
+    cp -r "$programs"/usr/share/{alsa-card-profile,pipewire,wireplumber} "$session/usr/share/"
+    # As the module's package installs them.
+    local ours=$lab/../linux/desktop mixer=$session/usr/share/alsa-card-profile/mixer
+    install -m644 -t "$session/lib/udev/rules.d" "$ours/90-vsnd.rules"
+    install -m644 -t "$mixer/profile-sets" "$ours/vsnd.conf"
+    install -m644 -t "$mixer/paths" "$ours"/vsnd-{output,input}.conf
+    install -D -m644 "$lab/guest/wireplumber.lua" "$session/etc/wireplumber/main.lua.d/51-lab.lua"
+    # Bluetooth needs a system bus.
+    sed -i '/bluetooth.lua/d' "$session/usr/share/wireplumber/wireplumber.conf"
+    # Files that the guest has already.
+    for name in "$guest"/lib/*.so* "$pipewire"/lib/*.so*; do rm -f "$session/lib/$(basename "$name")"; done
+}
+rm -rf "$session"
+[ -n "$small" ] || [ "$debian" != 12 ] || add_session
+
 # Applications that use ALSA in their own ways, for a guest: a second initrd, without the files of the first one.
 applications=$image/applications
 add_applications() {
@@ -217,6 +248,7 @@ install -m755 "$lab/dom0/init" "$dom0/init"
 pack "$guest" "$dom0/lab/guest.cpio"
 [ ! -d "$more" ] || pack "$more" "$dom0/lab/desktop.cpio"
 [ ! -d "$pipewire" ] || pack "$pipewire" "$dom0/lab/pipewire.cpio"
+[ ! -d "$session" ] || pack "$session" "$dom0/lab/session.cpio"
 [ ! -d "$applications" ] || pack "$applications" "$dom0/lab/applications.cpio"
 cp "$cache/kernel-$guest_kernel/vmlinux" "$dom0/lab/vmlinux"
 if [ "$guest_type" = hvm ]; then
@@ -234,4 +266,4 @@ ln -sf "$cache/xen" "$image/xen"
 # On some platforms, Xen itself starts the guests.
 cp "$dom0/lab/guest.cpio" "$image/guest.cpio"
 ln -sf "$cache/kernel-$guest_kernel/vmlinux" "$image/guest.vmlinux"
-rm -rf "$guest" "$more" "$pipewire" "$applications" "$dom0"
+rm -rf "$guest" "$more" "$pipewire" "$session" "$applications" "$dom0"

@@ -1,0 +1,67 @@
+# A desktop's session in a guest: udev, PipeWire and its session manager, as Debian configures them. Sourced by the
+# guest's init; the programs are in the session's initrd.
+# shellcheck shell=sh
+
+# session_start: starts them, and waits until the session manager has made a sink and a source of the card. Sets the
+# volume to 0 dB, which changes no sample.
+session_start() {
+    session_environment
+    /bin/systemd-udevd --daemon
+    udevadm trigger --action=add --subsystem-match=sound
+    udevadm settle
+    # PipeWire logs its own xruns at level 3 (pw-top of this version has no batch mode).
+    PIPEWIRE_DEBUG=2,pw.node:3 pipewire > /run/lab/pipewire.log 2>&1 &
+    soon 10 [ -e /run/lab/pipewire-0 ] || { echo "PipeWire does not start: $(tail -n1 /run/lab/pipewire.log)"; return 1; }
+    wireplumber > /run/lab/wireplumber.log 2>&1 &
+    soon 20 session_has_card || { cat /run/lab/nodes; tail -n 5 /run/lab/wireplumber.log; return 1; }
+    amixer -q -c 0 cset name='PCM Playback Volume' 10000
+}
+
+session_environment() { export XDG_RUNTIME_DIR=/run/lab XDG_STATE_HOME=/run/lab/state; }
+
+session_has_card() {
+    pw-cli ls Node > /run/lab/nodes && grep -q alsa_output /run/lab/nodes && grep -q alsa_input /run/lab/nodes
+}
+
+# session_set KEY VALUE: changes a setting of the running PipeWire.
+session_set() { pw-metadata -n settings 0 "$1" "$2" > /dev/null; }
+
+# session_sleeps: checks that the card is closed: the session manager has suspended sink and source.
+session_sleeps() { grep -qx closed /proc/asound/card0/pcm0p/sub0/hw_params && grep -qx closed /proc/asound/card0/pcm0c/sub0/hw_params; }
+
+# session_suspend: suspends them now, so that the next stream opens the card again.
+session_suspend() {
+    for session_node in $(pw-cli ls Node | awk '/^[ \t]*id / { id = $2 } /node.name = "alsa_/ { print id }' | tr -d ,); do
+        pw-cli send-command "$session_node" Suspend '{}' > /dev/null 2>&1
+    done
+    soon 2 session_sleeps
+}
+
+# session_made SEED FRAMES [RATE]: makes a recording; sets $session_file. Takes the only processor for a while, so it is
+# done while nothing plays.
+session_made() {
+    session_file=/run/lab/$1-$2-${3:-48000}.wav
+    [ -e "$session_file" ] || vsnd-lab make --rate "${3:-48000}" --frames "$2" --seed "$1" "$session_file"
+}
+
+# session_play SEED FRAMES: plays a recording; waits until the server has written all of it to the card.
+session_play() {
+    session_made "$@"
+    pw-play "$session_file" && sleep 0.3
+}
+
+# session_record SECONDS: records, and compares with the host's recording: all but half a second has come.
+session_record() {
+    rm -f /run/lab/session.wav
+    timeout -s INT "$1" pw-record --rate 48000 --channels 2 --format s16 /run/lab/session.wav
+    vsnd-lab compare --late --frames 480000 --at-least $(($1 * 48000 - 24000)) --seed 100 /run/lab/session.wav
+}
+
+# session_xruns: number of xruns that PipeWire has counted.
+session_xruns() { grep -c 'XRun!' /run/lab/pipewire.log; }
+
+# session_level DIRECTION: the card's volume, as the mixer shows it.
+session_level() { amixer -c 0 cget name="PCM $1 Volume" | sed -n 's/^  : values=//p'; }
+
+# session_shows SINK|SOURCE VOLUME: checks the volume in the settings.
+session_shows() { wpctl get-volume "@DEFAULT_AUDIO_$1@" | grep -q " $2\$"; }
