@@ -191,7 +191,7 @@ add_session() {
     local ours=$lab/../linux/desktop mixer=$session/usr/share/alsa-card-profile/mixer
     install -m644 -t "$session/lib/udev/rules.d" "$ours/90-vsnd.rules"
     install -m644 -t "$mixer/profile-sets" "$ours/vsnd.conf"
-    install -m644 -t "$mixer/paths" "$ours"/vsnd-{output,input}.conf
+    install -m644 -t "$mixer/paths" "$ours/vsnd-output.conf"
     install -D -m644 "$lab/guest/wireplumber.lua" "$session/etc/wireplumber/main.lua.d/51-lab.lua"
     # Bluetooth needs a system bus.
     sed -i '/bluetooth.lua/d' "$session/usr/share/wireplumber/wireplumber.conf"

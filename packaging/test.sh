@@ -404,7 +404,7 @@ in_it dkms status vsnd | grep -q installed || fail "dkms: $(in_it dkms status vs
 module=$(in_it find /lib/modules -name 'vsnd_front.ko*')
 in_it modinfo -F alias "$module" | grep -qx xen:vsnd || fail "no module: $module"
 say "built by DKMS: $module"
-for file in udev/rules.d/90-vsnd.rules alsa-card-profile/mixer/{profile-sets/vsnd,paths/vsnd-output,paths/vsnd-input}.conf; do
+for file in udev/rules.d/90-vsnd.rules alsa-card-profile/mixer/{profile-sets/vsnd,paths/vsnd-output}.conf; do
     in_it dpkg -L vsnd-dkms | grep -q "/$file$" || fail "no $file in vsnd-dkms"
 done
 apt_in_it install "/packages/vsnd-dkms_$version+next_all.deb"

@@ -16,8 +16,8 @@ session_world() {
 # are short and all domains share one processor.
 session_run() { must_run session "session_environment; $1" "${2:-60}"; }
 
-# The card in a desktop's settings: its name is that of the store; its profiles are those of its channels; and its volume
-# is the card's own, in one place: 100 % is 0 dB, and what either side sets, the other shows.
+# The card in a desktop's settings: its name is that of the store, and the output's volume is the card's own, in one
+# place: 100 % is 0 dB, and what either side sets, the other shows.
 scenario_settings() {
     session_world
     session_run "pw-dump > /run/lab/dump; awk -F '\"' '/\"(device.description|device.icon-name|node.description|node.nick)\"/ { print \$2, \$4 }' /run/lab/dump | sort -u"
@@ -26,15 +26,13 @@ scenario_settings() {
         echo "$settings" | grep -qx "$one" || fail "no $one in $settings"
     done
     note "$(echo "$settings" | tr '\n' ',')"
-    for one in "SINK Playback" "SOURCE Capture"; do
-        # shellcheck disable=SC2086  # words
-        set -- $one
-        session_run "for set in 1.0 0.5; do wpctl set-volume @DEFAULT_AUDIO_$1@ \$set; sleep 0.3; session_level $2; done
-            amixer -q -c 0 cset name='PCM $2 Volume' 10000; soon 5 session_shows $1 1.00; wpctl get-volume @DEFAULT_AUDIO_$1@"
-        levels=$(echo "$OUTPUT" | tr '\n' ' ')
-        [ "$levels" = "10000,10000 8194,8194 Volume: 1.00 " ] || fail "$2 at 100 % and 50 %, and set by amixer: $levels"
-        note "$2 at 100 % and 50 %: $levels"
-    done
+    session_run "for set in 1.0 0.5; do wpctl set-volume @DEFAULT_AUDIO_SINK@ \$set; sleep 0.3; session_level Playback; done
+        amixer -q -c 0 cset name='PCM Playback Volume' 10000; soon 5 session_shows SINK 1.00; wpctl get-volume @DEFAULT_AUDIO_SINK@"
+    levels=$(echo "$OUTPUT" | tr '\n' ' ')
+    [ "$levels" = "10000,10000 8194,8194 Volume: 1.00 " ] || fail "100 %, 50 %, and set by amixer: $levels"
+    note "100 % and 50 %, and set by amixer: $levels"
+    session_run "wpctl set-volume @DEFAULT_AUDIO_SOURCE@ 0.5; sleep 0.3; session_level Capture; wpctl set-volume @DEFAULT_AUDIO_SOURCE@ 1.0"
+    note "input at 50 %: $OUTPUT"
 }
 
 # Playback, capture, and both at once at each quantum. The card is opened at each quantum, since PipeWire keeps the
