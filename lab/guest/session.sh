@@ -57,6 +57,13 @@ session_record() {
     vsnd-lab compare --late --frames 480000 --at-least $(($1 * 48000 - 24000)) --seed 100 /run/lab/session.wav
 }
 
+# session_captures: checks that the card records. Two programs that start at once delay each other: PipeWire has a cycle
+# of silence for the later one.
+session_captures() {
+    read -r captures < /proc/asound/card0/pcm0c/sub0/status
+    [ "$captures" = "state: RUNNING" ]
+}
+
 # session_xruns: number of xruns that PipeWire has counted.
 session_xruns() { grep -c 'XRun!' /run/lab/pipewire.log; }
 

@@ -49,7 +49,7 @@ scenario_quantum() {
         note "$quantum: played, $played interrupts: $COMPARED"
         session_run "before=\$(card_interrupts); session_record 2 && echo \$((\$(card_interrupts) - before)) interrupts; session_suspend"
         note "recorded: $OUTPUT"
-        session_run "session_record 2 > /run/lab/said & session_play 18$quantum 49152 && wait \$!; cat /run/lab/said; session_suspend"
+        session_run "session_record 2 > /run/lab/said & soon 5 session_captures; session_play 18$quantum 49152 && wait \$!; cat /run/lab/said; session_suspend"
         note "both at once: $OUTPUT"
         heard session 0-0 "18$quantum" --frames 49152 --late
         note "and $COMPARED"
