@@ -5,12 +5,12 @@ use std::path::Path;
 /// Parses any text as a configuration file; each error must have a valid position.
 pub fn config(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    if let Err(error) = vsndd::Config::parse(text, Path::new("fuzz.toml")) {
+    if let Err(error) = config::Config::parse(text, Path::new("fuzz.toml")) {
         assert!(error.to_string().contains(" --> fuzz.toml:"), "{error}");
-        let vsndd::ConfigError::Parse { problems, .. } = error else { panic!("{error}") };
+        let config::ConfigError::Parse { problems, .. } = error else { panic!("{error}") };
         assert!(!problems.is_empty());
         let longest = text.split('\n').map(|line| line.chars().count()).max().unwrap_or(0);
-        for vsndd::Problem { line, column, message, .. } in problems {
+        for config::Problem { line, column, message, .. } in problems {
             assert!(line >= 1 && line <= text.lines().count() + 1, "line {line}");
             assert!(column >= 1 && column <= longest + 1, "column {column}");
             assert!(!message.is_empty() && !message.contains('\n'));

@@ -1,11 +1,11 @@
 //! One `vsnd` device of one guest: its XenBus handshake and, while connected, its streams.
 
+use config::Asker;
 use sndif::store::{node, number};
 use sndif::{Protocol, XenbusState, v0};
 use tracing::{info, warn};
 use xen::DomainId;
 
-use crate::asker::Asker;
 use crate::card::{self, CardError, CardNodes, StreamNodes};
 use crate::limiter::GuestLog;
 

@@ -7,11 +7,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use config::Worker;
 use rustix::process::geteuid;
 use tracing::{debug, info, warn};
 use xen::DomainId;
-
-use crate::config::Worker;
 
 /// Mount points of the system's groups: all of version 2, or version 2 beside version 1.
 const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];

@@ -2,14 +2,12 @@
 //!
 //! A broker ([`Daemon`]) sees which guests have a card, and starts a worker ([`work`]) for each: a process that maps
 //! its guest's pages, waits for its event channels and the host's sound devices, and reaches nothing else of Xen. A
-//! worker makes its decisions with `backend` and plays to `host_audio`; the [`Config`] says which guest may use what.
+//! worker makes its decisions with `backend` and plays to `host_audio`; the [`config`] says which guest may use what.
 
 #![forbid(unsafe_code)]
 
-mod asker;
 mod broker;
 mod card;
-mod config;
 mod connection;
 mod device;
 mod endpoint;
@@ -32,7 +30,6 @@ pub mod sandbox;
 mod served;
 mod server;
 pub mod service;
-mod source;
 pub mod state;
 mod totals;
 mod transport;
@@ -44,12 +41,7 @@ mod v2;
 mod worker;
 
 pub use broker::{Daemon, Launch, Processes, Running};
-pub use config::{
-    Config, ConfigError, Control, DomainSelector, Instead, Limits, ListenAddress, Metrics, Problem, Rule,
-    Worker as WorkerLimits,
-};
 pub use error::{Ended, Error};
 pub use groups::{Group, Groups};
 pub use server::{ListenError, Sockets};
-pub use source::{ConfigSource, DEFAULT_CONFIG, Settings};
 pub use worker::work;

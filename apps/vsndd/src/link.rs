@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use config::Settings;
 use control::{Event, EventKind, Guest};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use serde::de::DeserializeOwned;
@@ -12,7 +13,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::connection::{Connection, Socket};
 use crate::overrides::{Entry, Overrides};
-use crate::source::Settings;
 use crate::totals::Totals;
 
 /// Longest line: a report on a guest with the maximum number of streams.

@@ -9,9 +9,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, ValueEnum};
+use config::{Config, ConfigSource};
 use host_audio::DeviceSpec;
 use program::{ExitStatus, Failure};
-use vsndd::{ConfigSource, Daemon, Ended, Error, Groups, ListenError, Processes, Sockets, sandbox, service, state};
+use vsndd::{Daemon, Ended, Error, Groups, ListenError, Processes, Sockets, sandbox, service, state};
 use xen::{DomainId, Xen, XenSpec};
 
 mod libpulse;
@@ -194,7 +195,7 @@ fn serve_one(arguments: &Arguments, own: DomainId, guest: DomainId) -> Result<Ex
         Ok((lent, link))
     };
     let (lent, link) = taken().map_err(Failure::with(ExitStatus::Failure))?;
-    let confine = |config: &vsndd::Config, devices| {
+    let confine = |config: &Config, devices| {
         sandbox::raise_priority(&config.worker);
         sandbox::confine_worker(&arguments.sandbox, config, devices)
             .map_err(|error| Error::System(io::Error::other(error)))

@@ -3,11 +3,9 @@
 use std::io;
 
 use clap::Command;
+use config::EXAMPLE;
 use program::ExitStatus as S;
 use program::manual::{Sections, file_page, page};
-
-/// All keys of the configuration, with comments; a test of the parser checks that none is missing.
-const EXAMPLE: &str = include_str!("../../../docs/vsndd.toml");
 
 const SECTIONS: Sections<'static> = Sections {
     examples: &[

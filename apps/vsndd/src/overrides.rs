@@ -3,12 +3,11 @@
 //! An override is about a guest or a part of it, and holds until another replaces it, its time is over or it is
 //! forgotten. The latest wins.
 
+use config::Asker;
 use control::Target;
 use host_audio::DeviceSpec;
 use serde::{Deserialize, Serialize};
 use sndif::store::Direction;
-
-use crate::asker::Asker;
 
 /// Maximum number of overrides of one guest.
 pub(crate) const OVERRIDES_MAX: usize = 1024;

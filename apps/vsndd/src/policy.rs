@@ -3,12 +3,11 @@
 use std::collections::HashSet;
 
 use backend::HostLimits;
+use config::{Asker, Config, Instead, Limits};
 use host_audio::{DeviceSpec, WhenAbsent};
+use sndif::FormatSet;
 use sndif::store::Direction;
-use sndif::{FormatSet, Protocol};
 
-use crate::asker::Asker;
-use crate::config::{Config, Instead, Limits, Rule};
 use crate::overrides::Overrides;
 use crate::unique_id;
 
@@ -103,7 +102,7 @@ impl Policy {
         let (mut volume, mut muted) = (config.volume_mdb, config.muted);
         let (mut max, mut trusted) = (config.volume_max_mdb, config.trust_unique_id);
         let mut role = &config.media_role;
-        for rule in self.config.rules.iter().filter(|rule| rule.matches(asker)) {
+        for rule in config.rules_for(asker) {
             sink = rule.sink.as_ref().unwrap_or(sink);
             source = rule.source.as_ref().unwrap_or(source);
             playback = rule.playback.unwrap_or(playback);
@@ -143,38 +142,11 @@ impl Policy {
     }
 }
 
-impl Config {
-    /// The bounds of a stream, or of a whole card.
-    pub(crate) fn limits(&self, asker: &Asker<'_>) -> Limits {
-        let rules = self.rules.iter().filter(|rule| rule.matches(asker));
-        rules.fold(self.limits, |limits, rule| limits.replaced_by(&rule.limits))
-    }
-
-    /// The protocol that a rule forces a card to use.
-    pub(crate) fn protocol(&self, asker: &Asker<'_>) -> Option<Protocol> {
-        self.rules.iter().filter(|rule| rule.matches(asker)).filter_map(|rule| rule.protocol).next_back()
-    }
-
-    /// Every host device that the configuration names, with the direction it is used in.
-    pub(crate) fn devices(&self) -> impl Iterator<Item = (&DeviceSpec, Direction)> {
-        let sinks = std::iter::once(&self.sink).chain(self.rules.iter().filter_map(|rule| rule.sink.as_ref()));
-        let sources = std::iter::once(&self.source).chain(self.rules.iter().filter_map(|rule| rule.source.as_ref()));
-        sinks.map(|device| (device, Direction::Playback)).chain(sources.map(|device| (device, Direction::Capture)))
-    }
-}
-
-impl Rule {
-    fn matches(&self, asker: &Asker<'_>) -> bool {
-        self.domain.as_ref().is_none_or(|domain| domain.selects(asker.domain, asker.name, asker.uuid))
-            && self.card.is_none_or(|card| card == asker.card)
-            && self.pcm.is_none_or(|pcm| pcm == asker.pcm)
-            && self.stream.is_none_or(|stream| stream == asker.stream)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+
+    use sndif::Protocol;
 
     use super::*;
     use crate::overrides::{Entry, Override, Part};

@@ -3,6 +3,7 @@
 
 use backend::Frames;
 use backend::v0::{Outcome, Ready, Stream as Core, StreamConfig};
+use config::Limits;
 use control::EventKind;
 use host_audio::StreamLabel;
 use pcm::Gain;
@@ -10,7 +11,6 @@ use sndif::store::Direction;
 use sndif::v0::{BackRing, PACKET_BYTES, Request, Response, Transfer};
 use xen::{Access, DomainId, EventChannel, Mapped};
 
-use crate::config::Limits;
 use crate::endpoint::Endpoint;
 use crate::host::{HostSide, told};
 use crate::policy::Route;

@@ -2,6 +2,7 @@
 //! or a source on the host's side.
 
 use backend::{Frames, Geometry, Outcome, Stream as Core, StreamConfig};
+use config::Limits;
 use control::EventKind;
 use host_audio::{HostStream, StreamLabel};
 use pcm::Gain;
@@ -9,7 +10,6 @@ use sndif::Errno;
 use sndif::v2::{BackRing, EventProducer, Operation, Request, Response, Trigger};
 use xen::{DomainId, EventChannel, Mapped};
 
-use crate::config::Limits;
 use crate::endpoint::Endpoint;
 use crate::host::{HostSide, NotOpened, told};
 use crate::policy::Route;

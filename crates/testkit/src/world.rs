@@ -11,11 +11,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use config::{ConfigSource, Worker};
 use control::{Client, ClientError, Reply, Request, Status};
 use sndif::{Protocol, XenbusState};
 use tempfile::TempDir;
 use toolstack::{AttachError, Restart};
-use vsndd::{ConfigSource, Daemon, Ended, Launch, Running as Started, Sockets, WorkerLimits};
+use vsndd::{Daemon, Ended, Launch, Running as Started, Sockets};
 use xen::{DomainId, Xen, XenSpec, emu};
 
 use crate::census::{Census, WatchMeter};
@@ -83,7 +84,7 @@ impl Launch for Threads {
         _name: &str,
         lent: OwnedFd,
         link: UnixStream,
-        _limits: &WorkerLimits,
+        _limits: &Worker,
     ) -> io::Result<Box<dyn Started>> {
         let log = self.log.clone();
         let run = move || match log.takes(|| vsndd::work(own, guest, lent, link, |_, _| Ok(None), |_, _| {})) {

@@ -146,7 +146,7 @@ fn each_class_has_a_row_and_a_test_on_each_side_that_it_concerns() {
 #[test]
 fn no_privcmd_the_only_devices_of_xen_are_those_for_pages_events_and_the_store() {
     let mut all = Vec::new();
-    for directory in ["apps/vsndd/src", "crates/xen/src", "crates/xenstore/src"] {
+    for directory in ["apps/vsndd/src", "crates/config/src", "crates/xen/src", "crates/xenstore/src"] {
         sources(&root().join(directory), &mut all);
     }
     for file in ["packaging/vsndd.service", "packaging/vsndd.udev"] {

@@ -10,13 +10,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use config::{Settings, Worker};
 use proptest::prelude::*;
 use sndif::XenbusState;
 use testkit::hostile::HostileGuest;
 use testkit::linux::{Errno, LinuxFrontend, Timings, Wish};
 use testkit::signal::noise;
 use testkit::{Bystander, PATIENCE, Threads, World, eventually};
-use vsndd::{Daemon, Launch, Running, Settings, WorkerLimits};
+use vsndd::{Daemon, Launch, Running};
 use xen::{DomainId, Xen, XenSpec};
 use xenstore::Perm;
 
@@ -454,7 +455,7 @@ impl Launch for Late {
         name: &str,
         lent: OwnedFd,
         link: UnixStream,
-        limits: &WorkerLimits,
+        limits: &Worker,
     ) -> io::Result<Box<dyn Running>> {
         self.launches.fetch_add(1, Ordering::SeqCst);
         let Some((said, release)) = self.held.take() else {
@@ -528,7 +529,7 @@ impl Launch for Busy {
         name: &str,
         lent: OwnedFd,
         link: UnixStream,
-        limits: &WorkerLimits,
+        limits: &Worker,
     ) -> io::Result<Box<dyn Running>> {
         match self.refusals.checked_sub(1) {
             Some(left) => {

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use config::{Config, ConfigError, DEFAULT_CONFIG};
 use host_audio::{Capabilities, DeviceOptions, DeviceSpec, Direction, StreamLabel};
-use vsndd::{Config, ConfigError};
 
 use super::advice::{Context, shell_word};
 use super::cards::Survey;
@@ -16,8 +16,6 @@ use super::report::Finding;
 use super::told::{Told, Word};
 use super::within;
 
-/// Configuration that the daemon reads if no other is named.
-const DEFAULT_CONFIG: &str = "/etc/vsnd/vsndd.toml";
 /// Time that a file or a device may take.
 const TIME: Duration = Duration::from_secs(2);
 

@@ -7,12 +7,12 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
+use config::Worker;
 use rustix::pipe::{PipeFlags, pipe_with};
 use tracing::warn;
 use xen::DomainId;
 
 use super::plugins;
-use crate::config::Worker;
 use crate::groups::{Group, Groups};
 
 /// Starts workers.

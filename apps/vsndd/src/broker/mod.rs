@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use config::{Config, Settings};
 use control::EventKind;
 use host_audio::{DeviceOptions, DeviceSpec, ErrorKind, StreamLabel};
 use sndif::store::Direction;
@@ -24,7 +25,6 @@ use tracing::{error, warn};
 use xen::{DomainId, Xen};
 use xenstore::hub::Hub;
 
-use crate::config::Config;
 use crate::error::{Ended, Error};
 use crate::journal::{Journal, Subject};
 use crate::kept::{Kept, now_ms};
@@ -32,7 +32,6 @@ use crate::link::Seen;
 use crate::poller::Poller;
 use crate::server::{Control, Metrics};
 use crate::service::{self, Watchdog};
-use crate::source::Settings;
 use crate::totals::Totals;
 
 use jobs::Jobs;

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::thread;
 
+use config::ConfigSource;
 use control::{EventKind, FOR_SECONDS_MAX, Reply, Request, Status, Target};
 use tracing::{info, warn};
 use xen::DomainId;
@@ -22,7 +23,6 @@ use crate::link::{Answer, Order};
 use crate::overrides::{Entry, Override, Part};
 use crate::server::{ClientId, Control, Metrics, Peer, Sockets};
 use crate::service;
-use crate::source::ConfigSource;
 
 /// The sockets and the signal through which the daemon is observed and controlled.
 #[derive(Default)]

@@ -98,7 +98,7 @@ pub(super) struct Terms<'a> {
     pub(super) who: Who,
     /// First order to the worker.
     pub(super) begin: &'a Order,
-    pub(super) limits: &'a crate::config::Worker,
+    pub(super) limits: &'a config::Worker,
 }
 
 /// A message of a worker.

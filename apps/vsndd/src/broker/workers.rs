@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use std::io;
 use std::time::Duration;
 
+use config::Limits;
 use control::EventKind;
 use tracing::warn;
 use xen::DomainId;
 
 use super::worker::{self, Part, Said, Terms, Worker};
 use super::{Daemon, LIVENESS_TOKEN, METRICS_TOKEN, STORE_TOKEN};
-use crate::config::Limits;
 use crate::device::Identity;
 use crate::error::{Ended, Error};
 use crate::journal::Subject;

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use config::Config;
 use host_audio::DeviceSpec;
 use landlock::{
     ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
@@ -12,8 +13,6 @@ use landlock::{
 };
 use sndif::store::Direction;
 use tracing::{debug, warn};
-
-use crate::Config;
 
 /// The newest landlock whose file rights are known here: it restricts `ioctl` on devices. Kernels with an older one
 /// enforce what they know.

@@ -17,10 +17,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use config::Config;
 use host_audio::DeviceSpec;
 use tracing::{info, warn};
 
-use crate::Config;
 pub use libraries::Prepared;
 pub use priority::raise as raise_priority;
 pub use probe::{Probe, WorkerProbe};

@@ -2,14 +2,13 @@
 
 use std::io;
 
+use config::Worker;
 use rustix::process::{Resource, Rlimit};
 use thread_priority::{
     RealtimeThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
     thread_native_id,
 };
 use tracing::warn;
-
-use crate::config::Worker;
 
 /// Time that a real-time worker may run without a rest, in microseconds: no guest gets a processor for itself.
 const RUN_US_MAX: u64 = 200_000;

@@ -3,11 +3,11 @@
 use std::ffi::CString;
 
 use caps::{CapSet, Capability, CapsHashSet};
+use config::Worker;
 use nix::unistd::{Gid, Group, Uid, User, geteuid, initgroups, setresgid, setresuid};
 use rustix::process::{Resource, Rlimit};
 
 use super::Error;
-use crate::config::Worker;
 
 /// The nice value of the devices' threads.
 const DEVICE_NICE: i32 = -11;

@@ -8,10 +8,10 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use config::ListenAddress;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::ListenError;
-use crate::config::ListenAddress;
 use crate::connection::Socket;
 
 /// Connections that wait to be accepted.

@@ -3,9 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
+use config::{Config, ListenAddress};
+
 use super::ListenError;
 use super::listener::Listener;
-use crate::config::{Config, ListenAddress};
 
 /// Sockets that are listened on, and not served yet.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use backend::Action;
+use config::Limits;
 use control::EventKind;
 use host_audio::StreamLabel;
 use slotmap::Key;
@@ -12,7 +13,6 @@ use xen::DomainId;
 
 use super::{Error, StreamKey, Worker, queue};
 use crate::card::StreamNodes;
-use crate::config::Limits;
 use crate::device::{Device, DeviceId, Found, Identity, frontend_path, watch_token};
 use crate::link::Report;
 use crate::quota::Account;

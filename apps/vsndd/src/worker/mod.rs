@@ -13,13 +13,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use config::Config;
 use host_audio::DeviceSpec;
 use slotmap::{DefaultKey, Key, KeyData, SlotMap};
 use sndif::XenbusState;
 use tracing::{error, info};
 use xen::{DomainId, Xen};
 
-use crate::config::Config;
 use crate::device::{Device, DeviceId, Identity, device_in};
 use crate::error::{Ended, Error};
 use crate::journal::Journal;

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use config::Settings;
 use control::{Card, Guest};
 use host_audio::DeviceSpec;
 use sndif::store::Direction;
@@ -13,7 +14,6 @@ use crate::error::Ended;
 use crate::link::{Answer, Order, Report, Seen};
 use crate::overrides::{Entry, Part};
 use crate::served::Served;
-use crate::source::Settings;
 
 /// Time that levels are measured after a request for them.
 const MEASURED_NS: u64 = 3_000_000_000;

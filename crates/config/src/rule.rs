@@ -8,7 +8,9 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer};
 use sndif::Protocol;
 
-use super::{Instead, Limits, value};
+use crate::asker::Asker;
+use crate::limits::Limits;
+use crate::value::{self, Instead};
 
 /// Settings for the streams that the rule matches.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -22,40 +24,50 @@ pub struct Rule {
     pub pcm: Option<u8>,
     /// The stream's index.
     pub stream: Option<u8>,
-    /// Replaces [`super::Config::sink`].
+    /// Replaces [`crate::Config::sink`].
     #[serde(deserialize_with = "value::optional_device")]
     pub sink: Option<DeviceSpec>,
-    /// Replaces [`super::Config::source`].
+    /// Replaces [`crate::Config::source`].
     #[serde(deserialize_with = "value::optional_device")]
     pub source: Option<DeviceSpec>,
-    /// Replaces [`super::Config::playback`].
+    /// Replaces [`crate::Config::playback`].
     pub playback: Option<bool>,
-    /// Replaces [`super::Config::capture`].
+    /// Replaces [`crate::Config::capture`].
     pub capture: Option<bool>,
-    /// Replaces [`super::Config::when_denied`].
+    /// Replaces [`crate::Config::when_denied`].
     pub when_denied: Option<Instead>,
     /// Protocol that the card speaks, whatever its nodes say. The protocol is that of a whole card: a rule with this
     /// key names no PCM device or stream.
     #[serde(deserialize_with = "value::protocol")]
     pub protocol: Option<Protocol>,
-    /// Replaces [`super::Config::when_absent`].
+    /// Replaces [`crate::Config::when_absent`].
     pub when_absent: Option<Instead>,
-    /// Replaces [`super::Config::volume_mdb`].
+    /// Replaces [`crate::Config::volume_mdb`].
     #[serde(rename = "volume-db", deserialize_with = "value::decibels")]
     pub volume_mdb: Option<i32>,
-    /// Replaces [`super::Config::muted`].
+    /// Replaces [`crate::Config::muted`].
     pub muted: Option<bool>,
-    /// Replaces [`super::Config::volume_max_mdb`].
+    /// Replaces [`crate::Config::volume_max_mdb`].
     #[serde(rename = "volume-max-db", deserialize_with = "value::decibels")]
     pub volume_max_mdb: Option<i32>,
-    /// Replaces [`super::Config::trust_unique_id`].
+    /// Replaces [`crate::Config::trust_unique_id`].
     #[serde(alias = "trust_unique_id")]
     pub trust_unique_id: Option<bool>,
-    /// Replaces [`super::Config::media_role`].
+    /// Replaces [`crate::Config::media_role`].
     #[serde(deserialize_with = "value::role")]
     pub media_role: Option<String>,
     /// Bounds, each of which replaces its earlier value.
     pub limits: Limits,
+}
+
+impl Rule {
+    /// Returns true if the rule is about this stream.
+    pub(crate) fn matches(&self, asker: &Asker<'_>) -> bool {
+        self.domain.as_ref().is_none_or(|domain| domain.selects(asker.domain, asker.name, asker.uuid))
+            && self.card.is_none_or(|card| card == asker.card)
+            && self.pcm.is_none_or(|pcm| pcm == asker.pcm)
+            && self.stream.is_none_or(|stream| stream == asker.stream)
+    }
 }
 
 /// A guest by number, name or UUID.
@@ -110,7 +122,7 @@ impl<'de> Deserialize<'de> for DomainSelector {
     }
 }
 
-pub(super) fn rules<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Rule>, D::Error> {
+pub(crate) fn rules<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Rule>, D::Error> {
     Ok(Vec::<Whole>::deserialize(deserializer)?.into_iter().map(|Whole(rule)| rule).collect())
 }
 

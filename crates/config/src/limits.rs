@@ -4,7 +4,7 @@ use serde::Deserialize;
 use sndif::FormatSet;
 use sndif::store::Rates;
 
-use super::value;
+use crate::value;
 
 /// Bounds of what a guest may open; a bound that is `None` keeps its earlier value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -34,12 +34,16 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Defaults of the bounds.
-    pub(crate) const BUFFER_BYTES_MAX: u32 = 4 << 20;
-    pub(crate) const BUFFER_BYTES_PER_DOMAIN: u64 = 64 << 20;
-    pub(crate) const PERIOD_US_MIN: u32 = 1000;
-    pub(crate) const STREAMS_PER_CARD: usize = 64;
-    pub(crate) const STREAMS_PER_DOMAIN: usize = 256;
+    /// Default of [`buffer_bytes_max`](Self::buffer_bytes_max).
+    pub const BUFFER_BYTES_MAX: u32 = 4 << 20;
+    /// Default of [`buffer_bytes_per_domain`](Self::buffer_bytes_per_domain).
+    pub const BUFFER_BYTES_PER_DOMAIN: u64 = 64 << 20;
+    /// Default of [`period_us_min`](Self::period_us_min).
+    pub const PERIOD_US_MIN: u32 = 1000;
+    /// Default of [`streams_per_card`](Self::streams_per_card).
+    pub const STREAMS_PER_CARD: usize = 64;
+    /// Default of [`streams_per_domain`](Self::streams_per_domain).
+    pub const STREAMS_PER_DOMAIN: usize = 256;
 
     /// Returns these bounds with those that `narrower` sets in their place.
     pub(crate) fn replaced_by(&self, narrower: &Self) -> Self {

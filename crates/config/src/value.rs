@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use host_audio::DeviceSpec;
+use host_audio::{DeviceSpec, WhenAbsent};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 use sndif::store::Rates;
@@ -28,21 +28,40 @@ impl fmt::Display for ListenAddress {
     }
 }
 
-pub(super) fn device<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DeviceSpec, D::Error> {
+/// Treatment of a stream that cannot be opened as requested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Instead {
+    /// The stream is not opened.
+    Refuse,
+    /// The stream plays to nobody, or captures silence, in real time.
+    Silence,
+}
+
+impl From<Instead> for WhenAbsent {
+    fn from(instead: Instead) -> Self {
+        match instead {
+            Instead::Refuse => Self::Refuse,
+            Instead::Silence => Self::Silence,
+        }
+    }
+}
+
+pub(crate) fn device<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DeviceSpec, D::Error> {
     String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
 }
 
-pub(super) fn optional_device<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DeviceSpec>, D::Error> {
+pub(crate) fn optional_device<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DeviceSpec>, D::Error> {
     device(deserializer).map(Some)
 }
 
-pub(super) fn protocol<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Protocol>, D::Error> {
+pub(crate) fn protocol<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Protocol>, D::Error> {
     let text = String::deserialize(deserializer)?;
     text.parse().map(Some).map_err(|error| D::Error::custom(format!("`{text}` is {error}")))
 }
 
 /// Decibels, in units of 0.001 dB.
-pub(super) fn decibels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i32>, D::Error> {
+pub(crate) fn decibels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i32>, D::Error> {
     let decibels = f64::deserialize(deserializer)?;
     match pcm::gain::millidecibels(decibels) {
         Some(millidecibels) => Ok(Some(millidecibels)),
@@ -50,39 +69,39 @@ pub(super) fn decibels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opt
     }
 }
 
-pub(super) fn buffer_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+pub(crate) fn buffer_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     bounded(deserializer, 4096, 64 << 20)
 }
 
-pub(super) fn period_us<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+pub(crate) fn period_us<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     bounded(deserializer, 100, 1_000_000)
 }
 
-pub(super) fn channels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+pub(crate) fn channels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     bounded(deserializer, 1, 255)
 }
 
-pub(super) fn memory_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+pub(crate) fn memory_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     bounded(deserializer, 64 << 20, 1 << 40)
 }
 
-pub(super) fn descriptors<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+pub(crate) fn descriptors<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     bounded(deserializer, 64, 1 << 20)
 }
 
-pub(super) fn threads<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+pub(crate) fn threads<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     bounded(deserializer, 8, 1 << 16)
 }
 
-pub(super) fn processor_percent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+pub(crate) fn processor_percent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     bounded(deserializer, 1, 100_000)
 }
 
-pub(super) fn nice<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i32>, D::Error> {
+pub(crate) fn nice<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i32>, D::Error> {
     bounded(deserializer, -20, 19)
 }
 
-pub(super) fn realtime_priority<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u8>, D::Error> {
+pub(crate) fn realtime_priority<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u8>, D::Error> {
     bounded(deserializer, 1, 99)
 }
 
@@ -98,7 +117,7 @@ fn bounded<'de, D: Deserializer<'de>, N: TryFrom<i64> + Copy + PartialOrd + fmt:
     }
 }
 
-pub(super) fn formats<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<FormatSet>, D::Error> {
+pub(crate) fn formats<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<FormatSet>, D::Error> {
     let names = Vec::<String>::deserialize(deserializer)?;
     let mut formats = FormatSet::EMPTY;
     for name in &names {
@@ -112,11 +131,11 @@ pub(super) fn formats<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
     if names.is_empty() { Err(D::Error::custom("no format at all")) } else { Ok(Some(formats)) }
 }
 
-pub(super) fn rates<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Rates>, D::Error> {
+pub(crate) fn rates<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Rates>, D::Error> {
     Rates::of(&Vec::<u32>::deserialize(deserializer)?).map(Some).map_err(D::Error::custom)
 }
 
-pub(super) fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ListenAddress>, D::Error> {
+pub(crate) fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ListenAddress>, D::Error> {
     let text = String::deserialize(deserializer)?;
     let address = match text.split_once(':') {
         Some(("unix", path)) if path.starts_with('/') => ListenAddress::Unix(path.into()),
@@ -139,7 +158,7 @@ pub(super) fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
 }
 
 /// A role as sound servers know it: a word of lower-case letters, digits and dashes.
-pub(super) fn role<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+pub(crate) fn role<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let role = String::deserialize(deserializer)?;
     let is_word = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
     if role.is_empty() || !role.chars().all(is_word) {

@@ -4,12 +4,13 @@ use std::path::Path;
 
 use nix::unistd::Group;
 
-use super::diagnosis::Step;
-use super::words::Words;
-use super::{Config, ListenAddress};
+use crate::diagnosis::Step;
+use crate::file::Config;
+use crate::value::ListenAddress;
+use crate::words::Words;
 
 /// Everything that keeps a daemon from starting, with its place in the file.
-pub(super) fn refused(config: &Config) -> Vec<(Vec<Step>, Words)> {
+pub(crate) fn refused(config: &Config) -> Vec<(Vec<Step>, Words)> {
     use Step::{Index, Key};
     let mut refused: Vec<(Vec<Step>, Words)> = Vec::new();
     let rules = config.rules.iter().enumerate();

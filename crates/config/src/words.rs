@@ -2,9 +2,9 @@
 
 /// Message about a mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Words {
-    pub(super) message: String,
-    pub(super) help: Option<String>,
+pub(crate) struct Words {
+    pub(crate) message: String,
+    pub(crate) help: Option<String>,
 }
 
 /// Names of types in the parser's messages, and their usual names in TOML.
@@ -29,7 +29,7 @@ const TYPES: [(&str, &str); 14] = [
 const NEAR: f64 = 0.8;
 
 /// A message of the parser in words of TOML.
-pub(super) fn of_toml(message: &str) -> Words {
+pub(crate) fn of_toml(message: &str) -> Words {
     let message = message.lines().collect::<Vec<_>>().join("; ");
     if let Some(rest) = message.strip_prefix("unknown field ") {
         return unknown("key", rest);

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use host_audio::DeviceSpec;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, ConfigError};
+use crate::error::ConfigError;
+use crate::file::Config;
 
 /// Configuration file that is read if none is named, and if this one exists.
 pub const DEFAULT_CONFIG: &str = "/etc/vsnd/vsndd.toml";

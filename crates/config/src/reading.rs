@@ -1,199 +1,11 @@
-//! The configuration file; `docs/vsndd.toml` shows and explains all of it.
-//!
-//! The keys at its top hold for every stream, unless a [`Rule`] says otherwise. Rules are applied from top to bottom: a
-//! key of a matching rule replaces the earlier value, a key that the rule leaves out keeps it.
+//! From the text of a file to a configuration, or to all mistakes of that text.
 
-mod diagnosis;
-mod limits;
-mod rule;
-mod usable;
-mod value;
-mod words;
-mod worker;
+use std::path::Path;
 
-use std::fmt;
-use std::path::{Path, PathBuf};
-
-use host_audio::{DeviceSpec, WhenAbsent};
-use serde::Deserialize;
-
-pub use diagnosis::Problem;
-pub use limits::Limits;
-pub use rule::{DomainSelector, Rule};
-pub use value::ListenAddress;
-pub use worker::Worker;
-
-/// The daemon's configuration: everything that the host decides.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub struct Config {
-    /// Host device that playback goes to.
-    #[serde(deserialize_with = "value::device")]
-    pub sink: DeviceSpec,
-    /// Host device that capture comes from.
-    #[serde(deserialize_with = "value::device")]
-    pub source: DeviceSpec,
-    /// True if guests may play.
-    pub playback: bool,
-    /// True if guests may capture.
-    pub capture: bool,
-    /// Treatment of a stream that is opened though its guest may not use it.
-    pub when_denied: Instead,
-    /// Treatment of a stream that is opened while its device is absent.
-    pub when_absent: Instead,
-    /// The host's volume, which is added to the guest's, in 0.001 dB.
-    #[serde(rename = "volume-db", deserialize_with = "value::decibels")]
-    pub volume_mdb: Option<i32>,
-    /// True if streams are silent.
-    pub muted: bool,
-    /// Maximum of the volume of guest and host together, in 0.001 dB.
-    #[serde(rename = "volume-max-db", deserialize_with = "value::decibels")]
-    pub volume_max_mdb: Option<i32>,
-    /// True if a stream's `unique-id` names its device; the guest can write that node.
-    #[serde(alias = "trust_unique_id")]
-    pub trust_unique_id: bool,
-    /// Role of the streams on a sound server (`media.role`); `None` for none.
-    #[serde(deserialize_with = "value::role")]
-    pub media_role: Option<String>,
-    /// Bounds for every guest.
-    pub limits: Limits,
-    /// The control socket.
-    pub control: Control,
-    /// The metrics socket.
-    pub metrics: Metrics,
-    /// Bounds and priority of each guest's worker.
-    pub worker: Worker,
-    /// Exceptions, in order.
-    #[serde(rename = "rule", deserialize_with = "rule::rules")]
-    pub rules: Vec<Rule>,
-}
-
-impl Default for Config {
-    /// Plays to the null device and denies capture.
-    fn default() -> Self {
-        Self {
-            sink: DeviceSpec::Null,
-            source: DeviceSpec::Null,
-            playback: true,
-            capture: false,
-            when_denied: Instead::Refuse,
-            when_absent: Instead::Refuse,
-            volume_mdb: None,
-            muted: false,
-            volume_max_mdb: None,
-            trust_unique_id: false,
-            media_role: None,
-            limits: Limits::default(),
-            control: Control::default(),
-            metrics: Metrics::default(),
-            worker: Worker::default(),
-            rules: Vec::new(),
-        }
-    }
-}
-
-/// Treatment of a stream that cannot be opened as requested.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Instead {
-    /// The stream is not opened.
-    Refuse,
-    /// The stream plays to nobody, or captures silence, in real time.
-    Silence,
-}
-
-impl From<Instead> for WhenAbsent {
-    fn from(instead: Instead) -> Self {
-        match instead {
-            Instead::Refuse => Self::Refuse,
-            Instead::Silence => Self::Silence,
-        }
-    }
-}
-
-/// Settings of the control socket, which are read when the daemon starts.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub struct Control {
-    /// Path of the socket; empty for none, `None` for the default path of the Xen that is served.
-    pub socket: Option<PathBuf>,
-    /// Group that may use the socket; `None` for `vsnd`, if there is one.
-    pub group: Option<String>,
-}
-
-/// Settings of the metrics socket, which are read when the daemon starts.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub struct Metrics {
-    /// A Unix socket or an address of this machine; `None` for no metrics.
-    #[serde(deserialize_with = "value::listen")]
-    pub listen: Option<ListenAddress>,
-}
-
-/// A configuration that cannot be used; the text names file, line and column.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read configuration {}: {cause}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The system's answer.
-        cause: std::io::Error,
-    },
-    /// The file contains mistakes.
-    #[error("{}", Mistakes(path, problems))]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// All mistakes, in the order of the file.
-        problems: Vec<Problem>,
-    },
-    /// The command line asks for something that is not available.
-    #[error("{0}")]
-    Option(String),
-}
-
-impl ConfigError {
-    /// The error on one line, for a log; of several mistakes the first.
-    #[must_use]
-    pub fn brief(&self) -> String {
-        match self {
-            Self::Parse { path, problems } => {
-                let first = problems.first().map_or_else(String::new, |problem| {
-                    let Problem { line, column, message, .. } = problem;
-                    format!(":{line}:{column}: {message}")
-                });
-                let more = match problems.len() {
-                    0 | 1 => String::new(),
-                    all => format!(" (and {} more)", all - 1),
-                };
-                format!("configuration {}{first}{more}", path.display())
-            }
-            other => other.to_string(),
-        }
-    }
-}
-
-/// All mistakes of a file with their lines.
-struct Mistakes<'a>(&'a Path, &'a [Problem]);
-
-impl fmt::Display for Mistakes<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(path, problems) = self;
-        let count = match problems.len() {
-            1 => "1 mistake".to_owned(),
-            count if count >= diagnosis::PROBLEMS_MAX => format!("{count} mistakes, and perhaps more"),
-            count => format!("{count} mistakes"),
-        };
-        write!(f, "configuration {}: {count}", path.display())?;
-        for problem in *problems {
-            writeln!(f)?;
-            problem.show(path, f)?;
-        }
-        Ok(())
-    }
-}
+use crate::diagnosis;
+use crate::error::ConfigError;
+use crate::file::Config;
+use crate::usable;
 
 impl Config {
     /// The text of a configuration file.
@@ -356,14 +168,14 @@ error: unknown key `bufer-bytes-max`
 
     #[test]
     fn the_example_in_the_documentation_is_one() {
-        let text = include_str!("../../../../docs/vsndd.toml");
+        let text = crate::EXAMPLE;
         let config = Config::parse(text, Path::new("docs/vsndd.toml")).unwrap();
         assert_eq!(config.rules.len(), 6);
     }
 
     #[test]
     fn the_example_in_the_documentation_has_every_key() {
-        let text = include_str!("../../../../docs/vsndd.toml");
+        let text = crate::EXAMPLE;
         for table in ["", "[limits]\n", "[worker]\n", "[control]\n", "[metrics]\n", "[[rule]]\n"] {
             // The parser names all keys that it knows.
             let error = toml::from_str::<Config>(&format!("{table}no-such-key = 1\n")).unwrap_err().to_string();

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::value;
+use crate::value;
 
 /// Bounds and priority of the process that serves a guest; they take effect when the process is started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -30,27 +30,32 @@ pub struct Worker {
 
 impl Worker {
     /// The configured bound, or the default.
-    pub(crate) fn memory_bytes_max(&self) -> u64 {
+    #[must_use]
+    pub fn memory_bytes_max(&self) -> u64 {
         self.memory_bytes_max.unwrap_or(1 << 30)
     }
 
     /// The configured bound, or the default.
-    pub(crate) fn threads_max(&self) -> u64 {
+    #[must_use]
+    pub fn threads_max(&self) -> u64 {
         self.threads_max.unwrap_or(1024)
     }
 
     /// The configured bound, or the default.
-    pub(crate) fn processor_percent_max(&self) -> u64 {
+    #[must_use]
+    pub fn processor_percent_max(&self) -> u64 {
         self.processor_percent_max.unwrap_or(100)
     }
 
     /// The configured nice value, or the default.
-    pub(crate) fn nice(&self) -> i32 {
+    #[must_use]
+    pub fn nice(&self) -> i32 {
         self.nice.unwrap_or(-11)
     }
 
     /// The configured bound, or the default.
-    pub(crate) fn descriptors_max(&self) -> u64 {
+    #[must_use]
+    pub fn descriptors_max(&self) -> u64 {
         self.descriptors_max.unwrap_or(4096)
     }
 }

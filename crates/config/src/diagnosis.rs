@@ -9,11 +9,11 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::Config;
-use super::words::{self, Words};
+use crate::file::Config;
+use crate::words::{self, Words};
 
 /// Number of mistakes of one file after which no more are looked for.
-pub(super) const PROBLEMS_MAX: usize = 100;
+pub(crate) const PROBLEMS_MAX: usize = 100;
 
 /// Tables of the file, which are written in brackets.
 const TABLES: [(&str, &str); 5] = [
@@ -43,13 +43,13 @@ pub struct Problem {
 
 /// A place in a file: keys, and the places of tables in arrays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     Key(&'static str),
     Index(usize),
 }
 
 /// A file, and what was understood of it.
-pub(super) struct Understood<'a> {
+pub(crate) struct Understood<'a> {
     text: &'a str,
     table: Spanned<DeTable<'a>>,
     /// Configuration without the mistakes; `None` if there are too many.
@@ -59,7 +59,7 @@ pub(super) struct Understood<'a> {
 
 /// Parses a file and finds everything that is wrong with it: each mistake found is removed, and the rest is parsed
 /// again.
-pub(super) fn understand(text: &str) -> Understood<'_> {
+pub(crate) fn understand(text: &str) -> Understood<'_> {
     let (table, errors) = DeTable::parse_recoverable(text);
     let mut problems: Vec<Problem> = Vec::new();
     for error in errors {
@@ -104,13 +104,13 @@ fn add(problems: &mut Vec<Problem>, problem: Problem) {
 
 impl Understood<'_> {
     /// The configuration, or all mistakes in the order of the file.
-    pub(super) fn config(self) -> Result<Config, Vec<Problem>> {
+    pub(crate) fn config(self) -> Result<Config, Vec<Problem>> {
         self.config_unless(|_| Vec::new())
     }
 
     /// The configuration, or all mistakes in the order of the file, with those that `refused` finds in what was
     /// understood.
-    pub(super) fn config_unless(
+    pub(crate) fn config_unless(
         mut self,
         refused: impl FnOnce(&Config) -> Vec<(Vec<Step>, Words)>,
     ) -> Result<Config, Vec<Problem>> {
@@ -202,7 +202,7 @@ impl Problem {
     }
 
     /// The mistake with its place and its line, for people.
-    pub(super) fn show(&self, path: &Path, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    pub(crate) fn show(&self, path: &Path, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A tab is as wide as a space here, so that the mark stands below what it marks.
         let text = self.text.replace(|c: char| c.is_control(), " ");
         let origin = path.display().to_string();
