@@ -1,5 +1,7 @@
 //! One `vsnd` device of one guest: its XenBus handshake and, while connected, its streams.
 
+use std::fmt::{self, Display};
+
 use config::Asker;
 use sndif::store::{node, number};
 use sndif::{Protocol, XenbusState, v0};
@@ -16,8 +18,8 @@ pub(crate) struct DeviceId {
     pub(crate) card: u32,
 }
 
-impl std::fmt::Display for DeviceId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Display for DeviceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "domain {} card {}", self.guest, self.card)
     }
 }
@@ -181,9 +183,9 @@ impl<K: Copy> Device<K> {
         }
     }
 
-    /// A log line about the device's ordinary life, rate-limited: a guest decides how often it connects. Says whether it
-    /// was written.
-    pub(crate) fn note(&mut self, now_ns: u64, message: &str) -> bool {
+    /// A log line about the device's ordinary life, rate-limited: a guest decides how often it connects. The
+    /// message is formatted only if it is written. Says whether it was.
+    pub(crate) fn note(&mut self, now_ns: u64, message: impl Display) -> bool {
         let pass = self.log.pass_ordinary(now_ns);
         if pass {
             info!("{}: {message}", self.id);
@@ -191,8 +193,9 @@ impl<K: Copy> Device<K> {
         pass
     }
 
-    /// A log line about the guest's fault, rate-limited. Says whether it was written.
-    pub(crate) fn warn(&mut self, now_ns: u64, message: &str) -> bool {
+    /// A log line about the guest's fault, rate-limited. The message is formatted only if it is written. Says whether it
+    /// was.
+    pub(crate) fn warn(&mut self, now_ns: u64, message: impl Display) -> bool {
         match self.log.pass_fault(now_ns) {
             None => return false,
             Some(0) => warn!("{}: {message}", self.id),

@@ -1,5 +1,8 @@
 //! The host's side of a stream: its sink or source, its gain, its log; the same for every protocol.
 
+use std::fmt::{self, Display};
+use std::io;
+
 use backend::{Frames, Geometry, Pace, Run};
 use control::EventKind;
 use host_audio::{ErrorKind, HostStream, Notice, Pacing, StreamLabel, StreamSpec};
@@ -53,6 +56,25 @@ pub(crate) struct NotOpened {
     pub(crate) no_resources: bool,
 }
 
+/// Reason why a host device is not opened.
+#[derive(Debug, thiserror::Error)]
+enum NotBegun {
+    #[error(transparent)]
+    Device(#[from] host_audio::Error),
+    #[error("cannot wait for the host device: {0}")]
+    Wait(#[from] io::Error),
+}
+
+impl NotBegun {
+    fn not_opened(&self) -> NotOpened {
+        let no_resources = match self {
+            Self::Device(error) => *error.kind() == ErrorKind::Resource,
+            Self::Wait(_) => true,
+        };
+        NotOpened { no_resources }
+    }
+}
+
 impl HostSide {
     pub(crate) fn new(label: StreamLabel, log: GuestLog) -> Self {
         Self {
@@ -90,9 +112,9 @@ impl HostSide {
         let (device, watched) = match endpoint.route().permission {
             Permission::Silent => (Device::Closed, None),
             Permission::Granted | Permission::Refused => {
-                self.begin(endpoint, direction, &spec, turn).map_err(|(refused, reason)| {
-                    self.refuse_device(turn, &endpoint.route().device.to_string(), &reason);
-                    refused
+                self.begin(endpoint, direction, &spec, turn).map_err(|error| {
+                    self.refused(turn, Some(&endpoint.route().device), &error);
+                    error.not_opened()
                 })?
             }
         };
@@ -114,10 +136,10 @@ impl HostSide {
         let outcome = self.device.stream().map_or(Some(Ok(())), |stream| stream.opened())?;
         self.opening = false;
         if let Err(error) = outcome {
-            self.refuse_device(turn, &self.attached.clone(), &error.to_string());
+            self.refused(turn, Some(&self.attached.clone()), &error);
             self.open = None;
             self.drop_device();
-            return Some(Err(not_opened(&error)));
+            return Some(Err(NotBegun::Device(error).not_opened()));
         }
         if let Some((direction, spec)) = &self.open {
             let StreamSpec { period_frames, buffer_frames, .. } = spec;
@@ -134,20 +156,17 @@ impl HostSide {
         Some(Ok(self.device.pace()))
     }
 
-    /// Begins to open a device, and watches its descriptor; an error says in words why there is none.
+    /// Begins to open a device, and watches its descriptor.
     fn begin(
         &self,
         endpoint: &Endpoint,
         direction: Direction,
         spec: &StreamSpec,
         turn: &Turn<'_>,
-    ) -> Result<(Device, Option<Watched>), (NotOpened, String)> {
-        let begun = endpoint.open(&self.label, direction, spec);
-        let mut device = begun.map_err(|error| (not_opened(&error), error.to_string()))?;
+    ) -> Result<(Device, Option<Watched>), NotBegun> {
+        let mut device = endpoint.open(&self.label, direction, spec)?;
         let watched = match device.stream().map(|stream| stream.pacing()) {
-            Some(Pacing::Device(fd)) => Some(turn.poller.watch_edge(fd, turn.device_token).map_err(|error| {
-                (NotOpened { no_resources: true }, format!("cannot wait for the host device: {error}"))
-            })?),
+            Some(Pacing::Device(fd)) => Some(turn.poller.watch_edge(fd, turn.device_token)?),
             _ => None,
         };
         Ok((device, watched))
@@ -198,7 +217,7 @@ impl HostSide {
                 self.moving = Some(Moving { device, watched, to });
                 self.arrive(core, turn);
             }
-            Err((_, reason)) => self.stay(&to, &reason, turn),
+            Err(error) => self.stay(&to, error, turn),
         }
     }
 
@@ -213,7 +232,7 @@ impl HostSide {
         };
         let Some(Moving { device, watched, to }) = self.moving.take() else { return };
         if let Err(error) = outcome {
-            return self.stay(&to, &error.to_string(), turn);
+            return self.stay(&to, error, turn);
         }
         self.leave_device();
         (self.device, self.watched, self.attached, self.lost) = (device, watched, to, false);
@@ -227,35 +246,34 @@ impl HostSide {
     }
 
     /// Reports that a stream was not moved.
-    fn stay(&mut self, to: &str, reason: &str, turn: &mut Turn<'_>) {
-        let text = format!("not moved to {to}: {reason}; it goes on as before");
-        if self.warn(turn.now_ns, &text) {
-            turn.journal.push(EventKind::Refused, self.label, text);
-        }
+    fn stay(&mut self, to: &str, reason: impl Display, turn: &mut Turn<'_>) {
+        self.report(turn, EventKind::Refused, format_args!("not moved to {to}: {reason}; it goes on as before"));
     }
 
     /// Reports that an OPEN is refused.
-    pub(crate) fn refuse(&mut self, turn: &mut Turn<'_>, reason: &str) {
-        self.refused(turn, None, reason);
+    pub(crate) fn refuse(&mut self, turn: &mut Turn<'_>, reason: impl Display) {
+        self.refused(turn, None, &reason);
     }
 
-    /// Reports that an OPEN is refused because of the host's device.
-    fn refuse_device(&mut self, turn: &mut Turn<'_>, device: &str, reason: &str) {
-        self.refused(turn, Some(device), reason);
-    }
-
-    fn refused(&mut self, turn: &mut Turn<'_>, device: Option<&str>, reason: &str) {
+    /// Reports that an OPEN is refused; `device` is the host's, if that is the cause.
+    fn refused(&mut self, turn: &mut Turn<'_>, device: Option<&dyn Display>, reason: &dyn Display) {
         turn.journal.totals.opens_refused += 1;
-        if self.warn(turn.now_ns, &format!("OPEN refused: {reason}")) {
-            turn.journal.push_of(EventKind::Refused, self.label, device, reason);
+        if self.warn(turn.now_ns, format_args!("OPEN refused: {reason}")) {
+            let device = device.map(ToString::to_string);
+            turn.journal.push_of(EventKind::Refused, self.label, device.as_deref(), reason.to_string());
         }
     }
 
     /// Reports that the guest broke the protocol.
-    pub(crate) fn violation(&mut self, turn: &mut Turn<'_>, kind: Violation, reason: &str) {
+    pub(crate) fn violation(&mut self, turn: &mut Turn<'_>, kind: Violation, reason: impl Display) {
         turn.journal.totals.violation(kind);
-        if self.warn(turn.now_ns, reason) {
-            turn.journal.push(EventKind::Violation, self.label, reason);
+        self.report(turn, EventKind::Violation, reason);
+    }
+
+    /// Logs a line, rate-limited, and remembers it as an event if it was written.
+    fn report(&mut self, turn: &mut Turn<'_>, kind: EventKind, text: impl Display) {
+        if self.warn(turn.now_ns, &text) {
+            turn.journal.push(kind, self.label, text.to_string());
         }
     }
 
@@ -280,7 +298,7 @@ impl HostSide {
         {
             let to = std::mem::take(&mut moving.to);
             self.moving = None;
-            self.stay(&to, &error.to_string(), turn);
+            self.stay(&to, error, turn);
         }
         self.steer(core, turn, act);
         self.tell_notices(turn);
@@ -303,7 +321,7 @@ impl HostSide {
                 Some(Notice::Lost(error)) => {
                     self.lost = true;
                     turn.journal.totals.devices_lost += 1;
-                    if self.warn(turn.now_ns, &format!("{error}; going on silently, it is tried again")) {
+                    if self.warn(turn.now_ns, format_args!("{error}; going on silently, it is tried again")) {
                         turn.journal.push_of(EventKind::Lost, self.label, Some(&self.attached), error.to_string());
                     }
                 }
@@ -338,7 +356,7 @@ impl HostSide {
     /// Drops a device that failed: the stream goes on silently, and its position follows the clock.
     fn device_result<T>(&mut self, result: Result<T, host_audio::Error>, core: &mut impl Frames, turn: &mut Turn<'_>) {
         let Err(error) = result else { return };
-        if self.warn(turn.now_ns, &format!("{error}; going on silently")) {
+        if self.warn(turn.now_ns, format_args!("{error}; going on silently")) {
             turn.journal.push_of(EventKind::Lost, self.label, Some(&self.attached), error.to_string());
         }
         self.lost = true;
@@ -395,7 +413,7 @@ impl HostSide {
     }
 
     /// Closes the device, with a report for the log.
-    pub(crate) fn close(&mut self, now_ns: u64, report: std::fmt::Arguments<'_>) {
+    pub(crate) fn close(&mut self, now_ns: u64, report: fmt::Arguments<'_>) {
         if self.open.take().is_some() && self.log.pass_ordinary(now_ns) {
             info!(stream = %self.label, "closed: {report}");
             if self.meter.is_watched() {
@@ -483,8 +501,9 @@ impl HostSide {
         self.meter.watch(tracing::enabled!(Level::DEBUG));
     }
 
-    /// Logs a line about the guest's fault, rate-limited. Returns true if it was written.
-    pub(crate) fn warn(&mut self, now_ns: u64, message: &str) -> bool {
+    /// Logs a line about the guest's fault, rate-limited. The message is formatted only if it is written; returns true
+    /// if it was.
+    pub(crate) fn warn(&mut self, now_ns: u64, message: impl Display) -> bool {
         match self.log.pass_fault(now_ns) {
             None => return false,
             Some(0) => warn!(stream = %self.label, "{message}"),
@@ -507,8 +526,8 @@ pub(crate) fn told(direction: Direction) -> control::Direction {
 /// Display of a meter's peaks, such as `-6.0 -inf`.
 struct Peaks<'a>(&'a Meter);
 
-impl std::fmt::Display for Peaks<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Display for Peaks<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (channel, peak) in self.0.take().enumerate() {
             let space = if channel == 0 { "" } else { " " };
             write!(f, "{space}{:.1}", pcm::level::dbfs(peak))?;
@@ -517,13 +536,26 @@ impl std::fmt::Display for Peaks<'_> {
     }
 }
 
-fn not_opened(error: &host_audio::Error) -> NotOpened {
-    NotOpened { no_resources: *error.kind() == ErrorKind::Resource }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A message that must not be formatted.
+    struct Unwanted;
+
+    impl Display for Unwanted {
+        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+            panic!("a message was formatted that is not logged");
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_not_logged_is_not_formatted() {
+        let label = StreamLabel { domain: 5, card: 0, pcm: 0, stream: 0 };
+        let mut host = HostSide::new(label, GuestLog::default());
+        while host.warn(0, "a guest's fault") {}
+        assert!(!host.warn(0, Unwanted));
+    }
 
     #[test]
     fn peaks_are_told_in_decibels() {

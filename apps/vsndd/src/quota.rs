@@ -31,9 +31,11 @@ impl Quota {
     }
 }
 
-/// Message about a stream that is refused because it would exceed the quota.
-pub(crate) fn exceeded(most: u64) -> String {
-    format!("all buffers of the guest would be larger than {most} bytes (`buffer-bytes-per-domain`)")
+/// Reason why a stream is refused that would exceed the quota.
+#[derive(Debug, thiserror::Error)]
+#[error("all buffers of the guest would be larger than {most} bytes (`buffer-bytes-per-domain`)")]
+pub(crate) struct Exceeded {
+    pub(crate) most: u64,
 }
 
 impl Drop for Reserved {

@@ -1,5 +1,6 @@
 //! Turn of the control thread at one stream.
 
+use sndif::RingViolation;
 use xen::Xen;
 
 use crate::journal::Journal;
@@ -38,5 +39,5 @@ pub(crate) enum After {
     /// Requests are waiting still.
     More,
     /// The guest broke the protocol; its device has to be closed.
-    Broken(String),
+    Broken(RingViolation),
 }

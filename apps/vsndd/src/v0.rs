@@ -191,7 +191,7 @@ impl GuestStream {
                     Ok(None) if self.ring.arm(1) => continue,
                     Ok(None) => break,
                     Err(violation) => {
-                        after = After::Broken(format!("request ring: {violation}"));
+                        after = After::Broken(violation);
                         break;
                     }
                 }
@@ -220,7 +220,7 @@ impl GuestStream {
             Ok(request) => request,
             Err(rejected) => {
                 self.core.count_refused();
-                self.host.violation(turn, Violation::Request, &rejected.to_string());
+                self.host.violation(turn, Violation::Request, rejected);
                 return Some(Response { id: rejected.id, opcode: rejected.opcode, success: false, volume: None });
             }
         };
@@ -231,7 +231,8 @@ impl GuestStream {
         match self.core.request(&request, turn.now_ns) {
             Outcome::Respond(response) => Some(response),
             Outcome::Refuse(response, reason) => {
-                self.host.warn(turn.now_ns, &format!("request with operation {} refused: {reason}", response.opcode));
+                self.host
+                    .warn(turn.now_ns, format_args!("request with operation {} refused: {reason}", response.opcode));
                 Some(response)
             }
             Outcome::Open(response, None) => Some(response),
@@ -250,7 +251,8 @@ impl GuestStream {
         match self.core.ready(turn.now_ns)? {
             Ready::Respond(response) => Some(response),
             Ready::Refuse(response, reason) => {
-                self.host.warn(turn.now_ns, &format!("request with operation {} failed: {reason}", response.opcode));
+                self.host
+                    .warn(turn.now_ns, format_args!("request with operation {} failed: {reason}", response.opcode));
                 Some(response)
             }
             Ready::Closed(response) => {
@@ -272,7 +274,7 @@ impl GuestStream {
         match turn.xen.map(self.guest, transfer.refs(), access) {
             Ok(pages) => self.core.copy(&pages, turn.now_ns),
             Err(error) => {
-                self.host.violation(turn, Violation::Grant, &format!("request refused: {error}"));
+                self.host.violation(turn, Violation::Grant, format_args!("request refused: {error}"));
                 self.core.fail()
             }
         }
@@ -289,7 +291,7 @@ impl GuestStream {
         self.reserved = None;
         let most = endpoint.route().limits.buffer_bytes_per_domain.unwrap_or(Limits::BUFFER_BYTES_PER_DOMAIN);
         let Some(reserved) = self.quota.reserve(geometry.buffer_bytes.into(), most) else {
-            self.host.refuse(turn, &quota::exceeded(most));
+            self.host.refuse(turn, quota::Exceeded { most });
             return self.refused(response);
         };
         match self.host.open(endpoint, direction, &geometry, turn) {

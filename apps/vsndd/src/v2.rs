@@ -186,7 +186,7 @@ impl GuestStream {
                     }
                     Ok(None) => break,
                     Err(violation) => {
-                        after = After::Broken(format!("request ring: {violation}"));
+                        after = After::Broken(violation);
                         break;
                     }
                 }
@@ -223,7 +223,7 @@ impl GuestStream {
         let request = match Request::parse(packet) {
             Ok(request) => request,
             Err(rejected) => {
-                self.host.violation(turn, Violation::Request, &rejected.to_string());
+                self.host.violation(turn, Violation::Request, rejected);
                 return Some(Response {
                     id: rejected.id,
                     opcode: rejected.opcode,
@@ -251,7 +251,7 @@ impl GuestStream {
         let response = match self.core.request(&request, turn.now_ns) {
             Outcome::Respond(response) => {
                 if let Some(refusal) = self.core.take_refusal() {
-                    self.host.refuse(turn, &refusal.to_string());
+                    self.host.refuse(turn, refusal);
                 }
                 refine(response, |stream| self.endpoint.minimums(self.core.direction(), stream))
             }
@@ -295,7 +295,7 @@ impl GuestStream {
         self.reserved = None;
         let most = self.endpoint.route().limits.buffer_bytes_per_domain.unwrap_or(Limits::BUFFER_BYTES_PER_DOMAIN);
         let Some(reserved) = self.quota.reserve(geometry.buffer_bytes.into(), most) else {
-            self.host.refuse(turn, &quota::exceeded(most));
+            self.host.refuse(turn, quota::Exceeded { most });
             return Err(Errno::ENOMEM);
         };
         let memory = map_buffer(turn.xen, self.guest, directory, geometry.buffer_bytes).map_err(|error| {
@@ -303,7 +303,7 @@ impl GuestStream {
                 BufferError::Directory(_) | BufferError::Twice(_) => (Violation::Directory, Errno::EINVAL),
                 BufferError::Map(_) => (Violation::Grant, Errno::EFAULT),
             };
-            self.host.violation(turn, kind, &format!("OPEN refused: {error}"));
+            self.host.violation(turn, kind, format_args!("OPEN refused: {error}"));
             errno
         })?;
         self.host.open(&self.endpoint, self.core.direction(), &geometry, turn).map_err(errno)?;

@@ -7,12 +7,12 @@ use config::Limits;
 use control::EventKind;
 use host_audio::StreamLabel;
 use slotmap::Key;
-use sndif::XenbusState;
+use sndif::{RingViolation, XenbusState};
 use tracing::{error, info, warn};
 use xen::DomainId;
 
 use super::{Error, StreamKey, Worker, queue};
-use crate::card::StreamNodes;
+use crate::card::{CardError, StreamNodes};
 use crate::device::{Device, DeviceId, Found, Identity, frontend_path, watch_token};
 use crate::link::Report;
 use crate::quota::Account;
@@ -24,7 +24,24 @@ enum Connected {
     Yes,
     /// The frontend took back what it had published, or another worker has to connect it.
     SteppedBack,
-    No(String),
+    No(NotConnected),
+}
+
+/// Reason why a card is not connected, or not resumed.
+#[derive(Debug, thiserror::Error)]
+enum NotConnected {
+    #[error("device is gone")]
+    NoDevice,
+    #[error("stream is gone")]
+    NoStream,
+    #[error(transparent)]
+    Nodes(#[from] CardError),
+    #[error("more than {most} streams in all cards of the guest")]
+    TooManyStreams { most: usize },
+    #[error("cannot connect PCM {pcm} stream {stream}: {error}")]
+    Stream { pcm: u8, stream: u8, error: Error },
+    #[error(transparent)]
+    Transport(Error),
 }
 
 impl Worker {
@@ -117,7 +134,7 @@ impl Worker {
                 Action::Release => self.release(id),
                 Action::SetState(state) => {
                     if let Some(device) = self.devices.get_mut(&id) {
-                        if device.note(now_ns, &state.to_string()) {
+                        if device.note(now_ns, state) {
                             self.journal.push(EventKind::Card, id, state.to_string());
                         }
                         device.write_state(&mut self.store, state)?;
@@ -144,7 +161,7 @@ impl Worker {
                                 self.journal.totals.violation(Violation::Nodes);
                                 device.violations += 1;
                                 if device.warn(now_ns, &reason) {
-                                    self.journal.push(EventKind::Violation, id, reason);
+                                    self.journal.push(EventKind::Violation, id, reason.to_string());
                                 }
                                 actions.extend(device.handshake.connected(false, now_ns));
                             }
@@ -181,14 +198,15 @@ impl Worker {
     }
 
     /// Puts the streams of a card onto the transport that its guest published when it was resumed.
-    fn resume(&mut self, id: DeviceId) -> Result<(), String> {
-        let device = self.devices.get_mut(&id).ok_or("device is gone")?;
+    fn resume(&mut self, id: DeviceId) -> Result<(), NotConnected> {
+        let device = self.devices.get_mut(&id).ok_or(NotConnected::NoDevice)?;
         let most = streams_per_card(&self.policy.config.limits(&device.identity.asker(id, None)));
-        let nodes = device.read_card(&mut self.store, most).map_err(|error| error.to_string())?;
+        let nodes = device.read_card(&mut self.store, most)?;
         for (nodes, (old, key)) in nodes.streams.into_iter().zip(&mut device.streams) {
-            let stream = self.streams.get_mut(*key).ok_or("stream is gone")?;
-            let ring = nodes.ring.attach(&self.xen, id.guest).map_err(|error| error.to_string())?;
-            self.poller.add_edge(&ring.channel, key.data().as_ffi()).map_err(|error| error.to_string())?;
+            let stream = self.streams.get_mut(*key).ok_or(NotConnected::NoStream)?;
+            let failed = NotConnected::Transport;
+            let ring = nodes.ring.attach(&self.xen, id.guest).map_err(|error| failed(error.into()))?;
+            self.poller.add_edge(&ring.channel, key.data().as_ffi()).map_err(|error| failed(error.into()))?;
             stream.resume(ring);
             *old = nodes;
             queue(&mut self.busy, *key, stream);
@@ -197,18 +215,18 @@ impl Worker {
     }
 
     /// Connects every stream of a card, or none.
-    fn connect(&mut self, id: DeviceId, now_ns: u64) -> Result<(), String> {
+    fn connect(&mut self, id: DeviceId, now_ns: u64) -> Result<(), NotConnected> {
         self.identify(now_ns);
         let identity = self.identity.clone();
         let limits = self.policy.config.limits(&identity.asker(id, None));
         let of_guest = self.devices.values().filter(|device| device.id.guest == id.guest);
         let elsewhere: usize = of_guest.map(|device| device.streams.len()).sum();
-        let device = self.devices.get_mut(&id).ok_or("device is gone")?;
-        let card = device.read_card(&mut self.store, streams_per_card(&limits)).map_err(|error| error.to_string())?;
+        let device = self.devices.get_mut(&id).ok_or(NotConnected::NoDevice)?;
+        let card = device.read_card(&mut self.store, streams_per_card(&limits))?;
         let nodes = card.streams;
         let most = limits.streams_per_domain.unwrap_or(Limits::STREAMS_PER_DOMAIN);
         if elsewhere + nodes.len() > most {
-            return Err(format!("more than {most} streams in all cards of the guest"));
+            return Err(NotConnected::TooManyStreams { most });
         }
         let mut keys = Vec::with_capacity(nodes.len());
         for nodes in nodes {
@@ -218,7 +236,7 @@ impl Worker {
                     for (_, key) in keys {
                         self.streams.remove(key);
                     }
-                    return Err(format!("cannot connect PCM {} stream {}: {error}", nodes.pcm, nodes.stream));
+                    return Err(NotConnected::Stream { pcm: nodes.pcm, stream: nodes.stream, error });
                 }
             }
         }
@@ -256,13 +274,14 @@ impl Worker {
         Ok(key)
     }
 
-    pub(super) fn break_device(&mut self, key: StreamKey, reason: &str, now_ns: u64) {
+    pub(super) fn break_device(&mut self, key: StreamKey, violation: RingViolation, now_ns: u64) {
         let Some(&id) = self.owners.get(key) else { return };
         let Some(device) = self.devices.get_mut(&id) else { return };
         self.journal.totals.violation(Violation::Ring);
         device.violations += 1;
-        if device.warn(now_ns, &format!("protocol violation, closing the card: {reason}")) {
-            self.journal.push(EventKind::Violation, id, format!("closing the card: {reason}"));
+        if device.warn(now_ns, format_args!("protocol violation, closing the card: request ring: {violation}")) {
+            let text = format!("closing the card: request ring: {violation}");
+            self.journal.push(EventKind::Violation, id, text);
         }
         let actions = device.handshake.broken(now_ns);
         if let Err(error) = self.act(id, actions, now_ns) {

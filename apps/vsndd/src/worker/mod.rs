@@ -270,8 +270,8 @@ impl Worker {
             None => return,
             Some(After::Idle) => {}
             Some(After::More) => self.queue(key),
-            Some(After::Broken(reason)) => {
-                self.break_device(key, &reason, now_ns);
+            Some(After::Broken(violation)) => {
+                self.break_device(key, violation, now_ns);
                 return;
             }
         }
