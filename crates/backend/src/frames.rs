@@ -2,7 +2,7 @@
 
 use sndif::store::Direction;
 
-use crate::{Geometry, Pace};
+use crate::Geometry;
 
 /// State in which a guest has put a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +15,15 @@ pub enum Run {
     Running,
     /// The stream is paused.
     Paused,
+}
+
+/// Pace of a stream: the clock or the host device says how many frames are due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// The clock: as many as the time since START.
+    Clock,
+    /// The host device: as many as it takes or gives.
+    Device,
 }
 
 /// The frames of a stream that may be open.

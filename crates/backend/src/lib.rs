@@ -36,9 +36,9 @@ mod volume;
 
 pub mod v0;
 
-pub use frames::{Frames, Run};
+pub use frames::{Frames, Pace, Run};
 pub use handshake::{Action, Handshake};
 pub use negotiate::{DeviceLimits, HostLimits, Offer, Refusal};
 pub use open::Geometry;
-pub use stream::{Counters, Outcome, Pace, Stream, StreamConfig};
+pub use stream::{Counters, Outcome, Stream, StreamConfig};
 pub use volume::VOLUME_RANGE_MDB;

@@ -16,7 +16,7 @@ use sndif::{Errno, GrantRef, SharedMemory};
 
 use crate::ahead::{self, Ahead, Kept};
 use crate::clock::{FrameClock, SECOND_NS};
-use crate::frames::{Frames, Run};
+use crate::frames::{Frames, Pace, Run};
 use crate::frontier::Frontier;
 use crate::negotiate::{Offer, Refusal};
 use crate::open::Geometry;
@@ -51,15 +51,6 @@ pub struct StreamConfig {
     /// True if the guest lets WRITEs lie in the ring: the guest does not wait for their answers, and notifies of all
     /// else.
     pub write_hold_off: bool,
-}
-
-/// Pace of a stream: the clock or the host device says how many frames are due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pace {
-    /// The clock: as many as the time since START.
-    Clock,
-    /// The host device: as many as it takes or gives.
-    Device,
 }
 
 /// Work that a request leaves to the daemon.

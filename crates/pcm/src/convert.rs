@@ -5,22 +5,8 @@
 //! the nearest value (ties to even) and saturated. There is no dither: silence stays silence.
 
 use crate::block::{self, SAMPLES};
-use crate::{Linear, is_decodable, sample_bytes};
+use crate::{is_decodable, sample_bytes, significant_bits};
 use sndif::Format;
-
-/// Significant bits of a sample of `format`: 16 for G.711, 24 and 53 for floats; `None` if samples are not numbers.
-#[must_use]
-pub const fn significant_bits(format: Format) -> Option<u32> {
-    match format {
-        Format::F32Le | Format::F32Be => Some(24),
-        Format::F64Le | Format::F64Be => Some(53),
-        Format::MuLaw | Format::ALaw => Some(16),
-        _ => match Linear::of(format) {
-            Some(layout) => Some(layout.bits()),
-            None => None,
-        },
-    }
-}
 
 /// Converts samples from one format to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

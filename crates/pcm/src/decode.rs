@@ -22,6 +22,20 @@ pub const fn sample_bytes(format: Format) -> usize {
     }
 }
 
+/// Significant bits of a sample of `format`: 16 for G.711, 24 and 53 for floats; `None` if samples are not numbers.
+#[must_use]
+pub const fn significant_bits(format: Format) -> Option<u32> {
+    match format {
+        Format::F32Le | Format::F32Be => Some(24),
+        Format::F64Le | Format::F64Be => Some(53),
+        Format::MuLaw | Format::ALaw => Some(16),
+        _ => match Linear::of(format) {
+            Some(layout) => Some(layout.bits()),
+            None => None,
+        },
+    }
+}
+
 /// The samples of `frames` in order, full scale −1.0 to 1.0; none for a format that is not [decodable](is_decodable).
 /// Floats are unchanged, even beyond full scale; a value that is not finite becomes 0.
 pub fn samples(format: Format, frames: &[u8]) -> impl Iterator<Item = f32> + Clone + '_ {

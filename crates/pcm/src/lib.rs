@@ -34,8 +34,8 @@ pub mod meter;
 pub mod silence;
 pub mod waveform;
 
-pub use convert::{Converter, significant_bits};
-pub use decode::{is_decodable, sample_bytes, samples};
+pub use convert::Converter;
+pub use decode::{is_decodable, sample_bytes, samples, significant_bits};
 pub use fader::Fader;
 pub use gain::{Gain, supports_gain};
 pub use level::{Level, level};

@@ -2,12 +2,11 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use crate::emu::ChannelFds;
 use crate::{Backing, Port, Shared, dev};
 
 /// One end of an event channel.
@@ -32,6 +31,13 @@ pub struct EventChannel {
 pub(crate) enum Kind {
     Emu(ChannelFds),
     Dev(dev::Channel),
+}
+
+/// Two eventfds: one to wait for, one to write.
+pub(crate) struct ChannelFds {
+    pub port: Port,
+    pub receive: OwnedFd,
+    pub send: OwnedFd,
 }
 
 impl EventChannel {

@@ -2,8 +2,8 @@
 
 use sndif::store::Direction;
 
+use super::counters::Counters;
 use super::queue::Queue;
-use super::stream::Counters;
 use crate::clock::FrameClock;
 use crate::{Geometry, Pace};
 

@@ -8,6 +8,7 @@ use sndif::SharedMemory;
 use sndif::store::Direction;
 use sndif::v0::{OpenParams, Operation, Request, Response, Stereo, TRANSFER_BYTES_MAX, Transfer};
 
+use super::counters::Counters;
 use super::flow::Flow;
 use super::queue::Queue;
 use crate::clock::SECOND_NS;
@@ -66,19 +67,6 @@ pub enum Ready {
     Refuse(Response, &'static str),
     /// Close the host device, then answer.
     Closed(Response),
-}
-
-/// Counts of a stream's activity since it was created.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Requests answered.
-    pub requests: u64,
-    /// Requests answered with an error.
-    pub errors: u64,
-    /// Times that a playing stream ran dry and went on later, or captured frames were lost.
-    pub xruns: u64,
-    /// Frames played or captured.
-    pub frames: u64,
 }
 
 /// A request that is not answered yet.

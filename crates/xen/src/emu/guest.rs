@@ -11,7 +11,7 @@ use sndif::GrantRef;
 use super::socket::{self, Received};
 use super::wire::{MAX_GRANT_PAGES, MAX_MAP_REFS, Reply, Request, Token, VERSION, token};
 use super::{HYPERVISOR_SOCKET, Stats};
-use crate::channel::Kind;
+use crate::channel::{ChannelFds, Kind};
 use crate::memory::{Run, SharedPages};
 use crate::{Access, DomainId, Error, Port, Refusal, Result, dev};
 
@@ -28,13 +28,6 @@ pub(crate) struct Guest {
     liveness: OwnedFd,
     /// True if replies carry files of the real Xen.
     real: bool,
-}
-
-/// Two eventfds: one to wait for, one to write.
-pub(crate) struct ChannelFds {
-    pub port: Port,
-    pub receive: OwnedFd,
-    pub send: OwnedFd,
 }
 
 impl Guest {

@@ -31,7 +31,7 @@ pub use hypervisor::Hypervisor;
 pub use machine::Stats;
 pub use stores::Toolstack;
 
-pub(crate) use guest::{ChannelFds, Guest, REAL};
+pub(crate) use guest::{Guest, REAL};
 pub(crate) use wire::Token;
 
 /// Name of the socket in the emulation's directory where domains connect.
