@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::pulse::{self, ServerAddress};
+use crate::pulse;
+use crate::server_address::ServerAddress;
 use crate::{DeviceOptions, DeviceSpec};
 
 pub use crate::offer::Offer;

@@ -22,6 +22,7 @@ mod alsa;
 pub mod catalogue;
 mod device;
 mod error;
+mod kinds;
 mod libraries;
 mod live;
 mod null;
@@ -29,17 +30,18 @@ mod offer;
 #[cfg(feature = "pipewire")]
 mod pipewire;
 mod pulse;
+mod server_address;
 mod session;
 pub mod speakers;
 mod spec;
 mod stream;
+mod stream_spec;
 pub mod wav;
 
-pub use device::{
-    Capabilities, DeviceOptions, Direction, HostDevice, Minimums, StreamLabel, StreamSpec, WhenAbsent, identity,
-};
+pub use device::{Capabilities, DeviceOptions, Direction, HostDevice, Minimums, StreamLabel, WhenAbsent, identity};
 pub use error::{Error, ErrorKind};
 pub use libraries::libraries;
 pub use spec::{DeviceSpec, ParseDeviceError};
 pub use stream::{HostStream, Notice, Pacing, ServerVolume, Sink, Source};
+pub use stream_spec::StreamSpec;
 pub use wav::finish_all;

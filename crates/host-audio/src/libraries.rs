@@ -3,7 +3,7 @@
 use crate::DeviceSpec;
 #[cfg(feature = "alsa")]
 use crate::alsa;
-use crate::pulse::ServerAddress;
+use crate::server_address::ServerAddress;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! A connection to a server: messages out of and into a socket that never makes its thread wait once it is set up.
 
-use super::ServerAddress;
+use crate::server_address::ServerAddress;
 use pulseaudio::protocol::{self as pa, Command, CommandReply, DESCRIPTOR_SIZE, Descriptor, TagStructReader};
 use rustix::event::{PollFd, PollFlags};
 use std::ffi::CString;

@@ -3,7 +3,6 @@
 //! Every stream has a connection of its own, over a local socket or TCP; the messages are the `pulseaudio`
 //! crate's. The server is asked for a queue of the guest's own length, and mixes, converts and has the volume.
 
-mod address;
 mod connection;
 mod format;
 mod playback;
@@ -11,11 +10,10 @@ mod record;
 mod tail;
 mod volume;
 
-pub use address::ServerAddress;
-
 use crate::device::identity;
 use crate::live::{Driver, Input, Opened, Output};
 use crate::offer::Offer;
+use crate::server_address::ServerAddress;
 use crate::{Capabilities, DeviceOptions, DeviceSpec, Direction, Error, StreamLabel, StreamSpec, session};
 use connection::{Connection, Failure};
 use pulseaudio::protocol::{self as pa, Command, PulseError};
