@@ -10,8 +10,8 @@ use host_audio::{DeviceOptions, DeviceSpec};
 use sndif::Format;
 use xen::XenSpec;
 
-use crate::control::{list, text};
 use crate::devices::PATIENCE;
+use crate::{daemon, text};
 
 /// Environment variable with which the script that `vsnd completions` writes calls this program.
 pub(crate) const VARIABLE: &str = "VSND_COMPLETE";
@@ -49,7 +49,7 @@ pub(crate) fn event_kinds() -> Vec<CompletionCandidate> {
 }
 
 fn status(words: &[OsString]) -> Option<Status> {
-    list::status(&mut Client::connect(&socket(words)?).ok()?, false).ok()
+    daemon::status(&mut Client::connect(&socket(words)?).ok()?, false).ok()
 }
 
 /// The socket of the daemon that the words of the command line are about.

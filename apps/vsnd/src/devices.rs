@@ -8,8 +8,8 @@ use host_audio::catalogue::{Offer, Place, places};
 use program::{ExitStatus, Failure};
 use serde::Serialize;
 
-use crate::control::text;
 use crate::output::Output;
+use crate::text;
 
 /// Time that a sound server may take to answer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);

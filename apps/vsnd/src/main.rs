@@ -6,6 +6,7 @@
 mod complete;
 mod control;
 mod conversion;
+mod daemon;
 mod demo;
 mod devices;
 mod doctor;
@@ -19,6 +20,7 @@ mod record;
 mod recording;
 mod report;
 mod shape;
+mod text;
 mod top;
 
 use std::process::ExitCode;

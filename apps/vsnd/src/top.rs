@@ -25,7 +25,8 @@ use ::control::Client;
 use clap::Args;
 use program::{ExitStatus, Failure};
 
-use crate::control::{Daemon, Output, list};
+use crate::daemon::{self, Daemon};
+use crate::output::Output;
 
 /// Interval at which the screen is updated.
 const SCREEN_INTERVAL: Duration = Duration::from_millis(250);
@@ -76,7 +77,7 @@ fn stream(mut client: Client, interval: Duration) -> Result<ExitStatus, Failure>
     let mut out = Output::new();
     let mut next = Instant::now();
     loop {
-        out.json(&list::status(&mut client, true)?)?;
+        out.json(&daemon::status(&mut client, true)?)?;
         next = (next + interval).max(Instant::now());
         std::thread::sleep(next.saturating_duration_since(Instant::now()));
     }

@@ -9,8 +9,9 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use program::{ExitStatus, Failure};
 
-use super::{Daemon, Output, failure, list, text, unexpected};
-use crate::complete;
+use crate::daemon::{self, Daemon, failure, unexpected};
+use crate::output::Output;
+use crate::{complete, text};
 
 #[derive(Debug, Args)]
 #[command(after_help = after_help())]
@@ -87,7 +88,7 @@ impl Filter<'_> {
         if let Some(known) = self.guests.get(&domain) {
             return Ok(*known);
         }
-        let status = list::status(&mut self.arguments.daemon.connect()?, false)?;
+        let status = daemon::status(&mut self.arguments.daemon.connect()?, false)?;
         let guest = status.guests.iter().find(|guest| guest.domain == domain);
         let (name, uuid) = guest.map_or((None, None), |guest| (guest.name.as_deref(), guest.uuid.as_deref()));
         let named = target.names_guest(domain, name, uuid);

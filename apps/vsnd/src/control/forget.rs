@@ -7,8 +7,10 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use program::{ExitStatus, Failure};
 
-use super::{Daemon, Output, failure, steer, text, unexpected};
-use crate::complete;
+use super::steer;
+use crate::daemon::{Daemon, failure, unexpected};
+use crate::output::Output;
+use crate::{complete, text};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {

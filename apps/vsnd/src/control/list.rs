@@ -2,11 +2,13 @@
 
 use std::fmt::Write;
 
-use ::control::{Client, Request, Status};
+use ::control::Status;
 use clap::Args;
 use program::{ExitStatus, Failure};
 
-use super::{Daemon, Output, failure, text, unexpected};
+use crate::daemon::{self, Daemon};
+use crate::output::Output;
+use crate::text;
 
 #[derive(Debug, Args)]
 #[command(
@@ -25,7 +27,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
-    let status = status(&mut arguments.daemon.connect()?, false)?;
+    let status = daemon::status(&mut arguments.daemon.connect()?, false)?;
     let mut out = Output::new();
     if arguments.json {
         out.json(&status)?;
@@ -33,14 +35,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         out.line(table(&status).trim_end())?;
     }
     Ok(ExitStatus::Success)
-}
-
-/// Asks the daemon for its status.
-pub(crate) fn status(client: &mut Client, levels: bool) -> Result<Status, Failure> {
-    match client.ask(&Request::List { levels }).map_err(failure)? {
-        ::control::Reply::Status(status) => Ok(status),
-        _ => Err(unexpected()),
-    }
 }
 
 /// Columns; those whose title ends with a space are aligned to the left.

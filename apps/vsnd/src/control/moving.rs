@@ -10,8 +10,9 @@ use host_audio::DeviceSpec;
 use program::{ExitStatus, Failure};
 
 use super::steer::{self, TargetArguments};
-use super::{Output, failure, list, text, unexpected};
-use crate::complete;
+use crate::daemon::{self, failure, unexpected};
+use crate::output::Output;
+use crate::{complete, text};
 
 /// Time that streams may take to arrive: the daemon gives up on a server that does not answer earlier.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -56,7 +57,7 @@ fn arrive(
         // In this order: a stream that is not there yet and was not refused before is on its way.
         let refused = refusals(client)?;
         let new = refused.iter().filter(|event| !before.contains(event));
-        let status = list::status(client, false)?;
+        let status = daemon::status(client, false)?;
         let streams = match steer::named(&status, target) {
             Ok(streams) => streams,
             // No such stream is connected now; one that connects later goes there.

@@ -10,8 +10,9 @@ use program::{ExitStatus, Failure};
 use serde::Serialize;
 
 use super::change::{self, Change};
-use super::{Daemon, Output, failure, list, text, unexpected};
-use crate::complete;
+use crate::daemon::{self, Daemon, failure, unexpected};
+use crate::output::Output;
+use crate::{complete, text};
 
 /// Arguments of a command that needs only the daemon.
 #[derive(Debug, Args)]
@@ -109,7 +110,7 @@ pub(crate) fn volume(arguments: &VolumeArguments) -> Result<ExitStatus, Failure>
 /// Applies `by` to the present volume of each stream.
 fn change_by(daemon: &Daemon, json: bool, target: &Target, by: Change) -> Result<ExitStatus, Failure> {
     let mut client = daemon.connect()?;
-    let status = list::status(&mut client, false)?;
+    let status = daemon::status(&mut client, false)?;
     let mut out = Output::new();
     let streams = named(&status, target).map_err(|failure| {
         let message =
@@ -211,7 +212,7 @@ pub(super) fn named<'a>(status: &'a Status, target: &Target) -> Result<Vec<(Targ
 }
 
 fn show(daemon: &Daemon, json: bool, target: &Target) -> Result<ExitStatus, Failure> {
-    let status = list::status(&mut daemon.connect()?, false)?;
+    let status = daemon::status(&mut daemon.connect()?, false)?;
     let streams = named(&status, target)?;
     let mut out = Output::new();
     for (target, stream) in streams {

@@ -12,7 +12,7 @@ use xenstore::{Client, Error};
 
 use super::advice::{Context, Diagnosis, Ends, Served};
 use super::report::{Finding, State};
-use crate::control::text::plain;
+use crate::text::plain;
 
 /// Time that one answer may take.
 pub(super) const ANSWER_TIME: Duration = Duration::from_secs(2);

@@ -1,7 +1,7 @@
 //! Selection and order of the streams in the list.
 
 use super::model::{Row, is_open};
-use crate::control::text;
+use crate::text;
 
 /// The order of the list.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use super::fit::{cut, cut_target, width};
 use super::model::{Row, is_open};
-use crate::control::text;
+use crate::text;
 
 /// Columns left of the first one, for the mark of the selected stream.
 pub(super) const MARGIN: usize = 2;

@@ -3,7 +3,7 @@
 use ::control::Target;
 use ratatui::text::Span;
 
-use crate::control::text;
+use crate::text;
 
 /// Text between two fields.
 pub(super) const SEPARATOR: &str = " · ";

@@ -6,7 +6,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, M
 use super::arrange::Arrangement;
 use super::model::{Link, Message, Model, Row, plays};
 use crate::control::change::VOLUME_DB;
-use crate::control::text;
+use crate::text;
 
 /// Keys and their effects, for the help.
 pub(super) const HELP: [(&str, &str); 13] = [

@@ -10,7 +10,7 @@ use super::arrange::Arrangement;
 use super::link::Report;
 use super::meter::Meter;
 use super::rates::{Notifications, Rates};
-use crate::control::text;
+use crate::text;
 
 /// Identity of a stream, as long as its domain lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

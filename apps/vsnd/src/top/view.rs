@@ -13,7 +13,7 @@ use super::ascii;
 use super::fit::{cut, wrap};
 use super::keys;
 use super::model::{Link, Message, Model, Row, is_open};
-use crate::control::text;
+use crate::text;
 
 pub(super) use palette::Palette;
 

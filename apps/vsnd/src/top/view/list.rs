@@ -6,7 +6,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Text};
 
 use super::{View, meters};
-use crate::control::text;
+use crate::text;
 use crate::top::columns::{Column, Columns, MARGIN};
 use crate::top::fit::{SEPARATOR, cut, width};
 use crate::top::model::{Link, Model, Row, is_open};
