@@ -9,6 +9,7 @@ mod daemon;
 mod host;
 mod machine;
 mod report;
+mod shell;
 #[cfg(test)]
 mod tests;
 mod told;
@@ -22,10 +23,10 @@ use program::{ExitStatus, Failure};
 use xen::XenSpec;
 
 use advice::{Context, Served};
-use cards::{Survey, SurveyError};
+use cards::Survey;
 use daemon::Daemons;
 use host::Configured;
-use machine::Machine;
+use machine::{Machine, SurveyError};
 use report::{Finding, State};
 
 /// The sound card that the next step shows; the README has the same.

@@ -1,6 +1,5 @@
 //! Meaning of the states of a card's two ends, and the next step.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use sndif::XenbusState;
@@ -9,6 +8,7 @@ use xen::XenSpec;
 use super::CARD;
 use super::machine::Driver;
 use super::report::{Finding, State};
+use super::shell::shell_word;
 
 /// Presence of a daemon that serves a domain's backends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -310,17 +310,4 @@ impl Context {
 /// The option for a domain that is not the usual one.
 fn domain(domain: u16, usual: u16) -> String {
     if domain == usual { String::new() } else { format!(" --domain {domain}") }
-}
-
-/// A word, quoted for a shell if necessary.
-pub(super) fn shell_word(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:,+@%=".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        return text.to_owned();
-    }
-    let mut word = String::from("'");
-    for c in text.chars() {
-        let _ = if c == '\'' { word.write_str(r"'\''") } else { word.write_char(c) };
-    }
-    word + "'"
 }

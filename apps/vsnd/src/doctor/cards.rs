@@ -11,6 +11,7 @@ use sndif::{Protocol, XenbusState, v0};
 use xenstore::{Client, Error};
 
 use super::advice::{Context, Diagnosis, Ends, Served};
+use super::machine::SurveyError;
 use super::report::{Finding, State};
 use crate::text::plain;
 
@@ -26,19 +27,6 @@ pub(super) struct Survey {
     pub(super) cards: Vec<Card>,
     /// True if time was over before all cards were looked at.
     pub(super) cut: bool,
-}
-
-/// Reason why the store's contents are unknown.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum SurveyError {
-    #[error("there is neither a store daemon's socket nor a store device")]
-    NoStore,
-    #[error("the store does not answer")]
-    Hangs,
-    #[error("the store's node `domid` holds `{0}`, which is no domain's number")]
-    NoDomain(String),
-    #[error(transparent)]
-    Store(#[from] Error),
 }
 
 #[derive(Debug)]

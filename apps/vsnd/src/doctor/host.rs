@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use config::{Config, ConfigError, DEFAULT_CONFIG};
 use host_audio::{Capabilities, DeviceOptions, DeviceSpec, Direction, StreamLabel};
 
-use super::advice::{Context, shell_word};
+use super::advice::Context;
 use super::cards::Survey;
 use super::daemon::Daemons;
 use super::machine::Machine;
 use super::report::Finding;
+use super::shell::shell_word;
 use super::told::{Told, Word};
 use super::within;
 

@@ -5,13 +5,25 @@ use std::path::{Path, PathBuf};
 
 use xenstore::Error;
 
-use super::advice::shell_word;
-use super::cards::SurveyError;
 use super::report::Finding;
+use super::shell::shell_word;
 
 /// Device files, and the modules that provide them.
 const DEVICE_FILES: [(&str, &str); 4] =
     [("evtchn", "xen-evtchn"), ("gntdev", "xen-gntdev"), ("gntalloc", "xen-gntalloc"), ("xenbus", "xenfs")];
+
+/// Reason why the store's contents are unknown.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SurveyError {
+    #[error("there is neither a store daemon's socket nor a store device")]
+    NoStore,
+    #[error("the store does not answer")]
+    Hangs,
+    #[error("the store's node `domid` holds `{0}`, which is no domain's number")]
+    NoDomain(String),
+    #[error(transparent)]
+    Store(#[from] Error),
+}
 
 /// A driver that a guest may have.
 #[derive(Debug, PartialEq, Eq)]

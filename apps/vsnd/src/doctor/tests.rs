@@ -7,9 +7,10 @@ use sndif::XenbusState::{self, *};
 use xenstore::Client;
 use xenstore::server;
 
-use super::advice::{Context, Diagnosis, Ends, Place, Served, shell_word};
+use super::advice::{Context, Diagnosis, Ends, Place, Served};
 use super::machine::{DRIVERS, Machine};
 use super::report::{Finding, State};
+use super::shell::shell_word;
 use super::{CARD, Examination, real};
 
 const STATES: [XenbusState; 9] =
