@@ -8,11 +8,13 @@ mod arrange;
 mod ascii;
 mod columns;
 mod fit;
+mod ids;
 mod keys;
 mod link;
 mod meter;
 mod model;
 mod rates;
+mod row;
 mod screen;
 #[cfg(test)]
 mod tests;

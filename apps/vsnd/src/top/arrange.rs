@@ -1,6 +1,6 @@
 //! Selection and order of the streams in the list.
 
-use super::model::{Row, is_open};
+use super::row::{Row, is_open};
 use crate::text;
 
 /// The order of the list.

@@ -1,7 +1,7 @@
 //! Columns of the list of streams: the most important first, and more of them the wider the screen is.
 
 use super::fit::{cut, cut_target, width};
-use super::model::{Row, is_open};
+use super::row::{Row, is_open};
 use crate::text;
 
 /// Columns left of the first one, for the mark of the selected stream.

@@ -4,7 +4,8 @@ use ::control::{Request, Target};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEventKind};
 
 use super::arrange::Arrangement;
-use super::model::{Link, Message, Model, Row, plays};
+use super::model::{Link, Message, Model};
+use super::row::{Row, plays};
 use crate::control::change::VOLUME_DB;
 use crate::text;
 

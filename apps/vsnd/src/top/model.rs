@@ -4,50 +4,15 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use ::control::{Card, Direction, Guest, Request, Run, Status, Stream, Target};
+use ::control::{Request, Status, Target};
 
 use super::arrange::Arrangement;
+use super::ids::{StreamId, id, stream_ids};
 use super::link::Report;
 use super::meter::Meter;
-use super::rates::{Notifications, Rates};
+use super::rates::Rates;
+use super::row::{Row, is_open};
 use crate::text;
-
-/// Identity of a stream, as long as its domain lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct StreamId {
-    domain: u16,
-    card: u32,
-    pcm: u8,
-    stream: u8,
-}
-
-/// The streams of a status with their identities.
-pub(super) fn stream_ids(status: &Status) -> impl Iterator<Item = (StreamId, &Stream)> {
-    let cards = status.guests.iter().flat_map(|guest| guest.cards.iter().map(move |card| (guest, card)));
-    cards.flat_map(|(guest, card)| card.streams.iter().map(move |stream| (id(guest, card, stream), stream)))
-}
-
-fn id(guest: &Guest, card: &Card, stream: &Stream) -> StreamId {
-    StreamId { domain: guest.domain, card: card.card, pcm: stream.pcm, stream: stream.stream }
-}
-
-/// A stream, ready to be drawn.
-#[derive(Debug, Clone)]
-pub(super) struct Row {
-    pub(super) id: StreamId,
-    /// Name of the stream in requests.
-    pub(super) target: ::control::Target,
-    /// Name of the card; the guest can write that.
-    pub(super) card_name: String,
-    /// Protocol of the card.
-    pub(super) protocol: String,
-    /// Violations on the card.
-    pub(super) violations: u64,
-    /// Times that the card was connected.
-    pub(super) connections: u64,
-    pub(super) stream: Stream,
-    pub(super) notifications: Option<Notifications>,
-}
 
 /// Message on the bottom line.
 #[derive(Debug, Clone, PartialEq)]
@@ -215,14 +180,4 @@ impl Model {
             _ => {}
         }
     }
-}
-
-/// Returns true if the guest uses the stream.
-pub(super) fn is_open(stream: &Stream) -> bool {
-    stream.run != Run::Closed
-}
-
-/// Returns true if the stream is for playback, as far as is known.
-pub(super) fn plays(stream: &Stream) -> bool {
-    stream.direction == Some(Direction::Playback)
 }

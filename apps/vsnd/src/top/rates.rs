@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use ::control::Status;
 
-use super::model::{StreamId, stream_ids};
+use super::ids::{StreamId, stream_ids};
 
 /// Minimum span of the daemon's time over which rates are taken.
 const WINDOW_MS: u64 = 1000;

@@ -12,7 +12,8 @@ use ratatui::widgets::{Block, Clear, Paragraph};
 use super::ascii;
 use super::fit::{cut, wrap};
 use super::keys;
-use super::model::{Link, Message, Model, Row, is_open};
+use super::model::{Link, Message, Model};
+use super::row::{Row, is_open};
 use crate::text;
 
 pub(super) use palette::Palette;

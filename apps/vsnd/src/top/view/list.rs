@@ -9,7 +9,8 @@ use super::{View, meters};
 use crate::text;
 use crate::top::columns::{Column, Columns, MARGIN};
 use crate::top::fit::{SEPARATOR, cut, width};
-use crate::top::model::{Link, Model, Row, is_open};
+use crate::top::model::{Link, Model};
+use crate::top::row::{Row, is_open};
 
 /// Indent of the lines under the first one of an open stream.
 const INDENT: usize = 4;
