@@ -5,7 +5,7 @@ use host_audio::{DeviceOptions, HostDevice, HostStream, Minimums, Pacing, Sink, 
 use sndif::store::Direction;
 use sndif::v2::Interval;
 
-use crate::policy::{Permission, Route};
+use crate::policy::Route;
 
 /// Host side of a stream of one direction.
 pub(crate) struct Endpoint {
@@ -68,7 +68,7 @@ impl Endpoint {
 
     /// Returns true if the guest may use the device.
     pub(crate) fn is_granted(&self) -> bool {
-        self.route.permission == Permission::Granted
+        self.route.denied.is_none()
     }
 
     /// Changes the route; the device is kept if it stays the same. Returns true if the bounds of what may be opened

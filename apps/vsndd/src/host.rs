@@ -5,7 +5,7 @@ use std::io;
 
 use backend::{Frames, Geometry, Pace, Run};
 use control::EventKind;
-use host_audio::{ErrorKind, HostStream, Notice, Pacing, StreamLabel, StreamSpec};
+use host_audio::{ErrorKind, Fallback, HostStream, Notice, Pacing, StreamLabel, StreamSpec};
 use pcm::{Gain, Meter};
 use sndif::store::Direction;
 use tracing::{Level, debug, info, warn};
@@ -14,7 +14,7 @@ use crate::endpoint::{Device, Endpoint};
 use crate::flow::{self, Passage};
 use crate::gain::{Volumes, decibels};
 use crate::limiter::GuestLog;
-use crate::policy::{HostVolume, Permission, Route};
+use crate::policy::{HostVolume, Route};
 use crate::poller::{Poller, Watched};
 use crate::totals::Violation;
 use crate::turn::Turn;
@@ -109,14 +109,12 @@ impl HostSide {
             period_frames: geometry.period_frames(),
             buffer_frames: geometry.ring_frames(),
         };
-        let (device, watched) = match endpoint.route().permission {
-            Permission::Silent => (Device::Closed, None),
-            Permission::Granted | Permission::Refused => {
-                self.begin(endpoint, direction, &spec, turn).map_err(|error| {
-                    self.refused(turn, Some(&endpoint.route().device), &error);
-                    error.not_opened()
-                })?
-            }
+        let (device, watched) = match endpoint.route().denied {
+            Some(Fallback::Silence) => (Device::Closed, None),
+            None | Some(Fallback::Refuse) => self.begin(endpoint, direction, &spec, turn).map_err(|error| {
+                self.refused(turn, Some(&endpoint.route().device), &error);
+                error.not_opened()
+            })?,
         };
         (self.device, self.watched) = (device, watched);
         self.attached = endpoint.route().device.to_string();

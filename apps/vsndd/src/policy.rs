@@ -3,22 +3,13 @@
 use std::collections::HashSet;
 
 use backend::HostLimits;
-use config::{Asker, Config, Instead, Limits};
-use host_audio::{DeviceSpec, WhenAbsent};
+use config::{Asker, Config, Limits};
+use host_audio::{DeviceSpec, Fallback};
 use sndif::FormatSet;
 use sndif::store::Direction;
 
 use crate::overrides::Overrides;
 use crate::unique_id;
-
-/// Permission of a guest to use a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Permission {
-    Granted,
-    /// The guest gets silence in real time, and is not told.
-    Silent,
-    Refused,
-}
 
 /// The host's part of a stream's volume.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -46,8 +37,9 @@ impl HostVolume {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Route {
     pub(crate) device: DeviceSpec,
-    pub(crate) permission: Permission,
-    pub(crate) absent: WhenAbsent,
+    /// Treatment of the stream if its guest may not use it; the guest is not told of silence.
+    pub(crate) denied: Option<Fallback>,
+    pub(crate) absent: Fallback,
     pub(crate) volume: HostVolume,
     /// Role of the stream on a sound server.
     pub(crate) role: Option<String>,
@@ -55,6 +47,11 @@ pub(crate) struct Route {
 }
 
 impl Route {
+    /// Returns true if the stream cannot be opened because its guest may not use it.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.denied == Some(Fallback::Refuse)
+    }
+
     /// The host's bounds for OPEN.
     pub(crate) fn host_limits(&self) -> HostLimits {
         HostLimits {
@@ -125,12 +122,8 @@ impl Policy {
         let named = || if trusted { unique_id::device(asker.unique_id) } else { None };
         Route {
             device: moved.or_else(named).unwrap_or_else(|| device.clone()),
-            permission: match (granted, denied) {
-                (true, _) => Permission::Granted,
-                (false, Instead::Silence) => Permission::Silent,
-                (false, Instead::Refuse) => Permission::Refused,
-            },
-            absent: absent.into(),
+            denied: (!granted).then_some(denied),
+            absent,
             volume: HostVolume {
                 millidecibels: decided.volume_mdb.or(volume).unwrap_or(0),
                 max,
@@ -171,7 +164,7 @@ mod tests {
     }
 
     fn granted(text: &str, direction: Direction) -> bool {
-        route(text, direction).permission == Permission::Granted
+        route(text, direction).denied.is_none()
     }
 
     #[test]
@@ -192,10 +185,10 @@ mod tests {
 
     #[test]
     fn a_stream_without_its_device_is_refused_unless_silence_is_asked_for() {
-        assert_eq!(route("", Direction::Playback).absent, WhenAbsent::Refuse);
-        assert_eq!(route("when-absent = \"silence\"", Direction::Playback).absent, WhenAbsent::Silence);
+        assert_eq!(route("", Direction::Playback).absent, Fallback::Refuse);
+        assert_eq!(route("when-absent = \"silence\"", Direction::Playback).absent, Fallback::Silence);
         let rule = "when-absent = \"silence\"\n[[rule]]\npcm = 1\nwhen-absent = \"refuse\"";
-        assert_eq!(route(rule, Direction::Capture).absent, WhenAbsent::Refuse);
+        assert_eq!(route(rule, Direction::Capture).absent, Fallback::Refuse);
     }
 
     #[test]
@@ -250,10 +243,10 @@ mod tests {
 
     #[test]
     fn what_is_denied_is_refused_or_silent_as_configured() {
-        assert_eq!(route("", Direction::Capture).permission, Permission::Refused);
-        assert_eq!(route("when-denied = \"silence\"", Direction::Capture).permission, Permission::Silent);
+        assert_eq!(route("", Direction::Capture).denied, Some(Fallback::Refuse));
+        assert_eq!(route("when-denied = \"silence\"", Direction::Capture).denied, Some(Fallback::Silence));
         let rule = "when-denied = \"silence\"\n[[rule]]\npcm = 1\nwhen-denied = \"refuse\"";
-        assert_eq!(route(rule, Direction::Capture).permission, Permission::Refused);
+        assert_eq!(route(rule, Direction::Capture).denied, Some(Fallback::Refuse));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use xen::{DomainId, EventChannel, Xen};
 
 use crate::card::{Described, Kind, StreamNodes};
 use crate::endpoint::Endpoint;
-use crate::policy::{Permission, Route};
+use crate::policy::Route;
 use crate::poller::Poller;
 use crate::quota::Account;
 use crate::transport::Attached;
@@ -101,7 +101,7 @@ impl Asked<'_> {
     fn v0_config(&self, direction: Option<Direction>, sink: &Endpoint, source: &Endpoint) -> backend::v0::StreamConfig {
         let limits = |endpoint: &Endpoint, wanted| {
             let used = direction.is_none_or(|direction| direction == wanted);
-            let permitted = endpoint.route().permission != Permission::Refused;
+            let permitted = !endpoint.route().is_refused();
             (permitted && used).then(|| endpoint.limits(&self.label, wanted))
         };
         backend::v0::StreamConfig {
@@ -121,7 +121,7 @@ impl Asked<'_> {
                 host: endpoint.route().host_limits(),
                 control_bytes: described.control_bytes,
             },
-            permitted: endpoint.route().permission != Permission::Refused,
+            permitted: !endpoint.route().is_refused(),
             write_hold_off: described.write_hold_off,
         }
     }

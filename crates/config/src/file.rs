@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use host_audio::DeviceSpec;
+use host_audio::{DeviceSpec, Fallback};
 use serde::Deserialize;
 use sndif::Protocol;
 use sndif::store::Direction;
@@ -10,7 +10,7 @@ use sndif::store::Direction;
 use crate::asker::Asker;
 use crate::limits::Limits;
 use crate::rule::{self, Rule};
-use crate::value::{self, Instead, ListenAddress};
+use crate::value::{self, FallbackWord, ListenAddress};
 use crate::worker::Worker;
 
 /// The daemon's configuration: everything that the host decides.
@@ -28,9 +28,11 @@ pub struct Config {
     /// True if guests may capture.
     pub capture: bool,
     /// Treatment of a stream that is opened though its guest may not use it.
-    pub when_denied: Instead,
+    #[serde(deserialize_with = "FallbackWord::deserialize")]
+    pub when_denied: Fallback,
     /// Treatment of a stream that is opened while its device is absent.
-    pub when_absent: Instead,
+    #[serde(deserialize_with = "FallbackWord::deserialize")]
+    pub when_absent: Fallback,
     /// The host's volume, which is added to the guest's, in 0.001 dB.
     #[serde(rename = "volume-db", deserialize_with = "value::decibels")]
     pub volume_mdb: Option<i32>,
@@ -66,8 +68,8 @@ impl Default for Config {
             source: DeviceSpec::Null,
             playback: true,
             capture: false,
-            when_denied: Instead::Refuse,
-            when_absent: Instead::Refuse,
+            when_denied: Fallback::Refuse,
+            when_absent: Fallback::Refuse,
             volume_mdb: None,
             muted: false,
             volume_max_mdb: None,

@@ -25,7 +25,7 @@ pub use file::{Config, Control, Metrics};
 pub use limits::Limits;
 pub use rule::{DomainSelector, Rule};
 pub use source::{ConfigSource, DEFAULT_CONFIG, Settings};
-pub use value::{Instead, ListenAddress};
+pub use value::ListenAddress;
 pub use worker::Worker;
 
 /// A file with all keys, each with a comment; also the text of the manual page vsndd.toml(5).

@@ -3,14 +3,14 @@
 use std::fmt;
 
 use glob::{MatchOptions, Pattern};
-use host_audio::DeviceSpec;
+use host_audio::{DeviceSpec, Fallback};
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
 use sndif::Protocol;
 
 use crate::asker::Asker;
 use crate::limits::Limits;
-use crate::value::{self, Instead};
+use crate::value;
 
 /// Settings for the streams that the rule matches.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -35,13 +35,15 @@ pub struct Rule {
     /// Replaces [`crate::Config::capture`].
     pub capture: Option<bool>,
     /// Replaces [`crate::Config::when_denied`].
-    pub when_denied: Option<Instead>,
+    #[serde(deserialize_with = "value::optional_fallback")]
+    pub when_denied: Option<Fallback>,
     /// Protocol that the card speaks, whatever its nodes say. The protocol is that of a whole card: a rule with this
     /// key names no PCM device or stream.
     #[serde(deserialize_with = "value::protocol")]
     pub protocol: Option<Protocol>,
     /// Replaces [`crate::Config::when_absent`].
-    pub when_absent: Option<Instead>,
+    #[serde(deserialize_with = "value::optional_fallback")]
+    pub when_absent: Option<Fallback>,
     /// Replaces [`crate::Config::volume_mdb`].
     #[serde(rename = "volume-db", deserialize_with = "value::decibels")]
     pub volume_mdb: Option<i32>,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use host_audio::{DeviceSpec, WhenAbsent};
+use host_audio::{DeviceSpec, Fallback};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 use sndif::store::Rates;
@@ -28,31 +28,24 @@ impl fmt::Display for ListenAddress {
     }
 }
 
-/// Treatment of a stream that cannot be opened as requested.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Instead {
-    /// The stream is not opened.
-    Refuse,
-    /// The stream plays to nobody, or captures silence, in real time.
-    Silence,
-}
-
-impl From<Instead> for WhenAbsent {
-    fn from(instead: Instead) -> Self {
-        match instead {
-            Instead::Refuse => Self::Refuse,
-            Instead::Silence => Self::Silence,
-        }
-    }
-}
-
 pub(crate) fn device<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DeviceSpec, D::Error> {
     String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
 }
 
 pub(crate) fn optional_device<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DeviceSpec>, D::Error> {
     device(deserializer).map(Some)
+}
+
+/// Words of the file for a [`Fallback`].
+#[derive(Deserialize)]
+#[serde(remote = "Fallback", rename_all = "kebab-case")]
+pub(crate) enum FallbackWord {
+    Refuse,
+    Silence,
+}
+
+pub(crate) fn optional_fallback<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Fallback>, D::Error> {
+    FallbackWord::deserialize(deserializer).map(Some)
 }
 
 pub(crate) fn protocol<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Protocol>, D::Error> {

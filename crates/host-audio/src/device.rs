@@ -79,13 +79,14 @@ pub struct Minimums {
     pub buffer_frames: u32,
 }
 
-/// Treatment of a stream that is opened while its device is absent.
+/// Treatment of a stream that cannot be opened as requested: its device is absent, or its guest may not use it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum WhenAbsent {
+pub enum Fallback {
     /// The stream is not opened.
     #[default]
     Refuse,
-    /// The stream plays to nobody, or captures silence, until the device is there.
+    /// The stream plays to nobody, or captures silence, in real time. Where its device is absent, that ends when the
+    /// device is there.
     Silence,
 }
 
@@ -93,7 +94,7 @@ pub enum WhenAbsent {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceOptions {
     /// Treatment of a stream that is opened while the device is absent.
-    pub absent: WhenAbsent,
+    pub absent: Fallback,
     /// Name of the stream where the host shows its streams; empty for a name made of its [`StreamLabel`].
     pub title: String,
     /// Role of the stream on a server (`media.role`: `music`, `game`, …). None by default, because servers treat all
@@ -107,7 +108,7 @@ pub struct DeviceOptions {
 
 impl Default for DeviceOptions {
     fn default() -> Self {
-        Self { absent: WhenAbsent::default(), title: String::new(), role: None, patience: Duration::from_secs(1) }
+        Self { absent: Fallback::default(), title: String::new(), role: None, patience: Duration::from_secs(1) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! State shared by the control thread and a device's thread: flags, counters, two eventfds.
 
 use super::event::Event;
-use crate::{Direction, Error, Notice, ServerVolume, WhenAbsent};
+use crate::{Direction, Error, Fallback, Notice, ServerVolume};
 use rustix::event::{PollFd, Timespec, poll};
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,7 +21,7 @@ const MOST_NOTICES: usize = 16;
 pub(crate) struct Mode {
     pub name: String,
     pub direction: Direction,
-    pub absent: WhenAbsent,
+    pub absent: Fallback,
     /// Time that a stream waits for the device to open.
     pub patience: Duration,
 }

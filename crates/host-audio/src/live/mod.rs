@@ -40,8 +40,8 @@ pub(crate) use link::{Mode, wait_for};
 pub(crate) use queue::queue_frames;
 
 use crate::{
-    Capabilities, DeviceOptions, Direction, Error, HostDevice, Minimums, ServerVolume, Sink, Source, StreamLabel,
-    StreamSpec, WhenAbsent,
+    Capabilities, DeviceOptions, Direction, Error, Fallback, HostDevice, Minimums, ServerVolume, Sink, Source,
+    StreamLabel, StreamSpec,
 };
 use known::Known;
 use minimums::MinimumsCache;
@@ -174,7 +174,7 @@ pub(crate) trait Driver: Send + Sync + 'static {
 /// A driver's device as a [`HostDevice`].
 pub(crate) struct LiveDevice<D> {
     driver: Arc<D>,
-    absent: WhenAbsent,
+    absent: Fallback,
     patience: Duration,
     known: Arc<Known>,
     minimums: Mutex<MinimumsCache>,

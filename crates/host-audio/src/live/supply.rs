@@ -6,7 +6,7 @@ use super::link::Link;
 use super::reopen::Opener;
 use super::watch::Watch;
 use super::{Fault, Opened};
-use crate::{Error, Notice, WhenAbsent};
+use crate::{Error, Fallback, Notice};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -213,7 +213,7 @@ where
     /// Decides about a stream whose device is absent when the stream is opened.
     fn go_without(&mut self, error: Error) {
         self.undecided_until = None;
-        if self.link.mode().absent == WhenAbsent::Refuse {
+        if self.link.mode().absent == Fallback::Refuse {
             self.link.decide(Err(error));
         } else {
             self.link.notify(Notice::Lost(error));

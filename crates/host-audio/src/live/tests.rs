@@ -7,7 +7,7 @@ use super::player::Player;
 use super::recorder::Recorder;
 use super::reopen::Opener;
 use super::*;
-use crate::{ErrorKind, HostStream, Notice, WhenAbsent};
+use crate::{ErrorKind, Fallback, HostStream, Notice};
 use sndif::Format;
 use std::collections::VecDeque;
 
@@ -168,7 +168,7 @@ fn is_lost(notice: Option<Notice>, kind: &ErrorKind) -> bool {
 
 fn mode(direction: Direction) -> Mode {
     // Each mode has a name of its own: opening waits for devices closed under the same name.
-    Mode { name: format!("{:?}", Instant::now()), direction, absent: WhenAbsent::Silence, patience: PATIENCE }
+    Mode { name: format!("{:?}", Instant::now()), direction, absent: Fallback::Silence, patience: PATIENCE }
 }
 
 fn open(script: &Shared) -> Result<Scripted, Error> {
@@ -602,7 +602,7 @@ fn over_hours_each_position_follows_its_device_and_nothing_accumulates() {
 }
 
 /// A stream whose device opens only when it is told to, and that does not wait for the device.
-fn slow(absent: WhenAbsent) -> (Playing, std::sync::mpsc::Sender<()>, Result<(), Error>) {
+fn slow(absent: Fallback) -> (Playing, std::sync::mpsc::Sender<()>, Result<(), Error>) {
     let script = Shared::default();
     let shared = Arc::clone(&script);
     let (let_it, held) = std::sync::mpsc::channel();
@@ -621,10 +621,10 @@ fn slow(absent: WhenAbsent) -> (Playing, std::sync::mpsc::Sender<()>, Result<(),
 
 #[test]
 fn a_device_that_opens_too_slowly_is_refused_or_used_when_it_is_open() {
-    let (_playing, let_it, begun) = slow(WhenAbsent::Refuse);
+    let (_playing, let_it, begun) = slow(Fallback::Refuse);
     assert!(matches!(&begun, Err(error) if *error.kind() == ErrorKind::Slow), "{begun:?}");
     let_it.send(()).unwrap();
-    let (mut playing, let_it, begun) = slow(WhenAbsent::Silence);
+    let (mut playing, let_it, begun) = slow(Fallback::Silence);
     begun.unwrap();
     assert!(is_lost(playing.sink.notice(), &ErrorKind::Slow));
     playing.steps(1_000);

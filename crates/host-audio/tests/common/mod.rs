@@ -3,8 +3,8 @@
 #![allow(dead_code, reason = "every test uses a part")]
 
 use host_audio::{
-    DeviceOptions, DeviceSpec, Error, HostDevice, HostStream, Notice, Pacing, Sink, Source, StreamLabel, StreamSpec,
-    WhenAbsent,
+    DeviceOptions, DeviceSpec, Error, Fallback, HostDevice, HostStream, Notice, Pacing, Sink, Source, StreamLabel,
+    StreamSpec,
 };
 use rustix::event::{PollFd, PollFlags, poll};
 use sndif::Format;
@@ -28,7 +28,7 @@ pub fn device(name: &str) -> Box<dyn HostDevice> {
 /// A device as the daemon uses it where streams go on silently while it is absent: with the default patience, so that
 /// the device may be lost for a while on a busy machine like any other.
 pub fn silent_device(name: &str) -> Box<dyn HostDevice> {
-    device_with(name, DeviceOptions { absent: WhenAbsent::Silence, ..DeviceOptions::default() })
+    device_with(name, DeviceOptions { absent: Fallback::Silence, ..DeviceOptions::default() })
 }
 
 /// A device whose streams have a role on a server.
