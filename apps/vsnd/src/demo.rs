@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use clap_complete::ArgValueCandidates;
 use host_audio::wav::{self, WavAudio};
-use host_audio::{DeviceOptions, DeviceSpec, Direction, StreamLabel};
+use host_audio::{DeviceOptions, DeviceSpec, Direction, StreamAddress};
 use indicatif::ProgressBar;
 use program::{ExitStatus, Failure};
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -96,7 +96,7 @@ impl Demo<'_> {
             other => (other.parse().map_err(Failure::with(ExitStatus::Usage))?, false),
         };
         // The daemon would go on without the device, for the sake of other guests; here there are none.
-        let nobody = StreamLabel { domain: 0, card: 0, pcm: 0, stream: 0 };
+        let nobody = StreamAddress { domain: 0, card: 0, pcm: 0, stream: 0 };
         let device = sink.device(&DeviceOptions { patience: PATIENCE, ..DeviceOptions::default() });
         device.check(&nobody, Direction::Playback).map_err(Failure::with(ExitStatus::HostDevice))?;
         let total = frames(&expected);

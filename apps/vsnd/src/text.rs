@@ -1,6 +1,7 @@
 //! Words for people about what the daemon reports.
 
 use ::control::{Card, Direction, Guest, Run, Status, Stream, Target};
+use sndif::store::StreamAddress;
 
 /// Placeholder for a value that does not exist.
 pub(crate) const NOTHING: &str = "-";
@@ -27,9 +28,9 @@ pub(crate) fn domain_of(status: &Status, guest: &Guest) -> String {
     guest.name.as_ref().filter(clear).cloned().unwrap_or_else(|| guest.domain.to_string())
 }
 
-/// The target that names one stream.
-pub(crate) fn target_of(domain: &str, card: u32, stream: &Stream) -> Target {
-    Target { domain: domain.to_owned(), card: Some(card), pcm: Some(stream.pcm), stream: Some(stream.stream) }
+/// The target that names one stream; `domain` is a name of its guest.
+pub(crate) fn target_of(domain: &str, stream: StreamAddress) -> Target {
+    Target { domain: domain.to_owned(), part: stream.into() }
 }
 
 pub(crate) fn direction(stream: &Stream) -> &'static str {
@@ -163,11 +164,6 @@ pub(crate) fn uptime(milliseconds: u64) -> String {
 /// A number with its noun.
 pub(crate) fn count(number: u64, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
-}
-
-/// Every stream of a status.
-pub(crate) fn streams(status: &Status) -> impl Iterator<Item = &Stream> {
-    status.guests.iter().flat_map(|guest| &guest.cards).flat_map(|card| &card.streams)
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ mod arrange;
 mod ascii;
 mod columns;
 mod fit;
-mod ids;
 mod keys;
 mod link;
 mod meter;

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display};
 
 use config::Asker;
-use sndif::store::{node, number};
+use sndif::store::{StreamAddress, node, number};
 use sndif::{Protocol, XenbusState, v0};
 use tracing::{info, warn};
 use xen::DomainId;
@@ -16,6 +16,13 @@ use crate::limiter::GuestLog;
 pub(crate) struct DeviceId {
     pub(crate) guest: DomainId,
     pub(crate) card: u32,
+}
+
+impl DeviceId {
+    /// Address of one of the card's streams.
+    pub(crate) fn stream(self, nodes: &StreamNodes) -> StreamAddress {
+        StreamAddress { domain: self.guest.0, card: self.card, pcm: nodes.pcm, stream: nodes.stream }
+    }
 }
 
 impl Display for DeviceId {
@@ -225,13 +232,11 @@ impl Identity {
 
     /// The guest as one that asks for a stream of a card, or for the card.
     pub(crate) fn asker<'a>(&'a self, id: DeviceId, nodes: Option<&'a StreamNodes>) -> Asker<'a> {
+        let whole = StreamAddress { domain: id.guest.0, card: id.card, pcm: 0, stream: 0 };
         Asker {
-            domain: id.guest.0,
+            stream: nodes.map_or(whole, |nodes| id.stream(nodes)),
             name: self.name.as_deref(),
             uuid: self.uuid.as_deref(),
-            card: id.card,
-            pcm: nodes.map_or(0, |nodes| nodes.pcm),
-            stream: nodes.map_or(0, |nodes| nodes.stream),
             unique_id: nodes.map_or("", StreamNodes::label),
         }
     }

@@ -1,7 +1,7 @@
 //! A stream's host side: the route that the policy chose, and the device that it leads to.
 
 use backend::{DeviceLimits, Pace};
-use host_audio::{DeviceOptions, HostDevice, HostStream, Minimums, Pacing, Sink, Source, StreamLabel, StreamSpec};
+use host_audio::{DeviceOptions, HostDevice, HostStream, Minimums, Pacing, Sink, Source, StreamAddress, StreamSpec};
 use sndif::store::Direction;
 use sndif::v2::Interval;
 
@@ -86,7 +86,7 @@ impl Endpoint {
     /// Begins to open the device, without waiting for it: [`HostStream::opened`] tells the result.
     pub(crate) fn open(
         &self,
-        who: &StreamLabel,
+        who: &StreamAddress,
         direction: Direction,
         spec: &StreamSpec,
     ) -> Result<Device, host_audio::Error> {
@@ -103,7 +103,7 @@ impl Endpoint {
     }
 
     /// Capabilities of the device, within the host's bounds; if they cannot be found out now, OPEN will tell.
-    pub(crate) fn limits(&self, who: &StreamLabel, direction: Direction) -> DeviceLimits {
+    pub(crate) fn limits(&self, who: &StreamAddress, direction: Direction) -> DeviceLimits {
         let mut limits = match self.device.capabilities(who, direction) {
             Ok(capabilities) => DeviceLimits {
                 formats: capabilities.formats,

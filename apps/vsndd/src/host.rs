@@ -5,7 +5,7 @@ use std::io;
 
 use backend::{Frames, Geometry, Pace, Run};
 use control::EventKind;
-use host_audio::{ErrorKind, Fallback, HostStream, Notice, Pacing, StreamLabel, StreamSpec};
+use host_audio::{ErrorKind, Fallback, HostStream, Notice, Pacing, StreamAddress, StreamSpec};
 use pcm::{Gain, Meter};
 use sndif::store::Direction;
 use tracing::{Level, debug, info, warn};
@@ -21,7 +21,7 @@ use crate::turn::Turn;
 
 /// The host's side of a stream.
 pub(crate) struct HostSide {
-    label: StreamLabel,
+    label: StreamAddress,
     device: Device,
     /// Watch of the device's descriptor, if there is one.
     watched: Option<Watched>,
@@ -76,7 +76,7 @@ impl NotBegun {
 }
 
 impl HostSide {
-    pub(crate) fn new(label: StreamLabel, log: GuestLog) -> Self {
+    pub(crate) fn new(label: StreamAddress, log: GuestLog) -> Self {
         Self {
             label,
             device: Device::Closed,
@@ -394,7 +394,7 @@ impl HostSide {
         self.device_result(result, core, turn);
     }
 
-    pub(crate) fn label(&self) -> StreamLabel {
+    pub(crate) fn label(&self) -> StreamAddress {
         self.label
     }
 
@@ -549,7 +549,7 @@ mod tests {
 
     #[test]
     fn a_message_that_is_not_logged_is_not_formatted() {
-        let label = StreamLabel { domain: 5, card: 0, pcm: 0, stream: 0 };
+        let label = StreamAddress { domain: 5, card: 0, pcm: 0, stream: 0 };
         let mut host = HostSide::new(label, GuestLog::default());
         while host.warn(0, "a guest's fault") {}
         assert!(!host.warn(0, Unwanted));

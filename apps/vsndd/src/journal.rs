@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use control::{Event, EventKind};
-use host_audio::StreamLabel;
+use control::{Event, EventKind, Part};
+use sndif::store::StreamAddress;
+use xen::DomainId;
 
 use crate::device::DeviceId;
 use crate::totals::Totals;
@@ -18,21 +19,25 @@ const AUDITED: usize = 256;
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Subject {
     pub(crate) domain: Option<u16>,
-    pub(crate) card: Option<u32>,
-    pub(crate) pcm: Option<u8>,
-    pub(crate) stream: Option<u8>,
+    pub(crate) part: Part,
+}
+
+impl Subject {
+    /// A guest, or a part of it.
+    pub(crate) fn of(guest: DomainId, part: Part) -> Self {
+        Self { domain: Some(guest.0), part }
+    }
 }
 
 impl From<DeviceId> for Subject {
     fn from(id: DeviceId) -> Self {
-        Self { domain: Some(id.guest.0), card: Some(id.card), ..Self::default() }
+        Self::of(id.guest, Part { card: Some(id.card), ..Part::default() })
     }
 }
 
-impl From<StreamLabel> for Subject {
-    fn from(label: StreamLabel) -> Self {
-        let StreamLabel { domain, card, pcm, stream } = label;
-        Self { domain: Some(domain), card: Some(card.into()), pcm: Some(pcm), stream: Some(stream) }
+impl From<StreamAddress> for Subject {
+    fn from(stream: StreamAddress) -> Self {
+        Self::of(DomainId(stream.domain), stream.into())
     }
 }
 
@@ -62,7 +67,7 @@ impl Journal {
         device: Option<&str>,
         text: impl Into<String>,
     ) {
-        let Subject { domain, card, pcm, stream } = subject.into();
+        let Subject { domain, part: Part { card, pcm, stream } } = subject.into();
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let time_ms = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
         self.take(Event {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use xen::DomainId;
 
 use crate::device::Identity;
-use crate::overrides::{Entry, Override, Overrides, Part};
+use crate::overrides::{Entry, Override, Overrides};
 
 /// Name of the file in the directory for state.
 const FILE: &str = "overrides.json";
@@ -186,12 +186,11 @@ impl Kept {
     /// Forgets the overrides of the streams that a target names, `there` being the running guests that it names;
     /// returns their number.
     pub(crate) fn forget(&mut self, target: &Target, there: &[Who]) -> usize {
-        let part = Part::from(target);
         let there: Vec<usize> = there.iter().filter_map(|who| self.find(who)).collect();
         let mut forgotten = 0;
         for (index, guest) in self.guests.iter_mut().enumerate() {
             if there.contains(&index) || guest.is_named_by(target) {
-                forgotten += guest.overrides.forget(&part);
+                forgotten += guest.overrides.forget(&target.part);
             }
         }
         self.tidy();
@@ -214,8 +213,8 @@ impl Kept {
             let domain = kept.called();
             let guest = numbers.iter().find(|(its, _)| *its == index).map(|(_, guest)| *guest);
             over.extend(kept.overrides.expire(now_ms).into_iter().map(|entry| {
-                let Part { card, pcm, stream } = entry.part;
-                Over { guest, target: Target { domain: domain.clone(), card, pcm, stream }, entry }
+                let target = Target { domain: domain.clone(), part: entry.part };
+                Over { guest, target, entry }
             }));
         }
         self.tidy();
@@ -230,10 +229,8 @@ impl Kept {
     /// All overrides, each with its target and its end.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Target, &Override, Option<u64>)> {
         self.guests.iter().flat_map(|guest| {
-            guest.overrides.iter().map(|Entry { part, value, until_ms }| {
-                let Part { card, pcm, stream } = *part;
-                (Target { domain: guest.called(), card, pcm, stream }, value, *until_ms)
-            })
+            let target = move |part| Target { domain: guest.called(), part };
+            guest.overrides.iter().map(move |Entry { part, value, until_ms }| (target(*part), value, *until_ms))
         })
     }
 
@@ -289,6 +286,8 @@ pub(crate) fn file_in(directory: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+
+    use control::Part;
 
     use super::*;
 

@@ -4,7 +4,7 @@
 //! forgotten. The latest wins.
 
 use config::Asker;
-use control::Target;
+use control::Part;
 use host_audio::DeviceSpec;
 use serde::{Deserialize, Serialize};
 use sndif::store::Direction;
@@ -81,44 +81,11 @@ mod device {
     }
 }
 
-/// The streams of a guest that an override is about: a field that is `None` means all.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Part {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) card: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) pcm: Option<u8>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) stream: Option<u8>,
-}
-
-impl From<&Target> for Part {
-    fn from(target: &Target) -> Self {
-        let Target { card, pcm, stream, .. } = *target;
-        Self { card, pcm, stream }
-    }
-}
-
-impl Part {
-    /// Returns true if this stream is in the part.
-    pub(crate) fn has(&self, card: u32, pcm: u8, stream: u8) -> bool {
-        self.covers(&Self { card: Some(card), pcm: Some(pcm), stream: Some(stream) })
-    }
-
-    /// Returns true if everything in `other` is in the part.
-    fn covers(&self, other: &Self) -> bool {
-        fn holds<T: PartialEq>(ours: Option<T>, theirs: Option<T>) -> bool {
-            ours.is_none() || ours == theirs
-        }
-        holds(self.card, other.card) && holds(self.pcm, other.pcm) && holds(self.stream, other.stream)
-    }
-}
-
 /// An override, the streams that it is about and its end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Entry {
+    /// The streams of the guest that the override is about.
     #[serde(default)]
     pub(crate) part: Part,
     #[serde(rename = "override")]
@@ -161,7 +128,7 @@ impl Overrides {
     /// Overrides that hold for a stream.
     pub(crate) fn of(&self, asker: &Asker<'_>) -> Decided {
         let mut decided = Decided::default();
-        let about_it = |entry: &&Entry| entry.part.has(asker.card, asker.pcm, asker.stream);
+        let about_it = |entry: &&Entry| entry.part.has(asker.stream);
         for Entry { value, .. } in self.0.iter().filter(about_it) {
             match value {
                 Override::VolumeMdb(volume) => decided.volume_mdb = Some(*volume),
@@ -222,14 +189,18 @@ impl Overrides {
 
 #[cfg(test)]
 mod tests {
+    use control::Target;
+    use sndif::store::StreamAddress;
+
     use super::*;
 
     fn asker(card: u32, stream: u8) -> Asker<'static> {
-        Asker { domain: 5, name: None, uuid: None, card, pcm: 0, stream, unique_id: "" }
+        let stream = StreamAddress { domain: 5, card, pcm: 0, stream };
+        Asker { stream, name: None, uuid: None, unique_id: "" }
     }
 
     fn entry(target: &str, value: Override, until_ms: Option<u64>) -> Entry {
-        Entry { part: Part::from(&target.parse::<Target>().unwrap()), value, until_ms }
+        Entry { part: target.parse::<Target>().unwrap().part, value, until_ms }
     }
 
     #[test]

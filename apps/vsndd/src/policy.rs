@@ -139,18 +139,18 @@ impl Policy {
 mod tests {
     use std::path::Path;
 
+    use control::Part;
     use sndif::Protocol;
+    use sndif::store::StreamAddress;
 
     use super::*;
-    use crate::overrides::{Entry, Override, Part};
+    use crate::overrides::{Entry, Override};
 
+    const STREAM: StreamAddress = StreamAddress { domain: 5, card: 0, pcm: 1, stream: 2 };
     const ASKER: Asker<'static> = Asker {
-        domain: 5,
+        stream: STREAM,
         name: Some("studio"),
         uuid: Some("6c1f1d3e-0d5b-4f5b-9d0e-0f6d8a1b2c3d"),
-        card: 0,
-        pcm: 1,
-        stream: 2,
         unique_id: "",
     };
 
@@ -180,7 +180,10 @@ mod tests {
         let text = "[[rule]]\nprotocol = \"v0\"\n[[rule]]\ndomain = \"studio\"\ncard = 0\nprotocol = \"v2\"\n[[rule]]\ncard = 9\nprotocol = \"v0\"";
         let config = Config::parse(text, Path::new("f.toml")).unwrap();
         assert_eq!(config.protocol(&ASKER), Some(Protocol::V2));
-        assert_eq!(config.protocol(&Asker { card: 3, ..ASKER }), Some(Protocol::V0));
+        assert_eq!(
+            config.protocol(&Asker { stream: StreamAddress { card: 3, ..STREAM }, ..ASKER }),
+            Some(Protocol::V0)
+        );
     }
 
     #[test]
@@ -228,7 +231,10 @@ mod tests {
     #[test]
     fn rules_set_volume_and_mute_and_an_override_replaces_them() {
         let text = "volume-db = -3\nmuted = true\n[[rule]]\ndomain = \"studio\"\nvolume-db = -12.5\n[[rule]]\npcm = 1\nmuted = false";
-        let volume = |policy: &Policy, pcm| policy.route(&Asker { pcm, ..ASKER }, Direction::Playback).volume;
+        let volume = |policy: &Policy, pcm| {
+            let stream = StreamAddress { pcm, ..STREAM };
+            policy.route(&Asker { stream, ..ASKER }, Direction::Playback).volume
+        };
         let mut policy = policy(text);
         assert_eq!(volume(&policy, 1), HostVolume { millidecibels: -12_500, max: None, muted: false });
         assert!(volume(&policy, 0).muted);

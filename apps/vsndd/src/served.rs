@@ -1,7 +1,7 @@
 //! A connected stream, whatever its protocol.
 
 use backend::Offer;
-use host_audio::StreamLabel;
+use host_audio::StreamAddress;
 use sndif::store::Direction;
 use xen::{DomainId, EventChannel, Xen};
 
@@ -17,7 +17,7 @@ use crate::{v0, v2};
 /// A connected stream.
 pub(crate) struct Served {
     stream: Wire,
-    label: StreamLabel,
+    label: StreamAddress,
     /// Notifications that came from the guest.
     notifications: u64,
     /// True while the guest's event is being handled; its port is held until that is done.
@@ -38,7 +38,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) guest: DomainId,
     /// The guest's name, if it is known.
     pub(crate) name: Option<&'a str>,
-    pub(crate) label: StreamLabel,
+    pub(crate) label: StreamAddress,
     pub(crate) nodes: &'a StreamNodes,
 }
 
@@ -89,7 +89,7 @@ impl Asked<'_> {
 
     /// Host side of the stream, under a title made of guest, card and the stream's own name.
     fn endpoint(&self, route: Route) -> Endpoint {
-        let StreamLabel { domain, card, pcm, stream } = self.label;
+        let StreamAddress { domain, card, pcm, stream } = self.label;
         let guest = self.name.map_or_else(|| format!("domain {domain}"), str::to_owned);
         let name = match self.nodes.label() {
             "" => format!("PCM {pcm} stream {stream}"),

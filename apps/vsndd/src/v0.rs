@@ -5,7 +5,7 @@ use backend::Frames;
 use backend::v0::{Outcome, Ready, Stream as Core, StreamConfig};
 use config::Limits;
 use control::EventKind;
-use host_audio::StreamLabel;
+use host_audio::StreamAddress;
 use pcm::Gain;
 use sndif::store::Direction;
 use sndif::v0::{BackRing, PACKET_BYTES, Request, Response, Transfer};
@@ -56,7 +56,7 @@ impl GuestStream {
     /// A stream on a ring that the guest may have used with an earlier daemon.
     pub(crate) fn new(
         guest: DomainId,
-        label: StreamLabel,
+        label: StreamAddress,
         account: Account,
         config: StreamConfig,
         ring: Attached,

@@ -4,7 +4,7 @@
 use backend::{Frames, Geometry, Outcome, Stream as Core, StreamConfig};
 use config::Limits;
 use control::EventKind;
-use host_audio::{HostStream, StreamLabel};
+use host_audio::{HostStream, StreamAddress};
 use pcm::Gain;
 use sndif::Errno;
 use sndif::v2::{BackRing, EventProducer, Operation, Request, Response, Trigger};
@@ -62,7 +62,7 @@ pub(crate) struct GuestStream {
 impl GuestStream {
     pub(crate) fn new(
         guest: DomainId,
-        label: StreamLabel,
+        label: StreamAddress,
         account: Account,
         config: StreamConfig,
         shared: Shared,

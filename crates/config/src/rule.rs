@@ -7,6 +7,7 @@ use host_audio::{DeviceSpec, Fallback};
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
 use sndif::Protocol;
+use sndif::store::StreamAddress;
 
 use crate::asker::Asker;
 use crate::limits::Limits;
@@ -65,10 +66,11 @@ pub struct Rule {
 impl Rule {
     /// Returns true if the rule is about this stream.
     pub(crate) fn matches(&self, asker: &Asker<'_>) -> bool {
-        self.domain.as_ref().is_none_or(|domain| domain.selects(asker.domain, asker.name, asker.uuid))
-            && self.card.is_none_or(|card| card == asker.card)
-            && self.pcm.is_none_or(|pcm| pcm == asker.pcm)
-            && self.stream.is_none_or(|stream| stream == asker.stream)
+        let StreamAddress { domain, card, pcm, stream } = asker.stream;
+        self.domain.as_ref().is_none_or(|selector| selector.selects(domain, asker.name, asker.uuid))
+            && self.card.is_none_or(|wanted| wanted == card)
+            && self.pcm.is_none_or(|wanted| wanted == pcm)
+            && self.stream.is_none_or(|wanted| wanted == stream)
     }
 }
 

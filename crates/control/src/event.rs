@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Part;
+
 /// An event that an administrator may want to know about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
@@ -29,6 +31,14 @@ pub struct Event {
     pub device: Option<String>,
     /// Description in words.
     pub text: String,
+}
+
+impl Event {
+    /// The part of the guest that the event is about.
+    #[must_use]
+    pub fn part(&self) -> Part {
+        Part { card: self.card, pcm: self.pcm, stream: self.stream }
+    }
 }
 
 /// Kinds of events.

@@ -9,6 +9,7 @@
 mod client;
 mod event;
 mod message;
+mod part;
 mod socket;
 mod status;
 mod target;
@@ -16,6 +17,7 @@ mod target;
 pub use client::{Client, ClientError};
 pub use event::{Event, EventKind};
 pub use message::{FOR_SECONDS_MAX, LINE_BYTES_MAX, Reply, Request, Setting};
+pub use part::Part;
 pub use socket::{DEFAULT_SOCKET, socket_of};
 pub use status::{Card, Direction, Guest, Run, Status, Stream};
 pub use target::{ParseTargetError, Target};

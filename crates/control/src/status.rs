@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use sndif::store::StreamAddress;
 
 /// Everything that the daemon serves.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -21,6 +22,13 @@ pub struct Status {
     pub guests: Vec<Guest>,
 }
 
+impl Status {
+    /// All streams with their addresses.
+    pub fn streams(&self) -> impl Iterator<Item = (StreamAddress, &Stream)> {
+        self.guests.iter().flat_map(Guest::streams)
+    }
+}
+
 /// A guest.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Guest {
@@ -35,6 +43,18 @@ pub struct Guest {
     pub pid: u32,
     /// Cards of the guest, by their number.
     pub cards: Vec<Card>,
+}
+
+impl Guest {
+    /// The guest's streams with their addresses.
+    pub fn streams(&self) -> impl Iterator<Item = (StreamAddress, &Stream)> {
+        let domain = self.domain;
+        self.cards.iter().flat_map(move |Card { card, streams, .. }| {
+            let card = *card;
+            let address = move |of: &Stream| StreamAddress { domain, card, pcm: of.pcm, stream: of.stream };
+            streams.iter().map(move |stream| (address(stream), stream))
+        })
+    }
 }
 
 /// A card of a guest.

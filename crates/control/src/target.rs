@@ -6,17 +6,15 @@ use std::str::FromStr;
 use glob::{MatchOptions, Pattern};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::Part;
+
 /// `DOMAIN[/CARD[/PCM[/STREAM]]]`: a guest, or a part of it; with a pattern, several guests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// The guest's id, name or UUID; `*`, `?` and `[…]` stand for others, as in the rules of the configuration.
     pub domain: String,
-    /// The card's number.
-    pub card: Option<u32>,
-    /// The PCM device's index.
-    pub pcm: Option<u8>,
-    /// The stream's index.
-    pub stream: Option<u8>,
+    /// The streams of the guest.
+    pub part: Part,
 }
 
 /// A text that names no streams.
@@ -38,9 +36,8 @@ impl FromStr for Target {
             let mut parts = text.split('/');
             let domain = parts.next().filter(|domain| !domain.is_empty()).ok_or(())?.to_owned();
             Pattern::new(&domain).map_err(drop)?;
-            let target =
-                Self { domain, card: part(parts.next())?, pcm: part(parts.next())?, stream: part(parts.next())? };
-            parts.next().is_none().then_some(target).ok_or(())
+            let of_guest = Part { card: part(parts.next())?, pcm: part(parts.next())?, stream: part(parts.next())? };
+            parts.next().is_none().then_some(Self { domain, part: of_guest }).ok_or(())
         };
         parse().map_err(|()| ParseTargetError(text.to_owned()))
     }
@@ -49,7 +46,8 @@ impl FromStr for Target {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.domain)?;
-        let numbers = [self.card, self.pcm.map(u32::from), self.stream.map(u32::from)];
+        let Part { card, pcm, stream } = self.part;
+        let numbers = [card, pcm.map(u32::from), stream.map(u32::from)];
         numbers.into_iter().flatten().try_for_each(|number| write!(f, "/{number}"))
     }
 }
@@ -99,30 +97,15 @@ impl Target {
         self.pattern().is_some()
     }
 
-    /// Returns true if an event with these places lies wholly within the target.
-    #[must_use]
-    pub fn contains(&self, card: Option<u32>, pcm: Option<u8>, stream: Option<u8>) -> bool {
-        fn holds<T: PartialEq>(wanted: Option<T>, there: Option<T>) -> bool {
-            wanted.is_none() || wanted == there
-        }
-        holds(self.card, card) && holds(self.pcm, pcm) && holds(self.stream, stream)
-    }
-
     fn pattern(&self) -> Option<Pattern> {
         if self.domain.contains(['*', '?', '[']) { Pattern::new(&self.domain).ok() } else { None }
-    }
-
-    /// Returns true if the target covers this stream of the guest that it names.
-    #[must_use]
-    pub fn covers(&self, card: u32, pcm: u8, stream: u8) -> bool {
-        self.card.is_none_or(|wanted| wanted == card)
-            && self.pcm.is_none_or(|wanted| wanted == pcm)
-            && self.stream.is_none_or(|wanted| wanted == stream)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use sndif::store::StreamAddress;
+
     use super::*;
 
     #[test]
@@ -160,12 +143,13 @@ mod tests {
 
     #[test]
     fn a_target_covers_what_it_does_not_narrow_down() {
+        let stream = StreamAddress { domain: 5, card: 1, pcm: 0, stream: 2 };
         for (text, covered) in
             [("studio", true), ("studio/1", true), ("studio/1/0", true), ("studio/1/0/2", true), ("studio/0", false)]
         {
-            assert_eq!(text.parse::<Target>().unwrap().covers(1, 0, 2), covered, "{text}");
+            assert_eq!(text.parse::<Target>().unwrap().part.has(stream), covered, "{text}");
         }
-        assert!(!"studio/1/1".parse::<Target>().unwrap().covers(1, 0, 2));
-        assert!(!"studio/1/0/1".parse::<Target>().unwrap().covers(1, 0, 2));
+        assert!(!"studio/1/1".parse::<Target>().unwrap().part.has(stream));
+        assert!(!"studio/1/0/1".parse::<Target>().unwrap().part.has(stream));
     }
 }

@@ -2,31 +2,15 @@
 
 use crate::{Error, Sink, Source, StreamSpec};
 use sndif::FormatSet;
-pub use sndif::store::Direction;
-use std::fmt;
+pub use sndif::store::{Direction, StreamAddress};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// The guest's stream that a sink or source is for; names files, client names and log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct StreamLabel {
-    /// Domain id.
-    pub domain: u16,
-    /// Index of the virtual card within the domain.
-    pub card: u16,
-    /// Index of the PCM on the card.
-    pub pcm: u8,
-    /// Index of the stream on the PCM.
-    pub stream: u8,
-}
-
-impl StreamLabel {
-    /// Name of the stream on a server: its owner's `title`, or a name made of the label if that is empty. Without NUL.
-    pub(crate) fn titled(&self, title: &str) -> String {
-        match title {
-            "" => format!("domain {} card {} PCM {} stream {}", self.domain, self.card, self.pcm, self.stream),
-            title => title.replace('\0', " "),
-        }
+/// Name of a stream on a server: its owner's `title`, or a name made of the address if that is empty. Without NUL.
+pub(crate) fn titled(who: &StreamAddress, title: &str) -> String {
+    match title {
+        "" => format!("domain {} card {} PCM {} stream {}", who.domain, who.card, who.pcm, who.stream),
+        title => title.replace('\0', " "),
     }
 }
 
@@ -35,12 +19,6 @@ impl StreamLabel {
 #[must_use]
 pub fn identity(title: &str) -> String {
     format!("vsnd: {title}")
-}
-
-impl fmt::Display for StreamLabel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}/{}", self.domain, self.card, self.pcm, self.stream)
-    }
 }
 
 /// Capabilities of a device in one direction, for any stream.
@@ -95,7 +73,7 @@ pub enum Fallback {
 pub struct DeviceOptions {
     /// Treatment of a stream that is opened while the device is absent.
     pub absent: Fallback,
-    /// Name of the stream where the host shows its streams; empty for a name made of its [`StreamLabel`].
+    /// Name of the stream where the host shows its streams; empty for a name made of its address.
     pub title: String,
     /// Role of the stream on a server (`media.role`: `music`, `game`, …). None by default, because servers treat all
     /// streams of a role alike.
@@ -121,14 +99,14 @@ pub trait HostDevice: Send {
     ///
     /// # Errors
     /// The device is not there, or has no such direction.
-    fn capabilities(&self, who: &StreamLabel, direction: Direction) -> Result<Capabilities, Error>;
+    fn capabilities(&self, who: &StreamAddress, direction: Direction) -> Result<Capabilities, Error>;
 
     /// Checks that the device can be used in `direction` now, for a message at the start of a program. May wait a
     /// second.
     ///
     /// # Errors
     /// The fault, and what helps.
-    fn check(&self, who: &StreamLabel, direction: Direction) -> Result<(), Error> {
+    fn check(&self, who: &StreamAddress, direction: Direction) -> Result<(), Error> {
         self.capabilities(who, direction).map(drop)
     }
 
@@ -145,11 +123,11 @@ pub trait HostDevice: Send {
     ///
     /// # Errors
     /// The device is not there, is in use, or cannot do what `spec` says.
-    fn begin_sink(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Sink>, Error>;
+    fn begin_sink(&self, who: &StreamAddress, spec: &StreamSpec) -> Result<Box<dyn Sink>, Error>;
 
     /// Begins to open the device for capture, like [`begin_sink`](Self::begin_sink).
     ///
     /// # Errors
     /// Same as [`begin_sink`](Self::begin_sink).
-    fn begin_source(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Source>, Error>;
+    fn begin_source(&self, who: &StreamAddress, spec: &StreamSpec) -> Result<Box<dyn Source>, Error>;
 }

@@ -53,17 +53,21 @@ struct NotBuilt(&'static str);
 
 #[cfg(not(all(feature = "alsa", feature = "pipewire")))]
 impl HostDevice for NotBuilt {
-    fn capabilities(&self, _: &crate::StreamLabel, _: crate::Direction) -> Result<crate::Capabilities, crate::Error> {
+    fn capabilities(&self, _: &crate::StreamAddress, _: crate::Direction) -> Result<crate::Capabilities, crate::Error> {
         Err(crate::Error::not_built(self.0))
     }
 
-    fn begin_sink(&self, _: &crate::StreamLabel, _: &crate::StreamSpec) -> Result<Box<dyn crate::Sink>, crate::Error> {
+    fn begin_sink(
+        &self,
+        _: &crate::StreamAddress,
+        _: &crate::StreamSpec,
+    ) -> Result<Box<dyn crate::Sink>, crate::Error> {
         Err(crate::Error::not_built(self.0))
     }
 
     fn begin_source(
         &self,
-        _: &crate::StreamLabel,
+        _: &crate::StreamAddress,
         _: &crate::StreamSpec,
     ) -> Result<Box<dyn crate::Source>, crate::Error> {
         Err(crate::Error::not_built(self.0))
@@ -77,7 +81,7 @@ mod tests {
     #[test]
     fn a_kind_of_device_that_was_left_out_is_named_with_what_builds_it_in() {
         let device = "pipewire".parse::<DeviceSpec>().unwrap().device(&DeviceOptions::default());
-        let who = crate::StreamLabel { domain: 1, card: 0, pcm: 0, stream: 0 };
+        let who = crate::StreamAddress { domain: 1, card: 0, pcm: 0, stream: 0 };
         let error = device.check(&who, crate::Direction::Playback).unwrap_err().to_string();
         assert!(error.contains("without PipeWire devices; the cargo feature `pipewire`"), "{error}");
     }

@@ -38,7 +38,7 @@ mod stream;
 mod stream_spec;
 pub mod wav;
 
-pub use device::{Capabilities, DeviceOptions, Direction, Fallback, HostDevice, Minimums, StreamLabel, identity};
+pub use device::{Capabilities, DeviceOptions, Direction, Fallback, HostDevice, Minimums, StreamAddress, identity};
 pub use error::{Error, ErrorKind};
 pub use libraries::libraries;
 pub use spec::{DeviceSpec, ParseDeviceError};

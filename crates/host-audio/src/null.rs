@@ -1,6 +1,6 @@
 //! The null device: discards what is played, gives silence.
 
-use crate::{Capabilities, Direction, Error, HostDevice, HostStream, Sink, Source, StreamLabel, StreamSpec};
+use crate::{Capabilities, Direction, Error, HostDevice, HostStream, Sink, Source, StreamAddress, StreamSpec};
 use sndif::{Format, FormatSet};
 
 /// The device `null`.
@@ -8,7 +8,7 @@ use sndif::{Format, FormatSet};
 pub(crate) struct NullDevice;
 
 impl HostDevice for NullDevice {
-    fn capabilities(&self, _who: &StreamLabel, _direction: Direction) -> Result<Capabilities, Error> {
+    fn capabilities(&self, _who: &StreamAddress, _direction: Direction) -> Result<Capabilities, Error> {
         Ok(Capabilities {
             formats: FormatSet::ALL,
             rates_hz: Capabilities::ANY_RATE_HZ,
@@ -16,17 +16,17 @@ impl HostDevice for NullDevice {
         })
     }
 
-    fn begin_sink(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Sink>, Error> {
+    fn begin_sink(&self, who: &StreamAddress, spec: &StreamSpec) -> Result<Box<dyn Sink>, Error> {
         Ok(Box::new(self.open(who, spec)?))
     }
 
-    fn begin_source(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Source>, Error> {
+    fn begin_source(&self, who: &StreamAddress, spec: &StreamSpec) -> Result<Box<dyn Source>, Error> {
         Ok(Box::new(self.open(who, spec)?))
     }
 }
 
 impl NullDevice {
-    fn open(self, who: &StreamLabel, spec: &StreamSpec) -> Result<Null, Error> {
+    fn open(self, who: &StreamAddress, spec: &StreamSpec) -> Result<Null, Error> {
         if !self.capabilities(who, Direction::Playback)?.allow(spec) {
             return Err(Error::unsupported("null", spec, "a frame must have 1 byte or more, a rate 1 to 768000 Hz"));
         }

@@ -1,9 +1,9 @@
 //! The null device.
 
-use host_audio::{DeviceOptions, DeviceSpec, Direction, Pacing, StreamLabel, StreamSpec};
+use host_audio::{DeviceOptions, DeviceSpec, Direction, Pacing, StreamAddress, StreamSpec};
 use sndif::{Format, FormatSet};
 
-const WHO: StreamLabel = StreamLabel { domain: 7, card: 0, pcm: 0, stream: 0 };
+const WHO: StreamAddress = StreamAddress { domain: 7, card: 0, pcm: 0, stream: 0 };
 const SPEC: StreamSpec =
     StreamSpec { format: Format::U16Le, rate_hz: 48_000, channels: 1, period_frames: 480, buffer_frames: 4_800 };
 

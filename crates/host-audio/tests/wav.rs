@@ -1,7 +1,7 @@
 //! WAV files as sinks, as sources, and written directly.
 
 use host_audio::{
-    Capabilities, DeviceOptions, DeviceSpec, Direction, Error, HostDevice, Pacing, Sink, StreamLabel, StreamSpec,
+    Capabilities, DeviceOptions, DeviceSpec, Direction, Error, HostDevice, Pacing, Sink, StreamAddress, StreamSpec,
     finish_all, wav,
 };
 use pcm::Linear;
@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-const WHO: StreamLabel = StreamLabel { domain: 7, card: 1, pcm: 2, stream: 3 };
+const WHO: StreamAddress = StreamAddress { domain: 7, card: 1, pcm: 2, stream: 3 };
 const LONG: Duration = Duration::from_secs(10);
 
 fn spec(format: Format, channels: u8) -> StreamSpec {

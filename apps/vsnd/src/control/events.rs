@@ -79,7 +79,7 @@ impl Filter<'_> {
         }
         let Some(target) = target else { return Ok(true) };
         let Some(domain) = event.domain else { return Ok(false) };
-        Ok(self.names(target, domain)? && target.contains(event.card, event.pcm, event.stream))
+        Ok(self.names(target, domain)? && target.part.covers(&event.part()))
     }
 
     /// Returns true if the target names a guest, by its present name in the daemon; a guest that is gone is known by

@@ -90,7 +90,7 @@ fn table(status: &Status) -> String {
 }
 
 fn summary(status: &Status) -> String {
-    let running = text::streams(status).filter(|stream| text::runs(stream)).count();
+    let running = status.streams().filter(|(_, stream)| text::runs(stream)).count();
     let config = status.config.as_ref().map_or_else(|| "none".to_owned(), |path| path.display().to_string());
     format!(
         "vsndd {}, process {}, up {}, configuration {}\n{}, {}, {running} running\n",
@@ -99,7 +99,7 @@ fn summary(status: &Status) -> String {
         text::uptime(status.uptime_ms),
         text::plain(&config),
         text::count(status.guests.len() as u64, "guest"),
-        text::count(text::streams(status).count() as u64, "stream"),
+        text::count(status.streams().count() as u64, "stream"),
     )
 }
 

@@ -199,9 +199,8 @@ pub(super) fn named<'a>(status: &'a Status, target: &Target) -> Result<Vec<(Targ
     for guest in &status.guests {
         if target.names_guest(guest.domain, guest.name.as_deref(), guest.uuid.as_deref()) {
             let domain = text::domain_of(status, guest);
-            let all = guest.cards.iter().flat_map(|card| card.streams.iter().map(move |stream| (card.card, stream)));
-            let wanted = all.filter(|(card, stream)| target.covers(*card, stream.pcm, stream.stream));
-            streams.extend(wanted.map(|(card, stream)| (text::target_of(&domain, card, stream), stream)));
+            let wanted = guest.streams().filter(|(address, _)| target.part.has(*address));
+            streams.extend(wanted.map(|(address, stream)| (text::target_of(&domain, address), stream)));
         }
     }
     if streams.is_empty() {

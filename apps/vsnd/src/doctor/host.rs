@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use config::{Config, ConfigError, DEFAULT_CONFIG};
-use host_audio::{Capabilities, DeviceOptions, DeviceSpec, Direction, StreamLabel};
+use host_audio::{Capabilities, DeviceOptions, DeviceSpec, Direction, StreamAddress};
 
 use super::advice::Context;
 use super::cards::Survey;
@@ -214,7 +214,7 @@ fn ask(device: DeviceSpec, direction: Direction) -> mpsc::Receiver<Answer> {
     let (sender, receiver) = mpsc::channel();
     // Without a thread there is no answer either.
     let _ = std::thread::Builder::new().spawn(move || {
-        let nobody = StreamLabel { domain: 0, card: 0, pcm: 0, stream: 0 };
+        let nobody = StreamAddress { domain: 0, card: 0, pcm: 0, stream: 0 };
         let device = device.device(&DeviceOptions::default());
         let answer = device.check(&nobody, direction).and_then(|()| device.capabilities(&nobody, direction));
         drop(sender.send(answer));

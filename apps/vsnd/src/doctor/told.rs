@@ -69,7 +69,7 @@ impl Told {
 
     /// Findings: a daemon that could not be asked, and recent refusals that no success has followed.
     pub(super) fn findings(self) -> Vec<Finding> {
-        let stream = |event: &Event| (event.domain, event.card, event.pcm, event.stream);
+        let stream = |event: &Event| (event.domain, event.part());
         let open = |event: &Event| matches!(event.kind, EventKind::Open | EventKind::Refused);
         let mut refusals: Vec<&Event> = Vec::new();
         for event in self.events.iter().filter(|event| open(event)) {

@@ -1,6 +1,6 @@
 //! Effects of keys and of the mouse.
 
-use ::control::{Request, Target};
+use ::control::{Part, Request, Target};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEventKind};
 
 use super::arrange::Arrangement;
@@ -142,7 +142,10 @@ fn ask(model: &mut Model, request: impl FnOnce(&Row) -> Result<Request, String>)
 
 /// Disconnects the card if the key was pressed before; else asks for the key again, since a guest's players may end.
 fn disconnect(model: &mut Model, sure: Option<&Target>) -> Action {
-    let card = model.selected().map(|row| Target { pcm: None, stream: None, ..row.target.clone() });
+    let card = model.selected().map(|row| {
+        let part = Part { pcm: None, stream: None, ..row.target.part };
+        Target { part, ..row.target.clone() }
+    });
     match (&model.link, card) {
         (Link::Up, Some(card)) if sure != Some(&card) => {
             model.message = Message::Sure(card);

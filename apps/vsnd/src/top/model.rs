@@ -4,10 +4,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use ::control::{Request, Status, Target};
+use ::control::{Request, Status, Stream, Target};
+use sndif::store::StreamAddress;
 
 use super::arrange::Arrangement;
-use super::ids::{StreamId, id, stream_ids};
 use super::link::Report;
 use super::meter::Meter;
 use super::rates::Rates;
@@ -47,9 +47,9 @@ pub(super) struct Model {
     pub(super) message: Message,
     pub(super) help: bool,
     pub(super) rates: Rates,
-    meters: HashMap<StreamId, Vec<Meter>>,
+    meters: HashMap<StreamAddress, Vec<Meter>>,
     /// The selected stream and the row where it was seen last.
-    selected: Option<(StreamId, usize)>,
+    selected: Option<(StreamAddress, usize)>,
     /// Requests of ours that have not been answered.
     unanswered: usize,
 }
@@ -99,8 +99,8 @@ impl Model {
         }
         self.link = Link::Up;
         self.rates.update(&status);
-        self.meters.retain(|id, _| stream_ids(&status).any(|(other, _)| other == *id));
-        for (id, stream) in stream_ids(&status) {
+        self.meters.retain(|id, _| status.streams().any(|(other, _)| other == *id));
+        for (id, stream) in status.streams() {
             let meters = self.meters.entry(id).or_default();
             meters.resize(if is_open(stream) { stream.levels_db.len() } else { 0 }, Meter::default());
             meters.iter_mut().zip(&stream.levels_db).for_each(|(meter, level)| meter.update(*level, now));
@@ -124,10 +124,11 @@ impl Model {
                     }
                 }
                 for stream in &card.streams {
-                    let id = id(guest, card, stream);
+                    let Stream { pcm, stream: index, .. } = *stream;
+                    let id = StreamAddress { domain: guest.domain, card: card.card, pcm, stream: index };
                     self.rows.push(Row {
                         id,
-                        target: text::target_of(&domain, card.card, stream),
+                        target: text::target_of(&domain, id),
                         card_name: card.name.clone(),
                         protocol: card.protocol.clone(),
                         violations: card.violations,
@@ -159,12 +160,12 @@ impl Model {
         self.selected = self.rows.get(place).map(|row| (row.id, place));
     }
 
-    pub(super) fn meters(&self, id: StreamId) -> &[Meter] {
+    pub(super) fn meters(&self, id: StreamAddress) -> &[Meter] {
         self.meters.get(&id).map_or(&[], Vec::as_slice)
     }
 
     pub(super) fn xruns(&self) -> u64 {
-        text::streams(&self.status).map(|stream| stream.xruns).sum()
+        self.status.streams().map(|(_, stream)| stream.xruns).sum()
     }
 
     /// Remembers that `request`, about the selected stream, is on its way, and shows its expected result already: the

@@ -3,8 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use ::control::Status;
-
-use super::ids::{StreamId, stream_ids};
+use sndif::store::StreamAddress;
 
 /// Minimum span of the daemon's time over which rates are taken.
 const WINDOW_MS: u64 = 1000;
@@ -24,7 +23,7 @@ struct Sample {
     pid: u32,
     uptime_ms: u64,
     cpu_ms: u64,
-    notifications: HashMap<StreamId, (u64, u64)>,
+    notifications: HashMap<StreamAddress, (u64, u64)>,
 }
 
 /// The counters of the last statuses.
@@ -38,13 +37,14 @@ impl Rates {
         if samples.back().is_some_and(|last| last.pid != status.pid || last.uptime_ms > status.uptime_ms) {
             samples.clear();
         }
-        let counters =
-            |(id, stream): (StreamId, &::control::Stream)| (id, (stream.notifications_in, stream.notifications_out));
+        let counters = |(id, stream): (StreamAddress, &::control::Stream)| {
+            (id, (stream.notifications_in, stream.notifications_out))
+        };
         samples.push_back(Sample {
             pid: status.pid,
             uptime_ms: status.uptime_ms,
             cpu_ms: status.cpu_ms,
-            notifications: stream_ids(status).map(counters).collect(),
+            notifications: status.streams().map(counters).collect(),
         });
         // The first sample that stays is the youngest that is old enough.
         while samples.get(1).is_some_and(|second| status.uptime_ms - second.uptime_ms >= WINDOW_MS) {
@@ -59,7 +59,7 @@ impl Rates {
     }
 
     /// Rates of a stream's notifications; `None` if the stream is new, or its counters began again.
-    pub(super) fn notifications(&self, id: StreamId) -> Option<Notifications> {
+    pub(super) fn notifications(&self, id: StreamAddress) -> Option<Notifications> {
         let (first, last, seconds) = self.ends()?;
         let (before, now) = (first.notifications.get(&id)?, last.notifications.get(&id)?);
         Some(Notifications {

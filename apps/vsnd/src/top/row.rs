@@ -1,14 +1,14 @@
 //! A stream as the list shows it.
 
 use ::control::{Direction, Run, Stream, Target};
+use sndif::store::StreamAddress;
 
-use super::ids::StreamId;
 use super::rates::Notifications;
 
 /// A stream, ready to be drawn.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
-    pub(super) id: StreamId,
+    pub(super) id: StreamAddress,
     /// Name of the stream in requests.
     pub(super) target: Target,
     /// Name of the card; the guest can write that.

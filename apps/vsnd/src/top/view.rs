@@ -83,14 +83,14 @@ impl View {
             Link::Waiting => ("asking the daemon".to_owned(), self.palette.dim),
             Link::Gone(reason) => (cut(&format!("TRYING AGAIN: {reason}"), columns), self.palette.bad),
             Link::Up => {
-                let running = text::streams(status).filter(|stream| text::runs(stream)).count();
+                let running = status.streams().filter(|(_, stream)| text::runs(stream)).count();
                 let cpu = model.rates.cpu_percent().map_or_else(|| "-".to_owned(), |cpu| format!("{cpu:.1}"));
                 let fields = vec![
                     format!("vsndd {}", text::plain(&status.version)),
                     format!("up {}", text::uptime(status.uptime_ms)),
                     format!("CPU {cpu} %"),
                     text::count(status.guests.len() as u64, "guest"),
-                    format!("{running}/{} streams", text::streams(status).count()),
+                    format!("{running}/{} streams", status.streams().count()),
                     text::count(model.xruns(), "xrun"),
                 ];
                 (wrap(&fields, columns, 1).concat(), self.palette.strong)

@@ -104,9 +104,9 @@ impl Daemon {
             let text = format!("the time of `{}` is over", over.entry.value.words());
             info!("audit: {}: {text}", over.target);
             let domain = over.guest.map(|guest| guest.0);
-            let Target { card, pcm, stream, .. } = over.target;
+            let part = over.target.part;
             let text = if domain.is_some() { text } else { format!("{}: {text}", over.target) };
-            self.journal.push(EventKind::Audit, Subject { domain, card, pcm, stream }, text);
+            self.journal.push(EventKind::Audit, Subject { domain, part }, text);
             if let Some(guest) = over.guest
                 && let Some(worker) = self.workers.get_mut(&guest)
             {
@@ -148,7 +148,7 @@ impl Daemon {
         };
         info!("audit: {target}: {text}, by {peer}");
         for guest in &there {
-            let subject = Subject { domain: Some(guest.0), card: target.card, pcm: target.pcm, stream: target.stream };
+            let subject = Subject::of(*guest, target.part);
             self.journal.push(EventKind::Audit, subject, format!("{text}, by {peer}"));
         }
         if there.is_empty() {

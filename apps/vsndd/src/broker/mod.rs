@@ -19,7 +19,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use config::{Config, Settings};
 use control::EventKind;
-use host_audio::{DeviceOptions, DeviceSpec, ErrorKind, StreamLabel};
+use host_audio::{DeviceOptions, DeviceSpec, ErrorKind, StreamAddress};
 use sndif::store::Direction;
 use tracing::{error, warn};
 use xen::{DomainId, Xen};
@@ -321,7 +321,7 @@ impl Drop for Daemon {
 fn check_devices<'a>(
     devices: impl Iterator<Item = (&'a DeviceSpec, Direction)>,
 ) -> Result<Vec<(String, String)>, host_audio::Error> {
-    let nobody = StreamLabel { domain: 0, card: 0, pcm: 0, stream: 0 };
+    let nobody = StreamAddress { domain: 0, card: 0, pcm: 0, stream: 0 };
     let mut missing = Vec::new();
     for (device, direction) in devices {
         match device.device(&DeviceOptions::default()).check(&nobody, direction) {

@@ -20,7 +20,7 @@ use crate::exposition::{Process, cpu_ms, exposition};
 use crate::journal::Subject;
 use crate::kept::now_ms;
 use crate::link::{Answer, Order};
-use crate::overrides::{Entry, Override, Part};
+use crate::overrides::{Entry, Override};
 use crate::server::{ClientId, Control, Metrics, Peer, Sockets};
 use crate::service;
 
@@ -241,7 +241,7 @@ impl Daemon {
             Purpose::Disconnect { client, peer, target } => {
                 info!("audit: {target}: disconnected, by {peer}");
                 for guest in job.concerned {
-                    let subject = Subject { domain: Some(guest.0), card: target.card, ..Subject::default() };
+                    let subject = Subject::of(guest, target.part);
                     self.journal.push(EventKind::Audit, subject, format!("disconnected, by {peer}"));
                 }
                 let message = format!("{target}: disconnected");
@@ -257,8 +257,7 @@ impl Daemon {
                     if let Some(worker) = self.workers.get_mut(&guest).filter(|_| !job.done.contains(&guest)) {
                         worker.ask(&Order::Overrides(self.kept.of(&who)), None, now_ns);
                     }
-                    let subject =
-                        Subject { domain: Some(guest.0), card: target.card, pcm: target.pcm, stream: target.stream };
+                    let subject = Subject::of(guest, target.part);
                     self.journal.push(EventKind::Audit, subject, format!("{text}, by {peer}"));
                 }
                 let message = format!("{target}: {text}{}", self.keep());
@@ -286,7 +285,7 @@ impl Daemon {
         }
         let until_ms = for_s.map(|seconds| now_ms().saturating_add(seconds * 1000));
         let guests = self.guests_of(target).map_err(|message| Reply::NoSuchStream { message })?;
-        let entry = Entry { part: Part::from(target), value, until_ms };
+        let entry = Entry { part: target.part, value, until_ms };
         self.check_room(&guests, &entry).map_err(|message| Reply::Refused { message })?;
         let purpose = Purpose::Decide { client, peer, target: target.clone(), entry: entry.clone(), text };
         let (asked, others): (BTreeSet<_>, BTreeSet<_>) = guests.into_iter().partition(|guest| self.serves(*guest));
@@ -302,7 +301,7 @@ impl Daemon {
 
     /// Has workers end the connection of cards.
     fn disconnect(&mut self, client: ClientId, peer: Peer, target: &Target, now_ns: u64) -> Result<(), Reply> {
-        if target.pcm.is_some() {
+        if target.part.pcm.is_some() {
             let message = format!("`{target}` is a part of a card, and a card is disconnected as a whole");
             return Err(Reply::Refused { message });
         }
@@ -315,7 +314,7 @@ impl Daemon {
         let job = self.jobs.open(purpose, guests.clone(), now_ns);
         for guest in &guests {
             if let Some(worker) = self.workers.get_mut(guest) {
-                worker.ask(&Order::Disconnect { card: target.card }, Some(job), now_ns);
+                worker.ask(&Order::Disconnect { card: target.part.card }, Some(job), now_ns);
             }
         }
         Ok(())

@@ -167,7 +167,7 @@ impl Daemon {
         // A worker that ended by itself may still be printing why.
         self.let_go(guest, error.kind() != io::ErrorKind::UnexpectedEof, now_ns);
         self.hold_off(guest, lived_ns, now_ns);
-        let subject = Subject { domain: Some(guest.0), ..Subject::default() };
+        let subject = Subject::of(guest, control::Part::default());
         self.journal.push(EventKind::Worker, subject, format!("its worker {reason}"));
     }
 

@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use backend::Action;
 use config::Limits;
 use control::EventKind;
-use host_audio::StreamLabel;
 use slotmap::Key;
 use sndif::{RingViolation, XenbusState};
 use tracing::{error, info, warn};
@@ -246,9 +245,9 @@ impl Worker {
         }
         if let Some(device) = self.devices.get_mut(&id) {
             let count = keys.len();
-            let text = format!("connected with {count} stream{}", if count == 1 { "" } else { "s" });
-            if device.note(now_ns, &text) {
-                self.journal.push(EventKind::Card, id, text);
+            let plural = if count == 1 { "" } else { "s" };
+            if device.note(now_ns, format_args!("connected with {count} stream{plural}")) {
+                self.journal.push(EventKind::Card, id, format!("connected with {count} stream{plural}"));
             }
             device.connections += 1;
             self.journal.totals.connections += 1;
@@ -327,12 +326,31 @@ impl Worker {
 
 /// A stream of a card.
 pub(super) fn asked<'a>(id: DeviceId, nodes: &'a StreamNodes, identity: &'a Identity) -> Asked<'a> {
-    let StreamNodes { pcm, stream, .. } = *nodes;
-    let card = u16::try_from(id.card).unwrap_or(u16::MAX);
-    let label = StreamLabel { domain: id.guest.0, card, pcm, stream };
-    Asked { guest: id.guest, name: identity.name.as_deref(), label, nodes }
+    Asked { guest: id.guest, name: identity.name.as_deref(), label: id.stream(nodes), nodes }
 }
 
 fn streams_per_card(limits: &Limits) -> usize {
     limits.streams_per_card.unwrap_or(Limits::STREAMS_PER_CARD)
+}
+
+#[cfg(test)]
+mod tests {
+    use sndif::GrantRef;
+    use xen::Port;
+
+    use super::*;
+    use crate::card::Kind;
+    use crate::transport::Transport;
+
+    #[test]
+    fn each_card_has_addresses_of_its_own_however_large_its_number() {
+        let ring = Transport { page: GrantRef(1), port: Port(1) };
+        let (pcm_name, path) = (String::new(), String::new());
+        let nodes = StreamNodes { pcm: 1, stream: 2, pcm_name, path, ring, kind: Kind::V0(None) };
+        let label = |card| {
+            let id = DeviceId { guest: DomainId(5), card };
+            asked(id, &nodes, &Identity::default()).label.to_string()
+        };
+        assert_eq!([label(65_535), label(65_536)], ["5/65535/1/2", "5/65536/1/2"]);
+    }
 }

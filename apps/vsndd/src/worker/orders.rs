@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use config::Settings;
-use control::{Card, Guest};
+use control::{Card, Guest, Part};
 use host_audio::DeviceSpec;
 use sndif::store::Direction;
 
@@ -12,7 +12,7 @@ use super::{StreamKey, Worker};
 use crate::device::DeviceId;
 use crate::error::Ended;
 use crate::link::{Answer, Order, Report, Seen};
-use crate::overrides::{Entry, Part};
+use crate::overrides::Entry;
 use crate::served::Served;
 
 /// Time that levels are measured after a request for them.
@@ -116,7 +116,7 @@ impl Worker {
     fn directed(&self, part: &Part, direction: Direction) -> usize {
         let named =
             self.devices.values().flat_map(|device| device.streams.iter().map(move |(nodes, _)| (device, nodes)));
-        let named = named.filter(|(device, nodes)| part.has(device.id.card, nodes.pcm, nodes.stream));
+        let named = named.filter(|(device, nodes)| part.has(device.id.stream(nodes)));
         named.filter(|(_, nodes)| nodes.direction().is_none_or(|its| its == direction)).count()
     }
 
@@ -124,7 +124,7 @@ impl Worker {
     fn streams_of(&self, part: &Part) -> Option<usize> {
         let cards = self.devices.values().filter(|device| part.card.is_none_or(|card| device.id.card == card));
         let counts = cards.map(|device| {
-            let streams = device.streams.iter().filter(|(nodes, _)| part.has(device.id.card, nodes.pcm, nodes.stream));
+            let streams = device.streams.iter().filter(|(nodes, _)| part.has(device.id.stream(nodes)));
             // The streams of a card that is not connected are unknown.
             let count = streams.count();
             (count > 0 || device.streams.is_empty()).then_some(count)

@@ -10,7 +10,7 @@ mod tail;
 
 use crate::live::{Driver, Input, Opened, Output};
 use crate::offer::Offer;
-use crate::{Capabilities, DeviceSpec, Direction, Error, Minimums, StreamLabel, StreamSpec};
+use crate::{Capabilities, DeviceSpec, Direction, Error, Minimums, StreamAddress, StreamSpec};
 pub(crate) use plugins::needs;
 use std::time::Duration;
 
@@ -43,13 +43,13 @@ impl Driver for AlsaDriver {
         ask::ask(&self.name, self.patience, move || hw::minimums(&name, direction, &spec))
     }
 
-    fn open_output(&self, _who: &StreamLabel, spec: &StreamSpec) -> Result<Opened<dyn Output>, Error> {
+    fn open_output(&self, _who: &StreamAddress, spec: &StreamSpec) -> Result<Opened<dyn Output>, Error> {
         let device = hw::open(&self.name, Direction::Playback, spec)?;
         let (period, need) = (device.period, device.period * 2);
         Ok(Opened { device: Box::new(pcm::AlsaPcm::new(device, &self.name, Direction::Playback, spec)), period, need })
     }
 
-    fn open_input(&self, _who: &StreamLabel, spec: &StreamSpec) -> Result<Opened<dyn Input>, Error> {
+    fn open_input(&self, _who: &StreamAddress, spec: &StreamSpec) -> Result<Opened<dyn Input>, Error> {
         let device = hw::open(&self.name, Direction::Capture, spec)?;
         let (period, need) = (device.period, device.period * 2);
         Ok(Opened { device: Box::new(pcm::AlsaPcm::new(device, &self.name, Direction::Capture, spec)), period, need })

@@ -41,7 +41,7 @@ pub(crate) use queue::queue_frames;
 
 use crate::{
     Capabilities, DeviceOptions, Direction, Error, Fallback, HostDevice, Minimums, ServerVolume, Sink, Source,
-    StreamLabel, StreamSpec,
+    StreamAddress, StreamSpec,
 };
 use known::Known;
 use minimums::MinimumsCache;
@@ -165,10 +165,10 @@ pub(crate) trait Driver: Send + Sync + 'static {
     }
 
     /// Opens the device for playback; in a thread that may wait.
-    fn open_output(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Opened<dyn Output>, Error>;
+    fn open_output(&self, who: &StreamAddress, spec: &StreamSpec) -> Result<Opened<dyn Output>, Error>;
 
     /// Opens the device for capture; in a thread that may wait.
-    fn open_input(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Opened<dyn Input>, Error>;
+    fn open_input(&self, who: &StreamAddress, spec: &StreamSpec) -> Result<Opened<dyn Input>, Error>;
 }
 
 /// A driver's device as a [`HostDevice`].
@@ -217,12 +217,12 @@ impl<D: Driver> LiveDevice<D> {
 }
 
 impl<D: Driver> HostDevice for LiveDevice<D> {
-    fn capabilities(&self, _who: &StreamLabel, direction: Direction) -> Result<Capabilities, Error> {
+    fn capabilities(&self, _who: &StreamAddress, direction: Direction) -> Result<Capabilities, Error> {
         let native = self.native(direction)?;
         Ok(Capabilities { formats: convert::reachable(native.formats), ..native })
     }
 
-    fn check(&self, _who: &StreamLabel, direction: Direction) -> Result<(), Error> {
+    fn check(&self, _who: &StreamAddress, direction: Direction) -> Result<(), Error> {
         self.driver.check(direction)
     }
 
@@ -231,7 +231,7 @@ impl<D: Driver> HostDevice for LiveDevice<D> {
         cache.get(direction, spec, Instant::now(), || self.driver.minimums(direction, &self.carried(direction, spec)?))
     }
 
-    fn begin_sink(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Sink>, Error> {
+    fn begin_sink(&self, who: &StreamAddress, spec: &StreamSpec) -> Result<Box<dyn Sink>, Error> {
         let carried = self.carried(Direction::Playback, spec)?;
         let (driver, who, wanted) = (Arc::clone(&self.driver), *who, *spec);
         let known = Arc::clone(&self.known);
@@ -243,7 +243,7 @@ impl<D: Driver> HostDevice for LiveDevice<D> {
         Ok(Box::new(output::LiveSink::open(mode, spec, Opener::new(open))?))
     }
 
-    fn begin_source(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Source>, Error> {
+    fn begin_source(&self, who: &StreamAddress, spec: &StreamSpec) -> Result<Box<dyn Source>, Error> {
         let carried = self.carried(Direction::Capture, spec)?;
         let (driver, who, wanted) = (Arc::clone(&self.driver), *who, *spec);
         let known = Arc::clone(&self.known);

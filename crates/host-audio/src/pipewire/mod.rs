@@ -12,9 +12,10 @@ mod server;
 mod state;
 mod volume;
 
+use crate::device::titled;
 use crate::live::{Driver, Fault, Input, Opened, Output, wait_for};
 use crate::offer::Offer;
-use crate::{Capabilities, DeviceOptions, DeviceSpec, Direction, Error, StreamLabel, StreamSpec};
+use crate::{Capabilities, DeviceOptions, DeviceSpec, Direction, Error, StreamAddress, StreamSpec};
 use node::Wanted;
 use rustix::event::{PollFd, PollFlags};
 use server::{Access, Client, Failure, Node};
@@ -57,8 +58,8 @@ impl PipeWireDriver {
         Access { sockets: self.sockets(), title, patience: self.patience }
     }
 
-    fn wanted(&self, who: &StreamLabel, direction: Direction, spec: &StreamSpec) -> Wanted {
-        let (access, target, role) = (self.access(who.titled(&self.title)), self.target.clone(), self.role.clone());
+    fn wanted(&self, who: &StreamAddress, direction: Direction, spec: &StreamSpec) -> Wanted {
+        let (access, target, role) = (self.access(titled(who, &self.title)), self.target.clone(), self.role.clone());
         Wanted { access, target, role, direction, spec: *spec }
     }
 }
@@ -124,12 +125,12 @@ impl Driver for PipeWireDriver {
         look().map_err(|failure| self.error(failure))
     }
 
-    fn open_output(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Opened<dyn Output>, Error> {
+    fn open_output(&self, who: &StreamAddress, spec: &StreamSpec) -> Result<Opened<dyn Output>, Error> {
         let wanted = self.wanted(who, Direction::Playback, spec);
         playback::PipeWireOutput::open(wanted, self.server()).map_err(|failure| self.error(failure))
     }
 
-    fn open_input(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Opened<dyn Input>, Error> {
+    fn open_input(&self, who: &StreamAddress, spec: &StreamSpec) -> Result<Opened<dyn Input>, Error> {
         let wanted = self.wanted(who, Direction::Capture, spec);
         record::PipeWireInput::open(wanted, self.server()).map_err(|failure| self.error(failure))
     }

@@ -10,11 +10,11 @@ mod record;
 mod tail;
 mod volume;
 
-use crate::device::identity;
+use crate::device::{identity, titled};
 use crate::live::{Driver, Input, Opened, Output};
 use crate::offer::Offer;
 use crate::server_address::ServerAddress;
-use crate::{Capabilities, DeviceOptions, DeviceSpec, Direction, Error, StreamLabel, StreamSpec, session};
+use crate::{Capabilities, DeviceOptions, DeviceSpec, Direction, Error, StreamAddress, StreamSpec, session};
 use connection::{Connection, Failure};
 use pulseaudio::protocol::{self as pa, Command, PulseError};
 use std::ffi::CString;
@@ -41,8 +41,8 @@ impl PulseDriver {
         self.server.clone().unwrap_or_else(ServerAddress::usual)
     }
 
-    fn title(&self, who: &StreamLabel) -> CString {
-        CString::new(who.titled(&self.title)).unwrap_or_default()
+    fn title(&self, who: &StreamAddress) -> CString {
+        CString::new(titled(who, &self.title)).unwrap_or_default()
     }
 
     fn connect(&self, title: &CString) -> Result<Connection, Error> {
@@ -173,7 +173,7 @@ impl Driver for PulseDriver {
         outcome.map_err(|failure| self.error(failure, direction))
     }
 
-    fn open_output(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Opened<dyn Output>, Error> {
+    fn open_output(&self, who: &StreamAddress, spec: &StreamSpec) -> Result<Opened<dyn Output>, Error> {
         let title = self.title(who);
         let connection = self.connect(&title)?;
         let params = pa::PlaybackStreamParams {
@@ -185,7 +185,7 @@ impl Driver for PulseDriver {
             .map_err(|failure| self.error(failure, Direction::Playback))
     }
 
-    fn open_input(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Opened<dyn Input>, Error> {
+    fn open_input(&self, who: &StreamAddress, spec: &StreamSpec) -> Result<Opened<dyn Input>, Error> {
         let title = self.title(who);
         let connection = self.connect(&title)?;
         let params = pa::RecordStreamParams {

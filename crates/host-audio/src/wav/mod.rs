@@ -21,7 +21,7 @@ pub use writer::Writer;
 
 pub(crate) use template::Template;
 
-use crate::{Capabilities, Direction, Error, HostDevice, Sink, Source, StreamLabel, StreamSpec};
+use crate::{Capabilities, Direction, Error, HostDevice, Sink, Source, StreamAddress, StreamSpec};
 use encoding::Encoding;
 use sndif::{Format, FormatSet};
 use std::path::{Path, PathBuf};
@@ -42,7 +42,7 @@ impl WavDevice {
         Self { template }
     }
 
-    fn check(&self, who: &StreamLabel, direction: Direction, spec: &StreamSpec) -> Result<PathBuf, Error> {
+    fn check(&self, who: &StreamAddress, direction: Direction, spec: &StreamSpec) -> Result<PathBuf, Error> {
         let path = Template::expand(&self.template, who)?;
         let can = self.capabilities(who, direction)?;
         if can.allow(spec) {
@@ -62,7 +62,7 @@ impl WavDevice {
 }
 
 impl HostDevice for WavDevice {
-    fn capabilities(&self, who: &StreamLabel, direction: Direction) -> Result<Capabilities, Error> {
+    fn capabilities(&self, who: &StreamAddress, direction: Direction) -> Result<Capabilities, Error> {
         match direction {
             Direction::Playback => {
                 let path = Template::expand(&self.template, who)?;
@@ -85,13 +85,13 @@ impl HostDevice for WavDevice {
         }
     }
 
-    fn begin_sink(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Sink>, Error> {
+    fn begin_sink(&self, who: &StreamAddress, spec: &StreamSpec) -> Result<Box<dyn Sink>, Error> {
         let path = self.check(who, Direction::Playback, spec)?;
         let writer = Writer::create_numbered(&path, spec.format, spec.rate_hz, spec.channels)?;
         Ok(Box::new(sink::WavSink::new(writer, spec)?))
     }
 
-    fn begin_source(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Source>, Error> {
+    fn begin_source(&self, who: &StreamAddress, spec: &StreamSpec) -> Result<Box<dyn Source>, Error> {
         let path = self.check(who, Direction::Capture, spec)?;
         Ok(Box::new(source::WavSource::open(&path, spec)?))
     }

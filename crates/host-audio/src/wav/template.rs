@@ -1,6 +1,6 @@
 //! Names of WAV files: placeholders for the stream's label, numbers for names that exist already.
 
-use crate::{Error, StreamLabel};
+use crate::{Error, StreamAddress};
 use std::path::{Path, PathBuf};
 
 /// A path with `{domain}`, `{card}`, `{pcm}` and `{stream}` in it.
@@ -12,21 +12,21 @@ impl Template {
     /// # Errors
     /// A placeholder is not known, or not closed.
     pub(crate) fn check(text: &str) -> Result<(), String> {
-        Self::fill(text, &StreamLabel { domain: 0, card: 0, pcm: 0, stream: 0 }).map(drop)
+        Self::fill(text, &StreamAddress { domain: 0, card: 0, pcm: 0, stream: 0 }).map(drop)
     }
 
     /// The path for the stream `who`.
     ///
     /// # Errors
     /// A placeholder is not known.
-    pub(crate) fn expand(template: &Path, who: &StreamLabel) -> Result<PathBuf, Error> {
+    pub(crate) fn expand(template: &Path, who: &StreamAddress) -> Result<PathBuf, Error> {
         let Some(text) = template.to_str() else {
             return Ok(template.to_owned());
         };
         Self::fill(text, who).map(PathBuf::from).map_err(|reason| Error::content(template, reason))
     }
 
-    fn fill(text: &str, who: &StreamLabel) -> Result<String, String> {
+    fn fill(text: &str, who: &StreamAddress) -> Result<String, String> {
         let mut out = String::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once('{') {
@@ -65,7 +65,7 @@ pub fn numbered(path: &Path, number: u32) -> PathBuf {
 mod tests {
     use super::*;
 
-    const WHO: StreamLabel = StreamLabel { domain: 7, card: 1, pcm: 2, stream: 3 };
+    const WHO: StreamAddress = StreamAddress { domain: 7, card: 1, pcm: 2, stream: 3 };
 
     #[test]
     fn placeholders_become_the_streams_label() {

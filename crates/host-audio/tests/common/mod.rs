@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "every test uses a part")]
 
 use host_audio::{
-    DeviceOptions, DeviceSpec, Error, Fallback, HostDevice, HostStream, Notice, Pacing, Sink, Source, StreamLabel,
+    DeviceOptions, DeviceSpec, Error, Fallback, HostDevice, HostStream, Notice, Pacing, Sink, Source, StreamAddress,
     StreamSpec,
 };
 use rustix::event::{PollFd, PollFlags, poll};
@@ -12,7 +12,7 @@ use sound_servers::{Heard, Kind, Search, Server};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-pub const WHO: StreamLabel = StreamLabel { domain: 7, card: 0, pcm: 0, stream: 0 };
+pub const WHO: StreamAddress = StreamAddress { domain: 7, card: 0, pcm: 0, stream: 0 };
 pub const SPEC: StreamSpec =
     StreamSpec { format: Format::S16Le, rate_hz: 48_000, channels: 2, period_frames: 480, buffer_frames: 4_800 };
 /// Time limit for something that has to happen. Only a failure reaches the limit: generous, for busy machines.
@@ -43,18 +43,18 @@ fn device_with(name: &str, options: DeviceOptions) -> Box<dyn HostDevice> {
 
 /// Opens a device and waits for it, which no part of the daemon may do.
 pub trait OpenAndWait {
-    fn open_sink(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Sink>, Error>;
-    fn open_source(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Source>, Error>;
+    fn open_sink(&self, who: &StreamAddress, spec: &StreamSpec) -> Result<Box<dyn Sink>, Error>;
+    fn open_source(&self, who: &StreamAddress, spec: &StreamSpec) -> Result<Box<dyn Source>, Error>;
 }
 
 impl<D: HostDevice + ?Sized> OpenAndWait for D {
-    fn open_sink(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Sink>, Error> {
+    fn open_sink(&self, who: &StreamAddress, spec: &StreamSpec) -> Result<Box<dyn Sink>, Error> {
         let mut sink = self.begin_sink(who, spec)?;
         await_open(sink.as_mut())?;
         Ok(sink)
     }
 
-    fn open_source(&self, who: &StreamLabel, spec: &StreamSpec) -> Result<Box<dyn Source>, Error> {
+    fn open_source(&self, who: &StreamAddress, spec: &StreamSpec) -> Result<Box<dyn Source>, Error> {
         let mut source = self.begin_source(who, spec)?;
         await_open(source.as_mut())?;
         Ok(source)

@@ -4,10 +4,12 @@
 //! Channel counts, rates, formats and buffer size may stand at the card, the PCM device or the stream;
 //! each level narrows the one above ([`Limits::narrowed_by`]).
 
+mod address;
 mod limits;
 
 use crate::text::{Say, Sink, display};
 
+pub use address::StreamAddress;
 pub use limits::{BadNode, LimitNodes, Limits, MAX_RATES, Rates};
 
 /// Device class in XenBus paths.
