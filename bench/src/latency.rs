@@ -147,7 +147,7 @@ pub(crate) fn measure(options: &Options, say: &mut dyn FnMut(&str)) -> Result<La
 /// Durations of WRITEs, and of ping-pongs.
 type Durations = (Vec<Duration>, Vec<Duration>);
 
-fn open(card: &Card, index: u32, periods: u32) -> Result<OpenStream> {
+fn open(card: &Card, index: u8, periods: u32) -> Result<OpenStream> {
     let config = Config {
         format: Format::S16Le,
         rate_hz: RATE_HZ,

@@ -133,7 +133,7 @@ impl Player {
             buffer_frames: arguments.period_frames * arguments.periods,
         };
         for (card, connected) in &self.cards {
-            for index in 0..card.streams {
+            for index in 0..u8::try_from(card.streams)? {
                 let mut stream = connected.open(0, index, &config)?;
                 let geometry = *stream.geometry();
                 let sizes = (geometry.period_bytes() as usize, geometry.ring_bytes() as usize);

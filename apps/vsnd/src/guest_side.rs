@@ -35,10 +35,10 @@ pub(crate) struct StreamArguments {
     card: u32,
     /// PCM device of the card.
     #[arg(long, default_value_t = 0, value_name = "P")]
-    device: u32,
+    device: u8,
     /// Stream of the PCM device [default: the first of the right direction].
     #[arg(long, value_name = "S")]
-    stream: Option<u32>,
+    stream: Option<u8>,
     /// Period in milliseconds, 1 to 1000.
     #[arg(long, default_value_t = 10, value_name = "MS", value_parser = clap::value_parser!(u32).range(1..=1000))]
     period_ms: u32,

@@ -96,7 +96,7 @@ impl Card {
     /// [`Error::NoStream`], [`Error::StreamInUse`], [`Error::StreamBroken`], [`Error::Negotiation`],
     /// [`Error::Refused`], [`Error::NoAnswer`], [`Error::Lost`], [`Error::Violation`]; [`Error::Protocol`] of a card of
     /// version 0.
-    pub fn open(&self, pcm: u32, stream: u32, config: &Config) -> Result<OpenStream> {
+    pub fn open(&self, pcm: u8, stream: u8, config: &Config) -> Result<OpenStream> {
         let mut connection = self.shared.lock();
         connection.pump()?;
         if !connection.is_connected() {
@@ -135,7 +135,7 @@ impl Card {
     /// # Errors
     /// [`Error::NoStream`], [`Error::StreamInUse`], [`Error::StreamBroken`], [`Error::RefusedWithoutReason`],
     /// [`Error::NoAnswer`], [`Error::Lost`], [`Error::Violation`]; [`Error::Protocol`] of a newer card.
-    pub fn open_v0(&self, pcm: u32, stream: u32, config: &Config) -> Result<v0::OpenStream> {
+    pub fn open_v0(&self, pcm: u8, stream: u8, config: &Config) -> Result<v0::OpenStream> {
         let mut connection = self.shared.lock();
         connection.pump()?;
         if !connection.is_connected() {
@@ -165,7 +165,7 @@ impl Card {
     ///
     /// # Errors
     /// Errors of [`open`](Self::open) and [`open_v0`](Self::open_v0).
-    pub fn open_any(&self, pcm: u32, stream: u32, config: &Config) -> Result<Box<dyn Stream>> {
+    pub fn open_any(&self, pcm: u8, stream: u8, config: &Config) -> Result<Box<dyn Stream>> {
         Ok(match self.protocol() {
             Protocol::V0 => Box::new(self.open_v0(pcm, stream, config)?),
             Protocol::V2 => Box::new(self.open(pcm, stream, config)?),

@@ -161,7 +161,7 @@ impl Connection {
     }
 
     /// The slot of a stream.
-    pub(crate) fn slot(&mut self, pcm: u32, stream: u32) -> Option<(usize, &mut Slot)> {
+    pub(crate) fn slot(&mut self, pcm: u8, stream: u8) -> Option<(usize, &mut Slot)> {
         self.slots.iter_mut().enumerate().find(|(_, slot)| slot.info.pcm == pcm && slot.info.stream == stream)
     }
 

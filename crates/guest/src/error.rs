@@ -94,25 +94,25 @@ pub enum Error {
     #[error("the card has no stream {pcm}/{stream}")]
     NoStream {
         /// PCM device.
-        pcm: u32,
+        pcm: u8,
         /// Stream of the PCM device.
-        stream: u32,
+        stream: u8,
     },
     /// The process has opened the stream already.
     #[error("stream {pcm}/{stream} is open already")]
     StreamInUse {
         /// PCM device.
-        pcm: u32,
+        pcm: u8,
         /// Stream of the PCM device.
-        stream: u32,
+        stream: u8,
     },
     /// The stream was given up in this connection, because an answer was missing or the backend broke the protocol.
     #[error("stream {pcm}/{stream} is broken until the card is connected again")]
     StreamBroken {
         /// PCM device.
-        pcm: u32,
+        pcm: u8,
         /// Stream of the PCM device.
-        stream: u32,
+        stream: u8,
     },
     /// There is no common configuration.
     #[error(transparent)]

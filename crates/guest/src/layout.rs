@@ -9,9 +9,9 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamInfo {
     /// PCM device, counted from 0.
-    pub pcm: u32,
+    pub pcm: u8,
     /// Stream of the PCM device, counted from 0.
-    pub stream: u32,
+    pub stream: u8,
     /// Playback or capture.
     pub direction: Direction,
     /// Name of the PCM device; may be empty.
@@ -81,10 +81,10 @@ impl Layout {
 }
 
 /// Lists numbered children in ascending order; `pcm-dev-idx` and `stream-idx` are `uint8_t`.
-fn indices(store: &mut Client, path: &str) -> Result<Vec<u32>> {
+fn indices(store: &mut Client, path: &str) -> Result<Vec<u8>> {
     let children = store.directory(path)?;
-    let mut indices: Vec<u32> =
-        children.iter().filter_map(|name| number(name.as_bytes())).filter(|&index| index <= 255).collect();
+    let numbers = children.iter().filter_map(|name| number(name.as_bytes()));
+    let mut indices: Vec<u8> = numbers.filter_map(|index| index.try_into().ok()).collect();
     indices.sort_unstable();
     indices.dedup();
     Ok(indices)
