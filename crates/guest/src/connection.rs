@@ -13,8 +13,8 @@ use xenstore::{Client, StoreErrno};
 
 use crate::layout::Layout;
 use crate::lock::CardLock;
-use crate::transport::{Epoch, Transport};
-use crate::{Error, Result, StreamInfo, v0};
+use crate::transport::{Epoch, Transport, v0};
+use crate::{Error, Result, StreamInfo};
 
 /// Time that the backend gets to unmap our pages when we go (Linux waits as long).
 const DETACH_TIMEOUT: Duration = Duration::from_secs(1);

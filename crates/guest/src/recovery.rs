@@ -4,16 +4,13 @@
 //! the unplayed frames, and goes on. Frames that the old backend played after its last report are heard twice, at most
 //! a period of them; nothing is lost.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use sndif::SharedMemory;
 use sndif::v2::{Operation, Span, Trigger};
 
 use crate::stream::Desired;
 use crate::{Error, OpenStream, Result};
-
-/// Default time that a blocking call waits for a backend that went away. Our daemon may hold a guest off for 10 s.
-pub(crate) const RECOVERY_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Number of ways to restart a capture: STOP and START, CLOSE and OPEN.
 const FUTILE_RESTARTS: u32 = 2;

@@ -11,7 +11,7 @@ use sndif::v2::{Operation, Span, Trigger};
 use crate::buffer::Buffer;
 use crate::captured::Captured;
 use crate::link::{self, Link, Source};
-use crate::recovery::RECOVERY_TIMEOUT;
+use crate::wait::RECOVERY_TIMEOUT;
 use crate::{Config, Error, Result, Stats, StreamInfo};
 
 /// A position that stands still for this long, beyond twice the time of what is queued, does not move again. As long as ALSA lets an

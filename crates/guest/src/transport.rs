@@ -1,5 +1,7 @@
 //! Resources of a stream's connection: two pages and two event channels, and the signal of its end to all threads.
 
+pub(crate) mod v0;
+
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,12 +1,15 @@
 //! Sleeping until a descriptor is readable.
 
 use std::os::fd::BorrowedFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::{Error, Result};
+
+/// Default time that a blocking call waits for a backend that went away. Our daemon may hold a guest off for 10 s.
+pub(crate) const RECOVERY_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Returns which of the descriptors are readable; `None` at the deadline. A signal ends the wait, too.
 pub(crate) fn readable<const N: usize>(fds: [BorrowedFd<'_>; N], deadline: Instant) -> Result<Option<[bool; N]>> {

@@ -5,48 +5,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use frontend::SubmitError;
-use frontend::v0::{Completion, Counters, Stream};
+use frontend::v0::{Completion, Counters};
 use sndif::v0::{ANSWER_TIMEOUT_MS, Operation};
-use xen::{Access, DomainId, EventChannel, Granted, Xen};
 
 use crate::connection::{Shared, Wire};
-use crate::transport::Epoch;
+use crate::transport::v0::Transport;
 use crate::wait::readable;
-use crate::{Error, Result, Stats, quarantine};
+use crate::{Error, Result, Stats};
 
 /// Maximum time of an answer. Answers come in the order of the requests: each restarts the time for the next.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(ANSWER_TIMEOUT_MS as u64);
-
-/// A device's ring and channel. Dropping it ends the access; the `xen` crate quarantines pages that the backend still
-/// maps.
-#[derive(Debug)]
-pub(crate) struct Transport {
-    pub(crate) stream: Stream<Granted>,
-    pub(crate) channel: EventChannel,
-    pub(crate) epoch: Arc<Epoch>,
-    /// Reference of the ring's page.
-    pub(crate) page: u32,
-}
-
-impl Transport {
-    pub(crate) fn new(xen: &Xen, backend: DomainId, stream_id: u32, epoch: &Arc<Epoch>) -> Result<Self> {
-        let page = quarantine::grant(xen, backend, 1, Access::ReadWrite)?;
-        Ok(Self {
-            page: page.refs().first().map_or(0, |reference| reference.0),
-            stream: Stream::new(page, stream_id),
-            channel: xen.alloc_unbound(backend)?,
-            epoch: Arc::clone(epoch),
-        })
-    }
-
-    /// Returns true if another open can use it: closed, and nothing unanswered.
-    fn is_reusable(&self) -> bool {
-        !self.epoch.is_lost()
-            && self.stream.violation().is_none()
-            && self.stream.in_flight() == 0
-            && !self.stream.is_open()
-    }
-}
 
 /// An open stream's use of its transport.
 pub(crate) struct Link {

@@ -6,5 +6,5 @@
 mod link;
 mod stream;
 
-pub(crate) use link::{Link, Transport};
+pub(crate) use link::Link;
 pub use stream::OpenStream;

@@ -11,7 +11,7 @@ use sndif::v0::{Level, OpenParams, Operation, Transfer};
 use xen::{Access, Granted};
 
 use super::link::{Link, name};
-use crate::recovery::RECOVERY_TIMEOUT;
+use crate::wait::RECOVERY_TIMEOUT;
 use crate::{Config, Error, Result, Stats, StreamInfo, quarantine};
 
 /// Number of READs in flight: the second is there when the first is answered.
