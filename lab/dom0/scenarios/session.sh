@@ -48,11 +48,13 @@ scenario_settings() {
 scenario_quantum() {
     session_world
     for quantum in 1024 512 256 128; do
+        # A player that starts may be late for its second cycle, which is silent then.
+        [ $quantum -ge 256 ] && gaps="" || gaps=--gaps
         session_run "session_set clock.force-quantum $quantum; session_made 19$quantum 49152; session_made 18$quantum 49152"
         session_quiet 3 "before=\$(card_interrupts); session_play 19$quantum 49152 && echo \$((\$(card_interrupts) - before))"
         played=$OUTPUT
         session_run session_suspend
-        heard session 0-0 "19$quantum" --frames 49152 --late
+        heard session 0-0 "19$quantum" --frames 49152 --late ${gaps:+"$gaps"}
         [ "$played" -le 24 ] || fail "$played interrupts while 1.02 s were played"
         note "$quantum: played, $played interrupts: $COMPARED"
         session_quiet 3 "before=\$(card_interrupts); session_record 2 && echo \$((\$(card_interrupts) - before)) interrupts"
@@ -61,7 +63,7 @@ scenario_quantum() {
         session_quiet 4 "session_record 2 > /run/lab/said & soon 5 session_captures; session_play 18$quantum 49152 && wait \$! && cat /run/lab/said"
         note "both at once: $OUTPUT"
         session_run session_suspend
-        heard session 0-0 "18$quantum" --frames 49152 --late
+        heard session 0-0 "18$quantum" --frames 49152 --late ${gaps:+"$gaps"}
         note "and $COMPARED"
     done
     session_run "session_set clock.force-quantum 0; session_xruns; true"
