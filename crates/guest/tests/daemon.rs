@@ -118,9 +118,9 @@ fn a_guest_that_is_far_ahead_wakes_nobody_with_what_it_writes() {
     let mut world = World::new();
     let (_xen, card) = connect(&mut world);
     // Long enough that a machine that stands still for a moment is no reason to notify.
-    let config = Config { buffer_frames: 12_000, ..CONFIG };
+    let config = Config { buffer_frames: 96_000, ..CONFIG };
     let mut stream = card.open(0, 0, &config).unwrap();
-    stream.write(&ramp(0..12_000)).unwrap();
+    stream.write(&ramp(0..96_000)).unwrap();
     stream.start().unwrap();
     let before = stream.stats();
     for _ in 0..100 {

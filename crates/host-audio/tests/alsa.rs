@@ -340,9 +340,11 @@ fn capture_goes_on(kind: Kind, (played, captured): (&str, &str), test: &str) {
         run_beside(&Server::start(kind), test);
         return;
     }
-    let mut source = device(captured).open_source(&WHO, &SPEC).unwrap();
-    // A buffer of half a second, since without sound to play a server may have nothing to capture for seconds.
-    let mut sink = device(played).open_sink(&WHO, &StreamSpec { buffer_frames: 24_000, ..SPEC }).unwrap();
+    // Periods of 100 ms, of which a server gets several ahead. With 10 ms a server on a busy machine runs dry, takes back
+    // what it has rendered, and has nothing to capture for a second.
+    let spec = StreamSpec { period_frames: 4_800, buffer_frames: 48_000, ..SPEC };
+    let mut source = device(captured).open_source(&WHO, &spec).unwrap();
+    let mut sink = device(played).open_sink(&WHO, &spec).unwrap();
     for rest in ["stands still", "is stopped", "is paused", ""] {
         source.start().unwrap();
         sink.start().unwrap();

@@ -34,13 +34,17 @@ struct Outcome {
     registrations: usize,
 }
 
-/// Largest buffer of the stock driver.
+/// Largest buffer of the stock driver; at 16 kHz a second, since a thread of a busy machine may wait for a processor for
+/// a third of it. Storms have a bystander of 40 ms.
 const BUFFER_FRAMES: u32 = 16_384;
+const RATE_HZ: u32 = 16_000;
 const BUFFER_BYTES: usize = BUFFER_FRAMES as usize * FRAME_BYTES;
 const FRAME_BYTES: usize = 4;
+/// A period.
+const CHUNK_FRAMES: usize = 2048;
 
 /// Stall of the machine that excuses one gap: half the buffer's time, since the buffer is not always full.
-const EXCUSE: Duration = Duration::from_millis(170);
+const EXCUSE: Duration = Duration::from_millis(500);
 
 impl Bystander {
     /// Attaches the guest's card and starts playing; returns when the guest plays.
@@ -59,13 +63,14 @@ impl Bystander {
         let (plays, playing) = mpsc::channel();
         let play = move || {
             let mut pcm = frontend.open_playback(0, 0).expect("it has a card");
-            pcm.hw_params(&Wish::stereo(2048, BUFFER_FRAMES)).expect("an ordinary wish");
+            let wish = Wish { rate_hz: RATE_HZ, ..Wish::stereo(CHUNK_FRAMES as u32, BUFFER_FRAMES) };
+            pcm.hw_params(&wish).expect("an ordinary wish");
             pcm.prepare().expect("an ordinary stream");
             let mut outcome = Outcome { sound: Vec::new(), cut_bytes: 0, gaps: 0, gaps_at: None, registrations: 0 };
             let mut seed = 0x5EED;
             while !asked.load(Ordering::Acquire) || outcome.sound.len() <= BUFFER_BYTES {
                 seed += 1;
-                let chunk = noise(seed, 2048 * FRAME_BYTES);
+                let chunk = noise(seed, CHUNK_FRAMES * FRAME_BYTES);
                 let mut done = 0;
                 while done < chunk.len() {
                     match pcm.writei(&chunk[done..]) {

@@ -394,7 +394,8 @@ fn xsa_392_a_guest_that_never_takes_its_events_loses_nothing_but_them() {
     let sound = noise(1, 48_000);
     let buffer = hostile.buffer(48_000);
     let stream = &mut hostile.streams[0];
-    stream.open(OpenParams { period_bytes: 4, ..buffer.open_params() }).unwrap();
+    // A second and a half: a daemon without a processor reports many periods in one event, and needs time for 63 events.
+    stream.open(OpenParams { rate_hz: 8_000, period_bytes: 4, ..buffer.open_params() }).unwrap();
     buffer.pages.write(0, &sound);
     stream.write(0, 48_000).unwrap();
     stream.trigger(Trigger::Start).unwrap();
