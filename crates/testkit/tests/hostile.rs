@@ -114,7 +114,8 @@ fn xsa_216_responses_and_events_are_built_from_zeroes() {
     stream.ring.write(SLOTS, &[0xFF; PAGE_BYTES - SLOTS]);
     stream.events.write(SLOTS, &[0xFF; PAGE_BYTES - SLOTS]);
     let span = Span { offset: 0, length: 8 };
-    let params = OpenParams { period_bytes: 1024, ..buffer.open_params() };
+    // Half a second, in which a daemon that is late still has several events to tell.
+    let params = OpenParams { rate_hz: 8_000, period_bytes: 1024, ..buffer.open_params() };
     for operation in [
         Operation::Open(params),
         Operation::Write(Span { offset: 0, length: 16_384 }),

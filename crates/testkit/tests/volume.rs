@@ -33,7 +33,8 @@ impl Mixer {
         world.put(GUEST, 0, "0/0/control-size", b"4096");
         let mut guest = HostileGuest::connected(&mut world, GUEST, 1);
         let buffer = guest.buffer(CONTROL as usize + PAGE_BYTES);
-        let params = OpenParams { period_bytes: 4096, ..buffer.open_params() };
+        // Half a second, of which there is something left when a process was late.
+        let params = OpenParams { rate_hz: 8_000, period_bytes: 4096, ..buffer.open_params() };
         guest.streams[0].open(params).unwrap();
         Self { world, guest, buffer }
     }
