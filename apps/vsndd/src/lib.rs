@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod broker;
+mod buffer;
 mod card;
 mod connection;
 mod device;

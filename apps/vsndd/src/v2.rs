@@ -1,30 +1,53 @@
 //! One connected stream of protocol version 2: its ring and event page on the guest's side, the core in between, a sink
 //! or a source on the host's side.
 
-use backend::{Frames, Geometry, Outcome, Stream as Core, StreamConfig};
+use backend::{Frames, Geometry, Outcome, Refusal, Stream as Core, StreamConfig};
 use config::Limits;
 use control::EventKind;
 use host_audio::{HostStream, StreamAddress};
 use pcm::Gain;
-use sndif::Errno;
 use sndif::v2::{BackRing, EventProducer, Operation, Request, Response, Trigger};
+use sndif::{Errno, GrantRef, SharedMemory};
 use xen::{DomainId, EventChannel, Mapped};
 
+use crate::buffer::{Buffer, BufferError, Mapping};
 use crate::endpoint::Endpoint;
 use crate::host::{HostSide, NotOpened, told};
 use crate::policy::Route;
 use crate::poller::Poller;
-use crate::quota::{self, Account, Quota, Reserved};
+use crate::quota::{self, Account, Quota};
 use crate::refine::refine;
 use crate::totals::Violation;
-use crate::transport::{Attached, BufferError, map_buffer};
+use crate::transport::Attached;
 use crate::turn::{After, REQUEST_BUDGET, Turn};
 
-/// An OPEN whose device is being opened. What the guest asks for next waits until that is answered.
-struct Opening {
+/// A request that takes several turns. The guest's next requests wait until it is answered.
+enum Underway {
+    /// An OPEN or CLOSE, while the buffer of the stream that it ends is being unmapped.
+    Unmapping(Buffer, Request),
+    /// An OPEN whose buffer is being mapped.
+    Mapping(Opening<Mapping>),
+    /// An OPEN whose device is being opened.
+    Opening(Opening<Buffer>),
+    /// A long WRITE or READ.
+    Copying,
+}
+
+/// An OPEN that was found correct.
+struct Opening<M> {
     response: Response,
     geometry: Geometry,
-    memory: Mapped,
+    memory: M,
+}
+
+/// Progress of a request.
+enum Step {
+    /// The request is answered.
+    Answered(Response),
+    /// The next step, or the next request, can follow at once.
+    Taken,
+    /// The next step follows an event.
+    Waits,
 }
 
 /// The pages that a guest shares for a stream, each with its event channel.
@@ -38,19 +61,15 @@ pub(crate) struct Shared {
 /// A connected stream.
 pub(crate) struct GuestStream {
     guest: DomainId,
-    core: Core<Mapped>,
+    core: Core<Buffer>,
     ring: BackRing<Mapped>,
     channel: EventChannel,
     events: EventProducer<Mapped>,
     event_channel: EventChannel,
     endpoint: Endpoint,
     host: HostSide,
-    opening: Option<Opening>,
-    /// A long WRITE or READ is under way.
-    copying: bool,
+    underway: Option<Underway>,
     quota: Quota,
-    /// Share of the open buffer in the quota.
-    reserved: Option<Reserved>,
     /// Notifications sent to the guest.
     notifications: u64,
     /// Times that sound was lost, as far as that was told.
@@ -78,10 +97,8 @@ impl GuestStream {
             event_channel: events.channel,
             endpoint,
             host: HostSide::new(label, account.log),
-            opening: None,
-            copying: false,
+            underway: None,
             quota: account.quota,
-            reserved: None,
             notifications: 0,
             told_xruns: 0,
             turned_ns: 0,
@@ -113,7 +130,7 @@ impl GuestStream {
         }
         // Only now it is known whether the next WRITE can wait.
         let after = match after {
-            After::Idle if self.awaits_request() && self.ring.arm(self.core.requests_awaited()) => After::More,
+            After::Idle if self.underway.is_none() && self.ring.arm(self.core.requests_awaited()) => After::More,
             after => after,
         };
         let xruns = self.core.counters().xruns + self.host.xruns();
@@ -154,45 +171,32 @@ impl GuestStream {
         self.host.device_woke(&mut self.core, turn);
     }
 
-    /// Returns true if the stream takes the next request; false while an OPEN or a copy is not finished.
-    fn awaits_request(&self) -> bool {
-        self.opening.is_none() && !self.copying
-    }
-
     fn serve_ring(&mut self, turn: &mut Turn<'_>) -> After {
         let mut budget = REQUEST_BUDGET;
         let mut after = After::Idle;
         loop {
-            let response = if self.opening.is_some() {
-                match self.opened(turn) {
-                    None => break,
-                    opened => opened,
-                }
-            } else if self.copying {
-                match self.copy(turn) {
-                    None => {
-                        after = After::More;
-                        break;
-                    }
-                    copied => copied,
-                }
-            } else {
-                match self.ring.take() {
+            let step = match self.underway.take() {
+                Some(underway) => self.go_on(underway, turn),
+                None => match self.ring.take() {
                     Ok(Some(packet)) => {
-                        let answer = self.answer(&packet, turn);
+                        let step = self.answer(&packet, turn);
                         // STOP, CLOSE and OPEN end READs that were laid out, whose answers come first.
                         self.answer_kept_reads();
-                        answer
+                        step
                     }
                     Ok(None) => break,
                     Err(violation) => {
                         after = After::Broken(violation);
                         break;
                     }
-                }
+                },
             };
-            if let Some(response) = response {
-                self.ring.respond(&response.emit());
+            match step {
+                Step::Answered(response) => {
+                    self.ring.respond(&response.emit());
+                }
+                Step::Taken => {}
+                Step::Waits => break,
             }
             budget -= 1;
             if budget == 0 || turn.is_spent() {
@@ -218,13 +222,13 @@ impl GuestStream {
         }
     }
 
-    /// Handles a request; `None` when its answer is still to come.
-    fn answer(&mut self, packet: &[u8; sndif::v2::PACKET_BYTES], turn: &mut Turn<'_>) -> Option<Response> {
+    /// Handles a request.
+    fn answer(&mut self, packet: &[u8; sndif::v2::PACKET_BYTES], turn: &mut Turn<'_>) -> Step {
         let request = match Request::parse(packet) {
             Ok(request) => request,
             Err(rejected) => {
                 self.host.violation(turn, Violation::Request, rejected);
-                return Some(Response {
+                return Step::Answered(Response {
                     id: rejected.id,
                     opcode: rejected.opcode,
                     result: Err(rejected.errno),
@@ -233,9 +237,7 @@ impl GuestStream {
             }
         };
         turn.spent_bytes += match request.operation {
-            // Longer ones are copied in parts.
             Operation::Read(span) | Operation::Write(span) | Operation::ReadAhead { span, .. } => span.length.into(),
-            Operation::Open(open) => open.buffer_bytes.into(),
             _ => 0,
         };
         // Frames that are due have sounded, though nobody looked since: a guest that knows the time stops within a
@@ -247,8 +249,35 @@ impl GuestStream {
         // The stream that an OPEN replaces is closed before the new one is checked.
         if matches!(request.operation, Operation::Open(_) | Operation::Close) {
             self.close_host(turn);
+            if let Some(buffer) = self.core.close() {
+                self.underway = Some(Underway::Unmapping(buffer, request));
+                return Step::Taken;
+            }
         }
-        let response = match self.core.request(&request, turn.now_ns) {
+        self.carry_out(&request, turn)
+    }
+
+    /// Takes the next step of the request that is under way.
+    fn go_on(&mut self, underway: Underway, turn: &mut Turn<'_>) -> Step {
+        match underway {
+            Underway::Unmapping(mut buffer, request) => {
+                turn.spent_bytes += buffer.unmap_part();
+                if buffer.is_empty() {
+                    // The buffer's share of the quota is free for the OPEN.
+                    drop(buffer);
+                    return self.carry_out(&request, turn);
+                }
+                self.underway = Some(Underway::Unmapping(buffer, request));
+                Step::Taken
+            }
+            Underway::Mapping(opening) => self.map(opening, turn),
+            Underway::Opening(opening) => self.opened(opening, turn),
+            Underway::Copying => self.copy(turn),
+        }
+    }
+
+    fn carry_out(&mut self, request: &Request, turn: &mut Turn<'_>) -> Step {
+        let response = match self.core.request(request, turn.now_ns) {
             Outcome::Respond(response) => {
                 if let Some(refusal) = self.core.take_refusal() {
                     self.host.refuse(turn, refusal);
@@ -257,15 +286,17 @@ impl GuestStream {
             }
             Outcome::Closed(response) => response,
             Outcome::Copying(_) => {
-                self.copying = true;
-                return None;
+                self.underway = Some(Underway::Copying);
+                return Step::Taken;
             }
-            Outcome::Kept => return None,
+            Outcome::Kept => return Step::Taken,
             Outcome::Open(geometry, directory) => {
                 let opcode = request.operation.opcode();
                 let response = Response { id: request.id, opcode, result: Ok(()), params: None };
-                let begun = self.open(response, geometry, directory, turn);
-                Response { result: Err(begun.err()?), ..response }
+                match self.open(response, geometry, directory, turn) {
+                    Ok(()) => return Step::Taken,
+                    Err(errno) => self.refused(response, errno),
+                }
             }
             Outcome::Started(response) => self.steer(response, turn, |stream| stream.start()),
             Outcome::Paused(response) => self.steer(response, turn, |stream| stream.pause(true)),
@@ -280,53 +311,102 @@ impl GuestStream {
                 response
             }
         };
-        Some(response)
+        Step::Answered(response)
     }
 
-    /// Begins to open what an OPEN asks for.
+    /// Begins to map the buffer that an OPEN names, if the quota has room for it.
     fn open(
         &mut self,
         response: Response,
         geometry: Geometry,
-        directory: sndif::GrantRef,
+        directory: GrantRef,
         turn: &mut Turn<'_>,
     ) -> Result<(), Errno> {
-        // The reservation of an earlier OPEN is given back first.
-        self.reserved = None;
         let most = self.endpoint.route().limits.buffer_bytes_per_domain.unwrap_or(Limits::BUFFER_BYTES_PER_DOMAIN);
         let Some(reserved) = self.quota.reserve(geometry.buffer_bytes.into(), most) else {
             self.host.refuse(turn, quota::Exceeded { most });
             return Err(Errno::ENOMEM);
         };
-        let memory = map_buffer(turn.xen, self.guest, directory, geometry.buffer_bytes).map_err(|error| {
-            let (kind, errno) = match error {
-                BufferError::Directory(_) | BufferError::Twice(_) => (Violation::Directory, Errno::EINVAL),
-                BufferError::Map(_) => (Violation::Grant, Errno::EFAULT),
-            };
-            self.host.violation(turn, kind, format_args!("OPEN refused: {error}"));
-            errno
-        })?;
-        self.host.open(&self.endpoint, self.core.direction(), &geometry, turn).map_err(errno)?;
-        self.opening = Some(Opening { response, geometry, memory });
-        self.reserved = Some(reserved);
+        let memory = Mapping::new(self.guest, directory, geometry.buffer_bytes, reserved)
+            .map_err(|error| self.not_mapped(&error, turn))?;
+        self.underway = Some(Underway::Mapping(Opening { response, geometry, memory }));
         Ok(())
     }
 
-    /// The answer to the OPEN that waits, once its device is open or cannot be.
-    fn opened(&mut self, turn: &mut Turn<'_>) -> Option<Response> {
-        let outcome = self.host.opened(turn)?;
-        let Opening { response, geometry, memory } = self.opening.take()?;
-        let result = outcome.map_err(errno).map(|pace| {
-            self.core.opened(geometry, memory, pace, |mirror| pcm::fill_silence(geometry.format, mirror));
-        });
-        Some(Response { result, ..response })
+    /// Maps the next part of the buffer of an OPEN, and makes the next part of the mirror; then begins to open the device.
+    fn map(&mut self, mut opening: Opening<Mapping>, turn: &mut Turn<'_>) -> Step {
+        let Opening { response, geometry, .. } = opening;
+        match opening.memory.go_on(turn.xen) {
+            Ok(bytes) => turn.spent_bytes += bytes,
+            Err(error) => {
+                let errno = self.not_mapped(&error, turn);
+                return Step::Answered(self.refused(response, errno));
+            }
+        }
+        self.core.prepare(&geometry, |part| pcm::fill_silence(geometry.format, part));
+        if !opening.memory.is_complete() {
+            self.underway = Some(Underway::Mapping(opening));
+            return Step::Taken;
+        }
+        // The host may have decided otherwise while the buffer was being mapped.
+        if self.endpoint.route().is_refused() {
+            self.host.refuse(turn, Refusal::DENIED);
+            return Step::Answered(self.refused(response, Refusal::DENIED.errno));
+        }
+        if let Err(error) = self.host.open(&self.endpoint, self.core.direction(), &geometry, turn) {
+            return Step::Answered(self.refused(response, errno(error)));
+        }
+        let memory = opening.memory.into_buffer();
+        self.underway = Some(Underway::Opening(Opening { response, geometry, memory }));
+        Step::Taken
     }
 
-    /// The next part of a long WRITE or READ; its answer once all is copied.
-    fn copy(&mut self, turn: &Turn<'_>) -> Option<Response> {
-        let response = self.core.copy(turn.now_ns)?;
-        self.copying = false;
-        Some(response)
+    /// Reports that a buffer cannot be mapped.
+    fn not_mapped(&mut self, error: &BufferError, turn: &mut Turn<'_>) -> Errno {
+        let (kind, errno) = match error {
+            BufferError::Directory(_) | BufferError::Twice(_) => (Violation::Directory, Errno::EINVAL),
+            BufferError::Map(_) => (Violation::Grant, Errno::EFAULT),
+            BufferError::Memory(_) => {
+                self.host.refuse(turn, error);
+                return Errno::ENOMEM;
+            }
+        };
+        self.host.violation(turn, kind, format_args!("OPEN refused: {error}"));
+        errno
+    }
+
+    /// The answer to an OPEN that failed; the memory for its stream is freed.
+    fn refused(&mut self, response: Response, errno: Errno) -> Response {
+        self.core.close();
+        Response { result: Err(errno), ..response }
+    }
+
+    /// Answers the OPEN whose buffer is mapped, once its device is open or cannot be.
+    fn opened(&mut self, opening: Opening<Buffer>, turn: &mut Turn<'_>) -> Step {
+        let Some(outcome) = self.host.opened(turn) else {
+            self.underway = Some(Underway::Opening(opening));
+            return Step::Waits;
+        };
+        let Opening { response, geometry, memory } = opening;
+        Step::Answered(match outcome {
+            Ok(pace) => {
+                self.core.opened(geometry, memory, pace, |part| pcm::fill_silence(geometry.format, part));
+                response
+            }
+            Err(error) => self.refused(response, errno(error)),
+        })
+    }
+
+    /// Copies the next part of a long WRITE or READ.
+    fn copy(&mut self, turn: &mut Turn<'_>) -> Step {
+        match self.core.copy(turn.now_ns) {
+            Some(response) => Step::Answered(response),
+            None => {
+                turn.spent_bytes += u64::from(backend::PART_BYTES);
+                self.underway = Some(Underway::Copying);
+                Step::Taken
+            }
+        }
     }
 
     fn steer(
@@ -390,7 +470,6 @@ impl GuestStream {
     }
 
     fn close_device(&mut self) {
-        self.reserved = None;
         let counters = self.core.counters();
         self.host.close(
             self.turned_ns,
@@ -413,3 +492,6 @@ impl Drop for GuestStream {
 fn errno(refused: NotOpened) -> Errno {
     if refused.no_resources { Errno::ENOMEM } else { Errno::ENODEV }
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,5 +40,5 @@ pub use frames::{Frames, Pace, Run};
 pub use handshake::{Action, Handshake};
 pub use negotiate::{DeviceLimits, HostLimits, Offer, Refusal};
 pub use open::Geometry;
-pub use stream::{Counters, Outcome, Stream, StreamConfig};
+pub use stream::{Counters, Outcome, PART_BYTES, Stream, StreamConfig};
 pub use volume::VOLUME_RANGE_MDB;

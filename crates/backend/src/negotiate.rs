@@ -80,6 +80,11 @@ pub struct Refusal {
     pub reason: &'static str,
 }
 
+impl Refusal {
+    /// The host does not let the guest use the stream.
+    pub const DENIED: Self = Self { errno: Errno::EACCES, reason: "not allowed by the host's configuration" };
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.reason, self.errno)

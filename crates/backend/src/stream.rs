@@ -58,9 +58,10 @@ pub struct StreamConfig {
 pub enum Outcome {
     /// Answer.
     Respond(Response),
-    /// Map the buffer, open the host device, call [`Stream::opened`], answer.
+    /// Map the buffer, open the host device, call [`Stream::opened`], answer. Or call [`Stream::close`], and refuse.
     Open(Geometry, GrantRef),
-    /// The stream is closed and its buffer unmapped: close the host device, answer.
+    /// The stream is closed, and its buffer unmapped unless [`Stream::close`] gave it away before: close the host device,
+    /// answer.
     Closed(Response),
     /// Start the host device, answer.
     Started(Response),
@@ -79,8 +80,8 @@ pub enum Outcome {
     Kept,
 }
 
-/// Bytes that are copied at once.
-const PART_BYTES: u32 = 1 << 18;
+/// Bytes that are copied, or filled with silence, at once.
+pub const PART_BYTES: u32 = 1 << 18;
 
 /// Counts of a stream's activity since it was created.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -193,11 +194,7 @@ impl<M: SharedMemory> Stream<M> {
             Operation::Open(open) => {
                 // OPEN on an open stream closes it first: the old pages are unmapped here.
                 self.close();
-                let checked = if self.config.permitted {
-                    self.config.offer.check(open)
-                } else {
-                    Err(Refusal { errno: Errno::EACCES, reason: "not allowed by the host's configuration" })
-                };
+                let checked = if self.config.permitted { self.config.offer.check(open) } else { Err(Refusal::DENIED) };
                 let reserved = checked.and_then(|geometry| {
                     reserve(&mut self.mirror, geometry.ring_bytes as usize)?;
                     Ok(geometry)
@@ -262,11 +259,19 @@ impl<M: SharedMemory> Stream<M> {
         outcome
     }
 
-    /// Completes an OPEN: the buffer is mapped and the host device is open.
-    pub fn opened(&mut self, geometry: Geometry, memory: M, pace: Pace, silence: impl FnOnce(&mut [u8])) {
-        let mut mirror = std::mem::take(&mut self.mirror);
-        mirror.resize(geometry.ring_bytes as usize, 0);
-        silence(&mut mirror);
+    /// Begins the next part of the mirror with silence; returns true once all of it is there.
+    pub fn prepare(&mut self, geometry: &Geometry, silence: impl FnOnce(&mut [u8])) -> bool {
+        let (begun, whole) = (self.mirror.len(), geometry.ring_bytes as usize);
+        self.mirror.resize(begun.saturating_add(PART_BYTES as usize).min(whole), 0);
+        silence(self.mirror.get_mut(begun..).unwrap_or_default());
+        self.mirror.len() == whole
+    }
+
+    /// Completes an OPEN: the buffer is mapped and the host device is open. Of the mirror, the parts that
+    /// [`prepare`](Self::prepare) has left are made here.
+    pub fn opened(&mut self, geometry: Geometry, memory: M, pace: Pace, silence: impl Fn(&mut [u8])) {
+        while !self.prepare(&geometry, &silence) {}
+        let mirror = std::mem::take(&mut self.mirror);
         self.open = Some(Open {
             geometry,
             memory,
@@ -286,11 +291,12 @@ impl<M: SharedMemory> Stream<M> {
         });
     }
 
-    /// Closes the stream without being asked, as when its connection ends.
-    pub fn close(&mut self) {
+    /// Closes the stream without being asked, as when its connection ends. Returns the buffer of a stream that was open,
+    /// for a caller that unmaps it in parts.
+    pub fn close(&mut self) -> Option<M> {
         self.ahead.cancel();
-        self.open = None;
         self.mirror = Vec::new();
+        self.open.take().map(|open| open.memory)
     }
 
     fn open_mut(&mut self) -> Result<&mut Open<M>, Errno> {

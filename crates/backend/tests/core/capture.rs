@@ -1,11 +1,11 @@
 //! Capture: READ gives the captured frames, at the offsets that the positions told.
 
-use backend::Pace;
+use backend::{Outcome, PART_BYTES, Pace};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use sndif::SharedMemory;
 use sndif::store::Direction;
-use sndif::v2::{Operation, Span, Trigger};
+use sndif::v2::{OpenParams, Operation, Request, Span, Trigger};
+use sndif::{Format, GrantRef, SharedMemory};
 
 use crate::host::{Device, Host, MILLISECOND, few, next_byte};
 use sndif::test_utils::Pages;
@@ -89,4 +89,39 @@ fn stopping_goes_on_at_the_start_of_the_ring() {
     read(&mut host, &memory, &mut position, &mut heard);
     assert_eq!(heard.len(), 96 * 4);
     assert!(heard.windows(2).all(|pair| pair[1] == next_byte(pair[0])));
+}
+
+#[test]
+fn the_silence_that_a_large_stream_begins_with_is_made_in_parts() {
+    const SIZE: u32 = 900_000;
+    let memory = Pages::of_bytes(SIZE as usize);
+    let mut host = Host::new(Direction::Capture, Pace::Device);
+    let open = OpenParams {
+        rate_hz: 48_000,
+        format: Format::S16Le,
+        channels: 2,
+        buffer_bytes: SIZE,
+        directory: GrantRef(8),
+        period_bytes: 0,
+    };
+    let ask = |id, operation| Request { id, operation };
+    let outcome = host.core.request(&ask(1, Operation::Open(open)), host.now_ns);
+    let Outcome::Open(geometry, _) = outcome else { panic!("{outcome:?}") };
+    for _ in 0..3 {
+        let whole = host.core.prepare(&geometry, |part| {
+            assert_eq!(part.len(), PART_BYTES as usize);
+            part.fill(7);
+        });
+        assert!(!whole);
+    }
+    host.core.opened(geometry, memory.clone(), Pace::Device, |rest| {
+        assert!(rest.len() < PART_BYTES as usize);
+        rest.fill(7);
+    });
+    let read = ask(2, Operation::Read(Span { offset: 0, length: SIZE }));
+    assert!(matches!(host.core.request(&read, host.now_ns), Outcome::Copying(_)));
+    while host.core.copy(host.now_ns).is_none() {}
+    let mut bytes = vec![0; SIZE as usize];
+    assert!(memory.read(0, &mut bytes));
+    assert!(bytes.iter().all(|&byte| byte == 7), "a part is no silence");
 }
