@@ -8,12 +8,15 @@ use backend::Frames;
 use host_audio::{Error, Sink, Source};
 use pcm::{Fader, Meter};
 
+/// Maximum number of bytes that are scaled at once, whatever the guest's buffer holds; more than a frame of any format.
+pub(crate) const SCRATCH_BYTES: usize = 1 << 16;
+
 /// Processing of frames on their way.
 pub(crate) struct Passage<'a> {
     /// Changes the level of the frames.
     pub(crate) fader: &'a mut Fader,
     pub(crate) meter: &'a Meter,
-    /// Buffer for scaled frames: the frames in the guest's buffer stay as they are.
+    /// Buffer for scaled frames, of [`SCRATCH_BYTES`] at most: the frames in the guest's buffer stay as they are.
     pub(crate) scratch: &'a mut Vec<u8>,
 }
 
@@ -28,6 +31,7 @@ pub(crate) fn play(
     now_ns: u64,
 ) -> Result<(), Error> {
     let Some(&geometry) = core.geometry() else { return Ok(()) };
+    let scaled_bytes_max = SCRATCH_BYTES - SCRATCH_BYTES % (geometry.frame_bytes as usize).max(1);
     let mut room = sink.room_frames();
     let mut result = Ok(());
     while let Some(frames) = core.frames_to_play(now_ns, room) {
@@ -35,7 +39,7 @@ pub(crate) fn play(
             frames
         } else {
             passage.scratch.clear();
-            passage.scratch.extend_from_slice(frames);
+            passage.scratch.extend_from_slice(frames.get(..scaled_bytes_max).unwrap_or(frames));
             passage.fader.apply(geometry.format, geometry.channels, passage.scratch);
             passage.scratch.as_slice()
         };
@@ -95,6 +99,7 @@ mod tests {
     use super::*;
     use backend::{Geometry, Pace, Run};
     use host_audio::HostStream;
+    use pcm::Gain;
     use sndif::Format;
     use sndif::store::Direction;
 
@@ -224,5 +229,21 @@ mod tests {
         let passage = Passage { fader: &mut fader, meter: &meter, scratch: &mut scratch };
         capture(&mut guest, &mut source, passage, 0).unwrap();
         assert_eq!((guest.moved, source.calls), (480, 1));
+    }
+
+    #[test]
+    fn however_much_a_guest_has_written_little_of_it_is_scaled_at_once() {
+        let meter = Meter::new(1);
+        let (mut scratch, mut fader) = (Vec::new(), Fader::new(1, 48_000));
+        let mut quiet = Gain::new(1);
+        quiet.set_volume(0, -20_000);
+        fader.set(quiet);
+        let frames = SCRATCH_BYTES * 3 + 1;
+        let mut guest = Guest { buffer: vec![1; frames], ..Guest::new() };
+        let mut sink = Moving { frames: 2 * frames, calls: 0 };
+        let passage = Passage { fader: &mut fader, meter: &meter, scratch: &mut scratch };
+        play(&mut guest, &mut sink, passage, 0).unwrap();
+        assert_eq!((guest.moved, sink.calls), (frames, 4));
+        assert!(scratch.capacity() <= SCRATCH_BYTES, "{} bytes", scratch.capacity());
     }
 }

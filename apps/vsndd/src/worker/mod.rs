@@ -22,6 +22,7 @@ use xen::{DomainId, Xen};
 
 use crate::device::{Device, DeviceId, Identity, device_in};
 use crate::error::{Ended, Error};
+use crate::flow;
 use crate::journal::Journal;
 use crate::limiter::GuestLog;
 use crate::link::{Link, Order, Report};
@@ -174,7 +175,7 @@ impl Worker {
             dirty: Turns::new(),
             foreign: BTreeSet::new(),
             backend_path,
-            scratch: Vec::with_capacity(1 << 16),
+            scratch: Vec::with_capacity(flow::SCRATCH_BYTES),
         };
         // The broker may have read the name before the guest had one.
         worker.link.send(&Report::Renamed);
