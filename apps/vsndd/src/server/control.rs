@@ -195,3 +195,46 @@ impl Client {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use config::ListenAddress;
+    use std::io::{ErrorKind, Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    const TOKEN: u64 = 100;
+
+    #[test]
+    fn those_who_say_nothing_are_closed_after_a_while_and_followers_of_events_are_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("control.sock");
+        let poller = Poller::new().unwrap();
+        let listener = Listener::bind(&ListenAddress::Unix(path.clone()), None).unwrap();
+        let mut control = Control::new(listener, TOKEN, &poller).unwrap();
+        let mut clients: Vec<UnixStream> = (0..2).map(|_| UnixStream::connect(&path).unwrap()).collect();
+        control.woke(TOKEN, &poller);
+        let [silent, follower] = clients.as_mut_slice() else { panic!("two clients") };
+        let mut byte = [0];
+        silent.set_nonblocking(true).unwrap();
+        follower.set_nonblocking(true).unwrap();
+        assert_eq!(control.next_wake_ns(), control.clients[0].as_ref().and_then(Client::ends_ns));
+
+        follower.write_all(b"{\"request\":\"events\",\"follow\":true}\n").unwrap();
+        control.woke(TOKEN + 2, &poller);
+        let requests = control.requests();
+        let [(id, _, Request::Events { follow: true })] = requests.as_slice() else { panic!("{requests:?}") };
+        control.reply(*id, &Reply::Events { events: Vec::new() }, Some(0));
+        let mut answer = [0; 256];
+        assert!(follower.read(&mut answer).unwrap() > 0);
+
+        let ends_ns = control.next_wake_ns().unwrap();
+        control.expire(ends_ns - 1);
+        assert_eq!(silent.read(&mut byte).unwrap_err().kind(), ErrorKind::WouldBlock, "its time is not over");
+        control.expire(ends_ns);
+        assert_eq!(silent.read(&mut byte).unwrap(), 0, "it is closed");
+        control.expire(ends_ns + 100 * IDLE_NS_MAX);
+        assert_eq!(follower.read(&mut byte).unwrap_err().kind(), ErrorKind::WouldBlock, "it waits for events");
+        assert_eq!(control.next_wake_ns(), None);
+    }
+}
