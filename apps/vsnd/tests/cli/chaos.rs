@@ -1,6 +1,7 @@
 //! Kills at random moments, again and again, under load: everything comes back soon, and nothing is left of what was
 //! killed. `make chaos` runs this test; `CHAOS_SEED` and `CHAOS_KILLS` choose what happens.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::Stdio;
 use std::thread;
@@ -72,8 +73,9 @@ impl Chance {
 #[derive(Debug, PartialEq, Eq)]
 struct Census {
     machine: xen::emu::Stats,
-    workers: usize,
-    descriptors: usize,
+    /// Descriptors of the daemon, and of each worker by its name, which holds its guest's number.
+    daemon: usize,
+    workers: BTreeMap<String, usize>,
 }
 
 struct Chaos {
@@ -216,8 +218,10 @@ impl Chaos {
 
     fn census(&self) -> Census {
         let machine = xen::emu::stats(&self.world.path("xen")).expect("it counts");
-        let fds = std::fs::read_dir(format!("/proc/{}/fd", self.daemon.0.id())).map_or(0, Iterator::count);
-        Census { machine, workers: self.world.workers(&self.daemon).len(), descriptors: fds }
+        let descriptors = |process| std::fs::read_dir(format!("/proc/{process}/fd")).map_or(0, Iterator::count);
+        let name = |process| std::fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
+        let workers = self.world.workers(&self.daemon).into_iter().map(|worker| (name(worker), descriptors(worker)));
+        Census { machine, daemon: descriptors(self.daemon.0.id()), workers: workers.collect() }
     }
 }
 
