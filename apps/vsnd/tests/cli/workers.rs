@@ -269,3 +269,30 @@ fn a_worker_is_one_loop_also_where_a_card_plays() {
     eventually("nor is one left that closed the device", || threads() == 1);
     assert_eq!(daemon.terminate(), Some(0));
 }
+
+#[test]
+fn a_device_that_hangs_ends_with_its_worker_when_the_guest_goes() {
+    let world = Logged(World::new());
+    let fifo = world.path("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().expect("coreutils").success());
+    let mut command = world.daemon_command();
+    let log = std::fs::File::create(world.path("daemon.log")).expect("created");
+    // The sandbox would not let ALSA open the FIFO.
+    command.args(["--sandbox", "off", "--sink", &format!("alsa:file:FILE='{}',FORMAT=raw", text(&fifo))]).stderr(log);
+    let daemon = Process::ready(&mut command);
+    let worker = worker(&world, 1).expect("served");
+    // Opening the FIFO waits until somebody reads from it, which nobody does.
+    let output = world.guest(&["play", RECORDING, "--domain", "1"]).output().expect("runs");
+    assert!(!output.status.success(), "{}", stderr(&output));
+    let opens = || {
+        let tasks = std::fs::read_dir(format!("/proc/{worker}/task")).into_iter().flatten().flatten();
+        let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+        tasks.map(name).any(|name| name.trim() == "vsnd-open")
+    };
+    assert!(opens(), "a thread hangs");
+    let output = common::vsnd(&["emu", "--dir", text(&world.path("xen")), "detach", "--domain", "1"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    eventually("its worker ends", || world.workers(&daemon).is_empty());
+    assert!(!is_there(worker));
+    assert_eq!(daemon.terminate(), Some(0));
+}
