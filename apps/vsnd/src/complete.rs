@@ -5,12 +5,10 @@ use std::ffi::OsString;
 
 use ::control::{Client, Direction, EventKind, Guest, Status};
 use clap_complete::CompletionCandidate;
-use host_audio::catalogue::places;
-use host_audio::{DeviceOptions, DeviceSpec};
+use host_audio::DeviceSpec;
 use sndif::Format;
 use xen::XenSpec;
 
-use crate::devices::PATIENCE;
 use crate::{daemon, text};
 
 /// Environment variable with which the script that `vsnd completions` writes calls this program.
@@ -25,8 +23,7 @@ pub(crate) fn targets() -> Vec<CompletionCandidate> {
 
 /// Devices to play to or to capture from.
 pub(crate) fn devices() -> Vec<CompletionCandidate> {
-    let options = DeviceOptions { patience: PATIENCE, ..DeviceOptions::default() };
-    let offers = places(&options).into_iter().filter_map(|place| place.offers.ok()).flatten();
+    let offers = crate::devices::all().into_iter().filter_map(|place| place.offers.ok()).flatten();
     offers
         .map(|offer| match offer.device {
             // The user adds the path.

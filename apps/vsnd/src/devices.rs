@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use host_audio::DeviceOptions;
 use host_audio::catalogue::{Offer, Place, places};
+use host_audio::libpulse::leave_nothing;
 use program::{ExitStatus, Failure};
 use serde::Serialize;
 
@@ -12,7 +13,7 @@ use crate::output::Output;
 use crate::text;
 
 /// Time that a sound server may take to answer.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Args)]
 #[command(
@@ -36,7 +37,7 @@ enum Line<'a> {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
-    let places = places(&DeviceOptions { patience: PATIENCE, ..DeviceOptions::default() });
+    let places = all();
     let mut out = Output::new();
     if !arguments.json {
         out.line(table(&places).trim_end())?;
@@ -54,6 +55,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         }
     }
     Ok(ExitStatus::Success)
+}
+
+/// The devices of this host, by the places where they are; looking for them leaves nothing behind.
+pub(crate) fn all() -> Vec<Place> {
+    // On failure the user's home gets a directory, as from any player.
+    let _ = leave_nothing(false);
+    places(&DeviceOptions { patience: PATIENCE, ..DeviceOptions::default() })
 }
 
 /// A paragraph for each place.

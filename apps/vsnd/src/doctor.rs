@@ -19,6 +19,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use clap::Args;
+use host_audio::libpulse::leave_nothing;
 use program::{ExitStatus, Failure};
 use xen::XenSpec;
 
@@ -71,6 +72,8 @@ impl Examination {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
+    // On failure the user's home gets a directory, as from any player.
+    let _ = leave_nothing(false);
     let machine = Machine::this();
     let found = match &arguments.xen {
         XenSpec::Dev => real(&machine, arguments.config.as_deref()),

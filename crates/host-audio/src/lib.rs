@@ -23,6 +23,7 @@ pub mod catalogue;
 mod device;
 mod error;
 mod kinds;
+pub mod libpulse;
 mod libraries;
 mod live;
 mod null;

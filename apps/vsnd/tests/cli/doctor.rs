@@ -304,3 +304,35 @@ fn a_server_is_asked_whether_it_has_the_device_and_answers() {
         says(&configured(&sink("out")), "sink", "missing", "", "name another");
     }
 }
+
+/// Files and directories below `directory`.
+fn below(directory: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(directory).expect("readable").map(|entry| entry.expect("readable").path());
+    entries.collect()
+}
+
+#[test]
+fn looking_for_devices_leaves_nothing_in_the_users_directories() {
+    let world = World::new();
+    let file = world.path("pulse.toml");
+    std::fs::write(&file, "sink = \"alsa:pulse\"\n").expect("written");
+    for has_session in [false, true] {
+        for command in [&["doctor", "--config", text(&file), "--xen", &world.spec()][..], &["devices"]] {
+            let [home, temporary, session] = [(); 3].map(|()| tempfile::tempdir().expect("made"));
+            let mut vsnd = Command::new(program("vsnd"));
+            for variable in ["XDG_CONFIG_HOME", "PULSE_SERVER", "PULSE_COOKIE", "PULSE_RUNTIME_PATH", "XDG_RUNTIME_DIR"]
+            {
+                vsnd.env_remove(variable);
+            }
+            if has_session {
+                vsnd.env("XDG_RUNTIME_DIR", session.path());
+            }
+            vsnd.args(command).env("HOME", home.path()).env("TMPDIR", temporary.path());
+            let output = vsnd.output().expect("runs");
+            assert!(out(&output).contains("null"), "{command:?}: {}{}", out(&output), stderr(&output));
+            for directory in [&home, &temporary, &session] {
+                assert_eq!(below(directory.path()), Vec::<std::path::PathBuf>::new(), "{command:?}");
+            }
+        }
+    }
+}
