@@ -58,7 +58,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let mut recording = Recording::open(&arguments.file)?;
     let original = recording.read_all()?;
-    let stop = program::stop_signal().map_err(Failure::with(ExitStatus::Failure))?;
+    let stop = program::end_signal().map_err(Failure::with(ExitStatus::Failure))?;
     let dir = tempfile::Builder::new().prefix("vsnd-demo-").tempdir().map_err(Failure::with(ExitStatus::Failure))?;
     let demo = Demo { dir: dir.path(), arguments, original, is_wav: recording.is_wav(), stop };
     let report = demo.run()?;
@@ -87,7 +87,7 @@ impl Demo<'_> {
         let format = self.arguments.format.unwrap_or(self.original.format);
         let xen_dir = self.dir.join("xen");
         let mut xen = Process::start("vsnd", Command::new(own_program()?).arg("emu").arg("--dir").arg(&xen_dir))?;
-        xen.first_line()?;
+        xen.first_line(&self.stop)?;
         self.attach(&xen_dir, format)?;
 
         let heard_path = self.dir.join("heard.wav");
@@ -188,7 +188,7 @@ impl Demo<'_> {
         // The user's configuration does not apply to the demo, and the daemon's log would disturb the progress bar.
         command.arg("--config").arg("/dev/null").args(["--log", "error"]);
         let mut daemon = Process::start("vsndd", &mut command)?;
-        daemon.first_line()?;
+        daemon.first_line(&self.stop)?;
         Ok(daemon)
     }
 
@@ -206,7 +206,7 @@ impl Demo<'_> {
         let bar = if self.arguments.json { ProgressBar::hidden() } else { progress_bar(doing, Some(total_frames)) };
         let mut guest = Process::start("guest", &mut command)?;
         let mut report = None;
-        while let Some(line) = guest.line_or_stop(&self.stop)? {
+        while let Some(line) = guest.line_or_stop(&self.stop, None)? {
             match serde_json::from_str(&line) {
                 Ok(GuestLine::Progress { frames }) => bar.set_position(frames),
                 Ok(GuestLine::Report(finished)) => report = Some(finished),
@@ -270,32 +270,27 @@ impl Process {
         Ok((bytes > 0).then(|| line.trim_end().to_owned()))
     }
 
-    /// Works as [`line`](Self::line), and fails if the user wants an end.
-    fn line_or_stop(&mut self, stop: &UnixStream) -> Result<Option<String>, Failure> {
+    /// Works as [`line`](Self::line), but waits for it until the user wants an end, or `patience` is over.
+    fn line_or_stop(&mut self, stop: &UnixStream, patience: Option<Duration>) -> Result<Option<String>, Failure> {
         if let Some(out) = self.out.as_ref().filter(|out| out.buffer().is_empty()) {
+            let limit = patience.map(Timespec::try_from).transpose().map_err(Failure::with(ExitStatus::Failure))?;
             let mut events = [PollFd::new(out.get_ref(), PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
-            rustix::io::retry_on_intr(|| rustix::event::poll(&mut events, None))
+            let ready = rustix::io::retry_on_intr(|| rustix::event::poll(&mut events, limit.as_ref()))
                 .map_err(Failure::with(ExitStatus::Failure))?;
             if !events[1].revents().is_empty() {
                 return Err(Failure::new(ExitStatus::Failure, "interrupted"));
+            }
+            if ready == 0 {
+                let message = format!("{} was not ready within {} s", self.name, PATIENCE.as_secs());
+                return Err(Failure::new(ExitStatus::Failure, message));
             }
         }
         self.line()
     }
 
     /// Waits for the first line, with which the process says that it is ready.
-    fn first_line(&mut self) -> Result<(), Failure> {
-        if let Some(out) = &self.out {
-            let patience = Timespec::try_from(PATIENCE).map_err(Failure::with(ExitStatus::Failure))?;
-            let mut events = [PollFd::new(out.get_ref(), PollFlags::IN)];
-            let ready = rustix::io::retry_on_intr(|| rustix::event::poll(&mut events, Some(&patience)))
-                .map_err(Failure::with(ExitStatus::Failure))?;
-            if ready == 0 {
-                let message = format!("{} was not ready within {} s", self.name, PATIENCE.as_secs());
-                return Err(Failure::new(ExitStatus::Failure, message));
-            }
-        }
-        match self.line()? {
+    fn first_line(&mut self, stop: &UnixStream) -> Result<(), Failure> {
+        match self.line_or_stop(stop, Some(PATIENCE))? {
             Some(_) => Ok(()),
             None => {
                 self.wait()?;

@@ -87,7 +87,7 @@ fn directory(given: Option<&Path>) -> Result<PathBuf, Failure> {
 }
 
 fn serve(dir: &Path) -> Result<ExitStatus, Failure> {
-    let stop = program::stop_signal().map_err(Failure::with(ExitStatus::Failure))?;
+    let stop = program::end_signal().map_err(Failure::with(ExitStatus::Failure))?;
     let hypervisor = Hypervisor::bind(dir).map_err(Failure::with(ExitStatus::NoXen))?.with_toolstack(Restart);
     // The emulation serves even if this line cannot be printed.
     let _ = say_line(&format!(

@@ -33,7 +33,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
-    let stop = program::stop_signal().map_err(Failure::with(ExitStatus::Failure))?;
+    let stop = program::end_signal().map_err(Failure::with(ExitStatus::Failure))?;
     let recording = if arguments.file == Path::new("-") {
         Recording::from_stdin(stop.try_clone().map_err(Failure::with(ExitStatus::Failure))?)?
     } else {

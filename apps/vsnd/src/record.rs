@@ -49,7 +49,7 @@ fn seconds(text: &str) -> Result<f64, String> {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let Arguments { format, rate, channels, .. } = *arguments;
     Target::check(arguments)?;
-    let stop = program::stop_signal().map_err(Failure::with(ExitStatus::Failure))?;
+    let stop = program::end_signal().map_err(Failure::with(ExitStatus::Failure))?;
     let (card, place) = arguments.stream.place(Direction::Capture)?;
     let shape = Shape { format, rate_hz: rate, channels };
     let mut stream = arguments.stream.open(&card, &place, shape).map_err(failure)?;

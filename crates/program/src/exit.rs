@@ -133,7 +133,8 @@ pub fn end(program: &str, result: Result<ExitStatus, Failure>) -> std::process::
         Err(Failure { status, message, is_block }) => {
             if !message.is_empty() {
                 let separator = if is_block { "\n" } else { "; " };
-                eprintln!("{program}: {}", message.lines().collect::<Vec<_>>().join(separator));
+                // A terminal that was closed takes no message.
+                let _ = writeln!(io::stderr(), "{program}: {}", message.lines().collect::<Vec<_>>().join(separator));
             }
             status.into()
         }

@@ -2,6 +2,7 @@
 
 use std::fs::{File, read_dir};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -65,20 +66,40 @@ fn every_command_ends_in_the_same_way_where_its_output_cannot_be_written() {
     }
 }
 
-#[test]
-fn the_demo_leaves_nothing_at_ctrl_c() {
-    let dir = tempfile::tempdir().expect("directory");
-    let mut command = Command::new(program("vsnd"));
-    command.args(["demo", "--period-ms", "100"]).env("TMPDIR", dir.path()).env_remove("VSND_XEN");
+/// `vsnd demo`, started by `env` with an option about signals in a directory of its own, once it plays.
+fn demo_in(dir: &Path, signals: &str) -> Process {
+    let mut command = Command::new("env");
+    command.arg(signals).arg(program("vsnd")).args(["demo", "--period-ms", "100"]);
+    command.env("TMPDIR", dir).env_remove("VSND_XEN");
     command.stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
-    let mut demo = Process(command.spawn().expect("starts"));
-    let left = || read_dir(dir.path()).expect("there").flatten().map(|entry| entry.path()).collect::<Vec<_>>();
-    eventually("it plays", || left().iter().any(|demo| demo.join("heard.wav").exists()));
-    // A terminal does the same: the signal goes to every process of the group.
-    kill_process_group(Pid::from_child(&demo.0), Signal::INT).expect("signalled");
-    assert_eq!(demo.code(), Some(1));
-    assert_eq!(demo.stderr(), "vsnd: interrupted\n");
-    assert_eq!(left(), Vec::<std::path::PathBuf>::new());
+    let demo = Process(command.spawn().expect("starts"));
+    eventually("it plays", || left(dir).iter().any(|demo| demo.join("heard.wav").exists()));
+    demo
+}
+
+fn left(dir: &Path) -> Vec<std::path::PathBuf> {
+    read_dir(dir).expect("there").flatten().map(|entry| entry.path()).collect()
+}
+
+#[test]
+fn the_demo_leaves_nothing_however_the_user_ends_it() {
+    // A terminal signals every process of its group: at Ctrl-C, at Ctrl-\, and when it is closed.
+    for signal in [Signal::INT, Signal::QUIT, Signal::HUP, Signal::TERM] {
+        let dir = tempfile::tempdir().expect("directory");
+        let mut demo = demo_in(dir.path(), "--default-signal=HUP,QUIT");
+        kill_process_group(Pid::from_child(&demo.0), signal).expect("signalled");
+        assert_eq!(demo.code(), Some(1), "{signal:?}");
+        assert_eq!(demo.stderr(), "vsnd: interrupted\n", "{signal:?}");
+        assert_eq!(left(dir.path()), Vec::<std::path::PathBuf>::new(), "{signal:?}");
+    }
+}
+
+#[test]
+fn a_demo_that_is_to_outlive_its_terminal_does() {
+    let dir = tempfile::tempdir().expect("directory");
+    let mut demo = demo_in(dir.path(), "--ignore-signal=HUP");
+    kill_process_group(Pid::from_child(&demo.0), Signal::HUP).expect("signalled");
+    assert_eq!((demo.code(), demo.stderr().as_str()), (Some(0), ""));
 }
 
 #[test]
