@@ -170,6 +170,23 @@ impl Kept {
 
     /// Gives a guest's overrides its new identity. Returns true if anything changed.
     pub(crate) fn renamed(&mut self, old: &Who, new: &Who) -> bool {
+        let was_named = self.named(new);
+        self.moved(old, new) || was_named
+    }
+
+    /// Gives the overrides of a guest that had neither name nor UUID, and is known by its number, to its name and UUID.
+    /// Where others are kept under these, the later ones are those of the running guest: one that was muted stays so.
+    pub(crate) fn named(&mut self, who: &Who) -> bool {
+        if who.name.is_none() && who.uuid.is_none() {
+            return false;
+        }
+        let Some(index) = self.guests.iter().position(|guest| guest.domain == Some(who.domain)) else { return false };
+        let Guest { overrides, .. } = self.guests.remove(index);
+        overrides.iter().for_each(|entry| self.decide(who, entry.clone()));
+        true
+    }
+
+    fn moved(&mut self, old: &Who, new: &Who) -> bool {
         let by_uuid = new.uuid.is_some() && self.guests.iter().any(|guest| same_uuid(&guest.uuid, &new.uuid));
         // Without a UUID this may be another guest under the same number, unless the old one had no name yet.
         if !by_uuid && (old.name.is_some() || self.find(new).is_some()) {
@@ -334,7 +351,23 @@ mod tests {
         assert_eq!(volume(&kept, &who(9, "c", "")), Some(-3));
         assert!(!kept.renamed(&who(3, "c", ""), &who(3, "d", "")), "another guest, perhaps");
         assert!(!kept.renamed(&who(4, "", ""), &who(4, "b", "")), "the guest of that name");
+        assert!(!kept.named(&who(1, "b", "")) && !kept.named(&who(9, "", "")));
         assert_eq!((volume(&kept, &who(9, "b", "")), volume(&kept, &who(9, "c", ""))), (Some(-1), Some(-3)));
+    }
+
+    #[test]
+    fn what_is_set_for_a_guest_without_a_name_holds_once_it_has_one() {
+        for (name, uuid) in [("b", ""), ("", "bb"), ("new", ""), ("b", "bb"), ("new", "bb")] {
+            let mut kept = Kept::default();
+            quiet(&mut kept, &who(1, "b", "bb"), -1);
+            let mute = Entry { part: Part::default(), value: Override::Muted(true), until_ms: None };
+            kept.decide(&who(3, "", ""), mute.clone());
+            let new = who(3, name, uuid);
+            assert!(kept.named(&new) && !kept.named(&new), "{name} {uuid}");
+            assert!(kept.of(&new).iter().any(|entry| *entry == mute), "{name} {uuid}: it is silent");
+            let known = (name == "b" || uuid == "bb").then_some(-1);
+            assert_eq!((volume(&kept, &new), volume(&kept, &who(3, "", ""))), (known, None), "{name} {uuid}");
+        }
     }
 
     #[test]

@@ -90,6 +90,25 @@ fn what_was_set_outlives_the_guest_the_daemon_and_the_machine_until_it_is_forgot
 }
 
 #[test]
+fn a_guest_that_is_muted_before_it_has_a_name_stays_muted_under_it() {
+    let mut steered = steered(CONFIG);
+    steered.world.attach(2);
+    eventually("both are served", || steered.must(&["list"]).contains("2 guests"));
+    steered.must(&["mute", "1"]);
+    // Another domain's death is none of this guest's.
+    drop(steered.player_of("2"));
+    eventually("the other one is gone", || steered.must(&["list"]).contains("0 running"));
+    assert_eq!(steered.must(&["forget"]), "1: muted\n");
+    // Named while nothing serves it: what is set later under the name comes on top.
+    drop(steered.daemon.take());
+    steered.name(1, "domain-1");
+    run(&mut steered);
+    assert_eq!(steered.must(&["forget"]), "domain-1: muted\n");
+    let _player = steered.player();
+    assert_eq!(state(&steered), (-2.0, true, false));
+}
+
+#[test]
 fn a_guest_that_does_not_run_is_forgotten_by_its_name() {
     let mut steered = steered(CONFIG);
     steered.name(1, "studio");

@@ -30,6 +30,8 @@ impl Daemon {
             warn!("{warning}");
             self.journal.push(EventKind::Reload, Subject::default(), warning);
         }
+        // Since then the machine may have started again, with other domains under the same numbers.
+        self.forget_the_gone();
         self.expire_overrides(self.poller.now_ns());
     }
 
@@ -68,6 +70,15 @@ impl Daemon {
         }
     }
 
+    /// Identity of a guest that is to be served: it may have been named since it was served last.
+    pub(super) fn recognise(&mut self, guest: DomainId) -> Who {
+        let who = Who::new(guest, &Identity::read(&mut self.store, guest));
+        if self.kept.named(&who) {
+            self.keep();
+        }
+        who
+    }
+
     /// Updates a guest's identity: under a new name, the overrides of that name hold for the guest.
     pub(super) fn meet(&mut self, guest: DomainId, now_ns: u64) {
         let new = Who::new(guest, &Identity::read(&mut self.store, guest));
@@ -83,10 +94,11 @@ impl Daemon {
         }
     }
 
-    /// Forgets the overrides of domains that died without a name, since another domain may get their number soon.
+    /// Forgets the overrides of domains that died without a name, since another domain may get their number soon. One
+    /// that has no name yet has a directory.
     pub(super) fn forget_the_gone(&mut self) {
         let (kept, store) = (&mut self.kept, &mut self.store);
-        let is_gone = |domain: u16| matches!(store.read_opt(&format!("/local/domain/{domain}/name")), Ok(None));
+        let is_gone = |domain: u16| matches!(store.read_opt(&format!("/local/domain/{domain}")), Ok(None));
         if kept.forget_nameless(is_gone) {
             self.keep();
         }

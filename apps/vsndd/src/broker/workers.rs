@@ -12,10 +12,8 @@ use xen::DomainId;
 
 use super::worker::{self, Part, Said, Terms, Worker};
 use super::{Daemon, LIVENESS_TOKEN, METRICS_TOKEN, STORE_TOKEN};
-use crate::device::Identity;
 use crate::error::{Ended, Error};
 use crate::journal::Subject;
-use crate::kept::Who;
 use crate::link::{self, Order, Report};
 
 /// Interval at which workers that are to end are checked.
@@ -60,7 +58,7 @@ impl Daemon {
     }
 
     /// Names of the cards that the toolstack has attached to a guest.
-    fn cards_of(&mut self, guest: DomainId) -> Result<Vec<String>, Error> {
+    pub(super) fn cards_of(&mut self, guest: DomainId) -> Result<Vec<String>, Error> {
         match self.store.directory(&format!("{}/{guest}", self.backend_path)) {
             Err(error) if error.is_not_found() => Ok(Vec::new()),
             cards => Ok(cards?),
@@ -78,7 +76,7 @@ impl Daemon {
         // Twice the limit of the guest's buffers: for rings, directories and what is in flight.
         let bytes = self.config.limits.buffer_bytes_per_domain.unwrap_or(Limits::BUFFER_BYTES_PER_DOMAIN);
         let pages_max = usize::try_from(bytes / sndif::PAGE_BYTES as u64).unwrap_or(usize::MAX).saturating_mul(2);
-        let who = Who::new(guest, &Identity::read(&mut self.store, guest));
+        let who = self.recognise(guest);
         let begin = Order::Begin { settings: self.settings.clone(), overrides: self.kept.of(&who) };
         let terms = Terms { pages_max: pages_max.max(4096), who, begin: &begin, limits: &self.config.worker };
         let worker = Worker::start(&self.xen, &mut self.hub, guest, terms, self.launch.as_mut(), &self.poller)?;
