@@ -1,6 +1,6 @@
 //! Words for people about what the daemon reports.
 
-use ::control::{Card, Direction, Guest, Run, Status, Stream, Target};
+use ::control::{Card, Direction, Guest, Run, Status, Stream, Target, Worker};
 use sndif::store::StreamAddress;
 
 /// Placeholder for a value that does not exist.
@@ -72,6 +72,15 @@ pub(crate) fn card_state(card: &Card) -> String {
         other => return plain(other),
     };
     words.to_owned()
+}
+
+/// State of a guest that no worker serves, in words.
+pub(crate) fn worker_state(guest: &Guest) -> Option<&'static str> {
+    match guest.worker {
+        Worker::Serving => None,
+        Worker::Starting => Some("starting, its cards are offered soon"),
+        Worker::Restarting => Some("restarting, nothing is heard of it until another worker serves it"),
+    }
 }
 
 /// A card's number, with its name if it has one.

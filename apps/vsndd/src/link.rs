@@ -136,7 +136,7 @@ pub(crate) fn admitted(mut event: Event, guest: u16) -> Option<Event> {
 }
 
 /// Replaces control characters, which a terminal would obey.
-fn plain(text: &mut String) {
+pub(crate) fn plain(text: &mut String) {
     if text.contains(char::is_control) {
         *text = text.replace(char::is_control, "\u{FFFD}");
     }

@@ -19,5 +19,5 @@ pub use event::{Event, EventKind};
 pub use message::{FOR_SECONDS_MAX, LINE_BYTES_MAX, Reply, Request, Setting};
 pub use part::Part;
 pub use socket::{DEFAULT_SOCKET, socket_of};
-pub use status::{Card, Direction, Guest, Run, Status, Stream};
+pub use status::{Card, Direction, Guest, Run, Status, Stream, Worker};
 pub use target::{ParseTargetError, Target};

@@ -29,6 +29,19 @@ impl Status {
     }
 }
 
+/// State of the worker that serves a guest.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Worker {
+    /// A worker serves the guest.
+    #[default]
+    Serving,
+    /// The guest's worker starts, and has not offered the cards yet.
+    Starting,
+    /// The guest has no worker at the moment, since the last one ended; another is started soon.
+    Restarting,
+}
+
 /// A guest.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Guest {
@@ -38,10 +51,13 @@ pub struct Guest {
     pub name: Option<String>,
     /// UUID, as the toolstack has it.
     pub uuid: Option<String>,
-    /// Process id of the worker that serves the guest.
+    /// Process id of the worker that serves the guest; 0 if there is none.
     #[serde(default)]
     pub pid: u32,
-    /// Cards of the guest, by their number.
+    /// State of the guest's worker.
+    #[serde(default)]
+    pub worker: Worker,
+    /// Cards of the guest, by their number; empty unless a worker serves them.
     pub cards: Vec<Card>,
 }
 

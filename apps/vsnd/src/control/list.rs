@@ -41,15 +41,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
 const TITLES: [&str; 10] =
     ["STREAM ", "DIRECT. ", "STATE ", "FORMAT ", "RATE", "CH", "LATENCY", "XRUNS", "VOLUME", " SINK/SOURCE "];
 
-/// A line under a guest: a stream's cells, or something in words about a card.
+/// A line under a guest: a stream's cells, or something in words about the guest or a card.
 enum Row {
     Stream(Box<[String; TITLES.len()]>),
-    Card(String),
+    Words(String),
 }
 
 fn table(status: &Status) -> String {
-    let guests: Vec<(String, Vec<Row>)> =
-        status.guests.iter().map(|guest| (heading(guest), guest.cards.iter().flat_map(rows).collect())).collect();
+    let guests: Vec<(String, Vec<Row>)> = status
+        .guests
+        .iter()
+        .map(|guest| {
+            let state = text::worker_state(guest).map(|words| Row::Words(words.to_owned()));
+            (heading(guest), state.into_iter().chain(guest.cards.iter().flat_map(rows)).collect())
+        })
+        .collect();
     let mut widths = TITLES.map(|title| title.trim_end().len());
     for row in guests.iter().flat_map(|(_, rows)| rows) {
         if let Row::Stream(cells) = row {
@@ -80,7 +86,7 @@ fn table(status: &Status) -> String {
         for row in rows {
             match row {
                 Row::Stream(cells) => text += &line(cells),
-                Row::Card(words) => {
+                Row::Words(words) => {
                     let _ = writeln!(text, "  {words}");
                 }
             }
@@ -113,9 +119,9 @@ fn rows(card: &::control::Card) -> Vec<Row> {
     let or_nothing = |cell: Option<String>| cell.unwrap_or_else(|| text::NOTHING.to_owned());
     let mut rows = Vec::new();
     if card.streams.is_empty() {
-        rows.push(Row::Card(format!("{}: {}, no stream is connected", text::card_name(card), text::card_state(card))));
+        rows.push(Row::Words(format!("{}: {}, no stream is connected", text::card_name(card), text::card_state(card))));
     } else if let Some(names) = text::names(card) {
-        rows.push(Row::Card(names));
+        rows.push(Row::Words(names));
     }
     for stream in &card.streams {
         let open = stream.format.is_some();
@@ -135,7 +141,7 @@ fn rows(card: &::control::Card) -> Vec<Row> {
     }
     if card.violations > 0 {
         let violations = text::count(card.violations, "time");
-        rows.push(Row::Card(format!("card {}: the guest broke the protocol {violations}", card.card)));
+        rows.push(Row::Words(format!("card {}: the guest broke the protocol {violations}", card.card)));
     }
     rows
 }

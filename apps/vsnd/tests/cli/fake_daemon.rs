@@ -104,7 +104,8 @@ pub fn status() -> Status {
         ..Card::default()
     };
     let uuid = Some("6c1f1d3e-0d5b-4f5b-9d0e-0f6d8a1b2c3d".to_owned());
-    let guest = Guest { domain: 5, name: Some("studio".into()), uuid, pid: 4712, cards: vec![card] };
+    let guest =
+        Guest { domain: 5, name: Some("studio".into()), uuid, pid: 4712, cards: vec![card], ..Guest::default() };
     Status { version: "0.1.0".into(), pid: 4711, uptime_ms: 7_980_000, guests: vec![guest], ..Status::default() }
 }
 

@@ -50,12 +50,16 @@ fn vsnd(world: &World, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
-/// The process that serves a guest, as the daemon says.
+/// The process that serves a guest, as the daemon says; `None` if none does at the moment.
 fn worker(world: &World, domain: u16) -> Option<u32> {
-    let status: serde_json::Value = serde_json::from_str(&vsnd(world, &["list", "--json"])).expect("JSON");
-    let guests = status["guests"].as_array().expect("guests");
-    let guest = guests.iter().find(|guest| guest["domain"] == domain)?;
+    let guest = listed(world, domain).filter(|guest| guest["worker"] == "serving")?;
     Some(u32::try_from(guest["pid"].as_u64().expect("a process")).expect("a process"))
+}
+
+/// A guest as `vsnd list --json` shows it.
+fn listed(world: &World, domain: u16) -> Option<serde_json::Value> {
+    let status: serde_json::Value = serde_json::from_str(&vsnd(world, &["list", "--json"])).expect("JSON");
+    status["guests"].as_array().expect("guests").iter().find(|guest| guest["domain"] == domain).cloned()
 }
 
 fn send(process: u32, signal: Signal) {
@@ -143,6 +147,33 @@ fn what_was_decided_about_a_guest_holds_for_its_next_worker_and_so_do_its_figure
     eventually("another worker serves", || worker(&world, 1).is_some_and(|worker| worker != killed));
     play(&world, "1");
     assert!(samples(&world.path("1.wav")).iter().all(|&sample| sample == 0), "it is muted");
+}
+
+#[test]
+fn a_guest_whose_worker_is_being_replaced_is_listed_with_its_state() {
+    let (world, _daemon) = two_guests(&[]);
+    let _guest = world.enter(1);
+    // After each kill the next worker comes later.
+    let mut killed = 0;
+    let mut kill = || {
+        let guest = listed(&world, 1).expect("always listed");
+        if let Some(process) = worker(&world, 1).filter(|process| *process != killed) {
+            send(process, Signal::KILL);
+            killed = process;
+        }
+        guest
+    };
+    eventually("its state is told", || {
+        let guest = kill();
+        assert_eq!(guest["name"], "domain-1", "{guest}");
+        guest["worker"] == "restarting" && guest["pid"] == 0 && guest["cards"] == serde_json::json!([])
+    });
+    eventually("its state is told in words", || {
+        kill();
+        let list = vsnd(&world, &["list"]);
+        assert!(list.contains("\n2 guests,"), "{list}");
+        list.contains("\ndomain-1, domain 1\n  restarting, nothing is heard of it until another worker serves it\n")
+    });
 }
 
 #[test]

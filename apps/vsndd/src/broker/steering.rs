@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::thread;
 
 use config::ConfigSource;
-use control::{EventKind, FOR_SECONDS_MAX, Reply, Request, Status, Target};
+use control::{EventKind, FOR_SECONDS_MAX, Guest, Reply, Request, Status, Target};
 use tracing::{info, warn};
 use xen::DomainId;
 
@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::exposition::{Process, cpu_ms, exposition};
 use crate::journal::Subject;
 use crate::kept::now_ms;
-use crate::link::{Answer, Order};
+use crate::link::{Answer, Order, plain};
 use crate::overrides::{Entry, Override};
 use crate::server::{ClientId, Control, Metrics, Peer, Sockets};
 use crate::service;
@@ -385,15 +385,37 @@ impl Daemon {
         Ok(())
     }
 
-    /// Status of everything that is served, as last reported by the workers.
-    fn status(&self) -> Status {
+    /// Status of everything that is served, as last reported by the workers, and of guests that wait for one.
+    fn status(&mut self) -> Status {
+        let mut guests: Vec<Guest> = self.workers.values().filter_map(|worker| worker.seen.guest.clone()).collect();
+        let mut others = self.guests();
+        others.retain(|guest| guests.iter().all(|its| its.domain != guest.0));
+        for guest in others {
+            if self.cards_of(guest).is_ok_and(|cards| !cards.is_empty()) {
+                guests.push(self.waiting(guest));
+            }
+        }
+        guests.sort_by_key(|guest| guest.domain);
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             uptime_ms: self.poller.now_ns() / 1_000_000,
             cpu_ms: cpu_ms() + self.past.cpu_ms + self.workers.values().map(|worker| worker.seen.cpu_ms).sum::<u64>(),
             config: self.steering.source.path(),
-            guests: self.workers.values().filter_map(|worker| worker.seen.guest.clone()).collect(),
+            guests,
         }
+    }
+
+    /// A guest whose cards nothing serves yet, or at the moment.
+    fn waiting(&mut self, guest: DomainId) -> Guest {
+        let Identity { mut name, mut uuid } = Identity::read(&mut self.store, guest);
+        name.iter_mut().chain(&mut uuid).for_each(plain);
+        let process = self.workers.get(&guest).and_then(super::Worker::process);
+        let waits = self.held_off.contains_key(&guest) || self.leaving.iter().any(|(leaving, ..)| *leaving == guest);
+        let worker = match self.workers.contains_key(&guest) {
+            false if waits => control::Worker::Restarting,
+            _ => control::Worker::Starting,
+        };
+        Guest { domain: guest.0, name, uuid, pid: process.unwrap_or(0), worker, cards: Vec::new() }
     }
 }

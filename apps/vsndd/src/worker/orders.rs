@@ -190,6 +190,7 @@ impl Worker {
             name: self.identity.name.clone(),
             uuid: self.identity.uuid.clone(),
             pid: std::process::id(),
+            worker: control::Worker::Serving,
             cards: cards.collect(),
         });
         Seen { guest, totals: self.journal.totals, cpu_ms: crate::exposition::cpu_ms() }
