@@ -62,12 +62,12 @@ pub(super) fn press(model: &mut Model, key: KeyEvent) -> Action {
         KeyCode::Esc if !model.help => return Action::Quit,
         KeyCode::Char('?') | KeyCode::Esc => model.help = !model.help,
         _ if model.help => model.help = false,
-        KeyCode::Up | KeyCode::Char('k') => go(model, |row| row.saturating_sub(1)),
-        KeyCode::Down | KeyCode::Char('j') => go(model, |row| row + 1),
-        KeyCode::PageUp => go(model, |row| row.saturating_sub(PAGE)),
-        KeyCode::PageDown => go(model, |row| row + PAGE),
-        KeyCode::Home | KeyCode::Char('g') => go(model, |_| 0),
-        KeyCode::End | KeyCode::Char('G') => go(model, |_| usize::MAX),
+        KeyCode::Up | KeyCode::Char('k') => go(model, |model| model.select_above(1)),
+        KeyCode::Down | KeyCode::Char('j') => go(model, |model| model.select_below(1)),
+        KeyCode::PageUp => go(model, |model| model.select_above(PAGE)),
+        KeyCode::PageDown => go(model, |model| model.select_below(PAGE)),
+        KeyCode::Home | KeyCode::Char('g') => go(model, |model| model.select(0)),
+        KeyCode::End | KeyCode::Char('G') => go(model, |model| model.select(usize::MAX)),
         KeyCode::Char('s') => rearrange(model, |arrangement| arrangement.order = arrangement.order.next()),
         KeyCode::Char('t') => rearrange(model, |arrangement| arrangement.grouped = !arrangement.grouped),
         KeyCode::Char('i') => rearrange(model, |arrangement| arrangement.hides_idle = !arrangement.hides_idle),
@@ -107,25 +107,24 @@ fn type_filter(model: &mut Model, key: KeyCode) {
 /// Handles a mouse event; `row` is the stream under the mouse.
 pub(super) fn point(model: &mut Model, mouse: MouseEventKind, row: Option<usize>) {
     match (mouse, row) {
-        (MouseEventKind::ScrollUp, _) => go(model, |row| row.saturating_sub(1)),
-        (MouseEventKind::ScrollDown, _) => go(model, |row| row + 1),
-        (MouseEventKind::Down(_), Some(row)) => go(model, |_| row),
+        (MouseEventKind::ScrollUp, _) => go(model, |model| model.select_above(1)),
+        (MouseEventKind::ScrollDown, _) => go(model, |model| model.select_below(1)),
+        (MouseEventKind::Down(_), Some(row)) => go(model, |model| model.select(row)),
         _ => {}
     }
 }
 
-fn go(model: &mut Model, to: impl FnOnce(usize) -> usize) {
+fn go(model: &mut Model, select: impl FnOnce(&mut Model)) {
     model.message = Message::Nothing;
-    if let Some(row) = model.selected_row() {
-        model.select(to(row));
-    }
+    select(model);
 }
 
 /// Asks for `request` about the selected stream, or shows the reason why there is nothing to be asked.
 fn ask(model: &mut Model, request: impl FnOnce(&Row) -> Result<Request, String>) -> Action {
     let request = match (&model.link, model.selected()) {
         (Link::Gone(_) | Link::Waiting, _) => Err("nothing was changed: the daemon does not answer".to_owned()),
-        (Link::Up, None) => Err("there is no stream yet".to_owned()),
+        (Link::Up, None) if model.rows.is_empty() => Err("there is no stream".to_owned()),
+        (Link::Up, None) => Err("nothing was changed: no stream is selected; Up or Down selects one".to_owned()),
         (Link::Up, Some(row)) => request(row),
     };
     match request {

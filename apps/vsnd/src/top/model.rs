@@ -41,15 +41,17 @@ pub(super) struct Model {
     /// The last status; kept when the daemon is gone.
     pub(super) status: Status,
     pub(super) rows: Vec<Row>,
-    /// Cards without a stream: their names and states.
-    pub(super) idle_cards: Vec<(String, String)>,
+    /// Lines below the list: guests without a worker, and cards without a stream.
+    pub(super) others: Vec<String>,
     pub(super) arrangement: Arrangement,
     pub(super) message: Message,
     pub(super) help: bool,
     pub(super) rates: Rates,
     meters: HashMap<StreamAddress, Vec<Meter>>,
-    /// The selected stream and the row where it was seen last.
-    selected: Option<(StreamAddress, usize)>,
+    /// The stream that was selected, listed or not.
+    selected: Option<StreamAddress>,
+    /// Row of the selected stream, or where it was before it went away.
+    place: usize,
     /// Requests of ours that have not been answered.
     unanswered: usize,
 }
@@ -60,13 +62,14 @@ impl Model {
             link: Link::Waiting,
             status: Status::default(),
             rows: Vec::new(),
-            idle_cards: Vec::new(),
+            others: Vec::new(),
             arrangement: Arrangement::default(),
             message: Message::Nothing,
             help: false,
             rates: Rates::default(),
             meters: HashMap::new(),
             selected: None,
+            place: 0,
             unanswered: 0,
         }
     }
@@ -97,7 +100,7 @@ impl Model {
         if matches!(self.link, Link::Gone(_)) {
             self.message = Message::Done("the daemon is back".to_owned());
         }
-        self.link = Link::Up;
+        let is_first = std::mem::replace(&mut self.link, Link::Up) == Link::Waiting;
         self.rates.update(&status);
         self.meters.retain(|id, _| status.streams().any(|(other, _)| other == *id));
         for (id, stream) in status.streams() {
@@ -107,20 +110,28 @@ impl Model {
         }
         self.status = status;
         self.arrange();
+        // Later on, only the user selects: a key must not act on a stream that took another one's place.
+        if is_first {
+            self.select(0);
+        }
     }
 
     /// Lists those streams of the last status that are chosen.
     pub(super) fn arrange(&mut self) {
         let status = &self.status;
         self.rows.clear();
-        self.idle_cards.clear();
+        self.others.clear();
         for guest in &status.guests {
             let domain = text::domain_of(status, guest);
+            if let Some(state) = text::worker_state(guest).filter(|_| self.arrangement.has(&domain)) {
+                self.others.push(format!("guest {}: {state}", text::plain(&domain)));
+            }
             for card in &guest.cards {
                 if card.streams.is_empty() && !self.arrangement.hides_idle {
                     let name = format!("{domain}/{}", card.card);
                     if self.arrangement.has(&name) {
-                        self.idle_cards.push((name, text::card_state(card)));
+                        let (card, state) = (text::plain(&name), text::card_state(card));
+                        self.others.push(format!("card {card}: {state}, no stream is connected"));
                     }
                 }
                 for stream in &card.streams {
@@ -140,14 +151,20 @@ impl Model {
             }
         }
         self.arrangement.apply(&mut self.rows);
-        self.select(self.selected_row().unwrap_or(0));
+        if let Some(place) = self.selected_row() {
+            self.place = place;
+        }
     }
 
-    /// The row of the selected stream, or the one that took its place.
+    /// The row of the selected stream; `None` if it is not listed, until it is again or the user selects another.
     pub(super) fn selected_row(&self) -> Option<usize> {
-        let (id, place) = self.selected?;
-        let last = self.rows.len().checked_sub(1)?;
-        Some(self.rows.iter().position(|row| row.id == id).unwrap_or(place.min(last)))
+        let id = self.selected?;
+        self.rows.iter().position(|row| row.id == id)
+    }
+
+    /// The row of the selected stream, or the one that took its place: it is kept on the screen.
+    pub(super) fn place(&self) -> usize {
+        self.place.min(self.rows.len().saturating_sub(1))
     }
 
     pub(super) fn selected(&self) -> Option<&Row> {
@@ -156,8 +173,21 @@ impl Model {
 
     /// Selects a row, or the last one if there are fewer.
     pub(super) fn select(&mut self, place: usize) {
-        let place = place.min(self.rows.len().saturating_sub(1));
-        self.selected = self.rows.get(place).map(|row| (row.id, place));
+        if let Some(last) = self.rows.len().checked_sub(1) {
+            self.place = place.min(last);
+            self.selected = Some(self.rows[self.place].id);
+        }
+    }
+
+    /// Selects the stream `rows` above the selected one.
+    pub(super) fn select_above(&mut self, rows: usize) {
+        self.select(self.place.saturating_sub(rows));
+    }
+
+    /// Selects the stream `rows` below the selected one. Where that went away, the next one has its place.
+    pub(super) fn select_below(&mut self, rows: usize) {
+        let has_moved_up = usize::from(self.selected_row().is_none());
+        self.select(self.place.saturating_add(rows - has_moved_up));
     }
 
     pub(super) fn meters(&self, id: StreamAddress) -> &[Meter] {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ::control::{Card, Direction, Guest, Request, Run, Status, Stream};
+use ::control::{Card, Direction, Guest, Request, Run, Status, Stream, Worker};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEventKind};
@@ -195,6 +195,22 @@ fn every_size_is_drawn() {
 }
 
 #[test]
+fn a_guest_without_a_worker_is_shown_with_its_state() {
+    let mut status = three_guests();
+    status.guests[0].cards.clear();
+    for (worker, words) in
+        [(Worker::Restarting, "guest studio: restarting,"), (Worker::Starting, "guest studio: starting,")]
+    {
+        status.guests[0].worker = worker;
+        let mut model = shown(status.clone());
+        press(&mut model, KeyCode::Char('i'));
+        assert!(text(&model, 80, 24).contains(words), "{}", text(&model, 80, 24));
+        "/a-guest".chars().for_each(|key| drop(press(&mut model, KeyCode::Char(key))));
+        assert!(!text(&model, 80, 24).contains("studio"), "{}", text(&model, 80, 24));
+    }
+}
+
+#[test]
 fn a_resized_screen_is_drawn_anew() {
     let model = shown(many_streams());
     let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
@@ -317,7 +333,106 @@ fn the_selection_stays_with_its_stream() {
         Report::Status(Box::new(status(vec![guest(5, Some("studio"), vec![playback()])]))),
         Duration::from_secs(3),
     );
-    assert_eq!(target(&model).as_deref(), Some("studio/0/0/0"), "it is gone: the nearest one");
+    assert_eq!(target(&model), None, "it is gone, and another one is not what the user selected");
+}
+
+#[test]
+fn a_key_acts_on_nothing_once_the_selected_stream_is_gone() {
+    let shows =
+        |model: &mut Model, status: Status| model.take(Report::Status(Box::new(status)), Duration::from_secs(2));
+    let without = |domain: u16| {
+        let mut status = many_streams();
+        status.guests.retain(|guest| guest.domain != domain);
+        status
+    };
+    let hide_idle = |model: &mut Model| {
+        let mut status = many_streams();
+        status.guests[1].cards[0].streams[0].run = Run::Closed;
+        shows(model, status);
+        press(model, KeyCode::Char('i'));
+    };
+    let filter = |model: &mut Model| {
+        "/t-3\n"
+            .chars()
+            .for_each(|key| drop(press(model, if key == '\n' { KeyCode::Enter } else { KeyCode::Char(key) })))
+    };
+    let disconnected = |model: &mut Model| {
+        (0..2).for_each(|_| drop(press(model, KeyCode::Char('D'))));
+        model.take(Report::Answer(Ok("disconnected".into())), Duration::from_secs(2));
+        shows(model, without(2));
+    };
+    let no_stream_at_all = |model: &mut Model| {
+        shows(model, status(Vec::new()));
+        shows(model, without(2));
+    };
+    type Way<'a> = (&'static str, &'a dyn Fn(&mut Model));
+    let ways: [Way<'_>; 5] = [
+        ("the guest is gone", &|model| shows(model, without(2))),
+        ("the card was disconnected", &disconnected),
+        ("idle ones are hidden", &hide_idle),
+        ("a filter is set", &filter),
+        ("all were gone", &no_stream_at_all),
+    ];
+    for (way, go_away) in ways {
+        let mut model = shown(many_streams());
+        press(&mut model, KeyCode::Down);
+        assert_eq!(model.selected().unwrap().target.to_string(), "guest-2/0/0/0");
+        go_away(&mut model);
+        for key in ['m', '+', '-', 'a', 'D', 'D'] {
+            assert_eq!(press(&mut model, KeyCode::Char(key)), Action::Nothing, "{way}: {key}");
+            assert!(matches!(&model.message, Message::Failed(why) if why.contains("no stream is selected")), "{way}");
+        }
+        assert!(!text(&model, 80, 24).contains('▶'), "{way}");
+        // A stream that is back is the one that was selected.
+        let mut again = model;
+        press(&mut again, KeyCode::Esc);
+        again.arrangement.hides_idle = false;
+        shows(&mut again, many_streams());
+        let mute = |target: &str| Action::Ask(Request::Mute { target: target.parse().unwrap(), on: true });
+        assert_eq!(press(&mut again, KeyCode::Char('m')), mute("guest-2/0/0/0"), "{way}");
+    }
+}
+
+#[test]
+fn a_selection_goes_on_from_where_the_stream_was() {
+    for (key, selected) in [
+        (KeyCode::Down, "guest-3"),
+        (KeyCode::Up, "guest-1"),
+        (KeyCode::PageDown, "guest-12"),
+        (KeyCode::Home, "guest-1"),
+        (KeyCode::End, "guest-40"),
+    ] {
+        let mut model = shown(many_streams());
+        press(&mut model, KeyCode::Down);
+        let mut fewer = many_streams();
+        fewer.guests.remove(1);
+        model.take(Report::Status(Box::new(fewer)), Duration::from_secs(2));
+        press(&mut model, key);
+        assert_eq!(model.selected().unwrap().target.domain, selected, "{key:?}");
+    }
+}
+
+#[test]
+fn a_list_stays_where_it_is_when_the_selected_stream_goes_away() {
+    let mut model = shown(many_streams());
+    press(&mut model, KeyCode::End);
+    let mut view = View::new(Palette::without_colours());
+    let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
+    terminal.draw(|frame| view.draw(frame, &model)).unwrap();
+    let mut fewer = many_streams();
+    fewer.guests.pop();
+    model.take(Report::Status(Box::new(fewer)), Duration::from_secs(2));
+    terminal.draw(|frame| view.draw(frame, &model)).unwrap();
+    assert!(terminal.backend().to_string().contains("guest-39"), "{}", terminal.backend());
+}
+
+#[test]
+fn a_stream_that_appears_on_an_empty_screen_is_not_selected_by_itself() {
+    let mut model = shown(status(Vec::new()));
+    model.take(Report::Status(Box::new(three_guests())), Duration::from_secs(2));
+    assert_eq!(press(&mut model, KeyCode::Char('m')), Action::Nothing);
+    press(&mut model, KeyCode::Down);
+    assert_eq!(model.selected().unwrap().target.to_string(), "studio/0/0/0");
 }
 
 /// Targets of the listed streams.
@@ -356,6 +471,7 @@ fn streams_are_ordered_grouped_hidden_and_filtered() {
     assert_eq!(listed(&model), ["b/0/0/0"], "by its device");
     assert!(text(&model, 80, 24).contains("/HDMI_ "));
     press(&mut model, KeyCode::Enter);
+    press(&mut model, KeyCode::Down);
     let mute = Action::Ask(Request::Mute { target: "b/0/0/0".parse().unwrap(), on: true });
     assert_eq!(press(&mut model, KeyCode::Char('m')), mute, "keys are keys again");
     assert_eq!(press(&mut model, KeyCode::Esc), Action::Nothing);

@@ -19,7 +19,7 @@ impl View {
     /// Draws titles and list; returns the numbers of streams that are out of sight above and below.
     pub(super) fn list(&mut self, frame: &mut Frame<'_>, titles: Rect, area: Rect, model: &Model) -> (usize, usize) {
         self.places.clear();
-        if model.rows.is_empty() && model.idle_cards.is_empty() {
+        if model.rows.is_empty() && model.others.is_empty() {
             if model.link == Link::Up {
                 let words = match model.status.guests.is_empty() {
                     true => "No guest has a sound card.",
@@ -38,9 +38,9 @@ impl View {
         }
 
         let mut heights: Vec<usize> = model.rows.iter().map(|row| height(row, model, &columns)).collect();
-        heights.extend(model.idle_cards.iter().map(|_| 1));
+        heights.extend(model.others.iter().map(|_| 1));
         let room = usize::from(area.height);
-        self.first = scrolled(&heights, self.first, model.selected_row().unwrap_or(0), room);
+        self.first = scrolled(&heights, self.first, model.place(), room);
         let mut y = area.y;
         let mut shown = 0;
         for (index, height) in heights.iter().enumerate().skip(self.first) {
@@ -55,8 +55,7 @@ impl View {
             match model.rows.get(index) {
                 Some(row) => self.item(frame, item, model, row, &columns, model.selected_row() == Some(index)),
                 None => {
-                    let (card, state) = &model.idle_cards[index - model.rows.len()];
-                    let words = format!("  card {}: {state}, no stream is connected", text::plain(card));
+                    let words = format!("  {}", model.others[index - model.rows.len()]);
                     frame.render_widget(Line::styled(cut(&words, area.width.into()), self.palette.dim), item);
                 }
             }
