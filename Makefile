@@ -22,7 +22,7 @@ TEST_PARTS = lint unit dist lab-test lab-short
 UNIT_ROUNDS = 20
 LAB_ROUNDS = 5
 
-.PHONY: demo pictures test test-all soak unit unit-build lint lint-tools msrv publish-check semver-check bench storm chaos fuzz fuzz-asan fuzz-guided miri build deps beep module module-matrix dist deb deb-test release lab lab-all lab-test lab-short lab-debug lab-bench race lab-shell lab-build
+.PHONY: demo pictures test test-all soak unit unit-build lint lint-tools msrv publish-check semver-check bench storm chaos fuzz fuzz-asan fuzz-guided miri build deps test-deps beep module module-matrix dist deb deb-test release lab lab-all lab-test lab-short lab-debug lab-bench race lab-shell lab-build
 
 demo: build
 	target/release/vsnd demo $(DEMO_ARGS)
@@ -48,12 +48,12 @@ storm: deps
 	$(CARGO) test --release --locked -p vsnd-testkit --test storms -- --ignored --nocapture
 
 # Kills at random moments, 1,000 of them: CHAOS_KILLS and CHAOS_SEED in the environment choose others.
-chaos: deps
+chaos: test-deps
 	$(CARGO) build --locked --workspace --bins $(ALL_FEATURES)
 	$(CARGO) test --locked --workspace $(ALL_FEATURES) --test cli chaos -- --ignored --nocapture
 
 # Programs and tests in one build.
-unit-build: deps
+unit-build: test-deps
 	$(CARGO) build --locked --workspace --bins --tests $(ALL_FEATURES)
 
 # All that needs no Xen. Most tests sleep: several run at once on each processor.
@@ -261,3 +261,7 @@ lab-build: deps beep
 
 deps:
 	@scripts/install-deps.sh
+
+# What only the tests use, besides.
+test-deps:
+	@scripts/install-deps.sh tests

@@ -3,7 +3,7 @@
 # for code without std. Says what it installs, asks nothing, does nothing twice.
 # With the argument `module` also what building the guest's module takes, with `lab` that and what the lab on a real Xen
 # needs on the host, with `debug` that and what building a kernel takes, with `deb` what Debian packages and their test take, with
-# `pictures` what those of the documentation take.
+# `pictures` what those of the documentation take, with `tests` what only the tests use.
 # A second argument `arm64` adds what that takes for arm64.
 set -eu
 
@@ -43,7 +43,7 @@ if [ "${1:-}" = debug ]; then
 fi
 if [ "${1:-}" = pictures ]; then
     need tmux command -v tmux
-elif [ -n "${1:-}" ]; then
+elif [ -n "${1:-}" ] && [ "$1" != tests ]; then
     # The headers that Debian's kernels are built with name this compiler.
     need gcc-12 command -v gcc-12
     need dkms command -v dkms
@@ -103,6 +103,8 @@ rust_target x86_64-unknown-none "what needs no std"
 rust_target aarch64-unknown-none-softfloat "the module and examples/beep for arm64"
 [ "${2:-}" != arm64 ] || rust_target aarch64-unknown-linux-gnu "what is for arm64"
 
+[ "${1:-}" = tests ] || exit 0
+
 # PipeWire's plugin for ALSA, for a test. Installed, it would make PipeWire the default of every program's sound.
 plugin=libasound_module_pcm_pipewire.so
 if [ ! -e "target/alsa-lib/$plugin" ]; then
@@ -112,4 +114,15 @@ if [ ! -e "target/alsa-lib/$plugin" ]; then
     (cd target/alsa-lib/package && apt-get -o APT::Sandbox::User=root download -q=3 pipewire-alsa && dpkg-deb -x pipewire-alsa_*.deb .)
     cp target/alsa-lib/package/usr/lib/*/alsa-lib/$plugin target/alsa-lib/
     rm -r target/alsa-lib/package
+fi
+
+# Prometheus' tool checks the metrics in a test. Installed, the package would run a server.
+if [ ! -e target/promtool ]; then
+    echo "Downloading Debian's prometheus (19 MB); its promtool goes to target"
+    mkdir -p target/prometheus
+    apt-cache show prometheus >/dev/null 2>&1 || $as_root apt-get update -qq
+    (cd target/prometheus && apt-get -o APT::Sandbox::User=root download -q=3 prometheus &&
+        dpkg-deb --fsys-tarfile prometheus_*.deb | tar -xO ./usr/bin/promtool > promtool && chmod +x promtool)
+    mv target/prometheus/promtool target/promtool
+    rm -r target/prometheus
 fi

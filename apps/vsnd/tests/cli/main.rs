@@ -14,6 +14,7 @@ mod fake_daemon;
 mod files;
 mod held_up;
 mod lasting;
+mod metrics;
 mod release;
 mod sandbox;
 mod service;
