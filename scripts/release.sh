@@ -31,6 +31,8 @@ if [ -z "$snapshot" ]; then
         refuse "$tag is commit ${tagged:0:12} already: raise the version in Cargo.toml and linux/dkms.conf"
 fi
 
+# Each build has a directory and flags of its own.
+unset CARGO_TARGET_DIR CARGO_BUILD_TARGET CARGO_ENCODED_RUSTFLAGS
 out=target/release-$version
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export SOURCE_DATE_EPOCH

@@ -68,7 +68,7 @@ impl Project {
         for (name, value) in [("NAME", "Somebody"), ("EMAIL", "somebody@localhost")] {
             command.env(format!("GIT_COMMITTER_{name}"), value);
         }
-        command.output().expect("bash runs")
+        command.env("CARGO_TARGET_DIR", "/tmp/shared").output().expect("bash runs")
     }
 }
 
@@ -115,6 +115,13 @@ fn what_is_built_twice_alike_is_released_with_its_sums_and_its_tag() {
     let names: Vec<&str> = sums.lines().filter_map(|line| line.split("  ").nth(1)).collect();
     assert_eq!(names, ["vsnd-1.2.3.tar.gz", "vsnd.deb", "vsnd.tar.gz"]);
     project.git(&["rev-parse", "refs/tags/v1.2.3"]);
+}
+
+#[test]
+fn each_build_has_a_directory_of_its_own_whatever_the_environment_says() {
+    let (project, _) = Project::released_with("echo $${CARGO_TARGET_DIR:-its own} > $@");
+    let built = std::fs::read_to_string(project.path().join("target/release-1.2.3/vsnd.deb")).expect("there");
+    assert_eq!(built, "its own\n");
 }
 
 #[test]
