@@ -177,6 +177,26 @@ eventually "no line and column" in_it journalctl -q -u vsndd --grep 'unknown key
 sed -i '$d' "$root/etc/vsnd/vsndd.toml"
 say "seen with vsnd list, reloaded"
 
+# What was set for a guest outlives the service, in the directory that systemd makes for it.
+kept() { in_it vsnd forget | sed 's/^[^:]*: //' | sort | tr '\n' ' '; }
+in_it vsnd volume 1 =-12dB > /dev/null || fail "vsnd volume"
+in_it vsnd mute 1 > /dev/null || fail "vsnd mute"
+[ "$(kept)" = "muted volume -12 dB " ] || fail "kept: $(kept)"
+in_it stat -c '%U %a' /var/lib/vsnd/overrides.json | grep -qx 'vsnd 600' || fail "$(in_it ls -l /var/lib/vsnd)"
+before=$(main_pid)
+in_it systemctl restart vsndd || fail "restart"
+[ "$(main_pid)" != "$before" ] || fail "it is the same daemon"
+[ "$(kept)" = "muted volume -12 dB " ] || fail "after a restart is kept: $(kept)"
+# samples: counts the bytes in the newest recording that are not silence; those of the file's header are no samples.
+samples() { tail -c +81 "$(newest)" | tr -d '\0' | wc -c; }
+play short > "$work/play" 2>&1 || fail "play muted: $(cat "$work/play")"
+eventually "the muted guest is not recorded" sh -c "[ \$(wc -c < '$(newest)') -ge 384000 ]"
+[ "$(samples)" = 0 ] || fail "a muted guest is heard: $(newest)"
+in_it vsnd forget '*' > /dev/null || fail "vsnd forget"
+play short > "$work/play" 2>&1 || fail "play: $(cat "$work/play")"
+eventually "it is still not heard" "$lab" compare --frames 96000 --seed 1 "$(newest)"
+say "volume and mute hold after a restart of the service, until they are forgotten"
+
 # --- a user's session --------------------------------------------------------------------------------------
 
 as_alice() {
