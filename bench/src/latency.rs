@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use guest::{Card, Config, OpenStream};
+use guest::{Card, Config, Playback};
 use serde::Serialize;
 use sndif::Format;
 use sndif::store::Direction;
@@ -147,7 +147,7 @@ pub(crate) fn measure(options: &Options, say: &mut dyn FnMut(&str)) -> Result<La
 /// Durations of WRITEs, and of ping-pongs.
 type Durations = (Vec<Duration>, Vec<Duration>);
 
-fn open(card: &Card, index: u8, periods: u32) -> Result<OpenStream> {
+fn open(card: &Card, index: u8, periods: u32) -> Result<Playback> {
     let config = Config {
         format: Format::S16Le,
         rate_hz: RATE_HZ,
@@ -155,7 +155,7 @@ fn open(card: &Card, index: u8, periods: u32) -> Result<OpenStream> {
         period_frames: PERIOD_FRAMES,
         buffer_frames: PERIOD_FRAMES * periods,
     };
-    let mut stream = card.open(0, index, &config).context("cannot open the stream")?;
+    let mut stream = card.playback(0, index, &config).context("cannot open the stream")?;
     stream.measure_write_latency(true);
     Ok(stream)
 }
@@ -167,7 +167,7 @@ fn timed(act: impl FnOnce() -> Result<()>) -> Result<Duration> {
 }
 
 fn measure_back_to_back(
-    mut stream: OpenStream,
+    mut stream: Playback,
     ping_pong: &PingPong,
     period: &[u8],
     time: Duration,
@@ -196,7 +196,7 @@ fn measure_back_to_back(
     Ok((writes, bare))
 }
 
-fn measure_paced(mut stream: OpenStream, ping_pong: &PingPong, period: &[u8], time: Duration) -> Result<Durations> {
+fn measure_paced(mut stream: Playback, ping_pong: &PingPong, period: &[u8], time: Duration) -> Result<Durations> {
     let (mut writes, mut bare) = (Vec::new(), Vec::new());
     for _ in 0..PERIODS {
         stream.write(period)?;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use guest::{Card, Config, OpenStream, Source, Stats};
+use guest::{Capture, Card, Config, Playback, Source, Stats};
 use rustix::event::epoll;
 use sndif::Format;
 use sndif::store::Direction;
@@ -81,9 +81,25 @@ pub(crate) fn answer(counts: &Counts) -> Result<()> {
     Ok(out.flush()?)
 }
 
+/// A stream of either direction.
+enum Stream {
+    Playback(Playback),
+    Capture(Capture),
+}
+
+/// Calls the same method for either direction.
+macro_rules! either {
+    ($stream:expr, $open:ident => $does:expr) => {
+        match $stream {
+            Stream::Playback($open) => $does,
+            Stream::Capture($open) => $does,
+        }
+    };
+}
+
 struct Player {
     // Streams are dropped before their cards.
-    streams: Vec<OpenStream>,
+    streams: Vec<Stream>,
     cards: Vec<(CardOf, Card)>,
     epoll: OwnedFd,
     ready: Vec<u64>,
@@ -134,8 +150,11 @@ impl Player {
         };
         for (card, connected) in &self.cards {
             for index in 0..u8::try_from(card.streams)? {
-                let mut stream = connected.open(0, index, &config)?;
-                let geometry = *stream.geometry();
+                let mut stream = match card.direction {
+                    Direction::Playback => Stream::Playback(connected.playback(0, index, &config)?),
+                    Direction::Capture => Stream::Capture(connected.capture(0, index, &config)?),
+                };
+                let geometry = *either!(&stream, open => open.geometry());
                 let sizes = (geometry.period_bytes() as usize, geometry.ring_bytes() as usize);
                 ensure!(
                     sizes == (self.period_bytes, self.sound.len()),
@@ -145,12 +164,12 @@ impl Player {
                     self.period_bytes,
                     self.sound.len()
                 );
-                stream.set_edge_triggered(true);
-                if card.direction == Direction::Playback {
-                    stream.try_write(&self.sound)?;
+                either!(&mut stream, open => open.set_edge_triggered(true));
+                if let Stream::Playback(playback) = &mut stream {
+                    playback.try_write(&self.sound)?;
                 }
                 let token = epoll::EventData::new_u64(self.streams.len() as u64);
-                let [_, events] = stream.event_fds()?;
+                let [_, events] = either!(&stream, open => open.event_fds())?;
                 epoll::add(&self.epoll, events, token, epoll::EventFlags::IN | epoll::EventFlags::ET)?;
                 self.streams.push(stream);
             }
@@ -167,7 +186,7 @@ impl Player {
                 }
             }
             if let Some(stream) = self.streams.get_mut(index) {
-                stream.start()?;
+                either!(stream, open => open.start())?;
             }
         }
         Ok(())
@@ -204,17 +223,17 @@ impl Player {
         let mut heard_bytes = 0;
         for stream in &mut self.streams {
             // The loop is edge-triggered and never reads these, so the kernel has counted every notification.
-            let [ring, events] = stream.event_fds()?;
+            let [ring, events] = either!(stream, open => open.event_fds())?;
             self.told_by_ring += notifications(ring)?;
             self.told_by_events += notifications(events)?;
             // Reading consumed pending edges, so serve the stream here.
             serve(stream, &mut self.sound, self.period_bytes)?;
-            let Stats { requests, notifications, events, xruns, .. } = stream.stats();
+            let Stats { requests, notifications, events, xruns, .. } = either!(stream, open => open.stats());
             counts.requests += requests;
             counts.notifications_to_back += notifications;
             counts.events += events;
             counts.xruns += xruns;
-            heard_bytes += stream.position();
+            heard_bytes += either!(stream, open => open.position());
         }
         counts.frames = heard_bytes / u64::from(FRAME_BYTES);
         counts.ring_notifications_to_front = self.told_by_ring;
@@ -224,24 +243,27 @@ impl Player {
 
     fn stop(mut self) -> Result<()> {
         for stream in &mut self.streams {
-            stream.stop()?;
+            either!(stream, open => open.stop())?;
         }
         Ok(())
     }
 }
 
 /// Reads all captured frames, or writes as many whole periods as there is room for.
-fn serve(stream: &mut OpenStream, sound: &mut [u8], period_bytes: usize) -> Result<()> {
-    let wake = stream.on_wake(Source::Events)?;
+fn serve(stream: &mut Stream, sound: &mut [u8], period_bytes: usize) -> Result<()> {
+    let wake = either!(stream, open => open.on_wake(Source::Events))?;
     let room = wake.available_bytes as usize;
-    if stream.info().direction == Direction::Capture {
-        // Not more than available: a request for more would cost another look at the shared memory.
-        stream.try_read(sound.get_mut(..room).unwrap_or_default())?;
-        return Ok(());
-    }
-    let whole = room - room % period_bytes;
-    if whole > 0 {
-        stream.try_write(sound.get(..whole).unwrap_or(sound))?;
+    match stream {
+        Stream::Capture(capture) => {
+            // Not more than available: a request for more would cost another look at the shared memory.
+            capture.try_read(sound.get_mut(..room).unwrap_or_default())?;
+        }
+        Stream::Playback(playback) => {
+            let whole = room - room % period_bytes;
+            if whole > 0 {
+                playback.try_write(sound.get(..whole).unwrap_or(sound))?;
+            }
+        }
     }
     Ok(())
 }

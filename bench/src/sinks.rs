@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use guest::{Card, Config, OpenStream};
+use guest::{Card, Config, Playback};
 use serde::Serialize;
 use sndif::Format;
 use sndif::store::Direction;
@@ -165,7 +165,7 @@ fn measure_latency(options: &Options, server: &Server, sink: &str, period_ms: u3
         period_frames,
         buffer_frames: period_frames * 2,
     };
-    let stream = card.open(0, 0, &config).context("cannot open the stream")?;
+    let stream = card.playback(0, 0, &config).context("cannot open the stream")?;
     let (clicks, heard) = channel();
     let (begun, begins) = channel();
     let mut recorder = server.recorder().spawn().context("cannot start parec")?;
@@ -184,7 +184,7 @@ fn measure_latency(options: &Options, server: &Server, sink: &str, period_ms: u3
 
 /// Plays clicks; returns the latency of each heard one and the number of lost ones.
 fn click(
-    mut stream: OpenStream,
+    mut stream: Playback,
     begins: &Receiver<()>,
     heard: &Receiver<Instant>,
     period_bytes: usize,

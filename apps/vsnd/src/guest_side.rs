@@ -121,11 +121,17 @@ impl StreamArguments {
         Ok((card, stream))
     }
 
-    /// Opens the stream.
+    /// Opens the stream with `open`: [`Card::playback`] or [`Card::capture`].
     ///
     /// # Errors
     /// The errors of the driver; `failure` turns them into the program's.
-    pub(crate) fn open(&self, card: &Card, place: &StreamInfo, shape: Shape) -> Result<Box<dyn Stream>, Error> {
+    pub(crate) fn open<D>(
+        &self,
+        open: impl FnOnce(&Card, u8, u8, &Config) -> Result<Stream<D>, Error>,
+        card: &Card,
+        place: &StreamInfo,
+        shape: Shape,
+    ) -> Result<Stream<D>, Error> {
         let Shape { format, rate_hz, channels } = shape;
         let frames = |ms: u32| u32::try_from(u64::from(rate_hz) * u64::from(ms) / 1000).unwrap_or(u32::MAX).max(1);
         // A file is in no hurry: the longer the buffer, the longer this process may be held up. A virtual machine on a
@@ -141,7 +147,7 @@ impl StreamArguments {
             period_frames: frames(self.period_ms),
             buffer_frames: frames(self.buffer_ms.unwrap_or(least_ms.max(self.period_ms * 4))),
         };
-        let mut stream = card.open_any(place.pcm, place.stream, &config)?;
+        let mut stream = open(card, place.pcm, place.stream, &config)?;
         stream.set_recovery_timeout(Duration::from_secs(self.recovery_seconds));
         if let Some(Decibels(volume_db)) = self.volume {
             let millidecibels = (volume_db * 1000.0).round() as i32;
@@ -249,7 +255,7 @@ impl Follower {
     }
 
     /// Reports that the daemon was away meanwhile, if it was.
-    pub(crate) fn tell_reconnects(&mut self, stream: &dyn Stream) {
+    pub(crate) fn tell_reconnects<D>(&mut self, stream: &Stream<D>) {
         let reconnects = stream.stats().reconnects;
         if reconnects > self.reconnects {
             self.reconnects = reconnects;
@@ -287,7 +293,7 @@ pub(crate) fn progress_bar(doing: &'static str, frames: Option<u64>) -> Progress
 }
 
 /// The report of a run. Latency was measured up to `measured`, notifications are counted from there on.
-pub(crate) fn report(stream: &dyn Stream, measured: &Stats) -> GuestReport {
+pub(crate) fn report<D>(stream: &Stream<D>, measured: &Stats) -> GuestReport {
     let stats = stream.stats();
     let geometry = stream.geometry();
     let us = |share| stats.write_latency.quantile_ns(share) as f64 / 1000.0;

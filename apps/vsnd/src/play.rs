@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap_complete::ArgValueCandidates;
-use guest::{Error, Stream};
+use guest::{Card, Error, Playback};
 use program::{ExitStatus, Failure};
 use sndif::Format;
 use sndif::store::Direction;
@@ -62,16 +62,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         }
         played += 1;
         stream.write(&period).map_err(running_failure)?;
-        follower.tell_reconnects(stream.as_ref());
+        follower.tell_reconnects(&stream);
         if follower.step(stream.position() / shape.frame_bytes() as u64).is_break() {
             break;
         }
     }
     if !follower.interrupted {
         stream.drain().map_err(running_failure)?;
-        follower.tell_reconnects(stream.as_ref());
+        follower.tell_reconnects(&stream);
     }
-    let report = report(stream.as_ref(), &measured);
+    let report = report(&stream, &measured);
     let interrupted = follower.interrupted;
     follower.finish(report)?;
     stream.stop().map_err(running_failure)?;
@@ -84,7 +84,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
 
 impl Arguments {
     /// Opens the stream in the shape of the file, or in the nearest one that the card takes, and tells the user.
-    fn open(&self, own: Shape) -> Result<(Box<dyn Stream>, Shape), Failure> {
+    fn open(&self, own: Shape) -> Result<(Playback, Shape), Failure> {
         let (card, place) = self.stream.place(Direction::Playback)?;
         let wanted = Shape { format: self.format.unwrap_or(own.format), ..own };
         let mut possible = Possible::of(&place.limits);
@@ -93,7 +93,7 @@ impl Arguments {
         }
         let mut shape = if self.exact { wanted } else { possible.nearest(wanted).unwrap_or(wanted) };
         loop {
-            let refusal = match self.stream.open(&card, &place, shape) {
+            let refusal = match self.stream.open(Card::playback, &card, &place, shape) {
                 Ok(stream) => {
                     if shape != wanted {
                         eprintln!("vsnd: the card does not take {wanted}; the file is converted to {shape}");

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use clap::Args;
 use clap_complete::ArgValueCandidates;
+use guest::Card;
 use host_audio::wav;
 use program::{ExitStatus, Failure};
 use sndif::Format;
@@ -52,7 +53,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let stop = program::end_signal().map_err(Failure::with(ExitStatus::Failure))?;
     let (card, place) = arguments.stream.place(Direction::Capture)?;
     let shape = Shape { format, rate_hz: rate, channels };
-    let mut stream = arguments.stream.open(&card, &place, shape).map_err(failure)?;
+    let mut stream = arguments.stream.open(Card::capture, &card, &place, shape).map_err(failure)?;
     let mut target = Target::create(&arguments.file, shape).map_err(Failure::with(ExitStatus::File))?;
     let frames = arguments.frames.or(arguments.seconds.map(|seconds| (seconds * f64::from(rate)).round() as u64));
     let mut follower = Follower::new(arguments.stream.progress, "recording", frames, stop);
@@ -74,7 +75,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
             }
         };
         read_last = Instant::now();
-        follower.tell_reconnects(stream.as_ref());
+        follower.tell_reconnects(&stream);
         let wants_more = target.write(&period[..read]).map_err(Failure::with(ExitStatus::File))?;
         left -= read as u64;
         if !wants_more || follower.step(target.frames()).is_break() {
@@ -82,7 +83,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         }
     }
     // The device is ahead of what was read: the report counts the frames in the file.
-    let report = GuestReport { frames: target.frames(), ..report(stream.as_ref(), &before) };
+    let report = GuestReport { frames: target.frames(), ..report(&stream, &before) };
     follower.finish(report)?;
     target.finish();
     stream.stop().map_err(running_failure)?;

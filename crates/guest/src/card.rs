@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use frontend::{Mixer, MixerFeatures};
-use sndif::store::{DEVICE_CLASS, number};
+use sndif::store::{DEVICE_CLASS, Direction, number};
 use sndif::{Protocol, XenbusState};
 use xen::{Xen, XenSpec};
 
-use crate::connection::{self, Shared, Wire};
-use crate::link::Link;
-use crate::{Config, Error, OpenStream, Result, Stream, StreamInfo, v0};
+use crate::connection::{self, Shared};
+use crate::protocol::Protocol as Open;
+use crate::transport::Wire;
+use crate::{Capture, Config, Error, Playback, Result, StreamInfo, v0, v2};
 
 /// A connected card. Clones are the same card; it is released when the last clone and the last open stream are dropped.
 #[derive(Clone)]
@@ -79,7 +80,7 @@ impl Card {
     }
 
     /// Takes in changes of the connection, without waiting; returns true if the streams can be used. Open streams of a
-    /// lost connection return [`Error::Lost`] until they [recover](OpenStream::recover).
+    /// lost connection return [`Error::Lost`] until they [recover](crate::Stream::recover).
     ///
     /// # Errors
     /// Errors of the store.
@@ -89,86 +90,60 @@ impl Card {
         Ok(connection.is_connected())
     }
 
-    /// Opens a stream with `config`; period and buffer become the nearest possible ones, everything else is accepted
-    /// unchanged or refused.
+    /// Opens a stream that plays with `config`; period and buffer become the nearest possible ones, everything else is
+    /// accepted unchanged or refused.
     ///
     /// # Errors
-    /// [`Error::NoStream`], [`Error::StreamInUse`], [`Error::StreamBroken`], [`Error::Negotiation`],
-    /// [`Error::Refused`], [`Error::NoAnswer`], [`Error::Lost`], [`Error::Violation`]; [`Error::Protocol`] of a card of
-    /// version 0.
-    pub fn open(&self, pcm: u8, stream: u8, config: &Config) -> Result<OpenStream> {
+    /// [`Error::NoStream`], [`Error::Direction`], [`Error::StreamInUse`], [`Error::StreamBroken`],
+    /// [`Error::Negotiation`], [`Error::Refused`], [`Error::NoAnswer`], [`Error::Lost`], [`Error::Violation`]; with
+    /// version 0 [`Error::Impossible`] and [`Error::RefusedWithoutReason`].
+    pub fn playback(&self, pcm: u8, stream: u8, config: &Config) -> Result<Playback> {
+        self.open(Direction::Playback, pcm, stream, config).and_then(Playback::open)
+    }
+
+    /// Opens a stream that records, like [`playback`](Self::playback).
+    ///
+    /// # Errors
+    /// Errors of [`playback`](Self::playback).
+    pub fn capture(&self, pcm: u8, stream: u8, config: &Config) -> Result<Capture> {
+        self.open(Direction::Capture, pcm, stream, config).and_then(Capture::open)
+    }
+
+    fn open(&self, direction: Direction, pcm: u8, stream: u8, config: &Config) -> Result<Box<dyn Open>> {
         let mut connection = self.shared.lock();
         connection.pump()?;
         if !connection.is_connected() {
             return Err(Error::Lost);
-        }
-        if connection.protocol != Protocol::V2 {
-            return Err(Error::Protocol { card: connection.card, protocol: connection.protocol });
         }
         let features = connection.features;
-        let (index, slot) = connection.slot(pcm, stream).ok_or(Error::NoStream { pcm, stream })?;
+        let (info, index) = connection.find(pcm, stream)?;
+        if info.direction != direction {
+            return Err(Error::Direction(info.direction));
+        }
+        let slot = connection.slots.get_mut(index).ok_or(Error::NoStream { pcm, stream })?;
         if slot.open {
             return Err(Error::StreamInUse { pcm, stream });
         }
-        let transport = match slot.transport.take() {
-            Some(Wire::V2(transport)) => *transport,
-            other => {
-                slot.transport = other;
-                return Err(Error::StreamBroken { pcm, stream });
-            }
-        };
-        let mut mixer = slot.mixer.take().unwrap_or_else(|| Box::new(Mixer::new(features)));
-        mixer.set_features(features);
+        let wire = slot.transport.take().ok_or(Error::StreamBroken { pcm, stream })?;
         slot.open = true;
-        let info = slot.info.clone();
+        let (mixer, v0_mixer) = (slot.mixer.take(), slot.v0_mixer);
         let held = connection.update_held();
         drop(connection);
+        let shared = Arc::clone(&self.shared);
         // From here on the link gives transport and mixer back on every path.
-        let link = Link::new(Arc::clone(&self.shared), index, transport, mixer);
-        held?;
-        OpenStream::open(link, info, config)
-    }
-
-    /// Opens the stream of a card of protocol version 0 with `config`; period and buffer become the nearest possible
-    /// ones.
-    ///
-    /// # Errors
-    /// [`Error::NoStream`], [`Error::StreamInUse`], [`Error::StreamBroken`], [`Error::RefusedWithoutReason`],
-    /// [`Error::NoAnswer`], [`Error::Lost`], [`Error::Violation`]; [`Error::Protocol`] of a newer card.
-    pub fn open_v0(&self, pcm: u8, stream: u8, config: &Config) -> Result<v0::OpenStream> {
-        let mut connection = self.shared.lock();
-        connection.pump()?;
-        if !connection.is_connected() {
-            return Err(Error::Lost);
-        }
-        if connection.protocol != Protocol::V0 {
-            return Err(Error::Protocol { card: connection.card, protocol: connection.protocol });
-        }
-        let (_, slot) = connection.slot(pcm, stream).ok_or(Error::NoStream { pcm, stream })?;
-        let info = slot.info.clone();
-        let slot = connection.slots.first_mut().ok_or(Error::NoStream { pcm, stream })?;
-        if slot.open {
-            return Err(Error::StreamInUse { pcm, stream });
-        }
-        let Some(Wire::V0(transport)) = slot.transport.take() else { return Err(Error::StreamBroken { pcm, stream }) };
-        slot.open = true;
-        let mixer = slot.v0_mixer;
-        let held = connection.update_held();
-        drop(connection);
-        // From here on the link gives the transport back on every path.
-        let link = v0::Link::new(Arc::clone(&self.shared), *transport, mixer);
-        held?;
-        v0::OpenStream::open(link, info, config)
-    }
-
-    /// Opens a stream of a card of either protocol.
-    ///
-    /// # Errors
-    /// Errors of [`open`](Self::open) and [`open_v0`](Self::open_v0).
-    pub fn open_any(&self, pcm: u8, stream: u8, config: &Config) -> Result<Box<dyn Stream>> {
-        Ok(match self.protocol() {
-            Protocol::V0 => Box::new(self.open_v0(pcm, stream, config)?),
-            Protocol::V2 => Box::new(self.open(pcm, stream, config)?),
+        Ok(match wire {
+            Wire::V0(transport) => {
+                let link = v0::Link::new(shared, *transport, v0_mixer);
+                held?;
+                Box::new(v0::Stream::new(link, info, config)?)
+            }
+            Wire::V2(transport) => {
+                let mut mixer = mixer.unwrap_or_else(|| Box::new(Mixer::new(features)));
+                mixer.set_features(features);
+                let link = v2::Link::new(shared, index, *transport, mixer);
+                held?;
+                Box::new(v2::Stream::new(link, info, config)?)
+            }
         })
     }
 }

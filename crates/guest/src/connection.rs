@@ -13,8 +13,8 @@ use xenstore::{Client, StoreErrno};
 
 use crate::layout::Layout;
 use crate::lock::CardLock;
-use crate::transport::{Epoch, Transport, v0};
-use crate::{Error, Result, StreamInfo};
+use crate::transport::{Epoch, Wire};
+use crate::{Error, Result, StreamInfo, v0, v2};
 
 /// Time that the backend gets to unmap our pages when we go (Linux waits as long).
 const DETACH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -37,12 +37,6 @@ impl Shared {
         // A panic leaves the connection in a state that the handshake still judges correctly.
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Transport of a stream in one connection.
-pub(crate) enum Wire {
-    V0(Box<v0::Transport>),
-    V2(Box<Transport>),
 }
 
 /// A stream of the card. With protocol version 0 the first slot has everything, whatever the directions of the device.
@@ -160,9 +154,13 @@ impl Connection {
         (self.handshake.state(), self.handshake.backend())
     }
 
-    /// The slot of a stream.
-    pub(crate) fn slot(&mut self, pcm: u8, stream: u8) -> Option<(usize, &mut Slot)> {
-        self.slots.iter_mut().enumerate().find(|(_, slot)| slot.info.pcm == pcm && slot.info.stream == stream)
+    /// Description of a stream, and the place of its slot.
+    pub(crate) fn find(&self, pcm: u8, stream: u8) -> Result<(StreamInfo, usize)> {
+        let mut slots = self.slots.iter().zip(0..);
+        let found = slots.find(|(slot, _)| slot.info.pcm == pcm && slot.info.stream == stream);
+        let (slot, index) = found.ok_or(Error::NoStream { pcm, stream })?;
+        let index = if self.protocol == Protocol::V0 { 0 } else { index };
+        Ok((slot.info.clone(), index))
     }
 
     /// Says whether any stream is open: only then is the card kept when the backend goes.
@@ -293,7 +291,7 @@ impl Connection {
         let mut nodes = Vec::with_capacity(self.slots.len());
         for slot in &mut self.slots {
             let mut transport =
-                Transport::new(&self.xen, self.backend, slot.info.direction, control_bytes, &self.epoch)?;
+                v2::Transport::new(&self.xen, self.backend, slot.info.direction, control_bytes, &self.epoch)?;
             transport.stream.set_reads_ahead(reads_ahead);
             let [ring_ref, event_ref] = transport.refs;
             let path = format!("{}/{}/{}", self.front, slot.info.pcm, slot.info.stream);

@@ -141,14 +141,6 @@ pub enum Error {
         /// Frames per second.
         rate_hz: u32,
     },
-    /// The card speaks another protocol than the caller.
-    #[error("sound card {card} speaks protocol {protocol}")]
-    Protocol {
-        /// Device id.
-        card: u32,
-        /// Protocol of the card.
-        protocol: sndif::Protocol,
-    },
     /// The backend did not answer.
     #[error("the backend does not answer {operation} within {after:?}")]
     NoAnswer {
@@ -169,7 +161,7 @@ pub enum Error {
         /// Number of kept pages.
         pages: usize,
     },
-    /// The backend is gone. [`OpenStream::recover`](crate::OpenStream::recover) waits for it.
+    /// The backend is gone. [`Stream::recover`](crate::Stream::recover) waits for it.
     #[error("the connection to the sound daemon is lost")]
     Lost,
     /// The backend broke the protocol.
@@ -219,14 +211,14 @@ impl Error {
         move |cause| Self::System { doing, cause: cause.into() }
     }
 
-    /// Returns true if the backend refused a READ, so that [`OpenStream::restart`](crate::OpenStream::restart) may
+    /// Returns true if the backend refused a READ, so that [`Capture::restart`](crate::Capture::restart) may
     /// help.
     #[must_use]
     pub fn is_refused_read(&self) -> bool {
         matches!(self, Self::Refused { operation: "READ", .. })
     }
 
-    /// Returns true if [`OpenStream::recover`](crate::OpenStream::recover) may help.
+    /// Returns true if [`Stream::recover`](crate::Stream::recover) may help.
     #[must_use]
     pub fn is_lost(&self) -> bool {
         matches!(self, Self::Lost)

@@ -1,6 +1,6 @@
 //! The guest's driver in user space: a sound card over real or emulated Xen.
 //!
-//! [`Card::connect`] takes the card into use, [`Card::open`] opens one of its streams, and the [`OpenStream`] plays or
+//! [`Card::connect`] takes the card into use; [`Card::playback`] opens a stream that plays, [`Card::capture`] one that
 //! records. The `frontend` crate, which the kernel's driver shares, makes all protocol decisions; this crate has the
 //! pages, the event channels, the store, and the waiting.
 //!
@@ -17,7 +17,7 @@
 //! let config = Config {
 //!     format: sndif::Format::S16Le, rate_hz: 48_000, channels: 2, period_frames: 480, buffer_frames: 1920,
 //! };
-//! let mut stream = card.open(0, 0, &config)?;
+//! let mut stream = card.playback(0, 0, &config)?;
 //! stream.write(&vec![0; 48_000 * 4])?;
 //! stream.drain()?;
 //! stream.close()?;
@@ -30,34 +30,36 @@
 //! A blocking call that finds the backend gone (its daemon restarts) waits for it to come back, opens the stream again,
 //! writes the unplayed frames again, and goes on: the caller sees a pause.
 //!
-//! A backend that speaks only protocol version 0 gives a card whose streams are [`v0::OpenStream`]s; [`Stream`] is the
-//! common trait.
+//! Both versions of the protocol are behind the same types; [`Stream`] says what version 0 lacks. A stream that records
+//! cannot be written to:
+//!
+//! ```compile_fail,E0599
+//! fn play(stream: &mut guest::Capture) -> guest::Result<()> {
+//!     stream.write(&[0; 4])
+//! }
+//! ```
 #![forbid(unsafe_code)]
 
-mod api;
-mod buffer;
-mod captured;
 mod card;
 mod connection;
 mod error;
 mod histogram;
+mod hold;
 mod layout;
-mod link;
 mod lock;
+mod protocol;
 mod quarantine;
-mod recovery;
 mod stats;
 mod stream;
 mod transport;
-pub mod v0;
+mod v0;
+mod v2;
 mod wait;
 
-pub use api::Stream;
 pub use card::Card;
 pub use error::{Error, Result};
 pub use frontend::{MixerFeatures, NegotiationError, Violation, Wanted as Config};
 pub use histogram::Histogram;
 pub use layout::StreamInfo;
-pub use link::Source;
 pub use stats::Stats;
-pub use stream::{OpenStream, Wake};
+pub use stream::{Capture, Playback, Playing, Recording, Source, Stream, Wake};

@@ -1,29 +1,21 @@
-//! An opened stream: playing, recording, volume, and the waiting that goes with them.
+//! An open stream as applications have it, whatever protocol its card speaks.
 
+use std::marker::PhantomData;
 use std::os::fd::BorrowedFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use frontend::{Geometry, Negotiation, Step, SubmitError};
-use sndif::SharedMemory;
-use sndif::store::Direction;
-use sndif::v2::{Operation, Span, Trigger};
+use frontend::Geometry;
 
-use crate::buffer::Buffer;
-use crate::captured::Captured;
-use crate::link::{self, Link, Source};
-use crate::wait::RECOVERY_TIMEOUT;
-use crate::{Config, Error, Result, Stats, StreamInfo};
+use crate::protocol::Protocol;
+use crate::{Error, Result, Stats, StreamInfo};
 
-/// A position that stands still for this long, beyond twice the time of what is queued, does not move again. As long as ALSA lets an
-/// application wait; a host whose daemon and sound server both restart needs more than four seconds (docs/sound.md).
-const STALL_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// State in which the application wants the stream; a new connection is brought there.
+/// One of the stream's two event channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Desired {
-    Stopped,
-    Running,
-    Paused,
+pub enum Source {
+    /// Answers have come.
+    Ring,
+    /// Events have come.
+    Events,
 }
 
 /// Result of a wake-up.
@@ -37,147 +29,121 @@ pub struct Wake {
     pub available_bytes: u32,
 }
 
-/// An opened stream. Dropping it closes it.
+/// Direction of a [`Stream`] that plays.
+#[derive(Debug, Clone, Copy)]
+pub enum Playing {}
+
+/// Direction of a [`Stream`] that records.
+#[derive(Debug, Clone, Copy)]
+pub enum Recording {}
+
+/// A stream that plays.
+pub type Playback = Stream<Playing>;
+
+/// A stream that records.
+pub type Capture = Stream<Recording>;
+
+/// An open stream: a [`Playback`] or a [`Capture`]. Dropping it closes it.
 ///
 /// Blocking calls survive the loss of the backend as long as it comes back within the recovery time; the non-blocking
 /// ones ([`try_write`](Self::try_write), [`try_read`](Self::try_read), [`on_wake`](Self::on_wake)) say [`Error::Lost`]
 /// and leave the rest to [`recover`](Self::recover).
-pub struct OpenStream {
-    pub(crate) link: Link,
-    info: StreamInfo,
-    pub(crate) geometry: Geometry,
-    /// Playback: the last ring's worth of what was written, at the offsets it has in the ring.
-    pub(crate) history: Box<[u8]>,
-    /// Bytes at the start of `history` that a new connection has yet to be given.
-    pub(crate) requeue: u32,
-    /// Bytes played or captured in earlier connections.
-    pub(crate) carried: u64,
-    pub(crate) desired: Desired,
-    /// The stream of this connection was started since OPEN or STOP.
-    pub(crate) started: bool,
-    pub(crate) draining: bool,
-    pub(crate) recovery_timeout: Duration,
+///
+/// # Protocol version 0
+/// The limits of the protocol show: no pause, no position but the answers, no end of a run but CLOSE, one volume for
+/// the left and one for the right side. A backend tells that it refuses, never the reason
+/// ([`Error::RefusedWithoutReason`]). Frames that a lost backend had accepted and not played (a tenth of a second with
+/// vsndd) are lost with it: the protocol does not tell their number. The non-blocking calls,
+/// [`pause`](Self::pause) and [`resume`](Self::resume) are [not offered](Error::NotOffered).
+pub struct Stream<D> {
+    open: Box<dyn Protocol>,
     closed: bool,
+    direction: PhantomData<D>,
 }
 
-impl OpenStream {
-    pub(crate) fn open(mut link: Link, info: StreamInfo, config: &Config) -> Result<Self> {
-        let geometry = negotiate(&mut link, &info, config)?;
-        let history = match info.direction {
-            Direction::Playback => vec![0; geometry.ring_bytes() as usize],
-            Direction::Capture => Vec::new(),
-        };
-        if info.direction == Direction::Capture {
-            link.captured = Captured::new(geometry.ring_bytes());
-        }
-        let mut stream = Self {
-            link,
-            info,
-            geometry,
-            history: history.into(),
-            requeue: 0,
-            carried: 0,
-            desired: Desired::Stopped,
-            started: false,
-            draining: false,
-            recovery_timeout: RECOVERY_TIMEOUT,
-            closed: false,
-        };
-        if let Some(mixer) = &mut stream.link.mixer {
-            mixer.replay();
-        }
-        stream.send_open()?;
+impl<D> Stream<D> {
+    /// Opens `stream` on its card's connection.
+    pub(crate) fn open(stream: Box<dyn Protocol>) -> Result<Self> {
+        // Made first: whatever becomes of OPEN, the stream is closed.
+        let mut stream = Self { open: stream, closed: false, direction: PhantomData };
+        stream.open.send_open()?;
         Ok(stream)
     }
 
-    /// Grants a buffer and opens the stream on the link's connection.
-    pub(crate) fn send_open(&mut self) -> Result<()> {
-        let control_bytes = self.link.stream_mut()?.control_bytes();
-        let size = self.geometry.ring_bytes().saturating_add(control_bytes);
-        let shared = &self.link.shared;
-        let buffer = Buffer::new(&shared.xen, shared.backend, size)?;
-        let open = self.geometry.open_params(control_bytes, buffer.directory());
-        let open = open.ok_or(Error::Submit(SubmitError::BadSizes))?;
-        // Kept before OPEN is sent: whatever becomes of it, the pages are given up in one place.
-        self.link.buffer = Some(buffer);
-        self.started = false;
-        self.link.request_ok(Operation::Open(open))?;
-        self.link.flush_mixer()
+    /// The stream, unless it was closed.
+    fn opened(&mut self) -> Result<&mut dyn Protocol> {
+        if self.closed { Err(Error::Closed) } else { Ok(self.open.as_mut()) }
     }
 
-    /// Description of the opened stream.
+    /// Returns the description of the stream.
     #[must_use]
     pub fn info(&self) -> &StreamInfo {
-        &self.info
+        &self.open.common().info
     }
 
-    /// The sizes that were agreed on.
+    /// Returns the sizes that were agreed on. With version 0 they were chosen, and a buffer is as many periods as may be
+    /// in flight to the backend.
     #[must_use]
     pub fn geometry(&self) -> &Geometry {
-        &self.geometry
+        &self.open.common().geometry
     }
 
-    /// Sets the time that a blocking call waits for a lost backend; 10 s unless set, 0 to fail with [`Error::Lost`] at
+    /// Sets the time that a blocking call waits for a lost backend; 15 s unless set, 0 to fail with [`Error::Lost`] at
     /// once.
     pub fn set_recovery_timeout(&mut self, timeout: Duration) {
-        self.recovery_timeout = timeout;
+        self.open.common_mut().recovery_timeout = timeout;
     }
 
     /// Measures the time from each WRITE to its answer. Answers are waited for then, which costs wake-ups that normal
-    /// playing does without.
+    /// playing does without. Does nothing with version 0, where the answer depends on the playback and its delay says
+    /// nothing about the transport.
     pub fn measure_write_latency(&mut self, measure: bool) {
-        self.link.measure = measure;
+        self.open.measure_write_latency(measure);
     }
 
     /// Says that the descriptors are waited for edge-triggered (`EPOLLET`): [`on_wake`](Self::on_wake) then saves the
     /// system call that consumes the event.
     pub fn set_edge_triggered(&mut self, edge_triggered: bool) {
-        self.link.edge_triggered = edge_triggered;
+        self.open.set_edge_triggered(edge_triggered);
     }
 
-    /// Counters since the stream was opened.
+    /// Returns the counters since the stream was opened. With version 0 an answered READ or WRITE counts as an event.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.link.stats()
+        self.open.stats()
     }
 
-    /// Bytes played or captured since the stream was opened, over all its connections. Never rewinds.
+    /// Returns the bytes played or captured since the stream was opened, over all its connections. Never rewinds.
     #[must_use]
     pub fn position(&self) -> u64 {
-        self.carried + self.link.stream().map_or(0, frontend::Stream::position_bytes)
+        self.open.position()
     }
 
-    /// Bytes written and not played yet, or captured and not read yet.
+    /// Returns the bytes written and not played yet, or captured and not read yet.
     #[must_use]
     pub fn queued_bytes(&self) -> u32 {
-        let captured = &self.link.captured;
-        let here = self.link.stream().map_or(self.requeue, frontend::Stream::filled_bytes);
-        let ahead = self.link.stream().map_or(0, frontend::Stream::ahead_bytes);
-        here + captured.awaited_bytes().saturating_sub(ahead) + captured.ready_bytes()
+        self.open.queued_bytes()
     }
 
-    /// Bytes that can be written, or read, without waiting.
+    /// Returns the bytes that can be written, or read, without waiting.
     #[must_use]
     pub fn room_bytes(&self) -> u32 {
-        match self.info.direction {
-            Direction::Playback => self.link.stream().map_or(0, frontend::Stream::available_bytes),
-            Direction::Capture => self.link.captured.ready_bytes(),
-        }
+        self.open.room_bytes()
     }
 
     /// Returns true if the stream was started and is not paused.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.desired == Desired::Running
+        self.open.is_running()
     }
 
-    /// Descriptors to wait for (readable): of the ring, and of the events. They change when the stream
+    /// Returns the descriptors to wait for (readable): of the ring, and of the events. They change when the stream
     /// [recovers](Self::recover).
     ///
     /// # Errors
     /// [`Error::Lost`] while there is no connection.
     pub fn event_fds(&self) -> Result<[BorrowedFd<'_>; 2]> {
-        self.link.channels().map(link::fds)
+        self.open.event_fds()
     }
 
     /// Takes in what a readable descriptor announced, and asks for what was captured. Never waits.
@@ -185,8 +151,7 @@ impl OpenStream {
     /// # Errors
     /// [`Error::Lost`], [`Error::Violation`], [`Error::Refused`] for an earlier WRITE or READ.
     pub fn on_wake(&mut self, source: Source) -> Result<Wake> {
-        self.link.acknowledge(source, self.link.edge_triggered)?;
-        self.poll()
+        self.open.on_wake(source)
     }
 
     /// The same for what has come whether or not anybody announced it. Never waits.
@@ -194,108 +159,130 @@ impl OpenStream {
     /// # Errors
     /// As [`on_wake`](Self::on_wake).
     pub fn poll(&mut self) -> Result<Wake> {
-        let progress = self.link.collect()?;
-        if self.info.direction == Direction::Capture {
-            self.link.ask_captured()?;
+        self.open.poll()
+    }
+
+    /// Starts the device. With version 0, the first frames do that.
+    ///
+    /// # Errors
+    /// As [`write`](Playback::write).
+    pub fn start(&mut self) -> Result<()> {
+        self.opened()?.start()
+    }
+
+    /// Holds the device; what is queued stays.
+    ///
+    /// # Errors
+    /// As [`write`](Playback::write).
+    pub fn pause(&mut self) -> Result<()> {
+        self.opened()?.pause()
+    }
+
+    /// Goes on after [`pause`](Self::pause).
+    ///
+    /// # Errors
+    /// As [`write`](Playback::write).
+    pub fn resume(&mut self) -> Result<()> {
+        self.opened()?.resume()
+    }
+
+    /// Stops the device and forgets what is queued. With version 0 nothing is sent, and only captured frames are
+    /// forgotten.
+    ///
+    /// # Errors
+    /// As [`write`](Playback::write).
+    pub fn stop(&mut self) -> Result<()> {
+        self.opened()?.stop()
+    }
+
+    /// Sets the volume, one value per channel in 0.001 dB (0 = unchanged); the last value holds for further channels. It
+    /// is kept while the stream is closed.
+    ///
+    /// With version 0 the first value is that of the left side, the second, if there is one, of the right. The
+    /// protocol's scale goes from −45 dB, below which is silence, to 0 dB in steps of 0.30 dB.
+    ///
+    /// # Errors
+    /// [`Error::NotOffered`] when the backend has no volume; [`Error::Lost`] and the like.
+    pub fn set_volume(&mut self, volume: &[i32]) -> Result<()> {
+        self.opened()?.set_volume(volume)
+    }
+
+    /// Mutes the channels whose flag is set and unmutes the others; with version 0, the sides.
+    ///
+    /// # Errors
+    /// As [`set_volume`](Self::set_volume).
+    pub fn set_mute(&mut self, muted: &[bool]) -> Result<()> {
+        self.opened()?.set_mute(muted)
+    }
+
+    /// Returns the volume that the backend has, per channel (with version 0, per side) in 0.001 dB; `None` is silence.
+    ///
+    /// # Errors
+    /// As [`set_volume`](Self::set_volume).
+    pub fn volume(&mut self) -> Result<Vec<Option<i32>>> {
+        self.opened()?.volume()
+    }
+
+    /// Waits for the backend to come back, at most for the recovery time, and goes on with the new connection. Does
+    /// nothing while the connection lasts. The descriptors of [`event_fds`](Self::event_fds) are different ones
+    /// afterwards.
+    ///
+    /// # Errors
+    /// [`Error::Lost`], [`Error::NoDaemon`] or [`Error::ConnectTimeout`] when the backend does not come back; errors of
+    /// opening when it refuses the stream.
+    pub fn recover(&mut self) -> Result<()> {
+        self.open.recover()
+    }
+
+    /// Closes the stream and takes its buffer back; what is queued is not played, except with version 0, whose backends
+    /// play all written frames before they answer. Closing twice does nothing.
+    ///
+    /// # Errors
+    /// [`Error::NoAnswer`], [`Error::Violation`]: the stream is closed all the same, and unusable until the card is
+    /// connected again.
+    pub fn close(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.closed, true) {
+            return Ok(());
         }
-        Ok(Wake { moved_bytes: progress.moved_bytes, xrun: progress.xrun, available_bytes: self.room_bytes() })
+        match self.open.close() {
+            Err(Error::Lost) => Ok(()),
+            other => other,
+        }
+    }
+}
+
+impl Playback {
+    /// Writes all of `data`, waiting for room. A stream that was not started starts when its ring is full.
+    ///
+    /// # Errors
+    /// [`Error::PartialFrame`], [`Error::Paused`] when the ring of a paused stream is full, [`Error::Stalled`],
+    /// [`Error::Closed`], [`Error::Refused`], [`Error::NoAnswer`], [`Error::Violation`]; [`Error::Lost`] and those of
+    /// connecting when the backend does not come back in time.
+    pub fn write(&mut self, data: &[u8]) -> Result<()> {
+        self.opened()?.write(data)
     }
 
     /// Writes as many whole frames of `data` as there is room for, without waiting, and returns their bytes. (The first after
     /// [`stop`](Self::stop) waits for answers where the backend has to be told CLOSE and OPEN.)
     ///
     /// # Errors
-    /// [`Error::Direction`], [`Error::Closed`], [`Error::Lost`], [`Error::Violation`].
+    /// [`Error::Closed`], [`Error::Lost`], [`Error::Violation`].
     pub fn try_write(&mut self, data: &[u8]) -> Result<usize> {
-        self.expect(Direction::Playback)?;
-        let mut written = 0;
-        match self.put(data, &mut written) {
-            // Bytes that are written stay written: they are in the history, and a new connection gets them from there.
-            Err(error) if error.is_lost() && written > 0 => Ok(written),
-            put => put.map(|()| written),
-        }
+        self.opened()?.try_write(data)
     }
 
-    fn put(&mut self, data: &[u8], written: &mut usize) -> Result<()> {
-        self.renew_count()?;
-        let tag = self.link.write_tag();
-        while let Some(rest) = data.get(*written..).filter(|rest| !rest.is_empty()) {
-            let wanted = u32::try_from(rest.len()).unwrap_or(u32::MAX);
-            let stream = self.link.stream_mut()?;
-            let Some(span) = stream.next_span(wanted) else { break };
-            let (offset, length) = (span.offset as usize, span.length as usize);
-            match stream.submit_tagged(Operation::Write(span), tag) {
-                Ok(_) => {}
-                Err(SubmitError::Full) => {
-                    self.link.take_completions(None)?;
-                    if self.link.stream_mut()?.in_flight() == sndif::v2::RING_SLOTS {
-                        break;
-                    }
-                    continue;
-                }
-                Err(error) => return Err(error.into()),
-            }
-            // The request is not visible before it is published.
-            let chunk = rest.get(..length).unwrap_or(rest);
-            if let Some(buffer) = &self.link.buffer {
-                buffer.pages.write(offset, chunk);
-            }
-            if let Some(kept) = self.history.get_mut(offset..offset + length) {
-                kept.copy_from_slice(chunk);
-            }
-            *written += length;
-        }
-        self.link.publish()?;
-        if self.link.measure {
-            // Each WRITE is to be answered at once.
-            self.link.hurry()?;
-        }
-        if self.link.measure && self.link.stream_mut()?.in_flight() > 0 && self.link.stream_mut()?.arm(1) {
-            self.link.take_completions(None)?;
-        }
-        Ok(())
-    }
-
-    /// Writes all of `data`, waiting for room. A stream that was not started starts when its ring is full.
+    /// Waits until everything written is played; starts the stream if it was not started. Running dry at the end is no
+    /// xrun then. With version 0, waits until every WRITE is answered: the backend keeps the last frames as its lead,
+    /// and plays them before it answers [`close`](Self::close).
     ///
     /// # Errors
-    /// [`Error::PartialFrame`], [`Error::Paused`] when the ring of a paused stream is full, [`Error::Stalled`],
-    /// [`Error::Direction`], [`Error::Closed`], [`Error::Refused`], [`Error::Violation`]; [`Error::Lost`] and those of
-    /// connecting when the backend does not come back in time.
-    pub fn write(&mut self, mut data: &[u8]) -> Result<()> {
-        let frame_bytes = self.geometry.frame_bytes();
-        if !data.len().is_multiple_of(frame_bytes as usize) {
-            return Err(Error::PartialFrame { bytes: data.len(), frame_bytes });
-        }
-        self.draining = false;
-        while !data.is_empty() {
-            let step = self.write_some(&mut data);
-            self.or_recover(step)?;
-        }
-        Ok(())
+    /// [`Error::Stalled`] when it takes longer than what is queued allows; otherwise as [`write`](Self::write).
+    pub fn drain(&mut self) -> Result<()> {
+        self.opened()?.drain()
     }
+}
 
-    /// Waits for room and writes into it, taking what was written off `data`.
-    fn write_some(&mut self, data: &mut &[u8]) -> Result<()> {
-        let least = self.worthwhile(data.len());
-        if self.desired == Desired::Running && self.room_bytes() < least {
-            self.wait_for_room(least)?;
-        }
-        let written = self.try_write(data)?;
-        *data = data.get(written..).unwrap_or(&[]);
-        if self.link.measure {
-            self.await_answers()?;
-        }
-        if written == 0 { self.wait_for_room(least) } else { Ok(()) }
-    }
-
-    /// Bytes of `bytes` for which it is worth to send a request and notify the backend: a wake-up comes a frame after
-    /// the end of a period, and that frame can wait for the next.
-    fn worthwhile(&self, bytes: usize) -> u32 {
-        let some = self.geometry.period_bytes().min(self.geometry.ring_bytes() / 2);
-        u32::try_from(bytes).unwrap_or(u32::MAX).min(some).max(self.geometry.frame_bytes())
-    }
-
+impl Capture {
     /// Reads captured frames into `data` and returns how many bytes: at least one frame, waiting for it. A stream that
     /// was not started starts.
     ///
@@ -305,362 +292,50 @@ impl OpenStream {
     /// caller may still be late by the whole buffer.
     ///
     /// # Errors
-    /// As [`write`](Self::write); frames whose READ was [refused](Error::Refused) are lost, those before and behind them
-    /// are not. Where every READ is refused from then on, [`restart`](Self::restart) helps. [`Error::Paused`] when a paused
-    /// stream has nothing left.
+    /// As [`write`](Playback::write); frames whose READ was [refused](Error::Refused) are lost, those before and behind
+    /// them are not. Where every READ is refused from then on, [`restart`](Self::restart) helps. [`Error::Paused`] when a
+    /// paused stream has nothing left.
     pub fn read(&mut self, data: &mut [u8]) -> Result<usize> {
-        if data.len() < self.geometry.frame_bytes() as usize {
-            return Err(Error::PartialFrame { bytes: data.len(), frame_bytes: self.geometry.frame_bytes() });
-        }
-        loop {
-            let step = self.read_some(data);
-            match self.or_recover(step)? {
-                Some(read) if read > 0 => return Ok(read),
-                _ => {}
-            }
-        }
-    }
-
-    fn read_some(&mut self, data: &mut [u8]) -> Result<usize> {
-        self.expect(Direction::Capture)?;
-        // Nothing is added to what a paused stream has.
-        let paused = self.desired == Desired::Paused;
-        let least = if paused { self.geometry.frame_bytes() } else { self.worthwhile(data.len()) };
-        if self.room_bytes() < least {
-            self.wait_for_room(least)?;
-        }
-        Ok(self.take_captured(data))
+        self.opened()?.read(data)
     }
 
     /// Reads as many whole frames into `data` as there are, without waiting, and returns their bytes. As with
     /// [`read`](Self::read), what an event tells of may be there only when the next one comes.
     ///
     /// # Errors
-    /// [`Error::Direction`], [`Error::Closed`], [`Error::Lost`], [`Error::Violation`], [`Error::Refused`] for an earlier
-    /// READ.
+    /// [`Error::Closed`], [`Error::Lost`], [`Error::Violation`], [`Error::Refused`] for an earlier READ.
     pub fn try_read(&mut self, data: &mut [u8]) -> Result<usize> {
-        self.expect(Direction::Capture)?;
-        if (self.room_bytes() as usize) < data.len() {
-            match self.poll() {
-                // Bytes that are here can be read without a backend.
-                Err(error) if error.is_lost() && self.room_bytes() > 0 => {}
-                polled => {
-                    polled?;
-                }
-            }
-        }
-        Ok(self.take_captured(data))
+        self.opened()?.try_read(data)
     }
 
-    fn take_captured(&mut self, data: &mut [u8]) -> usize {
-        let whole = data.len() - data.len() % self.geometry.frame_bytes() as usize;
-        self.link.captured.take(data.get_mut(..whole).unwrap_or_default())
-    }
-
-    /// Starts the device.
+    /// Goes on with a capture whose READ was refused, as `refusal` says: a backend whose device overran may refuse
+    /// every READ until the next START. First sends STOP and START; also CLOSE and OPEN if no READ brought anything
+    /// since. Frames that were read stay; those that the device captured after them until now are lost and count as an
+    /// xrun.
     ///
     /// # Errors
-    /// As [`write`](Self::write).
-    pub fn start(&mut self) -> Result<()> {
-        self.trigger(Desired::Running)
-    }
-
-    /// Holds the device; what is queued stays.
-    ///
-    /// # Errors
-    /// As [`write`](Self::write).
-    pub fn pause(&mut self) -> Result<()> {
-        self.trigger(Desired::Paused)
-    }
-
-    /// Goes on after [`pause`](Self::pause).
-    ///
-    /// # Errors
-    /// As [`write`](Self::write).
-    pub fn resume(&mut self) -> Result<()> {
-        self.trigger(Desired::Running)
-    }
-
-    /// Stops the device and forgets what is queued.
-    ///
-    /// # Errors
-    /// As [`write`](Self::write).
-    pub fn stop(&mut self) -> Result<()> {
-        self.trigger(Desired::Stopped)
-    }
-
-    fn trigger(&mut self, desired: Desired) -> Result<()> {
-        self.expect(self.info.direction)?;
-        if desired == Desired::Stopped {
-            // Also what a lost connection has left over.
-            self.requeue = 0;
-        }
-        let before = std::mem::replace(&mut self.desired, desired);
-        let sent = self.send_trigger();
-        if desired == Desired::Paused && sent.as_ref().is_err_and(|error| !error.is_lost()) {
-            // The stream plays on.
-            self.desired = before;
-        }
-        if desired == Desired::Stopped && sent.as_ref().is_err_and(Error::is_lost) {
-            self.forget_connection();
-            self.requeue = 0;
-        }
-        if desired == Desired::Stopped {
-            self.link.captured.clear();
-        }
-        // A new connection is brought to the desired state.
-        self.or_recover(sent).map(drop)
-    }
-
-    /// Sends what brings this connection from where it is to the desired state.
-    pub(crate) fn send_trigger(&mut self) -> Result<()> {
-        if self.desired != Desired::Stopped {
-            self.renew_count()?;
-        }
-        let running = self.link.stream_mut()?.is_running();
-        let trigger = match (self.desired, self.started, running) {
-            (Desired::Running, false, _) => Trigger::Start,
-            (Desired::Running, true, false) => Trigger::Resume,
-            (Desired::Paused, true, true) => Trigger::Pause,
-            (Desired::Stopped, _, _) => Trigger::Stop,
-            (Desired::Running, true, true) | (Desired::Paused, _, _) => return Ok(()),
-        };
-        if trigger == Trigger::Start && self.info.direction == Direction::Capture {
-            // The READs of the first periods are there when these are captured.
-            self.link.ask_captured()?;
-        }
-        self.link.request_ok(Operation::Trigger(trigger))?;
-        self.started = self.desired != Desired::Stopped;
-        Ok(())
-    }
-
-    /// After a STOP it may be unknown from where the backend counts the next run: it is closed and opened then.
-    fn renew_count(&mut self) -> Result<()> {
-        if self.link.stream_mut()?.is_origin_known() { Ok(()) } else { self.close_and_open() }
-    }
-
-    /// CLOSE and OPEN on the same connection, with the same sizes.
-    pub(crate) fn close_and_open(&mut self) -> Result<()> {
-        let position = self.link.stream_mut()?.position_bytes();
-        self.link.request_ok(Operation::Close)?;
-        self.carried += position;
-        if let Some(buffer) = self.link.buffer.take() {
-            buffer.end();
-        }
-        if let Some(mixer) = &mut self.link.mixer {
-            mixer.replay();
-        }
-        self.send_open()
-    }
-
-    /// Waits until everything written is played; starts the stream if it was not started. Running dry at the end is no
-    /// xrun then.
-    ///
-    /// # Errors
-    /// [`Error::Stalled`] when it takes longer than what is queued allows; otherwise as [`write`](Self::write).
-    pub fn drain(&mut self) -> Result<()> {
-        self.expect(Direction::Playback)?;
-        if self.desired == Desired::Paused && self.queued_bytes() > 0 {
-            return Err(Error::Paused);
-        }
-        self.draining = true;
-        while self.queued_bytes() > 0 {
-            let step = self.drain_once();
-            self.or_recover(step)?;
-        }
-        Ok(())
-    }
-
-    fn drain_once(&mut self) -> Result<()> {
-        if self.desired == Desired::Stopped {
-            self.desired = Desired::Running;
-            self.send_trigger()?;
-        }
-        self.link.stream_mut()?.set_draining(true);
-        let queued = Duration::from_nanos(self.geometry.duration_ns(self.queued_bytes().into()));
-        let bound = queued * 2 + STALL_TIMEOUT;
-        let deadline = Instant::now() + bound;
-        loop {
-            self.link.collect()?;
-            if self.queued_bytes() == 0 {
-                return Ok(());
-            }
-            if !self.link.wait(deadline)? {
-                return Err(Error::Stalled { after: bound });
-            }
-        }
-    }
-
-    /// Sets the volume, one value per channel in 0.001 dB (0 = unchanged); the last value holds for further channels. It
-    /// is kept while the stream is closed.
-    ///
-    /// # Errors
-    /// [`Error::NotOffered`] when the backend has no volume; [`Error::Lost`] and the like.
-    pub fn set_volume(&mut self, volume: &[i32]) -> Result<()> {
-        self.mix(|mixer| mixer.set_volume(volume), "volume")
-    }
-
-    /// Mutes the channels whose flag is set and unmutes the others.
-    ///
-    /// # Errors
-    /// As [`set_volume`](Self::set_volume).
-    pub fn set_mute(&mut self, muted: &[bool]) -> Result<()> {
-        self.mix(|mixer| mixer.set_mute(muted), "mute")
-    }
-
-    fn mix(&mut self, set: impl FnOnce(&mut frontend::Mixer) -> bool, what: &'static str) -> Result<()> {
-        self.expect(self.info.direction)?;
-        if !self.link.mixer.as_deref_mut().is_some_and(set) {
-            return Err(Error::NotOffered(what));
-        }
-        let told = self.link.flush_mixer();
-        self.or_recover(told)?;
-        let settled = self.await_answers();
-        self.or_recover(settled)?;
-        if self.link.mixer.as_ref().is_some_and(|mixer| mixer.refused()) {
-            return Err(Error::Refused { operation: what, errno: sndif::Errno::EINVAL });
-        }
-        Ok(())
-    }
-
-    /// The volume that the backend has, per channel in 0.001 dB.
-    ///
-    /// # Errors
-    /// As [`set_volume`](Self::set_volume).
-    pub fn volume(&mut self) -> Result<Vec<i32>> {
-        self.expect(self.info.direction)?;
-        let asked = self.ask_volume();
-        match self.or_recover(asked)? {
-            Some(volume) => Ok(volume),
-            None => self.ask_volume(),
-        }
-    }
-
-    fn ask_volume(&mut self) -> Result<Vec<i32>> {
-        let transport = self.link.channels()?;
-        let span: Option<Span> = self.link.mixer.as_ref().and_then(|mixer| mixer.answer_span(&transport.stream));
-        let span = span.ok_or(Error::NotOffered("volume"))?;
-        self.link.request_ok(Operation::GetVolume(span))?;
-        let mut bytes = vec![0; span.length as usize];
-        let buffer = self.link.buffer.as_ref().ok_or(Error::Closed)?;
-        buffer.pages.read(span.offset as usize, &mut bytes);
-        Ok(bytes.as_chunks::<4>().0.iter().map(|bytes| i32::from_le_bytes(*bytes)).collect())
-    }
-
-    /// Waits until nothing is in flight.
-    pub(crate) fn await_answers(&mut self) -> Result<()> {
-        let deadline = Instant::now() + link::ANSWER_TIMEOUT;
-        loop {
-            self.link.take_completions(None)?;
-            if self.link.stream_mut()?.awaited() == 0 {
-                return Ok(());
-            }
-            if !self.link.wait_for_any_answer(deadline)? {
-                return Err(Error::NoAnswer { operation: "requests", after: link::ANSWER_TIMEOUT });
-            }
-        }
-    }
-
-    /// Waits until `least` bytes can be written, or read; starts the stream if nothing else could bring them.
-    fn wait_for_room(&mut self, least: u32) -> Result<()> {
-        self.expect(self.info.direction)?;
-        if self.room_bytes() >= least {
-            // Room in the buffer and none in the ring of requests.
-            let deadline = Instant::now() + link::ANSWER_TIMEOUT;
-            let woken = self.link.wait_for_any_answer(deadline)?;
-            self.link.collect()?;
-            let after = link::ANSWER_TIMEOUT;
-            return if woken { Ok(()) } else { Err(Error::NoAnswer { operation: "WRITE", after }) };
-        }
-        self.poll()?;
-        if self.room_bytes() >= least {
-            return Ok(());
-        }
-        match self.desired {
-            Desired::Running => {}
-            Desired::Stopped => {
-                self.desired = Desired::Running;
-                self.send_trigger()?;
-            }
-            // Bytes that were asked for still come.
-            Desired::Paused if self.link.awaited_bytes() > 0 => {}
-            Desired::Paused => return Err(Error::Paused),
-        }
-        let ring = Duration::from_nanos(self.geometry.duration_ns(self.geometry.ring_bytes().into()));
-        let bound = ring * 2 + STALL_TIMEOUT;
-        let deadline = Instant::now() + bound;
-        let mut last_look = false;
-        loop {
-            self.poll()?;
-            if self.room_bytes() >= least {
-                return Ok(());
-            }
-            if last_look {
-                return Err(Error::Stalled { after: bound });
-            }
-            // A READ may have been answered, or refused, without an event behind it: the device has overrun and stands.
-            let until = deadline.min(Instant::now() + ring);
-            last_look = !self.link.wait(until)? && until == deadline;
-        }
-    }
-
-    fn expect(&self, direction: Direction) -> Result<()> {
-        if self.closed {
-            return Err(Error::Closed);
-        }
-        if self.info.direction == direction { Ok(()) } else { Err(Error::Direction(self.info.direction)) }
-    }
-
-    /// Closes the stream and takes its buffer back; what is queued is not played. Closing twice does nothing.
-    ///
-    /// # Errors
-    /// [`Error::NoAnswer`], [`Error::Violation`]: the stream is closed all the same, and unusable until the card is
-    /// connected anew.
-    pub fn close(&mut self) -> Result<()> {
-        if std::mem::replace(&mut self.closed, true) {
-            return Ok(());
-        }
-        let answered = match self.link.stream_mut() {
-            Ok(stream) if stream.geometry().is_some() => self.link.request_ok(Operation::Close),
-            _ => Ok(()),
-        };
-        if let Some(buffer) = self.link.buffer.take() {
-            buffer.end();
-        }
-        match answered {
-            Err(Error::Lost) => Ok(()),
-            other => other,
-        }
+    /// `refusal` itself if it is another error, the stream does not run, neither has helped, or the protocol is version
+    /// 0, which has no START; otherwise errors of [`read`](Self::read).
+    pub fn restart(&mut self, refusal: Error) -> Result<()> {
+        self.opened()?.restart(refusal)
     }
 }
 
-impl Drop for OpenStream {
+impl<D> Drop for Stream<D> {
     fn drop(&mut self) {
         // Nobody is left to be told.
         let _: Result<()> = self.close();
     }
 }
 
-impl std::fmt::Debug for OpenStream {
+impl<D> std::fmt::Debug for Stream<D> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OpenStream")
-            .field("pcm", &self.info.pcm)
-            .field("stream", &self.info.stream)
+        let StreamInfo { pcm, stream, direction, .. } = self.info();
+        f.debug_struct("Stream")
+            .field("pcm", pcm)
+            .field("stream", stream)
+            .field("direction", direction)
             .field("position", &self.position())
             .finish_non_exhaustive()
-    }
-}
-
-/// Finds a configuration with HW_PARAM_QUERY.
-fn negotiate(link: &mut Link, info: &StreamInfo, config: &Config) -> Result<Geometry> {
-    let (mut negotiation, mut question) = Negotiation::start(*config, &info.limits)?;
-    loop {
-        let completion = link.request(Operation::QueryHwParams(question))?;
-        // A success without parameters cannot be: the answer's operation was checked.
-        let answer = completion.result.and_then(|()| completion.params.ok_or(sndif::Errno::EIO));
-        match negotiation.answer(answer)? {
-            Step::Ask(next) => question = next,
-            Step::Done(geometry) => return Ok(geometry),
-        }
     }
 }

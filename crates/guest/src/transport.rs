@@ -1,17 +1,50 @@
-//! Resources of a stream's connection: two pages and two event channels, and the signal of its end to all threads.
-
-pub(crate) mod v0;
+//! Resources of a stream's connection, whatever its protocol, and the signal of the connection's end to all threads.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use frontend::Stream;
+use frontend::Counters;
 use rustix::event::EventfdFlags;
-use sndif::store::Direction;
-use xen::{Access, DomainId, EventChannel, Granted, Xen};
+use xen::EventChannel;
 
-use crate::{Error, Result, quarantine};
+use crate::{Error, Result, v0, v2};
+
+/// Transport of a stream in one connection. Dropping it ends the access; the `xen` crate quarantines pages that the
+/// backend still maps.
+pub(crate) trait Transport: Sized {
+    /// Takes this protocol's transport out of a slot; `None` if the slot has the other's.
+    fn from_wire(wire: Wire) -> Option<Self>;
+
+    /// Puts it back.
+    fn into_wire(self) -> Wire;
+
+    /// Connection that the transport belongs to.
+    fn epoch(&self) -> &Arc<Epoch>;
+
+    /// Channel of the ring.
+    fn ring(&self) -> &EventChannel;
+
+    /// Counts of all opens that the transport has served.
+    fn counters(&self) -> Counters;
+
+    /// Returns true if the backend has broken the protocol.
+    fn is_broken(&self) -> bool;
+
+    /// Returns true if nothing is open and nothing unanswered.
+    fn is_idle(&self) -> bool;
+
+    /// Returns true if another open can use it.
+    fn is_reusable(&self) -> bool {
+        !self.epoch().is_lost() && !self.is_broken() && self.is_idle()
+    }
+}
+
+/// Transport of either protocol, as it lies in a slot of the card.
+pub(crate) enum Wire {
+    V0(Box<v0::Transport>),
+    V2(Box<v2::Transport>),
+}
 
 /// One connection of the card, from publishing the transport to losing it. A lost connection never comes back.
 #[derive(Debug)]
@@ -42,46 +75,5 @@ impl Epoch {
 impl AsFd for Epoch {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.signal.as_fd()
-    }
-}
-
-/// A stream's ring and event page with their channels. Dropping it ends the access; the `xen` crate quarantines pages
-/// that the backend still maps.
-#[derive(Debug)]
-pub(crate) struct Transport {
-    pub(crate) stream: Stream<Granted>,
-    pub(crate) ring: EventChannel,
-    pub(crate) events: EventChannel,
-    pub(crate) epoch: Arc<Epoch>,
-    /// References of the ring page and the event page.
-    pub(crate) refs: [u32; 2],
-}
-
-impl Transport {
-    pub(crate) fn new(
-        xen: &Xen,
-        backend: DomainId,
-        direction: Direction,
-        control_bytes: u32,
-        epoch: &Arc<Epoch>,
-    ) -> Result<Self> {
-        let ring_page = quarantine::grant(xen, backend, 1, Access::ReadWrite)?;
-        let event_page = quarantine::grant(xen, backend, 1, Access::ReadWrite)?;
-        let reference = |page: &Granted| page.refs().first().map_or(0, |reference| reference.0);
-        Ok(Self {
-            refs: [reference(&ring_page), reference(&event_page)],
-            stream: Stream::new(direction, ring_page, event_page, control_bytes),
-            ring: xen.alloc_unbound(backend)?,
-            events: xen.alloc_unbound(backend)?,
-            epoch: Arc::clone(epoch),
-        })
-    }
-
-    /// Returns true if another open can use it: closed, and nothing unanswered.
-    pub(crate) fn is_reusable(&self) -> bool {
-        !self.epoch.is_lost()
-            && self.stream.violation().is_none()
-            && self.stream.in_flight() == 0
-            && self.stream.geometry().is_none()
     }
 }

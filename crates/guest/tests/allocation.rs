@@ -40,8 +40,8 @@ fn playing_and_recording_allocate_nothing() {
     machine.attach(DUPLEX);
     let _backend = machine.backend(Faults { speed: 4, ..Faults::default() });
     let card = machine.connect(TIMEOUT).unwrap();
-    let mut playback = card.open(0, 0, &CONFIG).unwrap();
-    let mut capture = card.open(0, 1, &CONFIG).unwrap();
+    let mut playback = card.playback(0, 0, &CONFIG).unwrap();
+    let mut capture = card.capture(0, 1, &CONFIG).unwrap();
     let mut period = vec![0; PERIOD];
     playback.write(&vec![0; RING]).unwrap();
     capture.read(&mut period).unwrap();

@@ -109,13 +109,13 @@ fn streams_are_opened_once_and_only_as_configured() {
     machine.attach(DUPLEX);
     let _backend = machine.backend(Faults::default());
     let card = machine.connect(TIMEOUT).unwrap();
-    assert!(matches!(card.open(0, 7, &CONFIG), Err(Error::NoStream { .. })));
-    let error = card.open(0, 0, &Config { format: Format::S32Le, ..CONFIG }).unwrap_err().to_string();
+    assert!(matches!(card.playback(0, 7, &CONFIG), Err(Error::NoStream { .. })));
+    let error = card.playback(0, 0, &Config { format: Format::S32Le, ..CONFIG }).unwrap_err().to_string();
     assert_eq!(error, "format s32_le is not possible; possible: u8 s16_le");
-    let stream = card.open(0, 0, &CONFIG).unwrap();
-    assert!(matches!(card.open(0, 0, &CONFIG), Err(Error::StreamInUse { .. })));
+    let stream = card.playback(0, 0, &CONFIG).unwrap();
+    assert!(matches!(card.playback(0, 0, &CONFIG), Err(Error::StreamInUse { .. })));
     drop(stream);
-    drop(card.open(0, 0, &CONFIG).unwrap());
+    drop(card.playback(0, 0, &CONFIG).unwrap());
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn cve_2026_72085_a_refused_open_says_why_and_leaks_nothing() {
     let card = machine.connect(TIMEOUT).unwrap();
     let before = machine.guest.usage();
     for _ in 0..20 {
-        let error = card.open(0, 0, &CONFIG).unwrap_err().to_string();
+        let error = card.playback(0, 0, &CONFIG).unwrap_err().to_string();
         assert!(error.starts_with("the backend refuses OPEN: EACCES (the host's configuration"), "{error}");
     }
     assert_eq!(machine.guest.usage(), before);
@@ -138,7 +138,7 @@ fn the_emulation_ending_is_an_error_and_not_a_wait() {
     machine.attach(DUPLEX);
     let backend = machine.backend(Faults::default());
     let card = machine.connect(TIMEOUT).unwrap();
-    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    let mut stream = card.playback(0, 0, &CONFIG).unwrap();
     backend.die();
     let common::Machine { emulation, guest, .. } = machine;
     assert_eq!(guest.domain(), GUEST);

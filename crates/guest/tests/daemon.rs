@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use guest::{Card, Config, Error, MixerFeatures, OpenStream, Source};
+use guest::{Card, Config, Error, MixerFeatures, Source, Stream};
 use host_audio::wav;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use sndif::Format;
@@ -31,7 +31,7 @@ fn connect(world: &mut World) -> (Xen, Card) {
     (xen, card)
 }
 
-fn sound_checks(stream: &OpenStream) {
+fn sound_checks<D>(stream: &Stream<D>) {
     let stats = stream.stats();
     assert_eq!((stats.violations, stats.ignored_positions, stats.event_id_gaps, stats.errors), (0, 0, 0, 0));
 }
@@ -42,7 +42,7 @@ fn the_daemon_plays_what_was_written() {
     let (_xen, card) = connect(&mut world);
     assert_eq!(card.features(), MixerFeatures { volume: true, mute: true });
     let sound = ramp(0..24_000);
-    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    let mut stream = card.playback(0, 0, &CONFIG).unwrap();
     stream.write(&sound).unwrap();
     stream.drain().unwrap();
     assert_eq!(stream.position(), sound.len() as u64);
@@ -56,7 +56,7 @@ fn the_daemon_plays_what_was_written() {
 fn a_stopped_stream_is_played_again_from_the_start_of_its_ring() {
     let mut world = World::new();
     let (_xen, card) = connect(&mut world);
-    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    let mut stream = card.playback(0, 0, &CONFIG).unwrap();
     // Whole rings, whole periods, and neither: where the data ends decides how the daemon reports it.
     for frames in [1920, 1920, 480, 700, 3840, 1] {
         let (before, xruns) = (stream.position(), stream.stats().xruns);
@@ -80,7 +80,8 @@ fn what_is_due_when_a_stream_is_held_is_heard() {
         let mut world = World::new();
         let (_xen, card) = connect(&mut world);
         // Nobody looks for a second.
-        let mut stream = card.open(0, 0, &Config { period_frames: 48_000, buffer_frames: 96_000, ..CONFIG }).unwrap();
+        let mut stream =
+            card.playback(0, 0, &Config { period_frames: 48_000, buffer_frames: 96_000, ..CONFIG }).unwrap();
         let sound = ramp(0..96_000);
         stream.write(&sound).unwrap();
         stream.start().unwrap();
@@ -99,7 +100,7 @@ fn what_is_due_when_a_stream_is_held_is_heard() {
 fn a_period_wakes_each_side_once() {
     let mut world = World::new();
     let (_xen, card) = connect(&mut world);
-    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    let mut stream = card.playback(0, 0, &CONFIG).unwrap();
     stream.write(&ramp(0..1920)).unwrap();
     stream.start().unwrap();
     let before = stream.stats();
@@ -119,7 +120,7 @@ fn a_guest_that_is_far_ahead_wakes_nobody_with_what_it_writes() {
     let (_xen, card) = connect(&mut world);
     // Long enough that a machine that stands still for a moment is no reason to notify.
     let config = Config { buffer_frames: 96_000, ..CONFIG };
-    let mut stream = card.open(0, 0, &config).unwrap();
+    let mut stream = card.playback(0, 0, &config).unwrap();
     stream.write(&ramp(0..96_000)).unwrap();
     stream.start().unwrap();
     let before = stream.stats();
@@ -139,7 +140,7 @@ fn a_guest_that_is_far_ahead_wakes_nobody_with_what_it_writes() {
 fn a_card_whose_directory_was_taken_is_waited_for_like_any_that_is_away() {
     let mut world = World::new();
     let (_xen, card) = connect(&mut world);
-    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    let mut stream = card.playback(0, 0, &CONFIG).unwrap();
     stream.set_recovery_timeout(Duration::from_millis(200));
     // The toolstack takes the frontend's half first; what the guest shows in it then it may not.
     world.store().rm("/local/domain/5/device/vsnd/0").unwrap();
@@ -167,7 +168,7 @@ fn a_recorded_period_wakes_each_side_once() {
     let sound = ramp(0..60_000);
     let mut world = world_with_source(&sound);
     let (_xen, card) = connect(&mut world);
-    let mut stream = card.open(0, 1, &PATIENT).unwrap();
+    let mut stream = card.capture(0, 1, &PATIENT).unwrap();
     let mut recorded = vec![0; sound.len()];
     let (first, rest) = recorded.split_at_mut(PERIOD);
     stream.read(first).unwrap();
@@ -191,7 +192,7 @@ fn one_loop_records_without_blocking_and_the_kernel_counts_one_notification_per_
     let sound = ramp(0..60_000);
     let mut world = world_with_source(&sound);
     let (_xen, card) = connect(&mut world);
-    let mut stream = card.open(0, 1, &PATIENT).unwrap();
+    let mut stream = card.capture(0, 1, &PATIENT).unwrap();
     stream.set_edge_triggered(true);
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
     let [ring, events] = stream.event_fds().unwrap();
@@ -232,7 +233,7 @@ fn a_recording_that_pauses_and_ends_waits_for_none_of_the_reads_that_are_laid_ou
     let sound = ramp(0..60_000);
     let mut world = world_with_source(&sound);
     let (_xen, card) = connect(&mut world);
-    let mut stream = card.open(0, 1, &PATIENT).unwrap();
+    let mut stream = card.capture(0, 1, &PATIENT).unwrap();
     let mut recorded = Vec::new();
     let mut period = vec![0; PERIOD];
     while recorded.len() < 20 * PERIOD {
@@ -262,7 +263,7 @@ fn a_recording_that_pauses_and_ends_waits_for_none_of_the_reads_that_are_laid_ou
     sound_checks(&stream);
     assert_eq!(stream.stats().xruns, 0);
     drop(stream);
-    let again = card.open(0, 1, &PATIENT).unwrap();
+    let again = card.capture(0, 1, &PATIENT).unwrap();
     drop(again);
 }
 
@@ -282,7 +283,7 @@ fn count(fd: BorrowedFd<'_>) -> u64 {
 fn silence_is_recorded_where_the_host_has_no_source() {
     let mut world = World::new();
     let (_xen, card) = connect(&mut world);
-    let mut stream = card.open(0, 1, &CONFIG).unwrap();
+    let mut stream = card.capture(0, 1, &CONFIG).unwrap();
     let mut recorded = vec![1; 4 * PERIOD];
     let mut read = 0;
     while read < recorded.len() {
@@ -296,20 +297,20 @@ fn silence_is_recorded_where_the_host_has_no_source() {
 fn volume_is_taken_and_given_back() {
     let mut world = World::new();
     let (_xen, card) = connect(&mut world);
-    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    let mut stream = card.playback(0, 0, &CONFIG).unwrap();
     stream.set_volume(&[-6000, -12_000]).unwrap();
     stream.set_mute(&[true, false]).unwrap();
-    assert_eq!(stream.volume().unwrap(), [-6000, -12_000]);
+    assert_eq!(stream.volume().unwrap(), [Some(-6000), Some(-12_000)]);
     drop(stream);
-    let mut stream = card.open(0, 0, &CONFIG).unwrap();
-    assert_eq!(stream.volume().unwrap(), [-6000, -12_000]);
+    let mut stream = card.playback(0, 0, &CONFIG).unwrap();
+    assert_eq!(stream.volume().unwrap(), [Some(-6000), Some(-12_000)]);
 }
 
 #[test]
 fn playing_survives_a_restart_of_the_daemon() {
     let mut world = World::new();
     let (_xen, card) = connect(&mut world);
-    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    let mut stream = card.playback(0, 0, &CONFIG).unwrap();
     let (before, after) = (ramp(0..9600), ramp(9600..19_200));
     stream.write(&before).unwrap();
     world.stop_daemon();
@@ -337,11 +338,11 @@ fn playing_survives_a_restart_of_the_daemon() {
 fn a_hundred_opens_leak_nothing() {
     let mut world = World::new();
     let (xen, card) = connect(&mut world);
-    drop(card.open(0, 0, &CONFIG).unwrap());
+    drop(card.playback(0, 0, &CONFIG).unwrap());
     let before = (xen.usage(), world.daemon_usage());
     for round in 0..100 {
         let config = Config { rate_hz: if round % 2 == 0 { 48_000 } else { 96_000 }, ..CONFIG };
-        let opened = card.open(0, 0, &config);
+        let opened = card.playback(0, 0, &config);
         assert_eq!(opened.is_ok(), round % 2 == 0);
     }
     assert_eq!((xen.usage(), world.daemon_usage()), before);

@@ -66,12 +66,12 @@ fn positions_come_before_and_behind_the_end_of_a_period() {
         let _backend = served.backend(Habits::default());
         let card = served.machine.connect(TIMEOUT).unwrap();
         let config = Config { period_frames, buffer_frames, ..CONFIG };
-        let mut stream = card.open(0, 0, &config).unwrap();
+        let mut stream = card.playback(0, 0, &config).unwrap();
         let sound = ramp(9600);
         stream.write(&sound).unwrap();
         stream.drain().unwrap();
         assert_eq!(stream.position(), sound.len() as u64);
-        let mut stream = card.open(0, 1, &Config { buffer_frames: LONG, ..config }).unwrap();
+        let mut stream = card.capture(0, 1, &Config { buffer_frames: LONG, ..config }).unwrap();
         let mut recorded = Vec::new();
         while recorded.len() < sound.len() {
             let mut period = vec![0; PERIOD];
@@ -91,7 +91,7 @@ fn recording_while_playing_brings_everything() {
     let _backend = served.backend(Habits::default());
     let card = served.machine.connect(TIMEOUT).unwrap();
     let config = Config { period_frames: 500, buffer_frames: LONG, ..CONFIG };
-    let (mut player, mut recorder) = (card.open(0, 0, &config).unwrap(), card.open(0, 1, &config).unwrap());
+    let (mut player, mut recorder) = (card.playback(0, 0, &config).unwrap(), card.capture(0, 1, &config).unwrap());
     let (sound, mut recorded) = (ramp(9600), vec![0; 9600 * 4]);
     for (written, read) in sound.chunks(PERIOD).zip(recorded.chunks_mut(PERIOD)) {
         player.write(written).unwrap();
@@ -112,7 +112,7 @@ fn a_backend_that_counts_anew_after_stop_is_closed_and_opened() {
         let served = served();
         let backend = served.backend(Habits { counts_from, ..Habits::default() });
         let card = served.machine.connect(TIMEOUT).unwrap();
-        let mut stream = card.open(0, 0, &CONFIG).unwrap();
+        let mut stream = card.playback(0, 0, &CONFIG).unwrap();
         let sound = ramp(5000);
         for round in 1..=3 {
             stream.write(&sound).unwrap();
@@ -132,7 +132,7 @@ fn a_refused_pause_leaves_the_stream_running_and_is_not_asked_for_again() {
     let served = served();
     let backend = served.backend(Habits::default());
     let card = served.machine.connect(TIMEOUT).unwrap();
-    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    let mut stream = card.playback(0, 0, &CONFIG).unwrap();
     let sound = ramp(9600);
     let (before, after) = sound.split_at(RING);
     stream.write(before).unwrap();
@@ -152,7 +152,7 @@ fn a_backend_that_does_not_know_reconfiguring_takes_the_stream_up() {
     let served = served();
     let first = served.backend(Habits::default());
     let card = served.machine.connect(TIMEOUT).unwrap();
-    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    let mut stream = card.playback(0, 0, &CONFIG).unwrap();
     let sound = ramp(9600);
     let (before, after) = sound.split_at(RING);
     stream.write(before).unwrap();
@@ -181,7 +181,7 @@ fn a_refused_volume_is_told_and_the_stream_plays_on() {
     let served = served();
     let _backend = served.backend(Habits { offers_mixer: true, ..Habits::default() });
     let card = served.machine.connect(TIMEOUT).unwrap();
-    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    let mut stream = card.playback(0, 0, &CONFIG).unwrap();
     let sound = ramp(9600);
     let (before, after) = sound.split_at(RING);
     stream.write(before).unwrap();
@@ -199,7 +199,7 @@ fn a_card_without_a_mixer_is_asked_for_none() {
     let served = served();
     let backend = served.backend(Habits::default());
     let card = served.machine.connect(TIMEOUT).unwrap();
-    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    let mut stream = card.playback(0, 0, &CONFIG).unwrap();
     assert!(matches!(stream.set_volume(&[-6000]), Err(Error::NotOffered("volume"))));
     assert_eq!(backend.count(|operation| matches!(operation, Operation::SetVolume(_))), 0);
 }
@@ -209,9 +209,9 @@ fn a_format_that_a_query_allows_may_be_refused_at_open() {
     let served = served_as(&DUPLEX.replace("short-name=Test", "short-name=Test, sample-formats=s16_le;u16_le"));
     let _backend = served.backend(Habits::default());
     let card = served.machine.connect(TIMEOUT).unwrap();
-    let opened = card.open(0, 0, &Config { format: Format::U16Le, ..CONFIG });
+    let opened = card.playback(0, 0, &Config { format: Format::U16Le, ..CONFIG });
     assert!(matches!(opened, Err(Error::Refused { operation: "OPEN", errno: Errno::EINVAL })), "{opened:?}");
-    card.open(0, 0, &CONFIG).unwrap();
+    card.playback(0, 0, &CONFIG).unwrap();
 }
 
 #[test]
@@ -219,7 +219,7 @@ fn ids_that_a_full_page_used_up_are_missing_and_nothing_else() {
     let served = served();
     let _backend = served.backend(Habits::default());
     let card = served.machine.connect(TIMEOUT).unwrap();
-    let mut stream = card.open(0, 0, &Config { period_frames: 48, buffer_frames: 16_320, ..CONFIG }).unwrap();
+    let mut stream = card.playback(0, 0, &Config { period_frames: 48, buffer_frames: 16_320, ..CONFIG }).unwrap();
     let sound = ramp(21_120);
     assert_eq!(stream.try_write(&sound).unwrap(), 16_320 * 4);
     stream.start().unwrap();
@@ -234,7 +234,7 @@ fn ids_that_a_full_page_used_up_are_missing_and_nothing_else() {
 }
 
 /// Reads a period, into the last piece between two restarts.
-fn read_or_restart(stream: &mut guest::OpenStream, pieces: &mut Vec<Vec<u8>>) {
+fn read_or_restart(stream: &mut guest::Capture, pieces: &mut Vec<Vec<u8>>) {
     let mut period = vec![0; PERIOD];
     match stream.read(&mut period) {
         Ok(read) => pieces.last_mut().unwrap().extend(&period[..read]),
@@ -257,7 +257,7 @@ fn a_capture_that_overran_is_started_again() {
         let served = served();
         let backend = served.backend(Habits { overruns_until_open, ..Habits::default() });
         let card = served.machine.connect(TIMEOUT).unwrap();
-        let mut stream = card.open(0, 1, &Config { buffer_frames: 24_000, ..CONFIG }).unwrap();
+        let mut stream = card.capture(0, 1, &Config { buffer_frames: 24_000, ..CONFIG }).unwrap();
         // Each piece was read between two restarts.
         let mut pieces = vec![Vec::new()];
         let mut held_up = false;
@@ -293,7 +293,7 @@ fn a_refused_read_stops_and_starts_and_then_closes_and_opens() {
         let faults = Faults { overruns_at_read: Some((3, until)), ..Faults::default() };
         let backend = machine.backend(faults);
         let card = machine.connect(TIMEOUT).unwrap();
-        let mut stream = card.open(0, 1, &Config { buffer_frames: LONG, ..CONFIG }).unwrap();
+        let mut stream = card.capture(0, 1, &Config { buffer_frames: LONG, ..CONFIG }).unwrap();
         let ring = stream.geometry().ring_bytes() as usize;
         let wanted = 12 * PERIOD;
         let recorded = record(&mut stream, Some(wanted / 4)).unwrap();
@@ -313,7 +313,7 @@ fn a_read_that_is_refused_whatever_is_done_is_an_error() {
     machine.attach(DUPLEX);
     let _backend = machine.backend(Faults { overruns_at_read: Some((3, Until::Never)), ..Faults::default() });
     let card = machine.connect(TIMEOUT).unwrap();
-    let mut stream = card.open(0, 1, &CONFIG).unwrap();
+    let mut stream = card.capture(0, 1, &CONFIG).unwrap();
     let recorded = record(&mut stream, None);
     assert!(matches!(recorded, Err(Error::Refused { operation: "READ", errno: Errno::EIO })), "{recorded:?}");
 }

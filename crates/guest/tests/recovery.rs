@@ -22,7 +22,7 @@ fn playing_goes_on_with_the_next_daemon_and_loses_nothing() {
         machine.attach(DUPLEX);
         let first = machine.backend(Faults::default());
         let card = machine.connect(TIMEOUT).unwrap();
-        let mut stream = card.open(0, 0, &CONFIG).unwrap();
+        let mut stream = card.playback(0, 0, &CONFIG).unwrap();
         stream.set_volume(&[-1000]).unwrap();
         let sound = ramp(24_000);
         let (before, after) = sound.split_at(12_000 * 4);
@@ -53,7 +53,7 @@ fn a_stream_that_drains_is_drained_by_the_next_daemon() {
     machine.attach(DUPLEX);
     let first = machine.backend(Faults::default());
     let card = machine.connect(TIMEOUT).unwrap();
-    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    let mut stream = card.playback(0, 0, &CONFIG).unwrap();
     let sound = ramp(1900);
     stream.write(&sound).unwrap();
     stream.start().unwrap();
@@ -72,7 +72,7 @@ fn several_restarts_in_a_row_are_survived() {
     machine.attach(DUPLEX);
     let mut backend = machine.backend(Faults { speed: 4, ..Faults::default() });
     let card = machine.connect(TIMEOUT).unwrap();
-    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    let mut stream = card.playback(0, 0, &CONFIG).unwrap();
     let sound = ramp(4800);
     for round in 1..=5 {
         stream.write(&sound).unwrap();
@@ -94,7 +94,7 @@ fn recording_goes_on_with_the_next_daemon() {
     machine.attach(DUPLEX);
     let first = machine.backend(Faults::default());
     let card = machine.connect(TIMEOUT).unwrap();
-    let mut stream = card.open(0, 1, &CONFIG).unwrap();
+    let mut stream = card.capture(0, 1, &CONFIG).unwrap();
     let mut period = vec![0; PERIOD];
     stream.read(&mut period).unwrap();
     let mut recorded = period.clone();
@@ -123,9 +123,9 @@ fn both_streams_of_a_card_come_back() {
     machine.attach(DUPLEX);
     let first = machine.backend(Faults::default());
     let card = machine.connect(TIMEOUT).unwrap();
-    let mut playback = card.open(0, 0, &CONFIG).unwrap();
-    let mut capture = card.open(0, 1, &CONFIG).unwrap();
-    let work = |stop: Instant, playback: &mut guest::OpenStream, capture: &mut guest::OpenStream| {
+    let mut playback = card.playback(0, 0, &CONFIG).unwrap();
+    let mut capture = card.capture(0, 1, &CONFIG).unwrap();
+    let work = |stop: Instant, playback: &mut guest::Playback, capture: &mut guest::Capture| {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while Instant::now() < stop {
@@ -154,7 +154,7 @@ fn a_daemon_that_stays_away_is_an_error_in_time() {
     machine.attach(DUPLEX);
     let backend = machine.backend(Faults::default());
     let card = machine.connect(TIMEOUT).unwrap();
-    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    let mut stream = card.playback(0, 0, &CONFIG).unwrap();
     stream.set_recovery_timeout(Duration::from_millis(200));
     backend.stop();
     let error = stream.write(&ramp(48_000)).unwrap_err();
@@ -174,7 +174,7 @@ fn a_lost_connection_is_only_reported_to_those_who_do_not_wait() {
     machine.attach(DUPLEX);
     let backend = machine.backend(Faults::default());
     let card = machine.connect(TIMEOUT).unwrap();
-    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    let mut stream = card.playback(0, 0, &CONFIG).unwrap();
     backend.stop();
     while card.on_wake().unwrap() {
         std::thread::sleep(Duration::from_millis(1));

@@ -8,6 +8,7 @@ use common::{CONFIG, DUPLEX, Faults, PERIOD, RING, TIMEOUT, captured, machine, r
 use guest::{Config, Error, Source};
 use rustix::event::{PollFd, PollFlags, poll};
 use sndif::Errno;
+use sndif::store::Direction;
 use sndif::v2::Operation;
 
 #[test]
@@ -16,7 +17,7 @@ fn what_is_played_is_what_was_written() {
     machine.attach(DUPLEX);
     let backend = machine.backend(Faults { speed: 10, ..Faults::default() });
     let card = machine.connect(TIMEOUT).unwrap();
-    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    let mut stream = card.playback(0, 0, &CONFIG).unwrap();
     let sound = ramp(48_000);
     stream.write(&sound).unwrap();
     stream.drain().unwrap();
@@ -35,7 +36,7 @@ fn a_period_costs_at_most_one_notification_each_way() {
     machine.attach(DUPLEX);
     let backend = machine.backend(Faults::default());
     let card = machine.connect(TIMEOUT).unwrap();
-    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    let mut stream = card.playback(0, 0, &CONFIG).unwrap();
     stream.write(&ramp(1920)).unwrap();
     stream.start().unwrap();
     let before = stream.stats();
@@ -58,7 +59,7 @@ fn stop_pause_and_resume_keep_position_and_sound_together() {
     machine.attach(DUPLEX);
     let backend = machine.backend(Faults { speed: 4, ..Faults::default() });
     let card = machine.connect(TIMEOUT).unwrap();
-    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    let mut stream = card.playback(0, 0, &CONFIG).unwrap();
     stream.write(&ramp(1000)).unwrap();
     stream.start().unwrap();
     stream.pause().unwrap();
@@ -87,13 +88,13 @@ fn recording_gives_every_frame_once() {
     machine.attach(DUPLEX);
     let _backend = machine.backend(Faults { speed: 4, ..Faults::default() });
     let card = machine.connect(TIMEOUT).unwrap();
-    let mut stream = card.open(0, 1, &CONFIG).unwrap();
+    let mut stream = card.capture(0, 1, &CONFIG).unwrap();
     let recorded = record(&mut stream, Some(9600)).unwrap();
     assert_eq!(recorded.len(), 38_400);
     if stream.stats().xruns == 0 {
         assert!(recorded == captured(RING, 38_400));
     }
-    assert!(matches!(stream.write(&[0; 4]), Err(Error::Direction(_))));
+    assert!(matches!(card.playback(0, 1, &CONFIG), Err(Error::Direction(Direction::Capture))));
 }
 
 #[test]
@@ -105,7 +106,7 @@ fn a_paused_recording_gives_all_that_was_captured_and_says_so_then() {
     // No machine is so busy that a quarter of a second is not enough.
     let config = Config { buffer_frames: 12_000, ..CONFIG };
     let ring = 48_000;
-    let mut stream = card.open(0, 1, &config).unwrap();
+    let mut stream = card.capture(0, 1, &config).unwrap();
     let mut recorded = vec![0; ring];
     let mut read = stream.read(&mut recorded[..PERIOD]).unwrap();
     // The event is taken in during the pause at the earliest: no later event would bring the answer to its READ.
@@ -134,7 +135,7 @@ fn stopping_forgets_what_was_captured_and_asked_for() {
     let _backend = machine.backend(Faults::default());
     let card = machine.connect(TIMEOUT).unwrap();
     // A recorder that is a quarter of a second late has lost nothing.
-    let mut stream = card.open(0, 1, &Config { buffer_frames: 12_000, ..CONFIG }).unwrap();
+    let mut stream = card.capture(0, 1, &Config { buffer_frames: 12_000, ..CONFIG }).unwrap();
     let mut frame = [0; 4];
     for _ in 0..3 {
         // The rest of its period is here, and the next is requested.
@@ -150,7 +151,7 @@ fn stopping_forgets_what_was_captured_and_asked_for() {
     assert!(matches!(stream.read(&mut frame), Err(Error::Closed)));
     drop(stream);
     // No unanswered request is left behind.
-    card.open(0, 1, &CONFIG).unwrap().read(&mut frame).unwrap();
+    card.capture(0, 1, &CONFIG).unwrap().read(&mut frame).unwrap();
 }
 
 #[test]
@@ -159,7 +160,7 @@ fn a_refused_read_is_an_error_and_takes_nothing_else_along() {
     machine.attach(DUPLEX);
     let backend = machine.backend(Faults { refuses_read: Some(3), ..Faults::default() });
     let card = machine.connect(TIMEOUT).unwrap();
-    let mut stream = card.open(0, 1, &CONFIG).unwrap();
+    let mut stream = card.capture(0, 1, &CONFIG).unwrap();
     let (mut recorded, mut refusals): (Vec<u8>, _) = (Vec::new(), 0);
     let mut period = vec![0; PERIOD];
     while recorded.len() < 8 * PERIOD {
@@ -186,7 +187,7 @@ fn captured_sound_that_nobody_reads_in_time_is_an_xrun() {
     machine.attach(DUPLEX);
     let _backend = machine.backend(Faults { speed: 4, ..Faults::default() });
     let card = machine.connect(TIMEOUT).unwrap();
-    let mut stream = card.open(0, 1, &CONFIG).unwrap();
+    let mut stream = card.capture(0, 1, &CONFIG).unwrap();
     let mut period = vec![0; PERIOD];
     stream.read(&mut period).unwrap();
     // The sleep lasts ten rings.
@@ -204,18 +205,18 @@ fn volume_and_mute_reach_the_backend_and_outlive_a_close() {
     machine.attach(DUPLEX);
     let backend = machine.backend(Faults::default());
     let card = machine.connect(TIMEOUT).unwrap();
-    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    let mut stream = card.playback(0, 0, &CONFIG).unwrap();
     stream.set_volume(&[-6000, -9000]).unwrap();
     stream.set_mute(&[false, true]).unwrap();
-    assert_eq!(stream.volume().unwrap(), [-6000, -9000]);
+    assert_eq!(stream.volume().unwrap(), [Some(-6000), Some(-9000)]);
     drop(stream);
     {
         let mut heard = backend.heard.lock().unwrap();
         assert_eq!((&heard.volume[..], &heard.muted[..]), (&[-6000, -9000][..], &[false, true][..]));
         heard.volume.clear();
     }
-    let mut stream = card.open(0, 0, &CONFIG).unwrap();
-    assert_eq!(stream.volume().unwrap(), [-6000, -9000]);
+    let mut stream = card.playback(0, 0, &CONFIG).unwrap();
+    assert_eq!(stream.volume().unwrap(), [Some(-6000), Some(-9000)]);
 }
 
 #[test]
@@ -224,7 +225,7 @@ fn a_backend_without_a_mixer_still_plays() {
     machine.attach(DUPLEX);
     let backend = machine.backend(Faults { no_mixer: true, speed: 10, ..Faults::default() });
     let card = machine.connect(TIMEOUT).unwrap();
-    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    let mut stream = card.playback(0, 0, &CONFIG).unwrap();
     assert!(matches!(stream.set_volume(&[0]), Err(Error::NotOffered("volume"))));
     stream.write(&ramp(5000)).unwrap();
     stream.drain().unwrap();
@@ -237,7 +238,7 @@ fn one_loop_can_drive_a_stream_without_blocking() {
     machine.attach(DUPLEX);
     let backend = machine.backend(Faults { speed: 4, ..Faults::default() });
     let card = machine.connect(TIMEOUT).unwrap();
-    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    let mut stream = card.playback(0, 0, &CONFIG).unwrap();
     let sound = ramp(9600);
     let mut written = stream.try_write(&sound).unwrap();
     assert_eq!(written, RING);
@@ -267,7 +268,7 @@ fn the_latency_of_write_is_measured_when_asked_for() {
     machine.attach(DUPLEX);
     let _backend = machine.backend(Faults { speed: 10, ..Faults::default() });
     let card = machine.connect(TIMEOUT).unwrap();
-    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    let mut stream = card.playback(0, 0, &CONFIG).unwrap();
     stream.measure_write_latency(true);
     for _ in 0..40 {
         stream.write(&vec![0; PERIOD]).unwrap();
@@ -282,11 +283,11 @@ fn a_backend_that_falls_silent_does_not_hold_the_caller_for_ever() {
     machine.attach(DUPLEX);
     let _backend = machine.backend(Faults { falls_silent: true, ..Faults::default() });
     let card = machine.connect(TIMEOUT).unwrap();
-    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    let mut stream = card.playback(0, 0, &CONFIG).unwrap();
     assert!(matches!(stream.start(), Err(Error::NoAnswer { operation: "TRIGGER", .. })));
     drop(stream);
     // The transport still has a request without an answer.
-    assert!(matches!(card.open(0, 0, &CONFIG), Err(Error::StreamBroken { .. })));
+    assert!(matches!(card.playback(0, 0, &CONFIG), Err(Error::StreamBroken { .. })));
 }
 
 /// Tests a late start: a daemon and its sound server that restart one after the other need more than four seconds.
@@ -296,7 +297,7 @@ fn a_device_that_gets_going_late_is_waited_for() {
     machine.attach(DUPLEX);
     let backend = machine.backend(Faults { moves_after: Duration::from_secs(5), ..Faults::default() });
     let card = machine.connect(TIMEOUT).unwrap();
-    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    let mut stream = card.playback(0, 0, &CONFIG).unwrap();
     let sound = ramp(RING / 4 * 2);
     stream.write(&sound).unwrap();
     stream.drain().unwrap();
@@ -309,7 +310,7 @@ fn a_device_that_never_moves_is_an_error_in_the_end() {
     machine.attach(DUPLEX);
     let _backend = machine.backend(Faults { moves_after: Duration::from_secs(600), ..Faults::default() });
     let card = machine.connect(TIMEOUT).unwrap();
-    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    let mut stream = card.playback(0, 0, &CONFIG).unwrap();
     stream.write(&ramp(480)).unwrap();
     assert!(matches!(stream.drain(), Err(Error::Stalled { .. })));
 }
@@ -321,13 +322,13 @@ fn cve_2026_72380_a_confused_backend_breaks_its_stream_and_nothing_else() {
     machine.attach(DUPLEX);
     let _backend = machine.backend(Faults { confuses_write: Some(3), ..Faults::default() });
     let card = machine.connect(TIMEOUT).unwrap();
-    let mut stream = card.open(0, 0, &CONFIG).unwrap();
+    let mut stream = card.playback(0, 0, &CONFIG).unwrap();
     let error = (0..100).find_map(|_| stream.write(&vec![0; PERIOD]).err()).expect("a violation");
     assert!(matches!(error, Error::Violation(_)), "{error}");
     assert_eq!(stream.stats().violations, 1);
     drop(stream);
-    assert!(matches!(card.open(0, 0, &CONFIG), Err(Error::StreamBroken { .. })));
-    card.open(0, 1, &CONFIG).unwrap().start().unwrap();
+    assert!(matches!(card.playback(0, 0, &CONFIG), Err(Error::StreamBroken { .. })));
+    card.capture(0, 1, &CONFIG).unwrap().start().unwrap();
 }
 
 /// docs/threat-model.md: whole pages are zeroed before they are granted, and shared with no other data (XSA-403).
@@ -338,7 +339,7 @@ fn xsa_403_granted_pages_are_whole_zeroed_and_hold_nothing_else() {
     let backend = machine.backend(Faults::default());
     let card = machine.connect(TIMEOUT).unwrap();
     for _ in 0..5 {
-        let mut stream = card.open(0, 0, &CONFIG).unwrap();
+        let mut stream = card.playback(0, 0, &CONFIG).unwrap();
         // The ring has 7680 bytes and the control page 4096: the third page is only partly in use, but all of it is
         // empty.
         assert_eq!(backend.heard.lock().unwrap().pages_at_open, vec![0; 3 * 4096]);
@@ -364,7 +365,7 @@ fn xsa_331_332_391_useless_events_and_notifications_break_the_stream() {
         machine.attach(DUPLEX);
         let _backend = machine.backend(faults);
         let card = machine.connect(TIMEOUT).unwrap();
-        let mut stream = card.open(0, 0, &CONFIG).unwrap();
+        let mut stream = card.playback(0, 0, &CONFIG).unwrap();
         let error = (0..10).find_map(|_| stream.write(&[0; 2 * RING]).err()).unwrap();
         assert!(matches!(error, Error::Violation(_)) && error.to_string().contains(said), "{error}");
         assert_eq!(stream.stats().violations, 1);
@@ -379,7 +380,7 @@ fn xsa_396_a_backend_that_keeps_pages_gets_no_more_of_them_after_a_while() {
     let _backend = machine.backend(Faults { keeps_mapped: true, ..Faults::default() });
     let card = machine.connect(TIMEOUT).unwrap();
     let config = Config { buffer_frames: 15_360, ..CONFIG };
-    let refused = (0..1000).find_map(|_| card.open(0, 0, &config).and_then(|mut stream| stream.close()).err());
+    let refused = (0..1000).find_map(|_| card.playback(0, 0, &config).and_then(|mut stream| stream.close()).err());
     assert!(matches!(refused, Some(Error::PagesKept { pages: 4097.. })), "{refused:?}");
     assert!(machine.guest.usage().quarantined_pages < 4096 + 20);
     drop(card);
@@ -396,7 +397,7 @@ fn xsa_396_a_page_whose_end_access_fails_is_quarantined() {
     let card = machine.connect(TIMEOUT).unwrap();
     let mut refs = std::collections::HashSet::new();
     for round in 1..=3 {
-        let mut stream = card.open(0, 0, &CONFIG).unwrap();
+        let mut stream = card.playback(0, 0, &CONFIG).unwrap();
         stream.write(&vec![0xaa; RING]).unwrap();
         stream.close().unwrap();
         assert_eq!(machine.guest.usage().quarantined_pages, round * 3, "the buffer, not the directory");

@@ -40,12 +40,10 @@ fn v0_is_spoken_where_the_backend_names_a_stream_and_no_versions() {
     assert_eq!(card.protocol(), Protocol::V0);
     let streams = card.streams();
     assert_eq!((streams.len(), streams[0].direction), (1, Direction::Playback));
-    assert!(matches!(card.open(0, 0, &CONFIG), Err(Error::Protocol { protocol: Protocol::V0, .. })));
     world.attach(DomainId(6), DUPLEX);
     let xen = world.enter(DomainId(6));
     let newer = Card::connect(&xen, &world.spec(), 0, TIMEOUT).unwrap();
     assert_eq!(newer.protocol(), Protocol::V2);
-    assert!(matches!(newer.open_v0(0, 0, &CONFIG), Err(Error::Protocol { protocol: Protocol::V2, .. })));
 }
 
 #[test]
@@ -55,7 +53,7 @@ fn the_daemon_plays_what_was_written_with_v0() {
     // One card plays many sounds: periods of one and of many pages, and an end within one.
     for (number, period_frames) in [480, 5000, 100_000].into_iter().enumerate() {
         let sound = noise(number as u64, 100_004);
-        let mut stream = card.open_v0(0, 0, &Config { period_frames, ..CONFIG }).unwrap();
+        let mut stream = card.playback(0, 0, &Config { period_frames, ..CONFIG }).unwrap();
         stream.write(&sound).unwrap();
         stream.drain().unwrap();
         assert_eq!(stream.position(), sound.len() as u64);
@@ -80,7 +78,7 @@ fn the_guest_records_what_the_host_hears_with_v0() {
     });
     world.attach_as(GUEST, DUPLEX, Protocol::V0);
     let card = connect(&mut world, 1);
-    let mut stream = card.open_v0(0, 0, &CONFIG).unwrap();
+    let mut stream = card.capture(0, 0, &CONFIG).unwrap();
     let mut heard = vec![0; source.len()];
     let mut done = 0;
     while done < heard.len() {
@@ -94,7 +92,7 @@ fn the_guest_records_what_the_host_hears_with_v0() {
 fn volume_and_mute_of_v0_reach_the_backend_and_outlive_it() {
     let mut world = duplex();
     let card = connect(&mut world, 0);
-    let mut stream = card.open_v0(0, 0, &CONFIG).unwrap();
+    let mut stream = card.playback(0, 0, &CONFIG).unwrap();
     assert_eq!(stream.volume().unwrap(), [Some(0), Some(0)]);
     stream.set_volume(&[-6000, -45_000]).unwrap();
     assert_eq!(stream.volume().unwrap(), [Some(-6000), Some(-45_000)]);
@@ -110,7 +108,7 @@ fn volume_and_mute_of_v0_reach_the_backend_and_outlive_it() {
     world.stop_daemon();
     world.start_daemon();
     wait_for("the card", || card.on_wake().unwrap().then_some(()));
-    let mut stream = card.open_v0(0, 0, &CONFIG).unwrap();
+    let mut stream = card.playback(0, 0, &CONFIG).unwrap();
     assert_eq!(stream.volume().unwrap(), [None, Some(-300)], "a new backend is told");
 }
 
@@ -119,7 +117,7 @@ fn a_v0_stream_goes_on_with_the_next_daemon() {
     let mut world = duplex();
     let card = connect(&mut world, 0);
     let sound = noise(8, 384_000);
-    let mut stream = card.open_v0(0, 0, &CONFIG).unwrap();
+    let mut stream = card.playback(0, 0, &CONFIG).unwrap();
     let (first, second) = sound.split_at(192_000);
     stream.write(first).unwrap();
     world.stop_daemon();
@@ -142,19 +140,40 @@ fn what_a_v0_backend_refuses_is_an_error_with_a_next_step() {
     let mut world = World::with_config(|_| "capture = false\n".into());
     world.attach_as(GUEST, DUPLEX, Protocol::V0);
     let card = connect(&mut world, 1);
-    let error = card.open_v0(0, 0, &CONFIG).unwrap_err();
+    let error = card.capture(0, 0, &CONFIG).unwrap_err();
     assert_eq!(
         error.to_string(),
         "the backend refuses OPEN; its protocol (v0) has no reasons, but its log may tell one"
     );
     let mut world = duplex();
     let card = connect(&mut world, 0);
-    let mut stream = card.open_v0(0, 0, &CONFIG).unwrap();
-    assert!(matches!(card.open_v0(0, 0, &CONFIG), Err(Error::StreamInUse { .. })));
-    let silent = connect(&mut world, 1).open_v0(0, 0, &Config { rate_hz: 0, ..CONFIG }).unwrap_err();
+    let mut stream = card.playback(0, 0, &CONFIG).unwrap();
+    assert!(matches!(card.playback(0, 0, &CONFIG), Err(Error::StreamInUse { .. })));
+    let silent = connect(&mut world, 1).capture(0, 0, &Config { rate_hz: 0, ..CONFIG }).unwrap_err();
     assert_eq!(silent.to_string(), "no stream has 2 channel(s) of s16_le at 0 Hz");
-    assert!(matches!(stream.read(&mut [0; 4]), Err(Error::Direction(Direction::Playback))));
+    assert!(matches!(card.capture(0, 0, &CONFIG), Err(Error::Direction(Direction::Playback))));
     assert!(matches!(stream.write(&[0; 3]), Err(Error::PartialFrame { bytes: 3, frame_bytes: 4 })));
+}
+
+#[test]
+fn operations_that_v0_lacks_are_not_offered() {
+    let mut world = duplex();
+    let card = connect(&mut world, 0);
+    let mut stream = card.playback(0, 0, &CONFIG).unwrap();
+    stream.start().unwrap();
+    assert!(matches!(stream.pause(), Err(Error::NotOffered("pause"))));
+    assert!(matches!(stream.resume(), Err(Error::NotOffered("pause"))));
+    assert!(matches!(stream.event_fds(), Err(Error::NotOffered("position events"))));
+    assert!(matches!(stream.try_write(&[0; 4]), Err(Error::NotOffered("position events"))));
+    // A buffer's worth of areas is free, and those that a WRITE uses are not.
+    let (buffer, period) = (stream.geometry().ring_bytes(), stream.geometry().period_bytes());
+    assert_eq!((stream.room_bytes(), stream.queued_bytes(), stream.is_running()), (buffer, 0, false));
+    stream.write(&noise(1, period as usize)).unwrap();
+    assert_eq!((stream.room_bytes(), stream.queued_bytes(), stream.is_running()), (buffer - period, period, true));
+    stream.drain().unwrap();
+    assert_eq!((stream.room_bytes(), stream.queued_bytes(), stream.is_running()), (buffer, 0, false));
+    stream.close().unwrap();
+    assert!(matches!(stream.write(&[0; 4]), Err(Error::Closed)));
 }
 
 /// A backend like one of 2015: it makes no offer, waits for the frontend, and answers each request in turn.
@@ -242,7 +261,7 @@ fn a_backend_of_2015_is_played_to() {
     let (_world, card, backend) = with_backend(|_| {});
     assert_eq!(card.streams().len(), 2, "a device that nobody described goes either way");
     let sound = noise(1, 100_000);
-    let mut stream = card.open_v0(0, 0, &CONFIG).unwrap();
+    let mut stream = card.playback(0, 0, &CONFIG).unwrap();
     stream.write(&sound).unwrap();
     stream.drain().unwrap();
     stream.close().unwrap();
@@ -256,11 +275,11 @@ fn a_refused_write_is_reported_and_the_stream_can_be_opened_again() {
         writes += u32::from(response.opcode == 3);
         response.success = writes != 3 || response.opcode != 3;
     });
-    let mut stream = card.open_v0(0, 0, &CONFIG).unwrap();
+    let mut stream = card.playback(0, 0, &CONFIG).unwrap();
     let error = stream.write(&noise(1, 100_000)).and_then(|()| stream.drain()).unwrap_err();
     assert!(matches!(error, Error::RefusedWithoutReason { operation: "WRITE" }), "{error}");
     drop(stream);
-    let mut stream = card.open_v0(0, 0, &CONFIG).unwrap();
+    let mut stream = card.playback(0, 0, &CONFIG).unwrap();
     stream.write(&noise(1, 100_000)).unwrap();
     stream.close().unwrap();
 }
@@ -273,10 +292,10 @@ fn a_v0_backend_that_answers_something_else_is_not_believed() {
                 change(response);
             }
         });
-        let mut stream = card.open_v0(0, 0, &CONFIG).unwrap();
+        let mut stream = card.playback(0, 0, &CONFIG).unwrap();
         let error = stream.write(&noise(1, 100_000)).unwrap_err();
         assert!(matches!(error, Error::Violation(Violation::OutOfOrder { .. })), "{error}");
         drop(stream);
-        assert!(matches!(card.open_v0(0, 0, &CONFIG), Err(Error::StreamBroken { .. })));
+        assert!(matches!(card.playback(0, 0, &CONFIG), Err(Error::StreamBroken { .. })));
     }
 }

@@ -1,10 +1,10 @@
 //! Streams of protocol version 0, for backends that speak nothing newer.
-//!
-//! The limits of the protocol show: no pause, no position but the answers, no end of a run but CLOSE, one volume for
-//! the left and one for the right side. A backend tells that it refuses, never the reason.
 
+mod areas;
 mod link;
 mod stream;
+mod transport;
 
 pub(crate) use link::Link;
-pub use stream::OpenStream;
+pub(crate) use stream::Stream;
+pub(crate) use transport::Transport;

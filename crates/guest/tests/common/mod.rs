@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use guest::{Card, Config, OpenStream};
+use guest::{Capture, Card, Config};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sndif::store::Direction;
 use sndif::v2::{BackRing, EventProducer, Operation, Request, Response, Span, Trigger};
@@ -29,7 +29,7 @@ pub const PERIOD: usize = 1920;
 pub const RING: usize = 4 * PERIOD;
 
 /// Records `frames` frames, or all that comes, and stops. Where READs are refused it starts again.
-pub fn record(stream: &mut OpenStream, frames: Option<usize>) -> guest::Result<Vec<u8>> {
+pub fn record(stream: &mut Capture, frames: Option<usize>) -> guest::Result<Vec<u8>> {
     let geometry = *stream.geometry();
     let mut period = vec![0; geometry.period_bytes() as usize];
     let wanted = frames.map_or(usize::MAX, |frames| frames * geometry.frame_bytes() as usize);

@@ -1,21 +1,21 @@
-//! A stream's hold on its transport: requests, answers, events and the waiting for them.
+//! Requests, answers and events of a stream of protocol version 2, and the waiting for them.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use frontend::{Completion, Counters, Mixer, Progress, RequestId, Stream, SubmitError};
+use frontend::{Completion, Mixer, Progress, RequestId, Stream, SubmitError};
 use sndif::Errno;
 use sndif::v2::Operation;
 use xen::Granted;
 
-use crate::buffer::Buffer;
-use crate::captured::Captured;
-use crate::connection::{Shared, Wire};
-use crate::stats::since;
-use crate::transport::Transport;
+use super::buffer::Buffer;
+use super::captured::Captured;
+use super::transport::Transport;
+use crate::connection::Shared;
+use crate::hold::Hold;
 use crate::wait::readable;
-use crate::{Error, Result, Stats};
+use crate::{Error, Result, Source};
 
 /// Time that an answer may take: Linux gives a backend as long.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
@@ -23,30 +23,14 @@ pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 /// Pages of events taken in one call at most; a backend that writes faster than we read does not hold us up.
 const EVENT_PAGES: u32 = 4;
 
-/// One of the stream's two event channels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    /// Answers have come.
-    Ring,
-    /// Events have come.
-    Events,
-}
-
 pub(crate) struct Link {
-    pub(crate) shared: Arc<Shared>,
-    index: usize,
-    /// `None` between losing a connection and having the next.
-    transport: Option<Transport>,
-    /// The transport's counters when we got it.
-    before: Counters,
+    pub(crate) hold: Hold<Transport>,
     /// The buffer of the open stream.
     pub(crate) buffer: Option<Buffer>,
     /// Bytes that were captured and not read yet; holds nothing where sound is played.
     pub(crate) captured: Captured,
     /// `None` only while it is given back.
     pub(crate) mixer: Option<Box<Mixer>>,
-    /// Counts of earlier connections, and counts that are made here and not in the core.
-    stats: Stats,
     /// Time 0 of the tags of requests.
     epoch: Instant,
     pub(crate) measure: bool,
@@ -60,14 +44,10 @@ pub(crate) struct Link {
 impl Link {
     pub(crate) fn new(shared: Arc<Shared>, index: usize, transport: Transport, mixer: Box<Mixer>) -> Self {
         Self {
-            shared,
-            index,
-            before: transport.stream.counters(),
-            transport: Some(transport),
+            hold: Hold::new(shared, index, transport),
             buffer: None,
             captured: Captured::default(),
             mixer: Some(mixer),
-            stats: Stats::default(),
             epoch: Instant::now(),
             measure: false,
             edge_triggered: false,
@@ -76,39 +56,24 @@ impl Link {
         }
     }
 
-    /// The transport, while its connection lasts.
-    pub(crate) fn transport(&mut self) -> Result<&mut Transport> {
-        match &mut self.transport {
-            Some(transport) if !transport.epoch.is_lost() => Ok(transport),
-            _ => Err(Error::Lost),
-        }
-    }
-
     /// The core's stream, also that of a connection that was lost.
     pub(crate) fn stream(&self) -> Option<&Stream<Granted>> {
-        self.transport.as_ref().map(|transport| &transport.stream)
+        self.hold.latest().map(|transport| &transport.stream)
     }
 
     pub(crate) fn stream_mut(&mut self) -> Result<&mut Stream<Granted>> {
-        self.transport().map(|transport| &mut transport.stream)
+        self.hold.transport().map(|transport| &mut transport.stream)
     }
 
-    /// Descriptors of the two channels.
-    pub(crate) fn channels(&self) -> Result<&Transport> {
-        self.transport.as_ref().ok_or(Error::Lost)
+    /// Descriptors of the two channels, in the order ring, events.
+    pub(crate) fn fds(&self) -> Result<[BorrowedFd<'_>; 2]> {
+        let transport = self.hold.latest().ok_or(Error::Lost)?;
+        Ok([transport.ring.as_fd(), transport.events.as_fd()])
     }
 
     /// Takes the next connection's transport.
     pub(crate) fn attach(&mut self, deadline: Instant, timeout: Duration) -> Result<()> {
-        let mut connection = self.shared.lock();
-        connection.wait_connected(deadline, timeout)?;
-        let features = connection.features;
-        let transport = connection.slots.get_mut(self.index).and_then(|slot| slot.transport.take());
-        drop(connection);
-        let Some(Wire::V2(transport)) = transport else { return Err(Error::Lost) };
-        let transport = *transport;
-        self.before = transport.stream.counters();
-        self.transport = Some(transport);
+        let features = self.hold.attach(deadline, timeout)?;
         if let Some(mixer) = &mut self.mixer {
             mixer.set_features(features);
             mixer.replay();
@@ -118,42 +83,29 @@ impl Link {
 
     /// Lets go of a lost connection's transport and buffer.
     pub(crate) fn detach(&mut self) {
-        if let Some(mut transport) = self.transport.take() {
-            // A READ that was answered brought its bytes, whatever became of the backend afterwards.
-            while let Ok(Some(completion)) = transport.stream.next_completion() {
-                self.settle_read(&completion);
-            }
-            self.count(&transport);
+        // A READ that was answered brought its bytes, whatever became of the backend afterwards.
+        while let Some(Ok(Some(completion))) =
+            self.hold.latest_mut().map(|transport| transport.stream.next_completion())
+        {
+            self.settle_read(&completion);
         }
+        self.hold.detach();
         self.captured.await_nothing();
+        self.end_buffer();
+    }
+
+    /// Takes the buffer's pages back.
+    pub(crate) fn end_buffer(&mut self) {
         if let Some(buffer) = self.buffer.take() {
             buffer.end();
         }
-    }
-
-    fn count(&mut self, transport: &Transport) {
-        self.stats.add(&since(&transport.stream.counters(), &self.before));
-        self.stats.violations += u64::from(transport.stream.violation().is_some());
-    }
-
-    pub(crate) fn count_reconnect(&mut self) {
-        self.stats.reconnects += 1;
     }
 
     /// Captured frames are lost, and with them the READs that were refused: nothing is in flight.
     pub(crate) fn lose_captured(&mut self) {
         self.failed = None;
         self.captured.await_nothing();
-        self.stats.xruns += 1;
-    }
-
-    pub(crate) fn stats(&self) -> Stats {
-        let mut stats = self.stats.clone();
-        if let Some(transport) = &self.transport {
-            stats.add(&since(&transport.stream.counters(), &self.before));
-            stats.violations += u64::from(transport.stream.violation().is_some());
-        }
-        stats
+        self.hold.stats.xruns += 1;
     }
 
     fn now_ns(&self) -> u64 {
@@ -168,34 +120,25 @@ impl Link {
 
     /// Shows what was submitted to the backend, and notifies it if it asked for that.
     pub(crate) fn publish(&mut self) -> Result<()> {
-        self.notify_if(|stream| stream.publish())
+        self.hold.notify_if(|transport| transport.stream.publish())
     }
 
     /// Notifies the backend of what it was only shown, since somebody waits for the answers.
     pub(crate) fn hurry(&mut self) -> Result<()> {
-        self.notify_if(Stream::hurry)
-    }
-
-    fn notify_if(&mut self, wanted: impl FnOnce(&mut Stream<Granted>) -> bool) -> Result<()> {
-        let transport = self.transport()?;
-        if wanted(&mut transport.stream) {
-            transport.ring.notify().map_err(Error::system("notify the backend"))?;
-            self.stats.notifications += 1;
-        }
-        Ok(())
+        self.hold.notify_if(|transport| transport.stream.hurry())
     }
 
     /// Takes answers until that of `wanted` comes, or all that are there.
     pub(crate) fn take_completions(&mut self, wanted: Option<RequestId>) -> Result<Option<Completion>> {
-        while let Some(completion) = self.transport()?.stream.next_completion()? {
+        while let Some(completion) = self.stream_mut()?.next_completion()? {
             if completion.tag != 0 && matches!(completion.operation, Operation::Write(_)) {
                 let latency = self.now_ns().saturating_sub(completion.tag);
-                self.stats.write_latency.record(latency);
+                self.hold.stats.write_latency.record(latency);
             }
             let failed = match completion.operation {
                 Operation::Write(_) | Operation::Read(_) => true,
                 // Bytes that were not captured before STOP do not come.
-                Operation::ReadAhead { .. } => self.transport()?.stream.is_running(),
+                Operation::ReadAhead { .. } => self.stream_mut()?.is_running(),
                 _ => false,
             };
             if let Some(errno) = completion.result.err().filter(|_| failed) {
@@ -355,11 +298,9 @@ impl Link {
 
     /// Sleeps until one of the channels or the connection has something new; `false` at the deadline.
     pub(crate) fn wait(&mut self, deadline: Instant) -> Result<bool> {
-        let Some(transport) = self.transport.as_ref().filter(|transport| !transport.epoch.is_lost()) else {
-            return Err(Error::Lost);
-        };
-        let fds =
-            [transport.events.as_fd(), transport.ring.as_fd(), self.shared.store_fd.as_fd(), transport.epoch.as_fd()];
+        let transport = self.hold.lasting()?;
+        let [store, epoch] = self.hold.fds(transport);
+        let fds = [transport.events.as_fd(), transport.ring.as_fd(), store, epoch];
         let Some([events, ring, store, epoch]) = readable(fds, deadline)? else { return Ok(false) };
         for (ready, source) in [(events, Source::Events), (ring, Source::Ring)] {
             if ready {
@@ -367,15 +308,14 @@ impl Link {
             }
         }
         if store || epoch {
-            self.shared.lock().pump()?;
-            self.transport()?;
+            self.hold.look_at_store()?;
         }
         Ok(true)
     }
 
     /// Consumes a channel's event and counts it.
     pub(crate) fn acknowledge(&mut self, source: Source, edge_triggered: bool) -> Result<()> {
-        let transport = self.transport()?;
+        let transport = self.hold.transport()?;
         let channel = match source {
             Source::Ring => &transport.ring,
             Source::Events => &transport.events,
@@ -386,15 +326,16 @@ impl Link {
             transport.stream.woken()?;
         }
         match source {
-            Source::Ring => self.stats.ring_wakeups += 1,
-            Source::Events => self.stats.event_wakeups += 1,
+            Source::Ring => self.hold.stats.ring_wakeups += 1,
+            Source::Events => self.hold.stats.event_wakeups += 1,
         }
         Ok(())
     }
 
     /// Tells the backend what it has to know of volume and mute.
     pub(crate) fn flush_mixer(&mut self) -> Result<()> {
-        let (Some(transport), Some(buffer), Some(mixer)) = (&mut self.transport, &self.buffer, &mut self.mixer) else {
+        let (Some(transport), Some(buffer), Some(mixer)) = (self.hold.latest_mut(), &self.buffer, &mut self.mixer)
+        else {
             return Err(Error::Lost);
         };
         mixer.flush(&mut transport.stream, &buffer.pages)?;
@@ -404,19 +345,9 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        if let Some(buffer) = self.buffer.take() {
-            buffer.end();
-        }
-        let mut connection = self.shared.lock();
-        if let Some(slot) = connection.slots.get_mut(self.index) {
-            slot.open = false;
-            slot.mixer = self.mixer.take();
-            if let Some(transport) = self.transport.take().filter(Transport::is_reusable) {
-                slot.transport = Some(Wire::V2(Box::new(transport)));
-            }
-        }
-        // An error is the store's; the next one who needs it will see it.
-        let _: Result<()> = connection.update_held();
+        self.end_buffer();
+        let mixer = self.mixer.take();
+        self.hold.give_back(|slot| slot.mixer = mixer);
     }
 }
 
@@ -434,9 +365,4 @@ pub(crate) fn name(operation: &Operation) -> &'static str {
         Operation::Trigger(_) => "TRIGGER",
         Operation::QueryHwParams(_) => "HW_PARAM_QUERY",
     }
-}
-
-/// The two descriptors of a stream, in the order ring, events.
-pub(crate) fn fds(transport: &Transport) -> [std::os::fd::BorrowedFd<'_>; 2] {
-    [transport.ring.as_fd(), transport.events.as_fd()]
 }
