@@ -17,7 +17,7 @@ const CHUNK: usize = 256;
 /// stand-in is also used for a ring whose writers do not tell how far they are: a part that is copied is free for them.
 ///
 /// The ring always has room for volume and mute, since the next backend may have them when this one has not.
-pub(crate) struct Buffer<P: Platform> {
+pub struct Buffer<P: Platform> {
     ring: P::Pages,
     stand_in: Option<StandIn<P>>,
     directory: P::Pages,

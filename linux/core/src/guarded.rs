@@ -15,7 +15,7 @@ const ANSWERS_MAX_MS: u64 = 15_000;
 const LOOK_MS: u32 = 10;
 
 /// The interface of a version's state. None of its functions waits.
-pub(crate) trait Requests {
+pub trait Requests {
     /// Maximum time for the answers to an operation's requests together, beside the answers to earlier requests.
     const ANSWER_MS: u32;
     /// A request.
@@ -53,7 +53,7 @@ pub(crate) trait Requests {
 
 /// News for ALSA, told without the state's lock.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct News {
+pub struct News {
     /// Reason why ALSA has to stop the stream.
     pub(crate) stop: Option<Stop>,
     /// True if the volume has changed.
@@ -85,7 +85,7 @@ impl Deadline {
 }
 
 /// A stream's state, the threads that wait for its backend, and the application that has it open.
-pub(crate) struct Guarded<P: Platform, S> {
+pub struct Guarded<P: Platform, S> {
     /// Held by the thread that waits for an answer.
     asking: P::Lock<()>,
     state: P::Lock<S>,

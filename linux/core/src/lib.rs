@@ -4,7 +4,7 @@
 //! * [`layout`] reads a card from the store: PCM devices, streams, names, limits.
 //! * [`Substream`] is one substream: the operations `open`, `hw_params`, `prepare`, `trigger`, `ack`, `pointer` and
 //!   `close`, and the handling of events on its channels. It is a [`PcmStream`] where the backend speaks version 2, and
-//!   a [`v0::PcmStream`] where it speaks nothing newer than version 0.
+//!   a [`v0::PcmStream`] where it speaks nothing newer than version 0: a [`Pcm`] with the state of that version.
 //! * [`connect`] gives all streams of a card a transport and tells the backend of it.
 //! * [`Space`] is the set of configurations that a substream allows.
 //!
@@ -44,6 +44,7 @@ mod estimate;
 mod guarded;
 pub mod layout;
 mod mixer;
+mod pcm;
 mod place;
 mod platform;
 mod show;
@@ -63,6 +64,7 @@ mod waiting;
 pub use control::{Control, Knob};
 pub use error::Error;
 pub use mixer::{VOLUME_0_DB, VOLUME_MAX};
+pub use pcm::Pcm;
 pub use platform::{
     Boxed, Bus, Channel, KEPT_MAX, Listener, Lock, LockClass, Pages, Platform, Signal, Source, Stop, Writer,
 };

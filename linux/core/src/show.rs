@@ -8,7 +8,7 @@ use crate::layout::StreamInfo;
 use crate::place::frames;
 
 /// A stream at one moment.
-pub(crate) struct Snapshot {
+pub struct Snapshot {
     pub(crate) connected: bool,
     pub(crate) phase: &'static str,
     pub(crate) geometry: Option<Geometry>,

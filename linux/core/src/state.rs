@@ -4,11 +4,14 @@
 
 use frontend::{Completion, Geometry, Mixer, RequestId, Stream};
 use sndif::store::{Direction, node};
+use sndif::text::Sink;
 use sndif::v2::{Operation, RING_SLOTS, Trigger};
 
 use crate::buffer::Buffer;
-use crate::guarded::{News, Requests, stop_after};
-use crate::show::Snapshot;
+use crate::guarded::{News, Requests};
+use crate::layout::StreamInfo;
+use crate::pcm::StreamState;
+use crate::show::{Snapshot, show};
 use crate::{Channel, Error, Platform, Signal, SpaceCache, Stop};
 
 mod run;
@@ -26,7 +29,7 @@ const DATA_SLOTS: u32 = RING_SLOTS - 4;
 const FREE_PERIODS: u64 = 4;
 
 /// Transport of a stream in one connection.
-pub(crate) struct Transport<P: Platform> {
+pub struct Transport<P: Platform> {
     // Fields are dropped in this order: nothing wakes us any more when the pages go.
     pub(crate) ring: P::Channel,
     pub(crate) events: P::Channel,
@@ -52,7 +55,7 @@ impl<P: Platform> Transport<P> {
 }
 
 /// A stream's state.
-pub(crate) struct State<P: Platform> {
+pub struct State<P: Platform> {
     direction: Direction,
     pub(crate) transport: Option<Transport<P>>,
     /// The backend is Connected: requests can be sent.
@@ -118,33 +121,6 @@ impl<P: Platform> State<P> {
         match &mut self.transport {
             Some(transport) if self.connected => Ok(&mut transport.stream),
             _ => Err(Error::Lost),
-        }
-    }
-
-    /// The backend is gone; what applications hold stays.
-    pub(crate) fn lose(&mut self) {
-        // A domain that is suspended does not take what its backend tells it at last.
-        let _ = self.take_events(false);
-        self.looked = false;
-        self.run.origin = self.next_origin();
-        self.run.started = false;
-        self.run.taken = self.run.origin;
-        self.run.estimate.stop(self.run.origin);
-        self.connected = false;
-        self.reopening = None;
-        *self.cache = SpaceCache::default();
-        (self.awaited, self.answer) = (None, None);
-        if let Some(buffer) = &mut self.buffer {
-            buffer.lose();
-        }
-    }
-
-    /// The backend is Connected: takes up the run that an application has prepared. Does not wait for the backend.
-    pub(crate) fn connect(&mut self) {
-        (self.connected, self.broken_told) = (true, false);
-        let prepared = self.buffer.is_some() && self.run.phase != Phase::Stopped && !self.run.stale;
-        if prepared && self.reopen().is_err() {
-            self.give_up();
         }
     }
 
@@ -465,41 +441,6 @@ impl<P: Platform> State<P> {
         self.attend_events()
     }
 
-    /// The application says that nothing follows.
-    pub(crate) fn drain(&mut self) -> Result<(), Error> {
-        self.run.draining = true;
-        if self.has_run() {
-            self.push(true)?;
-            // ALSA waits to be told of the end.
-            self.attend_events()?;
-            self.stream()?.set_draining(true);
-            self.publish();
-        }
-        Ok(())
-    }
-
-    /// The application has written up to `appl_frames`, which wraps at `boundary_frames`.
-    pub(crate) fn ack(&mut self, appl_frames: u64, boundary_frames: u64) -> Result<(), Error> {
-        let Some(buffer) = &self.buffer else { return Err(Error::Stale) };
-        if self.direction == Direction::Capture {
-            return Ok(());
-        }
-        if self.run.stale && self.connected {
-            return Err(Error::Stale);
-        }
-        self.run.accepted.advance(appl_frames, boundary_frames, &buffer.geometry);
-        // Without a backend it waits in the buffer, as it would while nothing is played.
-        if self.has_run() {
-            // The next event may be far.
-            self.push(self.unattended)?;
-            self.publish();
-            if self.unattended {
-                self.attend_events()?;
-            }
-        }
-        Ok(())
-    }
-
     /// Submits WRITEs for what the application has written. Unless `all` is wanted, less than a period waits for the next
     /// event, as long as the backend has enough: one request then tells of many small writes.
     fn push(&mut self, all: bool) -> Result<(), Error> {
@@ -620,52 +561,6 @@ impl<P: Platform> State<P> {
             self.collect_answers()?;
         }
     }
-
-    /// Result of a notification: whether there was a reason for it, and the news for ALSA.
-    pub(crate) fn notified(&mut self, reason: Result<bool, Error>) -> (bool, News) {
-        if let Some(stop) = stop_after(reason, &mut self.broken_told) {
-            self.run.stop.get_or_insert(stop);
-        }
-        (reason == Ok(true), self.take_news())
-    }
-
-    /// Takes the news that ALSA is to be told.
-    pub(crate) fn take_news(&mut self) -> News {
-        News { stop: self.run.stop.take(), volume: core::mem::take(&mut self.volume_learnt) }
-    }
-
-    /// The backend has notified us: takes in answers. Returns whether there were any.
-    pub(crate) fn answers(&mut self) -> Result<bool, Error> {
-        let woken = self.stream().and_then(|stream| Ok(stream.woken()?));
-        let any = woken.and_then(|()| self.collect_answers());
-        if any.is_err() && self.reopening.is_some() {
-            self.give_up();
-        }
-        any
-    }
-
-    /// Everything that is shown of it.
-    pub(crate) fn snapshot(&self) -> Snapshot {
-        let stream = self.transport.as_ref().map(|transport| &transport.stream);
-        Snapshot {
-            connected: self.connected,
-            phase: match self.run.phase {
-                _ if self.buffer.is_none() => "closed",
-                _ if self.run.stale => "to be prepared again",
-                Phase::Stopped => "stopped",
-                Phase::Prepared => "prepared",
-                Phase::Running if self.run.draining => "draining",
-                Phase::Running => "running",
-                Phase::Paused => "paused",
-            },
-            geometry: stream.and_then(|stream| stream.geometry()),
-            position_bytes: stream.map_or(0, |stream| stream.position_bytes()),
-            filled_bytes: stream.map_or(0, |stream| stream.filled_bytes()),
-            counters: stream.map(|stream| stream.counters()).unwrap_or_default(),
-            notifications: self.notifications,
-            violation: stream.and_then(|stream| stream.violation()),
-        }
-    }
 }
 
 impl<P: Platform> Requests for State<P> {
@@ -726,5 +621,143 @@ impl<P: Platform> Requests for State<P> {
 
     fn end_telling(&mut self) {
         self.run.shown.end_telling();
+    }
+}
+
+impl<P: Platform> StreamState<P> for State<P> {
+    type Info = StreamInfo;
+    type Transport = Transport<P>;
+    type Buffer = Buffer<P>;
+    type Snapshot = Snapshot;
+    const CLOSE: Operation = Operation::Close;
+
+    fn remove(&mut self) {
+        self.removed = true;
+    }
+
+    fn take_transport(&mut self) -> Option<Transport<P>> {
+        self.transport.take()
+    }
+
+    fn has_open_buffer(&mut self) -> bool {
+        self.buffer.is_some() && self.stream().is_ok_and(|stream| stream.geometry().is_some())
+    }
+
+    fn take_buffer(&mut self) -> Option<Buffer<P>> {
+        self.rewind();
+        self.buffer.take()
+    }
+
+    fn ring(&self) -> Option<&P::Pages> {
+        self.buffer.as_ref().map(Buffer::ring)
+    }
+
+    fn tail_ms(&self) -> Option<u32> {
+        self.free_tail_ms()
+    }
+
+    fn tail_heard(&mut self) -> Result<Option<()>, Error> {
+        self.free_tail_heard()
+    }
+
+    fn verdict(&mut self) -> (&mut Option<Stop>, &mut bool) {
+        (&mut self.run.stop, &mut self.broken_told)
+    }
+
+    fn show(out: &mut dyn Sink, info: &StreamInfo, now: &Snapshot) {
+        show(out, info, now);
+    }
+
+    fn lose(&mut self) {
+        // A domain that is suspended does not take what its backend tells it at last.
+        let _ = self.take_events(false);
+        self.looked = false;
+        self.run.origin = self.next_origin();
+        self.run.started = false;
+        self.run.taken = self.run.origin;
+        self.run.estimate.stop(self.run.origin);
+        self.connected = false;
+        self.reopening = None;
+        *self.cache = SpaceCache::default();
+        (self.awaited, self.answer) = (None, None);
+        if let Some(buffer) = &mut self.buffer {
+            buffer.lose();
+        }
+    }
+
+    fn connect(&mut self) {
+        (self.connected, self.broken_told) = (true, false);
+        let prepared = self.buffer.is_some() && self.run.phase != Phase::Stopped && !self.run.stale;
+        if prepared && self.reopen().is_err() {
+            self.give_up();
+        }
+    }
+
+    fn drain(&mut self) -> Result<(), Error> {
+        self.run.draining = true;
+        if self.has_run() {
+            self.push(true)?;
+            // ALSA waits to be told of the end.
+            self.attend_events()?;
+            self.stream()?.set_draining(true);
+            self.publish();
+        }
+        Ok(())
+    }
+
+    fn ack(&mut self, appl_frames: u64, boundary_frames: u64) -> Result<(), Error> {
+        let Some(buffer) = &self.buffer else { return Err(Error::Stale) };
+        if self.direction == Direction::Capture {
+            return Ok(());
+        }
+        if self.run.stale && self.connected {
+            return Err(Error::Stale);
+        }
+        self.run.accepted.advance(appl_frames, boundary_frames, &buffer.geometry);
+        // Without a backend it waits in the buffer, as it would while nothing is played.
+        if self.has_run() {
+            // The next event may be far.
+            self.push(self.unattended)?;
+            self.publish();
+            if self.unattended {
+                self.attend_events()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn answers(&mut self) -> Result<bool, Error> {
+        let woken = self.stream().and_then(|stream| Ok(stream.woken()?));
+        let any = woken.and_then(|()| self.collect_answers());
+        if any.is_err() && self.reopening.is_some() {
+            self.give_up();
+        }
+        any
+    }
+
+    fn take_news(&mut self) -> News {
+        News { stop: self.run.stop.take(), volume: core::mem::take(&mut self.volume_learnt) }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let stream = self.transport.as_ref().map(|transport| &transport.stream);
+        Snapshot {
+            connected: self.connected,
+            phase: match self.run.phase {
+                _ if self.buffer.is_none() => "closed",
+                _ if self.run.stale => "to be prepared again",
+                Phase::Stopped => "stopped",
+                Phase::Prepared => "prepared",
+                Phase::Running if self.run.draining => "draining",
+                Phase::Running => "running",
+                Phase::Paused => "paused",
+            },
+            geometry: stream.and_then(|stream| stream.geometry()),
+            position_bytes: stream.map_or(0, |stream| stream.position_bytes()),
+            filled_bytes: stream.map_or(0, |stream| stream.filled_bytes()),
+            counters: stream.map(|stream| stream.counters()).unwrap_or_default(),
+            notifications: self.notifications,
+            violation: stream.and_then(|stream| stream.violation()),
+        }
     }
 }

@@ -4,21 +4,17 @@
 use frontend::{Completion, Geometry, Mixer, MixerFeatures};
 use sndif::Format;
 use sndif::store::Direction;
-use sndif::text::Sink;
 use sndif::v2::{HwParams, Operation, Trigger};
 
 use crate::buffer::Buffer;
 use crate::guarded::{Deadline, Guarded};
 use crate::layout::StreamInfo;
-use crate::show::show;
+use crate::pcm::Pcm;
 use crate::state::{State, Transport};
 use crate::{Boxed, Error, Platform, Space, SpaceCache};
 
 /// An empty mixer; a constant, so that it is not made on the stack.
 const NEW_MIXER: Mixer = Mixer::new(MixerFeatures { volume: false, mute: false });
-
-/// Extra time to wait for the end of a free run, beyond its duration.
-const TAIL_MS: u32 = 200;
 
 /// Position of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,11 +30,8 @@ impl Pointer {
     pub const ENDED: Self = Self { frames: u32::MAX, delay_frames: 0 };
 }
 
-/// One substream of a card of version 2; it lives as long as the card.
-pub struct PcmStream<P: Platform> {
-    info: StreamInfo,
-    pub(crate) state: Guarded<P, State<P>>,
-}
+/// One substream of a card of version 2.
+pub type PcmStream<P> = Pcm<P, State<P>>;
 
 impl<P: Platform> PcmStream<P> {
     /// Makes a stream without a connection.
@@ -58,11 +51,6 @@ impl<P: Platform> PcmStream<P> {
         &self.info
     }
 
-    /// Returns the listener: the application that has the stream open.
-    pub const fn listener(&self) -> &P::Listener {
-        self.state.listener()
-    }
-
     // --- the connection; called when connections begin and end -----------------------------------------------
 
     pub(crate) fn attach(&self, transport: Transport<P>, features: MixerFeatures) {
@@ -75,37 +63,6 @@ impl<P: Platform> PcmStream<P> {
     /// Returns the nodes of the transport for the store.
     pub(crate) fn transport_nodes(&self) -> Option<[(&'static str, u32); 6]> {
         self.state.with(|state| state.transport.as_ref().map(Transport::nodes))
-    }
-
-    /// Takes up the stream with a backend that is Connected. An open stream goes on where it was, once the backend has
-    /// answered the OPEN; if it cannot, the application has to prepare it again.
-    pub fn connected(&self) {
-        let news = self.state.with(|state| {
-            state.connect();
-            state.take_news()
-        });
-        self.state.wake();
-        self.state.tell(news);
-    }
-
-    /// Notes that the backend is gone: nothing more is sent, and threads that wait for it are woken.
-    pub fn lose(&self) {
-        self.state.with(State::lose);
-        self.state.wake();
-    }
-
-    /// Notes that the card is taken away: as [`lose`](Self::lose), and nothing waits for another backend.
-    pub fn remove(&self) {
-        self.state.with(|state| state.removed = true);
-        self.lose();
-    }
-
-    /// Ends the access to the pages of the lost connection and closes its channels. Dropping a stream does the same.
-    pub fn detach(&self) {
-        self.lose();
-        // Dropped without the lock: closing a channel waits for its handler, which takes it.
-        let transport = self.state.with(|state| state.transport.take());
-        drop(transport);
     }
 
     // --- ALSA's operations that may wait ---------------------------------------------------------------------
@@ -183,29 +140,6 @@ impl<P: Platform> PcmStream<P> {
         self.state.with(|state| state.unattended = !attended);
     }
 
-    /// Lends the buffer's memory to `access`.
-    pub fn with_buffer<R>(&self, access: impl FnOnce(&P::Pages) -> R) -> Option<R> {
-        self.state.with(|state| state.buffer.as_ref().map(|buffer| access(buffer.ring())))
-    }
-
-    /// `hw_free`: closes the stream and gives up the buffer.
-    pub fn hw_free(&self) {
-        let open = self
-            .state
-            .with(|state| state.buffer.is_some() && state.stream().is_ok_and(|stream| stream.geometry().is_some()));
-        if open {
-            self.hear_out();
-            // Without an answer the pages stay the backend's until it unmaps them.
-            let deadline = self.state.answers_deadline();
-            let _ = self.state.settle(deadline).and_then(|()| self.ask(Operation::Close, deadline));
-        }
-        let buffer = self.state.with(|state| {
-            state.rewind();
-            state.buffer.take()
-        });
-        drop(buffer);
-    }
-
     /// `prepare`: opens the stream if it is not open, and begins a run.
     ///
     /// # Errors
@@ -243,14 +177,6 @@ impl<P: Platform> PcmStream<P> {
         Ok(())
     }
 
-    /// Waits until a stopped free run is heard to its end. For a backend that does not report the end, the wait is
-    /// limited to the duration of the rest and [`TAIL_MS`].
-    fn hear_out(&self) {
-        if let Some(ms) = self.state.with(|state| state.free_tail_ms()) {
-            let _ = self.state.wait_within(ms.saturating_add(TAIL_MS), State::free_tail_heard);
-        }
-    }
-
     /// Sends a request and waits for its success.
     fn ask(&self, operation: Operation, deadline: Deadline) -> Result<Completion, Error> {
         let completion = self.state.ask(&operation, deadline)?;
@@ -277,22 +203,6 @@ impl<P: Platform> PcmStream<P> {
         }
     }
 
-    /// `trigger` of DRAIN: nothing follows what was written.
-    ///
-    /// # Errors
-    /// Errors of [`trigger`](Self::trigger).
-    pub fn drain(&self) -> Result<(), Error> {
-        self.state.with(State::drain)
-    }
-
-    /// `ack`: the application has written up to `appl_frames`, a counter that wraps at `boundary_frames`.
-    ///
-    /// # Errors
-    /// Errors of [`trigger`](Self::trigger).
-    pub fn ack(&self, appl_frames: u64, boundary_frames: u64) -> Result<(), Error> {
-        self.state.with(|state| state.ack(appl_frames, boundary_frames))
-    }
-
     /// `pointer`: returns the position, or [`Pointer::ENDED`].
     pub fn pointer(&self) -> Pointer {
         self.state.with(|state| {
@@ -307,42 +217,9 @@ impl<P: Platform> PcmStream<P> {
 
     // --- event channels ----------------------------------------------------------------------------------------
 
-    /// Handles an event of the ring's channel. Returns true if there was a reason for it.
-    pub fn on_ring(&self) -> bool {
-        let (reason, news) = self.state.with(|state| {
-            let reason = state.answers();
-            state.notified(reason)
-        });
-        self.state.wake();
-        // Answers to READ bring captured frames.
-        self.state.tell_progress();
-        self.state.tell(news);
-        reason
-    }
-
     /// Handles an event of the event page's channel. Returns true if there was a reason for it: an event that is not
     /// believed is none.
     pub fn on_events(&self) -> bool {
-        let (reason, news) = self.state.with(|state| {
-            let reason = state.events();
-            state.notified(reason)
-        });
-        self.state.wake();
-        self.state.tell_progress();
-        self.state.tell(news);
-        reason
-    }
-
-    /// Writes the state of the stream as text.
-    pub fn show(&self, out: &mut dyn Sink) {
-        let now = self.state.with(|state| state.snapshot());
-        show(out, &self.info, &now);
-    }
-}
-
-/// The channels' handlers use locks and listener, so the channels are closed first.
-impl<P: Platform> Drop for PcmStream<P> {
-    fn drop(&mut self) {
-        self.detach();
+        self.on_event(State::events)
     }
 }

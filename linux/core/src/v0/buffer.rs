@@ -17,7 +17,7 @@ const WRITES_MAX: u32 = 8;
 const READS_MAX: u32 = 2;
 
 /// Buffer from `hw_params` to `hw_free`.
-pub(crate) struct Buffer<P: Platform> {
+pub struct Buffer<P: Platform> {
     ring: P::Pages,
     pub(crate) geometry: Geometry,
     transfers: Transfers,

@@ -5,16 +5,19 @@ use frontend::v0::{Completion, Counters, Hardware, Mixer, Stream};
 use frontend::{Geometry, Violation};
 use sndif::Errno;
 use sndif::store::Direction;
+use sndif::text::Sink;
 use sndif::v0::{ANSWER_TIMEOUT_MS, OpenParams, Operation};
 
 use super::buffer::Buffer;
-use crate::guarded::{News, Requests, stop_after};
+use super::show::show;
+use crate::guarded::{News, Requests};
+use crate::pcm::StreamState;
 use crate::place::{Accepted, Shown, frames_in_ring};
 use crate::platform::grant;
 use crate::{Boxed, Channel, Error, Pages, Platform, Stop};
 
 /// Resources of one connection of a stream.
-pub(crate) struct Transport<P: Platform> {
+pub struct Transport<P: Platform> {
     // Fields are dropped in this order: the channel goes before the page, so nothing wakes us then.
     pub(crate) channel: P::Channel,
     stream: P::Boxed<Stream<P::Pages>>,
@@ -33,7 +36,7 @@ impl<P: Platform> Transport<P> {
 }
 
 /// A stream's state.
-pub(crate) struct State<P: Platform> {
+pub struct State<P: Platform> {
     pub(crate) transport: Option<Transport<P>>,
     /// Number of the stream, as the backend has told it last.
     stream_id: u32,
@@ -91,7 +94,7 @@ struct Run {
 }
 
 /// A stream at one moment, for people.
-pub(crate) struct Snapshot {
+pub struct Snapshot {
     pub(crate) connected: bool,
     pub(crate) stream_id: u32,
     pub(crate) direction: Direction,
@@ -138,30 +141,6 @@ impl<P: Platform> State<P> {
         match &mut self.transport {
             Some(transport) if self.connected => Ok(&mut transport.stream),
             _ => Err(Error::Lost),
-        }
-    }
-
-    /// Notes that the backend is gone; the applications' data stays. Unanswered bytes are sent again to the next
-    /// backend: they are still in the ring.
-    pub(crate) fn lose(&mut self) {
-        // A suspended domain does not receive the last answers of its backend in time.
-        let _ = self.collect();
-        self.run.submitted = self.run.moved;
-        self.connected = false;
-        self.reopening = None;
-        (self.awaited, self.answer) = (None, None);
-        if let Some(buffer) = &mut self.buffer {
-            buffer.end_access();
-        }
-    }
-
-    /// Takes up the run that an application has prepared, with a backend that is Connected. Does not wait for the
-    /// backend.
-    pub(crate) fn connect(&mut self) {
-        (self.connected, self.broken_told) = (true, false);
-        let prepared = self.buffer.is_some() && self.run.phase != Phase::Stopped && !self.run.stale;
-        if prepared && self.reopen().is_err() {
-            self.give_up();
         }
     }
 
@@ -336,25 +315,6 @@ impl<P: Platform> State<P> {
         self.run.phase = Phase::Stopped;
     }
 
-    /// Notes that the application writes nothing more.
-    pub(crate) fn drain(&mut self) -> Result<(), Error> {
-        self.run.draining = true;
-        self.transfer()
-    }
-
-    /// Notes that the application has written up to `appl_frames`, which wraps at `boundary_frames`.
-    pub(crate) fn ack(&mut self, appl_frames: u64, boundary_frames: u64) -> Result<(), Error> {
-        let Some(buffer) = &self.buffer else { return Err(Error::Stale) };
-        if self.direction == Direction::Capture {
-            return Ok(());
-        }
-        if self.run.stale && self.connected {
-            return Err(Error::Stale);
-        }
-        self.run.accepted.advance(appl_frames, boundary_frames, &buffer.geometry);
-        self.transfer()
-    }
-
     /// Sends WRITEs for written bytes, or READs, as many as there are areas for. Nothing is sent before the start: a
     /// WRITE starts the device.
     fn transfer(&mut self) -> Result<(), Error> {
@@ -389,33 +349,6 @@ impl<P: Platform> State<P> {
         Ok(())
     }
 
-    /// Handles an event of the channel: takes in answers, and sends requests that follow. Returns true if there were
-    /// answers.
-    pub(crate) fn on_ring(&mut self) -> Result<bool, Error> {
-        let woken = self.stream().and_then(|stream| Ok(stream.woken()?));
-        let any = woken.and_then(|()| self.collect());
-        if any.is_err() && self.reopening.is_some() {
-            self.give_up();
-        }
-        let any = any?;
-        self.transfer()?;
-        self.tell_mixer();
-        Ok(any)
-    }
-
-    /// Result of a notification: whether there was a reason for it, and the news for ALSA.
-    pub(crate) fn notified(&mut self, reason: Result<bool, Error>) -> (bool, News) {
-        if let Some(stop) = stop_after(reason, &mut self.broken_told) {
-            self.run.stop.get_or_insert(stop);
-        }
-        (reason == Ok(true), self.take_news())
-    }
-
-    /// Takes the news for ALSA, once.
-    pub(crate) fn take_news(&mut self) -> News {
-        News { stop: self.run.stop.take(), volume: false }
-    }
-
     /// Returns the place in the ring, in frames.
     pub(crate) fn pointer(&mut self) -> u32 {
         let Some(geometry) = self.buffer.as_ref().map(|buffer| buffer.geometry) else { return 0 };
@@ -423,30 +356,6 @@ impl<P: Platform> State<P> {
             self.run.shown.show(self.run.moved, &geometry);
         }
         frames_in_ring(self.run.shown.bytes, &geometry)
-    }
-
-    /// Returns the state that is shown to people.
-    pub(crate) fn snapshot(&self) -> Snapshot {
-        let stream = self.transport.as_ref().map(|transport| &transport.stream);
-        Snapshot {
-            connected: self.connected,
-            stream_id: self.stream_id,
-            direction: self.direction,
-            phase: match self.run.phase {
-                _ if self.buffer.is_none() => "closed",
-                _ if self.run.stale => "to be prepared again",
-                Phase::Stopped => "stopped",
-                Phase::Prepared => "prepared",
-                Phase::Running if self.run.draining => "draining",
-                Phase::Running => "running",
-            },
-            geometry: self.buffer.as_ref().map(|buffer| buffer.geometry),
-            position_bytes: self.run.moved,
-            in_flight_bytes: self.run.submitted.saturating_sub(self.run.moved),
-            counters: stream.map(|stream| stream.counters()).unwrap_or_default(),
-            notifications: self.notifications,
-            violation: stream.and_then(|stream| stream.violation()),
-        }
     }
 }
 
@@ -498,5 +407,119 @@ impl<P: Platform> Requests for State<P> {
 
     fn end_telling(&mut self) {
         self.run.shown.end_telling();
+    }
+}
+
+impl<P: Platform> StreamState<P> for State<P> {
+    /// Direction of the stream, if the backend names one.
+    type Info = Option<Direction>;
+    type Transport = Transport<P>;
+    type Buffer = Buffer<P>;
+    type Snapshot = Snapshot;
+    const CLOSE: Operation = Operation::Close;
+
+    fn remove(&mut self) {
+        self.removed = true;
+    }
+
+    fn take_transport(&mut self) -> Option<Transport<P>> {
+        self.transport.take()
+    }
+
+    fn has_open_buffer(&mut self) -> bool {
+        self.buffer.is_some() && self.is_open()
+    }
+
+    fn take_buffer(&mut self) -> Option<Buffer<P>> {
+        self.rewind();
+        self.buffer.take()
+    }
+
+    fn ring(&self) -> Option<&P::Pages> {
+        self.buffer.as_ref().map(Buffer::ring)
+    }
+
+    fn verdict(&mut self) -> (&mut Option<Stop>, &mut bool) {
+        (&mut self.run.stop, &mut self.broken_told)
+    }
+
+    fn show(out: &mut dyn Sink, only: &Option<Direction>, now: &Snapshot) {
+        show(out, *only, now);
+    }
+
+    fn lose(&mut self) {
+        // A suspended domain does not receive the last answers of its backend in time.
+        let _ = self.collect();
+        self.run.submitted = self.run.moved;
+        self.connected = false;
+        self.reopening = None;
+        (self.awaited, self.answer) = (None, None);
+        if let Some(buffer) = &mut self.buffer {
+            buffer.end_access();
+        }
+    }
+
+    fn connect(&mut self) {
+        (self.connected, self.broken_told) = (true, false);
+        let prepared = self.buffer.is_some() && self.run.phase != Phase::Stopped && !self.run.stale;
+        if prepared && self.reopen().is_err() {
+            self.give_up();
+        }
+    }
+
+    fn drain(&mut self) -> Result<(), Error> {
+        self.run.draining = true;
+        self.transfer()
+    }
+
+    fn ack(&mut self, appl_frames: u64, boundary_frames: u64) -> Result<(), Error> {
+        let Some(buffer) = &self.buffer else { return Err(Error::Stale) };
+        if self.direction == Direction::Capture {
+            return Ok(());
+        }
+        if self.run.stale && self.connected {
+            return Err(Error::Stale);
+        }
+        self.run.accepted.advance(appl_frames, boundary_frames, &buffer.geometry);
+        self.transfer()
+    }
+
+    fn answers(&mut self) -> Result<bool, Error> {
+        let woken = self.stream().and_then(|stream| Ok(stream.woken()?));
+        let any = woken.and_then(|()| self.collect());
+        if any.is_err() && self.reopening.is_some() {
+            self.give_up();
+        }
+        let any = any?;
+        self.transfer()?;
+        self.tell_mixer();
+        Ok(any)
+    }
+
+    fn take_news(&mut self) -> News {
+        News { stop: self.run.stop.take(), volume: false }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let stream = self.transport.as_ref().map(|transport| &transport.stream);
+        Snapshot {
+            connected: self.connected,
+            stream_id: self.stream_id,
+            direction: self.direction,
+            phase: match self.run.phase {
+                _ if self.buffer.is_none() => "closed",
+                _ if self.run.stale => "to be prepared again",
+                Phase::Stopped => "stopped",
+                Phase::Prepared => "prepared",
+                Phase::Running if self.run.draining => "draining",
+                Phase::Running => "running",
+            },
+            geometry: self.buffer.as_ref().map(|buffer| buffer.geometry),
+            position_bytes: self.run.moved,
+            in_flight_bytes: self.run.submitted.saturating_sub(self.run.moved),
+            counters: stream.map(|stream| stream.counters()).unwrap_or_default(),
+            notifications: self.notifications,
+            violation: stream.and_then(|stream| stream.violation()),
+        }
     }
 }

@@ -8,35 +8,25 @@ use sndif::v0::{Operation, node};
 use sndif::{Errno, Format};
 
 use super::buffer::Buffer;
-use super::show::show;
 use super::state::{State, Transport};
 use crate::guarded::{Deadline, Guarded};
+use crate::pcm::Pcm;
 use crate::{Channel, Error, Platform, Space};
 
-/// The stream of a version 0 device; it lives as long as the card. It has the methods of
-/// [`PcmStream`](crate::PcmStream).
-pub struct PcmStream<P: Platform> {
-    /// Direction of the stream, if the backend names one.
-    only: Option<Direction>,
-    state: Guarded<P, State<P>>,
-}
+/// The stream of a version 0 device.
+pub type PcmStream<P> = Pcm<P, State<P>>;
 
 impl<P: Platform> PcmStream<P> {
     // Not inlined: the values are made on the stack first.
     #[inline(never)]
     pub(crate) fn new(only: Option<Direction>, hardware: Hardware) -> Result<Self, Error> {
         let direction = only.unwrap_or(Direction::Playback);
-        Ok(Self { only, state: Guarded::new(|| State::new(direction, hardware))? })
+        Ok(Self { info: only, state: Guarded::new(|| State::new(direction, hardware))? })
     }
 
     /// Returns true if it can be opened in this direction.
     pub fn serves(&self, direction: Direction) -> bool {
-        self.only.is_none_or(|only| only == direction)
-    }
-
-    /// Returns the listener: the application that has the stream open.
-    pub const fn listener(&self) -> &P::Listener {
-        self.state.listener()
+        self.info.is_none_or(|only| only == direction)
     }
 
     // --- the connection; called when connections begin and end -----------------------------------------------
@@ -60,36 +50,6 @@ impl<P: Platform> PcmStream<P> {
             let transport = state.transport.as_ref()?;
             Some([(node::RING_REF, transport.ring_ref), (node::EVENT_CHANNEL, transport.channel.port())])
         })
-    }
-
-    /// Like [`PcmStream::connected`](crate::PcmStream::connected).
-    pub fn connected(&self) {
-        let news = self.state.with(|state| {
-            state.connect();
-            state.take_news()
-        });
-        self.state.wake();
-        self.state.tell(news);
-    }
-
-    /// Notes that the backend is gone: nothing more is sent, and threads that wait for it are woken.
-    pub fn lose(&self) {
-        self.state.with(State::lose);
-        self.state.wake();
-    }
-
-    /// Like [`PcmStream::remove`](crate::PcmStream::remove).
-    pub fn remove(&self) {
-        self.state.with(|state| state.removed = true);
-        self.lose();
-    }
-
-    /// Ends the access to the pages of the lost connection and closes its channel. Dropping a stream does the same.
-    pub fn detach(&self) {
-        self.lose();
-        // Dropped without the lock: closing a channel waits for its handler, which takes it.
-        let transport = self.state.with(|state| state.transport.take());
-        drop(transport);
     }
 
     // --- ALSA's operations that may wait ---------------------------------------------------------------------
@@ -131,24 +91,6 @@ impl<P: Platform> PcmStream<P> {
             state.rewind();
         });
         Ok(())
-    }
-
-    /// Lends the buffer's memory to `access`.
-    pub fn with_buffer<R>(&self, access: impl FnOnce(&P::Pages) -> R) -> Option<R> {
-        self.state.with(|state| state.buffer.as_ref().map(|buffer| access(buffer.ring())))
-    }
-
-    /// `hw_free`: closes the stream and gives up the buffer. The backend answers when it has played all frames that it has.
-    pub fn hw_free(&self) {
-        if self.state.with(|state| state.buffer.is_some() && state.is_open()) {
-            // Without an answer the pages stay the backend's until it unmaps them.
-            let _ = self.close(self.state.answers_deadline());
-        }
-        let buffer = self.state.with(|state| {
-            state.rewind();
-            state.buffer.take()
-        });
-        drop(buffer);
     }
 
     fn close(&self, deadline: Deadline) -> Result<(), Error> {
@@ -198,40 +140,12 @@ impl<P: Platform> PcmStream<P> {
         self.state.with(State::stop);
     }
 
-    /// `trigger` of DRAIN: nothing follows what was written.
-    ///
-    /// # Errors
-    /// Errors of [`start`](Self::start).
-    pub fn drain(&self) -> Result<(), Error> {
-        self.state.with(State::drain)
-    }
-
-    /// `ack`: the application has written up to `appl_frames`, a counter that wraps at `boundary_frames`.
-    ///
-    /// # Errors
-    /// Errors of [`start`](Self::start).
-    pub fn ack(&self, appl_frames: u64, boundary_frames: u64) -> Result<(), Error> {
-        self.state.with(|state| state.ack(appl_frames, boundary_frames))
-    }
-
     /// `pointer`: the place in the ring, in frames.
     pub fn pointer(&self) -> u32 {
         self.state.with(State::pointer)
     }
 
     // --- the event channel, and people -------------------------------------------------------------------------
-
-    /// Handles an event of the channel. Returns true if there was a reason for it.
-    pub fn on_ring(&self) -> bool {
-        let (reason, news) = self.state.with(|state| {
-            let reason = state.on_ring();
-            state.notified(reason)
-        });
-        self.state.wake();
-        self.state.tell_progress();
-        self.state.tell(news);
-        reason
-    }
 
     /// Returns the volume of channel `channel`, −50 to 100.
     pub fn volume(&self, direction: Direction, channel: usize) -> i32 {
@@ -265,12 +179,6 @@ impl<P: Platform> PcmStream<P> {
         self.state.with(State::tell_mixer);
     }
 
-    /// Writes the state of the stream as text.
-    pub fn show(&self, out: &mut dyn Sink) {
-        let now = self.state.with(|state| state.snapshot());
-        show(out, self.only, &now);
-    }
-
     /// Writes the hardware limits of the stream, as lines of a name and a value.
     pub fn show_hardware(&self, out: &mut dyn Sink) {
         let hardware = self.state.with(|state| state.hardware);
@@ -284,13 +192,6 @@ impl<P: Platform> PcmStream<P> {
     /// [`BadLimit`] for the first invalid line.
     pub fn set_hardware(&self, lines: &str) -> Result<(), BadLimit> {
         self.state.with(|state| state.hardware.set(lines))
-    }
-}
-
-/// The channel's handler uses locks and listener, so the channel is closed first.
-impl<P: Platform> Drop for PcmStream<P> {
-    fn drop(&mut self) {
-        self.detach();
     }
 }
 
