@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_the_server_or_others_is_denied_whoever_may_capture() {
+    fn changes_of_the_server_or_others_are_denied_even_where_capture_is_allowed() {
         for allow_capture in [false, true] {
             let rights = &mut Rights::new(allow_capture);
             let denied = (0..=110_u32).filter(|&tag| {

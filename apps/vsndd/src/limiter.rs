@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_is_cut_and_counted_whatever_the_guest_opens_anew() {
+    fn a_flood_is_cut_and_counted_even_when_the_guest_opens_again() {
         let log = GuestLog::default();
         assert_eq!((0..1000).filter_map(|_| log.clone().pass_fault(5)).count(), LINES as usize);
         assert!(log.pass_xrun(5) && log.pass_ordinary(5));

@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_comes_back_at_once_waits_for_the_others() {
+    fn a_stream_that_comes_back_at_once_waits_for_the_others() {
         let mut turns = Turns::new();
         turns.extend([1, 2, 3]);
         let mut seen = Vec::new();

@@ -271,7 +271,7 @@ impl Cursor {
     }
 
     fn judge(&mut self, position: u64) -> Result<Moved, Disbelief> {
-        if position < self.reported && !self.may_begin_anew() {
+        if position < self.reported && !self.may_start_again() {
             return Err(Disbelief::Rewinds);
         }
         if self.stopping && self.direction == Direction::Capture {
@@ -315,7 +315,7 @@ impl Cursor {
     }
 
     /// Nothing was reported since STOP was answered: the next position may be the first of a new count.
-    fn may_begin_anew(&self) -> bool {
+    fn may_start_again(&self) -> bool {
         matches!(self.origin, Origin::Between { .. }) && !self.stopping
     }
 

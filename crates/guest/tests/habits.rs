@@ -107,7 +107,7 @@ fn recording_while_playing_brings_everything() {
 }
 
 #[test]
-fn a_backend_that_counts_anew_after_stop_is_closed_and_opened() {
+fn a_backend_that_counts_from_0_after_stop_is_closed_and_opened() {
     for counts_from in [0, 37] {
         let served = served();
         let backend = served.backend(Habits { counts_from, ..Habits::default() });

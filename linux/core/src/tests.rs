@@ -435,7 +435,7 @@ fn waiting_operations() -> [StreamOperation; 4] {
 }
 
 #[test]
-fn whoever_opens_a_card_that_another_application_keeps_waits_for_its_next_backend() {
+fn opening_a_card_that_another_application_keeps_waits_for_its_next_backend() {
     for operation in waiting_operations() {
         let (bus, stream) = prepared("p");
         stream.detach();
@@ -651,7 +651,7 @@ fn what_is_stopped_before_the_backend_has_taken_it_up_does_not_start() {
 }
 
 #[test]
-fn a_stream_that_cannot_go_on_is_answered_by_preparing_anew() {
+fn a_stream_that_cannot_go_on_is_prepared_again() {
     let (_bus, stream) = reconnected_while_playing();
     backend(|backend| {
         backend.answer = Err(Errno::ENODEV);

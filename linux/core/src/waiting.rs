@@ -153,7 +153,7 @@ fn an_answer_that_another_thread_takes_still_wakes_who_waits_for_it() {
 }
 
 #[test]
-fn whoever_waits_for_a_backend_that_goes_is_woken() {
+fn a_thread_that_waits_for_a_backend_that_goes_is_woken() {
     loom::model(|| {
         let stream = stream();
         let lost = Rc::clone(&stream);
@@ -167,7 +167,7 @@ fn whoever_waits_for_a_backend_that_goes_is_woken() {
 }
 
 #[test]
-fn whoever_waits_for_a_backend_that_comes_back_is_woken() {
+fn a_thread_that_waits_for_a_backend_that_comes_back_is_woken() {
     loom::model(|| {
         let stream = stream();
         stream.lose();

@@ -211,7 +211,7 @@ fn a_guest_without_a_worker_is_shown_with_its_state() {
 }
 
 #[test]
-fn a_resized_screen_is_drawn_anew() {
+fn a_resized_screen_is_drawn_again() {
     let model = shown(many_streams());
     let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
     let mut view = View::new(Palette::without_colours());
@@ -511,7 +511,7 @@ fn without_utf8_all_of_the_screen_is_ascii() {
 }
 
 #[test]
-fn rates_are_those_of_the_last_second_and_begin_anew_with_another_daemon() {
+fn rates_are_those_of_the_last_second_and_restart_with_another_daemon() {
     let at = |pid, uptime_ms, count| {
         let stream = Stream { notifications_in: count, notifications_out: 2 * count, ..playback() };
         let cpu_ms = count / 10;

@@ -181,7 +181,7 @@ fn a_read_that_asks_for_what_cannot_be_is_refused_and_the_others_stay() {
 }
 
 #[test]
-fn what_was_laid_out_ends_with_its_run_and_the_next_begins_anew() {
+fn reads_ahead_end_with_their_run_and_the_next_run_starts_empty() {
     let (mut host, mut guest) = stream(Pace::Clock, 480, 4, 2);
     guest.wake(&mut host);
     host.trigger(Trigger::Start);

@@ -226,7 +226,7 @@ fn a_write_longer_than_the_guests_patience_is_answered_before_it_ends() {
 }
 
 #[test]
-fn running_dry_is_counted_and_the_lead_is_gathered_anew() {
+fn running_dry_is_counted_and_the_lead_is_gathered_again() {
     let mut world = World::new(config(Some(Direction::Playback)));
     world.ok(STEREO);
     let sound = sound(3840 * 40);

@@ -147,7 +147,7 @@ fn a_backend_that_does_not_round_the_extra_frame_at_stop_is_followed() {
 }
 
 #[test]
-fn a_backend_that_counts_anew_at_start_is_followed() {
+fn a_backend_that_counts_from_0_at_start_is_followed() {
     for direction in [Direction::Playback, Direction::Capture] {
         let mut cursor = cursor(direction);
         append(&mut cursor, 3000);

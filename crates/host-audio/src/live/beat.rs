@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn periods_are_counted_from_where_the_owner_begins_anew() {
+    fn periods_are_counted_from_where_the_owner_begins_again() {
         let mut beat = Beat::new(480, 960, 48_000);
         assert!(beat.reached(700));
         beat.restart(700);

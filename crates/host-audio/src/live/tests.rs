@@ -472,7 +472,7 @@ fn of_a_large_buffer_forty_milliseconds_are_queued_lest_a_late_host_is_heard() {
 }
 
 #[test]
-fn a_stream_that_was_stopped_begins_anew() {
+fn a_stopped_stream_begins_a_new_run() {
     let mut playing = Playing::new(SPEC, 960, Script::default());
     playing.steps(100);
     playing.sink.stop().unwrap();

@@ -6,7 +6,7 @@ use sndif::v2::{EVENT_SLOTS_OFFSET, Event};
 use super::*;
 
 #[test]
-fn a_backend_that_counts_anew_after_stop_is_closed_and_opened() {
+fn a_backend_that_counts_from_0_after_stop_is_closed_and_opened() {
     for kind in ["p", "c"] {
         let (_bus, stream) = prepared(kind);
         stream.ack(1440, BOUNDARY).unwrap();

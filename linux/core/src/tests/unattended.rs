@@ -322,7 +322,7 @@ fn a_broken_protocol_ends_the_run_where_the_application_looks() {
 }
 
 #[test]
-fn whoever_uses_the_stream_next_is_woken_for_each_period() {
+fn the_next_user_of_the_stream_is_woken_for_each_period() {
     let (_bus, stream) = steady();
     stream.trigger(Trigger::Stop).unwrap();
     backend(|backend| backend.serve());

@@ -282,7 +282,7 @@ fn a_recording_goes_on_with_the_next_backend() {
 }
 
 #[test]
-fn a_run_that_cannot_go_on_is_answered_by_preparing_anew() {
+fn a_run_that_cannot_go_on_is_prepared_again() {
     let (bus, stream) = prepared(PLAY);
     stream.ack(1920, BOUNDARY).unwrap();
     stream.trigger(Trigger::Start).unwrap();
