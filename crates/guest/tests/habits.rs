@@ -219,7 +219,9 @@ fn ids_that_a_full_page_used_up_are_missing_and_nothing_else() {
     let served = served();
     let _backend = served.backend(Habits::default());
     let card = served.machine.connect(TIMEOUT).unwrap();
-    let mut stream = card.playback(0, 0, &Config { period_frames: 48, buffer_frames: 16_320, ..CONFIG }).unwrap();
+    // Periods of 6 ms in a buffer of two seconds.
+    let config = Config { rate_hz: 8_000, period_frames: 48, buffer_frames: 16_320, ..CONFIG };
+    let mut stream = card.playback(0, 0, &config).unwrap();
     let sound = ramp(21_120);
     assert_eq!(stream.try_write(&sound).unwrap(), 16_320 * 4);
     stream.start().unwrap();

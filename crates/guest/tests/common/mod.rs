@@ -17,8 +17,8 @@ use xen::{Access, DomainId, EventChannel, Mapped, Port, Xen, emu};
 pub const GUEST: DomainId = DomainId(5);
 pub const TIMEOUT: Duration = Duration::from_secs(60);
 
-pub const DUPLEX: &str = "[['CARD, short-name=Test', 'PCM, name=main', 'STREAM, unique-id=p0, type=p', \
-                          'STREAM, unique-id=c0, type=c']]";
+pub const DUPLEX: &str = "[['CARD, short-name=Test, buffer-size=1048576', 'PCM, name=main', \
+                          'STREAM, unique-id=p0, type=p', 'STREAM, unique-id=c0, type=c']]";
 
 /// Configuration of 48 kHz stereo s16: four periods of 10 ms.
 pub const CONFIG: Config =
