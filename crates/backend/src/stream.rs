@@ -90,11 +90,11 @@ pub struct Counters {
     pub requests: u64,
     /// Requests answered with an error.
     pub errors: u64,
-    /// Position events sent.
+    /// Position events sent; none in version 0.
     pub events: u64,
     /// Position events that found the page full.
     pub events_deferred: u64,
-    /// Times that the stream ran dry and data came too late.
+    /// Times that the stream ran dry and data came too late, or captured frames were lost.
     pub xruns: u64,
     /// Frames played or captured.
     pub frames: u64,

@@ -2,10 +2,9 @@
 
 use sndif::store::Direction;
 
-use super::counters::Counters;
 use super::queue::Queue;
 use crate::clock::FrameClock;
-use crate::{Geometry, Pace};
+use crate::{Counters, Geometry, Pace};
 
 /// The frames of a stream whose direction is settled. All counts are bytes since then.
 #[derive(Debug)]

@@ -4,11 +4,9 @@
 //! queue immediately, and answered when all of it except the queue's *lead* was heard. The host plays the lead while
 //! the guest prepares its next WRITE.
 
-mod counters;
 mod flow;
 mod queue;
 mod stream;
 mod wakes;
 
-pub use counters::Counters;
 pub use stream::{Outcome, Ready, Stream, StreamConfig};

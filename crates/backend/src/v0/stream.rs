@@ -8,11 +8,10 @@ use sndif::SharedMemory;
 use sndif::store::Direction;
 use sndif::v0::{OpenParams, Operation, Request, Response, Stereo, TRANSFER_BYTES_MAX, Transfer};
 
-use super::counters::Counters;
 use super::flow::Flow;
 use super::queue::Queue;
 use crate::clock::SECOND_NS;
-use crate::{DeviceLimits, Frames, Geometry, Pace, Run};
+use crate::{Counters, DeviceLimits, Frames, Geometry, Pace, Run};
 
 /// Duration of the queued frames while the guest prepares its next WRITE.
 pub(super) const LEAD_NS: u64 = SECOND_NS / 10;
