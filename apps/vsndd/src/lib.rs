@@ -28,17 +28,15 @@ mod poller;
 mod quota;
 mod refine;
 pub mod sandbox;
-mod served;
 mod server;
 pub mod service;
 pub mod state;
+mod stream;
 mod totals;
 mod transport;
 mod turn;
 mod turns;
 mod unique_id;
-mod v0;
-mod v2;
 mod worker;
 
 pub use broker::{Daemon, Launch, Processes, Running};

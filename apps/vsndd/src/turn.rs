@@ -34,7 +34,7 @@ impl Turn<'_> {
 /// Work that is left after a turn.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum After {
-    /// Nothing until the next event or `Served::next_wake_ns`.
+    /// Nothing until the next event or `Stream::next_wake_ns`.
     Idle,
     /// Requests are waiting still.
     More,

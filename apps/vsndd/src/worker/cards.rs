@@ -15,7 +15,7 @@ use crate::card::{CardError, StreamNodes};
 use crate::device::{Device, DeviceId, Found, Identity, frontend_path, watch_token};
 use crate::link::Report;
 use crate::quota::Account;
-use crate::served::Asked;
+use crate::stream::Asked;
 use crate::totals::Violation;
 
 /// Result of an attempt to connect a card.
@@ -202,13 +202,13 @@ impl Worker {
         let most = streams_per_card(&self.policy.config.limits(&device.identity.asker(id, None)));
         let nodes = device.read_card(&mut self.store, most)?;
         for (nodes, (old, key)) in nodes.streams.into_iter().zip(&mut device.streams) {
-            let stream = self.streams.get_mut(*key).ok_or(NotConnected::NoStream)?;
+            let served = self.streams.get_mut(*key).ok_or(NotConnected::NoStream)?;
             let failed = NotConnected::Transport;
             let ring = nodes.ring.attach(&self.xen, id.guest).map_err(|error| failed(error.into()))?;
             self.poller.add_edge(&ring.channel, key.data().as_ffi()).map_err(|error| failed(error.into()))?;
-            stream.resume(ring);
+            served.stream.resume(ring);
             *old = nodes;
-            queue(&mut self.busy, *key, stream);
+            queue(&mut self.busy, *key, served);
         }
         Ok(())
     }
@@ -264,8 +264,8 @@ impl Worker {
         let served = asked.connect(&self.xen, account, |direction| self.policy.route(&asker, direction))?;
         let key = self.streams.insert(served);
         self.owners.insert(key, id);
-        if let Some(stream) = self.streams.get(key)
-            && let Err(error) = self.poller.add_edge(stream.channel(), key.data().as_ffi())
+        if let Some(served) = self.streams.get(key)
+            && let Err(error) = self.poller.add_edge(served.stream.channel(), key.data().as_ffi())
         {
             self.streams.remove(key);
             return Err(error.into());
@@ -325,7 +325,7 @@ impl Worker {
 }
 
 /// A stream of a card.
-pub(super) fn asked<'a>(id: DeviceId, nodes: &'a StreamNodes, identity: &'a Identity) -> Asked<'a> {
+fn asked<'a>(id: DeviceId, nodes: &'a StreamNodes, identity: &'a Identity) -> Asked<'a> {
     Asked { guest: id.guest, name: identity.name.as_deref(), label: id.stream(nodes), nodes }
 }
 

@@ -30,7 +30,7 @@ use crate::policy::Policy;
 use crate::poller::{Poller, Timers};
 use crate::quota::Quota;
 use crate::sandbox::Prepared;
-use crate::served::Served;
+use crate::stream::{Served, Stream};
 use crate::turn::{After, Turn};
 use crate::turns::Turns;
 
@@ -230,9 +230,9 @@ impl Worker {
     fn stream_woke(&mut self, token: u64, now_ns: u64) {
         let key = StreamKey::from(KeyData::from_ffi(token & !DEVICE_BIT));
         if token & DEVICE_BIT != 0 {
-            self.with_stream(key, now_ns, Served::device_woke);
-        } else if let Some(stream) = self.streams.get_mut(key) {
-            stream.guest_woke();
+            self.with_stream(key, now_ns, |stream, turn| stream.device_woke(turn));
+        } else if let Some(served) = self.streams.get_mut(key) {
+            served.stream.guest_woke();
         }
         self.queue(key);
     }
@@ -248,9 +248,9 @@ impl Worker {
         &mut self,
         key: StreamKey,
         now_ns: u64,
-        act: impl FnOnce(&mut Served, &mut Turn<'_>) -> T,
+        act: impl FnOnce(&mut dyn Stream, &mut Turn<'_>) -> T,
     ) -> Option<T> {
-        let stream = self.streams.get_mut(key)?;
+        let served = self.streams.get_mut(key)?;
         let mut turn = Turn {
             now_ns,
             xen: &self.xen,
@@ -260,14 +260,14 @@ impl Worker {
             journal: &mut self.journal,
             scratch: &mut self.scratch,
         };
-        Some(act(stream, &mut turn))
+        Some(act(served.stream.as_mut(), &mut turn))
     }
 
     fn serve_stream(&mut self, key: StreamKey, now_ns: u64) {
         if let Some(stream) = self.streams.get_mut(key) {
             stream.queued = false;
         }
-        match self.with_stream(key, now_ns, Served::turn) {
+        match self.with_stream(key, now_ns, |stream, turn| stream.turn(turn)) {
             None => return,
             Some(After::Idle) => {}
             Some(After::More) => self.queue(key),
@@ -276,9 +276,9 @@ impl Worker {
                 return;
             }
         }
-        if let Some(stream) = self.streams.get_mut(key) {
-            let wanted = stream.next_wake_ns(&self.poller).map(|at| at.min(now_ns + HORIZON_NS));
-            self.stream_timers.schedule(key, &mut stream.scheduled_ns, wanted);
+        if let Some(served) = self.streams.get_mut(key) {
+            let wanted = served.stream.next_wake_ns(&self.poller).map(|at| at.min(now_ns + HORIZON_NS));
+            self.stream_timers.schedule(key, &mut served.scheduled_ns, wanted);
         }
     }
 

@@ -7,13 +7,11 @@ use control::{Card, Guest, Part};
 use host_audio::DeviceSpec;
 use sndif::store::Direction;
 
-use super::cards::asked;
 use super::{StreamKey, Worker};
 use crate::device::DeviceId;
 use crate::error::Ended;
 use crate::link::{Answer, Order, Report, Seen};
 use crate::overrides::Entry;
-use crate::served::Served;
 
 /// Time that levels are measured after a request for them.
 const MEASURED_NS: u64 = 3_000_000_000;
@@ -61,7 +59,7 @@ impl Worker {
         }
         if self.measured_until_ns.is_some_and(|until| until <= now_ns) {
             self.measured_until_ns = None;
-            self.streams.values().for_each(Served::stop_measuring);
+            self.streams.values().for_each(|served| served.stream.stop_measuring());
         }
         None
     }
@@ -161,9 +159,8 @@ impl Worker {
                 let (nodes, identity) = (nodes.clone(), device.identity.clone());
                 let routes = [Direction::Playback, Direction::Capture]
                     .map(|direction| self.policy.route(&identity.asker(id, Some(&nodes)), direction));
-                let asked = asked(id, &nodes, &identity);
-                self.with_stream(key, now_ns, |served, turn| {
-                    asked.change(served, |direction| routes[direction as usize].clone(), turn);
+                self.with_stream(key, now_ns, |stream, turn| {
+                    stream.change(&nodes.kind, &|direction| routes[direction as usize].clone(), turn);
                 });
                 self.serve_stream(key, now_ns);
             }
@@ -182,7 +179,7 @@ impl Worker {
             streams: device
                 .streams
                 .iter()
-                .filter_map(|(nodes, key)| Some(self.streams.get(*key)?.describe(nodes, levels)))
+                .filter_map(|(nodes, key)| Some(self.streams.get(*key)?.stream.describe(nodes, levels)))
                 .collect(),
         });
         let guest = (!self.devices.is_empty()).then(|| Guest {

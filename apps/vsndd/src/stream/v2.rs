@@ -1,28 +1,28 @@
-//! One connected stream of protocol version 2: its ring and event page on the guest's side, the core in between, a sink
-//! or a source on the host's side.
+//! A stream of protocol version 2: its requests, the OPEN that maps in parts, and its event page.
 
-use backend::{Frames, Geometry, Outcome, Refusal, Stream as Core, StreamConfig};
+use backend::{Counters, Frames, Geometry, Offer, Outcome, Refusal, Stream as Core, StreamConfig};
 use config::Limits;
-use control::EventKind;
 use host_audio::{HostStream, StreamAddress};
 use pcm::Gain;
+use sndif::store::Direction;
 use sndif::v2::{BackRing, EventProducer, Operation, Request, Response, Trigger};
 use sndif::{Errno, GrantRef, SharedMemory};
-use xen::{DomainId, EventChannel, Mapped};
+use xen::{EventChannel, Mapped};
 
+use super::{Asked, GuestStream, Protocol};
 use crate::buffer::{Buffer, BufferError, Mapping};
+use crate::card::{Described, Kind};
 use crate::endpoint::Endpoint;
-use crate::host::{HostSide, NotOpened, told};
+use crate::host::NotOpened;
 use crate::policy::Route;
-use crate::poller::Poller;
-use crate::quota::{self, Account, Quota};
+use crate::quota::{self, Account};
 use crate::refine::refine;
 use crate::totals::Violation;
 use crate::transport::Attached;
 use crate::turn::{After, REQUEST_BUDGET, Turn};
 
-/// A request that takes several turns. The guest's next requests wait until it is answered.
-enum Underway {
+/// A request that takes several turns.
+pub(super) enum Underway {
     /// An OPEN or CLOSE, while the buffer of the stream that it ends is being unmapped.
     Unmapping(Buffer, Request),
     /// An OPEN whose buffer is being mapped.
@@ -34,7 +34,7 @@ enum Underway {
 }
 
 /// An OPEN that was found correct.
-struct Opening<M> {
+pub(super) struct Opening<M> {
     response: Response,
     geometry: Geometry,
     memory: M,
@@ -50,127 +50,93 @@ enum Step {
     Waits,
 }
 
-/// The pages that a guest shares for a stream, each with its event channel.
-pub(crate) struct Shared {
-    pub(crate) ring: Attached,
-    pub(crate) events: Attached,
-    /// The guest says of which events it is to be notified.
-    pub(crate) event_hold_off: bool,
-}
-
-/// A connected stream.
-pub(crate) struct GuestStream {
-    guest: DomainId,
-    core: Core<Buffer>,
-    ring: BackRing<Mapped>,
-    channel: EventChannel,
+/// The endpoint of a stream's one direction, and its event page.
+pub(super) struct V2 {
+    endpoint: Endpoint,
     events: EventProducer<Mapped>,
     event_channel: EventChannel,
-    endpoint: Endpoint,
-    host: HostSide,
-    underway: Option<Underway>,
-    quota: Quota,
-    /// Notifications sent to the guest.
-    notifications: u64,
-    /// Times that sound was lost, as far as that was told.
-    told_xruns: u64,
-    /// Time of the stream's last turn.
-    turned_ns: u64,
 }
 
-impl GuestStream {
-    pub(crate) fn new(
-        guest: DomainId,
-        label: StreamAddress,
-        account: Account,
-        config: StreamConfig,
-        shared: Shared,
-        endpoint: Endpoint,
-    ) -> Self {
-        let Shared { ring, events, event_hold_off } = shared;
-        Self {
-            guest,
-            core: Core::new(config),
-            ring: BackRing::new(ring.page),
-            channel: ring.channel,
-            events: EventProducer::new(events.page).with_hold_off(event_hold_off),
-            event_channel: events.channel,
-            endpoint,
-            host: HostSide::new(label, account.log),
-            underway: None,
-            quota: account.quota,
-            notifications: 0,
-            told_xruns: 0,
-            turned_ns: 0,
+/// A stream on pages that the guest has made for this connection: the ring and the event page.
+pub(super) fn connect(
+    asked: &Asked<'_>,
+    described: &Described,
+    [ring, events]: [Attached; 2],
+    account: Account,
+    route: Route,
+) -> GuestStream<V2> {
+    let Described { label, direction, event_hold_off, .. } = described;
+    tracing::debug!(stream = %asked.label, label = %label, "{direction} connected to {}", route.device);
+    let own = V2 {
+        endpoint: asked.endpoint(route),
+        events: EventProducer::new(events.page).with_hold_off(*event_hold_off),
+        event_channel: events.channel,
+    };
+    let core = Core::new(own.config(asked.label, described));
+    GuestStream::new(asked.guest, asked.label, account, core, BackRing::new(ring.page), ring.channel, own)
+}
+
+impl V2 {
+    fn config(&self, label: StreamAddress, described: &Described) -> StreamConfig {
+        StreamConfig {
+            direction: described.direction,
+            offer: Offer {
+                store: described.limits,
+                device: self.endpoint.limits(&label, described.direction),
+                host: self.endpoint.route().host_limits(),
+                control_bytes: described.control_bytes,
+            },
+            permitted: !self.endpoint.route().is_refused(),
+            write_hold_off: described.write_hold_off,
         }
     }
+}
 
-    /// The event channel of the ring.
-    pub(crate) fn channel(&self) -> &EventChannel {
-        &self.channel
+impl Protocol for V2 {
+    type Core = Core<Buffer>;
+    type Ring = BackRing<Mapped>;
+    type Underway = Underway;
+    const HAS_EVENTS: bool = true;
+
+    fn counters(core: &Self::Core) -> Counters {
+        core.counters()
     }
 
-    /// Returns the time at which the stream needs its next turn, if any.
-    pub(crate) fn next_wake_ns(&self, poller: &Poller) -> Option<u64> {
-        self.core.next_wake_ns().into_iter().chain(self.host.next_wake_ns(poller)).min()
+    fn next_wake_ns(core: &Self::Core) -> Option<u64> {
+        core.next_wake_ns()
+    }
+
+    fn endpoint(&self, _: Option<Direction>) -> &Endpoint {
+        &self.endpoint
+    }
+
+    fn change(&mut self, core: &mut Self::Core, label: StreamAddress, kind: &Kind, route: &dyn Fn(Direction) -> Route) {
+        let Kind::V2(described) = kind else { return };
+        if self.endpoint.change(route(described.direction)) {
+            core.reconfigure(self.config(label, described));
+        }
     }
 
     /// Handles what is in the ring, moves frames and tells the position.
-    pub(crate) fn turn(&mut self, turn: &mut Turn<'_>) -> After {
-        self.turned_ns = turn.now_ns;
-        self.host.attend(&mut self.core, turn);
-        let after = self.serve_ring(turn);
-        self.host.move_frames(&mut self.core, turn);
-        let told = self.put_position(turn);
-        self.answer_kept_reads();
-        self.publish();
+    fn serve(stream: &mut GuestStream<Self>, turn: &mut Turn<'_>) -> After {
+        let after = stream.serve_ring(turn);
+        stream.host.move_frames(&mut stream.core, turn);
+        let told = stream.put_position(turn);
+        stream.answer_kept_reads();
+        stream.publish();
         if told {
             // One notification tells of answers and events: a guest that has laid out READs finds them answered.
-            self.notify_of_events();
+            stream.notify_of_events();
         }
         // Only now it is known whether the next WRITE can wait.
-        let after = match after {
-            After::Idle if self.underway.is_none() && self.ring.arm(self.core.requests_awaited()) => After::More,
+        match after {
+            After::Idle if stream.underway.is_none() && stream.ring.arm(stream.core.requests_awaited()) => After::More,
             after => after,
-        };
-        let xruns = self.core.counters().xruns + self.host.xruns();
-        if xruns != self.told_xruns {
-            self.host.tell_xruns(xruns - self.told_xruns, turn);
-            self.told_xruns = xruns;
         }
-        after
     }
+}
 
-    /// Describes the stream and its activity.
-    pub(crate) fn describe(&self, stream: &mut control::Stream, levels: bool) {
-        let counters = self.core.counters();
-        stream.direction = Some(told(self.core.direction()));
-        stream.requests = counters.requests;
-        stream.refused = counters.errors;
-        stream.frames = counters.frames;
-        stream.xruns = self.told_xruns;
-        stream.notifications_out = self.notifications;
-        self.host.describe(&self.core, &self.endpoint, stream, levels);
-    }
-
-    /// Ends measuring levels.
-    pub(crate) fn stop_measuring(&self) {
-        self.host.stop_measuring();
-    }
-
-    /// Takes up another override of the host.
-    pub(crate) fn change(&mut self, route: Route, config: impl FnOnce(&Endpoint) -> StreamConfig, turn: &mut Turn<'_>) {
-        if self.endpoint.change(route) {
-            self.core.reconfigure(config(&self.endpoint));
-        }
-        self.host.change(&self.endpoint, &mut self.core, turn);
-    }
-
-    /// After the host device's descriptor became readable.
-    pub(crate) fn device_woke(&mut self, turn: &mut Turn<'_>) {
-        self.host.device_woke(&mut self.core, turn);
-    }
-
+impl GuestStream<V2> {
     fn serve_ring(&mut self, turn: &mut Turn<'_>) -> After {
         let mut budget = REQUEST_BUDGET;
         let mut after = After::Idle;
@@ -210,9 +176,7 @@ impl GuestStream {
 
     fn publish(&mut self) {
         if self.ring.publish() {
-            // A closed other end is no error; its death is told by the store.
-            let _ = self.channel.notify();
-            self.notifications += 1;
+            self.notify();
         }
     }
 
@@ -282,7 +246,7 @@ impl GuestStream {
                 if let Some(refusal) = self.core.take_refusal() {
                     self.host.refuse(turn, refusal);
                 }
-                refine(response, |stream| self.endpoint.minimums(self.core.direction(), stream))
+                refine(response, |stream| self.own.endpoint.minimums(self.core.direction(), stream))
             }
             Outcome::Closed(response) => response,
             Outcome::Copying(_) => {
@@ -322,7 +286,7 @@ impl GuestStream {
         directory: GrantRef,
         turn: &mut Turn<'_>,
     ) -> Result<(), Errno> {
-        let most = self.endpoint.route().limits.buffer_bytes_per_domain.unwrap_or(Limits::BUFFER_BYTES_PER_DOMAIN);
+        let most = self.own.endpoint.route().limits.buffer_bytes_per_domain.unwrap_or(Limits::BUFFER_BYTES_PER_DOMAIN);
         let Some(reserved) = self.quota.reserve(geometry.buffer_bytes.into(), most) else {
             self.host.refuse(turn, quota::Exceeded { most });
             return Err(Errno::ENOMEM);
@@ -349,11 +313,11 @@ impl GuestStream {
             return Step::Taken;
         }
         // The host may have decided otherwise while the buffer was being mapped.
-        if self.endpoint.route().is_refused() {
+        if self.own.endpoint.route().is_refused() {
             self.host.refuse(turn, Refusal::DENIED);
             return Step::Answered(self.refused(response, Refusal::DENIED.errno));
         }
-        if let Err(error) = self.host.open(&self.endpoint, self.core.direction(), &geometry, turn) {
+        if let Err(error) = self.host.open(&self.own.endpoint, self.core.direction(), &geometry, turn) {
             return Step::Answered(self.refused(response, errno(error)));
         }
         let memory = opening.memory.into_buffer();
@@ -438,7 +402,7 @@ impl GuestStream {
     }
 
     fn notify_of_events(&mut self) {
-        let _ = self.event_channel.notify();
+        let _ = self.own.event_channel.notify();
         self.notifications += 1;
     }
 
@@ -449,7 +413,7 @@ impl GuestStream {
         if let Some(latency_us) = self.core.latency_us() {
             turn.journal.totals.latency(self.core.direction(), latency_us);
         }
-        match self.events.push(position) {
+        match self.own.events.push(position) {
             Ok(notify) => {
                 self.core.event_sent(position, now_ns);
                 // A guest that is notified seldom is told of an xrun, or of the end, at once.
@@ -460,32 +424,6 @@ impl GuestStream {
                 false
             }
         }
-    }
-
-    fn close_host(&mut self, turn: &mut Turn<'_>) {
-        if self.host.is_open() {
-            turn.journal.push(EventKind::Close, self.host.label(), "closed by the guest");
-        }
-        self.close_device();
-    }
-
-    fn close_device(&mut self) {
-        let counters = self.core.counters();
-        self.host.close(
-            self.turned_ns,
-            format_args!(
-                "{} frames since it was connected, {} requests ({} refused), {} events, {} xruns",
-                counters.frames, counters.requests, counters.errors, counters.events, self.told_xruns,
-            ),
-        );
-    }
-}
-
-impl Drop for GuestStream {
-    fn drop(&mut self) {
-        // Stop events, close the host's side, unmap: also when the guest vanished in the middle.
-        self.close_device();
-        self.core.close();
     }
 }
 

@@ -4,15 +4,19 @@
 use super::*;
 use crate::buffer::PART_PAGES;
 use crate::buffer::tests::directory;
+use crate::card::StreamNodes;
 use crate::journal::Journal;
 use crate::limiter::GuestLog;
-use backend::{DeviceLimits, HostLimits, Offer};
+use crate::poller::Poller;
+use crate::quota::Quota;
+use crate::stream::Stream as _;
+use crate::transport::Transport;
 use host_audio::{DeviceSpec, Fallback};
 use sndif::store::Direction;
 use sndif::v2::{FrontRing, OpenParams, Span};
 use sndif::{Format, GrantRef, PAGE_BYTES, SharedMemory};
 use tempfile::TempDir;
-use xen::{Access, Granted, Xen, emu};
+use xen::{Access, DomainId, Granted, Port, Xen, emu};
 
 const HOST: DomainId = DomainId(0);
 const GUEST: DomainId = DomainId(1);
@@ -105,7 +109,7 @@ impl Pages {
 struct Stream {
     ring: FrontRing<Granted>,
     next_id: u16,
-    host: GuestStream,
+    host: GuestStream<V2>,
     _channels: [EventChannel; 2],
     _events: Granted,
 }
@@ -119,12 +123,13 @@ impl Stream {
             channel: host.xen.bind_interdomain(GUEST, channel.port()).unwrap(),
         };
         let (ring, events, channels) = (page(), page(), [channel(), channel()]);
-        let shared =
-            Shared { ring: attach(&ring, &channels[0]), events: attach(&events, &channels[1]), event_hold_off: false };
+        let shared = [attach(&ring, &channels[0]), attach(&events, &channels[1])];
         let account = Account { log: GuestLog::default(), quota: host.quota.clone() };
         let label = StreamAddress { domain: GUEST.0, card: 0, pcm: 0, stream: 0 };
-        let endpoint = Endpoint::new(route(None), "a test".to_owned());
-        let host = GuestStream::new(GUEST, label, account, config(), shared, endpoint);
+        let nodes = nodes();
+        let asked = Asked { guest: GUEST, name: None, label, nodes: &nodes };
+        let Kind::V2(described) = &nodes.kind else { panic!("another version") };
+        let host = connect(&asked, described, shared, account, route(None));
         Self { ring: FrontRing::new(ring), next_id: 0, host, _channels: channels, _events: events }
     }
 
@@ -178,11 +183,22 @@ fn route(denied: Option<Fallback>) -> Route {
     }
 }
 
-fn config() -> StreamConfig {
-    let mut store = sndif::store::Limits::DEFAULT;
-    store.buffer_bytes_max = 4 << 20;
-    let offer = Offer { store, device: DeviceLimits::ANY, host: HostLimits::default(), control_bytes: 0 };
-    StreamConfig { direction: Direction::Playback, offer, permitted: true, write_hold_off: false }
+/// The nodes of the stream; its pages are mapped without them.
+fn nodes() -> StreamNodes {
+    let mut limits = sndif::store::Limits::DEFAULT;
+    limits.buffer_bytes_max = 4 << 20;
+    let elsewhere = Transport { page: GrantRef(0), port: Port(0) };
+    let described = Described {
+        direction: Direction::Playback,
+        label: String::new(),
+        limits,
+        control_bytes: 0,
+        events: elsewhere,
+        write_hold_off: false,
+        event_hold_off: false,
+    };
+    let (pcm_name, path, kind) = (String::new(), String::new(), Kind::V2(described));
+    StreamNodes { pcm: 0, stream: 0, pcm_name, path, ring: elsewhere, kind }
 }
 
 #[test]
@@ -298,8 +314,7 @@ fn a_stream_that_is_denied_in_the_middle_of_an_open_is_not_opened() {
         assert_eq!(stream.turn(&mut host), After::More);
     }
     assert!(host.mapped() > TRANSPORT_PAGES);
-    let denied = || StreamConfig { permitted: false, ..config() };
-    host.act(|turn| stream.host.change(route(Some(Fallback::Refuse)), |_| denied(), turn));
+    host.act(|turn| stream.host.change(&nodes().kind, &|_| route(Some(Fallback::Refuse)), turn));
     assert_eq!(stream.settle(&mut host, |_, _| {}), [(0, Err(Errno::EACCES))]);
     assert_eq!(host.mapped(), TRANSPORT_PAGES);
     assert!(!stream.host.host.is_open());

@@ -1,177 +1,128 @@
-//! One connected stream of protocol version 0: its ring on the guest's side, the core in between, a sink or a source on
-//! the host's side.
+//! A stream of protocol version 0: its requests, which are answered one after the other.
 
-use backend::Frames;
 use backend::v0::{Outcome, Ready, Stream as Core, StreamConfig};
+use backend::{Counters, Frames};
 use config::Limits;
-use control::EventKind;
 use host_audio::StreamAddress;
 use pcm::Gain;
 use sndif::store::Direction;
 use sndif::v0::{BackRing, PACKET_BYTES, Request, Response, Transfer};
-use xen::{Access, DomainId, EventChannel, Mapped};
+use xen::{Access, Mapped};
 
+use super::{Asked, GuestStream, Protocol};
+use crate::card::Kind;
 use crate::endpoint::Endpoint;
-use crate::host::{HostSide, told};
 use crate::policy::Route;
-use crate::poller::Poller;
-use crate::quota::{self, Account, Quota, Reserved};
+use crate::quota::{self, Account, Reserved};
 use crate::totals::Violation;
 use crate::transport::Attached;
 use crate::turn::{After, REQUEST_BUDGET, Turn};
 
-/// A device that is being opened. The guest's next requests wait until that is over.
-struct Opening {
+/// A device that is being opened.
+pub(super) struct Opening {
     direction: Direction,
     /// Answer to the OPEN that waits for the device; `None` if OPEN was answered before, and the first READ or WRITE
     /// waits.
     response: Option<Response>,
 }
 
-/// A connected stream.
-pub(crate) struct GuestStream {
-    guest: DomainId,
-    core: Core,
-    /// Playback or capture, if the toolstack names it.
-    direction: Option<Direction>,
-    ring: BackRing<Mapped>,
-    channel: EventChannel,
+/// Both endpoints of a stream, whose direction may be settled late.
+pub(super) struct V0 {
     sink: Endpoint,
     source: Endpoint,
-    host: HostSide,
-    opening: Option<Opening>,
-    /// Bound of all buffers of the guest.
-    quota: Quota,
     /// Share of the open stream's buffer in the quota.
     reserved: Option<Reserved>,
-    /// Notifications sent to the guest.
-    notifications: u64,
-    /// Times that sound was lost, as far as that was reported.
-    told_xruns: u64,
-    /// Time of the last turn.
-    turned_ns: u64,
 }
 
-impl GuestStream {
-    /// A stream on a ring that the guest may have used with an earlier daemon.
-    pub(crate) fn new(
-        guest: DomainId,
-        label: StreamAddress,
-        account: Account,
-        config: StreamConfig,
-        ring: Attached,
-        sink: Endpoint,
-        source: Endpoint,
-    ) -> Self {
-        Self {
-            guest,
-            core: Core::new(config),
-            direction: config.direction,
-            ring: BackRing::taken_over(ring.page),
-            channel: ring.channel,
-            sink,
-            source,
-            host: HostSide::new(label, account.log),
-            quota: account.quota,
-            reserved: None,
-            opening: None,
-            notifications: 0,
-            told_xruns: 0,
-            turned_ns: 0,
+/// A stream on a ring that the guest may have used with an earlier daemon.
+pub(super) fn connect(
+    asked: &Asked<'_>,
+    direction: Option<Direction>,
+    ring: Attached,
+    account: Account,
+    route: impl Fn(Direction) -> Route,
+) -> GuestStream<V0> {
+    let (sink, source) = (asked.endpoint(route(Direction::Playback)), asked.endpoint(route(Direction::Capture)));
+    let (to, from) = (&sink.route().device, &source.route().device);
+    tracing::debug!(stream = %asked.label, "connected to {to} and {from}");
+    let own = V0 { sink, source, reserved: None };
+    let core = Core::new(own.config(asked.label, direction));
+    GuestStream::new(asked.guest, asked.label, account, core, BackRing::taken_over(ring.page), ring.channel, own)
+}
+
+impl V0 {
+    fn config(&self, label: StreamAddress, direction: Option<Direction>) -> StreamConfig {
+        let limits = |endpoint: &Endpoint, wanted| {
+            let used = direction.is_none_or(|direction| direction == wanted);
+            let permitted = !endpoint.route().is_refused();
+            (permitted && used).then(|| endpoint.limits(&label, wanted))
+        };
+        StreamConfig {
+            direction,
+            playback: limits(&self.sink, Direction::Playback),
+            capture: limits(&self.source, Direction::Capture),
+            lead_bytes_max: self.sink.route().host_limits().buffer_bytes_max,
+        }
+    }
+}
+
+impl Protocol for V0 {
+    type Core = Core;
+    type Ring = BackRing<Mapped>;
+    type Underway = Opening;
+    const HAS_EVENTS: bool = false;
+
+    fn counters(core: &Core) -> Counters {
+        core.counters()
+    }
+
+    fn next_wake_ns(core: &Core) -> Option<u64> {
+        core.next_wake_ns()
+    }
+
+    fn endpoint(&self, direction: Option<Direction>) -> &Endpoint {
+        if direction == Some(Direction::Capture) { &self.source } else { &self.sink }
+    }
+
+    fn change(&mut self, core: &mut Core, label: StreamAddress, kind: &Kind, route: &dyn Fn(Direction) -> Route) {
+        let Kind::V0(direction) = kind else { return };
+        // `|`, not `||`: both are changed.
+        if self.sink.change(route(Direction::Playback)) | self.source.change(route(Direction::Capture)) {
+            core.reconfigure(self.config(label, *direction));
         }
     }
 
     /// Goes on with the ring of a guest that was resumed. The guest has lost its request, and believes its stream open.
-    pub(crate) fn resume(&mut self, ring: Attached) {
-        self.ring = BackRing::taken_over(ring.page);
-        self.channel = ring.channel;
-        self.core.forget_request();
-        if let Some(opening) = &mut self.opening {
+    fn resume(stream: &mut GuestStream<Self>, ring: Attached) {
+        stream.ring = BackRing::taken_over(ring.page);
+        stream.channel = ring.channel;
+        stream.holds_port = false;
+        stream.core.forget_request();
+        if let Some(opening) = &mut stream.underway {
             opening.response = None;
         }
     }
 
-    /// The ring's event channel.
-    pub(crate) fn channel(&self) -> &EventChannel {
-        &self.channel
-    }
-
-    /// Time at which the stream has to be served again.
-    pub(crate) fn next_wake_ns(&self, poller: &Poller) -> Option<u64> {
-        self.core.next_wake_ns().into_iter().chain(self.host.next_wake_ns(poller)).min()
-    }
-
-    /// Writes the state of the stream into `stream`.
-    pub(crate) fn describe(&self, stream: &mut control::Stream, levels: bool) {
-        let counters = self.core.counters();
-        let direction = self.core.direction().or(self.direction);
-        stream.direction = direction.map(told);
-        stream.requests = counters.requests;
-        stream.refused = counters.errors;
-        stream.frames = counters.frames;
-        stream.xruns = self.told_xruns;
-        stream.notifications_out = self.notifications;
-        let endpoint = if direction == Some(Direction::Capture) { &self.source } else { &self.sink };
-        self.host.describe(&self.core, endpoint, stream, levels);
-    }
-
-    /// Stops measuring levels.
-    pub(crate) fn stop_measuring(&self) {
-        self.host.stop_measuring();
-    }
-
-    /// Applies a changed route.
-    pub(crate) fn change(
-        &mut self,
-        route: impl Fn(Direction) -> Route,
-        config: impl FnOnce(&Endpoint, &Endpoint) -> StreamConfig,
-        turn: &mut Turn<'_>,
-    ) {
-        let (sink, source) = (&mut self.sink, &mut self.source);
-        // `|`, not `||`: both are changed.
-        if sink.change(route(Direction::Playback)) | source.change(route(Direction::Capture)) {
-            self.core.reconfigure(config(sink, source));
-        }
-        let endpoint = if self.core.direction() == Some(Direction::Capture) { source } else { sink };
-        self.host.change(endpoint, &mut self.core, turn);
-    }
-
-    /// Moves frames, and answers the requests that these complete.
-    pub(crate) fn turn(&mut self, turn: &mut Turn<'_>) -> After {
-        self.host.attend(&mut self.core, turn);
-        let after = self.serve(turn);
-        let xruns = self.core.counters().xruns + self.host.xruns();
-        if xruns != self.told_xruns {
-            self.host.tell_xruns(xruns - self.told_xruns, turn);
-            self.told_xruns = xruns;
-        }
-        after
-    }
-
-    fn serve(&mut self, turn: &mut Turn<'_>) -> After {
-        self.turned_ns = turn.now_ns;
+    fn serve(stream: &mut GuestStream<Self>, turn: &mut Turn<'_>) -> After {
         let mut budget = REQUEST_BUDGET;
         // Frames that are moved complete requests, and WRITEs bring frames that may be due.
         loop {
-            self.host.move_frames(&mut self.core, turn);
+            stream.host.move_frames(&mut stream.core, turn);
             let before = budget;
-            let after = self.serve_ring(turn, &mut budget);
+            let after = stream.serve_ring(turn, &mut budget);
             if after != After::Idle || budget == before {
-                self.host.move_frames(&mut self.core, turn);
+                stream.host.move_frames(&mut stream.core, turn);
                 return after;
             }
         }
     }
+}
 
-    /// Serves the stream after the host device's descriptor became readable.
-    pub(crate) fn device_woke(&mut self, turn: &mut Turn<'_>) {
-        self.host.device_woke(&mut self.core, turn);
-    }
-
+impl GuestStream<V0> {
     fn serve_ring(&mut self, turn: &mut Turn<'_>, budget: &mut u32) -> After {
         let mut after = After::Idle;
         loop {
-            let response = if self.opening.is_some() {
+            let response = if self.underway.is_some() {
                 match self.opened(turn) {
                     Some(Some(response)) => response,
                     Some(None) => continue,
@@ -204,9 +155,7 @@ impl GuestStream {
             }
         }
         if self.ring.publish() {
-            // A closed other end is no error; the store reports the guest's death.
-            let _ = self.channel.notify();
-            self.notifications += 1;
+            self.notify();
             if let (Some(direction), Some(latency_us)) = (self.core.direction(), self.core.latency_us()) {
                 turn.journal.totals.latency(direction, latency_us);
             }
@@ -226,7 +175,7 @@ impl GuestStream {
         };
         // A stream that an OPEN replaces is closed before the new one is checked.
         if matches!(request.operation, sndif::v0::Operation::Open(_)) {
-            self.close_host(turn);
+            self.close_open(turn);
         }
         match self.core.request(&request, turn.now_ns) {
             Outcome::Respond(response) => Some(response),
@@ -256,7 +205,7 @@ impl GuestStream {
                 Some(response)
             }
             Ready::Closed(response) => {
-                self.close_host(turn);
+                self.close_open(turn);
                 Some(response)
             }
             Ready::Copy(transfer) => self.copy(&transfer, turn),
@@ -282,13 +231,10 @@ impl GuestStream {
 
     /// Begins to open the host's side; returns the answer if that fails immediately.
     fn open(&mut self, direction: Direction, response: Option<Response>, turn: &mut Turn<'_>) -> Option<Response> {
-        let endpoint = match direction {
-            Direction::Playback => &self.sink,
-            Direction::Capture => &self.source,
-        };
         let Some(geometry) = self.core.geometry().copied() else { return self.refused(response) };
         // An earlier reservation of the stream is given back first.
-        self.reserved = None;
+        self.own.reserved = None;
+        let endpoint = self.own.endpoint(Some(direction));
         let most = endpoint.route().limits.buffer_bytes_per_domain.unwrap_or(Limits::BUFFER_BYTES_PER_DOMAIN);
         let Some(reserved) = self.quota.reserve(geometry.buffer_bytes.into(), most) else {
             self.host.refuse(turn, quota::Exceeded { most });
@@ -296,8 +242,8 @@ impl GuestStream {
         };
         match self.host.open(endpoint, direction, &geometry, turn) {
             Ok(()) => {
-                self.reserved = Some(reserved);
-                self.opening = Some(Opening { direction, response });
+                self.own.reserved = Some(reserved);
+                self.underway = Some(Opening { direction, response });
                 None
             }
             Err(_) => self.refused(response),
@@ -307,14 +253,13 @@ impl GuestStream {
     /// Answer once the device is open or has failed; `None` while it is being opened.
     fn opened(&mut self, turn: &mut Turn<'_>) -> Option<Option<Response>> {
         let outcome = self.host.opened(turn)?;
-        let Opening { direction, response } = self.opening.take()?;
+        let Opening { direction, response } = self.underway.take()?;
         let Ok(pace) = outcome else { return Some(self.refused(response)) };
         self.core.start(direction, pace, turn.now_ns);
         self.host.steer(&mut self.core, turn, |stream| stream.start());
         self.change_gain();
         // An earlier change had no effect, because the core had no direction.
-        let endpoint = if direction == Direction::Capture { &self.source } else { &self.sink };
-        self.host.change(endpoint, &mut self.core, turn);
+        self.host.change(self.own.endpoint(Some(direction)), &mut self.core, turn);
         Some(response.map(|response| Response { success: true, ..response }))
     }
 
@@ -340,30 +285,8 @@ impl GuestStream {
         self.host.set_gain(gain);
     }
 
-    fn close_host(&mut self, turn: &mut Turn<'_>) {
-        if self.host.is_open() {
-            turn.journal.push(EventKind::Close, self.host.label(), "closed by the guest");
-        }
-        self.reserved = None;
-        self.close_device();
-    }
-
-    fn close_device(&mut self) {
-        let counters = self.core.counters();
-        self.host.close(
-            self.turned_ns,
-            format_args!(
-                "{} frames since it was connected, {} requests ({} refused), {} xruns",
-                counters.frames, counters.requests, counters.errors, self.told_xruns,
-            ),
-        );
-    }
-}
-
-impl Drop for GuestStream {
-    fn drop(&mut self) {
-        // Close the host's side: also when the guest vanished in the middle.
-        self.close_device();
-        self.core.close();
+    fn close_open(&mut self, turn: &mut Turn<'_>) {
+        self.own.reserved = None;
+        self.close_host(turn);
     }
 }
