@@ -50,12 +50,20 @@ session_play() {
     pw-play "$session_file" && sleep 0.3
 }
 
-# session_record SECONDS: records, and compares with the host's recording: all but half a second has come.
+# session_record SECONDS [OPTION...]: records, and compares with the host's recording, with options for the comparison: all
+# but half a second has come. The card has lost nothing.
 session_record() {
+    session_seconds=$1 session_overruns=$(session_card_overruns)
+    shift
     rm -f /run/lab/session.wav
-    timeout -s INT "$1" pw-record --rate 48000 --channels 2 --format s16 /run/lab/session.wav
-    vsnd-lab compare --late --frames 480000 --at-least $(($1 * 48000 - 24000)) --seed 100 /run/lab/session.wav
+    timeout -s INT "$session_seconds" pw-record --rate 48000 --channels 2 --format s16 /run/lab/session.wav
+    vsnd-lab compare --late --frames 480000 --at-least $((session_seconds * 48000 - 24000)) --seed 100 "$@" /run/lab/session.wav || return
+    session_overruns=$(($(session_card_overruns) - session_overruns))
+    [ $session_overruns = 0 ] || { echo "$session_overruns overruns of the card"; return 1; }
 }
+
+# session_card_overruns: number of overruns of the card's capture stream since the driver connected.
+session_card_overruns() { grep -o '[0-9]* xruns' /proc/asound/card0/vsnd | sed -n '$ s/ .*//p'; }
 
 # session_captures: checks that the card records. Two programs that start at once delay each other: PipeWire has a cycle
 # of silence for the later one.

@@ -48,8 +48,9 @@ scenario_settings() {
 scenario_quantum() {
     session_world
     for quantum in 1024 512 256 128; do
-        # A player that starts may be late for its second cycle, which is silent then.
-        [ $quantum -ge 256 ] && gaps="" || gaps=--gaps
+        # At 128 frames, the start or end of a player keeps the only processor longer than a cycle: the player's second
+        # cycle may be silent, and PipeWire may drop a cycle of the recorder. The card has lost nothing.
+        [ $quantum -ge 256 ] && gaps="" jumps="" || gaps=--gaps jumps="--jumps 4"
         session_run "session_set clock.force-quantum $quantum; session_made 19$quantum 49152; session_made 18$quantum 49152"
         session_quiet 3 "before=\$(card_interrupts); session_play 19$quantum 49152 && echo \$((\$(card_interrupts) - before))"
         played=$OUTPUT
@@ -60,7 +61,9 @@ scenario_quantum() {
         session_quiet 3 "before=\$(card_interrupts); session_record 2 && echo \$((\$(card_interrupts) - before)) interrupts"
         note "recorded: $OUTPUT"
         session_run session_suspend
-        session_quiet 4 "session_record 2 > /run/lab/said & soon 5 session_captures; session_play 18$quantum 49152 && wait \$! && cat /run/lab/said"
+        session_quiet 4 "session_record 2 $jumps > /run/lab/said 2>&1 & soon 5 session_captures; session_play 18$quantum 49152; echo player: \$?
+            wait \$!; echo recorder: \$?; cat /run/lab/said"
+        case $OUTPUT in *"player: 0"*"recorder: 0"*) ;; *) fail "$quantum, both at once: $OUTPUT" ;; esac
         note "both at once: $OUTPUT"
         session_run session_suspend
         heard session 0-0 "18$quantum" --frames 49152 --late ${gaps:+"$gaps"}
