@@ -1,6 +1,6 @@
 #!/bin/bash
 # The race: costs and quality of sound for a guest, with our driver, with Linux's own, and with the cards that QEMU
-# emulates. Prints a table; its data are in target/lab/race/figures, in lines of GUEST HOST ROW NAME VALUE.
+# emulates. Prints a table; its data are in target/lab/race/results, in lines of GUEST HOST ROW NAME VALUE.
 # environment: that of run.sh; OTHER_BACKEND=program is measured beside the daemon; RACE_SECONDS (200) for each stream
 # of an emulated card.
 set -euo pipefail
@@ -9,7 +9,7 @@ lab=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=lab/platform.sh
 . "$lab/platform.sh"
 platform 6.12
-race=$out/race figures=$out/race/figures
+race=$out/race results=$out/race/results
 rm -rf "$race" && mkdir -p "$race"
 export LAB_RACE=1 LAB_LIMIT=${LAB_LIMIT:-3600} KERNEL=6.12
 
@@ -17,7 +17,7 @@ export LAB_RACE=1 LAB_LIMIT=${LAB_LIMIT:-3600} KERNEL=6.12
 DRIVER="vsnd stock" setpriv --pdeathsig TERM "$lab/run.sh" bench_race >&2
 for driver in vsnd stock; do
     sed -E "s/^(vsndd|other)-/$driver \\1 /" "$out/6.12-$driver/share/bench"
-done > "$figures"
+done > "$results"
 
 "$lab/fetch.sh" emulator >&2
 emulator=$out/cache/amd64-13/emulator libraries=$out/cache/amd64-13/emulator/usr/lib/$triplet
@@ -44,10 +44,10 @@ card() {
     emulate "$name" none,id=a "lab.seconds=${RACE_SECONDS:-200}" "$@" \
         -trace 'memory_region_ops_*' -trace virtio_queue_notify -D >(awk -f "$lab/count-accesses.awk" > "$race/$name.accesses")
     wait
-    { grep -E '^[a-z]+(-[0-9]+ms)? [a-z-]+ [0-9.]+' "$race/$name.serial" | tr -d '\r'; cat "$race/$name.accesses"; } | sed "s/^/$name qemu /" >> "$figures"
+    { grep -E '^[a-z]+(-[0-9]+ms)? [a-z-]+ [0-9.]+' "$race/$name.serial" | tr -d '\r'; cat "$race/$name.accesses"; } | sed "s/^/$name qemu /" >> "$results"
 }
 card virtio -device virtio-sound-pci,audiodev=a
 card hda -device intel-hda -device hda-duplex,audiodev=a
 card ac97 -device AC97,audiodev=a
 
-awk -f "$lab/race.awk" "$figures"
+awk -f "$lab/race.awk" "$results"

@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_paragraphs_and_nothing_in_them_steers_the_terminal() {
+    fn places_are_paragraphs_and_nothing_in_them_controls_the_terminal() {
         let offer = |device: &str, description: &str, capture| Offer {
             device: device.parse().unwrap(),
             description: description.into(),

@@ -56,18 +56,18 @@ enum Command {
     /// Shows the daemon's streams on a live screen: levels, latency, xruns; with keys for volume, mute and capture.
     Top(top::Arguments),
     /// Sets the host's volume of streams, or shows it.
-    Volume(control::steer::VolumeArguments),
+    Volume(control::commands::VolumeArguments),
     /// Mutes streams; their guests continue and notice nothing.
-    Mute(control::steer::TargetArguments),
+    Mute(control::commands::TargetArguments),
     /// Unmutes streams.
-    Unmute(control::steer::TargetArguments),
+    Unmute(control::commands::TargetArguments),
     /// Allows a guest to capture what the host hears.
-    AllowCapture(control::steer::AllowArguments),
+    AllowCapture(control::commands::AllowArguments),
     /// Forbids a guest to capture.
-    DenyCapture(control::steer::TargetArguments),
+    DenyCapture(control::commands::TargetArguments),
     /// Ends the connection of a guest's cards. The guest may connect again after a moment: players continue with vsnd's
     /// own driver, and end with others.
-    Disconnect(control::steer::CardArguments),
+    Disconnect(control::commands::CardArguments),
     /// Moves streams to another device of the host, also while they play.
     Move(control::moving::Arguments),
     /// Lists the devices of this host to play to and to capture from, as the configuration names them.
@@ -76,7 +76,7 @@ enum Command {
     /// kept.
     Forget(control::forget::Arguments),
     /// Makes the daemon read its configuration again.
-    Reload(control::steer::DaemonArguments),
+    Reload(control::commands::DaemonArguments),
     /// Shows the daemon's events: cards, streams, xruns, violations, and who changed what.
     Events(control::events::Arguments),
     /// Checks what sound on Xen needs here: says what is present and what is missing, and gives the next step.
@@ -103,16 +103,16 @@ fn run(arguments: Arguments) -> Result<ExitStatus, Failure> {
         Command::Emu(arguments) => emu::run(&arguments),
         Command::List(arguments) => control::list::run(&arguments),
         Command::Top(arguments) => top::run(&arguments),
-        Command::Volume(arguments) => control::steer::volume(&arguments),
-        Command::Mute(arguments) => control::steer::mute(&arguments, true),
-        Command::Unmute(arguments) => control::steer::mute(&arguments, false),
-        Command::AllowCapture(arguments) => control::steer::allow_capture(&arguments),
-        Command::DenyCapture(arguments) => control::steer::deny_capture(&arguments),
-        Command::Disconnect(arguments) => control::steer::disconnect(&arguments),
+        Command::Volume(arguments) => control::commands::volume(&arguments),
+        Command::Mute(arguments) => control::commands::mute(&arguments, true),
+        Command::Unmute(arguments) => control::commands::mute(&arguments, false),
+        Command::AllowCapture(arguments) => control::commands::allow_capture(&arguments),
+        Command::DenyCapture(arguments) => control::commands::deny_capture(&arguments),
+        Command::Disconnect(arguments) => control::commands::disconnect(&arguments),
         Command::Move(arguments) => control::moving::run(&arguments),
         Command::Devices(arguments) => devices::run(&arguments),
         Command::Forget(arguments) => control::forget::run(&arguments),
-        Command::Reload(arguments) => control::steer::reload(&arguments),
+        Command::Reload(arguments) => control::commands::reload(&arguments),
         Command::Events(arguments) => control::events::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Completions(arguments) => generate::completions(&arguments),

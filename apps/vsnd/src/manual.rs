@@ -10,7 +10,7 @@ const CONTROL: Entry = ("/run/vsnd/control.sock", "where the daemon listens; DIR
 const LOCK: Entry =
     ("/run/vsnd-card-N.lock", "held by the program that uses the card; in an emulation DIR/domain-N-card-C.lock");
 
-const STEERING: &[S] = &[S::Success, S::Failure, S::Usage, S::NoCard, S::NoDaemon, S::File, S::Lost, S::Denied];
+const CONTROL_STATUSES: &[S] = &[S::Success, S::Failure, S::Usage, S::NoCard, S::NoDaemon, S::File, S::Lost, S::Denied];
 const GUEST: &[S] = &[
     S::Success,
     S::Failure,
@@ -26,12 +26,12 @@ const GUEST: &[S] = &[
 ];
 
 /// Sections for commands that ask the daemon.
-const fn steering(examples: &'static [Entry]) -> Sections<'static> {
+const fn control(examples: &'static [Entry]) -> Sections<'static> {
     Sections {
         examples,
         files: &[CONTROL],
         environment: &[XEN, SOCKET],
-        statuses: STEERING,
+        statuses: CONTROL_STATUSES,
         see_also: &["vsnd(1)", "vsndd(8)", "vsndd.toml(5)"],
     }
 }
@@ -145,31 +145,31 @@ pub(crate) fn sections(command: &str) -> Option<Sections<'static>> {
             ("vsnd emu detach --domain 1 --card 0", "only the first one"),
         ]),
         "vsnd-emu-list" => emulation(&[("vsnd emu list --dir /tmp/xen --domain 1", "shows the cards of guest 1")]),
-        "vsnd-list" => steering(&[
+        "vsnd-list" => control(&[
             ("vsnd list", "shows guests, cards and streams"),
             ("vsnd list --json | jq '.guests[].name'", "for programs"),
         ]),
-        "vsnd-top" => steering(&[
+        "vsnd-top" => control(&[
             ("vsnd top", "shows the streams live; ? shows the keys"),
             ("vsnd top --json --interval 10", "a status with levels every ten seconds"),
         ]),
-        "vsnd-volume" => steering(&[
+        "vsnd-volume" => control(&[
             ("vsnd volume studio", "shows the volumes of a guest's streams"),
             ("vsnd volume studio =-6dB", "sets them"),
             ("vsnd volume studio/0/0/0 +3dB", "makes one stream louder"),
             ("vsnd volume 'untrusted-*' 50%", "sets those of several guests, in percent as sound servers show them"),
         ]),
-        "vsnd-mute" => steering(&[
+        "vsnd-mute" => control(&[
             ("vsnd mute studio", "silences a guest, which notices nothing"),
             ("vsnd mute '*'", "silences every guest"),
         ]),
-        "vsnd-unmute" => steering(&[("vsnd unmute studio/0/0/0", "lets a stream be heard again")]),
-        "vsnd-allow-capture" => steering(&[
+        "vsnd-unmute" => control(&[("vsnd unmute studio/0/0/0", "lets a stream be heard again")]),
+        "vsnd-allow-capture" => control(&[
             ("vsnd allow-capture studio", "lets a guest hear what the host hears"),
             ("vsnd allow-capture studio --for 10m", "for ten minutes; then holds what held before"),
         ]),
-        "vsnd-deny-capture" => steering(&[("vsnd deny-capture '*'", "lets no guest capture")]),
-        "vsnd-disconnect" => steering(&[
+        "vsnd-deny-capture" => control(&[("vsnd deny-capture '*'", "lets no guest capture")]),
+        "vsnd-disconnect" => control(&[
             ("vsnd disconnect studio/0", "has a guest's card connect again, for instance when its driver is stuck"),
             ("vsnd disconnect studio", "the same for all of its cards"),
         ]),
@@ -185,7 +185,7 @@ pub(crate) fn sections(command: &str) -> Option<Sections<'static>> {
                 S::Lost,
                 S::Denied,
             ],
-            ..steering(&[
+            ..control(&[
                 ("vsnd move studio alsa:hw:1,0", "has a guest play to another card, also in the middle of a sound"),
                 ("vsnd move studio pulse@unix:/run/user/1000/pulse/native --source", "moves what it captures from"),
                 ("vsnd forget studio", "moves it back to where the configuration has it"),
@@ -206,7 +206,7 @@ pub(crate) fn sections(command: &str) -> Option<Sections<'static>> {
         },
         "vsnd-forget" => Sections {
             files: &[CONTROL, ("/var/lib/vsnd/overrides.json", "where the daemon keeps it; in an emulation in DIR")],
-            ..steering(&[
+            ..control(&[
                 ("vsnd forget", "shows what was set with `vsnd` and is kept"),
                 ("vsnd forget studio", "has the configuration hold again for a guest"),
                 ("vsnd forget '*'", "for all of them, also those that do not run"),
@@ -214,9 +214,9 @@ pub(crate) fn sections(command: &str) -> Option<Sections<'static>> {
         },
         "vsnd-reload" => Sections {
             statuses: &[S::Success, S::Failure, S::Usage, S::Config, S::NoDaemon, S::File, S::Lost, S::Denied],
-            ..steering(&[("vsnd reload", "has the daemon read its configuration again, and shows the mistakes in it")])
+            ..control(&[("vsnd reload", "has the daemon read its configuration again, and shows the mistakes in it")])
         },
-        "vsnd-events" => steering(&[
+        "vsnd-events" => control(&[
             ("vsnd events", "shows what happened lately"),
             ("vsnd events studio --kind xrun,lost", "of one guest, and only of these kinds"),
             ("vsnd events --follow --json", "and what happens from now on, for programs"),

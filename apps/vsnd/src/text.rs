@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_guest_writes_cannot_steer_the_terminal() {
+    fn what_a_guest_writes_cannot_control_the_terminal() {
         assert_eq!(plain("a\x1b[2J\u{9b}1m\u{202e}b ä漢"), "a\u{fffd}[2J\u{fffd}1m\u{fffd}b ä漢");
     }
 
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_are_readable() {
+    fn numbers_are_readable() {
         assert_eq!([decibels(-6.0), decibels(-0.04), decibels(12.26)], ["-6.0 dB", "0.0 dB", "12.3 dB"]);
         assert_eq!([latency(21_340), latency(999_949), latency(1_234_567)], ["21.3 ms", "999.9 ms", "1.23 s"]);
         let times = [4_999, 784_000, 7_980_000, 180_000_000];

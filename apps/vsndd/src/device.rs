@@ -134,7 +134,7 @@ impl<K: Copy> Device<K> {
 
     /// Writes our state.
     pub(crate) fn write_state(&self, store: &mut xenstore::Client, state: XenbusState) -> xenstore::Result<()> {
-        // A write would make anew a directory that the toolstack has removed, and nobody would ever remove it.
+        // A write would create a directory again that the toolstack has removed, and nobody would ever remove it.
         store.transaction(|transaction| {
             if transaction.exists(&format!("{}/frontend", self.backend))? {
                 transaction.write(&format!("{}/state", self.backend), state.node().as_bytes())?;
@@ -143,8 +143,8 @@ impl<K: Copy> Device<K> {
         })
     }
 
-    /// Reads what the device's nodes say now; `None` when the toolstack removed it, or removed it and made it
-    /// anew: then what we wrote there is gone.
+    /// Reads what the device's nodes say now; `None` when the toolstack removed it, or removed it and created it
+    /// again: then what we wrote there is gone.
     pub(crate) fn snapshot(&self, store: &mut xenstore::Client) -> xenstore::Result<Option<Snapshot>> {
         let paths =
             [format!("{}/state", self.backend), format!("{}/online", self.backend), format!("{}/state", self.frontend)];

@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_tell_streams_frames_xruns_latency_violations_reconnects_and_notifications() {
+    fn metrics_tell_streams_frames_xruns_latency_violations_reconnects_and_notifications() {
         let stream = control::Stream {
             pcm: 1,
             frames: 48_000,

@@ -236,10 +236,10 @@ impl HostSide {
         (self.device, self.watched, self.attached, self.lost) = (device, watched, to, false);
         core.set_pace(self.device.pace(), turn.now_ns);
         if matches!(core.run(), Run::Running | Run::Paused) {
-            self.steer(core, turn, |stream| stream.start());
+            self.operate(core, turn, |stream| stream.start());
         }
         if core.run() == Run::Paused {
-            self.steer(core, turn, |stream| stream.pause(true));
+            self.operate(core, turn, |stream| stream.pause(true));
         }
     }
 
@@ -298,7 +298,7 @@ impl HostSide {
             self.moving = None;
             self.stay(&to, error, turn);
         }
-        self.steer(core, turn, act);
+        self.operate(core, turn, act);
         self.tell_notices(turn);
         self.arrive(core, turn);
     }
@@ -341,7 +341,7 @@ impl HostSide {
     }
 
     /// Calls `act` on the device, if there is one.
-    pub(crate) fn steer(
+    pub(crate) fn operate(
         &mut self,
         core: &mut impl Frames,
         turn: &mut Turn<'_>,

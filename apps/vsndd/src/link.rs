@@ -223,7 +223,7 @@ mod tests {
     use std::io::Write;
 
     #[test]
-    fn a_worker_that_was_taken_over_steers_no_terminal() {
+    fn a_worker_that_was_taken_over_controls_no_terminal() {
         let escape = || "x\u{1b}[2Jy\n".to_owned();
         let stream =
             control::Stream { label: escape(), pcm_name: escape(), device: escape(), ..control::Stream::default() };

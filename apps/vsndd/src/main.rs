@@ -150,7 +150,7 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     }
     let workers = Processes { arguments: arguments.of_a_worker(), groups };
     let mut daemon = Daemon::new(xen, store, shared, settings, workers).map_err(failure)?;
-    daemon.steered(source, sockets, Some(state), reload).map_err(failure)?;
+    daemon.add_controls(source, sockets, Some(state), reload).map_err(failure)?;
     daemon.begin().map_err(failure)?;
     service::ready(&format!("serving {}", arguments.xen));
     // One line for programs that wait until guests are served; the log goes to standard error.

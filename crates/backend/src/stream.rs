@@ -153,7 +153,7 @@ impl<M: SharedMemory> Stream<M> {
         Self { config, open: None, mirror: Vec::new(), ahead, counters: Counters::default(), refusal: None }
     }
 
-    /// Another decision of the host about what may be opened; what is open stays.
+    /// Replaces the host's limits on what may be opened; what is open stays.
     pub fn reconfigure(&mut self, config: StreamConfig) {
         self.config = config;
     }

@@ -251,7 +251,7 @@ impl World {
                     Ok(daemon) => daemon,
                     Err(error) => panic!("the daemon does not start: {error}"),
                 };
-                daemon.steered(source, sockets, Some(state), reloaded).expect("steered");
+                daemon.add_controls(source, sockets, Some(state), reloaded).expect("controls");
                 daemon.begin().expect("a guest's fault is no error");
                 let _ = started.send(());
                 daemon.run(stopped.as_fd()).expect("a guest's fault is no error")

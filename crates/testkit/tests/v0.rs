@@ -123,7 +123,7 @@ fn the_host_denies_capture_and_allows_it_again_while_a_guest_records() {
     for allow in [true, false, true, false] {
         world.ask(&Request::Capture { target: "1/1".parse().unwrap(), allow, for_s: None }).unwrap();
         // Frames captured before the override may still be in the queue.
-        wait_for("the decision", || {
+        wait_for("the override", || {
             guest.read(&mut period).unwrap();
             (period.contains(&0) != allow).then_some(())
         });

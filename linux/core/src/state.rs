@@ -350,7 +350,7 @@ impl<P: Platform> State<P> {
             if phase != Phase::Stopped {
                 self.push(true)?;
             }
-            // Frames that a free run has handed over are heard first: whoever closes or prepares the stream waits for
+            // Frames that a free run has handed over are heard first: a thread that closes or prepares the stream waits for
             // that.
             if phase == Phase::Stopped && self.run.free {
                 return Ok(());

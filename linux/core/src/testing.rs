@@ -189,7 +189,7 @@ impl Backend {
     }
 }
 
-/// Begins anew, where one thread makes several worlds.
+/// Resets the thread for its next world.
 pub(crate) fn reset() {
     world(|world| *world = World::default());
     with_granted(Granted::clear);

@@ -658,7 +658,7 @@ fn a_stream_that_cannot_go_on_is_prepared_again() {
         backend.serve();
         backend.answer = Ok(());
     });
-    // ALSA is told when the notification comes, whoever sees the answer first.
+    // ALSA is told when the notification comes, no matter which call sees the answer first.
     assert_eq!((stream.pointer().frames, stops()), (0, Vec::new()));
     stream.on_ring();
     assert_eq!(stops(), [Stop::Xrun]);

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use program::{ExitStatus, Failure};
 
-use super::steer;
+use super::commands;
 use crate::daemon::{Daemon, failure, unexpected};
 use crate::output::Output;
 use crate::{complete, text};
@@ -32,7 +32,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let mut out = Output::new();
     if let Some(target) = target {
         let request = Request::Forget { target: target.clone() };
-        steer::ask(&mut client, &mut out, *json, &request)?;
+        commands::ask(&mut client, &mut out, *json, &request)?;
         return Ok(ExitStatus::Success);
     }
     let Reply::Kept { kept } = client.ask(&Request::Kept).map_err(failure)? else { return Err(unexpected()) };

@@ -9,7 +9,7 @@ use clap_complete::ArgValueCandidates;
 use host_audio::DeviceSpec;
 use program::{ExitStatus, Failure};
 
-use super::steer::{self, TargetArguments};
+use super::commands::{self, TargetArguments};
 use crate::daemon::{self, failure, unexpected};
 use crate::output::Output;
 use crate::{complete, text};
@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let reply = client.ask(&request).map_err(failure)?;
     arrive(&mut client, &before, target, direction, device)?;
     // Only now: a move that failed is not reported as done.
-    steer::report(&mut Output::new(), common.json, &request, &reply)?;
+    commands::report(&mut Output::new(), common.json, &request, &reply)?;
     Ok(ExitStatus::Success)
 }
 
@@ -58,7 +58,7 @@ fn arrive(
         let refused = refusals(client)?;
         let new = refused.iter().filter(|event| !before.contains(event));
         let status = daemon::status(client, false)?;
-        let streams = match steer::named(&status, target) {
+        let streams = match commands::named(&status, target) {
             Ok(streams) => streams,
             // No such stream is connected now; one that connects later goes there.
             Err(_) => return Ok(()),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ::control::{Client, ClientError, Reply, Request, Status};
 
-use crate::control::steer;
+use crate::control::commands;
 
 /// Report of the link.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ fn look(path: &Path, client: &mut Option<Client>) -> Report {
 fn change(client: &mut Option<Client>, request: &Request) -> Result<String, String> {
     let connected = client.as_mut().ok_or("nothing was changed: the daemon does not answer")?;
     match connected.ask(request) {
-        Ok(Reply::Done { message, streams }) => Ok(steer::done(request, &message, streams)),
+        Ok(Reply::Done { message, streams }) => Ok(commands::done(request, &message, streams)),
         Ok(_) => Err("the daemon answered something else".to_owned()),
         Err(error @ (ClientError::Refused(_) | ClientError::NoSuchStream(_))) => Err(error.to_string()),
         Err(error) => {

@@ -1,10 +1,10 @@
-//! Blocks of the documents that a test runs as they stand.
+//! The documents: blocks that are run as they stand; pages, links and items of our crates that exist.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::common::{eventually, program, stderr};
-use crate::steering::Steered;
+use crate::controlled::Controlled;
 
 /// The line before a block that is run.
 const MARK: &str = "<!-- A test runs this block. -->";
@@ -62,10 +62,10 @@ fn blocks_of_the_documents_run_as_they_stand() {
 
 #[test]
 fn commands_of_the_documents_work_while_a_guest_plays() {
-    let steered = Steered::new("sink = \"null\"\n");
-    let _player = steered.player();
-    steered.name(1, "studio");
-    eventually("the guest has its name", || steered.must(&["list"]).contains("studio, domain 1"));
+    let controlled = Controlled::new("sink = \"null\"\n");
+    let _player = controlled.player();
+    controlled.name(1, "studio");
+    eventually("the guest has its name", || controlled.must(&["list"]).contains("studio, domain 1"));
     let mut pages_with_commands = 0;
     for page in pages() {
         let blocks = marked(&std::fs::read_to_string(&page).expect("text"), COMMANDS);
@@ -77,7 +77,8 @@ fn commands_of_the_documents_work_while_a_guest_plays() {
             let command = if endless { format!("{command} --help") } else { command.to_owned() };
             let mut shell = Command::new("bash");
             shell.args(["-c", &command]).env("PATH", path()).env_remove("VSND_SOCKET");
-            let output = shell.env("VSND_XEN", steered.world.spec()).stdin(Stdio::null()).output().expect("bash runs");
+            let output =
+                shell.env("VSND_XEN", controlled.world.spec()).stdin(Stdio::null()).output().expect("bash runs");
             // A machine may lack the device to which streams are moved.
             let moved = command.starts_with("vsnd move") && output.status.code() == Some(8);
             assert!(output.status.success() || moved, "{}: {command}: {}", page.display(), stderr(&output));
@@ -112,4 +113,42 @@ fn links_and_pictures_of_the_documents_are_there() {
         }
     }
     assert!(count > 0, "no page has a link");
+}
+
+/// Everything that a crate of the project has in its sources, as one text; `None` for other crates.
+fn sources(name: &str) -> Option<String> {
+    fn read(directory: &Path, all: &mut String) {
+        for entry in std::fs::read_dir(directory).expect("directory").flatten() {
+            let path = entry.path();
+            match path.extension().and_then(|end| end.to_str()) {
+                _ if path.is_dir() => read(&path, all),
+                Some("rs") => all.push_str(&std::fs::read_to_string(&path).expect("text")),
+                _ => {}
+            }
+        }
+    }
+    let places = ["apps", "crates"].map(|place| project().join(place).join(name.replace('_', "-")).join("src"));
+    let directory = places.into_iter().find(|place| place.is_dir())?;
+    let mut all = String::new();
+    read(&directory, &mut all);
+    Some(all)
+}
+
+#[test]
+fn items_of_our_crates_that_the_documents_name_exist() {
+    let mut count = 0;
+    for page in pages() {
+        let text = std::fs::read_to_string(&page).expect("text");
+        for named in text.split('`').filter(|code| code.contains("::")) {
+            let mut parts = named.split("::");
+            let Some(sources) = parts.next().and_then(sources) else { continue };
+            count += 1;
+            for part in parts {
+                let is_there = |kind: &&str| sources.contains(&format!("{kind} {part}"));
+                let found = ["mod", "fn", "struct", "enum", "trait", "type"].iter().any(is_there);
+                assert!(found, "{}: `{named}`: there is no `{part}`", page.display());
+            }
+        }
+    }
+    assert!(count > 20, "{count} items");
 }

@@ -7,28 +7,28 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use crate::common::{eventually, program, stderr, text};
-use crate::steering::Steered;
+use crate::controlled::Controlled;
 
 /// A daemon whose guest 1 plays, under a name with everything that has to be escaped.
-fn measured() -> (Steered, crate::common::Process) {
-    let mut steered = Steered::new("");
-    configure(&steered, "");
-    steered.run();
-    let player = steered.player();
+fn measured() -> (Controlled, crate::common::Process) {
+    let mut controlled = Controlled::new("");
+    configure(&controlled, "");
+    controlled.run();
+    let player = controlled.player();
     let name = "the \"studio\" \\ 1";
     // The tool that writes it has escapes of its own.
-    steered.name(1, &name.replace('\\', "\\\\"));
-    eventually("it is known by its name", || steered.must(&["list"]).contains(name));
-    (steered, player)
+    controlled.name(1, &name.replace('\\', "\\\\"));
+    eventually("it is known by its name", || controlled.must(&["list"]).contains(name));
+    (controlled, player)
 }
 
-fn configure(steered: &Steered, more: &str) {
-    let listen = steered.world.path("metrics.sock");
-    steered.configure(&format!("sink = \"null\"\n{more}[metrics]\nlisten = \"unix:{}\"\n", text(&listen)));
+fn configure(controlled: &Controlled, more: &str) {
+    let listen = controlled.world.path("metrics.sock");
+    controlled.configure(&format!("sink = \"null\"\n{more}[metrics]\nlisten = \"unix:{}\"\n", text(&listen)));
 }
 
-fn connect(steered: &Steered) -> UnixStream {
-    UnixStream::connect(steered.world.path("metrics.sock")).expect("the daemon listens")
+fn connect(controlled: &Controlled) -> UnixStream {
+    UnixStream::connect(controlled.world.path("metrics.sock")).expect("the daemon listens")
 }
 
 /// The metrics in an answer.
@@ -40,8 +40,8 @@ fn body(mut socket: UnixStream) -> String {
     body.to_owned()
 }
 
-fn scrape(steered: &Steered) -> String {
-    let mut socket = connect(steered);
+fn scrape(controlled: &Controlled) -> String {
+    let mut socket = connect(controlled);
     socket.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").expect("asked");
     body(socket)
 }
@@ -59,8 +59,8 @@ fn promtool(arguments: &[&str], input: &str) -> Output {
 
 #[test]
 fn prometheus_own_tool_finds_no_fault_with_the_metrics() {
-    let (steered, _player) = measured();
-    let metrics = scrape(&steered);
+    let (controlled, _player) = measured();
+    let metrics = scrape(&controlled);
     assert!(metrics.contains("name=\"the \\\"studio\\\" \\\\ 1\"") && metrics.contains("_bucket{"), "{metrics}");
     let checked = promtool(&["check", "metrics"], &metrics);
     assert_eq!((checked.status.code(), stderr(&checked).as_str()), (Some(0), ""), "{metrics}");
@@ -86,12 +86,12 @@ fn samples(metrics: &str) -> BTreeMap<&str, f64> {
 
 #[test]
 fn metrics_go_on_through_a_reload() {
-    let (steered, _player) = measured();
-    let before = scrape(&steered);
-    let mut half = connect(&steered);
+    let (controlled, _player) = measured();
+    let before = scrape(&controlled);
+    let mut half = connect(&controlled);
     half.write_all(b"GET /metrics HT").expect("asked");
-    configure(&steered, "volume-db = -20.0\n");
-    steered.must(&["reload"]);
+    configure(&controlled, "volume-db = -20.0\n");
+    controlled.must(&["reload"]);
     half.write_all(b"TP/1.1\r\n\r\n").expect("asked");
     let after = body(half);
     let (before, after) = (samples(&before), samples(&after));
@@ -109,5 +109,5 @@ fn metrics_go_on_through_a_reload() {
     let start = "process_start_time_seconds";
     assert!(of(&after, start).len() == 1 && of(&before, start) == of(&after, start), "the same daemon");
     assert_eq!(of(&after, "vsndd_stream_volume_decibels"), [-20.0, -20.0], "it was read again");
-    assert!(samples(&scrape(&steered)).len() == after.len(), "another asks");
+    assert!(samples(&scrape(&controlled)).len() == after.len(), "another asks");
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::common::{Process, RECORDING, World, eventually, samples, signal, stderr, text};
-use crate::steering::Steered;
+use crate::controlled::Controlled;
 use sound_servers::{Kind, Server};
 use xen::{Access, DomainId, EventChannel, Granted};
 
@@ -240,25 +240,25 @@ fn a_worker_loads_what_its_devices_need_and_nothing_else() {
 fn a_stream_is_moved_to_a_device_whose_library_its_worker_has_not() {
     let server = Server::start(Kind::PulseAudio);
     let environment = vec![("PULSE_SERVER", server.address())];
-    let steered = Steered::within("sink = \"null\"\n", vec!["--sandbox", "on"], environment);
-    let mut player = steered.player();
-    let worker = || steered.world.workers(steered.daemon.as_ref().expect("runs"));
+    let controlled = Controlled::within("sink = \"null\"\n", vec!["--sandbox", "on"], environment);
+    let mut player = controlled.player();
+    let worker = || controlled.world.workers(controlled.daemon.as_ref().expect("runs"));
     let first = worker();
     // Another guest's device is none of this worker's business.
-    steered.configure("sink = \"null\"\n[[rule]]\ndomain = 7\nsink = \"alsa:pulse\"\n");
-    steered.must(&["reload"]);
-    steered.must(&["list"]);
+    controlled.configure("sink = \"null\"\n[[rule]]\ndomain = 7\nsink = \"alsa:pulse\"\n");
+    controlled.must(&["reload"]);
+    controlled.must(&["list"]);
     assert_eq!(worker(), first);
     let recording = server.record();
     let heard = || recording.bytes().iter().filter(|byte| **byte != 0).count();
-    steered.must(&["move", "1/0/0/0", "alsa:pulse"]);
+    controlled.must(&["move", "1/0/0/0", "alsa:pulse"]);
     eventually("the server hears it", || heard() > 48_000);
     let second = worker();
     assert!(second != first && libraries_of(second[0]).contains("libasound_module_pcm_pulse.so"));
     // From now on the guest's worker has all that it needs.
-    steered.must(&["move", "1/0/0/0", "null"]);
+    controlled.must(&["move", "1/0/0/0", "null"]);
     let before = heard();
-    steered.must(&["move", "1/0/0/0", "alsa:pulse"]);
+    controlled.must(&["move", "1/0/0/0", "alsa:pulse"]);
     eventually("the server hears it again", || heard() > before + 48_000);
     assert_eq!(worker(), second);
     assert_eq!(player.0.try_wait().expect("child"), None, "the guest plays all the time");

@@ -139,7 +139,7 @@ fn a_guest_whose_worker_ends_again_and_again_waits_longer_each_time() {
 }
 
 #[test]
-fn what_was_decided_about_a_guest_holds_for_its_next_worker_and_so_do_its_figures() {
+fn overrides_and_metrics_of_a_guest_go_on_with_its_next_worker() {
     let (world, _daemon) = two_guests(&[]);
     vsnd(&world, &["mute", "1"]);
     let killed = worker(&world, 1).expect("served");

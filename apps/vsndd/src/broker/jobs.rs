@@ -99,7 +99,7 @@ impl Jobs {
     }
 
     /// Returns true if the metrics are being asked for.
-    pub(super) fn has_figures(&self) -> bool {
+    pub(super) fn has_metrics(&self) -> bool {
         self.open.values().any(|job| matches!(job.purpose, Purpose::Metrics))
     }
 

@@ -25,7 +25,7 @@ impl Daemon {
     pub(super) fn remember(&mut self, directory: PathBuf) {
         let (kept, warning) = Kept::read(&directory);
         self.kept = kept;
-        self.steering.state = Some(directory);
+        self.controls.state = Some(directory);
         if let Some(warning) = warning {
             warn!("{warning}");
             self.journal.push(EventKind::Reload, Subject::default(), warning);
@@ -37,7 +37,7 @@ impl Daemon {
 
     /// Writes the overrides to their directory. A failure is logged, and returned as text for the end of an answer.
     pub(super) fn keep(&self) -> String {
-        let Some(directory) = &self.steering.state else { return String::new() };
+        let Some(directory) = &self.controls.state else { return String::new() };
         match self.kept.write(directory) {
             Ok(()) => String::new(),
             Err(error) => {

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_passed_on_whole_and_without_what_steers_a_terminal() {
+    fn lines_are_passed_on_whole_and_without_what_controls_a_terminal() {
         let ((mut log, mut worker), mut limit, mut heard) = (log(), Limit::default(), Vec::new());
         worker.write_all(b"one\ntw").unwrap();
         assert!(!log.relay_to(&mut heard, &mut limit, 0));

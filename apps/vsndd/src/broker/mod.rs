@@ -4,12 +4,12 @@
 //! pages, channels and nodes of that guest. Where a worker ends, hangs or breaks, another is started and the guest
 //! connects again. Other guests do not notice.
 
+mod controls;
 mod jobs;
 mod keeping;
 mod launch;
 mod log;
 mod plugins;
-mod steering;
 mod worker;
 mod workers;
 
@@ -34,10 +34,10 @@ use crate::server::{Control, Metrics};
 use crate::service::{self, Watchdog};
 use crate::totals::Totals;
 
+use controls::Controls;
 use jobs::Jobs;
 pub use launch::{Launch, Processes, Running};
 use log::Limit;
-use steering::Steering;
 use worker::{Remains, Worker};
 use workers::LEAVING_NS;
 
@@ -71,7 +71,7 @@ pub struct Daemon {
     /// Overrides of guests.
     kept: Kept,
     journal: Journal,
-    steering: Steering,
+    controls: Controls,
     poller: Poller,
     watchdog: Watchdog,
     workers: BTreeMap<DomainId, Worker>,
@@ -129,7 +129,7 @@ impl Daemon {
             settings,
             kept: Kept::default(),
             journal,
-            steering: Steering::default(),
+            controls: Controls::default(),
             poller,
             watchdog: Watchdog::from_env(),
             workers: BTreeMap::new(),
@@ -193,7 +193,7 @@ impl Daemon {
                 STORE_TOKEN => self.read_store(),
                 // Served below, together with the workers' views of the store.
                 HUB_TOKEN => {}
-                token if token >= METRICS_TOKEN => self.steering_woke(token, now_ns),
+                token if token >= METRICS_TOKEN => self.controls_woke(token, now_ns),
                 token => self.worker_woke(token, now_ns),
             }
         }
@@ -207,7 +207,7 @@ impl Daemon {
             self.see_off(now_ns);
             self.expire_overrides(now_ns);
             self.serve_dirty(now_ns);
-            self.serve_steering(now_ns);
+            self.serve_controls(now_ns);
             self.watchdog.alive(now_ns);
         }
         Ok(ended)
@@ -215,7 +215,7 @@ impl Daemon {
 
     fn next_wake_ns(&self) -> Option<u64> {
         let busy = self.workers.values().any(Worker::is_busy);
-        if busy || self.hub_is_busy || !self.dirty.is_empty() || self.store.has_events() || self.steering.is_busy() {
+        if busy || self.hub_is_busy || !self.dirty.is_empty() || self.store.has_events() || self.controls.is_busy() {
             return Some(0);
         }
         let workers = self.workers.values().map(Worker::next_wake_ns);
@@ -223,7 +223,7 @@ impl Daemon {
         let held_off = self.held_off.values().map(|(_, until_ns)| *until_ns).filter(|until_ns| *until_ns != u64::MAX);
         let others = [
             self.watchdog.next_wake_ns(),
-            self.steering.next_wake_ns(),
+            self.controls.next_wake_ns(),
             self.jobs.next_wake_ns(),
             leaving,
             self.next_end_ns(),

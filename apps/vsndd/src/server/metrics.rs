@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_come_in_the_format_that_the_scraper_reads() {
+    fn metrics_come_in_the_format_that_the_scraper_reads() {
         let exposition = "# HELP vsndd_x Help text.\n# TYPE vsndd_x counter\nvsndd_x_total 1\n# UNIT vsndd_y seconds\n\
                        # TYPE vsndd_y gauge\nvsndd_y 2\n# EOF\n";
         let ask = |accept: &str| ask(&format!("GET /metrics HTTP/1.1\r\n{accept}\r\n"), exposition);
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn only_figures_are_given() {
+    fn only_metrics_are_given() {
         let ask = |request: &str| ask(request, "vsndd_x 1\n");
         assert!(
             ask("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -256,7 +256,7 @@ impl GuestStream<V0> {
         let Opening { direction, response } = self.underway.take()?;
         let Ok(pace) = outcome else { return Some(self.refused(response)) };
         self.core.start(direction, pace, turn.now_ns);
-        self.host.steer(&mut self.core, turn, |stream| stream.start());
+        self.host.operate(&mut self.core, turn, |stream| stream.start());
         self.change_gain();
         // An earlier change had no effect, because the core had no direction.
         self.host.change(self.own.endpoint(Some(direction)), &mut self.core, turn);

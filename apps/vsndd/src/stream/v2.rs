@@ -262,11 +262,11 @@ impl GuestStream<V2> {
                     Err(errno) => self.refused(response, errno),
                 }
             }
-            Outcome::Started(response) => self.steer(response, turn, |stream| stream.start()),
-            Outcome::Paused(response) => self.steer(response, turn, |stream| stream.pause(true)),
-            Outcome::Resumed(response) => self.steer(response, turn, |stream| stream.pause(false)),
+            Outcome::Started(response) => self.operate(response, turn, |stream| stream.start()),
+            Outcome::Paused(response) => self.operate(response, turn, |stream| stream.pause(true)),
+            Outcome::Resumed(response) => self.operate(response, turn, |stream| stream.pause(false)),
             Outcome::Stopped(response) => {
-                let response = self.steer(response, turn, |stream| stream.stop());
+                let response = self.operate(response, turn, |stream| stream.stop());
                 self.tell_position(turn);
                 response
             }
@@ -373,13 +373,13 @@ impl GuestStream<V2> {
         }
     }
 
-    fn steer(
+    fn operate(
         &mut self,
         response: Response,
         turn: &mut Turn<'_>,
         act: impl FnOnce(&mut dyn HostStream) -> Result<(), host_audio::Error>,
     ) -> Response {
-        self.host.steer(&mut self.core, turn, act);
+        self.host.operate(&mut self.core, turn, act);
         response
     }
 

@@ -242,19 +242,19 @@ proptest! {
     fn cur_pos_no_report_breaks_the_arithmetic(capture: bool, steps in prop::collection::vec(step(), 0..60)) {
         let direction = if capture { Direction::Capture } else { Direction::Playback };
         let mut cursor = cursor(direction);
-        let (mut total, mut reported, mut anew) = (0, 0, false);
+        let (mut total, mut reported, mut restarted) = (0, 0, false);
         for step in steps {
             match step {
                 Step::Append(bytes) => { append(&mut cursor, bytes); }
                 Step::Anywhere(span) => cursor.submitted(span),
                 Step::Report(position) => {
                     if cursor.report(position).is_ok() {
-                        prop_assert!(position >= reported || anew);
-                        (reported, anew) = (position, false);
+                        prop_assert!(position >= reported || restarted);
+                        (reported, restarted) = (position, false);
                     }
                 }
                 Step::Stop => cursor.stop(),
-                Step::Stopped => { cursor.stopped(); anew = true; }
+                Step::Stopped => { cursor.stopped(); restarted = true; }
             }
             prop_assert!(cursor.total() >= total);
             total = cursor.total();

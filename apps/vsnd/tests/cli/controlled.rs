@@ -12,14 +12,14 @@ use sound_servers::{Kind, Server};
 use crate::common::{Process, World, eventually, program, stderr, text};
 
 /// A daemon with a configuration that can be changed.
-pub struct Steered {
+pub struct Controlled {
     pub world: World,
     pub daemon: Option<Process>,
     arguments: Vec<&'static str>,
     environment: Vec<(&'static str, String)>,
 }
 
-impl Steered {
+impl Controlled {
     pub fn new(config: &str) -> Self {
         Self::within(config, Vec::new(), Vec::new())
     }
@@ -27,10 +27,10 @@ impl Steered {
     /// A daemon with these arguments and environment variables.
     pub fn within(config: &str, arguments: Vec<&'static str>, environment: Vec<(&'static str, String)>) -> Self {
         let world = World::new();
-        let mut steered = Self { world, daemon: None, arguments, environment };
-        steered.configure(config);
-        steered.run();
-        steered
+        let mut controlled = Self { world, daemon: None, arguments, environment };
+        controlled.configure(config);
+        controlled.run();
+        controlled
     }
 
     /// Ends the daemon, if it runs, and starts it.
@@ -104,16 +104,16 @@ impl Steered {
 #[test]
 fn a_running_stream_is_moved_to_a_server_and_away_again() {
     let server = Server::start(Kind::PulseAudio);
-    let steered = Steered::new("sink = \"null\"\n");
-    let _player = steered.player();
+    let controlled = Controlled::new("sink = \"null\"\n");
+    let _player = controlled.player();
     let recording = server.record();
     let heard = || recording.bytes().iter().filter(|byte| **byte != 0).count();
     assert_eq!(heard(), 0);
-    steered.configure(&format!("sink = \"{}\"\n", server.sink()));
-    steered.must(&["reload"]);
+    controlled.configure(&format!("sink = \"{}\"\n", server.sink()));
+    controlled.must(&["reload"]);
     eventually("the server hears it", || heard() > 48_000);
-    steered.configure("sink = \"null\"\n");
-    steered.must(&["reload"]);
+    controlled.configure("sink = \"null\"\n");
+    controlled.must(&["reload"]);
     let quiet = || {
         let before = heard();
         let length = recording.bytes().len();
@@ -121,7 +121,7 @@ fn a_running_stream_is_moved_to_a_server_and_away_again() {
         heard() == before
     };
     eventually("the server hears it no more", quiet);
-    let listed = steered.must(&["list"]);
+    let listed = controlled.must(&["list"]);
     assert!(listed.contains("1 running") && listed.contains("null"), "{listed}");
 }
 
@@ -131,12 +131,12 @@ fn what_the_hosts_user_sets_for_a_guest_outlives_the_daemon_and_the_guest() {
         let server = Server::start_remembering(kind);
         server.pactl(&["load-module", "module-null-sink", "sink_name=other", "channels=2", "rate=48000"]);
         server.pactl(&["set-default-sink", "out"]);
-        let mut steered = Steered::new(&format!("sink = \"pulse@{}\"\n", server.address()));
-        let named = |domain: u16| steered.name(domain, "studio");
+        let mut controlled = Controlled::new(&format!("sink = \"pulse@{}\"\n", server.address()));
+        let named = |domain: u16| controlled.name(domain, "studio");
         named(1);
-        steered.world.attach(2);
+        controlled.world.attach(2);
         named(2);
-        steered.run();
+        controlled.run();
         let guest = || {
             let inputs = server.pactl(&["list", "sink-inputs"]);
             inputs
@@ -151,7 +151,7 @@ fn what_the_hosts_user_sets_for_a_guest_outlives_the_daemon_and_the_guest() {
             guest()
                 .is_some_and(|input| input.contains(" 25% ") && input.contains("Mute: yes") && input.contains(&other))
         };
-        let player = steered.player();
+        let player = controlled.player();
         eventually("the guest is on the server", || guest().is_some());
         let input = guest().and_then(|input| input.lines().next().map(str::to_owned)).expect("its number");
         server.pactl(&["set-sink-input-volume", &input, "25%"]);
@@ -168,7 +168,7 @@ fn what_the_hosts_user_sets_for_a_guest_outlives_the_daemon_and_the_guest() {
             as_it_was_left()
         });
         eventually("that is told", || {
-            let status: serde_json::Value = serde_json::from_str(&steered.must(&["list", "--json"])).expect("JSON");
+            let status: serde_json::Value = serde_json::from_str(&controlled.must(&["list", "--json"])).expect("JSON");
             let streams =
                 status["guests"].as_array().into_iter().flatten().map(|guest| &guest["cards"][0]["streams"][0]);
             let told = |stream: &serde_json::Value| {
@@ -178,12 +178,12 @@ fn what_the_hosts_user_sets_for_a_guest_outlives_the_daemon_and_the_guest() {
             streams.into_iter().any(told)
         });
 
-        steered.run();
+        controlled.run();
         let is_another = || guest().is_some_and(|found| found.lines().next() != Some(&input));
         eventually("the daemon has it as it was left", || is_another() && as_it_was_left());
         drop(player);
         eventually("the guest is gone", || guest().is_none());
-        let _player = steered.player_of("2");
+        let _player = controlled.player_of("2");
         eventually("the guest that starts again has it as it was left", as_it_was_left);
     }
 }
@@ -200,13 +200,13 @@ fn what_the_hosts_user_sets_for_a_guest_behind_alsas_plugin_concerns_that_guest_
             environment.push(("ALSA_CONFIG_PATH", text(configuration.path()).to_owned()));
         }
         // PipeWire's plugin is out of the sandbox's reach.
-        let mut steered =
-            Steered::within(&format!("sink = \"alsa:{plugin}\"\n"), vec!["--sandbox", "off"], environment);
-        (2..=3).for_each(|domain| steered.world.attach(domain));
+        let mut controlled =
+            Controlled::within(&format!("sink = \"alsa:{plugin}\"\n"), vec!["--sandbox", "off"], environment);
+        (2..=3).for_each(|domain| controlled.world.attach(domain));
         for (domain, name) in [(1, "studio"), (2, "studio"), (3, "phone")] {
-            steered.name(domain, name);
+            controlled.name(domain, name);
         }
-        steered.run();
+        controlled.run();
         let volume_of = |name: &str| {
             let inputs = server.pactl(&["list", "sink-inputs"]);
             let input = inputs.split("Sink Input #").find(|input| input.contains(&format!("\"vsnd: {name}\"")))?;
@@ -215,7 +215,7 @@ fn what_the_hosts_user_sets_for_a_guest_behind_alsas_plugin_concerns_that_guest_
             Some((number, volume))
         };
         let has = |name: &str, wanted: &str| volume_of(name).is_some_and(|(_, volume)| volume == wanted);
-        let player = steered.player_of("1");
+        let player = controlled.player_of("1");
         eventually("the guest is on the server", || has("studio", "100"));
         // WirePlumber may set a new stream to what it remembers only after the stream can be seen, and ALSA's plugin
         // makes another stream after it ran dry: the user sets it again then.
@@ -226,36 +226,36 @@ fn what_the_hosts_user_sets_for_a_guest_behind_alsas_plugin_concerns_that_guest_
         });
         drop(player);
         eventually("the guest is gone", || volume_of("studio").is_none());
-        let player = steered.player_of("3");
+        let player = controlled.player_of("3");
         eventually("another guest is as it was", || has("phone", "100"));
         drop(player);
         eventually("that is gone, too", || volume_of("phone").is_none());
-        let _player = steered.player_of("2");
+        let _player = controlled.player_of("2");
         eventually("the guest that starts again has it as it was left", || has("studio", "25"));
     }
 }
 
 #[test]
 fn commands_take_effect_and_say_what_became_of_them() {
-    let steered = Steered::new("sink = \"null\"\n");
-    let _player = steered.player();
-    assert!(steered.must(&["volume", "1/0/0/0", "=-6dB"]).contains("-6"));
-    steered.must(&["mute", "1"]);
-    steered.must(&["allow-capture", "1"]);
-    let listed = steered.must(&["list", "--json"]);
+    let controlled = Controlled::new("sink = \"null\"\n");
+    let _player = controlled.player();
+    assert!(controlled.must(&["volume", "1/0/0/0", "=-6dB"]).contains("-6"));
+    controlled.must(&["mute", "1"]);
+    controlled.must(&["allow-capture", "1"]);
+    let listed = controlled.must(&["list", "--json"]);
     let status: serde_json::Value = serde_json::from_str(&listed).expect("JSON");
     let streams = &status["guests"][0]["cards"][0]["streams"];
     assert!(streams[0].is_object(), "{listed}");
     assert_eq!((&streams[0]["volume_db"], &streams[0]["muted"]), (&(-6.0).into(), &true.into()));
     assert_eq!(streams[1]["permitted"], true);
-    let unknown = steered.vsnd(&["mute", "nobody"]);
+    let unknown = controlled.vsnd(&["mute", "nobody"]);
     assert_eq!(unknown.status.code(), Some(5));
     assert!(stderr(&unknown).contains("no guest `nobody`"), "{}", stderr(&unknown));
-    steered.configure("sink = \"null\"\nvolume-max-db = \"loud\"\n");
-    let broken = steered.vsnd(&["reload"]);
+    controlled.configure("sink = \"null\"\nvolume-max-db = \"loud\"\n");
+    let broken = controlled.vsnd(&["reload"]);
     assert_eq!(broken.status.code(), Some(3));
     assert!(stderr(&broken).contains("vsndd.toml:2:17\n"), "{}", stderr(&broken));
-    let events = steered.must(&["events"]);
+    let events = controlled.must(&["events"]);
     for said in ["open ", "audit ", "volume -6 dB, by user ", "capture allowed", "refused, asked by user "] {
         assert!(events.contains(said), "{said} is missing in\n{events}");
     }
@@ -268,16 +268,16 @@ fn the_socket_refuses_who_is_not_of_its_group() {
         eprintln!("left out: only root can be somebody else");
         return;
     }
-    let steered = Steered::new("[control]\ngroup = \"nogroup\"\n");
+    let controlled = Controlled::new("[control]\ngroup = \"nogroup\"\n");
     // Everybody may reach the socket, and run the program.
-    for directory in [steered.world.dir.path().to_owned(), steered.world.path("xen")] {
+    for directory in [controlled.world.dir.path().to_owned(), controlled.world.path("xen")] {
         fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).expect("set");
     }
-    let vsnd = steered.world.path("vsnd");
+    let vsnd = controlled.world.path("vsnd");
     fs::copy(program("vsnd"), &vsnd).expect("copied");
     let list = |gid| {
         let mut command = Command::new(&vsnd);
-        command.args(["list", "--xen", &steered.world.spec()]).env_remove("VSND_SOCKET").current_dir("/");
+        command.args(["list", "--xen", &controlled.world.spec()]).env_remove("VSND_SOCKET").current_dir("/");
         command.uid(NOBODY).gid(gid).output().expect("runs")
     };
     let refused = list(1);
@@ -289,92 +289,93 @@ fn the_socket_refuses_who_is_not_of_its_group() {
 
 #[test]
 fn what_the_host_denies_is_listed_as_denied_while_the_guest_goes_on() {
-    let steered = Steered::new("sink = \"null\"\nsource = \"null\"\ncapture = true\nwhen-denied = \"silence\"\n");
-    let path = steered.world.path("heard.wav");
-    let recorder = Process(steered.world.guest(&["record", text(&path), "--seconds", "100"]).spawn().expect("starts"));
-    eventually("the guest records", || steered.must(&["list"]).contains("1 running"));
-    steered.must(&["deny-capture", "1"]);
-    let stream = &steered.streams()[1];
+    let controlled = Controlled::new("sink = \"null\"\nsource = \"null\"\ncapture = true\nwhen-denied = \"silence\"\n");
+    let path = controlled.world.path("heard.wav");
+    let recorder =
+        Process(controlled.world.guest(&["record", text(&path), "--seconds", "100"]).spawn().expect("starts"));
+    eventually("the guest records", || controlled.must(&["list"]).contains("1 running"));
+    controlled.must(&["deny-capture", "1"]);
+    let stream = &controlled.streams()[1];
     assert_eq!((&stream["run"], &stream["permitted"]), (&"running".into(), &false.into()), "{stream}");
     assert!(stream["effective_volume_db"].is_null(), "{stream}");
-    let listed = steered.must(&["list"]);
+    let listed = controlled.must(&["list"]);
     assert!(listed.contains("capture  denied") && listed.contains("0 running"), "{listed}");
     drop(recorder);
 }
 
 #[test]
 fn a_volume_under_a_ceiling_is_listed_as_what_is_heard() {
-    let steered = Steered::new("sink = \"null\"\nvolume-max-db = -12\n");
-    let _player = steered.player();
-    assert!(steered.must(&["list"]).contains("≤-12.0 dB"));
-    assert_eq!(steered.streams()[0]["effective_volume_db"], -12.0);
-    assert!(steered.must(&["volume", "1/0/0/0"]).contains("at most -12.0 dB, which holds it down"));
-    steered.must(&["volume", "1", "=-20dB"]);
-    assert_eq!(steered.streams()[0]["effective_volume_db"], -20.0);
-    assert!(steered.must(&["list"]).contains(" -20.0 dB"));
-    steered.must(&["mute", "1"]);
-    assert!(steered.streams()[0]["effective_volume_db"].is_null());
-    assert!(steered.must(&["list"]).contains("playback muted"));
+    let controlled = Controlled::new("sink = \"null\"\nvolume-max-db = -12\n");
+    let _player = controlled.player();
+    assert!(controlled.must(&["list"]).contains("≤-12.0 dB"));
+    assert_eq!(controlled.streams()[0]["effective_volume_db"], -12.0);
+    assert!(controlled.must(&["volume", "1/0/0/0"]).contains("at most -12.0 dB, which holds it down"));
+    controlled.must(&["volume", "1", "=-20dB"]);
+    assert_eq!(controlled.streams()[0]["effective_volume_db"], -20.0);
+    assert!(controlled.must(&["list"]).contains(" -20.0 dB"));
+    controlled.must(&["mute", "1"]);
+    assert!(controlled.streams()[0]["effective_volume_db"].is_null());
+    assert!(controlled.must(&["list"]).contains("playback muted"));
 }
 
 #[test]
 fn a_wav_sinks_own_file_is_listed_with_the_names_of_card_and_pcm() {
-    let mut steered = Steered::new("");
-    let pattern = format!("{}/{{domain}}.wav", steered.world.dir.path().display());
-    steered.configure(&format!("sink = \"wav:{pattern}\"\n"));
-    fs::write(steered.world.path("1.wav"), "").expect("written");
-    steered.run();
-    let _player = steered.player();
-    let file = format!("wav:{}", steered.world.path("1-2.wav").display());
-    assert_eq!(steered.streams()[0]["device"], file.as_str());
-    let listed = steered.must(&["list"]);
+    let mut controlled = Controlled::new("");
+    let pattern = format!("{}/{{domain}}.wav", controlled.world.dir.path().display());
+    controlled.configure(&format!("sink = \"wav:{pattern}\"\n"));
+    fs::write(controlled.world.path("1.wav"), "").expect("written");
+    controlled.run();
+    let _player = controlled.player();
+    let file = format!("wav:{}", controlled.world.path("1-2.wav").display());
+    assert_eq!(controlled.streams()[0]["device"], file.as_str());
+    let listed = controlled.must(&["list"]);
     assert!(listed.contains(&file) && listed.contains("card 0 “test”, PCM 0 “test”"), "{listed}");
-    assert!(steered.must(&["events"]).contains(&file));
+    assert!(controlled.must(&["events"]).contains(&file));
 }
 
 #[test]
 fn a_card_without_its_guests_driver_is_told_in_words() {
-    let steered = Steered::new("");
-    let listed = steered.must(&["list"]);
+    let controlled = Controlled::new("");
+    let listed = controlled.must(&["list"]);
     assert!(listed.contains("card 0: waiting for the guest's driver"), "{listed}");
 }
 
 #[test]
 fn a_card_is_disconnected_and_its_guest_may_come_again() {
-    let steered = Steered::new("sink = \"null\"\n");
-    let _player = steered.player();
-    let refused = steered.vsnd(&["disconnect", "1/0/0/0"]);
+    let controlled = Controlled::new("sink = \"null\"\n");
+    let _player = controlled.player();
+    let refused = controlled.vsnd(&["disconnect", "1/0/0/0"]);
     assert_eq!(refused.status.code(), Some(1), "{}", stderr(&refused));
     assert!(stderr(&refused).contains("a card is disconnected as a whole"), "{}", stderr(&refused));
     for nothing in ["2", "1/7"] {
-        assert_eq!(steered.vsnd(&["disconnect", nothing]).status.code(), Some(5), "{nothing}");
+        assert_eq!(controlled.vsnd(&["disconnect", nothing]).status.code(), Some(5), "{nothing}");
     }
-    assert!(steered.must(&["list"]).contains("1 running"), "a refusal disconnects nobody");
-    assert_eq!(steered.must(&["disconnect", "1/0"]), "1/0: disconnected (2 streams)\n");
-    let connections = || steered.card()["connections"].as_u64();
+    assert!(controlled.must(&["list"]).contains("1 running"), "a refusal disconnects nobody");
+    assert_eq!(controlled.must(&["disconnect", "1/0"]), "1/0: disconnected (2 streams)\n");
+    let connections = || controlled.card()["connections"].as_u64();
     eventually("the guest connects again and plays on", || {
-        connections() == Some(2) && steered.must(&["list"]).contains("1 running")
+        connections() == Some(2) && controlled.must(&["list"]).contains("1 running")
     });
-    let events = steered.must(&["events", "--kind", "audit,violation"]);
+    let events = controlled.must(&["events", "--kind", "audit,violation"]);
     assert!(events.contains("1/0      disconnected, by user") && !events.contains("violation"), "{events}");
 }
 
 #[test]
 fn capture_is_not_allowed_on_a_stream_that_plays() {
-    let steered = Steered::new("sink = \"null\"\n");
-    let _player = steered.player();
+    let controlled = Controlled::new("sink = \"null\"\n");
+    let _player = controlled.player();
     for command in ["allow-capture", "deny-capture"] {
-        let refused = steered.vsnd(&[command, "1/0/0/0"]);
+        let refused = controlled.vsnd(&[command, "1/0/0/0"]);
         assert_eq!(refused.status.code(), Some(1), "{}", stderr(&refused));
         assert!(stderr(&refused).contains("`1/0/0/0` is for playback"), "{}", stderr(&refused));
-        assert!(steered.must(&[command, "1"]).contains("1: capture"));
+        assert!(controlled.must(&[command, "1"]).contains("1: capture"));
     }
 }
 
 #[test]
 fn what_the_next_start_refuses_check_and_reload_refuse_now() {
-    let steered = Steered::new("");
-    let file = steered.world.path("vsndd.toml");
+    let controlled = Controlled::new("");
+    let file = controlled.world.path("vsndd.toml");
     let check = |more: &[&str]| {
         let mut command = Command::new(program("vsndd"));
         command.args(["--check-config", "--config", text(&file)]).args(more).env_remove("VSND_XEN");
@@ -386,57 +387,57 @@ fn what_the_next_start_refuses_check_and_reload_refuse_now() {
         ("[metrics]\nlisten = \"unix:/no/such/place/x.sock\"\n", "vsndd.toml:2:10\n"),
         ("snik = \"null\"\ncapture = 1\n", "vsndd.toml:2:11\n"),
     ] {
-        steered.configure(config);
+        controlled.configure(config);
         let mut start = Command::new(program("vsndd"));
-        start.args(["--config", text(&file), "--xen", &steered.world.spec()]).env_remove("VSND_XEN");
-        for output in [check(&[]), steered.vsnd(&["reload"]), start.output().expect("runs")] {
+        start.args(["--config", text(&file), "--xen", &controlled.world.spec()]).env_remove("VSND_XEN");
+        for output in [check(&[]), controlled.vsnd(&["reload"]), start.output().expect("runs")] {
             assert_eq!(output.status.code(), Some(3), "{config}: {}", stderr(&output));
             assert!(stderr(&output).contains(place), "{config}: {}", stderr(&output));
         }
     }
-    steered.configure("[[rule]]\n[[rule]]\n");
+    controlled.configure("[[rule]]\n[[rule]]\n");
     let user = check(&["--user", "no-such-user"]);
     assert_eq!(user.status.code(), Some(3), "{}", stderr(&user));
     let good = check(&[]);
     assert_eq!(good.status.code(), Some(0), "{}", stderr(&good));
     assert_eq!(String::from_utf8_lossy(&good.stdout), format!("{}: 2 rules, understood\n", file.display()));
-    let said = steered.must(&["reload"]);
+    let said = controlled.must(&["reload"]);
     assert_eq!(said, format!("configuration read again: {}: 2 rules\n", file.display()));
 }
 
 #[test]
 fn a_star_mutes_every_guest_and_a_sign_changes_the_volume() {
-    let steered = Steered::new("sink = \"null\"\n");
-    steered.world.attach(2);
-    eventually("both are served", || steered.must(&["list"]).contains("2 guests"));
-    let _player = steered.player();
-    assert!(steered.must(&["mute", "*"]).contains("*: muted (2 connected streams)"));
-    steered.must(&["unmute", "1"]);
-    steered.must(&["volume", "*", "=-20dB"]);
-    let up = steered.must(&["volume", "1/0/0/0", "+3dB"]);
+    let controlled = Controlled::new("sink = \"null\"\n");
+    controlled.world.attach(2);
+    eventually("both are served", || controlled.must(&["list"]).contains("2 guests"));
+    let _player = controlled.player();
+    assert!(controlled.must(&["mute", "*"]).contains("*: muted (2 connected streams)"));
+    controlled.must(&["unmute", "1"]);
+    controlled.must(&["volume", "*", "=-20dB"]);
+    let up = controlled.must(&["volume", "1/0/0/0", "+3dB"]);
     assert!(up.contains("-17 dB"), "{up}");
-    assert_eq!(steered.streams()[0]["volume_db"], -17.0);
-    assert_eq!(steered.streams()[1]["volume_db"], -20.0);
-    let events = steered.must(&["events"]);
+    assert_eq!(controlled.streams()[0]["volume_db"], -17.0);
+    assert_eq!(controlled.streams()[1]["volume_db"], -20.0);
+    let events = controlled.must(&["events"]);
     assert!(events.contains(" 2        muted, by user"), "the other guest as well: {events}");
-    let nobody = steered.vsnd(&["mute", "x*"]);
+    let nobody = controlled.vsnd(&["mute", "x*"]);
     assert_eq!(nobody.status.code(), Some(5), "{}", stderr(&nobody));
 }
 
 #[test]
 fn a_guest_that_is_renamed_while_it_plays_is_known_by_its_new_name() {
     let rules = "sink = \"null\"\n[[rule]]\ndomain = \"quiet\"\nvolume-max-db = -30\n";
-    let steered = Steered::new(rules);
-    steered.world.attach_card(1, "vsnd=[['CARD, short-name=second', 'PCM', 'STREAM, unique-id=q, type=p']]");
-    let _player = steered.player();
-    assert!(steered.streams()[0]["volume_max_db"].is_null());
-    steered.name(1, "quiet");
-    eventually("it is known by a watch", || steered.must(&["list"]).contains("quiet, domain 1"));
-    eventually("its rules hold", || steered.streams()[0]["volume_max_db"] == -30.0);
-    steered.must(&["mute", "quiet"]);
-    steered.name(1, "loud");
-    steered.must(&["reload"]);
-    let listed = steered.must(&["list"]);
+    let controlled = Controlled::new(rules);
+    controlled.world.attach_card(1, "vsnd=[['CARD, short-name=second', 'PCM', 'STREAM, unique-id=q, type=p']]");
+    let _player = controlled.player();
+    assert!(controlled.streams()[0]["volume_max_db"].is_null());
+    controlled.name(1, "quiet");
+    eventually("it is known by a watch", || controlled.must(&["list"]).contains("quiet, domain 1"));
+    eventually("its rules hold", || controlled.streams()[0]["volume_max_db"] == -30.0);
+    controlled.must(&["mute", "quiet"]);
+    controlled.name(1, "loud");
+    controlled.must(&["reload"]);
+    let listed = controlled.must(&["list"]);
     assert!(listed.contains("loud, domain 1") && !listed.contains("quiet"), "one name for both cards: {listed}");
-    assert!(steered.streams()[0]["volume_max_db"].is_null());
+    assert!(controlled.streams()[0]["volume_max_db"].is_null());
 }

@@ -387,7 +387,7 @@ fn the_socket_is_for_the_daemons_user_and_its_group_alone() {
 }
 
 #[test]
-fn figures_are_given_to_prometheus() {
+fn metrics_are_given_to_prometheus() {
     let mut world =
         World::with_config(|dir| format!("[metrics]\nlisten = \"unix:{}\"\n", dir.join("metrics.sock").display()));
     world.attach_playback(GUEST);

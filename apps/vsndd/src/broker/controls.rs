@@ -26,7 +26,7 @@ use crate::service;
 
 /// The sockets and the signal through which the daemon is observed and controlled.
 #[derive(Default)]
-pub(super) struct Steering {
+pub(super) struct Controls {
     control: Option<Control>,
     metrics: Option<Metrics>,
     reload: Option<UnixStream>,
@@ -35,7 +35,7 @@ pub(super) struct Steering {
     pub(super) state: Option<PathBuf>,
 }
 
-impl Steering {
+impl Controls {
     pub(super) fn is_busy(&self) -> bool {
         self.control.as_ref().is_some_and(Control::is_busy)
     }
@@ -52,7 +52,7 @@ impl Daemon {
     ///
     /// # Errors
     /// [`Error::System`].
-    pub fn steered(
+    pub fn add_controls(
         &mut self,
         source: ConfigSource,
         sockets: Sockets,
@@ -60,45 +60,45 @@ impl Daemon {
         reload: UnixStream,
     ) -> Result<(), Error> {
         if let Some((listener, _)) = sockets.control {
-            self.steering.control = Some(Control::new(listener, CONTROL_TOKEN, &self.poller)?);
+            self.controls.control = Some(Control::new(listener, CONTROL_TOKEN, &self.poller)?);
         }
         if let Some(directory) = state {
             self.remember(directory);
         }
         if let Some((listener, address)) = sockets.metrics {
-            self.steering.metrics = Some(Metrics::new(listener, METRICS_TOKEN, &self.poller)?);
+            self.controls.metrics = Some(Metrics::new(listener, METRICS_TOKEN, &self.poller)?);
             info!("metrics are at {address}");
         }
         reload.set_nonblocking(true)?;
         self.poller.add_level(&reload, RELOAD_TOKEN)?;
-        self.steering.reload = Some(reload);
-        self.steering.source = source;
+        self.controls.reload = Some(reload);
+        self.controls.source = source;
         Ok(())
     }
 
     /// Serves one of these descriptors after it became ready.
-    pub(super) fn steering_woke(&mut self, token: u64, now_ns: u64) {
+    pub(super) fn controls_woke(&mut self, token: u64, now_ns: u64) {
         if token == RELOAD_TOKEN {
-            if let Some(signal) = &mut self.steering.reload {
+            if let Some(signal) = &mut self.controls.reload {
                 while matches!(signal.read(&mut [0; 64]), Ok(1..)) {}
             }
             // The outcome is in the log and the journal.
             let _ = self.reload(None, "a signal", now_ns);
-        } else if let Some(control) = &mut self.steering.control
+        } else if let Some(control) = &mut self.controls.control
             && control.woke(token, &self.poller)
         {
-            // `serve_steering` handles the requests.
-        } else if let Some(metrics) = &mut self.steering.metrics {
+            // `serve_controls` handles the requests.
+        } else if let Some(metrics) = &mut self.controls.metrics {
             metrics.woke(token, &self.poller);
         }
     }
 
     /// Answers requests and sends events.
-    pub(super) fn serve_steering(&mut self, now_ns: u64) {
-        if self.steering.metrics.as_ref().is_some_and(Metrics::is_asked) && !self.jobs.has_figures() {
+    pub(super) fn serve_controls(&mut self, now_ns: u64) {
+        if self.controls.metrics.as_ref().is_some_and(Metrics::is_asked) && !self.jobs.has_metrics() {
             self.ask_all(Purpose::Metrics, &Order::Look { levels: false }, now_ns);
         }
-        let requests = self.steering.control.as_mut().map(Control::requests).unwrap_or_default();
+        let requests = self.controls.control.as_mut().map(Control::requests).unwrap_or_default();
         for (client, peer, request) in requests {
             if let Some(reply) = self.answer(client, peer, &request, now_ns) {
                 let follow = matches!(request, Request::Events { follow: true }).then(|| self.journal.count());
@@ -108,17 +108,17 @@ impl Daemon {
         while let Some(job) = self.jobs.take_done(now_ns) {
             self.finish(job, now_ns);
         }
-        if let Some(control) = &mut self.steering.control {
+        if let Some(control) = &mut self.controls.control {
             control.tell(&self.journal);
             control.expire(now_ns);
         }
-        if let Some(metrics) = &mut self.steering.metrics {
+        if let Some(metrics) = &mut self.controls.metrics {
             metrics.expire(now_ns);
         }
     }
 
     fn reply(&mut self, client: ClientId, reply: &Reply, follow: Option<u64>) {
-        if let Some(control) = &mut self.steering.control {
+        if let Some(control) = &mut self.controls.control {
             control.reply(client, reply, follow);
         }
     }
@@ -208,7 +208,7 @@ impl Daemon {
                 #[expect(clippy::cast_precision_loss, reason = "a metric")]
                 let process = Process { started_s: self.started_ms as f64 / 1e3 };
                 let text = exposition(&self.status(), &self.totals(), self.journal.count(), process);
-                if let Some(metrics) = &mut self.steering.metrics {
+                if let Some(metrics) = &mut self.controls.metrics {
                     metrics.give(&text);
                 }
             }
@@ -355,7 +355,7 @@ impl Daemon {
     /// Reads the configuration again. A file with an error changes nothing.
     fn reload(&mut self, client: Option<ClientId>, asked_by: &str, now_ns: u64) -> Result<(), String> {
         service::reloading();
-        let read = self.steering.source.settings().and_then(|settings| Ok((settings.usable()?, settings)));
+        let read = self.controls.source.settings().and_then(|settings| Ok((settings.usable()?, settings)));
         let (config, settings) = match read {
             Ok(read) => read,
             Err(error) => {
@@ -401,7 +401,7 @@ impl Daemon {
             pid: std::process::id(),
             uptime_ms: self.poller.now_ns() / 1_000_000,
             cpu_ms: cpu_ms() + self.past.cpu_ms + self.workers.values().map(|worker| worker.seen.cpu_ms).sum::<u64>(),
-            config: self.steering.source.path(),
+            config: self.controls.source.path(),
             guests,
         }
     }
