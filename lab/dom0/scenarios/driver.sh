@@ -136,6 +136,21 @@ scenario_unbound() {
     [ "$mapped" = 16 ] || fail "$mapped pages of the guest are mapped, expected 16"
 }
 
+# The kernel refuses to make the threads of the channels' interrupts, since it has as many threads as it allows: what was
+# bound before is undone, and nothing is freed that was not requested. Bound again, the driver connects.
+scenario_threads() {
+    world a
+    must_run a "cd /sys/bus/xen/drivers/vsnd_front && most=\$(cat /proc/sys/kernel/threads-max) && dmesg -c > /dev/null
+        (sleep 3; echo \$most > /proc/sys/kernel/threads-max) & sleep 1
+        echo vsnd-0 > unbind; echo 20 > /proc/sys/kernel/threads-max; echo vsnd-0 > bind; wait; dmesg | tail -n 5"
+    note "without threads: $(echo "$OUTPUT" | tr '\n' ' ')"
+    must_run a "no_complaints && cd /sys/bus/xen/drivers/vsnd_front && echo vsnd-0 > unbind; echo vsnd-0 > bind
+        soon 10 [ -e /proc/asound/card0/pcm1c ] && play 0,0 67"
+    heard a 0-0 67
+    note "bound again: $COMPARED"
+    guest_stop a
+}
+
 # goes_on GUEST SEED FRAMES FILE [MISSING]: checks that a player's sound is complete: FILE has the part from the first
 # connection, the newest recording the part from the next one. At most MISSING frames (4800) may be lost, because the
 # first daemon took them without writing them, or be heard twice, because it had not reported their period.
