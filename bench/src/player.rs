@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use guest::{Capture, Card, Config, Playback, Source, Stats};
+use guest::{Capture, Card, ChannelKind, Config, Playback, Stats};
 use rustix::event::epoll;
 use sndif::Format;
 use sndif::store::Direction;
@@ -251,7 +251,7 @@ impl Player {
 
 /// Reads all captured frames, or writes as many whole periods as there is room for.
 fn serve(stream: &mut Stream, sound: &mut [u8], period_bytes: usize) -> Result<()> {
-    let wake = either!(stream, open => open.on_wake(Source::Events))?;
+    let wake = either!(stream, open => open.on_wake(ChannelKind::Events))?;
     let room = wake.available_bytes as usize;
     match stream {
         Stream::Capture(capture) => {

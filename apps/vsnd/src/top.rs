@@ -1,15 +1,15 @@
 //! `vsnd top`: the daemon's streams on a live screen.
 //!
 //! [`model`] selects from the daemon's status what is worth showing, [`keys`] turns keys into requests, [`view`] draws:
-//! all three without a terminal, a socket or a clock. [`link`] talks to the daemon in a thread of its own, so that a
+//! all three without a terminal, a socket or a clock. [`connection`] talks to the daemon in a thread of its own, so that a
 //! daemon that hangs does not make the screen hang; [`screen`] has the terminal.
 
 mod arrange;
 mod ascii;
 mod columns;
+mod connection;
 mod fit;
 mod keys;
-mod link;
 mod meter;
 mod model;
 mod rates;

@@ -130,19 +130,19 @@ impl Card {
         let held = connection.update_held();
         drop(connection);
         let shared = Arc::clone(&self.shared);
-        // From here on the link gives transport and mixer back on every path.
+        // From here on the exchange gives transport and mixer back on every path.
         Ok(match wire {
             Wire::V0(transport) => {
-                let link = v0::Link::new(shared, *transport, v0_mixer);
+                let exchange = v0::Exchange::new(shared, *transport, v0_mixer);
                 held?;
-                Box::new(v0::Stream::new(link, info, config)?)
+                Box::new(v0::Stream::new(exchange, info, config)?)
             }
             Wire::V2(transport) => {
                 let mut mixer = mixer.unwrap_or_else(|| Box::new(Mixer::new(features)));
                 mixer.set_features(features);
-                let link = v2::Link::new(shared, index, *transport, mixer);
+                let exchange = v2::Exchange::new(shared, index, *transport, mixer);
                 held?;
-                Box::new(v2::Stream::new(link, info, config)?)
+                Box::new(v2::Stream::new(exchange, info, config)?)
             }
         })
     }

@@ -62,4 +62,4 @@ pub use frontend::{MixerFeatures, NegotiationError, Violation, Wanted as Config}
 pub use histogram::Histogram;
 pub use layout::StreamInfo;
 pub use stats::Stats;
-pub use stream::{Capture, Playback, Playing, Recording, Source, Stream, Wake};
+pub use stream::{Capture, ChannelKind, Playback, Playing, Recording, Stream, Wake};

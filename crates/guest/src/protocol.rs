@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use frontend::Geometry;
 
-use crate::{Error, Result, Source, Stats, StreamInfo, Wake};
+use crate::{ChannelKind, Error, Result, Stats, StreamInfo, Wake};
 
 /// Properties of an open stream that do not depend on the protocol.
 pub(crate) struct Common {
@@ -67,7 +67,7 @@ pub(crate) trait Protocol: Send {
     fn event_fds(&self) -> Result<[BorrowedFd<'_>; 2]> {
         Err(NO_EVENTS)
     }
-    fn on_wake(&mut self, _source: Source) -> Result<Wake> {
+    fn on_wake(&mut self, _channel: ChannelKind) -> Result<Wake> {
         Err(NO_EVENTS)
     }
     fn poll(&mut self) -> Result<Wake> {

@@ -9,9 +9,9 @@ use frontend::Geometry;
 use crate::protocol::Protocol;
 use crate::{Error, Result, Stats, StreamInfo};
 
-/// One of the stream's two event channels.
+/// Kind of a stream's event channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub enum ChannelKind {
     /// Answers have come.
     Ring,
     /// Events have come.
@@ -150,8 +150,8 @@ impl<D> Stream<D> {
     ///
     /// # Errors
     /// [`Error::Lost`], [`Error::Violation`], [`Error::Refused`] for an earlier WRITE or READ.
-    pub fn on_wake(&mut self, source: Source) -> Result<Wake> {
-        self.open.on_wake(source)
+    pub fn on_wake(&mut self, channel: ChannelKind) -> Result<Wake> {
+        self.open.on_wake(channel)
     }
 
     /// The same for what has come whether or not anybody announced it. Never waits.

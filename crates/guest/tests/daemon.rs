@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use guest::{Card, Config, Error, MixerFeatures, Source, Stream};
+use guest::{Card, ChannelKind, Config, Error, MixerFeatures, Stream};
 use host_audio::wav;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use sndif::Format;
@@ -213,7 +213,7 @@ fn one_loop_records_without_blocking_and_the_kernel_counts_one_notification_per_
         let woken_by = epoll::wait(&epoll, &mut woken[..], Some(&timeout)).unwrap();
         assert!(woken_by > 0, "nothing comes any more");
         for event in &woken[..woken_by] {
-            stream.on_wake(if event.data.u64() == 0 { Source::Ring } else { Source::Events }).unwrap();
+            stream.on_wake(if event.data.u64() == 0 { ChannelKind::Ring } else { ChannelKind::Events }).unwrap();
         }
         read += stream.try_read(&mut recorded[read..]).unwrap();
     }

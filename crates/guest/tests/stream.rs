@@ -5,7 +5,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{CONFIG, DUPLEX, Faults, PERIOD, RING, TIMEOUT, captured, machine, ramp, record};
-use guest::{Config, Error, Source};
+use guest::{ChannelKind, Config, Error};
 use rustix::event::{PollFd, PollFlags, poll};
 use sndif::Errno;
 use sndif::store::Direction;
@@ -251,9 +251,9 @@ fn one_loop_can_drive_a_stream_without_blocking() {
         let mut fds = [PollFd::from_borrowed_fd(ring, PollFlags::IN), PollFd::from_borrowed_fd(events, PollFlags::IN)];
         poll(&mut fds, None).unwrap();
         let [ring, events] = fds.map(|fd| !fd.revents().is_empty());
-        for (ready, source) in [(ring, Source::Ring), (events, Source::Events)] {
+        for (ready, kind) in [(ring, ChannelKind::Ring), (events, ChannelKind::Events)] {
             if ready {
-                stream.on_wake(source).unwrap();
+                stream.on_wake(kind).unwrap();
             }
         }
         written += stream.try_write(&sound[written..]).unwrap();

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::client::link::{Link, Sent};
+use crate::client::byte_stream::{ByteStream, Sent};
 use crate::errno::StoreErrno;
 use crate::error::{Error, Result};
 use crate::path::{self, RELEASE_DOMAIN};
@@ -41,7 +41,7 @@ pub struct Scope {
 
 /// The connection to the store and its clients, each with a number.
 pub struct Hub {
-    store: Link,
+    store: ByteStream,
     to_store: Vec<u8>,
     from_store: Decoder,
     clients: BTreeMap<u16, Client>,
@@ -57,7 +57,7 @@ type Watch = (String, Vec<u8>);
 type Admitted = (Vec<u8>, Option<Watch>);
 
 struct Client {
-    link: Link,
+    link: ByteStream,
     scope: Scope,
     from: Decoder,
     to: Vec<u8>,
@@ -86,7 +86,7 @@ impl Hub {
     /// [`Error::Io`] if the descriptor cannot be examined.
     pub fn new(store: OwnedFd) -> Result<Self> {
         Ok(Self {
-            store: Link::from_fd(store)?,
+            store: ByteStream::from_fd(store)?,
             to_store: Vec::new(),
             from_store: Decoder::new(),
             clients: BTreeMap::new(),
@@ -108,7 +108,7 @@ impl Hub {
     pub fn add(&mut self, client: u16, link: OwnedFd, scope: Scope) -> Result<()> {
         self.remove(client);
         let new = Client {
-            link: Link::from_fd(link)?,
+            link: ByteStream::from_fd(link)?,
             scope,
             from: Decoder::new(),
             to: Vec::new(),
@@ -391,7 +391,7 @@ fn asker_of(token: &[u8]) -> Option<(u16, &[u8])> {
 }
 
 /// The next whole message of `link`, if it has come.
-fn next(link: &Link, decoder: &mut Decoder) -> Result<Option<Message>> {
+fn next(link: &ByteStream, decoder: &mut Decoder) -> Result<Option<Message>> {
     if let Some(message) = decoder.next_message()? {
         return Ok(Some(message));
     }
@@ -406,7 +406,7 @@ fn next(link: &Link, decoder: &mut Decoder) -> Result<Option<Message>> {
 }
 
 /// Writes pending bytes as far as possible; returns true if any were written.
-fn flush(link: &Link, pending: &mut Vec<u8>) -> Result<bool> {
+fn flush(link: &ByteStream, pending: &mut Vec<u8>) -> Result<bool> {
     if pending.is_empty() {
         return Ok(false);
     }

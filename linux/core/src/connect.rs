@@ -6,7 +6,7 @@ use sndif::store::node;
 
 use crate::platform::grant;
 use crate::state::Transport;
-use crate::{Boxed, Bus, Error, Pages, PcmStream, Platform, Source, Substream, Text, Writer, v0};
+use crate::{Boxed, Bus, ChannelKind, Error, Pages, PcmStream, Platform, Substream, Text, Writer, v0};
 
 /// Features that the backend announces beyond playing and recording.
 pub fn features<P: Platform>(bus: &impl Bus<P>) -> MixerFeatures {
@@ -35,7 +35,7 @@ pub fn publish<P: Platform, B: Bus<P>>(
                 transport.stream.set_reads_ahead(reads_ahead);
                 v2.attach(transport, features);
             }
-            Substream::V0(v0) => v0::attach(bus, v0, || bus.channel(stream, Source::Ring))?,
+            Substream::V0(v0) => v0::attach(bus, v0, || bus.channel(stream, ChannelKind::Ring))?,
         }
     }
     bus.transaction(&mut |writer| {
@@ -57,8 +57,8 @@ fn transport<P: Platform, B: Bus<P>>(
     Ok(Transport {
         refs: [reference(&ring_page)?, reference(&event_page)?],
         stream: P::Boxed::new(|| Stream::new(v2.info().direction, ring_page, event_page, control_bytes))?,
-        ring: bus.channel(stream, Source::Ring)?,
-        events: bus.channel(stream, Source::Events)?,
+        ring: bus.channel(stream, ChannelKind::Ring)?,
+        events: bus.channel(stream, ChannelKind::Events)?,
         backend,
     })
 }

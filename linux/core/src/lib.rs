@@ -66,7 +66,7 @@ pub use error::Error;
 pub use mixer::{VOLUME_0_DB, VOLUME_MAX};
 pub use pcm::Pcm;
 pub use platform::{
-    Boxed, Bus, Channel, KEPT_MAX, Listener, Lock, LockClass, Pages, Platform, Signal, Source, Stop, Writer,
+    Boxed, Bus, Channel, ChannelKind, KEPT_MAX, Listener, Lock, LockClass, Pages, Platform, Signal, Stop, Writer,
 };
 pub use space::{Space, SpaceCache};
 pub use stream::{PcmStream, Pointer};

@@ -106,9 +106,9 @@ pub trait Channel {
     fn notify(&self);
 }
 
-/// Selection of one of a stream's channels.
+/// Kind of a stream's event channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub enum ChannelKind {
     /// The ring's channel: answers have come.
     Ring,
     /// The event page's channel: events have come.
@@ -195,7 +195,7 @@ pub trait Bus<P: Platform> {
     ///
     /// # Errors
     /// Errors of the hypervisor.
-    fn channel(&self, stream: &Substream<P>, source: Source) -> Result<P::Channel, Error>;
+    fn channel(&self, stream: &Substream<P>, kind: ChannelKind) -> Result<P::Channel, Error>;
 
     /// Writes our `state` node.
     fn set_state(&self, state: XenbusState);

@@ -15,7 +15,7 @@ use sndif::v2::{BackRing, EventProducer, HwParams, Operation, Request, Response,
 use sndif::{Errno, GrantRef, SharedMemory, XenbusState};
 
 use crate::{
-    Boxed, Bus, Channel, Error, Listener, Lock, LockClass, Pages, Platform, Signal, Source, Stop, Substream, Text,
+    Boxed, Bus, Channel, ChannelKind, Error, Listener, Lock, LockClass, Pages, Platform, Signal, Stop, Substream, Text,
     Writer, v0,
 };
 
@@ -615,8 +615,8 @@ impl<P: Platform<Channel = TestChannel>> Bus<P> for TestBus {
     fn transaction(&self, write: &mut dyn FnMut(&Self) -> Result<(), Error>) -> Result<(), Error> {
         write(self)
     }
-    fn channel(&self, stream: &Substream<P>, source: Source) -> Result<TestChannel, Error> {
-        Ok(TestChannel(u32::from(stream.number()) * 2 + u32::from(source == Source::Events)))
+    fn channel(&self, stream: &Substream<P>, kind: ChannelKind) -> Result<TestChannel, Error> {
+        Ok(TestChannel(u32::from(stream.number()) * 2 + u32::from(kind == ChannelKind::Events)))
     }
     fn set_state(&self, _state: XenbusState) {}
 }

@@ -4,7 +4,7 @@
 use core::ffi::CStr;
 use core::ptr::NonNull;
 
-use driver::{Bus, Channel, Error, Source, Substream, Text, Writer};
+use driver::{Bus, Channel, ChannelKind, Error, Substream, Text, Writer};
 use sndif::XenbusState;
 
 use crate::{Kernel, ffi};
@@ -99,13 +99,13 @@ impl Bus<Kernel> for KernelBus {
         Err(Error::Busy)
     }
 
-    fn channel(&self, stream: &Substream<Kernel>, source: Source) -> Result<KernelChannel, Error> {
+    fn channel(&self, stream: &Substream<Kernel>, kind: ChannelKind) -> Result<KernelChannel, Error> {
         let mut port = 0;
         let stream = core::ptr::from_ref(stream).cast();
         // SAFETY: the device lives, and `port` can be written. The channel uses the stream until it is closed: a stream
         // is made in its place in the sound's `KVec`, whose values never move, and closes its channels when it is
         // dropped.
-        let channel = unsafe { ffi::vsnd_channel_new(self.device(), stream, source == Source::Events, &mut port) };
+        let channel = unsafe { ffi::vsnd_channel_new(self.device(), stream, kind == ChannelKind::Events, &mut port) };
         // The upper 4095 addresses are negative error numbers.
         let error = channel.addr().cast_signed();
         match NonNull::new(channel) {

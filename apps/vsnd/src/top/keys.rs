@@ -4,7 +4,7 @@ use ::control::{Part, Request, Target};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEventKind};
 
 use super::arrange::Arrangement;
-use super::model::{Link, Message, Model};
+use super::model::{Connection, Message, Model};
 use super::row::{Row, plays};
 use crate::control::change::VOLUME_DB;
 use crate::text;
@@ -121,11 +121,13 @@ fn go(model: &mut Model, select: impl FnOnce(&mut Model)) {
 
 /// Asks for `request` about the selected stream, or shows the reason why there is nothing to be asked.
 fn ask(model: &mut Model, request: impl FnOnce(&Row) -> Result<Request, String>) -> Action {
-    let request = match (&model.link, model.selected()) {
-        (Link::Gone(_) | Link::Waiting, _) => Err("nothing was changed: the daemon does not answer".to_owned()),
-        (Link::Up, None) if model.rows.is_empty() => Err("there is no stream".to_owned()),
-        (Link::Up, None) => Err("nothing was changed: no stream is selected; Up or Down selects one".to_owned()),
-        (Link::Up, Some(row)) => request(row),
+    let request = match (&model.connection, model.selected()) {
+        (Connection::Gone(_) | Connection::Waiting, _) => {
+            Err("nothing was changed: the daemon does not answer".to_owned())
+        }
+        (Connection::Up, None) if model.rows.is_empty() => Err("there is no stream".to_owned()),
+        (Connection::Up, None) => Err("nothing was changed: no stream is selected; Up or Down selects one".to_owned()),
+        (Connection::Up, Some(row)) => request(row),
     };
     match request {
         Ok(request) => {
@@ -145,8 +147,8 @@ fn disconnect(model: &mut Model, sure: Option<&Target>) -> Action {
         let part = Part { pcm: None, stream: None, ..row.target.part };
         Target { part, ..row.target.clone() }
     });
-    match (&model.link, card) {
-        (Link::Up, Some(card)) if sure != Some(&card) => {
+    match (&model.connection, card) {
+        (Connection::Up, Some(card)) if sure != Some(&card) => {
             model.message = Message::Sure(card);
             Action::Nothing
         }

@@ -8,7 +8,7 @@ use ::control::{Request, Status, Stream, Target};
 use sndif::store::StreamAddress;
 
 use super::arrange::Arrangement;
-use super::link::Report;
+use super::connection::Report;
 use super::meter::Meter;
 use super::rates::Rates;
 use super::row::{Row, is_open};
@@ -26,7 +26,7 @@ pub(super) enum Message {
 
 /// State of the connection to the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Link {
+pub(super) enum Connection {
     /// The daemon has not been asked yet.
     Waiting,
     Up,
@@ -37,7 +37,7 @@ pub(super) enum Link {
 /// Everything that the screen shows.
 #[derive(Debug)]
 pub(super) struct Model {
-    pub(super) link: Link,
+    pub(super) connection: Connection,
     /// The last status; kept when the daemon is gone.
     pub(super) status: Status,
     pub(super) rows: Vec<Row>,
@@ -59,7 +59,7 @@ pub(super) struct Model {
 impl Model {
     pub(super) fn new() -> Self {
         Self {
-            link: Link::Waiting,
+            connection: Connection::Waiting,
             status: Status::default(),
             rows: Vec::new(),
             others: Vec::new(),
@@ -74,7 +74,7 @@ impl Model {
         }
     }
 
-    /// Takes a report of the link at `now`, counted from a fixed moment.
+    /// Takes a report of the connection at `now`, counted from a fixed moment.
     pub(super) fn take(&mut self, report: Report, now: Duration) {
         match report {
             // A status from before a request of ours was done would show the old volume again.
@@ -88,7 +88,7 @@ impl Model {
                 };
             }
             Report::Gone(reason) => {
-                self.link = Link::Gone(text::plain(&reason));
+                self.connection = Connection::Gone(text::plain(&reason));
                 self.meters.clear();
                 self.rates = Rates::default();
                 self.rows.iter_mut().for_each(|row| row.notifications = None);
@@ -97,10 +97,10 @@ impl Model {
     }
 
     fn show(&mut self, status: Status, now: Duration) {
-        if matches!(self.link, Link::Gone(_)) {
+        if matches!(self.connection, Connection::Gone(_)) {
             self.message = Message::Done("the daemon is back".to_owned());
         }
-        let is_first = std::mem::replace(&mut self.link, Link::Up) == Link::Waiting;
+        let is_first = std::mem::replace(&mut self.connection, Connection::Up) == Connection::Waiting;
         self.rates.update(&status);
         self.meters.retain(|id, _| status.streams().any(|(other, _)| other == *id));
         for (id, stream) in status.streams() {

@@ -15,8 +15,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::ascii;
+use super::connection::{self, Report};
 use super::keys::{self, Action};
-use super::link::{self, Report};
 use super::model::Model;
 use super::view::{Palette, View};
 
@@ -58,7 +58,7 @@ pub(super) fn run(path: PathBuf, client: Client, interval: Duration) -> Result<E
     })?;
     spawn(&happened, |tell| while tell(Happening::Terminal(event::read())) {})?;
     spawn(&happened, move |tell| {
-        link::run(&path, client, interval, &asked, |report| tell(Happening::Reported(report)));
+        connection::run(&path, client, interval, &asked, |report| tell(Happening::Reported(report)));
     })?;
 
     let start = Instant::now();

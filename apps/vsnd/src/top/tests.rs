@@ -8,8 +8,8 @@ use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEventKind};
 use ratatui::style::Color;
 
+use super::connection::Report;
 use super::keys::{self, Action};
-use super::link::Report;
 use super::model::{Message, Model};
 use super::view::{Palette, View};
 

@@ -12,7 +12,7 @@ use ratatui::widgets::{Block, Clear, Paragraph};
 use super::ascii;
 use super::fit::{cut, wrap};
 use super::keys;
-use super::model::{Link, Message, Model};
+use super::model::{Connection, Message, Model};
 use super::row::{Row, is_open};
 use crate::text;
 
@@ -79,10 +79,10 @@ impl View {
     fn header(&self, frame: &mut Frame<'_>, area: Rect, model: &Model) {
         let columns = usize::from(area.width).saturating_sub(2);
         let status = &model.status;
-        let (text, style) = match &model.link {
-            Link::Waiting => ("asking the daemon".to_owned(), self.palette.dim),
-            Link::Gone(reason) => (cut(&format!("TRYING AGAIN: {reason}"), columns), self.palette.bad),
-            Link::Up => {
+        let (text, style) = match &model.connection {
+            Connection::Waiting => ("asking the daemon".to_owned(), self.palette.dim),
+            Connection::Gone(reason) => (cut(&format!("TRYING AGAIN: {reason}"), columns), self.palette.bad),
+            Connection::Up => {
                 let running = status.streams().filter(|(_, stream)| text::runs(stream)).count();
                 let cpu = model.rates.cpu_percent().map_or_else(|| "-".to_owned(), |cpu| format!("{cpu:.1}"));
                 let fields = vec![

@@ -7,7 +7,7 @@ use sndif::SharedMemory;
 use sndif::v0::Operation;
 use xen::Granted;
 
-use super::link::name;
+use super::exchange::name;
 use crate::{Error, Result};
 
 #[derive(Default)]

@@ -9,7 +9,7 @@ use sndif::store::Direction;
 use sndif::v0::{Level, OpenParams, Operation, Transfer};
 use xen::Access;
 
-use super::link::Link;
+use super::exchange::Exchange;
 use crate::protocol::{Common, Protocol};
 use crate::wait::RECOVERY_TIMEOUT;
 use crate::{Config, Error, Result, Stats, StreamInfo, quarantine};
@@ -20,7 +20,7 @@ const READS: u32 = 2;
 /// An open stream.
 pub(crate) struct Stream {
     common: Common,
-    link: Link,
+    exchange: Exchange,
     transfers: Transfers,
     /// Written frames that a new connection has yet to be given.
     requeue: Vec<Vec<u8>>,
@@ -29,31 +29,31 @@ pub(crate) struct Stream {
 
 impl Stream {
     /// A stream whose sizes are chosen, and which is to be opened.
-    pub(crate) fn new(link: Link, info: StreamInfo, config: &Config) -> Result<Self> {
+    pub(crate) fn new(exchange: Exchange, info: StreamInfo, config: &Config) -> Result<Self> {
         let Config { format, channels, rate_hz, period_frames, buffer_frames } = *config;
         let sizes = Transfers::nearest(format, channels, rate_hz, period_frames, buffer_frames);
         let (geometry, transfers) = sizes.ok_or(Error::Impossible { format, channels, rate_hz })?;
         let common = Common { info, geometry, recovery_timeout: RECOVERY_TIMEOUT };
-        Ok(Self { common, link, transfers, requeue: Vec::new(), muted: [false; 2] })
+        Ok(Self { common, exchange, transfers, requeue: Vec::new(), muted: [false; 2] })
     }
 
     /// Sends a period, waiting for free pages.
     fn put(&mut self, period: &[u8]) -> Result<()> {
         let length = u32::try_from(period.len()).unwrap_or(u32::MAX);
-        self.link.take_transfers()?;
-        while self.link.areas.in_flight() == self.link.areas.pages.len() {
-            self.link.wait_transfers()?;
+        self.exchange.take_transfers()?;
+        while self.exchange.areas.in_flight() == self.exchange.areas.pages.len() {
+            self.exchange.wait_transfers()?;
         }
-        let pages = self.link.areas.next()?;
+        let pages = self.exchange.areas.next()?;
         pages.write(0, period);
         let transfer = Transfer::new(length, pages.refs()).ok_or(Error::Submit(SubmitError::OutOfRange))?;
         self.send(Operation::Write(transfer), length)
     }
 
     fn send(&mut self, operation: Operation, length: u32) -> Result<()> {
-        self.link.submit(operation)?;
-        self.link.areas.sent(length);
-        match self.link.publish() {
+        self.exchange.submit(operation)?;
+        self.exchange.areas.sent(length);
+        match self.exchange.publish() {
             // The request is among those that are sent again on a new connection.
             Err(Error::Lost) => Ok(()),
             published => published,
@@ -62,24 +62,24 @@ impl Stream {
 
     /// Keeps READs in flight and waits for one.
     fn get(&mut self) -> Result<()> {
-        self.link.take_transfers()?;
-        while self.link.areas.in_flight() < READS.min(self.transfers.areas()) as usize {
+        self.exchange.take_transfers()?;
+        while self.exchange.areas.in_flight() < READS.min(self.transfers.areas()) as usize {
             let length = self.transfers.area_bytes();
-            let transfer = Transfer::new(length, self.link.areas.next()?.refs());
+            let transfer = Transfer::new(length, self.exchange.areas.next()?.refs());
             self.send(Operation::Read(transfer.ok_or(Error::Submit(SubmitError::OutOfRange))?), length)?;
         }
-        if self.link.areas.captured.is_empty() { self.link.wait_transfers() } else { Ok(()) }
+        if self.exchange.areas.captured.is_empty() { self.exchange.wait_transfers() } else { Ok(()) }
     }
 
     fn await_writes(&mut self) -> Result<()> {
-        while self.link.areas.in_flight() > 0 {
-            self.link.wait_transfers()?;
+        while self.exchange.areas.in_flight() > 0 {
+            self.exchange.wait_transfers()?;
         }
         Ok(())
     }
 
     fn flush_mixer(&mut self) -> Result<()> {
-        let told = self.link.flush_mixer();
+        let told = self.exchange.flush_mixer();
         self.or_recover(told).map(drop)
     }
 }
@@ -93,22 +93,22 @@ impl Protocol for Stream {
     }
 
     fn position(&self) -> u64 {
-        self.link.areas.moved_bytes
+        self.exchange.areas.moved_bytes
     }
 
     fn stats(&self) -> Stats {
-        self.link.hold.stats()
+        self.exchange.hold.stats()
     }
 
     fn queued_bytes(&self) -> u32 {
         match self.common.info.direction {
-            Direction::Playback => self.link.areas.in_flight_bytes(),
+            Direction::Playback => self.exchange.areas.in_flight_bytes(),
             Direction::Capture => self.room_bytes(),
         }
     }
 
     fn room_bytes(&self) -> u32 {
-        let areas = &self.link.areas;
+        let areas = &self.exchange.areas;
         match self.common.info.direction {
             Direction::Playback => {
                 let free = areas.pages.len().saturating_sub(areas.in_flight());
@@ -119,7 +119,7 @@ impl Protocol for Stream {
     }
 
     fn is_running(&self) -> bool {
-        self.link.areas.in_flight() > 0
+        self.exchange.areas.in_flight() > 0
     }
 
     fn write(&mut self, data: &[u8]) -> Result<()> {
@@ -153,11 +153,11 @@ impl Protocol for Stream {
         if whole == 0 {
             return Err(Error::PartialFrame { bytes: data.len(), frame_bytes });
         }
-        while self.link.areas.captured.is_empty() {
+        while self.exchange.areas.captured.is_empty() {
             let step = self.get();
             self.or_recover(step)?;
         }
-        let captured = &mut self.link.areas.captured;
+        let captured = &mut self.exchange.areas.captured;
         let ready = whole.min(captured.len());
         for (byte, captured) in data.iter_mut().zip(captured.drain(..ready)) {
             *byte = captured;
@@ -172,28 +172,28 @@ impl Protocol for Stream {
 
     fn stop(&mut self) -> Result<()> {
         // The protocol has no end of a run but CLOSE.
-        self.link.areas.captured.clear();
+        self.exchange.areas.captured.clear();
         Ok(())
     }
 
     fn set_volume(&mut self, volume: &[i32]) -> Result<()> {
         let first = volume.first().copied().unwrap_or(0);
         let levels = [first, volume.get(1).copied().unwrap_or(first)].map(Level::from_millidecibels);
-        self.link.mixer.set_volume(levels.map(Level::steps));
+        self.exchange.mixer.set_volume(levels.map(Level::steps));
         let [left, right] = levels.map(|level| level != Level::OFF);
-        self.link.mixer.set_switch([left && !self.muted[0], right && !self.muted[1]]);
+        self.exchange.mixer.set_switch([left && !self.muted[0], right && !self.muted[1]]);
         self.flush_mixer()
     }
 
     fn set_mute(&mut self, muted: &[bool]) -> Result<()> {
         let first = muted.first().copied().unwrap_or(false);
         self.muted = [first, muted.get(1).copied().unwrap_or(first)];
-        self.link.mixer.set_switch(self.muted.map(|muted| !muted));
+        self.exchange.mixer.set_switch(self.muted.map(|muted| !muted));
         self.flush_mixer()
     }
 
     fn volume(&mut self) -> Result<Vec<Option<i32>>> {
-        let volume = self.link.request_ok(Operation::GetVolume)?.volume.ok_or(Error::NotOffered("volume"))?;
+        let volume = self.exchange.request_ok(Operation::GetVolume)?.volume.ok_or(Error::NotOffered("volume"))?;
         Ok(vec![volume.left.millidecibels(), volume.right.millidecibels()])
     }
 
@@ -203,40 +203,40 @@ impl Protocol for Stream {
             Direction::Playback => Access::ReadOnly,
             Direction::Capture => Access::ReadWrite,
         };
-        let shared = &self.link.hold.shared;
-        self.link.areas.pages = (0..self.transfers.areas())
+        let shared = &self.exchange.hold.shared;
+        self.exchange.areas.pages = (0..self.transfers.areas())
             .map(|_| quarantine::grant(&shared.xen, shared.backend, self.transfers.area_pages(), access))
             .collect::<Result<_>>()?;
         let geometry = &self.common.geometry;
         let open = OpenParams { format: geometry.format(), channels: geometry.channels(), rate_hz: geometry.rate_hz() };
-        self.link.request_ok(Operation::Open(open))?;
-        self.link.flush_mixer()
+        self.exchange.request_ok(Operation::Open(open))?;
+        self.exchange.flush_mixer()
     }
 
     fn close(&mut self) -> Result<()> {
-        let answered = match self.link.hold.transport() {
-            Ok(transport) if transport.stream.is_open() => self.link.request_ok(Operation::Close).map(drop),
+        let answered = match self.exchange.hold.transport() {
+            Ok(transport) if transport.stream.is_open() => self.exchange.request_ok(Operation::Close).map(drop),
             _ => Ok(()),
         };
-        self.link.areas.end_access();
+        self.exchange.areas.end_access();
         answered
     }
 
     fn is_connected(&self) -> bool {
-        self.link.hold.lasting().is_ok()
+        self.exchange.hold.lasting().is_ok()
     }
 
     fn forget_connection(&mut self) {
         // A connection that was lost before it got all frames has played none of them.
         if self.requeue.is_empty() && self.common.info.direction == Direction::Playback {
-            self.requeue = self.link.areas.unanswered();
+            self.requeue = self.exchange.areas.unanswered();
         }
-        self.link.hold.detach();
-        self.link.areas.end_access();
+        self.exchange.hold.detach();
+        self.exchange.areas.end_access();
     }
 
     fn reopen(&mut self, deadline: Instant) -> Result<()> {
-        self.link.attach(deadline, self.common.recovery_timeout)?;
+        self.exchange.attach(deadline, self.common.recovery_timeout)?;
         self.send_open()?;
         let unplayed = std::mem::take(&mut self.requeue);
         let sent = unplayed.iter().try_for_each(|period| self.put(period));
@@ -247,6 +247,6 @@ impl Protocol for Stream {
     }
 
     fn count_reconnect(&mut self) {
-        self.link.hold.stats.reconnects += 1;
+        self.exchange.hold.stats.reconnects += 1;
     }
 }

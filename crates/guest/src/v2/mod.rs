@@ -2,11 +2,11 @@
 
 mod buffer;
 mod captured;
-mod link;
+mod exchange;
 mod recovery;
 mod stream;
 mod transport;
 
-pub(crate) use link::Link;
+pub(crate) use exchange::Exchange;
 pub(crate) use stream::Stream;
 pub(crate) use transport::Transport;

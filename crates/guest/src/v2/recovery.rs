@@ -19,22 +19,22 @@ impl Stream {
     pub(crate) fn restart_capture(&mut self, refusal: Error) -> Result<()> {
         if !refusal.is_refused_read()
             || self.desired != Desired::Running
-            || self.link.futile_restarts == FUTILE_RESTARTS
+            || self.exchange.futile_restarts == FUTILE_RESTARTS
         {
             return Err(refusal);
         }
-        self.link.futile_restarts += 1;
+        self.exchange.futile_restarts += 1;
         let begun = self.begin_capture_again();
         self.or_recover(begun).map(drop)
     }
 
     fn begin_capture_again(&mut self) -> Result<()> {
-        self.link.request_ok(Operation::Trigger(Trigger::Stop))?;
+        self.exchange.request_ok(Operation::Trigger(Trigger::Stop))?;
         self.started = false;
         // Answers of the run that ends must not reach the next run.
         self.await_answers()?;
-        self.link.lose_captured();
-        if self.link.futile_restarts > 1 {
+        self.exchange.lose_captured();
+        if self.exchange.futile_restarts > 1 {
             self.close_and_open()?;
         }
         self.send_trigger()
@@ -42,7 +42,7 @@ impl Stream {
 
     /// Keeps the frames that the lost connection had not played.
     pub(crate) fn keep_unplayed(&mut self) {
-        if let Some(stream) = self.link.stream() {
+        if let Some(stream) = self.exchange.stream() {
             self.carried += stream.position_bytes();
             // A connection that was lost before it got all frames has played none of them.
             if self.requeue == 0 {
@@ -63,13 +63,13 @@ impl Stream {
         let length = self.common.geometry.whole_frames(self.requeue);
         if length > 0 {
             let unplayed = self.history.get(..length as usize).unwrap_or(&[]);
-            let buffer = self.link.buffer.as_ref().ok_or(Error::Lost)?;
+            let buffer = self.exchange.buffer.as_ref().ok_or(Error::Lost)?;
             buffer.pages.write(0, unplayed);
-            self.link.request_ok(Operation::Write(Span { offset: 0, length }))?;
+            self.exchange.request_ok(Operation::Write(Span { offset: 0, length }))?;
         }
         self.requeue = 0;
         if self.draining {
-            self.link.stream_mut()?.set_draining(true);
+            self.exchange.stream_mut()?.set_draining(true);
         }
         // A paused stream is started by `resume`.
         if self.desired == Desired::Running { self.send_trigger() } else { Ok(()) }

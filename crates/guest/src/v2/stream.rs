@@ -10,10 +10,10 @@ use sndif::v2::{Operation, Span, Trigger};
 
 use super::buffer::Buffer;
 use super::captured::Captured;
-use super::link::{self, Link};
+use super::exchange::{self, Exchange};
 use crate::protocol::{Common, Protocol};
 use crate::wait::RECOVERY_TIMEOUT;
-use crate::{Config, Error, Result, Source, Stats, StreamInfo, Wake};
+use crate::{ChannelKind, Config, Error, Result, Stats, StreamInfo, Wake};
 
 /// A position that stands still for this long, beyond twice the time of what is queued, does not move again. As long as ALSA lets an
 /// application wait; a host whose daemon and sound server both restart needs more than four seconds (docs/sound.md).
@@ -30,7 +30,7 @@ pub(crate) enum Desired {
 /// An open stream.
 pub(crate) struct Stream {
     pub(crate) common: Common,
-    pub(crate) link: Link,
+    pub(crate) exchange: Exchange,
     /// Playback: the last ring's worth of what was written, at the offsets it has in the ring.
     pub(crate) history: Box<[u8]>,
     /// Bytes at the start of `history` that a new connection has yet to be given.
@@ -45,21 +45,21 @@ pub(crate) struct Stream {
 
 impl Stream {
     /// A stream whose sizes are agreed on, and which is to be opened.
-    pub(crate) fn new(mut link: Link, info: StreamInfo, config: &Config) -> Result<Self> {
-        let geometry = negotiate(&mut link, &info, config)?;
+    pub(crate) fn new(mut exchange: Exchange, info: StreamInfo, config: &Config) -> Result<Self> {
+        let geometry = negotiate(&mut exchange, &info, config)?;
         let history = match info.direction {
             Direction::Playback => vec![0; geometry.ring_bytes() as usize],
             Direction::Capture => Vec::new(),
         };
         if info.direction == Direction::Capture {
-            link.captured = Captured::new(geometry.ring_bytes());
+            exchange.captured = Captured::new(geometry.ring_bytes());
         }
-        if let Some(mixer) = &mut link.mixer {
+        if let Some(mixer) = &mut exchange.mixer {
             mixer.replay();
         }
         Ok(Self {
             common: Common { info, geometry, recovery_timeout: RECOVERY_TIMEOUT },
-            link,
+            exchange,
             history: history.into(),
             requeue: 0,
             carried: 0,
@@ -71,17 +71,17 @@ impl Stream {
 
     fn put(&mut self, data: &[u8], written: &mut usize) -> Result<()> {
         self.renew_count()?;
-        let tag = self.link.write_tag();
+        let tag = self.exchange.write_tag();
         while let Some(rest) = data.get(*written..).filter(|rest| !rest.is_empty()) {
             let wanted = u32::try_from(rest.len()).unwrap_or(u32::MAX);
-            let stream = self.link.stream_mut()?;
+            let stream = self.exchange.stream_mut()?;
             let Some(span) = stream.next_span(wanted) else { break };
             let (offset, length) = (span.offset as usize, span.length as usize);
             match stream.submit_tagged(Operation::Write(span), tag) {
                 Ok(_) => {}
                 Err(SubmitError::Full) => {
-                    self.link.take_completions(None)?;
-                    if self.link.stream_mut()?.in_flight() == sndif::v2::RING_SLOTS {
+                    self.exchange.take_completions(None)?;
+                    if self.exchange.stream_mut()?.in_flight() == sndif::v2::RING_SLOTS {
                         break;
                     }
                     continue;
@@ -90,7 +90,7 @@ impl Stream {
             }
             // The request is not visible before it is published.
             let chunk = rest.get(..length).unwrap_or(rest);
-            if let Some(buffer) = &self.link.buffer {
+            if let Some(buffer) = &self.exchange.buffer {
                 buffer.pages.write(offset, chunk);
             }
             if let Some(kept) = self.history.get_mut(offset..offset + length) {
@@ -98,13 +98,13 @@ impl Stream {
             }
             *written += length;
         }
-        self.link.publish()?;
-        if self.link.measure {
+        self.exchange.publish()?;
+        if self.exchange.measure {
             // Each WRITE is to be answered at once.
-            self.link.hurry()?;
+            self.exchange.hurry()?;
         }
-        if self.link.measure && self.link.stream_mut()?.in_flight() > 0 && self.link.stream_mut()?.arm(1) {
-            self.link.take_completions(None)?;
+        if self.exchange.measure && self.exchange.stream_mut()?.in_flight() > 0 && self.exchange.stream_mut()?.arm(1) {
+            self.exchange.take_completions(None)?;
         }
         Ok(())
     }
@@ -117,7 +117,7 @@ impl Stream {
         }
         let written = self.try_write(data)?;
         *data = data.get(written..).unwrap_or(&[]);
-        if self.link.measure {
+        if self.exchange.measure {
             self.await_answers()?;
         }
         if written == 0 { self.wait_for_room(least) } else { Ok(()) }
@@ -143,7 +143,7 @@ impl Stream {
 
     fn take_captured(&mut self, data: &mut [u8]) -> usize {
         let whole = data.len() - data.len() % self.common.geometry.frame_bytes() as usize;
-        self.link.captured.take(data.get_mut(..whole).unwrap_or_default())
+        self.exchange.captured.take(data.get_mut(..whole).unwrap_or_default())
     }
 
     fn trigger(&mut self, desired: Desired) -> Result<()> {
@@ -162,7 +162,7 @@ impl Stream {
             self.requeue = 0;
         }
         if desired == Desired::Stopped {
-            self.link.captured.clear();
+            self.exchange.captured.clear();
         }
         // A new connection is brought to the desired state.
         self.or_recover(sent).map(drop)
@@ -173,7 +173,7 @@ impl Stream {
         if self.desired != Desired::Stopped {
             self.renew_count()?;
         }
-        let running = self.link.stream_mut()?.is_running();
+        let running = self.exchange.stream_mut()?.is_running();
         let trigger = match (self.desired, self.started, running) {
             (Desired::Running, false, _) => Trigger::Start,
             (Desired::Running, true, false) => Trigger::Resume,
@@ -183,25 +183,25 @@ impl Stream {
         };
         if trigger == Trigger::Start && self.common.info.direction == Direction::Capture {
             // The READs of the first periods are there when these are captured.
-            self.link.ask_captured()?;
+            self.exchange.ask_captured()?;
         }
-        self.link.request_ok(Operation::Trigger(trigger))?;
+        self.exchange.request_ok(Operation::Trigger(trigger))?;
         self.started = self.desired != Desired::Stopped;
         Ok(())
     }
 
     /// After a STOP it may be unknown from where the backend counts the next run: it is closed and opened then.
     fn renew_count(&mut self) -> Result<()> {
-        if self.link.stream_mut()?.is_origin_known() { Ok(()) } else { self.close_and_open() }
+        if self.exchange.stream_mut()?.is_origin_known() { Ok(()) } else { self.close_and_open() }
     }
 
     /// CLOSE and OPEN on the same connection, with the same sizes.
     pub(crate) fn close_and_open(&mut self) -> Result<()> {
-        let position = self.link.stream_mut()?.position_bytes();
-        self.link.request_ok(Operation::Close)?;
+        let position = self.exchange.stream_mut()?.position_bytes();
+        self.exchange.request_ok(Operation::Close)?;
         self.carried += position;
-        self.link.end_buffer();
-        if let Some(mixer) = &mut self.link.mixer {
+        self.exchange.end_buffer();
+        if let Some(mixer) = &mut self.exchange.mixer {
             mixer.replay();
         }
         self.send_open()
@@ -212,56 +212,56 @@ impl Stream {
             self.desired = Desired::Running;
             self.send_trigger()?;
         }
-        self.link.stream_mut()?.set_draining(true);
+        self.exchange.stream_mut()?.set_draining(true);
         let queued = Duration::from_nanos(self.common.geometry.duration_ns(self.queued_bytes().into()));
         let bound = queued * 2 + STALL_TIMEOUT;
         let deadline = Instant::now() + bound;
         loop {
-            self.link.collect()?;
+            self.exchange.collect()?;
             if self.queued_bytes() == 0 {
                 return Ok(());
             }
-            if !self.link.wait(deadline)? {
+            if !self.exchange.wait(deadline)? {
                 return Err(Error::Stalled { after: bound });
             }
         }
     }
 
     fn mix(&mut self, set: impl FnOnce(&mut frontend::Mixer) -> bool, what: &'static str) -> Result<()> {
-        if !self.link.mixer.as_deref_mut().is_some_and(set) {
+        if !self.exchange.mixer.as_deref_mut().is_some_and(set) {
             return Err(Error::NotOffered(what));
         }
-        let told = self.link.flush_mixer();
+        let told = self.exchange.flush_mixer();
         self.or_recover(told)?;
         let settled = self.await_answers();
         self.or_recover(settled)?;
-        if self.link.mixer.as_ref().is_some_and(|mixer| mixer.refused()) {
+        if self.exchange.mixer.as_ref().is_some_and(|mixer| mixer.refused()) {
             return Err(Error::Refused { operation: what, errno: sndif::Errno::EINVAL });
         }
         Ok(())
     }
 
     fn ask_volume(&mut self) -> Result<Vec<Option<i32>>> {
-        let transport = self.link.hold.latest().ok_or(Error::Lost)?;
-        let span: Option<Span> = self.link.mixer.as_ref().and_then(|mixer| mixer.answer_span(&transport.stream));
+        let transport = self.exchange.hold.latest().ok_or(Error::Lost)?;
+        let span: Option<Span> = self.exchange.mixer.as_ref().and_then(|mixer| mixer.answer_span(&transport.stream));
         let span = span.ok_or(Error::NotOffered("volume"))?;
-        self.link.request_ok(Operation::GetVolume(span))?;
+        self.exchange.request_ok(Operation::GetVolume(span))?;
         let mut bytes = vec![0; span.length as usize];
-        let buffer = self.link.buffer.as_ref().ok_or(Error::Closed)?;
+        let buffer = self.exchange.buffer.as_ref().ok_or(Error::Closed)?;
         buffer.pages.read(span.offset as usize, &mut bytes);
         Ok(bytes.as_chunks::<4>().0.iter().map(|bytes| Some(i32::from_le_bytes(*bytes))).collect())
     }
 
     /// Waits until nothing is in flight.
     pub(crate) fn await_answers(&mut self) -> Result<()> {
-        let deadline = Instant::now() + link::ANSWER_TIMEOUT;
+        let deadline = Instant::now() + exchange::ANSWER_TIMEOUT;
         loop {
-            self.link.take_completions(None)?;
-            if self.link.stream_mut()?.awaited() == 0 {
+            self.exchange.take_completions(None)?;
+            if self.exchange.stream_mut()?.awaited() == 0 {
                 return Ok(());
             }
-            if !self.link.wait_for_any_answer(deadline)? {
-                return Err(Error::NoAnswer { operation: "requests", after: link::ANSWER_TIMEOUT });
+            if !self.exchange.wait_for_any_answer(deadline)? {
+                return Err(Error::NoAnswer { operation: "requests", after: exchange::ANSWER_TIMEOUT });
             }
         }
     }
@@ -270,10 +270,10 @@ impl Stream {
     fn wait_for_room(&mut self, least: u32) -> Result<()> {
         if self.room_bytes() >= least {
             // Room in the buffer and none in the ring of requests.
-            let deadline = Instant::now() + link::ANSWER_TIMEOUT;
-            let woken = self.link.wait_for_any_answer(deadline)?;
-            self.link.collect()?;
-            let after = link::ANSWER_TIMEOUT;
+            let deadline = Instant::now() + exchange::ANSWER_TIMEOUT;
+            let woken = self.exchange.wait_for_any_answer(deadline)?;
+            self.exchange.collect()?;
+            let after = exchange::ANSWER_TIMEOUT;
             return if woken { Ok(()) } else { Err(Error::NoAnswer { operation: "WRITE", after }) };
         }
         self.poll()?;
@@ -287,7 +287,7 @@ impl Stream {
                 self.send_trigger()?;
             }
             // Bytes that were asked for still come.
-            Desired::Paused if self.link.awaited_bytes() > 0 => {}
+            Desired::Paused if self.exchange.awaited_bytes() > 0 => {}
             Desired::Paused => return Err(Error::Paused),
         }
         let geometry = &self.common.geometry;
@@ -305,7 +305,7 @@ impl Stream {
             }
             // A READ may have been answered, or refused, without an event behind it: the device has overrun and stands.
             let until = deadline.min(Instant::now() + ring);
-            last_look = !self.link.wait(until)? && until == deadline;
+            last_look = !self.exchange.wait(until)? && until == deadline;
         }
     }
 }
@@ -319,24 +319,24 @@ impl Protocol for Stream {
     }
 
     fn position(&self) -> u64 {
-        self.carried + self.link.stream().map_or(0, frontend::Stream::position_bytes)
+        self.carried + self.exchange.stream().map_or(0, frontend::Stream::position_bytes)
     }
 
     fn stats(&self) -> Stats {
-        self.link.hold.stats()
+        self.exchange.hold.stats()
     }
 
     fn queued_bytes(&self) -> u32 {
-        let captured = &self.link.captured;
-        let here = self.link.stream().map_or(self.requeue, frontend::Stream::filled_bytes);
-        let ahead = self.link.stream().map_or(0, frontend::Stream::ahead_bytes);
+        let captured = &self.exchange.captured;
+        let here = self.exchange.stream().map_or(self.requeue, frontend::Stream::filled_bytes);
+        let ahead = self.exchange.stream().map_or(0, frontend::Stream::ahead_bytes);
         here + captured.awaited_bytes().saturating_sub(ahead) + captured.ready_bytes()
     }
 
     fn room_bytes(&self) -> u32 {
         match self.common.info.direction {
-            Direction::Playback => self.link.stream().map_or(0, frontend::Stream::available_bytes),
-            Direction::Capture => self.link.captured.ready_bytes(),
+            Direction::Playback => self.exchange.stream().map_or(0, frontend::Stream::available_bytes),
+            Direction::Capture => self.exchange.captured.ready_bytes(),
         }
     }
 
@@ -408,45 +408,45 @@ impl Protocol for Stream {
     }
 
     fn send_open(&mut self) -> Result<()> {
-        let control_bytes = self.link.stream_mut()?.control_bytes();
+        let control_bytes = self.exchange.stream_mut()?.control_bytes();
         let size = self.common.geometry.ring_bytes().saturating_add(control_bytes);
-        let shared = &self.link.hold.shared;
+        let shared = &self.exchange.hold.shared;
         let buffer = Buffer::new(&shared.xen, shared.backend, size)?;
         let open = self.common.geometry.open_params(control_bytes, buffer.directory());
         let open = open.ok_or(Error::Submit(SubmitError::BadSizes))?;
         // Kept before OPEN is sent: whatever becomes of it, the pages are given up in one place.
-        self.link.buffer = Some(buffer);
+        self.exchange.buffer = Some(buffer);
         self.started = false;
-        self.link.request_ok(Operation::Open(open))?;
-        self.link.flush_mixer()
+        self.exchange.request_ok(Operation::Open(open))?;
+        self.exchange.flush_mixer()
     }
 
     fn close(&mut self) -> Result<()> {
-        let answered = match self.link.stream_mut() {
-            Ok(stream) if stream.geometry().is_some() => self.link.request_ok(Operation::Close),
+        let answered = match self.exchange.stream_mut() {
+            Ok(stream) if stream.geometry().is_some() => self.exchange.request_ok(Operation::Close),
             _ => Ok(()),
         };
-        self.link.end_buffer();
+        self.exchange.end_buffer();
         answered
     }
 
     fn is_connected(&self) -> bool {
-        self.link.hold.lasting().is_ok()
+        self.exchange.hold.lasting().is_ok()
     }
 
     fn forget_connection(&mut self) {
         self.keep_unplayed();
-        self.link.detach();
+        self.exchange.detach();
     }
 
     fn reopen(&mut self, deadline: Instant) -> Result<()> {
-        self.link.attach(deadline, self.common.recovery_timeout)?;
+        self.exchange.attach(deadline, self.common.recovery_timeout)?;
         self.send_open()?;
         self.take_up()
     }
 
     fn count_reconnect(&mut self) {
-        self.link.hold.stats.reconnects += 1;
+        self.exchange.hold.stats.reconnects += 1;
     }
 
     fn start(&mut self) -> Result<()> {
@@ -484,36 +484,36 @@ impl Protocol for Stream {
     }
 
     fn event_fds(&self) -> Result<[BorrowedFd<'_>; 2]> {
-        self.link.fds()
+        self.exchange.fds()
     }
 
-    fn on_wake(&mut self, source: Source) -> Result<Wake> {
-        self.link.acknowledge(source, self.link.edge_triggered)?;
+    fn on_wake(&mut self, kind: ChannelKind) -> Result<Wake> {
+        self.exchange.acknowledge(kind, self.exchange.edge_triggered)?;
         self.poll()
     }
 
     fn poll(&mut self) -> Result<Wake> {
-        let progress = self.link.collect()?;
+        let progress = self.exchange.collect()?;
         if self.common.info.direction == Direction::Capture {
-            self.link.ask_captured()?;
+            self.exchange.ask_captured()?;
         }
         Ok(Wake { moved_bytes: progress.moved_bytes, xrun: progress.xrun, available_bytes: self.room_bytes() })
     }
 
     fn measure_write_latency(&mut self, measure: bool) {
-        self.link.measure = measure;
+        self.exchange.measure = measure;
     }
 
     fn set_edge_triggered(&mut self, edge_triggered: bool) {
-        self.link.edge_triggered = edge_triggered;
+        self.exchange.edge_triggered = edge_triggered;
     }
 }
 
 /// Finds a configuration with HW_PARAM_QUERY.
-fn negotiate(link: &mut Link, info: &StreamInfo, config: &Config) -> Result<Geometry> {
+fn negotiate(exchange: &mut Exchange, info: &StreamInfo, config: &Config) -> Result<Geometry> {
     let (mut negotiation, mut question) = Negotiation::start(*config, &info.limits)?;
     loop {
-        let completion = link.request(Operation::QueryHwParams(question))?;
+        let completion = exchange.request(Operation::QueryHwParams(question))?;
         // A success without parameters cannot be: the answer's operation was checked.
         let answer = completion.result.and_then(|()| completion.params.ok_or(sndif::Errno::EIO));
         match negotiation.answer(answer)? {

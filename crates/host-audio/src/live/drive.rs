@@ -4,12 +4,12 @@
 //! Most PCMs of cards answer immediately, and time says when they have something to do. A turn then needs no other
 //! thread, and nobody has to be woken for it. Opening and closing always wait, and are never done by the owner.
 
-use super::link::Link;
+use super::bridge::Bridge;
 use crate::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Reasons, other than its link, to wake a player or a recorder.
+/// Reasons, other than its bridge, to wake a player or a recorder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Wish {
     /// Room in the device, or a position that is overdue.
@@ -36,13 +36,13 @@ pub(super) trait Engine: Send + Sized + 'static {
     /// Returns true if the engine has a device, or opens one.
     fn has_device(&self) -> bool;
 
-    /// Takes turns until the link is over; then the device is closed.
+    /// Takes turns until the bridge is over; then the device is closed.
     fn run(self, ring: Self::Ring);
 }
 
 /// The engine of a stream, as long as the owner runs it.
 pub(super) struct Drive<E: Engine> {
-    link: Arc<Link>,
+    bridge: Arc<Bridge>,
     here: Option<(E, E::Ring)>,
     /// True if the owner did something that the engine has not seen.
     touched: bool,
@@ -51,15 +51,15 @@ pub(super) struct Drive<E: Engine> {
 
 impl<E: Engine> Drive<E> {
     /// A drive without an engine: somebody else gives the turns.
-    pub fn elsewhere(link: Arc<Link>) -> Self {
-        Self { link, here: None, touched: false, wake_at: None }
+    pub fn elsewhere(bridge: Arc<Bridge>) -> Self {
+        Self { bridge, here: None, touched: false, wake_at: None }
     }
 
     /// Begins to open the device of `engine`.
     pub fn begin(&mut self, mut engine: E, ring: E::Ring) {
         let now = Instant::now();
-        self.link.set_driven_by_owner(true);
-        engine.begin(self.link.mode().patience, now);
+        self.bridge.set_driven_by_owner(true);
+        engine.begin(self.bridge.mode().patience, now);
         self.here = Some((engine, ring));
         self.wake_at = Some(now);
     }
@@ -68,7 +68,7 @@ impl<E: Engine> Drive<E> {
     pub fn touch(&mut self) {
         match self.here {
             Some(_) => self.touched = true,
-            None => self.link.wake(),
+            None => self.bridge.wake(),
         }
     }
 
@@ -95,9 +95,9 @@ impl<E: Engine> Drive<E> {
 
     fn hand_over(&mut self) -> Result<(), Error> {
         self.wake_at = None;
-        self.link.set_driven_by_owner(false);
+        self.bridge.set_driven_by_owner(false);
         let Some((engine, ring)) = self.here.take() else { return Ok(()) };
-        self.link.spawn(move || engine.run(ring))
+        self.bridge.spawn(move || engine.run(ring))
     }
 }
 
@@ -106,10 +106,10 @@ impl<E: Engine> Drop for Drive<E> {
         if self.here.as_ref().is_some_and(|(engine, _)| !engine.has_device()) {
             return;
         }
-        self.link.close();
+        self.bridge.close();
         if self.hand_over().is_err() {
             // The engine was dropped here, and its device closed with it.
-            self.link.end();
+            self.bridge.end();
         }
     }
 }

@@ -1,8 +1,8 @@
 //! A device for capture as a source: its owner's side; the other side is the device's [`recorder`](super::recorder).
 
 use super::Input;
+use super::bridge::{Bridge, Mode};
 use super::drive::Drive;
-use super::link::{Link, Mode};
 use super::most_frames;
 use super::recorder::Recorder;
 use super::reopen::Opener;
@@ -16,7 +16,7 @@ use std::time::Instant;
 const RING: u32 = 5;
 /// The owner's side.
 pub(super) struct LiveSource {
-    link: Arc<Link>,
+    bridge: Arc<Bridge>,
     drive: Drive<Recorder>,
     ring: rtrb::Consumer<u8>,
     frame_bytes: usize,
@@ -38,13 +38,13 @@ impl LiveSource {
         opener: Opener<dyn Input>,
     ) -> Result<(Self, Recorder, rtrb::Producer<u8>), Error> {
         let frame_bytes = spec.frame_bytes();
-        let link = Link::new(mode)?;
-        let recorder = Recorder::new(Arc::clone(&link), spec, opener);
+        let bridge = Bridge::new(mode)?;
+        let recorder = Recorder::new(Arc::clone(&bridge), spec, opener);
         let frames = (spec.rate_hz / RING).max(spec.period_frames.min(spec.rate_hz) * 4) as usize;
         let frames = frames.min(most_frames(spec));
         let (producer, ring) = super::queue::ring(frames * frame_bytes)?;
-        let drive = Drive::elsewhere(Arc::clone(&link));
-        Ok((Self { link, drive, ring, frame_bytes, popped: 0 }, recorder, producer))
+        let drive = Drive::elsewhere(Arc::clone(&bridge));
+        Ok((Self { bridge, drive, ring, frame_bytes, popped: 0 }, recorder, producer))
     }
 
     /// Discards frames that were not read, and counts from here again.
@@ -54,7 +54,7 @@ impl LiveSource {
             chunk.commit_all();
             self.popped += ready as u64;
         }
-        self.link.flush_until.store(self.popped, Release);
+        self.bridge.flush_until.store(self.popped, Release);
     }
 
     /// Makes the engine see immediately what the owner did.
@@ -66,46 +66,46 @@ impl LiveSource {
 
 impl HostStream for LiveSource {
     fn pacing(&self) -> Pacing<'_> {
-        Pacing::Device(self.link.pace_fd())
+        Pacing::Device(self.bridge.pace_fd())
     }
 
     fn opened(&mut self) -> Option<Result<(), Error>> {
-        self.link.opened()
+        self.bridge.opened()
     }
 
     fn start(&mut self) -> Result<(), Error> {
-        if !self.link.running.load(Relaxed) {
+        if !self.bridge.running.load(Relaxed) {
             self.forget();
         }
-        self.link.start();
+        self.bridge.start();
         self.have_seen()
     }
 
     fn pause(&mut self, on: bool) -> Result<(), Error> {
-        self.link.pause(on);
+        self.bridge.pause(on);
         self.have_seen()
     }
 
     fn stop(&mut self) -> Result<(), Error> {
-        self.link.stop();
+        self.bridge.stop();
         self.forget();
         self.have_seen()
     }
 
     fn xruns(&self) -> u64 {
-        self.link.xruns.load(Relaxed)
+        self.bridge.xruns.load(Relaxed)
     }
 
     fn server_volume(&self) -> Option<ServerVolume> {
-        self.link.server_volume()
+        self.bridge.server_volume()
     }
 
     fn notice(&mut self) -> Option<Notice> {
-        self.link.take_notice()
+        self.bridge.take_notice()
     }
 
     fn acknowledge(&mut self) -> Result<(), Error> {
-        self.link.acknowledge();
+        self.bridge.acknowledge();
         self.have_seen()
     }
 

@@ -12,6 +12,7 @@
 //! A position is the device's own, but never ahead of time (see [`clock`]).
 
 mod beat;
+mod bridge;
 mod clock;
 mod convert;
 mod drive;
@@ -19,7 +20,6 @@ mod event;
 mod failover;
 mod input;
 mod known;
-mod link;
 mod minimums;
 mod output;
 mod player;
@@ -33,9 +33,9 @@ mod supply;
 mod tests;
 mod watch;
 
+pub(crate) use bridge::{Mode, wait_for};
 #[cfg(feature = "pipewire")]
 pub(crate) use event::Event;
-pub(crate) use link::{Mode, wait_for};
 #[cfg(feature = "pipewire")]
 pub(crate) use queue::queue_frames;
 

@@ -1,8 +1,8 @@
 //! A device for playback as a sink: its owner's side; the other side is the device's [`player`](super::player).
 
 use super::Output;
+use super::bridge::{Bridge, Mode};
 use super::drive::Drive;
-use super::link::{Link, Mode};
 use super::most_frames;
 use super::player::Player;
 use super::reopen::Opener;
@@ -17,7 +17,7 @@ const RING: u32 = 5;
 
 /// The owner's side.
 pub(super) struct LiveSink {
-    link: Arc<Link>,
+    bridge: Arc<Bridge>,
     drive: Drive<Player>,
     ring: rtrb::Producer<u8>,
     frame_bytes: usize,
@@ -39,13 +39,13 @@ impl LiveSink {
         opener: Opener<dyn Output>,
     ) -> Result<(Self, Player, rtrb::Consumer<u8>), Error> {
         let frame_bytes = spec.frame_bytes();
-        let link = Link::new(mode)?;
-        let player = Player::new(Arc::clone(&link), spec, opener);
+        let bridge = Bridge::new(mode)?;
+        let player = Player::new(Arc::clone(&bridge), spec, opener);
         let frames =
-            (link.target.load(Relaxed) as usize * 2).max((spec.rate_hz / RING) as usize).min(most_frames(spec));
+            (bridge.target.load(Relaxed) as usize * 2).max((spec.rate_hz / RING) as usize).min(most_frames(spec));
         let (ring, consumer) = super::queue::ring(frames * frame_bytes)?;
-        let drive = Drive::elsewhere(Arc::clone(&link));
-        Ok((Self { link, drive, ring, frame_bytes, pushed: 0 }, player, consumer))
+        let drive = Drive::elsewhere(Arc::clone(&bridge));
+        Ok((Self { bridge, drive, ring, frame_bytes, pushed: 0 }, player, consumer))
     }
 
     /// Makes the engine see immediately what the owner did.
@@ -57,43 +57,43 @@ impl LiveSink {
 
 impl HostStream for LiveSink {
     fn pacing(&self) -> Pacing<'_> {
-        Pacing::Device(self.link.pace_fd())
+        Pacing::Device(self.bridge.pace_fd())
     }
 
     fn opened(&mut self) -> Option<Result<(), Error>> {
-        self.link.opened()
+        self.bridge.opened()
     }
 
     fn start(&mut self) -> Result<(), Error> {
-        self.link.start();
+        self.bridge.start();
         self.have_seen()
     }
 
     fn pause(&mut self, on: bool) -> Result<(), Error> {
-        self.link.pause(on);
+        self.bridge.pause(on);
         self.have_seen()
     }
 
     fn stop(&mut self) -> Result<(), Error> {
-        self.link.flush_until.store(self.pushed, Release);
-        self.link.stop();
+        self.bridge.flush_until.store(self.pushed, Release);
+        self.bridge.stop();
         self.have_seen()
     }
 
     fn xruns(&self) -> u64 {
-        self.link.xruns.load(Relaxed)
+        self.bridge.xruns.load(Relaxed)
     }
 
     fn server_volume(&self) -> Option<ServerVolume> {
-        self.link.server_volume()
+        self.bridge.server_volume()
     }
 
     fn notice(&mut self) -> Option<Notice> {
-        self.link.take_notice()
+        self.bridge.take_notice()
     }
 
     fn acknowledge(&mut self) -> Result<(), Error> {
-        self.link.acknowledge();
+        self.bridge.acknowledge();
         self.have_seen()
     }
 
@@ -108,7 +108,7 @@ impl HostStream for LiveSink {
 
 impl Sink for LiveSink {
     fn room_frames(&mut self) -> usize {
-        let room = self.link.target.load(Relaxed).saturating_sub(self.queued_frames()) as usize;
+        let room = self.bridge.target.load(Relaxed).saturating_sub(self.queued_frames()) as usize;
         room.min(self.ring.slots() / self.frame_bytes)
     }
 
@@ -118,7 +118,7 @@ impl Sink for LiveSink {
             // Cannot fail: there is that much room.
             let _ = self.ring.push_entire_slice(&frames[..taken * self.frame_bytes]);
             self.pushed += taken as u64;
-            if self.link.running.load(Relaxed) {
+            if self.bridge.running.load(Relaxed) {
                 self.drive.touch();
             }
         }
@@ -126,11 +126,11 @@ impl Sink for LiveSink {
     }
 
     fn queued_frames(&mut self) -> u64 {
-        let heard = self.link.heard.load(Acquire).max(self.link.flush_until.load(Relaxed));
+        let heard = self.bridge.heard.load(Acquire).max(self.bridge.flush_until.load(Relaxed));
         self.pushed.saturating_sub(heard)
     }
 
     fn finish(self: Box<Self>) {
-        self.link.finish();
+        self.bridge.finish();
     }
 }

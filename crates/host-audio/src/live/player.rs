@@ -1,8 +1,8 @@
 //! Player of a device: moves frames to it, and says what to wait for in between.
 
+use super::bridge::Bridge;
 use super::drive::{Engine, Wish};
 use super::frames_to_time;
-use super::link::Link;
 use super::playing::{Playing, Run};
 use super::reopen::Opener;
 use super::supply::Supply;
@@ -21,7 +21,7 @@ const TAIL: Duration = Duration::from_secs(1);
 
 /// The player of a stream.
 pub(super) struct Player {
-    link: Arc<Link>,
+    bridge: Arc<Bridge>,
     supply: Supply<dyn Output>,
     playing: Playing,
     rate_hz: u32,
@@ -30,17 +30,17 @@ pub(super) struct Player {
 }
 
 impl Player {
-    pub fn new(link: Arc<Link>, spec: &StreamSpec, opener: Opener<dyn Output>) -> Self {
-        let playing = Playing::new(Arc::clone(&link), spec);
-        let supply = Supply::new(Arc::clone(&link), opener, spec.rate_hz);
-        Self { link, supply, playing, rate_hz: spec.rate_hz, late: false }
+    pub fn new(bridge: Arc<Bridge>, spec: &StreamSpec, opener: Opener<dyn Output>) -> Self {
+        let playing = Playing::new(Arc::clone(&bridge), spec);
+        let supply = Supply::new(Arc::clone(&bridge), opener, spec.rate_hz);
+        Self { bridge, supply, playing, rate_hz: spec.rate_hz, late: false }
     }
 
     /// Returns true while queued frames are to be heard before the end, and there is time left for them.
     fn has_to_finish(&self, ring: &rtrb::Consumer<u8>, deadline: &mut Option<Instant>) -> bool {
         let queued = self.playing.queued() > 0 || !ring.is_empty();
         let now = Instant::now();
-        queued && self.link.is_finishing() && now < *deadline.get_or_insert(now + TAIL)
+        queued && self.bridge.is_finishing() && now < *deadline.get_or_insert(now + TAIL)
     }
 
     /// Waits until the device has played what counts as heard: up to [`Playing::lead`] frames of it may still be
@@ -105,10 +105,10 @@ impl Engine for Player {
 
     fn run(mut self, mut ring: Self::Ring) {
         let (mut deadline, mut overdue) = (None, false);
-        while !self.link.is_over() || self.has_to_finish(&ring, &mut deadline) {
+        while !self.bridge.is_over() || self.has_to_finish(&ring, &mut deadline) {
             let wish = self.turn(&mut ring, overdue, Instant::now());
-            overdue = self.playing.device.wait(self.link.wake_fd(), wish.room, wish.timeout);
-            self.link.woken();
+            overdue = self.playing.device.wait(self.bridge.wake_fd(), wish.room, wish.timeout);
+            self.bridge.woken();
         }
         if self.playing.is_all_heard() {
             self.play_tail();

@@ -1,8 +1,8 @@
 //! A device for playback: moves frames to it, and follows its position. Every method takes the time as a parameter.
 
 use super::beat::Beat;
+use super::bridge::Bridge;
 use super::clock::Clock;
-use super::link::Link;
 use super::queue::{Silence, queue_frames, reserve_frames};
 use super::silent::SilentOutput;
 use super::supply::{Progress, Side};
@@ -33,7 +33,7 @@ pub(super) enum Run {
 
 /// A device, or its stand-in, and the stream's position.
 pub(super) struct Playing {
-    link: Arc<Link>,
+    bridge: Arc<Bridge>,
     pub device: Box<dyn Output>,
     /// Period and need of the device, from [`Opened`].
     measures: (u64, u64),
@@ -66,12 +66,12 @@ pub(super) struct Playing {
 }
 
 impl Playing {
-    pub fn new(link: Arc<Link>, spec: &StreamSpec) -> Self {
+    pub fn new(bridge: Arc<Bridge>, spec: &StreamSpec) -> Self {
         let frame_bytes = spec.frame_bytes();
         let queue = reserve_frames(spec, 0);
-        link.target.store(queue, Relaxed);
+        bridge.target.store(queue, Relaxed);
         Self {
-            link,
+            bridge,
             device: Box::new(SilentOutput::new(frame_bytes, spec.rate_hz, 0, queue)),
             measures: (0, 0),
             spec: *spec,
@@ -110,7 +110,7 @@ impl Playing {
 
     /// Returns true if the stream's owner wants to hear frames that were not heard.
     pub fn has_frames_to_play(&self) -> bool {
-        (self.queued() > 0 || self.full) && self.link.is_wanted()
+        (self.queued() > 0 || self.full) && self.bridge.is_wanted()
     }
 
     /// Number of frames to be queued with a device of such `measures`, and number of frames of silence that it needs in
@@ -148,12 +148,12 @@ impl Playing {
         self.flush(ring, now)?;
         self.rest(now)?;
         if let Some(volume) = self.device.take_volume() {
-            self.link.set_server_volume(Some(volume));
+            self.bridge.set_server_volume(Some(volume));
         }
-        if self.link.is_wanted() {
+        if self.bridge.is_wanted() {
             self.go_on(now)?;
             self.feed(ring, now)?;
-        } else if self.link.running.load(Acquire) {
+        } else if self.bridge.running.load(Acquire) {
             self.hold(now)?;
         }
         Ok(())
@@ -161,7 +161,7 @@ impl Playing {
 
     /// Discards what was queued before the last flush.
     fn flush(&mut self, ring: &mut rtrb::Consumer<u8>, now: Instant) -> Result<(), Fault> {
-        let until = self.link.flush_until.load(Acquire);
+        let until = self.bridge.flush_until.load(Acquire);
         if until <= self.flushed {
             return Ok(());
         }
@@ -177,10 +177,10 @@ impl Playing {
         self.full = !ring.is_empty();
         self.heard = self.popped;
         self.beat.restart(self.heard);
-        self.link.heard.store(self.heard, Release);
+        self.bridge.heard.store(self.heard, Release);
         if frames > 0 {
             // The owner may wait for room in the ring.
-            self.link.signal();
+            self.bridge.signal();
         }
         if tail {
             return Ok(());
@@ -247,7 +247,7 @@ impl Playing {
     /// Moves one stretch of the ring; false when there is no more to move.
     fn feed_once(&mut self, ring: &mut rtrb::Consumer<u8>, now: Instant) -> Result<bool, Fault> {
         let ready = ring.slots() / self.frame_bytes;
-        if self.link.flush_until.load(Acquire) > self.flushed {
+        if self.bridge.flush_until.load(Acquire) > self.flushed {
             // Frames behind the flushed ones must not be lost with them.
             self.flush(ring, now)?;
             return Ok(true);
@@ -272,7 +272,7 @@ impl Playing {
         chunk.commit(written * self.frame_bytes);
         self.popped += written as u64;
         if written > 0 && std::mem::take(&mut self.dry) {
-            self.link.xruns.fetch_add(1, Relaxed);
+            self.bridge.xruns.fetch_add(1, Relaxed);
         }
         Ok(written > 0)
     }
@@ -297,7 +297,7 @@ impl Playing {
                 Err(fault) => outcome = Err(fault),
             }
         }
-        self.link.heard.store(self.heard, Release);
+        self.bridge.heard.store(self.heard, Release);
         let ran_out = self.heard == self.popped && self.beat.told() != self.heard;
         // A device without a clock does not report that it ran dry.
         self.dry |= ran_out && self.run == Run::Running;
@@ -307,7 +307,7 @@ impl Playing {
         let told = self.beat.reached(self.heard) || ran_out;
         if told {
             self.beat.tell(self.heard);
-            self.link.signal();
+            self.bridge.signal();
         }
         (told, outcome)
     }
@@ -332,7 +332,7 @@ impl Side<dyn Output> for Playing {
         self.clock = Clock::new(self.spec.rate_hz, target / 4, now);
         self.clock.restart(self.heard, now);
         self.beat.refill_every(opened.period.min(target / 2).max(1));
-        self.link.target.store(target, Relaxed);
+        self.bridge.target.store(target, Relaxed);
         // The device may run: it has played silence on trial.
         (self.run, self.active, self.idle_since) = (Run::Stopped, true, None);
         let _ = self.silence.fill_up(self.device.as_mut(), lead + queued, now);
@@ -340,12 +340,12 @@ impl Side<dyn Output> for Playing {
     }
 
     fn stand_in(&mut self, now: Instant) -> Opened<dyn Output> {
-        let target = self.link.target.load(Relaxed);
+        let target = self.bridge.target.load(Relaxed);
         let mut stand_in = SilentOutput::new(self.frame_bytes, self.spec.rate_hz, self.queued(), target);
         if self.run == Run::Running {
             stand_in.begin(now);
         }
-        self.link.set_server_volume(None);
+        self.bridge.set_server_volume(None);
         self.lead = 0;
         self.clock = Clock::new(self.spec.rate_hz, target, now);
         self.clock.restart(self.heard, now);

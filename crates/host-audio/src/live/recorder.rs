@@ -1,9 +1,9 @@
 //! Recorder of a device: empties it, and says what to wait for in between.
 
 use super::beat::Beat;
+use super::bridge::Bridge;
 use super::clock::Clock;
 use super::drive::{Engine, Wish};
-use super::link::Link;
 use super::player::{RETRY, SHORTEST_WAIT};
 use super::playing::MOST_RECOVERIES;
 use super::reopen::Opener;
@@ -22,7 +22,7 @@ const LOST: u32 = 100;
 
 /// The recorder of a stream.
 pub(super) struct Recorder {
-    link: Arc<Link>,
+    bridge: Arc<Bridge>,
     supply: Supply<dyn Input>,
     capturing: Capturing,
     rate_hz: u32,
@@ -31,10 +31,10 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    pub fn new(link: Arc<Link>, spec: &StreamSpec, opener: Opener<dyn Input>) -> Self {
-        let capturing = Capturing::new(Arc::clone(&link), spec);
-        let supply = Supply::new(Arc::clone(&link), opener, spec.rate_hz);
-        Self { link, supply, capturing, rate_hz: spec.rate_hz, late: false }
+    pub fn new(bridge: Arc<Bridge>, spec: &StreamSpec, opener: Opener<dyn Input>) -> Self {
+        let capturing = Capturing::new(Arc::clone(&bridge), spec);
+        let supply = Supply::new(Arc::clone(&bridge), opener, spec.rate_hz);
+        Self { bridge, supply, capturing, rate_hz: spec.rate_hz, late: false }
     }
 
     fn wish(&self, now: Instant) -> Wish {
@@ -45,7 +45,7 @@ impl Recorder {
             let to_signal = capturing.beat.next().saturating_sub(capturing.given).max(1);
             let signal = frames_to_time(to_signal, self.rate_hz).max(SHORTEST_WAIT);
             Wish { room: self.late && !capturing.clock.is_exact(), timeout: within(signal), leap }
-        } else if self.link.is_wanted() {
+        } else if self.bridge.is_wanted() {
             Wish { room: false, timeout: within(RETRY), leap }
         } else {
             Wish { room: false, timeout: look, leap }
@@ -79,10 +79,10 @@ impl Engine for Recorder {
 
     fn run(mut self, mut ring: Self::Ring) {
         let mut overdue = false;
-        while !self.link.is_over() {
+        while !self.bridge.is_over() {
             let wish = self.turn(&mut ring, overdue, Instant::now());
-            overdue = self.capturing.device.wait(self.link.wake_fd(), wish.room, wish.timeout);
-            self.link.woken();
+            overdue = self.capturing.device.wait(self.bridge.wake_fd(), wish.room, wish.timeout);
+            self.bridge.woken();
         }
         self.supply.end();
     }
@@ -90,7 +90,7 @@ impl Engine for Recorder {
 
 /// A device, or its stand-in, and the stream's position. Every method takes the time as a parameter.
 struct Capturing {
-    link: Arc<Link>,
+    bridge: Arc<Bridge>,
     device: Box<dyn Input>,
     /// The device's own period.
     period: u64,
@@ -114,11 +114,11 @@ struct Capturing {
 }
 
 impl Capturing {
-    fn new(link: Arc<Link>, spec: &StreamSpec) -> Self {
+    fn new(bridge: Arc<Bridge>, spec: &StreamSpec) -> Self {
         let frame_bytes = spec.frame_bytes();
         let usual = u64::from(spec.rate_hz / LOST).max(1);
         Self {
-            link,
+            bridge,
             device: Box::new(SilentInput::new(spec.format, frame_bytes, spec.rate_hz)),
             period: 0,
             spec: *spec,
@@ -142,7 +142,7 @@ impl Capturing {
         let result = self.serve(ring, now);
         let told = result.is_ok() && self.started && self.beat.reached(self.given);
         if told {
-            self.link.signal();
+            self.bridge.signal();
         }
         let moved = self.taken != before;
         if moved {
@@ -154,14 +154,14 @@ impl Capturing {
     fn serve(&mut self, ring: &mut rtrb::Producer<u8>, now: Instant) -> Result<(), Fault> {
         self.device.attend(now)?;
         if let Some(volume) = self.device.take_volume() {
-            self.link.set_server_volume(Some(volume));
+            self.bridge.set_server_volume(Some(volume));
         }
-        let base = self.link.flush_until.load(Acquire);
+        let base = self.bridge.flush_until.load(Acquire);
         if base != self.base {
             self.base = base;
             self.beat.restart(base);
         }
-        if self.link.is_wanted() {
+        if self.bridge.is_wanted() {
             self.start(now)?;
             self.collect(ring, now)
         } else if self.started {
@@ -190,7 +190,7 @@ impl Capturing {
                 Ok(false) => return Ok(()),
                 Err(Fault::Xrun) if recoveries < MOST_RECOVERIES => {
                     recoveries += 1;
-                    self.link.xruns.fetch_add(1, Relaxed);
+                    self.bridge.xruns.fetch_add(1, Relaxed);
                     self.started = false;
                     self.start(now)?;
                 }
@@ -216,7 +216,7 @@ impl Capturing {
             read
         } else {
             if !std::mem::replace(&mut self.losing, true) {
-                self.link.xruns.fetch_add(1, Relaxed);
+                self.bridge.xruns.fetch_add(1, Relaxed);
             }
             let bytes = (due * self.frame_bytes).min(self.lost.len());
             self.device.read(&mut self.lost[..bytes], now)?
@@ -232,7 +232,7 @@ impl Side<dyn Input> for Capturing {
     }
 
     fn has_to_move(&self) -> bool {
-        self.link.is_wanted()
+        self.bridge.is_wanted()
     }
 
     fn take_up(&mut self, opened: Opened<dyn Input>, now: Instant) -> u64 {
@@ -250,7 +250,7 @@ impl Side<dyn Input> for Capturing {
         if self.started {
             stand_in.begin(now);
         }
-        self.link.set_server_volume(None);
+        self.bridge.set_server_volume(None);
         self.clock = Clock::new(self.spec.rate_hz, u64::from(self.spec.rate_hz), now);
         self.clock.restart(self.taken, now);
         Opened { device: std::mem::replace(&mut self.device, Box::new(stand_in)), period: self.period, need: 0 }

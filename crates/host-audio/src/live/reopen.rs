@@ -1,7 +1,7 @@
 //! Opens a device in a thread of its own: opening may wait, and the guest's time must not.
 
 use super::Opened;
-use super::link::{Link, Mode};
+use super::bridge::{Bridge, Mode};
 use crate::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -48,9 +48,9 @@ where
         Self { shared: Arc::new(shared) }
     }
 
-    /// Makes an attempt; wakes `link` when its outcome is there. The outcome of the last attempt must be taken before.
-    pub fn begin(&self, link: &Arc<Link>) -> Result<(), Error> {
-        let mode = link.mode();
+    /// Makes an attempt; wakes `bridge` when its outcome is there. The outcome of the last attempt must be taken before.
+    pub fn begin(&self, bridge: &Arc<Bridge>) -> Result<(), Error> {
+        let mode = bridge.mode();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         {
             let mut owing = owing();
@@ -59,14 +59,14 @@ where
             }
             owing.push((number, mode.clone(), Instant::now()));
         }
-        let (shared, link) = (Arc::clone(&self.shared), Arc::clone(link));
+        let (shared, bridge) = (Arc::clone(&self.shared), Arc::clone(bridge));
         let open = move || {
-            link.wait_until_closed();
+            bridge.wait_until_closed();
             let outcome = (shared.open)();
             owing().retain(|(other, ..)| *other != number);
             *shared.outcome() = Some(outcome);
             shared.arrived.notify_all();
-            link.wake_for_outcome();
+            bridge.wake_for_outcome();
         };
         thread::Builder::new().name("vsnd-open".into()).spawn(open).map(drop).map_err(|reason| {
             owing().retain(|(other, ..)| *other != number);

@@ -1,6 +1,6 @@
 //! Stand-ins for a device that is gone: they take frames, or give silence, at the rate of the system's clock.
 
-use super::link::wait_for;
+use super::bridge::wait_for;
 use super::{Fault, Input, Output, time_to_frames};
 use rustix::event::{PollFd, PollFlags};
 use sndif::Format;

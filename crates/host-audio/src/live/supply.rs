@@ -1,8 +1,8 @@
 //! The device of a stream or its stand-in, for playback and capture alike: does what [`failover`](super::failover)
 //! decides.
 
+use super::bridge::Bridge;
 use super::failover::{Due, Entry, Failover, Return};
-use super::link::Link;
 use super::reopen::Opener;
 use super::watch::Watch;
 use super::{Fault, Opened};
@@ -46,7 +46,7 @@ pub(super) struct Progress {
 
 /// A stream's device, its fail-over state, and the device on trial.
 pub(super) struct Supply<D: ?Sized> {
-    link: Arc<Link>,
+    bridge: Arc<Bridge>,
     opener: Opener<D>,
     failover: Failover,
     watch: Watch,
@@ -61,16 +61,16 @@ impl<D: ?Sized + 'static> Supply<D>
 where
     Opened<D>: Send,
 {
-    pub fn new(link: Arc<Link>, opener: Opener<D>, rate_hz: u32) -> Self {
+    pub fn new(bridge: Arc<Bridge>, opener: Opener<D>, rate_hz: u32) -> Self {
         let watch = Watch::new(0, rate_hz, true, Instant::now());
-        Self { link, opener, failover: Failover::new(), watch, rate_hz, on_trial: None, undecided_until: None }
+        Self { bridge, opener, failover: Failover::new(), watch, rate_hz, on_trial: None, undecided_until: None }
     }
 
     /// Begins to open the device for the first time. After `patience` without it the stream goes on silently, or is
     /// refused.
     pub fn begin(&mut self, patience: Duration, now: Instant) {
         self.undecided_until = Some(now + patience);
-        if let Err(error) = self.opener.begin(&self.link) {
+        if let Err(error) = self.opener.begin(&self.bridge) {
             self.lose(error, now);
         }
     }
@@ -88,7 +88,7 @@ where
     /// Closes the device that an attempt under way opens, at the end; waits for the attempt, but not for long.
     pub fn end(self) {
         if self.failover.is_opening() {
-            drop(self.opener.outcome_within(self.link.mode().patience));
+            drop(self.opener.outcome_within(self.bridge.mode().patience));
         }
     }
 
@@ -105,28 +105,28 @@ where
         match self.failover.due(now) {
             Due::Nothing => {}
             Due::Judge => self.judge(side, now),
-            Due::GiveUp => self.lose(Error::stands_still(&self.link.mode().name), now),
+            Due::GiveUp => self.lose(Error::stands_still(&self.bridge.mode().name), now),
             Due::Open => {
-                if let Err(error) = self.opener.begin(&self.link) {
+                if let Err(error) = self.opener.begin(&self.bridge) {
                     self.lose(error, now);
                 }
             }
             Due::Collect => match self.opener.outcome() {
                 None if self.undecided_until.is_some_and(|until| now >= until) => {
                     self.failover.late();
-                    self.go_without(Error::slow(&self.link.mode().name));
+                    self.go_without(Error::slow(&self.bridge.mode().name));
                 }
                 None => {}
                 Some(Err(error)) => self.lose(error, now),
                 Some(Ok(opened)) if self.undecided_until.take().is_some() => {
                     self.failover.begin();
                     self.take_up(side, opened, true, now);
-                    self.link.decide(Ok(()));
+                    self.bridge.decide(Ok(()));
                 }
                 Some(Ok(opened)) => match self.failover.opened(side.is_busy(), now) {
                     Entry::Use => {
                         self.take_up(side, opened, false, now);
-                        self.link.notify(Notice::Back);
+                        self.bridge.notify(Notice::Back);
                     }
                     Entry::Try => self.try_out(side, opened, now),
                 },
@@ -191,8 +191,8 @@ where
             Ok(true) => {
                 self.take_up(side, opened, false, now);
                 match self.failover.proven() {
-                    Return::Back => self.link.notify(Notice::Back),
-                    Return::Xrun => drop(self.link.xruns.fetch_add(1, Relaxed)),
+                    Return::Back => self.bridge.notify(Notice::Back),
+                    Return::Xrun => drop(self.bridge.xruns.fetch_add(1, Relaxed)),
                 }
             }
             Err(Fault::Lost(error)) => self.lose(error, now),
@@ -206,18 +206,18 @@ where
         if self.undecided_until.is_some() {
             self.go_without(error);
         } else if untold {
-            self.link.notify(Notice::Lost(error));
+            self.bridge.notify(Notice::Lost(error));
         }
     }
 
     /// Decides about a stream whose device is absent when the stream is opened.
     fn go_without(&mut self, error: Error) {
         self.undecided_until = None;
-        if self.link.mode().absent == Fallback::Refuse {
-            self.link.decide(Err(error));
+        if self.bridge.mode().absent == Fallback::Refuse {
+            self.bridge.decide(Err(error));
         } else {
-            self.link.notify(Notice::Lost(error));
-            self.link.decide(Ok(()));
+            self.bridge.notify(Notice::Lost(error));
+            self.bridge.decide(Ok(()));
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-use super::link::{Link, Sent};
+use super::byte_stream::{ByteStream, Sent};
 use super::request::{Reply, Request, Ticket};
 use crate::dirty::{DirtySet, PATHS_IN_TOTAL, PATHS_PER_WATCH};
 use crate::errno::StoreErrno;
@@ -39,7 +39,7 @@ pub(super) struct Watched {
 }
 
 pub(super) struct Engine {
-    pub(super) link: Link,
+    pub(super) stream: ByteStream,
     decoder: Decoder,
     last_id: u32,
     flights: BTreeMap<u32, Flight>,
@@ -52,9 +52,9 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    pub(super) fn new(link: Link) -> Self {
+    pub(super) fn new(stream: ByteStream) -> Self {
         Self {
-            link,
+            stream,
             decoder: Decoder::new(),
             last_id: 0,
             flights: BTreeMap::new(),
@@ -92,7 +92,7 @@ impl Engine {
     /// Maximum number of pending requests. Over a device it is one: the store of Xen 4.17 was seen to die of an
     /// assertion (`conn->in == NULL`) when a guest's requests came while earlier ones were pending in its ring.
     fn window(&self) -> usize {
-        if self.link.is_device() { 1 } else { WINDOW }
+        if self.stream.is_device() { 1 } else { WINDOW }
     }
 
     pub(super) fn submit(&mut self, request: &Request) -> Result<Ticket> {
@@ -142,7 +142,7 @@ impl Engine {
     fn send(&mut self, bytes: &[u8], deadline: Instant) -> Result<Option<Errno>> {
         let mut rest = bytes;
         loop {
-            let sent = self.link.write(rest);
+            let sent = self.stream.write(rest);
             match self.fatal(sent)? {
                 Sent::All => return Ok(None),
                 Sent::Refused(errno) if rest.len() == bytes.len() => return Ok(Some(errno)),
@@ -152,7 +152,7 @@ impl Engine {
                 }
                 Sent::Some(count) => rest = rest.get(count..).unwrap_or_default(),
             }
-            let ready = self.link.wait(true, Some(deadline));
+            let ready = self.stream.wait(true, Some(deadline));
             // The clock is checked, too: with a store that only sends, `wait` would never time out.
             if !self.fatal(ready)? || Instant::now() >= deadline {
                 self.closed |= rest.len() != bytes.len();
@@ -215,14 +215,14 @@ impl Engine {
         if self.closed {
             return Err(Error::Closed);
         }
-        let ready = self.link.wait(false, until);
+        let ready = self.stream.wait(false, until);
         if !self.fatal(ready)? {
             return Ok(false);
         }
         let mut buffer = [0; MESSAGE_MAX];
         let mut taken = 0_usize;
         while taken < BUDGET_BYTES {
-            let count = self.link.read(&mut buffer);
+            let count = self.stream.read(&mut buffer);
             let Some(count) = self.fatal(count)? else { break };
             if count == 0 {
                 self.closed = true;

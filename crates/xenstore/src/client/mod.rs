@@ -5,8 +5,8 @@
 //! reading, and when it is readable call [`Client::process`] and take the events. Since any call may receive events,
 //! take them after other calls as well ([`Client::has_events`]); the descriptor does not become readable for those.
 
+pub(crate) mod byte_stream;
 mod engine;
-pub(crate) mod link;
 mod request;
 mod transaction;
 
@@ -21,8 +21,8 @@ use crate::error::{Error, Result};
 use crate::path;
 use crate::perm::{self, Perm};
 use crate::wire::Op;
+use byte_stream::ByteStream;
 use engine::{Engine, WINDOW, Watched, one_string};
-use link::Link;
 pub use request::{Reply, Request, Ticket};
 pub use transaction::{TRIES, Transaction};
 
@@ -47,7 +47,7 @@ pub struct WatchEvent {
 /// # Errors
 /// [`Error::Io`], naming the path.
 pub fn connect(path: &Path) -> Result<OwnedFd> {
-    Ok(Link::open(path)?.into())
+    Ok(ByteStream::open(path)?.into())
 }
 
 /// A connection to a store.
@@ -61,7 +61,7 @@ impl Client {
     /// # Errors
     /// [`Error::Io`], naming the path.
     pub fn connect(path: &Path) -> Result<Self> {
-        Ok(Self { engine: Engine::new(Link::open(path)?) })
+        Ok(Self { engine: Engine::new(ByteStream::open(path)?) })
     }
 
     /// Uses a connected stream socket, or an open store device.
@@ -69,7 +69,7 @@ impl Client {
     /// # Errors
     /// [`Error::Io`] if the descriptor cannot be examined.
     pub fn from_fd(fd: OwnedFd) -> Result<Self> {
-        Ok(Self { engine: Engine::new(Link::from_fd(fd)?) })
+        Ok(Self { engine: Engine::new(ByteStream::from_fd(fd)?) })
     }
 
     /// Sets the time that a call waits for its reply; 10 s by default.
@@ -398,7 +398,7 @@ fn names(list: &[u8]) -> Result<Vec<String>> {
 
 impl AsFd for Client {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.engine.link.as_fd()
+        self.engine.stream.as_fd()
     }
 }
 

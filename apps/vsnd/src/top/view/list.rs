@@ -9,7 +9,7 @@ use super::{View, meters};
 use crate::text;
 use crate::top::columns::{Column, Columns, MARGIN};
 use crate::top::fit::{SEPARATOR, cut, width};
-use crate::top::model::{Link, Model};
+use crate::top::model::{Connection, Model};
 use crate::top::row::{Row, is_open};
 
 /// Indent of the lines under the first one of an open stream.
@@ -20,7 +20,7 @@ impl View {
     pub(super) fn list(&mut self, frame: &mut Frame<'_>, titles: Rect, area: Rect, model: &Model) -> (usize, usize) {
         self.places.clear();
         if model.rows.is_empty() && model.others.is_empty() {
-            if model.link == Link::Up {
+            if model.connection == Connection::Up {
                 let words = match model.status.guests.is_empty() {
                     true => "No guest has a sound card.",
                     false => "No stream is like that.",
@@ -69,7 +69,7 @@ impl View {
         let line = columns.line(|column, columns| column.text(row, columns));
         let style = match text::state(&row.stream) {
             _ if selected => self.palette.strong,
-            _ if matches!(model.link, Link::Gone(_)) => self.palette.dim,
+            _ if matches!(model.connection, Connection::Gone(_)) => self.palette.dim,
             "lost" => self.palette.bad,
             "closed" | "denied" | "muted" => self.palette.dim,
             _ => Style::new(),

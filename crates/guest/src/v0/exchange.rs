@@ -18,13 +18,13 @@ use crate::{Error, Result};
 /// Maximum time of an answer. Answers come in the order of the requests: each restarts the time for the next.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(ANSWER_TIMEOUT_MS as u64);
 
-pub(crate) struct Link {
+pub(crate) struct Exchange {
     pub(crate) hold: Hold<Transport>,
     pub(crate) areas: Areas,
     pub(crate) mixer: Mixer,
 }
 
-impl Link {
+impl Exchange {
     /// With version 0 the first slot has the device, whatever its directions.
     pub(crate) fn new(shared: Arc<Shared>, transport: Transport, mixer: Mixer) -> Self {
         Self { hold: Hold::new(shared, 0, transport), areas: Areas::default(), mixer }
@@ -137,7 +137,7 @@ impl Link {
     }
 }
 
-impl Drop for Link {
+impl Drop for Exchange {
     fn drop(&mut self) {
         let mut mixer = self.mixer;
         mixer.replay();

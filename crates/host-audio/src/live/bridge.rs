@@ -35,7 +35,7 @@ impl Mode {
 
 /// State shared by both sides; counters are in frames since the stream was opened.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct Bridge {
     mode: Mode,
     /// Control → thread: look at the flags, or at the ring.
     wake: Event,
@@ -64,14 +64,14 @@ pub(super) struct Link {
 }
 
 /// Streams that were dropped and whose thread has not ended.
-static ENDING: Mutex<Vec<Arc<Link>>> = Mutex::new(Vec::new());
+static ENDING: Mutex<Vec<Arc<Bridge>>> = Mutex::new(Vec::new());
 static ENDED: Condvar = Condvar::new();
 
-fn ending() -> MutexGuard<'static, Vec<Arc<Link>>> {
+fn ending() -> MutexGuard<'static, Vec<Arc<Bridge>>> {
     ENDING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Link {
+impl Bridge {
     pub fn new(mode: Mode) -> Result<Arc<Self>, Error> {
         Ok(Arc::new(Self {
             mode,
@@ -103,7 +103,7 @@ impl Link {
     pub fn wait_until_closed(&self) {
         let deadline = Instant::now() + CLOSING;
         let mut list = ending();
-        while list.iter().any(|link| self.mode.is_same_device(&link.mode)) {
+        while list.iter().any(|bridge| self.mode.is_same_device(&bridge.mode)) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
@@ -116,12 +116,12 @@ impl Link {
 
     /// Runs `body` in a thread of its own. The device, which `body` owns, is closed when `body` ends.
     pub fn spawn(self: &Arc<Self>, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {
-        let link = Arc::clone(self);
+        let bridge = Arc::clone(self);
         let run = move || {
             // Without the permission the thread runs at its usual priority.
             let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
             body();
-            link.end();
+            bridge.end();
         };
         thread::Builder::new()
             .name("vsnd-device".into())

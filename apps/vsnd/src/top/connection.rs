@@ -8,7 +8,7 @@ use ::control::{Client, ClientError, Reply, Request, Status};
 
 use crate::control::commands;
 
-/// Report of the link.
+/// Report of the connection.
 #[derive(Debug)]
 pub(super) enum Report {
     /// Status of the daemon.

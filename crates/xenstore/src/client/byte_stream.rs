@@ -25,12 +25,12 @@ pub(crate) enum Sent {
     Refused(Errno),
 }
 
-pub(crate) struct Link {
+pub(crate) struct ByteStream {
     fd: OwnedFd,
     socket: bool,
 }
 
-impl Link {
+impl ByteStream {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let shown = path.to_string_lossy();
         let failed = |error: Errno| Error::io(format!("connect to {}", Escaped(&shown)), error);
@@ -116,13 +116,13 @@ fn timespec(time: Duration) -> Timespec {
     Timespec::try_from(time).unwrap_or(Timespec { tv_sec: i64::from(i32::MAX), tv_nsec: 0 })
 }
 
-impl From<Link> for OwnedFd {
-    fn from(link: Link) -> Self {
-        link.fd
+impl From<ByteStream> for OwnedFd {
+    fn from(stream: ByteStream) -> Self {
+        stream.fd
     }
 }
 
-impl AsFd for Link {
+impl AsFd for ByteStream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }

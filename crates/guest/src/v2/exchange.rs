@@ -15,7 +15,7 @@ use super::transport::Transport;
 use crate::connection::Shared;
 use crate::hold::Hold;
 use crate::wait::readable;
-use crate::{Error, Result, Source};
+use crate::{ChannelKind, Error, Result};
 
 /// Time that an answer may take: Linux gives a backend as long.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
@@ -23,7 +23,7 @@ pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 /// Pages of events taken in one call at most; a backend that writes faster than we read does not hold us up.
 const EVENT_PAGES: u32 = 4;
 
-pub(crate) struct Link {
+pub(crate) struct Exchange {
     pub(crate) hold: Hold<Transport>,
     /// The buffer of the open stream.
     pub(crate) buffer: Option<Buffer>,
@@ -41,7 +41,7 @@ pub(crate) struct Link {
     pub(crate) futile_restarts: u32,
 }
 
-impl Link {
+impl Exchange {
     pub(crate) fn new(shared: Arc<Shared>, index: usize, transport: Transport, mixer: Box<Mixer>) -> Self {
         Self {
             hold: Hold::new(shared, index, transport),
@@ -302,9 +302,9 @@ impl Link {
         let [store, epoch] = self.hold.fds(transport);
         let fds = [transport.events.as_fd(), transport.ring.as_fd(), store, epoch];
         let Some([events, ring, store, epoch]) = readable(fds, deadline)? else { return Ok(false) };
-        for (ready, source) in [(events, Source::Events), (ring, Source::Ring)] {
+        for (ready, kind) in [(events, ChannelKind::Events), (ring, ChannelKind::Ring)] {
             if ready {
-                self.acknowledge(source, false)?;
+                self.acknowledge(kind, false)?;
             }
         }
         if store || epoch {
@@ -314,20 +314,20 @@ impl Link {
     }
 
     /// Consumes a channel's event and counts it.
-    pub(crate) fn acknowledge(&mut self, source: Source, edge_triggered: bool) -> Result<()> {
+    pub(crate) fn acknowledge(&mut self, kind: ChannelKind, edge_triggered: bool) -> Result<()> {
         let transport = self.hold.transport()?;
-        let channel = match source {
-            Source::Ring => &transport.ring,
-            Source::Events => &transport.events,
+        let channel = match kind {
+            ChannelKind::Ring => &transport.ring,
+            ChannelKind::Events => &transport.events,
         };
         // A caller that waits edge-triggered is not told by the channel whether it was woken.
         let acknowledged = if edge_triggered { channel.rearm().map(|()| false) } else { channel.acknowledge() };
         if acknowledged.map_err(Error::system("acknowledge an event"))? {
             transport.stream.woken()?;
         }
-        match source {
-            Source::Ring => self.hold.stats.ring_wakeups += 1,
-            Source::Events => self.hold.stats.event_wakeups += 1,
+        match kind {
+            ChannelKind::Ring => self.hold.stats.ring_wakeups += 1,
+            ChannelKind::Events => self.hold.stats.event_wakeups += 1,
         }
         Ok(())
     }
@@ -343,7 +343,7 @@ impl Link {
     }
 }
 
-impl Drop for Link {
+impl Drop for Exchange {
     fn drop(&mut self) {
         self.end_buffer();
         let mixer = self.mixer.take();
