@@ -120,10 +120,12 @@ with_pulse() {
     )
 }
 
-# with_pulse_8 COMMAND...: like with_pulse, with all eight channels of a card, without a channel map.
-with_pulse_8() {
+# with_pulse_sink CHANNELS COMMAND...: like with_pulse, with a sink alone, of so many channels of the card, without a
+# channel map.
+with_pulse_sink() {
     (
-        pulse_start "module-alsa-sink device=hw:0,0 rate=48000 format=s16le channels=8" || exit 1
+        pulse_start "module-alsa-sink device=hw:0,0 rate=48000 format=s16le channels=$1 tsched=1" || exit 1
+        shift
         beside "$pulse_pid" "$@"
     )
 }
