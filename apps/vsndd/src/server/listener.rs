@@ -45,8 +45,10 @@ impl Listener {
         let gid = gid_of(group)?;
         let failed = |reason| ListenError::System { address: path.display().to_string(), reason };
         match UnixStream::connect(path) {
-            Ok(_) => return Err(ListenError::InUse(path.display().to_string())),
-            // A daemon that was killed has left this file behind.
+            Ok(socket) if has_listener(&socket) => return Err(ListenError::InUse(path.display().to_string())),
+            // A daemon that was killed has left this file behind. A worker that it was about to start may have the
+            // socket for a moment longer.
+            Ok(_) => fs::remove_file(path).map_err(failed)?,
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(failed)?,
             Err(_) => {}
         }
@@ -113,6 +115,12 @@ impl Drop for Listener {
             let _ = fs::remove_file(path);
         }
     }
+}
+
+/// Returns true unless the process that listens at the other end of a connection has ended.
+fn has_listener(socket: &UnixStream) -> bool {
+    let listener = rustix::net::sockopt::socket_peercred(socket).map(|credentials| credentials.pid);
+    listener.map_or(true, |pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
 }
 
 /// Number of the group that may use a socket; `None` if only the daemon's user may.
