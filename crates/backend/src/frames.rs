@@ -4,7 +4,19 @@ use sndif::store::Direction;
 
 use crate::Geometry;
 
-/// State in which a guest has put a stream.
+/// State in which a guest has put a stream. In version 2 (sndif.h, `XENSND_OP_OPEN`, `_CLOSE` and `_TRIGGER`):
+///
+/// ```text
+///           OPEN             START, RESUME              PAUSE
+///  Closed ───────▶ Open ───────────────────▶ Running ──────────▶ Paused
+///     ▲             ▲ ▲         STOP          │   ▲ START, RESUME │  │
+///     │             │ └───────────────────────┘   └───────────────┘  │
+///     │             └──────────────────── STOP ──────────────────────┘
+///     └── CLOSE, or the end of the connection, in any state
+/// ```
+///
+/// In version 0 a capturing stream runs as soon as its direction is known. A playing one runs while frames are queued:
+/// from enough of them, or 100 ms after the first, until none is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Run {
     /// The stream is not open.

@@ -1,5 +1,23 @@
 //! The backend's side of a device's XenBus state machine (sndif.h, "STATE DIAGRAMS").
 //!
+//! ```text
+//!   a new device
+//!        │            Initialised, and Action::Connect succeeds
+//!        ▼    ┌────────────────────────────────────────────────────────┐
+//!    InitWait─┘                                                        ▼
+//!      ▲  ▲                                                        Connected
+//!      │  └──── the frontend stepped back, or has a new transport ───┘  │
+//!      │                                                                │
+//!      │ the frontend stepped back, or did                              │
+//!      │ not in time; the hold-off is over                              │
+//!      │                                                                │
+//!    Closed ◀── broken or disconnected: Closing first; online = 0; ─────┘
+//!               in the hold-off also where InitWait would be next
+//! ```
+//!
+//! InitWait becomes Closed, too, where Action::Connect fails or the toolstack writes online = 0. A new device begins in
+//! Closed if its frontend is still connected to an earlier daemon.
+//!
 //! Inputs are the present values in the store; a watch may have missed states in between, so nothing here relies on
 //! having seen every step.
 

@@ -1,5 +1,25 @@
 //! The connection of a card: sndif.h, "STATE DIAGRAMS" and "Recovery flow", as a machine without I/O.
 //!
+//! ```text
+//!               InitWait                published              Connected
+//!   Waiting ───────────────▶ Publishing ─────────▶ Published ─────────────▶ Creating
+//!    ▲   ▲                       ▲                                             │ card_ready
+//!    │   │                       │                  InitWait                   ▼
+//!    │   │                       ├──────────────────────────────────────── Connected
+//!    │   │                       │ InitWait                                    │
+//!    │   │              Reconfiguring ◀── backend gone, the card is held ──────┤
+//!    │   └─ nobody holds the card ──┘                                          │
+//!    └────────────────────────────────── backend gone, nobody holds the card ──┘
+//!
+//!   Publishing, Creating: the driver's action failed ──▶ Failed
+//!   Failed: the backend starts again, or is gone ──────▶ Waiting
+//!   any: detach ──▶ Closing, if there is a transport; the backend leaves, or give_up ──▶ Closed
+//! ```
+//!
+//! The words on the arrows are states of the backend, or functions of [`Handshake`]. Creating ends as Connected does, and
+//! so does Published, to which InitWait is no news. A frontend of version 0 leaves Waiting also for a backend in
+//! Initialising or Initialised.
+//!
 //! The driver reports what it sees (the backend's state) and the results of its actions; the machine returns the
 //! actions to perform, in order. Repeated, late and invalid states are harmless: store watches fire without cause.
 

@@ -1,5 +1,19 @@
 //! One stream: its ring, its event page, its position.
 //!
+//! Only answers end the states in between (sndif.h, `XENSND_OP_OPEN`, `_CLOSE` and `_TRIGGER`):
+//!
+//! ```text
+//!            OPEN                 success          START, RESUME
+//!   Closed ───────▶ Opening ───────────────▶ Open ───────────────▶ Open, running
+//!    ▲  ▲              │                     │  ▲                     │
+//!    │  └── refused ───┘                     │  └── STOP, PAUSE ──────┘
+//!    │                  answered             ▼ CLOSE
+//!    └──────────────────────────────────── Closing
+//! ```
+//!
+//! After STOP there is no READ, WRITE or TRIGGER until its answer, which brings the run's last position. A refused PAUSE
+//! changes nothing.
+//!
 //! The driver submits operations, [publishes](Stream::publish) them, and notifies the backend if that says so. When it is
 //! woken it takes the [completions](Stream::next_completion) first and the [events](Stream::take_events) after, and sleeps
 //! again. It [arms](Stream::arm) the ring only when it waits for an answer.

@@ -152,3 +152,34 @@ fn items_of_our_crates_that_the_documents_name_exist() {
     }
     assert!(count > 20, "{count} items");
 }
+
+/// The names of an enumeration's variants.
+fn variants<'a>(source: &'a str, name: &str) -> Vec<&'a str> {
+    let (_, body) = source.split_once(&format!("enum {name} {{\n")).expect("the enumeration");
+    let (body, _) = body.split_once("\n}").expect("its end");
+    let lines = body.lines().map(str::trim).filter(|line| line.starts_with(char::is_uppercase));
+    lines.map(|line| line.trim_end_matches(|c: char| !c.is_alphanumeric())).collect()
+}
+
+#[test]
+fn state_machines_of_sndif_are_drawn_beside_their_code_with_its_clause() {
+    // What the backend shows is some of XenBus' states, so they have no enumeration of their own.
+    let backend = ["InitWait", "Connected", "Closing", "Closed"];
+    for (file, states) in [
+        ("backend/src/handshake.rs", Err(backend)),
+        ("backend/src/frames.rs", Ok("Run")),
+        ("frontend/src/handshake.rs", Ok("Phase")),
+        ("frontend/src/stream.rs", Ok("Phase")),
+    ] {
+        let source = std::fs::read_to_string(project().join("crates").join(file)).expect("text");
+        let (before, rest) = source.split_once("```text\n").unwrap_or_else(|| panic!("{file} has no diagram"));
+        let (diagram, _) = rest.split_once("```").expect("its end");
+        assert!(before.contains("sndif.h"), "{file} does not say what it fulfils");
+        let states = states.map_or_else(|states| states.to_vec(), |name| variants(&source, name));
+        assert!(states.len() >= 4, "{file}: {states:?}");
+        let words: Vec<&str> = diagram.split(|c: char| !c.is_alphanumeric()).collect();
+        for state in states {
+            assert!(words.contains(&state), "{file}: {state} is not in the diagram");
+        }
+    }
+}
