@@ -100,8 +100,7 @@ lint-tools:
 	$(CARGO) clippy --version >/dev/null 2>&1 || rustup component add clippy
 	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
 
-# Everything but tests, with the oldest Rust. The repository has no rust-toolchain.toml: rustup would then download another Rust even
-# where a newer one is installed.
+# Everything but tests, with the oldest Rust.
 msrv: deps
 	@if ! command -v rustup >/dev/null 2>&1; then $(call left_out,build with Rust $(MSRV) (needs rustup)); \
 	elif rustup run $(MSRV) cargo --version >/dev/null 2>&1 || rustup toolchain install $(MSRV) --profile minimal; then \
