@@ -10,21 +10,21 @@ use program::manual::{Sections, file_page, page};
 const SECTIONS: Sections<'static> = Sections {
     examples: &[
         ("vsndd --check-config", "says whether the daemon would start with its configuration"),
-        ("systemctl reload vsndd", "has the service read its configuration again; what plays is not disturbed"),
-        ("vsndd --xen emu:/tmp/xen --sink alsa:default", "serves an emulated Xen, audibly"),
+        ("systemctl reload vsndd", "makes the service read its configuration again, without an effect on what plays"),
+        ("vsndd --xen emu:/tmp/xen --sink alsa:default", "serves an emulated Xen and plays to a real device"),
         ("vsndd --sink pulse@unix:/run/user/1000/pulse/native", "plays to the sound server of a user"),
     ],
     files: &[
         ("/etc/vsnd/vsndd.toml", "the configuration"),
-        ("/run/vsnd/control.sock", "where `vsnd` asks; root and the group vsnd may"),
-        ("/var/lib/vsnd/overrides.json", "what was set with `vsnd`, in the directory of --state-dir"),
-        ("/var/lib/vsnd/overrides.damaged", "the same file, where it could not be understood"),
-        ("/var/lib/vsnd/recordings", "recordings of WAV sinks that are configured there"),
+        ("/run/vsnd/control.sock", "the socket for `vsnd`; root and the group vsnd may use it"),
+        ("/var/lib/vsnd/overrides.json", "settings that were made with `vsnd`, in the directory of --state-dir"),
+        ("/var/lib/vsnd/overrides.damaged", "an overrides.json that could not be read, under another name"),
+        ("/var/lib/vsnd/recordings", "directory that the service's WAV sinks may write to"),
     ],
     environment: &[
         ("VSND_XEN", "the Xen, as --xen"),
-        ("VSND_LOG", "what is logged, as --log"),
-        ("STATE_DIRECTORY", "where overrides are kept, as --state-dir; set by systemd"),
+        ("VSND_LOG", "the messages to log, as --log"),
+        ("STATE_DIRECTORY", "the directory of the overrides, as --state-dir; set by systemd"),
         (
             "PULSE_SERVER, PULSE_RUNTIME_PATH, XDG_RUNTIME_DIR, PULSE_COOKIE",
             "the PulseAudio server of a device that names none, and its cookie",
@@ -39,13 +39,13 @@ const FILE_SECTIONS: Sections<'static> = Sections {
     examples: &[
         (
             "sink = \"pulse@unix:/run/vsnd-desktop/alice\"",
-            "everybody plays to the sound server of that user's session (vsnd-desktop@alice.socket)",
+            "all guests play to the sound server of alice's session (vsnd-desktop@alice.socket)",
         ),
-        ("rule = [{ domain = \"studio\", capture = true }]", "that guest may record"),
-        ("vsndd --check-config --config new.toml", "says what is wrong with a file that is not in use yet"),
+        ("rule = [{ domain = \"studio\", capture = true }]", "the guest studio may capture"),
+        ("vsndd --check-config --config new.toml", "checks a file that is not in use yet"),
     ],
     files: &[("/etc/vsnd/vsndd.toml", "the service's configuration")],
-    environment: &[("VSND_XEN, VSND_LOG", "stand in for options of vsndd(8), and are not read from the file")],
+    environment: &[("VSND_XEN, VSND_LOG", "replace options of vsndd(8); the file has no keys for them")],
     statuses: &[S::Success, S::Config],
     see_also: &["vsndd(8)", "vsnd(1)"],
 };
@@ -57,9 +57,9 @@ pub(crate) fn daemon(command: &Command) -> io::Result<Vec<u8>> {
 
 /// vsndd.toml(5).
 pub(crate) fn configuration() -> String {
-    let words = "The daemon vsndd(8) reads it when it starts, and when it is told to reload. What stands at its top holds for every stream; \
-        each [[rule]] that matches replaces what it names.\n\nThe file is TOML. Below is everything that there is, with its meaning; what \
-        stands behind a # need not be there. `vsndd --check-config` finds mistakes, all at once.";
+    let words = "The daemon vsndd(8) reads this file when it starts, and at each reload. The keys at the top of the file apply to every \
+        stream; each [[rule]] that matches a stream replaces the keys that it contains.\n\nThe file is TOML. The example below has every \
+        key and its meaning; keys behind a # are optional. `vsndd --check-config` finds all mistakes at once.";
     file_page("vsndd.toml", "configuration of the sound daemon for Xen guests", words, EXAMPLE, &FILE_SECTIONS)
 }
 

@@ -37,11 +37,11 @@ pub enum ExitStatus {
 impl ExitStatus {
     /// All statuses, with their meaning for the manual pages.
     pub const ALL: [(Self, &'static str); 13] = [
-        (Self::Success, "as asked"),
+        (Self::Success, "success"),
         (Self::Failure, "bytes differ, something is missing, the daemon refuses, or an unexpected error"),
-        (Self::Usage, "command line"),
-        (Self::Config, "configuration, or what it needs and this host has not"),
-        (Self::NoXen, "no Xen, or no emulation in that directory, or it is in use"),
+        (Self::Usage, "mistake in the command line"),
+        (Self::Config, "mistake in the configuration, or something that it needs is missing on this host"),
+        (Self::NoXen, "no Xen, no emulation in that directory, or the directory is in use"),
         (Self::NoCard, "no such guest, card or stream"),
         (Self::NoDaemon, "no daemon answers"),
         (Self::File, "a file, or standard output, cannot be read, understood or written"),
@@ -49,7 +49,7 @@ impl ExitStatus {
         (Self::Unsupported, "the card does not take the format, rate or channel count, or capture is not allowed"),
         (Self::Lost, "the other side went away and did not come back"),
         (Self::Denied, "not permitted"),
-        (Self::Busy, "another program uses the card, or listens where the daemon is to"),
+        (Self::Busy, "another program uses the card, or another daemon uses the socket"),
     ];
 
     /// The status with this number; an unknown number means failure.
