@@ -5,7 +5,7 @@
 
 # boot PLATFORM SHARE SERIAL: the command line of QEMU, as words in $qemu.
 boot() {
-    local image=$out/images/$1 dom0="console=hvc0 quiet loglevel=4 mitigations=off random.trust_cpu=on cryptomgr.notests"
+    local image=$out/images/$1 dom0="console=hvc0 quiet loglevel=4 mitigations=off random.trust_cpu=on cryptomgr.notests initcall_blacklist=jent_mod_init"
     platform "$1"
     case $guest_type in
         dom0less) boot_dom0less "$2" ;;
@@ -45,7 +45,7 @@ arm64_machine() {
 # kernels and initrds.
 boot_dom0less() {
     local tree=${1%/share}/tree kernel=49000000 initrd=4d000000 guest_kernel_at=58000000 guest_initrd=5c000000 placed
-    local guest="console=ttyAMA0 quiet loglevel=4 mitigations=off random.trust_cpu=on cryptomgr.notests lab.late-store"
+    local guest="console=ttyAMA0 quiet loglevel=4 mitigations=off random.trust_cpu=on cryptomgr.notests initcall_blacklist=jent_mod_init lab.late-store"
     arm64_machine
     "${qemu[@]}" -machine "dumpdtb=$tree.dtb" -smp 1 -nodefaults -display none -fsdev "local,id=share,path=$1,security_model=none" 2> /dev/null
     dtc -q -I dtb -O dts "$tree.dtb" > "$tree.dts"

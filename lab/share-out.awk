@@ -1,7 +1,8 @@
 # Prints the scenarios of each row of the lab, "ROW SECONDS SCENARIO...", from platforms.list and scenarios.list.
 #
 # platforms, drivers: lists of words; a row is PLATFORM-DRIVER. shared=1: each scenario runs once with each driver that
-# it concerns, with different drivers on different platforms if there are two, and on the row with the least work;
+# it concerns, or once in all (`any`), with different drivers on different platforms if there are two, and on the row
+# with the least work;
 # otherwise all scenarios that concern a row's driver and make sense on its platform run on that row. short=1: only
 # scenarios whose result differs between platforms, and on each platform with one driver. only: a list of scenarios that
 # run on every row, without regard to the lists.
@@ -35,11 +36,13 @@ FILENAME ~ /platforms.list$/ {
         if (everywhere) {
             for (p = 1; p <= platform_count; p++)
                 if (makes_sense(platform[p], driver[d], $1)) add(platform[p], driver[d], $1, $3)
-        } else {
+        } else if (about != "any") {
             chosen = least_busy(driver[d], $1, about == "driver" ? taken[$1] : "")
             if (chosen != "") add(chosen, driver[d], $1, $3)
         }
     }
+    if (about == "any" && !everywhere) add_once($1, $3)
+    follows = about == "any"
 }
 
 END {
@@ -66,6 +69,23 @@ function add(on, of_driver, name, takes,    row) {
     scenarios[row] = scenarios[row] " " name
     seconds[row] += takes
     taken[name] = on
+}
+
+# add_once: adds a scenario to one row of all: that of the scenario before if that one was added in this way, since such
+# scenarios share guests; otherwise the row with the least work.
+function add_once(name, takes,    d, on, best) {
+    if (!follows) {
+        best = ""
+        for (d = 1; d <= driver_count; d++) {
+            on = least_busy(driver[d], name, "")
+            if (on != "" && (best == "" || seconds[on "-" driver[d]] < best)) {
+                best = seconds[on "-" driver[d]] + 0
+                once_on = on
+                once_with = driver[d]
+            }
+        }
+    }
+    add(once_on, once_with, name, takes)
 }
 
 function add_to_all(name,    d, p) {

@@ -169,7 +169,7 @@ kernel = "/lab/vmlinux"
 ramdisk = "${GUEST_RAMDISK:-/lab/guest.cpio}"
 memory = ${GUEST_MB:-$(cat /share/guest-memory)}
 vcpus = 1
-extra = "console=hvc0 quiet loglevel=4 mitigations=off random.trust_cpu=on cryptomgr.notests $(cat /share/guest-arguments 2>/dev/null) ${3:-}"
+extra = "console=hvc0 quiet loglevel=4 mitigations=off random.trust_cpu=on cryptomgr.notests initcall_blacklist=jent_mod_init $(cat /share/guest-arguments 2>/dev/null) ${3:-}"
 on_poweroff = "destroy"
 on_reboot = "destroy"
 on_crash = "destroy"
