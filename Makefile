@@ -195,7 +195,7 @@ miri:
 	$(MIRI) -p sndif -- --skip ordering
 	$(MIRI) -p vsnd-backend --lib
 	$(MIRI) -p vsnd-backend --test core -- --skip a_long_write_is_copied_in_parts --skip further_reads_may_lie --skip far_ahead --skip v0::
-	$(MIRI) -p vsnd-frontend -p vsnd-driver -p vsnd-kmod -- --skip waiting
+	$(MIRI) -p vsnd-frontend -p vsnd-driver -p vsnd-kmod -- --skip waiting --skip come_and_go
 
 # A real Xen in QEMU. SCENARIO names one or several of them, PLATFORM those of lab/platforms.list where they run (default: 6.1 and 6.12;
 # KERNEL is another word for it), DRIVER what the guests load: stock (default), vsnd or both.
