@@ -68,9 +68,13 @@ scenario_seconds() {
 # look for the same words, are on the console, too.
 guest_complains() {
     [ "$(guest_module)" = vsnd_front ] &&
-        cat /run/lab/consoles "$GUEST_LOGS"/guest-*.log 2>/dev/null | grep -v '^lab: ' |
-        grep -A 40 -E 'BUG|WARNING|Oops|blocked for more|locking (bug|dependency)|unreferenced|suspicious RCU'
+        { cat /run/lab/consoles; for one in "$GUEST_LOGS"/guest-*.log; do console_with_driver "$one"; done; } 2>/dev/null |
+        grep -v '^lab: ' | grep -A 40 -E 'BUG|WARNING|Oops|blocked for more|locking (bug|dependency)|unreferenced|suspicious RCU'
 }
+
+# console_with_driver LOG: prints a guest's console if it was to load the driver. Linux 6.1 on arm64 warns of its own
+# memory (vmemmap_populate) in a domain that maps grants, such as a driver domain.
+console_with_driver() { grep -q '^lab: ready without a driver' "$1" || cat "$1"; }
 
 keep_evidence() {
     mkdir -p "$1"
@@ -194,7 +198,7 @@ guest_start() {
         return
     fi
     guest_config "$1" "${2-$CARD}" "${3:-}" > "/run/lab/$1.cfg"
-    cat "$GUEST_LOGS/guest-$1.log" >> /run/lab/consoles 2>/dev/null
+    console_with_driver "$GUEST_LOGS/guest-$1.log" >> /run/lab/consoles 2>/dev/null
     rm -f "$GUEST_LOGS/guest-$1.log" "/run/lab/$1.number"
     xl create "/run/lab/$1.cfg" > "/run/lab/$1-create.log" 2>&1 ||
         fail "xl create: $(tail -n1 "/run/lab/$1-create.log")"
