@@ -7,7 +7,7 @@ use common::{
     OpenAndWait, QUIET, SPEC, WHO, assert_heard_behind_every_gap, noise, paced, paced_within, play,
     play_with_every_gap, wait_until,
 };
-use host_audio::{DeviceOptions, DeviceSpec, Direction, HostDevice, Minimums, Sink, StreamSpec};
+use host_audio::{DeviceOptions, DeviceSpec, Direction, HostDevice, Minimums, Notice, Sink, StreamSpec};
 use sndif::Format;
 use sound_servers::{Kind, Server};
 use std::fs;
@@ -387,7 +387,7 @@ fn capture_goes_on(kind: Kind, (played, captured): (&str, &str), test: &str) {
         if rest == "is paused" {
             source.pause(false).unwrap();
         }
-        if source.notice().is_some() {
+        if matches!(source.notice(), Some(Notice::Lost(_))) {
             told += &format!("{rest},{began_ms},{};", unix_ms());
         }
     }
