@@ -83,6 +83,7 @@ fn run(arguments: &Arguments) -> Result<std::convert::Infallible> {
         store: xen.store()?,
         xen,
         streams: Vec::new(),
+        front: XenbusState::Unknown,
         connected: false,
         random: 1,
     };
@@ -98,6 +99,8 @@ struct Liar {
     xen: Xen,
     store: xenstore::Client,
     streams: Vec<Stream>,
+    /// The frontend's state as last seen.
+    front: XenbusState,
     connected: bool,
     random: u64,
 }
@@ -176,8 +179,11 @@ impl Liar {
 
     fn turn(&mut self) -> Result<()> {
         self.store.process()?;
-        self.store.take_events();
-        match (self.front_state()?, self.connected) {
+        // Reading takes as long as everything else in a turn.
+        if !self.store.take_events().is_empty() || self.front == XenbusState::Unknown {
+            self.front = self.front_state()?;
+        }
+        match (self.front, self.connected) {
             (XenbusState::Initialised, false) => self.connect()?,
             (XenbusState::Initialised | XenbusState::Connected, _) | (_, false) => {}
             (_, true) => {
@@ -199,8 +205,21 @@ impl Liar {
         let mut fds: Vec<_> =
             self.streams.iter().map(|stream| PollFd::new(&stream.ring_channel, PollFlags::IN)).collect();
         fds.push(PollFd::from_borrowed_fd(self.store.as_fd(), PollFlags::IN));
-        poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 2_000_000 }))?;
+        poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: self.rest_ms() * 1_000_000 }))?;
         Ok(())
+    }
+
+    /// Time without a request until the next turn.
+    fn rest_ms(&self) -> i64 {
+        let by_itself = matches!(self.lie, Lie::Positions | Lie::Events | Lie::Storm | Lie::States | Lie::Flood);
+        let runs = |stream: &Stream| stream.open.as_ref().is_some_and(|open| open.running.is_some());
+        if by_itself {
+            2
+        } else if self.streams.iter().any(runs) {
+            5
+        } else {
+            100
+        }
     }
 
     fn connect(&mut self) -> Result<()> {
