@@ -15,7 +15,7 @@ PUBLIC_CRATES = sndif vsnd-frontend vsnd-xenstore
 MSRV = $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 # Says that a tool is missing and how to get it. With STRICT=1, as in continuous integration, nothing is left out.
 left_out = { echo "left out: $(1)"; [ -z "$(STRICT)" ]; }
-TEST_THREADS = $(shell expr 2 \* $$(nproc))
+TEST_THREADS = $(shell expr 4 \* $$(nproc))
 # What `make test` consists of.
 TEST_PARTS = lint unit dist lab-test lab-short
 # Rounds of `make soak`.
