@@ -163,7 +163,7 @@ fn variants<'a>(source: &'a str, name: &str) -> Vec<&'a str> {
 
 #[test]
 fn state_machines_of_sndif_are_drawn_beside_their_code_with_its_clause() {
-    // What the backend shows is some of XenBus' states, so they have no enumeration of their own.
+    // The backend has some of the states of XenBus, and no enumeration of its own.
     let backend = ["InitWait", "Connected", "Closing", "Closed"];
     for (file, states) in [
         ("backend/src/handshake.rs", Err(backend)),
