@@ -63,6 +63,8 @@ enum Lie {
 
 /// Time that [`Lie::Slow`] takes for an answer.
 const SLOW: Duration = Duration::from_secs(2);
+/// Time for which [`Lie::States`] leaves a connection alone, so that it meets open streams.
+const CALM: Duration = Duration::from_millis(300);
 
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
@@ -85,6 +87,7 @@ fn run(arguments: &Arguments) -> Result<std::convert::Infallible> {
         streams: Vec::new(),
         front: XenbusState::Unknown,
         connected: false,
+        since: Instant::now(),
         random: 1,
     };
     liar.announce()?;
@@ -102,6 +105,8 @@ struct Liar {
     /// The frontend's state as last seen.
     front: XenbusState,
     connected: bool,
+    /// Time of the last connection.
+    since: Instant,
     random: u64,
 }
 
@@ -192,7 +197,7 @@ impl Liar {
                 self.say(XenbusState::InitWait.node().as_bytes())?;
             }
         }
-        if self.lie == Lie::States && self.connected {
+        if self.lie == Lie::States && self.connected && self.since.elapsed() > CALM {
             let state = (self.random() % 12).to_string();
             self.say(state.as_bytes())?;
         }
@@ -233,6 +238,7 @@ impl Liar {
             }
         }
         self.connected = true;
+        self.since = Instant::now();
         self.say(XenbusState::Connected.node().as_bytes())
     }
 
