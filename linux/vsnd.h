@@ -6,6 +6,47 @@
  * Each side sees the other's structures as opaque pointers. Unless its comment
  * says otherwise, a function returns 0 or a negative error number and may
  * sleep. Text from Rust has a length and no terminator.
+ *
+ * Lifetimes
+ *
+ * The bus decides when a device goes, applications decide when a card goes,
+ * and the backend decides when a page goes. The order of these three events is
+ * arbitrary, so what each of them ends is kept apart:
+ *
+ * xenbus_device (the bus's): longer than the vsnd_device, which is the only
+ *   one to use it.
+ *
+ * vsnd_device (Rust): from probe to remove. While it is on the list of fronts,
+ *   the bus and the module's works call for it, one at a time, under the lock
+ *   of the list. remove takes it off the list first; from then on nobody else
+ *   can find it. Nothing that ALSA or an interrupt calls has a pointer to it.
+ *
+ * snd_card (ALSA's): from the connection to a backend until vsnd_card_free(),
+ *   which takes it away from applications. ALSA frees it when the last of them
+ *   has closed it, which may be long after remove. Until then the module
+ *   cannot be unloaded.
+ *
+ * vsnd_sound (Rust, counted): the device has a reference while there is a
+ *   transport or a card; the card has one, and gives it back when ALSA frees
+ *   the card. Whatever ALSA calls uses the sound and never the device.
+ *
+ * vsnd_stream and its vsnd_listener: they are part of a sound, as long as it
+ *   exists, and do not move. Pointers to them from substreams, rules, controls
+ *   and event channels need no reference, since each of those ends first.
+ *
+ * snd_pcm_substream (ALSA's): a listener knows it from open to close. close
+ *   takes the listener's mutex, so no interrupt handler uses a substream that
+ *   ALSA has closed.
+ *
+ * vsnd_channel: from the connection until the transport is freed, which is
+ *   before the device gives back its reference to the sound.
+ *   vsnd_channel_free() waits for the handler; no lock that the handler takes
+ *   may be held.
+ *
+ * vsnd_pages: owned by a stream. A page that the backend still maps when its
+ *   grant ends is not freed with them: vsnd_kept holds a reference to it until
+ *   the backend lets go, and passes it to the kernel when the module is
+ *   unloaded.
  */
 #ifndef VSND_H
 #define VSND_H

@@ -222,7 +222,7 @@ fn status_of(error: &Error) -> ExitStatus {
         }
         Error::Listen(ListenError::NoGroup(_) | ListenError::System { .. }) => ExitStatus::Config,
         Error::System(_) => ExitStatus::Failure,
-        // A kind of device that is not built in: the configuration names what cannot be had.
+        // The configuration names a kind of device that is not built in.
         Error::HostDevice(_) => ExitStatus::Config,
     }
 }
