@@ -74,8 +74,8 @@ function add(on, of_driver, name, takes,    row) {
 # add_once: adds a scenario to one row of all: that of the scenario before if that one was added in this way, since such
 # scenarios share guests; otherwise the row with the least work.
 function add_once(name, takes,    d, on, best) {
-    if (!follows) {
-        best = ""
+    if (!follows || !makes_sense(once_on, once_with, name)) {
+        once_on = best = ""
         for (d = 1; d <= driver_count; d++) {
             on = least_busy(driver[d], name, "")
             if (on != "" && (best == "" || seconds[on "-" driver[d]] < best)) {
@@ -85,7 +85,7 @@ function add_once(name, takes,    d, on, best) {
             }
         }
     }
-    add(once_on, once_with, name, takes)
+    if (once_on != "") add(once_on, once_with, name, takes)
 }
 
 function add_to_all(name,    d, p) {
