@@ -32,8 +32,9 @@ use crate::flight::Flight;
 use crate::patience::Patience;
 use crate::{Completion, Geometry, RequestId, Violation};
 
-/// READs that are laid out at most: the other half of the ring is for what else there is.
-const LAID_OUT_MAX: u32 = RING_SLOTS / 2;
+/// READs that are laid out at most; the rest of the ring is for other requests. A recorder that sleeps by a clock of its
+/// own may do so for 0.3 s.
+const LAID_OUT_MAX: u32 = RING_SLOTS / 4 * 3;
 
 /// Reason for which an operation was not put into the ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

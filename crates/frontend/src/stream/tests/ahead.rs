@@ -105,7 +105,7 @@ impl Recorder {
     fn lay_out(&mut self) -> bool {
         while let Some(read) = self.stream.next_read(u32::MAX) {
             self.stream.submit(read).unwrap();
-            assert!(self.stream.laid_out() <= 16);
+            assert!(self.stream.laid_out() <= 24);
         }
         self.stream.publish()
     }
@@ -213,7 +213,7 @@ fn answers_that_come_early_or_never_move_nothing_beyond_the_ring() {
         let _ = recorder.ring.take();
         recorder.events.push(period * 1920 + 4).unwrap();
         assert_eq!(recorder.wake(), 0);
-        assert!(recorder.stream.laid_out() <= 16 && recorder.stream.filled_bytes() <= 7680);
+        assert!(recorder.stream.laid_out() <= 24 && recorder.stream.filled_bytes() <= 7680);
     }
     assert!(recorder.stream.counters().xruns > 0 && recorder.stream.overdue_bytes() > 0);
     recorder.stream.submit(Operation::Trigger(Trigger::Stop)).expect("half of the ring is free");
