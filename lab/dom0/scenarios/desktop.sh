@@ -8,18 +8,19 @@ scenario_desktop() {
     GUEST_RAMDISK=/run/lab/desktop.cpio GUEST_MB=280 guest_start a
     rm /run/lab/desktop.cpio
     sound="--raw --rate=48000 --format=s16le --channels=2"
-    # In a virtual machine PulseAudio does not sleep by its own clock, whatever it is told: it asks for four periods of 25
-    # ms, and wants an interrupt for each. (Its source would have interrupts, too, until it is suspended.)
+    # PulseAudio sleeps by its own clock, unless it recognises a virtual machine, which it does on x86 only: then it asks
+    # for four periods of 25 ms, and wants an interrupt for each. (Its source would have interrupts, too, until it is
+    # suspended.)
     must_run a "vsnd-lab make --frames 192000 --seed 90 /run/lab/90.raw && with_pulse_sink 2 interrupts_in 1 pacat $sound /run/lab/90.raw
         cat /run/lab/pulse.log*" 60
     case $OUTPUT in
-        *"running inside a VM"*) ;;
-        *) fail "PulseAudio's log: $OUTPUT" ;;
+        *"running inside a VM"*) most=44 told="40 periods" ;;
+        *) most=5 told="one second by its own clock" ;;
     esac
     interrupts=$(echo "$OUTPUT" | sed -n 's/^interrupts //p')
     heard a 0-0 90 --frames 192000 --late
-    [ "$interrupts" -le 44 ] || fail "$interrupts interrupts while PulseAudio played 40 periods"
-    note "played through PulseAudio: $COMPARED, $interrupts interrupts in 40 periods"
+    [ "$interrupts" -le $most ] || fail "$interrupts interrupts while PulseAudio played $told"
+    note "played through PulseAudio: $COMPARED, $interrupts interrupts in $told"
     must_run a "with_pulse timeout -s INT 4 parecord $sound > /run/lab/recorded.raw
         vsnd-lab compare --from-any --frames 480000 --at-least 96000 --seed 100 /run/lab/recorded.raw" 60
     note "recorded through PulseAudio: $OUTPUT"
