@@ -22,6 +22,10 @@ mod state {
 /// Longest wait for a PCM that reports an underrun to play what it still holds.
 const LONGEST_TAIL: Duration = Duration::from_millis(500);
 
+/// Time for which a card's delay counts as known after it was asked. A card is served in two steps, some microseconds
+/// apart: the position is told, then the frames that follow are written. The second one asks nothing of the kernel.
+const KNOWN_FOR: Duration = Duration::from_micros(100);
+
 /// A PCM in either direction.
 pub(super) struct AlsaPcm {
     device: Device,
@@ -38,6 +42,8 @@ pub(super) struct AlsaPcm {
     /// Frames not heard when the PCM was last asked, with those written since; the time of that.
     held: u64,
     held_at: Instant,
+    /// Time of the last question for the delay that a running card has answered.
+    asked_at: Option<Instant>,
     rate_hz: u32,
     /// Time at which a PCM that has reported an underrun has played everything: a plugin's server goes on for a while.
     dry_at: Option<Instant>,
@@ -66,6 +72,7 @@ impl AlsaPcm {
             avail: 0,
             held: 0,
             held_at: Instant::now(),
+            asked_at: None,
             rate_hz: spec.rate_hz,
             dry_at: None,
             tail: Tail::default(),
@@ -134,6 +141,9 @@ impl AlsaPcm {
 
     /// Returns true if the PCM reports that it ran dry, though the frames that it holds are heard for a while yet.
     fn runs_dry<T>(&mut self, result: &alsa::Result<T>, now: Instant) -> bool {
+        if result.is_err() {
+            self.asked_at = None;
+        }
         let xrun = matches!(result, Err(error) if error.errno().abs() == Errno::PIPE.raw_os_error());
         if !xrun || self.device.pcm.state_raw() == state::DISCONNECTED {
             return false;
@@ -143,6 +153,11 @@ impl AlsaPcm {
         let left = held.saturating_sub(now.saturating_duration_since(self.held_at));
         self.dry_at = (!left.is_zero()).then(|| now + left);
         self.dry_at.is_some()
+    }
+
+    /// Returns true if a card was asked for its delay just now, which also brought its room up to date.
+    fn is_known(&self, now: Instant) -> bool {
+        self.asked_at.is_some_and(|asked_at| now.saturating_duration_since(asked_at) < KNOWN_FOR)
     }
 
     /// The PCM's answer to a question; `None` where the PCM cannot say. ALSA's plugin for PulseAudio returns EIO until
@@ -180,7 +195,7 @@ impl AlsaPcm {
     }
 
     fn empty(&mut self) -> Result<(), Fault> {
-        (self.held, self.dry_at, self.paused_at, self.emptied) = (0, None, None, true);
+        (self.held, self.asked_at, self.dry_at, self.paused_at, self.emptied) = (0, None, None, None, true);
         self.tail.restart();
         self.outcome(self.device.pcm.drop())
     }
@@ -224,7 +239,8 @@ impl Output for AlsaPcm {
         if self.running_dry(now)?.is_some() {
             return Ok(0);
         }
-        let avail = self.device.pcm.avail();
+        let pcm = &self.device.pcm;
+        let avail = if self.is_known(now) { pcm.avail_update() } else { pcm.avail() };
         if self.runs_dry(&avail, now) {
             return Ok(0);
         }
@@ -266,6 +282,9 @@ impl Output for AlsaPcm {
         if let Some(left) = self.running_dry(now)? {
             return Ok(left);
         }
+        if self.is_known(now) {
+            return Ok(self.held);
+        }
         let delay = self.device.pcm.delay().and_then(|delay| self.silence_behind().map(|()| delay));
         if self.runs_dry(&delay, now) {
             return Ok(self.running_dry(now)?.unwrap_or_default());
@@ -279,6 +298,8 @@ impl Output for AlsaPcm {
                 if let Some(avail) = self.answer(avail)? {
                     delay = self.tail.left(delay, (avail, self.device.buffer), self.rate_hz, now);
                 }
+            } else if self.paused_at.is_none() {
+                self.asked_at = Some(now);
             }
             (self.held, self.held_at) = (delay, self.paused_at.unwrap_or(now));
         }
@@ -293,6 +314,7 @@ impl Output for AlsaPcm {
         if !self.device.can_pause {
             return Ok(false);
         }
+        self.asked_at = None;
         if let Some(paused_at) = self.paused_at.take() {
             // ALSA's plugin for PulseAudio may report after a pause that it ran dry before the last frames that it was
             // given.
@@ -423,6 +445,27 @@ mod tests {
         for (told, frames) in [(-480, 0), (-1, 0), (0, 0), (480, 480)] {
             assert!(matches!(known(Ok(told), || state::RUNNING), Ok(Some(left)) if left == frames), "{told}");
         }
+    }
+
+    #[test]
+    fn what_a_card_has_said_just_now_is_not_asked_again() {
+        let (period_frames, buffer_frames) = (480, 1_920);
+        let spec = StreamSpec { format: Format::S16Le, rate_hz: 48_000, channels: 2, period_frames, buffer_frames };
+        // This PCM has always played everything.
+        let device = super::super::hw::open("null", Direction::Playback, &spec).unwrap();
+        let mut pcm = AlsaPcm::new(device, "null", Direction::Playback, &spec);
+        let begin = Instant::now();
+        let at = |us| begin + Duration::from_micros(us);
+        let told = |pcm: &mut AlsaPcm, us| Output::delay(pcm, at(us)).ok();
+        let written = |pcm: &mut AlsaPcm, us| pcm.write(&[0; 480 * 4], at(us)).ok();
+        assert_eq!((written(&mut pcm, 0), told(&mut pcm, 0)), (Some(480), Some(0)));
+        assert_eq!((written(&mut pcm, 20), told(&mut pcm, 20)), (Some(480), Some(480)), "not asked");
+        assert_eq!((told(&mut pcm, 99), told(&mut pcm, 100)), (Some(480), Some(0)), "asked after 100 us");
+        // After a pause and after a stop it is asked.
+        assert!(written(&mut pcm, 120).is_some() && pcm.pause(true, at(130)).is_ok());
+        assert_eq!(told(&mut pcm, 140), Some(0));
+        assert!(Output::reset(&mut pcm, at(150)).is_ok());
+        assert_eq!((written(&mut pcm, 160), told(&mut pcm, 160)), (Some(480), Some(0)));
     }
 
     #[test]
