@@ -337,7 +337,7 @@ impl RawStream {
         packet
     }
 
-    /// Number of events that the backend sent.
+    /// Number of events that the backend sent, with the first, which no notification tells of.
     #[must_use]
     pub fn events_sent(&self) -> u32 {
         self.events.load_acquire(IN_PROD)

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use sndif::XenbusState;
-use testkit::linux::{Agreed, Errno, LinuxFrontend, Pcm, State, Wish};
+use testkit::linux::{Agreed, Errno, LinuxFrontend, Pcm, Release, State, Wish};
 use testkit::signal::noise;
 use testkit::{PATIENCE, World, eventually};
 use xen::{DomainId, Xen};
@@ -59,6 +59,34 @@ fn item_01_event_ids_are_gapless_even_when_the_page_was_full() {
     let more = noise(2, bytes(pcm.agreed(), 160));
     pcm.aplay(&more).unwrap();
     world.assert_played(STREAM, 1, &[sound, more].concat());
+}
+
+#[test]
+fn item_01_event_ids_are_those_that_each_release_expects() {
+    for release in [Release::Older, Release::Linux7] {
+        let mut world = World::new();
+        world.attach(GUEST, "[['CARD', 'PCM', 'STREAM, unique-id=p0, type=p']]");
+        let xen = world.enter(GUEST);
+        let frontend = LinuxFrontend::probe_release(&xen, release);
+        // The second time with new pages, as after a restart of the backend.
+        for connection in 1..=2 {
+            frontend.wait_registrations(connection);
+            for open_again in 0..3 {
+                let mut pcm = open(&frontend, &Wish::stereo(960, 4800));
+                let sound = noise(1, bytes(pcm.agreed(), 9600));
+                assert!(pcm.aplay(&sound).is_ok(), "{release:?} {connection} {open_again}");
+                // Parameters are set again without closing the device.
+                pcm.hw_params(&Wish::stereo(480, 4800)).unwrap();
+                assert!(pcm.aplay(&sound).is_ok(), "{release:?} {connection} {open_again}, again");
+                assert_eq!(pcm.observed().ignored_events, 0, "{release:?} {connection} {open_again}");
+                pcm.close().unwrap();
+            }
+            if connection == 1 {
+                world.stop_daemon();
+                world.start_daemon();
+            }
+        }
+    }
 }
 
 #[test]

@@ -67,9 +67,11 @@ pub(super) fn connect(
 ) -> GuestStream<V2> {
     let Described { label, direction, event_hold_off, .. } = described;
     tracing::debug!(stream = %asked.label, label = %label, "{direction} connected to {}", route.device);
+    let producer = EventProducer::new(events.page);
     let own = V2 {
         endpoint: asked.endpoint(route),
-        events: EventProducer::new(events.page).with_hold_off(*event_hold_off),
+        // A frontend that has this project's extension counts ids over the connection.
+        events: if *event_hold_off { producer.with_hold_off(true) } else { producer.with_probe() },
         event_channel: events.channel,
     };
     let core = Core::new(own.config(asked.label, described));
@@ -255,6 +257,7 @@ impl GuestStream<V2> {
             }
             Outcome::Kept => return Step::Taken,
             Outcome::Open(geometry, directory) => {
+                self.own.events.begin_stream();
                 let opcode = request.operation.opcode();
                 let response = Response { id: request.id, opcode, result: Ok(()), params: None };
                 match self.open(response, geometry, directory, turn) {

@@ -5,6 +5,12 @@
 //! modulo 63. The indices run freely over u32, which is no multiple of 63. So at the wrap the slot jumps from 3 back to
 //! 0, while the events in the slots from 0 on may not have been read: the producer then waits until the consumer has
 //! followed it over the wrap.
+//!
+//! Ids of events have no gaps. Linux's driver (`snd_xen_front`) up to 6.12 counts them over the connection. The driver
+//! of Linux 7.3 starts again from 0 for each OPEN, and before each OPEN sets `in_cons` to `in_prod`. Each of them
+//! ignores all events after an id that it does not expect, and says nowhere which of them it is. So the producer can
+//! [leave an event](EventProducer::with_probe) in the page that no notification tells of: whether it is still unread at
+//! the first OPEN shows how the frontend counts.
 
 use core::fmt;
 
@@ -63,13 +69,25 @@ impl fmt::Display for EventViolation {
 
 impl core::error::Error for EventViolation {}
 
+/// The frontend's way of counting ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ids {
+    /// From 0 over the connection.
+    OfConnection,
+    /// From 0 for each OPEN.
+    OfStream,
+    /// Known at the first OPEN.
+    Unknown,
+}
+
 /// The backend's end.
 #[derive(Debug)]
 pub struct EventProducer<M> {
     memory: M,
     producer: u32,
-    /// Id of the next event: from 0 without gaps over the connection.
+    /// Id of the next event.
     next_id: u16,
+    ids: Ids,
     /// The frontend says which events it is to be notified of.
     holds_off: bool,
 }
@@ -77,7 +95,28 @@ pub struct EventProducer<M> {
 impl<M: SharedMemory> EventProducer<M> {
     /// Attaches to a page that a frontend has zeroed.
     pub fn new(memory: M) -> Self {
-        Self { memory, producer: 0, next_id: 0, holds_off: false }
+        Self { memory, producer: 0, next_id: 0, ids: Ids::OfConnection, holds_off: false }
+    }
+
+    /// Leaves an event of position 0 in the page, for a frontend that may count ids in either way. To be called before the
+    /// frontend can open a stream; it must not be notified.
+    #[must_use]
+    pub fn with_probe(mut self) -> Self {
+        if self.push(0).is_ok() {
+            self.ids = Ids::Unknown;
+        }
+        self
+    }
+
+    /// Begins the ids of a stream: to be called at each OPEN.
+    pub fn begin_stream(&mut self) {
+        if self.ids == Ids::Unknown {
+            let skipped = self.memory.load_acquire(IN_CONS) == self.producer;
+            self.ids = if skipped { Ids::OfStream } else { Ids::OfConnection };
+        }
+        if self.ids == Ids::OfStream {
+            self.next_id = 0;
+        }
     }
 
     /// Sets whether the frontend says which events it is to be notified of (its node `event-hold-off`); otherwise of each.
@@ -91,7 +130,7 @@ impl<M: SharedMemory> EventProducer<M> {
     fn starting_at(memory: M, index: u32) -> Self {
         memory.store_release(IN_PROD, index);
         memory.store_release(IN_CONS, index);
-        Self { memory, producer: index, next_id: 0, holds_off: false }
+        Self { memory, producer: index, next_id: 0, ids: Ids::OfConnection, holds_off: false }
     }
 
     /// Returns true if an event fits. An invalid consumer index counts as "nothing read".
@@ -191,6 +230,34 @@ mod tests {
 
     use super::*;
     use crate::test_utils::Pages;
+
+    #[test]
+    fn ids_are_counted_as_the_frontend_is_seen_to_count_them() {
+        let ids = |skips: bool, producer: fn(Pages) -> EventProducer<Pages>| {
+            let page = Pages::new(1);
+            let mut producer = producer(page.clone());
+            let mut seen = Vec::new();
+            for _ in 0..2 {
+                if skips {
+                    page.store_release(IN_CONS, page.load_acquire(IN_PROD));
+                }
+                producer.begin_stream();
+                for position in [10, 20] {
+                    assert_eq!(producer.push(position), Ok(true));
+                    let mut slot = [0; PACKET_BYTES];
+                    page.read(slot_offset(page.load_acquire(IN_PROD) - 1), &mut slot);
+                    seen.push(Event::parse(&slot).unwrap().id);
+                }
+            }
+            seen
+        };
+        let probed = |page| EventProducer::new(page).with_probe();
+        assert_eq!((ids(true, probed), ids(false, probed)), (std::vec![0, 1, 0, 1], std::vec![1, 2, 3, 4]));
+        assert_eq!((ids(true, EventProducer::new), ids(false, EventProducer::new)), {
+            let over_the_connection = std::vec![0, 1, 2, 3];
+            (over_the_connection.clone(), over_the_connection)
+        });
+    }
 
     #[test]
     fn positions_arrive_in_order_with_gapless_ids_over_the_wrap_of_the_index() {

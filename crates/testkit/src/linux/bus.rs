@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use sndif::XenbusState;
 use xen::{DomainId, Xen};
 
-use super::channel::{Observed, Pair};
+use super::channel::{Observed, Pair, Release};
 use super::config::{self, StreamConfig};
 use super::core::Pcm;
 use super::errno::Errno;
@@ -51,6 +51,7 @@ pub(super) struct Shared {
     pub xen: Xen,
     pub backend_domain: DomainId,
     pub timings: Timings,
+    release: Release,
     frontend: String,
     backend: String,
     card: Mutex<Card>,
@@ -80,12 +81,25 @@ impl LinuxFrontend {
         Self::probe_with(xen, 0, Timings::default())
     }
 
+    /// Binds the driver of a release to the first card.
+    ///
+    /// # Panics
+    /// If the domain has no such card.
+    #[must_use]
+    pub fn probe_release(xen: &Xen, release: Release) -> Self {
+        Self::bind(xen, 0, Timings::default(), release)
+    }
+
     /// Binds the driver to a card.
     ///
     /// # Panics
     /// If the domain has no such card.
     #[must_use]
     pub fn probe_with(xen: &Xen, card: u32, timings: Timings) -> Self {
+        Self::bind(xen, card, timings, Release::Older)
+    }
+
+    fn bind(xen: &Xen, card: u32, timings: Timings, release: Release) -> Self {
         let mut store = xen.store().expect("the store");
         let frontend = format!("/local/domain/{}/device/vsnd/{card}", xen.domain());
         let backend = store.read_string(&format!("{frontend}/backend")).expect("the card is attached");
@@ -95,6 +109,7 @@ impl LinuxFrontend {
             xen: xen.clone(),
             backend_domain: backend_domain.parse().expect("a domain's number"),
             timings,
+            release,
             frontend,
             backend,
             card: Mutex::new(Card {
@@ -310,7 +325,7 @@ impl Shared {
     fn create_channels(&self, store: &mut xenstore::Client) -> Result<(), Errno> {
         let mut channels = Vec::new();
         for config in config::card(store, &self.frontend)? {
-            let pair = Pair::new(&self.xen, self.backend_domain).map_err(|_| Errno::EIO)?;
+            let pair = Pair::new(&self.xen, self.backend_domain, self.release).map_err(|_| Errno::EIO)?;
             channels.push(Channels { config, pair: Arc::new(Mutex::new(pair)) });
         }
         let written = store.transaction(|transaction| {

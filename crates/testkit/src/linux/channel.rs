@@ -36,6 +36,16 @@ pub(super) mod op {
 /// Contents of a slot before a request is written: the driver sets only the fields it needs.
 const STALE: [u8; SLOT] = [0xA5; SLOT];
 
+/// The driver's release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Release {
+    /// Up to Linux 6.12: ids of events are counted over the connection.
+    Older,
+    /// Linux 7.3: ids start from 0 when a stream is cleared, unread events are skipped then, and events are handled
+    /// only while the stream is open.
+    Linux7,
+}
+
 /// A sent request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sent {
@@ -107,6 +117,9 @@ pub(super) struct Pair {
     page_channel: EventChannel,
     /// True between ALSA's open and close; interrupts are handled only then.
     connected: bool,
+    /// The same for events; in Linux 7.3 only between OPEN and CLOSE.
+    events_connected: bool,
+    release: Release,
     req_prod: u32,
     rsp_cons: u32,
     /// Id of the next request; starts over at 0 when a stream is cleared.
@@ -114,7 +127,7 @@ pub(super) struct Pair {
     /// Id of the request that waits for its answer.
     awaited_id: u16,
     answer: Option<Answer>,
-    /// Expected id of the next event; counts over the whole connection.
+    /// Expected id of the next event; counts over the whole connection, in Linux 7.3 from each clear on.
     event_id: u16,
     /// Positions taken from the page that wait for their handler.
     pub positions: std::collections::VecDeque<u64>,
@@ -122,7 +135,7 @@ pub(super) struct Pair {
 }
 
 impl Pair {
-    pub fn new(xen: &Xen, backend: DomainId) -> xen::Result<Self> {
+    pub fn new(xen: &Xen, backend: DomainId, release: Release) -> xen::Result<Self> {
         let ring = xen.grant(backend, 1, Access::ReadWrite)?;
         ring.store_release(REQ_EVENT, 1);
         ring.store_release(RSP_EVENT, 1);
@@ -132,6 +145,8 @@ impl Pair {
             page: xen.grant(backend, 1, Access::ReadWrite)?,
             page_channel: xen.alloc_unbound(backend)?,
             connected: false,
+            events_connected: false,
+            release,
             req_prod: 0,
             rsp_cons: 0,
             next_id: 0,
@@ -153,6 +168,14 @@ impl Pair {
         let _ = self.ring_channel.acknowledge();
         let _ = self.page_channel.acknowledge();
         self.connected = connected;
+        self.events_connected = connected && self.release == Release::Older;
+    }
+
+    /// A stream was opened, or is about to be closed.
+    pub fn set_stream_open(&mut self, open: bool) {
+        if self.release == Release::Linux7 {
+            self.events_connected = open;
+        }
     }
 
     /// Number of unread events in the page.
@@ -164,6 +187,10 @@ impl Pair {
     pub fn clear(&mut self) {
         self.next_id = 0;
         self.positions.clear();
+        if self.release == Release::Linux7 {
+            self.event_id = 0;
+            self.page.store_release(IN_CONS, self.page.load_acquire(IN_PROD));
+        }
     }
 
     /// Sends a request and waits for its answer, `timeout` at most. Events that come meanwhile wait for
@@ -271,7 +298,7 @@ impl Pair {
     }
 
     fn event_interrupt(&mut self) {
-        if !self.connected {
+        if !self.events_connected {
             return;
         }
         let producer = self.page.load_acquire(IN_PROD);

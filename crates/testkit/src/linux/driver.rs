@@ -114,6 +114,7 @@ impl DriverStream {
             slot.put_u32(20, directory);
         })?;
         self.is_open = true;
+        lock(&self.pair).set_stream_open(true);
         Ok(())
     }
 
@@ -154,6 +155,7 @@ impl DriverStream {
 
     /// Sends CLOSE, even without an earlier OPEN, and frees the buffer after any answer.
     pub fn hw_free(&mut self) -> Result<(), Errno> {
+        lock(&self.pair).set_stream_open(false);
         let result = self.request(op::CLOSE, |_| {}).map(drop);
         self.clear();
         result

@@ -23,7 +23,7 @@ mod hw_params;
 
 pub use apps::Played;
 pub use bus::{LinuxFrontend, Timings};
-pub use channel::{Observed, Sent};
+pub use channel::{Observed, Release, Sent};
 pub use core::{Pcm, State};
 pub use errno::Errno;
 pub use hw_params::{Agreed, Wish};
