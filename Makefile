@@ -233,10 +233,11 @@ lab-debug: build
 	$(CARGO) build --release --locked -p vsnd-lab
 	KERNEL=debug DRIVER=vsnd lab/run.sh $(SCENARIO)
 
-# What sound costs there with the stock driver and with ours: notifications, requests, processor time, latency.
-lab-bench: lab-build module
-	$(CARGO) build --release --locked -p vsnd-bench
-	KERNEL="$(KERNEL)" DRIVER="$(DRIVER)" lab/bench.sh
+# What sound costs there with the stock driver and with ours: notifications, requests, processor time, latency; PLATFORM as with lab.
+lab-bench: DRIVER := $(or $(DRIVER),stock vsnd)
+lab-bench: lab-build
+	$(if $(filter amd64,$(LAB_ARCHITECTURES)),$(CARGO) build --release --locked -p vsnd-bench)
+	PLATFORM="$(PLATFORMS)" DRIVER="$(DRIVER)" lab/bench.sh
 
 # What sound costs a guest with our driver, with Linux's own, and with each card that QEMU emulates.
 race: KERNEL = 6.12

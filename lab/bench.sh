@@ -1,30 +1,39 @@
 #!/bin/bash
-# Measures the costs of sound on the lab's Xen: runs the scenarios `bench` and `bench_start` on each kernel, with the
-# stock driver and with ours, and `bench_dmix` once; prints a table and writes target/lab/bench.json. The environment
-# is that of run.sh; DRIVER may name one of the drivers.
+# Measures the costs of sound on the lab's Xen: runs the scenarios `bench` and `bench_start` on each platform, with the
+# stock driver and with ours, and `bench_dmix` once; on arm64 only `bench` (docs/lab.md, "What sound costs"). Prints a
+# table and writes target/lab/bench.json. The environment is that of run.sh; DRIVER may name one of the drivers.
 set -euo pipefail
 
 lab=$(cd "$(dirname "$0")" && pwd)
-out=$(dirname "$lab")/target/lab
-# Lines of KERNEL DRIVER ROW NAME VALUE.
+# shellcheck source=lab/platform.sh
+. "$lab/platform.sh"
+# Lines of PLATFORM DRIVER ROW NAME VALUE.
 results=$out/bench.results
 mkdir -p "$out"
 : > "$results"
 
-export KERNEL=${KERNEL:-6.1 6.12} LAB_LIMIT=${LAB_LIMIT:-3600} LAB_BENCH=1
-scenarios="bench bench_start bench_dmix"
+declare -A platforms=() scenarios=([amd64]="bench bench_start bench_dmix" [arm64]=bench)
+for name in ${PLATFORM:-${KERNEL:-6.1 6.12}}; do
+    platform "$name"
+    platforms[$arch]+=" $name"
+done
+export LAB_LIMIT=${LAB_LIMIT:-3600}
 for driver in ${DRIVER:-stock vsnd}; do
-    # If this script ends, run.sh ends, too.
-    # shellcheck disable=SC2086  # a list of words
-    DRIVER=$driver setpriv --pdeathsig TERM "$lab/run.sh" $scenarios >&2
-    # This scenario does not depend on the driver.
-    scenarios=${scenarios% bench_dmix}
-    for kernel in $KERNEL; do
-        sed "s/^/$kernel $driver /" "$out/$kernel-$driver/share/bench" >> "$results"
+    for arch in "${!platforms[@]}"; do
+        [ "$arch" != amd64 ] || export LAB_BENCH=1
+        # If this script ends, run.sh ends, too.
+        # shellcheck disable=SC2086  # a list of words
+        PLATFORM=${platforms[$arch]} DRIVER=$driver setpriv --pdeathsig TERM "$lab/run.sh" ${scenarios[$arch]} >&2
+        unset LAB_BENCH
+        # This scenario does not depend on the driver.
+        scenarios[$arch]=${scenarios[$arch]% bench_dmix}
+        for name in ${platforms[$arch]}; do
+            sed "s/^/$name $driver /" "$out/$name-$driver/share/bench" >> "$results"
+        done
     done
 done
 
-# Costs of a running stream: KERNEL STREAM DRIVER and five numbers, then a line for the streams that both drivers have.
+# Costs of a running stream: PLATFORM STREAM DRIVER and five numbers, then a line for the streams that both drivers have.
 echo "per period: notifications; per second of sound: milliseconds of processor time"
 awk '
     { value[$1 " " $3 " " $2, $4] = $5; if ($4 == "periods") rows[$1 " " $3 " " $2] }
@@ -38,7 +47,7 @@ awk '
     }' "$results" | sort -k1,1V -k2,2V -k3,3 | awk '
     function ratio(    i) {
         if (both) {
-            printf "%-6s  %-16s  %-7s", kernel, "all of both", "ratio"
+            printf "%-10s  %-16s  %-7s", platform, "all of both", "ratio"
             for (i = 4; i <= 8; i++) printf "  %9.2f", sum["vsnd", i] / sum["stock", i]
             printf "\n\n"
         }
@@ -46,12 +55,12 @@ awk '
         both = 0
     }
     BEGIN {
-        printf "%-6s  %-16s  %-7s  %9s  %9s  %9s  %9s  %9s\n", "kernel", "stream", "driver", "to daemon", "to guest",
+        printf "%-10s  %-16s  %-7s  %9s  %9s  %9s  %9s  %9s\n", "platform", "stream", "driver", "to daemon", "to guest",
             "guest", "dom0", "vsndd"
     }
-    $1 != kernel { ratio(); kernel = $1 }
+    $1 != platform { ratio(); platform = $1 }
     {
-        printf "%-6s  %-16s  %-7s", $1, $2, $3
+        printf "%-10s  %-16s  %-7s", $1, $2, $3
         for (i = 4; i <= 8; i++) printf i < 6 ? "  %9.2f" : "  %9.1f", $i
         printf "\n"
         if ($2 == "idle" || $2 ~ /mmap/) next
@@ -73,12 +82,12 @@ awk '
         text["buffer-guest"] = "ms: the shortest one while the guest is busy"
         text["buffer-both"] = "ms: the shortest one while both are busy"
     }
-    $3 in text { line = sprintf("%s:  %-4s  %-5s ", text[$3], $1, $2); all[line] = all[line] " " $5 }
+    $3 in text { line = sprintf("%s:  %-10s  %-5s ", text[$3], $1, $2); all[line] = all[line] " " $5 }
     END { for (line in all) print line all[line] }' "$results" | sort -t: -k1,1 -k2,2V
 
 awk '
     { separator = last == $1 $2 $3 ? "," : (last == "" ? "[\n{" : "},\n{") }
-    last != $1 $2 $3 { separator = separator "\"kernel\":\"" $1 "\",\"driver\":\"" $2 "\",\"row\":\"" $3 "\"," }
+    last != $1 $2 $3 { separator = separator "\"platform\":\"" $1 "\",\"driver\":\"" $2 "\",\"row\":\"" $3 "\"," }
     { printf "%s\"%s\":%s", separator, $4, $5; last = $1 $2 $3 }
     END { print "}\n]" }' <(sort -s -k1,1V -k2,3 "$results") > "$out/bench.json"
 rm "$results"
