@@ -3,7 +3,7 @@
 # shellcheck shell=sh
 
 # session_start: starts them, and waits until the session manager has made a sink and a source of the card. Sets the
-# volume to 0 dB, which changes no sample.
+# volume to 0 dB, which changes no sample: the card's, or PipeWire's own with the stock driver, which has none.
 session_start() {
     session_environment
     /bin/systemd-udevd --daemon
@@ -14,7 +14,11 @@ session_start() {
     soon 10 [ -e /run/lab/pipewire-0 ] || { echo "PipeWire does not start: $(tail -n1 /run/lab/pipewire.log)"; return 1; }
     wireplumber > /run/lab/wireplumber.log 2>&1 &
     soon 20 session_has_card || { cat /run/lab/nodes; tail -n 5 /run/lab/wireplumber.log; return 1; }
-    amixer -q -c 0 cset name='PCM Playback Volume' 10000
+    if [ -e /proc/asound/card0/vsnd ]; then
+        amixer -q -c 0 cset name='PCM Playback Volume' 10000
+    else
+        wpctl set-volume @DEFAULT_AUDIO_SINK@ 1.0 && wpctl set-volume @DEFAULT_AUDIO_SOURCE@ 1.0
+    fi
 }
 
 session_environment() { export XDG_RUNTIME_DIR=/run/lab XDG_STATE_HOME=/run/lab/state; }
@@ -62,8 +66,9 @@ session_record() {
     [ $session_overruns = 0 ] || { echo "$session_overruns overruns of the card"; return 1; }
 }
 
-# session_card_overruns: number of overruns of the card's capture stream since the driver connected.
-session_card_overruns() { grep -o '[0-9]* xruns' /proc/asound/card0/vsnd | sed -n '$ s/ .*//p'; }
+# session_card_overruns: number of overruns of the card's capture stream since the driver connected; the stock driver
+# counts none.
+session_card_overruns() { [ ! -e /proc/asound/card0/vsnd ] && echo 0 || grep -o '[0-9]* xruns' /proc/asound/card0/vsnd | sed -n '$ s/ .*//p'; }
 
 # session_captures: checks that the card records. Two programs that start at once delay each other: PipeWire has a cycle
 # of silence for the later one.
