@@ -451,7 +451,7 @@ mod tests {
     fn what_a_card_has_said_just_now_is_not_asked_again() {
         let (period_frames, buffer_frames) = (480, 1_920);
         let spec = StreamSpec { format: Format::S16Le, rate_hz: 48_000, channels: 2, period_frames, buffer_frames };
-        // This PCM has always played everything.
+        // `null` has always played everything.
         let device = super::super::hw::open("null", Direction::Playback, &spec).unwrap();
         let mut pcm = AlsaPcm::new(device, "null", Direction::Playback, &spec);
         let begin = Instant::now();
