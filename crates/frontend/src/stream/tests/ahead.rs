@@ -216,7 +216,7 @@ fn answers_that_come_early_or_never_move_nothing_beyond_the_ring() {
         assert!(recorder.stream.laid_out() <= 24 && recorder.stream.filled_bytes() <= 7680);
     }
     assert!(recorder.stream.counters().xruns > 0 && recorder.stream.overdue_bytes() > 0);
-    recorder.stream.submit(Operation::Trigger(Trigger::Stop)).expect("half of the ring is free");
+    recorder.stream.submit(Operation::Trigger(Trigger::Stop)).expect("a quarter of the ring is free");
 }
 
 #[test]
