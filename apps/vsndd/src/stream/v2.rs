@@ -65,13 +65,13 @@ pub(super) fn connect(
     account: Account,
     route: Route,
 ) -> GuestStream<V2> {
-    let Described { label, direction, event_hold_off, .. } = described;
+    let Described { label, direction, write_hold_off, event_hold_off, .. } = described;
     tracing::debug!(stream = %asked.label, label = %label, "{direction} connected to {}", route.device);
-    let producer = EventProducer::new(events.page);
+    let producer = EventProducer::new(events.page).with_hold_off(*event_hold_off);
     let own = V2 {
         endpoint: asked.endpoint(route),
-        // A frontend that has this project's extension counts ids over the connection.
-        events: if *event_hold_off { producer.with_hold_off(true) } else { producer.with_probe() },
+        // A frontend that knows an extension of this project is not Linux's own, and counts ids over the connection.
+        events: if *write_hold_off || *event_hold_off { producer } else { producer.with_probe() },
         event_channel: events.channel,
     };
     let core = Core::new(own.config(asked.label, described));
