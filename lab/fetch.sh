@@ -114,6 +114,7 @@ flock "$lock"
 for name in "$@"; do
     if [ "$name" = emulator ]; then
         platform x86-13
+        mkdir -p "$cache"
         fetch_packages "$cache/emulator" qemu-system-x86
         continue
     fi
