@@ -242,6 +242,7 @@ lab-bench: lab-build
 # What sound costs a guest with our driver, with Linux's own, and with each card that QEMU emulates.
 race: KERNEL = 6.12
 race: lab-build module
+	@scripts/install-deps.sh pictures
 	lab/race.sh
 
 # A prompt in dom0, with the daemon running.

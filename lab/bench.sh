@@ -81,6 +81,9 @@ awk '
         text["buffer-host"] = "ms: the shortest one while the host is busy"
         text["buffer-guest"] = "ms: the shortest one while the guest is busy"
         text["buffer-both"] = "ms: the shortest one while both are busy"
+        text["buffer-host-first"] = "ms: the shortest one while the host is busy, with realtime-priority"
+        text["buffer-guest-first"] = "ms: the shortest one while the guest is busy, with a player of the highest priority (nice)"
+        text["buffer-both-first"] = "ms: the shortest one while both are busy, with both priorities"
     }
     $3 in text { line = sprintf("%s:  %-10s  %-5s ", text[$3], $1, $2); all[line] = all[line] " " $5 }
     END { for (line in all) print line all[line] }' "$results" | sort -t: -k1,1 -k2,2V

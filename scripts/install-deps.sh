@@ -43,6 +43,7 @@ if [ "${1:-}" = debug ]; then
 fi
 if [ "${1:-}" = pictures ]; then
     need tmux command -v tmux
+    need gnuplot-nox command -v gnuplot
 elif [ -n "${1:-}" ] && [ "$1" != tests ]; then
     # The headers that Debian's kernels are built with name this compiler.
     need gcc-12 command -v gcc-12

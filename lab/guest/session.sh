@@ -9,7 +9,7 @@ session_start() {
     /bin/systemd-udevd --daemon
     udevadm trigger --action=add --subsystem-match=sound
     udevadm settle
-    # PipeWire logs its own xruns at level 3 (pw-top of this version has no batch mode).
+    # PipeWire logs its own xruns at level 3.
     PIPEWIRE_DEBUG=2,pw.node:3 pipewire > /run/lab/pipewire.log 2>&1 &
     soon 10 [ -e /run/lab/pipewire-0 ] || { echo "PipeWire does not start: $(tail -n1 /run/lab/pipewire.log)"; return 1; }
     wireplumber > /run/lab/wireplumber.log 2>&1 &
@@ -79,6 +79,20 @@ session_captures() {
 
 # session_xruns: number of xruns that PipeWire has counted.
 session_xruns() { grep -c 'XRun!' /run/lab/pipewire.log; }
+
+# session_top SECONDS: runs pw-top for so long; prints its last screen, and fails if no node runs, or one has an error. It
+# draws all lines anew each time, and each begins with the state of its node.
+session_top() {
+    mkfifo /run/lab/keys
+    { sleep "$1"; printf q; } > /run/lab/keys &
+    TERM=linux LINES=24 COLUMNS=120 pw-top < /run/lab/keys | tr -d '\n\r\017' | tr '\033' '\n' > /run/lab/top
+    rm /run/lab/keys
+    # One sequence for the terminal in each line: [J clears the screen, [2;1H and [3d begin a line, others leave out cells.
+    awk '/^\[J/ { screen = "" }
+        { text = $0; sub(/^[][()]?[0-9;]*[A-Za-z]?/, "", text); screen = screen (/^\[[0-9]*(;1H|d)/ ? "\n" : /^\[[0-9;]*[GH]/ ? " " : "") text }
+        END { print screen }' /run/lab/top > /run/lab/screen
+    awk '$1 == "R" { running++; errors += $9; print } END { print running + 0, "run,", errors + 0, "errors"; exit !running || errors }' /run/lab/screen
+}
 
 # session_level DIRECTION: the card's volume, as the mixer shows it.
 session_level() { amixer -c 0 cget name="PCM $1 Volume" | sed -n 's/^  : values=//p'; }

@@ -64,16 +64,9 @@ bench_counts() {
     xl list | awk '$1 == "Domain-0" { print "dom0-cpu", $6 } $1 == "a" { print "guest-cpu", $6 }'
 }
 
-# bench_processor_time: seconds of processor time of the backend so far. The daemon's control group also counts threads
-# and processes that have ended.
-bench_processor_time() {
-    if [ "${BENCH_PROCESS:-vsndd}" = vsndd ]; then
-        awk '$1 == "usage_usec" { printf "%.6f\n", $2 / 1e6 }' "$DAEMON_GROUP/cpu.stat"
-    else
-        # shellcheck disable=SC2046  # several files
-        awk '{ sum += $1 } END { print sum / 1e9 }' $(for pid in $(daemon_pid) $(workers); do echo "/proc/$pid/task/"*/schedstat; done)
-    fi
-}
+# bench_processor_time: seconds of processor time of the backend so far. Its control group also counts threads and
+# processes that have ended.
+bench_processor_time() { awk '$1 == "usage_usec" { printf "%.6f\n", $2 / 1e6 }' "$DAEMON_GROUP/cpu.stat"; }
 
 # The daemon and another backend of the same protocol, if the image has one: the costs of each for the same streams of
 # the same guest, and the quality for the guest. `make race` runs this scenario; docs/performance.md has its results.
@@ -92,7 +85,7 @@ scenario_bench_race() {
     guest_stop a
     daemon_kill
     if [ -e /bin/other-backend ]; then
-        other-backend > /run/lab/other-backend.log 2>&1 &
+        in_daemon_group other-backend > /run/lab/other-backend.log 2>&1 &
         echo $! > /run/lab/vsndd.pid
         BENCH_PROCESS=other-backend
         guest_start a "$card"
@@ -176,22 +169,32 @@ scenario_bench_start() {
     for busy in nobody host guest both; do
         bench_shortest $busy
     done
+    # The same where worker and player run before other programs.
+    guest_stop a
+    daemon_with 'sink = "alsa:hw:Dummy,0"' '[worker]' 'realtime-priority = 5'
+    guest_start a
+    for busy in host guest both; do
+        bench_shortest $busy first
+    done
     guest_stop a
     GUEST_TSC=
     devices_end
 }
 
-# bench_shortest WHO: measures the shortest buffer of two periods without an xrun in three seconds while another program
-# in these domains uses the processor, too; 0 if even 80 ms are too short.
+# bench_shortest WHO [first]: measures the shortest buffer of two periods without an xrun in three seconds while another
+# program in these domains uses the processor, too; 0 if even 80 ms are too short. The player is an ordinary program, or
+# one that runs first.
 bench_shortest() {
     shortest=0 hog='while :; do :; done'
+    player=aplay
+    [ -z "${2:-}" ] || player="nice -n -20 aplay"
     for milliseconds in 40 30 20 15 10 8 6 5 4 3 2 1; do
         frames=$((milliseconds * 48))
         case $1 in host | both) sh -c "$hog" & hog_pid=$! ;; *) hog_pid= ;; esac
         case $1 in guest | both) beside="sh -c '$hog' & hog_pid=\$!" ;; *) beside="hog_pid=" ;; esac
         guest_begin a "$beside
             sleep 0.3
-            aplay $sound --period-size=$frames --buffer-size=$((frames * 2)) -d 3 /dev/zero
+            $player $sound --period-size=$frames --buffer-size=$((frames * 2)) -d 3 /dev/zero
             [ -z \"\$hog_pid\" ] || kill \$hog_pid"
         # Sleep meanwhile: a program that checks for the end would disturb the measurement.
         sleep 4.5
@@ -200,7 +203,7 @@ bench_shortest() {
         case $OUTPUT in *run!!!*) break ;; ?*) fail "$1, $milliseconds ms: $OUTPUT" ;; esac
         shortest=$((milliseconds * 2))
     done
-    bench_value "buffer-$1" ms $shortest
+    bench_value "buffer-$1${2:+-$2}" ms $shortest
 }
 
 # Measures the number of streams that share dom0's card by dmix without an xrun. The guests are the benchmark's own, in

@@ -73,6 +73,18 @@ scenario_quantum() {
     note "xruns that PipeWire counted: $OUTPUT"
 }
 
+# A minute of playback and capture at once, with PipeWire's own quantum: the card's two nodes and those of the programs
+# run, and pw-top counts no error.
+scenario_watched() {
+    session_world
+    session_run "session_made 170 3072000" 200
+    session_quiet 66 "session_made 170 3072000; pw-record /run/lab/session.wav & recorder=\$!; pw-play \$session_file & player=\$!; sleep 2
+        session_top 60; top=\$?; kill \$recorder \$player; wait \$recorder \$player; rm /run/lab/session.wav; [ \$top = 0 ]"
+    case $OUTPUT in *"4 run, 0 errors") ;; *) fail "$OUTPUT" ;; esac
+    note "$OUTPUT"
+    session_run session_suspend
+}
+
 # The session manager suspends what is idle for five seconds, which closes the card. The next stream opens it again, and
 # loses nothing. A stream of another rate switches the card's rate where nothing else plays.
 scenario_idle() {
