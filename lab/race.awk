@@ -1,4 +1,6 @@
-# Prints the table of the race from lines of GUEST HOST ROW NAME VALUE.
+# Prints the table of the race from lines of GUEST HOST ROW NAME VALUE, and writes what its picture shows into the file
+# `panels`: for each panel lines of CONTENDER VALUE... (playback and recording in periods of 10 ms, or one value), and two
+# empty lines after them.
 BEGIN {
     contenders = split("vsnd vsndd,stock vsndd,vsnd other,stock other,virtio qemu,hda qemu,ac97 qemu", contender, ",")
     called["vsnd"] = "vsnd_front"
@@ -13,17 +15,34 @@ BEGIN {
     there[$1 " " $2]
 }
 
-function line(row, who,    periods, seconds, host) {
+# cell: notifications per period, or milliseconds of processor time for each second of sound.
+function cell(who, row, what) {
+    if (what ~ /cpu/) return value[who, row, what] / value[who, row, "seconds"] * 1000
+    if (what == "to-host" && who !~ /qemu/) what = "to-daemon"
+    return value[who, row, what] / value[who, row, "periods"]
+}
+
+function line(row, who,    word) {
     split(who, word, " ")
     printf "%-11s  %-13s  %-5s", row, called[word[1]], word[2]
-    periods = row == "idle" ? 0 : value[who, row, "periods"]
-    seconds = value[who, row, "seconds"]
-    host = word[2] == "qemu" ? value[who, row, "to-host"] : value[who, row, "to-daemon"]
-    if (periods) printf "  %8.2f  %8.2f", host / periods, value[who, row, "to-guest"] / periods
-    else printf "  %8s  %8s", "", ""
-    printf "  %8.2f", value[who, row, "guest-cpu"] / seconds * 1000
+    if (row == "idle") printf "  %8s  %8s", "", ""
+    else printf "  %8.2f  %8.2f", cell(who, row, "to-host"), cell(who, row, "to-guest")
+    printf "  %8.2f", cell(who, row, "guest-cpu")
     if (word[2] == "qemu") printf "  %8s\n", "-"
-    else printf "  %8.2f\n", value[who, row, "daemon-cpu"] / seconds * 1000
+    else printf "  %8.2f\n", cell(who, row, "daemon-cpu")
+}
+
+# panel: costs of streams, or (with ROW) one value of each contender, of those with the given hosts.
+function panel(hosts, what, row,    c, word, name) {
+    for (c = 1; c <= contenders; c++) {
+        split(contender[c], word, " ")
+        if (!(contender[c] in there) || word[2] !~ hosts) continue
+        name = called[word[1]]
+        if (hosts ~ /other/) name = "\"" (word[2] == "other" ? "other backend" : word[2]) "\\n" name "\""
+        if (row) print name, value[contender[c], row, what] > panels
+        else print name, cell(contender[c], "play-10ms", what), cell(contender[c], "record-10ms", what) > panels
+    }
+    print "\n" > panels
 }
 
 END {
@@ -40,4 +59,10 @@ END {
             printf "%-13s  %-5s  %6d  %6d  %4d\n", called[word[1]], word[2], value[contender[c], "position", "us-half"],
                 value[contender[c], "position", "us"], value[contender[c], "buffer", "ms"]
         }
+    panel("vsndd|qemu", "to-host")
+    panel("vsndd|qemu", "to-guest")
+    panel("vsndd|qemu", "us", "position")
+    panel("vsndd|qemu", "ms", "buffer")
+    panel("vsndd", "guest-cpu")
+    panel("vsndd|other", "daemon-cpu")
 }

@@ -1,6 +1,7 @@
 #!/bin/bash
 # The race: costs and quality of sound for a guest, with our driver, with Linux's own, and with the cards that QEMU
-# emulates. Prints a table and draws a picture; their data are in target/lab/race/results, in lines of GUEST HOST ROW NAME VALUE.
+# emulates. Prints a table and draws a picture; their data are in target/lab/race/results, in lines of GUEST HOST ROW
+# NAME VALUE.
 # environment: that of run.sh; OTHER_BACKEND=program is measured beside the daemon; RACE_SECONDS (200) for each stream
 # of an emulated card.
 set -euo pipefail
@@ -50,6 +51,6 @@ card virtio -device virtio-sound-pci,audiodev=a
 card hda -device intel-hda -device hda-duplex,audiodev=a
 card ac97 -device AC97,audiodev=a
 
-awk -f "$lab/race.awk" "$results" | tee "$race/table"
-gnuplot -e "table='$race/table'" "$lab/race.gnuplot" > "$race/race.svg"
+awk -v "panels=$race/panels" -f "$lab/race.awk" "$results"
+gnuplot -e "panels='$race/panels'" "$lab/race.gnuplot" > "$race/race.svg"
 echo "picture: target/lab/race/race.svg"
