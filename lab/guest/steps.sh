@@ -41,10 +41,10 @@ real_time() {
     [ ${off#-} -le $(($2 / 10)) ]
 }
 
-# positions_off: deviation of the positions of a stream from a straight line, in microseconds: the maximum of half of
-# 400 readings, and of 99 of 100. The stream plays for six seconds in periods of 10 ms.
+# positions_off PLAYER...: deviation of the positions of a stream from a straight line, in microseconds: the maximum of
+# half of 400 readings, and of 99 of 100. The stream plays for six seconds in periods of 10 ms.
 positions_off() {
-    aplay -q -D hw:0,0 -t raw -f S16_LE -r 48000 -c 2 --period-size=480 --buffer-size=1920 -d 6 /dev/zero &
+    "$@" -q -D hw:0,0 -t raw -f S16_LE -r 48000 -c 2 --period-size=480 -d 6 /dev/zero &
     player=$!
     sleep 1
     vsnd-lab positions --looks 400 /proc/asound/card0/pcm0p/sub0/status > /run/lab/looks

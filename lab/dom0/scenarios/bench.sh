@@ -110,7 +110,7 @@ bench_race() {
         bench_steady "$1-play-${milliseconds}ms" $frames "aplay $sound $buffer /dev/zero"
         bench_steady "$1-record-${milliseconds}ms" $frames "arecord $sound $buffer /dev/null"
     done
-    must_run a positions_off 20
+    must_run a "positions_off aplay --buffer-size=1920" 20
     bench_value "$1-position" us-half "${OUTPUT%%[!0-9]*}"
     bench_value "$1-position" us "${OUTPUT##*[!0-9]}"
     guest_begin a shortest_buffer
