@@ -44,11 +44,11 @@ real_time() {
 # positions_off PLAYER...: deviation of the positions of a stream from a straight line, in microseconds: the maximum of
 # half of 400 readings, and of 99 of 100. The stream plays for six seconds in periods of 10 ms.
 positions_off() {
-    "$@" -q -D hw:0,0 -t raw -f S16_LE -r 48000 -c 2 --period-size=480 -d 6 /dev/zero &
+    "$@" -q -D hw:0,0 -t raw -f S16_LE -r 48000 -c 2 --period-size=480 -d 6 /dev/zero > /run/lab/player 2>&1 &
     player=$!
     sleep 1
     vsnd-lab positions --looks 400 /proc/asound/card0/pcm0p/sub0/status > /run/lab/looks
-    wait $player
+    wait $player || { cat /run/lab/player; return 1; }
     # Deviations in thousandths of a frame.
     awk '{ printf "%.0f\n", ($2 - $1 * 48 / 1000000) * 1000 }' /run/lab/looks | sort -n |
         awk '{ at[NR] = $1 } END { for (n in at) { off = at[n] - at[int(NR / 2)]; print int((off < 0 ? -off : off) / 48) } }' |
