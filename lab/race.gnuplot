@@ -20,7 +20,7 @@ array called[6] = [ \
     "Processor time of a guest on Xen, ms per second of sound", "Processor time of the backend, ms per second of sound" ]
 playback = "#1b6ca8"
 recording = "#e0a030"
-label(value) = sprintf(value < 10 ? "%.3g" : "%.0f", value)
+label(value) = sprintf(value < 1000 ? "%.3g" : "%.0f", value)
 do for [n = 1:6] {
     set title called[n]
     stats panels index n - 1 using 0 nooutput
