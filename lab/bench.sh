@@ -82,7 +82,7 @@ awk '
         text["buffer-guest"] = "ms: the shortest one while the guest is busy"
         text["buffer-both"] = "ms: the shortest one while both are busy"
         text["buffer-host-first"] = "ms: the shortest one while the host is busy, with realtime-priority"
-        text["buffer-guest-first"] = "ms: the shortest one while the guest is busy, with a player of the highest priority (nice)"
+        text["buffer-guest-first"] = "ms: the shortest one while the guest is busy, with a player that runs first (nice -20)"
         text["buffer-both-first"] = "ms: the shortest one while both are busy, with both priorities"
     }
     $3 in text { line = sprintf("%s:  %-10s  %-5s ", text[$3], $1, $2); all[line] = all[line] " " $5 }

@@ -185,6 +185,8 @@ on_reboot = "destroy"
 on_crash = "destroy"
 END
     [ "$GUEST_TYPE" != hvm ] || printf '%s\n' 'vga = "none"' 'vnc = 0' 'nographic = 1' 'usb = 0'
+    # After a restore the stock driver closes the channels that have its old channels' numbers: the keyboard's.
+    [ "$GUEST_TYPE $(guest_module)" != "hvm snd_xen_front" ] || echo 'vkb_device = 0'
     [ -z "${GUEST_TSC:-}" ] || echo "tsc_mode = \"$GUEST_TSC\""
     [ -z "${2:-}" ] || echo "vsnd = $2"
 }

@@ -187,7 +187,7 @@ scenario_bench_start() {
 bench_shortest() {
     shortest=0 hog='while :; do :; done'
     player=aplay
-    [ -z "${2:-}" ] || player="nice -n -20 aplay"
+    [ -z "${2:-}" ] || player="first aplay"
     for milliseconds in 40 30 20 15 10 8 6 5 4 3 2 1; do
         frames=$((milliseconds * 48))
         case $1 in host | both) sh -c "$hog" & hog_pid=$! ;; *) hog_pid= ;; esac
