@@ -81,7 +81,7 @@ session_captures() {
 session_xruns() { grep -c 'XRun!' /run/lab/pipewire.log; }
 
 # session_top SECONDS: runs pw-top for so long; prints its last screen, and fails if no node runs, or one has an error. It
-# draws all lines anew each time, and each begins with the state of its node.
+# draws all lines each time, and each begins with the state of its node.
 session_top() {
     mkfifo /run/lab/keys
     { sleep "$1"; printf q; } > /run/lab/keys &
