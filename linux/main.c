@@ -141,6 +141,11 @@ static struct xenbus_driver vsnd_driver = {
 	.otherend_changed = vsnd_otherend_changed,
 	.resume = vsnd_resume,
 	.remove = vsnd_remove,
+	/*
+	 * Without this, the bus writes Closed when the device is gone, to a node
+	 * that is a new device's if the card is attached again.
+	 */
+	.allow_rebind = true,
 	/* Without this, a guest's boot waits for its sound device. */
 	.not_essential = true,
 };

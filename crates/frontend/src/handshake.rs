@@ -312,7 +312,9 @@ impl Handshake {
             actions.then(Action::SetState(XenbusState::Closing))
         } else {
             self.phase = Phase::Closed;
-            actions.then(Action::SetState(XenbusState::Closed))
+            // No backend that is gone reads the state. And the node may be another device's by now: of a card that was
+            // taken away and is attached again.
+            actions.then_if(!self.is_backend_gone(), Action::SetState(XenbusState::Closed))
         }
     }
 
@@ -326,6 +328,11 @@ impl Handshake {
     #[must_use]
     pub const fn is_closed(&self) -> bool {
         matches!(self.phase, Phase::Closed)
+    }
+
+    /// Returns true if the backend, as last seen, is gone or about to go.
+    const fn is_backend_gone(&self) -> bool {
+        matches!(self.backend, XenbusState::Unknown | XenbusState::Closing | XenbusState::Closed)
     }
 
     /// Returns true if the backend, as last seen, may be given a transport.
