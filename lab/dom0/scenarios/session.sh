@@ -73,8 +73,8 @@ scenario_quantum() {
     note "xruns that PipeWire counted: $OUTPUT"
 }
 
-# A minute of playback and capture at once, with PipeWire's own quantum: the card's two nodes and those of the programs
-# run, and pw-top counts no error.
+# A minute of playback and capture at once, with the quantum that PipeWire chooses: the card's two nodes and those of the
+# programs run, and pw-top counts no error.
 scenario_watched() {
     session_world
     session_run "session_made 170 3072000" 200
