@@ -156,7 +156,8 @@ impl Handshake {
         self
     }
 
-    /// Returns the value of our `state` node once all actions given so far are performed.
+    /// Returns the value of our `state` node once all actions given so far are performed; Closed, too, where nobody was
+    /// there any more to whom [`detach`](Self::detach) would have shown it.
     #[must_use]
     pub const fn state(&self) -> XenbusState {
         match self.phase {
@@ -298,7 +299,8 @@ impl Handshake {
         self.phase == Phase::Reconfiguring && self.waits_in == XenbusState::Reconfiguring
     }
 
-    /// Takes the driver away. When the backend does not follow within a second, [`give_up`](Self::give_up) is next.
+    /// Takes the driver away. When the backend does not follow within a second, [`give_up`](Self::give_up) is next. To a
+    /// backend that is gone, no state is shown.
     #[must_use = "the actions have to be performed"]
     pub fn detach(&mut self) -> Actions {
         let transport = match self.phase {
