@@ -80,18 +80,27 @@ session_captures() {
 # session_xruns: number of xruns that PipeWire has counted.
 session_xruns() { grep -c 'XRun!' /run/lab/pipewire.log; }
 
-# session_top SECONDS: runs pw-top for so long; prints its last screen, and fails if no node runs, or one has an error. It
-# draws all lines each time, and each begins with the state of its node.
+# session_top SECONDS: runs pw-top for so long; prints its last screen, and fails if no node runs, or if one has an error
+# that it did not have on the first screen: a server counts on for ever, and two programs that start at once may have been
+# late. pw-top draws all lines each time, and each begins with the state of its node; "+" is before a driver's followers.
 session_top() {
     mkfifo /run/lab/keys
     { sleep "$1"; printf q; } > /run/lab/keys &
     TERM=linux LINES=24 COLUMNS=120 pw-top < /run/lab/keys | tr -d '\n\r\017' | tr '\033' '\n' > /run/lab/top
     rm /run/lab/keys
     # One sequence for the terminal in each line: [J clears the screen, [2;1H and [3d begin a line, others leave out cells.
-    awk '/^\[J/ { screen = "" }
-        { text = $0; sub(/^[][()]?[0-9;]*[A-Za-z]?/, "", text); screen = screen (/^\[[0-9]*(;1H|d)/ ? "\n" : /^\[[0-9;]*[GH]/ ? " " : "") text }
-        END { print screen }' /run/lab/top > /run/lab/screen
-    awk '$1 == "R" { running++; errors += $9; print } END { print running + 0, "run,", errors + 0, "errors"; exit !running || errors }' /run/lab/screen
+    awk '/^\[J/ { print "\ncleared" }
+        { text = $0; sub(/^[][()]?[0-9;]*[A-Za-z]?/, "", text); printf "%s%s", /^\[[0-9]*(;1H|d)/ ? "\n" : /^\[[0-9;]*[GH]/ ? " " : "", text }
+        END { print "\ncleared" }' /run/lab/top > /run/lab/screens
+    # The first figures have come where each driver has a follower.
+    awk '$1 == "R" { running++; errors += $9; rows = rows $0 "\n" }
+        $1 == "R" && / \+ / { followers++ }
+        $1 == "cleared" {
+            if (followers && followers * 2 == running) { if (!screens++) before = errors; last = rows running " run, " before " errors before, " errors - before " since" }
+            good = running && screens > 1 && errors == before
+            running = errors = followers = 0; rows = ""
+        }
+        END { print last; exit !good }' /run/lab/screens
 }
 
 # session_level DIRECTION: the card's volume, as the mixer shows it.
