@@ -6,7 +6,7 @@ mod common;
 use common::{
     OpenAndWait, PRELUDE_FRAMES, Stream, WHO, assert_captured, assert_each_channel_is_at_its_own_speaker,
     assert_heard_behind_every_gap, assert_short_buffer_is_played, assert_what_the_user_sets_stays, device, is_tone,
-    native, play, play_with_every_gap, silence, silent_device, sink_runs, wait_until,
+    native, play, play_with_every_gap, silence, silent_device, sink_runs, tend, wait_until,
 };
 use host_audio::{Direction, StreamSpec};
 use serde_json::Value;
@@ -98,10 +98,14 @@ fn a_stream_goes_on_after_a_pause_and_after_a_stop() {
     wait_until("what it has on its way is heard", || {
         let queued = sink.queued_frames();
         std::thread::sleep(Duration::from_millis(100));
+        tend(sink.as_mut());
         sink.queued_frames() == queued
     });
     sink.pause(false).unwrap();
-    wait_until("the rest is heard", || sink.queued_frames() == 0);
+    wait_until("the rest is heard", || {
+        tend(sink.as_mut());
+        sink.queued_frames() == 0
+    });
 }
 
 #[test]
@@ -262,7 +266,10 @@ fn a_stream_that_does_not_play_leaves_the_graph_after_a_while() {
     assert!(begin.elapsed() >= Duration::from_millis(1_500), "{:?}", begin.elapsed());
     sink.start().unwrap();
     sink.write(&silence(4_800 * SPEC.frame_bytes())).unwrap();
-    wait_until("it plays", || plays() == Some(true));
+    wait_until("it plays", || {
+        tend(sink.as_mut());
+        plays() == Some(true)
+    });
     let begin = Instant::now();
     sink.stop().unwrap();
     wait_until("it rests again", || plays() == Some(false));
@@ -354,6 +361,7 @@ fn several_streams_share_a_node_and_are_mixed() {
     wait_until("the sum is heard", || {
         for sink in &mut sinks {
             sink.write(&loud).unwrap();
+            tend(sink.as_mut());
         }
         let bytes = recording.bytes();
         let mut samples = bytes.as_chunks::<4>().0.iter().map(|&sample| f32::from_le_bytes(sample));
@@ -419,7 +427,10 @@ fn a_stream_that_ran_dry_lets_the_host_suspend_its_card() {
     let server = start();
     let mut sink = device(&server.node()).open_sink(&WHO, &SPEC).unwrap();
     play(sink.as_mut(), 4, &silence(4 * 9_600));
-    wait_until("the sink rests", || !sink_runs(&server));
+    wait_until("the sink rests", || {
+        tend(sink.as_mut());
+        !sink_runs(&server)
+    });
     play(sink.as_mut(), 4, &silence(4 * 9_600));
 }
 

@@ -9,7 +9,7 @@
 pub(crate) struct Beat {
     /// The owner's period.
     period: u64,
-    /// Frames after which the queue has to be refilled.
+    /// Frames after which the queue has to be refilled, from each time that the owner is told.
     refill: u64,
     /// Frames of a millisecond, the shortest step.
     shortest: u64,
@@ -42,8 +42,8 @@ impl Beat {
     /// The next position at which the owner is told.
     pub fn next(&self) -> u64 {
         let passed = self.told.saturating_sub(self.base).saturating_sub(1);
-        let boundary = |step: u64| (passed / step + 1) * step;
-        self.base + boundary(self.period).min(boundary(self.refill)) + 1
+        let boundary = (passed / self.period + 1) * self.period;
+        (self.base + boundary).min(self.told.max(self.base) + self.refill) + 1
     }
 
     /// The last position that was told.
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn a_short_queue_is_refilled_within_a_long_period() {
         let mut beat = Beat::new(2_000, 960, 48_000);
-        let told = [961, 1_921, 2_001, 2_881, 3_841, 4_001];
+        let told = [961, 1_922, 2_001, 2_962, 3_923, 4_001];
         for position in told {
             assert_eq!(beat.next(), position);
             assert!(beat.reached(position));

@@ -40,7 +40,7 @@ pub(super) struct Bridge {
     /// Control → thread: look at the flags, or at the ring.
     wake: Event,
     /// Thread → control: a period has passed, or something happened.
-    pace: Event,
+    pace: Arc<Event>,
     /// True while the control thread does the turns itself: it needs no signal of their results.
     driven_by_owner: AtomicBool,
     pub running: AtomicBool,
@@ -76,7 +76,7 @@ impl Bridge {
         Ok(Arc::new(Self {
             mode,
             wake: Event::new()?,
-            pace: Event::new()?,
+            pace: Arc::new(Event::new()?),
             driven_by_owner: AtomicBool::new(false),
             running: AtomicBool::new(false),
             paused: AtomicBool::new(false),
@@ -145,6 +145,11 @@ impl Bridge {
 
     pub fn pace_fd(&self) -> BorrowedFd<'_> {
         self.pace.fd()
+    }
+
+    /// What wakes the control thread.
+    pub fn pace(&self) -> &Arc<Event> {
+        &self.pace
     }
 
     /// Makes the pacing descriptor unreadable.

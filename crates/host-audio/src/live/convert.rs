@@ -1,10 +1,11 @@
 //! Conversion for a device that takes other samples than its stream has.
 
-use super::{Fault, Input, Opened, Output};
+use super::{Event, Fault, Input, Opened, Output};
 use crate::{ServerVolume, StreamSpec};
 use pcm::Converter;
 use sndif::{Format, FormatSet};
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Bytes that are converted together.
@@ -74,6 +75,10 @@ impl Output for Converting<dyn Output> {
         self.device.is_immediate()
     }
 
+    fn report_to(&mut self, owner: &Arc<Event>) {
+        self.device.report_to(owner);
+    }
+
     fn attend(&mut self, now: Instant) -> Result<(), Fault> {
         self.device.attend(now)
     }
@@ -127,6 +132,10 @@ impl Output for Converting<dyn Output> {
 impl Input for Converting<dyn Input> {
     fn is_immediate(&self) -> bool {
         self.device.is_immediate()
+    }
+
+    fn report_to(&mut self, owner: &Arc<Event>) {
+        self.device.report_to(owner);
     }
 
     fn take_volume(&mut self) -> Option<ServerVolume> {

@@ -34,7 +34,6 @@ mod tests;
 mod watch;
 
 pub(crate) use bridge::{Mode, wait_for};
-#[cfg(feature = "pipewire")]
 pub(crate) use event::Event;
 #[cfg(feature = "pipewire")]
 pub(crate) use queue::queue_frames;
@@ -66,6 +65,9 @@ pub(crate) trait Output: Send {
     fn is_immediate(&self) -> bool {
         false
     }
+
+    /// Names what an immediate device makes readable when it has something to report at another time than its turns.
+    fn report_to(&mut self, _owner: &Arc<Event>) {}
 
     /// Takes in the device's reports: in each turn, also while the stream stands.
     fn attend(&mut self, now: Instant) -> Result<(), Fault>;
@@ -112,6 +114,9 @@ pub(crate) trait Input: Send {
     fn is_immediate(&self) -> bool {
         false
     }
+
+    /// Same as [`Output::report_to`].
+    fn report_to(&mut self, _owner: &Arc<Event>) {}
 
     /// Same as [`Output::attend`].
     fn attend(&mut self, now: Instant) -> Result<(), Fault>;

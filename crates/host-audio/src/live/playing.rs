@@ -119,6 +119,15 @@ impl Playing {
         (reserve_frames(&self.spec, period), need.saturating_sub(queue_frames(&self.spec, period)))
     }
 
+    /// Frames after which the device is refilled: its period; but one that has room for the whole queue may first lose
+    /// half of what it does not need.
+    fn refill_frames(&mut self, target: u64, now: Instant) -> u64 {
+        let (period, need) = self.measures;
+        let room = self.device.room(now).unwrap_or(0) + self.device.delay(now).unwrap_or(0);
+        let spare = if room >= target + self.lead { target.saturating_sub(need) / 2 } else { 0 };
+        spare.max(period).min(target / 2).max(1)
+    }
+
     /// Gives device and ring a turn.
     pub fn turn(&mut self, ring: &mut rtrb::Consumer<u8>, now: Instant) -> Progress {
         let before = self.heard;
@@ -327,11 +336,13 @@ impl Side<dyn Output> for Playing {
         let queued = self.queued();
         self.measures = (opened.period, opened.need);
         self.device = opened.device;
+        self.device.report_to(self.bridge.pace());
         let (target, lead) = self.shares(self.measures);
         self.lead = lead;
         self.clock = Clock::new(self.spec.rate_hz, target / 4, now);
         self.clock.restart(self.heard, now);
-        self.beat.refill_every(opened.period.min(target / 2).max(1));
+        let refill = self.refill_frames(target, now);
+        self.beat.refill_every(refill);
         self.bridge.target.store(target, Relaxed);
         // The device may run: it has played silence on trial.
         (self.run, self.active, self.idle_since) = (Run::Stopped, true, None);

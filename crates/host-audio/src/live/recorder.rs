@@ -239,6 +239,7 @@ impl Side<dyn Input> for Capturing {
         let period = u64::from(self.spec.period_frames.min(self.spec.rate_hz / LONGEST_PERIOD));
         self.period = opened.period;
         self.device = opened.device;
+        self.device.report_to(self.bridge.pace());
         self.clock = Clock::new(self.spec.rate_hz, opened.period, now);
         self.clock.restart(self.taken, now);
         self.started = std::mem::take(&mut self.runs_already);

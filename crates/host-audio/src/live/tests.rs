@@ -43,6 +43,8 @@ struct Script {
     thrown: u64,
     /// Frames that a device has room for.
     capacity: u64,
+    /// Period of a device for playback.
+    period: u64,
 }
 
 impl Default for Script {
@@ -59,6 +61,7 @@ impl Default for Script {
             lag: Duration::ZERO,
             thrown: 0,
             capacity: 1 << 20,
+            period: 480,
         }
     }
 }
@@ -206,10 +209,11 @@ struct Playing {
 impl Playing {
     fn new(spec: StreamSpec, need: u64, script: Script) -> Self {
         let script = Script { spec, ..script };
+        let period = script.period;
         let script = Shared::new(Mutex::new(script));
         let shared = Arc::clone(&script);
         let opener =
-            Opener::new(move || Ok(Opened { device: Box::new(open(&shared)?) as Box<dyn Output>, period: 480, need }));
+            Opener::new(move || Ok(Opened { device: Box::new(open(&shared)?) as Box<dyn Output>, period, need }));
         let (mut sink, mut player, mut ring) = LiveSink::prepare(mode(Direction::Playback), &spec, opener).unwrap();
         player.begin(PATIENCE, Instant::now());
         await_open(&mut sink, || player.turn(&mut ring, false, Instant::now())).unwrap();
@@ -283,6 +287,27 @@ fn a_device_that_is_lost_stops_no_clock_and_is_opened_again() {
     playing.steps(1_000);
     assert!(playing.position.abs_diff(before + 48_000) < 1_000, "{before}: {}", playing.position);
     assert_eq!(playing.sink.xruns(), 0);
+}
+
+#[test]
+fn a_device_with_room_for_the_whole_queue_wakes_nobody_between_two_periods() {
+    let wakes = |capacity| {
+        let mut playing = Playing::new(SPEC, 512, Script { period: 256, capacity, ..Script::default() });
+        playing.steps(100);
+        let until = playing.now + Duration::from_secs(1);
+        let mut wakes = 0;
+        while playing.now < until {
+            playing.sink.write(&[7; 1_920 * FRAME_BYTES]).unwrap();
+            playing.now += playing.player.turn(&mut playing.ring, false, playing.now).timeout.unwrap();
+            wakes += 1;
+        }
+        assert_eq!(playing.sink.xruns(), 0);
+        wakes
+    };
+    // A time that was rounded down costs a second look.
+    assert!((99..=110).contains(&wakes(1 << 20)), "{}", wakes(1 << 20));
+    // The rest of the queue does not fit in.
+    assert!(wakes(1_024) >= 187, "{}", wakes(1_024));
 }
 
 /// Ways in which a guest gives no frames for a while.

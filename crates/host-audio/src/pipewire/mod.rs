@@ -1,7 +1,8 @@
 //! PipeWire's own protocol: a node of its own for each stream, which requests a short cycle from the graph.
 //!
-//! Three threads serve a stream: its own, that of its node ([`node`]), and the graph's, which takes frames out of a
-//! ring, or puts them into one, once in a cycle. The server mixes, converts and has the volume.
+//! Two threads serve a stream beside its owner: that of its node ([`node`]), and the graph's, which takes frames out of a
+//! ring, or puts them into one, once in a cycle. No call of the owner waits for either, so the owner does the stream's
+//! turns. The server mixes, converts and has the volume.
 
 mod format;
 mod node;

@@ -5,7 +5,7 @@ use super::node::{Handle, Process, Wanted};
 use super::position::{Position, Reading};
 use super::server::Failure;
 use super::state::State;
-use crate::live::{Fault, Opened, Output};
+use crate::live::{Event, Fault, Opened, Output};
 use crate::{ServerVolume, StreamSpec};
 use pipewire::stream::Stream;
 use rustix::time::{ClockId, clock_gettime};
@@ -228,6 +228,15 @@ fn new_queue(rate_hz: u32, frame_bytes: usize) -> (rtrb::Producer<u8>, rtrb::Con
 }
 
 impl Output for PipeWireOutput {
+    /// The graph's thread takes or gives the frames, and the position says when.
+    fn is_immediate(&self) -> bool {
+        true
+    }
+
+    fn report_to(&mut self, owner: &Arc<Event>) {
+        self.shared.state.report_to(owner);
+    }
+
     fn attend(&mut self, _now: Instant) -> Result<(), Fault> {
         self.alive()
     }

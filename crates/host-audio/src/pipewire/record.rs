@@ -5,7 +5,7 @@ use super::node::{Handle, Process, Wanted};
 use super::server::Failure;
 use super::state::State;
 use crate::ServerVolume;
-use crate::live::{Fault, Input, Opened};
+use crate::live::{Event, Fault, Input, Opened};
 use pipewire::stream::Stream;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -83,6 +83,15 @@ impl PipeWireInput {
 }
 
 impl Input for PipeWireInput {
+    /// The graph's thread takes or gives the frames, and the position says when.
+    fn is_immediate(&self) -> bool {
+        true
+    }
+
+    fn report_to(&mut self, owner: &Arc<Event>) {
+        self.shared.state.report_to(owner);
+    }
+
     fn attend(&mut self, _now: Instant) -> Result<(), Fault> {
         self.alive()
     }

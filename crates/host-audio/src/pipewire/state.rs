@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU32};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::live::Event;
 use crate::{Error, ServerVolume};
@@ -10,7 +10,7 @@ use crate::{Error, ServerVolume};
 /// State shared by node and stream; sizes in the stream's frames.
 #[derive(Debug)]
 pub(super) struct State {
-    /// Readable when the stream is lost, and after a cycle where somebody waits for one.
+    /// Readable when the stream is lost or has a new volume, and after a cycle where somebody waits for one.
     pub event: Event,
     /// True while somebody waits for a cycle.
     pub watched: AtomicBool,
@@ -19,9 +19,12 @@ pub(super) struct State {
     pub cycles: AtomicU32,
     pub cycle_frames: AtomicU32,
     pub latency_frames: AtomicU32,
+    /// Readable, too, when the stream is lost or has a new volume; set once its owner does its turns.
+    owner: OnceLock<Arc<Event>>,
     lost: AtomicBool,
     reason: Mutex<Option<String>>,
-    /// Volume and mute that the server has for the stream, and that nobody has taken yet.
+    /// Volume and mute that the server has for the stream; `renewed` while nobody has taken them.
+    renewed: AtomicBool,
     volume: Mutex<Option<ServerVolume>>,
 }
 
@@ -34,8 +37,10 @@ impl State {
             cycles: AtomicU32::new(0),
             cycle_frames: AtomicU32::new(0),
             latency_frames: AtomicU32::new(0),
+            owner: OnceLock::new(),
             lost: AtomicBool::new(false),
             reason: Mutex::new(None),
+            renewed: AtomicBool::new(false),
             volume: Mutex::new(None),
         }))
     }
@@ -52,13 +57,30 @@ impl State {
 
     /// Volume and mute that the server has for the stream, if they were not taken yet.
     pub fn take_volume(&self) -> Option<ServerVolume> {
+        if !self.renewed.swap(false, Acquire) {
+            return None;
+        }
         // The node's thread stores the volume in between two cycles, in no thread of the graph's.
         self.volume.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     pub fn set_volume(&self, volume: ServerVolume) {
         *self.volume.lock().unwrap_or_else(PoisonError::into_inner) = Some(volume);
+        self.renewed.store(true, Release);
+        self.report();
+    }
+
+    /// Sets what is made readable by a report, in addition to the event.
+    pub fn report_to(&self, owner: &Arc<Event>) {
+        // A stream has the same owner as long as it lives.
+        let _ = self.owner.set(Arc::clone(owner));
+    }
+
+    fn report(&self) {
         self.event.set();
+        if let Some(owner) = self.owner.get() {
+            owner.set();
+        }
     }
 
     /// The reason why the stream has ended, if it has.
@@ -73,6 +95,6 @@ impl State {
     pub fn lose(&self, reason: String) {
         self.reason.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
         self.lost.store(true, Release);
-        self.event.set();
+        self.report();
     }
 }

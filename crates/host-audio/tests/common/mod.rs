@@ -98,6 +98,11 @@ pub fn paced<S: HostStream + ?Sized>(stream: &mut S) -> bool {
     paced_within(stream, PATIENCE)
 }
 
+/// Does what is due for a stream, as its owner does while it waits for something else.
+pub fn tend<S: HostStream + ?Sized>(stream: &mut S) {
+    paced_within(stream, Duration::ZERO);
+}
+
 /// Plays all of `frames` as the daemon would, then waits until they were heard.
 pub fn play(sink: &mut dyn Sink, frame_bytes: usize, mut frames: &[u8]) {
     sink.start().unwrap();
@@ -296,6 +301,7 @@ pub fn assert_captured(from: &dyn HostDevice, to: &dyn HostDevice, spec: &Stream
             left = &all;
         }
         left = &left[sink.write(left).unwrap() * spec.frame_bytes()..];
+        tend(&mut *sink);
         paced_within(&mut *source, QUIET);
         let read = source.read(&mut block).unwrap() * spec.frame_bytes();
         search.hear(&block[..read])
@@ -454,20 +460,21 @@ pub fn assert_what_the_user_sets_stays(server: &Server, to: &str) {
         }
         guests(server).contains(&other)
     });
-    let is_told = |sink: &dyn Sink| {
+    let is_told = |sink: &mut dyn Sink| {
+        tend(sink);
         let volume = sink.server_volume();
         volume.is_some_and(|volume| (volume.db + 36.12).abs() < 0.1 && volume.muted)
     };
-    wait_until("the user's volume is told", || is_told(sink.as_ref()));
+    wait_until("the user's volume is told", || is_told(sink.as_mut()));
     // The next sound, and the next stream.
     sink.stop().unwrap();
     play(sink.as_mut(), 4, &silence(4 * 9_600));
-    assert!(is_told(sink.as_ref()), "{:?}", sink.server_volume());
+    assert!(is_told(sink.as_mut()), "{:?}", sink.server_volume());
     drop(sink);
     wait_until("it is gone", || sink_input(server, "studio: card 0 out").is_none());
     let mut sink = device.open_sink(&WHO, &SPEC).unwrap();
     sink.start().unwrap();
-    wait_until("it is as it was left", || is_told(sink.as_ref()));
+    wait_until("it is as it was left", || is_told(sink.as_mut()));
     wait_until("it is where it was moved to", || guests(server).contains(&other));
     // A program of the host's own is not affected.
     let _player = server.play_as("music");
