@@ -147,7 +147,7 @@ impl Bridge {
         self.pace.fd()
     }
 
-    /// What wakes the control thread.
+    /// The event that wakes the control thread.
     pub fn pace(&self) -> &Arc<Event> {
         &self.pace
     }
