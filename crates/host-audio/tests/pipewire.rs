@@ -5,8 +5,8 @@ mod common;
 
 use common::{
     OpenAndWait, PRELUDE_FRAMES, Stream, WHO, assert_captured, assert_each_channel_is_at_its_own_speaker,
-    assert_heard_behind_every_gap, assert_short_buffer_is_played, assert_what_the_user_sets_stays, device, is_tone,
-    native, play, play_with_every_gap, silence, silent_device, sink_runs, tend, wait_until,
+    assert_heard_behind_every_gap, assert_short_buffer_is_played, assert_what_the_user_sets_stays, await_loss, device,
+    is_tone, native, play, play_with_every_gap, silence, silent_device, sink_runs, tend, wait_until,
 };
 use host_audio::{Direction, StreamSpec};
 use serde_json::Value;
@@ -346,6 +346,19 @@ fn a_stream_is_a_node_with_its_guests_name_and_a_latency_request() {
 fn what_the_servers_user_sets_is_told_and_stays_and_concerns_the_guest_alone() {
     let server = Server::start_remembering(Kind::PipeWire);
     assert_what_the_user_sets_stays(&server, &format!("pipewire@{}", server.pipewire_address()));
+}
+
+#[test]
+fn the_end_of_the_server_wakes_the_owners_of_streams_that_stand() {
+    let mut server = start();
+    let device = silent_device(&server.node());
+    let mut sink = device.open_sink(&WHO, &SPEC).unwrap();
+    let mut source = device.open_source(&WHO, &SPEC).unwrap();
+    tend(sink.as_mut());
+    tend(source.as_mut());
+    server.kill();
+    await_loss(sink.as_mut());
+    await_loss(source.as_mut());
 }
 
 #[test]

@@ -103,6 +103,17 @@ pub fn tend<S: HostStream + ?Sized>(stream: &mut S) {
     paced_within(stream, Duration::ZERO);
 }
 
+/// Waits until the device wakes its stream's owner because it is lost, whatever time says.
+pub fn await_loss<S: HostStream + ?Sized>(stream: &mut S) {
+    while !matches!(stream.notice(), Some(Notice::Lost(_))) {
+        let Pacing::Device(fd) = stream.pacing() else { panic!("such a device paces itself") };
+        let timeout = rustix::time::Timespec::try_from(PATIENCE).unwrap();
+        let ready = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&timeout)).unwrap();
+        assert_eq!(ready, 1, "the device reports nothing");
+        stream.acknowledge().unwrap();
+    }
+}
+
 /// Plays all of `frames` as the daemon would, then waits until they were heard.
 pub fn play(sink: &mut dyn Sink, frame_bytes: usize, mut frames: &[u8]) {
     sink.start().unwrap();
