@@ -4,8 +4,9 @@
 use std::ffi::OsString;
 
 use ::control::{Client, Direction, EventKind, Guest, Status};
-use clap_complete::CompletionCandidate;
+use clap_complete::{CompleteEnv, CompletionCandidate};
 use host_audio::DeviceSpec;
+use host_audio::libpulse::leave_nothing;
 use sndif::Format;
 use xen::XenSpec;
 
@@ -13,6 +14,16 @@ use crate::{daemon, text};
 
 /// Environment variable with which the script that `vsnd completions` writes calls this program.
 pub(crate) const VARIABLE: &str = "VSND_COMPLETE";
+
+/// Answers a shell and ends the program, if a shell asks.
+pub(crate) fn complete(command: fn() -> clap::Command) {
+    if std::env::var_os(VARIABLE).is_some() {
+        // Starts the program once more where a library would leave something behind: before the variable is removed,
+        // which answering does.
+        let _ = leave_nothing(false);
+    }
+    CompleteEnv::with_factory(command).var(VARIABLE).complete();
+}
 
 /// Guests with a card, and their streams.
 pub(crate) fn targets() -> Vec<CompletionCandidate> {

@@ -91,7 +91,7 @@ enum Command {
 fn main() -> ExitCode {
     #[cfg(not(feature = "pipewire"))]
     program::become_fuller("vsnd", "/usr/bin/vsnd", "/usr/libexec/vsnd-pipewire");
-    clap_complete::CompleteEnv::with_factory(Arguments::command).var(complete::VARIABLE).complete();
+    complete::complete(Arguments::command);
     program::end("vsnd", program::command_line().and_then(run))
 }
 

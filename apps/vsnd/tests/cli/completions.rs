@@ -22,6 +22,9 @@ fn offered(world: &World, environment: &[(&str, &str)], words: &[&str]) -> Vec<S
         .args(words)
         .env("PATH", path)
         .env("VSND_XEN", world.spec())
+        // A user whom no sound server has given a cookie yet.
+        .env("HOME", world.path(""))
+        .env_remove("XDG_CONFIG_HOME")
         .env_remove("VSND_SOCKET")
         .envs(environment.iter().copied())
         .stdin(Stdio::null())
