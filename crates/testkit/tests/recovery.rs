@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, RwLock, mpsc};
 use std::time::Duration;
 
 use config::{Settings, Worker};
@@ -511,6 +511,64 @@ fn a_card_that_comes_as_the_last_one_goes_keeps_its_worker() {
     world.detach(GUEST, 0).unwrap();
     world.attach_playback(GUEST);
     world.wait_backend(GUEST, 0, XenbusState::InitWait);
+    drop(stop);
+    daemon.join().unwrap();
+}
+
+/// A system on which a worker begins no sooner than the gate is open.
+struct Gated {
+    gate: Arc<RwLock<()>>,
+    launches: Arc<AtomicU32>,
+    threads: Threads,
+}
+
+impl Launch for Gated {
+    fn launch(
+        &mut self,
+        own: DomainId,
+        guest: DomainId,
+        name: &str,
+        lent: OwnedFd,
+        link: UnixStream,
+        limits: &Worker,
+    ) -> io::Result<Box<dyn Running>> {
+        self.launches.fetch_add(1, Ordering::SeqCst);
+        let (ours, theirs) = UnixStream::pair()?;
+        let (mut reports, mut broker) = (ours.try_clone()?, link.try_clone()?);
+        std::thread::spawn(move || {
+            let _ = io::copy(&mut reports, &mut broker);
+            broker.shutdown(Shutdown::Both)
+        });
+        let gate = Arc::clone(&self.gate);
+        std::thread::spawn(move || {
+            drop(gate.read());
+            let (mut orders, mut worker) = (link, ours);
+            let _ = io::copy(&mut orders, &mut worker);
+            worker.shutdown(Shutdown::Both)
+        });
+        self.threads.launch(own, guest, name, lent, theirs, limits)
+    }
+}
+
+#[test]
+fn no_more_workers_start_at_once_than_a_machine_can_start() {
+    const AT_ONCE: u32 = 16;
+    let guests = 1..=20;
+    let mut world = World::without_daemon(|_| String::new());
+    guests.clone().for_each(|guest| world.attach_playback(DomainId(guest)));
+    let host = world.enter(DomainId(0));
+    let (stop, stopped) = UnixStream::pair().unwrap();
+    let (gate, launches) = (Arc::new(RwLock::new(())), Arc::new(AtomicU32::new(0)));
+    let gated = Gated { gate: Arc::clone(&gate), launches: Arc::clone(&launches), threads: Threads::default() };
+    let closed = gate.write().unwrap();
+    let daemon = std::thread::spawn(move || serve(host, gated, &stopped));
+    assert!(eventually(PATIENCE, || launches.load(Ordering::SeqCst) >= AT_ONCE), "the first workers");
+    // Time for more of them.
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(launches.load(Ordering::SeqCst), AT_ONCE);
+    drop(closed);
+    guests.clone().for_each(|guest| world.wait_backend(DomainId(guest), 0, XenbusState::InitWait));
+    assert_eq!(launches.load(Ordering::SeqCst), 20, "each of them was started once");
     drop(stop);
     daemon.join().unwrap();
 }

@@ -39,7 +39,7 @@ use jobs::Jobs;
 pub use launch::{Launch, Processes, Running};
 use log::Limit;
 use worker::{Remains, Worker};
-use workers::LEAVING_NS;
+use workers::{LEAVING_NS, STARTING_MAX};
 
 /// Time that the first workers may take to offer their cards, before the daemon is reported as ready.
 const BEGIN_NS: u64 = 5_000_000_000;
@@ -80,6 +80,8 @@ pub struct Daemon {
     log_limit: Limit,
     /// Guests that have to wait for another worker: length of the wait, and its end.
     held_off: BTreeMap<DomainId, (u64, u64)>,
+    /// Guests whose workers are started once fewer others are starting.
+    queued: BTreeSet<DomainId>,
     jobs: Jobs,
     /// Time of the start, in milliseconds since 1970.
     started_ms: u64,
@@ -136,6 +138,7 @@ impl Daemon {
             leaving: Vec::new(),
             log_limit: Limit::default(),
             held_off: BTreeMap::new(),
+            queued: BTreeSet::new(),
             jobs: Jobs::default(),
             started_ms: now_ms(),
             past: Seen::default(),
@@ -153,7 +156,7 @@ impl Daemon {
         self.rescan();
         let ends_ns = self.poller.now_ns() + BEGIN_NS;
         self.serve_dirty(self.poller.now_ns());
-        while self.workers.values().any(|worker| !worker.serving) && self.poller.now_ns() < ends_ns {
+        while (self.starting() > 0 || !self.queued.is_empty()) && self.poller.now_ns() < ends_ns {
             if self.turn(Some(ends_ns))?.is_some() {
                 break;
             }
@@ -215,7 +218,8 @@ impl Daemon {
 
     fn next_wake_ns(&self) -> Option<u64> {
         let busy = self.workers.values().any(Worker::is_busy);
-        if busy || self.hub_is_busy || !self.dirty.is_empty() || self.store.has_events() || self.controls.is_busy() {
+        let changed = !self.dirty.is_empty() || self.can_start();
+        if busy || self.hub_is_busy || changed || self.store.has_events() || self.controls.is_busy() {
             return Some(0);
         }
         let workers = self.workers.values().map(Worker::next_wake_ns);
@@ -283,11 +287,14 @@ impl Daemon {
                 (_, None) => self.rescan(),
             }
         }
+        let starting = self.starting();
         let due = self.held_off.iter_mut().filter(|(_, (_, until_ns))| now_ns >= *until_ns);
         for (guest, (_, until_ns)) in due {
             *until_ns = u64::MAX;
             self.dirty.insert(*guest);
         }
+        let next = std::iter::from_fn(|| self.queued.pop_first());
+        self.dirty.extend(next.take(STARTING_MAX.saturating_sub(starting)));
         for guest in std::mem::take(&mut self.dirty) {
             if let Err(error) = self.look_at(guest, now_ns)
                 && !self.store.is_closed()

@@ -27,6 +27,8 @@ const HELD_OFF_NS_MAX: u64 = 10_000_000_000;
 const LIVED_NS: u64 = 5_000_000_000;
 /// Maximum number of guests that are served at the same time.
 const WORKERS_MAX: usize = 256;
+/// Maximum number of workers that start at the same time: each of more than the processors can start would look hung.
+pub(super) const STARTING_MAX: usize = 16;
 /// Messages of one worker that are handled in a turn.
 const MESSAGES: usize = 256;
 
@@ -35,12 +37,14 @@ impl Daemon {
     pub(super) fn look_at(&mut self, guest: DomainId, now_ns: u64) -> Result<(), Error> {
         let cards = self.cards_of(guest)?;
         let full = self.workers.len() >= WORKERS_MAX;
+        let may_start = full || self.starting() < STARTING_MAX;
         match self.workers.get_mut(&guest) {
             Some(worker) if cards.is_empty() => worker.leave(now_ns),
             Some(_) => {}
             None if cards.is_empty() => drop(self.held_off.remove(&guest)),
             None if self.held_off.get(&guest).is_some_and(|(_, until_ns)| *until_ns != u64::MAX) => {}
             None if self.leaving.iter().any(|(leaving, ..)| *leaving == guest) => {}
+            None if !may_start => drop(self.queued.insert(guest)),
             None => {
                 let started = if full {
                     Err(io::Error::other(format!("no more than {WORKERS_MAX} guests are served at once")).into())
@@ -55,6 +59,16 @@ impl Daemon {
             }
         }
         Ok(())
+    }
+
+    /// Number of workers that do not serve yet.
+    pub(super) fn starting(&self) -> usize {
+        self.workers.values().filter(|worker| !worker.serving).count()
+    }
+
+    /// Returns true if a guest waits only until fewer workers are starting, and it may have its own now.
+    pub(super) fn can_start(&self) -> bool {
+        !self.queued.is_empty() && self.starting() < STARTING_MAX
     }
 
     /// Names of the cards that the toolstack has attached to a guest.
