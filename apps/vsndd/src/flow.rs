@@ -61,6 +61,7 @@ pub(crate) fn play(
     if result.is_ok() {
         result = sink.attend();
     }
+    sink.settle();
     core.set_queued_frames(sink.queued_frames());
     result
 }
@@ -166,6 +167,7 @@ mod tests {
     struct Moving {
         frames: usize,
         calls: usize,
+        settled: usize,
     }
 
     impl Moving {
@@ -202,6 +204,9 @@ mod tests {
         fn queued_frames(&mut self) -> u64 {
             7
         }
+        fn settle(&mut self) {
+            self.settled += 1;
+        }
     }
 
     impl Source for Moving {
@@ -218,13 +223,13 @@ mod tests {
         let meter = Meter::new(1);
         let mut scratch = Vec::new();
 
-        let (mut guest, mut sink) = (Guest::new(), Moving { frames: 480, calls: 0 });
+        let (mut guest, mut sink) = (Guest::new(), Moving { frames: 480, calls: 0, settled: 0 });
         let mut fader = Fader::new(1, 48_000);
         let passage = Passage { fader: &mut fader, meter: &meter, scratch: &mut scratch };
         play(&mut guest, &mut sink, passage, 0).unwrap();
-        assert_eq!((guest.moved, guest.queued, sink.calls), (480, 7, 1));
+        assert_eq!((guest.moved, guest.queued, sink.calls, sink.settled), (480, 7, 1, 1));
 
-        let (mut guest, mut source) = (Guest::new(), Moving { frames: 480, calls: 0 });
+        let (mut guest, mut source) = (Guest::new(), Moving { frames: 480, calls: 0, settled: 0 });
         let mut fader = Fader::new(1, 48_000);
         let passage = Passage { fader: &mut fader, meter: &meter, scratch: &mut scratch };
         capture(&mut guest, &mut source, passage, 0).unwrap();
@@ -240,10 +245,10 @@ mod tests {
         fader.set(quiet);
         let frames = SCRATCH_BYTES * 3 + 1;
         let mut guest = Guest { buffer: vec![1; frames], ..Guest::new() };
-        let mut sink = Moving { frames: 2 * frames, calls: 0 };
+        let mut sink = Moving { frames: 2 * frames, calls: 0, settled: 0 };
         let passage = Passage { fader: &mut fader, meter: &meter, scratch: &mut scratch };
         play(&mut guest, &mut sink, passage, 0).unwrap();
-        assert_eq!((guest.moved, sink.calls), (frames, 4));
+        assert_eq!((guest.moved, sink.calls, sink.settled), (frames, 4, 1));
         assert!(scratch.capacity() <= SCRATCH_BYTES, "{} bytes", scratch.capacity());
     }
 }

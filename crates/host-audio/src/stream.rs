@@ -136,6 +136,9 @@ pub trait Sink: HostStream {
     /// Accepted minus queued is the device's position, which never goes back, and never runs ahead of time.
     fn queued_frames(&mut self) -> u64;
 
+    /// Tells the sink that nothing more is written at this moment, after everything else; cheap at any time.
+    fn settle(&mut self) {}
+
     /// Plays queued frames, if the sink is started, then closes the device; nobody waits for that.
     fn finish(self: Box<Self>) {}
 }

@@ -30,12 +30,13 @@ devices_world() {
     # Before the daemon enters its sandbox: as a client of PipeWire, the daemon needs PipeWire's modules.
     [ -e /bin/pipewire ] || (cd / && cpio -id < /lab/pipewire.cpio 2> /dev/null)
     mixed_pcm 1024
-    daemon_with 'sink = "alsa:hw:Loopback,0,0"' \
+    daemon_with 'sink = "alsa:hw:Loopback,0,0"' 'source = "alsa:hw:Loopback,0,3"' 'capture = true' \
         '[[rule]]' 'pcm = 0' 'stream = 1' 'sink = "pulse:lab@unix:/run/lab/pulse.socket"' \
         '[[rule]]' 'pcm = 0' 'stream = 2' 'sink = "pipewire:lab@unix:/run/lab/pipewire-0"' \
         '[[rule]]' 'pcm = 1' 'stream = 0' 'sink = "alsa:mixed"' \
         '[[rule]]' 'pcm = 1' 'stream = 1' 'sink = "alsa:plug:mixed"' \
-        '[[rule]]' 'pcm = 1' 'stream = 2' "sink = \"alsa:plug:'hw:Loopback,0,2'\""
+        '[[rule]]' 'pcm = 1' 'stream = 2' "sink = \"alsa:plug:'hw:Loopback,0,2'\"" \
+        '[[rule]]' 'pcm = 1' 'stream = 3' "source = \"alsa:plug:'hw:Loopback,0,4'\""
     guest_start a
     touch /run/lab/devices
 }
@@ -64,12 +65,22 @@ devices_end() {
     guest_stop_all
 }
 
-# The sound of a guest arrives at the card's other end, byte by byte, followed by silence.
+# The sound of a guest arrives at the card's other end, byte by byte, followed by silence. What is played at another end
+# arrives in the guest that records, between silence; also through a plugin.
 scenario_aloop() {
     devices_world
     loopback_record 3 0
     must_run a "play 0,0 32 96000 s16_le 48000 2 --period-size=480 --buffer-size=1920"
     recorded_is loopback.wav compare --seed 32 --frames 96000 --late
+    vsnd-lab make --frames 72000 --seed 33 /run/lab/aloop.raw
+    for one in 0/3 1/4; do
+        guest_begin a "arecord -q -D hw:0,${one%/*} -t raw -f S16_LE -r 48000 -c 2 --period-size=480 --buffer-size=1920 -d 3 /run/lab/aloop.raw &&
+            vsnd-lab compare --seed 33 --frames 72000 --late /run/lab/aloop.raw"
+        sleep 0.5
+        aplay -q -D "hw:Loopback,1,${one#*/}" -t raw -f S16_LE -r 48000 -c 2 /run/lab/aloop.raw
+        guest_wait a 20 || fail "recorded from ${one#*/}: $OUTPUT"
+        note "recorded from ${one#*/}: $OUTPUT"
+    done
 }
 
 # Two streams share the card, one of them through a further plugin; their positions still follow the clock. A third has

@@ -342,6 +342,9 @@ impl Worker {
                 token => self.dirty.extend(token.strip_prefix("f/").and_then(device_in)),
             }
         }
+        if self.dirty.is_empty() {
+            return;
+        }
         let end_ns = self.poller.now_ns() + DEVICE_TURN_NS;
         while let Some(id) = self.dirty.take_next() {
             self.look_at(id, now_ns);

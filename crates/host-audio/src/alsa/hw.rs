@@ -26,7 +26,7 @@ pub(super) struct Device {
     pub can_pause: bool,
     /// True if calls may wait for another program: the PCM is behind a plugin.
     pub may_wait: bool,
-    /// True if frames go straight into the PCM's ring.
+    /// True if frames go straight into the PCM's ring, or come straight from it.
     pub mapped: bool,
     /// The room of that ring, where a card plays it.
     pub behind: Option<Behind>,
@@ -91,7 +91,7 @@ pub(super) fn capabilities(name: &str, direction: Direction) -> Result<Capabilit
     let pcm = open_pcm(name, direction)?;
     let failed = |what: &str, error| setup_error(name, direction, what, error);
     let params = HwParams::any(&pcm).map_err(|error| failed("to say what it can do", error))?;
-    set_access(&params, direction).map_err(|error| failed("interleaved samples", error))?;
+    set_access(&params, name, direction).map_err(|error| failed("interleaved samples", error))?;
     let formats = Format::all()
         .filter(|&format| format_of(format).is_some_and(|format| params.test_format(format).is_ok()))
         .collect();
@@ -119,9 +119,11 @@ pub(super) fn minimums(name: &str, direction: Direction, spec: &StreamSpec) -> R
     ask().map_err(|error| setup_error(name, direction, "to say what it can do", error))
 }
 
-/// Playback goes straight into the PCM's ring where possible: silence behind the last frame needs that.
-fn set_access(params: &HwParams<'_>, direction: Direction) -> alsa::Result<()> {
-    if direction == Direction::Playback && params.set_access(Access::MMapInterleaved).is_ok() {
+/// Frames go straight into the PCM's ring where possible: silence behind the last frame needs that. They come straight
+/// from the ring of a card itself, which saves a system call; that of a plugin may be memory that nobody has written.
+fn set_access(params: &HwParams<'_>, name: &str, direction: Direction) -> alsa::Result<()> {
+    let wanted = direction == Direction::Playback || name.starts_with("hw:");
+    if wanted && params.set_access(Access::MMapInterleaved).is_ok() {
         return Ok(());
     }
     params.set_access(Access::RWInterleaved)
@@ -136,7 +138,7 @@ fn params_for<'a>(pcm: &'a PCM, name: &str, direction: Direction, spec: &StreamS
     }
     let failed = |what: &str, error| setup_error(name, direction, what, error);
     let params = HwParams::any(pcm).map_err(|error| failed("to be set up", error))?;
-    set_access(&params, direction).map_err(|error| failed("interleaved samples", error))?;
+    set_access(&params, name, direction).map_err(|error| failed("interleaved samples", error))?;
     params.set_format(format).map_err(|error| failed(&format!("the format {}", spec.format), error))?;
     params
         .set_channels(spec.channels.into())
@@ -187,7 +189,8 @@ pub(super) fn open(name: &str, direction: Direction, spec: &StreamSpec) -> Resul
     // A PCM of a card names the card, and `null` waits for nobody: any other is behind a plugin.
     let may_wait = pcm.info().map_or(true, |info| info.get_card() < 0 && info.get_id() != Ok("null"));
     let poll_fds = set_up().map_err(|error| failed("to be set up", error))?;
-    let behind = (mapped && !may_wait).then(|| Behind::new(&pcm, spec, buffer.max(1)));
+    let behind =
+        (mapped && !may_wait && direction == Direction::Playback).then(|| Behind::new(&pcm, spec, buffer.max(1)));
     let period = period.max(1).cast_unsigned();
     let (buffer, avail_min) = (buffer.max(1).cast_unsigned(), avail_min.cast_unsigned());
     Ok(Device { order, pcm, period, buffer, avail_min, can_pause, may_wait, mapped, behind, poll_fds })

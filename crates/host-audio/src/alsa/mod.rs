@@ -51,7 +51,8 @@ impl Driver for AlsaDriver {
 
     fn open_input(&self, _who: &StreamAddress, spec: &StreamSpec) -> Result<Opened<dyn Input>, Error> {
         let device = hw::open(&self.name, Direction::Capture, spec)?;
-        let (period, need) = (device.period, device.period * 2);
+        // The other half of the ring is time for a late turn.
+        let (period, need) = (device.period, device.buffer / 2);
         Ok(Opened { device: Box::new(pcm::AlsaPcm::new(device, &self.name, Direction::Capture, spec)), period, need })
     }
 }

@@ -22,6 +22,9 @@ mod state {
 /// Longest wait for a PCM that reports an underrun to play what it still holds.
 const LONGEST_TAIL: Duration = Duration::from_millis(500);
 
+/// Part of a period that need not be silent: what a card plays while a guest's frames are moved makes that much room.
+const LEAST_ROOM: u64 = 4;
+
 /// Time for which a card's delay counts as known after it was asked. A card is served in two steps, some microseconds
 /// apart: the position is told, then the frames that follow are written. The second one asks nothing of the kernel.
 const KNOWN_FOR: Duration = Duration::from_micros(100);
@@ -42,6 +45,8 @@ pub(super) struct AlsaPcm {
     /// Frames not heard when the PCM was last asked, with those written since; the time of that.
     held: u64,
     held_at: Instant,
+    /// True if a card may have made room since its room was made silent.
+    uncovered: bool,
     /// Time of the last question for the delay that a running card has answered.
     asked_at: Option<Instant>,
     rate_hz: u32,
@@ -72,6 +77,7 @@ impl AlsaPcm {
             avail: 0,
             held: 0,
             held_at: Instant::now(),
+            uncovered: false,
             asked_at: None,
             rate_hz: spec.rate_hz,
             dry_at: None,
@@ -109,8 +115,28 @@ impl AlsaPcm {
         Ok(put)
     }
 
-    fn silence_behind(&self) -> alsa::Result<()> {
-        self.device.behind.as_ref().map_or(Ok(()), |behind| behind.fill(&self.device.pcm.io_bytes()))
+    /// Fills `into` with whole frames and returns how many.
+    fn get(&self, into: &mut [u8]) -> alsa::Result<usize> {
+        let io = self.device.pcm.io_bytes();
+        if !self.device.mapped {
+            return io.readi(into);
+        }
+        let mut got = 0;
+        // The ring continues at its beginning after its end.
+        while got < into.len() {
+            let rest = &mut into[got..];
+            let wanted = rest.len() / self.frame_bytes;
+            let copy = |frames: &mut [u8]| {
+                let bytes = rest.len().min(frames.len());
+                rest[..bytes].copy_from_slice(&frames[..bytes]);
+                bytes / self.frame_bytes
+            };
+            match io.mmap(wanted, copy)? {
+                0 => break,
+                frames => got += frames * self.frame_bytes,
+            }
+        }
+        Ok(got / self.frame_bytes)
     }
 
     /// Outcome of a call: an xrun or a suspend is recovered, any other error is the end.
@@ -196,6 +222,7 @@ impl AlsaPcm {
 
     fn empty(&mut self) -> Result<(), Fault> {
         (self.held, self.asked_at, self.dry_at, self.paused_at, self.emptied) = (0, None, None, None, true);
+        self.uncovered = false;
         self.tail.restart();
         self.outcome(self.device.pcm.drop())
     }
@@ -285,7 +312,8 @@ impl Output for AlsaPcm {
         if self.is_known(now) {
             return Ok(self.held);
         }
-        let delay = self.device.pcm.delay().and_then(|delay| self.silence_behind().map(|()| delay));
+        self.uncovered = self.device.behind.is_some();
+        let delay = self.device.pcm.delay();
         if self.runs_dry(&delay, now) {
             return Ok(self.running_dry(now)?.unwrap_or_default());
         }
@@ -304,6 +332,18 @@ impl Output for AlsaPcm {
             (self.held, self.held_at) = (delay, self.paused_at.unwrap_or(now));
         }
         Ok(self.held)
+    }
+
+    fn settle(&mut self) {
+        if !std::mem::take(&mut self.uncovered) {
+            return;
+        }
+        let Some(behind) = &self.device.behind else { return };
+        // An error is the next question's answer, too.
+        let room = self.device.pcm.avail_update().unwrap_or(0);
+        if room.cast_unsigned() > self.device.period / LEAST_ROOM {
+            let _ = behind.fill(&self.device.pcm.io_bytes());
+        }
     }
 
     fn start(&mut self, _now: Instant) -> Result<(), Fault> {
@@ -364,7 +404,7 @@ impl Input for AlsaPcm {
 
     fn read(&mut self, into: &mut [u8], _now: Instant) -> Result<usize, Fault> {
         let whole = into.len() - into.len() % self.frame_bytes;
-        let read = self.device.pcm.io_bytes().readi(&mut into[..whole]);
+        let read = self.get(&mut into[..whole]);
         let read = self.moved(read)?;
         self.device.order.order_in(&mut into[..read * self.frame_bytes], pcm::sample_bytes(self.format));
         Ok(read)
@@ -466,6 +506,50 @@ mod tests {
         assert_eq!(told(&mut pcm, 140), Some(0));
         assert!(Output::reset(&mut pcm, at(150)).is_ok());
         assert_eq!((written(&mut pcm, 160), told(&mut pcm, 160)), (Some(480), Some(0)));
+    }
+
+    #[test]
+    fn the_room_that_a_card_has_made_is_silent_once_nothing_more_comes() {
+        let (period_frames, buffer_frames) = (480, 1_920);
+        let spec = StreamSpec { format: Format::S16Le, rate_hz: 48_000, channels: 2, period_frames, buffer_frames };
+        // All of the ring of `null` is room at any time.
+        let device = super::super::hw::open("null", Direction::Playback, &spec).unwrap();
+        let mut pcm = AlsaPcm::new(device, "null", Direction::Playback, &spec);
+        let now = Instant::now();
+        assert_eq!(pcm.write(&[1; 480 * 4], now).ok(), Some(480));
+        let room = |pcm: &AlsaPcm, touch: &dyn Fn(&mut [u8])| {
+            let look = |room: &mut [u8]| {
+                touch(room);
+                0
+            };
+            pcm.device.pcm.io_bytes().mmap(1_920, look).unwrap();
+        };
+        let heard_before = |room: &mut [u8]| room.fill(1);
+        let still = |room: &mut [u8]| assert!(room.iter().all(|&byte| byte == 1));
+        room(&pcm, &heard_before);
+        // A question makes nothing silent, since frames may follow at once.
+        assert!(Output::delay(&mut pcm, now).is_ok());
+        room(&pcm, &still);
+        pcm.settle();
+        room(&pcm, &|room| assert!(room.iter().all(|&byte| byte == 0)));
+        // Nothing was asked since.
+        room(&pcm, &heard_before);
+        pcm.settle();
+        room(&pcm, &still);
+    }
+
+    #[test]
+    fn nothing_comes_from_memory_that_nobody_has_written() {
+        let (period_frames, buffer_frames) = (480, 1_920);
+        let spec = StreamSpec { format: Format::S16Le, rate_hz: 48_000, channels: 2, period_frames, buffer_frames };
+        // The ring of `null` is such memory.
+        let device = super::super::hw::open("null", Direction::Capture, &spec).unwrap();
+        assert!(!device.mapped && device.behind.is_none());
+        let mut pcm = AlsaPcm::new(device, "null", Direction::Capture, &spec);
+        let mut frames = [1; 480 * 4];
+        assert!(Input::start(&mut pcm, Instant::now()).is_ok());
+        assert_eq!(pcm.read(&mut frames, Instant::now()).ok(), Some(480));
+        assert!(frames.iter().all(|&byte| byte == 1), "they are left as they were");
     }
 
     #[test]

@@ -100,6 +100,10 @@ impl Output for Converting<dyn Output> {
         self.device.delay(now)
     }
 
+    fn settle(&mut self) {
+        self.device.settle();
+    }
+
     fn start(&mut self, now: Instant) -> Result<(), Fault> {
         self.device.start(now)
     }

@@ -30,6 +30,9 @@ pub(super) trait Engine: Send + Sized + 'static {
     /// Takes a turn. `overdue`: the time of the last wish is over, and nothing else happened.
     fn turn(&mut self, ring: &mut Self::Ring, overdue: bool, now: Instant) -> Wish;
 
+    /// Ends the turns of a moment.
+    fn settle(&mut self) {}
+
     /// Returns true if calls of the device may wait.
     fn needs_thread(&self) -> bool;
 
@@ -91,6 +94,13 @@ impl<E: Engine> Drive<E> {
         // The owner waits for nothing but time.
         self.wake_at = wish.timeout.map(|timeout| now + if wish.room { timeout.max(wish.leap) } else { timeout });
         if engine.needs_thread() { self.hand_over() } else { Ok(()) }
+    }
+
+    /// Tells the engine that the owner has nothing more for it now.
+    pub fn settle(&mut self) {
+        if let Some((engine, _)) = &mut self.here {
+            engine.settle();
+        }
     }
 
     fn hand_over(&mut self) -> Result<(), Error> {

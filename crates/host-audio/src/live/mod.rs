@@ -81,6 +81,10 @@ pub(crate) trait Output: Send {
     /// Frames written and not yet heard.
     fn delay(&mut self, now: Instant) -> Result<u64, Fault>;
 
+    /// Ends the turns of a moment: nothing more is written before the next ones. A device that plays on behind its last
+    /// frame sees to it that silence is there.
+    fn settle(&mut self) {}
+
     /// Begins to play what is queued; no effect while the device plays.
     fn start(&mut self, now: Instant) -> Result<(), Fault>;
 
@@ -147,7 +151,8 @@ pub(crate) struct Opened<D: ?Sized> {
     pub device: Box<D>,
     /// Period of the device: frames after which it has to be refilled or emptied.
     pub period: u64,
-    /// Frames to be queued so that the device never runs dry; without meaning for capture.
+    /// Playback: frames to be queued so that the device never runs dry. Capture: frames that it may keep for a while; 0
+    /// where that is not known.
     pub need: u64,
 }
 

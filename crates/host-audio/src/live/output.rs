@@ -125,6 +125,10 @@ impl Sink for LiveSink {
         Ok(taken)
     }
 
+    fn settle(&mut self) {
+        self.drive.settle();
+    }
+
     fn queued_frames(&mut self) -> u64 {
         let heard = self.bridge.heard.load(Acquire).max(self.bridge.flush_until.load(Relaxed));
         self.pushed.saturating_sub(heard)

@@ -94,6 +94,10 @@ impl Engine for Player {
         self.wish(now)
     }
 
+    fn settle(&mut self) {
+        self.playing.device.settle();
+    }
+
     fn needs_thread(&self) -> bool {
         let devices = [Some(&*self.playing.device), self.supply.on_trial()];
         devices.into_iter().flatten().any(|device| !device.is_immediate())
@@ -107,6 +111,7 @@ impl Engine for Player {
         let (mut deadline, mut overdue) = (None, false);
         while !self.bridge.is_over() || self.has_to_finish(&ring, &mut deadline) {
             let wish = self.turn(&mut ring, overdue, Instant::now());
+            self.settle();
             overdue = self.playing.device.wait(self.bridge.wake_fd(), wish.room, wish.timeout);
             self.bridge.woken();
         }

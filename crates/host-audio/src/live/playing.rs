@@ -120,12 +120,15 @@ impl Playing {
     }
 
     /// Frames after which the device is refilled: its period; but one that has room for the whole queue may first lose
-    /// half of what it does not need.
+    /// half of what it does not need, and where no thread has to be woken for it, a period of the owner's: the owner is
+    /// told then anyway.
     fn refill_frames(&mut self, target: u64, now: Instant) -> u64 {
         let (period, need) = self.measures;
         let room = self.device.room(now).unwrap_or(0) + self.device.delay(now).unwrap_or(0);
-        let spare = if room >= target + self.lead { target.saturating_sub(need) / 2 } else { 0 };
-        spare.max(period).min(target / 2).max(1)
+        let spare = if room >= target + self.lead { target.saturating_sub(need) } else { 0 };
+        let owners = u64::from(self.spec.period_frames);
+        let at_once = self.device.is_immediate() && owners <= spare;
+        (spare / 2).max(if at_once { owners } else { 0 }).max(period).min(target / 2).max(1)
     }
 
     /// Gives device and ring a turn.

@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 
 /// Longest period of a stream that counts when a device is watched, as a part of a second (100 ms).
 const LONGEST_PERIOD: u32 = 10;
+/// Longest time between two turns, as a part of a second (50 ms), for a device that may not keep frames for longer.
+const COLLECT: u32 = 20;
 /// Block that takes the frames that nobody has room for, as a part of a second (10 ms).
 const LOST: u32 = 100;
 
@@ -40,7 +42,7 @@ impl Recorder {
     fn wish(&self, now: Instant) -> Wish {
         let (capturing, look) = (&self.capturing, self.supply.due_in(now));
         let within = |time: Duration| Some(look.map_or(time, |look| look.min(time)));
-        let leap = until_leap(capturing.period, self.rate_hz, capturing.moved_at, now);
+        let leap = until_leap(capturing.measures.0, self.rate_hz, capturing.moved_at, now);
         if capturing.started {
             let to_signal = capturing.beat.next().saturating_sub(capturing.given).max(1);
             let signal = frames_to_time(to_signal, self.rate_hz).max(SHORTEST_WAIT);
@@ -92,8 +94,8 @@ impl Engine for Recorder {
 struct Capturing {
     bridge: Arc<Bridge>,
     device: Box<dyn Input>,
-    /// The device's own period.
-    period: u64,
+    /// Period and need of the device, from [`Opened`].
+    measures: (u64, u64),
     spec: StreamSpec,
     frame_bytes: usize,
     clock: Clock,
@@ -120,11 +122,11 @@ impl Capturing {
         Self {
             bridge,
             device: Box::new(SilentInput::new(spec.format, frame_bytes, spec.rate_hz)),
-            period: 0,
+            measures: (0, 0),
             spec: *spec,
             frame_bytes,
             clock: Clock::new(spec.rate_hz, usual, Instant::now()),
-            beat: Beat::new(spec.period_frames, usual * 5, spec.rate_hz),
+            beat: Beat::new(spec.period_frames, u64::from(spec.rate_hz / COLLECT), spec.rate_hz),
             taken: 0,
             moved_at: Instant::now(),
             given: 0,
@@ -237,8 +239,9 @@ impl Side<dyn Input> for Capturing {
 
     fn take_up(&mut self, opened: Opened<dyn Input>, now: Instant) -> u64 {
         let period = u64::from(self.spec.period_frames.min(self.spec.rate_hz / LONGEST_PERIOD));
-        self.period = opened.period;
+        self.measures = (opened.period, opened.need);
         self.device = opened.device;
+        self.beat.refill_every(opened.need.max(u64::from(self.spec.rate_hz / COLLECT)));
         self.device.report_to(self.bridge.pace());
         self.clock = Clock::new(self.spec.rate_hz, opened.period, now);
         self.clock.restart(self.taken, now);
@@ -254,7 +257,8 @@ impl Side<dyn Input> for Capturing {
         self.bridge.set_server_volume(None);
         self.clock = Clock::new(self.spec.rate_hz, u64::from(self.spec.rate_hz), now);
         self.clock.restart(self.taken, now);
-        Opened { device: std::mem::replace(&mut self.device, Box::new(stand_in)), period: self.period, need: 0 }
+        let (period, need) = self.measures;
+        Opened { device: std::mem::replace(&mut self.device, Box::new(stand_in)), period, need }
     }
 
     fn reset(&mut self, opened: &mut Opened<dyn Input>, now: Instant) -> Result<(), Fault> {

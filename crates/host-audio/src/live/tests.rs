@@ -43,8 +43,10 @@ struct Script {
     thrown: u64,
     /// Frames that a device has room for.
     capacity: u64,
-    /// Period of a device for playback.
+    /// Period of a device.
     period: u64,
+    /// True if no call of a device waits.
+    immediate: bool,
 }
 
 impl Default for Script {
@@ -62,6 +64,7 @@ impl Default for Script {
             thrown: 0,
             capacity: 1 << 20,
             period: 480,
+            immediate: false,
         }
     }
 }
@@ -95,6 +98,9 @@ impl Scripted {
 }
 
 impl Output for Scripted {
+    fn is_immediate(&self) -> bool {
+        self.script.lock().unwrap().immediate
+    }
     fn attend(&mut self, _now: Instant) -> Result<(), Fault> {
         Ok(())
     }
@@ -310,6 +316,30 @@ fn a_device_with_room_for_the_whole_queue_wakes_nobody_between_two_periods() {
     assert!(wakes(1_024) >= 187, "{}", wakes(1_024));
 }
 
+/// A stream with periods of 100 ms, for a card with four of 50 ms.
+const LONG: StreamSpec = StreamSpec { period_frames: 4_800, buffer_frames: 38_400, ..SPEC };
+
+#[test]
+fn a_card_is_refilled_once_in_a_long_period() {
+    let wakes = |immediate| {
+        let script = Script { period: 2_400, capacity: 9_600, immediate, ..Script::default() };
+        let mut playing = Playing::new(LONG, 4_800, script);
+        playing.steps(400);
+        let until = playing.now + Duration::from_secs(10);
+        let mut wakes = 0;
+        while playing.now < until {
+            playing.sink.write(&[7; 9_600 * FRAME_BYTES]).unwrap();
+            playing.now += playing.player.turn(&mut playing.ring, false, playing.now).timeout.unwrap();
+            wakes += 1;
+        }
+        assert_eq!(playing.sink.xruns(), 0);
+        wakes
+    };
+    assert!((99..=110).contains(&wakes(true)), "{}", wakes(true));
+    // A thread that is woken late has the other half of what the device can spare.
+    assert!(wakes(false) >= 199, "{}", wakes(false));
+}
+
 /// Ways in which a guest gives no frames for a while.
 const RESTS: [&str; 4] = ["runs dry", "is paused", "stops", "stands still with all of it"];
 
@@ -523,13 +553,13 @@ struct Capturing {
 }
 
 impl Capturing {
-    fn new(spec: StreamSpec, script: Script) -> Self {
+    fn new(spec: StreamSpec, need: u64, script: Script) -> Self {
         let script = Script { spec, ..script };
+        let period = script.period;
         let script = Shared::new(Mutex::new(script));
         let shared = Arc::clone(&script);
-        let opener = Opener::new(move || {
-            Ok(Opened { device: Box::new(open(&shared)?) as Box<dyn Input>, period: 480, need: 0 })
-        });
+        let opener =
+            Opener::new(move || Ok(Opened { device: Box::new(open(&shared)?) as Box<dyn Input>, period, need }));
         let (mut source, mut recorder, mut ring) =
             LiveSource::prepare(mode(Direction::Capture), &spec, opener).unwrap();
         recorder.begin(PATIENCE, Instant::now());
@@ -549,8 +579,27 @@ impl Capturing {
 }
 
 #[test]
+fn a_card_that_keeps_frames_is_emptied_once_in_a_long_period() {
+    let wakes = |need| {
+        let mut capturing = Capturing::new(LONG, need, Script { period: 2_400, ..Script::default() });
+        let until = capturing.now + Duration::from_secs(10);
+        let (mut wakes, mut block) = (0, vec![0; 9_600 * FRAME_BYTES]);
+        while capturing.now < until {
+            capturing.now += capturing.recorder.turn(&mut capturing.ring, false, capturing.now).timeout.unwrap();
+            capturing.captured += capturing.source.read(&mut block).unwrap() as u64;
+            wakes += 1;
+        }
+        assert!(capturing.captured >= 470_000, "{}", capturing.captured);
+        assert_eq!(capturing.source.xruns(), 0);
+        wakes
+    };
+    assert!((99..=110).contains(&wakes(4_800)), "{}", wakes(4_800));
+    assert!(wakes(0) >= 199, "{}", wakes(0));
+}
+
+#[test]
 fn a_source_that_is_lost_gives_silence_in_real_time_and_is_opened_again() {
-    let mut capturing = Capturing::new(SPEC, Script::default());
+    let mut capturing = Capturing::new(SPEC, 0, Script::default());
     for _ in 0..100 {
         capturing.step(true);
     }
@@ -575,7 +624,7 @@ fn a_source_that_is_lost_gives_silence_in_real_time_and_is_opened_again() {
 
 #[test]
 fn a_source_that_freezes_stops_no_clock_and_is_used_again() {
-    let mut capturing = Capturing::new(SPEC, Script::default());
+    let mut capturing = Capturing::new(SPEC, 0, Script::default());
     let run = |capturing: &mut Capturing, milliseconds: u64| {
         let before = capturing.captured;
         (0..milliseconds).for_each(|_| capturing.step(true));
@@ -602,7 +651,7 @@ fn over_hours_each_position_follows_its_device_and_nothing_accumulates() {
     let (format, rate_hz) = (Format::U8, 8_000);
     let spec = StreamSpec { format, rate_hz, channels: 1, period_frames: 400, buffer_frames: 1_600 };
     let mut playing = Playing::new(spec, 800, Script { ppm: 200, ..Script::default() });
-    let mut capturing = Capturing::new(spec, Script { ppm: -200, ..Script::default() });
+    let mut capturing = Capturing::new(spec, 0, Script { ppm: -200, ..Script::default() });
     let (begin, hours) = (playing.now, Duration::from_secs(2 * 3_600));
     // Steps of a period: a guest acts no more often than that.
     let mut longest = 0;

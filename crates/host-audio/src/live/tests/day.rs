@@ -20,7 +20,7 @@ fn over_a_day_both_directions_follow_their_devices_and_nothing_accumulates() {
     for rate_hz in [48_000, 44_100] {
         let need = u64::from(rate_hz) / 10;
         let mut playing = Playing::new(spec(rate_hz), need, Script { ppm: 100, ..Script::default() });
-        let mut capturing = Capturing::new(spec(rate_hz), Script { ppm: -100, ..Script::default() });
+        let mut capturing = Capturing::new(spec(rate_hz), 0, Script { ppm: -100, ..Script::default() });
         let frames = vec![7; 2 * need as usize];
         let mut block = vec![0; 2 * need as usize];
         let (begin, mut longest) = (playing.now, 0);
