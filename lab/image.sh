@@ -263,7 +263,8 @@ fi
 pack "$dom0" "$image/dom0.cpio"
 ln -sf "$cache/kernel-$dom0_kernel/vmlinux" "$image/dom0.vmlinux"
 ln -sf "$cache/xen" "$image/xen"
-# On some platforms, Xen itself starts the guests.
+# On some platforms, Xen itself starts the guests. In the race, QEMU starts one with a desktop's session.
 cp "$dom0/lab/guest.cpio" "$image/guest.cpio"
+[ -z "${LAB_RACE:-}" ] || cat "$dom0"/lab/{guest,desktop,pipewire,session}.cpio > "$image/session.cpio"
 ln -sf "$cache/kernel-$guest_kernel/vmlinux" "$image/guest.vmlinux"
 rm -rf "$guest" "$more" "$pipewire" "$session" "$applications" "$dom0"

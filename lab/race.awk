@@ -24,7 +24,7 @@ function cell(who, row, what) {
 
 function line(row, who,    word) {
     split(who, word, " ")
-    printf "%-11s  %-13s  %-5s", row, called[word[1]], word[2]
+    printf "%-15s  %-13s  %-5s", row, called[word[1]], word[2]
     if (row == "idle") printf "  %8s  %8s", "", ""
     else printf "  %8.2f  %8.2f", cell(who, row, "to-host"), cell(who, row, "to-guest")
     printf "  %8.2f", cell(who, row, "guest-cpu")
@@ -32,37 +32,40 @@ function line(row, who,    word) {
     else printf "  %8.2f\n", cell(who, row, "daemon-cpu")
 }
 
-# panel: costs of streams, or (with ROW) one value of each contender, of those with the given hosts.
-function panel(hosts, what, row,    c, word, name) {
+# panel: costs of the STREAMS play-… and record-…, or (with ROW) one value of each contender, of those with the given hosts.
+function panel(hosts, what, streams, row,    c, word, name) {
     for (c = 1; c <= contenders; c++) {
         split(contender[c], word, " ")
         if (!(contender[c] in there) || word[2] !~ hosts) continue
         name = called[word[1]]
         if (hosts ~ /other/) name = "\"" (word[2] == "other" ? "other backend" : word[2]) "\\n" name "\""
         if (row) print name, value[contender[c], row, what] > panels
-        else print name, cell(contender[c], "play-10ms", what), cell(contender[c], "record-10ms", what) > panels
+        else print name, cell(contender[c], "play-" streams, what), cell(contender[c], "record-" streams, what) > panels
     }
     print "\n" > panels
 }
 
 END {
-    print "per period: what the guest tells the host, and interrupts; milliseconds of processor time for each second of sound"
-    printf "%-11s  %-13s  %-5s  %8s  %8s  %8s  %8s\n", "stream", "guest", "host", "to host", "to guest", "guest", "host"
-    rows = split("idle play-10ms record-10ms play-100ms record-100ms", row, " ")
+    print "per period (with PipeWire: per 1,024 frames): what the guest tells the host, and interrupts; milliseconds of processor time for each second of sound"
+    printf "%-15s  %-13s  %-5s  %8s  %8s  %8s  %8s\n", "stream", "guest", "host", "to host", "to guest", "guest", "host"
+    rows = split("idle play-10ms record-10ms play-100ms record-100ms play-pipewire record-pipewire", row, " ")
     for (r = 1; r <= rows; r++)
         for (c = 1; c <= contenders; c++)
             if (contender[c] in there) line(row[r], contender[c])
-    print "\nthe position, in periods of 10 ms, off a straight line: half and 99 of 100 looks, in us; the shortest buffer of two periods, in ms"
+    print "\nthe position, in periods of 10 ms, off a straight line: half and 99 of 100 looks, in us; the shortest buffer of two periods, in ms;"
+    print "the shortest quantum of PipeWire without an error, in frames"
     for (c = 1; c <= contenders; c++)
         if (contender[c] in there) {
             split(contender[c], word, " ")
-            printf "%-13s  %-5s  %6d  %6d  %4d\n", called[word[1]], word[2], value[contender[c], "position", "us-half"],
-                value[contender[c], "position", "us"], value[contender[c], "buffer", "ms"]
+            printf "%-13s  %-5s  %6d  %6d  %4d  %5d\n", called[word[1]], word[2], value[contender[c], "position", "us-half"],
+                value[contender[c], "position", "us"], value[contender[c], "buffer", "ms"], value[contender[c], "quantum", "frames"]
         }
-    panel("vsndd|qemu", "to-host")
-    panel("vsndd|qemu", "to-guest")
-    panel("vsndd|qemu", "us", "position")
-    panel("vsndd|qemu", "ms", "buffer")
-    panel("vsndd", "guest-cpu")
-    panel("vsndd|other", "daemon-cpu")
+    panel("vsndd|qemu", "to-host", "10ms")
+    panel("vsndd|qemu", "to-guest", "10ms")
+    panel("vsndd|qemu", "us", "", "position")
+    panel("vsndd|qemu", "ms", "", "buffer")
+    panel("vsndd|qemu", "to-guest", "pipewire")
+    panel("vsndd|qemu", "frames", "", "quantum")
+    panel("vsndd", "guest-cpu", "10ms")
+    panel("vsndd|other", "daemon-cpu", "10ms")
 }

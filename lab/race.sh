@@ -29,8 +29,8 @@ emulate() {
     shift 3
     setpriv --pdeathsig KILL timeout 3600 "$emulator$loader" --library-path "$libraries:$libraries/pulseaudio" \
         "$emulator/usr/bin/qemu-system-x86_64" -L "$emulator/usr/share/qemu" -L "$emulator/usr/share/seabios" \
-        -accel tcg -cpu qemu64,+rdrand -smp 1 -m 512 -machine pc,hpet=off -icount shift=0,sleep=off -nodefaults -no-reboot -display none \
-        -kernel "$out/images/6.12/guest.vmlinux" -initrd "$out/images/6.12/guest.cpio" \
+        -accel tcg -cpu qemu64,+rdrand -smp 1 -m 768 -machine pc,hpet=off -icount shift=0,sleep=off -nodefaults -no-reboot -display none \
+        -kernel "$out/images/6.12/guest.vmlinux" -initrd "$out/images/6.12/session.cpio" \
         -append "console=ttyS0 quiet loglevel=4 rdinit=/lab/emulated tsc=reliable mitigations=off random.trust_cpu=on $words" \
         -serial "file:$serial.log" -serial "file:$serial" -audiodev "$sound" "$@"
     grep -qx $'done\r' "$serial" && ! grep '^error' "$serial" || { echo "evidence: ${serial#"$(dirname "$lab")/"}.log" >&2; return 1; }
@@ -45,7 +45,7 @@ card() {
     emulate "$name" none,id=a "lab.seconds=${RACE_SECONDS:-200}" "$@" \
         -trace 'memory_region_ops_*' -trace virtio_queue_notify -D >(awk -f "$lab/count-accesses.awk" > "$race/$name.accesses")
     wait
-    { grep -E '^[a-z]+(-[0-9]+ms)? [a-z-]+ [0-9.]+' "$race/$name.serial" | tr -d '\r'; cat "$race/$name.accesses"; } | sed "s/^/$name qemu /" >> "$results"
+    { grep -E '^[a-z]+(-[a-z0-9]+)? [a-z-]+ [0-9.]+' "$race/$name.serial" | tr -d '\r'; cat "$race/$name.accesses"; } | sed "s/^/$name qemu /" >> "$results"
 }
 card virtio -device virtio-sound-pci,audiodev=a
 card hda -device intel-hda -device hda-duplex,audiodev=a

@@ -103,6 +103,30 @@ session_top() {
         END { print last; exit !good }' /run/lab/screens
 }
 
+# session_shortest_quantum: the shortest quantum, in frames, at which PipeWire counts no error in ten seconds of playback
+# and capture at once; 0 if even 1024 is too short. Plays $session_file.
+session_shortest_quantum() {
+    session_shortest=0
+    for quantum in 1024 512 256 128 64; do
+        session_set clock.force-quantum $quantum
+        # The card is opened again, with the period that PipeWire chooses for this quantum.
+        session_suspend
+        pw-record /run/lab/session.wav &
+        recorder=$!
+        pw-play "$session_file" &
+        player=$!
+        sleep 2
+        session_top 10 > /run/lab/said
+        good=$?
+        kill $recorder $player
+        wait $recorder $player
+        [ $good = 0 ] || break
+        session_shortest=$quantum
+    done
+    session_set clock.force-quantum 0
+    echo $session_shortest
+}
+
 # session_level DIRECTION: the card's volume, as the mixer shows it.
 session_level() { amixer -c 0 cget name="PCM $1 Volume" | sed -n 's/^  : values=//p'; }
 

@@ -4,6 +4,8 @@
 
 # Measured seconds; the stream also runs before and after them.
 BENCH_SECONDS=100
+# The guest whose streams are measured.
+BENCH_GUEST=a
 
 scenario_bench() {
     # At the level `debug` the daemon also measures the sound's peaks, which takes 6 ms of each second.
@@ -34,7 +36,7 @@ bench_value() { echo "$*" >> /share/bench; }
 bench_steady() {
     # Daemon and guest count at different moments, for the same time. The names of the driver's interrupts are not
     # reliable, so all interrupts of Xen except those of the store and the console are counted.
-    guest_begin a "{ $3 || touch /run/lab/bad; } & sleep 3; cat /proc/interrupts > /run/lab/1; sleep $BENCH_SECONDS
+    guest_begin "$BENCH_GUEST" "{ $3 || touch /run/lab/bad; } & sleep 3; cat /proc/interrupts > /run/lab/1; sleep $BENCH_SECONDS
         cat /proc/interrupts > /run/lab/2; wait; [ ! -e /run/lab/bad ] || exit 1
         awk '\$3 ~ \"^xen-dyn\" && !/xenbus|hvc_console/ {
             if (NR == FNR) was[\$1] = \$2; else sum += \$2 - was[\$1]
@@ -43,7 +45,7 @@ bench_steady() {
     bench_counts > /run/lab/bench-before
     sleep $BENCH_SECONDS
     bench_counts > /run/lab/bench-after
-    guest_wait a 60 || fail "$1: $OUTPUT"
+    guest_wait "$BENCH_GUEST" 60 || fail "$1: $OUTPUT"
     # An xrun would be in the output, too, and its periods would be counted.
     case $OUTPUT in
         *[!0-9]*) fail "$1: $OUTPUT" ;;
@@ -61,7 +63,7 @@ bench_counts() {
     cat /proc/interrupts > /run/lab/interrupts
     echo to-daemon "$(awk "/evtchn:${BENCH_PROCESS:-vsndd}/ { sum += \$2 } END { print sum + 0 }" /run/lab/interrupts)"
     echo daemon-cpu "$(bench_processor_time)"
-    xl list | awk '$1 == "Domain-0" { print "dom0-cpu", $6 } $1 == "a" { print "guest-cpu", $6 }'
+    xl list | awk -v guest="$BENCH_GUEST" '$1 == "Domain-0" { print "dom0-cpu", $6 } $1 == guest { print "guest-cpu", $6 }'
 }
 
 # bench_processor_time: seconds of processor time of the backend so far. Its control group also counts threads and
@@ -71,7 +73,6 @@ bench_processor_time() { awk '$1 == "usage_usec" { printf "%.6f\n", $2 / 1e6 }' 
 # The daemon and another backend of the same protocol, if the image has one: the costs of each for the same streams of
 # the same guest, and the quality for the guest. `make race` runs this scenario; docs/performance.md has its results.
 scenario_bench_race() {
-    BENCH_SECONDS=200
     VSND_LOG=vsndd=info
     world
     rm -f /share/bench
@@ -83,6 +84,7 @@ scenario_bench_race() {
     guest_start a "$card"
     bench_race vsndd
     guest_stop a
+    bench_session vsndd
     daemon_kill
     if [ -e /bin/other-backend ]; then
         in_daemon_group other-backend > /run/lab/other-backend.log 2>&1 &
@@ -91,6 +93,7 @@ scenario_bench_race() {
         guest_start a "$card"
         bench_race other
         guest_stop a
+        bench_session other
         kill "$(daemon_pid)"
     else
         note "left out: the other backend (OTHER_BACKEND=program)"
@@ -102,6 +105,7 @@ scenario_bench_race() {
 # bench_race BACKEND: measures the costs of each kind of stream, the accuracy of the guest's position, and the shortest
 # buffer.
 bench_race() {
+    BENCH_SECONDS=200
     sound="-q -D hw:0,0 -t raw -f S16_LE -r 48000 -c 2"
     bench_steady "$1-idle" 480 true
     for milliseconds in 10 100; do
@@ -118,6 +122,24 @@ bench_race() {
     sleep 60
     guest_wait a 60 || fail "the shortest buffer: $OUTPUT"
     bench_value "$1-buffer" ms "$OUTPUT"
+}
+
+# bench_session BACKEND: measures the costs of a desktop's session at the quantum that PipeWire chooses, and the shortest
+# quantum at which it counts no error.
+bench_session() {
+    BENCH_SECONDS=60 BENCH_GUEST=session SESSION_CARD=$card
+    session_world
+    session_run "session_made 170 $(((BENCH_SECONDS + 7) * 48000)); echo \$session_file" 200
+    session_file=$OUTPUT
+    bench_steady "$1-play-pipewire" 1024 "session_environment; pw-play $session_file"
+    bench_steady "$1-record-pipewire" 1024 \
+        "session_environment; timeout -s INT $((BENCH_SECONDS + 7)) pw-record /run/lab/session.wav; true"
+    guest_begin session "session_environment; session_file=$session_file; session_shortest_quantum"
+    sleep 80
+    guest_wait session 60 || fail "the shortest quantum: $OUTPUT"
+    bench_value "$1-quantum" frames "$OUTPUT"
+    guest_stop session
+    BENCH_GUEST=a
 }
 
 # bench_requests ROW STREAM: records the number of requests of the PCM that was closed last, the first one of this

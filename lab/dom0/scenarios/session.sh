@@ -6,7 +6,7 @@
 session_world() {
     [ ! -e /run/lab/session.id ] || { world session; return; }
     cat /lab/guest.cpio /lab/desktop.cpio /lab/pipewire.cpio /lab/session.cpio > /run/lab/session.cpio
-    CARD="[['CARD, short-name=Lab', 'PCM, name=first', 'STREAM, unique-id=p0, type=p', 'STREAM, unique-id=c0, type=c']]"
+    CARD=${SESSION_CARD:-"[['CARD, short-name=Lab', 'PCM, name=first', 'STREAM, unique-id=p0, type=p', 'STREAM, unique-id=c0, type=c']]"}
     GUEST_RAMDISK=/run/lab/session.cpio GUEST_MB=360 world session
     rm -f /run/lab/session.cpio
     must_run session session_start 60
