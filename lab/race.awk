@@ -22,9 +22,13 @@ function cell(who, row, what) {
     return value[who, row, what] / value[who, row, "periods"]
 }
 
+# records: true if a recorder of 16-bit stereo has got nine tenths of what it was to get, as far as that was counted.
+function records(who, row) { return !((who, row, "bytes") in value) || value[who, row, "bytes"] > value[who, row, "seconds"] * 48000 * 4 * 0.9 }
+
 function line(row, who,    word) {
     split(who, word, " ")
     printf "%-15s  %-13s  %-5s", row, called[word[1]], word[2]
+    if (!records(who, row)) { print "  records nothing, or not all"; return }
     if (row == "idle") printf "  %8s  %8s", "", ""
     else printf "  %8.2f  %8.2f", cell(who, row, "to-host"), cell(who, row, "to-guest")
     printf "  %8.2f", cell(who, row, "guest-cpu")
@@ -40,7 +44,7 @@ function panel(hosts, what, streams, row,    c, word, name) {
         name = called[word[1]]
         if (hosts ~ /other/) name = "\"" (word[2] == "other" ? "other backend" : word[2]) "\\n" name "\""
         if (row) print name, value[contender[c], row, what] > panels
-        else print name, cell(contender[c], "play-" streams, what), cell(contender[c], "record-" streams, what) > panels
+        else print name, cell(contender[c], "play-" streams, what), records(contender[c], "record-" streams) ? cell(contender[c], "record-" streams, what) : "-" > panels
     }
     print "\n" > panels
 }
@@ -51,7 +55,7 @@ END {
     rows = split("idle play-10ms record-10ms play-100ms record-100ms play-pipewire record-pipewire", row, " ")
     for (r = 1; r <= rows; r++)
         for (c = 1; c <= contenders; c++)
-            if (contender[c] in there) line(row[r], contender[c])
+            if ((contender[c], row[r], "seconds") in value) line(row[r], contender[c])
     print "\nthe position, in periods of 10 ms, off a straight line: half and 99 of 100 looks, in us; the shortest buffer of two periods, in ms;"
     print "the shortest quantum of PipeWire without an error, in frames"
     for (c = 1; c <= contenders; c++)

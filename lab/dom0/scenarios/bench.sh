@@ -134,6 +134,8 @@ bench_session() {
     bench_steady "$1-play-pipewire" 1024 "session_environment; pw-play $session_file"
     bench_steady "$1-record-pipewire" 1024 \
         "session_environment; timeout -s INT $((BENCH_SECONDS + 7)) pw-record /run/lab/session.wav; true"
+    session_run "wc -c < /run/lab/session.wav"
+    bench_value "$1-record-pipewire" bytes "$OUTPUT"
     guest_begin session "session_environment; session_file=$session_file; session_shortest_quantum"
     sleep 80
     guest_wait session 60 || fail "the shortest quantum: $OUTPUT"
