@@ -440,6 +440,18 @@ fn serve(host: Xen, launch: impl Launch + 'static, stop: &UnixStream) {
     daemon.run(stop.as_fd()).unwrap();
 }
 
+/// A worker's link, between which and the broker's a test stands: our end of it, whose reports go to the broker, and the
+/// worker's.
+fn relayed(broker: &UnixStream) -> io::Result<(UnixStream, UnixStream)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let (mut reports, mut broker) = (ours.try_clone()?, broker.try_clone()?);
+    std::thread::spawn(move || {
+        let _ = io::copy(&mut reports, &mut broker);
+        broker.shutdown(Shutdown::Both)
+    });
+    Ok((ours, theirs))
+}
+
 /// A system on which all messages of the broker to the first worker, except the first one, arrive late.
 struct Late {
     held: Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>,
@@ -461,12 +473,7 @@ impl Launch for Late {
         let Some((said, release)) = self.held.take() else {
             return self.threads.launch(own, guest, name, lent, link, limits);
         };
-        let (ours, theirs) = UnixStream::pair()?;
-        let (mut reports, mut broker) = (ours.try_clone()?, link.try_clone()?);
-        std::thread::spawn(move || {
-            let _ = io::copy(&mut reports, &mut broker);
-            broker.shutdown(Shutdown::Both)
-        });
+        let (ours, theirs) = relayed(&link)?;
         std::thread::spawn(move || {
             let mut worker = ours;
             for (number, order) in BufReader::new(link).split(b'\n').map_while(Result::ok).enumerate() {
@@ -533,12 +540,7 @@ impl Launch for Gated {
         limits: &Worker,
     ) -> io::Result<Box<dyn Running>> {
         self.launches.fetch_add(1, Ordering::SeqCst);
-        let (ours, theirs) = UnixStream::pair()?;
-        let (mut reports, mut broker) = (ours.try_clone()?, link.try_clone()?);
-        std::thread::spawn(move || {
-            let _ = io::copy(&mut reports, &mut broker);
-            broker.shutdown(Shutdown::Both)
-        });
+        let (ours, theirs) = relayed(&link)?;
         let gate = Arc::clone(&self.gate);
         std::thread::spawn(move || {
             drop(gate.read());
