@@ -441,9 +441,10 @@ impl<P: Platform> State<P> {
         self.attend_events()
     }
 
-    /// Submits WRITEs for what the application has written. Unless `all` is wanted, less than a period waits for the next
-    /// event, as long as the backend has enough: one request then tells of many small writes.
-    fn push(&mut self, all: bool) -> Result<(), Error> {
+    /// Submits WRITEs for what the application has written. Unless `all` is wanted, little of a period waits for the next
+    /// event, as long as the backend has enough: one request then tells of many small writes. The room that an event
+    /// makes is a period give or take some frames, and what is written into it does not wait.
+    fn push(&mut self, mut all: bool) -> Result<(), Error> {
         if self.direction == Direction::Capture {
             return Ok(());
         }
@@ -459,9 +460,11 @@ impl<P: Platform> State<P> {
             let Some(geometry) = stream.geometry() else { return Err(Error::Stale) };
             let period = geometry.period_bytes();
             let enough = stream.filled_bytes() / 2 >= period;
-            if pending == 0 || (!all && started && enough && pending < u64::from(period)) {
+            if pending == 0 || (!all && started && enough && pending < u64::from(period.saturating_sub(period / 4))) {
                 return Ok(());
             }
+            // A part that goes on at the ring's beginning belongs to it.
+            all = true;
             if !self.has_room()? {
                 return Ok(());
             }

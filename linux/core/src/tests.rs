@@ -194,6 +194,35 @@ fn writing_does_not_wait_and_is_not_told_of_answers() {
     assert_eq!(stops(), []);
 }
 
+/// The backend tells a position some frames behind a period's end, not always as many.
+#[test]
+fn what_a_player_writes_into_the_room_of_an_event_does_not_wait_for_the_next_one() {
+    let (_bus, stream) = prepared("p");
+    stream.ack(1920, BOUNDARY).unwrap();
+    stream.trigger(Trigger::Start).unwrap();
+    backend(|backend| {
+        backend.serve();
+        assert_eq!(backend.story(), "write 0+7680, start");
+    });
+    let (mut told, mut written) = (0, 0);
+    for (period, behind) in (1..8).zip([3, 1, 2, 1, 1, 4, 1]) {
+        let room = period * 480 + behind - told;
+        told += room;
+        backend(|backend| backend.report(told * 4));
+        stream.on_events();
+        // A player's blocks end anywhere in this room.
+        stream.ack(1920 + told - 200, BOUNDARY).unwrap();
+        stream.ack(1920 + told, BOUNDARY).unwrap();
+        let story = backend(|backend| {
+            backend.serve();
+            backend.story()
+        });
+        let lengths = story.split('+').skip(1).filter_map(|word| word.split(',').next()?.parse::<u64>().ok());
+        written += lengths.sum::<u64>() / 4;
+        assert_eq!(written, told, "period {period}: room of {room} frames, {story}");
+    }
+}
+
 #[test]
 fn alsa_is_told_of_a_whole_ring_in_two_steps() {
     let (_bus, stream) = prepared("p");
