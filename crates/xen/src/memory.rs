@@ -7,6 +7,7 @@
 
 use std::ffi::c_void;
 use std::io;
+use std::mem;
 use std::os::fd::BorrowedFd;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU32, Ordering, fence};
@@ -15,10 +16,18 @@ use rustix::fs::SealFlags;
 use rustix::mm::{MapFlags, ProtFlags};
 use sndif::{PAGE_BYTES, SharedMemory};
 
-/// Bytes of one machine word of a bulk copy.
+/// Bytes of one machine word, by which the rest of a bulk copy is copied.
 const WORD: usize = size_of::<u64>();
+/// Register of a bulk copy: the compiler does not join volatile accesses to words.
+#[cfg(target_arch = "x86_64")]
+type Lane = std::arch::x86_64::__m128i;
+#[cfg(not(target_arch = "x86_64"))]
+type Lane = u64;
+/// Bytes of a register.
+const LANE: usize = size_of::<Lane>();
 /// Bytes copied by one iteration of the bulk loop.
-const STRIDE: usize = 8 * WORD;
+const STRIDE: usize = 64;
+type Stride = [Lane; STRIDE / LANE];
 
 /// Right of the holder of shared pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -186,9 +195,9 @@ impl SharedPages {
     }
 }
 
-/// Bytes before the next word boundary of the shared side, at most `count`.
+/// Bytes before the next boundary of a register on the shared side, at most `count`.
 fn head(offset: usize, count: usize) -> usize {
-    (offset.wrapping_neg() % WORD).min(count)
+    (offset.wrapping_neg() % LANE).min(count)
 }
 
 impl SharedMemory for SharedPages {
@@ -221,19 +230,18 @@ impl SharedMemory for SharedPages {
         let (first, aligned) = into.split_at_mut(head(offset, into.len()));
         self.copy_out_bytes(offset, first);
         let mut at = offset + first.len();
-        let mut strides = aligned.chunks_exact_mut(STRIDE);
-        for stride in &mut strides {
-            let from = self.at(at).cast::<[u64; STRIDE / WORD]>();
+        let (strides, rest) = aligned.as_chunks_mut::<STRIDE>();
+        for stride in strides {
+            let from = self.at(at).cast::<Stride>();
             // SAFETY: `[at, at + STRIDE)` was checked to lie inside the readable mapping; `at` is a
-            // multiple of the word size and so is the base, which is the array's alignment; any bit
-            // pattern is an array of `u64`.
-            let words = unsafe { from.read_volatile() };
-            for (bytes, word) in stride.chunks_exact_mut(WORD).zip(words) {
-                bytes.copy_from_slice(&word.to_ne_bytes());
-            }
+            // multiple of a register's size and so is the base, which is the array's alignment; any bit
+            // pattern is such an array.
+            let lanes = unsafe { from.read_volatile() };
+            // SAFETY: both are as long, a register has no padding, and any bytes are bytes.
+            *stride = unsafe { mem::transmute::<Stride, [u8; STRIDE]>(lanes) };
             at += STRIDE;
         }
-        let mut words = strides.into_remainder().chunks_exact_mut(WORD);
+        let mut words = rest.chunks_exact_mut(WORD);
         for bytes in &mut words {
             let from = self.at(at).cast::<u64>();
             // SAFETY: `[at, at + 8)` was checked to lie inside the readable mapping and `at` is a
@@ -255,15 +263,13 @@ impl SharedMemory for SharedPages {
         let mut at = offset + first.len();
         let (strides, rest) = aligned.as_chunks::<STRIDE>();
         for stride in strides {
-            let mut words = [0_u64; STRIDE / WORD];
-            for (word, bytes) in words.iter_mut().zip(stride.as_chunks::<WORD>().0) {
-                *word = u64::from_ne_bytes(*bytes);
-            }
-            let to = self.at(at).cast::<[u64; STRIDE / WORD]>();
+            // SAFETY: both are as long, a register has no padding, and any bit pattern is one.
+            let lanes = unsafe { mem::transmute::<[u8; STRIDE], Stride>(*stride) };
+            let to = self.at(at).cast::<Stride>();
             // SAFETY: `[at, at + STRIDE)` was checked to lie inside the mapping, which is writable
-            // (checked above); `at` is a multiple of the word size and so is the base, which is the
+            // (checked above); `at` is a multiple of a register's size and so is the base, which is the
             // array's alignment.
-            unsafe { to.write_volatile(words) };
+            unsafe { to.write_volatile(lanes) };
             at += STRIDE;
         }
         let (words, last) = rest.as_chunks::<WORD>();
