@@ -294,6 +294,9 @@ impl Worker {
         let (mut now_ns, end_ns) = (now_ns, now_ns + STREAMS_TURN_NS);
         while let Some(key) = self.busy.pop_front() {
             self.serve_stream(key, now_ns);
+            if self.busy.is_empty() {
+                break;
+            }
             now_ns = self.poller.now_ns();
             if now_ns >= end_ns {
                 break;

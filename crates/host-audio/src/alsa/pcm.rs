@@ -40,8 +40,10 @@ pub(super) struct AlsaPcm {
     frame_bytes: usize,
     /// Frames in the device's order, where that differs.
     ordered: Vec<u8>,
-    /// Room, or frames, when the PCM was last asked.
+    /// Room, or frames, when the PCM was last asked, less those moved since.
     avail: u64,
+    /// True if a card's room was asked for since its delay was.
+    avail_known: bool,
     /// Frames not heard when the PCM was last asked, with those written since; the time of that.
     held: u64,
     held_at: Instant,
@@ -75,6 +77,7 @@ impl AlsaPcm {
             frame_bytes,
             ordered: Vec::new(),
             avail: 0,
+            avail_known: false,
             held: 0,
             held_at: Instant::now(),
             uncovered: false,
@@ -272,7 +275,7 @@ impl Output for AlsaPcm {
             return Ok(0);
         }
         if let Some(avail) = self.answer(avail)? {
-            self.avail = avail;
+            (self.avail, self.avail_known) = (avail, true);
         }
         Ok(self.avail)
     }
@@ -312,7 +315,7 @@ impl Output for AlsaPcm {
         if self.is_known(now) {
             return Ok(self.held);
         }
-        self.uncovered = self.device.behind.is_some();
+        (self.uncovered, self.avail_known) = (self.device.behind.is_some(), false);
         let delay = self.device.pcm.delay();
         if self.runs_dry(&delay, now) {
             return Ok(self.running_dry(now)?.unwrap_or_default());
@@ -339,9 +342,11 @@ impl Output for AlsaPcm {
             return;
         }
         let Some(behind) = &self.device.behind else { return };
-        // An error is the next question's answer, too.
-        let room = self.device.pcm.avail_update().unwrap_or(0);
-        if room.cast_unsigned() > self.device.period / LEAST_ROOM {
+        if !self.avail_known {
+            // An error is the next question's answer, too.
+            self.avail = self.device.pcm.avail_update().unwrap_or(0).cast_unsigned();
+        }
+        if self.avail > self.device.period / LEAST_ROOM {
             let _ = behind.fill(&self.device.pcm.io_bytes());
         }
     }

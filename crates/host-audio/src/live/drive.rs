@@ -12,11 +12,10 @@ use std::time::{Duration, Instant};
 /// Reasons, other than its bridge, to wake a player or a recorder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Wish {
-    /// Room in the device, or a position that is overdue.
-    pub room: bool,
+    /// Room in the device, or a position that is overdue: the time until the position of a device that moves in leaps is
+    /// likely to move on.
+    pub room: Option<Duration>,
     pub timeout: Option<Duration>,
-    /// Time until the position of a device that moves in leaps is likely to move on.
-    pub leap: Duration,
 }
 
 /// A player or a recorder. Everything but [`run`](Self::run) takes the time as a parameter.
@@ -92,7 +91,7 @@ impl<E: Engine> Drive<E> {
         }
         let wish = engine.turn(ring, overdue, now);
         // The owner waits for nothing but time.
-        self.wake_at = wish.timeout.map(|timeout| now + if wish.room { timeout.max(wish.leap) } else { timeout });
+        self.wake_at = wish.timeout.map(|timeout| now + wish.room.map_or(timeout, |leap| timeout.max(leap)));
         if engine.needs_thread() { self.hand_over() } else { Ok(()) }
     }
 

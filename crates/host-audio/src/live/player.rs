@@ -65,16 +65,16 @@ impl Player {
         let look = [self.supply.due_in(now), playing.rest_in(now)].into_iter().flatten().min();
         let within = |time: Duration| Some(look.map_or(time, |look| look.min(time)));
         let queued = playing.queued();
-        let leap = until_leap(playing.period(), self.rate_hz, playing.moved_at, now);
         match playing.run {
             Run::Running if queued > 0 || playing.full => {
                 let to_signal = playing.beat.next().saturating_sub(playing.heard).clamp(1, queued.max(1));
                 let signal = frames_to_time(to_signal, self.rate_hz).max(SHORTEST_WAIT);
-                let room = (playing.full || self.late) && !playing.clock.is_exact();
-                Wish { room, timeout: within(signal), leap }
+                let room = ((playing.full || self.late) && !playing.clock.is_exact())
+                    .then(|| until_leap(playing.period(), self.rate_hz, playing.moved_at, now));
+                Wish { room, timeout: within(signal) }
             }
-            Run::Stopped if playing.has_frames_to_play() => Wish { room: false, timeout: within(RETRY), leap },
-            Run::Running | Run::Held | Run::Stopped => Wish { room: false, timeout: look, leap },
+            Run::Stopped if playing.has_frames_to_play() => Wish { room: None, timeout: within(RETRY) },
+            Run::Running | Run::Held | Run::Stopped => Wish { room: None, timeout: look },
         }
     }
 }
@@ -112,7 +112,7 @@ impl Engine for Player {
         while !self.bridge.is_over() || self.has_to_finish(&ring, &mut deadline) {
             let wish = self.turn(&mut ring, overdue, Instant::now());
             self.settle();
-            overdue = self.playing.device.wait(self.bridge.wake_fd(), wish.room, wish.timeout);
+            overdue = self.playing.device.wait(self.bridge.wake_fd(), wish.room.is_some(), wish.timeout);
             self.bridge.woken();
         }
         if self.playing.is_all_heard() {

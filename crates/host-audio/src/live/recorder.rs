@@ -42,15 +42,16 @@ impl Recorder {
     fn wish(&self, now: Instant) -> Wish {
         let (capturing, look) = (&self.capturing, self.supply.due_in(now));
         let within = |time: Duration| Some(look.map_or(time, |look| look.min(time)));
-        let leap = until_leap(capturing.measures.0, self.rate_hz, capturing.moved_at, now);
         if capturing.started {
             let to_signal = capturing.beat.next().saturating_sub(capturing.given).max(1);
             let signal = frames_to_time(to_signal, self.rate_hz).max(SHORTEST_WAIT);
-            Wish { room: self.late && !capturing.clock.is_exact(), timeout: within(signal), leap }
+            let room = (self.late && !capturing.clock.is_exact())
+                .then(|| until_leap(capturing.measures.0, self.rate_hz, capturing.moved_at, now));
+            Wish { room, timeout: within(signal) }
         } else if self.bridge.is_wanted() {
-            Wish { room: false, timeout: within(RETRY), leap }
+            Wish { room: None, timeout: within(RETRY) }
         } else {
-            Wish { room: false, timeout: look, leap }
+            Wish { room: None, timeout: look }
         }
     }
 }
@@ -83,7 +84,7 @@ impl Engine for Recorder {
         let mut overdue = false;
         while !self.bridge.is_over() {
             let wish = self.turn(&mut ring, overdue, Instant::now());
-            overdue = self.capturing.device.wait(self.bridge.wake_fd(), wish.room, wish.timeout);
+            overdue = self.capturing.device.wait(self.bridge.wake_fd(), wish.room.is_some(), wish.timeout);
             self.bridge.woken();
         }
         self.supply.end();
@@ -209,10 +210,16 @@ impl Capturing {
             return Ok(false);
         }
         let frames = due.min(ring.slots() / self.frame_bytes);
+        let mut fault = Ok(());
         let read = if let Some(mut chunk) = ring.write_chunk(frames * self.frame_bytes).ok().filter(|_| frames > 0) {
             self.losing = false;
-            // The ring's size is a multiple of a frame, so no frame is split.
-            let read = self.device.read(chunk.as_mut_slices().0, now)?;
+            // The ring's size is a multiple of a frame, so no frame is split. To ask the device again would cost more
+            // than to read twice.
+            let (first, second) = chunk.as_mut_slices();
+            let mut read = self.device.read(first, now)?;
+            if read * self.frame_bytes == first.len() && !second.is_empty() {
+                fault = self.device.read(second, now).map(|more| read += more);
+            }
             chunk.commit(read * self.frame_bytes);
             self.given += read as u64;
             read
@@ -224,6 +231,7 @@ impl Capturing {
             self.device.read(&mut self.lost[..bytes], now)?
         };
         self.taken += read as u64;
+        fault?;
         Ok(read > 0 && read < due)
     }
 }
