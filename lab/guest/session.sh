@@ -14,11 +14,9 @@ session_start() {
     soon 10 [ -e /run/lab/pipewire-0 ] || { echo "PipeWire does not start: $(tail -n1 /run/lab/pipewire.log)"; return 1; }
     wireplumber > /run/lab/wireplumber.log 2>&1 &
     soon 20 session_has_card || { cat /run/lab/nodes; tail -n 5 /run/lab/wireplumber.log; return 1; }
-    if [ -e /proc/asound/card0/vsnd ]; then
-        amixer -q -c 0 cset name='PCM Playback Volume' 10000
-    else
-        wpctl set-volume @DEFAULT_AUDIO_SINK@ 1.0 && wpctl set-volume @DEFAULT_AUDIO_SOURCE@ 1.0
-    fi
+    # Our driver has volumes where the backend has them.
+    amixer -q -c 0 cset name='PCM Playback Volume' 10000 2> /dev/null ||
+        { wpctl set-volume @DEFAULT_AUDIO_SINK@ 1.0 && wpctl set-volume @DEFAULT_AUDIO_SOURCE@ 1.0; }
 }
 
 session_environment() { export XDG_RUNTIME_DIR=/run/lab XDG_STATE_HOME=/run/lab/state; }
