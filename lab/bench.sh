@@ -88,6 +88,12 @@ awk '
     $3 in text { line = sprintf("%s:  %-10s  %-5s ", text[$3], $1, $2); all[line] = all[line] " " $5 }
     END { for (line in all) print line all[line] }' "$results" | sort -t: -k1,1 -k2,2V
 
+# The goal for the shortest buffers beside busy programs.
+awk '
+    $3 ~ /^buffer-(host|guest|both)/ {
+        printf "%-7s %s, %s, %s: %s ms (at most 10)\n", $5 <= 10 ? "met" : "NOT MET", $3, $1, $2, $5
+    }' "$results"
+
 awk '
     { separator = last == $1 $2 $3 ? "," : (last == "" ? "[\n{" : "},\n{") }
     last != $1 $2 $3 { separator = separator "\"platform\":\"" $1 "\",\"driver\":\"" $2 "\",\"row\":\"" $3 "\"," }

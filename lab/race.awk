@@ -49,6 +49,32 @@ function panel(hosts, what, streams, row,    c, word, name) {
     print "\n" > panels
 }
 
+# goal: a line that says whether a number is at most what is wanted.
+function goal(name, number, most) {
+    printf "%-7s %s: %.2f (at most %s)\n", number <= most ? "met" : "NOT MET", name, number, most
+}
+
+# goals: those of our driver and of the daemon, as far as they were measured.
+function goals(    drivers, driver, most, streams, stream, d, s, name) {
+    most["vsnd"] = 0.33
+    most["stock"] = 0.5
+    drivers = split("vsnd stock", driver, " ")
+    streams = split("play-10ms record-10ms play-100ms record-100ms", stream, " ")
+    for (d = 1; d <= drivers; d++)
+        for (s = 1; s <= streams; s++) {
+            name = called[driver[d]] ", " stream[s]
+            if ((driver[d] " other", stream[s], "daemon-cpu") in value)
+                goal("processor time of vsndd, ratio to the other backend, " name, \
+                    cell(driver[d] " vsndd", stream[s], "daemon-cpu") / cell(driver[d] " other", stream[s], "daemon-cpu"), most[driver[d]])
+            if (driver[d] == "vsnd") goal("notifications of the host per period, " name, cell("vsnd vsndd", stream[s], "to-host"), 0.1)
+        }
+    goal("position, 99 of 100 looks, ms off a straight line", value["vsnd vsndd", "position", "us"] / 1000, 0.5)
+    goal("shortest buffer of two periods, ms", value["vsnd vsndd", "buffer", "ms"], 10)
+    for (s = split("play-pipewire record-pipewire", stream, " "); s > 0; s--)
+        goal("PipeWire, interrupts and notifications in a second, " stream[s], \
+            (value["vsnd vsndd", stream[s], "to-daemon"] + value["vsnd vsndd", stream[s], "to-guest"]) / value["vsnd vsndd", stream[s], "seconds"], 4)
+}
+
 END {
     print "per period (with PipeWire: per 1,024 frames): what the guest tells the host, and interrupts; milliseconds of processor time for each second of sound"
     printf "%-15s  %-13s  %-5s  %8s  %8s  %8s  %8s\n", "stream", "guest", "host", "to host", "to guest", "guest", "host"
@@ -64,6 +90,8 @@ END {
             printf "%-13s  %-5s  %6d  %6d  %4d  %5d\n", called[word[1]], word[2], value[contender[c], "position", "us-half"],
                 value[contender[c], "position", "us"], value[contender[c], "buffer", "ms"], value[contender[c], "quantum", "frames"]
         }
+    print ""
+    goals()
     panel("vsndd|qemu", "to-host", "10ms")
     panel("vsndd|qemu", "to-guest", "10ms")
     panel("vsndd|qemu", "us", "", "position")

@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod before;
 mod counts;
 mod hotpath;
 mod instructions;

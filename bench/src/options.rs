@@ -43,6 +43,9 @@ pub(crate) struct Arguments {
     /// The daemon to measure [default: vsndd beside this program].
     #[arg(long, value_name = "PATH")]
     pub(crate) daemon: Option<PathBuf>,
+    /// An earlier daemon, beside which the processor time of a period is measured in the part `streams`.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) before: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) role: Option<Role>,
 }
@@ -96,11 +99,13 @@ pub(crate) struct Options {
     pub(crate) out: PathBuf,
     pub(crate) json: PathBuf,
     pub(crate) daemon: PathBuf,
+    pub(crate) before: Option<PathBuf>,
 }
 
 impl Options {
     pub(crate) fn of(arguments: Arguments) -> Result<Self> {
-        let Arguments { only, quick, seconds, streams, sinks, memory_streams, out, json, daemon, role: _ } = arguments;
+        let Arguments { only, quick, seconds, streams, sinks, memory_streams, out, json, daemon, before, role: _ } =
+            arguments;
         let or = |list: Vec<u32>, short: &[u32], long: &[u32]| match (list.is_empty(), quick) {
             (false, _) => list,
             (true, true) => short.to_vec(),
@@ -115,6 +120,9 @@ impl Options {
             "there is no {}: build it with `make build`, or name it with --daemon",
             daemon.display()
         );
+        if let Some(before) = &before {
+            ensure!(before.is_file(), "--before: there is no program {}", before.display());
+        }
         let seconds = seconds.unwrap_or(if quick { 2.0 } else { 30.0 });
         ensure!(seconds > 0.0 && seconds < 86_400.0, "--seconds {seconds}: above 0 and less than a day");
         let streams = or(streams, &[1, 50, 100], &[1, 50, 100, 200, 300, 400, 500, 700, 1000, 1500, 2000]);
@@ -129,6 +137,7 @@ impl Options {
             json: json.unwrap_or_else(|| out.join("bench.json")),
             out,
             daemon,
+            before,
         })
     }
 }

@@ -4,28 +4,33 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::before::{Before, Row};
 use crate::instructions::{Instructions, SampleWork};
 use crate::latency::{Distribution, Latency, Pair};
 use crate::memory::Memory;
 use crate::notifications::Notifications;
 use crate::options::{Options, Part};
-use crate::placement::Placement;
 use crate::procfs;
 use crate::sinks::Sinks;
 use crate::streams::{Step, Streams};
 use crate::workers::Workers;
 
 /// Maximum ratio of a WRITE's time to that of a bare ping-pong.
-const LATENCY_RATIO_MAX: f64 = 1.5;
-/// Minimum number of streams that play without an xrun.
-const STREAMS_MIN: f64 = 500.0;
+const LATENCY_RATIO_MAX: f64 = 1.25;
+/// Minimum numbers of streams that play without an xrun: to the null sink, and to each sound server.
+const STREAMS_MIN: f64 = 2_000.0;
+const SERVER_STREAMS_MIN: f64 = 200.0;
+/// Maximum number of sleeps of the daemon per period, with one stream.
+const SLEEPS_MAX: f64 = 1.0;
+/// Maximum ratio of the daemon's processor time to that of an earlier one.
+const BEFORE_RATIO_MAX: f64 = 0.6;
 /// Maximum numbers of notifications per period. A playing guest is far ahead, and a recording one could ask ahead.
 const NOTIFICATIONS_TO_HOST_MAX: f64 = 0.1;
 const NOTIFICATIONS_TO_GUEST_MAX: f64 = 1.0;
 /// Maximum time from a card's nodes to its offer, and maximum private memory of a worker whose guest does not play.
 const START_MS_MAX: f64 = 20.0;
 const IDLE_PRIVATE_MB_MAX: f64 = 1.5;
-/// Additional notifications per period for streams that begin and end within the measured time.
+/// Additional notifications, or sleeps, per period for what begins and ends within the measured time.
 const BEGIN_AND_END: f64 = 0.01;
 
 /// The result of a run. A part that was not requested is `null`.
@@ -100,8 +105,7 @@ impl Report {
     /// Compares the measurements with their targets.
     pub(crate) fn judge(&mut self) {
         if let Some(latency) = &self.latency {
-            // With free placement the result depends on chance.
-            for pair in latency.pairs.iter().filter(|pair| pair.placement != Placement::Free) {
+            for pair in &latency.pairs {
                 self.targets.push(Target {
                     name: format!("WRITE against ping-pong, p50, {}, {}", pair.placement.name(), pair.pace.name()),
                     value: pair.p50_ratio,
@@ -118,6 +122,35 @@ impl Report {
                 wanted: format!("at least {STREAMS_MIN}"),
                 met: value >= STREAMS_MIN,
             });
+            for step in streams.steps.iter().filter(|step| step.streams == 1) {
+                let value = step.daemon_sleeps_per_second * f64::from(streams.period_ms) / 1e3;
+                self.targets.push(Target {
+                    name: "sleeps of the daemon per period, one stream".into(),
+                    value,
+                    wanted: format!("at most {SLEEPS_MAX}"),
+                    met: value <= SLEEPS_MAX + BEGIN_AND_END,
+                });
+            }
+            for row in streams.before.iter().flat_map(|before| &before.rows) {
+                let value = row.now_us / row.before_us;
+                self.targets.push(Target {
+                    name: format!("processor time per period, ratio to the earlier daemon, {} stream(s)", row.streams),
+                    value,
+                    wanted: format!("at most {BEFORE_RATIO_MAX}"),
+                    met: value <= BEFORE_RATIO_MAX,
+                });
+            }
+        }
+        if let Some(sinks) = &self.sinks {
+            for sink in sinks.sinks.iter().filter(|sink| sink.has_server()) {
+                let value = f64::from(sink.most_without_xrun);
+                self.targets.push(Target {
+                    name: format!("streams without an xrun, {}", sink.name),
+                    value,
+                    wanted: format!("at least {SERVER_STREAMS_MIN}"),
+                    met: value >= SERVER_STREAMS_MIN,
+                });
+            }
         }
         if let Some(notifications) = &self.notifications {
             for (doing, rows) in [("playing", &notifications.own), ("recording", &notifications.own_capture)] {
@@ -211,7 +244,7 @@ fn show_latency(f: &mut fmt::Formatter<'_>, latency: &Latency) -> fmt::Result {
 }
 
 fn show_streams(f: &mut fmt::Formatter<'_>, streams: &Streams) -> fmt::Result {
-    let Streams { rate_hz, period_ms, buffer_ms, seconds, steps, most_without_xrun, ended_by } = streams;
+    let Streams { rate_hz, period_ms, buffer_ms, seconds, steps, before, most_without_xrun, ended_by } = streams;
     writeln!(
         f,
         "Streams of {rate_hz} Hz, 16 bits, stereo; periods of {period_ms} ms, buffers of {buffer_ms} ms; {seconds} s each"
@@ -246,6 +279,13 @@ fn show_streams(f: &mut fmt::Formatter<'_>, streams: &Streams) -> fmt::Result {
     }
     if let Some(reason) = ended_by {
         writeln!(f, "  {reason}")?;
+    }
+    if let Some(Before { daemon, rows }) = before {
+        writeln!(f, "  Before, {}: µs per period", daemon.display())?;
+        for Row { streams, before_us, now_us } in rows {
+            let ratio = now_us / before_us;
+            writeln!(f, "  {streams:>7} before {before_us:>8.2}, now {now_us:>8.2}, ratio {ratio:>5.2}")?;
+        }
     }
     writeln!(f, "  most without an xrun: {most_without_xrun}\n")
 }

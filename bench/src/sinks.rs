@@ -43,7 +43,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Number of attempts to play to a sink.
 const ATTEMPTS: u32 = 5;
 /// Numbers of streams to try on each sink.
-const STREAMS: [u32; 7] = [1, 5, 10, 20, 40, 60, 100];
+const STREAMS: [u32; 9] = [1, 5, 10, 20, 40, 60, 100, 150, 200];
 
 /// The part's result.
 #[derive(Debug, Serialize)]
@@ -62,6 +62,13 @@ pub(crate) struct SinkResult {
     /// Reason why no more streams were tried, if not xruns.
     pub(crate) ended_by: Option<String>,
     pub(crate) latencies: Vec<SinkLatency>,
+}
+
+impl SinkResult {
+    /// Returns true if the sink belongs to a sound server.
+    pub(crate) fn has_server(&self) -> bool {
+        !self.latencies.is_empty()
+    }
 }
 
 /// Latency from a guest's write to the sink, for one period length.

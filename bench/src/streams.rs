@@ -1,10 +1,12 @@
 //! Number of streams that play without an xrun, and their processor time.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::before::{self, Before};
 use crate::machine::{CardOf, Machine, RATE_HZ};
 use crate::options::Options;
 use crate::procfs::Usage;
@@ -30,6 +32,8 @@ pub(crate) struct Streams {
     pub(crate) buffer_ms: u32,
     pub(crate) seconds: f64,
     pub(crate) steps: Vec<Step>,
+    /// Comparison with an earlier daemon, if one was named.
+    pub(crate) before: Option<Before>,
     /// The largest number of streams without an xrun.
     pub(crate) most_without_xrun: u32,
     /// Reason why no more streams were tried; `None` if all numbers were tried.
@@ -87,6 +91,7 @@ pub(crate) fn measure(options: &Options, say: &mut dyn FnMut(&str)) -> Result<St
             break;
         }
     }
+    let before = options.before.as_deref().map(|earlier| before::measure(options, earlier, say)).transpose()?;
     let most_without_xrun = steps.iter().filter(|step| step.is_clean()).map(|step| step.streams).max().unwrap_or(0);
     Ok(Streams {
         rate_hz: RATE_HZ,
@@ -94,6 +99,7 @@ pub(crate) fn measure(options: &Options, say: &mut dyn FnMut(&str)) -> Result<St
         buffer_ms: 10 * PERIODS,
         seconds: options.seconds,
         steps,
+        before,
         most_without_xrun,
         ended_by,
     })
@@ -106,20 +112,21 @@ pub(crate) fn measure_calm_step(
     sink: &str,
     say: &mut dyn FnMut(&str),
 ) -> Result<Step> {
-    let mut step = measure_step(options, streams, sink)?;
+    let mut step = measure_step(options, &options.daemon, streams, sink)?;
     for _ in 1..ATTEMPTS {
         if step.is_clean() || step.machine_stall_ms <= STALL_MAX_MS {
             break;
         }
         say("once more, for the machine stalled");
-        step = Step { repeated: true, ..measure_step(options, streams, sink)? };
+        step = Step { repeated: true, ..measure_step(options, &options.daemon, streams, sink)? };
     }
     Ok(step)
 }
 
-fn measure_step(options: &Options, streams: u32, sink: &str) -> Result<Step> {
+/// Plays `streams` streams to a sink of `daemon` and counts.
+pub(crate) fn measure_step(options: &Options, daemon: &Path, streams: u32, sink: &str) -> Result<Step> {
     let cards = CardOf::for_streams(streams);
-    let machine = Machine::start_with(&options.daemon, &cards, sink)?;
+    let machine = Machine::start_with(daemon, &cards, sink)?;
     let mut player = Player::start(&machine, &cards, PERIOD_FRAMES, PERIODS)?;
     player.play()?;
     std::thread::sleep(WARM_UP);
