@@ -54,7 +54,11 @@ if [ "$1" = kernel ]; then
 fi
 
 directory=$1 architecture=$2 codename=$3
-[ ! -e "$directory/apt.conf" ] || exit 0
+# It names its own place: one that was moved or copied with the project would use the old place.
+if [ -e "$directory/apt.conf" ]; then
+    ! grep -qF "\"$(cd "$directory" && pwd)/etc\"" "$directory/apt.conf" || exit 0
+    rm -rf "$directory"
+fi
 mkdir -p "$directory.new"/{etc/preferences.d,lists/partial,cache/archives/partial}
 directory=$(cd "$directory.new" && pwd)
 own=$(. /etc/os-release && echo "$VERSION_CODENAME")
