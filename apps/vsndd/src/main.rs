@@ -117,6 +117,7 @@ fn start(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let stop = program::stop_signal().map_err(Failure::with(ExitStatus::Failure))?;
     let reload = program::reload_signal().map_err(Failure::with(ExitStatus::Failure))?;
     xen::raise_fd_limit();
+    sandbox::bound_thread_stacks();
     let xen = Xen::open_within(program::OTHER_END, &arguments.xen, arguments.domain)
         .map_err(Failure::with(ExitStatus::NoXen))?;
     let failure = |error: Error| Failure::new(status_of(&error), error);

@@ -284,6 +284,19 @@ fn a_worker_has_the_priority_that_the_configuration_says_and_a_fuse() {
     assert!(priority("[worker]\nrealtime-priority = 7\n").2);
 }
 
+/// With 8 MiB for each thread of PipeWire's library, a worker had memory for 40 of its streams.
+#[test]
+fn a_thread_of_a_library_takes_little_of_a_workers_memory() {
+    let world = World::new();
+    let daemon = Process::ready(world.daemon_command().stderr(Stdio::null()));
+    let worker = worker(&world, 1).expect("served");
+    let limits = std::fs::read_to_string(format!("/proc/{worker}/limits")).expect("it runs");
+    let stack = limits.lines().find_map(|line| line.strip_prefix("Max stack size")).expect("a limit");
+    let bytes: u64 = stack.split_whitespace().next().expect("a value").parse().expect("a number");
+    assert!(bytes <= 2 << 20, "{bytes}");
+    assert_eq!(daemon.terminate(), Some(0));
+}
+
 #[test]
 fn a_worker_is_one_loop_also_where_a_card_plays() {
     let world = World::new();

@@ -12,6 +12,8 @@ mod priority;
 mod probe;
 mod user;
 
+pub use user::bound_thread_stacks;
+
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

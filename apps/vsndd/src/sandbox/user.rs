@@ -15,6 +15,9 @@ const DEVICE_NICE: i32 = -11;
 /// Capabilities of a daemon that stays root: for the files of those who configured it, and for its threads' priority.
 const ROOT_KEEPS: [Capability; 2] = [Capability::CAP_DAC_OVERRIDE, Capability::CAP_SYS_NICE];
 
+/// Stack of a thread that a library starts.
+const THREAD_STACK_BYTES: u64 = 2 << 20;
+
 /// Checks that there is a user `name`.
 pub(super) fn check(name: &str) -> Result<(), Error> {
     look_up(name).map(drop)
@@ -71,6 +74,16 @@ pub(super) fn give_up_capabilities() -> Result<(), Error> {
     caps::set(None, CapSet::Effective, &keeps)?;
     caps::set(None, CapSet::Permitted, &keeps)?;
     Ok(())
+}
+
+/// Bounds the stacks of threads that libraries start in the workers, which inherit the limit: PipeWire's starts two for
+/// each stream. glibc gives each of them what the limit allows when a program starts, usually 8 MiB, and all of it counts
+/// as memory of the worker.
+pub fn bound_thread_stacks() {
+    let limit = rustix::process::getrlimit(Resource::Stack);
+    let current = Some(limit.current.map_or(THREAD_STACK_BYTES, |now| now.min(THREAD_STACK_BYTES)));
+    // Lowering a limit is refused to nobody.
+    let _ = rustix::process::setrlimit(Resource::Stack, Rlimit { current, ..limit });
 }
 
 /// Bounds the resources of a worker. A worker that wants more memory ends, and another takes its place.
