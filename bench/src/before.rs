@@ -8,9 +8,9 @@ use serde::Serialize;
 use crate::options::Options;
 use crate::streams::measure_step;
 
-/// Numbers of streams that are compared.
-const STREAMS: [u32; 2] = [1, 500];
-const STREAMS_QUICK: [u32; 2] = [1, 50];
+/// Numbers of streams that are compared: one, those of one guest, those of several.
+const STREAMS: [u32; 3] = [1, 64, 500];
+const STREAMS_QUICK: [u32; 3] = [1, 10, 50];
 /// Number of measurements of each daemon.
 const ROUNDS: usize = 3;
 
