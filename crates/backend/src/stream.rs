@@ -36,6 +36,9 @@ const LEFT_NS: u64 = 20_000_000;
 const HELD_OFF_REQUESTS: u32 = sndif::v2::RING_SLOTS / 2;
 const HELD_OFF_NS: u64 = SECOND_NS / 2;
 
+/// Longest time that a look at a stream whose guest is far ahead is put off, to come with others.
+const GRID_NS_MAX: u64 = 1 << 21;
+
 /// Without position events frames are taken this often.
 const UNREPORTED_STEP_NS: u64 = SECOND_NS / 100;
 
@@ -491,8 +494,9 @@ impl<M: SharedMemory> Stream<M> {
         if !playback {
             return if short && !self.ahead.is_empty() { HELD_OFF_REQUESTS } else { 1 };
         }
-        // The look for the next period comes a little after the period's end.
-        let ahead_bytes = open.frontier.written().saturating_sub(open.position()).saturating_add(period_bytes / 4);
+        // The look for the next period comes a little after the period's end, and then after a step of the grid.
+        let late_bytes = (period_bytes / 4).saturating_add(bytes_in(open.grid_ns()));
+        let ahead_bytes = open.frontier.written().saturating_sub(open.position()).saturating_add(late_bytes);
         let far_bytes = period_bytes.saturating_add(period_bytes.max(bytes_in(LEFT_NS)));
         if short && ahead_bytes >= far_bytes { HELD_OFF_REQUESTS } else { 1 }
     }
@@ -524,7 +528,8 @@ impl<M: SharedMemory> Stream<M> {
         let step = UNREPORTED_STEP_NS.saturating_mul(u64::from(open.geometry.rate_hz)) / SECOND_NS;
         let unreported = open.frontier.taken().saturating_add(step.max(1).saturating_mul(frame_bytes));
         let mut target = if open.reporter.wanted() { open.reporter.next_due() } else { unreported };
-        if self.config.direction == Direction::Playback {
+        let playback = self.config.direction == Direction::Playback;
+        if playback {
             if open.dry {
                 return None;
             }
@@ -537,6 +542,7 @@ impl<M: SharedMemory> Stream<M> {
         }
         let at = open.clock.reaches_at(target.saturating_sub(open.clock_base).div_ceil(frame_bytes));
         let at = if open.reporter.wanted() { at.max(allowed) } else { at };
+        let at = if playback && self.requests_awaited() > 1 { at.next_multiple_of(open.grid_ns()) } else { at };
         // Due already when frames were last asked for: the host device had no room, or nothing to give.
         let stalled = at <= open.looked_ns;
         Some(if stalled { open.looked_ns.saturating_add(STALL_RETRY_NS) } else { at })
@@ -651,6 +657,14 @@ impl<M: SharedMemory> Open<M> {
     /// Bytes heard (or captured) since OPEN; never less than the guest was told.
     fn position(&self) -> u64 {
         self.frontier.taken().saturating_sub(self.queued).max(self.reporter.reported())
+    }
+
+    /// Looks at a stream whose guest is far ahead are put off to a multiple of this: a power of two, at most a quarter of
+    /// a period. Looks at many streams then come together, with few wake-ups.
+    fn grid_ns(&self) -> u64 {
+        let frames = self.geometry.frames_in(self.geometry.period_bytes.into());
+        let period_ns = frames.saturating_mul(SECOND_NS).checked_div(self.geometry.rate_hz.into()).unwrap_or(0);
+        GRID_NS_MAX.min((period_ns / 8).saturating_add(1).next_power_of_two())
     }
 
     /// Up to where the guest may ask for what was captured: it knows of it.

@@ -1,5 +1,7 @@
 //! A stream whose host device neither takes nor gives does not keep the daemon busy.
 
+use std::collections::BTreeSet;
+
 use backend::{Pace, StreamConfig};
 use sndif::store::Direction;
 use sndif::v2::Trigger;
@@ -93,6 +95,36 @@ fn a_guest_that_is_far_ahead_is_not_to_notify_of_writes_and_nothing_is_late() {
         assert_eq!(host.core.requests_awaited(), 16);
         host.trigger(Trigger::Pause);
         assert_eq!(host.core.requests_awaited(), 1, "nobody looks at a stream that stands");
+    }
+}
+
+#[test]
+fn looks_at_guests_that_are_far_ahead_come_together() {
+    // Twenty streams that start at different moments, and end at five in each period; two periods are too little ahead.
+    for (frames, periods, most) in [(480, 4, 5), (960, 4, 10), (480, 2, 20)] {
+        let mut moments = BTreeSet::new();
+        for number in 0..20 {
+            let (mut host, mut guest) = stream(Direction::Playback, true, frames, periods);
+            guest.write(&mut host, u64::MAX);
+            host.now_ns = number * 523_000;
+            host.trigger(Trigger::Start);
+            let mut heard = 0;
+            while host.now_ns < 500 * MILLISECOND {
+                host.now_ns = host.core.next_wake_ns().expect("running");
+                guest.write(&mut host, u64::MAX);
+                host.look(Device::READY);
+                let late = (host.taken - heard).saturating_sub(u64::from(4 * frames));
+                assert!(late <= u64::from(4 * frames / 4), "{late} bytes late at {}", host.now_ns);
+                heard = host.taken / u64::from(4 * frames) * u64::from(4 * frames);
+                if (400 * MILLISECOND..400 * MILLISECOND + u64::from(frames) * 1000 * MILLISECOND / 48_000)
+                    .contains(&host.now_ns)
+                {
+                    moments.insert(host.now_ns);
+                }
+            }
+            assert_eq!(host.core.counters().xruns, 0);
+        }
+        assert!((most / 2..=most).contains(&moments.len()), "{periods} periods of {frames}: {moments:?}");
     }
 }
 
