@@ -14,7 +14,7 @@ use guest::{Card, Config, Playback};
 use serde::Serialize;
 use sndif::Format;
 use sndif::store::Direction;
-use sound_servers::{Kind, Server};
+use sound_servers::{Kind, Server, Speaks};
 use xen::DomainId;
 
 use crate::latency::Distribution;
@@ -43,7 +43,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Number of attempts to play to a sink.
 const ATTEMPTS: u32 = 5;
 /// Numbers of streams to try on each sink.
-const STREAMS: [u32; 9] = [1, 5, 10, 20, 40, 60, 100, 150, 200];
+const STREAMS: [u32; 10] = [1, 5, 10, 20, 40, 60, 100, 120, 150, 200];
 
 /// The part's result.
 #[derive(Debug, Serialize)]
@@ -61,7 +61,17 @@ pub(crate) struct SinkResult {
     pub(crate) most_without_xrun: u32,
     /// Reason why no more streams were tried, if not xruns.
     pub(crate) ended_by: Option<String>,
+    /// Plain clients of the server, as many as the next number of streams.
+    pub(crate) plain: Option<Plain>,
     pub(crate) latencies: Vec<SinkLatency>,
+}
+
+/// Plain clients of a sound server, which play without the daemon.
+#[derive(Debug, Serialize)]
+pub(crate) struct Plain {
+    pub(crate) clients: u32,
+    /// Underruns, and clients that the server does not connect to its sink.
+    pub(crate) losses: usize,
 }
 
 impl SinkResult {
@@ -137,16 +147,23 @@ fn measure_sink(options: &Options, name: &str, say: &mut dyn FnMut(&str)) -> Res
             break;
         }
     }
+    // Only steps before the first one with xruns count: later successes are chance.
+    let clean = steps.iter().take_while(|step| step.is_clean());
+    let most_without_xrun = clean.map(|step| step.streams).last().unwrap_or(0);
+    let next = STREAMS.into_iter().find(|&count| count > most_without_xrun);
+    let plain = server.as_ref().zip(next).map(|(server, clients)| {
+        say(&format!("sinks: {name}, {clients} plain client(s) for {:.1} s", options.seconds));
+        let speaks = if name == NATIVE { Speaks::PipeWire } else { Speaks::Pulse };
+        let time = Duration::from_secs_f64(options.seconds);
+        Plain { clients, losses: server.losses_of_plain_players(speaks, clients as usize, time) }
+    });
     if let Some(server) = &server {
         for period_ms in PERIODS_MS {
             say(&format!("sinks: {name}, latency with periods of {period_ms} ms for {:.1} s", options.seconds));
             latencies.push(persistently(ATTEMPTS, || measure_latency(options, server, &sink, period_ms))?);
         }
     }
-    // Only steps before the first one with xruns count: later successes are chance.
-    let clean = steps.iter().take_while(|step| step.is_clean());
-    let most_without_xrun = clean.map(|step| step.streams).last().unwrap_or(0);
-    Ok(SinkResult { name: name.to_owned(), steps, most_without_xrun, ended_by, latencies })
+    Ok(SinkResult { name: name.to_owned(), steps, most_without_xrun, ended_by, plain, latencies })
 }
 
 /// Returns the first success, or the last failure: a daemon refuses a stream whose device does not open in time.

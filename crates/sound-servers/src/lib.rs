@@ -6,8 +6,10 @@
 #![forbid(unsafe_code)]
 
 mod heard;
+mod plain;
 
 pub use heard::Heard;
+pub use plain::Speaks;
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::{HashMap, HashSet};
