@@ -84,7 +84,11 @@ proptest! {
         for (share, page_full, late) in steps {
             host.now_ns += period_ns * share / 1000 + 1;
             let page_full = page_full && waits && host.taken - host.told < guest.ring / 4;
-            host.look(Device { frames: period as usize / 2, queued: 0, page_full });
+            // A device gives what its rate has brought, in blocks of half a period: what it gave later and faster could
+            // overrun the ring between two events.
+            let brought = host.now_ns * 48_000 / 1_000_000_000 - host.taken / FRAME;
+            let blocks = brought / (period / 2) * (period / 2);
+            host.look(Device { frames: blocks as usize, queued: 0, page_full });
             // A guest that is late may be so for a period.
             if !late || host.told + guest.period > guest.asked {
                 guest.wake(&mut host);
