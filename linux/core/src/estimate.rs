@@ -6,9 +6,9 @@
 //! estimate adopts early positions immediately and follows late ones slowly, since a device may be slower than its
 //! rate.
 //!
-//! A backend that is late or gone does not let the estimate run away: it stops less than a period and a quarter after the
-//! last position, since a backend may look at a stream up to a quarter of a period after a period's end. The estimate may
-//! be ahead of the next position; the code that shows it to ALSA does not go back.
+//! A backend that is late or gone does not let the estimate run away: it stops less than a period and a half after the
+//! last position. A backend may look at a stream up to a quarter of a period after a period's end, and may be late. The
+//! estimate may be ahead of the next position; the code that shows it to ALSA does not go back.
 
 use frontend::Geometry;
 
@@ -72,7 +72,7 @@ impl Estimate {
     }
 
     /// Takes the last position in the event page, which was found there. The backend wrote it at some time before, but,
-    /// as no other followed, less than a period and a quarter ago.
+    /// as no other followed, less than a period and a half ago.
     pub(crate) fn find(&mut self, position: u64, now_ns: u64, geometry: &Geometry) {
         if position == self.told {
             return;
@@ -105,8 +105,8 @@ impl Estimate {
 /// Returns the bytes that the device moves until the next position is told at the latest.
 fn reach_bytes(geometry: &Geometry) -> u64 {
     let (period, frame) = (u64::from(geometry.period_bytes()), u64::from(geometry.frame_bytes()));
-    let quarter = (period / 4).checked_div(frame).unwrap_or(0).saturating_mul(frame);
-    period.saturating_add(quarter)
+    let half = (period / 2).checked_div(frame).unwrap_or(0).saturating_mul(frame);
+    period.saturating_add(half)
 }
 
 /// Returns the duration of `bytes`.
@@ -139,13 +139,13 @@ mod tests {
     }
 
     #[test]
-    fn position_stops_short_of_a_period_and_a_quarter_behind_what_was_told() {
+    fn position_stops_short_of_a_period_and_a_half_behind_what_was_told() {
         let geometry = geometry();
         let mut estimate = Estimate::default();
         estimate.start(1920, 0);
         assert_eq!(estimate.position(12 * MS, &geometry), 1920 + 576 * 4, "the backend looks at other streams as well");
-        for late_ns in [13 * MS, 60_000 * MS, u64::MAX] {
-            assert_eq!(estimate.position(late_ns, &geometry), 1920 + 599 * 4, "{late_ns}");
+        for late_ns in [15 * MS, 60_000 * MS, u64::MAX] {
+            assert_eq!(estimate.position(late_ns, &geometry), 1920 + 719 * 4, "{late_ns}");
         }
     }
 
@@ -227,17 +227,17 @@ mod tests {
             let since_ms = at_ms - 10 * period - 4;
             assert_eq!(estimate.position(at_ms * MS, &geometry), period * 1920 + since_ms * 48 * 4, "{period}");
         }
-        estimate.find(3 * 1920, 48 * MS, &geometry);
-        assert_eq!(estimate.position(48 * MS, &geometry), 1920 * 3 + 599 * 4, "found again: it has no other time");
+        estimate.find(3 * 1920, 50 * MS, &geometry);
+        assert_eq!(estimate.position(50 * MS, &geometry), 1920 * 3 + 719 * 4, "found again: it has no other time");
     }
 
     #[test]
-    fn a_position_that_is_told_a_fifth_of_a_period_late_is_found_where_it_is() {
+    fn a_position_that_is_told_nearly_half_a_period_late_is_found_where_it_is() {
         let geometry = geometry();
         let mut estimate = followed(&geometry);
-        // The last one was told at 13 ms; this is what is reached at 25 ms, and the application looks at 36 ms.
-        estimate.find(1920 + 576 * 4, 36 * MS, &geometry);
-        assert_eq!(estimate.position(36 * MS, &geometry), 1920 + (576 + 528) * 4);
+        // The last one was told at 13 ms; this is what is reached at 27 ms, and the application looks at 41 ms.
+        estimate.find(1920 + 672 * 4, 41 * MS, &geometry);
+        assert_eq!(estimate.position(41 * MS, &geometry), 1920 + (672 + 672) * 4);
     }
 
     #[test]

@@ -187,9 +187,9 @@ impl Run {
 
     fn check(&self) {
         let alsa = self.alsa.borrow();
-        // An estimate may be ahead of the next position, by less than a period and a quarter, and not at the end of the
+        // An estimate may be ahead of the next position, by less than a period and a half, and not at the end of the
         // written frames.
-        let ahead = if alsa.playback { alsa.period + alsa.period / 4 - 1 } else { 0 };
+        let ahead = if alsa.playback { alsa.period + alsa.period / 2 - 1 } else { 0 };
         let most = self.position + ahead;
         assert!(!alsa.xrun && alsa.hw <= most && stops().is_empty(), "at {}: {alsa:?}", self.position);
         let periods = |frames| frames / alsa.period * alsa.period;
