@@ -14,6 +14,9 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// Time after the last player has connected in which nothing is counted.
 const SETTLE: Duration = Duration::from_secs(1);
 
+/// Word of `pacat` for sound that was lost.
+const UNDERRUN: &str = "underrun";
+
 /// Protocol of a plain player.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Speaks {
@@ -29,17 +32,22 @@ impl Server {
     #[must_use]
     pub fn losses_of_plain_players(&self, speaks: Speaks, count: usize, time: Duration) -> usize {
         let log = |number: usize| self.dir.path().join(format!("player-{number}"));
-        let before = self.connected(speaks);
+        let said = |words: &str| -> usize { (0..count).map(|number| occurrences(&log(number), words)).sum() };
+        let links = self.links();
         let players: Vec<Ended> = (0..count).map(|number| self.plain_player(speaks, log(number))).collect();
-        holds_within(CONNECT, || self.connected(speaks) >= before + count);
+        let connected = || match speaks {
+            Speaks::Pulse => said("successfully created"),
+            // Each of two channels has a link of its own.
+            Speaks::PipeWire => self.links().saturating_sub(links) / 2,
+        };
+        holds_within(CONNECT, || connected() >= count);
         std::thread::sleep(SETTLE);
-        let underruns = || -> usize { (0..count).map(|number| underruns(&log(number))).sum() };
-        let earlier = underruns();
+        let earlier = said(UNDERRUN);
         std::thread::sleep(time);
-        let lost = underruns() - earlier;
-        let connected = self.connected(speaks).saturating_sub(before);
+        let underruns = said(UNDERRUN) - earlier;
+        let missing = count.saturating_sub(connected());
         drop(players);
-        lost + count.saturating_sub(connected)
+        underruns + missing
     }
 
     fn plain_player(&self, speaks: Speaks, log: PathBuf) -> Ended {
@@ -72,17 +80,13 @@ impl Server {
         path
     }
 
-    /// Number of streams that play to the sink.
-    fn connected(&self, speaks: Speaks) -> usize {
-        match speaks {
-            Speaks::Pulse => self.pactl(&["list", "short", "sink-inputs"]).lines().count(),
-            // Each of two channels has a link of its own.
-            Speaks::PipeWire => self.pw_dump().matches("PipeWire:Interface:Link\"").count() / 2,
-        }
+    /// Number of links of PipeWire's graph.
+    fn links(&self) -> usize {
+        self.pw_dump().matches("PipeWire:Interface:Link\"").count()
     }
 }
 
-/// Number of underruns that `pacat` has written of.
-fn underruns(log: &PathBuf) -> usize {
-    fs::read(log).map_or(0, |text| String::from_utf8_lossy(&text).matches("underrun").count())
+/// Number of times that a player has written these words.
+fn occurrences(log: &PathBuf, words: &str) -> usize {
+    fs::read(log).map_or(0, |text| String::from_utf8_lossy(&text).matches(words).count())
 }
