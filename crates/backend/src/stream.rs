@@ -659,9 +659,12 @@ impl<M: SharedMemory> Open<M> {
         self.frontier.taken().saturating_sub(self.queued).max(self.reporter.reported())
     }
 
-    /// Looks at a stream whose guest is far ahead are put off to a multiple of this: a power of two, at most a quarter of
-    /// a period. Looks at many streams then come together, with few wake-ups.
+    /// Looks at a stream that follows the clock and whose guest is far ahead are put off to a multiple of this: a power of
+    /// two, at most a quarter of a period. Looks at many streams then come together, with few wake-ups.
     fn grid_ns(&self) -> u64 {
+        if self.pace == Pace::Device {
+            return 1;
+        }
         let frames = self.geometry.frames_in(self.geometry.period_bytes.into());
         let period_ns = frames.saturating_mul(SECOND_NS).checked_div(self.geometry.rate_hz.into()).unwrap_or(0);
         GRID_NS_MAX.min((period_ns / 8).saturating_add(1).next_power_of_two())
