@@ -144,9 +144,10 @@ impl Report {
         if let Some(sinks) = &self.sinks {
             for sink in sinks.sinks.iter().filter(|sink| sink.has_server()) {
                 let value = f64::from(sink.most_without_xrun);
-                let limited = sink.plain.as_ref().filter(|plain| plain.losses > 0);
+                // An underrun may be the machine's; a client that is refused is the server's.
+                let limited = sink.plain.as_ref().filter(|plain| plain.connected < plain.clients as usize);
                 let or = limited.map_or_else(String::new, |plain| {
-                    format!(" or the server's limit: {} plain clients lose sound, too", plain.clients)
+                    format!(" or the server's limit: {} of {} plain clients play", plain.connected, plain.clients)
                 });
                 self.targets.push(Target {
                     name: format!("streams without an xrun, {}", sink.name),
@@ -307,8 +308,8 @@ fn show_sinks(f: &mut fmt::Formatter<'_>, sinks: &Sinks) -> fmt::Result {
             writeln!(f, "  {:<16} {reason}", sink.name)?;
         }
         writeln!(f, "  {:<16} most without an xrun: {}", sink.name, sink.most_without_xrun)?;
-        if let Some(Plain { clients, losses }) = &sink.plain {
-            writeln!(f, "  {:<16} plain clients, {clients}: {losses} underruns, or not played at all", sink.name)?;
+        if let Some(Plain { clients, connected, underruns }) = &sink.plain {
+            writeln!(f, "  {:<16} plain clients, {clients}: {connected} play, {underruns} underruns", sink.name)?;
         }
     }
     writeln!(f, "  From a guest's write to the sink's recorder (ms); buffers of two periods")?;

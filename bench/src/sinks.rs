@@ -14,7 +14,7 @@ use guest::{Card, Config, Playback};
 use serde::Serialize;
 use sndif::Format;
 use sndif::store::Direction;
-use sound_servers::{Kind, Server, Speaks};
+use sound_servers::{Kind, Played, Server, Speaks};
 use xen::DomainId;
 
 use crate::latency::Distribution;
@@ -70,8 +70,9 @@ pub(crate) struct SinkResult {
 #[derive(Debug, Serialize)]
 pub(crate) struct Plain {
     pub(crate) clients: u32,
-    /// Underruns, and clients that the server does not connect to its sink.
-    pub(crate) losses: usize,
+    /// Clients that the server has connected to its sink.
+    pub(crate) connected: usize,
+    pub(crate) underruns: usize,
 }
 
 impl SinkResult {
@@ -155,7 +156,8 @@ fn measure_sink(options: &Options, name: &str, say: &mut dyn FnMut(&str)) -> Res
         say(&format!("sinks: {name}, {clients} plain client(s) for {:.1} s", options.seconds));
         let speaks = if name == NATIVE { Speaks::PipeWire } else { Speaks::Pulse };
         let time = Duration::from_secs_f64(options.seconds);
-        Plain { clients, losses: server.losses_of_plain_players(speaks, clients as usize, time) }
+        let Played { connected, underruns } = server.play_plainly(speaks, clients as usize, time);
+        Plain { clients, connected, underruns }
     });
     if let Some(server) = &server {
         for period_ms in PERIODS_MS {

@@ -9,7 +9,7 @@ mod heard;
 mod plain;
 
 pub use heard::Heard;
-pub use plain::Speaks;
+pub use plain::{Played, Speaks};
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::{HashMap, HashSet};

@@ -26,11 +26,19 @@ pub enum Speaks {
     PipeWire,
 }
 
+/// Result of [`Server::play_plainly`].
+#[derive(Debug, Clone, Copy)]
+pub struct Played {
+    /// Players that the server has connected to its sink.
+    pub connected: usize,
+    /// Underruns, of which only `pacat` tells.
+    pub underruns: usize,
+}
+
 impl Server {
-    /// Has `count` players play at once, with a buffer of 40 ms or cycles of 10 ms, and returns how often sound was lost
-    /// in `time`: each underrun, and each player that the server does not connect to its sink.
+    /// Has `count` players play at once for `time`, with a buffer of 40 ms or cycles of 10 ms.
     #[must_use]
-    pub fn losses_of_plain_players(&self, speaks: Speaks, count: usize, time: Duration) -> usize {
+    pub fn play_plainly(&self, speaks: Speaks, count: usize, time: Duration) -> Played {
         let log = |number: usize| self.dir.path().join(format!("player-{number}"));
         let said = |words: &str| -> usize { (0..count).map(|number| occurrences(&log(number), words)).sum() };
         let links = self.links();
@@ -44,10 +52,9 @@ impl Server {
         std::thread::sleep(SETTLE);
         let earlier = said(UNDERRUN);
         std::thread::sleep(time);
-        let underruns = said(UNDERRUN) - earlier;
-        let missing = count.saturating_sub(connected());
+        let played = Played { connected: connected(), underruns: said(UNDERRUN) - earlier };
         drop(players);
-        underruns + missing
+        played
     }
 
     fn plain_player(&self, speaks: Speaks, log: PathBuf) -> Ended {
